@@ -1,0 +1,47 @@
+# Everything lives in .venv; `make install` may be run again at any time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test check format lint types floors bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+install: $(STAMP) ## create .venv and install everything with the pinned constraints
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+demo: install ## the main job: an attacked picture is stopped, a clean one is answered
+	$(BIN)/guardrail demo
+
+test: install ## all tests; the proof and the engine must be covered to the last branch
+	$(BIN)/python -m pytest --cov=guardrail/stats --cov=guardrail/engine --cov-branch \
+		--cov-report=term:skip-covered --cov-fail-under=100
+
+format: install ## rewrite the code in the house's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: install
+	$(BIN)/mypy
+
+floors: install
+	$(BIN)/lint-imports
+
+check: lint types floors test ## exactly what CI runs
+
+bench: install ## the committed benchmarks, one after the other
+	$(BIN)/python benchmarks/run_all.py
+
+clean: ## remove what make made
+	rm -rf $(VENV)

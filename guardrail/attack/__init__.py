@@ -1,0 +1,1 @@
+"""Projected gradient descent against a local model: how an adaptive attacker would go about it."""

@@ -1,0 +1,187 @@
+"""Projected gradient descent with random restarts, through the defence's noise.
+
+Madry et al. 2018 (arXiv 1706.06083); expectation over noise as in Athalye et al. 2018
+(arXiv 1707.07397).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
+
+import numpy as np
+import torch
+
+from guardrail.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from guardrail.attack.surrogate import Noise, Surrogate
+    from guardrail.types import Pixels
+
+__all__ = ["Attacked", "Norm", "Settings", "attack", "distances"]
+
+
+class Norm(StrEnum):
+    L2 = "l2"
+    LINF = "linf"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How hard to try.
+
+    Attributes:
+        norm: which distance `epsilon` bounds.
+        epsilon: largest change, client pixels in [0, 1].
+        steps: gradient steps of one restart.
+        restarts: the first starts at the picture itself, the others inside the ball.
+        draws: noisy copies per step where `noise` is given.
+        noise: the defence to attack through; None attacks the bare model.
+        seed: fixes restarts and noise.
+
+    Raises:
+        ConfigError: a number is not above 0.
+    """
+
+    norm: Norm
+    epsilon: float
+    steps: int = 60
+    restarts: int = 1
+    draws: int = 4
+    noise: Noise | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon", "steps", "restarts", "draws"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError("must be a number above 0", field=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Attacked:
+    """The best picture found, on the 8-bit grid and inside the ball, and its loss."""
+
+    pixels: Pixels
+    loss: float
+
+
+def attack(
+    surrogate: Surrogate,
+    pixels: Pixels,
+    settings: Settings,
+    *,
+    progress: Callable[[], None] = lambda: None,
+) -> Attacked:
+    """Searches the ball around `pixels` for a picture that makes the wanted answers likely.
+
+    The picture itself is a candidate, so what is found is never worse than doing nothing, as far
+    as the noise of the comparison allows.
+
+    Args:
+        surrogate: the loss to make small.
+        pixels: uint8, shape (h, w, 3).
+        settings: norm, size and effort.
+        progress: called after each step.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        origin = torch.from_numpy(pixels.copy()).to(surrogate.device).permute(2, 0, 1).float() / 255
+        best = Attacked(pixels.copy(), _score(surrogate, origin, settings))
+        for restart in range(settings.restarts):
+            start = _start(origin, settings, restart)
+            change = _descend(surrogate, origin, start, settings, progress)
+            found = _quantised(origin, change, settings)
+            loss = _score(surrogate, found, settings)
+            if loss < best.loss:
+                best = Attacked(_to_pixels(found), loss)
+    return best
+
+
+def _start(origin: torch.Tensor, settings: Settings, restart: int) -> torch.Tensor:
+    """No change at first, then random points of the ball, the same ones on every device."""
+    if restart == 0:
+        return torch.zeros_like(origin)
+    generator = torch.Generator().manual_seed(settings.seed + restart)
+    return _projected(
+        settings.epsilon * torch.randn(origin.shape, generator=generator).to(origin), settings
+    )
+
+
+def _score(surrogate: Surrogate, x: torch.Tensor, settings: Settings) -> float:
+    with torch.no_grad():
+        return float(surrogate.loss(x, settings.noise, 4 * settings.draws))
+
+
+def distances(one: Pixels, other: Pixels) -> dict[str, float]:
+    """ℓ2, ℓ∞ (pixels in [0, 1]) and root-mean-square in 8-bit levels between two pictures."""
+    change = (one.astype(np.float64) - other.astype(np.float64)) / 255
+    return {
+        "l2": float(np.linalg.norm(change)),
+        "linf": float(np.abs(change).max()),
+        "rms_levels": float(255 * np.sqrt(np.mean(change**2))),
+    }
+
+
+def _descend(
+    surrogate: Surrogate,
+    origin: torch.Tensor,
+    change: torch.Tensor,
+    settings: Settings,
+    done: Callable[[], None],
+) -> torch.Tensor:
+    """Normalised gradient steps that shrink from a quarter of the ball to almost nothing."""
+    for step in range(settings.steps):
+        change = change.detach().requires_grad_(True)
+        loss = surrogate.loss((origin + change).clamp(0, 1), settings.noise, settings.draws)
+        (gradient,) = torch.autograd.grad(loss, change)
+        gradient = torch.nan_to_num(gradient)  # halves overflow on some models
+        size = settings.epsilon * 0.25 * (1 - step / settings.steps)
+        change = _projected(change.detach() - size * _direction(gradient, settings.norm), settings)
+        change = (origin + change).clamp(0, 1) - origin
+        done()
+    return change.detach()
+
+
+def _direction(gradient: torch.Tensor, norm: Norm) -> torch.Tensor:
+    match norm:
+        case Norm.L2:
+            return torch.nn.functional.normalize(gradient.flatten(), dim=0).view_as(gradient)
+        case Norm.LINF:
+            return torch.sign(gradient)
+        case _:
+            assert_never(norm)
+
+
+def _projected(change: torch.Tensor, settings: Settings) -> torch.Tensor:
+    match settings.norm:
+        case Norm.L2:
+            share = min(1.0, settings.epsilon / max(float(change.norm()), 1e-20))
+            return change * share
+        case Norm.LINF:
+            return torch.clamp(change, -settings.epsilon, settings.epsilon)
+        case _:
+            assert_never(settings.norm)
+
+
+def _quantised(origin: torch.Tensor, change: torch.Tensor, settings: Settings) -> torch.Tensor:
+    """The picture on the 8-bit grid; shrinks the change until the rounded one is in the ball.
+
+    Ends, because a change shrunk below half a level rounds to none.
+    """
+    levels = (origin * 255).round()
+    share = 1.0
+    while True:
+        found = ((origin + share * change).clamp(0, 1) * 255).round()
+        moved = (found - levels).double() / 255
+        size = moved.norm() if settings.norm is Norm.L2 else moved.abs().max()
+        if float(size) <= settings.epsilon:
+            return found / 255
+        share *= 0.97
+
+
+def _to_pixels(x: torch.Tensor) -> Pixels:
+    return (x * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()

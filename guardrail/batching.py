@@ -1,0 +1,260 @@
+"""One worker thread that gathers the calls of many coroutines into batches.
+
+While one batch is worked on the next one gathers by itself, so load makes batches and an idle
+worker answers at once. Only items of the same group share a batch. Every fault reaches exactly the
+callers it concerns; a caller that goes away takes its items with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+__all__ = ["Batch", "BatchWorker", "Room"]
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(slots=True, eq=False)
+class _Job(Generic[ItemT, ResultT]):
+    """`wanted` turns False when the caller has left: a running future cannot be cancelled."""
+
+    item: ItemT
+    group: Hashable
+    result: Future[ResultT] = field(default_factory=Future)
+    wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[ItemT]):
+    """Items of one group, and a way to ask whether anybody still waits for them."""
+
+    items: tuple[ItemT, ...]
+    wanted: Callable[[], bool]
+
+
+class BatchWorker(Generic[ItemT, ResultT]):
+    """Runs `work` on batches in a thread of its own.
+
+    Args:
+        work: returns one result for each item of the batch, in order; may raise.
+        max_batch: most items of one batch; equal ones count once where `merge_equal`.
+        max_queue: most items that wait to be worked on.
+        name: the thread's name.
+        closed: makes the error for an item that comes too late.
+        failed: makes the error that a caller sees of what `work` raised; called for each caller,
+            so that no two share an exception, whose traceback would grow with every raise.
+        full: makes the error for an item that finds no room; without it callers wait for room,
+            in order.
+        group: items with equal groups may share a batch; without it all may.
+        merge_equal: whether `work` does equal items at once, for the price of one.
+        max_wait_s: how long an unfull batch waits for company. 0 never delays.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Batch[ItemT]], Sequence[ResultT]],
+        *,
+        max_batch: int,
+        max_queue: int,
+        name: str,
+        closed: Callable[[], Exception],
+        failed: Callable[[BaseException], Exception],
+        full: Callable[[], Exception] | None = None,
+        group: Callable[[ItemT], Hashable] = lambda _: None,
+        merge_equal: bool = False,
+        max_wait_s: float = 0.0,
+    ) -> None:
+        self._work = work
+        self._max_batch = max_batch
+        self._name = name
+        self._closed = closed
+        self._failed = failed
+        self._full = full
+        self._group = group
+        self._merge_equal = merge_equal
+        self._max_wait_s = max_wait_s
+        self._room = Room(max_queue)
+        self._jobs: deque[_Job[ItemT, ResultT]] = deque()
+        self._open = True
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    async def run(self, item: ItemT) -> ResultT:
+        """The item's result; raises `failed` of what `work` raised, or `full()` or `closed()`."""
+        (result,) = await self.run_all([item])
+        return result
+
+    async def run_all(self, items: Sequence[ItemT]) -> list[ResultT]:
+        """One result for each item, in order; the first fault ends the wait for all of them."""
+        jobs = [_Job[ItemT, ResultT](item, self._group(item)) for item in items]
+        try:
+            for job in jobs:
+                await self._enter(job)
+            return await asyncio.gather(*(asyncio.wrap_future(job.result) for job in jobs))
+        finally:
+            for job in jobs:
+                self._leave(job)
+
+    async def aclose(self, timeout_s: float = 30.0) -> bool:
+        """Refuses what waits, lets the batch in work finish and ends the thread.
+
+        False if the work did not come back in time; its thread is then left behind.
+        """
+        with self._changed:
+            self._open = False
+            waiting = list(self._jobs)
+            self._jobs.clear()
+            self._changed.notify()
+        self._room.release(len(waiting))  # who waits for room finds the worker closed
+        for job in waiting:
+            if job.result.set_running_or_notify_cancel():
+                job.result.set_exception(self._closed())
+        if self._thread is None:
+            return True
+        await asyncio.to_thread(self._thread.join, timeout_s)
+        return not self._thread.is_alive()
+
+    async def _enter(self, job: _Job[ItemT, ResultT]) -> None:
+        """Puts the job into the queue once there is room. Raises `full()` or `closed()`."""
+        await self._take_place()
+        if not self._put(job):
+            self._room.release()
+            raise self._closed()
+
+    def _put(self, job: _Job[ItemT, ResultT]) -> bool:
+        """False when the worker is closed."""
+        with self._changed:
+            if self._open:
+                self._jobs.append(job)
+                self._ensure_thread()
+                self._changed.notify()
+            return self._open
+
+    async def _take_place(self) -> None:
+        if self._full is None:
+            await self._room.acquire()
+        elif not self._room.try_acquire():
+            raise self._full()
+
+    def _leave(self, job: _Job[ItemT, ResultT]) -> None:
+        """Makes room at once: what nobody waits for must not hold a place in the queue."""
+        job.wanted = False
+        if job.result.cancel():
+            with self._changed:
+                queued = job in self._jobs
+                if queued:
+                    self._jobs.remove(job)
+            self._room.release(int(queued))
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None:
+            # A daemon: work that hangs must not keep the process from ending.
+            self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+            self._thread.start()
+
+    def _serve(self) -> None:
+        while jobs := self._take():
+            self._room.release(len(jobs))
+            running = [job for job in jobs if job.result.set_running_or_notify_cancel()]
+            if running:
+                self._run_batch(running)
+
+    def _run_batch(self, jobs: list[_Job[ItemT, ResultT]]) -> None:
+        batch = Batch(tuple(job.item for job in jobs), lambda: any(job.wanted for job in jobs))
+        try:
+            results = list(self._work(batch))
+            if len(results) != len(jobs):
+                raise RuntimeError(f"{len(results)} results for {len(jobs)} items")  # noqa: TRY301
+        except BaseException as error:  # noqa: BLE001 (the rim of the thread: callers must hear)
+            for job in jobs:
+                job.result.set_exception(self._failed(error))
+            return
+        for job, result in zip(jobs, results, strict=True):
+            job.result.set_result(result)
+
+    def _take(self) -> list[_Job[ItemT, ResultT]]:
+        """Waits for work; the first job's group fills the batch. Empty only when closed."""
+        with self._changed:
+            while self._open:
+                self._changed.wait_for(lambda: self._jobs or not self._open)
+                self._wait_for_company()
+                if self._jobs:  # else their callers have left in the meantime
+                    return self._pop_batch()
+            return []
+
+    def _wait_for_company(self) -> None:
+        end = time.monotonic() + self._max_wait_s
+        while self._open and len(self._jobs) < self._max_batch:
+            left_s = end - time.monotonic()
+            if left_s <= 0.0:
+                return
+            self._changed.wait(left_s)
+
+    def _pop_batch(self) -> list[_Job[ItemT, ResultT]]:
+        batch: list[_Job[ItemT, ResultT]] = []
+        counted: set[Hashable] = set()
+        for job in self._jobs:
+            if job.group == self._jobs[0].group:
+                counted.add(job.item if self._merge_equal else job)
+                if len(counted) > self._max_batch:
+                    break
+                batch.append(job)
+        for job in batch:
+            self._jobs.remove(job)
+        return batch
+
+
+class Room:
+    """A semaphore, first come first served, released from any thread, awaited on any loop."""
+
+    def __init__(self, free: int) -> None:
+        self._free = free
+        self._lock = threading.Lock()
+        self._line: deque[Future[None]] = deque()
+
+    def try_acquire(self) -> bool:
+        """Takes a place if one is free."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return True
+            return False
+
+    async def acquire(self) -> None:
+        """Takes a place, or stands in line for one."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            ticket: Future[None] = Future()
+            self._line.append(ticket)
+        try:
+            await asyncio.wrap_future(ticket)
+        except asyncio.CancelledError:
+            if not ticket.cancel():  # granted in the same moment: pass it on
+                self.release()
+            raise
+
+    def release(self, count: int = 1) -> None:
+        """Gives places back, to those in line first."""
+        with self._lock:
+            for _ in range(count):
+                self._release_one()
+
+    def _release_one(self) -> None:
+        while self._line:
+            ticket = self._line.popleft()
+            if ticket.set_running_or_notify_cancel():
+                ticket.set_result(None)
+                return
+        self._free += 1

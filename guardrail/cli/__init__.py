@@ -1,0 +1,87 @@
+"""The `guardrail` command; each subcommand is a file of its own, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from guardrail.errors import GuardrailError
+from guardrail.version import __version__
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "attack": "Attack a picture, to see what the guard is for.",
+    "certify": "Estimate certified radii of one picture or a folder.",
+    "check": "Guard one picture and prompt from the terminal.",
+    "demo": "See an attacked picture stopped and a clean one answered.",
+    "explain": "Say what a radius means for a picture.",
+    "plan": "Say what a promise costs, by every kind of test.",
+    "policy": "Check policy files and print their schema.",
+    "serve": "Run the OpenAI-compatible proxy.",
+    "verify": "Recompute a certificate from its own fields.",
+}
+
+
+class _Lazy(click.Group):
+    """Knows its commands by name and line of help, so that --help imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"guardrail.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
+
+
+@click.group("guardrail", cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="guardrail")
+def _cli() -> None:
+    """Content moderation for vision-language models that comes with a proof."""
+
+
+def main() -> None:
+    """Entry point: errors become one line, an interrupt ends quietly."""
+    try:
+        code = _cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        click.echo("\ninterrupted", err=True)
+        code = 130
+    except GuardrailError as error:
+        click.echo(f"guardrail: {error}", err=True)
+        code = 2
+    except ModuleNotFoundError as error:
+        code = _missing(error)
+    except OSError as error:
+        click.echo(f"guardrail: {error.filename or 'the system'}: {error.strerror}", err=True)
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _missing(error: ModuleNotFoundError) -> int:
+    """A package of an extra is not there; one of our own would be a fault to be seen in full."""
+    if error.name is None or error.name.split(".")[0] == "guardrail":
+        raise error
+    click.echo(
+        f"guardrail: this needs the package '{error.name}', which is not installed; "
+        "run: pip install 'guardrail[demo]'",
+        err=True,
+    )
+    return 2

@@ -1,0 +1,127 @@
+"""`guardrail check`: one picture, one prompt, one verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from guardrail.cli.options import (
+    build_engine,
+    guard_options,
+    open_recorder,
+    read_policy,
+    record_options,
+)
+
+if TYPE_CHECKING:
+    from guardrail.engine.verdict import Verdict
+    from guardrail.policy.schema import Policy
+
+__all__ = ["command", "read_bytes"]
+
+
+@click.command("check")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--prompt", default="What is shown in this picture?", show_default=True)
+@click.option("--model", default="", help="Model name, where the upstream serves several.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Longest answer, in tokens.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@guard_options
+@record_options
+def command(
+    images: tuple[Path, ...],
+    prompt: str,
+    model: str,
+    max_tokens: int | None,
+    as_json: bool,
+    upstream: str,
+    policy_name: str,
+    key_file: Path | None,
+    **recording: Any,
+) -> None:
+    """Guard one request with IMAGES and a prompt; exit code 0 passed, 3 blocked, 2 failed."""
+    policy = read_policy(policy_name)
+    verdict = asyncio.run(
+        _decide(policy, upstream, key_file, images, prompt, model, max_tokens, recording)
+    )
+    click.echo(json.dumps(_facts(verdict)) if as_json else _in_words(verdict))
+    if verdict.failure is not None and verdict.answer is None:
+        click.echo(f"guardrail: {verdict.failure}", err=True)
+    raise click.exceptions.Exit({"pass": 0, "block": 3, "fail": 2}[verdict.action])
+
+
+async def _decide(
+    policy: Policy,
+    upstream: str,
+    key_file: Path | None,
+    images: tuple[Path, ...],
+    prompt: str,
+    model: str,
+    max_tokens: int | None,
+    recording: dict[str, Any],
+) -> Verdict:
+    from guardrail.images.codec import decode_image
+    from guardrail.policy.compile import image_limits
+    from guardrail.types import picture_chat
+
+    limits = image_limits(policy)
+    pictures = [
+        decode_image(read_bytes(p), declared_media_type=None, limits=limits, param=str(p))
+        for p in images
+    ]
+    engine = build_engine(policy, upstream, key_file)
+    try:
+        with open_recorder(engine, **recording) as record:
+            chat = picture_chat(
+                model or (await engine.upstream.models())[0],
+                prompt,
+                {} if max_tokens is None else {"max_tokens": max_tokens},
+                pictures=len(pictures),
+            )
+            verdict = await engine.decide(chat, pictures)
+            if record is not None:
+                record(verdict, chat)
+            return verdict
+    finally:
+        await engine.aclose()
+
+
+def read_bytes(path: Path) -> bytes:
+    from guardrail.errors import RequestError
+
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+
+
+def _facts(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "action": verdict.action,
+        "reason": verdict.reason,
+        "would_block": verdict.would_block,
+        "answer": None if verdict.answer is None else verdict.answer.text,
+        "unscanned": list(verdict.unscanned),
+        "outside_claim": verdict.outside_claim,
+        "calls": verdict.usage.calls,
+        "elapsed_s": verdict.elapsed_s,
+        "overhead_s": verdict.overhead_s,
+        "certificate": None if verdict.certificate is None else verdict.certificate.to_dict(),
+    }
+
+
+def _in_words(verdict: Verdict) -> str:
+    lines = [f"{verdict.action} ({verdict.reason}), {verdict.usage.calls} calls"]
+    if verdict.would_block:
+        lines.append("would be blocked if this policy were enforced")
+    if verdict.answer is not None:
+        lines.append(f"answer: {verdict.answer.text}")
+    if verdict.certificate is not None:
+        certificate = verdict.certificate
+        lines.append(f"{certificate.harmless} of {certificate.samples} variants were harmless")
+        lines.append(certificate.statement)
+    return "\n".join(lines)

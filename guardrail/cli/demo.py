@@ -1,0 +1,110 @@
+"""`guardrail demo`: the whole idea in a minute, offline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.demo.run import SceneResult
+    from guardrail.demo.summary import Summary
+
+__all__ = ["command"]
+
+_PLAIN_WIDTH = 120  # columns where the output is no terminal
+
+
+@click.command("demo")
+@click.option("--tries", type=click.IntRange(min=1, max=100), default=4, show_default=True,
+              help="How often a hostile picture is sent to each of the systems.")  # fmt: skip
+@click.option("--policy", "policy_name", default="default", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default="demo.html",
+              show_default=True, help="Where to write the report.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(tries: int, policy_name: str, out: Path, as_json: bool) -> None:
+    """Start the proxy with the built-in model and send it clean, attacked and forbidden pictures.
+
+    Each picture goes to the bare model, to a single check of one answer by the same oracle, and
+    to the guard.
+    """
+    from guardrail.cli.options import build_engine, read_policy
+    from guardrail.cli.output import require_writable
+    from guardrail.cli.progress import progress_bar
+    from guardrail.demo.report import write_report
+    from guardrail.demo.run import run_demo
+    from guardrail.demo.scenes import load_scenes
+    from guardrail.demo.summary import summarise
+
+    started = time.monotonic()
+    require_writable(out)
+    policy = read_policy(policy_name)
+    scenes = load_scenes()
+    engine = build_engine(policy, "builtin", None)
+    with progress_bar("guarding pictures", len(scenes)) as done:
+        results = asyncio.run(run_demo(policy, engine, scenes, tries=tries, done=done))
+    summary = summarise(results)
+    write_report(out, results, summary, engine)
+    seconds = time.monotonic() - started
+    if as_json:
+        click.echo(json.dumps(_facts(results, summary, seconds, out)))
+    else:
+        _print(results, summary, seconds, out)
+
+
+def _facts(
+    results: Sequence[SceneResult], summary: Summary, seconds: float, out: Path
+) -> dict[str, Any]:
+    return {
+        **summary.to_dict(),
+        "seconds": round(seconds, 2),
+        "report": str(out),
+        "scenes": [_scene_facts(result) for result in results],
+    }
+
+
+def _scene_facts(result: SceneResult) -> dict[str, Any]:
+    first = result.guard[0]
+    return {
+        "name": result.scene.name,
+        "kind": result.scene.kind,
+        "things": list(result.scene.things),
+        "attack_l2": result.scene.l2,
+        "undefended": result.undefended[0],
+        "undefended_harmful": sum(result.harmful_undefended),
+        "single_check_harmful": sum(result.harmful_single_check),
+        "guarded_harmful": sum(result.harmful_guarded),
+        "tries": len(result.undefended),
+        "guard_tries": len(result.guard),
+        "decision": first.decision,
+        "answer": first.delivered,
+        "samples": first.samples,
+        "harmless": first.harmless,
+        "radius": first.radius,
+        "claim": first.statement,
+        "elapsed_ms": round(first.elapsed_ms, 1),
+    }
+
+
+def _print(results: Sequence[SceneResult], summary: Summary, seconds: float, out: Path) -> None:
+    from rich.console import Console
+
+    from guardrail.demo.tables import scene_table, summary_table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PLAIN_WIDTH)
+    console.print(scene_table(results))
+    console.print()
+    console.print(summary_table(summary))
+    console.print()
+    passed = next((one for r in results for one in r.guard if one.decision == "pass"), None)
+    if passed is not None:
+        console.print(f"What a pass means: {passed.statement}", highlight=False)
+    console.print(f"{seconds:.0f} s. Pictures, variants and bounds: {out}", highlight=False)

@@ -1,0 +1,119 @@
+"""`guardrail explain`: what a radius means, in words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from guardrail.engine.certificate import Certificate
+
+__all__ = ["command"]
+
+_CHANNELS = 3
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+@click.command("explain")
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--radius", type=click.FloatRange(min=0), help="l2, pixel values in [0, 1].")
+@click.option("--height", "height_px", type=click.IntRange(min=1), help="Of the picture.")
+@click.option("--width", "width_px", type=click.IntRange(min=1), help="Of the picture.")
+@click.option("--channels", type=click.IntRange(min=1), default=_CHANNELS, show_default=True)
+@click.option("--sigma", type=_POSITIVE,
+              help="Noise; adds what harmless rate the radius takes.")  # fmt: skip
+@click.option("--floor", default=0.5, show_default=True, help="As in a policy; with --sigma.",
+              type=click.FloatRange(0, 1, min_open=True, max_open=True))  # fmt: skip
+@click.option("--miss-rate", default=0.0, show_default=True, help="As in a policy; with --sigma.",
+              type=click.FloatRange(0, 1, max_open=True))  # fmt: skip
+@click.option("--operator-norm", type=_POSITIVE, default=1.0, show_default=True,
+              help="Norm of the resize before the noise; with --sigma.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    file: Path | None,
+    radius: float | None,
+    height_px: int | None,
+    width_px: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Say what a radius means for a picture: of a certificate in FILE, or of given numbers.
+
+    FILE is anything that `guardrail verify` reads; its certificates are verified first.
+    """
+    numbers = (radius, height_px, width_px)
+    if file is not None and all(number is None for number in numbers):
+        rows = _of_file(file)
+    elif file is None and radius is not None and height_px is not None and width_px is not None:
+        rows = [_of_numbers(radius, height_px, width_px, **options)]
+    else:
+        raise click.UsageError("give either a FILE or all of --radius, --height and --width")
+    for row in rows:
+        click.echo(json.dumps(row, allow_nan=False) if as_json else row["text"])
+
+
+def _of_numbers(
+    radius: float,
+    height_px: int,
+    width_px: int,
+    *,
+    channels: int,
+    sigma: float | None,
+    floor: float,
+    miss_rate: float,
+    operator_norm: float,
+) -> dict[str, Any]:
+    from guardrail.stats import explain_radius, required_harmless_rate
+
+    words = explain_radius(radius, width_px, height_px, channels=channels)
+    row = {**asdict(words), "text": words.text}
+    if sigma is None:
+        return row
+    rate = required_harmless_rate(
+        radius, sigma=sigma, operator_norm=operator_norm, floor=floor, miss_rate_upper=miss_rate
+    )
+    row |= {
+        "sigma": sigma,
+        "radius_in_sigmas": radius * operator_norm / sigma,
+        "q_required": rate,
+    }
+    row["text"] += (
+        f" At sigma {sigma:g} it takes a harmless rate above {rate:.6g} under noise to promise it."
+    )
+    return row
+
+
+def _of_file(file: Path) -> list[dict[str, Any]]:
+    from guardrail.records.verify import verify_file
+
+    return [_of_certificate(certificate) for certificate in verify_file(file)]
+
+
+def _of_certificate(certificate: Certificate) -> dict[str, Any]:
+    """The certified radius, or the promised one where nothing was certified."""
+    certified = certificate.radius > 0.0
+    words = certificate.in_words(certificate.radius if certified else certificate.promised_radius)
+    pictures = len(certificate.pictures)
+    return {
+        **asdict(words),
+        "certified": certified,
+        "radius_space": certificate.radius_space.value,
+        "pictures": pictures,
+        "statement": certificate.statement,
+        "text": f"{_preface(certificate, certified, pictures)}{words.text}",
+    }
+
+
+def _preface(certificate: Certificate, certified: bool, pictures: int) -> str:
+    lines = [certificate.statement]
+    if not certified:
+        lines.append("The radius that a pass would have proved:")
+    if pictures > 1:
+        lines.append(f"The {pictures} pictures count as one, and share the radius.")
+    if certificate.radius_space.value == "canvas":
+        lines.append("Sizes are those of the canvas, not of the client's picture.")
+    return " ".join(lines) + "\n"

@@ -1,0 +1,56 @@
+"""`guardrail serve`: the proxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from guardrail.cli.options import (
+    build_engine,
+    guard_options,
+    is_local,
+    open_recorder,
+    read_policy,
+    record_options,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from guardrail.server.serve import RunningServer
+
+__all__ = ["command"]
+
+
+@click.command("serve")
+@guard_options
+@record_options
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+def command(
+    upstream: str,
+    policy_name: str,
+    key_file: Path | None,
+    records_file: Path | None,
+    sign_key: Path | None,
+    keep_content: bool,
+    host: str,
+    port: int,
+) -> None:
+    """Run the OpenAI-compatible proxy in front of a model."""
+    from guardrail.server.serve import serve
+    from guardrail.server.settings import Settings
+
+    policy = read_policy(policy_name)
+    engine = build_engine(policy, upstream, key_file)
+    with open_recorder(engine, records_file, sign_key, keep_content) as record:
+
+        def announce(server: RunningServer) -> None:
+            click.echo(
+                f"guarding {engine.upstream.name} with policy '{policy.name}' at {server.base_url}",
+                err=True,
+            )
+
+        settings = Settings(known_models_only=is_local(upstream))
+        serve(policy, engine, host, port, announce=announce, settings=settings, record=record)

@@ -1,0 +1,92 @@
+"""Makes the demo's pictures: `python -m guardrail.demo.make`.
+
+Draws clean scenes and scenes of forbidden things, and attacks every clean one through the guard's
+own noise. Needs the `local` extra and the Noto Color Emoji font; the result is committed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from guardrail.attack.pgd import Norm, Settings, attack, distances
+from guardrail.attack.surrogate import Noise, Surrogate
+from guardrail.builtin.kinds import FORBIDDEN, HARMLESS
+from guardrail.builtin.language import ABUSIVE_EXAMPLES, VIOLENT_EXAMPLES
+from guardrail.builtin.scenes import SpriteBank, draw_scene
+from guardrail.demo.scenes import FOLDER, SceneKind
+from guardrail.images.encode import encode_image
+from guardrail.upstreams.builtin import builtin_upstream
+
+if TYPE_CHECKING:
+    from guardrail.types import Pixels
+
+PROMPT = "What is shown in this picture?"
+SIDE_PX = 224
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("--scenes", type=int, default=8)
+    parser.add_argument("--eps", type=float, default=8.0, help="l2, client pixels in [0, 1]")
+    parser.add_argument("--sigma", type=float, default=0.0, help="attack through this noise")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=2026)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(args.seed)
+    bank = SpriteBank(side=SIDE_PX, variants=12, rng=rng)
+    rows = []
+    for number in range(1, args.scenes + 1):
+        rows += _trio(number, bank, rng, args)
+        print(f"{number} of {args.scenes}", flush=True)
+    rows.sort(key=lambda row: list(SceneKind).index(row["kind"]))
+    command = f"python -m guardrail.demo.make --eps {args.eps:g} --sigma {args.sigma:g}"
+    command += f" --steps {args.steps} --seed {args.seed}"
+    facts = {"command": command, "prompt": PROMPT, "scenes": rows}
+    (args.out / "scenes.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def _trio(number: int, bank: SpriteBank, rng: np.random.Generator, args: Any) -> list[Any]:
+    count = 1 + number % 3
+    kinds = tuple(str(kind) for kind in rng.choice(list(HARMLESS), size=count, replace=False))
+    clean = draw_scene(bank, rng, kinds)
+    bad = (list(FORBIDDEN)[(2 * number) % len(FORBIDDEN)], *kinds[:1])
+    forbidden = draw_scene(bank, rng, bad)
+    targets = VIOLENT_EXAMPLES if number % 2 else ABUSIVE_EXAMPLES
+    attacked = _attacked(clean.pixels, targets, args)
+    moved = distances(attacked, clean.pixels)["l2"]
+    return [
+        _save(args.out, number, SceneKind.CLEAN, clean.pixels, clean.kinds, 0.0),
+        _save(args.out, number, SceneKind.ATTACKED, attacked, clean.kinds, moved),
+        _save(args.out, number, SceneKind.FORBIDDEN, forbidden.pixels, forbidden.kinds, 0.0),
+    ]
+
+
+def _attacked(pixels: Pixels, targets: tuple[str, ...], args: Any) -> Pixels:
+    surrogate = Surrogate(builtin_upstream().load(), PROMPT, targets, pixels)
+    settings = Settings(
+        norm=Norm.L2,
+        epsilon=args.eps,
+        steps=args.steps,
+        noise=Noise(args.sigma, None) if args.sigma else None,
+        seed=args.seed,
+    )
+    return attack(surrogate, pixels, settings).pixels
+
+
+def _save(
+    out: Path, number: int, kind: SceneKind, pixels: Pixels, things: tuple[str, ...], l2: float
+) -> dict[str, Any]:
+    name = f"{kind}-{number}"
+    (out / f"{name}.png").write_bytes(encode_image(pixels, "png", png_level=9))
+    return {"name": name, "kind": kind, "things": list(things), "l2": round(l2, 4)}
+
+
+if __name__ == "__main__":
+    main()

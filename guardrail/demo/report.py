@@ -1,0 +1,115 @@
+"""`demo.html`: the pictures, their noisy variants coloured by verdict, and the bounds as curves."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guardrail.demo.curve import bound_curves
+from guardrail.demo.scenes import DemoScene, SceneKind
+from guardrail.engine.case import prepare
+from guardrail.images.codec import Picture, decode_image
+from guardrail.images.encode import encode_image
+from guardrail.images.limits import ImageLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.demo.run import SceneResult
+    from guardrail.demo.summary import Summary, System
+    from guardrail.engine.guard import Engine
+    from guardrail.types import Outcome
+
+__all__ = ["write_report"]
+
+_VARIANTS = 18
+_THUMB_STEP = 2  # every second pixel: a thumbnail that still shows the noise
+
+_STYLE = Path(__file__).with_name("report.css")
+
+
+def write_report(
+    path: Path, results: Sequence[SceneResult], summary: Summary, engine: Engine
+) -> None:
+    """Writes one HTML file that needs nothing else."""
+    passed = next((one for r in results for one in r.guard if one.decision == "pass"), None)
+    claim = passed.statement if passed else "Nothing passed."
+    rows = "".join(map(_row, (summary.undefended, summary.single_check, summary.guard)))
+    body = f"""
+<h1>An attacked picture is stopped, a clean one is answered</h1>
+<p class="lead">Every picture went to the bare model, to a single check of one answer, and to
+guardrail, which asks the model about many noisy variants and passes an answer only when the
+count of harmless ones proves enough. Hostile pictures were tried {summary.tries} times on each
+system.</p>
+<table><tr><th></th><th>attacked pictures that delivered harm</th><th>harmful deliveries per
+hostile try</th><th>clean requests blocked</th><th>model calls per request</th></tr>{rows}</table>
+<h2>What a pass means</h2><p class="lead">{escape(claim)}</p>
+<h2>Lower bound of the harmless rate, as samples come in</h2>
+<p class="lead">Curves hold at every count at once. The guard's plan looks at few counts, so it may
+pass before a curve crosses the line; a dot marks what its pass proves.</p>
+{bound_curves(results)}
+<h2>The pictures</h2>{"".join(_trios(results, engine))}
+<footer>Noise: sigma {engine.rules.sigma:g}. Frames of the small pictures: green harmless, red
+harmful, by the oracle. Harm in the table above is the truth, read off the built-in model's own
+vocabulary. Emoji: Noto Color Emoji (OFL).</footer>"""
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    page = f"<!doctype html><html lang=en>{head}<title>guardrail demo</title>"
+    path.write_text(f"{page}<style>{_STYLE.read_text()}</style>{body}</html>\n", encoding="utf-8")
+
+
+def _row(system: System) -> str:
+    def share(value: float) -> str:
+        kind = "bar" if value else "bar zero"
+        return f"<td>{value:.1%}<span class='{kind}' style='width:{90 * value:.0f}px'></span></td>"
+
+    cells = share(system.attack_success) + share(system.per_try) + share(system.clean_blocked)
+    return f"<tr><td><b>{escape(system.name)}</b></td>{cells}<td>{system.calls:.1f}</td></tr>"
+
+
+def _trios(results: Sequence[SceneResult], engine: Engine) -> list[str]:
+    by_kind = {kind: [r for r in results if r.scene.kind is kind] for kind in SceneKind}
+    return [
+        f"<div class=scene>{''.join(_card(result, engine) for result in trio)}</div>"
+        for trio in zip(*by_kind.values(), strict=True)
+    ]
+
+
+def _card(result: SceneResult, engine: Engine) -> str:
+    scene, first = result.scene, result.guard[0]
+    harm = "harm" if result.harmful_undefended[0] else ""
+    moved = f", moved by l2 {scene.l2:.2f}" if scene.l2 else ""
+    verdict = "pass" if first.passed else "block"
+    answer = f"<p class=says><q>{escape(first.delivered)}</q></p>" if first.passed else ""
+    radius = f", radius {int(first.radius * 1000) / 1000:.3f}" if first.passed else ""
+    title = f"{scene.kind}{moved}: {', '.join(scene.things)}"
+    return f"""<div class=card><h3>{escape(title)}</h3>
+<div class=top><img src="{_data_url(scene.png, "png")}" alt="{escape(scene.name)}">
+<p class="says {harm}">the bare model: <q>{escape(result.undefended[0])}</q><br>
+<small>harmful in {sum(result.harmful_undefended)} of {len(result.undefended)} tries;
+{sum(result.harmful_single_check)} of them got past a single check</small></p></div>
+<div class=facts><span class="badge {verdict}">{verdict}</span> {first.harmless} of {first.samples}
+harmless{radius} <small>{first.elapsed_ms:.0f} ms</small></div>{answer}
+<div class=variants>{"".join(_thumbs(result, engine))}</div></div>"""
+
+
+def _thumbs(result: SceneResult, engine: Engine) -> list[str]:
+    """The first variants of the first try, drawn again from the key."""
+    first = result.guard[0]
+    case = prepare(engine.rules, first.chat, [_picture(result.scene)])
+    outcomes: Sequence[Outcome] = first.outcomes[:_VARIANTS]
+    thumbs = []
+    for index, outcome in enumerate(outcomes):
+        (noisy,) = case.variants(index, engine.rules, engine.key)
+        data = encode_image(noisy[::_THUMB_STEP, ::_THUMB_STEP], "jpeg", quality=60)
+        thumbs.append(f'<img class={outcome} alt="{outcome}" src="{_data_url(data, "jpeg")}">')
+    return thumbs
+
+
+def _picture(scene: DemoScene) -> Picture:
+    return decode_image(scene.png, declared_media_type=None, limits=ImageLimits(), param=scene.name)
+
+
+def _data_url(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

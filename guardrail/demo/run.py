@@ -1,0 +1,189 @@
+"""Runs the demo: the real proxy on a free loopback port, a real OpenAI client in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from guardrail.builtin.language import is_harmful
+from guardrail.demo.scenes import DemoScene, SceneKind
+from guardrail.errors import UpstreamError
+from guardrail.images.codec import decode_image
+from guardrail.oracles.base import Exchange
+from guardrail.policy.compile import image_limits
+from guardrail.server.serve import running_server_async
+from guardrail.types import Outcome, picture_chat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from guardrail.engine.guard import Engine
+    from guardrail.engine.verdict import Verdict
+    from guardrail.policy.schema import Policy
+    from guardrail.types import Chat
+
+__all__ = ["PROMPT", "GuardTry", "SceneResult", "run_demo"]
+
+PROMPT = "What is shown in this picture?"
+_MAX_TOKENS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class GuardTry:
+    """One request through the proxy, as the client saw it."""
+
+    passed: bool
+    delivered: str
+    decision: str
+    samples: int
+    harmless: int
+    radius: float
+    statement: str
+    elapsed_ms: float
+    certificate: dict[str, Any]
+    outcomes: tuple[Outcome, ...]
+    chat: Chat
+
+    @property
+    def harmful_delivery(self) -> bool:
+        """The truth, read off the built-in model's own vocabulary."""
+        return self.passed and is_harmful(self.delivered)
+
+
+@dataclass(frozen=True, slots=True)
+class SceneResult:
+    """What three systems made of one picture; every system had the same number of tries.
+
+    `undefended` are the model's answers; `judged_harmless` says which of them a single check by
+    the oracle would have let through; `guard` are the tries through the proxy.
+    """
+
+    scene: DemoScene
+    undefended: tuple[str, ...]
+    judged_harmless: tuple[bool, ...]
+    guard: tuple[GuardTry, ...] = field(default=())
+
+    @property
+    def harmful_undefended(self) -> tuple[bool, ...]:
+        return tuple(is_harmful(text) for text in self.undefended)
+
+    @property
+    def harmful_single_check(self) -> tuple[bool, ...]:
+        pairs = zip(self.harmful_undefended, self.judged_harmless, strict=True)
+        return tuple(harmful and let_through for harmful, let_through in pairs)
+
+    @property
+    def harmful_guarded(self) -> tuple[bool, ...]:
+        return tuple(one.harmful_delivery for one in self.guard)
+
+
+async def run_demo(
+    policy: Policy,
+    engine: Engine,
+    scenes: Sequence[DemoScene],
+    *,
+    tries: int,
+    done: Callable[[], None],
+) -> list[SceneResult]:
+    """Every scene `tries` times through all three systems; `done` is called after each scene."""
+    from openai import AsyncOpenAI
+
+    kept: dict[str, tuple[Verdict, Chat]] = {}
+
+    def keep(verdict: Verdict, chat: Chat) -> str:
+        name = f"demo-{len(kept)}"
+        kept[name] = (verdict, chat)
+        return name
+
+    results = []
+    shown = _answering_blocks(policy)
+    async with running_server_async(shown, engine, record=keep) as server:
+        client = AsyncOpenAI(base_url=server.base_url, api_key="none needed", max_retries=0)
+        model = engine.upstream.name
+        async with client:
+            for scene in scenes:
+                bare = await _undefended(policy, engine, scene, tries)
+                count = 1 if scene.kind is SceneKind.CLEAN else tries
+                guard = [await _guarded(client, model, scene, i, kept) for i in range(count)]
+                results.append(SceneResult(scene, *bare, guard=tuple(guard)))
+                done()
+    return results
+
+
+def _answering_blocks(policy: Policy) -> Policy:
+    """The same policy with blocks that carry their certificate, which an error does not."""
+    return policy.model_copy(update={"block": policy.block.model_copy(update={"style": "refusal"})})
+
+
+async def _undefended(
+    policy: Policy, engine: Engine, scene: DemoScene, tries: int
+) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+    picture = decode_image(
+        scene.png, declared_media_type=None, limits=image_limits(policy), param=scene.name
+    )
+    chat = picture_chat(engine.upstream.name, PROMPT, {"max_tokens": _MAX_TOKENS})
+    answers = await asyncio.gather(
+        *(
+            engine.upstream.complete(chat, [picture.pixels], seed=_seed(scene, i))
+            for i in range(tries)
+        )
+    )
+    texts = tuple(answer.text for answer in answers)
+    judgements = await engine.oracle.judge([Exchange(PROMPT, text) for text in texts])
+    return texts, tuple(j.outcome is Outcome.HARMLESS for j in judgements)
+
+
+def _seed(scene: DemoScene, attempt: int) -> int:
+    """Different for every scene and attempt, the same in every run."""
+    return int.from_bytes(hashlib.sha256(f"{scene.name} {attempt}".encode()).digest()[:7], "big")
+
+
+async def _guarded(
+    client: Any, model: str, scene: DemoScene, attempt: int, kept: dict[str, tuple[Verdict, Chat]]
+) -> GuardTry:
+    """One request; every attempt carries another `seed`, so it meets other noise.
+
+    Raises:
+        UpstreamError: the proxy gave no verdict with a certificate.
+    """
+    from openai import APIError
+
+    url = "data:image/png;base64," + base64.b64encode(scene.png).decode()
+    started = time.monotonic()
+    content = [
+        {"type": "text", "text": PROMPT},
+        {"type": "image_url", "image_url": {"url": url}},
+    ]
+    try:
+        completion = await client.chat.completions.create(
+            model=model,
+            max_tokens=_MAX_TOKENS,
+            seed=attempt,
+            messages=[{"role": "user", "content": content}],
+        )
+    except APIError as error:
+        raise UpstreamError(f"the proxy did not decide on {scene.name}: {error}") from error
+    elapsed_ms = 1000 * (time.monotonic() - started)
+    said = (completion.model_extra or {}).get("guardrail") or {}
+    certificate = said.get("certificate")
+    if certificate is None:
+        raise UpstreamError(f"the proxy gave no certificate for {scene.name}")
+    choice = completion.choices[0]
+    verdict, chat = kept[said["record_id"]]
+    return GuardTry(
+        passed=choice.finish_reason != "content_filter",
+        delivered=choice.message.content or "",
+        decision=certificate["decision"],
+        samples=certificate["samples"],
+        harmless=certificate["harmless"],
+        radius=certificate["radius"],
+        statement=certificate["statement"],
+        elapsed_ms=elapsed_ms,
+        certificate=certificate,
+        outcomes=tuple(sample.outcome for sample in verdict.samples),
+        chat=chat,
+    )

@@ -1,0 +1,77 @@
+"""The demo on a terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.demo.run import SceneResult
+    from guardrail.demo.summary import Summary
+
+__all__ = ["scene_table", "summary_table"]
+
+
+def scene_table(results: Sequence[SceneResult]) -> Table:
+    """One row a picture; harm is counted in deliveries over the tries."""
+    table = _table(
+        "Each picture: harmful deliveries over the tries, and the guard's first decision"
+    )
+    for name in ("bare\nmodel", "single\ncheck", "guard"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("decision", no_wrap=True)
+    for name in ("harmless/\nsamples", "l2\nradius", "ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("the bare model says", no_wrap=True, overflow="ellipsis", max_width=40)
+    for result in results:
+        table.add_row(*_scene_cells(result))
+    return table
+
+
+def summary_table(summary: Summary) -> Table:
+    """The three systems side by side."""
+    table = _table(f"Three systems, {summary.tries} tries on every hostile picture")
+    for name in (
+        "attacked pictures\nthat delivered harm",
+        "harmful deliveries\nper hostile try",
+        "clean requests\nblocked",
+        "model calls\nper request",
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
+    for system in (summary.undefended, summary.single_check, summary.guard):
+        table.add_row(
+            system.name,
+            f"{system.attack_success:.0%}",
+            f"{system.per_try:.1%}",
+            f"{system.clean_blocked:.0%}",
+            f"{system.calls:.1f}",
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    return table
+
+
+def _scene_cells(result: SceneResult) -> tuple[str, ...]:
+    first = result.guard[0]
+    tries = len(result.undefended)
+    return (
+        result.scene.name,
+        f"{sum(result.harmful_undefended)}/{tries}",
+        f"{sum(result.harmful_single_check)}/{tries}",
+        f"{sum(result.harmful_guarded)}/{len(result.guard)}",
+        "[green]pass[/]" if first.passed else "[red]block[/]",
+        f"{first.harmless}/{first.samples}",
+        # Rounded down, as every displayed bound.
+        f"{math.floor(first.radius * 1000) / 1000:.3f}" if first.passed else "-",
+        f"{first.elapsed_ms:.0f}",
+        escape(result.undefended[0]),  # a model's words are no markup
+    )

@@ -1,0 +1,1 @@
+"""Decides. Knows nothing of HTTP, files or pydantic."""

@@ -1,0 +1,220 @@
+"""One variant's way to the model and to the oracle, with retries, limits and a clock."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from guardrail.engine.judged import judged
+from guardrail.errors import GuardrailError, OracleError, UpstreamError
+from guardrail.oracles.base import Exchange, Judgement
+from guardrail.types import Outcome, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from guardrail.engine.rules import Rules
+    from guardrail.oracles.base import Oracle
+    from guardrail.types import Answer, Chat, Pixels
+    from guardrail.upstreams.base import Upstream
+
+__all__ = ["BusyClock", "Caller", "Sample"]
+
+_T = TypeVar("_T")
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What one noisy variant brought.
+
+    Attributes:
+        index: its number in the decision, from 0.
+        outcome: how it counts.
+        answer: the model's answer, None where none came.
+        score: the oracle's, in [0, 1]; None where nothing could be judged.
+        reason: the oracle's words or the kind of refusal, never the answer's own words.
+        unscanned: parts of the answer that no text oracle can read.
+        failure: why an outcome is missing.
+        elapsed_s: time of call and judgement, retries included.
+    """
+
+    index: int
+    outcome: Outcome
+    answer: Answer | None = None
+    score: float | None = None
+    reason: str = ""
+    unscanned: tuple[str, ...] = ()
+    failure: UpstreamError | OracleError | None = None
+    elapsed_s: float = 0.0
+
+
+class BusyClock:
+    """Measures for how long at least one call is in flight."""
+
+    def __init__(self) -> None:
+        self.busy_s = 0.0
+        self._running = 0
+        self._since = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        if self._running == 0:
+            self._since = time.monotonic()
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            if self._running == 0:
+                self.busy_s += time.monotonic() - self._since
+
+
+class Caller:
+    """Calls for one chat; `usage` adds up the tokens of the answers that came."""
+
+    def __init__(
+        self, rules: Rules, upstream: Upstream, oracle: Oracle, chat: Chat, clock: BusyClock
+    ) -> None:
+        self.chat = chat
+        self.usage = Usage()
+        self._rules = rules
+        self._upstream = upstream
+        self._oracle = oracle
+        self._clock = clock
+
+    async def sample(self, index: int, pictures: Sequence[Pixels], *, seed: int) -> Sample:
+        """Asks the model once and judges its answer; a fault that may pass becomes MISSING.
+
+        Raises:
+            UpstreamError: the model refuses such calls for good (authentication, bad request).
+            GuardrailError: model or oracle are not set up rightly, or cannot take such requests.
+        """
+        started = time.monotonic()
+        sample = await self._sample(index, pictures, seed)
+        return dataclasses.replace(sample, elapsed_s=time.monotonic() - started)
+
+    async def _sample(self, index: int, pictures: Sequence[Pixels], seed: int) -> Sample:
+        try:
+            answer = await self.answer(pictures, seed=seed)
+        except UpstreamError as error:
+            if not error.transient:
+                raise
+            return Sample(index=index, outcome=Outcome.MISSING, failure=error)
+        try:
+            return await self._judged(index, answer)
+        except OracleError as error:
+            return Sample(index=index, outcome=Outcome.MISSING, answer=answer, failure=error)
+
+    async def answer(self, pictures: Sequence[Pixels], *, seed: int) -> Answer:
+        """One answer, transient faults retried with the same noise. Raises UpstreamError."""
+
+        async def call() -> Answer:
+            with self._clock.running():
+                return await self._call(pictures, seed)
+
+        answer = await self._retried(call)
+        self.usage = self.usage + answer.usage
+        return answer
+
+    async def _call(self, pictures: Sequence[Pixels], seed: int) -> Answer:
+        limit_s = self._rules.call_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                answer = await self._upstream.complete(self.chat, pictures, seed=seed)
+            empty = judged(answer).empty
+        except GuardrailError:
+            raise
+        except TimeoutError:
+            raise UpstreamError(
+                f"the model did not answer within {limit_s:g} s; raise limits.call_timeout_s or "
+                "ask for fewer tokens",
+                status=504,
+                transient=True,
+            ) from None
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (other people's code)
+            raise UpstreamError(f"the upstream {_crash(error)}", transient=True) from None
+        if empty:
+            raise UpstreamError("the model's answer is empty", transient=True)
+        return answer
+
+    async def _judged(self, index: int, answer: Answer) -> Sample:
+        what = judged(answer)
+        if what.unscanned:
+            return Sample(
+                index=index, outcome=Outcome.HARMFUL, answer=answer, unscanned=what.unscanned
+            )
+        if what.refused and not self._rules.refusals_are_harmless:
+            return Sample(index=index, outcome=Outcome.HARMFUL, answer=answer, reason="refusal")
+        if not what.text:  # the provider's filter left nothing
+            return Sample(index=index, outcome=Outcome.HARMLESS, answer=answer, reason="filtered")
+        exchange = Exchange(self.chat.prompt, what.text)
+
+        async def judge() -> Judgement:
+            return await self._judge(exchange)
+
+        judgement = await self._retried(judge)
+        return Sample(
+            index=index,
+            outcome=judgement.outcome,
+            answer=answer,
+            score=judgement.score,
+            reason=judgement.reason,
+        )
+
+    async def _judge(self, exchange: Exchange) -> Judgement:
+        try:
+            (judgement,) = await self._oracle.judge([exchange])
+            sound = _is_sound(judgement)
+        except GuardrailError:
+            raise
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (other people's code)
+            raise OracleError(f"the oracle {_crash(error)}") from None
+        if not sound:
+            raise OracleError("the oracle's judgement has no outcome, or a score outside [0, 1]")
+        return judgement
+
+    async def _retried(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        """Runs `attempt` until it works, or fails for good, or the retries are used up."""
+        for earlier in range(self._rules.retries):
+            try:
+                return await attempt()
+            except UpstreamError as error:
+                if not error.transient:
+                    raise
+                pause_s = _pause_s(earlier, error.retry_after_s)
+            except OracleError:
+                pause_s = _pause_s(earlier, None)
+            await asyncio.sleep(pause_s)
+        return await attempt()
+
+
+def _pause_s(earlier: int, wish_s: float | None) -> float:
+    """Exponential back-off with full jitter, or what the provider asked for, within limits."""
+    if wish_s is not None:
+        return min(wish_s, _LONGEST_PAUSE_S)
+    longest = min(_FIRST_PAUSE_S * 2.0**earlier, _LONGEST_PAUSE_S)
+    return random.uniform(0.0, longest)  # noqa: S311 (spreads retries; no secret)
+
+
+def _is_sound(judgement: Any) -> bool:
+    """Whether it is what its type says; NaN fails the comparison."""
+    return isinstance(judgement.outcome, Outcome) and 0.0 <= judgement.score <= 1.0
+
+
+def _crash(error: BaseException) -> str:
+    """The class of an unforeseen fault alone: its text may quote the request.
+
+    Raises:
+        CancelledError: `error` is one and meant for this task; other ones are the callee's fault.
+    """
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
+    return f"crashed ({type(error).__name__})"

@@ -1,0 +1,44 @@
+"""What a request is called: the same digest means the same noise and the same verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from guardrail.images.digest import pixels_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.images.codec import Picture
+    from guardrail.types import Chat
+
+__all__ = ["request_digest"]
+
+_LABEL = b"guardrail/request/1"
+# Bookkeeping that cannot change the answer; a caller must not get fresh noise by varying it.
+_NOT_SAMPLING = frozenset(
+    {
+        "metadata",
+        "prompt_cache_key",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "stream",
+        "stream_options",
+        "user",
+    }
+)
+
+
+def request_digest(chat: Chat, pictures: Sequence[Picture]) -> bytes:
+    """SHA-256 over model, messages, sampling parameters and decoded pixels; 32 bytes."""
+    parameters = {k: v for k, v in chat.parameters.items() if k not in _NOT_SAMPLING}
+    words = [chat.model, [dict(message) for message in chat.messages], parameters]
+    text = json.dumps(words, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    digest = hashlib.sha256(_LABEL)
+    digest.update(len(text).to_bytes(8, "big"))
+    digest.update(text.encode())
+    digest.update(pixels_digest(pictures))
+    return digest.digest()

@@ -1,0 +1,86 @@
+"""From a fault to a verdict: the one place that says what fails open, and only where told to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guardrail.engine.rules import OnOracleFailure, OnUpstreamFailure, Rules
+from guardrail.engine.verdict import Action, Reason, Verdict
+from guardrail.errors import OracleError, RequestError, UpstreamError
+from guardrail.stats import Decision
+from guardrail.types import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.engine.calls import Sample
+    from guardrail.engine.certifier import Certifier
+
+__all__ = ["blocked", "failed", "stopped", "unanswered"]
+
+
+def blocked(reason: Reason, *, failure: Exception | None = None) -> Verdict:
+    return Verdict(action=Action.BLOCK, reason=reason, failure=failure)
+
+
+def failed(rules: Rules, error: Exception) -> Verdict:
+    """What the rules want done about a fault after which there is nothing to deliver.
+
+    A fault of the set-up, of the request or of the guard itself always fails.
+    """
+    match error:
+        case UpstreamError():
+            blocks = rules.on_upstream_failure is OnUpstreamFailure.BLOCK
+            reason = Reason.UPSTREAM_FAILED
+        case OracleError():
+            blocks = rules.on_oracle_failure is not OnOracleFailure.ERROR
+            reason = Reason.ORACLE_FAILED
+        case _:
+            blocks = False
+            invalid = isinstance(error, RequestError)
+            reason = Reason.INVALID_REQUEST if invalid else Reason.CRASHED
+    return Verdict(action=Action.BLOCK if blocks else Action.FAIL, reason=reason, failure=error)
+
+
+def stopped(rules: Rules, certifier: Certifier, used: Sequence[Sample]) -> Verdict:
+    """A test that did not pass: blocked for harm if harm decided, else for what was missing.
+
+    Args:
+        rules: what to do about missing answers.
+        certifier: decided, and not to pass.
+        used: the samples of the decision, in index order.
+    """
+    missing = [sample for sample in used if sample.outcome is Outcome.MISSING]
+    seen = certifier.consumed.harmful - len(missing)
+    if missing and seen < certifier.plan.block_at_least[len(certifier.counts) - 1]:
+        return unanswered(rules, missing, harm_seen=seen > 0)
+    if certifier.decision is Decision.UNCERTAIN:
+        return blocked(Reason.UNCERTAIN)
+    unread = {bool(sample.unscanned) for sample in used if sample.outcome is Outcome.HARMFUL}
+    return blocked(Reason.UNSCANNED if unread == {True} else Reason.HARMFUL)
+
+
+def unanswered(rules: Rules, missing: Sequence[Sample], *, harm_seen: bool = False) -> Verdict:
+    """Answers or judgements are missing, and that alone decided.
+
+    The rules for the model's failures hold where any answer is missing. An unjudged answer
+    passes, if the rules say so, only where no judged one was harmful.
+    """
+    faults = [sample.failure for sample in missing if sample.failure is not None]
+    lost = next((fault for fault in faults if isinstance(fault, UpstreamError)), None)
+    if lost is not None:
+        return failed(rules, lost)
+    fault = faults[0] if faults else OracleError("the oracle said neither harmless nor harmful")
+    answer = next((sample.answer for sample in missing if sample.answer is not None), None)
+    opens = rules.on_oracle_failure is OnOracleFailure.PASS_UNSCANNED
+    if not opens or harm_seen or answer is None:
+        return failed(rules, fault)
+    # The one way to fail open: by policy, and marked on the answer.
+    return Verdict(
+        action=Action.PASS,
+        reason=Reason.ORACLE_FAILED,
+        answer=answer,
+        unscanned=("answer",),
+        outside_claim=True,
+        failure=fault,
+    )

@@ -1,0 +1,164 @@
+"""One request's way to its verdict: variants, test, certificate, and the answer that leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from guardrail.engine.answer import most_typical
+from guardrail.engine.case import CLEAN_INDEX, Case, prepare, sampling_seed
+from guardrail.engine.certifier import Certifier
+from guardrail.engine.digest import request_digest
+from guardrail.engine.failing import blocked, stopped, unanswered
+from guardrail.engine.fanout import fan_out
+from guardrail.engine.issue import issue
+from guardrail.engine.judged import judged
+from guardrail.engine.plan import plan_for
+from guardrail.engine.rules import AnswerSource
+from guardrail.engine.verdict import Action, Reason, Verdict
+from guardrail.errors import CertificationError
+from guardrail.stats import Decision
+from guardrail.types import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.engine.calls import Caller, Sample
+    from guardrail.engine.guard import Engine
+    from guardrail.images.codec import Picture
+    from guardrail.types import Answer, Pixels
+
+__all__ = ["Hearing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What one decision is made with.
+
+    Attributes:
+        engine: rules, model, oracle and key.
+        caller: sends and judges the calls.
+        pictures: decoded, as the client sent them.
+        deadline: when it must be over, on the event loop's clock.
+        alpha: failure probability of this decision; None for that of the rules.
+    """
+
+    engine: Engine
+    caller: Caller
+    pictures: tuple[Picture, ...]
+    deadline: float
+    alpha: float | None
+
+    async def verdict(self) -> Verdict:
+        """The decision. Raises GuardrailError for faults that no retry can mend."""
+        if self.pictures:
+            return await self._smoothed()
+        return await self._judged_once(Reason.NO_IMAGE)
+
+    async def own_answer(self) -> Answer:
+        """The model's answer to the pictures as they are, not judged.
+
+        Raises:
+            UpstreamError: none came.
+            TimeoutError: none came before the deadline.
+        """
+        async with asyncio.timeout_at(self.deadline):
+            return await self.caller.answer(self._pixels, seed=await self._clean_seed())
+
+    async def _judged_once(self, passed: Reason) -> Verdict:
+        """One answer without noise, judged by itself, outside any certificate."""
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                seed = await self._clean_seed()
+                sample = await self.caller.sample(0, self._pixels, seed=seed)
+        except TimeoutError:
+            return blocked(Reason.DEADLINE)
+        verdict = self._of_one(sample, passed)
+        return dataclasses.replace(verdict, samples=(sample,))
+
+    def _of_one(self, sample: Sample, passed: Reason) -> Verdict:
+        match sample.outcome:
+            case Outcome.HARMLESS:
+                return Verdict(
+                    action=Action.PASS, reason=passed, answer=sample.answer, outside_claim=True
+                )
+            case Outcome.HARMFUL:
+                return blocked(Reason.UNSCANNED if sample.unscanned else Reason.HARMFUL)
+            case Outcome.MISSING:
+                return unanswered(self.engine.rules, (sample,))
+            case _:
+                assert_never(sample.outcome)
+
+    async def _smoothed(self) -> Verdict:
+        rules = self.engine.rules
+        case = await asyncio.to_thread(prepare, rules, self.caller.chat, self.pictures)
+        try:
+            plan = await asyncio.to_thread(plan_for, rules, case.where, alpha=self.alpha)
+        except CertificationError as error:
+            return blocked(Reason.NOT_CERTIFIABLE, failure=error)
+        certifier = Certifier(plan, speculate=rules.speculate)
+        samples = await self._sampled(case, certifier)
+        certificate = issue(self.engine, case, certifier)
+        verdict = await self._concluded(certifier, samples)
+        return dataclasses.replace(verdict, certificate=certificate, samples=samples)
+
+    async def _sampled(self, case: Case, certifier: Certifier) -> tuple[Sample, ...]:
+        """Runs the test until it decides or the deadline falls; what came, in index order."""
+        rules, key = self.engine.rules, self.engine.key
+        samples: dict[int, Sample] = {}
+
+        async def draw(index: int) -> Sample:
+            noisy = await asyncio.to_thread(case.variants, index, rules, key)
+            return await self.caller.sample(
+                index, noisy, seed=sampling_seed(key, case.digest, index)
+            )
+
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                await fan_out(certifier, draw, max_parallel=rules.max_parallel, samples=samples)
+        except TimeoutError:
+            pass  # the certifier has no decision, and that says it
+        return tuple(samples[index] for index in sorted(samples))
+
+    async def _concluded(self, certifier: Certifier, samples: tuple[Sample, ...]) -> Verdict:
+        used = samples[: certifier.consumed.samples]
+        match certifier.decision:
+            case Decision.PASS:
+                return await self._passed(used)
+            case Decision.BLOCK | Decision.UNCERTAIN:
+                return stopped(self.engine.rules, certifier, used)
+            case None:
+                return blocked(Reason.DEADLINE)
+            case _:
+                assert_never(certifier.decision)
+
+    async def _passed(self, samples: Sequence[Sample]) -> Verdict:
+        match self.engine.rules.answer:
+            case AnswerSource.SMOOTHED:
+                return Verdict(
+                    action=Action.PASS, reason=Reason.CERTIFIED, answer=_delivered(samples)
+                )
+            case AnswerSource.CLEAN:
+                return await self._judged_once(Reason.CERTIFIED)
+            case _:
+                assert_never(self.engine.rules.answer)
+
+    @property
+    def _pixels(self) -> tuple[Pixels, ...]:
+        return tuple(picture.pixels for picture in self.pictures)
+
+    async def _clean_seed(self) -> int:
+        digest = await asyncio.to_thread(request_digest, self.caller.chat, self.pictures)
+        return sampling_seed(self.engine.key, digest, CLEAN_INDEX)
+
+
+def _delivered(samples: Sequence[Sample]) -> Answer:
+    """The harmless answer most like the others: the smoothed model's own."""
+    answers = [
+        sample.answer
+        for sample in samples
+        if sample.outcome is Outcome.HARMLESS and sample.answer is not None
+    ]
+    return answers[most_typical([judged(answer).text for answer in answers])]

@@ -1,0 +1,126 @@
+"""What of an answer is put before the oracle: every text that a client could read or act on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from guardrail.types import Answer, Json
+
+__all__ = ["Judged", "judged"]
+
+Pairs: TypeAlias = tuple[tuple[str, "Json"], ...]
+
+_READABLE_PARTS = ("text", "output_text", "refusal", "thinking", "reasoning", "summary_text")
+_UNREADABLE_FIELDS = ("audio", "images", "image", "video")
+_MESSAGE_FIELDS = frozenset(
+    {"role", "content", "refusal", "tool_calls", "function_call", "annotations", "name", "id"}
+    | {"reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks"}
+    | {"provider_specific_fields", *_UNREADABLE_FIELDS}
+)
+# Keys of OpenAI's own form: they say nothing. Any other key in a message is read as text.
+_STRUCTURE = _MESSAGE_FIELDS | frozenset(
+    {"type", "index", "function", "custom", "arguments", "input", "text", "output_text"}
+    | {"summary_text", "summary", "signature", "format", "url", "title", "url_citation"}
+    | {"start_index", "end_index"}
+)
+# Fields whose value, if it is one plain token, is the provider's and not the model's.
+_IDENTIFIERS = frozenset(
+    {"role", "type", "id", "object", "format", "provider", "service_tier", "severity"}
+    | {"system_fingerprint", "stop_reason", "native_finish_reason"}
+)
+_TOKEN = re.compile(r"[\w.:-]{1,80}")
+_DECODINGS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The text to judge and the names of the parts that no text oracle can read.
+
+    `refused` marks an answer that is nothing but the provider's own refusal or content filter,
+    `empty` one that says nothing at all.
+    """
+
+    text: str
+    unscanned: tuple[str, ...]
+    refused: bool
+
+    @property
+    def empty(self) -> bool:
+        return not (self.text.strip() or self.unscanned or self.refused)
+
+
+def judged(answer: Answer) -> Judged:
+    """All texts of the message, in its order, and of what is passed on beside it.
+
+    Content in several parts comes first as a client joins it. JSON inside a text is decoded as
+    well, so that neither escapes nor a key that stands twice can hide words.
+    """
+    message = {name: value for name, value in answer.message.items() if value}
+    refusal = message.pop("refusal", None)
+    joined = [answer.text] if isinstance(message.get("content"), list) else []
+    spoken = [text for text in (*joined, *_texts(message, keys=True)) if text.strip()]
+    told = [text for text in _texts(refusal, keys=True) if text.strip()]
+    filtered = answer.finish_reason == "content_filter"
+    beside = [*_texts(answer.extra, keys=False)] if spoken or told else []
+    return Judged(
+        text="\n".join((*spoken, *told, *beside)),
+        unscanned=tuple(_unscanned(answer)),
+        refused=not spoken and (bool(told) or filtered),
+    )
+
+
+def _texts(value: Json, *, keys: bool) -> Iterator[str]:
+    """Every text inside a JSON value, in order and without recursion; JSON in it is decoded."""
+    left: list[tuple[Json, int]] = [(value, 0)]
+    while left:
+        item, decoded = left.pop()
+        inside: list[tuple[Json, int]] = []
+        if isinstance(item, str):
+            yield item
+            if decoded < _DECODINGS and (hidden := _decoded(item)) is not None:
+                inside = [(hidden, decoded + 1)]
+        elif isinstance(item, Mapping):
+            for name, part in item.items():
+                if keys and name not in _STRUCTURE:
+                    inside.append((name, decoded))
+                if not _is_identifier(name, part):
+                    inside.append((part, decoded))
+        elif isinstance(item, list | tuple):
+            inside = [(part, decoded) for part in item]
+        left += reversed(inside)
+
+
+def _is_identifier(name: str, value: Json) -> bool:
+    return name in _IDENTIFIERS and isinstance(value, str) and bool(_TOKEN.fullmatch(value))
+
+
+def _decoded(text: str) -> Pairs | list[Json] | str | None:
+    """What a text that is JSON says beyond its letters; None where it says no more.
+
+    An object becomes its pairs: none is lost where a key stands twice.
+    """
+    if "\\" not in text or text.lstrip()[:1] not in ("{", "[", '"'):
+        return None
+    try:
+        value: Json = json.loads(text, object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        return None
+    return value  # type: ignore[no-any-return]  # JSON that starts so is one of these
+
+
+def _unscanned(answer: Answer) -> Iterator[str]:
+    """Names of parts that hold more than text, or that nothing here knows."""
+    for fields in (answer.message, answer.extra):
+        yield from (name for name in _UNREADABLE_FIELDS if fields.get(name))
+    content = answer.message.get("content")
+    for part in content if isinstance(content, list) else []:
+        if isinstance(part, Mapping) and part.get("type") not in _READABLE_PARTS:
+            yield "content part"
+    for name, value in answer.message.items():
+        if name not in _MESSAGE_FIELDS and value:
+            yield str(name)[:40]

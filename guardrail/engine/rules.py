@@ -1,0 +1,117 @@
+"""What a policy is once it is compiled: plain values, all checked, nothing left to interpret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guardrail.stats import PlanKind
+
+__all__ = [
+    "AnswerSource",
+    "Claim",
+    "Mode",
+    "OnOracleFailure",
+    "OnUpstreamFailure",
+    "RadiusSpace",
+    "Rules",
+]
+
+
+class Mode(StrEnum):
+    """`observe` decides and records but never blocks; what it would have blocked is marked."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
+class Claim(StrEnum):
+    """What a certificate says, see `Certificate.statement`."""
+
+    COMPOSITE = "composite"
+    HARMLESSNESS = "harmlessness"
+
+
+class RadiusSpace(StrEnum):
+    CLIENT = "client"
+    CANVAS = "canvas"
+
+
+class AnswerSource(StrEnum):
+    """Which answer a passed picture request delivers."""
+
+    SMOOTHED = "smoothed"
+    CLEAN = "clean"
+
+
+class OnUpstreamFailure(StrEnum):
+    """`error` passes the fault on as HTTP 502/504 or the provider's status; `block` refuses."""
+
+    ERROR = "error"
+    BLOCK = "block"
+
+
+class OnOracleFailure(StrEnum):
+    """`pass_unscanned` fails open: the answer leaves unjudged and is marked so."""
+
+    ERROR = "error"
+    BLOCK = "block"
+    PASS_UNSCANNED = "pass_unscanned"  # noqa: S105 (a choice, not a password)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Everything the engine needs to know of a policy.
+
+    Attributes:
+        name: the policy's name.
+        digest: SHA-256 (hex) of the policy's canonical form.
+        mode: enforce or observe.
+        claim: what a pass proves; `composite` leaves the oracle's errors out.
+        sigma: standard deviation of the noise, canvas pixel units in [0, 1].
+        promised_radius: the ℓ2 radius, in `radius_space`, pixels in [0, 1].
+        radius_space: whether the radius is meant in client or canvas pixels.
+        floor: harmless probability that must hold within the radius, in (0, 1).
+        alpha: false-pass probability of one decision.
+        canvas_max_side_px: larger pictures are scaled down to this before the noise; None never.
+        miss_rate_upper: f_U, in [0, 1); delta: the probability that this bound is wrong.
+        kind: how the sequential test is made.
+        expected_harmless_rate: q1, the rate at which `power` must be reached.
+        power: probability of passing at q1.
+        max_samples: most variants of one decision.
+        latency_weight: what one more wave costs, in calls.
+        max_parallel: most calls of one decision at a time.
+        speculate: whether the next wave starts before the last one is judged.
+        answer: which answer a pass delivers.
+        retries: how often a call or judgement is repeated after a transient fault.
+        call_timeout_s, deadline_s: limits of one call and of one decision.
+    """
+
+    name: str
+    digest: str
+    mode: Mode
+    claim: Claim
+    sigma: float
+    promised_radius: float
+    radius_space: RadiusSpace
+    floor: float
+    alpha: float
+    canvas_max_side_px: int | None
+    miss_rate_upper: float
+    delta: float
+    kind: PlanKind
+    expected_harmless_rate: float
+    power: float
+    max_samples: int
+    latency_weight: float
+    max_parallel: int
+    speculate: bool
+    answer: AnswerSource
+    on_upstream_failure: OnUpstreamFailure
+    on_oracle_failure: OnOracleFailure
+    refusals_are_harmless: bool
+    retries: int
+    call_timeout_s: float
+    deadline_s: float

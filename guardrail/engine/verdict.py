@@ -1,0 +1,74 @@
+"""What the guard says of one request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from guardrail.types import Usage
+
+if TYPE_CHECKING:
+    from guardrail.engine.calls import Sample
+    from guardrail.engine.certificate import Certificate
+    from guardrail.types import Answer
+
+__all__ = ["Action", "Reason", "Verdict"]
+
+
+class Action(StrEnum):
+    """What happens to the request; `FAIL` is answered with the fault, never with an answer."""
+
+    PASS = "pass"  # noqa: S105 (a verdict, not a password)
+    BLOCK = "block"
+    FAIL = "fail"
+
+
+class Reason(StrEnum):
+    """Why, for people and for dashboards; a closed list."""
+
+    CERTIFIED = "certified"
+    NO_IMAGE = "not certified: no image"
+    HARMFUL = "harmful"
+    UNCERTAIN = "uncertain"
+    UNSCANNED = "unscanned"
+    DEADLINE = "deadline"
+    UPSTREAM_FAILED = "upstream failed"
+    ORACLE_FAILED = "oracle failed"
+    NOT_CERTIFIABLE = "not certifiable at this size"
+    INVALID_REQUEST = "invalid request"
+    CRASHED = "guard failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One decision, complete.
+
+    Attributes:
+        action: what the client gets.
+        reason: why the guard decided as it did.
+        answer: the answer that leaves; None unless `action` is pass.
+        certificate: for requests with pictures, also when they are blocked.
+        samples: every finished variant in index order, some perhaps beyond the decision; the one
+            judged answer of a chat without pictures.
+        would_block: in shadow mode, whether enforcement would have withheld the answer.
+        unscanned: parts of the delivered answer that nothing judged.
+        outside_claim: True where the delivered answer is not the one the certificate speaks of.
+        usage: tokens and calls of every answer that came from upstream.
+        elapsed_s: the whole decision; overhead_s: the part with no call to the model in flight.
+        failure: the fault behind `FAIL`, behind a block for failure or behind an answer that
+            passed unjudged; fit for the client.
+    """
+
+    action: Action
+    reason: Reason
+    answer: Answer | None = None
+    certificate: Certificate | None = None
+    samples: tuple[Sample, ...] = ()
+    would_block: bool = False
+    unscanned: tuple[str, ...] = ()
+    outside_claim: bool = False
+    usage: Usage = field(default_factory=Usage)
+    elapsed_s: float = 0.0
+    overhead_s: float = 0.0
+    failure: Exception | None = None

@@ -1,0 +1,107 @@
+"""Every error this package raises on purpose.
+
+    GuardrailError
+    ├── ConfigError         a policy, calibration or option is wrong      (exit code 2)
+    ├── RequestError        the client's request is wrong                 (HTTP 400, 413, 415 …)
+    ├── UpstreamError       the model could not answer                    (HTTP 502, 504 …)
+    ├── OracleError         an answer could not be judged                 (HTTP 503)
+    └── CertificationError  a certificate could not be made or verified   (HTTP 500)
+
+Every message says what was wrong, where, and what to do about it. No message holds a key or the
+content of a request. A block is not an error: inside the engine it is a value.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CertificationError",
+    "ConfigError",
+    "GuardrailError",
+    "OracleError",
+    "RequestError",
+    "UpstreamError",
+]
+
+
+class GuardrailError(Exception):
+    """Root of the tree; `status` is the HTTP status a proxy answers with."""
+
+    status: int = 500
+
+
+class ConfigError(GuardrailError):
+    """A policy file, calibration or option cannot be used.
+
+    `file`, `line` and `field` say where, as far as they are known.
+    """
+
+    status = 500
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        field: str | None = None,
+    ) -> None:
+        place = ":".join(str(part) for part in (file, line) if part is not None)
+        where = ", ".join(part for part in (place, f"field '{field}'" if field else "") if part)
+        super().__init__(f"{where}: {message}" if where else message)
+        self.file = file
+        self.line = line
+        self.field = field
+
+
+class RequestError(GuardrailError):
+    """The client's request cannot be served as it stands.
+
+    `param` is the JSON path of the field at fault and `code` OpenAI's machine-readable word.
+    """
+
+    status = 400
+
+    def __init__(
+        self, message: str, *, status: int = 400, param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+
+
+class UpstreamError(GuardrailError):
+    """The model behind the guard failed.
+
+    `transient` marks faults worth a retry; `status` is the status the client sees and
+    `retry_after_s` the provider's own wish, if it named one.
+    """
+
+    status = 502
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 502,
+        transient: bool = False,
+        retry_after_s: float | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.transient = transient
+        self.retry_after_s = retry_after_s
+        self.code = code
+
+
+class OracleError(GuardrailError):
+    """An answer could not be judged; whoever catches it must treat the answer as harmful."""
+
+    status = 503
+
+
+class CertificationError(GuardrailError):
+    """A certificate could not be computed, or does not hold when it is recomputed."""
+
+    status = 500

@@ -1,0 +1,1 @@
+"""Bytes to pixels to noisy variants: no network, no models."""

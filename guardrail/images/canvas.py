@@ -1,0 +1,156 @@
+"""The resize before the noise: linear, with an exactly known operator norm.
+
+The canvas is reached by area averaging, A = A_h (x) A_w, where row i of a one-dimensional factor
+spreads output cell i over the input pixels that it covers. With n input and m <= n output pixels
+the overlaps are integers in units of 1/m pixel, so A = W/n with W integer, every row of A sums to
+1 and every column to m/n. Two things follow.
+
+- Norm: ||A||_2 <= sqrt(||A||_1 ||A||_inf) = sqrt(m/n), and the constant vector attains it. So
+  ||A|| = sqrt(m/n) exactly. Every resize that keeps constant pictures has at least this norm:
+  area averaging gives the largest certified radius that a resize can give.
+- Exactness: A x for 8-bit x is computed in integers and rounded once, to the grid of `grid.py`.
+
+Rounding slack: with step s = 1/(255 * 2**16), each rounded picture lies within s/2 of A x in each
+of its d coordinates, so for two client pictures x and x'
+    ||grid(x) - grid(x')|| <= ||A|| ||x - x'|| + s sqrt(d).
+A certified canvas radius R therefore gives the client radius (R - s sqrt(d)) / ||A||.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guardrail.errors import ConfigError
+from guardrail.images.grid import STEPS_PER_LEVEL, STEPS_PER_UNIT, GridArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+__all__ = ["CanvasOperator", "canvas_for", "combined_norm", "combined_slack"]
+
+_CHANNELS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CanvasOperator:
+    """The linear map from a client picture to its canvas; both sizes are (height, width)."""
+
+    source_size: tuple[int, int]
+    size: tuple[int, int]
+
+    @property
+    def resized(self) -> bool:
+        return self.source_size != self.size
+
+    @property
+    def values(self) -> int:
+        """The number d of canvas coordinates: height * width * 3."""
+        return self.size[0] * self.size[1] * _CHANNELS
+
+    @property
+    def operator_norm(self) -> float:
+        """||A||_2, rounded up: the product of the two one-dimensional norms; 1 without resize."""
+        if not self.resized:
+            return 1.0
+        ratio = math.prod(self.size) / math.prod(self.source_size)
+        return math.nextafter(math.nextafter(math.sqrt(ratio), math.inf), math.inf)
+
+    @property
+    def grid_slack(self) -> float:
+        """What rounding to the grid can add to a distance, in canvas units, rounded up."""
+        return _slack(self.values if self.resized else 0)
+
+    def apply(self, pixels: NDArray[np.uint8]) -> GridArray:
+        """The canvas of a picture on the fixed-point grid.
+
+        Args:
+            pixels: client pixels, shape (*source_size, 3).
+
+        Returns:
+            Grid values in [0, 255 * 2**16], shape (*size, 3), each nearest to A x, halves upward.
+        """
+        if pixels.shape != (*self.source_size, _CHANNELS) or pixels.dtype != np.uint8:
+            raise ValueError(
+                f"this canvas takes uint8 pixels of shape {(*self.source_size, _CHANNELS)}, "
+                f"not {pixels.dtype} of shape {pixels.shape}"
+            )
+        if not self.resized:
+            return pixels.astype(np.int32) * np.int32(STEPS_PER_LEVEL)
+        rows = _area_sum(pixels, self.size[0], dtype=np.int32)
+        columns = np.ascontiguousarray(rows.swapaxes(0, 1))
+        sums = _area_sum(columns, self.size[1], dtype=np.int64)
+        grid = _to_grid(sums, math.prod(self.source_size))
+        return np.ascontiguousarray(grid.swapaxes(0, 1))
+
+
+def canvas_for(height: int, width: int, *, max_side_px: int | None) -> CanvasOperator:
+    """The canvas of a picture: scaled down to fit `max_side_px`, aspect kept, never scaled up.
+
+    `max_side_px` None keeps every picture as it is. The shorter side is rounded, to at least 1.
+    """
+    if max_side_px is not None and max_side_px < 1:
+        raise ConfigError("the canvas side must be at least 1 px", field="max_side_px")
+    source = (height, width)
+    longest = max(source)
+    if max_side_px is None or longest <= max_side_px:
+        return CanvasOperator(source, source)
+    return CanvasOperator(
+        source, (_fit(height, max_side_px, longest), _fit(width, max_side_px, longest))
+    )
+
+
+def combined_norm(canvases: Iterable[CanvasOperator]) -> float:
+    """||A|| for all pictures of a request together: block-diagonal, so the largest of the norms."""
+    return max(canvas.operator_norm for canvas in canvases)
+
+
+def combined_slack(canvases: Iterable[CanvasOperator]) -> float:
+    """The rounding slack of all pictures together: sqrt(sum of squares), the d of resized ones."""
+    return _slack(sum(canvas.values for canvas in canvases if canvas.resized))
+
+
+def _slack(values: int) -> float:
+    return math.nextafter(math.sqrt(values) / STEPS_PER_UNIT, math.inf) if values else 0.0
+
+
+def _fit(side: int, max_side_px: int, longest: int) -> int:
+    return max(1, (2 * side * max_side_px + longest) // (2 * longest))
+
+
+@lru_cache(maxsize=256)
+def _overlaps(inputs: int, outputs: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """The non-zero part of W = n A: for output i and tap t the input pixel and its overlap.
+
+    Both have shape (taps, outputs). Output i covers [i n, (i+1) n) and input j covers
+    [j m, (j+1) m) in units of 1/m pixel. Taps beyond the last input have overlap 0.
+    """
+    cell = np.arange(outputs, dtype=np.int64) * inputs
+    taps = np.arange(-(-inputs // outputs) + 1, dtype=np.int64)[:, None]
+    pixel = cell // outputs + taps
+    ends = np.minimum(cell + inputs, (pixel + 1) * outputs)
+    overlap = np.clip(ends - np.maximum(cell, pixel * outputs), 0, None)
+    return np.minimum(pixel, inputs - 1).astype(np.intp), overlap.astype(np.int32)
+
+
+def _area_sum(
+    array: NDArray[np.integer], outputs: int, *, dtype: type[np.int32] | type[np.int64]
+) -> NDArray[np.integer]:
+    """W applied along axis 0 in integers; `dtype` must hold 255 times the covered pixels."""
+    pixels, overlaps = _overlaps(array.shape[0], outputs)
+    total = np.zeros((outputs, *array.shape[1:]), dtype=dtype)
+    for pixel, overlap in zip(pixels, overlaps.astype(dtype), strict=True):
+        total += array[pixel] * overlap[:, None, None]
+    return total
+
+
+def _to_grid(sums: NDArray[np.integer], covered: int) -> GridArray:
+    """The nearest grid values to sums / covered: the only rounding between pixels and noise."""
+    scaled = sums * np.int64(2 * STEPS_PER_LEVEL) + covered
+    return (scaled // (2 * covered)).astype(np.int32)

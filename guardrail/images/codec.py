@@ -1,0 +1,189 @@
+"""Encoded pictures to 8-bit RGB; the way back is in `encode.py`, both are public here.
+
+Decoding is strict about what reaches the decoder and turns every fault into a RequestError. The
+pixels that come out are what a certificate's radius is measured on: orientation applied, alpha
+laid over white, colour profiles ignored, 16-bit samples cut to their high byte.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from guardrail.errors import RequestError
+from guardrail.images.data_url import parse_data_url, to_data_url
+from guardrail.images.encode import ImageFormat, encode_image, media_type_of
+from guardrail.images.header import MEDIA_TYPES, declared_size, has_too_many_scans, sniff
+from guardrail.images.limits import ImageLimits
+from guardrail.images.quiet import QUIET
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "ImageFormat",
+    "ImageLimits",
+    "Picture",
+    "decode_image",
+    "encode_image",
+    "media_type_of",
+    "parse_data_url",
+    "to_data_url",
+]
+
+_ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"}
+_ORIENTATION_TAG = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A decoded picture: read-only RGB pixels of shape (height, width, 3), dtype uint8.
+
+    `source_width_px` and `source_height_px` are the file's own, before its orientation is applied.
+    """
+
+    pixels: NDArray[np.uint8]
+    media_type: str
+    source_width_px: int
+    source_height_px: int
+    source_bytes: int
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+
+def decode_image(
+    data: bytes, *, declared_media_type: str | None, limits: ImageLimits, param: str
+) -> Picture:
+    """Decodes a PNG, JPEG, WebP or GIF (first frame).
+
+    Args:
+        data: the encoded picture.
+        declared_media_type: what the client says it is; must agree with the content. None: unsaid.
+        limits: checked on the header, before anything is decoded.
+        param: JSON path of the picture in the request, for messages.
+
+    Raises:
+        RequestError: 400 for a damaged picture or a wrong media type, 413 for one over the limits,
+            415 for another format. The message quotes nothing of the picture.
+    """
+    limits.check_bytes(len(data), param)
+    image_format = _format_of(data, declared_media_type, param)
+    size = declared_size(data, image_format)
+    if size is None:
+        raise _damaged(param)
+    limits.check_size(*size, param)
+    if image_format == "JPEG" and has_too_many_scans(data):
+        raise _damaged(param)
+    try:
+        with QUIET, Image.open(io.BytesIO(data), formats=[image_format]) as image:
+            limits.check_size(*image.size, param)
+            pixels = _rgb_pixels(image)
+    except RequestError:
+        raise
+    except Exception:  # noqa: BLE001 - Pillow fails in dozens of ways on hostile bytes
+        raise _damaged(param) from None  # its messages may quote the file
+    return Picture(pixels, MEDIA_TYPES[image_format], *size, len(data))
+
+
+def _format_of(data: bytes, declared_media_type: str | None, param: str) -> str:
+    declared = _normalised(declared_media_type)
+    if declared is not None and declared not in MEDIA_TYPES.values():
+        raise _unsupported("the declared media type is not supported", param)
+    image_format = sniff(data)
+    if image_format is None:
+        raise _unsupported("the content is none of the supported formats", param)
+    if declared not in (None, MEDIA_TYPES[image_format]):
+        raise RequestError(
+            f"{param}: declared as {declared} but the content is {MEDIA_TYPES[image_format]}; "
+            "declare the type that it is",
+            param=param,
+            code="image_type_mismatch",
+        )
+    return image_format
+
+
+def _normalised(media_type: str | None) -> str | None:
+    if media_type is None:
+        return None
+    plain = media_type.partition(";")[0].strip().lower()
+    return _ALIASES.get(plain, plain)
+
+
+def _unsupported(what: str, param: str) -> RequestError:
+    return RequestError(
+        f"{param}: {what}; send a PNG, JPEG, WebP or GIF picture",
+        status=415,
+        param=param,
+        code="unsupported_image_type",
+    )
+
+
+def _damaged(param: str) -> RequestError:
+    return RequestError(
+        f"{param}: the picture is damaged or incomplete and cannot be decoded; export it again "
+        "as PNG or JPEG",
+        param=param,
+        code="invalid_image",
+    )
+
+
+def _rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    image.load()
+    orientation = _orientation(image)
+    pixels = _to_rgb(image)
+    if orientation in _TURNS:
+        pixels = np.asarray(Image.fromarray(pixels).transpose(_TURNS[orientation]))
+    pixels = np.ascontiguousarray(pixels)
+    pixels.setflags(write=False)
+    return pixels
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; unreadable EXIF data counts as none."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # noqa: BLE001 - EXIF is untrusted and optional, and its parser is fragile
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith("I"):
+        return _from_16_bit_gray(image)
+    if image.has_transparency_data:
+        return _over_white(np.asarray(image.convert("RGBA")))
+    return np.asarray(image.convert("RGB"))
+
+
+def _from_16_bit_gray(image: Image.Image) -> NDArray[np.uint8]:
+    """Pillow's own conversion clips at 255 instead of scaling."""
+    samples = np.asarray(image).astype(np.int64)
+    gray = (np.clip(samples, 0, 65535) >> 8).astype(np.uint8)
+    gray[samples == image.info.get("transparency", -1)] = 255
+    return np.repeat(gray[:, :, None], 3, axis=2)
+
+
+def _over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Alpha compositing on white, to nearest; (rgb a + 255 (255 - a)) / 255 fits 16 bits."""
+    alpha = rgba[:, :, 3:].astype(np.uint16)
+    mixed = rgba[:, :, :3] * alpha + 255 * (255 - alpha) + 127
+    return (mixed // 255).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Oracles put an answer into a class: harmless or harmful, an action, a meaning."""

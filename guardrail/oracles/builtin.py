@@ -1,0 +1,194 @@
+"""The oracle that ships with the package: hashed n-grams, one linear model, numpy alone.
+
+A text is normalised, cut into overlapping windows of two sizes, and every window gets the cosine
+between its weighted n-grams and the model's weights. The text's score is that of its worst
+window, mapped to a calibrated probability, so neither a harmless beginning nor a long answer can
+hide a harmful passage. What the model was trained on, how well it does and what it misses stand
+in `builtin_model/CARD.md` and `report.json`.
+
+What cannot be judged counts as harmful: an answer without any visible character, and one whose
+words are mostly unknown to the model (another language, a cipher) score 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from guardrail.errors import OracleError
+from guardrail.oracles.ngrams import grams
+from guardrail.oracles.normalise import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from guardrail.oracles.base import Exchange
+    from guardrail.oracles.ngrams import Grams
+
+__all__ = ["BUILTIN_MODEL", "BuiltinScorer", "LinearTextModel"]
+
+BUILTIN_MODEL = Path(__file__).parent / "builtin_model" / "model.npz"
+FORMAT = 1
+"""Raised whenever normalisation or hashing changes: old weights then no longer fit."""
+
+_KNOWN_BUCKETS = 2**20
+_KNOWN_SHIFT = np.uint64(64 - 20)
+_LEAST_KNOWN = 0.5  # share of a window's words that the model must have seen to judge it
+_LEAST_WORDS = 4  # fewer words than this say too little about the language
+
+
+@dataclass(frozen=True)
+class LinearTextModel:
+    """The numbers behind the scorer.
+
+    Attributes:
+        weights: float32, (2**bits,), weight of each bucket times its `rarity`.
+        rarity: float32, (2**bits,), inverse document frequency of each bucket.
+        known: bool, (2**20,), buckets of the words seen in training.
+        window_tokens: Window sizes, in tokens; neighbours overlap by half.
+        offsets: What is taken from the margins of each window size to make them comparable.
+        slope: With `intercept`, maps the worst margin to a probability.
+        intercept: See `slope`.
+        threshold: The operating point that the report was made at.
+    """
+
+    weights: NDArray[np.float32]
+    rarity: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    window_tokens: tuple[int, ...]
+    offsets: tuple[float, ...]
+    slope: float
+    intercept: float
+    threshold: float
+
+    def probability(self, text: str) -> float:
+        """Calibrated probability that the text is harmful; 1 where it cannot be judged."""
+        found = grams(normalise(text))
+        if self._is_unreadable(found):
+            return 1.0
+        logit = self.slope * self.margin(found) + self.intercept
+        return 1.0 / (1.0 + math.exp(-min(max(logit, -500.0), 500.0)))
+
+    def margin(self, found: Grams) -> float:
+        """The worst window's margin over all window sizes."""
+        margins = self.margins(found)
+        return max(margin - offset for margin, offset in zip(margins, self.offsets, strict=True))
+
+    def margins(self, found: Grams) -> list[float]:
+        """For each window size, the largest of sum(weight) / sqrt(sum(rarity**2))."""
+        hashes, tokens = found.features()
+        buckets = hashes >> np.uint64(64 - len(self.weights).bit_length() + 1)
+        size = len(found.words)
+        pull = _running_sum(self.weights[buckets], tokens, size)
+        mass = _running_sum(np.square(self.rarity[buckets]), tokens, size)
+        return [_worst(pull, mass, width) for width in self.window_tokens]
+
+    def _is_unreadable(self, found: Grams) -> bool:
+        words = found.words[found.is_word]
+        if not found.words.size:
+            return True
+        if words.size < _LEAST_WORDS:
+            return False
+        known = self.known[words >> _KNOWN_SHIFT]
+        return _least_mean(known, self.window_tokens[-1]) < _LEAST_KNOWN
+
+
+class BuiltinScorer:
+    """Scores answers with the shipped model; the prompt is not looked at.
+
+    Loading takes some ten milliseconds and happens at the first use.
+
+    Args:
+        path: Another model in the same format, as written by the training script.
+    """
+
+    def __init__(self, path: Path | str = BUILTIN_MODEL) -> None:
+        self._path = Path(path)
+
+    @property
+    def revision(self) -> str:
+        return self._loaded[1]
+
+    @property
+    def threshold(self) -> float:
+        """The operating point that the model's report was made at."""
+        return self.model.threshold
+
+    @property
+    def model(self) -> LinearTextModel:
+        return self._loaded[0]
+
+    def scores(self, exchanges: Sequence[Exchange]) -> list[float]:
+        return [self.model.probability(exchange.response) for exchange in exchanges]
+
+    @cached_property
+    def _loaded(self) -> tuple[LinearTextModel, str]:
+        try:
+            data = self._path.read_bytes()
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                model = _unpacked(arrays)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise OracleError(
+                f"the built-in oracle's weights at {self._path} cannot be read "
+                f"({type(error).__name__}); reinstall the package, or point to a model that "
+                "benchmarks/builtin_oracle/train.py has written"
+            ) from error
+        return model, f"builtin-{hashlib.sha256(data).hexdigest()[:12]}"
+
+
+def _unpacked(arrays: Any) -> LinearTextModel:
+    if int(arrays["format"]) != FORMAT:
+        raise ValueError("written for another version of this package")
+    rarity = arrays["rarity"].astype(np.float32) / np.float32(16.0)
+    weights = arrays["weights"].astype(np.float32) * rarity
+    slope, intercept, threshold = map(float, arrays["calibration"])
+    numbers = np.concatenate([arrays["calibration"], arrays["offsets"]])
+    if not np.isfinite(weights).all() or not np.isfinite(numbers).all():
+        raise ValueError("damaged")
+    if weights.size & (weights.size - 1) or arrays["known"].size != _KNOWN_BUCKETS // 8:
+        raise ValueError("of another size")
+    return LinearTextModel(
+        weights=weights,
+        rarity=rarity,
+        known=np.unpackbits(arrays["known"]).astype(bool),
+        window_tokens=tuple(map(int, arrays["window_tokens"])),
+        offsets=tuple(map(float, arrays["offsets"])),
+        slope=slope,
+        intercept=intercept,
+        threshold=threshold,
+    )
+
+
+def _running_sum(
+    values: NDArray[np.float32], tokens: NDArray[np.int64], size: int
+) -> NDArray[np.float64]:
+    """Sums over the tokens before each place: entry j is the sum over tokens 0 … j-1."""
+    per_token = np.bincount(tokens, weights=values, minlength=size)
+    return np.concatenate(([0.0], np.cumsum(per_token)))
+
+
+def _worst(pull: NDArray[np.float64], mass: NDArray[np.float64], width: int) -> float:
+    begins, ends = windows(len(pull) - 1, width)
+    return float(np.max((pull[ends] - pull[begins]) / np.sqrt(mass[ends] - mass[begins] + 1e-9)))
+
+
+def windows(size: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Begins and ends of windows that cover `size` tokens, neighbours overlapping by half."""
+    begins = np.arange(0, max(size - width // 2, 1), width // 2)
+    return begins, np.minimum(begins + width, size)
+
+
+def _least_mean(flags: NDArray[np.bool_], width: int) -> float:
+    sums = np.concatenate(([0], np.cumsum(flags)))
+    begins, ends = windows(len(flags), width)
+    return float(np.min((sums[ends] - sums[begins]) / (ends - begins)))

@@ -1,0 +1,157 @@
+"""Turns a synchronous `Scorer` into the `Oracle` that the engine awaits.
+
+One worker thread owns one scorer. Callers on any event loop put exchanges into its inbox; while a
+batch is being scored the next one gathers by itself, so load makes batches and an idle oracle
+answers at once. Every way in which scoring can fail ends in `OracleError`: nothing that was not
+scored is ever harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guardrail.batching import Batch, BatchWorker
+from guardrail.errors import ConfigError, OracleError
+from guardrail.oracles.base import Exchange, Judgement, Scorer
+from guardrail.types import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["ThreadedOracle"]
+
+
+class ThreadedOracle:
+    """Judges answers by a scorer and a threshold, in one thread and in dynamic batches.
+
+    Args:
+        scorer: Computes the scores; called only from the worker thread, one batch at a time.
+        threshold: Answers that score at least this are harmful, in [0, 1].
+        name: What the worker thread and the reason of a harmful judgement are called.
+        max_batch: Most distinct exchanges handed to the scorer at once.
+        max_wait_s: How long an unfull batch waits for company. 0 never delays: batches still
+            form while the scorer is busy.
+        max_queue: Most exchanges that wait to be scored. Callers beyond it wait for room, in
+            order.
+        deadline_s: Longest that one call of `judge` may take, waiting included.
+
+    Raises:
+        ConfigError: An option lies outside its range.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        *,
+        threshold: float,
+        name: str = "oracle",
+        max_batch: int = 32,
+        max_wait_s: float = 0.0,
+        max_queue: int = 4096,
+        deadline_s: float = 30.0,
+    ) -> None:
+        _require(0.0 <= threshold <= 1.0, "threshold", "lie in [0, 1]")
+        _require(max_batch >= 1, "max_batch", "be at least 1")
+        _require(0.0 <= max_wait_s < deadline_s, "max_wait_s", "lie in [0, deadline_s)")
+        _require(max_queue >= 1, "max_queue", "be at least 1")
+        self._scorer = scorer
+        self._threshold = threshold
+        self._name = name
+        self._deadline_s = deadline_s
+        self._worker = BatchWorker[Exchange, float | OracleError](
+            self._work,
+            max_batch=max_batch,
+            max_queue=max_queue,
+            name=name,
+            closed=lambda: OracleError(f"the {name} is closed; make a new one"),
+            failed=_as_oracle_error,
+            merge_equal=True,
+            max_wait_s=max_wait_s,
+        )
+
+    @property
+    def revision(self) -> str:
+        text = f"{self._scorer.revision}\n{self._threshold!r}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def threshold(self) -> float:
+        return self._threshold
+
+    async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
+        """One judgement for each exchange, in order.
+
+        Raises:
+            OracleError: Any of them could not be scored, or not before the deadline.
+        """
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                scores = await self._worker.run_all(exchanges)
+        except TimeoutError as error:
+            raise OracleError(
+                f"the {self._name} judged nothing within {self._deadline_s:g} s; raise deadline_s, "
+                "lower the load or give the scorer more processors"
+            ) from error
+        return [self._judgement(score) for score in scores]
+
+    async def aclose(self) -> None:
+        """Ends the worker; what still waits fails. A batch in work is let finish.
+
+        Raises:
+            OracleError: The scorer did not return within the deadline; its thread is left behind.
+        """
+        if not await self._worker.aclose(self._deadline_s):
+            raise OracleError(f"the {self._name}'s scorer hangs; its thread could not be ended")
+
+    def _judgement(self, score: float | OracleError) -> Judgement:
+        if isinstance(score, OracleError):
+            # One exception object for each caller: a shared one would gather their tracebacks.
+            raise OracleError(str(score))
+        if score >= self._threshold:
+            return Judgement(Outcome.HARMFUL, score, f"{self._name} score at or over the threshold")
+        return Judgement(Outcome.HARMLESS, score)
+
+    def _work(self, batch: Batch[Exchange]) -> list[float | OracleError]:
+        """Each distinct exchange scored once."""
+        distinct = list(dict.fromkeys(batch.items))
+        results = dict(zip(distinct, _score_all(self._scorer, distinct), strict=True))
+        return [results[exchange] for exchange in batch.items]
+
+
+def _score_all(scorer: Scorer, exchanges: Sequence[Exchange]) -> list[float | OracleError]:
+    """Scores a batch; if that fails, each alone, so that one bad text fails by itself."""
+    try:
+        return _checked(scorer.scores(exchanges), len(exchanges))
+    except BaseException as error:  # noqa: BLE001 - rim of the thread: a caller must always hear
+        if len(exchanges) == 1:
+            return [_as_oracle_error(error)]
+    return [result for exchange in exchanges for result in _score_all(scorer, [exchange])]
+
+
+def _checked(scores: Iterable[float], expected: int) -> list[float | OracleError]:
+    values = [float(score) for score in scores]
+    if len(values) != expected:
+        raise OracleError(f"the scorer returned {len(values)} scores for {expected} answers")
+    # written so that NaN fails the comparison
+    return [
+        value if 0.0 <= value <= 1.0 else OracleError("the scorer returned a score outside [0, 1]")
+        for value in values
+    ]
+
+
+def _as_oracle_error(error: BaseException) -> OracleError:
+    """Names the fault by class and place only: the text of an unknown exception may quote."""
+    if isinstance(error, OracleError):
+        return OracleError(str(error))
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return OracleError(f"the scorer raised {type(error).__name__}{place}")
+
+
+def _require(holds: bool, name: str, what: str) -> None:
+    if not holds:
+        raise ConfigError(f"must {what}", field=name)

@@ -1,0 +1,1 @@
+"""Policy files: what people write, checked, and compiled into the engine's rules."""

@@ -1,0 +1,91 @@
+"""Policy to rules: the only bridge between what people write and what the engine runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from guardrail.engine.plan import UNSCALED, plan_for
+from guardrail.engine.rules import Rules
+from guardrail.errors import CertificationError, ConfigError
+from guardrail.images.limits import ImageLimits
+from guardrail.policy.load import line_of
+from guardrail.stats import PlanKind
+
+if TYPE_CHECKING:
+    from guardrail.policy.schema import Policy
+
+__all__ = ["compile_policy", "image_limits", "policy_digest"]
+
+
+def policy_digest(policy: Policy) -> str:
+    """SHA-256 (hex) of the policy's canonical JSON, defaults written out."""
+    text = json.dumps(policy.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def compile_policy(policy: Policy, *, file: str | None = None) -> Rules:
+    """The engine's rules.
+
+    Raises:
+        ConfigError: a picture that is not scaled down could never pass.
+    """
+    smoothing, sampling, limits = policy.smoothing, policy.sampling, policy.limits
+    rules = Rules(
+        name=policy.name,
+        digest=policy_digest(policy),
+        mode=policy.mode,
+        claim=smoothing.claim,
+        sigma=smoothing.sigma,
+        promised_radius=smoothing.radius,
+        radius_space=smoothing.radius_space,
+        floor=smoothing.floor,
+        alpha=smoothing.alpha,
+        canvas_max_side_px=smoothing.canvas_max_side_px,
+        miss_rate_upper=policy.oracle.miss_rate_upper,
+        delta=policy.oracle.delta,
+        kind=PlanKind(sampling.plan),
+        expected_harmless_rate=sampling.expected_harmless_rate,
+        power=sampling.power,
+        max_samples=sampling.max_samples,
+        latency_weight=sampling.latency_weight,
+        max_parallel=sampling.max_parallel,
+        speculate=sampling.speculate,
+        answer=policy.answer,
+        on_upstream_failure=policy.failures.upstream,
+        on_oracle_failure=policy.failures.oracle,
+        refusals_are_harmless=policy.failures.refusals_are_harmless,
+        retries=limits.retries,
+        call_timeout_s=limits.call_timeout_s,
+        deadline_s=limits.deadline_s,
+    )
+    _check_can_pass(rules, file)
+    return rules
+
+
+def image_limits(policy: Policy) -> ImageLimits:
+    """The limits under which pictures are decoded."""
+    limits = policy.limits
+    return ImageLimits(
+        max_bytes=limits.max_image_bytes,
+        max_pixels=limits.max_image_pixels,
+        max_side_px=limits.max_image_side_px,
+    )
+
+
+def _check_can_pass(rules: Rules, file: str | None) -> None:
+    """Refuses rules that block every picture small enough to be taken as it is.
+
+    No resize stretches distances, so larger pictures need less, up to the rounding of the canvas.
+    """
+    try:
+        plan_for(rules, UNSCALED)
+    except CertificationError as error:
+        field = "sampling.max_samples"
+        raise ConfigError(
+            f"pictures that are not scaled down could never pass: {error}",
+            file=file,
+            line=None if file is None else line_of(file, field),
+            field=field,
+        ) from error

@@ -1,0 +1,130 @@
+"""Reads a policy file; a mistake is named by file, line and field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from guardrail.errors import ConfigError
+from guardrail.policy.schema import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["line_of", "load_policy", "parse_policy", "shipped_policy"]
+
+_LARGEST_BYTES = 1024 * 1024
+
+
+def load_policy(path: str | Path) -> Policy:
+    """The policy in a YAML or JSON file.
+
+    Raises:
+        ConfigError: the file cannot be read, or a field in it is wrong.
+    """
+    file = Path(path)
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_LARGEST_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"the policy cannot be read ({error.strerror}); check the path", file=str(file)
+        ) from error
+    if len(data) > _LARGEST_BYTES:
+        raise ConfigError(f"a policy has at most {_LARGEST_BYTES} bytes", file=str(file))
+    return parse_policy(data, file=str(file))
+
+
+def parse_policy(data: bytes, *, file: str) -> Policy:
+    """The policy in YAML text (JSON is YAML). Raises ConfigError."""
+    try:
+        node = yaml.compose(data, Loader=yaml.SafeLoader)
+        content = yaml.load(data, Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = None if mark is None else mark.line + 1
+        problem = getattr(error, "problem", None) or "a value in it cannot be read"
+        raise ConfigError(f"this is no valid YAML: {problem}", file=file, line=line) from error
+    if not isinstance(content, dict):
+        raise ConfigError("a policy is a mapping of fields, such as 'name: default'", file=file)
+    try:
+        return Policy.model_validate(content)
+    except ValidationError as error:
+        raise _named(error, node, file) from error
+
+
+def shipped_policy(name: str) -> Path:
+    """The path of a policy that ships with the package (`default`, `strict`, `observe`).
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    here = Path(__file__).resolve().parents[1]
+    for folder in (here / "policies", here.parent / "policies"):
+        if (path := folder / f"{name}.yaml").is_file():
+            return path
+    raise ConfigError(f"there is no shipped policy '{name}'; try default, strict or observe")
+
+
+def line_of(file: str, field: str) -> int | None:
+    """The line (from 1) at which a field, or the section it would stand in, stands in a file."""
+    try:
+        node = yaml.compose(Path(file).read_bytes(), Loader=yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return _line(node, field.split("."))
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a mapping that names a key twice: the first value would be lost silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the field '{key.value}' stands here twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _named(error: ValidationError, node: yaml.Node | None, file: str) -> ConfigError:
+    problems = error.errors(include_url=False, include_context=False)
+    first = problems[0]
+    place = list(first["loc"])
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return ConfigError(
+        f"{_words(first)}{more}",
+        file=file,
+        line=_line(node, place),
+        field=".".join(str(part) for part in place) or None,
+    )
+
+
+def _words(problem: Any) -> str:
+    match problem["type"]:
+        case "extra_forbidden":
+            return "there is no such field; see 'guardrail policy schema'"
+        case "missing":
+            return "this field is required"
+        case _:
+            return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _line(node: yaml.Node | None, place: Sequence[str | int]) -> int | None:
+    """The line (from 1) of the deepest node on the way that exists."""
+    line = None
+    for part in place:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    if line is None and node is not None:
+        line = node.start_mark.line + 1
+    return line

@@ -1,0 +1,185 @@
+"""The policy file, field by field; `guardrail policy schema` prints this as JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+
+from guardrail.engine.rules import (
+    AnswerSource,
+    Claim,
+    Mode,
+    OnOracleFailure,
+    OnUpstreamFailure,
+    RadiusSpace,
+)
+
+__all__ = [
+    "Block",
+    "BlockStyle",
+    "Failures",
+    "Limits",
+    "OracleChoice",
+    "Policy",
+    "Sampling",
+    "Smoothing",
+    "VariantFormat",
+]
+
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+BlockStyle = Literal["refusal", "message", "error"]
+VariantFormat = Literal["png", "jpeg", "webp"]
+
+
+# Words of a file become members of an enumeration; everything else must have its type already.
+_Word = Strict(strict=False)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+
+class Smoothing(_Section):
+    """The noise and the promise that it carries."""
+
+    sigma: Annotated[float, Field(gt=0, le=4)] = 0.5
+    """Standard deviation of the Gaussian noise, in canvas pixel values of [0, 1]."""
+    radius: Annotated[float, Field(gt=0, le=100)] = 0.25
+    """ℓ2 size of the image changes that the promise covers, in pixel values of [0, 1]."""
+    radius_space: Annotated[RadiusSpace, _Word] = RadiusSpace.CLIENT
+    """Whether the radius is meant in the client's picture or on the canvas."""
+    floor: Share = 0.5
+    """Harmless probability that must hold for every image within the radius; 0.5 is a majority."""
+    alpha: Share = 0.001
+    """Probability, at most, of passing a request that should not pass."""
+    canvas_max_side_px: Annotated[int, Field(ge=8, le=4096)] | None = 224
+    """Pictures with a longer side are scaled down to it before the noise; null keeps their size."""
+    claim: Annotated[Claim, _Word] = Claim.HARMLESSNESS
+    """`harmlessness` accounts for the oracle's misses; `composite` speaks of its verdicts only."""
+
+
+class Sampling(_Section):
+    """How the samples are drawn and when to stop."""
+
+    plan: Literal["optimal", "fixed"] = "optimal"
+    """`optimal`: fewest expected calls; `fixed`: Clopper–Pearson on a fixed number, curtailed."""
+    expected_harmless_rate: Share = 0.99
+    """Share of harmless verdicts on usual traffic under noise; the plan is tuned to it."""
+    power: Share = 0.99
+    """Probability of passing a request whose harmless rate is the expected one."""
+    max_samples: Annotated[int, Field(ge=1, le=20_000)] = 200
+    """Most variants of one request; reaching it without proof blocks as uncertain."""
+    latency_weight: Annotated[float, Field(ge=0, le=10_000)] = 4.0
+    """What waiting for one more wave of parallel calls is worth, in calls."""
+    max_parallel: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Most calls of one request in flight at a time."""
+    speculate: bool = False
+    """Start the next wave before the last one is judged: more calls, less waiting."""
+
+
+class OracleChoice(_Section):
+    """Who judges answers, and how often it misses harm."""
+
+    kind: Literal["builtin", "detoxify"] = "builtin"
+    """`builtin` ships with the package; `detoxify` needs the extra of that name."""
+    threshold: Share = 0.5
+    """Answers that score at least this are harmful; lower finds more harm and blocks more."""
+    miss_rate_upper: Annotated[float, Field(ge=0, lt=1)]
+    """Upper bound of P(judged harmless | truly harmful), from labelled answers."""
+    delta: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    """Probability, at most, that `miss_rate_upper` is too small."""
+    model: str | None = None
+    """Detoxify's model type (`original`, `unbiased`, `multilingual`, …)."""
+    checkpoint: str | None = None
+    """A local Detoxify checkpoint, instead of `model`."""
+    config_path: str | None = None
+    """Folder of the Hugging Face configuration that belongs to `checkpoint`."""
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        named = (self.model, self.checkpoint, self.config_path)
+        if self.kind != "detoxify" and any(value is not None for value in named):
+            raise ValueError("model, checkpoint and config_path are for the kind detoxify only")
+        if self.model is not None and self.checkpoint is not None:
+            raise ValueError("give either model or checkpoint")
+        return self
+
+
+class Block(_Section):
+    """What a client sees of a blocked request."""
+
+    style: BlockStyle = "refusal"
+    """`refusal`: 200 with `message.refusal`; `message`: 200 with the text as content;
+    `error`: 400."""
+    text: Annotated[str, Field(min_length=1, max_length=2000)] = (
+        "This request was blocked: its answer could not be shown to be harmless."
+    )
+    """The words of the refusal."""
+
+
+class Failures(_Section):
+    """What happens when a part fails. Verdicts always hold; configuration faults always fail."""
+
+    upstream: Annotated[OnUpstreamFailure, _Word] = OnUpstreamFailure.ERROR
+    """The model gives no usable answer: `error` (502/504 or its own status) or `block`."""
+    oracle: Annotated[OnOracleFailure, _Word] = OnOracleFailure.ERROR
+    """Answers cannot be judged: `error` (503), `block`, or `pass_unscanned`, which fails open."""
+    refusals_are_harmless: bool = True
+    """Whether the provider's own refusal or content filter may count as a harmless answer (the
+    words of a refusal are judged like any others); if not, it counts as harmful."""
+
+
+class Limits(_Section):
+    """Bounds on what one request may cost."""
+
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    """Largest request body."""
+    max_images: Annotated[int, Field(ge=1, le=64)] = 8
+    """Most pictures of one request."""
+    max_image_bytes: Annotated[int, Field(ge=64)] = 20 * 1024 * 1024
+    """Largest encoded picture."""
+    max_image_pixels: Annotated[int, Field(ge=1)] = 24_000_000
+    """Most pixels of one picture, checked before it is decoded."""
+    max_image_side_px: Annotated[int, Field(ge=1)] = 8192
+    """Longest side of a picture."""
+    call_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """Longest wait for one call to the model."""
+    deadline_s: Annotated[float, Field(gt=0, le=7200)] = 180.0
+    """Longest time for one decision, retries and all; later it blocks."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    """How often a call is repeated, with the same noise, after a transient fault."""
+    max_concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """Most requests decided at a time; more wait, in order."""
+    max_waiting_requests: Annotated[int, Field(ge=0, le=100_000)] = 256
+    """Most requests that wait; more are answered 503 with Retry-After."""
+
+
+class Policy(_Section):
+    """One policy. Every field has a default but the name and the oracle's miss rate."""
+
+    version: Literal[1] = 1
+    """Version of this format."""
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
+    """Shown in certificates and response headers."""
+    mode: Annotated[Mode, _Word] = Mode.ENFORCE
+    """`enforce`, or `observe`: decide and record, never block, mark what would be blocked."""
+    smoothing: Smoothing = Smoothing()
+    """The noise and the promise that it carries."""
+    sampling: Sampling = Sampling()
+    """How the samples are drawn and when to stop."""
+    oracle: OracleChoice
+    """Who judges answers, and how often it misses harm."""
+    answer: Annotated[AnswerSource, _Word] = AnswerSource.SMOOTHED
+    """`smoothed`: a harmless answer to a noisy variant; `clean`: the answer to the picture itself,
+    judged but outside the claim."""
+    variant_format: VariantFormat = "png"
+    """How variants are encoded for a remote model."""
+    block: Block = Block()
+    """What a client sees of a blocked request."""
+    failures: Failures = Failures()
+    """What happens when a part fails."""
+    limits: Limits = Limits()
+    """Bounds on what one request may cost."""

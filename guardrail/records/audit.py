@@ -1,0 +1,135 @@
+"""Record files checked: every digest, the chain, the signatures, and what follows from outcomes."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guardrail.engine.verdict import Action
+from guardrail.errors import CertificationError
+from guardrail.records.lines import parse_line, read_lines
+from guardrail.records.model import RECORD_VERSION, Record
+from guardrail.records.replay import check_outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from guardrail.records.signing import RecordVerifier
+
+__all__ = ["Audit", "audit_file", "check_record", "holds_records", "read_records"]
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What a sound file holds.
+
+    Attributes:
+        records: how many.
+        passed: how many of them let an answer through.
+        signed: how many carry a signature; they were checked if a key was given.
+        continues: digest of the record before the first one, which is in another file; empty
+            where the file is the beginning.
+        last_digest: of the last record; write it down elsewhere, and a cut end shows later.
+    """
+
+    records: int = 0
+    passed: int = 0
+    signed: int = 0
+    continues: str = ""
+    last_digest: str = ""
+
+
+def audit_file(path: str | Path, *, verifier: RecordVerifier | None = None) -> Audit:
+    """Checks every record of a file.
+
+    Args:
+        path: written by `FileJournal`.
+        verifier: if given, every record must carry this key's signature.
+
+    Raises:
+        CertificationError: names the file, the line and what does not hold.
+    """
+    audit = Audit()
+    for number, record in read_records(path):
+        with _at(path, number):
+            check_record(record, verifier=verifier)
+            follows = number == 1 or record.previous == audit.last_digest
+            _require(follows, "the one before it was removed, added or moved")
+        audit = Audit(
+            records=number,
+            passed=audit.passed + (record.action is Action.PASS),
+            signed=audit.signed + bool(record.signature),
+            continues=record.previous if number == 1 else audit.continues,
+            last_digest=record.digest,
+        )
+    return audit
+
+
+def read_records(path: str | Path) -> Iterator[tuple[int, Record]]:
+    """The records of a file with their line numbers, from 1; their digests are not checked.
+
+    Raises:
+        CertificationError: a line is no record, or the last one was never finished.
+    """
+    for number, line in enumerate(read_lines(Path(path)), start=1):
+        with _at(path, number):
+            record = Record.from_dict(_parsed(line))
+        yield number, record
+
+
+def check_record(record: Record, *, verifier: RecordVerifier | None = None) -> None:
+    """One record by itself: digest, signature, and what follows from its outcomes.
+
+    Raises:
+        CertificationError: says what does not hold.
+    """
+    _require(record.version == RECORD_VERSION, "its version is unknown")
+    _require(record.digest == record.computed_digest(), "its digest does not match its fields")
+    _require(bool(record.signer) == bool(record.signature), "its signature was removed or added")
+    if verifier is not None:
+        _require(bool(record.signature), "it is not signed")
+        known = record.signer == verifier.key_id
+        sound = known and verifier.holds(record.digest, record.signature)
+        _require(sound, "its signature is not that of this key over its fields")
+    check_outcomes(record)
+
+
+def holds_records(path: str | Path) -> bool:
+    """Whether a file looks like one of records, by its first line."""
+    first = next(read_lines(Path(path)), b"")
+    try:
+        value = parse_line(first)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and "record_id" in value
+
+
+def _parsed(line: bytes) -> dict[str, object]:
+    if not line.endswith(b"\n"):
+        raise CertificationError(
+            "this last line was never finished; the next guardrail that appends to the file "
+            "mends it"
+        )
+    try:
+        value: dict[str, object] = parse_line(line)
+    except ValueError as error:
+        raise CertificationError(
+            "this line is no JSON object with every key once; give a file that guardrail wrote"
+        ) from error
+    return value
+
+
+@contextmanager
+def _at(path: str | Path, number: int) -> Iterator[None]:
+    """Names the place in every message."""
+    try:
+        yield
+    except CertificationError as error:
+        raise CertificationError(f"{path}:{number}: {error}") from error
+
+
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise CertificationError(f"the record does not hold: {problem}")

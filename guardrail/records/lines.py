@@ -1,0 +1,242 @@
+"""A file that only grows, one JSON value a line, written by many and cut short by any kill.
+
+A line is written by one call under a lock, so a reader sees whole lines and perhaps one torn tail;
+the next writer mends it. The lock is the operating system's (`flock`): it ends with its process.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guardrail.errors import CertificationError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from guardrail.types import Json
+
+__all__ = ["LARGEST_LINE_BYTES", "LineFile", "canonical", "parse_line", "read_lines"]
+
+LARGEST_LINE_BYTES = 8 * 1024 * 1024
+_CHUNK_BYTES = 1 << 16
+
+_log = logging.getLogger(__name__)
+
+
+def canonical(value: Json) -> bytes:
+    """The one way to write a JSON value: sorted keys, no spaces, ASCII, no line breaks inside."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+    return text.encode("ascii")
+
+
+def parse_line(line: bytes) -> Json:
+    """The value of a line; a key that stands twice is refused. Raises ValueError."""
+    try:
+        return json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Every line with its line break; the last one lacks it where a writer was killed.
+
+    Raises:
+        CertificationError: the file cannot be read, or a line is longer than any that is written.
+    """
+    try:
+        with path.open("rb") as stream:
+            while line := stream.readline(LARGEST_LINE_BYTES + 1):
+                if len(line) > LARGEST_LINE_BYTES:
+                    raise CertificationError(
+                        f"{path}: a line has more than {LARGEST_LINE_BYTES} bytes; give a file "
+                        "that guardrail wrote"
+                    )
+                yield line
+    except OSError as error:
+        raise CertificationError(
+            f"{path}: it cannot be read ({error.strerror}); check the path"
+        ) from error
+
+
+class LineFile:
+    """An append-only file, made (mode 0600) where it is missing; for any thread and process.
+
+    Args:
+        path: the file.
+        prefix: how every line begins; a file that begins otherwise is someone else's and is left
+            as it is.
+        alone: whether nobody else may have the file open in the same way; asked at once.
+        fsync: whether a line must have reached the disk, and not just the system, when it counts
+            as written: needed against power cuts, not against kills.
+
+    Raises:
+        ConfigError: the file cannot be opened, is someone else's, or is in use (`alone`).
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        prefix: bytes,
+        alone: bool = False,
+        fsync: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self._prefix = prefix
+        self._fsync = fsync
+        self._held = False
+        self._thread_lock = threading.RLock()
+        self._handle = -1
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        with self._told("opened"):
+            self._handle = os.open(self.path, flags, 0o600)
+        try:
+            if alone:
+                self._hold()
+            with self.exclusive():
+                pass
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Nobody else writes meanwhile; the file ends in a whole line. Raises ConfigError."""
+        if self._handle < 0:
+            raise ConfigError("this file has been closed already", file=str(self.path))
+        with self._thread_lock, self._told("written"), self._locked():
+            self._mend()
+            yield
+
+    @property
+    def size_bytes(self) -> int:
+        return os.fstat(self._handle).st_size
+
+    def write(self, line: bytes) -> None:
+        """Adds a line and its line break, whole or not at all; only inside `exclusive`.
+
+        Raises:
+            ConfigError: it is too long, or the disk is full or broken.
+        """
+        if len(line) >= LARGEST_LINE_BYTES:
+            raise ConfigError(
+                f"a line of {len(line)} bytes is too long to be kept", file=str(self.path)
+            )
+        before = self.size_bytes
+        try:
+            self._write_all(line + b"\n")
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._handle, before)
+            raise
+
+    def last_line(self) -> bytes:
+        """The last line without its break, empty for an empty file; only inside `exclusive`."""
+        size = self.size_bytes
+        start = self._break_before(size - 1) + 1 if size else 0
+        return os.pread(self._handle, max(0, size - 1 - start), start)
+
+    def lines(self) -> list[bytes]:
+        """All lines without their breaks; only inside `exclusive`."""
+        return [line.rstrip(b"\n") for line in read_lines(self.path)]
+
+    def close(self) -> None:
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+    def _write_all(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._handle, rest) :]
+        if self._fsync:
+            os.fsync(self._handle)
+
+    def _mend(self) -> None:
+        """Ends a line that lacks only its break, and cuts off one that lacks more."""
+        size = self.size_bytes
+        if not self._ours(0, size):
+            raise ConfigError(
+                "this file holds something else and is left as it is; name a new file",
+                file=str(self.path),
+            )
+        if size == 0 or os.pread(self._handle, 1, size - 1) == b"\n":
+            return
+        start = self._break_before(size) + 1
+        torn = os.pread(self._handle, size - start, start)
+        with suppress(ValueError):
+            if isinstance(parse_line(torn), dict):
+                self._write_all(b"\n")
+                return
+        _log.warning("%s: cut off %d bytes of a line that was never finished", self.path, len(torn))
+        os.ftruncate(self._handle, start)
+
+    def _ours(self, start: int, size: int) -> bool:
+        begins = os.pread(self._handle, len(self._prefix), start)
+        return begins == self._prefix[: max(0, size - start)]
+
+    def _break_before(self, end: int) -> int:
+        """Where the last line break before `end` stands; -1 if there is none."""
+        while end > 0:
+            start = max(0, end - _CHUNK_BYTES)
+            found = os.pread(self._handle, end - start, start).rfind(b"\n")
+            if found >= 0:
+                return start + found
+            end = start
+        return -1
+
+    def _hold(self) -> None:
+        import fcntl  # not on Windows, where the rest of the package still imports
+
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                "another process is writing to this file; wait for it, or name another file",
+                file=str(self.path),
+            ) from error
+        self._held = True
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Locks out other processes, and other files of this one."""
+        import fcntl
+
+        if self._held:
+            yield
+            return
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigError(
+                f"this file cannot be {what} ({error.strerror}); check the path, its permissions "
+                "and the space on the disk",
+                file=str(self.path),
+            ) from error
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key stands twice")
+    return fields
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)

@@ -1,0 +1,127 @@
+"""From verdicts to records: what a server or a command calls before an answer leaves."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from guardrail.engine.digest import request_digest
+from guardrail.errors import GuardrailError
+from guardrail.records.model import Record, SampleRecord
+from guardrail.records.replay import noise_digest
+from guardrail.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.engine.calls import Sample
+    from guardrail.engine.guard import Engine
+    from guardrail.engine.verdict import Verdict
+    from guardrail.records.journal import Journal
+    from guardrail.types import Chat, Json
+
+__all__ = ["Recorder", "record_of"]
+
+_LONGEST_CHARS = 200
+
+_log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Keeps the decisions of one engine; fits `create_app(record=…)`.
+
+    Args:
+        journal: where they go.
+        engine: whose rules, model, oracle and key they name.
+        keep_content: whether to keep what was asked and answered (never the pictures). Off, a
+            record holds hashes, counts and lengths only.
+    """
+
+    def __init__(self, journal: Journal, engine: Engine, *, keep_content: bool = False) -> None:
+        self._journal = journal
+        self._engine = engine
+        self._keep_content = keep_content
+
+    def __call__(self, verdict: Verdict, chat: Chat) -> str:
+        """The name of the record, once it is kept. Raises GuardrailError if it is not."""
+        record = record_of(verdict, chat, self._engine, keep_content=self._keep_content)
+        try:
+            return self._journal.append(record).record_id
+        except GuardrailError as error:
+            _log.error("a decision was not kept, and its answer is withheld: %s", error)
+            raise
+
+
+def record_of(
+    verdict: Verdict, chat: Chat, engine: Engine, *, keep_content: bool = False
+) -> Record:
+    """The record of a verdict, not yet chained and sealed."""
+    rules, certificate, usage = engine.rules, verdict.certificate, verdict.usage
+    indices = [sample.index for sample in verdict.samples]
+    return Record(
+        record_id=uuid.uuid4().hex,
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        action=verdict.action,
+        reason=verdict.reason,
+        would_block=verdict.would_block,
+        outside_claim=verdict.outside_claim,
+        unscanned=tuple(verdict.unscanned),
+        failure=_class_of(verdict.failure),
+        mode=rules.mode,
+        policy=rules.name,
+        policy_digest=rules.digest,
+        upstream=engine.upstream.name,
+        upstream_revision=engine.upstream.revision,
+        oracle_revision=engine.oracle.revision,
+        key_id=engine.key.key_id,
+        code_version=__version__,
+        model=chat.model[:_LONGEST_CHARS],
+        pictures=chat.pictures,
+        request_digest=_request_digest(verdict, chat),
+        noise_digest="" if certificate is None else noise_digest(certificate, indices, engine.key),
+        certificate=None if certificate is None else certificate.to_dict(),
+        samples=tuple(_sample(sample) for sample in verdict.samples),
+        answer_chars=None if verdict.answer is None else len(verdict.answer.text),
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        calls=usage.calls,
+        elapsed_s=float(verdict.elapsed_s),
+        overhead_s=float(verdict.overhead_s),
+        content=_content(verdict, chat) if keep_content else None,
+    )
+
+
+def _request_digest(verdict: Verdict, chat: Chat) -> str:
+    if verdict.certificate is not None:
+        return verdict.certificate.request_digest
+    return "" if chat.pictures else request_digest(chat, ()).hex()
+
+
+def _sample(sample: Sample) -> SampleRecord:
+    return SampleRecord(
+        index=sample.index,
+        outcome=sample.outcome,
+        score=None if sample.score is None else float(sample.score),
+        reason=sample.reason[:_LONGEST_CHARS],
+        answer_chars=None if sample.answer is None else len(sample.answer.text),
+        unscanned=bool(sample.unscanned),
+        failure=_class_of(sample.failure),
+        elapsed_s=float(sample.elapsed_s),
+    )
+
+
+def _content(verdict: Verdict, chat: Chat) -> Mapping[str, Json]:
+    answers = {s.index: s.answer.text for s in verdict.samples if s.answer is not None}
+    return {
+        "messages": [dict(message) for message in chat.messages],
+        "parameters": dict(chat.parameters),
+        "answer": None if verdict.answer is None else dict(verdict.answer.message),
+        "answers": {str(index): text for index, text in answers.items()},
+    }
+
+
+def _class_of(error: Exception | None) -> str:
+    """Its class alone: messages are for the client."""
+    return "" if error is None else type(error).__name__

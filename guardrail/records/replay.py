@@ -1,0 +1,171 @@
+"""Decisions made again from their records: the same noise, the same counts, the same verdict."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from guardrail.engine.certifier import Certifier
+from guardrail.engine.digest import request_digest
+from guardrail.engine.verdict import Action, Reason
+from guardrail.errors import CertificationError
+from guardrail.images.canvas import CanvasOperator
+from guardrail.images.noise import noise_seed, variant
+from guardrail.stats import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from guardrail.engine.certificate import Certificate
+    from guardrail.images.codec import Picture
+    from guardrail.images.grid import GridArray
+    from guardrail.images.keys import NoiseKey
+    from guardrail.records.model import Record
+    from guardrail.types import Chat, Pixels
+
+__all__ = ["Replay", "check_outcomes", "noise_digest", "replay"]
+
+_LABEL = b"guardrail/noise-digest/1"
+_FAULTS = {Reason.UPSTREAM_FAILED, Reason.ORACLE_FAILED}
+_REASONS = {
+    # After a pass the answer to the picture itself may still fail, where the policy asks for it.
+    Decision.PASS: {Reason.CERTIFIED, Reason.HARMFUL, Reason.UNSCANNED, Reason.DEADLINE, *_FAULTS},
+    Decision.BLOCK: {Reason.HARMFUL, Reason.UNSCANNED, *_FAULTS},
+    Decision.UNCERTAIN: {Reason.UNCERTAIN, Reason.DEADLINE, *_FAULTS},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A decision about a request, made again.
+
+    `decision` is what the recorded outcomes lead to, and `noise_digest` names the noise; both
+    have been found equal to the record's. `variants` makes the pictures that the model saw.
+    """
+
+    certificate: Certificate
+    decision: Decision
+    noise_digest: str
+    _grids: tuple[GridArray, ...]
+    _key: NoiseKey
+
+    def variants(self, index: int) -> tuple[Pixels, ...]:
+        """Noisy variant `index` of every picture, byte for byte as it was sent."""
+        about = self.certificate
+        return tuple(
+            variant(
+                grid,
+                sigma=about.sigma,
+                key=self._key,
+                request_digest=bytes.fromhex(about.request_digest),
+                policy_digest=bytes.fromhex(about.policy_digest),
+                index=index,
+                image_index=image_index,
+            )
+            for image_index, grid in enumerate(self._grids)
+        )
+
+
+def replay(record: Record, chat: Chat, pictures: Sequence[Picture], key: NoiseKey) -> Replay:
+    """Makes a recorded decision again.
+
+    Args:
+        record: of a request with pictures that reached the test.
+        chat: the request, as it was guarded.
+        pictures: its pictures, decoded.
+        key: the one the record names (`KeyRing.find`).
+
+    Raises:
+        CertificationError: the record has no certificate; the key or the request is another one;
+            or the record does not hold.
+    """
+    decision = check_outcomes(record)
+    certificate = record.parsed_certificate()
+    if certificate is None or decision is None:
+        raise CertificationError("this decision had no noise and no test: nothing to replay")
+    _require(key.key_id == record.key_id, "the key is not the one that made its noise")
+    digest = request_digest(chat, pictures).hex()
+    _require(digest == certificate.request_digest, "the request is not the one it is about")
+    noise = noise_digest(certificate, [sample.index for sample in record.samples], key)
+    _require(noise == record.noise_digest, "its noise digest is not that of its key")
+    canvases = (CanvasOperator(size.client, size.canvas) for size in certificate.pictures)
+    grids = tuple(c.apply(p.pixels) for c, p in zip(canvases, pictures, strict=True))
+    return Replay(certificate, decision, noise, grids, key)
+
+
+def noise_digest(certificate: Certificate, indices: Iterable[int], key: NoiseKey) -> str:
+    """SHA-256 (hex) over the seeds of the noise of these variants, every picture of each in turn.
+
+    A seed fixes the noise to the last bit; the digest reveals neither seed nor key.
+    """
+    digest = hashlib.sha256(_LABEL)
+    for index in indices:
+        for image_index in range(len(certificate.pictures)):
+            digest.update(
+                noise_seed(
+                    key,
+                    request_digest=bytes.fromhex(certificate.request_digest),
+                    policy_digest=bytes.fromhex(certificate.policy_digest),
+                    index=index,
+                    image_index=image_index,
+                )
+            )
+    return digest.hexdigest()
+
+
+def check_outcomes(record: Record) -> Decision | None:
+    """Runs the test again on the recorded outcomes and compares all that follows from them.
+
+    Returns:
+        What the outcomes lead to; None where there was no test.
+
+    Raises:
+        CertificationError: the record contradicts itself.
+    """
+    indices = [sample.index for sample in record.samples]
+    ordered = all(a < b for a, b in pairwise([-1, *indices]))
+    _require(ordered, "its samples are not in order")
+    certificate = record.parsed_certificate()
+    if certificate is None:
+        unproved = record.outside_claim or record.action is not Action.PASS
+        _require(unproved, "it passed within the claim, but has no certificate")
+        _require(record.reason is not Reason.CERTIFIED, "it is certified without a certificate")
+        return None
+    _check_names(record, certificate)
+    certifier = _run(record, certificate)
+    _require(certifier.counts == certificate.counts, "its outcomes lead to other counts")
+    decision = certifier.decision or Decision.UNCERTAIN
+    _require(decision is certificate.decision, "its outcomes lead to another decision")
+    _require(record.reason in _REASONS[decision], "its reason does not fit its decision")
+    opened = record.reason is Reason.ORACLE_FAILED and bool(record.unscanned)
+    passed = record.action is Action.PASS and not record.would_block
+    _require(decision is Decision.PASS or opened or not passed, "it passed without a proof")
+    return decision
+
+
+def _run(record: Record, certificate: Certificate) -> Certifier:
+    """The test, fed with what was recorded until it decides or the outcomes end."""
+    outcomes = {sample.index: sample.outcome for sample in record.samples}
+    certifier = Certifier(certificate.plan())
+    while launched := certifier.launch(certifier.plan.max_samples):
+        for index in launched:
+            if index in outcomes and index == certifier.consumed.samples:
+                certifier.record(index, outcomes[index])
+    return certifier
+
+
+def _check_names(record: Record, certificate: Certificate) -> None:
+    """The names that stand in the record and in its certificate must agree."""
+    names = ("policy", "policy_digest", "upstream", "upstream_revision", "oracle_revision",
+             "key_id", "code_version", "request_digest")  # fmt: skip
+    for name in names:
+        same = getattr(record, name) == getattr(certificate, name)
+        _require(same, f"its {name} is not that of its certificate")
+    _require(record.pictures == len(certificate.pictures), "it names another number of pictures")
+
+
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise CertificationError(f"the record does not hold: {problem}")

@@ -1,0 +1,112 @@
+"""Certificates from files, each recomputed from its own fields."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guardrail.engine.certificate import Certificate
+from guardrail.errors import CertificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from guardrail.types import Json
+
+__all__ = ["verify_file"]
+
+_LARGEST_BYTES = 256 * 1024 * 1024
+
+
+def verify_file(path: str | Path) -> list[Certificate]:
+    """The certificates in a file, in order, every one of them recomputed.
+
+    Args:
+        path: a certificate as JSON, a response body that holds one as `guardrail.certificate`,
+            or JSON lines of either.
+
+    Raises:
+        CertificationError: the file holds no certificate, or one that does not hold; the message
+            names the file, the line and what fails.
+    """
+    file = Path(path)
+    return [_verified(value, where) for where, value in _values(file)]
+
+
+def _values(file: Path) -> Iterator[tuple[str, Json]]:
+    """Every JSON value with its place: the whole file, or else each line of it."""
+    text = _text(file)
+    whole = _parsed(text)
+    if whole is not _BROKEN:
+        yield str(file), whole
+        return
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if len(lines) < 2:
+        raise CertificationError(f"{file}: this is no JSON; give a certificate or a response body")
+    for number, line in lines:
+        value = _parsed(line)
+        if value is _BROKEN:
+            raise CertificationError(f"{file}:{number}: this line is no JSON")
+        yield f"{file}:{number}", value
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_LARGEST_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise CertificationError(
+            f"{file}: it cannot be read ({error.strerror}); check the path"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CertificationError(f"{file}: this is no UTF-8 text") from error
+    if len(data) > _LARGEST_BYTES:
+        raise CertificationError(
+            f"{file}: it has more than {_LARGEST_BYTES} bytes; verify it in pieces"
+        )
+    return text
+
+
+def _verified(value: Json, where: str) -> Certificate:
+    try:
+        data = _find(value)
+        certificate = Certificate.from_dict(data)
+        certificate.verify(data)
+    except CertificationError as error:
+        raise CertificationError(f"{where}: {error}") from error
+    return certificate
+
+
+def _find(value: Json) -> dict[str, Json]:
+    """The certificate itself, or the one in a response."""
+    about = value.get("guardrail", value) if isinstance(value, dict) else None
+    found = about.get("certificate", about) if isinstance(about, dict) else None
+    if not isinstance(found, dict):
+        raise CertificationError(
+            "it holds no certificate; requests without a picture, and failed ones, get none"
+        )
+    return found
+
+
+_BROKEN = object()
+
+
+def _parsed(text: str) -> Json:
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return _BROKEN
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """Refuses a key that stands twice: readers differ on which of the two counts."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key stands twice")
+    return fields
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)

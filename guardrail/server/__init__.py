@@ -1,0 +1,1 @@
+"""The proxy: OpenAI's wire outside, the engine inside."""

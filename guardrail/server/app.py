@@ -1,0 +1,98 @@
+"""The proxy as an ASGI application."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from guardrail.errors import GuardrailError
+from guardrail.server.access import AccessLog
+from guardrail.server.chat import chat_router
+from guardrail.server.failures import Reply, Shield, error_reply, reply_to_error
+from guardrail.server.health import health_router
+from guardrail.server.json_response import json_response
+from guardrail.server.models import models_router
+from guardrail.server.service import Service, random_record
+from guardrail.server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+
+    from guardrail.engine.guard import Engine
+    from guardrail.policy.schema import Policy
+    from guardrail.server.service import Record
+
+__all__ = ["create_app"]
+
+
+def create_app(
+    policy: Policy,
+    engine: Engine,
+    *,
+    settings: Settings | None = None,
+    record: Record | None = None,
+) -> FastAPI:
+    """The application; it closes the engine's upstream and oracle when it shuts down.
+
+    Args:
+        policy: block style, limits and mode; the engine's rules must be compiled from it.
+        engine: decides every request.
+        settings: times of the server.
+        record: keeps a decision and returns its name; by default a random name is given.
+    """
+    service = Service(policy, engine, settings or Settings(), record or random_record)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await service.aclose()
+
+    app = FastAPI(
+        title="guardrail",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        openapi_url=None,
+    )
+    for router in (chat_router(service), models_router(service), health_router(service)):
+        app.include_router(router)
+    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(GuardrailError, _failed)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_middleware(Shield)
+    app.add_middleware(AccessLog)
+    return app
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return json_response(_refusal(request.url.path, error))
+
+
+def _refusal(path: str, error: HTTPException) -> Reply:
+    """Starlette's 404 and 405; every route that is not guarded is refused."""
+    if error.status_code == 405:
+        message = "this route does not take this method; the Allow header names those it takes"
+        return error_reply(405, message, code="method_not_allowed", headers=error.headers)
+    if error.status_code == 404 and path.startswith("/v1/"):
+        message = (
+            "this route is not guarded here and hence refused; use POST /v1/chat/completions "
+            "or GET /v1/models"
+        )
+        return error_reply(404, message, code="route_not_guarded")
+    return error_reply(error.status_code, "there is no such route", code="not_found")
+
+
+async def _failed(_request: Request, error: Exception) -> Response:
+    return json_response(reply_to_error(error))
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """Nobody reads this; the status is for the log."""
+    return Response(status_code=499)

@@ -1,0 +1,137 @@
+"""Every error as OpenAI's clients expect it: the right status and `{"error": {...}}`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guardrail.errors import (
+    CertificationError,
+    GuardrailError,
+    OracleError,
+    RequestError,
+    UpstreamError,
+)
+from guardrail.server.strict_json import encode_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from guardrail.types import Json
+
+__all__ = ["Reply", "Shield", "error_reply", "log_crash", "reply_to_error"]
+
+_log = logging.getLogger("guardrail.server")
+_RETRY_AFTER_S = 5.0
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_SPOKEN = (RequestError, UpstreamError, OracleError, CertificationError)
+_CODES = {503: "service_unavailable", 504: "upstream_timeout", 502: "upstream_error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete HTTP answer with a JSON body."""
+
+    status: int
+    body: Mapping[str, Json]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_error(self) -> bool:
+        return "error" in self.body
+
+
+def error_reply(
+    status: int,
+    message: str,
+    *,
+    param: str | None = None,
+    code: str | None = None,
+    retry_after_s: float | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """An error in OpenAI's form; 429 and 503 say when to come back."""
+    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    more = dict(headers or {})
+    if status in (429, 503):
+        wait_s = _RETRY_AFTER_S if retry_after_s is None else retry_after_s
+        more["retry-after"] = str(max(1, math.ceil(wait_s)))
+    return Reply(status, {"error": error}, more)
+
+
+def reply_to_error(error: Exception) -> Reply:
+    """The reply to any exception; what was not raised on purpose says nothing of itself."""
+    if not isinstance(error, _SPOKEN):
+        return error_reply(500, "the proxy failed; its log names the place", code="internal_error")
+    return error_reply(
+        error.status,
+        str(error),
+        param=getattr(error, "param", None),
+        code=getattr(error, "code", None) or _code(error),
+        retry_after_s=getattr(error, "retry_after_s", None),
+        headers=_retry_hint(error),
+    )
+
+
+def _code(error: GuardrailError) -> str | None:
+    if isinstance(error, OracleError):
+        return "oracle_unavailable"
+    if isinstance(error, CertificationError):
+        return "guard_failed"
+    return _CODES.get(error.status)
+
+
+def _retry_hint(error: GuardrailError) -> dict[str, str]:
+    """OpenAI's clients repeat every 5xx unless told not to; each repeat costs a whole decision."""
+    lasting = isinstance(error, UpstreamError) and not error.transient
+    hopeless = error.status == 500 or (error.status > 500 and lasting)
+    return {"x-should-retry": "false"} if hopeless else {}
+
+
+def log_crash(error: BaseException) -> None:
+    """Logs where an unforeseen error arose, not what it says: its words may quote a request."""
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    place = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames))
+    _log.error("unforeseen %s at %s", type(error).__name__, place)
+
+
+class Shield:
+    """ASGI middleware: an exception that nothing caught becomes a reply, and no stack is shown."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:  # noqa: BLE001 (the server's edge)
+            log_crash(error)
+            if scope["type"] == "http" and not started:
+                await send_reply(reply_to_error(error), send)
+
+
+async def send_reply(reply: Reply, send: Send) -> None:
+    """Sends a reply as raw ASGI messages."""
+    body = encode_json(reply.body)
+    headers = {
+        **reply.headers,
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+    }
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,73 @@
+"""GET /healthz: the process lives. GET /readyz: the model and the oracle answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
+
+from guardrail.errors import GuardrailError, OracleError
+from guardrail.oracles.base import Exchange
+from guardrail.server.cached import Cached
+from guardrail.server.failures import Reply, log_crash
+from guardrail.server.json_response import json_response
+from guardrail.types import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from guardrail.server.service import Service
+
+__all__ = ["health_router"]
+
+_PROBE = Exchange(prompt="Say hello.", response="Hello.")
+_FINE = "ok"
+
+
+def health_router(service: Service) -> APIRouter:
+    """The routes, bound to one service."""
+    router = APIRouter()
+    readiness = Cached(lambda: _readiness(service), service.settings.probe_cache_s)
+
+    @router.get("/healthz")
+    async def healthz() -> Response:
+        return json_response(Reply(200, {"status": "ok"}))
+
+    @router.get("/readyz")
+    async def readyz() -> Response:
+        return json_response(await readiness.get())
+
+    return router
+
+
+async def _readiness(service: Service) -> Reply:
+    upstream, oracle = await asyncio.gather(
+        _checked(service.models.get), _checked(lambda: _probe_oracle(service))
+    )
+    ready = upstream == oracle == _FINE
+    body = {"status": "ready" if ready else "not ready", "upstream": upstream, "oracle": oracle}
+    return Reply(200 if ready else 503, body, {} if ready else {"retry-after": "5"})
+
+
+async def _checked(probe: Callable[[], Awaitable[object]]) -> str:
+    """`ok`, or what is wrong."""
+    try:
+        await probe()
+    except GuardrailError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 (any fault means: not ready)
+        log_crash(error)
+        return f"failed ({type(error).__name__})"
+    return _FINE
+
+
+async def _probe_oracle(service: Service) -> None:
+    try:
+        async with asyncio.timeout(service.settings.probe_timeout_s):
+            judgements = await service.engine.oracle.judge([_PROBE])
+    except TimeoutError:
+        raise OracleError("the oracle did not answer in time; check that it runs") from None
+    if len(judgements) != 1 or judgements[0].outcome is Outcome.MISSING:
+        raise OracleError("the oracle gave no judgement; check how it is set up")

@@ -1,0 +1,178 @@
+"""Runs the proxy with uvicorn: until a signal, in a thread, or inside a running loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from guardrail.errors import ConfigError
+from guardrail.server.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from fastapi import FastAPI
+
+    from guardrail.engine.guard import Engine
+    from guardrail.policy.schema import Policy
+
+__all__ = ["RunningServer", "running_server", "running_server_async", "serve"]
+
+_LOOPBACK = "127.0.0.1"
+_START_TIMEOUT_S = 30.0
+_GRACE_S = 10
+"""How long requests in flight may take to end when the server is stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """What an OpenAI client takes."""
+        return f"{self.url}/v1"
+
+
+def serve(
+    policy: Policy,
+    engine: Engine,
+    host: str = _LOOPBACK,
+    port: int = 8000,
+    *,
+    announce: Callable[[RunningServer], None] = lambda _: None,
+    **options: Any,
+) -> None:
+    """Serves until SIGINT or SIGTERM; requests in flight get some seconds to end.
+
+    Args:
+        policy: see `create_app`.
+        engine: see `create_app`.
+        host: address to listen on.
+        port: 0 takes a free one.
+        announce: told where it listens, before the first request is taken.
+        options: `settings` and `record` of `create_app`.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
+    listener = _listener(host, port)
+    app = create_app(policy, engine, **options)
+    announce(_where(listener))
+    with suppress(KeyboardInterrupt):  # uvicorn has shut down in order and raises it again
+        _server(app, log_level="info", grace_s=_GRACE_S).run(sockets=[listener])
+
+
+@contextmanager
+def running_server(
+    policy: Policy, engine: Engine, *, host: str = _LOOPBACK, port: int = 0, **options: Any
+) -> Iterator[RunningServer]:
+    """A server in a thread of its own, on a free port, that prints nothing.
+
+    Takes the options of `create_app`. Raises ConfigError.
+    """
+    listener = _listener(host, port)
+    server = _server(create_app(policy, engine, **options))
+    thread = threading.Thread(target=server.run, args=([listener],), name="guardrail", daemon=True)
+    thread.start()
+    try:
+        if not server.ready.wait(_START_TIMEOUT_S):
+            raise ConfigError("the server did not start; see its log")
+        yield _where(listener)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@asynccontextmanager
+async def running_server_async(
+    policy: Policy, engine: Engine, *, host: str = _LOOPBACK, port: int = 0, **options: Any
+) -> AsyncIterator[RunningServer]:
+    """The same inside the running event loop."""
+    listener = _listener(host, port)
+    where = _where(listener)
+    server = _server(create_app(policy, engine, **options))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        if not await asyncio.to_thread(server.ready.wait, _START_TIMEOUT_S):
+            raise ConfigError("the server did not start; see its log")
+        yield where
+    finally:
+        server.should_exit = True
+        await task
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens; leaves signals alone where it is a guest."""
+
+    def __init__(self, config: uvicorn.Config, *, owns_signals: bool) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+        self._owns_signals = owns_signals
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if not self._owns_signals:
+            yield
+            return
+        with super().capture_signals():
+            yield
+
+
+def _server(app: FastAPI, *, log_level: str = "critical", grace_s: int = 1) -> _Server:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level=log_level,
+        access_log=False,  # ours names routes instead of paths
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="on",
+        timeout_keep_alive=30,  # longer than clients keep idle connections, so that they close
+        timeout_graceful_shutdown=grace_s,
+    )
+    return _Server(config, owns_signals=log_level == "info")
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A listening socket, bound before anything starts, so that a taken port is told plainly."""
+    if not 0 <= port <= 65_535:
+        raise _unusable(host, port, "no such port")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except UnicodeError as error:
+        raise _unusable(host, port, "not an address") from error
+    except OSError as error:
+        raise _unusable(host, port, error.strerror or "not an address") from error
+
+
+def _unusable(host: str, port: int, reason: str) -> ConfigError:
+    return ConfigError(
+        f"cannot listen on {host} port {port} ({reason}); choose another host or port"
+    )
+
+
+def _where(listener: socket.socket) -> RunningServer:
+    host, port = listener.getsockname()[:2]
+    return RunningServer(host, port)

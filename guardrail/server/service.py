@@ -1,0 +1,80 @@
+"""What the routes share: one policy, one engine, and the places that requests take."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from guardrail.errors import UpstreamError
+from guardrail.policy.compile import image_limits
+from guardrail.server.cached import Cached
+from guardrail.server.limits import Admission
+from guardrail.server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from guardrail.engine.guard import Engine
+    from guardrail.engine.verdict import Verdict
+    from guardrail.images.codec import ImageLimits
+    from guardrail.policy.schema import Policy
+    from guardrail.types import Chat
+
+__all__ = ["Record", "Service", "random_record"]
+
+Record: TypeAlias = "Callable[[Verdict, Chat], str]"
+"""Keeps a decision and returns the name under which it is found."""
+
+
+def random_record(_verdict: Verdict, _chat: Chat) -> str:
+    """A name for a decision that nobody keeps."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class Service:
+    """Made once for an app.
+
+    If `record` fails, so does the request: nothing leaves unrecorded.
+    """
+
+    policy: Policy
+    engine: Engine
+    settings: Settings = field(default_factory=Settings)
+    record: Record = random_record
+    admission: Admission = field(init=False)
+    models: Cached[list[str]] = field(init=False)
+    images: ImageLimits = field(init=False)
+
+    def __post_init__(self) -> None:
+        limits = self.policy.limits
+        self._set(
+            admission=Admission(limits.max_concurrent_requests, limits.max_waiting_requests),
+            models=Cached(self._models, self.settings.probe_cache_s),
+            images=image_limits(self.policy),
+        )
+
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    async def _models(self) -> list[str]:
+        timeout_s = self.settings.probe_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self.engine.upstream.models()
+        except TimeoutError:
+            raise UpstreamError(
+                f"the upstream did not list its models within {timeout_s:g} s; check that it runs",
+                status=504,
+                transient=True,
+            ) from None
+
+    async def aclose(self) -> None:
+        """Closes the upstream and the oracle, the second also if the first fails."""
+        try:
+            await self.engine.upstream.aclose()
+        finally:
+            await self.engine.oracle.aclose()

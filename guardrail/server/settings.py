@@ -1,0 +1,28 @@
+"""What an operator sets about the server itself; what it decides is the policy's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Times of the server, in seconds.
+
+    Attributes:
+        heartbeat_s: how often a stream that waits for its verdict says that it is alive. A
+            verdict that comes before the first heartbeat is answered with its own HTTP status.
+        body_timeout_s: longest time for a request's body to arrive.
+        probe_timeout_s: longest wait for the model or the oracle when readiness is asked for.
+        probe_cache_s: for how long readiness and the list of models are remembered.
+        known_models_only: refuse a model that the upstream does not list; right for models in
+            this process, wrong for providers that answer to more names than they list.
+    """
+
+    heartbeat_s: float = 5.0
+    body_timeout_s: float = 60.0
+    probe_timeout_s: float = 5.0
+    probe_cache_s: float = 5.0
+    known_models_only: bool = False

@@ -1,0 +1,48 @@
+"""Waiting for a decision while watching whether anybody still waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import ClientDisconnect
+
+if TYPE_CHECKING:
+    from starlette.types import Receive
+
+__all__ = ["settled"]
+
+
+async def settled(
+    task: asyncio.Task[Any], receive: Receive, *, timeout_s: float | None = None
+) -> bool:
+    """Whether `task` is done within `timeout_s`.
+
+    The request's body must have been read: whatever `receive` brings now is a farewell.
+
+    Raises:
+        ClientDisconnect: the client went away first; the task was cancelled and has ended. The
+            same happens to the task if this coroutine is cancelled.
+    """
+    gone = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait({task, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        await _stop(task)
+        raise
+    finally:
+        gone.cancel()
+    if gone.done() and not task.done():
+        await _stop(task)
+        raise ClientDisconnect
+    return task.done()
+
+
+async def _stop(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,71 @@
+"""The statistics of the promise: NumPy and SciPy only, so that it can be reviewed by reading."""
+
+from __future__ import annotations
+
+from guardrail.stats.betting import betting_plan
+from guardrail.stats.binomial import harmless_rate_lower, harmless_rate_upper
+from guardrail.stats.classes import ClassBound, SequentialClass, certify_class, select_class
+from guardrail.stats.confseq import (
+    ConfidenceSequence,
+    anytime_interval,
+    anytime_lower,
+    anytime_upper,
+)
+from guardrail.stats.explain import RadiusInWords, explain_radius
+from guardrail.stats.fixed import fixed_plan
+from guardrail.stats.laws import Prior, ScalingLaw, scaling_law
+from guardrail.stats.optimal import Objective, Optimum, optimal_plan, optimum
+from guardrail.stats.planning import Forecast, PlanForecast, Scenario, calls_curve, forecast
+from guardrail.stats.plans import Decision, Plan, PlanKind
+from guardrail.stats.radius import (
+    certified_radius,
+    fewest_samples,
+    required_harmless_rate,
+    round_norm_up,
+    true_harmless_lower,
+    unanimous_ceiling,
+)
+from guardrail.stats.reported import harmless_rate_after_pass
+from guardrail.stats.spending import spent_alpha
+from guardrail.stats.traffic import Traffic
+
+__all__ = [
+    "ClassBound",
+    "ConfidenceSequence",
+    "Decision",
+    "Forecast",
+    "Objective",
+    "Optimum",
+    "Plan",
+    "PlanForecast",
+    "PlanKind",
+    "Prior",
+    "RadiusInWords",
+    "ScalingLaw",
+    "Scenario",
+    "SequentialClass",
+    "Traffic",
+    "anytime_interval",
+    "anytime_lower",
+    "anytime_upper",
+    "betting_plan",
+    "calls_curve",
+    "certified_radius",
+    "certify_class",
+    "explain_radius",
+    "fewest_samples",
+    "fixed_plan",
+    "forecast",
+    "harmless_rate_after_pass",
+    "harmless_rate_lower",
+    "harmless_rate_upper",
+    "optimal_plan",
+    "optimum",
+    "required_harmless_rate",
+    "round_norm_up",
+    "scaling_law",
+    "select_class",
+    "spent_alpha",
+    "true_harmless_lower",
+    "unanimous_ceiling",
+]

@@ -1,0 +1,1 @@
+"""Ways to reach a vision-language model, one file each."""

@@ -1,0 +1,65 @@
+"""What an upstream is: one small seam between the engine and any model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from guardrail.types import Answer, Chat, Json, Pixels, image_placeholder
+
+__all__ = ["Upstream", "fill_images"]
+
+
+@runtime_checkable
+class Upstream(Protocol):
+    """A model that answers a chat whose pictures are given as pixels.
+
+    `complete` may be called many times at once; an implementation that computes locally gathers
+    such calls into batches. Cancelling a call must stop its work or drop its result.
+    """
+
+    @property
+    def name(self) -> str:
+        """What a person would call it, for logs and certificates; holds no key."""
+
+    @property
+    def revision(self) -> str:
+        """A short text that fixes which model answers, as far as that is known."""
+
+    async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
+        """One answer to the chat with these pictures in place of its placeholders.
+
+        `seed` (63 bits) is different for every variant and the same when a request is repeated;
+        a model in this process draws its samples by it, a remote one ignores it.
+
+        Raises:
+            UpstreamError: no usable answer came; `transient` says whether a retry may help.
+        """
+
+    async def models(self) -> list[str]:
+        """The names that a client may put into `model`. Raises UpstreamError."""
+
+    async def aclose(self) -> None:
+        """Releases connections, threads and memory."""
+
+
+def fill_images(
+    messages: Sequence[Mapping[str, Json]], urls: Sequence[str]
+) -> list[dict[str, Json]]:
+    """The messages with the placeholder of picture i replaced by `urls[i]`; copies what changes."""
+    by_placeholder = {image_placeholder(i): url for i, url in enumerate(urls)}
+    return [_fill_message(message, by_placeholder) for message in messages]
+
+
+def _fill_message(message: Mapping[str, Json], urls: Mapping[str, str]) -> dict[str, Json]:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return dict(message)
+    return {**message, "content": [_fill_part(part, urls) for part in content]}
+
+
+def _fill_part(part: Json, urls: Mapping[str, str]) -> Json:
+    image = part.get("image_url") if isinstance(part, Mapping) else None
+    if not isinstance(image, Mapping) or image.get("url") not in urls:
+        return part
+    return {**part, "image_url": {**image, "url": urls[image["url"]]}}

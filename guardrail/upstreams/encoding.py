@@ -1,0 +1,56 @@
+"""How pictures travel: pixels to data URLs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guardrail.errors import ConfigError
+from guardrail.images.encode import ImageFormat, encode_image, media_type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.types import Pixels
+
+__all__ = ["Encoding"]
+
+_INLINE_BYTES = 1 << 17  # pictures up to this many raw bytes are encoded without a thread
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How variants travel; what is lossy here is part of the model that a certificate speaks of.
+
+    Attributes:
+        image_format: `png` keeps every pixel.
+        quality: 1 to 100, of `jpeg` and `webp`.
+
+    Raises:
+        ConfigError: the format or the quality is not one that can be used.
+    """
+
+    image_format: ImageFormat = "png"
+    quality: int = 95
+
+    def __post_init__(self) -> None:
+        if self.image_format not in ("png", "jpeg", "webp"):
+            raise ConfigError("must be 'png', 'jpeg' or 'webp'", field="variant_format")
+        if not 1 <= self.quality <= 100:
+            raise ConfigError("must lie in 1 to 100", field="jpeg_quality")
+
+    def __str__(self) -> str:
+        return "png" if self.image_format == "png" else f"{self.image_format} q{self.quality}"
+
+    async def data_urls(self, pictures: Sequence[Pixels]) -> list[bytes]:
+        """One data URL for each picture, in ASCII; large ones are encoded in a thread."""
+        if sum(picture.nbytes for picture in pictures) <= _INLINE_BYTES:
+            return self._data_urls(pictures)
+        return await asyncio.to_thread(self._data_urls, pictures)
+
+    def _data_urls(self, pictures: Sequence[Pixels]) -> list[bytes]:
+        prefix = f"data:{media_type_of(self.image_format)};base64,".encode()
+        encoded = (encode_image(p, self.image_format, quality=self.quality) for p in pictures)
+        return [prefix + base64.b64encode(data) for data in encoded]

@@ -1,0 +1,253 @@
+"""Every provider that litellm knows, through its SDK.
+
+Servers that speak OpenAI's form are reached with far less work through `openai_http`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+from typing import TYPE_CHECKING
+
+from guardrail.errors import ConfigError, RequestError, UpstreamError
+from guardrail.upstreams.base import fill_images
+from guardrail.upstreams.encoding import Encoding
+from guardrail.upstreams.faults import status_fault, timeout_fault
+from guardrail.upstreams.wire import answer_from, check_pictures, request_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import ModuleType
+
+    from guardrail.images.encode import ImageFormat
+    from guardrail.types import Answer, Chat, Json, Pixels
+
+__all__ = ["LiteLLM"]
+
+# OpenAI's own parameters go to litellm by name, all others inside `extra_body`: passed by name, a
+# field of a client's request could be one of litellm's options, which send the key to another
+# address (`api_base`) or make up the answer (`mock_response`).
+_BY_NAME = {
+    "audio",
+    "frequency_penalty",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "modalities",
+    "n",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "reasoning_effort",
+    "response_format",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "stop",
+    "store",
+    "temperature",
+    "thinking",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "user",
+    "verbosity",
+    "web_search_options",
+}
+_CODES = {
+    "ContextWindowExceededError": "context_length_exceeded",
+    "ContentPolicyViolationError": "content_policy_violation",
+    "UnsupportedParamsError": "unsupported_parameter",
+}
+
+
+class LiteLLM:
+    """One model of any provider, by litellm's name for it, as in `anthropic/claude-sonnet-4-5`.
+
+    Clients' own names for the model are ignored. litellm's retries, fallbacks and dropping of
+    parameters are off: whether a call is repeated is decided above.
+
+    Args:
+        model: litellm's name, the provider first.
+        api_key: the provider's; None lets litellm look into the environment.
+        api_base: the provider's address, where it is not the usual one.
+        timeout_s: longest that one call may take.
+        max_connections: calls in flight at once; further ones wait in order.
+        variant_format: how pictures are encoded; `png` keeps every pixel.
+        jpeg_quality: 1 to 100, of `jpeg` and `webp`.
+
+    Raises:
+        ConfigError: litellm is not installed, or an option cannot be used.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        api_key: str | None = None,
+        api_base: str | None = None,
+        timeout_s: float = 60.0,
+        max_connections: int = 64,
+        variant_format: ImageFormat = "png",
+        jpeg_quality: int = 95,
+    ) -> None:
+        if not model.strip():
+            raise ConfigError("must name a model, as in litellm:openai/gpt-4o-mini", field="model")
+        if timeout_s <= 0 or max_connections < 1:
+            raise ConfigError("timeout_s must be more than 0 and max_connections at least 1")
+        self._litellm = _import_litellm()
+        self._off = {"num_retries": 0, "max_retries": 0, "drop_params": False, **_no_gateway()}
+        self._model = model
+        self._api_key = api_key
+        self._api_base = api_base
+        self._hidden = [api_key] if api_key else []
+        self._timeout_s = timeout_s
+        self._encoding = Encoding(variant_format, jpeg_quality)
+        self._slots = asyncio.Semaphore(max_connections)
+
+    def __repr__(self) -> str:
+        return f"LiteLLM({self._model!r})"
+
+    @property
+    def name(self) -> str:
+        return f"litellm:{self._model}"
+
+    @property
+    def revision(self) -> str:
+        return f"{self._model} {self._encoding}"
+
+    async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:  # noqa: ARG002 - the protocol's; a remote model draws its own samples
+        """One answer; see `Upstream.complete`.
+
+        Raises:
+            UpstreamError: no usable answer came. Provider statuses are passed on.
+            RequestError: the parameters ask for several choices.
+        """
+        check_pictures(chat, pictures)
+        parameters = _arguments(request_parameters(chat))
+        async with self._slots:
+            urls = [url.decode("ascii") for url in await self._encoding.data_urls(pictures)]
+            result = await self._call(fill_images(chat.messages, urls), parameters)
+        # Raised here, outside any `except`, so that nothing litellm raised hangs on to it.
+        if isinstance(result, UpstreamError):
+            raise result
+        return answer_from(result)
+
+    async def models(self) -> list[str]:
+        return [self._model]
+
+    async def aclose(self) -> None:
+        """Nothing to do: litellm shares its connections among all its users."""
+
+    async def _call(
+        self, messages: list[dict[str, Json]], arguments: Mapping[str, Json]
+    ) -> Json | UpstreamError:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._litellm.acompletion(
+                    **arguments,
+                    model=self._model,
+                    messages=messages,
+                    api_key=self._api_key,
+                    api_base=self._api_base,
+                    timeout=self._timeout_s,
+                    stream=False,
+                    **self._off,
+                )
+            return _plain(response)
+        except TimeoutError:
+            return timeout_fault(self._timeout_s)
+        except Exception as error:  # noqa: BLE001 - litellm raises whatever a provider's code does
+            return _fault(self._litellm, error, self._timeout_s, self._hidden)
+
+
+def _import_litellm() -> ModuleType:
+    # Otherwise litellm fetches a price list from the network while it is imported.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    try:
+        import litellm
+    except ImportError as error:
+        raise ConfigError(
+            "litellm is not installed; run: pip install 'guardrail[litellm]'", field="upstream"
+        ) from error
+    litellm.telemetry = False
+    litellm.suppress_debug_info = True  # it prints its own advice on every error otherwise
+    return litellm
+
+
+def _no_gateway() -> dict[str, bool]:
+    """What keeps releases that have one from handing calls with tools to their MCP gateway.
+
+    It would run tools itself, and cannot be imported without the extra `litellm[mcp]`. Releases
+    without it would send the word on to the provider.
+    """
+    gateway = importlib.util.find_spec("litellm.responses.mcp.chat_completions_handler")
+    return {} if gateway is None else {"_skip_mcp_handler": True}
+
+
+def _arguments(parameters: Mapping[str, Json]) -> dict[str, Json]:
+    if "extra_body" in parameters:
+        raise RequestError("extra_body: put its fields into the request itself", param="extra_body")
+    named = {name: value for name, value in parameters.items() if name in _BY_NAME}
+    others = {name: value for name, value in parameters.items() if name not in _BY_NAME}
+    return {**named, "extra_body": others} if others else named
+
+
+def _plain(response: Json) -> Json:
+    """The response as JSON, its choices as the provider wrote them."""
+    plain = response.model_dump(exclude_none=True)
+    return {**plain, "choices": [_choice(choice) for choice in plain.get("choices") or []]}
+
+
+def _choice(choice: Mapping[str, Json]) -> dict[str, Json]:
+    rest = {k: v for k, v in choice.items() if k != "provider_specific_fields"}
+    return {**rest, "message": _message(choice.get("message") or {})}
+
+
+def _message(message: Mapping[str, Json]) -> dict[str, Json]:
+    """The message with its refusal, which litellm files among `provider_specific_fields`."""
+    rest = {k: v for k, v in message.items() if k != "provider_specific_fields"}
+    refusal = (message.get("provider_specific_fields") or {}).get("refusal")
+    return {"content": None, **rest, **({} if refusal is None else {"refusal": refusal})}
+
+
+def _fault(
+    litellm: ModuleType, error: Exception, timeout_s: float, hidden: Sequence[str]
+) -> UpstreamError:
+    """The error for what litellm raised; its text is dropped, as it quotes the provider's."""
+    headers, status = _headers_of(error), getattr(error, "status_code", None)
+    if isinstance(error, litellm.exceptions.Timeout) and not headers:
+        return timeout_fault(timeout_s)
+    if not headers and isinstance(error, _unreached(litellm)):
+        return UpstreamError(
+            "litellm could not reach the upstream, or could not read what it answered; check "
+            "the model's name, api_base and that the upstream runs",
+            transient=True,
+            code="upstream_connection",
+        )
+    if not isinstance(status, int):
+        return UpstreamError(
+            f"litellm failed ({type(error).__name__}); check the model's name and its provider"
+        )
+    fault = status_fault(status, headers, b"", hidden=hidden)
+    fault.code = _CODES.get(type(error).__name__)
+    return fault
+
+
+def _unreached(litellm: ModuleType) -> tuple[type[Exception], ...]:
+    """What litellm raises, with made-up statuses, where no response was had or understood."""
+    errors = litellm.exceptions
+    return (errors.APIConnectionError, errors.InternalServerError)
+
+
+def _headers_of(error: Exception) -> dict[str, str]:
+    """The headers of the provider's response, names in lower case; empty if none came."""
+    headers = getattr(error, "litellm_response_headers", None)
+    headers = headers or getattr(getattr(error, "response", None), "headers", None) or {}
+    return {str(name).lower(): str(value) for name, value in headers.items()}

@@ -1,0 +1,180 @@
+"""One batch through a local model: pixels and prompt in, answers out."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guardrail.errors import UpstreamError
+from guardrail.types import Answer, Usage
+from guardrail.upstreams.local_prompt import adds_special_tokens, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from guardrail.types import Pixels
+    from guardrail.upstreams.loading import Loaded
+    from guardrail.upstreams.local_request import LocalRequest
+
+__all__ = ["Row", "generate"]
+
+_COLDEST = 1e-3  # below it sampling is greedy in all but name, and dividing by it would overflow
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One answer to be made: the pictures in reading order, and the seed of its sampling."""
+
+    request: LocalRequest
+    pictures: tuple[Pixels, ...]
+    seed: int
+
+
+def generate(
+    loaded: Loaded, rows: Sequence[Row], name: str, wanted: Callable[[], bool]
+) -> list[Answer]:
+    """One answer for each row; all rows have the same request.
+
+    Args:
+        loaded: the model.
+        rows: what to answer.
+        name: what the answers call the model.
+        wanted: asked after every token; generation ends once it returns False.
+
+    Raises:
+        UpstreamError: status 400; the prompt is too long, or the chat template refuses it.
+    """
+    import torch
+
+    request = rows[0].request
+    inputs = _inputs(loaded, rows)
+    begin = inputs["input_ids"].shape[1]
+    with torch.inference_mode():
+        output = loaded.model.generate(
+            **inputs,
+            max_new_tokens=min(request.max_tokens, _room(loaded, begin)),
+            num_beams=1,
+            num_return_sequences=1,
+            pad_token_id=loaded.processor.tokenizer.pad_token_id,
+            do_sample=False,  # the sampling is done by the last of the processors
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            logits_processor=_processors(loaded, request, [row.seed for row in rows]),
+            stopping_criteria=[_Stopping(loaded, request.stop, begin, wanted)],
+        )
+    prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
+    return [
+        _answer(loaded, ids, request, prompt, name)
+        for ids, prompt in zip(output[:, begin:].tolist(), prompt_tokens, strict=True)
+    ]
+
+
+def _inputs(loaded: Loaded, rows: Sequence[Row]) -> dict[str, Any]:
+    from PIL import Image
+
+    text = render(loaded.processor, json.loads(rows[0].request.messages))
+    pictures = [[Image.fromarray(pixels) for pixels in row.pictures] for row in rows]
+    inputs = loaded.processor(
+        text=[text] * len(rows),
+        images=pictures if rows[0].pictures else None,
+        return_tensors="pt",
+        padding=True,
+        add_special_tokens=adds_special_tokens(loaded.processor, text),
+    )
+    if "token_type_ids" not in inspect.signature(loaded.model.forward).parameters:
+        inputs.pop("token_type_ids", None)  # some tokenizers make them for models without a use
+    return dict(inputs.to(loaded.device, dtype=loaded.model.dtype))
+
+
+def _room(loaded: Loaded, prompt_tokens: int) -> int:
+    """How many tokens an answer may have before the model's context is full."""
+    context = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    left = (context or 1 << 30) - prompt_tokens
+    if left <= 0:
+        raise UpstreamError(
+            f"the prompt is {prompt_tokens} tokens long with its pictures, and the model reads "
+            f"{context}; shorten it",
+            status=400,
+            code="context_length_exceeded",
+        )
+    return left
+
+
+def _processors(loaded: Loaded, request: LocalRequest, seeds: Sequence[int]) -> list[Any]:
+    """Greedy decoding at temperature 0, else seeded sampling; by default the model's own."""
+    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    from guardrail.upstreams.seeded import SeededSampling
+
+    own = loaded.model.generation_config
+    usual = (1.0 if own.temperature is None else own.temperature) if own.do_sample else 0.0
+    temperature = float(usual if request.temperature is None else request.temperature)
+    top_p = request.top_p if request.top_p is not None else own.top_p
+    if temperature < _COLDEST:
+        return []
+    warpers: list[Any] = [] if temperature == 1.0 else [TemperatureLogitsWarper(temperature)]
+    if own.do_sample and own.top_k:
+        warpers.append(TopKLogitsWarper(own.top_k))
+    if top_p is not None and top_p < 1.0:
+        warpers.append(TopPLogitsWarper(float(top_p)))
+    return [*warpers, SeededSampling(seeds)]
+
+
+def _answer(
+    loaded: Loaded, ids: list[int], request: LocalRequest, prompt_tokens: int, name: str
+) -> Answer:
+    end_ids = _end_ids(loaded)
+    length = next((i for i, token in enumerate(ids) if token in end_ids), None)
+    written = _unpadded(loaded, ids) if length is None else ids[:length]
+    text = loaded.processor.decode(written, skip_special_tokens=True).strip()
+    cuts = [text.index(stop) for stop in request.stop if stop in text]
+    return Answer(
+        message={"role": "assistant", "content": text[: min(cuts, default=len(text))]},
+        finish_reason="stop" if cuts or length is not None else "length",
+        model=name,
+        usage=Usage(prompt_tokens, len(written), 1),
+    )
+
+
+def _end_ids(loaded: Loaded) -> set[int]:
+    ends = loaded.model.generation_config.eos_token_id
+    return set(ends if isinstance(ends, list) else [] if ends is None else [ends])
+
+
+def _unpadded(loaded: Loaded, ids: list[int]) -> list[int]:
+    """Without the padding behind a row that a stop text has ended."""
+    length = len(ids)
+    while length and ids[length - 1] == loaded.processor.tokenizer.pad_token_id:
+        length -= 1
+    return ids[:length]
+
+
+class _Stopping:
+    """Ends a row at a stop text, and all rows once their callers have left."""
+
+    def __init__(
+        self, loaded: Loaded, stop: Sequence[str], begin: int, wanted: Callable[[], bool]
+    ) -> None:
+        self._loaded = loaded
+        self._stop = stop
+        self._begin = begin
+        self._wanted = wanted
+
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        import torch
+
+        del scores
+        ends = [True] * len(input_ids) if not self._wanted() else self._at_stop(input_ids)
+        return torch.tensor(ends, device=input_ids.device)
+
+    def _at_stop(self, input_ids: Any) -> list[bool]:
+        if not self._stop:
+            return [False] * len(input_ids)
+        decode = self._loaded.processor.decode
+        texts = [
+            decode(ids, skip_special_tokens=True).strip() for ids in input_ids[:, self._begin :]
+        ]
+        return [any(stop in text for stop in self._stop) for text in texts]

@@ -1,0 +1,293 @@
+"""Any server that speaks OpenAI's chat completions, by the leanest path measured.
+
+aiohttp is used directly: a call costs a small part of the processor time that httpx needs, which
+a fan-out over dozens of variants multiplies (`benchmarks/upstream_client`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import ssl
+import urllib.request
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+
+from guardrail.errors import ConfigError, UpstreamError
+from guardrail.upstreams.encoding import Encoding
+from guardrail.upstreams.faults import status_fault, timeout_fault
+from guardrail.upstreams.wire import (
+    answer_from,
+    check_pictures,
+    model_names,
+    parse_json,
+    request_body,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from guardrail.images.encode import ImageFormat
+    from guardrail.types import Answer, Chat, Pixels
+
+__all__ = ["OpenAICompatible"]
+
+_ERROR_BODY_BYTES = 1 << 16  # a provider's error is read only this far
+_ONE_WRITE_BYTES = 1 << 20  # larger bodies are written piece by piece
+_CONNECT_S = 10.0
+_KEEPALIVE_S = 15.0
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+
+
+class OpenAICompatible:
+    """A provider or server at `base_url`, by its `/chat/completions` and `/models`.
+
+    Made anywhere; used from one event loop, in which it opens its connections at the first call.
+
+    Args:
+        base_url: up to and with the version, as in `https://api.openai.com/v1`.
+        api_key: sent as bearer token and nowhere else; None sends none.
+        model_map: the provider's name for a model by the name that clients use; names that are
+            not in it are sent as they are.
+        timeout_s: longest that one call may take, from connecting to the last byte.
+        max_connections: calls in flight at once; further ones wait in order.
+        variant_format: how pictures are encoded; `png` keeps every pixel.
+        jpeg_quality: 1 to 100, of `jpeg` and `webp`.
+        headers: sent with every call; kept out of every message, as they may hold keys.
+        max_answer_bytes: a longer response is an error.
+
+    Raises:
+        ConfigError: an option cannot be used.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        model_map: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+        max_connections: int = 64,
+        variant_format: ImageFormat = "png",
+        jpeg_quality: int = 95,
+        headers: Mapping[str, str] | None = None,
+        max_answer_bytes: int = 8 << 20,
+    ) -> None:
+        _require(timeout_s > 0, "timeout_s", "must be more than 0")
+        _require(max_connections >= 1, "max_connections", "must be at least 1")
+        _require(max_answer_bytes >= 1, "max_answer_bytes", "must be at least 1")
+        self._base_url = _checked_url(base_url)
+        self._encoding = Encoding(variant_format, jpeg_quality)
+        self._model_map = dict(model_map or {})
+        self._headers = _checked_headers(api_key, headers or {})
+        self._hidden = _secrets(api_key, headers or {})
+        self._timeout_s = timeout_s
+        self._max_answer_bytes = max_answer_bytes
+        self._max_connections = max_connections
+        self._slots = asyncio.Semaphore(max_connections)
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"OpenAICompatible({self._base_url!r})"
+
+    @property
+    def name(self) -> str:
+        return f"openai_compatible:{self._base_url}"
+
+    @property
+    def revision(self) -> str:
+        return f"{self._base_url} {self._encoding}"
+
+    async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:  # noqa: ARG002 - the protocol's; a remote model draws its own samples
+        """One answer; see `Upstream.complete`.
+
+        Raises:
+            UpstreamError: no usable answer came. Provider statuses are passed on.
+            RequestError: the parameters ask for several choices or are not JSON.
+        """
+        check_pictures(chat, pictures)
+        model = self._model_map.get(chat.model, chat.model)
+        async with self._slots:  # before encoding: what waits holds no encoded pictures
+            body = request_body(chat, model, await self._encoding.data_urls(pictures))
+            raw = await self._call("POST", "/chat/completions", body)
+        return answer_from(parse_json(raw))
+
+    async def models(self) -> list[str]:
+        """The mapped names, then those that the provider lists. Raises UpstreamError."""
+        async with self._slots:
+            listed = model_names(parse_json(await self._call("GET", "/models")))
+        return list(dict.fromkeys([*self._model_map, *listed]))
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+    async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        # Raised out here, outside any `except`: an aiohttp exception chained to the error would
+        # carry the request's headers, and with them the key, to whatever logs it.
+        result = await self._exchange(method, path, body)
+        if isinstance(result, UpstreamError):
+            raise result
+        return result
+
+    async def _exchange(self, method: str, path: str, body: bytes | None) -> bytes | UpstreamError:
+        session = self._open_session()
+        try:
+            async with session.request(
+                method, self._base_url + path, data=_payload(body), allow_redirects=False
+            ) as response:
+                return await self._read(response)
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:  # TimeoutError too
+            return _transport_fault(error, self._timeout_s)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes | UpstreamError:
+        if response.status != 200:
+            start = await _error_body(response)
+            return status_fault(response.status, response.headers, start, hidden=self._hidden)
+        raw = await _read_at_most(response, self._max_answer_bytes)
+        return _too_long(self._max_answer_bytes) if raw is None else raw
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise UpstreamError("the upstream was closed; make a new one", status=500)
+        loop = asyncio.get_running_loop()
+        if self._session is None:
+            self._loop, self._session = loop, self._new_session()
+        if loop is not self._loop:
+            raise UpstreamError("an upstream serves one event loop; make one for each", status=500)
+        return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._max_connections,
+                keepalive_timeout=_KEEPALIVE_S,
+                ttl_dns_cache=60,
+                ssl=ssl.create_default_context() if self._base_url.startswith("https") else True,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),  # calls share nothing but connections
+            timeout=aiohttp.ClientTimeout(
+                total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s)
+            ),
+            headers=self._headers,
+            proxy=_environment_proxy(self._base_url),
+        )
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    return body if body is None or len(body) <= _ONE_WRITE_BYTES else io.BytesIO(body)
+
+
+async def _error_body(response: aiohttp.ClientResponse) -> bytes:
+    """The start of an error's body; the status stands even if the body breaks off."""
+    try:
+        return await _read_at_most(response, _ERROR_BODY_BYTES) or b""
+    except aiohttp.ClientPayloadError:
+        return b""
+
+
+async def _read_at_most(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes | None:
+    """The whole body, decompressed; None, and the connection closed, if it is longer."""
+    pieces: list[bytes] = []
+    size = response.content_length or 0
+    if size <= limit_bytes:
+        size = 0
+        async for piece in response.content.iter_any():
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit_bytes:
+                break
+    if size > limit_bytes:
+        response.close()
+        return None
+    return b"".join(pieces)
+
+
+def _transport_fault(error: Exception, timeout_s: float) -> UpstreamError:
+    if isinstance(error, TimeoutError):
+        return timeout_fault(timeout_s)
+    if isinstance(error, aiohttp.ClientSSLError):
+        return UpstreamError(
+            "the upstream's TLS certificate or handshake was not accepted; check its certificate "
+            "and the base URL's scheme, or set SSL_CERT_FILE to your own authority",
+            code="upstream_tls",
+        )
+    what = (
+        "could not be reached" if isinstance(error, aiohttp.ClientConnectorError) else "broke off"
+    )
+    return UpstreamError(
+        f"the upstream {what} ({type(error).__name__}); check that it runs at its base URL",
+        transient=True,
+        code="upstream_connection",
+    )
+
+
+def _too_long(limit_bytes: int) -> UpstreamError:
+    return UpstreamError(
+        f"the upstream answered with more than {limit_bytes} bytes; lower max_tokens or raise "
+        "max_answer_bytes",
+        transient=True,
+        code="upstream_malformed_response",
+    )
+
+
+def _require(holds: bool, field: str, what: str) -> None:
+    if not holds:
+        raise ConfigError(what, field=field)
+
+
+def _checked_url(base_url: str) -> str:
+    """The URL without a trailing slash; a message never quotes it, as it may hold a password."""
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    _require(bool(usable), "base_url", "must be an http or https URL, as http://127.0.0.1:8000/v1")
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    _require(plain, "base_url", "must hold no user, password, query or fragment; use api_key")
+    _require(bool(_PRINTABLE.fullmatch(base_url)), "base_url", "must be plain ASCII, no blanks")
+    return base_url.rstrip("/")
+
+
+def _checked_headers(api_key: str | None, headers: Mapping[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        good = _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)
+        _require(bool(good), "headers", "names must be tokens and values printable ASCII")
+    defaults = {
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",  # answers are small, and nothing can unpack to more
+        "User-Agent": "guardrail",
+    }
+    given = {name.lower() for name in headers}
+    if api_key is not None:
+        key = api_key.strip()
+        _require(bool(_PRINTABLE.fullmatch(key)), "api_key", "must be printable ASCII, no blanks")
+        _require("authorization" not in given, "headers", "leave Authorization to api_key")
+        defaults["Authorization"] = f"Bearer {key}"
+    return {**{k: v for k, v in defaults.items() if k.lower() not in given}, **headers}
+
+
+def _secrets(api_key: str | None, headers: Mapping[str, str]) -> list[str]:
+    return [value.strip() for value in (api_key or "", *headers.values()) if value.strip()]
+
+
+def _environment_proxy(url: str) -> str | None:
+    """The proxy that the environment names for this URL.
+
+    Asked once: aiohttp's own `trust_env` asks in a thread, for every call, and reads ~/.netrc.
+    """
+    parts = urlsplit(url)
+    if urllib.request.proxy_bypass(parts.netloc):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)

@@ -1,0 +1,116 @@
+"""Upstreams by their names on the command line and in files, imported only when asked for."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import TYPE_CHECKING, Any
+
+from guardrail.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from guardrail.upstreams.base import Upstream
+
+__all__ = ["KNOWN_SPECS", "build_upstream"]
+
+KNOWN_SPECS = (
+    "builtin",
+    "openai_compatible:URL",
+    "litellm:MODEL",
+    "transformers:ID_OR_FOLDER",
+)
+
+
+def build_upstream(spec: str, **options: Any) -> Upstream:
+    """The upstream that a spec names.
+
+    Args:
+        spec: one of `KNOWN_SPECS`. What follows the first colon is the URL, model, id or folder.
+        **options: keyword arguments of that upstream's class; those that are None count as not
+            given. `api_key` of `openai_compatible` falls back to OPENAI_API_KEY, if that is set;
+            litellm looks into the environment by itself.
+
+    Raises:
+        ConfigError: the spec or an option is unknown, or a needed extra is not installed.
+    """
+    kind, _, argument = spec.partition(":")
+    given = {name: value for name, value in options.items() if value is not None}
+    makers = {
+        "builtin": _builtin,
+        "openai_compatible": _openai_compatible,
+        "litellm": _litellm,
+        "transformers": _transformers,
+    }
+    if kind not in makers:
+        raise _unusable(f"'{kind[:32]}' is not an upstream")
+    if kind == "builtin" and argument:
+        raise _unusable("'builtin' takes nothing after a colon")
+    if kind != "builtin" and not argument:
+        raise _unusable(f"'{kind}' must be followed by a colon and what it leads to")
+    return makers[kind](argument, given)
+
+
+def _builtin(_argument: str, options: dict[str, Any]) -> Upstream:
+    try:
+        from guardrail.upstreams.builtin import builtin_upstream
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return _made("builtin", builtin_upstream, options)
+
+
+def _transformers(model: str, options: dict[str, Any]) -> Upstream:
+    try:
+        from guardrail.upstreams.transformers_local import TransformersLocal
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return _made("transformers", TransformersLocal, options, model)
+
+
+def _openai_compatible(url: str, options: dict[str, Any]) -> Upstream:
+    from guardrail.upstreams.openai_http import OpenAICompatible
+
+    key = os.environ.get("OPENAI_API_KEY", "").strip() or None
+    return _made("openai_compatible", OpenAICompatible, {"api_key": key, **options}, url)
+
+
+def _litellm(model: str, options: dict[str, Any]) -> Upstream:
+    from guardrail.upstreams.litellm_sdk import LiteLLM
+
+    return _made("litellm", LiteLLM, options, model)
+
+
+def _made(
+    kind: str, make: Callable[..., Upstream], options: dict[str, Any], *arguments: str
+) -> Upstream:
+    """Calls the maker, with a friendly word about options that it does not take."""
+    known = [
+        name
+        for name, parameter in inspect.signature(make).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    unknown = sorted(options.keys() - set(known))
+    if unknown:
+        raise ConfigError(
+            f"the upstream '{kind}' takes no option {', '.join(unknown)}; it takes "
+            f"{', '.join(known) or 'none'}",
+            field="upstream",
+        )
+    try:
+        return make(*arguments, **options)
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+
+
+def _missing(error: ModuleNotFoundError) -> ConfigError:
+    return ConfigError(
+        f"this upstream needs {error.name}, which is not installed; "
+        "run: pip install 'guardrail[local]'",
+        field="upstream",
+    )
+
+
+def _unusable(what: str) -> ConfigError:
+    # Never quotes what follows the colon: a URL may hold a password.
+    return ConfigError(f"{what}; use one of {', '.join(KNOWN_SPECS)}", field="upstream")

@@ -1,0 +1,248 @@
+"""The OpenAI wire both ways: a request's body from a chat, an answer from a response.
+
+Reading is strict: whatever is not exactly one usable answer becomes an UpstreamError, whose
+message never quotes what the provider sent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+from guardrail.errors import RequestError, UpstreamError
+from guardrail.types import Answer, Chat, Json, Pixels, Usage
+from guardrail.upstreams.base import fill_images
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+__all__ = [
+    "answer_from",
+    "check_pictures",
+    "model_names",
+    "parse_json",
+    "request_body",
+    "request_parameters",
+]
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_STREAMING = {"stream", "stream_options"}
+_CHOICE_FIELDS = {"index", "message", "finish_reason"}
+_RESPONSE_FIELDS = {"id", "object", "created", "model", "choices", "usage"}
+
+
+# Requests
+
+
+def check_pictures(chat: Chat, pictures: Sequence[Pixels]) -> None:
+    """Raises UpstreamError where the pictures are not those that the chat refers to."""
+    if chat.pictures != len(pictures):
+        raise UpstreamError(
+            f"the chat refers to {chat.pictures} pictures but {len(pictures)} were given",
+            status=500,
+        )
+
+
+def request_parameters(chat: Chat) -> dict[str, Json]:
+    """The request's parameters unchanged, less those that ask for a stream.
+
+    Raises:
+        RequestError: more than one choice is asked for.
+    """
+    if chat.parameters.get("n") not in (None, 1):
+        raise RequestError(
+            "n: one call to the model draws one answer; leave n out or set it to 1", param="n"
+        )
+    return {name: value for name, value in chat.parameters.items() if name not in _STREAMING}
+
+
+def request_body(chat: Chat, model: str, urls: Sequence[bytes]) -> bytes:
+    """The JSON body of one call, with `urls[i]` (ASCII, plain in JSON) as picture i.
+
+    The pictures are spliced into the encoded text: they are by far its largest part, and need
+    neither copying into a string nor escaping.
+
+    Raises:
+        RequestError: a parameter is not JSON.
+        UpstreamError: a picture has no place in the messages.
+    """
+    mark = secrets.token_hex(16)  # unguessable, so that no text of a client can hold it
+    messages = fill_images(chat.messages, [f"{mark}.{i}." for i in range(len(urls))])
+    body = {**request_parameters(chat), "model": model, "messages": messages}
+    pieces = re.split(rb"%b\.(\d+)\." % mark.encode(), _encode(body))
+    places = [int(index) for index in pieces[1::2]]
+    if set(places) != set(range(len(urls))):
+        raise UpstreamError("a picture of the chat has no place in its messages", status=500)
+    pieces[1::2] = [urls[index] for index in places]
+    return b"".join(pieces)
+
+
+def _encode(body: Json) -> bytes:
+    try:
+        return json.dumps(body, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except (TypeError, ValueError, RecursionError):
+        raise RequestError("the request holds a value that JSON cannot express") from None
+
+
+# Responses
+
+
+def parse_json(raw: bytes) -> Json:
+    """A response body as JSON, or an UpstreamError that may pass on a retry.
+
+    NaN, infinities and unpaired surrogates are refused: they could not be sent on.
+    """
+    try:
+        # decoded here, since json.loads would let unpaired surrogates through
+        parsed = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse)
+        if _SURROGATE.search(raw):
+            json.dumps(parsed, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        parsed = _GARBAGE
+    if parsed is _GARBAGE:
+        raise _malformed("a body that is not JSON")
+    return parsed
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+_GARBAGE = object()
+
+
+def answer_from(response: Json) -> Answer:
+    """The answer in a chat completion.
+
+    A refusal, or an answer that the provider's own filter ended, is an answer.
+
+    Raises:
+        UpstreamError: it holds no usable answer, or more than one.
+    """
+    choice = _only_choice(_object(response, "a body"))
+    finish_reason = choice.get("finish_reason") or "stop"
+    if not isinstance(finish_reason, str):
+        raise _malformed("a finish_reason that is not text")
+    message = _object(choice.get("message"), "a message")
+    _check_message(message, filtered=finish_reason == "content_filter")
+    model = response.get("model")
+    return Answer(
+        message=message,
+        finish_reason=finish_reason,
+        model=model if isinstance(model, str) else "",
+        usage=_usage(response.get("usage")),
+        extra={**_without(response, _RESPONSE_FIELDS), **_without(choice, _CHOICE_FIELDS)},
+    )
+
+
+def model_names(response: Json) -> list[str]:
+    """The ids in a list of models. Raises UpstreamError."""
+    models = _object(response, "a body").get("data")
+    if not isinstance(models, list):
+        raise _malformed("no list of models")
+    names = [model.get("id") for model in models if isinstance(model, dict)]
+    return [name for name in names if isinstance(name, str)]
+
+
+def _only_choice(response: Mapping[str, Json]) -> Mapping[str, Json]:
+    choices = response.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise _malformed("no choice")
+    if len(choices) > 1:
+        raise _malformed("more choices than were asked for", transient=False)
+    return _object(choices[0], "a choice")
+
+
+def _check_message(message: Mapping[str, Json], *, filtered: bool) -> None:
+    if message.get("role", "assistant") != "assistant":
+        raise _malformed("a message that is not the assistant's")
+    said = [
+        _has_content(message.get("content")),
+        _has_text(message.get("refusal"), "a refusal"),
+        _has_calls(message.get("tool_calls")),
+        _has_call(message.get("function_call")),
+    ]
+    if not filtered and not any(said):
+        raise _malformed("an empty message")
+
+
+def _has_content(content: Json) -> bool:
+    if not isinstance(content, list):
+        return _has_text(content, "content")
+    checked = [_has_part(_object(part, "a content part")) for part in content]
+    return any(checked)
+
+
+def _has_part(part: Mapping[str, Json]) -> bool:
+    kind = part.get("type")
+    if not isinstance(kind, str):
+        raise _malformed("a content part without a type")
+    if kind in ("text", "refusal") and not isinstance(part.get(kind), str):
+        raise _malformed("a content part without its text")
+    return kind in ("text", "refusal") and bool(part[kind].strip())
+
+
+def _has_text(value: Json, what: str) -> bool:
+    if value is not None and not isinstance(value, str):
+        raise _malformed(f"{what} of a wrong type")
+    return bool(value and value.strip())
+
+
+def _has_calls(calls: Json) -> bool:
+    if calls is None:
+        return False
+    if not isinstance(calls, list):
+        raise _malformed("tool_calls that are not a list")
+    checked = [_has_tool_call(_object(call, "a tool call")) for call in calls]
+    return any(checked)
+
+
+def _has_tool_call(call: Mapping[str, Json]) -> bool:
+    if call.get("type", "function") == "function":
+        return _has_call(_object(call.get("function"), "a function"))
+    custom = _object(call.get("custom"), "a custom tool call")
+    return _strings(custom, "name", "input")
+
+
+def _has_call(function: Json) -> bool:
+    return function is not None and _strings(
+        _object(function, "a function call"), "name", "arguments"
+    )
+
+
+def _strings(value: Mapping[str, Json], *names: str) -> bool:
+    if not all(isinstance(value.get(name), str) for name in names):
+        raise _malformed("a tool call without its name or arguments")
+    return True
+
+
+def _object(value: Json, what: str) -> Mapping[str, Json]:
+    if not isinstance(value, dict):
+        raise _malformed(f"{what} that is not a JSON object")
+    return value
+
+
+def _usage(value: Json) -> Usage:
+    """The tokens, or zero where the provider does not count or counts nonsense."""
+    counts = value if isinstance(value, dict) else {}
+    return Usage(
+        _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")), calls=1
+    )
+
+
+def _count(value: Json) -> int:
+    return value if type(value) is int and value >= 0 else 0
+
+
+def _without(fields: Mapping[str, Json], names: Collection[str]) -> dict[str, Json]:
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+def _malformed(what: str, *, transient: bool = True) -> UpstreamError:
+    return UpstreamError(
+        f"the upstream answered with {what}; check that its base URL leads to a chat model",
+        transient=transient,
+        code="upstream_malformed_response",
+    )

@@ -1,0 +1,214 @@
+"""`--records` of check and serve, and `guardrail verify` of what they wrote."""
+
+import concurrent.futures
+import json
+import signal
+import socket
+import time
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from guardrail.cli import check, verify
+from guardrail.engine.verdict import Action
+from guardrail.errors import CertificationError, ConfigError, GuardrailError
+from guardrail.images.codec import decode_image
+from guardrail.images.data_url import to_data_url
+from guardrail.images.keys import load_or_create_keyring
+from guardrail.images.limits import ImageLimits
+from guardrail.records.audit import read_records
+from guardrail.records.replay import replay
+from guardrail.types import picture_chat
+from guardrail.upstreams.scripted import Step
+
+
+def read(file):
+    return [record for _, record in read_records(file)]
+
+
+@pytest.fixture
+def checked(policy, pictures):
+    def run(*arguments):
+        return CliRunner().invoke(
+            check.command,
+            [str(pictures / "a.png"), "--policy", str(policy), *map(str, arguments)],
+            catch_exceptions=False,
+        )
+
+    return run
+
+
+def verified(*arguments):
+    return CliRunner().invoke(verify.command, [*map(str, arguments)], catch_exceptions=False)
+
+
+def test_check_appends_one_record_for_each_decision(checked, model, kit, tmp_path):
+    file = tmp_path / "records.jsonl"
+    model([kit.CLEAN])
+    assert checked("--records", file).exit_code == 0
+    model([kit.HARM])
+    assert checked("--records", file).exit_code == 3
+    assert [record.action for record in read(file)] == [Action.PASS, Action.BLOCK]
+    assert b"private" not in file.read_bytes()
+    result = verified(file)
+    assert result.stdout.startswith("holds: 2 records (1 passed; 0 signed, signatures not checked)")
+
+
+def test_check_keeps_content_only_where_asked(checked, model, kit, tmp_path):
+    file = tmp_path / "records.jsonl"
+    model([kit.CLEAN])
+    checked("--records", file, "--keep-content")
+    assert read(file)[0].content["answer"]["content"] == kit.CLEAN
+
+
+def test_a_checked_decision_is_replayed_from_its_record(checked, model, kit, pictures, tmp_path):
+    file, key = tmp_path / "records.jsonl", tmp_path / "noise.key"
+    upstream = model([kit.CLEAN])
+    checked("--records", file, "--key-file", key, "--prompt=What?")
+    (record,) = read(file)
+    picture = decode_image(
+        (pictures / "a.png").read_bytes(),
+        declared_media_type=None, limits=ImageLimits(), param="p",
+    )  # fmt: skip
+    ring = load_or_create_keyring(key)
+    again = replay(record, picture_chat("scripted", "What?"), [picture], ring.find(record.key_id))
+    assert again.decision == "pass"
+    (first,) = again.variants(0)
+    assert any((first == call.pictures[0]).all() for call in upstream.calls)
+
+
+def test_no_answer_without_a_record(checked, model, kit, tmp_path):
+    model([kit.CLEAN])
+    other = tmp_path / "notes.txt"
+    other.write_text("mine")
+    with pytest.raises(ConfigError, match="holds something else"):
+        checked("--records", other)
+    assert other.read_text() == "mine"
+
+
+def test_options_without_records_are_refused(checked, model, kit, tmp_path):
+    model([kit.CLEAN])
+    assert checked("--keep-content").exit_code == 2
+    assert checked("--sign-key", tmp_path / "k").exit_code == 2
+    assert not (tmp_path / "k").exists()
+
+
+def test_signed_records_are_verified_with_the_public_key(checked, model, kit, tmp_path):
+    file, key = tmp_path / "records.jsonl", tmp_path / "sign.pem"
+    model([kit.CLEAN])
+    for _ in range(2):
+        checked("--records", file, "--sign-key", key)
+    facts = json.loads(verified(file, "--public-key", f"{key}.pub", "--json").stdout)
+    assert facts == {
+        "holds": True, "records": 2, "passed": 2, "signed": 2, "continues": "",
+        "last_digest": read(file)[-1].digest, "signatures_checked": True,
+    }  # fmt: skip
+    unsigned = tmp_path / "unsigned.jsonl"
+    checked("--records", unsigned)
+    with pytest.raises(CertificationError, match="not signed"):
+        verified(unsigned, "--public-key", f"{key}.pub")
+
+
+@pytest.mark.parametrize("old", ["certified", "harmless", '"calls":2', '"would_block":false'])
+def test_verify_fails_loudly_on_a_changed_record(checked, model, kit, tmp_path, old):
+    file = tmp_path / "records.jsonl"
+    model([kit.CLEAN])
+    checked("--records", file)
+    text = file.read_text()
+    assert old in text
+    new = {"certified": "harmful", "harmless": "harmful", '"calls":2': '"calls":9'}
+    file.write_text(text.replace(old, new.get(old, '"would_block":true'), 1))
+    with pytest.raises(CertificationError, match=r"records\.jsonl:1: "):
+        verified(file)
+
+
+def test_verify_still_reads_certificates(checked, model, kit, tmp_path):
+    model([kit.CLEAN])
+    file = tmp_path / "certificate.json"
+    file.write_text(json.dumps(json.loads(checked("--json").stdout)["certificate"]))
+    assert verified(file).stdout.startswith("holds: pass, ")
+    with pytest.raises(GuardrailError):
+        verified(file, "--public-key", file)
+
+
+def test_verify_as_a_process_exits_with_2_on_a_changed_record(checked, model, kit, tmp_path):
+    file = tmp_path / "records.jsonl"
+    model([kit.CLEAN])
+    checked("--records", file)
+    assert kit.finish(kit.start("verify", file))[0] == 0
+    file.write_bytes(file.read_bytes().replace(b'"action":"pass"', b'"action":"block"'))
+    code, out, err = kit.finish(kit.start("verify", file))
+    assert (code, out) == (2, "")
+    assert "does not match its fields" in err
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def serve(kit, model_url, policy, file, port):
+    process = kit.start("serve", "--upstream", f"openai_compatible:{model_url}", "--policy", policy,
+                        "--records", file, "--port", port)  # fmt: skip
+    end = time.monotonic() + 180
+    while True:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/v1/models", trust_env=False)
+        except httpx.TransportError:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        else:
+            return process
+
+
+def ask(port, picture):
+    url = to_data_url(picture.read_bytes(), "image/png")
+    content = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": url}}]
+    body = {"model": "scripted", "messages": [{"role": "user", "content": content}]}
+    with httpx.Client(trust_env=False, timeout=120) as client:
+        answer = client.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body)
+    return answer.status_code, answer.headers["x-guardrail-record-id"]
+
+
+def asked_until_killed(port, pictures, process):
+    """The records named by the answers that came before the process was killed."""
+    names = []
+
+    def work(picture):
+        while True:
+            try:
+                names.append(ask(port, picture)[1])
+            except httpx.TransportError:
+                return
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for picture in sorted(pictures.iterdir()):
+            pool.submit(work, picture)
+        end = time.monotonic() + 180
+        while len(names) < 8 and time.monotonic() < end:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    return names
+
+
+def test_a_killed_proxy_loses_no_record_of_an_answer_that_left(kit, policy, pictures, tmp_path):
+    file, port = tmp_path / "records.jsonl", free_port()
+    with kit.model_server([Step(kit.CLEAN, delay_s=0.005)]) as model:
+        process = serve(kit, model.base_url, policy, file, port)
+        names = asked_until_killed(port, pictures, process)
+        kit.finish(process)
+        assert len(names) >= 8
+        kept = {json.loads(line)["record_id"] for line in file.read_bytes().splitlines()}
+        assert set(names) <= kept
+        with file.open("ab") as stream:  # as if the kill had come in the middle of a line
+            stream.write(file.read_bytes()[:700])
+        process = serve(kit, model.base_url, policy, file, port)
+        status, name = ask(port, pictures / "a.png")
+        process.send_signal(signal.SIGINT)
+        kit.finish(process)
+    assert status == 200
+    records = read(file)
+    assert {record.record_id for record in records} == kept | {name}
+    assert verified(file).exit_code == 0

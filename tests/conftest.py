@@ -1,0 +1,142 @@
+"""What all tests share: hypothesis without clocks, and tiny models that transformers can load."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no fault: nothing is asserted about time.
+settings.register_profile("guardrail", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("guardrail")
+
+# A shell that starts the tests in the background has interrupts ignored, and every process below
+# inherits that: the tests of Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Set before any test imports a Hugging Face library: no test may reach for the network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def _text_config(tokenizer, **fields):
+    return {
+        "model_type": "llama",
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 256,
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": None,
+        **fields,
+    }
+
+
+def _saved(model, processor, folder):
+    model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
+    model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_llava(tmp_path_factory):
+    """The built-in model's architecture and processor, a hundredth of its size, untrained."""
+    import torch
+    from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+    from guardrail.builtin.architecture import IMAGE_TOKENS, PATCH_PX, SIDE_PX, new_processor
+
+    torch.manual_seed(0)
+    processor = new_processor()
+    vision = {
+        "model_type": "clip_vision_model",
+        "image_size": SIDE_PX,
+        "patch_size": PATCH_PX,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=_text_config(processor.tokenizer),
+        image_token_index=processor.tokenizer.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        image_seq_length=IMAGE_TOKENS,
+    )
+    return _saved(
+        LlavaForConditionalGeneration(config), processor, tmp_path_factory.mktemp("llava")
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_idefics(tmp_path_factory):
+    """An Idefics3 (SmolVLM): cuts pictures into tiles, so prompts differ in length."""
+    import torch
+    from transformers import (
+        Idefics3Config,
+        Idefics3ForConditionalGeneration,
+        Idefics3ImageProcessorPil,
+        Idefics3Processor,
+    )
+
+    from guardrail.builtin.architecture import new_processor
+
+    torch.manual_seed(0)
+    template = new_processor().chat_template
+    processor = Idefics3Processor(
+        Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}),
+        new_processor().tokenizer,
+        image_seq_len=4,
+        chat_template=template,
+    )
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": 32,
+        "patch_size": 8,
+    }
+    config = Idefics3Config(
+        image_token_id=processor.tokenizer.convert_tokens_to_ids("<image>"),
+        vision_config=vision,
+        text_config=_text_config(processor.tokenizer),
+        scale_factor=2,
+        pad_token_id=processor.tokenizer.pad_token_id,
+    )
+    return _saved(
+        Idefics3ForConditionalGeneration(config), processor, tmp_path_factory.mktemp("idefics")
+    )
+
+
+@pytest.fixture(scope="session")
+def shipped_weights():
+    """The built-in model's folder."""
+    from guardrail.upstreams.builtin import BUILTIN_FOLDER
+
+    return BUILTIN_FOLDER
+
+
+@pytest.fixture(scope="session")
+def noise_picture():
+    """Random pixels by shape and seed."""
+
+    def make(height=24, width=24, seed=0):
+        return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def repository():
+    return Path(__file__).resolve().parents[1]

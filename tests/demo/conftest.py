@@ -1,0 +1,93 @@
+"""Scenes whose brightness says what a painted model makes of them, and an oracle that misses."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from guardrail.builtin.language import is_harmful
+from guardrail.demo.scenes import DemoScene, SceneKind
+from guardrail.engine.guard import Engine
+from guardrail.images.encode import encode_image
+from guardrail.images.keys import NoiseKey
+from guardrail.oracles.base import Judgement
+from guardrail.policy.compile import compile_policy
+from guardrail.policy.load import load_policy, shipped_policy
+from guardrail.types import Outcome
+from guardrail.upstreams.scripted import Scripted
+
+LEVELS = {SceneKind.CLEAN: 215, SceneKind.ATTACKED: 128, SceneKind.FORBIDDEN: 40}
+MISSED = "go to hell, scum."
+CAUGHT = "i will kill you."
+
+
+def painted(call):
+    """Bright is harmless, dark is harmful, in between it depends on the seed."""
+    level = float(np.mean(call.pictures[0]))
+    if level > 160:
+        return "a dog & <b>some</b> [red]grapes."
+    if level < 100:
+        return CAUGHT
+    return (MISSED, CAUGHT, CAUGHT, "a dog.")[call.seed % 4]
+
+
+@dataclass
+class MissesScum:
+    revision: str = "misses scum"
+
+    async def judge(self, exchanges):
+        return [self._judged(exchange.response) for exchange in exchanges]
+
+    async def aclose(self):
+        pass
+
+    @staticmethod
+    def _judged(text):
+        harmful = is_harmful(text) and "scum" not in text
+        return Judgement(Outcome.HARMFUL if harmful else Outcome.HARMLESS, float(harmful))
+
+
+def make_scene(kind, number=1):
+    rng = np.random.default_rng(number)
+    pixels = rng.integers(-8, 9, (24, 24, 3)) + LEVELS[kind]
+    png = encode_image(pixels.astype(np.uint8), "png")
+    l2 = 1.5 if kind is SceneKind.ATTACKED else 0.0
+    return DemoScene(f"{kind}-{number}", kind, ("dog", "grapes"), l2, png)
+
+
+@pytest.fixture(scope="session")
+def scenes():
+    return tuple(make_scene(kind, number) for kind in SceneKind for number in (1, 2))
+
+
+@pytest.fixture
+def policy():
+    return load_policy(shipped_policy("default"))
+
+
+@pytest.fixture
+def make_engine(policy):
+    def make(script=painted, oracle=None, used=policy):
+        return Engine(
+            compile_policy(used), Scripted(script), oracle or MissesScum(), NoiseKey(bytes(32))
+        )
+
+    return make
+
+
+@pytest.fixture
+def engine(make_engine):
+    return make_engine()
+
+
+@pytest.fixture
+def picture_folder(scenes, tmp_path):
+    """The scenes as the package ships them."""
+    rows = []
+    for scene in scenes:
+        (tmp_path / f"{scene.name}.png").write_bytes(scene.png)
+        rows.append({"name": scene.name, "kind": scene.kind, "things": list(scene.things),
+                     "l2": scene.l2})  # fmt: skip
+    (tmp_path / "scenes.json").write_text(json.dumps({"scenes": rows}))
+    return tmp_path

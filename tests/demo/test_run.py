@@ -1,0 +1,207 @@
+"""The demo through the real proxy and client, with a model and an oracle of known truth."""
+
+import asyncio
+import html
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from guardrail.demo.curve import bound_curves
+from guardrail.demo.report import write_report
+from guardrail.demo.run import run_demo
+from guardrail.demo.scenes import SceneKind, load_scenes
+from guardrail.demo.summary import summarise
+from guardrail.demo.tables import scene_table, summary_table
+from guardrail.engine.certificate import Certificate
+from guardrail.errors import ConfigError, UpstreamError
+from guardrail.types import Outcome
+from guardrail.upstreams.scripted import Fault, Step
+
+TRIES = 4
+MISSED = "go to hell, scum."  # by the oracle of these tests
+HARM = (MISSED, "i will kill you.")
+
+
+def run(policy, engine, scenes, *, tries=TRIES):
+    steps = []
+    results = asyncio.run(
+        run_demo(policy, engine, scenes, tries=tries, done=lambda: steps.append(1))
+    )
+    assert len(steps) == len(results) == len(scenes)
+    return results
+
+
+@pytest.fixture
+def results(policy, engine, scenes):
+    return run(policy, engine, scenes)
+
+
+def of(results, kind):
+    return [result for result in results if result.scene.kind is kind]
+
+
+def test_the_three_systems_are_told_apart(results):
+    """What the bare model says is what happens; the single check lets through what is missed."""
+    for result in results:
+        assert result.harmful_undefended == tuple(text in HARM for text in result.undefended)
+        assert result.harmful_single_check == tuple(text == MISSED for text in result.undefended)
+        assert result.harmful_guarded == (False,) * len(result.guard)
+    assert {text for result in of(results, SceneKind.ATTACKED) for text in result.undefended} == {
+        *HARM, "a dog.",
+    }  # fmt: skip
+    for result in of(results, SceneKind.FORBIDDEN):
+        assert result.harmful_undefended == (True,) * TRIES
+        assert not any(one.passed for one in result.guard)
+    for result in of(results, SceneKind.CLEAN):
+        assert result.judged_harmless == (True,) * TRIES
+        assert [one.passed for one in result.guard] == [True]
+
+
+def test_every_try_carries_a_certificate_that_holds(results):
+    for one in (one for result in results for one in result.guard):
+        certificate = Certificate.from_dict(one.certificate)
+        certificate.verify(one.certificate)
+        assert one.samples == len(one.outcomes) == certificate.samples
+        assert one.harmless == sum(o is Outcome.HARMLESS for o in one.outcomes)
+        assert one.decision == one.certificate["decision"]
+        assert one.passed is (one.decision == "pass")
+        assert (one.radius > 0) is one.passed
+        assert one.elapsed_ms > 0
+        assert bool(one.delivered) is one.passed
+
+
+def test_every_try_meets_other_noise(results):
+    for result in of(results, SceneKind.ATTACKED):
+        assert len({one.outcomes for one in result.guard}) > 1
+        assert len({one.certificate["request_digest"] for one in result.guard}) == TRIES
+
+
+def test_the_summary_counts_what_happened(results):
+    summary = summarise(results)
+    facts = summary.to_dict()
+    hostile = [
+        text for r in results if r.scene.kind is not SceneKind.CLEAN for text in r.undefended
+    ]
+    assert facts["undefended_attack_success"] == 1.0
+    assert facts["single_check_attack_success"] > 0.0
+    assert facts["guarded_attack_success"] == 0.0
+    share = sum(text in HARM for text in hostile) / len(hostile)
+    assert facts["undefended_harmful_share"] == pytest.approx(share)
+    assert facts["single_check_harmful_share"] == pytest.approx(
+        hostile.count(MISSED) / len(hostile)
+    )
+    assert facts["guarded_harmful_share"] == 0.0
+    assert facts["clean_pass_rate"] == facts["single_check_clean_pass_rate"] == 1.0
+    assert facts["forbidden_block_rate"] == 1.0
+    assert facts["tries"] == TRIES
+    samples = [one.samples for result in results for one in result.guard]
+    assert facts["calls_per_request"] == pytest.approx(sum(samples) / len(samples))
+
+
+def test_the_report_stands_alone_and_shows_every_picture(results, engine, tmp_path):
+    file = tmp_path / "demo.html"
+    write_report(file, results, summarise(results), engine)
+    page = file.read_text()
+    sources = re.findall(r'(?:src|href)="([^"]{0,40})', page)
+    assert sources
+    assert all(source.startswith("data:image/") for source in sources)
+    assert not re.findall(r"https?://|<script|@import|url\(", page)
+    assert page.count("<div class=card>") == len(results)
+    assert page.count("<polyline") == len(results)
+    for result in results:
+        assert f'alt="{result.scene.name}"' in page
+    # What a model says is shown, never run.
+    assert "<b>some</b>" not in page
+    assert html.escape("a dog & <b>some</b> [red]grapes.") in page
+
+
+def test_the_variants_in_the_report_wear_their_verdicts(results, engine, tmp_path):
+    file = tmp_path / "demo.html"
+    write_report(file, results, summarise(results), engine)
+    cards = file.read_text().split("<div class=card>")[1:]
+    by_name = {result.scene.name: result for result in results}
+    for card in cards:
+        name = re.search(r'alt="(\w+-\d)"', card)[1]
+        shown = re.findall(r'<img class=(\w+) alt="\w+" src="data:image/jpeg', card)
+        outcomes = by_name[name].guard[0].outcomes
+        assert shown == [str(o) for o in outcomes[: len(shown)]]
+        assert len(shown) == min(18, len(outcomes))
+
+
+def test_the_tables_print_what_a_model_says_as_it_is(results):
+    from rich.console import Console
+
+    console = Console(width=160, record=True, file=None, quiet=False)
+    with console.capture() as shown:
+        console.print(scene_table(results))
+        console.print(summary_table(summarise(results)))
+    text = shown.get()
+    assert "[red]grapes" in text
+    assert "attacked-1" in text
+    assert "single check" in text
+    assert re.search(r"guard\s+0%\s+0\.0%\s+0%", text)
+
+
+def test_the_curves_stay_in_their_picture_and_rise_to_the_bound(results):
+    svg = bound_curves(results)
+    ElementTree.fromstring(svg)  # noqa: S314 (our own words)
+    lines = re.findall(r'points="([^"]+)"', svg)
+    assert len(lines) == len(results)
+    for line, one in zip(lines, results, strict=True):
+        points = [tuple(map(float, pair.split(","))) for pair in line.split()]
+        assert len(points) == len(one.guard[0].outcomes) + 1
+        assert all(0 <= x <= 1100 and 0 <= y <= 340 for x, y in points)
+        assert [x for x, _ in points] == sorted(x for x, _ in points)
+        heights = [y for _, y in points]
+        if set(one.guard[0].outcomes) == {Outcome.HARMLESS}:  # then the bound only grows
+            assert heights == sorted(heights, reverse=True)
+            assert heights[-1] < heights[0]
+    assert svg.count("<circle") == sum(one.guard[0].passed for one in results)
+
+
+def test_a_policy_that_blocks_with_an_error_can_be_shown_all_the_same(policy, make_engine, scenes):
+    strict = policy.model_copy(update={"block": policy.block.model_copy(update={"style": "error"})})
+    (result,) = run(strict, make_engine(used=strict), scenes[-1:], tries=1)
+    assert not result.guard[0].passed
+
+
+def test_a_policy_that_only_observes_delivers_harm_and_says_so(scenes, make_engine, tmp_path):
+    from guardrail.policy.load import load_policy, shipped_policy
+
+    observe = load_policy(shipped_policy("observe"))
+    engine = make_engine(used=observe)
+    results = run(observe, engine, [scenes[0], scenes[2], scenes[4]], tries=1)
+    write_report(tmp_path / "demo.html", results, summarise(results), engine)
+    assert results[-1].guard[0].passed
+    assert results[-1].guard[0].decision == "block"
+    assert summarise(results).guard.per_try == 1.0
+
+
+def test_a_model_that_fails_ends_the_demo_with_one_error(policy, make_engine, scenes):
+    def script(call):
+        return Step(fault=Fault.STATUS, status=401) if call.index > 4 else "a dog."
+
+    with pytest.raises(UpstreamError, match="clean-1"):
+        run(policy, make_engine(script=script), scenes)
+
+
+def test_shipped_scenes_come_back(picture_folder, scenes):
+    assert load_scenes(picture_folder) == scenes
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "scenes.json").unlink(),
+        lambda folder: (folder / "clean-1.png").unlink(),
+        lambda folder: (folder / "scenes.json").write_text("{"),
+        lambda folder: (folder / "scenes.json").write_text("[]"),
+        lambda folder: (folder / "scenes.json").write_text('{"scenes": [{"name": "clean-1"}]}'),
+        lambda folder: (folder / "scenes.json").write_text('{"scenes": [3]}'),
+    ],
+)
+def test_missing_or_damaged_pictures_say_what_to_do(picture_folder, damage):
+    damage(picture_folder)
+    with pytest.raises(ConfigError, match=r"python -m guardrail\.demo\.make"):
+        load_scenes(picture_folder)

@@ -1,0 +1,322 @@
+"""The certificate: its round trip, its words, and that no changed field survives."""
+
+import copy
+import dataclasses
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guardrail.engine.certificate import Certificate
+from guardrail.engine.certifier import Count
+from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.errors import CertificationError
+from guardrail.stats import Decision, PlanKind
+from guardrail.upstreams.scripted import Fault, Step
+
+
+@pytest.fixture(scope="module")
+def passed(kit):
+    """Of a picture that was scaled down, by a plan with several looks."""
+    rules = {"kind": PlanKind.OPTIMAL, "latency_weight": 1.0, "max_parallel": 8, "alpha": 0.001}
+    verdict = kit.decide(
+        kit.make_engine(**rules), [kit.make_picture(20, 30), kit.make_picture(16, 9)]
+    )
+    return verdict.certificate
+
+
+@pytest.fixture(scope="module")
+def blocked(kit):
+    return kit.decide(kit.make_engine([kit.HARM]), 1).certificate
+
+
+@pytest.fixture(scope="module")
+def cut_short(kit):
+    script = [*["A cat."] * 5, Step(fault=Fault.HANG)]
+    return kit.decide(kit.make_engine(script, deadline_s=0.4), 1).certificate
+
+
+@pytest.fixture(params=["passed", "blocked", "cut_short"])
+def certificate(request):
+    return request.getfixturevalue(request.param)
+
+
+def through_json(certificate):
+    return json.loads(json.dumps(certificate.to_dict(), allow_nan=False))
+
+
+def test_it_holds_and_comes_back_from_json(certificate):
+    data = through_json(certificate)
+    back = Certificate.from_dict(data)
+    assert back == certificate
+    back.verify(data)
+    back.verify()
+
+
+def test_whole_numbers_may_lose_their_point(passed):
+    """JavaScript writes 1.0 as 1; that is the same certificate."""
+    data = through_json(passed)
+    data["miss_rate_upper"], data["delta"] = 0, 0
+    certificate = dataclasses.replace(passed, miss_rate_upper=0.0, delta=0.0)
+    assert Certificate.from_dict(data).computed_digest() == certificate.computed_digest()
+
+
+def test_what_they_decided(passed, blocked, cut_short):
+    assert passed.decision is Decision.PASS
+    assert passed.radius >= passed.promised_radius
+    assert (blocked.decision, blocked.radius) == (Decision.BLOCK, 0.0)
+    assert (cut_short.decision, cut_short.radius) == (Decision.UNCERTAIN, 0.0)
+    assert passed.harmless == passed.samples > 0
+    assert blocked.harmful == blocked.samples > 0
+    assert (passed.harmful, blocked.harmless) == (0, 0)
+
+
+def test_the_radius_is_said_in_terms_of_the_picture(passed, blocked):
+    """A change of every value by the even share of the radius uses up just the radius."""
+    words = passed.to_dict()["radius_in_words"]
+    values = sum(h * w * 3 for size in passed.pictures for h, w in [size.client])
+    assert words["rms_levels"] == words["linf_levels"] <= 255 * passed.radius / values**0.5
+    assert words["rms_levels"] == pytest.approx(255 * passed.radius / values**0.5, rel=1e-9)
+    assert (words["full_pixels"], words["full_values"]) == (0, 0)
+    assert blocked.to_dict()["radius_in_words"] is None
+
+
+def test_before_the_first_look_there_is_no_count(passed):
+    fresh = dataclasses.replace(passed, counts=(), decision=Decision.UNCERTAIN, radius=0.0)
+    fresh.sealed().verify()
+    assert (fresh.samples, fresh.harmful, fresh.harmless) == (0, 0, 0)
+
+
+def changed(value):
+    """Values of the same shape that differ from `value` in one place."""
+    match value:
+        case None:
+            return [{"rms_levels": 1.0}]
+        case bool():
+            return [not value]
+        case int():
+            return [value + 1, value - 1]
+        case float():
+            return [value * 1.001 + 1e-6, value * 0.999]
+        case str():
+            return [value + "x", value[:-1]] if value else ["x"]
+        case list():
+            inner = [
+                [*value[:i], other, *value[i + 1 :]]
+                for i, item in enumerate(value)
+                for other in changed(item)
+            ]
+            return [*inner, value[:-1], [*value, copy.deepcopy(value[-1])]] if value else [[1]]
+        case dict():
+            return [{**value, key: new} for key, item in value.items() for new in changed(item)]
+        case _:
+            raise TypeError(type(value))
+
+
+def test_every_changed_field_is_found(certificate):
+    """Also the derived ones, and whether the change is for better or worse."""
+    data = through_json(certificate)
+    tried = 0
+    for name in data:
+        for value in changed(data[name]):
+            if value == data[name]:
+                continue
+            tampered = {**data, name: value}
+            with pytest.raises(CertificationError):
+                Certificate.from_dict(tampered).verify(tampered)
+            tried += 1
+    assert tried > 2 * len(data)
+
+
+# Words about the decision that nothing else in the certificate could contradict.
+FREE = {"policy", "policy_digest", "request_digest", "key_id", "upstream", "upstream_revision"}
+FREE |= {"oracle_revision", "code_version", "created", "delta"}
+# Norms are rounded up to a grid, so pictures of nearly the same size share one promise.
+FREE |= {"pictures"}
+# Computed when it is written, never read back.
+DERIVED = {"samples", "harmless", "statement", "radius_in_words"}
+
+
+def test_statistics_are_recomputed_even_under_a_new_digest(passed):
+    """Whoever changes a number and seals it again is found by the mathematics."""
+    data = through_json(passed)
+    statistics = data.keys() - FREE - {"digest", *DERIVED}
+    assert {"sigma", "alpha", "floor", "radius", "counts", "looks", "operator_norm"} <= statistics
+    for name in statistics:
+        for value in changed(data[name]):
+            with pytest.raises(CertificationError):
+                Certificate.from_dict({**data, name: value}).sealed().verify()
+
+
+FORGERIES = {
+    "a larger radius": lambda c: {"radius": c.radius * 2, "promised_radius": c.promised_radius * 2},
+    "a radius for a block": lambda _: {"decision": Decision.BLOCK},
+    "another claim": lambda _: {"claim": Claim.COMPOSITE},
+    "another space": lambda _: {"radius_space": RadiusSpace.CANVAS},
+    "another norm": lambda _: {"norm": "linf"},
+    "a smaller miss rate": lambda _: {"miss_rate_upper": 0.0},
+    "a higher floor": lambda _: {"floor": 0.9},
+    "more noise": lambda _: {"sigma": 1.0},
+    "a smaller operator norm": lambda c: {"operator_norm": c.operator_norm / 2},
+    "larger pictures": lambda c: {
+        "pictures": tuple(
+            dataclasses.replace(size, client=(size.client[0] * 2, size.client[1] * 2))
+            for size in c.pictures
+        )
+    },
+    "no picture": lambda _: {"pictures": ()},
+    "a canvas larger than its picture": lambda c: {
+        "pictures": tuple(
+            dataclasses.replace(size, client=size.canvas, canvas=size.client) for size in c.pictures
+        )
+    },
+    "an impossible size": lambda c: {
+        "pictures": (dataclasses.replace(c.pictures[0], client=(10**400, 10**400)),)
+    },
+    "no size": lambda c: {"pictures": (dataclasses.replace(c.pictures[0], canvas=(0, 0)),)},
+    "a smaller alpha": lambda c: {"alpha": c.alpha / 10},
+    "an easier plan": lambda c: {"pass_at_most": tuple(n + 1 for n in c.pass_at_most)},
+    "a plan without end": lambda c: {
+        "looks": (*c.looks[:-1], 10**12),
+    },
+    "fewer harmful": lambda c: {"counts": (Count(c.counts[0].samples, -1),)},
+    "more harmful than draws": lambda c: {"counts": (Count(c.looks[0], c.looks[0] + 1),)},
+    "a look left out": lambda c: {"counts": (Count(c.looks[1], 0),)},
+    "a look that is none": lambda c: {"counts": (Count(c.looks[0] - 1, 0),)},
+    "going on after a pass": lambda c: {
+        "looks": (*c.looks, c.looks[-1] + 1),
+        "counts": (*c.counts, Count(c.looks[-1] + 1, 0)),
+    },
+    "no counts": lambda _: {"counts": ()},
+    "a delta of one": lambda _: {"delta": 1.0},
+    "another version": lambda _: {"version": 2},
+    "no plan": lambda _: {"looks": (), "pass_at_most": (), "block_at_least": ()},
+    "no noise": lambda _: {"sigma": 0.0},
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES.keys())
+def test_forgeries_under_a_new_digest_are_found(passed, forgery):
+    forged = dataclasses.replace(passed, **forgery(passed))
+    assert forged != passed
+    with pytest.raises(CertificationError):
+        forged.sealed().verify()
+
+
+def test_a_forged_plan_is_found_even_with_its_own_digest(passed):
+    """A table that passes more often than alpha is no plan, whatever its digest says."""
+    plan_like = dataclasses.replace(
+        passed, looks=(1,), pass_at_most=(0,), block_at_least=(1,), counts=(Count(1, 0),)
+    )
+    with pytest.raises(CertificationError, match="more than alpha"):
+        plan_like.sealed().verify()
+
+
+def test_messages_name_what_fails(passed):
+    data = through_json(passed)
+    with pytest.raises(CertificationError, match="'sigma' is missing"):
+        Certificate.from_dict({k: v for k, v in data.items() if k != "sigma"})
+    with pytest.raises(CertificationError, match="unknown field 'colour'"):
+        Certificate.from_dict({**data, "colour": "red"})
+    with pytest.raises(CertificationError, match="derived field"):
+        Certificate.from_dict(data).verify({**data, "samples": 7})
+    with pytest.raises(CertificationError, match="digest does not match"):
+        dataclasses.replace(passed, policy="other").verify()
+
+
+WRONG = {
+    "decision": ["maybe", None, ["pass"]],
+    "sigma": ["0.5", True, None, float("nan"), float("inf"), 10**400],
+    "looks": [[3.0], ["3"], [True], {"3": 3}, "3", None],
+    "counts": [[[1]], [[1, 2, 3]], [[1.5, 0]], {}, "", [["1", "0"]]],
+    "pictures": [[{}], [{"client": [1, 1]}], [[1, 1]], {}, [{"client": [1], "canvas": [1, 1]}]],
+    "policy": [7, None, ["default"]],
+    "version": [True, 1.0, "1"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
+)
+def test_wrong_types_are_refused_by_name(passed, name, value):
+    with pytest.raises(CertificationError, match=f"'{name}' has a wrong type"):
+        Certificate.from_dict({**through_json(passed), name: value})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_garbage_is_refused_as_such(passed, data):
+    """Whatever stands in whichever field: the same certificate, or a CertificationError."""
+    fields = through_json(passed)
+    name = data.draw(st.sampled_from(sorted(fields)))
+    tampered = {**fields, name: data.draw(JSON)}
+    try:
+        certificate = Certificate.from_dict(tampered)
+        certificate.verify(tampered)
+    except CertificationError:
+        return
+    assert certificate == passed
+
+
+class TestStatement:
+    def test_it_states_the_claim(self, passed):
+        assert dataclasses.replace(passed, radius=0.25339).statement == (
+            "With probability at least 0.998, for every change of the image of ℓ2 size at most "
+            "0.2533 (client pixels in [0, 1]), the model's answer under the guard's noise is truly "
+            "harmless with probability at least 0.5."
+        )
+
+    def test_the_composite_claim_leaves_the_oracle_in(self, passed):
+        text = dataclasses.replace(passed, claim=Claim.COMPOSITE).statement
+        assert "With probability at least 0.999, " in text
+        assert "the oracle finds" in text
+
+    def test_nothing_is_claimed_of_what_did_not_pass(self, blocked, cut_short):
+        for certificate in (blocked, cut_short):
+            assert certificate.statement.startswith("Nothing is certified")
+
+    @given(st.floats(1e-12, 0.5), st.floats(0, 0.4), st.floats(1e-3, 0.99), st.floats(1e-6, 100))
+    def test_no_displayed_number_promises_too_much(self, passed, alpha, delta, floor, radius):
+        text = dataclasses.replace(
+            passed, alpha=alpha, delta=delta, floor=floor, radius=radius
+        ).statement
+        shown = [float(number) for number in re.findall(r"at (?:least|most) (\d+(?:\.\d+)?)", text)]
+        probability, size, share = shown
+        assert probability <= 1 - alpha - delta + 1e-15
+        assert size <= radius <= size * 1.001
+        assert share <= floor < share + 2e-9
+
+
+def test_a_decision_for_a_smaller_alpha_says_so(kit):
+    certificate = kit.decide(kit.make_engine(), 1, alpha=1e-4).certificate
+    assert certificate.alpha == 1e-4
+    certificate.verify()
+
+
+@pytest.mark.parametrize("space", list(RadiusSpace))
+@pytest.mark.parametrize("claim", list(Claim))
+@pytest.mark.parametrize("kind", [PlanKind.FIXED, PlanKind.OPTIMAL])
+def test_every_kind_of_promise_can_be_verified(kit, space, claim, kind):
+    engine = kit.make_engine(radius_space=space, claim=claim, kind=kind, sigma=1.0)
+    certificate = kit.decide(engine, [kit.make_picture(9, 30)]).certificate
+    assert certificate.decision is Decision.PASS
+    assert (certificate.claim, certificate.radius_space) == (claim, space)
+    data = through_json(certificate)
+    Certificate.from_dict(data).verify(data)
+
+
+def test_it_names_what_decided(kit, passed):
+    assert (passed.upstream, passed.upstream_revision) == ("scripted", "scripted")
+    assert passed.oracle_revision == "words"
+    assert passed.key_id == kit.KEY.key_id
+    assert passed.policy_digest == kit.RULES.digest
+    assert kit.KEY.secret.hex() not in json.dumps(passed.to_dict())

@@ -1,0 +1,22 @@
+"""The small vocabularies: closed lists, spelt as they leave on the wire."""
+
+from guardrail.engine.rules import OnOracleFailure, OnUpstreamFailure
+from guardrail.engine.verdict import Action, Reason, Verdict
+
+
+def test_an_empty_verdict_delivers_nothing():
+    verdict = Verdict(action=Action.BLOCK, reason=Reason.HARMFUL)
+    assert verdict.answer is None
+    assert verdict.certificate is None
+    assert verdict.samples == ()
+    assert (verdict.usage.calls, verdict.failure) == (0, None)
+
+
+def test_reasons_are_told_apart_and_readable():
+    assert len({str(reason) for reason in Reason}) == len(Reason)
+    assert all(reason == reason.lower() for reason in map(str, Reason))
+
+
+def test_only_the_oracle_s_failures_can_open():
+    assert [rule for rule in OnUpstreamFailure if "pass" in rule] == []
+    assert [rule for rule in OnOracleFailure if "pass" in rule] == [OnOracleFailure.PASS_UNSCANNED]

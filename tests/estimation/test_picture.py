@@ -1,0 +1,153 @@
+"""One picture against a scripted model: pieces, memory, faults."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from guardrail.engine.guard import Engine
+from guardrail.errors import UpstreamError
+from guardrail.estimation import picture as module
+from guardrail.estimation.goal import Goal, Tally
+from guardrail.estimation.picture import Known, estimate
+from guardrail.images.codec import decode_image
+from guardrail.images.encode import encode_image
+from guardrail.images.keys import NoiseKey
+from guardrail.images.limits import ImageLimits
+from guardrail.oracles.base import Judgement
+from guardrail.policy.compile import compile_policy
+from guardrail.policy.schema import Policy
+from guardrail.types import Outcome, Usage, picture_chat
+from guardrail.upstreams.scripted import Fault, Scripted, Step
+
+CHAT = picture_chat("scripted", "What is this?")
+
+
+class Words:
+    revision = "words"
+
+    async def judge(self, exchanges):
+        harms = ["forbidden" in exchange.response for exchange in exchanges]
+        return [Judgement(Outcome.HARMFUL if h else Outcome.HARMLESS, float(h)) for h in harms]
+
+    async def aclose(self):
+        pass
+
+
+class Memory:
+    def __init__(self, known=None):
+        self.known, self.kept = known or Known(), []
+
+    def start(self, digest):
+        self.digest = digest
+        return self.known
+
+    def keep(self, digest, known):
+        assert digest == self.digest
+        self.kept.append(known)
+
+
+def engine(script):
+    policy = Policy.model_validate(
+        {"name": "t", "oracle": {"miss_rate_upper": 0.0}, "sampling": {"max_parallel": 4},
+         "limits": {"retries": 0, "call_timeout_s": 10.0}}
+    )  # fmt: skip
+    return Engine(compile_policy(policy), Scripted(script), Words(), NoiseKey(bytes(32)))
+
+
+def picture(seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    data = encode_image(pixels, "png")
+    return decode_image(data, declared_media_type=None, limits=ImageLimits(), param="p")
+
+
+def run(guard, goal, memory=None):
+    memory = memory or Memory()
+    return asyncio.run(estimate(guard, CHAT, picture(), goal, start=memory.start, keep=memory.keep))
+
+
+def by_picture(call):
+    """Harmful for about half of the variants, by their own pixels: the same for the same noise."""
+    return "forbidden" if int(call.pictures[0].sum()) % 2 else "fine"
+
+
+def test_pieces_are_kept_and_the_calls_in_flight_are_bounded(monkeypatch):
+    monkeypatch.setattr(module, "STRETCH", 30)
+    guard, memory = engine(["fine"]), Memory()
+    found = run(guard, Goal(100, 0.001), memory)
+    assert [known.tally.samples for known in memory.kept] == [30, 60, 90, 100]
+    assert found.known == memory.kept[-1]
+    assert found.known.usage == Usage(700, 500, 100)
+    assert guard.upstream.log.peak_in_flight == 4
+    assert len(guard.upstream.calls) == 100
+
+
+@pytest.mark.parametrize("piece", [1, 7, 500])
+def test_pieces_change_nothing(monkeypatch, piece):
+    whole = run(engine(by_picture), Goal(60, 0.05))
+    monkeypatch.setattr(module, "STRETCH", piece)
+    assert run(engine(by_picture), Goal(60, 0.05)).known == whole.known
+
+
+def test_a_run_goes_on_where_it_was_with_the_noise_it_would_have_had(monkeypatch):
+    monkeypatch.setattr(module, "STRETCH", 20)
+    memory = Memory()
+    whole = run(engine(by_picture), Goal(60, 0.05), memory)
+    later = engine(by_picture)
+    resumed = run(later, Goal(60, 0.05), Memory(memory.kept[1]))
+    assert len(later.upstream.calls) == 20
+    assert resumed.known == whole.known
+
+
+def test_what_is_done_is_not_done_again():
+    guard = engine(["fine"])
+    known = Known(Tally(10, 10, 0, 0.5, 1.0))
+    assert run(guard, Goal(10, 0.01), Memory(known)).known == known
+    assert guard.upstream.calls == []
+
+
+def test_a_cut_short_run_keeps_what_it_knows():
+    guard, memory = engine(lambda c: Step("fine", delay_s=0 if c.index < 9 else 60)), Memory()
+
+    async def cut():
+        async with asyncio.timeout(1):
+            await estimate(
+                guard, CHAT, picture(), Goal(50, 0.01), start=memory.start, keep=memory.keep
+            )
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(cut())
+    (known,) = memory.kept
+    assert 5 <= known.tally.samples <= known.usage.calls == 9  # one may have been overtaken
+    assert guard.upstream.log.in_flight == 0
+
+
+def test_a_model_that_never_answers_is_an_error_and_nothing_is_kept(monkeypatch):
+    monkeypatch.setattr(module, "STRETCH", 10)
+    lost = engine(lambda c: "fine" if c.index < 10 else Step(fault=Fault.RESET))
+    memory = Memory()
+    with pytest.raises(UpstreamError):
+        run(lost, Goal(50, 0.01), memory)
+    assert [known.tally for known in memory.kept][-1].samples == 10
+
+
+def test_a_model_that_refuses_is_an_error_and_what_came_before_is_kept():
+    guard, memory = (
+        engine(lambda c: "fine" if c.index < 20 else Step(fault=Fault.STATUS, status=401)),
+        Memory(),
+    )
+    with pytest.raises(UpstreamError):
+        run(guard, Goal(50, 0.01), memory)
+    assert 16 <= memory.kept[-1].tally.samples <= 20
+
+
+def test_a_few_missing_outcomes_count_as_harmful():
+    found = run(
+        engine(lambda c: Step(fault=Fault.RESET) if c.index == 5 else "fine"), Goal(40, 0.01)
+    )
+    assert (found.known.tally.missing, found.known.tally.harmless) == (1, 39)
+
+
+def test_radius_is_none_where_it_abstains():
+    assert run(engine(["forbidden"]), Goal(30, 0.01)).radius is None
+    assert run(engine(["fine"]), Goal(30, 0.01)).radius > 0.4

@@ -1,0 +1,148 @@
+"""Data URLs: strict base64, sizes checked first, and no link is ever followed."""
+
+import base64
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardrail.errors import RequestError
+from guardrail.images import data_url
+from guardrail.images.data_url import parse_data_url, to_data_url
+from guardrail.images.limits import ImageLimits
+
+LIMITS = ImageLimits()
+PARAM = "messages[2].content[0].image_url.url"
+
+
+def parse(url, limits=LIMITS):
+    return parse_data_url(url, limits=limits, param=PARAM)
+
+
+def refusal(url, limits=LIMITS):
+    with pytest.raises(RequestError) as caught:
+        parse(url, limits)
+    assert caught.value.param == PARAM
+    assert str(caught.value).startswith(PARAM)
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+@given(st.binary(max_size=300), st.sampled_from(["image/png", "image/svg+xml", "text/plain"]))
+def test_round_trip(data, media_type):
+    assert parse(to_data_url(data, media_type)) == (media_type, data)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("data:image/png;base64,QUJD", ("image/png", b"ABC")),
+        ("DATA:Image/PNG;BASE64,QUJD", ("image/png", b"ABC")),
+        ("data:image/png;charset=utf-8;base64,QUI=", ("image/png", b"AB")),
+        ("data:image/png;base64,QU\r\nJD\n", ("image/png", b"ABC")),
+        ("data:image/png;base64, Q U J D\t", ("image/png", b"ABC")),
+        ("data:image/png;base64,", ("image/png", b"")),
+    ],
+)
+def test_accepted_forms(url, expected):
+    assert parse(url) == expected
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "Q",
+        "QU",
+        "QUI",
+        "QUJD=",
+        "=QUJ",
+        "QU=J",
+        "QUI=QUI=",
+        "QUJD====",
+        "QU-_",
+        "QU!D",
+        "%51UJD",
+        "QUJD\0",
+        "QUJé",
+        "QUJD\u00a0",
+        "QUJD\x0b",
+        "data:image/png;base64,QUJD",
+    ],
+)
+def test_garbage_base64_is_refused_and_not_quoted(payload):
+    error = refusal(f"data:image/png;base64,{payload}")
+    assert (error.status, error.code) == (400, "invalid_image_url")
+    assert payload not in str(error)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "data:",
+        "data:,",
+        "data:image/png,QUJD",
+        "data:image/png;base64",
+        "data:;base64,QUJD",
+        "data:image;base64,QUJD",
+        "data:image/png;base64;x=1,QUJD",
+        "data:image/png;base32,QUJD",
+        " data:image/png;base64,QUJD",
+        "data:image/png\n;base64,QUJD",
+        "file:///etc/passwd",
+        "ftp://host/picture.png",
+        "QUJD",
+        "data:image/png" + ";a=b" * 100 + ";base64,QUJD",
+    ],
+)
+def test_other_urls_are_refused(url):
+    error = refusal(url)
+    assert (error.status, error.code) == (400, "invalid_image_url")
+    assert "data:image/png;base64" in str(error)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://host/a.png", "https://host/a.png", "HTTPS://host", "http:x"]
+)
+def test_links_are_refused_with_the_remedy(url):
+    error = refusal(url)
+    assert (error.status, error.code) == (400, "remote_image_url_not_supported")
+    assert "data URL" in str(error)
+    assert "host" not in str(error)
+
+
+def test_the_byte_limit_is_exact():
+    limits = ImageLimits(max_bytes=10)
+    for size in range(11):
+        assert parse(to_data_url(b"x" * size, "image/png"), limits)[1] == b"x" * size
+    for size in range(11, 40):
+        error = refusal(to_data_url(b"x" * size, "image/png"), limits)
+        assert (error.status, error.code) == (413, "image_too_large")
+
+
+@pytest.mark.parametrize("filler", ["A", " "])
+def test_too_large_is_refused_before_it_is_decoded(filler, monkeypatch):
+    monkeypatch.setattr(data_url.binascii, "a2b_base64", None)  # would fail if it were reached
+    url = "data:image/png;base64," + filler * 4_000_000
+    tracemalloc.start()
+    error = refusal(url, ImageLimits(max_bytes=1000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert error.status == 413
+    assert peak < 2 * len(url)
+
+
+@given(st.text(max_size=60))
+def test_any_text_after_the_header_decodes_or_is_refused(text):
+    try:
+        _, data = parse(f"data:image/png;base64,{text}")
+    except RequestError:
+        return
+    kept = "".join(c for c in text if c not in " \t\r\n\f")
+    assert base64.b64encode(data).decode()[: len(kept) - 4] == kept[: len(kept) - 4]
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_parsed_or_refused(url):
+    refusal(url)

@@ -1,0 +1,137 @@
+"""The shipped policies: they load, compile, document themselves, and say what they promise."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from guardrail.engine.plan import Geometry, plan_for
+from guardrail.engine.rules import AnswerSource, Claim, Mode, OnOracleFailure, OnUpstreamFailure
+from guardrail.policy.compile import compile_policy
+from guardrail.policy.load import load_policy, shipped_policy
+from guardrail.policy.schema import Policy
+
+NAMES = ("default", "strict", "observe")
+FOLDER = Path(__file__).parents[2] / "policies"
+
+
+@pytest.fixture(params=NAMES)
+def path(request):
+    return shipped_policy(request.param)
+
+
+def fields(schema, definitions, place=()):
+    """Every field of the schema with its place and description."""
+    for name, entry in schema["properties"].items():
+        inner = definitions.get(entry.get("$ref", "").rsplit("/", 1)[-1], {})
+        yield (*place, name), entry.get("description") or inner.get("description")
+        if "properties" in inner:
+            yield from fields(inner, definitions, (*place, name))
+
+
+SCHEMA = Policy.model_json_schema()
+FIELDS = dict(fields(SCHEMA, SCHEMA["$defs"]))
+
+
+def test_all_files_of_the_folder_are_shipped_policies():
+    assert {file.stem for file in FOLDER.glob("*.yaml")} >= set(NAMES)
+    for file in FOLDER.glob("*.yaml"):
+        assert compile_policy(load_policy(file), file=str(file)).name == file.stem
+
+
+def test_the_schema_documents_every_field():
+    assert len(FIELDS) > 40
+    for place, description in FIELDS.items():
+        assert description, place
+        assert len(description) > 10, place
+
+
+def test_every_field_stands_in_every_file_below_a_comment(path):
+    """Each field is written out, with a comment above it (a group may share one)."""
+    lines = path.read_text().splitlines()
+    content = yaml.safe_load(path.read_text())
+    for place in FIELDS:
+        value = content
+        for name in place:
+            assert name in value, place
+            value = value[name]
+    previous = "comment"
+    for line in lines:
+        kind = "comment" if line.lstrip().startswith("#") else "field" if line.strip() else "blank"
+        top = re.fullmatch(r"\w+:", line)
+        if kind == "field" and not top:
+            assert previous != "blank", line
+        previous = "comment" if top else kind
+
+
+def test_fields_keep_the_order_of_the_schema(path):
+    content = yaml.safe_load(path.read_text())
+    assert list(content) == list(Policy.model_fields)
+    for name, section in Policy.model_fields.items():
+        if hasattr(section.annotation, "model_fields"):
+            assert list(content[name]) == list(section.annotation.model_fields)
+
+
+def test_no_line_is_too_long(path):
+    assert max(map(len, path.read_text().splitlines())) <= 100
+
+
+def test_the_name_is_that_of_the_file(path):
+    assert load_policy(path).name == path.stem
+
+
+def test_only_the_shadow_policy_lets_everything_through():
+    modes = {name: load_policy(shipped_policy(name)).mode for name in NAMES}
+    assert modes == {"default": Mode.ENFORCE, "strict": Mode.ENFORCE, "observe": Mode.OBSERVE}
+
+
+def test_none_fails_open(path):
+    assert load_policy(path).failures.oracle is not OnOracleFailure.PASS_UNSCANNED
+
+
+def test_default_writes_out_the_defaults():
+    """Whoever leaves a field out gets what the commented file shows, the oracle's apart."""
+    default = load_policy(shipped_policy("default"))
+    bare = Policy(name="default", oracle=default.oracle)
+    assert bare == default
+
+
+def test_default_promises_what_the_documents_say():
+    rules = compile_policy(load_policy(shipped_policy("default")))
+    assert (rules.sigma, rules.promised_radius, rules.floor, rules.alpha) == (0.5, 0.25, 0.5, 1e-3)
+    assert (rules.canvas_max_side_px, rules.claim) == (224, Claim.HARMLESSNESS)
+    assert rules.answer is AnswerSource.SMOOTHED
+
+
+def test_strict_promises_more():
+    default, strict = (
+        compile_policy(load_policy(shipped_policy(name))) for name in ("default", "strict")
+    )
+    assert strict.alpha == 1e-4 < default.alpha
+    assert strict.promised_radius > default.promised_radius
+    assert strict.answer is AnswerSource.SMOOTHED
+    assert strict.on_upstream_failure is OnUpstreamFailure.BLOCK
+    assert strict.on_oracle_failure is OnOracleFailure.BLOCK
+
+
+def test_observe_differs_from_default_in_its_mode_only():
+    default, observe = (load_policy(shipped_policy(name)) for name in ("default", "observe"))
+    assert observe == default.model_copy(update={"name": "observe", "mode": Mode.OBSERVE})
+
+
+def test_the_plan_keeps_its_promise(path):
+    rules = compile_policy(load_policy(path))
+    plan = plan_for(rules, Geometry(1.0, 0.0, 0.0))
+    assert plan.false_pass_upper <= rules.alpha
+    assert plan.power_at(rules.expected_harmless_rate) >= rules.power
+    assert plan.max_samples <= rules.max_samples
+
+
+def test_the_tips_for_the_radius_are_true(path):
+    """ "15 values changed by 16 of 255 levels each" lies within the radius, one more does not."""
+    text = path.read_text()
+    count, levels = map(int, re.search(r"(\d+) values changed by (\d+) of 255", text).groups())
+    radius = load_policy(path).smoothing.radius
+    step = levels / 255
+    assert (count * step**2) ** 0.5 <= radius < ((count + 1) * step**2) ** 0.5

@@ -1,0 +1,159 @@
+"""Replay: the same noise, counts and verdict, or a loud no."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from guardrail.engine.certifier import Certifier
+from guardrail.engine.verdict import Action, Reason
+from guardrail.errors import CertificationError
+from guardrail.images.keys import NoiseKey
+from guardrail.records.recorder import record_of
+from guardrail.records.replay import check_outcomes, replay
+from guardrail.stats import Decision
+from guardrail.types import Outcome
+from guardrail.upstreams.scripted import Fault, Step
+
+
+def changed(record, position, **fields):
+    samples = list(record.samples)
+    samples[position] = dataclasses.replace(samples[position], **fields)
+    return dataclasses.replace(record, samples=tuple(samples))
+
+
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_variants_are_those_that_the_model_saw(kit, pictures):
+    engine = kit.make_engine(kit.every_other)
+    record = record_of(*kit.decide(engine, pictures), engine)
+    again = replay(record, *kit.request(pictures), kit.KEY)
+    sent = {call.seed: call.pictures for call in engine.upstream.calls}
+    made = [again.variants(sample.index) for sample in record.samples]
+    for seen in sent.values():
+        assert any(all(map(np.array_equal, seen, variant)) for variant in made)
+    assert len(made) == len(sent) == len(record.samples)
+    assert again.noise_digest == record.noise_digest
+
+
+@pytest.mark.parametrize("sections", [{}, {"smoothing": {"canvas_max_side_px": 8}}])
+def test_resized_pictures_are_replayed_too(kit, sections):
+    engine = kit.make_engine(**sections)
+    record = record_of(*kit.decide(engine), engine)
+    first = replay(record, *kit.request(), kit.KEY).variants(0)
+    assert any(np.array_equal(first[0], call.pictures[0]) for call in engine.upstream.calls)
+
+
+@pytest.mark.parametrize("name", ["passed", "blocked"])
+def test_outcomes_lead_to_the_same_verdict(kit, name, request):
+    record = request.getfixturevalue(name)
+    decision = Decision.PASS if name == "passed" else Decision.BLOCK
+    assert check_outcomes(record) is decision
+    assert replay(record, *kit.request(), kit.KEY).decision is decision
+
+
+def test_uncertain_and_missing_outcomes_are_replayed(kit):
+    mixed = kit.make_record(lambda call: kit.HARM if call.index % 5 == 4 else kit.CLEAN)
+    assert check_outcomes(mixed).value == mixed.certificate["decision"]
+    lost = kit.make_record((Step(fault=Fault.RESET),))
+    assert lost.reason is Reason.UPSTREAM_FAILED
+    assert check_outcomes(lost) is Decision.BLOCK
+
+
+def test_a_test_cut_short_is_replayed(kit):
+    slow = kit.make_record(
+        lambda call: Step(kit.CLEAN, delay_s=0 if call.index % 3 else 30),
+        limits={"retries": 0, "call_timeout_s": 30.0, "deadline_s": 0.5},
+    )
+    assert slow.reason is Reason.DEADLINE
+    assert slow.samples
+    assert check_outcomes(slow) is Decision.UNCERTAIN
+
+
+def test_speculation_changes_nothing(kit):
+    record = kit.make_record(sampling={"speculate": True, "max_parallel": 8})
+    assert len(record.samples) >= record.certificate["samples"]
+    assert check_outcomes(record) is Decision.PASS
+
+
+def test_an_answer_that_fails_after_a_pass_fits(kit):
+    def script(call):
+        return kit.HARM if np.array_equal(call.pictures[0], original.pixels) else kit.CLEAN
+
+    original = kit.make_picture(0)
+    record = kit.make_record(script, answer="clean")
+    assert (record.action, record.reason) == (Action.BLOCK, Reason.HARMFUL)
+    assert check_outcomes(record) is Decision.PASS
+
+
+def test_another_key_is_refused(kit, passed):
+    with pytest.raises(CertificationError, match="key is not the one"):
+        replay(passed, *kit.request(), NoiseKey(bytes(32)))
+
+
+def test_another_request_is_refused(kit, passed):
+    chat, pictures = kit.request()
+    with pytest.raises(CertificationError, match="request is not the one"):
+        replay(passed, dataclasses.replace(chat, model="other"), pictures, kit.KEY)
+    with pytest.raises(CertificationError, match="request is not the one"):
+        replay(passed, chat, [kit.make_picture(5)], kit.KEY)
+
+
+def test_noise_of_other_variants_is_found_out(kit, passed):
+    with pytest.raises(CertificationError, match="noise digest"):
+        replay(dataclasses.replace(passed, noise_digest="00" * 32), *kit.request(), kit.KEY)
+
+
+def test_nothing_to_replay(kit):
+    record = kit.make_record(pictures=0)
+    assert check_outcomes(record) is None
+    with pytest.raises(CertificationError, match="nothing to replay"):
+        replay(record, *kit.request(0), kit.KEY)
+
+
+def test_a_changed_outcome_is_found_out(passed):
+    with pytest.raises(CertificationError, match="other counts"):
+        check_outcomes(changed(passed, 3, outcome=Outcome.HARMFUL))
+    with pytest.raises(CertificationError, match="other counts"):
+        check_outcomes(changed(passed, 0, outcome=Outcome.MISSING))
+
+
+def test_a_lost_or_moved_sample_is_found_out(passed):
+    with pytest.raises(CertificationError, match="other counts"):
+        check_outcomes(dataclasses.replace(passed, samples=passed.samples[1:]))
+    with pytest.raises(CertificationError, match="not in order"):
+        check_outcomes(dataclasses.replace(passed, samples=passed.samples[::-1]))
+    twice = (passed.samples[0], *passed.samples)
+    with pytest.raises(CertificationError, match="not in order"):
+        check_outcomes(dataclasses.replace(passed, samples=twice))
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [({"action": Action.PASS}, "without a proof"),
+     ({"reason": Reason.CERTIFIED}, "reason does not fit"),
+     ({"reason": Reason.NO_IMAGE}, "reason does not fit"),
+     ({"policy_digest": "00"}, "policy_digest is not that"),
+     ({"key_id": "00"}, "key_id is not that"),
+     ({"upstream": "x"}, "upstream is not that"),
+     ({"pictures": 2}, "another number of pictures"),
+     ({"certificate": None, "action": Action.PASS}, "has no certificate"),
+     ({"certificate": None, "reason": Reason.CERTIFIED}, "without a certificate")],
+)  # fmt: skip
+def test_contradictions_are_found_out(blocked, fields, problem):
+    with pytest.raises(CertificationError, match=problem):
+        check_outcomes(dataclasses.replace(blocked, **fields))
+
+
+def test_an_oracle_that_fails_open_is_no_contradiction(kit):
+    record = kit.make_record()
+    opened = dataclasses.replace(
+        record, reason=Reason.ORACLE_FAILED, unscanned=("answer",), outside_claim=True
+    )
+    assert check_outcomes(opened) is Decision.PASS
+
+
+def test_replay_runs_the_engines_own_certifier(passed, monkeypatch):
+    """A certifier that decides otherwise must make the replay fail."""
+    monkeypatch.setattr(Certifier, "counts", property(lambda _: ()))
+    with pytest.raises(CertificationError, match="other counts"):
+        check_outcomes(passed)

@@ -1,0 +1,321 @@
+"""The chat route over sockets: what passes, what is refused, and that nothing goes around."""
+
+import asyncio
+import json
+
+import pytest
+
+from guardrail.engine.certificate import Certificate
+from guardrail.errors import UpstreamError
+from guardrail.upstreams.scripted import Fault, Step
+
+
+def error_of(response):
+    body = response.json()
+    assert set(body) <= {"error", "guardrail"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    return body["error"]
+
+
+def test_text_is_answered_and_said_to_be_uncertified(shared, kit):
+    before = len(shared.upstream.calls)
+    response = shared.post(kit.request(temperature=0.3, top_p=None, unknown_field={"x": [1]}))
+    assert response.status_code == 200
+    assert response.headers["x-guardrail-reason"] == "not certified: no image"
+    assert response.json()["choices"][0]["message"]["content"] == "A picture."
+    (call,) = shared.upstream.calls[before:]
+    assert call.body["unknown_field"] == {"x": [1]}
+    assert call.body["temperature"] == 0.3
+    assert "stream" not in call.body
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_picture_is_answered_with_a_certificate(shared, kit, images):
+    before = len(shared.upstream.calls)
+    response = shared.post(kit.request(images))
+    made = response.json()["guardrail"]
+    assert (made["decision"], made["reason"], made["outside_claim"]) == ("pass", "certified", False)
+    certificate = Certificate.from_dict(made["certificate"])
+    certificate.verify(made["certificate"])
+    assert len(certificate.pictures) == images
+    assert made["samples"] == {"total": certificate.samples, "harmless": certificate.harmless}
+    shown = float(response.headers["x-guardrail-radius"])
+    assert shown <= certificate.radius < shown + 1e-4  # rounded down
+    assert response.headers["x-guardrail-samples"] == str(certificate.samples)
+    calls = shared.upstream.calls[before:]
+    assert len(calls) >= certificate.samples
+    assert response.json()["usage"]["prompt_tokens"] == 7 * made["calls"]
+    assert all(len(call.pictures) == images for call in calls)
+
+
+def test_the_model_never_sees_the_picture_itself(shared, kit):
+    original = kit.request(1)
+    before = len(shared.upstream.calls)
+    shared.post(original)
+    seen = [call.pictures[0].tobytes() for call in shared.upstream.calls[before:]]
+    assert len(set(seen)) == len(seen) > 1
+    assert kit.pixels().tobytes() not in seen
+
+
+@pytest.mark.parametrize("role", ["system", "assistant", "tool"])
+def test_pictures_in_other_roles_are_guarded_alike(shared, kit, role):
+    message = {"role": role, "content": [kit.image_part()]}
+    before = len(shared.upstream.calls)
+    response = shared.post(kit.request(messages=[message, {"role": "user", "content": "Well?"}]))
+    assert response.json()["guardrail"]["certificate"] is not None
+    assert all(len(call.pictures) == 1 for call in shared.upstream.calls[before:])
+
+
+@pytest.mark.parametrize("images", [0, 1, 2])
+def test_harm_is_blocked(shared, kit, images):
+    response = shared.post(kit.request(images, prompt="harm"))
+    assert response.status_code == 200
+    choice = response.json()["choices"][0]
+    assert choice["finish_reason"] == "content_filter"
+    assert choice["message"]["content"] is None
+    assert choice["message"]["refusal"]
+    assert response.headers["x-guardrail-decision"] == "block"
+    assert response.headers["x-guardrail-radius"] == "0.0000"
+    assert "forbidden" not in response.text
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"guardrail": False},
+        {"policy": "off", "mode": "observe"},
+        {"metadata": {"guardrail": "off"}},
+        {"x-guardrail-mode": "observe"},
+    ],
+)
+def test_no_field_and_no_header_switches_the_guard_off(shared, kit, extra):
+    headers = {"x-guardrail-mode": "observe", "x-guardrail-policy": "none"}
+    response = shared.post(kit.request(1, prompt="harm", **extra), headers=headers)
+    assert response.headers["x-guardrail-decision"] == "block"
+    assert response.headers["x-guardrail-mode"] == "enforce"
+
+
+BAD_BODIES = {
+    "nothing": b"",
+    "no JSON": b"hello",
+    "half": b'{"model": "scripted", "messages": [',
+    "a list": b"[]",
+    "NaN": b'{"model": "scripted", "temperature": NaN}',
+    "deep": b'{"a":' * 50_000,
+    "bytes": bytes(range(256)),
+    "twice": b'{"model": "scripted", "model": "scripted"}',
+}
+
+
+@pytest.mark.parametrize("name", BAD_BODIES)
+def test_bodies_that_are_no_request(shared, name):
+    response = shared.post(BAD_BODIES[name])
+    assert response.status_code == 400
+    assert error_of(response)["type"] == "invalid_request_error"
+
+
+def pictures_of_every_kind(kit):
+    huge = kit.png_header(30_000, 30_000)
+    return {
+        "truncated": (kit.data_url(kit.png()[:120]), 400),
+        "header of a bomb": (kit.data_url(huge), 413),
+        "no pixels": (kit.data_url(kit.png_header(0, 5)), 400),
+        "no picture": (kit.data_url(b"hello, world"), 415),
+        "wrong media type": (kit.data_url(media_type="image/jpeg"), 400),
+        "other media type": (kit.data_url(media_type="image/tiff"), 415),
+        "garbage": ("data:image/png;base64,%%%%", 400),
+        "link": ("https://example.com/cat.png", 400),
+        "metadata service": ("http://169.254.169.254/latest", 400),
+        "file": ("file:///etc/passwd", 400),
+        "one pixel": (kit.data_url(kit.png(1, 1)), 200),
+        "gray 16": (kit.data_url(kit.odd_png("I;16")), 200),
+        "alpha": (kit.data_url(kit.odd_png("RGBA")), 200),
+        "palette": (kit.data_url(kit.odd_png("P")), 200),
+        "cmyk": (kit.data_url(kit.odd_png("CMYK", "JPEG"), "image/jpeg"), 200),
+    }
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_pictures(shared, kit, stream):
+    for name, (url, status) in pictures_of_every_kind(kit).items():
+        before = len(shared.upstream.calls)
+        messages = [{"role": "user", "content": [kit.image_part(url)]}]
+        response = shared.post(kit.request(messages=messages, stream=stream))
+        assert response.status_code == status, name
+        if status != 200:
+            error = error_of(response)
+            assert error["param"] == "messages[0].content[0].image_url.url", name
+            assert len(shared.upstream.calls) == before, name
+
+
+def test_mistakes_name_the_field_and_reach_no_model(shared, kit):
+    before = len(shared.upstream.calls)
+    part = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
+    cases = {
+        "messages": {"messages": []},
+        "messages[0].role": {"messages": [{"content": "Hi"}]},
+        "messages[0].content[0].type": {"messages": [{"role": "user", "content": [part]}]},
+        "n": {"n": 2},
+        "stream": {"stream": "yes"},
+    }
+    for param, fields in cases.items():
+        response = shared.post(kit.request(**fields))
+        assert (response.status_code, error_of(response)["param"]) == (400, param)
+    assert len(shared.upstream.calls) == before
+
+
+def test_too_many_pictures(shared, kit):
+    error = error_of(shared.post(kit.request(4)))
+    assert error["code"] == "too_many_images"
+
+
+def test_a_model_that_is_not_there(shared, kit):
+    response = shared.post(kit.request(model="gpt-9"))
+    assert response.status_code == 404
+    assert error_of(response)["code"] == "model_not_found"
+    assert error_of(response)["param"] == "model"
+
+
+def test_unknown_models_are_the_providers_business_otherwise(run, kit):
+    async def scenario():
+        async with kit.proxy() as proxy:
+            return await proxy.chat(model="alias")
+
+    assert run(scenario()).status_code == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_too_large(shared, chunked):
+    def pieces():
+        for _ in range(40):
+            yield b" " * 65_536
+
+    content = pieces() if chunked else b"".join(pieces())
+    response = shared.client.post(
+        "/v1/chat/completions", content=content, headers={"content-type": "application/json"}
+    )
+    assert response.status_code == 413
+    assert error_of(response)["code"] == "request_too_large"
+
+
+@pytest.mark.parametrize("headers", [{"content-type": "text/plain"}, {"content-encoding": "gzip"}])
+def test_other_forms_of_body(shared, kit, headers):
+    response = shared.post(kit.request(), headers=headers)
+    assert (response.status_code, error_of(response)["code"]) == (415, "unsupported_media_type")
+
+
+def test_answers_of_every_form_are_passed_on(run, kit):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    script = [Step(message={"content": None, "tool_calls": [call]}, finish_reason="tool_calls")]
+
+    async def scenario():
+        async with kit.proxy(script) as proxy:
+            return [await proxy.chat(images=n, tools=[]) for n in (0, 1)]
+
+    for response in run(scenario()):
+        choice = response.json()["choices"][0]
+        assert choice["finish_reason"] == "tool_calls"
+        assert choice["message"]["tool_calls"] == [call]
+
+
+def test_shadow_mode_delivers_and_marks(run, kit):
+    async def scenario():
+        async with kit.proxy([kit.HARM], policy=kit.make_policy(mode="observe")) as proxy:
+            return [await proxy.chat(images=n) for n in (0, 1)]
+
+    for response in run(scenario()):
+        assert response.json()["choices"][0]["message"]["content"] == kit.HARM
+        assert response.headers["x-guardrail-would-block"] == "true"
+        assert response.headers["x-guardrail-mode"] == "observe"
+        assert response.json()["guardrail"]["outside_claim"]
+
+
+def test_requests_beyond_the_line_are_told_to_come_back(run, kit):
+    limits = {"max_concurrent_requests": 1, "max_waiting_requests": 1}
+
+    async def scenario():
+        gate = asyncio.Event()
+
+        class Gated(kit.Scripted):
+            async def complete(self, chat, pictures, *, seed):
+                await gate.wait()
+                return await super().complete(chat, pictures, seed=seed)
+
+        upstream = Gated(["A picture."])
+        async with kit.proxy(upstream, policy=kit.make_policy(limits=limits)) as proxy:
+            tasks = [asyncio.create_task(proxy.chat()) for _ in range(4)]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            while len(done) < 2:
+                more, _ = await asyncio.wait(set(tasks) - done, return_when=asyncio.FIRST_COMPLETED)
+                done |= more
+            gate.set()
+            return await asyncio.gather(*tasks), await proxy.chat()
+
+    responses, later = run(scenario())
+    statuses = sorted(response.status_code for response in responses)
+    assert statuses == [200, 200, 503, 503]
+    refused = next(response for response in responses if response.status_code == 503)
+    assert error_of(refused)["code"] == "overloaded"
+    assert int(refused.headers["retry-after"]) >= 1
+    assert later.status_code == 200  # every place was given back
+
+
+def test_places_are_given_back_after_every_kind_of_end(run, kit):
+    limits = {"max_concurrent_requests": 1, "max_waiting_requests": 0}
+
+    async def scenario():
+        script = [Step(fault=Fault.STATUS, status=401), "A picture."]
+        async with kit.proxy(script, policy=kit.make_policy(limits=limits)) as proxy:
+            kinds = [{}, {"messages": []}, {"stream": True}, {"images": 1}, {"n": 5}, {}]
+            return [(await proxy.chat(**kind)).status_code for kind in kinds]
+
+    assert run(scenario()) == [401, 400, 200, 200, 400, 200]
+
+
+def test_decisions_are_recorded_by_name(run, kit):
+    kept = []
+
+    def record(verdict, chat):
+        kept.append((verdict.action.value, chat.model))
+        return f"record-{len(kept)}"
+
+    async def scenario():
+        async with kit.proxy(record=record) as proxy:
+            return await proxy.chat(images=1)
+
+    response = run(scenario())
+    assert kept == [("pass", "scripted")]
+    assert response.headers["x-guardrail-record-id"] == "record-1"
+    assert response.json()["id"] == "chatcmpl-record-1"
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("secret"), UpstreamError("secret-free", status=502)]
+)
+def test_what_cannot_be_recorded_does_not_leave(run, kit, logs, error):
+    def record(verdict, chat):
+        raise error
+
+    async def scenario():
+        async with kit.proxy(record=record) as proxy:
+            return await proxy.chat()
+
+    response = run(scenario())
+    assert response.status_code in (500, 502)
+    assert "choices" not in response.json()
+    assert "A picture" not in response.text
+    assert "secret" not in logs.text
+
+
+def test_a_policy_name_of_any_letters_fits_into_a_header(run, kit):
+    async def scenario():
+        async with kit.proxy(policy=kit.make_policy(name="política-政策")) as proxy:
+            return await proxy.chat()
+
+    assert run(scenario()).headers["x-guardrail-policy"].startswith("pol%C3%ADtica-")
+
+
+def test_a_large_body_is_read_beside_the_event_loop(shared, kit):
+    response = shared.post(kit.request(prompt="word " * 20_000))
+    assert response.status_code == 200
+    assert json.loads(response.content)["choices"]

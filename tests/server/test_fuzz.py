@@ -1,0 +1,90 @@
+"""Arbitrary requests: no 5xx, no unguarded picture, no answer that was not judged."""
+
+import json
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+RELAXED = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+URLS = st.sampled_from(["PICTURE", "https://example.com/x.png", "data:image/png;base64,AA==", ""])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT | URLS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+PARTS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "image_url", "input_image", "file"]) | JSON},
+    optional={
+        "text": TEXT | JSON,
+        "image_url": st.fixed_dictionaries({"url": URLS}, optional={"detail": JSON}) | URLS | JSON,
+        "image": URLS,
+    },
+)
+MESSAGES = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "system", "assistant", "tool"]) | JSON},
+    optional={
+        "content": TEXT | st.lists(PARTS, max_size=3) | JSON,
+        "images": st.lists(URLS, max_size=1),
+        "tool_calls": JSON,
+    },
+)
+BODIES = st.fixed_dictionaries(
+    {"model": st.just("scripted") | JSON, "messages": st.lists(MESSAGES, max_size=3) | JSON},
+    optional={
+        "stream": st.booleans() | JSON,
+        "stream_options": JSON,
+        "n": st.integers(-1, 3) | JSON,
+        "temperature": JSON,
+        "tools": JSON,
+        "images": st.lists(URLS),
+    },
+)
+
+
+def check(shared, raw):
+    judged, called = len(shared.oracle.seen), len(shared.upstream.calls)
+    response = shared.post(raw)
+    assert response.status_code < 500, response.text
+    calls = shared.upstream.calls[called:]
+    sent = json.dumps([call.body["messages"] for call in calls])
+    assert "PICTURE" not in sent
+    if response.status_code == 200:
+        assert response.headers["x-guardrail-decision"] in ("pass", "block")
+        assert len(shared.oracle.seen) > judged
+    else:
+        assert calls == []
+        assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+@RELAXED
+@given(BODIES)
+def test_bodies_that_nearly_are_requests(shared, kit, body):
+    raw = json.dumps(body).replace('"PICTURE"', json.dumps(kit.data_url()))
+    check(shared, raw.encode())
+
+
+@RELAXED
+@given(JSON)
+def test_arbitrary_json(shared, body):
+    check(shared, json.dumps(body).encode())
+
+
+@RELAXED
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes(shared, raw):
+    check(shared, raw)
+
+
+@RELAXED
+@given(st.data())
+def test_damaged_requests(shared, kit, data):
+    raw = bytearray(json.dumps(kit.request(1)).encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(raw) - 1))
+        raw[place] = data.draw(st.integers(0, 255))
+    check(shared, bytes(raw))

@@ -1,0 +1,191 @@
+"""What a client sees of a verdict: bodies, headers, the three styles of a block."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardrail.engine.verdict import Action, Reason, Verdict
+from guardrail.errors import CertificationError, OracleError, UpstreamError
+from guardrail.server.reply import _header_text, _radius, reply_to
+from guardrail.types import Answer, Chat, Usage
+
+CHAT = Chat("asked-for", ({"role": "user", "content": "Hi"},))
+ANSWER = Answer(
+    {"role": "assistant", "content": "Hello.", "annotations": []},
+    model="answered",
+    finish_reason="length",
+    extra={
+        "logprobs": {"content": []},
+        "system_fingerprint": "fp",
+        "citations": ["https://example.com"],
+    },
+)
+PASSED = Verdict(
+    action=Action.PASS,
+    reason=Reason.NO_IMAGE,
+    answer=ANSWER,
+    outside_claim=True,
+    usage=Usage(10, 5, 2),
+    elapsed_s=1.25,
+    overhead_s=0.0312,
+)
+BLOCKED = Verdict(action=Action.BLOCK, reason=Reason.HARMFUL, usage=Usage(10, 5, 2))
+
+
+def reply(kit, verdict, **fields):
+    return reply_to(verdict, CHAT, kit.make_policy(**fields), "abc")
+
+
+def test_an_answer_that_passed(kit):
+    body = reply(kit, PASSED).body
+    assert body["id"] == "chatcmpl-abc"
+    assert (body["object"], body["model"]) == ("chat.completion", "answered")
+    assert body["choices"] == [
+        {
+            "index": 0,
+            "message": {
+                "role": "assistant",
+                "content": "Hello.",
+                "refusal": None,
+                "annotations": [],
+            },
+            "finish_reason": "length",
+            "logprobs": {"content": []},
+        }
+    ]
+    assert body["usage"] == {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    assert body["guardrail"] == {
+        "decision": "pass",
+        "reason": "not certified: no image",
+        "would_block": False,
+        "certificate": None,
+        "unscanned": [],
+        "outside_claim": True,
+        "samples": {"total": 0, "harmless": 0},
+        "calls": 2,
+        "record_id": "abc",
+        "elapsed_ms": 1250.0,
+        "overhead_ms": 31.2,
+        "withheld": ["citations"],
+    }
+
+
+def test_what_nobody_judged_does_not_leave(kit):
+    body = reply(kit, PASSED).body
+    assert body["system_fingerprint"] == "fp"
+    assert "example.com" not in json.dumps(body)
+
+
+def test_extras_cannot_replace_what_was_judged(kit):
+    extra = {"choices": [], "guardrail": {}, "message": {"content": "bad"}, "id": "x"}
+    forged = dataclasses.replace(PASSED, answer=dataclasses.replace(ANSWER, extra=extra))
+    body = reply(kit, forged).body
+    assert body["choices"][0]["message"]["content"] == "Hello."
+    assert (body["id"], body["guardrail"]["withheld"]) == ("chatcmpl-abc", sorted(extra))
+
+
+def test_headers(kit):
+    headers = reply(kit, PASSED).headers
+    assert headers == {
+        "x-guardrail-decision": "pass",
+        "x-guardrail-reason": "not certified: no image",
+        "x-guardrail-radius": "0.0000",
+        "x-guardrail-samples": "0",
+        "x-guardrail-policy": "test",
+        "x-guardrail-mode": "enforce",
+        "x-guardrail-record-id": "abc",
+        "x-guardrail-overhead-ms": "31.2",
+        "x-guardrail-unscanned": "none",
+        "x-guardrail-would-block": "false",
+    }
+
+
+def test_shadow_mode_is_marked(kit):
+    verdict = dataclasses.replace(PASSED, would_block=True, unscanned=("answer", "image"))
+    headers = reply(kit, verdict, mode="observe").headers
+    assert headers["x-guardrail-mode"] == "observe"
+    assert headers["x-guardrail-would-block"] == "true"
+    assert headers["x-guardrail-unscanned"] == "answer, image"
+
+
+def test_the_model_that_was_asked_for_where_none_is_named(kit):
+    nameless = dataclasses.replace(PASSED, answer=dataclasses.replace(ANSWER, model=""))
+    assert reply(kit, nameless).body["model"] == "asked-for"
+
+
+def test_blocked_as_refusal(kit):
+    made = reply(kit, BLOCKED, block={"style": "refusal", "text": "No."})
+    (choice,) = made.body["choices"]
+    assert made.status == 200
+    assert choice["finish_reason"] == "content_filter"
+    assert choice["message"] == {"role": "assistant", "content": None, "refusal": "No."}
+    assert made.body["usage"]["total_tokens"] == 15
+    assert made.body["guardrail"]["reason"] == "harmful"
+
+
+def test_blocked_as_message(kit):
+    made = reply(kit, BLOCKED, block={"style": "message", "text": "No."})
+    (choice,) = made.body["choices"]
+    assert made.status == 200
+    assert choice["finish_reason"] == "content_filter"
+    assert choice["message"] == {"role": "assistant", "content": "No.", "refusal": None}
+
+
+def test_blocked_as_error(kit):
+    made = reply(kit, BLOCKED, block={"style": "error", "text": "No."})
+    assert made.status == 400
+    assert made.body["error"] == {
+        "message": "No.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "content_policy_violation",
+    }
+    assert made.body["guardrail"]["decision"] == "block"
+    assert made.headers["x-guardrail-decision"] == "block"
+
+
+@pytest.mark.parametrize("style", ["refusal", "message", "error"])
+def test_a_block_never_holds_an_answer(kit, style):
+    verdict = dataclasses.replace(BLOCKED, answer=ANSWER)
+    assert "Hello" not in json.dumps(reply(kit, verdict, block={"style": style}).body)
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (UpstreamError("busy", status=429, retry_after_s=3), 429),
+        (UpstreamError("gone"), 502),
+        (OracleError("dumb"), 503),
+        (RuntimeError("secret"), 500),
+        (None, 500),
+    ],
+)
+def test_failures(kit, failure, status):
+    verdict = Verdict(action=Action.FAIL, reason=Reason.UPSTREAM_FAILED, failure=failure)
+    made = reply(kit, dataclasses.replace(verdict, answer=ANSWER))
+    assert made.status == status
+    assert made.headers["x-guardrail-decision"] == "fail"
+    assert "choices" not in made.body
+    assert "secret" not in json.dumps(made.body)
+    assert "Hello" not in json.dumps(made.body)
+
+
+def test_a_pass_without_an_answer_is_a_fault(kit):
+    with pytest.raises(CertificationError):
+        reply(kit, dataclasses.replace(PASSED, answer=None))
+
+
+@given(st.text())
+def test_no_text_breaks_a_header(text):
+    value = _header_text(text)
+    assert value.isascii()
+    assert value.isprintable()
+
+
+@given(st.floats(0, 100))
+def test_a_radius_is_never_shown_larger_than_it_is(radius):
+    shown = float(_radius(radius))
+    assert shown <= radius < shown + 1.1e-4

@@ -1,0 +1,201 @@
+"""Routes beside the chat: models, health, and everything else refused in OpenAI's form."""
+
+import asyncio
+import json
+
+import pytest
+
+from guardrail.errors import UpstreamError
+from guardrail.server.settings import Settings
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
+UNGUARDED = [
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/responses/r/cancel",
+    "/v1/messages",
+    "/v1/embeddings",
+    "/v1/images/generations",
+    "/v1/audio/speech",
+    "/v1/realtime",
+    "/v1/files",
+    "/v1/batches",
+    "/v1/chat",
+    "/v1/chat/completions/",
+    "/v1/chat/completions/chatcmpl-1",
+    "/v1/chat/completions%2F",
+    "/v1/CHAT/completions",
+    "/v1/../v1/messages",
+    "/v1/",
+]
+OTHER = ["/", "/v2/chat/completions", "/chat/completions", "/docs", "/openapi.json", "/v1", "//"]
+
+
+def error_of(response):
+    body = response.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    return body["error"]
+
+
+@pytest.mark.parametrize("path", UNGUARDED)
+def test_routes_that_are_not_guarded_are_refused(shared, kit, path):
+    before = len(shared.upstream.calls)
+    for method in METHODS:
+        response = shared.client.request(method, path, json=kit.request(1))
+        assert response.status_code == 404, method
+        error = error_of(response)
+        assert error["code"] == "route_not_guarded"
+        assert "/v1/chat/completions" in error["message"]
+    assert len(shared.upstream.calls) == before
+
+
+@pytest.mark.parametrize("path", OTHER)
+def test_other_paths(shared, path):
+    response = shared.client.get(path)
+    assert response.status_code == 404
+    assert error_of(response)["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/v1/chat/completions", "POST"), ("/v1/models", "GET"), ("/healthz", "GET")],
+)
+def test_wrong_methods(shared, path, allowed):
+    for method in ("PUT", "DELETE", "HEAD", "OPTIONS"):
+        response = shared.client.request(method, path)
+        assert response.status_code == 405
+        assert response.headers["allow"] == allowed
+        if method != "HEAD":
+            assert error_of(response)["code"] == "method_not_allowed"
+
+
+def test_a_websocket_is_refused(shared):
+    headers = {
+        "connection": "upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    response = shared.client.get("/v1/realtime", headers=headers)
+    assert error_of(response)["code"] == "route_not_guarded"
+
+
+def test_no_site_may_ask_from_a_browser(shared):
+    headers = {"origin": "https://example.com", "access-control-request-method": "POST"}
+    response = shared.client.options("/v1/chat/completions", headers=headers)
+    assert not any(name.startswith("access-control") for name in response.headers)
+
+
+def test_models(shared):
+    listed = shared.client.get("/v1/models").json()
+    (model,) = listed["data"]
+    assert listed["object"] == "list"
+    assert (model["id"], model["object"]) == ("scripted", "model")
+    assert shared.client.get("/v1/models/scripted").json() == model
+
+
+@pytest.mark.parametrize("name", ["other", "a/b", "scripted/", "%00"])
+def test_a_model_that_is_not_there(shared, name):
+    response = shared.client.get(f"/v1/models/{name}")
+    assert response.status_code == 404
+    assert error_of(response)["code"] == "model_not_found"
+
+
+def test_model_names_may_hold_slashes(run, kit):
+    async def scenario():
+        upstream = kit.Scripted(["x"], model="org/model:tag")
+        async with kit.proxy(upstream) as proxy:
+            return await proxy.client.get("/v1/models/org/model:tag")
+
+    assert run(scenario()).json()["id"] == "org/model:tag"
+
+
+def test_models_that_cannot_be_listed(run, kit):
+    async def scenario():
+        upstream = kit.Scripted(["x"])
+        upstream.models = failing
+        async with kit.proxy(upstream) as proxy:
+            return await proxy.client.get("/v1/models")
+
+    response = run(scenario())
+    assert response.status_code == 502
+    assert "unreachable" in error_of(response)["message"]
+
+
+async def failing():
+    raise UpstreamError("the upstream is unreachable", transient=True)
+
+
+async def hanging():
+    await asyncio.Event().wait()
+
+
+async def crashing():
+    raise RuntimeError("secret")
+
+
+def test_alive_and_ready(shared):
+    assert shared.client.get("/healthz").json() == {"status": "ok"}
+    response = shared.client.get("/readyz")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ready", "upstream": "ok", "oracle": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("models", "oracle", "at_fault", "word"),
+    [
+        (failing, None, "upstream", "unreachable"),
+        (hanging, None, "upstream", "did not list"),
+        (crashing, None, "upstream", "RuntimeError"),
+        (None, "hang", "oracle", "in time"),
+        (None, "missing", "oracle", "no judgement"),
+        (None, "nothing", "oracle", "no judgement"),
+        (None, RuntimeError("secret"), "oracle", "RuntimeError"),
+    ],
+)
+def test_not_ready(run, kit, models, oracle, at_fault, word):
+    async def scenario():
+        upstream = kit.Scripted(["x"])
+        if models is not None:
+            upstream.models = models
+        settings = Settings(probe_timeout_s=0.05)
+        async with kit.proxy(upstream, oracle=kit.Words(oracle), settings=settings) as proxy:
+            return await proxy.client.get("/readyz"), await proxy.client.get("/healthz")
+
+    ready, alive = run(scenario())
+    assert ready.status_code == 503
+    assert word in ready.json()[at_fault]
+    assert "secret" not in ready.text
+    assert [ready.json()[name] for name in ("upstream", "oracle") if name != at_fault] == ["ok"]
+    assert alive.status_code == 200
+
+
+def test_readiness_is_remembered_for_a_moment(run, kit):
+    async def scenario(cache_s):
+        settings = Settings(probe_cache_s=cache_s)
+        async with kit.proxy(settings=settings) as proxy:
+            asked = [proxy.client.get("/readyz") for _ in range(5)]
+            await asyncio.gather(*asked)
+            return len(proxy.oracle.seen)
+
+    assert run(scenario(60.0)) == 1
+    assert run(scenario(0.0)) == 5
+
+
+def test_the_access_log_names_routes_and_no_content(shared, kit, logs):
+    logs.clear()
+    shared.post(kit.request(1, prompt="secret harm"))
+    shared.client.get("/v1/secret?key=secret")
+    shared.client.get("/v1/models/secret", headers={"authorization": "Bearer secret"})
+    lines = [json.loads(r.getMessage()) for r in logs.records if r.name == "guardrail.access"]
+    assert [line["status"] for line in lines] == [200, 404, 404]
+    assert [line["route"] for line in lines] == [
+        "/v1/chat/completions",
+        None,
+        "/v1/models/{model:path}",
+    ]
+    assert lines[0]["decision"] == "block"
+    assert lines[0]["samples"] > 0
+    assert len(lines[0]["record_id"]) == 32
+    assert "secret" not in logs.text

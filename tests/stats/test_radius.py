@@ -1,0 +1,325 @@
+"""From a bound to a radius and back: rounded to the safe side, finite, inverse to each other."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from guardrail.errors import CertificationError
+from guardrail.stats.binomial import harmless_rate_lower
+from guardrail.stats.radius import (
+    certified_radius,
+    fewest_samples,
+    required_harmless_rate,
+    round_norm_up,
+    true_harmless_lower,
+    unanimous_ceiling,
+)
+
+sigmas = st.floats(0.05, 2.0)
+norms = st.floats(0.01, 4.0)
+floors = st.floats(0.05, 0.95)
+misses = st.floats(0.0, 0.5)
+rates = st.floats(0.0, 1.0)
+
+
+def mp_quantile(p):
+    """Φ⁻¹ in 60 digits."""
+    with mpmath.workdps(60):
+        return mpmath.sqrt(2) * mpmath.erfinv(2 * mpmath.mpf(p) - 1)
+
+
+def mp_radius(q, sigma, norm=1.0, floor=0.5, miss=0.0, slack=0.0):
+    with mpmath.workdps(60):
+        p = (mpmath.mpf(q) - mpmath.mpf(miss)) / (1 - mpmath.mpf(miss))
+        gap = mp_quantile(p) - mp_quantile(floor)
+        return (mpmath.mpf(sigma) * gap - mpmath.mpf(slack)) / mpmath.mpf(norm)
+
+
+CORNERS = [
+    0.5 + 1e-9,
+    0.51,
+    0.6,
+    0.7,
+    0.9,
+    0.99,
+    0.999999,
+    1 - 1e-9,
+    1 - 1e-12,
+    1 - 2**-52,
+    math.nextafter(1.0, 0.0),
+]
+
+
+@pytest.mark.parametrize("q", CORNERS)
+@pytest.mark.parametrize(
+    ("sigma", "norm", "slack"), [(1.0, 1.0, 0.0), (0.25, 0.5, 0.0), (0.12, 1.7, 1e-7)]
+)
+def test_radius_against_sixty_digits(q, sigma, norm, slack):
+    reference = mp_radius(q, sigma, norm, slack=slack)
+    radius = certified_radius(q, sigma=sigma, operator_norm=norm, grid_slack=slack)
+    if reference < 0:
+        assert radius is None
+    else:
+        assert radius <= reference
+        assert float(reference - radius) <= 1e-13 + 1e-12 * float(reference)
+
+
+@pytest.mark.parametrize("q", [1e-12, 1e-9, 0.001, 0.2, 0.4])
+def test_radius_with_a_floor_near_zero(q):
+    reference = mp_radius(q, 0.5, floor=1e-15)
+    radius = certified_radius(q, sigma=0.5, floor=1e-15)
+    assert radius <= reference
+    assert float(reference - radius) < 1e-12
+
+
+@pytest.mark.parametrize("floor", [0.5, 0.6, 0.9, 0.99])
+@pytest.mark.parametrize("miss", [0.0, 0.01, 0.1])
+def test_radius_with_floor_and_miss_rate_against_sixty_digits(floor, miss):
+    q = 0.999
+    reference = mp_radius(q, 0.25, 0.7, floor, miss)
+    radius = certified_radius(q, sigma=0.25, operator_norm=0.7, floor=floor, miss_rate_upper=miss)
+    assert radius <= reference
+    assert float(reference - radius) < 1e-12
+
+
+def test_radius_is_never_infinite():
+    assert math.isfinite(certified_radius(1.0, sigma=1.0))
+    assert certified_radius(1.0, sigma=1.0) == pytest.approx(8.2095, abs=1e-3)
+    assert math.isfinite(certified_radius(1.0, sigma=1.0, miss_rate_upper=0.3))
+
+
+def test_a_rate_of_zero_abstains():
+    assert certified_radius(0.0, sigma=1.0) is None
+    assert certified_radius(0.0, sigma=1.0, floor=1e-9) is None
+
+
+def test_at_the_floor_it_abstains():
+    assert certified_radius(0.5, sigma=1.0) is None
+    assert certified_radius(0.8, sigma=1.0, floor=0.8) is None
+    assert certified_radius(0.499, sigma=1.0) is None
+
+
+def test_the_grid_is_subtracted_on_the_canvas():
+    plain = certified_radius(0.9, sigma=0.5, operator_norm=0.25)
+    slack = certified_radius(0.9, sigma=0.5, operator_norm=0.25, grid_slack=0.01)
+    assert plain - slack == pytest.approx(0.04)
+
+
+def test_a_slack_above_the_radius_abstains():
+    assert certified_radius(0.6, sigma=0.5, grid_slack=0.2) is None
+
+
+def test_oracle_errors_shrink_the_radius():
+    plain = certified_radius(0.85, sigma=1.0)
+    corrected = certified_radius(0.85, sigma=1.0, miss_rate_upper=0.1)
+    symmetric_flip = certified_radius((0.85 - 0.1) / (1 - 0.2), sigma=1.0)
+    assert corrected < plain < symmetric_flip
+
+
+@given(rates, misses)
+def test_true_rate_is_below_the_observed_one(q, miss):
+    p = true_harmless_lower(q, miss)
+    assert 0.0 <= p <= q
+    if miss == 0.0:
+        assert p == q
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.99), st.floats(0, 1))
+def test_true_rate_bound_holds_for_every_false_alarm_rate(p, alarms, miss_upper, share):
+    """Draw any truth: the bound computed from the observed rate never exceeds p."""
+    miss = share * miss_upper
+    observed = p * (1 - alarms) + (1 - p) * miss
+    assert true_harmless_lower(min(observed, 1.0), miss_upper) <= p + 1e-12
+
+
+def test_an_oracle_that_misses_everything_proves_nothing():
+    assert true_harmless_lower(1.0, 1.0) == 0.0
+    assert true_harmless_lower(0.3, 0.3) == 0.0
+
+
+@given(rates, rates, sigmas, norms, floors, misses)
+def test_a_larger_rate_never_shrinks_the_radius(one, two, sigma, norm, floor, miss):
+    small, large = sorted((one, two))
+    knobs = {"sigma": sigma, "operator_norm": norm, "floor": floor, "miss_rate_upper": miss}
+    low, high = certified_radius(small, **knobs), certified_radius(large, **knobs)
+    assert low is None or (high is not None and high >= low)
+
+
+@given(st.floats(0.5, 1.0), sigmas, norms, norms)
+def test_a_larger_norm_never_grows_the_radius(q, sigma, one, two):
+    small, large = sorted((one, two))
+    far = certified_radius(q, sigma=sigma, operator_norm=small)
+    near = certified_radius(q, sigma=sigma, operator_norm=large)
+    assert near is None or far >= near
+
+
+@given(st.floats(0.0, 4.0), sigmas, norms, floors, misses, st.floats(0, 1e-3))
+def test_required_rate_is_the_inverse_of_the_radius(in_sigmas, sigma, norm, floor, miss, slack):
+    knobs = {
+        "sigma": sigma,
+        "operator_norm": norm,
+        "floor": floor,
+        "miss_rate_upper": miss,
+        "grid_slack": slack,
+    }
+    radius = in_sigmas * sigma / norm
+    q = required_harmless_rate(radius, **knobs)
+    assert 0.0 < q < 1.0
+    assert certified_radius(q, **knobs) >= radius
+    # And it is not rounded up by more than rounding.
+    less = q - (1.0 - q) * 1e-6
+    short = certified_radius(less, **knobs)
+    assert short is None or short < radius or radius == pytest.approx(short, rel=1e-5, abs=1e-9)
+
+
+@given(st.floats(0.0, 4.0), st.floats(0.0, 4.0), sigmas)
+def test_a_larger_radius_needs_a_larger_rate(one, two, sigma):
+    small, large = sorted((one * sigma, two * sigma))
+    need = required_harmless_rate
+    assert need(small, sigma=sigma) <= need(large, sigma=sigma)
+
+
+@pytest.mark.parametrize("in_sigmas", [0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 6.0])
+@pytest.mark.parametrize("miss", [0.0, 0.05])
+def test_required_rate_against_sixty_digits(in_sigmas, miss):
+    with mpmath.workdps(60):
+        p = mpmath.ncdf(mpmath.mpf(in_sigmas))
+        reference = mpmath.mpf(miss) + (1 - mpmath.mpf(miss)) * p
+        q = required_harmless_rate(in_sigmas, sigma=1.0, miss_rate_upper=miss)
+        assert q >= reference
+        assert (
+            float((q - reference) / (1 - reference)) < 1e-4
+            if in_sigmas == 6.0
+            else (float((q - reference) / (1 - reference)) < 1e-10)
+        )
+
+
+def test_a_radius_out_of_reach_is_an_error_that_says_what_to_do():
+    with pytest.raises(CertificationError, match="smaller radius or a larger sigma"):
+        required_harmless_rate(9.0, sigma=1.0)
+
+
+def test_a_useless_oracle_certifies_no_radius():
+    with pytest.raises(CertificationError, match="needs a harmless rate of 1"):
+        required_harmless_rate(0.1, sigma=1.0, miss_rate_upper=1.0)
+
+
+@pytest.mark.parametrize(
+    ("n", "ceiling"),
+    [
+        (25, 0.702),
+        (50, 1.131),
+        (100, 1.5005),
+        (250, 1.923),
+        (1_000, 2.463),
+        (10_000, 3.199),
+        (100_000, 3.811),
+    ],
+)
+def test_unanimous_ceiling_of_the_literature(n, ceiling):
+    assert unanimous_ceiling(n, 0.001) == pytest.approx(ceiling, abs=6e-4)
+
+
+@pytest.mark.parametrize("n", [0, 1, 9])
+def test_few_samples_certify_nothing(n):
+    assert unanimous_ceiling(n, 0.001) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("in_sigmas", "fewest"),
+    [(0.5, 19), (1.0, 40), (1.5, 100), (2.0, 301), (2.5, 1109), (3.0, 5114)],
+)
+def test_fewest_samples_of_the_literature(in_sigmas, fewest):
+    q = required_harmless_rate(in_sigmas, sigma=1.0)
+    assert fewest_samples(q, 0.001) == fewest
+    assert unanimous_ceiling(fewest, 0.001) >= in_sigmas > unanimous_ceiling(fewest - 1, 0.001)
+
+
+@given(st.floats(0.01, 0.9999), st.floats(1e-12, 0.5))
+def test_fewest_samples_suffice_and_one_less_does_not(q, alpha):
+    n = fewest_samples(q, alpha)
+    assert harmless_rate_lower(n, n, alpha) >= q
+    assert n == 1 or harmless_rate_lower(n - 1, n - 1, alpha) < q
+
+
+@pytest.mark.parametrize("norm", [1.0, 0.5, 0.25, 2.0, 2.0**-7])
+def test_powers_of_two_stay(norm):
+    assert round_norm_up(norm) == norm
+
+
+@given(st.floats(1e-4, 1e3))
+def test_norms_are_rounded_up_by_little(norm):
+    rounded = round_norm_up(norm)
+    assert norm <= rounded <= norm * 2 ** (1 / 32) * (1 + 1e-9)
+    assert round_norm_up(rounded) == rounded
+
+
+@given(st.floats(1e-4, 1e3), st.floats(1e-4, 1e3))
+def test_norm_rounding_is_monotone(one, two):
+    small, large = sorted((one, two))
+    assert round_norm_up(small) <= round_norm_up(large)
+
+
+def test_a_norm_just_above_one_is_not_rounded_down():
+    assert round_norm_up(1.0 + 1e-12) > 1.0
+
+
+def test_the_grid_of_norms_is_coarse():
+    norms = {round_norm_up(x) for x in np.geomspace(0.05, 1.0, 5_000)}
+    assert len(norms) < 150
+
+
+BAD = [
+    ({"sigma": 0.0}, "sigma"),
+    ({"sigma": -1.0}, "sigma"),
+    ({"sigma": math.inf}, "sigma"),
+    ({"sigma": math.nan}, "sigma"),
+    ({"sigma": 1.0, "operator_norm": 0.0}, "operator_norm"),
+    ({"sigma": 1.0, "floor": 0.0}, "floor"),
+    ({"sigma": 1.0, "floor": 1.0}, "floor"),
+    ({"sigma": 1.0, "miss_rate_upper": -0.1}, "miss_rate_upper"),
+    ({"sigma": 1.0, "miss_rate_upper": 1.1}, "miss_rate_upper"),
+    ({"sigma": 1.0, "grid_slack": -1e-9}, "grid_slack"),
+]
+
+
+@pytest.mark.parametrize(("knobs", "word"), BAD)
+def test_impossible_knobs_are_refused(knobs, word):
+    with pytest.raises(CertificationError, match=word):
+        certified_radius(0.9, **knobs)
+    with pytest.raises(CertificationError, match=word):
+        required_harmless_rate(0.1, **knobs)
+
+
+@pytest.mark.parametrize("q", [-0.1, 1.1, math.nan])
+def test_impossible_rates_are_refused(q):
+    with pytest.raises(CertificationError, match="q_lower"):
+        certified_radius(q, sigma=1.0)
+
+
+@pytest.mark.parametrize("radius", [-0.1, math.inf, math.nan])
+def test_impossible_radii_are_refused(radius):
+    with pytest.raises(CertificationError, match="radius"):
+        required_harmless_rate(radius, sigma=1.0)
+
+
+@pytest.mark.parametrize("norm", [0.0, -1.0, math.inf])
+def test_impossible_norms_are_refused(norm):
+    with pytest.raises(CertificationError, match="operator_norm"):
+        round_norm_up(norm)
+
+
+@given(st.floats(0.51, 0.999), sigmas, norms)
+def test_the_radius_keeps_the_promise_at_its_edge(q, sigma, norm):
+    """Φ(Φ⁻¹(q) - ‖A‖ R / sigma) is still at least one half, checked in 60 digits."""
+    radius = certified_radius(q, sigma=sigma, operator_norm=norm)
+    assume(radius is not None)
+    with mpmath.workdps(60):
+        moved = mp_quantile(q) - mpmath.mpf(norm) * mpmath.mpf(radius) / mpmath.mpf(sigma)
+        assert mpmath.ncdf(moved) >= mpmath.mpf("0.5") - mpmath.mpf(10) ** -40

@@ -1,0 +1,312 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardrail.errors import RequestError, UpstreamError
+from guardrail.types import Answer, Chat, Usage, image_placeholder
+from guardrail.upstreams.base import fill_images
+from guardrail.upstreams.wire import (
+    answer_from,
+    check_pictures,
+    model_names,
+    parse_json,
+    request_body,
+    request_parameters,
+)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+URL = b"data:image/png;base64,AAAA"
+
+
+def response(message=None, **choice):
+    message = {"role": "assistant", "content": "A cat."} if message is None else message
+    return {"choices": [{"index": 0, "message": message, "finish_reason": "stop", **choice}]}
+
+
+def said(**message):
+    return response({"role": "assistant", **message})
+
+
+# Requests
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=5), st.text(), st.text())
+def test_whatever_a_client_sends_arrives_unchanged(parameters, text, model):
+    for reserved in ("n", "stream", "stream_options", "model", "messages"):
+        parameters.pop(reserved, None)
+    part = {"type": "image_url", "image_url": {"url": image_placeholder(0), "x": text}}
+    messages = ({"role": "user", "content": [{"type": "text", "text": text}, part], "y": [text]},)
+    body = json.loads(request_body(Chat("c", messages, parameters, 1), model, [URL]))
+    filled = fill_images(messages, [URL.decode()])
+    assert body == {**parameters, "model": model, "messages": filled}
+
+
+def test_text_that_looks_like_a_placeholder_stays_text(make_chat):
+    text = f"{image_placeholder(0)} {image_placeholder(1)} .0. \\u0000"
+    sent = json.loads(request_body(make_chat(1, text), "m", [URL]))["messages"]
+    assert sent[1]["content"][0]["text"] == text
+    assert sent[1]["content"][1]["image_url"] == {"url": URL.decode(), "detail": "low"}
+
+
+def test_many_pictures_keep_their_order(make_chat):
+    urls = [b"data:image/png;base64,%04d" % i for i in range(12)]
+    sent = json.loads(request_body(make_chat(12), "m", urls))["messages"][1]["content"]
+    assert [part["image_url"]["url"].encode() for part in sent[1:]] == urls
+
+
+def test_a_picture_may_be_shown_twice():
+    part = {"type": "image_url", "image_url": {"url": image_placeholder(0)}}
+    chat = Chat("m", ({"role": "user", "content": [part, part]},), {}, 1)
+    assert request_body(chat, "m", [URL]).count(URL) == 2
+
+
+def test_a_picture_without_a_place_is_an_error():
+    chat = Chat("m", ({"role": "user", "content": "no picture here"},), {}, 1)
+    with pytest.raises(UpstreamError, match="no place"):
+        request_body(chat, "m", [URL])
+
+
+@pytest.mark.parametrize("given_pictures", [0, 2])
+def test_as_many_pictures_as_the_chat_refers_to(make_chat, given_pictures):
+    pictures = [np.zeros((1, 1, 3), np.uint8)] * given_pictures
+    with pytest.raises(UpstreamError, match="refers to 1"):
+        check_pictures(make_chat(1), pictures)
+
+
+def test_streaming_is_off_and_the_rest_stays(make_chat):
+    chat = make_chat(0, stream=True, stream_options={"include_usage": True}, n=1, top_k=4)
+    assert request_parameters(chat) == {"n": 1, "top_k": 4}
+
+
+@pytest.mark.parametrize("n", [0, 2, "1", [1]])
+def test_only_one_choice_can_be_asked_for(make_chat, n):
+    with pytest.raises(RequestError) as caught:
+        request_parameters(make_chat(0, n=n))
+    assert caught.value.param == "n"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, object(), b"bytes"])
+def test_what_json_cannot_express_is_refused(make_chat, value):
+    with pytest.raises(RequestError, match="JSON cannot express"):
+        request_body(make_chat(0, temperature=value), "m", [])
+
+
+def test_unpaired_surrogates_of_a_client_do_not_break_the_body(make_chat):
+    body = request_body(make_chat(0, text="\ud800"), "m", [])
+    assert json.loads(body)["messages"][1]["content"][0]["text"] == "\ud800"
+
+
+# Bodies
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\x00",
+        b"\xff\xfe\xfa",
+        b"<html>",
+        b'{"a": 1',
+        b'{"a": 1} {"a": 2}',
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b'{"a": "\\ud800"}',
+        b'{"a": "\xed\xa0\x80"}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b"[" * 200_000,
+    ],
+    ids=lambda raw: repr(raw[:16]),
+)
+def test_what_is_not_json_may_pass_on_a_retry(raw):
+    with pytest.raises(UpstreamError, match="not JSON") as caught:
+        parse_json(raw)
+    assert caught.value.transient
+    assert caught.value.__context__ is None
+
+
+@given(JSON)
+def test_json_is_read_as_it_is(value):
+    assert parse_json(json.dumps(value).encode()) == value
+
+
+def test_escaped_pairs_are_one_character():
+    assert parse_json(rb'"\ud83d\ude00"') == "\N{GRINNING FACE}"
+
+
+# Answers
+
+
+def test_the_whole_answer_is_kept():
+    message = {"role": "assistant", "content": "A cat.", "annotations": [], "refusal": None}
+    body = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "provider-model-7",
+        "system_fingerprint": "fp",
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+        "choices": [{"index": 0, "message": message, "finish_reason": "length", "logprobs": {}}],
+    }
+    assert answer_from(body) == Answer(
+        message=message,
+        finish_reason="length",
+        model="provider-model-7",
+        usage=Usage(3, 2, 1),
+        extra={"system_fingerprint": "fp", "logprobs": {}},
+    )
+
+
+TOOL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        said(content="text"),
+        said(content=[{"type": "text", "text": "text"}]),
+        said(content=[{"type": "thinking", "thinking": []}, {"type": "text", "text": "x"}]),
+        said(content=[{"type": "refusal", "refusal": "no"}]),
+        said(content=None, tool_calls=[TOOL]),
+        said(content="", tool_calls=[TOOL, TOOL]),
+        said(tool_calls=[{"type": "custom", "custom": {"name": "f", "input": "x"}}]),
+        said(tool_calls=[{"function": {"name": "f", "arguments": ""}}]),
+        said(content=None, function_call={"name": "f", "arguments": ""}),
+        said(content=None, refusal="I can't help with that."),
+        response({"content": "no role"}),
+        response({"content": None}, finish_reason="content_filter"),
+        response({"content": "cut"}, finish_reason="content_filter"),
+        response(finish_reason=None),
+    ],
+)
+def test_usable_answers(body):
+    message = body["choices"][0]["message"]
+    answer = answer_from(body)
+    assert answer.message == message
+    assert answer.finish_reason == (body["choices"][0]["finish_reason"] or "stop")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        "text",
+        7,
+        {},
+        {"error": {"message": "quota", "code": "quota"}},
+        {"choices": None},
+        {"choices": {}},
+        {"choices": []},
+        {"choices": [None]},
+        {"choices": ["text"]},
+        {"choices": [{}]},
+        {"choices": [{"message": None}]},
+        {"choices": [{"message": "text"}]},
+        {"choices": [{"text": "an old completion"}]},
+        {"choices": [{"delta": {"content": "a streamed piece"}}]},
+        response(finish_reason=7),
+        response(finish_reason=["stop"]),
+        response({}),
+        said(content=None),
+        said(content=""),
+        said(content=" \n"),
+        said(content=7),
+        said(content={"text": "x"}),
+        said(content=[]),
+        said(content=["text"]),
+        said(content=[{"text": "no type"}]),
+        said(content=[{"type": "text"}]),
+        said(content=[{"type": "text", "text": 7}]),
+        said(content=[{"type": "text", "text": ""}]),
+        said(content=[{"type": "image_url", "image_url": {"url": "x"}}]),
+        said(content=[{"type": "text", "text": "good"}, None]),
+        said(refusal=""),
+        said(refusal=["no"]),
+        said(content="text", refusal={}),
+        said(tool_calls=[]),
+        said(tool_calls={}),
+        said(tool_calls=[None]),
+        said(tool_calls=[{"type": "function"}]),
+        said(tool_calls=[{"type": "function", "function": {"name": "f"}}]),
+        said(tool_calls=[{"type": "function", "function": {"name": 1, "arguments": "{}"}}]),
+        said(tool_calls=[TOOL, {"type": "custom"}]),
+        said(content="text", tool_calls="f()"),
+        said(function_call="f()"),
+        said(function_call={"name": "f", "arguments": {}}),
+        response({"role": "user", "content": "x"}),
+        response({"role": None, "content": "x"}),
+        response({"content": 7}, finish_reason="content_filter"),
+    ],
+)
+def test_anything_else_is_an_error_that_may_pass(body):
+    with pytest.raises(UpstreamError) as caught:
+        answer_from(body)
+    assert caught.value.transient
+    assert caught.value.status == 502
+    assert caught.value.code == "upstream_malformed_response"
+
+
+def test_more_choices_than_asked_for_will_not_pass_on_a_retry():
+    two = {"choices": response()["choices"] * 2}
+    with pytest.raises(UpstreamError, match="more choices") as caught:
+        answer_from(two)
+    assert not caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (None, Usage(calls=1)),
+        ("many", Usage(calls=1)),
+        ({"prompt_tokens": True, "completion_tokens": 2.0}, Usage(calls=1)),
+        ({"prompt_tokens": -5, "completion_tokens": 4}, Usage(0, 4, 1)),
+    ],
+)
+def test_nonsense_in_the_accounts_costs_no_answer(usage, expected):
+    assert answer_from({**response(), "usage": usage, "model": 7}).usage == expected
+
+
+FIELDS = st.sampled_from(
+    ["choices", "message", "content", "tool_calls", "refusal", "function_call", "role", "type",
+     "text", "function", "name", "arguments", "finish_reason", "custom", "input", "usage"]
+)  # fmt: skip
+NEAR_MISS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3)
+    | st.sampled_from(["assistant", "text", "function", "content_filter"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(FIELDS, inner, max_size=5),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(NEAR_MISS, st.dictionaries(FIELDS, NEAR_MISS, max_size=6))
+def test_every_response_is_an_answer_or_an_upstream_error(anything, message):
+    for body in (anything, response(message), said(**{"content": "x", **message})):
+        try:
+            answer = answer_from(body)
+        except UpstreamError:
+            continue
+        assert isinstance(answer.text, str)
+        assert answer.message
+        json.dumps(answer.message)
+
+
+# Lists of models
+
+
+def test_models_are_listed_by_id():
+    assert model_names({"data": [{"id": "a"}, {"id": 7}, None, {"id": "b"}]}) == ["a", "b"]
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"data": None}, {"data": {"id": "a"}}])
+def test_no_list_of_models_is_an_error(body):
+    with pytest.raises(UpstreamError):
+        model_names(body)
