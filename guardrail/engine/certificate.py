@@ -181,11 +181,12 @@ class Certificate:
         Raises:
             CertificationError: names the first thing that does not hold.
         """
+        # First, because the sentence that the digest covers can only be written of such numbers.
+        _verify_ranges(self)
         _require(self.digest == self.computed_digest(), "its digest does not match its fields")
         _require(data is None or dict(data) == self.to_dict(), "a derived field was changed")
         known = self.version == CERTIFICATE_VERSION and self.norm == "l2"
         _require(known, "its version or its norm is unknown")
-        _require(0.0 <= self.delta < 1.0, "its delta is no probability")
         _verify_geometry(self)
         # Plans of more samples are never made, and recomputing one could take for ever.
         _require(max(self.looks, default=0) <= _MOST_SAMPLES, "its plan has too many samples")
@@ -217,6 +218,12 @@ def _words(certificate: Certificate) -> dict[str, float] | None:
 def _require(holds: bool, problem: str) -> None:
     if not holds:
         raise CertificationError(f"the certificate does not hold: {problem}")
+
+
+def _verify_ranges(certificate: Certificate) -> None:
+    for name in ("alpha", "delta", "floor", "miss_rate_upper"):
+        _require(0.0 <= getattr(certificate, name) < 1.0, f"its {name} is no probability below 1")
+    _require(0.0 <= certificate.radius < math.inf, "its radius is no finite length")
 
 
 def _possible(sizes: tuple[PictureSize, ...]) -> bool:

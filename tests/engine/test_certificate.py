@@ -267,6 +267,15 @@ def test_garbage_is_refused_as_such(passed, data):
     assert certificate == passed
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("alpha", 1e19), ("floor", -1e30), ("delta", 1.0), ("radius", -0.25)]
+)
+def test_a_number_out_of_its_range_is_refused_by_name(passed, name, value):
+    tampered = {**through_json(passed), name: value}
+    with pytest.raises(CertificationError, match=f"its {name} is no"):
+        Certificate.from_dict(tampered).verify()
+
+
 class TestStatement:
     def test_it_states_the_claim(self, passed):
         assert dataclasses.replace(passed, radius=0.25339).statement == (
