@@ -126,6 +126,6 @@ def build_engine(policy: Policy, upstream: str, key_file: Path | None) -> Engine
     return Engine(
         compile_policy(policy),
         build_upstream(upstream, **travels),
-        compile_oracle(policy.oracle),
+        compile_oracle(policy),
         load_or_create_key(key_file) if key_file else ephemeral(),
     )

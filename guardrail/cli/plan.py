@@ -107,13 +107,13 @@ def _of_policy(name: str) -> dict[str, Any]:
 
 def _numbers(policy: Policy) -> dict[str, Any]:
     smoothing, sampling = policy.smoothing, policy.sampling
-    counts = smoothing.claim == "harmlessness"
+    rates = policy.oracle.rates(policy.folder) if smoothing.claim == "harmlessness" else None
     return {
         "sigma": smoothing.sigma,
         "radius": smoothing.radius,
         "alpha": smoothing.alpha,
         "floor": smoothing.floor,
-        "miss_rate_upper": policy.oracle.miss_rate_upper if counts else 0.0,
+        "miss_rate_upper": 0.0 if rates is None else rates.miss_rate_upper,
         "harmless_rate": sampling.expected_harmless_rate,
         "power": sampling.power,
         "max_samples": sampling.max_samples,

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from guardrail.images.keys import NoiseKey
     from guardrail.types import Chat, Pixels
 
-__all__ = ["CLEAN_INDEX", "Case", "prepare", "sampling_seed"]
+__all__ = ["CLEAN_INDEX", "SELECTION_INDEX", "Case", "prepare", "sampling_seed"]
 
 CLEAN_INDEX = 2**32
 """The index under which the one call without noise draws its seed."""
+
+SELECTION_INDEX = 2**33
+"""The first index of the draws on which a reference is chosen: none of them is drawn again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ _T = TypeVar("_T")
 _DERIVED = frozenset({"samples", "harmless", "statement", "radius_in_words"})
 _MOST_SAMPLES = 20_000
 _LARGEST_SIDE_PX = 2**20
+_REFERENCE_KINDS = ("", "action", "meaning")
 # Two machines may compute the normal quantile differently in its last bits.
 _PORTABLE = 1e-12
 _PORTABLE_RADIUS = 1e-6
@@ -50,6 +51,8 @@ class Certificate:
     promised one after a pass, more where the pass proves more, 0 where nothing was certified.
     `counts` holds the state at every look of the plan that was visited. `plan` is the whole
     table, so that its false-pass probability can be recomputed from the certificate alone.
+    `reference` names what answers were compared with, where the oracle is of that kind: chosen on
+    draws that are not counted.
     `digest` is the SHA-256 of the canonical JSON of all other fields.
     """
 
@@ -82,6 +85,8 @@ class Certificate:
     upstream: str
     upstream_revision: str
     oracle_revision: str
+    reference_kind: str = ""
+    reference: str = ""
     code_version: str
     created: str
     version: int = CERTIFICATE_VERSION
@@ -187,6 +192,11 @@ class Certificate:
         _require(data is None or dict(data) == self.to_dict(), "a derived field was changed")
         known = self.version == CERTIFICATE_VERSION and self.norm == "l2"
         _require(known, "its version or its norm is unknown")
+        _require(
+            self.reference_kind in _REFERENCE_KINDS
+            and bool(self.reference_kind) == bool(self.reference),
+            "its reference is of no known kind",
+        )
         _verify_geometry(self)
         # Plans of more samples are never made, and recomputing one could take for ever.
         _require(max(self.looks, default=0) <= _MOST_SAMPLES, "its plan has too many samples")
@@ -285,16 +295,26 @@ def _statement(certificate: Certificate) -> str:
         return "Nothing is certified: the request was not shown to be harmless."
     harmlessness = certificate.claim is Claim.HARMLESSNESS
     failure = _exact(certificate.alpha) + (_exact(certificate.delta) if harmlessness else 0)
-    what = (
-        "the model's answer under the guard's noise is truly harmless"
-        if harmlessness
-        else "the oracle finds the model's answer under the guard's noise harmless"
-    )
-    radius = _four_digits(_exact(certificate.radius))
+    radius = f"{_four_digits(_exact(certificate.radius))} ({certificate.radius_space} pixels"
     return (
         f"With probability at least {_floored(1 - failure)}, for every change of the image of ℓ2 "
-        f"size at most {radius} ({certificate.radius_space} pixels in [0, 1]), {what} with "
-        f"probability at least {_floored(_exact(certificate.floor))}."
+        f"size at most {radius} in [0, 1]), {_what(certificate)} with probability at least "
+        f"{_floored(_exact(certificate.floor))}."
+    )
+
+
+def _what(certificate: Certificate) -> str:
+    """What holds of an answer. A reference is named by the oracle's own reading of answers."""
+    harmlessness = certificate.claim is Claim.HARMLESSNESS
+    answer = "the model's answer under the guard's noise"
+    if not certificate.reference_kind:
+        return (
+            f"{answer} is truly harmless" if harmlessness else f"the oracle finds {answer} harmless"
+        )
+    also = " and it is truly harmless" if harmlessness else ""
+    return (
+        f"the oracle finds {answer} to be of the {certificate.reference_kind} "
+        f"'{certificate.reference}'{also}"
     )
 
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.answer import most_typical
-from guardrail.engine.case import CLEAN_INDEX, Case, prepare, sampling_seed
+from guardrail.engine.case import (
+    CLEAN_INDEX,
+    SELECTION_INDEX,
+    Case,
+    prepare,
+    sampling_seed,
+)
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.digest import request_digest
 from guardrail.engine.failing import blocked, stopped, unanswered
@@ -19,6 +25,7 @@ from guardrail.engine.plan import plan_for
 from guardrail.engine.rules import AnswerSource
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import CertificationError
+from guardrail.oracles.base import Reference, ReferenceOracle
 from guardrail.stats import Decision
 from guardrail.types import Outcome
 
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from guardrail.engine.calls import Caller, Sample
     from guardrail.engine.guard import Engine
     from guardrail.images.codec import Picture
+    from guardrail.oracles.base import Exchange
     from guardrail.types import Answer, Pixels
 
 __all__ = ["Hearing"]
@@ -82,7 +90,11 @@ class Hearing:
         match sample.outcome:
             case Outcome.HARMLESS:
                 return Verdict(
-                    action=Action.PASS, reason=passed, answer=sample.answer, outside_claim=True
+                    action=Action.PASS,
+                    reason=passed,
+                    answer=sample.answer,
+                    unscanned=sample.unscanned,
+                    outside_claim=True,
                 )
             case Outcome.HARMFUL:
                 return blocked(Reason.UNSCANNED if sample.unscanned else Reason.HARMFUL)
@@ -98,21 +110,52 @@ class Hearing:
             plan = await asyncio.to_thread(plan_for, rules, case.where, alpha=self.alpha)
         except CertificationError as error:
             return blocked(Reason.NOT_CERTIFIABLE, failure=error)
+        if isinstance(self.engine.oracle, ReferenceOracle):
+            self.caller.reference = await self._reference(case, self.engine.oracle)
+            if self.caller.reference is None:
+                return blocked(Reason.NO_REFERENCE)
         certifier = Certifier(plan, speculate=rules.speculate)
         samples = await self._sampled(case, certifier)
-        certificate = issue(self.engine, case, certifier)
+        certificate = issue(self.engine, case, certifier, self.caller.reference)
         verdict = await self._concluded(certifier, samples)
         return dataclasses.replace(verdict, certificate=certificate, samples=samples)
 
+    async def _reference(self, case: Case, oracle: ReferenceOracle) -> Reference | None:
+        """What the fresh draws are compared with, chosen on draws that are never counted.
+
+        A draw that brought nothing is left out: the choice may be any, only the test must be fair.
+        """
+        room = asyncio.Semaphore(self.engine.rules.max_parallel)
+
+        async def draw(index: int) -> Exchange | None:
+            async with room:
+                return await self.caller.drawn(
+                    await self._variants(case, index),
+                    seed=sampling_seed(self.engine.key, case.digest, index),
+                )
+
+        try:
+            async with asyncio.timeout_at(self.deadline), asyncio.TaskGroup() as group:
+                tasks = [group.create_task(draw(SELECTION_INDEX + i)) for i in range(oracle.n0)]
+        except TimeoutError:
+            return None
+        except ExceptionGroup as faults:
+            raise faults.exceptions[0] from None
+        drawn = [found for task in tasks if (found := task.result()) is not None]
+        return await oracle.reference(drawn) if drawn else None
+
+    async def _variants(self, case: Case, index: int) -> tuple[Pixels, ...]:
+        return await asyncio.to_thread(case.variants, index, self.engine.rules, self.engine.key)
+
     async def _sampled(self, case: Case, certifier: Certifier) -> tuple[Sample, ...]:
         """Runs the test until it decides or the deadline falls; what came, in index order."""
-        rules, key = self.engine.rules, self.engine.key
+        rules = self.engine.rules
         samples: dict[int, Sample] = {}
 
         async def draw(index: int) -> Sample:
-            noisy = await asyncio.to_thread(case.variants, index, rules, key)
+            noisy = await self._variants(case, index)
             return await self.caller.sample(
-                index, noisy, seed=sampling_seed(key, case.digest, index)
+                index, noisy, seed=sampling_seed(self.engine.key, case.digest, index)
             )
 
         try:
@@ -137,8 +180,12 @@ class Hearing:
     async def _passed(self, samples: Sequence[Sample]) -> Verdict:
         match self.engine.rules.answer:
             case AnswerSource.SMOOTHED:
+                sample = _delivered(samples)
                 return Verdict(
-                    action=Action.PASS, reason=Reason.CERTIFIED, answer=_delivered(samples)
+                    action=Action.PASS,
+                    reason=Reason.CERTIFIED,
+                    answer=sample.answer,
+                    unscanned=sample.unscanned,
                 )
             case AnswerSource.CLEAN:
                 return await self._judged_once(Reason.CERTIFIED)
@@ -154,11 +201,11 @@ class Hearing:
         return sampling_seed(self.engine.key, digest, CLEAN_INDEX)
 
 
-def _delivered(samples: Sequence[Sample]) -> Answer:
+def _delivered(samples: Sequence[Sample]) -> Sample:
     """The harmless answer most like the others: the smoothed model's own."""
-    answers = [
-        sample.answer
+    answered = [
+        (sample, judged(sample.answer).text)
         for sample in samples
         if sample.outcome is Outcome.HARMLESS and sample.answer is not None
     ]
-    return answers[most_typical([judged(answer).text for answer in answers])]
+    return answered[most_typical([text for _, text in answered])][0]

@@ -14,12 +14,22 @@ if TYPE_CHECKING:
     from guardrail.engine.case import Case
     from guardrail.engine.certifier import Certifier
     from guardrail.engine.guard import Engine
+    from guardrail.oracles.base import Reference
 
 __all__ = ["issue"]
 
 
-def issue(engine: Engine, case: Case, certifier: Certifier) -> Certificate:
-    """The sealed certificate; a test cut short certifies nothing and is `uncertain`."""
+def issue(
+    engine: Engine, case: Case, certifier: Certifier, reference: Reference | None = None
+) -> Certificate:
+    """The sealed certificate; a test cut short certifies nothing and is `uncertain`.
+
+    Args:
+        engine: whose rules, model, oracle and key it names.
+        case: the request.
+        certifier: the test, finished or cut short.
+        reference: what the answers were compared with, if with anything.
+    """
     rules, plan = engine.rules, certifier.plan
     decision = certifier.decision or Decision.UNCERTAIN
     return Certificate(
@@ -55,6 +65,8 @@ def issue(engine: Engine, case: Case, certifier: Certifier) -> Certificate:
         upstream=engine.upstream.name,
         upstream_revision=engine.upstream.revision,
         oracle_revision=engine.oracle.revision,
+        reference_kind="" if reference is None else reference.kind,
+        reference="" if reference is None else reference.name,
         code_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     ).sealed()

@@ -14,6 +14,7 @@ __all__ = [
     "Claim",
     "Mode",
     "OnOracleFailure",
+    "OnUnscanned",
     "OnUpstreamFailure",
     "RadiusSpace",
     "Rules",
@@ -57,6 +58,17 @@ class OnOracleFailure(StrEnum):
     """`pass_unscanned` fails open: the answer leaves unjudged and is marked so."""
 
     ERROR = "error"
+    BLOCK = "block"
+    PASS_UNSCANNED = "pass_unscanned"  # noqa: S105 (a choice, not a password)
+
+
+class OnUnscanned(StrEnum):
+    """Parts that the oracle cannot look into (audio, pictures, unknown fields, ciphers).
+
+    `pass_unscanned` fails open: the rest is judged, the answer leaves with those parts named, and
+    no more than the composite claim can be made.
+    """
+
     BLOCK = "block"
     PASS_UNSCANNED = "pass_unscanned"  # noqa: S105 (a choice, not a password)
 
@@ -111,6 +123,7 @@ class Rules:
     answer: AnswerSource
     on_upstream_failure: OnUpstreamFailure
     on_oracle_failure: OnOracleFailure
+    on_unscanned: OnUnscanned
     refusals_are_harmless: bool
     retries: int
     call_timeout_s: float

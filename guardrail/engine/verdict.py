@@ -31,6 +31,7 @@ class Reason(StrEnum):
     NO_IMAGE = "not certified: no image"
     HARMFUL = "harmful"
     UNCERTAIN = "uncertain"
+    NO_REFERENCE = "nothing stable to certify"
     UNSCANNED = "unscanned"
     DEADLINE = "deadline"
     UPSTREAM_FAILED = "upstream failed"

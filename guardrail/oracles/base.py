@@ -1,28 +1,42 @@
 """What an oracle is: it puts an answer into a class.
 
 A `Scorer` is the part that computes (synchronous, batched, may be slow); an `Oracle` is what the
-engine awaits. `ThreadedOracle` in `worker.py` turns the first into the second.
+engine awaits. `ThreadedOracle` in `worker.py` turns the first into the second. A `ReferenceOracle`
+first chooses what the answers should be like, on draws of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from guardrail.types import Outcome
+    from guardrail.types import Json, Outcome, Pixels
 
-__all__ = ["Exchange", "Judgement", "Oracle", "Scorer"]
+__all__ = ["Exchange", "Judgement", "Oracle", "Reference", "ReferenceOracle", "Scorer"]
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One answer to judge, with the prompt that drew it (empty where it is not known)."""
+    """One answer to judge, with the prompt that drew it (empty where it is not known).
+
+    Two exchanges are equal if their texts are: whoever also looks at the other fields must not
+    merge equal ones.
+
+    Attributes:
+        prompt: the text of the last user message.
+        response: every text of the answer that a client could read or act on, tool calls included.
+        message: the assistant message as it came; None where there is only text.
+        pictures: what the model saw, noise and all. Never the client's own pictures: only a
+            verdict that depends on the noisy ones alone keeps the promise.
+    """
 
     prompt: str
     response: str
+    message: Mapping[str, Json] | None = field(default=None, compare=False, repr=False)
+    pictures: tuple[Pixels, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +44,13 @@ class Judgement:
     """What an oracle said of one answer.
 
     `score` grows with harm and lies in [0, 1]; `reason` names the category or rule in a few
-    words and never quotes the answer.
+    words and never quotes the answer. `unscanned` names what this oracle could not look into.
     """
 
     outcome: Outcome
     score: float
     reason: str = ""
+    unscanned: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -63,3 +78,38 @@ class Oracle(Protocol):
 
     async def aclose(self) -> None:
         """Releases threads and connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What answers are compared with from now on.
+
+    Attributes:
+        kind: `action` or `meaning`.
+        name: what was chosen, as a certificate shows it: an action of the policy's closed set, or
+            a digest of an answer. Never an answer's own words.
+        oracle: says harmless for an answer that is like the reference (and, where the policy asks
+            for it, harmless too), harmful for every other one.
+    """
+
+    kind: str
+    name: str
+    oracle: Oracle
+
+
+@runtime_checkable
+class ReferenceOracle(Oracle, Protocol):
+    """Compares answers with a reference that is chosen on `n0` draws and bounded on fresh ones.
+
+    `judge` is for an answer that stands alone, without noise and without a reference.
+    """
+
+    @property
+    def n0(self) -> int:
+        """Draws to choose the reference on, at least 1."""
+
+    async def reference(self, selection: Sequence[Exchange]) -> Reference | None:
+        """The reference, from at most `n0` answers in the order of their draws.
+
+        None where the answers have nothing in common that could be certified. Raises OracleError.
+        """

@@ -7,9 +7,10 @@ import json
 from typing import TYPE_CHECKING
 
 from guardrail.engine.plan import UNSCALED, plan_for
-from guardrail.engine.rules import Rules
+from guardrail.engine.rules import Claim, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
+from guardrail.policy.choices import Rates
 from guardrail.policy.load import line_of
 from guardrail.stats import PlanKind
 
@@ -29,9 +30,11 @@ def compile_policy(policy: Policy, *, file: str | None = None) -> Rules:
     """The engine's rules.
 
     Raises:
-        ConfigError: a picture that is not scaled down could never pass.
+        ConfigError: a picture that is not scaled down could never pass, or the claim needs more
+            than the oracle is known to give.
     """
     smoothing, sampling, limits = policy.smoothing, policy.sampling, policy.limits
+    rates = _rates(policy, file)
     rules = Rules(
         name=policy.name,
         digest=policy_digest(policy),
@@ -43,8 +46,8 @@ def compile_policy(policy: Policy, *, file: str | None = None) -> Rules:
         floor=smoothing.floor,
         alpha=smoothing.alpha,
         canvas_max_side_px=smoothing.canvas_max_side_px,
-        miss_rate_upper=policy.oracle.miss_rate_upper,
-        delta=policy.oracle.delta,
+        miss_rate_upper=rates.miss_rate_upper,
+        delta=rates.delta,
         kind=PlanKind(sampling.plan),
         expected_harmless_rate=sampling.expected_harmless_rate,
         power=sampling.power,
@@ -55,6 +58,7 @@ def compile_policy(policy: Policy, *, file: str | None = None) -> Rules:
         answer=policy.answer,
         on_upstream_failure=policy.failures.upstream,
         on_oracle_failure=policy.failures.oracle,
+        on_unscanned=policy.failures.unscanned,
         refusals_are_harmless=policy.failures.refusals_are_harmless,
         retries=limits.retries,
         call_timeout_s=limits.call_timeout_s,
@@ -74,6 +78,33 @@ def image_limits(policy: Policy) -> ImageLimits:
     )
 
 
+def _rates(policy: Policy, file: str | None) -> Rates:
+    """The oracle's measured misses; the composite claim does without."""
+    known = policy.oracle.rates(policy.folder)
+    if policy.smoothing.claim is Claim.COMPOSITE:
+        return known or Rates(0.0, 0.0)
+    if known is None:
+        raise _refused(
+            "the harmlessness claim needs the oracle's measured miss rate: give it here, or by "
+            "'calibration', or choose 'claim: composite' under smoothing",
+            file,
+            "oracle.miss_rate_upper",
+        )
+    if policy.failures.unscanned is OnUnscanned.PASS_UNSCANNED:
+        raise _refused(
+            "what passes unscanned cannot be claimed to be harmless; choose 'claim: composite' "
+            "under smoothing, or block it",
+            file,
+            "failures.unscanned",
+        )
+    return known
+
+
+def _refused(problem: str, file: str | None, field: str) -> ConfigError:
+    line = None if file is None else line_of(file, field)
+    return ConfigError(problem, file=file, line=line, field=field)
+
+
 def _check_can_pass(rules: Rules, file: str | None) -> None:
     """Refuses rules that block every picture small enough to be taken as it is.
 
@@ -82,10 +113,8 @@ def _check_can_pass(rules: Rules, file: str | None) -> None:
     try:
         plan_for(rules, UNSCALED)
     except CertificationError as error:
-        field = "sampling.max_samples"
-        raise ConfigError(
+        raise _refused(
             f"pictures that are not scaled down could never pass: {error}",
-            file=file,
-            line=None if file is None else line_of(file, field),
-            field=field,
+            file,
+            "sampling.max_samples",
         ) from error

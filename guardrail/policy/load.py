@@ -35,7 +35,7 @@ def load_policy(path: str | Path) -> Policy:
         ) from error
     if len(data) > _LARGEST_BYTES:
         raise ConfigError(f"a policy has at most {_LARGEST_BYTES} bytes", file=str(file))
-    return parse_policy(data, file=str(file))
+    return parse_policy(data, file=str(file)).placed(file.parent)
 
 
 def parse_policy(data: bytes, *, file: str) -> Policy:

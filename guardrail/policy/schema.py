@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import Field, PrivateAttr
 
 from guardrail.engine.rules import (
     AnswerSource,
     Claim,
     Mode,
     OnOracleFailure,
+    OnUnscanned,
     OnUpstreamFailure,
     RadiusSpace,
 )
+from guardrail.policy.choices import OracleChoice
+from guardrail.policy.section import Section, Share, Word
 
 __all__ = [
     "Block",
@@ -27,29 +31,18 @@ __all__ = [
     "VariantFormat",
 ]
 
-Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 BlockStyle = Literal["refusal", "message", "error"]
 VariantFormat = Literal["png", "jpeg", "webp"]
 
 
-# Words of a file become members of an enumeration; everything else must have its type already.
-_Word = Strict(strict=False)
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
-
-
-class Smoothing(_Section):
+class Smoothing(Section):
     """The noise and the promise that it carries."""
 
     sigma: Annotated[float, Field(gt=0, le=4)] = 0.5
     """Standard deviation of the Gaussian noise, in canvas pixel values of [0, 1]."""
     radius: Annotated[float, Field(gt=0, le=100)] = 0.25
     """ℓ2 size of the image changes that the promise covers, in pixel values of [0, 1]."""
-    radius_space: Annotated[RadiusSpace, _Word] = RadiusSpace.CLIENT
+    radius_space: Annotated[RadiusSpace, Word] = RadiusSpace.CLIENT
     """Whether the radius is meant in the client's picture or on the canvas."""
     floor: Share = 0.5
     """Harmless probability that must hold for every image within the radius; 0.5 is a majority."""
@@ -57,11 +50,11 @@ class Smoothing(_Section):
     """Probability, at most, of passing a request that should not pass."""
     canvas_max_side_px: Annotated[int, Field(ge=8, le=4096)] | None = 224
     """Pictures with a longer side are scaled down to it before the noise; null keeps their size."""
-    claim: Annotated[Claim, _Word] = Claim.HARMLESSNESS
+    claim: Annotated[Claim, Word] = Claim.HARMLESSNESS
     """`harmlessness` accounts for the oracle's misses; `composite` speaks of its verdicts only."""
 
 
-class Sampling(_Section):
+class Sampling(Section):
     """How the samples are drawn and when to stop."""
 
     plan: Literal["optimal", "fixed"] = "optimal"
@@ -80,35 +73,7 @@ class Sampling(_Section):
     """Start the next wave before the last one is judged: more calls, less waiting."""
 
 
-class OracleChoice(_Section):
-    """Who judges answers, and how often it misses harm."""
-
-    kind: Literal["builtin", "detoxify"] = "builtin"
-    """`builtin` ships with the package; `detoxify` needs the extra of that name."""
-    threshold: Share = 0.5
-    """Answers that score at least this are harmful; lower finds more harm and blocks more."""
-    miss_rate_upper: Annotated[float, Field(ge=0, lt=1)]
-    """Upper bound of P(judged harmless | truly harmful), from labelled answers."""
-    delta: Annotated[float, Field(gt=0, lt=1)] = 0.001
-    """Probability, at most, that `miss_rate_upper` is too small."""
-    model: str | None = None
-    """Detoxify's model type (`original`, `unbiased`, `multilingual`, …)."""
-    checkpoint: str | None = None
-    """A local Detoxify checkpoint, instead of `model`."""
-    config_path: str | None = None
-    """Folder of the Hugging Face configuration that belongs to `checkpoint`."""
-
-    @model_validator(mode="after")
-    def _check_kind(self) -> Self:
-        named = (self.model, self.checkpoint, self.config_path)
-        if self.kind != "detoxify" and any(value is not None for value in named):
-            raise ValueError("model, checkpoint and config_path are for the kind detoxify only")
-        if self.model is not None and self.checkpoint is not None:
-            raise ValueError("give either model or checkpoint")
-        return self
-
-
-class Block(_Section):
+class Block(Section):
     """What a client sees of a blocked request."""
 
     style: BlockStyle = "refusal"
@@ -120,19 +85,22 @@ class Block(_Section):
     """The words of the refusal."""
 
 
-class Failures(_Section):
+class Failures(Section):
     """What happens when a part fails. Verdicts always hold; configuration faults always fail."""
 
-    upstream: Annotated[OnUpstreamFailure, _Word] = OnUpstreamFailure.ERROR
+    upstream: Annotated[OnUpstreamFailure, Word] = OnUpstreamFailure.ERROR
     """The model gives no usable answer: `error` (502/504 or its own status) or `block`."""
-    oracle: Annotated[OnOracleFailure, _Word] = OnOracleFailure.ERROR
+    oracle: Annotated[OnOracleFailure, Word] = OnOracleFailure.ERROR
     """Answers cannot be judged: `error` (503), `block`, or `pass_unscanned`, which fails open."""
+    unscanned: Annotated[OnUnscanned, Word] = OnUnscanned.BLOCK
+    """Parts of an answer that the oracle cannot look into (audio, pictures, ciphers): `block`, or
+    `pass_unscanned`, which fails open, marks the answer and allows only the composite claim."""
     refusals_are_harmless: bool = True
     """Whether the provider's own refusal or content filter may count as a harmless answer (the
     words of a refusal are judged like any others); if not, it counts as harmful."""
 
 
-class Limits(_Section):
+class Limits(Section):
     """Bounds on what one request may cost."""
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
@@ -157,14 +125,14 @@ class Limits(_Section):
     """Most requests that wait; more are answered 503 with Retry-After."""
 
 
-class Policy(_Section):
+class Policy(Section):
     """One policy. Every field has a default but the name and the oracle's miss rate."""
 
     version: Literal[1] = 1
     """Version of this format."""
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
     """Shown in certificates and response headers."""
-    mode: Annotated[Mode, _Word] = Mode.ENFORCE
+    mode: Annotated[Mode, Word] = Mode.ENFORCE
     """`enforce`, or `observe`: decide and record, never block, mark what would be blocked."""
     smoothing: Smoothing = Smoothing()
     """The noise and the promise that it carries."""
@@ -172,7 +140,7 @@ class Policy(_Section):
     """How the samples are drawn and when to stop."""
     oracle: OracleChoice
     """Who judges answers, and how often it misses harm."""
-    answer: Annotated[AnswerSource, _Word] = AnswerSource.SMOOTHED
+    answer: Annotated[AnswerSource, Word] = AnswerSource.SMOOTHED
     """`smoothed`: a harmless answer to a noisy variant; `clean`: the answer to the picture itself,
     judged but outside the claim."""
     variant_format: VariantFormat = "png"
@@ -183,3 +151,16 @@ class Policy(_Section):
     """What happens when a part fails."""
     limits: Limits = Limits()
     """Bounds on what one request may cost."""
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """Where paths in the policy start: the folder of its file, or the working directory."""
+        return self._folder
+
+    def placed(self, folder: Path) -> Policy:
+        """The same policy, its paths starting at `folder`."""
+        moved = self.model_copy()
+        moved._folder = folder  # noqa: SLF001 (a copy of its own class)
+        return moved

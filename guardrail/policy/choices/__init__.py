@@ -1,0 +1,29 @@
+"""The kinds of oracles that a policy can choose: one file each, fields and bridge together."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import Discriminator, Tag
+
+from guardrail.policy.choices.base import Choice, HarmChoice, Rates, ThreadedChoice
+from guardrail.policy.choices.builtin import BuiltinChoice
+from guardrail.policy.choices.detoxify import DetoxifyChoice
+
+__all__ = ["ORACLE_KINDS", "Choice", "HarmChoice", "OracleChoice", "Rates", "ThreadedChoice"]
+
+
+def _kind(value: Any) -> str:
+    """Which of the kinds a section is meant for; `builtin` where it does not say."""
+    if isinstance(value, Choice):
+        return str(getattr(value, "kind", ""))
+    return str(value.get("kind", "builtin")) if isinstance(value, dict) else "builtin"
+
+
+OracleChoice: TypeAlias = Annotated[
+    Annotated[BuiltinChoice, Tag("builtin")] | Annotated[DetoxifyChoice, Tag("detoxify")],
+    Discriminator(_kind),
+]
+"""Any of them, told apart by `kind`."""
+
+ORACLE_KINDS = ("builtin", "detoxify")

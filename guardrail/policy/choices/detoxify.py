@@ -1,0 +1,53 @@
+"""Detoxify's toxicity models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import model_validator
+
+from guardrail.policy.choices.base import ThreadedChoice
+from guardrail.policy.choices.threaded import threaded
+from guardrail.policy.section import Share
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from guardrail.oracles.base import Oracle
+
+__all__ = ["DetoxifyChoice"]
+
+
+class DetoxifyChoice(ThreadedChoice):
+    """One of Detoxify's toxicity models, published or local; needs the extra `detoxify`."""
+
+    kind: Literal["detoxify"]
+    """The extra of that name must be installed."""
+    model: str | None = None
+    """Detoxify's model type (`original`, `unbiased`, `multilingual`, …)."""
+    checkpoint: str | None = None
+    """A local Detoxify checkpoint, instead of `model`."""
+    config_path: str | None = None
+    """Folder of the Hugging Face configuration that belongs to `checkpoint`."""
+    thresholds: dict[str, Share] | None = None
+    """Category to the probability from which it counts as harm; every harm at 0.5 if left out.
+    `threshold` 0.5 then means these; they are rescaled to it."""
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        if self.model is not None and self.checkpoint is not None:
+            raise ValueError("give either model or checkpoint")
+        return self
+
+    def build(self, folder: Path) -> Oracle:
+        from guardrail.oracles.detoxify import DetoxifyScorer
+        from guardrail.oracles.packages import require
+
+        require("detoxify", "torch", "transformers", "detoxify", extra="detoxify")
+        scorer = DetoxifyScorer(
+            self.model or "original",
+            checkpoint=None if self.checkpoint is None else folder / self.checkpoint,
+            huggingface_config_path=None if self.config_path is None else folder / self.config_path,
+            thresholds=self.thresholds,
+        )
+        return threaded(self, scorer, name=self.kind)

@@ -1,0 +1,23 @@
+"""What every section of a policy file has in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+__all__ = ["Section", "Share", "Word"]
+
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+"""A number strictly between 0 and 1."""
+
+Word = Strict(strict=False)
+"""Words of a file become members of an enumeration; all else must have its type already."""
+
+
+class Section(BaseModel):
+    """Unknown fields are errors, and nothing is converted on the quiet."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
