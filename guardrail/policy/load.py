@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from guardrail.errors import ConfigError
+from guardrail.policy.choices import ORACLE_KINDS
 from guardrail.policy.schema import Policy
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class _UniqueKeys(yaml.SafeLoader):
 def _named(error: ValidationError, node: yaml.Node | None, file: str) -> ConfigError:
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
-    place = list(first["loc"])
+    place = _written(node, first["loc"])
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return ConfigError(
         f"{_words(first)}{more}",
@@ -111,20 +112,39 @@ def _words(problem: Any) -> str:
             return "there is no such field; see 'guardrail policy schema'"
         case "missing":
             return "this field is required"
+        case "union_tag_invalid":
+            return f"there is no oracle of this kind; known are {', '.join(ORACLE_KINDS)}"
         case _:
             return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def _line(node: yaml.Node | None, place: Sequence[str | int]) -> int | None:
     """The line (from 1) of the deepest node on the way that exists."""
-    line = None
+    line = None if node is None else node.start_mark.line + 1
     for part in place:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+        found = _child(node, part)
         if found is None:
             break
         line, node = found[0].start_mark.line + 1, found[1]
-    if line is None and node is not None:
-        line = node.start_mark.line + 1
     return line
+
+
+def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    """Where a field or an item starts, and its value."""
+    if isinstance(node, yaml.MappingNode):
+        return next(((k, v) for k, v in node.value if k.value == str(part)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part]
+    return None
+
+
+def _written(node: yaml.Node | None, place: Sequence[str | int]) -> list[str | int]:
+    """The way as it stands in the file: without the kinds by which oracles are told apart."""
+    way: list[str | int] = []
+    for part in place:
+        found = _child(node, part)
+        if found is None and part in ORACLE_KINDS and node is not None:
+            continue
+        way.append(part)
+        node = found[1] if found else None
+    return way

@@ -35,7 +35,12 @@ OTHER = {
     },
     "oracle": {"threshold": 0.4, "miss_rate_upper": 0.02, "delta": 0.002},
     "answer": "clean",
-    "failures": {"upstream": "block", "oracle": "pass_unscanned", "refusals_are_harmless": False},
+    "failures": {
+        "upstream": "block",
+        "oracle": "pass_unscanned",
+        "unscanned": "pass_unscanned",
+        "refusals_are_harmless": False,
+    },
     "limits": {"retries": 5, "call_timeout_s": 7, "deadline_s": 70.5},
 }
 
@@ -69,6 +74,7 @@ def test_every_field_arrives():
         "answer": AnswerSource.CLEAN,
         "on_upstream_failure": "block",
         "on_oracle_failure": OnOracleFailure.PASS_UNSCANNED,
+        "on_unscanned": "pass_unscanned",
         "refusals_are_harmless": False,
         "retries": 5,
         "call_timeout_s": 7.0,

@@ -67,15 +67,11 @@ def test_mistakes_name_file_line_and_field(write, minimal, text, line, field, wo
 
 ORACLES = {
     "missing": ("name: mine\n", 1, "oracle"),
-    "without its miss rate": (
-        "name: mine\noracle:\n  kind: builtin\n",
-        2,
-        "oracle.miss_rate_upper",
-    ),
+    "of no known kind": ("name: mine\noracle:\n  kind: magic\n", 2, "oracle"),
     "with another's fields": (
         "oracle:\n  miss_rate_upper: 0.1\n  model: a\nname: a\n",
-        1,
-        "oracle",
+        3,
+        "oracle.model",
     ),
     "with two sources": (
         "name: a\noracle: {kind: detoxify, miss_rate_upper: 0.1, model: a, checkpoint: b}\n",
@@ -90,6 +86,16 @@ def test_mistakes_about_the_oracle(write, text, line, field):
     with pytest.raises(ConfigError) as raised:
         load_policy(write(text))
     assert (raised.value.line, raised.value.field) == (line, field)
+
+
+def test_an_unknown_kind_of_oracle_lists_the_known(write):
+    with pytest.raises(ConfigError, match="known are builtin, detoxify"):
+        load_policy(write("name: mine\noracle: {kind: magic}\n"))
+
+
+def test_the_folder_of_the_file_is_where_paths_start(write, minimal):
+    path = write(minimal)
+    assert load_policy(path).folder == path.parent
 
 
 def test_detoxify_takes_its_own_fields(write):
