@@ -149,8 +149,8 @@ class Caller:
             raise UpstreamError("the model's answer is empty", transient=True)
         return answer
 
-    async def drawn(self, pictures: Sequence[Pixels], *, seed: int) -> Exchange | None:
-        """One answer to choose a reference on, not judged; None where none came.
+    async def drawn(self, pictures: Sequence[Pixels], *, seed: int) -> Exchange | UpstreamError:
+        """One answer to choose a reference on, not judged, or why none came.
 
         Raises:
             UpstreamError: the model refuses such calls for good.
@@ -160,7 +160,7 @@ class Caller:
         except UpstreamError as error:
             if not error.transient:
                 raise
-            return None
+            return error
         return self._exchange(answer, judged(answer), tuple(pictures))
 
     def _exchange(self, answer: Answer, what: Judged, pictures: tuple[Pixels, ...]) -> Exchange:

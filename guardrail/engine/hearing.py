@@ -24,8 +24,8 @@ from guardrail.engine.judged import judged
 from guardrail.engine.plan import plan_for
 from guardrail.engine.rules import AnswerSource
 from guardrail.engine.verdict import Action, Reason, Verdict
-from guardrail.errors import CertificationError
-from guardrail.oracles.base import Reference, ReferenceOracle
+from guardrail.errors import CertificationError, UpstreamError
+from guardrail.oracles.base import Exchange, Reference, ReferenceOracle
 from guardrail.stats import Decision
 from guardrail.types import Outcome
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from guardrail.engine.calls import Caller, Sample
     from guardrail.engine.guard import Engine
     from guardrail.images.codec import Picture
-    from guardrail.oracles.base import Exchange
     from guardrail.types import Answer, Pixels
 
 __all__ = ["Hearing"]
@@ -111,7 +110,11 @@ class Hearing:
         except CertificationError as error:
             return blocked(Reason.NOT_CERTIFIABLE, failure=error)
         if isinstance(self.engine.oracle, ReferenceOracle):
-            self.caller.reference = await self._reference(case, self.engine.oracle)
+            try:
+                async with asyncio.timeout_at(self.deadline):
+                    self.caller.reference = await self._reference(case, self.engine.oracle)
+            except TimeoutError:
+                return blocked(Reason.DEADLINE)
             if self.caller.reference is None:
                 return blocked(Reason.NO_REFERENCE)
         certifier = Certifier(plan, speculate=rules.speculate)
@@ -124,25 +127,28 @@ class Hearing:
         """What the fresh draws are compared with, chosen on draws that are never counted.
 
         A draw that brought nothing is left out: the choice may be any, only the test must be fair.
+
+        Raises:
+            UpstreamError: no draw brought anything.
+            OracleError: the answers could not be compared.
         """
         room = asyncio.Semaphore(self.engine.rules.max_parallel)
 
-        async def draw(index: int) -> Exchange | None:
+        async def draw(index: int) -> Exchange | UpstreamError:
             async with room:
-                return await self.caller.drawn(
-                    await self._variants(case, index),
-                    seed=sampling_seed(self.engine.key, case.digest, index),
-                )
+                seed = sampling_seed(self.engine.key, case.digest, index)
+                return await self.caller.drawn(await self._variants(case, index), seed=seed)
 
         try:
-            async with asyncio.timeout_at(self.deadline), asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(draw(SELECTION_INDEX + i)) for i in range(oracle.n0)]
-        except TimeoutError:
-            return None
         except ExceptionGroup as faults:
             raise faults.exceptions[0] from None
-        drawn = [found for task in tasks if (found := task.result()) is not None]
-        return await oracle.reference(drawn) if drawn else None
+        results = [task.result() for task in tasks]
+        drawn = [result for result in results if isinstance(result, Exchange)]
+        if not drawn:
+            raise next(result for result in results if isinstance(result, UpstreamError))
+        return await oracle.reference(drawn)
 
     async def _variants(self, case: Case, index: int) -> tuple[Pixels, ...]:
         return await asyncio.to_thread(case.variants, index, self.engine.rules, self.engine.key)
