@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from guardrail.engine.encoded import hidden
+
 if TYPE_CHECKING:
     from guardrail.types import Answer, Json
 
@@ -34,6 +36,9 @@ _IDENTIFIERS = frozenset(
     | {"system_fingerprint", "stop_reason", "native_finish_reason"}
 )
 _TOKEN = re.compile(r"[\w.:-]{1,80}")
+# A provider's proof of its own reasoning, for the provider alone: no reader decodes it.
+_SEALED = frozenset({"signature", "encrypted_content"})
+_SEAL = re.compile(r"[\w+/=-]+")
 _DECODINGS = 4
 
 
@@ -58,7 +63,8 @@ def judged(answer: Answer) -> Judged:
     """All texts of the message, in its order, and of what is passed on beside it.
 
     Content in several parts comes first as a client joins it. JSON inside a text is decoded as
-    well, so that neither escapes nor a key that stands twice can hide words.
+    well, so that neither escapes nor a key that stands twice can hide words; so are base64 and
+    its like.
     """
     message = {name: value for name, value in answer.message.items() if value}
     refusal = message.pop("refusal", None)
@@ -67,9 +73,11 @@ def judged(answer: Answer) -> Judged:
     told = [text for text in _texts(refusal, keys=True) if text.strip()]
     filtered = answer.finish_reason == "content_filter"
     beside = [*_texts(answer.extra, keys=False)] if spoken or told else []
+    text = "\n".join((*spoken, *told, *beside))
+    codes = hidden(text)
     return Judged(
-        text="\n".join((*spoken, *told, *beside)),
-        unscanned=tuple(_unscanned(answer)),
+        text="\n".join((text, *codes.texts)),
+        unscanned=(*_unscanned(answer), *(("encoded text",) if codes.unread else ())),
         refused=not spoken and (bool(told) or filtered),
     )
 
@@ -96,7 +104,11 @@ def _texts(value: Json, *, keys: bool) -> Iterator[str]:
 
 
 def _is_identifier(name: str, value: Json) -> bool:
-    return name in _IDENTIFIERS and isinstance(value, str) and bool(_TOKEN.fullmatch(value))
+    if not isinstance(value, str):
+        return False
+    if name in _SEALED:
+        return bool(_SEAL.fullmatch(value))
+    return name in _IDENTIFIERS and bool(_TOKEN.fullmatch(value))
 
 
 def _decoded(text: str) -> Pairs | list[Json] | str | None:
