@@ -9,6 +9,7 @@ from pydantic import Discriminator, Tag
 from guardrail.policy.choices.base import Choice, HarmChoice, Rates, ThreadedChoice
 from guardrail.policy.choices.builtin import BuiltinChoice
 from guardrail.policy.choices.detoxify import DetoxifyChoice
+from guardrail.policy.choices.embedding import EmbeddingChoice
 from guardrail.policy.choices.lexicon import LexiconChoice
 
 __all__ = ["ORACLE_KINDS", "Choice", "HarmChoice", "OracleChoice", "Rates", "ThreadedChoice"]
@@ -24,9 +25,10 @@ def _kind(value: Any) -> str:
 OracleChoice: TypeAlias = Annotated[
     Annotated[BuiltinChoice, Tag("builtin")]
     | Annotated[DetoxifyChoice, Tag("detoxify")]
+    | Annotated[EmbeddingChoice, Tag("embedding")]
     | Annotated[LexiconChoice, Tag("lexicon")],
     Discriminator(_kind),
 ]
 """Any of them, told apart by `kind`."""
 
-ORACLE_KINDS = ("builtin", "detoxify", "lexicon")
+ORACLE_KINDS = ("builtin", "detoxify", "embedding", "lexicon")
