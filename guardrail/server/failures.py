@@ -29,6 +29,7 @@ __all__ = ["Reply", "Shield", "error_reply", "log_crash", "reply_to_error"]
 
 _log = logging.getLogger("guardrail.server")
 _RETRY_AFTER_S = 5.0
+_BUSY = (429, 503)
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _SPOKEN = (RequestError, UpstreamError, OracleError, CertificationError)
 _CODES = {503: "service_unavailable", 504: "upstream_timeout", 502: "upstream_error"}
@@ -56,12 +57,12 @@ def error_reply(
     retry_after_s: float | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
-    """An error in OpenAI's form; 429 and 503 say when to come back."""
+    """An error in OpenAI's form; it says when to come back where the provider did, or is busy."""
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     error = {"message": message, "type": kind, "param": param, "code": code}
     more = dict(headers or {})
-    if status in (429, 503):
-        wait_s = _RETRY_AFTER_S if retry_after_s is None else retry_after_s
+    wait_s = _RETRY_AFTER_S if retry_after_s is None and status in _BUSY else retry_after_s
+    if wait_s is not None:
         more["retry-after"] = str(max(1, math.ceil(wait_s)))
     return Reply(status, {"error": error}, more)
 

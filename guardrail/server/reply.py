@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import quote
 
@@ -17,28 +17,62 @@ from guardrail.errors import CertificationError
 from guardrail.server.failures import Reply, error_reply, reply_to_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from guardrail.policy.schema import Policy
-    from guardrail.types import Answer, Chat, Json
+    from guardrail.types import Chat, Json
 
-__all__ = ["pending_headers", "reply_to"]
+__all__ = ["Said", "about_verdict", "dressed", "pending_headers", "reply_to", "said"]
 
 _CHOICE_EXTRAS = ("logprobs", "stop_reason")
 _RESPONSE_EXTRAS = ("system_fingerprint", "service_tier")
 _HEADER_SAFE = " !#$&'()*+,/:;<=>?@[]^`{|}~"
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a client is told: an answer that passed, or the words of a block as one.
+
+    Attributes:
+        message: the assistant message in OpenAI's form.
+        finish_reason: OpenAI's word.
+        model: the model that answered; empty where none is named.
+        extra: what else the provider sent, as in `Answer`.
+    """
+
+    message: Mapping[str, Json]
+    finish_reason: str
+    model: str = ""
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
 def reply_to(verdict: Verdict, chat: Chat, policy: Policy, record_id: str) -> Reply:
-    """The whole reply, the same for plain and streamed requests.
+    """The whole chat completion, the same for plain and streamed requests.
 
     Raises:
         CertificationError: the verdict says pass but holds no answer.
     """
-    about = _about(verdict, record_id)
-    reply = _bare(verdict, chat, policy, record_id)
-    if verdict.answer is not None and (withheld := _withheld(verdict.answer)):
-        about["withheld"] = withheld
+    told = said(verdict, policy)
+    if isinstance(told, Reply):
+        return dressed(told, verdict, policy, record_id)
+    reply = Reply(200, _completion(told, verdict, chat, record_id))
+    return dressed(reply, verdict, policy, record_id, _withheld(told.extra))
+
+
+def dressed(
+    reply: Reply,
+    verdict: Verdict,
+    policy: Policy,
+    record_id: str,
+    withheld: Collection[str] = (),
+) -> Reply:
+    """The reply with the `guardrail` object in its body and its headers.
+
+    `withheld` names parts of the answer that are not passed on.
+    """
+    about = about_verdict(verdict, record_id)
+    if withheld:
+        about["withheld"] = sorted(withheld)
     return replace(
         reply,
         body={**reply.body, "guardrail": about},
@@ -55,70 +89,68 @@ def pending_headers(policy: Policy) -> dict[str, str]:
     }
 
 
-def _bare(verdict: Verdict, chat: Chat, policy: Policy, record_id: str) -> Reply:
+def said(verdict: Verdict, policy: Policy) -> Said | Reply:
+    """What the client is told, or the error that it gets instead.
+
+    Raises:
+        CertificationError: the verdict says pass but holds no answer.
+    """
     match verdict.action:
         case Action.PASS:
             if verdict.answer is None:
                 raise CertificationError("a verdict passed without an answer; report this")
-            return Reply(200, _completion(_passed(verdict.answer), verdict, chat, record_id))
+            answer = verdict.answer
+            return Said(answer.message, answer.finish_reason, answer.model, answer.extra)
         case Action.BLOCK:
-            return _blocked(verdict, chat, policy, record_id)
+            return _blocked(policy)
         case Action.FAIL:
             return reply_to_error(verdict.failure or CertificationError("the guard failed"))
         case _:
             assert_never(verdict.action)
 
 
-def _blocked(verdict: Verdict, chat: Chat, policy: Policy, record_id: str) -> Reply:
+def _blocked(policy: Policy) -> Said | Reply:
     text = policy.block.text
     match policy.block.style:
         case "error":
             return error_reply(400, text, code="content_policy_violation")
         case "message":
-            message = {"role": "assistant", "content": text, "refusal": None}
+            return Said({"role": "assistant", "content": text}, "content_filter")
         case "refusal":
-            message = {"role": "assistant", "content": None, "refusal": text}
+            return Said({"role": "assistant", "refusal": text}, "content_filter")
         case _:
             assert_never(policy.block.style)
-    choice = {"message": message, "finish_reason": "content_filter"}
-    return Reply(200, _completion({"choice": choice}, verdict, chat, record_id))
 
 
-def _passed(answer: Answer) -> dict[str, Json]:
-    message = {"role": "assistant", "content": None, "refusal": None, **answer.message}
-    choice = {"message": message, "finish_reason": answer.finish_reason}
-    extra = answer.extra
-    return {
-        "model": answer.model,
-        "choice": choice | {name: extra[name] for name in _CHOICE_EXTRAS if name in extra},
-        "extra": {name: extra[name] for name in _RESPONSE_EXTRAS if name in extra},
+def _withheld(extra: Mapping[str, Json]) -> list[str]:
+    return [str(name) for name in extra if name not in (*_CHOICE_EXTRAS, *_RESPONSE_EXTRAS)]
+
+
+def _completion(told: Said, verdict: Verdict, chat: Chat, record_id: str) -> dict[str, Json]:
+    usage, extra = verdict.usage, told.extra
+    choice = {
+        "index": 0,
+        "logprobs": None,
+        "message": {"role": "assistant", "content": None, "refusal": None, **told.message},
+        "finish_reason": told.finish_reason,
+        **{name: extra[name] for name in _CHOICE_EXTRAS if name in extra},
     }
-
-
-def _withheld(answer: Answer) -> list[str]:
-    return sorted(str(n) for n in answer.extra if n not in (*_CHOICE_EXTRAS, *_RESPONSE_EXTRAS))
-
-
-def _completion(
-    given: Mapping[str, Json], verdict: Verdict, chat: Chat, record_id: str
-) -> dict[str, Json]:
-    usage = verdict.usage
     return {
         "id": f"chatcmpl-{record_id}",
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": given.get("model") or chat.model,
-        "choices": [{"index": 0, "logprobs": None, **given["choice"]}],
+        "model": told.model or chat.model,
+        "choices": [choice],
         "usage": {
             "prompt_tokens": usage.prompt_tokens,
             "completion_tokens": usage.completion_tokens,
             "total_tokens": usage.prompt_tokens + usage.completion_tokens,
         },
-        **given.get("extra", {}),
+        **{name: extra[name] for name in _RESPONSE_EXTRAS if name in extra},
     }
 
 
-def _about(verdict: Verdict, record_id: str) -> dict[str, Json]:
+def about_verdict(verdict: Verdict, record_id: str) -> dict[str, Json]:
     """The `guardrail` object of a body."""
     certificate = verdict.certificate
     return {

@@ -11,16 +11,16 @@ from guardrail.server.watch import settled
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from starlette.types import Receive, Scope, Send
 
     from guardrail.server.failures import Reply
     from guardrail.types import Json
 
-__all__ = ["HeldStream", "chunks", "events", "stream_response"]
+__all__ = ["WAITING", "HeldStream", "chunks", "events", "pieces", "stream_response"]
 
-_HEARTBEAT = b": waiting for the verdict\n\n"
+WAITING = b": waiting for the verdict\n\n"
 _DONE = b"data: [DONE]\n\n"
 _BLOCK_BYTES = 1 << 14
 _PIECE_CHARS = 48
@@ -44,14 +44,16 @@ class HeldStream(Response):
         decision: asyncio.Task[Reply],
         *,
         heartbeat_s: float,
-        include_usage: bool,
+        heartbeat: Callable[[], bytes],
+        events: Callable[[Reply], Iterable[bytes]],
         headers: Mapping[str, str],
     ) -> None:
         super().__init__(headers={**headers, **_HEADERS})
         del self.headers["content-length"]
         self._decision = decision
         self._heartbeat_s = heartbeat_s
-        self._include_usage = include_usage
+        self._heartbeat = heartbeat
+        self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 (ASGI's signature)
         async def body(data: bytes, *, more: bool = True) -> None:
@@ -61,19 +63,18 @@ class HeldStream(Response):
             start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             await send(start)
             while not self._decision.done():
-                await body(_HEARTBEAT)
+                await body(self._heartbeat())
                 await settled(self._decision, receive, timeout_s=self._heartbeat_s)
-            for block in _blocks(events(self._decision.result(), self._include_usage)):
+            for block in _blocks(self._events(self._decision.result())):
                 await body(block)
             await body(b"", more=False)
         finally:
             self._decision.cancel()
 
 
-def stream_response(reply: Reply, *, include_usage: bool) -> Response:
+def stream_response(reply: Reply, made: Iterable[bytes]) -> Response:
     """A stream whose verdict fell before it began: complete, with the verdict's own headers."""
-    body = b"".join(events(reply, include_usage))
-    return Response(body, status_code=reply.status, headers={**reply.headers, **_HEADERS})
+    return Response(b"".join(made), status_code=reply.status, headers={**reply.headers, **_HEADERS})
 
 
 def events(reply: Reply, include_usage: bool) -> Iterator[bytes]:
@@ -119,7 +120,7 @@ def _deltas(message: Mapping[str, Json]) -> Iterator[dict[str, Json]]:
     whole = {k: v for k, v in message.items() if k not in pieced and k != "tool_calls"}
     yield whole | {"content": "" if "content" in pieced else None}
     for name in _PIECEWISE:
-        for piece in _pieces(message[name]) if name in pieced else ():
+        for piece in pieces(message[name]) if name in pieced else ():
             yield {name: piece}
     for index, call in enumerate(message.get("tool_calls") or []):
         yield from _call_deltas(index, call)
@@ -149,11 +150,11 @@ def _call_deltas(index: int, call: Mapping[str, Json]) -> Iterator[dict[str, Jso
         return
     first = {**call, "index": index, "function": {**function, "arguments": ""}}
     yield {"tool_calls": [first]}
-    for piece in _pieces(arguments):
+    for piece in pieces(arguments):
         yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
 
-def _pieces(text: str) -> Iterator[str]:
+def pieces(text: str) -> Iterator[str]:
     """The text in pieces that end at blanks where there are any; not too many of them."""
     most = max(_PIECE_CHARS, len(text) // _MOST_PIECES)
     start = 0
@@ -165,10 +166,10 @@ def _pieces(text: str) -> Iterator[str]:
         start = stop
 
 
-def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _blocks(made: Iterable[bytes]) -> Iterator[bytes]:
     """Events gathered for the socket: the answer is complete, so nothing is gained by dripping."""
     gathered = bytearray()
-    for piece in pieces:
+    for piece in made:
         gathered += piece
         if len(gathered) >= _BLOCK_BYTES:
             yield bytes(gathered)

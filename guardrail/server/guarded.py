@@ -1,0 +1,130 @@
+"""One guarded request: admitted, read, decided, answered at once or as a stream that is held."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from guardrail.errors import GuardrailError, RequestError
+from guardrail.server.access import note
+from guardrail.server.failures import Reply, log_crash, reply_to_error
+from guardrail.server.json_response import json_response
+from guardrail.server.limits import read_body
+from guardrail.server.progress import Tally, counted
+from guardrail.server.reply import pending_headers
+from guardrail.server.sse import WAITING, HeldStream, stream_response
+from guardrail.server.watch import settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from guardrail.engine.verdict import Verdict
+    from guardrail.images.codec import ImageLimits
+    from guardrail.policy.schema import Policy
+    from guardrail.server.service import Service
+    from guardrail.server.wire import Incoming
+
+__all__ = ["Form", "check_model", "guarded", "read_aside"]
+
+_INLINE_BYTES = 1 << 15  # a smaller body is read faster than a thread is woken
+
+
+class _Read(Protocol):
+    def __call__(self, raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What is particular to a route.
+
+    Attributes:
+        read: a request's body to a chat. Raises RequestError.
+        reply: the whole answer to a verdict, the same for plain and streamed requests.
+        events: that answer, or an error, as the events of a stream.
+    """
+
+    read: _Read
+    reply: Callable[[Verdict, Incoming, Policy, str], Reply]
+    events: Callable[[Reply, Incoming], Iterator[bytes]]
+
+
+async def guarded(service: Service, request: Request, form: Form) -> Response:
+    """Admits, reads, decides; a stream is handed over at its first heartbeat."""
+    ticket = await service.admission.enter()
+    try:
+        incoming = await _incoming(service, request, form)
+    except BaseException:
+        ticket.release()
+        raise
+    tally = Tally() if incoming.progress else None
+    decision = asyncio.create_task(_decided(service, request, form, incoming, tally))
+    # Not inside the task: one that is cancelled before it runs would never get there.
+    decision.add_done_callback(lambda _: ticket.release())
+    heartbeat_s = service.settings.heartbeat_s if incoming.stream else None
+    if not await settled(decision, request.receive, timeout_s=heartbeat_s):
+        return HeldStream(
+            decision,
+            heartbeat_s=service.settings.heartbeat_s,
+            heartbeat=(lambda: WAITING) if tally is None else tally.event,
+            events=lambda reply: form.events(reply, incoming),
+            headers=pending_headers(service.policy),
+        )
+    reply = decision.result()
+    if incoming.stream and not reply.is_error:
+        return stream_response(reply, form.events(reply, incoming))
+    return json_response(reply)
+
+
+async def read_aside(
+    service: Service, request: Request, read: Callable[[bytes], Incoming]
+) -> Incoming:
+    """The body, read in a thread where it is large. Raises RequestError."""
+    raw = await read_body(
+        request,
+        max_bytes=service.policy.limits.max_body_bytes,
+        timeout_s=service.settings.body_timeout_s,
+    )
+    return read(raw) if len(raw) <= _INLINE_BYTES else await asyncio.to_thread(read, raw)
+
+
+async def _incoming(service: Service, request: Request, form: Form) -> Incoming:
+    most = service.policy.limits.max_images
+
+    def read(raw: bytes) -> Incoming:
+        return form.read(raw, max_images=most, limits=service.images)
+
+    incoming = await read_aside(service, request, read)
+    await check_model(service, incoming.chat.model)
+    return incoming
+
+
+async def check_model(service: Service, model: str) -> None:
+    """Raises RequestError where only listed models are known and this one is not."""
+    if service.settings.known_models_only and model not in await service.models.get():
+        raise RequestError(
+            "model: there is no such model here; GET /v1/models lists those there are",
+            status=404,
+            param="model",
+            code="model_not_found",
+        )
+
+
+async def _decided(
+    service: Service, request: Request, form: Form, incoming: Incoming, tally: Tally | None
+) -> Reply:
+    """The reply to one chat; every fault is one as well."""
+    try:
+        engine = service.engine if tally is None else counted(service.engine, tally)
+        verdict = await engine.decide(incoming.chat, incoming.pictures)
+        record_id = service.record(verdict, incoming.chat)
+        note(request.scope, verdict, record_id)
+        return form.reply(verdict, incoming, service.policy, record_id)
+    except GuardrailError as error:
+        return reply_to_error(error)
+    except Exception as error:  # noqa: BLE001 (the server's edge: nothing leaves but an error)
+        log_crash(error)
+        return reply_to_error(error)
