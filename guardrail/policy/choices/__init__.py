@@ -11,6 +11,7 @@ from guardrail.policy.choices.builtin import BuiltinChoice
 from guardrail.policy.choices.detoxify import DetoxifyChoice
 from guardrail.policy.choices.embedding import EmbeddingChoice
 from guardrail.policy.choices.lexicon import LexiconChoice
+from guardrail.policy.choices.moderation import ModerationChoice
 
 __all__ = ["ORACLE_KINDS", "Choice", "HarmChoice", "OracleChoice", "Rates", "ThreadedChoice"]
 
@@ -26,9 +27,10 @@ OracleChoice: TypeAlias = Annotated[
     Annotated[BuiltinChoice, Tag("builtin")]
     | Annotated[DetoxifyChoice, Tag("detoxify")]
     | Annotated[EmbeddingChoice, Tag("embedding")]
-    | Annotated[LexiconChoice, Tag("lexicon")],
+    | Annotated[LexiconChoice, Tag("lexicon")]
+    | Annotated[ModerationChoice, Tag("moderation")],
     Discriminator(_kind),
 ]
 """Any of them, told apart by `kind`."""
 
-ORACLE_KINDS = ("builtin", "detoxify", "embedding", "lexicon")
+ORACLE_KINDS = ("builtin", "detoxify", "embedding", "lexicon", "moderation")
