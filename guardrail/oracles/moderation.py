@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from guardrail.errors import ConfigError, OracleError
 from guardrail.images.data_url import to_data_url
@@ -45,7 +45,7 @@ CATEGORIES = (
 )
 """What the endpoint scores; the two illicit ones only in its newer models."""
 
-_FORMAT = "png"
+_FORMAT: Final = "png"
 
 
 class ModerationOracle:

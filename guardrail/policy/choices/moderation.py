@@ -25,7 +25,7 @@ class ModerationChoice(HarmChoice):
 
     kind: Literal["moderation"]
     """The extra `litellm` must be installed, and OPENAI_API_KEY be set."""
-    threshold: Literal[0.5] = 0.5
+    threshold: Annotated[float, Field(ge=0.5, le=0.5)] = 0.5
     """Fixed: set `thresholds` instead."""
     model: Annotated[str, Field(min_length=1)] = "omni-moderation-latest"
     """The endpoint's model."""
