@@ -27,9 +27,23 @@ from guardrail.stats.radius import (
 )
 from guardrail.stats.reported import harmless_rate_after_pass
 from guardrail.stats.spending import spent_alpha
+from guardrail.stats.stratified import (
+    ScoredStratum,
+    choose_stratified_threshold,
+    stratified_false_alarm_upper,
+    stratified_miss_upper,
+)
+from guardrail.stats.threshold import (
+    BoundedThreshold,
+    choose_threshold,
+    fewest_harmful,
+    fixed_threshold,
+    most_misses,
+)
 from guardrail.stats.traffic import Traffic
 
 __all__ = [
+    "BoundedThreshold",
     "ClassBound",
     "ConfidenceSequence",
     "Decision",
@@ -43,6 +57,7 @@ __all__ = [
     "RadiusInWords",
     "ScalingLaw",
     "Scenario",
+    "ScoredStratum",
     "SequentialClass",
     "Traffic",
     "anytime_interval",
@@ -52,13 +67,18 @@ __all__ = [
     "calls_curve",
     "certified_radius",
     "certify_class",
+    "choose_stratified_threshold",
+    "choose_threshold",
     "explain_radius",
+    "fewest_harmful",
     "fewest_samples",
     "fixed_plan",
+    "fixed_threshold",
     "forecast",
     "harmless_rate_after_pass",
     "harmless_rate_lower",
     "harmless_rate_upper",
+    "most_misses",
     "optimal_plan",
     "optimum",
     "required_harmless_rate",
@@ -66,6 +86,8 @@ __all__ = [
     "scaling_law",
     "select_class",
     "spent_alpha",
+    "stratified_false_alarm_upper",
+    "stratified_miss_upper",
     "true_harmless_lower",
     "unanimous_ceiling",
 ]
