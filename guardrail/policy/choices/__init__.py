@@ -8,8 +8,10 @@ from pydantic import Discriminator, Tag
 
 from guardrail.policy.choices.base import Choice, HarmChoice, Rates, ThreadedChoice
 from guardrail.policy.choices.builtin import BuiltinChoice
+from guardrail.policy.choices.cascade import CascadeChoice
 from guardrail.policy.choices.detoxify import DetoxifyChoice
 from guardrail.policy.choices.embedding import EmbeddingChoice
+from guardrail.policy.choices.ensemble import EnsembleChoice
 from guardrail.policy.choices.lexicon import LexiconChoice
 from guardrail.policy.choices.moderation import ModerationChoice
 
@@ -25,12 +27,18 @@ def _kind(value: Any) -> str:
 
 OracleChoice: TypeAlias = Annotated[
     Annotated[BuiltinChoice, Tag("builtin")]
+    | Annotated[CascadeChoice, Tag("cascade")]
     | Annotated[DetoxifyChoice, Tag("detoxify")]
     | Annotated[EmbeddingChoice, Tag("embedding")]
+    | Annotated[EnsembleChoice, Tag("ensemble")]
     | Annotated[LexiconChoice, Tag("lexicon")]
     | Annotated[ModerationChoice, Tag("moderation")],
     Discriminator(_kind),
 ]
 """Any of them, told apart by `kind`."""
 
-ORACLE_KINDS = ("builtin", "detoxify", "embedding", "lexicon", "moderation")
+ORACLE_KINDS = ("builtin", "detoxify", "cascade", "embedding", "ensemble", "lexicon", "moderation")
+
+# These hold choices themselves, so they are finished once all are known.
+for _nesting in (EnsembleChoice, CascadeChoice):
+    _nesting.model_rebuild(_types_namespace={"OracleChoice": OracleChoice})
