@@ -21,7 +21,12 @@ __all__ = ["compile_policy", "image_limits", "policy_digest"]
 
 
 def policy_digest(policy: Policy) -> str:
-    """SHA-256 (hex) of the policy's canonical JSON, defaults written out."""
+    """SHA-256 (hex) of the policy's canonical JSON, defaults and calibration written out.
+
+    Raises:
+        ConfigError: the oracle's calibration cannot be used.
+    """
+    policy = policy.model_copy(update={"oracle": policy.oracle.calibrated(policy.folder)})
     text = json.dumps(policy.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -30,8 +35,8 @@ def compile_policy(policy: Policy, *, file: str | None = None) -> Rules:
     """The engine's rules.
 
     Raises:
-        ConfigError: a picture that is not scaled down could never pass, or the claim needs more
-            than the oracle is known to give.
+        ConfigError: a picture that is not scaled down could never pass, the claim needs more than
+            the oracle is known to give, or its calibration is about another oracle.
     """
     smoothing, sampling, limits = policy.smoothing, policy.sampling, policy.limits
     rates = _rates(policy, file)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from guardrail.errors import ConfigError
+
 if TYPE_CHECKING:
     from guardrail.oracles.base import Oracle
     from guardrail.policy.schema import Policy
@@ -15,6 +17,17 @@ def compile_oracle(policy: Policy) -> Oracle:
     """The oracle of a policy, its paths read from the policy's folder.
 
     Raises:
-        ConfigError: a package is missing or an option is not usable.
+        ConfigError: a package is missing, an option is not usable, or the oracle is not the one
+            that its calibration measured.
     """
-    return policy.oracle.build(policy.folder)
+    choice = policy.oracle.calibrated(policy.folder)
+    oracle = choice.build(policy.folder)
+    calibration = choice.measured(policy.folder)
+    if calibration is not None and calibration.oracle_revision != oracle.revision:
+        raise ConfigError(
+            f"the oracle has changed since it was calibrated: its revision is {oracle.revision}, "
+            f"and {calibration.oracle_revision} was measured; calibrate again",
+            file=str(policy.folder / str(getattr(choice, "calibration", ""))),
+            field="oracle_revision",
+        )
+    return oracle

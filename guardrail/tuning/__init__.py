@@ -1,0 +1,1 @@
+"""Labelled answers: read, scored, and turned into thresholds with bounds."""
