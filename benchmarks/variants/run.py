@@ -150,7 +150,7 @@ def main() -> None:
             "machine": platform.machine(),
         },
     }
-    for side in (224, 336):
+    for side in (336, 448):
         for name, data in sources.items():
             case = f"canvas_{side}_from_{name}"
             results[case] = measure(data, side, options.rounds)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
+
+import pybase64
 
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits, too_large
@@ -45,7 +46,7 @@ def parse_data_url(url: str, *, limits: ImageLimits, param: str) -> tuple[str, b
 
 def to_data_url(data: bytes, media_type: str) -> str:
     """The data URL of an encoded picture."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
+    return f"data:{media_type};base64,{pybase64.b64encode_as_string(data)}"
 
 
 def _split(url: str) -> tuple[str, bool, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import pybase64
 
 from guardrail.errors import ConfigError
 from guardrail.images.encode import ImageFormat, encode_image, media_type_of
@@ -53,4 +54,4 @@ class Encoding:
     def _data_urls(self, pictures: Sequence[Pixels]) -> list[bytes]:
         prefix = f"data:{media_type_of(self.image_format)};base64,".encode()
         encoded = (encode_image(p, self.image_format, quality=self.quality) for p in pictures)
-        return [prefix + base64.b64encode(data) for data in encoded]
+        return [prefix + pybase64.b64encode(data) for data in encoded]

@@ -180,3 +180,26 @@ def test_the_largest_noise_does_not_overflow():
     levels = add_noise(np.array([0, STEPS_PER_UNIT], np.int32), SIGMA_MAX, Fixed(u))
     assert levels[0] < -255 * 9 * SIGMA_MAX
     assert levels[1] > 255 * 9 * SIGMA_MAX
+
+
+@pytest.mark.parametrize("sigma", [0.001, 0.02, 0.25, 1.0, SIGMA_MAX])
+def test_every_value_of_the_leading_bits_is_settled_rightly(sigma):
+    """All 65536 of them, with the trailing bits at both ends and grid values beside boundaries."""
+    leading = np.arange(1 << 16, dtype=np.uint64) << np.uint64(48)
+    for trailing, offset in itertools.product((0, 2**48 - 1), (-257, -1, 0, 1, 255, 256)):
+        u = leading | np.uint64(trailing)
+        # Grid values that put the result within a few steps of the next level's boundary.
+        near = -noise_steps(u, sigma) % STEPS_PER_LEVEL + STEPS_PER_LEVEL // 2 + offset
+        grid = (near + 100 * STEPS_PER_LEVEL).astype(np.int32)
+        uniforms = Fixed(u)
+        assert (add_noise(grid, sigma, uniforms) == all_bits(grid, sigma, u)).all()
+        assert uniforms.asked > 0
+
+
+def test_few_values_need_all_bits():
+    """What makes it fast: at a usual sigma the leading bits settle all but one in a hundred."""
+    draw = np.random.default_rng(2)
+    u = draw.integers(0, WHOLE, 100_000, dtype=np.uint64)
+    uniforms = Fixed(u)
+    add_noise(draw.integers(0, STEPS_PER_UNIT, u.size, dtype=np.int32), 0.25, uniforms)
+    assert 0 < uniforms.asked < u.size / 100
