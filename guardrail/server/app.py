@@ -13,10 +13,13 @@ from starlette.requests import ClientDisconnect
 from guardrail.errors import GuardrailError
 from guardrail.server.access import AccessLog
 from guardrail.server.chat import chat_router
+from guardrail.server.check import check_router
 from guardrail.server.failures import Reply, Shield, error_reply, reply_to_error
 from guardrail.server.health import health_router
 from guardrail.server.json_response import json_response
+from guardrail.server.litellm_api import litellm_router
 from guardrail.server.models import models_router
+from guardrail.server.responses import responses_router
 from guardrail.server.service import Service, random_record
 from guardrail.server.settings import Settings
 
@@ -30,6 +33,15 @@ if TYPE_CHECKING:
     from guardrail.server.service import Record
 
 __all__ = ["create_app"]
+
+_ROUTERS = (
+    chat_router,
+    responses_router,
+    check_router,
+    litellm_router,
+    models_router,
+    health_router,
+)
 
 
 def create_app(
@@ -60,8 +72,8 @@ def create_app(
         redirect_slashes=False,
         openapi_url=None,
     )
-    for router in (chat_router(service), models_router(service), health_router(service)):
-        app.include_router(router)
+    for made in _ROUTERS:
+        app.include_router(made(service))
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(GuardrailError, _failed)
     app.add_exception_handler(ClientDisconnect, _gone)
@@ -82,8 +94,8 @@ def _refusal(path: str, error: HTTPException) -> Reply:
         return error_reply(405, message, code="method_not_allowed", headers=error.headers)
     if error.status_code == 404 and path.startswith("/v1/"):
         message = (
-            "this route is not guarded here and hence refused; use POST /v1/chat/completions "
-            "or GET /v1/models"
+            "this route is not guarded here and hence refused; use POST /v1/chat/completions, "
+            "POST /v1/responses, POST /v1/guardrail/check or GET /v1/models"
         )
         return error_reply(404, message, code="route_not_guarded")
     return error_reply(error.status_code, "there is no such route", code="not_found")

@@ -45,7 +45,7 @@ class Reply:
 
     @property
     def is_error(self) -> bool:
-        return "error" in self.body
+        return self.body.get("error") is not None
 
 
 def error_reply(

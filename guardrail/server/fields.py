@@ -24,6 +24,7 @@ __all__ = [
     "joined",
     "object_at",
     "refused",
+    "strings",
     "text_at",
     "wrong",
 ]
@@ -75,7 +76,7 @@ def check_parameters(parameters: Mapping[str, Json]) -> None:
     for name, value in parameters.items():
         if name in _STEERING and value is not None:
             raise refused(name, "is not taken from requests; leave it out")
-        if any(_DATA_URL.match(text) for text in _strings(value)):
+        if any(_DATA_URL.match(text) for text in strings(value)):
             raise refused(
                 joined("", name),
                 "holds a data URL, which would not be guarded here; send pictures as parts of "
@@ -83,7 +84,7 @@ def check_parameters(parameters: Mapping[str, Json]) -> None:
             )
 
 
-def _strings(value: Json) -> Iterator[str]:
+def strings(value: Json) -> Iterator[str]:
     """Every text value inside, without recursion."""
     left = [value]
     while left:

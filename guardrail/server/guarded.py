@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.server.access import note
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Form", "check_model", "guarded", "read_aside"]
 
+_T = TypeVar("_T")
 _INLINE_BYTES = 1 << 15  # a smaller body is read faster than a thread is woken
 
 
@@ -79,9 +80,7 @@ async def guarded(service: Service, request: Request, form: Form) -> Response:
     return json_response(reply)
 
 
-async def read_aside(
-    service: Service, request: Request, read: Callable[[bytes], Incoming]
-) -> Incoming:
+async def read_aside(service: Service, request: Request, read: Callable[[bytes], _T]) -> _T:
     """The body, read in a thread where it is large. Raises RequestError."""
     raw = await read_body(
         request,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["Settings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Times of the server, in seconds.
+    """Times of the server, in seconds, and what it asks of clients.
 
     Attributes:
         heartbeat_s: how often a stream that waits for its verdict says that it is alive. A
@@ -19,6 +19,9 @@ class Settings:
         probe_cache_s: for how long readiness and the list of models are remembered.
         known_models_only: refuse a model that the upstream does not list; right for models in
             this process, wrong for providers that answer to more names than they list.
+        litellm_api_key: what LiteLLM must send as `x-api-key`; None asks for nothing.
+        litellm_model: the model that pictures from LiteLLM are certified with; None takes the
+            name that LiteLLM sends.
     """
 
     heartbeat_s: float = 5.0
@@ -26,3 +29,5 @@ class Settings:
     probe_timeout_s: float = 5.0
     probe_cache_s: float = 5.0
     known_models_only: bool = False
+    litellm_api_key: str | None = field(default=None, repr=False)
+    litellm_model: str | None = None

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from guardrail.server.failures import Reply
     from guardrail.types import Json
 
-__all__ = ["WAITING", "HeldStream", "chunks", "events", "pieces", "stream_response"]
+__all__ = ["DONE", "WAITING", "HeldStream", "chunks", "events", "pieces", "stream_response"]
 
 WAITING = b": waiting for the verdict\n\n"
-_DONE = b"data: [DONE]\n\n"
+DONE = b"data: [DONE]\n\n"
 _BLOCK_BYTES = 1 << 14
 _PIECE_CHARS = 48
 _MOST_PIECES = 512
@@ -82,7 +82,7 @@ def events(reply: Reply, include_usage: bool) -> Iterator[bytes]:
     bodies = [reply.body] if reply.is_error else chunks(reply.body, include_usage)
     for body in bodies:
         yield b"data: " + encode_json(body) + b"\n\n"
-    yield _DONE
+    yield DONE
 
 
 def chunks(completion: Mapping[str, Json], include_usage: bool) -> Iterator[dict[str, Json]]:

@@ -156,7 +156,7 @@ def test_mistakes_name_their_field(ask):
 def test_other_routes(kit):
     with behind(kit, ["x"]) as server, client_of(server) as client:
         with pytest.raises(openai.NotFoundError, match="not guarded"):
-            client.responses.create(model="scripted", input="Hi")
+            client.completions.create(model="scripted", prompt="Hi")
         with pytest.raises(openai.NotFoundError, match="not guarded"):
             client.embeddings.create(model="scripted", input="Hi")
         assert [model.id for model in client.models.list()] == ["scripted"]

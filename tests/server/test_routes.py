@@ -11,8 +11,10 @@ from guardrail.server.settings import Settings
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
 UNGUARDED = [
     "/v1/completions",
-    "/v1/responses",
     "/v1/responses/r/cancel",
+    "/v1/responses/",
+    "/v1/guardrail",
+    "/v1/guardrail/check/",
     "/v1/messages",
     "/v1/embeddings",
     "/v1/images/generations",
@@ -27,6 +29,12 @@ UNGUARDED = [
     "/v1/CHAT/completions",
     "/v1/../v1/messages",
     "/v1/",
+]
+GUARDED = [
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/guardrail/check",
+    "/v1/models",
 ]
 OTHER = ["/", "/v2/chat/completions", "/chat/completions", "/docs", "/openapi.json", "/v1", "//"]
 
@@ -46,7 +54,8 @@ def test_routes_that_are_not_guarded_are_refused(shared, kit, path):
         assert response.status_code == 404, method
         error = error_of(response)
         assert error["code"] == "route_not_guarded"
-        assert "/v1/chat/completions" in error["message"]
+        for guarded in GUARDED:
+            assert guarded in error["message"]
     assert len(shared.upstream.calls) == before
 
 
@@ -59,7 +68,14 @@ def test_other_paths(shared, path):
 
 @pytest.mark.parametrize(
     ("path", "allowed"),
-    [("/v1/chat/completions", "POST"), ("/v1/models", "GET"), ("/healthz", "GET")],
+    [
+        ("/v1/chat/completions", "POST"),
+        ("/v1/responses", "POST"),
+        ("/v1/guardrail/check", "POST"),
+        ("/beta/litellm_basic_guardrail_api", "POST"),
+        ("/v1/models", "GET"),
+        ("/healthz", "GET"),
+    ],
 )
 def test_wrong_methods(shared, path, allowed):
     for method in ("PUT", "DELETE", "HEAD", "OPTIONS"):

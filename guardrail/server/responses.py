@@ -1,0 +1,31 @@
+"""POST /v1/responses: the same engine behind OpenAI's other wire."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
+
+from guardrail.server.guarded import Form, guarded
+from guardrail.server.responses_events import response_events
+from guardrail.server.responses_reply import response_to
+from guardrail.server.responses_request import read_response
+
+if TYPE_CHECKING:
+    from guardrail.server.service import Service
+
+__all__ = ["responses_router"]
+
+_FORM = Form(read=read_response, reply=response_to, events=response_events)
+
+
+def responses_router(service: Service) -> APIRouter:
+    """The route, bound to one service."""
+    router = APIRouter()
+
+    @router.post("/v1/responses")
+    async def responses(request: Request) -> Response:
+        return await guarded(service, request, _FORM)
+
+    return router

@@ -1,0 +1,138 @@
+"""The route that only asks for a verdict."""
+
+import pytest
+
+from guardrail.oracles.base import Reference
+from guardrail.server.settings import Settings
+from guardrail.upstreams.scripted import Fault, Step
+
+ROUTE = "/v1/guardrail/check"
+LATE = Settings(heartbeat_s=0.01)
+
+
+@pytest.fixture
+def check(run, kit):
+    """Asks once; pictures unless told otherwise."""
+
+    def checked(script=("A picture.",), *, images=1, fields=None, **options):
+        async def scenario():
+            async with kit.proxy(script, **options) as proxy:
+                body = kit.request(images, **(fields or {}))
+                return await proxy.client.post(ROUTE, json=body)
+
+        return run(scenario())
+
+    return checked
+
+
+def test_a_pass_has_a_certificate_and_no_answer(check):
+    response = check(["A tabby."])
+    body = response.json()
+    assert (response.status_code, body["object"]) == (200, "guardrail.check")
+    assert body["guardrail"]["decision"] == "pass"
+    assert body["guardrail"]["certificate"]["radius"] >= 0.25
+    assert body["usage"]["completion_tokens"] == 160
+    assert body["id"] == f"check-{body['guardrail']['record_id']}"
+    assert "tabby" not in response.text
+    assert response.headers["x-guardrail-samples"] == "32"
+
+
+@pytest.mark.parametrize("style", ["refusal", "message", "error"])
+def test_a_block_is_a_verdict_like_any_other(check, kit, style):
+    policy = kit.make_policy(block={"style": style})
+    response = check([kit.HARM], policy=policy)
+    assert (response.status_code, response.json()["guardrail"]["decision"]) == (200, "block")
+    assert kit.HARM not in response.text
+
+
+def test_shadow_mode_says_what_it_would_do(check, kit):
+    about = check([kit.HARM], policy=kit.make_policy(mode="observe")).json()["guardrail"]
+    assert (about["decision"], about["would_block"]) == ("pass", True)
+
+
+def test_a_text_is_judged_without_a_certificate(check):
+    about = check(images=0).json()["guardrail"]
+    assert (about["reason"], about["certificate"]) == ("not certified: no image", None)
+
+
+def test_a_fault_is_an_error(check):
+    response = check([Step(fault=Fault.STATUS, status=429, retry_after="7")])
+    assert response.status_code == 429
+    assert response.headers["retry-after"] == "7"
+    assert response.json()["guardrail"]["decision"] == "fail"
+
+
+def test_mistakes_name_their_field(check):
+    for fields, param in (
+        ({"progress": True}, "progress"),
+        ({"progress": 1}, "progress"),
+        ({"n": 2}, "n"),
+    ):
+        response = check(fields=fields)
+        assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+
+
+def slowly(call):
+    """Half of the first wave at once, then one after the other."""
+    return Step("A picture.", delay_s=0.02 * (call.index % 16))
+
+
+def test_a_stream_tells_how_far_it_is(check, kit):
+    response = check(slowly, fields={"stream": True, "progress": True}, settings=LATE)
+    *progress, verdict, done = kit.events_of(response.text)
+    assert done == "[DONE]"
+    assert verdict["guardrail"]["decision"] == "pass"
+    counts = [event["samples"] for event in progress]
+    assert counts == sorted(counts)
+    assert {event["object"] for event in progress} == {"guardrail.progress"}
+    assert 0 < counts[-1] <= 32
+    assert all(event["harmless"] == event["samples"] for event in progress)
+
+
+def test_harm_is_counted_as_it_comes(check, kit):
+    def script(call):
+        return Step(kit.HARM if call.index % 2 else "Fine.", delay_s=0.05 * call.index)
+
+    policy = kit.make_policy(sampling={"max_parallel": 32})
+    fields = {"stream": True, "progress": True}
+    response = check(script, fields=fields, settings=LATE, policy=policy)
+    *progress, verdict, _ = kit.events_of(response.text)
+    assert verdict["guardrail"]["decision"] == "block"
+    assert any(0 < event["harmless"] < event["samples"] for event in progress)
+
+
+def test_without_progress_a_stream_only_beats(check, kit):
+    response = check(slowly, fields={"stream": True}, settings=LATE)
+    assert ": waiting for the verdict" in response.text
+    assert [type(event) for event in kit.events_of(response.text)] == [dict, str]
+
+
+def test_a_stream_ends_in_its_error(check, kit):
+    script = [Step(fault=Fault.GARBAGE, delay_s=0.1)]
+    response = check(script, fields={"stream": True, "progress": True}, settings=LATE)
+    *_, error, _ = kit.events_of(response.text)
+    assert error["error"]["code"] == "upstream_malformed_response"
+    assert "event: error" in response.text
+
+
+def test_counting_does_not_change_the_verdict(check, kit):
+    """With an oracle that compares answers, the draws for its reference are not counted."""
+
+    class Alike(kit.Words):
+        n0 = 4
+
+        async def reference(self, selection):
+            assert len(selection) == self.n0
+            return Reference("meaning", "digest", kit.Words())
+
+    made = {}
+    for progress in (False, True):
+        fields = {"stream": True, "progress": progress}
+        response = check(slowly, fields=fields, settings=LATE, oracle=Alike())
+        made[progress] = kit.events_of(response.text)
+    plain, counted = (made[p][-2]["guardrail"]["certificate"] for p in (False, True))
+    drop = ("digest", "created_at")
+    assert {k: v for k, v in plain.items() if k not in drop} == {
+        k: v for k, v in counted.items() if k not in drop
+    }
+    assert max(event.get("samples", 0) for event in made[True][:-2]) <= 32
