@@ -37,8 +37,9 @@ _IDENTIFIERS = frozenset(
 )
 _TOKEN = re.compile(r"[\w.:-]{1,80}")
 # A provider's proof of its own reasoning, for the provider alone: no reader decodes it.
-_SEALED = frozenset({"signature", "encrypted_content"})
-_SEAL = re.compile(r"[\w+/=-]+")
+_SEALED = frozenset({"signature", "encrypted_content", "thought_signature", "thought_signatures"})
+_SEALED_TYPES = frozenset({"redacted_thinking", "reasoning.encrypted"})
+_SEAL = re.compile(r"[\w+/=-]{40,}", re.ASCII)
 _DECODINGS = 4
 
 
@@ -94,6 +95,8 @@ def _texts(value: Json, *, keys: bool) -> Iterator[str]:
                 inside = [(hidden, decoded + 1)]
         elif isinstance(item, Mapping):
             for name, part in item.items():
+                if _is_sealed(name, item) and _is_seal(part):
+                    continue
                 if keys and name not in _STRUCTURE:
                     inside.append((name, decoded))
                 if not _is_identifier(name, part):
@@ -104,11 +107,19 @@ def _texts(value: Json, *, keys: bool) -> Iterator[str]:
 
 
 def _is_identifier(name: str, value: Json) -> bool:
-    if not isinstance(value, str):
-        return False
-    if name in _SEALED:
-        return bool(_SEAL.fullmatch(value))
-    return name in _IDENTIFIERS and bool(_TOKEN.fullmatch(value))
+    return name in _IDENTIFIERS and isinstance(value, str) and bool(_TOKEN.fullmatch(value))
+
+
+def _is_sealed(name: str, fields: Mapping[str, Json]) -> bool:
+    return name in _SEALED or (name == "data" and str(fields.get("type")) in _SEALED_TYPES)
+
+
+def _is_seal(value: Json) -> bool:
+    """Whether it is one long token, or several, in which nobody could read a word."""
+    return all(
+        isinstance(part, str) and _SEAL.fullmatch(part) and not hidden(part).texts
+        for part in (value if isinstance(value, list) else [value])
+    )
 
 
 def _decoded(text: str) -> Pairs | list[Json] | str | None:
