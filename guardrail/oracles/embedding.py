@@ -37,11 +37,22 @@ if TYPE_CHECKING:
 
     from guardrail.oracles.base import Exchange
 
-__all__ = ["EMBEDDING_HEADS", "EmbeddingScorer", "Heads", "is_unreadable", "passages", "words_of"]
+__all__ = [
+    "EMBEDDING_HEADS",
+    "EmbeddingScorer",
+    "Heads",
+    "default_encoder",
+    "is_unreadable",
+    "passages",
+    "words_of",
+]
 
 EMBEDDING_HEADS = Path(__file__).parent / "embedding_heads" / "heads.npz"
 FORMAT = 1
 """Raised whenever passages, normalisation or hashing change: old heads then no longer fit."""
+LAYERS = 4
+"""Of the six layers of the usual model: the last two give up wording for meaning, and a refusal
+differs from an answer in its wording. Measured in `benchmarks/embedding_oracle`."""
 WORD_BITS = 16
 """Words are hashed into 2**16 buckets."""
 PASSAGE_WORDS = 160  # about as many as fit the usual encoder's window
@@ -118,7 +129,7 @@ class EmbeddingScorer:
     ) -> None:
         _check_thresholds(thresholds)
         self._path = Path(heads)
-        self._encoder = encoder or SentenceEncoder()
+        self._encoder = encoder or default_encoder()
         self._thresholds = None if thresholds is None else dict(thresholds)
         self._lock = threading.Lock()
         self._loaded: tuple[Heads, str] | None = None
@@ -179,6 +190,11 @@ class EmbeddingScorer:
                 field="thresholds",
             )
         return self._thresholds
+
+
+def default_encoder(device: str = "cpu", precision: str = "float32") -> SentenceEncoder:
+    """What the shipped heads were trained on."""
+    return SentenceEncoder(device=device, precision=precision, layers=LAYERS)
 
 
 def passages(text: str) -> list[str]:

@@ -12,6 +12,7 @@ import importlib.util
 import json
 import threading
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from guardrail.errors import ConfigError, OracleError
 from guardrail.upstreams.loading import folder_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -82,6 +83,8 @@ class SentenceEncoder:
         precision: One of `PRECISIONS`; part of the revision, because it moves the last digits.
         window_tokens: Tokens encoded at once, special tokens included. Default: as many as the
             model was made for.
+        layers: How many of the model's layers are run. Default: all. Fewer are faster, and say
+            more about how a text is worded and less about what it means.
         batch_windows: Windows in one forward pass.
 
     Raises:
@@ -95,16 +98,19 @@ class SentenceEncoder:
         device: str = "cpu",
         precision: str = "float32",
         window_tokens: int | None = None,
+        layers: int | None = None,
         batch_windows: int = 32,
     ) -> None:
         if precision not in PRECISIONS:
             raise ConfigError(f"must be one of {', '.join(PRECISIONS)}", field="precision")
-        if batch_windows < 1:
-            raise ConfigError("must be at least 1", field="batch_windows")
+        for name, number in (("batch_windows", batch_windows), ("layers", layers)):
+            if number is not None and number < 1:
+                raise ConfigError("must be at least 1", field=name)
         self._model = model
         self._device = device
         self._precision = precision
         self._window_tokens = window_tokens
+        self._layers = layers
         self._batch_windows = batch_windows
         self._loading = threading.Lock()
         self._running = threading.Lock()
@@ -117,7 +123,7 @@ class SentenceEncoder:
 
     @property
     def weights_digest(self) -> str:
-        """16 hexadecimal digits of the weights alone, whatever else differs; loads the model."""
+        """16 hexadecimal digits of the weights and layers alone; loads the model."""
         return self.load().weights_digest
 
     @property
@@ -190,10 +196,11 @@ class SentenceEncoder:
         torch, transformers = _packages()
         folder = _folder(self._model)
         recipe = _recipe(folder)
-        tokenizer, model = _parts(transformers, folder, getattr(torch, self._precision))
+        dtype = getattr(torch, self._precision)
+        tokenizer, model = _parts(transformers, folder, dtype, self._layers)
         prefix, suffix = _special_tokens(tokenizer)
         window = self._window(recipe, model.config, tokenizer, len(prefix) + len(suffix))
-        settings = f"{folder_digest(folder)} {recipe} {window} {self._precision}"
+        settings = f"{folder_digest(folder)} {recipe} {window} {self._precision} {self._layers}"
         return _Loaded(
             model=_placed(model, self._device).eval(),
             tokenizer=tokenizer,
@@ -202,7 +209,7 @@ class SentenceEncoder:
             suffix=suffix,
             window_tokens=window,
             revision=f"sentences-{hashlib.sha256(settings.encode()).hexdigest()[:12]}",
-            weights_digest=_weights_digest(folder),
+            weights_digest=_weights_digest(folder, model.config.num_hidden_layers),
         )
 
     def _window(self, recipe: _Recipe, config: Any, tokenizer: Any, special: int) -> int:
@@ -258,8 +265,8 @@ def _from_hub(model: str) -> Path:
         ) from error
 
 
-def _weights_digest(folder: Path) -> str:
-    digest = hashlib.sha256()
+def _weights_digest(folder: Path, layers: int) -> str:
+    digest = hashlib.sha256(f"{layers} layers".encode())
     for path in sorted(folder.glob("model*.safetensors")):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -311,16 +318,15 @@ def _json(path: Path, missing: Any) -> Any:
     return json.loads(path.read_text("utf-8")) if path.is_file() else missing
 
 
-def _parts(transformers: Any, folder: Path, dtype: Any) -> tuple[Any, Any]:
+def _parts(transformers: Any, folder: Path, dtype: Any, layers: int | None) -> tuple[Any, Any]:
     """Tokenizer and model; every weight must be there, or transformers would make some up."""
-    transformers.utils.logging.disable_progress_bar()
     safe = {"trust_remote_code": False, "local_files_only": True}
+    cut = {} if layers is None else {"num_hidden_layers": layers}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice of the library to its own users
+        with _quiet(transformers.utils.logging):
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safe)
             model, found = transformers.AutoModel.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **safe
+                folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **safe, **cut
             )
     except Exception as error:  # the library raises many kinds; none may pass for a model
         raise OracleError(
@@ -331,6 +337,20 @@ def _parts(transformers: Any, folder: Path, dtype: Any) -> tuple[Any, Any]:
     if lacking or found.get("mismatched_keys"):
         raise OracleError(f"{folder} lacks weights of its own architecture; fetch the model again")
     return tokenizer, model
+
+
+@contextmanager
+def _quiet(logging: Any) -> Iterator[None]:
+    """Without the library's advice to its own users, and its list of layers that are not run."""
+    before = logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _placed(model: Any, device: str) -> Any:

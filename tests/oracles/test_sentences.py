@@ -105,6 +105,22 @@ def test_lower_cases_where_the_folder_says_so(folder):
     np.testing.assert_array_equal(after[0], after[1])
 
 
+def test_fewer_layers_stop_early(plain):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(plain)
+    model = transformers.AutoModel.from_pretrained(plain).eval()
+    with torch.inference_mode():
+        found = model(**tokenizer("a dog runs", return_tensors="pt"), output_hidden_states=True)
+    early = SentenceEncoder(plain, layers=1)
+    expected = unit(found.hidden_states[1][0].numpy().mean(0))
+    np.testing.assert_allclose(early.encode(["a dog runs"])[0], expected, atol=1e-5)
+    assert early.weights_digest != SentenceEncoder(plain).weights_digest
+
+
+def test_more_layers_than_there_are_weights_for_are_refused(plain):
+    with pytest.raises(OracleError, match="lacks weights"):
+        SentenceEncoder(plain, layers=3).load()
+
+
 def test_takes_the_window_that_the_model_was_made_for(folder):
     with_modules(folder, "Transformer", "Pooling", max_seq_length=20)
     assert SentenceEncoder(folder).window_tokens == 20
@@ -191,6 +207,7 @@ def test_lower_precision_moves_vectors_only_a_little(plain):
     [
         ({"precision": "int4"}, "precision"),
         ({"batch_windows": 0}, "batch_windows"),
+        ({"layers": 0}, "layers"),
         ({"window_tokens": 5}, "window_tokens"),
         ({"window_tokens": 33}, "window_tokens"),
         ({"device": "no-such-device"}, "device"),

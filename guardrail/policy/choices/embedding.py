@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from guardrail.policy.choices.base import ThreadedChoice
 from guardrail.policy.choices.threaded import threaded
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardrail.oracles.base import Oracle
+    from guardrail.oracles.sentences import SentenceEncoder
 
 __all__ = ["EmbeddingChoice"]
 
@@ -23,6 +26,8 @@ class EmbeddingChoice(ThreadedChoice):
     """The extra of that name must be installed."""
     model: str | None = None
     """A folder or Hugging Face id of another sentence model; needs `heads` trained on it."""
+    layers: Annotated[int, Field(ge=1)] | None = None
+    """How many layers of `model` are run; all if left out."""
     heads: str | None = None
     """A file of heads, instead of those that ship with the package."""
     thresholds: dict[str, Share] | None = None
@@ -34,20 +39,36 @@ class EmbeddingChoice(ThreadedChoice):
     device: str = "cpu"
     """Where it computes: `cpu`, `cuda`, `mps` …"""
 
+    @model_validator(mode="after")
+    def _check_model(self) -> Self:
+        if self.model is not None and self.heads is None:
+            raise ValueError("another model needs heads that were trained on it: give heads too")
+        if self.layers is not None and self.model is None:
+            raise ValueError("layers belong to a model of your own: give model too")
+        return self
+
     def build(self, folder: Path) -> Oracle:
         from guardrail.oracles.embedding import EMBEDDING_HEADS, EmbeddingScorer
         from guardrail.oracles.packages import require
-        from guardrail.oracles.sentences import DEFAULT_PACKAGE, SentenceEncoder
+        from guardrail.oracles.sentences import DEFAULT_PACKAGE
 
         own = [DEFAULT_PACKAGE] if self.model is None else []
         require("embedding", "torch", "transformers", *own, extra="embedding")
-        encoder = SentenceEncoder(self._model(folder), device=self.device, precision=self.precision)
         heads = EMBEDDING_HEADS if self.heads is None else folder / self.heads
-        scorer = EmbeddingScorer(heads, encoder=encoder, thresholds=self.thresholds)
+        scorer = EmbeddingScorer(heads, encoder=self._encoder(folder), thresholds=self.thresholds)
         return threaded(self, scorer, name=self.kind)
 
-    def _model(self, folder: Path) -> Path | str | None:
-        """A folder beside the policy, or else an id."""
-        if self.model is None or not (folder / self.model).is_dir():
-            return self.model
-        return folder / self.model
+    def _encoder(self, folder: Path) -> SentenceEncoder:
+        """The usual one, or `model`: a folder beside the policy, or else an id."""
+        from guardrail.oracles.embedding import default_encoder
+        from guardrail.oracles.sentences import SentenceEncoder
+
+        if self.model is None:
+            return default_encoder(self.device, self.precision)
+        beside = folder / self.model
+        return SentenceEncoder(
+            beside if beside.is_dir() else self.model,
+            device=self.device,
+            precision=self.precision,
+            layers=self.layers,
+        )
