@@ -14,14 +14,17 @@ from guardrail.errors import GuardrailError
 from guardrail.server.access import AccessLog
 from guardrail.server.chat import chat_router
 from guardrail.server.check import check_router
+from guardrail.server.docs_page import docs_router
 from guardrail.server.failures import Reply, Shield, error_reply, reply_to_error
 from guardrail.server.health import health_router
 from guardrail.server.json_response import json_response
 from guardrail.server.litellm_api import litellm_router
 from guardrail.server.models import models_router
+from guardrail.server.openapi import ABOUT
 from guardrail.server.responses import responses_router
 from guardrail.server.service import Service, random_record
 from guardrail.server.settings import Settings
+from guardrail.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,10 +73,14 @@ def create_app(
         title="guardrail",
         lifespan=lifespan,
         redirect_slashes=False,
-        openapi_url=None,
+        description=ABOUT,
+        version=__version__,
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
     )
     for made in _ROUTERS:
         app.include_router(made(service))
+    app.include_router(docs_router(app.openapi))
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(GuardrailError, _failed)
     app.add_exception_handler(ClientDisconnect, _gone)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 
+from guardrail.server.described import CHAT
 from guardrail.server.guarded import Form, guarded
 from guardrail.server.reply import reply_to
 from guardrail.server.sse import events
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chat_router"]
 
+_SUMMARY = "Chat completions, guarded."
 _FORM = Form(
     read=read_chat,
     reply=lambda verdict, incoming, policy, record_id: reply_to(
@@ -30,7 +32,7 @@ def chat_router(service: Service) -> APIRouter:
     """The route, bound to one service."""
     router = APIRouter()
 
-    @router.post("/v1/chat/completions")
+    @router.post("/v1/chat/completions", summary=_SUMMARY, openapi_extra=CHAT)
     async def chat_completions(request: Request) -> Response:
         return await guarded(service, request, _FORM)
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 
 from guardrail.engine.verdict import Action, Verdict
+from guardrail.server.described import CHECK
 from guardrail.server.failures import Reply
 from guardrail.server.fields import flag, wrong
 from guardrail.server.guarded import Form, guarded
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["check_router"]
 
+_SUMMARY = "Verdict and certificate for a chat, without its answer."
+
 
 def check_router(service: Service) -> APIRouter:
     """The route, bound to one service."""
     router = APIRouter()
 
-    @router.post("/v1/guardrail/check")
+    @router.post("/v1/guardrail/check", summary=_SUMMARY, openapi_extra=CHECK)
     async def check(request: Request) -> Response:
         return await guarded(service, request, _FORM)
 

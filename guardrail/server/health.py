@@ -31,11 +31,11 @@ def health_router(service: Service) -> APIRouter:
     router = APIRouter()
     readiness = Cached(lambda: _readiness(service), service.settings.probe_cache_s)
 
-    @router.get("/healthz")
+    @router.get("/healthz", summary="Whether the process lives.")
     async def healthz() -> Response:
         return json_response(Reply(200, {"status": "ok"}))
 
-    @router.get("/readyz")
+    @router.get("/readyz", summary="Whether model and oracle answer; 503 where not.")
     async def readyz() -> Response:
         return json_response(await readiness.get())
 

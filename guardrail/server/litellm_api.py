@@ -19,6 +19,7 @@ from guardrail.engine.guard import Engine
 from guardrail.engine.verdict import Action
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.server.access import note
+from guardrail.server.described import LITELLM
 from guardrail.server.failures import Reply, log_crash
 from guardrail.server.guarded import check_model, read_aside
 from guardrail.server.json_response import json_response
@@ -35,12 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = ["litellm_router"]
 
+_PATH = "/beta/litellm_basic_guardrail_api"
+_SUMMARY = "LiteLLM's Generic Guardrail API."
+
 
 def litellm_router(service: Service) -> APIRouter:
     """The route, bound to one service."""
     router = APIRouter()
 
-    @router.post("/beta/litellm_basic_guardrail_api")
+    @router.post(_PATH, summary=_SUMMARY, openapi_extra=LITELLM)
     async def litellm_basic_guardrail_api(request: Request) -> Response:
         _check_key(service, request)
         return json_response(await _answered(service, request))

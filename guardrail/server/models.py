@@ -10,6 +10,7 @@ from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at ru
 from guardrail.errors import RequestError
 from guardrail.server.failures import Reply
 from guardrail.server.json_response import json_response
+from guardrail.server.openapi import LISTED
 
 if TYPE_CHECKING:
     from guardrail.server.service import Service
@@ -22,12 +23,12 @@ def models_router(service: Service) -> APIRouter:
     """The routes, bound to one service."""
     router = APIRouter()
 
-    @router.get("/v1/models")
+    @router.get("/v1/models", summary="The models of the upstream.", openapi_extra=LISTED)
     async def list_models() -> Response:
         data = [_entry(name) for name in await service.models.get()]
         return json_response(Reply(200, {"object": "list", "data": data}))
 
-    @router.get("/v1/models/{model:path}")
+    @router.get("/v1/models/{model:path}", summary="One of them.", openapi_extra=LISTED)
     async def get_model(model: str) -> Response:
         if model not in await service.models.get():
             raise RequestError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 
+from guardrail.server.described import RESPONSES
 from guardrail.server.guarded import Form, guarded
 from guardrail.server.responses_events import response_events
 from guardrail.server.responses_reply import response_to
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["responses_router"]
 
+_SUMMARY = "The Responses API, guarded; nothing is stored."
 _FORM = Form(read=read_response, reply=response_to, events=response_events)
 
 
@@ -24,7 +26,7 @@ def responses_router(service: Service) -> APIRouter:
     """The route, bound to one service."""
     router = APIRouter()
 
-    @router.post("/v1/responses")
+    @router.post("/v1/responses", summary=_SUMMARY, openapi_extra=RESPONSES)
     async def responses(request: Request) -> Response:
         return await guarded(service, request, _FORM)
 

@@ -36,7 +36,15 @@ GUARDED = [
     "/v1/guardrail/check",
     "/v1/models",
 ]
-OTHER = ["/", "/v2/chat/completions", "/chat/completions", "/docs", "/openapi.json", "/v1", "//"]
+OTHER = [
+    "/",
+    "/v2/chat/completions",
+    "/chat/completions",
+    "/redoc",
+    "/docs/oauth2-redirect",
+    "/v1",
+    "//",
+]
 
 
 def error_of(response):

@@ -1,0 +1,119 @@
+"""The OpenAPI document and its page say what the readers do, and load nothing from elsewhere."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from guardrail.errors import RequestError
+from guardrail.images.limits import ImageLimits
+from guardrail.server import litellm_request, responses_request
+from guardrail.server.docs_page import docs_page
+
+GUARDED = [
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/guardrail/check",
+    "/beta/litellm_basic_guardrail_api",
+]
+
+
+@pytest.fixture(scope="module")
+def document(shared):
+    return shared.client.get("/openapi.json").json()
+
+
+def body_of(document, path):
+    return document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+
+
+def test_every_route_is_described(document):
+    assert set(document["paths"]) == {
+        *GUARDED,
+        *("/v1/models", "/v1/models/{model}", "/healthz", "/readyz"),
+    }
+    for path in GUARDED:
+        operation = document["paths"][path]["post"]
+        assert operation["summary"]
+        assert {"200", "4XX", "5XX"} <= set(operation["responses"])
+
+
+def test_the_fields_are_those_that_are_read(document):
+    fields = set(body_of(document, "/v1/responses")["schema"]["properties"])
+    read = responses_request
+    assert fields == {*read._OWN, *read._SAME, *read._WITHOUT_EFFECT}
+    fields = set(body_of(document, GUARDED[3])["schema"]["properties"])
+    assert fields == litellm_request._FIELDS
+
+
+@pytest.mark.parametrize("path", GUARDED)
+def test_every_example_works(shared, kit, document, path):
+    raw = json.dumps(body_of(document, path)["example"])
+    example = json.loads(
+        raw.replace("data:image/png;base64,...", kit.data_url()).replace("gpt-4o-mini", "scripted")
+    )
+    response = shared.client.post(path, json=example)
+    assert response.status_code == 200
+    if path == GUARDED[3]:
+        assert response.json() == {"action": "NONE"}
+    else:
+        assert response.json()["guardrail"]["decision"] == "pass"
+
+
+def test_fields_that_are_not_named_are_refused_where_it_says_so(document):
+    for path, reads in ((GUARDED[1], _responses), (GUARDED[3], _litellm)):
+        content = body_of(document, path)
+        assert content["schema"]["additionalProperties"] is False
+        with pytest.raises(RequestError, match="odd"):
+            reads({**content["example"], "odd": 1})
+
+
+def _responses(body):
+    raw = json.dumps(body).encode()
+    responses_request.read_response(raw, max_images=2, limits=ImageLimits())
+
+
+def _litellm(body):
+    raw = json.dumps(body).encode()
+    litellm_request.read_question(raw, model=None, max_images=2, limits=ImageLimits())
+
+
+class _Loads(HTMLParser):
+    """Collects whatever would be fetched or run, and the text."""
+
+    def __init__(self):
+        super().__init__()
+        self.fetched, self.links, self.text = [], [], ""
+
+    def handle_starttag(self, tag, attributes):
+        if tag in ("script", "link", "img", "iframe", "object", "embed", "form"):
+            self.fetched.append(tag)
+        self.fetched += [name for name, _ in attributes if name == "src" or name.startswith("on")]
+        self.links += [value for name, value in attributes if name == "href"]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_loads_nothing(shared):
+    response = shared.client.get("/docs")
+    assert response.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    page = _Loads()
+    page.feed(response.text)
+    assert (page.fetched, page.links) == ([], ["openapi.json"])
+    assert not re.search(r"url\(|@import|https?://", response.text)
+    for path in GUARDED:
+        assert f"POST {path}" in page.text
+    assert "max_output_tokens" in page.text
+
+
+def test_the_page_escapes_what_it_shows():
+    evil = "<script>x</script>"
+    operation = {"summary": evil, "responses": {evil: {"description": evil}}}
+    document = {
+        "info": {"title": evil, "description": evil},
+        "paths": {evil: {"get": operation}},
+    }
+    assert "<script>" not in docs_page(document)
