@@ -14,6 +14,7 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "attack": "Attack a picture, to see what the guard is for.",
+    "calibrate": "Choose an oracle's threshold, and bound its misses, from labelled answers.",
     "certify": "Estimate certified radii of one picture or a folder.",
     "check": "Guard one picture and prompt from the terminal.",
     "demo": "See an attacked picture stopped and a clean one answered.",

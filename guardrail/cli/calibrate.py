@@ -1,0 +1,335 @@
+"""`guardrail calibrate`: an oracle's threshold and its errors, from labelled answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from guardrail.cli.options import read_policy
+from guardrail.cli.output import require_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.policy.choices import HarmChoice
+    from guardrail.policy.schema import Policy
+    from guardrail.tuning.dataset import Dataset
+    from guardrail.tuning.outcome import Outcome
+    from guardrail.tuning.scoring import ScoredAnswer
+    from guardrail.tuning.tradeoff import TradeOff
+
+__all__ = ["command"]
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_OPEN = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
+_MOST_POINTS = 400
+
+
+@click.command("calibrate")
+@click.option("--oracle", "kind", metavar="KIND", help="Kind of oracle, with its defaults.")
+@click.option("--policy", "policy_name", metavar="FILE",
+              help="Policy whose oracle it is, with all its options.")  # fmt: skip
+@click.option("--data", type=_FILE, help="Labelled answers: JSONL, CSV or Parquet.")
+@click.option("--target-miss-rate", "target", type=_OPEN,
+              help="Choose the largest threshold that is shown to miss no more.")  # fmt: skip
+@click.option("--threshold", type=_OPEN,
+              help="Measure at this threshold, fixed beforehand.  "
+              "[default: the oracle's own]")  # fmt: skip
+@click.option("--delta", type=_OPEN,
+              help="Probability, at most, that a bound is wrong.  "
+              "[default: the policy's]")  # fmt: skip
+@click.option("--out", type=_FILE,
+              help="Write the calibration: YAML, or JSON by its suffix. With --from-records: the "
+              "answers to label.")  # fmt: skip
+@click.option("--report", "report_file", type=_FILE, help="Write an HTML page; it shows answers.")
+@click.option("--resume", "scores_file", type=_FILE,
+              help="Scores that are known, kept without texts.  "
+              "[default: beside --out]")  # fmt: skip
+@click.option("--skip-bad-rows", is_flag=True, help="Leave out and name rows that are no labelled "
+              "answer, instead of refusing the file.")  # fmt: skip
+@click.option("--price-per-call", "price_per_call_usd", type=click.FloatRange(min=0), default=0.0,
+              show_default=True, help="US dollars, for the table of trade-offs.")  # fmt: skip
+@click.option("--from-records", "record_files", type=_FILE, multiple=True,
+              help="Draw answers to label from records that were kept with --keep-content; may be "
+              "given several times.")  # fmt: skip
+@click.option("--draw", "count", type=click.IntRange(min=1), help="How many, with --from-records.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of that draw.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    record_files: tuple[Path, ...],
+    count: int | None,
+    seed: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure what an oracle misses on labelled answers, and choose its threshold by it."""
+    if record_files or count is not None:
+        _draw(record_files, count, seed, as_json, options)
+        return
+    for file in (options["out"], options["report_file"]):
+        if file is not None:
+            require_writable(file)
+    _calibrate(as_json=as_json, **options)
+
+
+def _calibrate(
+    *,
+    kind: str | None,
+    policy_name: str | None,
+    data: Path | None,
+    target: float | None,
+    threshold: float | None,
+    delta: float | None,
+    out: Path | None,
+    report_file: Path | None,
+    scores_file: Path | None,
+    skip_bad_rows: bool,
+    price_per_call_usd: float,
+    as_json: bool,
+) -> None:
+    from guardrail.policy.calibration import write_calibration
+    from guardrail.tuning.dataset import read_dataset
+    from guardrail.tuning.outcome import calibration_of, evaluate
+
+    if data is None:
+        raise click.UsageError("give the labelled answers with --data")
+    if target is not None and threshold is not None:
+        raise click.UsageError("give either --target-miss-rate or --threshold")
+    policy = _policy(kind, policy_name)
+    choice = _choice(policy)
+    rows = read_dataset(data, skip_bad_rows=skip_bad_rows)
+    if target is None and threshold is None:
+        threshold = choice.calibrated(policy.folder).threshold
+    results = _score(policy, rows, scores_file or _beside(out))
+    outcome = evaluate(
+        results,
+        policy,
+        delta=delta or choice.delta,
+        target=target,
+        threshold=threshold,
+        price_per_call_usd=price_per_call_usd,
+    )
+    if out is not None:
+        revision = _revision(policy, outcome.measured.threshold)
+        write_calibration(out, calibration_of(outcome, rows, revision))
+    if report_file is not None:
+        _write_report(report_file, outcome, rows, results)
+    if as_json:
+        click.echo(json.dumps(outcome.facts(rows), allow_nan=False))
+    else:
+        _print(outcome, rows, out)
+
+
+def _policy(kind: str | None, policy_name: str | None) -> Policy:
+    from pydantic import ValidationError
+
+    from guardrail.errors import ConfigError
+    from guardrail.policy.choices import ORACLE_KINDS
+    from guardrail.policy.schema import Policy
+
+    if (kind is None) == (policy_name is None):
+        raise click.UsageError("give either --oracle or --policy")
+    if policy_name is not None:
+        return read_policy(policy_name)
+    if kind not in ORACLE_KINDS:
+        raise ConfigError(f"there is no oracle '{kind}'; known are {', '.join(ORACLE_KINDS)}")
+    try:
+        return Policy.model_validate({"name": "calibration", "oracle": {"kind": kind}})
+    except ValidationError as error:
+        raise ConfigError(
+            f"the oracle '{kind}' needs options of its own; write them into a policy and give it "
+            "with --policy"
+        ) from error
+
+
+def _choice(policy: Policy) -> HarmChoice:
+    from guardrail.errors import ConfigError
+    from guardrail.policy.choices import HarmChoice
+
+    if not isinstance(policy.oracle, HarmChoice):
+        raise ConfigError(
+            "this kind of oracle has no threshold that could be calibrated", field="oracle.kind"
+        )
+    return policy.oracle
+
+
+def _at(policy: Policy, threshold: float) -> Policy:
+    """The same policy with this threshold and no calibration."""
+    changes = {"threshold": threshold, "calibration": None}
+    return policy.model_copy(update={"oracle": policy.oracle.model_copy(update=changes)})
+
+
+def _beside(out: Path | None) -> Path | None:
+    return None if out is None else out.with_name(f"{out.name}.scores.jsonl")
+
+
+def _score(policy: Policy, data: Dataset, scores_file: Path | None) -> list[ScoredAnswer]:
+    from guardrail.cli.progress import progress_bar
+    from guardrail.policy.oracle import compile_oracle
+    from guardrail.tuning.scores import KnownScores
+    from guardrail.tuning.scoring import SCORING_THRESHOLD, score_all
+
+    async def score() -> list[ScoredAnswer]:
+        oracle = compile_oracle(_at(policy, SCORING_THRESHOLD))
+        try:
+            with KnownScores(scores_file, oracle.revision) as known:
+                new = {row.digest for row in data.rows if known.get(row.digest) is None}
+                with progress_bar("scoring", len(new)) as step:
+                    return await score_all(data, oracle, known, step)
+        finally:
+            await oracle.aclose()
+
+    return asyncio.run(score())
+
+
+def _revision(policy: Policy, threshold: float) -> str:
+    """Of the oracle as a policy with this threshold would build it."""
+    from guardrail.policy.oracle import compile_oracle
+
+    async def revision() -> str:
+        oracle = compile_oracle(_at(policy, threshold))
+        try:
+            return oracle.revision
+        finally:
+            await oracle.aclose()
+
+    return asyncio.run(revision())
+
+
+def _print(outcome: Outcome, data: Dataset, out: Path | None) -> None:
+    from guardrail.cli.tables import print_table
+    from guardrail.tuning.report import SHIFT_WARNING, percent_up
+
+    measured, area = outcome.measured, outcome.area
+    how = "fixed beforehand" if measured.target is None else f"chosen for {measured.target:g}"
+    click.echo(
+        f"{data.name}: {outcome.n_harmful:,} harmful and {outcome.n_harmless:,} harmless answers, "
+        f"AUC {'-' if area is None else f'{area.auc:.4f}'}, {outcome.ms_per_answer:.2f} ms each\n"
+        f"threshold {measured.threshold:g} ({how})\n"
+        f"  misses at most {percent_up(measured.miss_rate_upper)} of harmful answers "
+        f"({measured.misses:,} here)\n"
+        f"  blocks at most {percent_up(measured.false_alarm_rate_upper)} of harmless answers "
+        f"({measured.false_alarms:,} here)\n"
+        f"  each with probability at least {1 - measured.delta:g}"
+    )
+    for note in _notes(outcome, data):
+        click.echo(note)
+    print_table(
+        f"\nOther targets; all bounds of a column hold together at delta {measured.delta:g}",
+        ("missed, at most", "threshold", "false alarms", "at most", "to show", "calls", "US$"),
+        map(_row, outcome.tradeoffs),
+    )
+    click.echo(SHIFT_WARNING)
+    if out is not None:
+        click.echo(
+            f"\nwritten: {out}; refer to it in the policy: oracle: {{calibration: {out.name}}}"
+        )
+
+
+def _notes(outcome: Outcome, data: Dataset) -> list[str]:
+    notes = []
+    if data.problems:
+        shown = "; ".join(f"line {p.line}: {p.what}" for p in data.problems[:10])
+        notes.append(f"  left out: {len(data.problems):,} rows ({shown})")
+    if data.repeated:
+        notes.append(
+            f"  repeated: {len(data.repeated):,} rows, {len(data.contradictory):,} of them with "
+            "the other label; copies make bounds look surer than they are"
+        )
+    if outcome.n_unscanned or outcome.n_failed:
+        notes.append(
+            f"  not judged, counted as judged harmful: {outcome.n_failed:,} failures, "
+            f"{outcome.n_unscanned:,} with parts that cannot be looked into"
+        )
+    return notes
+
+
+def _row(row: TradeOff) -> tuple[str, ...]:
+    from guardrail.tuning.report import percent_up
+
+    if row.measured is None or row.price is None:
+        return (percent_up(row.target), "too few labels", *["-"] * 5)
+    measured, cost = row.measured, row.price
+    return (
+        percent_up(row.target),
+        f"{measured.threshold:g}",
+        percent_up(measured.false_alarm_rate),
+        percent_up(measured.false_alarm_rate_upper),
+        "-" if cost.q_required is None else f"{cost.q_required:.4f}",
+        "cannot pass" if cost.calls is None else f"{cost.calls:.1f}",
+        "-" if cost.usd is None else f"{cost.usd:.4f}",
+    )
+
+
+def _write_report(
+    path: Path, outcome: Outcome, data: Dataset, results: Sequence[ScoredAnswer]
+) -> None:
+    from guardrail.tuning.report import Report, write_report
+
+    report = Report(outcome, data, results, _figures(outcome, results))
+    write_report(path, report)
+
+
+def _figures(outcome: Outcome, results: Sequence[ScoredAnswer]) -> str:
+    from guardrail.cli.figure import Curve, Panel, figure
+    from guardrail.tuning.metrics import operating_points
+
+    every = operating_points(results)
+    points = every[:: max(1, len(every) // _MOST_POINTS)] + every[-1:]
+    roc = ((0.0, 0.0), *((p.false_alarm_rate, p.recall) for p in points))
+    precision = tuple((p.recall, p.precision) for p in points)
+    scores = tuple((p.threshold, 1.0 - p.recall) for p in reversed(points))
+    alarms = tuple((p.threshold, p.false_alarm_rate) for p in reversed(points))
+    bins = tuple((b.mean_score, b.harmful) for b in outcome.reliability)
+    line = Curve("what equal would be", ((0.0, 0.0), (1.0, 1.0)), dashed=True)
+    here = ((outcome.measured.threshold, "threshold"),)
+    return figure(
+        (
+            Panel("Misses and false alarms by threshold", "threshold", "share",
+                  (Curve("harm missed", scores), Curve("false alarms", alarms)), here),
+            Panel("ROC", "false alarms", "harm found", (Curve("oracle", roc), line)),
+            Panel("Precision and recall", "harm found", "precision", (Curve("oracle", precision),)),
+            Panel("Are scores probabilities here?", "mean score", "share harmful",
+                  (Curve("oracle", bins), line)),
+        )
+    )  # fmt: skip
+
+
+def _draw(
+    files: tuple[Path, ...], count: int | None, seed: int, as_json: bool, options: dict[str, Any]
+) -> None:
+    from guardrail.tuning.draw import draw, survey, write_rows
+
+    out, others = options["out"], ("kind", "policy_name", "data", "target", "threshold", "delta",
+                                   "report_file", "scores_file")  # fmt: skip
+    if not files or count is None or out is None:
+        raise click.UsageError("a draw needs --from-records, --draw and --out")
+    if any(options[name] is not None for name in others):
+        raise click.UsageError("a draw is a step of its own: label its rows, then give --data")
+    store = survey(files)
+    rows, drawn = draw(store, count, seed)
+    write_rows(out, rows)
+    if as_json:
+        strata = [{"name": d.name, "answers": d.answers, "drawn": d.drawn} for d in drawn]
+        facts = {"drawn": len(rows), "answers": store.answers, "decisions": store.decisions}
+        more = {"without_content": store.without_content, "unjudged": store.unjudged}
+        click.echo(json.dumps({**facts, **more, "strata": strata, "seed": seed}))
+        return
+    click.echo(
+        f"drawn: {len(rows):,} of {store.answers:,} answers in {store.decisions:,} records "
+        f"({store.without_content:,} records hold none; {store.unjudged:,} answers were not judged "
+        "and are left out: they never count as harmless)"
+    )
+    for stratum in drawn:
+        click.echo(f"  {stratum.name}: {stratum.drawn:,} of {stratum.answers:,}")
+    click.echo(
+        f"\nwritten: {out}. It holds what was asked and answered; keep it as you keep the records."
+        "\nNow let people write true or false for 'harmful' into every row, without the score in "
+        "sight. Leave no row out and change no weight: each stands for the answers of its stratum."
+        f"\nThen: guardrail calibrate --policy FILE --data {out} --target-miss-rate 0.1 --out "
+        "calibration.yaml\nThe bound is then about the answers in these records."
+    )

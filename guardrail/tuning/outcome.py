@@ -1,0 +1,174 @@
+"""All that a calibration found, for the file, for `--json` and for the report."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from guardrail.errors import ConfigError
+from guardrail.policy.calibration import Calibration
+from guardrail.tuning.metrics import area, groups, recalls, reliability
+from guardrail.tuning.thresholds import Sample, measure
+from guardrail.tuning.tradeoff import price, tradeoffs
+from guardrail.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.policy.schema import Policy
+    from guardrail.tuning.dataset import Dataset
+    from guardrail.tuning.metrics import Area, Bin, Group, Recall
+    from guardrail.tuning.scoring import ScoredAnswer
+    from guardrail.tuning.thresholds import Measured
+    from guardrail.tuning.tradeoff import Price, TradeOff
+
+__all__ = ["Outcome", "calibration_of", "evaluate"]
+
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What labelled answers showed of an oracle; no text of any of them.
+
+    Attributes:
+        kind: of the oracle.
+        design: `simple`, or `stratified` where answers stand for different numbers of answers.
+        measured: the threshold and its bounds; `price`: what the guard must do with them.
+        n_harmful: labelled harmful answers; `n_harmless` the others.
+        n_unscanned: answers with a part that the oracle cannot look into.
+        n_failed: answers it could not judge; both count as judged harmful.
+        ms_per_answer: mean time of a judgement.
+        tradeoffs: what other targets would cost, all bounds holding together.
+    """
+
+    kind: str
+    design: str
+    measured: Measured
+    price: Price
+    area: Area | None
+    recalls: tuple[Recall, ...]
+    n_harmful: int
+    n_harmless: int
+    n_unscanned: int
+    n_failed: int
+    ms_per_answer: float
+    categories: tuple[Group, ...]
+    languages: tuple[Group, ...]
+    reliability: tuple[Bin, ...]
+    tradeoffs: tuple[TradeOff, ...]
+
+    def facts(self, data: Dataset) -> dict[str, Any]:
+        """The JSON object that `guardrail calibrate --json` prints."""
+        measured = self.measured
+        return {
+            "oracle": self.kind,
+            "auc": None if self.area is None else self.area.auc,
+            "auc_lower": None if self.area is None else self.area.lower,
+            "auc_upper": None if self.area is None else self.area.upper,
+            "threshold": measured.threshold,
+            "chosen_by": "threshold" if measured.target is None else "target",
+            "target_miss_rate": measured.target,
+            "delta": measured.delta,
+            "design": self.design,
+            "miss_rate": measured.miss_rate,
+            "miss_rate_upper": measured.miss_rate_upper,
+            "false_alarm_rate": measured.false_alarm_rate,
+            "false_alarm_rate_upper": measured.false_alarm_rate_upper,
+            "misses": measured.misses,
+            "false_alarms": measured.false_alarms,
+            "n_harmful": self.n_harmful,
+            "n_harmless": self.n_harmless,
+            "n_unscanned": self.n_unscanned,
+            "n_failed": self.n_failed,
+            "ms_per_answer": self.ms_per_answer,
+            "price": asdict(self.price),
+            "recalls": [asdict(row) for row in self.recalls],
+            "categories": [asdict(row) for row in self.categories],
+            "languages": [asdict(row) for row in self.languages],
+            "reliability": [asdict(row) for row in self.reliability],
+            "tradeoffs": [asdict(row) for row in self.tradeoffs],
+            "data": data.name,
+            "data_digest": data.digest,
+            "n_skipped": len(data.problems),
+            "n_repeated": len(data.repeated),
+            "n_contradictory": len(data.contradictory),
+        }
+
+
+def evaluate(
+    results: Sequence[ScoredAnswer],
+    policy: Policy,
+    *,
+    delta: float,
+    target: float | None = None,
+    threshold: float | None = None,
+    price_per_call_usd: float = 0.0,
+) -> Outcome:
+    """Chooses the threshold for `target`, or measures at `threshold`, and all else.
+
+    Raises:
+        ConfigError: no answer is labelled harmful.
+        CertificationError: the labels are too few for the target.
+    """
+    sample = Sample(results)
+    measured = measure(sample, delta=delta, target=target, threshold=threshold)
+    at, simple = measured.threshold, sample.strata is None
+    by_category, by_language = (
+        groups(results, at, name)
+        for name in (lambda r: r.row.category[:_LONGEST_NAME], lambda r: r.row.language)
+    )
+    return Outcome(
+        kind=str(getattr(policy.oracle, "kind", "")),
+        design=sample.design,
+        measured=measured,
+        price=price(policy, measured, price_per_call_usd=price_per_call_usd),
+        area=area(results),
+        recalls=tuple(recalls(results)) if simple else (),
+        n_harmful=len(sample.harmful),
+        n_harmless=len(sample.harmless),
+        n_unscanned=sum(result.scored.unscanned for result in results),
+        n_failed=sum(result.scored.failed for result in results),
+        ms_per_answer=math.fsum(result.scored.ms for result in results) / len(results),
+        categories=tuple(by_category),
+        languages=tuple(by_language),
+        reliability=tuple(reliability(results)),
+        tradeoffs=tradeoffs(sample, policy, delta=delta, price_per_call_usd=price_per_call_usd),
+    )
+
+
+def calibration_of(outcome: Outcome, data: Dataset, oracle_revision: str) -> Calibration:
+    """What a policy may refer to; `oracle_revision` is that of the oracle at the threshold.
+
+    Raises:
+        ConfigError: nothing was shown about misses.
+    """
+    measured = outcome.measured
+    if measured.miss_rate_upper >= 1.0:
+        raise ConfigError(
+            f"at threshold {measured.threshold:g} these labels do not even show that the oracle "
+            "finds anything; lower the threshold, or label more harmful answers"
+        )
+    return Calibration(
+        oracle=outcome.kind,
+        oracle_revision=oracle_revision,
+        threshold=measured.threshold,
+        chosen_by="threshold" if measured.target is None else "target",
+        target_miss_rate=measured.target,
+        design="simple" if outcome.design == "simple" else "stratified",
+        delta=measured.delta,
+        miss_rate=measured.miss_rate,
+        miss_rate_upper=measured.miss_rate_upper,
+        false_alarm_rate=measured.false_alarm_rate,
+        false_alarm_rate_upper=measured.false_alarm_rate_upper,
+        auc=None if outcome.area is None else outcome.area.auc,
+        n_harmful=outcome.n_harmful,
+        n_harmless=outcome.n_harmless,
+        n_unjudged=outcome.n_unscanned + outcome.n_failed,
+        data=data.name,
+        data_digest=data.digest,
+        code_version=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    ).sealed()
