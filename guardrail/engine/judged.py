@@ -36,6 +36,8 @@ _IDENTIFIERS = frozenset(
     | {"system_fingerprint", "stop_reason", "native_finish_reason"}
 )
 _TOKEN = re.compile(r"[\w.:-]{1,80}")
+# Inside these the model chooses every name and every value: nothing is structure.
+_FREE = frozenset({"arguments", "input"})
 # A provider's proof of its own reasoning, for the provider alone: no reader decodes it.
 _SEALED = frozenset({"signature", "encrypted_content", "thought_signature", "thought_signatures"})
 _SEALED_TYPES = frozenset({"redacted_thinking", "reasoning.encrypted"})
@@ -85,24 +87,26 @@ def judged(answer: Answer) -> Judged:
 
 def _texts(value: Json, *, keys: bool) -> Iterator[str]:
     """Every text inside a JSON value, in order and without recursion; JSON in it is decoded."""
-    left: list[tuple[Json, int]] = [(value, 0)]
+    left: list[tuple[Json, int, bool]] = [(value, 0, False)]
     while left:
-        item, decoded = left.pop()
-        inside: list[tuple[Json, int]] = []
+        item, decoded, free = left.pop()
+        inside: list[tuple[Json, int, bool]] = []
         if isinstance(item, str):
             yield item
-            if decoded < _DECODINGS and (hidden := _decoded(item)) is not None:
-                inside = [(hidden, decoded + 1)]
+            if decoded < _DECODINGS and (said := _decoded(item)) is not None:
+                inside = [(said, decoded + 1, True)]
+        elif isinstance(item, Mapping) and free:
+            inside = [(part, decoded, True) for pair in item.items() for part in pair]
         elif isinstance(item, Mapping):
             for name, part in item.items():
                 if _is_sealed(name, item) and _is_seal(part):
                     continue
                 if keys and name not in _STRUCTURE:
-                    inside.append((name, decoded))
+                    inside.append((name, decoded, False))
                 if not _is_identifier(name, part):
-                    inside.append((part, decoded))
+                    inside.append((part, decoded, name in _FREE))
         elif isinstance(item, list | tuple):
-            inside = [(part, decoded) for part in item]
+            inside = [(part, decoded, free) for part in item]
         left += reversed(inside)
 
 

@@ -51,6 +51,9 @@ READABLE = {
     "arguments that are no JSON": tool_call(f"{{{HARM}"),
     "arguments that are an object": tool_call({"deep": [{"q": HARM}]}),
     "a key of such an object": tool_call({HARM: 1}),
+    "a value under a name of OpenAI's own": tool_call({"id": f"{HARM}-1", "type": "x"}),
+    "a name of OpenAI's own in a list": tool_call([{"deep": {"format": f"{HARM}_now"}}]),
+    "a seal of the model's own": tool_call({"signature": f"{HARM}_{'really' * 9}"}),
     "tool calls that are an object": {"tool_calls": {"function": {"arguments": HARM}}},
     "a custom tool": {"tool_calls": [{"type": "custom", "custom": {"name": "x", "input": HARM}}]},
     "function and custom": {
