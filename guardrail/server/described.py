@@ -18,7 +18,7 @@ _MODEL = "A name from GET /v1/models."
 _STREAM = "Send events; everything is held back until the verdict, comments keep it alive."
 _MESSAGES = (
     "OpenAI's messages. Content is text or a list of text, refusal and image_url parts; pictures "
-    "are base64 data URLs (PNG, JPEG, WebP, GIF or BMP) and may stand in any role."
+    "are base64 data URLs (PNG, JPEG, WebP or GIF) and may stand in any role."
 )
 _CHAT_FIELDS = {
     "model": _MODEL,

@@ -62,6 +62,14 @@ def test_when_to_come_back_is_rounded_up(status, wish_s, header):
     assert reply_to_error(error).headers["retry-after"] == header
 
 
+@pytest.mark.parametrize("status", [502, 504, 529])
+def test_the_providers_own_wish_is_passed_on_with_every_status(status):
+    wish = UpstreamError("busy", status=status, retry_after_s=7.0, transient=True)
+    assert reply_to_error(wish).headers["retry-after"] == "7"
+    silent = UpstreamError("busy", status=status, transient=True)
+    assert "retry-after" not in reply_to_error(silent).headers
+
+
 def test_other_statuses_do_not_ask_to_come_back():
     assert "retry-after" not in error_reply(400, "bad").headers
 

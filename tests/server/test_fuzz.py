@@ -46,9 +46,46 @@ BODIES = st.fixed_dictionaries(
 )
 
 
-def check(shared, raw):
+ITEMS = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["message", "function_call", "function_call_output"]) | JSON,
+        "role": st.sampled_from(["user", "system", "assistant"]) | JSON,
+        "content": TEXT | st.lists(PARTS | JSON, max_size=3) | JSON,
+        "output": TEXT | st.lists(PARTS, max_size=2) | JSON,
+        "call_id": TEXT,
+        "name": TEXT,
+        "arguments": TEXT | JSON,
+    },
+)
+RESPONSES = st.fixed_dictionaries(
+    {"model": st.just("scripted"), "input": TEXT | st.lists(ITEMS, max_size=3) | JSON},
+    optional={
+        "stream": st.booleans() | JSON,
+        "instructions": TEXT | JSON,
+        "tools": JSON,
+        "text": JSON,
+        "reasoning": JSON,
+        "tool_choice": JSON,
+        "image": URLS,
+    },
+)
+QUESTIONS = st.fixed_dictionaries(
+    {"input_type": st.sampled_from(["request", "response"]) | JSON, "model": st.just("scripted")},
+    optional={
+        "structured_messages": st.lists(MESSAGES, max_size=2) | JSON,
+        "images": st.lists(URLS, max_size=2) | JSON,
+        "texts": st.lists(TEXT, max_size=2) | JSON,
+        "tool_calls": st.lists(JSON, max_size=2) | JSON,
+        "tools": JSON,
+    },
+)
+
+
+def check(shared, raw, path="/v1/chat/completions"):
     judged, called = len(shared.oracle.seen), len(shared.upstream.calls)
-    response = shared.post(raw)
+    headers = {"content-type": "application/json"}
+    response = shared.client.post(path, content=raw, headers=headers)
     assert response.status_code < 500, response.text
     calls = shared.upstream.calls[called:]
     sent = json.dumps([call.body["messages"] for call in calls])
@@ -88,3 +125,31 @@ def test_damaged_requests(shared, kit, data):
         place = data.draw(st.integers(0, len(raw) - 1))
         raw[place] = data.draw(st.integers(0, 255))
     check(shared, bytes(raw))
+
+
+@RELAXED
+@given(BODIES)
+def test_questions_for_a_verdict(shared, kit, body):
+    raw = json.dumps(body).replace('"PICTURE"', json.dumps(kit.data_url()))
+    check(shared, raw.encode(), "/v1/guardrail/check")
+
+
+@RELAXED
+@given(RESPONSES | JSON)
+def test_responses(shared, kit, body):
+    raw = json.dumps(body).replace('"PICTURE"', json.dumps(kit.data_url()))
+    check(shared, raw.encode(), "/v1/responses")
+
+
+@RELAXED
+@given(QUESTIONS | JSON)
+def test_questions_of_litellm(shared, kit, body):
+    raw = json.dumps(body).replace('"PICTURE"', json.dumps(kit.data_url()))
+    called = len(shared.upstream.calls)
+    headers = {"content-type": "application/json"}
+    path = "/beta/litellm_basic_guardrail_api"
+    response = shared.client.post(path, content=raw.encode(), headers=headers)
+    assert response.status_code == 200
+    assert response.json()["action"] in ("NONE", "BLOCKED")
+    assert all(call.pictures for call in shared.upstream.calls[called:])
+    assert "base64" not in json.dumps([c.body for c in shared.upstream.calls[called:]])

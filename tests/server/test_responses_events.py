@@ -1,0 +1,138 @@
+"""Response objects: everything that was said is in them, and the sum of the events is the same."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardrail.engine.verdict import Action, Reason, Verdict
+from guardrail.server.failures import error_reply
+from guardrail.server.responses_events import response_events, typed_events
+from guardrail.server.responses_reply import response_to
+from guardrail.server.wire import Incoming
+from guardrail.types import Answer, Chat, Usage
+
+INCOMING = Incoming(Chat("asked-for", ()), echo={"temperature": 0.5, "tools": []})
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=120)
+PARTS = st.lists(
+    st.builds(lambda words: {"type": "text", "text": words}, WORDS)
+    | st.builds(lambda words: {"type": "refusal", "refusal": words}, WORDS),
+    min_size=1,
+    max_size=3,
+)
+CALLS = st.lists(
+    st.builds(
+        lambda name, words: {
+            "id": f"call-{name}",
+            "type": "function",
+            "function": {"name": name, "arguments": words},
+        },
+        WORDS,
+        WORDS,
+    )
+    | st.builds(
+        lambda words: {"id": "c", "type": "custom", "custom": {"name": "g", "input": words}}, WORDS
+    ),
+    max_size=3,
+)
+MESSAGES = st.fixed_dictionaries(
+    {"content": st.none() | WORDS | PARTS},
+    optional={"refusal": st.none() | WORDS, "tool_calls": CALLS},
+)
+
+
+def passed(message, **fields):
+    answer = Answer({"role": "assistant", **message}, model="answered", **fields)
+    return Verdict(
+        action=Action.PASS, reason=Reason.CERTIFIED, answer=answer, usage=Usage(10, 5, 2)
+    )
+
+
+def reply(kit, message, **fields):
+    return response_to(passed(message, **fields), INCOMING, kit.make_policy(), "abc")
+
+
+def texts(message):
+    """What of a message must arrive, in its order."""
+    content = message["content"]
+    parts = [content] if isinstance(content, str) else content or []
+    for part in parts:
+        yield part if isinstance(part, str) else part.get("text", part.get("refusal"))
+    yield from filter(None, [message.get("refusal")])
+    for call in message.get("tool_calls", []):
+        yield call.get("function", {}).get("arguments", call.get("custom", {}).get("input"))
+
+
+def told(response):
+    for item in response["output"]:
+        for part in item.get("content", []):
+            yield part.get("text", part.get("refusal"))
+        if item["type"] != "message":
+            yield item.get("arguments", item.get("input"))
+
+
+@given(MESSAGES)
+def test_nothing_that_was_said_is_lost(kit, message):
+    response = reply(kit, message).body
+    assert list(told(response)) == list(texts(message))
+    assert "withheld" not in response["guardrail"]
+    assert len({item["id"] for item in response["output"]}) == len(response["output"])
+    assert (response["model"], response["temperature"]) == ("answered", 0.5)
+
+
+@given(MESSAGES)
+def test_the_sum_of_the_events_is_the_response(kit, message):
+    made = reply(kit, message)
+    events = list(typed_events(made, INCOMING))
+    pieces, added = {}, []
+    for kind, fields in events:
+        if kind.endswith(".delta"):
+            place = (fields["output_index"], fields.get("content_index", 0))
+            pieces[place] = pieces.get(place, "") + fields["delta"]
+        elif kind == "response.output_item.done":
+            added.append(fields["item"])
+    assert list(pieces.values()) == list(texts(message))
+    assert added == made.body["output"]
+    kinds = [kind for kind, _ in events]
+    assert kinds[:2] == ["response.created", "response.in_progress"]
+    assert kinds[-1] == "response.completed"
+    assert events[-1][1]["response"] == made.body
+    assert events[0][1]["response"]["guardrail"] is None
+    opened = kinds.count("response.content_part.added")
+    assert kinds.count("response.content_part.done") == opened
+    assert kinds.count("response.output_item.added") == len(added)
+
+
+def test_what_has_no_place_is_named(kit):
+    message = {
+        "content": [{"type": "image", "image": "x"}, "odd", {"type": "text", "text": "a"}],
+        "audio": {"data": "x"},
+        "annotations": [],
+    }
+    response = reply(kit, message, extra={"citations": ["x"], "logprobs": None}).body
+    assert list(told(response)) == ["a"]
+    assert response["guardrail"]["withheld"] == ["audio", "citations", "content part"]
+
+
+def test_an_answer_that_a_filter_emptied(kit):
+    response = reply(kit, {"content": None}, finish_reason="content_filter").body
+    assert (response["output"], response["status"]) == ([], "incomplete")
+    assert response["incomplete_details"] == {"reason": "content_filter"}
+
+
+def test_events_are_numbered_and_named_twice(kit):
+    made = b"".join(response_events(reply(kit, {"content": "Hi"}), INCOMING)).decode()
+    blocks = [block.split("\n") for block in made.strip().split("\n\n")]
+    for number, (event, data) in enumerate(blocks):
+        body = json.loads(data.removeprefix("data: "))
+        assert event == f"event: {body['type']}"
+        assert body["sequence_number"] == number
+
+
+def test_an_error_without_a_decision(kit):
+    events = list(typed_events(error_reply(503, "busy"), INCOMING))
+    assert [kind for kind, _ in events][-2:] == ["response.failed", "error"]
+    response, error = events[-2][1]["response"], events[-1][1]
+    assert response["error"] == {"code": "server_error", "message": "busy"}
+    assert (response["output"], response["status"]) == ([], "failed")
+    assert error["error"]["message"] == error["message"] == "busy"
