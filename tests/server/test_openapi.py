@@ -3,6 +3,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,13 @@ def test_the_fields_are_those_that_are_read(document):
     assert fields == {*read._OWN, *read._SAME, *read._WITHOUT_EFFECT}
     fields = set(body_of(document, GUARDED[3])["schema"]["properties"])
     assert fields == litellm_request._FIELDS
+
+
+def test_the_manual_names_the_same_routes(document):
+    manual = Path(__file__).parents[2] / "docs" / "wire.md"
+    rows = [line for line in manual.read_text().splitlines() if line.startswith("| `")]
+    named = {path for row in rows for path in re.findall(r"`(?:GET|POST) (\S+)`", row)}
+    assert named == {path.replace("{model}", "{id}") for path in document["paths"]}
 
 
 @pytest.mark.parametrize("path", GUARDED)
