@@ -416,7 +416,7 @@ def test_roberta_positions_start_behind_the_padding(tmp_path):
     """RoBERTa with 20 positions and padding 1 takes 18 tokens: the whole range must work."""
     merges, vocab = tmp_path / "merges.txt", tmp_path / "vocab.json"
     merges.write_text("#version: 0.2\n")
-    tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "d", "Ġ", "o", "g"]
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "d", "Ġ", "o", "a"]
     vocab.write_text("{" + ", ".join(f'"{token}": {i}' for i, token in enumerate(tokens)) + "}")
     transformers.RobertaTokenizer(str(vocab), str(merges)).save_pretrained(tmp_path)
     config = transformers.RobertaConfig(
@@ -436,7 +436,7 @@ def test_roberta_positions_start_behind_the_padding(tmp_path):
     config_part = {"arch": {"args": arch}, "dataset": {"args": {"classes": ["toxicity"]}}}
     torch.save({"config": config_part, "state_dict": model.state_dict()}, path)
     scorer = DetoxifyScorer(checkpoint=path, huggingface_config_path=tmp_path)
-    assert scorer.load().window_tokens == 18
+    assert scorer.load().model.window_tokens == 18
     assert 0.0 <= scores(scorer, "d" * 300)[0] <= 1.0
 
 

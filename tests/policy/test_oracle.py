@@ -14,6 +14,13 @@ from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
 from guardrail.types import Outcome
 
+RUNNING = {
+    "batch_windows": 16,
+    "device": "cpu",
+    "precision": "float32",
+    "trust_checkpoint": False,
+}
+
 
 def policy(**oracle):
     return Policy.model_validate({"name": "p", "oracle": {"miss_rate_upper": 0.1, **oracle}})
@@ -75,7 +82,7 @@ def test_the_options_arrive_with_their_paths_in_the_policys_folder(
     assert args == (model,)
     paths = ("checkpoint", "huggingface_config_path")
     wanted = {k: tmp_path / v if k in paths else v for k, v in options.items()}
-    assert {k: v for k, v in given.items() if v is not None} == wanted
+    assert {k: v for k, v in given.items() if v is not None} == {**RUNNING, **wanted}
 
 
 def test_two_thresholds_are_two_revisions(asked):

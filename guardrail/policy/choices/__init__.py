@@ -9,9 +9,11 @@ from pydantic import Discriminator, Tag
 from guardrail.policy.choices.base import Choice, HarmChoice, Rates, ThreadedChoice
 from guardrail.policy.choices.builtin import BuiltinChoice
 from guardrail.policy.choices.cascade import CascadeChoice
+from guardrail.policy.choices.classifier import ClassifierChoice
 from guardrail.policy.choices.detoxify import DetoxifyChoice
 from guardrail.policy.choices.embedding import EmbeddingChoice
 from guardrail.policy.choices.ensemble import EnsembleChoice
+from guardrail.policy.choices.judge import JudgeChoice
 from guardrail.policy.choices.lexicon import LexiconChoice
 from guardrail.policy.choices.moderation import ModerationChoice
 
@@ -28,16 +30,28 @@ def _kind(value: Any) -> str:
 OracleChoice: TypeAlias = Annotated[
     Annotated[BuiltinChoice, Tag("builtin")]
     | Annotated[CascadeChoice, Tag("cascade")]
+    | Annotated[ClassifierChoice, Tag("classifier")]
     | Annotated[DetoxifyChoice, Tag("detoxify")]
     | Annotated[EmbeddingChoice, Tag("embedding")]
     | Annotated[EnsembleChoice, Tag("ensemble")]
+    | Annotated[JudgeChoice, Tag("judge")]
     | Annotated[LexiconChoice, Tag("lexicon")]
     | Annotated[ModerationChoice, Tag("moderation")],
     Discriminator(_kind),
 ]
 """Any of them, told apart by `kind`."""
 
-ORACLE_KINDS = ("builtin", "detoxify", "cascade", "embedding", "ensemble", "lexicon", "moderation")
+ORACLE_KINDS = (
+    "builtin",
+    "detoxify",
+    "cascade",
+    "classifier",
+    "embedding",
+    "ensemble",
+    "judge",
+    "lexicon",
+    "moderation",
+)
 
 # These hold choices themselves, so they are finished once all are known.
 for _nesting in (EnsembleChoice, CascadeChoice):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import model_validator
 
-from guardrail.policy.choices.base import ThreadedChoice
+from guardrail.policy.choices.sequence import SequenceChoice
 from guardrail.policy.choices.threaded import threaded
 from guardrail.policy.section import Share
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["DetoxifyChoice"]
 
 
-class DetoxifyChoice(ThreadedChoice):
+class DetoxifyChoice(SequenceChoice):
     """One of Detoxify's toxicity models, published or local; needs the extra `detoxify`."""
 
     kind: Literal["detoxify"]
     """The extra of that name must be installed."""
     model: str | None = None
-    """Detoxify's model type (`original`, `unbiased`, `multilingual`, …)."""
+    """Detoxify's model type (`original`, `unbiased`, `multilingual`, `original-small`,
+    `unbiased-small`)."""
     checkpoint: str | None = None
     """A local Detoxify checkpoint, instead of `model`."""
     config_path: str | None = None
@@ -32,6 +33,8 @@ class DetoxifyChoice(ThreadedChoice):
     thresholds: dict[str, Share] | None = None
     """Category to the probability from which it counts as harm; every harm at 0.5 if left out.
     `threshold` 0.5 then means these; they are rescaled to it."""
+    trust_checkpoint: bool = False
+    """Whether the checkpoint may hold more than plain weights. Such a file can run code."""
 
     @model_validator(mode="after")
     def _check_weights(self) -> Self:
@@ -49,5 +52,10 @@ class DetoxifyChoice(ThreadedChoice):
             checkpoint=None if self.checkpoint is None else folder / self.checkpoint,
             huggingface_config_path=None if self.config_path is None else folder / self.config_path,
             thresholds=self.thresholds,
+            window_tokens=self.window_tokens,
+            device=self.device,
+            precision=self.precision,
+            batch_windows=self.batch_windows,
+            trust_checkpoint=self.trust_checkpoint,
         )
         return threaded(self, scorer, name=self.kind)
