@@ -8,7 +8,9 @@ from guardrail.oracles.base import Judgement
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Step
 
-AUDIO_ALONE = Step(message={"content": None, "audio": {"data": "AAAA"}})
+AUDIO_ALONE = Step(
+    message={"content": None, "audio": {"data": "AAAA"}}, finish_reason="content_filter"
+)
 
 
 class Blind:
