@@ -18,7 +18,7 @@ from guardrail.errors import RequestError
 from guardrail.images.data_url import parse_data_url, to_data_url
 from guardrail.images.encode import ImageFormat, encode_image, media_type_of
 from guardrail.images.header import MEDIA_TYPES, declared_size, has_too_many_scans, sniff
-from guardrail.images.limits import ImageLimits
+from guardrail.images.limits import ImageLimits, PixelBudget
 from guardrail.images.quiet import QUIET
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "ImageFormat",
     "ImageLimits",
     "Picture",
+    "PixelBudget",
     "decode_image",
     "encode_image",
     "media_type_of",
@@ -71,7 +72,12 @@ class Picture:
 
 
 def decode_image(
-    data: bytes, *, declared_media_type: str | None, limits: ImageLimits, param: str
+    data: bytes,
+    *,
+    declared_media_type: str | None,
+    limits: ImageLimits,
+    param: str,
+    budget: PixelBudget | None = None,
 ) -> Picture:
     """Decodes a PNG, JPEG, WebP or GIF (first frame).
 
@@ -80,6 +86,8 @@ def decode_image(
         declared_media_type: what the client says it is; must agree with the content. None: unsaid.
         limits: checked on the header, before anything is decoded.
         param: JSON path of the picture in the request, for messages.
+        budget: shared by the pictures of one request, and spent before this one is decoded. None:
+            this picture is the only one.
 
     Raises:
         RequestError: 400 for a damaged picture or a wrong media type, 413 for one over the limits,
@@ -96,6 +104,7 @@ def decode_image(
     try:
         with QUIET, Image.open(io.BytesIO(data), formats=[image_format]) as image:
             limits.check_size(*image.size, param)
+            (budget or PixelBudget(limits)).spend(*image.size, param)
             pixels = _rgb_pixels(image)
     except RequestError:
         raise

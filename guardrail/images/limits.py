@@ -1,4 +1,4 @@
-"""How large a picture may be, and the three ways to say that it is too large."""
+"""How large a picture may be, alone and together with the others of its request."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from dataclasses import dataclass
 
 from guardrail.errors import RequestError
 
-__all__ = ["ImageLimits", "too_large"]
+__all__ = ["ImageLimits", "PixelBudget", "too_large"]
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """The largest picture that is decoded; encoded bytes, pixels in all, and the longest side."""
+    """The largest picture that is decoded; encoded bytes, pixels in all, and the longest side.
+
+    `max_total_pixels` holds for all pictures of a request together, by a `PixelBudget` of it.
+    """
 
     max_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 24_000_000
     max_side_px: int = 8192
+    max_total_pixels: int = 48_000_000
 
     def check_bytes(self, size_bytes: int, param: str) -> None:
         """Raises RequestError (413) for more encoded bytes than allowed."""
@@ -34,6 +38,28 @@ class ImageLimits:
             raise too_large(f"({width}x{height}) has a side above {self.max_side_px} px", param)
         if width * height > self.max_pixels:
             raise too_large(f"({width}x{height}) has more than {self.max_pixels} pixels", param)
+
+
+class PixelBudget:
+    """The pixels that one request may still decode; one budget serves all of its pictures.
+
+    Without it, many pictures that are each within the limits could fill the memory together.
+    """
+
+    def __init__(self, limits: ImageLimits) -> None:
+        self._most = self._left = limits.max_total_pixels
+
+    def spend(self, width: int, height: int, param: str) -> None:
+        """Raises RequestError (413) where this picture goes beyond what is left."""
+        if width * height > self._left:
+            raise RequestError(
+                f"{param}: the pictures of this request have more than {self._most} pixels "
+                "together; send fewer or scale them down",
+                status=413,
+                param=param,
+                code="images_too_large",
+            )
+        self._left -= width * height
 
 
 def too_large(what: str, param: str) -> RequestError:
