@@ -9,7 +9,7 @@ from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Step
 
 AUDIO_ALONE = Step(
-    message={"content": None, "audio": {"data": "AAAA"}}, finish_reason="content_filter"
+    message={"content": None, "audio": {"id": "audio_1"}}, finish_reason="content_filter"
 )
 
 
