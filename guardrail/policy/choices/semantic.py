@@ -45,7 +45,9 @@ class SemanticChoice(Choice):
     device: str = "cpu"
     """For `embedding`: where it computes."""
     upstream: str | None = None
-    """For `judge`: the model that is asked, as in `--upstream`."""
+    """For `judge`: where the model is that is asked, as in `--upstream`."""
+    upstream_model: str = ""
+    """For `judge`: its name at an `openai_compatible` server."""
     deadline_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """Longest wait for a comparison; later it counts as missing."""
 
@@ -74,7 +76,10 @@ class SemanticChoice(Choice):
             from guardrail.oracles.asking import Asker
             from guardrail.upstreams.registry import build_upstream
 
-            return JudgeComparer(Asker(build_upstream(self.upstream), deadline_s=self.deadline_s))
+            upstream = build_upstream(self.upstream)
+            return JudgeComparer(
+                Asker(upstream, model=self.upstream_model, deadline_s=self.deadline_s)
+            )
         from guardrail.oracles.packages import require
         from guardrail.oracles.sentences import DEFAULT_PACKAGE, SentenceEncoder
 
