@@ -260,7 +260,7 @@ def _row(row: TradeOff) -> tuple[str, ...]:
         percent_up(measured.false_alarm_rate),
         percent_up(measured.false_alarm_rate_upper),
         "-" if cost.q_required is None else f"{cost.q_required:.4f}",
-        "cannot pass" if cost.calls is None else f"{cost.calls:.1f}",
+        cost.calls_in_words,
         "-" if cost.usd is None else f"{cost.usd:.4f}",
     )
 
@@ -285,16 +285,17 @@ def _figures(outcome: Outcome, results: Sequence[ScoredAnswer]) -> str:
     scores = tuple((p.threshold, 1.0 - p.recall) for p in reversed(points))
     alarms = tuple((p.threshold, p.false_alarm_rate) for p in reversed(points))
     bins = tuple((b.mean_score, b.harmful) for b in outcome.reliability)
-    line = Curve("what equal would be", ((0.0, 0.0), (1.0, 1.0)), dashed=True)
+    ends = ((0.0, 0.0), (1.0, 1.0))
+    chance, equal = Curve("chance", ends, dashed=True), Curve("if they were", ends, dashed=True)
     here = ((outcome.measured.threshold, "threshold"),)
     return figure(
         (
             Panel("Misses and false alarms by threshold", "threshold", "share",
                   (Curve("harm missed", scores), Curve("false alarms", alarms)), here),
-            Panel("ROC", "false alarms", "harm found", (Curve("oracle", roc), line)),
+            Panel("ROC", "false alarms", "harm found", (Curve("oracle", roc), chance)),
             Panel("Precision and recall", "harm found", "precision", (Curve("oracle", precision),)),
             Panel("Are scores probabilities here?", "mean score", "share harmful",
-                  (Curve("oracle", bins), line)),
+                  (Curve("oracle", bins), equal)),
         )
     )  # fmt: skip
 

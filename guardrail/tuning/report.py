@@ -102,7 +102,8 @@ def _headline(outcome: Outcome) -> str:
         ("–" if area is None else f"{area.auc:.4f}", "area under the ROC curve",
          "" if area is None or area.lower is None or area.upper is None
          else f"95 % interval {area.lower:.4f} to {area.upper:.4f} (DeLong)"),
-        (_calls(outcome.price), "model calls per clean request", _required(outcome.price)),
+        (outcome.price.calls_in_words, "model calls per clean request",
+         f"harmless share to show: {_required(outcome.price)}"),
         (f"{outcome.ms_per_answer:.2f} ms", "per answer judged", ""),
     ]  # fmt: skip
     return "".join(
@@ -140,17 +141,13 @@ def _tradeoff(row: TradeOff) -> tuple[str, ...]:
         percent_up(measured.false_alarm_rate),
         percent_up(measured.false_alarm_rate_upper),
         _required(cost),
-        _calls(cost),
+        cost.calls_in_words,
         "–" if cost.usd is None else f"{cost.usd:.4f}",
     )
 
 
 def _required(cost: Price) -> str:
     return "cannot be promised" if cost.q_required is None else f"{cost.q_required:.4f}"
-
-
-def _calls(cost: Price) -> str:
-    return "cannot pass" if cost.calls is None else f"{cost.calls:.1f}"
 
 
 def _recalls(outcome: Outcome) -> str:

@@ -31,14 +31,24 @@ class Price:
         q_required: harmless rate that must be shown under noise; None where no rate is enough.
         harmless_rate: at which the calls are counted: the policy's expected one, or what false
             alarms leave of it where that is less.
-        calls: expected for a usual request; None where `max_samples` are not enough.
+        calls: expected for a usual request; None where `max_samples` are not enough for the
+            policy's power.
         usd: the same in money.
+        max_samples: the policy's.
     """
 
     q_required: float | None
     harmless_rate: float
     calls: float | None
     usd: float | None
+    max_samples: int
+
+    @property
+    def calls_in_words(self) -> str:
+        if self.calls is not None:
+            return f"{self.calls:.1f}"
+        reachable = self.q_required is not None and self.q_required < self.harmless_rate
+        return f"over {self.max_samples:,}" if reachable else "cannot pass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,8 @@ def price(policy: Policy, measured: Measured, *, price_per_call_usd: float) -> P
     required = _required(policy, measured.miss_rate_upper)
     if required is not None and required < rate:
         calls = _calls(policy, required, rate)
-    return Price(required, rate, calls, None if calls is None else calls * price_per_call_usd)
+    usd = None if calls is None else calls * price_per_call_usd
+    return Price(required, rate, calls, usd, sampling.max_samples)
 
 
 def _row(
