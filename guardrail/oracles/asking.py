@@ -85,6 +85,10 @@ class Asker:
         settings = [*upstream, self._parameters, self._logprobs.value]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
+    @property
+    def logprobs(self) -> Logprobs:
+        return self._logprobs
+
     async def ask(
         self,
         messages: Sequence[Mapping[str, Json]],
