@@ -126,6 +126,11 @@ def test_a_category_that_is_asked_for_must_be_there():
         judged(Endpoint({"illicit": None}), said("x"), thresholds={"illicit": 0.5})
 
 
+def test_a_category_that_every_model_knows_must_be_there():
+    with pytest.raises(OracleError, match=r"no score in .* 'hate'"):
+        judged(Endpoint({"hate": None}), said("x"))
+
+
 def test_equal_texts_are_asked_about_once_and_stay_in_order():
     endpoint = Endpoint()
     found = judged(endpoint, said("one"), said("two"), said("one"))

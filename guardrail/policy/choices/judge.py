@@ -63,6 +63,9 @@ class JudgeChoice(HarmChoice):
             raise ValueError(
                 f"the template '{self.template}' judges texts only; leave out pictures"
             )
+        local = self.upstream.startswith(("transformers:", "builtin"))
+        if self.template == "shieldgemma" and self.form != "prompt" and local:
+            raise ValueError("a model in this process needs 'form: prompt' with shieldgemma")
         if self.upstream.startswith("openai_compatible:") and not self.model:
             raise ValueError("an openai_compatible judge needs 'model'")
         return self

@@ -89,6 +89,10 @@ WRONG_FIELDS = {
     "a rubric for another template": ({"template": "nemotron", "rubric": "x"}, "rubric"),
     "a form that there is none of": ({"template": "granite_guardian", "form": "prompt"}, "form"),
     "pictures for a judge of texts": ({"template": "shieldgemma", "pictures": True}, "texts only"),
+    "a guideline that no local model takes": (
+        {"template": "shieldgemma", "upstream": "transformers:some/model"},
+        "form: prompt",
+    ),
     "no model": ({"model": ""}, "needs 'model'"),
     "no upstream": ({"upstream": ""}, "upstream"),
 }
