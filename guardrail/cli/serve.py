@@ -28,6 +28,12 @@ __all__ = ["command"]
 @record_options
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--litellm-api-key", envvar="GUARDRAIL_LITELLM_API_KEY", show_envvar=True,
+              help="What LiteLLM must send as x-api-key to its guardrail route; give it by the "
+              "environment.")  # fmt: skip
+@click.option("--litellm-model", metavar="MODEL",
+              help="Model that pictures from LiteLLM are certified with.  "
+              "[default: LiteLLM's name]")  # fmt: skip
 def command(
     upstream: str,
     policy_name: str,
@@ -37,6 +43,8 @@ def command(
     keep_content: bool,
     host: str,
     port: int,
+    litellm_api_key: str | None,
+    litellm_model: str | None,
 ) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
     from guardrail.server.serve import serve
@@ -52,5 +60,9 @@ def command(
                 err=True,
             )
 
-        settings = Settings(known_models_only=is_local(upstream))
+        settings = Settings(
+            known_models_only=is_local(upstream),
+            litellm_api_key=litellm_api_key,
+            litellm_model=litellm_model,
+        )
         serve(policy, engine, host, port, announce=announce, settings=settings, record=record)

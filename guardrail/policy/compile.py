@@ -79,6 +79,7 @@ def image_limits(policy: Policy) -> ImageLimits:
     return ImageLimits(
         max_bytes=limits.max_image_bytes,
         max_pixels=limits.max_image_pixels,
+        max_total_pixels=limits.max_total_pixels,
         max_side_px=limits.max_image_side_px,
     )
 

@@ -111,6 +111,8 @@ class Limits(Section):
     """Largest encoded picture."""
     max_image_pixels: Annotated[int, Field(ge=1)] = 24_000_000
     """Most pixels of one picture, checked before it is decoded."""
+    max_total_pixels: Annotated[int, Field(ge=1)] = 48_000_000
+    """Most pixels of all pictures of one request together."""
     max_image_side_px: Annotated[int, Field(ge=1)] = 8192
     """Longest side of a picture."""
     call_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0

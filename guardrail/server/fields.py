@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guardrail.errors import RequestError
-from guardrail.images.codec import decode_image, parse_data_url
+from guardrail.images.codec import PixelBudget, decode_image, parse_data_url
 from guardrail.types import image_placeholder
 
 if TYPE_CHECKING:
@@ -63,12 +63,15 @@ class Found:
 
     def pictures(self, limits: ImageLimits) -> tuple[Picture, ...]:
         """All of them decoded, in order; slow for large ones. Raises RequestError."""
-        return tuple(_picture(url, at, limits) for url, at in self.urls)
+        budget = PixelBudget(limits)
+        return tuple(_picture(url, at, limits, budget) for url, at in self.urls)
 
 
-def _picture(url: str, at: str, limits: ImageLimits) -> Picture:
+def _picture(url: str, at: str, limits: ImageLimits, budget: PixelBudget) -> Picture:
     media_type, data = parse_data_url(url, limits=limits, param=at)
-    return decode_image(data, declared_media_type=media_type, limits=limits, param=at)
+    return decode_image(
+        data, declared_media_type=media_type, limits=limits, param=at, budget=budget
+    )
 
 
 def check_parameters(parameters: Mapping[str, Json]) -> None:

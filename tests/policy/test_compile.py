@@ -98,8 +98,9 @@ def test_members_are_members_and_not_their_words():
 
 def test_limits_of_pictures():
     limits = {"max_image_bytes": 100, "max_image_pixels": 200, "max_image_side_px": 30}
-    made = image_limits(policy(limits=limits))
+    made = image_limits(policy(limits=limits | {"max_total_pixels": 300}))
     assert (made.max_bytes, made.max_pixels, made.max_side_px) == (100, 200, 30)
+    assert made.max_total_pixels == 300
 
 
 class TestDigest:
