@@ -335,8 +335,8 @@ def test_quality_on_labelled_answers(shipped, source, least):
         json.loads(line)
         for line in (DATA / f"responses_{source}.jsonl").read_text("utf-8").splitlines()
     ]
-    harmful = [row["response"] for row in rows if row["harmful"]][:40]
-    calm = [row["response"] for row in rows if not row["harmful"]][::40][:40]
+    harmful = [row["response"] for row in rows if row["harmful"]][:20]
+    calm = [row["response"] for row in rows if not row["harmful"]][::80][:20]
     high, low = np.array(scores(shipped, *harmful)), np.array(scores(shipped, *calm))
     assert (high[:, None] > low).mean() > least
 
