@@ -16,6 +16,7 @@ from guardrail.policy.choices.ensemble import EnsembleChoice
 from guardrail.policy.choices.judge import JudgeChoice
 from guardrail.policy.choices.lexicon import LexiconChoice
 from guardrail.policy.choices.moderation import ModerationChoice
+from guardrail.policy.choices.semantic import SemanticChoice
 
 __all__ = ["ORACLE_KINDS", "Choice", "HarmChoice", "OracleChoice", "Rates", "ThreadedChoice"]
 
@@ -36,7 +37,8 @@ OracleChoice: TypeAlias = Annotated[
     | Annotated[EnsembleChoice, Tag("ensemble")]
     | Annotated[JudgeChoice, Tag("judge")]
     | Annotated[LexiconChoice, Tag("lexicon")]
-    | Annotated[ModerationChoice, Tag("moderation")],
+    | Annotated[ModerationChoice, Tag("moderation")]
+    | Annotated[SemanticChoice, Tag("semantic")],
     Discriminator(_kind),
 ]
 """Any of them, told apart by `kind`."""
@@ -51,8 +53,9 @@ ORACLE_KINDS = (
     "judge",
     "lexicon",
     "moderation",
+    "semantic",
 )
 
 # These hold choices themselves, so they are finished once all are known.
-for _nesting in (EnsembleChoice, CascadeChoice):
+for _nesting in (EnsembleChoice, CascadeChoice, SemanticChoice):
     _nesting.model_rebuild(_types_namespace={"OracleChoice": OracleChoice})
