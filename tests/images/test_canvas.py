@@ -197,3 +197,12 @@ def test_matrices_are_cached_in_a_bounded_store():
     before = canvas._overlaps.cache_info().hits
     canvas_for(50, 50, max_side_px=10).apply(np.zeros((50, 50, 3), np.uint8))
     assert canvas._overlaps.cache_info().hits > before
+
+
+@pytest.mark.parametrize("size", [(2902, 2901), (2902, 2902)])
+def test_sums_on_both_sides_of_32_bits_are_exact(size):
+    """255 times the pixels of the first picture fits 32 bits, of the second it does not."""
+    assert (255 * math.prod(size) < 2**31) is (size[0] != size[1])
+    white = np.full((*size, 3), 255, np.uint8)
+    canvas = canvas_for(*size, max_side_px=8).apply(white)
+    assert (canvas == 255 * STEPS_PER_LEVEL).all()
