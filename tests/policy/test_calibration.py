@@ -193,3 +193,15 @@ class TestPolicy:
     def test_a_missing_file_is_refused_when_the_policy_is_compiled(self, write):
         with pytest.raises(ConfigError, match=r"measured.yaml"):
             compile_policy(load_policy(write(REFERS)))
+
+    def test_a_part_of_an_oracle_has_none_of_its_own(self, refers, measured):
+        """Whoever builds the whole would build the part without the calibrated threshold."""
+        part = "{kind: builtin, calibration: measured.yaml}"
+        text = (
+            "name: mine\nsmoothing: {claim: composite}\noracle:\n  kind: ensemble\n  rule: any\n"
+            f"  members: [{{kind: builtin}}, {part}]\n"
+        )
+        policy = refers(measured, text)
+        for use in (compile_policy, compile_oracle):
+            with pytest.raises(ConfigError, match="a part of an oracle cannot have a calibration"):
+                use(policy)
