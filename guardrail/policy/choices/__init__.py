@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import Discriminator, Tag
 
+from guardrail.policy.choices.action import ActionChoice
 from guardrail.policy.choices.base import Choice, HarmChoice, Rates, ThreadedChoice
 from guardrail.policy.choices.builtin import BuiltinChoice
 from guardrail.policy.choices.cascade import CascadeChoice
@@ -29,7 +30,8 @@ def _kind(value: Any) -> str:
 
 
 OracleChoice: TypeAlias = Annotated[
-    Annotated[BuiltinChoice, Tag("builtin")]
+    Annotated[ActionChoice, Tag("action")]
+    | Annotated[BuiltinChoice, Tag("builtin")]
     | Annotated[CascadeChoice, Tag("cascade")]
     | Annotated[ClassifierChoice, Tag("classifier")]
     | Annotated[DetoxifyChoice, Tag("detoxify")]
@@ -45,6 +47,7 @@ OracleChoice: TypeAlias = Annotated[
 
 ORACLE_KINDS = (
     "builtin",
+    "action",
     "detoxify",
     "cascade",
     "classifier",
@@ -57,5 +60,5 @@ ORACLE_KINDS = (
 )
 
 # These hold choices themselves, so they are finished once all are known.
-for _nesting in (EnsembleChoice, CascadeChoice, SemanticChoice):
+for _nesting in (ActionChoice, EnsembleChoice, CascadeChoice, SemanticChoice):
     _nesting.model_rebuild(_types_namespace={"OracleChoice": OracleChoice})
