@@ -122,6 +122,7 @@ def _in_words(verdict: Verdict) -> str:
         lines.append(f"answer: {verdict.answer.text}")
     if verdict.certificate is not None:
         certificate = verdict.certificate
-        lines.append(f"{certificate.harmless} of {certificate.samples} variants were harmless")
+        like = f"of one {certificate.reference_kind}" if certificate.reference_kind else "harmless"
+        lines.append(f"{certificate.harmless} of {certificate.samples} variants were {like}")
         lines.append(certificate.statement)
     return "\n".join(lines)
