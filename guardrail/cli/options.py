@@ -40,7 +40,8 @@ def guard_options(function: _F) -> _F:
             "policy_name",
             default="default",
             show_default=True,
-            help="Policy file, or the name of a shipped one: default, strict, observe.",
+            help="Policy file, or the name of a shipped one: default, strict, observe, action, "
+            "semantic.",
         ),
         click.option(
             "--upstream",
@@ -110,7 +111,7 @@ def read_policy(name: str) -> Policy:
     """A shipped policy by name, else a file. Raises ConfigError."""
     from guardrail.policy.load import load_policy, shipped_policy
 
-    is_name = name in ("default", "strict", "observe") and not Path(name).exists()
+    is_name = name.isidentifier() and not Path(name).exists()
     return load_policy(shipped_policy(name) if is_name else name)
 
 

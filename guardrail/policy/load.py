@@ -58,7 +58,7 @@ def parse_policy(data: bytes, *, file: str) -> Policy:
 
 
 def shipped_policy(name: str) -> Path:
-    """The path of a policy that ships with the package (`default`, `strict`, `observe`).
+    """The path of a policy that ships with the package (`default`, `strict`, `observe`, …).
 
     Raises:
         ConfigError: there is none of that name.
@@ -67,7 +67,9 @@ def shipped_policy(name: str) -> Path:
     for folder in (here / "policies", here.parent / "policies"):
         if (path := folder / f"{name}.yaml").is_file():
             return path
-    raise ConfigError(f"there is no shipped policy '{name}'; try default, strict or observe")
+    raise ConfigError(
+        f"there is no file and no shipped policy '{name}'; try default, strict or observe"
+    )
 
 
 def line_of(file: str, field: str) -> int | None:

@@ -46,11 +46,11 @@ OracleChoice: TypeAlias = Annotated[
 """Any of them, told apart by `kind`."""
 
 ORACLE_KINDS = (
-    "builtin",
     "action",
-    "detoxify",
+    "builtin",
     "cascade",
     "classifier",
+    "detoxify",
     "embedding",
     "ensemble",
     "judge",
