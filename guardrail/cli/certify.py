@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guardrail.cli.options import build_engine, guard_options, read_policy
-from guardrail.errors import RequestError
+from guardrail.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +75,7 @@ def command(
     goal = _goal(policy, options)
     files = _files(paths)
     engine = build_engine(base, upstream, key_file)
+    _check_oracle(engine)
     _override(engine, policy)
     run = _Run(engine, policy, goal, out, options, has_key=key_file is not None)
     try:
@@ -181,6 +182,22 @@ def _files(paths: tuple[Path, ...]) -> list[Path]:
     if not found:
         raise click.UsageError("there is no picture there; name PNG, JPEG, WebP or GIF files")
     return list(found)
+
+
+def _check_oracle(engine: Engine) -> None:
+    """Raises ConfigError where an estimate would need a reference.
+
+    A run that is stopped goes on from its counts, and a reference chosen anew would mix them with
+    those of another one.
+    """
+    from guardrail.oracles.base import ReferenceOracle
+
+    if isinstance(engine.oracle, ReferenceOracle):
+        raise ConfigError(
+            "this oracle compares answers with a reference, for which no radius can be estimated; "
+            "use 'guardrail check', or an oracle of harm",
+            field="oracle.kind",
+        )
 
 
 def _override(engine: Engine, policy: Policy) -> None:

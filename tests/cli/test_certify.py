@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from scipy.stats import beta, norm
 from guardrail.cli.certify import command
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.upstreams.analytic import HalfSpaceUpstream
-from guardrail.upstreams.scripted import Fault, Step
+from guardrail.upstreams.scripted import Fault, Scripted, Step
 
+ACTION = Path(__file__).parents[2] / "policies" / "action.yaml"
 ROW_KEYS = {
     "type", "index", "file", "harmless", "n", "missing", "q_lower", "q_upper", "p_lower",
     "radius", "radius_upper", "abstain", "anytime", "alpha", "delta", "claim", "sigma", "floor",
@@ -302,3 +304,13 @@ def test_two_runs_on_one_file_are_refused(kit, policy, pictures, tmp_path):
         assert re.search("another process is writing to this file", stderr)
         os.kill(process.pid, signal.SIGINT)
         assert kit.finish(process)[0] == 130
+
+
+def test_an_oracle_that_chooses_a_reference_is_refused(pictures, monkeypatch):
+    """Counts of one reference must not go on with those of another."""
+    upstream = Scripted(["A cat."])
+    monkeypatch.setattr("guardrail.upstreams.registry.build_upstream", lambda _, **__: upstream)
+    result = CliRunner().invoke(command, [str(pictures), "--policy", str(ACTION)])
+    assert isinstance(result.exception, ConfigError)
+    assert "guardrail check" in str(result.exception)
+    assert upstream.calls == []
