@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from guardrail.engine.guard import Engine
@@ -196,10 +196,20 @@ def test_any_bytes_are_refused_as_such(tmp_path_factory, data):
         verify_file(path)
 
 
+def read(data):
+    """What JSON says; None where it is none."""
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@example(place=0.05, bit=0)
 def test_any_flipped_bit_is_found(tmp_path_factory, passed, place, bit):
     data = bytearray(json.dumps(passed.to_dict()).encode())
     data[int(place * len(data))] ^= 1 << bit
+    assume(read(data) != passed.to_dict())  # the last digit of a number may mean the same number
     path = tmp_path_factory.getbasetemp() / "flipped.json"
     path.write_bytes(bytes(data))
     with pytest.raises(CertificationError, match=r"flipped\.json"):
