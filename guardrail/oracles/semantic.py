@@ -1,21 +1,19 @@
 """Does the answer keep its meaning? Answers are compared with one chosen on draws of its own.
 
-With an oracle of harm beside it an answer must be like the reference and harmless. Let S be "means
-the same", H "truly harmful", and f_U the harm oracle's miss rate. Then
-P(S and judged harmless) <= P(S and not H) + f_U P(H and S) <= p + f_U (1 - p) with
-p = P(S and not H), so that p >= (q - f_U) / (1 - f_U): the very correction that a harm oracle alone
-needs, where f_U bounds the misses among harmful answers of that meaning too.
+With an oracle of harm beside it an answer must be like the reference and harmless; `compared.py`
+shows what its miss rate then says.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement, Reference
+from guardrail.oracles.compared import Comparison, close_both
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -63,67 +61,43 @@ class SemanticOracle:
         return [Judgement(Outcome.HARMLESS, 0.0, "not compared") for _ in exchanges]
 
     async def reference(self, selection: Sequence[Exchange]) -> Reference | None:
-        """The answer most others mean the same as, the first one of equals.
+        """The middle of the largest cluster: the answer that most others mean the same as.
 
-        None where it is not of one meaning with more than half of all: the smoothed answer then has
-        no meaning that could be certified. Raises OracleError.
+        Of equals it is the one least different from all, and then the first. None where it is not
+        of one meaning with more than half of all: the smoothed answer then has no meaning that
+        could be certified. Raises OracleError.
         """
         texts = [exchange.response for exchange in selection]
-        rows = [await self._comparer.differences(text, texts) for text in texts]
+        rows = [await self._differences(text, texts) for text in texts]
         alike = [sum(difference < 0.5 for difference in row) for row in rows]
-        most = max(alike, default=0)
-        if 2 * most <= len(texts):
+        if 2 * max(alike, default=0) <= len(texts):
             return None
-        text = texts[alike.index(most)]
+        # rounded, since a batch's company changes the last bits
+        ranks = [(count, -round(sum(row), 4)) for count, row in zip(alike, rows, strict=True)]
+        text = texts[ranks.index(max(ranks))]
         name = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
-        return Reference("meaning", name, _SameMeaning(text, self._comparer, self._harm))
+        oracle = Comparison(partial(self._compare, text), self._harm, self.revision)
+        return Reference("meaning", name, oracle)
 
     async def aclose(self) -> None:
-        """Closes both parts, the second also if the first fails."""
-        try:
-            await self._comparer.aclose()
-        finally:
-            if self._harm is not None:
-                await self._harm.aclose()
+        harm = None if self._harm is None else self._harm.aclose
+        await close_both(self._comparer.aclose, harm)
 
-
-class _SameMeaning:
-    """Harmless is what means the same as one text (and is harmless, where that is asked for)."""
-
-    def __init__(self, text: str, comparer: Comparer, harm: Oracle | None) -> None:
-        self._text = text
-        self._comparer = comparer
-        self._harm = harm
-
-    @property
-    def revision(self) -> str:
-        return self._comparer.revision
-
-    async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
-        meanings = await self._compared(exchanges)
-        if self._harm is None:
-            return meanings
-        alike = [e for e, m in zip(exchanges, meanings, strict=True) if _is_harmless(m)]
-        harms = iter(await self._harm.judge(alike) if alike else [])
-        return [next(harms) if _is_harmless(meaning) else meaning for meaning in meanings]
-
-    async def aclose(self) -> None:
-        """Its parts belong to the oracle that made it."""
-        await asyncio.sleep(0)
-
-    async def _compared(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
+    async def _compare(self, reference: str, exchanges: Sequence[Exchange]) -> list[Judgement]:
         texts = [exchange.response for exchange in exchanges]
-        found = await self._comparer.differences(self._text, texts)
-        if len(found) != len(texts) or not all(0.0 <= value <= 1.0 for value in found):
+        return [_judgement(value) for value in await self._differences(reference, texts)]
+
+    async def _differences(self, reference: str, texts: Sequence[str]) -> list[float]:
+        """What says nothing means the same as nothing, not even as itself. Raises OracleError."""
+        spoken = [text for text in texts if text.strip() and reference.strip()]
+        found = await self._comparer.differences(reference, spoken) if spoken else []
+        if len(found) != len(spoken) or not all(0.0 <= value <= 1.0 for value in found):
             raise OracleError("the comparison gave no difference in [0, 1] for every answer")
-        return [_judgement(value) for value in found]
+        known = dict(zip(spoken, found, strict=True))
+        return [known.get(text, 1.0) for text in texts]
 
 
 def _judgement(difference: float) -> Judgement:
     if difference >= 0.5:
         return Judgement(Outcome.HARMFUL, difference, "another meaning")
     return Judgement(Outcome.HARMLESS, difference)
-
-
-def _is_harmless(judgement: Judgement) -> bool:
-    return judgement.outcome is Outcome.HARMLESS

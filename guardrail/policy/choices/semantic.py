@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from guardrail.errors import ConfigError
-from guardrail.oracles.base import ReferenceOracle
-from guardrail.policy.choices.base import Choice, Rates
+from guardrail.policy.choices.compared import ComparedChoice
 from guardrail.policy.section import Share
 
 if TYPE_CHECKING:
@@ -16,12 +14,11 @@ if TYPE_CHECKING:
 
     from guardrail.oracles.base import Oracle
     from guardrail.oracles.semantic_compare import Comparer
-    from guardrail.policy.choices import OracleChoice  # noqa: TC004 (resolved by the package)
 
 __all__ = ["SemanticChoice"]
 
 
-class SemanticChoice(Choice):
+class SemanticChoice(ComparedChoice):
     """Whether an answer means the same as a reference, chosen on draws that are not counted.
 
     Alone it is for the claim `composite`; with `harm` an answer must be harmless as well.
@@ -29,21 +26,23 @@ class SemanticChoice(Choice):
 
     kind: Literal["semantic"]
     """Compares answers by their meaning."""
-    method: Literal["embedding", "judge"] = "embedding"
-    """`embedding`: cosine of sentence embeddings, needs the extra `embedding`; `judge`: a model is
-    asked."""
-    n0: Annotated[int, Field(ge=1, le=256)] = 8
-    """Draws on which the reference is chosen; they come on top of the test's."""
-    harm: OracleChoice | None = None
-    """An oracle of harm: what it calls harmful is not of the reference's meaning."""
+    method: Literal["embedding", "nli", "judge"] = "embedding"
+    """`embedding`: cosine of sentence embeddings, needs the extra `embedding`; `nli`: a model says
+    that each follows from the other, needs the extra `local`; `judge`: a model is asked."""
     similarity: Share = 0.75
     """For `embedding`: texts with at least this cosine mean the same."""
     details: bool = True
-    """For `embedding`: numbers and negations must agree too; embeddings hardly see them."""
+    """For `embedding`: numbers, negations, colours, directions and other opposites must agree too,
+    and the same words must stand in one order (English); embeddings hardly see them."""
     model: str | None = None
-    """For `embedding`: folder or Hugging Face id of another sentence model."""
+    """For `embedding`: folder or Hugging Face id of another sentence model. For `nli`, which needs
+    it: those of a text classifier trained on entailment."""
+    entailment: Share = 0.5
+    """For `nli`: an answer follows from another one where this is more than this probable."""
+    label: Annotated[str, Field(min_length=1)] = "entailment"
+    """For `nli`: the model's label for that."""
     device: str = "cpu"
-    """For `embedding`: where it computes."""
+    """For `embedding` and `nli`: where it computes."""
     upstream: str | None = None
     """For `judge`: where the model is that is asked, as in `--upstream`."""
     upstream_model: str = ""
@@ -55,41 +54,63 @@ class SemanticChoice(Choice):
     def _check_method(self) -> Self:
         if (self.method == "judge") != (self.upstream is not None):
             raise ValueError("'upstream' is for the method judge, which needs it")
+        if self.method == "nli" and self.model is None:
+            raise ValueError("the method nli needs a 'model'")
         return self
 
     def build(self, folder: Path) -> Oracle:
         from guardrail.oracles.semantic import SemanticOracle
 
-        harm = None if self.harm is None else self.harm.build(folder)
-        if isinstance(harm, ReferenceOracle):
-            raise ConfigError("must be an oracle that judges harm", field="oracle.harm")
-        return SemanticOracle(self._comparer(folder), n0=self.n0, harm=harm)
-
-    def rates(self, folder: Path) -> Rates | None:
-        """The harm oracle's; a meaning alone is no claim about harm."""
-        return None if self.harm is None else self.harm.rates(folder)
+        return SemanticOracle(self._comparer(folder), n0=self.n0, harm=self.build_harm(folder))
 
     def _comparer(self, folder: Path) -> Comparer:
-        from guardrail.oracles.semantic_compare import EmbeddingComparer, JudgeComparer
+        match self.method:
+            case "embedding":
+                return self._by_embedding(folder)
+            case "nli":
+                return self._by_entailment(folder)
+            case "judge":
+                return self._by_judge()
 
-        if self.upstream is not None:
-            from guardrail.oracles.asking import Asker
-            from guardrail.upstreams.registry import build_upstream
+    def _by_judge(self) -> Comparer:
+        from guardrail.oracles.asking import Asker
+        from guardrail.oracles.semantic_compare import JudgeComparer
+        from guardrail.upstreams.registry import build_upstream
 
-            upstream = build_upstream(self.upstream)
-            return JudgeComparer(
-                Asker(upstream, model=self.upstream_model, deadline_s=self.deadline_s)
-            )
+        upstream = build_upstream(str(self.upstream))
+        asker = Asker(upstream, model=self.upstream_model, deadline_s=self.deadline_s)
+        return JudgeComparer(asker)
+
+    def _by_entailment(self, folder: Path) -> Comparer:
+        from guardrail.oracles.classifier import ClassifierScorer
         from guardrail.oracles.packages import require
+        from guardrail.oracles.semantic_nli import NliComparer
+
+        require("semantic", "torch", "transformers", "safetensors", extra="local")
+        scorer = ClassifierScorer(
+            self._model(folder) or "",
+            harmless_label=self.label,
+            pair="prompt_and_response",
+            device=self.device,
+        )
+        return NliComparer(scorer, entailment=self.entailment, deadline_s=self.deadline_s)
+
+    def _by_embedding(self, folder: Path) -> Comparer:
+        from guardrail.oracles.packages import require
+        from guardrail.oracles.semantic_compare import EmbeddingComparer
         from guardrail.oracles.sentences import DEFAULT_PACKAGE, SentenceEncoder
 
         own = [DEFAULT_PACKAGE] if self.model is None else []
         require("semantic", "torch", "transformers", *own, extra="embedding")
-        local = self.model is not None and (folder / self.model).is_dir()
-        model = folder / str(self.model) if local else self.model
         return EmbeddingComparer(
-            SentenceEncoder(model, device=self.device),
+            SentenceEncoder(self._model(folder), device=self.device),
             similarity=self.similarity,
             details=self.details,
             deadline_s=self.deadline_s,
         )
+
+    def _model(self, folder: Path) -> Path | str | None:
+        """A folder beside the policy, or else an id."""
+        if self.model is None or not (folder / self.model).is_dir():
+            return self.model
+        return folder / self.model

@@ -40,8 +40,8 @@ def test_with_harm_beside_it_the_miss_rate_is_that_of_the_harm_oracle():
 
 
 def test_harm_must_be_judged_by_an_oracle_of_harm():
-    with pytest.raises(ConfigError, match=r"oracle\.harm"):
-        compile_oracle(policy(harm={"kind": "semantic"}))
+    with pytest.raises(ValidationError, match="oracle of harm"):
+        policy(harm={"kind": "semantic"})
 
 
 @pytest.mark.parametrize("fields", [{"method": "judge"}, {"upstream": "builtin"}])
@@ -58,3 +58,8 @@ def test_a_judge_compares_too():
     )
     assert oracle.revision != compile_oracle(policy(n0=8)).revision
     asyncio.run(oracle.aclose())
+
+
+def test_entailment_needs_a_model():
+    with pytest.raises(ValidationError, match="nli needs a 'model'"):
+        policy(method="nli")
