@@ -35,14 +35,15 @@ class Int8Linear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Any shape (…, inputs) to (…, outputs)."""
         rows = x.reshape(-1, x.shape[-1])
-        step = rows.abs().amax(1, keepdim=True).div_(_LARGEST).clamp_(min=_SMALLEST_SCALE)
-        whole = torch.div(rows, step).round_().to(torch.int8)
+        scaled = rows.abs()  # and then room for the rows themselves: memory costs most here
+        step = scaled.amax(1, keepdim=True).div_(_LARGEST).clamp_(min=_SMALLEST_SCALE)
+        whole = torch.div(rows, step, out=scaled).round_().to(torch.int8)
         product = torch._int_mm(whole, self.weight).float().mul_(step)  # noqa: SLF001 (no public name)
         if self.bias is None:
-            found = product.mul_(self.scale)
+            product.mul_(self.scale)
         else:
-            found = torch.addcmul(self.bias, product, self.scale)
-        return found.reshape(*x.shape[:-1], -1)
+            torch.addcmul(self.bias, product, self.scale, out=product)
+        return product.reshape(*x.shape[:-1], -1)
 
 
 def _bias(layer: nn.Linear) -> torch.Tensor | None:
