@@ -108,6 +108,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
         "unscanned": list(verdict.unscanned),
         "outside_claim": verdict.outside_claim,
         "calls": verdict.usage.calls,
+        "cost_usd": verdict.cost_usd,
         "elapsed_s": verdict.elapsed_s,
         "overhead_s": verdict.overhead_s,
         "certificate": None if verdict.certificate is None else verdict.certificate.to_dict(),

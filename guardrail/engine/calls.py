@@ -10,11 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from guardrail.engine.budget import Budget
+from guardrail.engine.early import EarlyStop
 from guardrail.engine.judged import Judged, judged
+from guardrail.engine.probe import probing
 from guardrail.engine.rules import OnUnscanned
 from guardrail.errors import GuardrailError, OracleError, UpstreamError
-from guardrail.oracles.base import Exchange, Judgement
+from guardrail.oracles.base import Exchange, Judgement, ReferenceOracle
 from guardrail.types import Outcome, Usage
+from guardrail.upstreams.base import StreamingUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -80,59 +84,114 @@ class BusyClock:
 class Caller:
     """Calls for one chat; `usage` adds up the tokens of the answers that came.
 
-    Once `reference` is set, answers are compared with it instead of being judged alone.
+    Calls for a `variant` may be shortened and watched as the rules say; all others ask for the
+    whole answer. Once `reference` is set, answers are compared with it instead of being judged
+    alone.
     """
 
     def __init__(
         self, rules: Rules, upstream: Upstream, oracle: Oracle, chat: Chat, clock: BusyClock
     ) -> None:
         self.chat = chat
+        self.probe = probing(chat, rules.probe_max_tokens)
         self.usage = Usage()
+        self.budget = Budget(rules, chat.model)
         self.reference: Reference | None = None
         self._rules = rules
         self._upstream = upstream
         self._oracle = oracle
         self._clock = clock
 
-    async def sample(self, index: int, pictures: Sequence[Pixels], *, seed: int) -> Sample:
+    @property
+    def shortens(self) -> bool:
+        """Whether variants answer with fewer tokens than the client asks for."""
+        return self.probe is not self.chat
+
+    async def sample(
+        self, index: int, pictures: Sequence[Pixels], *, seed: int, variant: bool = False
+    ) -> Sample:
         """Asks the model once and judges its answer; a fault that may pass becomes MISSING.
 
         Raises:
             UpstreamError: the model refuses such calls for good (authentication, bad request).
             GuardrailError: model or oracle are not set up rightly, or cannot take such requests.
+            BudgetSpentError: the decision may make no further call.
         """
         started = time.monotonic()
-        sample = await self._sample(index, pictures, seed)
+        sample = await self._sample(index, pictures, seed, variant)
         return dataclasses.replace(sample, elapsed_s=time.monotonic() - started)
 
-    async def _sample(self, index: int, pictures: Sequence[Pixels], seed: int) -> Sample:
+    async def _sample(
+        self, index: int, pictures: Sequence[Pixels], seed: int, variant: bool
+    ) -> Sample:
+        stop = self._early_stop(tuple(pictures)) if variant else None
         try:
-            answer = await self.answer(pictures, seed=seed)
+            answer = await self._paid(pictures, seed, variant, stop)
         except UpstreamError as error:
             if not error.transient:
                 raise
             return Sample(index=index, outcome=Outcome.MISSING, failure=error)
+        if stop is not None and stop.harmful is not None:
+            return _broken_off(index, answer, stop.harmful)
         try:
             return await self._judged(index, answer, tuple(pictures))
         except OracleError as error:
             return Sample(index=index, outcome=Outcome.MISSING, answer=answer, failure=error)
 
+    def _early_stop(self, pictures: tuple[Pixels, ...]) -> EarlyStop | None:
+        """What watches a variant's answer, where the rules, the model and the oracle allow it.
+
+        Half an answer says nothing about a reference, or about an action.
+        """
+        every = self._rules.judge_every_chars
+        compared = isinstance(self._oracle, ReferenceOracle)
+        if every is None or compared or not isinstance(self._upstream, StreamingUpstream):
+            return None
+
+        async def judge(prefix: str) -> Judgement:
+            return await self._judge(Exchange(self.chat.prompt, prefix, None, pictures))
+
+        return EarlyStop(judge, every)
+
     async def answer(self, pictures: Sequence[Pixels], *, seed: int) -> Answer:
-        """One answer, transient faults retried with the same noise. Raises UpstreamError."""
+        """One whole answer, outside the budget. Raises UpstreamError."""
+        return await self._answered(lambda: self._call(pictures, seed, self.chat, None))
+
+    async def _paid(
+        self, pictures: Sequence[Pixels], seed: int, variant: bool, stop: EarlyStop | None = None
+    ) -> Answer:
+        """One answer within the budget. Raises UpstreamError, BudgetSpentError."""
 
         async def call() -> Answer:
-            with self._clock.running():
-                return await self._call(pictures, seed)
+            self.budget.open()
+            try:
+                return await self._call(pictures, seed, self.probe if variant else self.chat, stop)
+            finally:
+                self.budget.close()
 
-        answer = await self._retried(call)
+        return await self._answered(call, stop)
+
+    async def _answered(
+        self, call: Callable[[], Awaitable[Answer]], stop: EarlyStop | None = None
+    ) -> Answer:
+        """An answer, transient faults retried with the same noise, its cost added up."""
+
+        async def timed() -> Answer:
+            with self._clock.running():
+                return await call()
+
+        answer = await self._retried(timed)
         self.usage = self.usage + answer.usage
+        self.budget.charge(answer, broken_off=stop is not None and stop.harmful is not None)
         return answer
 
-    async def _call(self, pictures: Sequence[Pixels], seed: int) -> Answer:
+    async def _call(
+        self, pictures: Sequence[Pixels], seed: int, chat: Chat, stop: EarlyStop | None
+    ) -> Answer:
         limit_s = self._rules.call_timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                answer = await self._upstream.complete(self.chat, pictures, seed=seed)
+                answer = await self._completed(pictures, seed, chat, stop)
             empty = judged(answer).empty
         except GuardrailError:
             raise
@@ -149,14 +208,22 @@ class Caller:
             raise UpstreamError("the model's answer is empty", transient=True)
         return answer
 
+    async def _completed(
+        self, pictures: Sequence[Pixels], seed: int, chat: Chat, stop: EarlyStop | None
+    ) -> Answer:
+        if stop is not None and isinstance(self._upstream, StreamingUpstream):
+            return await self._upstream.complete_watched(chat, pictures, seed=seed, watch=stop)
+        return await self._upstream.complete(chat, pictures, seed=seed)
+
     async def drawn(self, pictures: Sequence[Pixels], *, seed: int) -> Exchange | UpstreamError:
         """One answer to choose a reference on, not judged, or why none came.
 
         Raises:
             UpstreamError: the model refuses such calls for good.
+            BudgetSpentError: the decision may make no further call.
         """
         try:
-            answer = await self.answer(pictures, seed=seed)
+            answer = await self._paid(pictures, seed, variant=True)
         except UpstreamError as error:
             if not error.transient:
                 raise
@@ -237,6 +304,16 @@ class Caller:
                 pause_s = _pause_s(earlier, None)
             await asyncio.sleep(pause_s)
         return await attempt()
+
+
+def _broken_off(index: int, answer: Answer, judgement: Judgement) -> Sample:
+    return Sample(
+        index=index,
+        outcome=Outcome.HARMFUL,
+        answer=answer,
+        score=judgement.score,
+        reason=judgement.reason,
+    )
 
 
 def _pause_s(earlier: int, wish_s: float | None) -> float:

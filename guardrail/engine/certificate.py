@@ -51,6 +51,8 @@ class Certificate:
     promised one after a pass, more where the pass proves more, 0 where nothing was certified.
     `counts` holds the state at every look of the plan that was visited. `plan` is the whole
     table, so that its false-pass probability can be recomputed from the certificate alone.
+    `probe_max_tokens` is set where variants answered with no more tokens than that, so that the
+    certificate speaks of beginnings of answers.
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
     `digest` is the SHA-256 of the canonical JSON of all other fields.
@@ -87,6 +89,7 @@ class Certificate:
     oracle_revision: str
     reference_kind: str = ""
     reference: str = ""
+    probe_max_tokens: int | None = None
     code_version: str
     created: str
     version: int = CERTIFICATE_VERSION
@@ -197,6 +200,8 @@ class Certificate:
             and bool(self.reference_kind) == bool(self.reference),
             "its reference is of no known kind",
         )
+        probe = self.probe_max_tokens
+        _require(probe is None or probe >= 1, "its variants had no room for an answer")
         _verify_geometry(self)
         # Plans of more samples are never made, and recomputing one could take for ever.
         _require(max(self.looks, default=0) <= _MOST_SAMPLES, "its plan has too many samples")
@@ -307,6 +312,8 @@ def _what(certificate: Certificate) -> str:
     """What holds of an answer. A reference is named by the oracle's own reading of answers."""
     harmlessness = certificate.claim is Claim.HARMLESSNESS
     answer = "the model's answer under the guard's noise"
+    if certificate.probe_max_tokens is not None:
+        answer += f", cut after {certificate.probe_max_tokens} tokens,"
     if not certificate.reference_kind:
         return (
             f"{answer} is truly harmless" if harmlessness else f"the oracle finds {answer} harmless"
@@ -387,6 +394,10 @@ def _checked(value: Any, kind: type[_T]) -> _T:
     return value
 
 
+def _optional_integer(value: Any) -> int | None:
+    return None if value is None else _integer(value)
+
+
 _READERS: dict[Any, Callable[[Any], Any]] = {
     "Claim": Claim,
     "Decision": Decision,
@@ -394,6 +405,7 @@ _READERS: dict[Any, Callable[[Any], Any]] = {
     "RadiusSpace": RadiusSpace,
     "float": _number,
     "int": _integer,
+    "int | None": _optional_integer,
     "str": _text,
     "tuple[Count, ...]": _counts,
     "tuple[PictureSize, ...]": _pictures,

@@ -71,6 +71,7 @@ class Engine:
         return dataclasses.replace(
             verdict,
             usage=caller.usage,
+            cost_usd=caller.budget.cost_usd,
             elapsed_s=elapsed_s,
             overhead_s=max(0.0, elapsed_s - clock.busy_s),
         )

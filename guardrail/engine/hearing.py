@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.answer import most_typical
+from guardrail.engine.budget import BudgetSpentError
 from guardrail.engine.case import (
     CLEAN_INDEX,
     SELECTION_INDEX,
@@ -22,6 +23,7 @@ from guardrail.engine.fanout import fan_out
 from guardrail.engine.issue import issue
 from guardrail.engine.judged import judged
 from guardrail.engine.plan import plan_for
+from guardrail.engine.probe import was_cut
 from guardrail.engine.rules import AnswerSource
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import CertificationError, UpstreamError
@@ -76,14 +78,22 @@ class Hearing:
 
     async def _judged_once(self, passed: Reason) -> Verdict:
         """One answer without noise, judged by itself, outside any certificate."""
+        return await self._judged_alone(0, self._pixels, await self._clean_seed(), passed)
+
+    async def _judged_alone(
+        self, index: int, pictures: tuple[Pixels, ...], seed: int, passed: Reason
+    ) -> Verdict:
+        """One whole answer and what its own judgement makes of it."""
         try:
             async with asyncio.timeout_at(self.deadline):
-                seed = await self._clean_seed()
-                sample = await self.caller.sample(0, self._pixels, seed=seed)
-        except TimeoutError:
-            return blocked(Reason.DEADLINE)
+                sample = await self.caller.sample(index, pictures, seed=seed)
+        except (TimeoutError, BudgetSpentError):
+            return self._cut_short()
         verdict = self._of_one(sample, passed)
         return dataclasses.replace(verdict, samples=(sample,))
+
+    def _cut_short(self) -> Verdict:
+        return blocked(self.caller.budget.spent or Reason.DEADLINE)
 
     def _of_one(self, sample: Sample, passed: Reason) -> Verdict:
         match sample.outcome:
@@ -113,14 +123,14 @@ class Hearing:
             try:
                 async with asyncio.timeout_at(self.deadline):
                     self.caller.reference = await self._reference(case, self.engine.oracle)
-            except TimeoutError:
-                return blocked(Reason.DEADLINE)
+            except (TimeoutError, BudgetSpentError):
+                return self._cut_short()
             if self.caller.reference is None:
                 return blocked(Reason.NO_REFERENCE)
         certifier = Certifier(plan, speculate=rules.speculate)
         samples = await self._sampled(case, certifier)
-        certificate = issue(self.engine, case, certifier, self.caller.reference)
-        verdict = await self._concluded(certifier, samples)
+        certificate = issue(self.engine, case, certifier, self.caller)
+        verdict = await self._concluded(case, certifier, samples)
         return dataclasses.replace(verdict, certificate=certificate, samples=samples)
 
     async def _reference(self, case: Case, oracle: ReferenceOracle) -> Reference | None:
@@ -131,6 +141,7 @@ class Hearing:
         Raises:
             UpstreamError: no draw brought anything.
             OracleError: the answers could not be compared.
+            BudgetSpentError: the decision may make no further call.
         """
         room = asyncio.Semaphore(self.engine.rules.max_parallel)
 
@@ -154,39 +165,42 @@ class Hearing:
         return await asyncio.to_thread(case.variants, index, self.engine.rules, self.engine.key)
 
     async def _sampled(self, case: Case, certifier: Certifier) -> tuple[Sample, ...]:
-        """Runs the test until it decides or the deadline falls; what came, in index order."""
+        """Runs the test until it decides or a limit is reached; what came, in index order."""
         rules = self.engine.rules
         samples: dict[int, Sample] = {}
 
         async def draw(index: int) -> Sample:
             noisy = await self._variants(case, index)
-            return await self.caller.sample(
-                index, noisy, seed=sampling_seed(self.engine.key, case.digest, index)
-            )
+            seed = sampling_seed(self.engine.key, case.digest, index)
+            return await self.caller.sample(index, noisy, seed=seed, variant=True)
 
         try:
             async with asyncio.timeout_at(self.deadline):
                 await fan_out(certifier, draw, max_parallel=rules.max_parallel, samples=samples)
-        except TimeoutError:
+        except (TimeoutError, BudgetSpentError):
             pass  # the certifier has no decision, and that says it
         return tuple(samples[index] for index in sorted(samples))
 
-    async def _concluded(self, certifier: Certifier, samples: tuple[Sample, ...]) -> Verdict:
+    async def _concluded(
+        self, case: Case, certifier: Certifier, samples: tuple[Sample, ...]
+    ) -> Verdict:
         used = samples[: certifier.consumed.samples]
         match certifier.decision:
             case Decision.PASS:
-                return await self._passed(used)
+                return await self._passed(case, used)
             case Decision.BLOCK | Decision.UNCERTAIN:
                 return stopped(self.engine.rules, certifier, used)
             case None:
-                return blocked(Reason.DEADLINE)
+                return self._cut_short()
             case _:
                 assert_never(certifier.decision)
 
-    async def _passed(self, samples: Sequence[Sample]) -> Verdict:
+    async def _passed(self, case: Case, samples: Sequence[Sample]) -> Verdict:
         match self.engine.rules.answer:
             case AnswerSource.SMOOTHED:
                 sample = _delivered(samples)
+                if self.caller.shortens and was_cut(sample.answer):
+                    return await self._whole(case, sample.index)
                 return Verdict(
                     action=Action.PASS,
                     reason=Reason.CERTIFIED,
@@ -197,6 +211,15 @@ class Hearing:
                 return await self._judged_once(Reason.CERTIFIED)
             case _:
                 assert_never(self.engine.rules.answer)
+
+    async def _whole(self, case: Case, index: int) -> Verdict:
+        """The whole answer to a variant of which only the beginning was asked for.
+
+        The certificate speaks of beginnings, so this answer is judged by itself.
+        """
+        seed = sampling_seed(self.engine.key, case.digest, index)
+        noisy = await self._variants(case, index)
+        return await self._judged_alone(index, noisy, seed, Reason.CERTIFIED)
 
     @property
     def _pixels(self) -> tuple[Pixels, ...]:

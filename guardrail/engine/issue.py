@@ -11,26 +11,24 @@ from guardrail.stats import Decision
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
+    from guardrail.engine.calls import Caller
     from guardrail.engine.case import Case
     from guardrail.engine.certifier import Certifier
     from guardrail.engine.guard import Engine
-    from guardrail.oracles.base import Reference
 
 __all__ = ["issue"]
 
 
-def issue(
-    engine: Engine, case: Case, certifier: Certifier, reference: Reference | None = None
-) -> Certificate:
+def issue(engine: Engine, case: Case, certifier: Certifier, caller: Caller) -> Certificate:
     """The sealed certificate; a test cut short certifies nothing and is `uncertain`.
 
     Args:
         engine: whose rules, model, oracle and key it names.
         case: the request.
         certifier: the test, finished or cut short.
-        reference: what the answers were compared with, if with anything.
+        caller: made the calls; knows what the answers were compared with, and how long they were.
     """
-    rules, plan = engine.rules, certifier.plan
+    rules, plan, reference = engine.rules, certifier.plan, caller.reference
     decision = certifier.decision or Decision.UNCERTAIN
     return Certificate(
         decision=decision,
@@ -67,6 +65,7 @@ def issue(
         oracle_revision=engine.oracle.revision,
         reference_kind="" if reference is None else reference.kind,
         reference="" if reference is None else reference.name,
+        probe_max_tokens=rules.probe_max_tokens if caller.shortens else None,
         code_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     ).sealed()

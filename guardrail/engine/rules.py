@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from guardrail.upstreams.prices import PriceBook
 
 if TYPE_CHECKING:
     from guardrail.stats import PlanKind
@@ -99,6 +101,12 @@ class Rules:
         answer: which answer a pass delivers.
         retries: how often a call or judgement is repeated after a transient fault.
         call_timeout_s, deadline_s: limits of one call and of one decision.
+        max_calls, max_cost_usd: limits of one decision; reaching one leaves it uncertain.
+        prices: what tokens cost.
+        probe_max_tokens: variants answer with at most so many tokens; None with as many as the
+            client asks for.
+        judge_every_chars: where the model streams, a variant's answer is judged whenever it has
+            grown by so many characters, and broken off once it is harmful; None only when whole.
     """
 
     name: str
@@ -128,3 +136,8 @@ class Rules:
     retries: int
     call_timeout_s: float
     deadline_s: float
+    max_calls: int | None = None
+    max_cost_usd: float | None = None
+    prices: PriceBook = field(default_factory=PriceBook)
+    probe_max_tokens: int | None = None
+    judge_every_chars: int | None = None

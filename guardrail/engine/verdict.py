@@ -34,6 +34,8 @@ class Reason(StrEnum):
     NO_REFERENCE = "nothing stable to certify"
     UNSCANNED = "unscanned"
     DEADLINE = "deadline"
+    MAX_CALLS = "call limit"
+    MAX_COST = "cost limit"
     UPSTREAM_FAILED = "upstream failed"
     ORACLE_FAILED = "oracle failed"
     NOT_CERTIFIABLE = "not certifiable at this size"
@@ -56,6 +58,7 @@ class Verdict:
         unscanned: parts of the delivered answer that nothing judged.
         outside_claim: True where the delivered answer is not the one the certificate speaks of.
         usage: tokens and calls of every answer that came from upstream.
+        cost_usd: of all these calls, in US dollars; None where a price or a count is not known.
         elapsed_s: the whole decision; overhead_s: the part with no call to the model in flight.
         failure: the fault behind `FAIL`, behind a block for failure or behind an answer that
             passed unjudged; fit for the client.
@@ -70,6 +73,7 @@ class Verdict:
     unscanned: tuple[str, ...] = ()
     outside_claim: bool = False
     usage: Usage = field(default_factory=Usage)
+    cost_usd: float | None = None
     elapsed_s: float = 0.0
     overhead_s: float = 0.0
     failure: Exception | None = None

@@ -7,12 +7,15 @@ import json
 from typing import TYPE_CHECKING
 
 from guardrail.engine.plan import UNSCALED, plan_for
-from guardrail.engine.rules import Claim, OnUnscanned, Rules
+from guardrail.engine.rules import AnswerSource, Claim, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
 from guardrail.policy.choices import Rates
+from guardrail.policy.choices.compared import ComparedChoice
 from guardrail.policy.load import line_of
 from guardrail.stats import PlanKind
+from guardrail.upstreams.litellm_prices import litellm_prices
+from guardrail.upstreams.prices import Price, PriceBook, Tier
 
 if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
@@ -68,8 +71,14 @@ def compile_policy(policy: Policy, *, file: str | None = None) -> Rules:
         retries=limits.retries,
         call_timeout_s=limits.call_timeout_s,
         deadline_s=limits.deadline_s,
+        max_calls=limits.max_calls,
+        max_cost_usd=limits.max_cost_usd_per_request,
+        prices=_prices(policy),
+        probe_max_tokens=sampling.probe_max_tokens,
+        judge_every_chars=sampling.judge_every_chars,
     )
-    _check_can_pass(rules, file)
+    _check_can_pass(policy, rules, file)
+    _check_early_stop(policy, file)
     return rules
 
 
@@ -111,16 +120,48 @@ def _refused(problem: str, file: str | None, field: str) -> ConfigError:
     return ConfigError(problem, file=file, line=line, field=field)
 
 
-def _check_can_pass(rules: Rules, file: str | None) -> None:
+def _prices(policy: Policy) -> PriceBook:
+    own = {
+        name: Price((Tier(0, p.input_usd_per_million / 1e6, p.output_usd_per_million / 1e6),))
+        for name, p in policy.prices.items()
+    }
+    return PriceBook(own, litellm_prices())
+
+
+def _check_can_pass(policy: Policy, rules: Rules, file: str | None) -> None:
     """Refuses rules that block every picture small enough to be taken as it is.
 
     No resize stretches distances, so larger pictures need less, up to the rounding of the canvas.
     """
     try:
-        plan_for(rules, UNSCALED)
+        plan = plan_for(rules, UNSCALED)
     except CertificationError as error:
         raise _refused(
             f"pictures that are not scaled down could never pass: {error}",
             file,
             "sampling.max_samples",
         ) from error
+    passing = (n for n, most in zip(plan.looks, plan.pass_at_most, strict=True) if most >= 0)
+    fewest = next(passing) + _further_calls(policy)
+    if rules.max_calls is not None and rules.max_calls < fewest:
+        raise _refused(
+            f"no picture could ever pass: that takes {fewest} calls at least; raise it",
+            file,
+            "limits.max_calls",
+        )
+
+
+def _further_calls(policy: Policy) -> int:
+    """Calls beside those of the test: for a reference, and for the answer that leaves."""
+    n0 = policy.oracle.n0 if isinstance(policy.oracle, ComparedChoice) else 0
+    return n0 + (policy.answer is AnswerSource.CLEAN)
+
+
+def _check_early_stop(policy: Policy, file: str | None) -> None:
+    compared = isinstance(policy.oracle, ComparedChoice)
+    if compared and policy.sampling.judge_every_chars is not None:
+        raise _refused(
+            "half an answer cannot be compared with a reference; set it to null",
+            file,
+            "sampling.judge_every_chars",
+        )

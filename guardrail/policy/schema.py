@@ -24,6 +24,7 @@ __all__ = [
     "BlockStyle",
     "Failures",
     "Limits",
+    "ModelPrice",
     "OracleChoice",
     "Policy",
     "Sampling",
@@ -71,6 +72,12 @@ class Sampling(Section):
     """Most calls of one request in flight at a time."""
     speculate: bool = False
     """Start the next wave before the last one is judged: more calls, less waiting."""
+    probe_max_tokens: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Variants answer with at most so many tokens, and the certificate speaks of such beginnings;
+    the answer that leaves is asked for once more, whole, and judged whole. null: always whole."""
+    judge_every_chars: Annotated[int, Field(ge=50, le=1_000_000)] | None = None
+    """Watch variants of upstreams that stream (openai_compatible), judge them whenever they have
+    grown by so many characters, and break off what is harmful already. null: judge when whole."""
 
 
 class Block(Section):
@@ -119,12 +126,25 @@ class Limits(Section):
     """Longest wait for one call to the model."""
     deadline_s: Annotated[float, Field(gt=0, le=7200)] = 180.0
     """Longest time for one decision, retries and all; later it blocks."""
+    max_calls: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Most calls to the model for one decision, repeated ones included; one more blocks."""
+    max_cost_usd_per_request: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    """Most that the calls of one decision may cost; models without a known price are refused."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     """How often a call is repeated, with the same noise, after a transient fault."""
     max_concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Most requests decided at a time; more wait, in order."""
     max_waiting_requests: Annotated[int, Field(ge=0, le=100_000)] = 256
     """Most requests that wait; more are answered 503 with Retry-After."""
+
+
+class ModelPrice(Section):
+    """What a model's tokens cost, in US dollars a million."""
+
+    input_usd_per_million: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+    """Tokens of the prompt, pictures included."""
+    output_usd_per_million: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+    """Tokens of the answer."""
 
 
 class Policy(Section):
@@ -153,6 +173,8 @@ class Policy(Section):
     """What happens when a part fails."""
     limits: Limits = Limits()
     """Bounds on what one request may cost."""
+    prices: dict[str, ModelPrice] = Field(default_factory=dict)
+    """Prices by model, before litellm's list where litellm is installed; `*` is every other one."""
 
     _folder: Path = PrivateAttr(default=Path())
 

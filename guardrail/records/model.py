@@ -77,6 +77,7 @@ class Record:
         certificate: as it was given to the client.
         samples: every finished variant in index order, some perhaps beyond the decision.
         answer_chars: length of the delivered text; None where none was delivered.
+        cost_usd: of all calls; None where a price or a count is not known.
         content: messages, parameters and answers, only where the writer keeps them.
         signer: id of the public key that verifies `signature`; empty where it is not signed.
         digest: SHA-256 of the canonical JSON of all fields but `digest` and `signature`.
@@ -111,6 +112,7 @@ class Record:
     prompt_tokens: int
     completion_tokens: int
     calls: int
+    cost_usd: float | None
     elapsed_s: float
     overhead_s: float
     content: Mapping[str, Json] | None = None

@@ -87,6 +87,7 @@ def record_of(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         calls=usage.calls,
+        cost_usd=verdict.cost_usd,
         elapsed_s=float(verdict.elapsed_s),
         overhead_s=float(verdict.overhead_s),
         content=_content(verdict, chat) if keep_content else None,

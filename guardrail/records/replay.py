@@ -29,11 +29,12 @@ __all__ = ["Replay", "check_outcomes", "noise_digest", "replay"]
 
 _LABEL = b"guardrail/noise-digest/1"
 _FAULTS = {Reason.UPSTREAM_FAILED, Reason.ORACLE_FAILED}
+_LIMITS = {Reason.DEADLINE, Reason.MAX_CALLS, Reason.MAX_COST}
 _REASONS = {
-    # After a pass the answer to the picture itself may still fail, where the policy asks for it.
-    Decision.PASS: {Reason.CERTIFIED, Reason.HARMFUL, Reason.UNSCANNED, Reason.DEADLINE, *_FAULTS},
+    # After a pass the answer that leaves may still fail, where it is a further one.
+    Decision.PASS: {Reason.CERTIFIED, Reason.HARMFUL, Reason.UNSCANNED, *_LIMITS, *_FAULTS},
     Decision.BLOCK: {Reason.HARMFUL, Reason.UNSCANNED, *_FAULTS},
-    Decision.UNCERTAIN: {Reason.UNCERTAIN, Reason.DEADLINE, *_FAULTS},
+    Decision.UNCERTAIN: {Reason.UNCERTAIN, *_LIMITS, *_FAULTS},
 }
 
 

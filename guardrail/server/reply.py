@@ -165,6 +165,7 @@ def about_verdict(verdict: Verdict, record_id: str) -> dict[str, Json]:
             "harmless": 0 if certificate is None else certificate.harmless,
         },
         "calls": verdict.usage.calls,
+        "cost_usd": None if verdict.cost_usd is None else _micros_up(verdict.cost_usd),
         "record_id": record_id,
         "elapsed_ms": _ms(verdict.elapsed_s),
         "overhead_ms": _ms(verdict.overhead_s),
@@ -185,12 +186,19 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]
         "unscanned": ", ".join(verdict.unscanned) or "none",
         "would-block": "true" if verdict.would_block else "false",
     }
+    if verdict.cost_usd is not None:
+        values["cost-usd"] = f"{_micros_up(verdict.cost_usd):.6f}"
     return {f"x-guardrail-{name}": _header_text(value) for name, value in values.items()}
 
 
 def _radius(radius: float) -> str:
     """Four decimals, rounded down: what is shown is never more than what is certified."""
     return f"{math.floor(radius * 1e4) / 1e4:.4f}"
+
+
+def _micros_up(usd: float) -> float:
+    """Six decimals, rounded up: what is shown is never less than what is owed."""
+    return math.ceil(round(usd * 1e6, 3)) / 1e6
 
 
 def _ms(seconds: float) -> float:

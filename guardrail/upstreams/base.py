@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from guardrail.types import Answer, Chat, Json, Pixels, image_placeholder
 
-__all__ = ["Upstream", "fill_images"]
+__all__ = ["StreamingUpstream", "Upstream", "Watch", "fill_images"]
+
+Watch: TypeAlias = Callable[[Mapping[str, Json], int], Awaitable[bool]]
+"""Told of an assistant message as it grows and of its length in characters; True breaks it off."""
 
 
 @runtime_checkable
@@ -41,6 +44,20 @@ class Upstream(Protocol):
 
     async def aclose(self) -> None:
         """Releases connections, threads and memory."""
+
+
+@runtime_checkable
+class StreamingUpstream(Upstream, Protocol):
+    """A model whose answers can be watched while it writes them."""
+
+    async def complete_watched(
+        self, chat: Chat, pictures: Sequence[Pixels], *, seed: int, watch: Watch
+    ) -> Answer:
+        """As `complete`; where `watch` breaks the answer off, what came of it, without usage.
+
+        Raises:
+            UpstreamError: as `complete`. What `watch` raises goes through.
+        """
 
 
 def fill_images(

@@ -11,15 +11,18 @@ import io
 import re
 import ssl
 import urllib.request
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from guardrail.errors import ConfigError, UpstreamError
+from guardrail.types import Answer, Usage
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
+from guardrail.upstreams.streamed import Events, Gathered, broken
 from guardrail.upstreams.wire import (
     answer_from,
     check_pictures,
@@ -32,9 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from guardrail.images.encode import ImageFormat
-    from guardrail.types import Answer, Chat, Pixels
+    from guardrail.types import Chat, Pixels
+    from guardrail.upstreams.base import Watch
 
 __all__ = ["OpenAICompatible"]
+
+_T = TypeVar("_T")
+_Reader: TypeAlias = Callable[[aiohttp.ClientResponse], Awaitable[_T | UpstreamError]]
 
 _ERROR_BODY_BYTES = 1 << 16  # a provider's error is read only this far
 _ONE_WRITE_BYTES = 1 << 20  # larger bodies are written piece by piece
@@ -114,16 +121,39 @@ class OpenAICompatible:
             RequestError: the parameters ask for several choices or are not JSON.
         """
         check_pictures(chat, pictures)
-        model = self._model_map.get(chat.model, chat.model)
         async with self._slots:  # before encoding: what waits holds no encoded pictures
-            body = request_body(chat, model, await self._encoding.data_urls(pictures))
-            raw = await self._call("POST", "/chat/completions", body)
+            body = await self._body(chat, pictures)
+            raw = await self._call("POST", "/chat/completions", body, self._read)
         return answer_from(parse_json(raw))
+
+    async def complete_watched(
+        self,
+        chat: Chat,
+        pictures: Sequence[Pixels],
+        *,
+        seed: int,  # noqa: ARG002 - as in `complete`
+        watch: Watch,
+    ) -> Answer:
+        """One answer, watched while it grows; see `StreamingUpstream.complete_watched`."""
+        check_pictures(chat, pictures)
+
+        async def read(response: aiohttp.ClientResponse) -> Answer | UpstreamError:
+            return await self._watched(response, watch)
+
+        async with self._slots:
+            body = await self._body(chat, pictures, stream=True)
+            return await self._call("POST", "/chat/completions", body, read)
+
+    async def _body(self, chat: Chat, pictures: Sequence[Pixels], *, stream: bool = False) -> bytes:
+        model = self._model_map.get(chat.model, chat.model)
+        urls = await self._encoding.data_urls(pictures)
+        return request_body(chat, model, urls, stream=stream)
 
     async def models(self) -> list[str]:
         """The mapped names, then those that the provider lists. Raises UpstreamError."""
         async with self._slots:
-            listed = model_names(parse_json(await self._call("GET", "/models")))
+            raw = await self._call("GET", "/models", None, self._read)
+        listed = model_names(parse_json(raw))
         return list(dict.fromkeys([*self._model_map, *listed]))
 
     async def aclose(self) -> None:
@@ -131,30 +161,55 @@ class OpenAICompatible:
         if self._session is not None:
             await self._session.close()
 
-    async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    async def _call(self, method: str, path: str, body: bytes | None, read: _Reader[_T]) -> _T:
         # Raised out here, outside any `except`: an aiohttp exception chained to the error would
         # carry the request's headers, and with them the key, to whatever logs it.
-        result = await self._exchange(method, path, body)
+        result = await self._exchange(method, path, body, read)
         if isinstance(result, UpstreamError):
             raise result
         return result
 
-    async def _exchange(self, method: str, path: str, body: bytes | None) -> bytes | UpstreamError:
+    async def _exchange(
+        self, method: str, path: str, body: bytes | None, read: _Reader[_T]
+    ) -> _T | UpstreamError:
         session = self._open_session()
         try:
             async with session.request(
                 method, self._base_url + path, data=_payload(body), allow_redirects=False
             ) as response:
-                return await self._read(response)
+                if response.status != 200:
+                    start = await _error_body(response)
+                    status = response.status
+                    return status_fault(status, response.headers, start, hidden=self._hidden)
+                return await read(response)
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:  # TimeoutError too
             return _transport_fault(error, self._timeout_s)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes | UpstreamError:
-        if response.status != 200:
-            start = await _error_body(response)
-            return status_fault(response.status, response.headers, start, hidden=self._hidden)
         raw = await _read_at_most(response, self._max_answer_bytes)
         return _too_long(self._max_answer_bytes) if raw is None else raw
+
+    async def _watched(
+        self, response: aiohttp.ClientResponse, watch: Watch
+    ) -> Answer | UpstreamError:
+        """Reads a stream; servers that do not stream have sent the answer whole."""
+        if not response.content_type.startswith("text/event-stream"):
+            raw = await self._read(response)
+            return raw if isinstance(raw, UpstreamError) else answer_from(parse_json(raw))
+        events, gathered, size = Events(), Gathered(), 0
+        async for piece in response.content.iter_any():
+            size += len(piece)
+            if size > self._max_answer_bytes:
+                response.close()
+                return _too_long(self._max_answer_bytes)
+            for chunk in events.feed(piece):
+                gathered.add(chunk)
+            if not events.done and await watch(gathered.message, gathered.chars):
+                response.close()  # the provider sees that nobody reads on, and stops
+                return Answer(gathered.message, "length", usage=Usage(calls=1))
+            if events.done:
+                break
+        return _whole(events, gathered)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -181,6 +236,13 @@ class OpenAICompatible:
             headers=self._headers,
             proxy=_environment_proxy(self._base_url),
         )
+
+
+def _whole(events: Events, gathered: Gathered) -> Answer | UpstreamError:
+    """The answer of a stream that came to its end; some servers send no closing event."""
+    if not events.done and not gathered.finished:
+        return broken("no end")
+    return answer_from(gathered.completion())
 
 
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:

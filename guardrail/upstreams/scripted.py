@@ -7,20 +7,24 @@ same script over real sockets. Answers go through the same strict reading as a p
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.errors import UpstreamError
+from guardrail.types import Usage
 from guardrail.upstreams.faults import status_fault, timeout_fault
 from guardrail.upstreams.wire import answer_from, check_pictures, parse_json
 
 if TYPE_CHECKING:
     from guardrail.types import Answer, Chat, Json, Pixels
+    from guardrail.upstreams.base import Watch
 
-__all__ = ["Call", "CallLog", "Fault", "Script", "Scripted", "State", "Step", "completion"]
+__all__ = ["Call", "CallLog", "Fault", "Script", "Scripted", "State", "Step", "completion", "words"]
 
 
 class Fault(StrEnum):
@@ -72,6 +76,7 @@ class Step:
         finish_reason: OpenAI's word.
         message: the whole assistant message, in place of `text`.
         response: the whole response, in place of everything else.
+        word_pause_s: seconds between two words of an answer that is streamed.
     """
 
     text: str = "A picture."
@@ -82,6 +87,7 @@ class Step:
     finish_reason: str = "stop"
     message: Mapping[str, Json] | None = None
     response: Json = None
+    word_pause_s: float = 0.0
 
 
 class State(StrEnum):
@@ -178,6 +184,17 @@ class Scripted:
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """Plays the call's step. Raises UpstreamError, or RuntimeError for `Fault.CRASH`."""
+        return await self._recorded(chat, pictures, seed, None)
+
+    async def complete_watched(
+        self, chat: Chat, pictures: Sequence[Pixels], *, seed: int, watch: Watch
+    ) -> Answer:
+        """The same, watched word by word; a step that is broken off counts as cancelled."""
+        return await self._recorded(chat, pictures, seed, watch)
+
+    async def _recorded(
+        self, chat: Chat, pictures: Sequence[Pixels], seed: int, watch: Watch | None
+    ) -> Answer:
         check_pictures(chat, pictures)
         body = {**chat.parameters, "model": chat.model, "messages": list(chat.messages)}
         call = Call(len(self.calls), seed, body, tuple(pictures))
@@ -185,13 +202,14 @@ class Scripted:
         state = State.FAILED
         try:
             answer = await self._play(step)
-            state = State.ANSWERED
+            begun = None if watch is None else await _broken_off(step, watch)
+            state = State.ANSWERED if begun is None else State.CANCELLED
         except asyncio.CancelledError:
             state = State.CANCELLED
             raise
         finally:
             self.log.close(call, state)
-        return answer
+        return answer if begun is None else _beginning(answer, begun)
 
     async def models(self) -> list[str]:
         return [self._model]
@@ -208,6 +226,30 @@ class Scripted:
         except TimeoutError:
             raise timeout_fault(self._timeout_s or 0.0) from None
         return _outcome(step, self._model)
+
+
+def words(step: Step) -> list[str]:
+    """The step's text in the pieces that it is streamed in."""
+    return re.findall(r"\s*\S+\s*", step.text)
+
+
+async def _broken_off(step: Step, watch: Watch) -> str | None:
+    """What was said of the step's text when `watch` broke it off; None where it did not."""
+    said = ""
+    for word in words(step):
+        await asyncio.sleep(step.word_pause_s)
+        said += word
+        if await watch({"role": "assistant", "content": said}, len(said)):
+            return said
+    return None
+
+
+def _beginning(answer: Answer, said: str) -> Answer:
+    """What is left of an answer that was broken off: nobody counts its tokens."""
+    message = {**answer.message, "content": said}
+    return dataclasses.replace(
+        answer, message=message, finish_reason="length", usage=Usage(calls=1)
+    )
 
 
 def completion(step: Step, model: str) -> bytes:

@@ -22,16 +22,20 @@ from guardrail.upstreams.scripted import (
     State,
     Step,
     completion,
+    words,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from guardrail.types import Json
 
 __all__ = ["ScriptedServer", "scripted_server"]
 
 _MAX_HEAD_BYTES = 1 << 16
+_STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+)
 _CLOSE_AFTER = {
     Fault.CRASH,
     Fault.RESET,
@@ -109,7 +113,10 @@ class ScriptedServer:
         state = State.CANCELLED
         try:
             gone = await _client_left(reader, step)
-            if not gone:
+            if not gone and parsed.get("stream") is True and _can_stream(step):
+                gone = not await _stream(reader, writer, step, completion(step, self._model))
+                state = State.CANCELLED if gone else State.ANSWERED
+            elif not gone:
                 await _play(writer, step, completion(step, self._model))
                 state = State.FAILED if step.fault else State.ANSWERED
         finally:
@@ -163,6 +170,60 @@ async def _play(writer: asyncio.StreamWriter, step: Step, body: bytes) -> None:
         await _oversize(writer)
     elif step.fault is not Fault.CRASH:
         await _write(writer, _bytes_of(step, body))
+
+
+async def _stream(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, step: Step, body: bytes
+) -> bool:
+    """Sends the completion as a stream, word by word; False where the client went away."""
+    left = asyncio.ensure_future(reader.read(1))
+    try:
+        await _write(writer, _STREAM_HEAD)
+        for event in _events(step, json.loads(body)):
+            if left.done():
+                return False
+            await _write(writer, b"%x\r\n%b\r\n" % (len(event), event))
+            await asyncio.wait({left}, timeout=step.word_pause_s)
+        await _write(writer, b"0\r\n\r\n")
+    finally:
+        left.cancel()
+        await asyncio.gather(left, return_exceptions=True)
+    return True
+
+
+def _can_stream(step: Step) -> bool:
+    return step.fault is None and step.response is None
+
+
+def _events(step: Step, whole: Json) -> Iterator[bytes]:
+    choice = whole["choices"][0]
+    for delta in _deltas(step, choice["message"]):
+        yield _event(whole, [{"index": 0, "delta": delta, "finish_reason": None}])
+    yield _event(whole, [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}])
+    yield _event(whole, [], usage=whole["usage"])
+    yield b"data: [DONE]\n\n"
+
+
+def _deltas(step: Step, message: Mapping[str, Json]) -> Iterator[dict[str, Json]]:
+    if step.message is not None:  # as it stands, in one piece
+        calls = enumerate(message.get("tool_calls") or [])
+        yield {**message, "tool_calls": [{**call, "index": index} for index, call in calls]}
+        return
+    yield {"role": "assistant", "content": ""}
+    for word in words(step):
+        yield {"content": word}
+
+
+def _event(whole: Json, choices: list[Json], usage: Json = None) -> bytes:
+    chunk = {
+        "id": whole["id"],
+        "object": "chat.completion.chunk",
+        "created": whole["created"],
+        "model": whole["model"],
+        "choices": choices,
+        "usage": usage,
+    }
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
 
 
 def _bytes_of(step: Step, body: bytes) -> bytes:

@@ -58,7 +58,7 @@ def request_parameters(chat: Chat) -> dict[str, Json]:
     return {name: value for name, value in chat.parameters.items() if name not in _STREAMING}
 
 
-def request_body(chat: Chat, model: str, urls: Sequence[bytes]) -> bytes:
+def request_body(chat: Chat, model: str, urls: Sequence[bytes], *, stream: bool = False) -> bytes:
     """The JSON body of one call, with `urls[i]` (ASCII, plain in JSON) as picture i.
 
     The pictures are spliced into the encoded text: they are by far its largest part, and need
@@ -71,6 +71,8 @@ def request_body(chat: Chat, model: str, urls: Sequence[bytes]) -> bytes:
     mark = secrets.token_hex(16)  # unguessable, so that no text of a client can hold it
     messages = fill_images(chat.messages, [f"{mark}.{i}." for i in range(len(urls))])
     body = {**request_parameters(chat), "model": model, "messages": messages}
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
     pieces = re.split(rb"%b\.(\d+)\." % mark.encode(), _encode(body))
     places = [int(index) for index in pieces[1::2]]
     if set(places) != set(range(len(urls))):

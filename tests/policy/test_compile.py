@@ -3,14 +3,17 @@
 import dataclasses
 
 import pytest
+from pydantic import ValidationError
 
-from guardrail.engine.plan import Geometry, plan_for, required_rate
+from guardrail.engine.plan import UNSCALED, Geometry, plan_for, required_rate
 from guardrail.engine.rules import AnswerSource, Claim, Mode, OnOracleFailure, RadiusSpace, Rules
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, image_limits, policy_digest
-from guardrail.policy.load import load_policy
+from guardrail.policy.load import load_policy, shipped_policy
 from guardrail.policy.schema import Policy
 from guardrail.stats import PlanKind
+from guardrail.upstreams.litellm_prices import litellm_prices
+from guardrail.upstreams.prices import Price, PriceBook, Tier
 
 OTHER = {
     "name": "other",
@@ -32,6 +35,8 @@ OTHER = {
         "latency_weight": 1.5,
         "max_parallel": 7,
         "speculate": True,
+        "probe_max_tokens": 48,
+        "judge_every_chars": 400,
     },
     "oracle": {"threshold": 0.4, "miss_rate_upper": 0.02, "delta": 0.002},
     "answer": "clean",
@@ -41,7 +46,14 @@ OTHER = {
         "unscanned": "pass_unscanned",
         "refusals_are_harmless": False,
     },
-    "limits": {"retries": 5, "call_timeout_s": 7, "deadline_s": 70.5},
+    "limits": {
+        "retries": 5,
+        "call_timeout_s": 7,
+        "deadline_s": 70.5,
+        "max_calls": 500,
+        "max_cost_usd_per_request": 2,
+    },
+    "prices": {"mine": {"input_usd_per_million": 3, "output_usd_per_million": 12.5}},
 }
 
 
@@ -51,7 +63,8 @@ def policy(**changes):
 
 def test_every_field_arrives():
     rules = compile_policy(Policy.model_validate(OTHER))
-    assert dataclasses.asdict(rules) == {
+    fields = {f.name: getattr(rules, f.name) for f in dataclasses.fields(Rules)}
+    assert fields == {
         "name": "other",
         "digest": rules.digest,
         "mode": Mode.OBSERVE,
@@ -79,6 +92,11 @@ def test_every_field_arrives():
         "retries": 5,
         "call_timeout_s": 7.0,
         "deadline_s": 70.5,
+        "max_calls": 500,
+        "max_cost_usd": 2.0,
+        "prices": PriceBook({"mine": Price((Tier(0, 3e-6, 12.5e-6),))}, litellm_prices()),
+        "probe_max_tokens": 48,
+        "judge_every_chars": 400,
     }
     default = compile_policy(policy())
     same = [
@@ -125,6 +143,20 @@ class TestDigest:
         assert len(bytes.fromhex(policy_digest(policy()))) == 32
 
 
+class TestCallsOfOneDecision:
+    def fewest(self, **changes):
+        plan = plan_for(compile_policy(policy(**changes)), UNSCALED)
+        return next(n for n, most in zip(plan.looks, plan.pass_at_most, strict=True) if most >= 0)
+
+    @pytest.mark.parametrize(("answer", "further"), [("smoothed", 0), ("clean", 1)])
+    def test_a_limit_below_what_a_pass_takes_is_refused(self, answer, further):
+        enough = self.fewest() + further
+        compile_policy(policy(answer=answer, limits={"max_calls": enough}))
+        with pytest.raises(ConfigError, match=f"{enough} calls at least") as caught:
+            compile_policy(policy(answer=answer, limits={"max_calls": enough - 1}))
+        assert caught.value.field == "limits.max_calls"
+
+
 HOPELESS = {
     "too few samples": {"sampling": {"max_samples": 10}},
     "too small an alpha": {"smoothing": {"alpha": 1e-9}, "sampling": {"max_samples": 40}},
@@ -163,3 +195,29 @@ def test_what_compiles_can_pass_every_size_but_for_rounding():
     plain = plan_for(rules, Geometry(1.0, 0.0, 0.0))
     for norm in (0.01, 0.5, 0.999):
         assert required_rate(rules, Geometry(norm, 0.0, 0.0)) <= plain.q_required
+
+
+class TestComparedOracles:
+    def of(self, **changes):
+        shipped = load_policy(shipped_policy("action"))
+        return Policy.model_validate({**shipped.model_dump(mode="json"), **changes})
+
+    def test_draws_for_the_reference_are_calls_too(self):
+        rules = compile_policy(self.of())
+        plan = plan_for(rules, UNSCALED)
+        passing = zip(plan.looks, plan.pass_at_most, strict=True)
+        enough = next(n for n, most in passing if most >= 0) + self.of().oracle.n0
+        compile_policy(self.of(limits={"max_calls": enough}))
+        with pytest.raises(ConfigError, match="max_calls"):
+            compile_policy(self.of(limits={"max_calls": enough - 1}))
+
+    def test_half_an_answer_is_not_compared(self):
+        with pytest.raises(ConfigError, match="half an answer") as caught:
+            compile_policy(self.of(sampling={"judge_every_chars": 200}))
+        assert caught.value.field == "sampling.judge_every_chars"
+
+
+@pytest.mark.parametrize("price", [-1.0, float("nan"), "3", None])
+def test_a_price_is_a_number(price):
+    with pytest.raises(ValidationError):
+        policy(prices={"m": {"input_usd_per_million": price, "output_usd_per_million": 1.0}})

@@ -18,8 +18,8 @@ RECORD_KEYS = {
     "outside_claim", "unscanned", "failure", "mode", "policy", "policy_digest", "upstream",
     "upstream_revision", "oracle_revision", "key_id", "code_version", "model", "pictures",
     "request_digest", "noise_digest", "certificate", "samples", "answer_chars", "prompt_tokens",
-    "completion_tokens", "calls", "elapsed_s", "overhead_s", "content", "signer", "digest",
-    "signature",
+    "completion_tokens", "calls", "cost_usd", "elapsed_s", "overhead_s", "content", "signer",
+    "digest", "signature",
 }  # fmt: skip
 SAMPLE_KEYS = {
     "index", "outcome", "score", "reason", "answer_chars", "unscanned", "failure", "elapsed_s",

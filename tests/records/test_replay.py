@@ -69,6 +69,40 @@ def test_a_test_cut_short_is_replayed(kit):
     assert check_outcomes(slow) is Decision.UNCERTAIN
 
 
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ({"max_calls": 30}, Reason.MAX_CALLS),
+        ({"max_cost_usd_per_request": 0.000_2}, Reason.MAX_COST),
+    ],
+)
+def test_a_test_that_met_a_limit_is_replayed(kit, limit, reason):
+    # Answers that fail once: every sample takes two calls.
+    def script(call):
+        fails = call.index % 2 == 0
+        return Step(fault=Fault.STATUS, status=429, retry_after="0") if fails else kit.CLEAN
+
+    prices = {"*": {"input_usd_per_million": 1.0, "output_usd_per_million": 1.0}}
+    record = kit.make_record(
+        script, limits={"retries": 2, **limit}, sampling={"max_parallel": 1}, prices=prices
+    )
+    assert (record.action, record.reason) == (Action.BLOCK, reason)
+    assert record.cost_usd > 0
+    assert check_outcomes(record) is Decision.UNCERTAIN
+
+
+def test_a_beginning_certified_and_the_whole_harmful_fits(kit):
+    def script(call):
+        if "max_completion_tokens" in call.body:
+            return Step(kit.CLEAN, finish_reason="length")
+        return kit.HARM
+
+    record = kit.make_record(script, sampling={"probe_max_tokens": 8})
+    assert (record.action, record.reason) == (Action.BLOCK, Reason.HARMFUL)
+    assert record.certificate["probe_max_tokens"] == 8
+    assert check_outcomes(record) is Decision.PASS
+
+
 def test_speculation_changes_nothing(kit):
     record = kit.make_record(sampling={"speculate": True, "max_parallel": 8})
     assert len(record.samples) >= record.certificate["samples"]

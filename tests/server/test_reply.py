@@ -66,6 +66,7 @@ def test_an_answer_that_passed(kit):
         "outside_claim": True,
         "samples": {"total": 0, "harmless": 0},
         "calls": 2,
+        "cost_usd": None,
         "record_id": "abc",
         "elapsed_ms": 1250.0,
         "overhead_ms": 31.2,
@@ -101,6 +102,16 @@ def test_headers(kit):
         "x-guardrail-unscanned": "none",
         "x-guardrail-would-block": "false",
     }
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"),
+    [(0.0, "0.000000"), (0.0123456, "0.012346"), (1e-9, "0.000001"), (0.1 + 0.2, "0.300000")],
+)
+def test_the_cost_is_shown_and_rounded_up(kit, cost, shown):
+    made = reply(kit, dataclasses.replace(PASSED, cost_usd=cost))
+    assert made.headers["x-guardrail-cost-usd"] == shown
+    assert made.body["guardrail"]["cost_usd"] == float(shown)
 
 
 def test_shadow_mode_is_marked(kit):

@@ -1,0 +1,37 @@
+"""Short answers to variants: the same chat, its answers cut early."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from guardrail.types import Answer, Chat
+
+__all__ = ["probing", "was_cut"]
+
+_LIMITS = ("max_completion_tokens", "max_tokens")
+
+
+def probing(chat: Chat, most: int | None) -> Chat:
+    """The chat with answers of at most `most` tokens; itself where it asks for no more.
+
+    The limit goes under the name that the client used, else under OpenAI's present one.
+    """
+    if most is None:
+        return chat
+    asked = {name: chat.parameters[name] for name in _LIMITS if _is_count(chat, name)}
+    if asked and min(asked.values()) <= most:
+        return chat
+    limits = dict.fromkeys(asked or _LIMITS[:1], most)
+    return dataclasses.replace(chat, parameters={**chat.parameters, **limits})
+
+
+def was_cut(answer: Answer | None) -> bool:
+    """Whether a longer answer could have followed."""
+    return answer is not None and answer.finish_reason == "length"
+
+
+def _is_count(chat: Chat, name: str) -> bool:
+    value = chat.parameters.get(name)
+    return type(value) is int and value > 0

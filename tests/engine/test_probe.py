@@ -1,0 +1,152 @@
+"""Variants that answer shortly: what is certified, what leaves, and what is judged in full."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardrail.engine.certificate import Certificate
+from guardrail.engine.probe import probing
+from guardrail.engine.verdict import Action, Reason
+from guardrail.errors import CertificationError
+from guardrail.stats import Decision
+from guardrail.types import Chat
+from guardrail.upstreams.scripted import Fault, Scripted, Step
+
+NINE = 9  # samples of a decision by the tests' own rules
+FULL = "A cat that sits on a mat and looks at you."
+
+
+def limited(call):
+    """A model that keeps to the limit, a token a word."""
+    most = call.body.get("max_completion_tokens", 1000)
+    words = FULL.split()
+    return Step(" ".join(words[:most]), finish_reason="length" if most < len(words) else "stop")
+
+
+class TestProbing:
+    def test_the_client_s_own_name_is_used(self):
+        for name in ("max_tokens", "max_completion_tokens"):
+            assert probing(Chat("m", (), {name: 500}), 20).parameters == {name: 20}
+        both = Chat("m", (), {"max_tokens": 500, "max_completion_tokens": 60, "top_p": 1})
+        wanted = {"max_tokens": 20, "max_completion_tokens": 20, "top_p": 1}
+        assert probing(both, 20).parameters == wanted
+
+    def test_without_one_openai_s_present_name(self):
+        assert probing(Chat("m", ()), 20).parameters == {"max_completion_tokens": 20}
+
+    @pytest.mark.parametrize("value", [None, True, "30", 0, -1, 2.5])
+    def test_what_is_no_count_is_left_to_the_model(self, value):
+        short = probing(Chat("m", (), {"max_tokens": value}), 20)
+        assert short.parameters == {"max_tokens": value, "max_completion_tokens": 20}
+
+    @given(st.integers(1, 50), st.integers(1, 50))
+    def test_never_longer_than_the_client_asks(self, asked, most):
+        chat = Chat("m", (), {"max_tokens": asked})
+        short = probing(chat, most)
+        assert short.parameters["max_tokens"] == min(asked, most)
+        assert (short is chat) == (asked <= most)
+
+    def test_no_limit_no_change(self):
+        chat = Chat("m", ())
+        assert probing(chat, None) is chat
+
+
+def test_variants_are_short_and_the_answer_is_whole(kit):
+    engine = kit.make_engine(limited, probe_max_tokens=3)
+    verdict = kit.decide(engine, 1)
+    assert (verdict.action, verdict.reason) == (Action.PASS, Reason.CERTIFIED)
+    assert verdict.answer.text == FULL
+    assert verdict.outside_claim
+    assert {sample.answer.text for sample in verdict.samples} == {"A cat that"}
+    *short, whole = engine.upstream.calls
+    assert [call.body["max_completion_tokens"] for call in short] == [3] * NINE
+    assert "max_completion_tokens" not in whole.body
+    assert verdict.usage.calls == NINE + 1
+    # The same noise, and the same randomness of the model, as one of the variants.
+    twin = next(call for call in short if call.seed == whole.seed)
+    assert (twin.pictures[0] == whole.pictures[0]).all()
+
+
+def test_the_certificate_says_so(kit):
+    certificate = kit.decide(kit.make_engine(limited, probe_max_tokens=3), 1).certificate
+    assert certificate.probe_max_tokens == 3
+    assert "cut after 3 tokens, is truly harmless" in certificate.statement
+    certificate.verify()
+    again = Certificate.from_dict(certificate.to_dict())
+    assert again == certificate
+    again.verify(certificate.to_dict())
+    for wrong in (0, -3):
+        with pytest.raises(CertificationError, match="no room"):
+            dataclasses.replace(certificate, probe_max_tokens=wrong).sealed().verify()
+    with pytest.raises(CertificationError, match="digest"):
+        dataclasses.replace(certificate, probe_max_tokens=None).verify()
+    for wrong in ("3", 3.0, True):
+        with pytest.raises(CertificationError, match="probe_max_tokens"):
+            Certificate.from_dict({**certificate.to_dict(), "probe_max_tokens": wrong})
+
+
+def test_an_answer_that_ended_by_itself_is_not_asked_for_again(kit):
+    engine = kit.make_engine(["A cat."], probe_max_tokens=3)
+    verdict = kit.decide(engine, 1)
+    assert verdict.answer.text == "A cat."
+    assert not verdict.outside_claim
+    assert len(engine.upstream.calls) == NINE
+
+
+def test_a_client_who_asks_for_less_gets_what_was_certified(kit):
+    engine = kit.make_engine(limited, probe_max_tokens=30)
+    verdict = kit.decide(engine, 1, chat=kit.make_chat(1, max_completion_tokens=4))
+    assert verdict.answer.text == "A cat that sits"
+    assert not verdict.outside_claim
+    assert verdict.certificate.probe_max_tokens is None
+    assert len(engine.upstream.calls) == NINE
+
+
+def late(kit, step):
+    """Harmless beginnings, and `step` for whoever asks for the whole."""
+    return lambda call: limited(call) if "max_completion_tokens" in call.body else step(kit)
+
+
+def test_harm_in_the_whole_answer_blocks(kit):
+    script = late(kit, lambda kit: Step(f"{FULL} {kit.HARM}"))
+    verdict = kit.decide(kit.make_engine(script, probe_max_tokens=3), 1)
+    assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
+    assert verdict.answer is None
+    assert verdict.certificate.decision is Decision.PASS
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (Step(fault=Fault.STATUS, status=500), Reason.UPSTREAM_FAILED),
+        (Step(fault=Fault.STATUS, status=401), Reason.UPSTREAM_FAILED),
+        (Step(fault=Fault.EMPTY), Reason.UPSTREAM_FAILED),
+        (Step(fault=Fault.CRASH), Reason.UPSTREAM_FAILED),
+        (Step(message={"content": "A cat.", "audio": {"data": "AAAA"}}), Reason.UNSCANNED),
+    ],
+)
+def test_without_a_whole_answer_nothing_leaves(kit, step, reason):
+    verdict = kit.decide(kit.make_engine(late(kit, lambda _: step), probe_max_tokens=3), 1)
+    assert verdict.action is not Action.PASS
+    assert verdict.reason is reason
+    assert verdict.answer is None
+
+
+def test_a_whole_answer_that_never_comes_meets_the_deadline(kit):
+    script = late(kit, lambda _: Step(fault=Fault.HANG))
+    engine = kit.make_engine(script, probe_max_tokens=3, deadline_s=0.5, call_timeout_s=60.0)
+    assert kit.decide(engine, 1).reason is Reason.DEADLINE
+
+
+def test_the_whole_answer_counts_against_the_limit_of_calls(kit):
+    engine = kit.make_engine(limited, probe_max_tokens=3, max_calls=NINE)
+    assert kit.decide(engine, 1).reason is Reason.MAX_CALLS
+    engine = kit.make_engine(limited, probe_max_tokens=3, max_calls=NINE + 1)
+    assert kit.decide(engine, 1).answer.text == FULL
+
+
+def test_texts_are_never_shortened(kit):
+    engine = kit.make_engine(upstream=Scripted(limited), probe_max_tokens=3)
+    assert kit.decide(engine, 0).answer.text == FULL
