@@ -116,7 +116,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
 
 
 def _in_words(verdict: Verdict) -> str:
-    lines = [f"{verdict.action} ({verdict.reason}), {verdict.usage.calls} calls"]
+    lines = [f"{verdict.action} ({verdict.reason}), {verdict.usage.calls} calls{_cost(verdict)}"]
     if verdict.would_block:
         lines.append("would be blocked if this policy were enforced")
     if verdict.answer is not None:
@@ -126,4 +126,10 @@ def _in_words(verdict: Verdict) -> str:
         like = f"of one {certificate.reference_kind}" if certificate.reference_kind else "harmless"
         lines.append(f"{certificate.harmless} of {certificate.samples} variants were {like}")
         lines.append(certificate.statement)
+    if verdict.certificate is not None and verdict.outside_claim:
+        lines.append("The answer above is a further one: judged by itself, outside this claim.")
     return "\n".join(lines)
+
+
+def _cost(verdict: Verdict) -> str:
+    return "" if verdict.cost_usd is None else f", US$ {verdict.cost_usd:.2g}"

@@ -41,6 +41,22 @@ def test_a_block_prints_no_answer(checked, model, kit):
     assert "block (" in result.stdout
 
 
+def test_a_further_answer_and_the_cost_are_said(checked, model, kit, policy):
+    def script(call):
+        cut = "max_completion_tokens" in call.body
+        return Step(kit.CLEAN, finish_reason="length" if cut else "stop")
+
+    prices = "prices: {'*': {input_usd_per_million: 1.0, output_usd_per_million: 1.0}}"
+    short = policy.read_text().replace("max_parallel: 8", "max_parallel: 8, probe_max_tokens: 4")
+    policy.write_text(f"{short}\n{prices}\n")
+    model(script)
+    result = checked()
+    assert result.exit_code == 0
+    assert "calls, US$ 0.00" in result.stdout
+    assert "cut after 4 tokens" in result.stdout
+    assert "judged by itself, outside this claim" in result.stdout
+
+
 def test_json_carries_a_certificate_that_holds(checked, model, kit):
     upstream = model([kit.CLEAN])
     result = checked("--json", "--prompt", "what?", "--max-tokens", 7)
