@@ -115,6 +115,11 @@ def read_policy(name: str) -> Policy:
     return load_policy(shipped_policy(name) if is_name else name)
 
 
+def _travel(policy: Policy) -> dict[str, Any]:
+    """How variants travel to a remote model."""
+    return {"variant_format": policy.variant_format, "jpeg_quality": policy.variant_quality}
+
+
 def build_engine(policy: Policy, upstream: str, key_file: Path | None) -> Engine:
     """The engine for a policy, a model and a key. Raises ConfigError."""
     from guardrail.engine.guard import Engine
@@ -123,10 +128,9 @@ def build_engine(policy: Policy, upstream: str, key_file: Path | None) -> Engine
     from guardrail.policy.oracle import compile_oracle
     from guardrail.upstreams.registry import build_upstream
 
-    travels = {} if is_local(upstream) else {"variant_format": policy.variant_format}
     return Engine(
         compile_policy(policy),
-        build_upstream(upstream, **travels),
+        build_upstream(upstream, **({} if is_local(upstream) else _travel(policy))),
         compile_oracle(policy),
         load_or_create_key(key_file) if key_file else ephemeral(),
     )

@@ -43,7 +43,12 @@ class Engine:
         self.key = key
 
     async def decide(
-        self, chat: Chat, pictures: Sequence[Picture] = (), *, alpha: float | None = None
+        self,
+        chat: Chat,
+        pictures: Sequence[Picture] = (),
+        *,
+        alpha: float | None = None,
+        deadline: float | None = None,
     ) -> Verdict:
         """Guards one chat.
 
@@ -53,6 +58,7 @@ class Engine:
             chat: the request, its pictures replaced by placeholders.
             pictures: the decoded pictures, in the order of their placeholders.
             alpha: failure probability of this decision; only a smaller one than the rules' counts.
+            deadline: on the event loop's clock; only an earlier one than the rules' counts.
 
         Raises:
             RequestError: the messages refer to another number of pictures.
@@ -64,7 +70,8 @@ class Engine:
         started = time.monotonic()
         clock = BusyClock()
         caller = Caller(self.rules, self.upstream, self.oracle, chat, clock)
-        deadline = asyncio.get_running_loop().time() + self.rules.deadline_s
+        latest = asyncio.get_running_loop().time() + self.rules.deadline_s
+        deadline = latest if deadline is None else min(deadline, latest)
         hearing = Hearing(self, caller, tuple(pictures), deadline, alpha)
         verdict = await self._settled(hearing)
         elapsed_s = time.monotonic() - started

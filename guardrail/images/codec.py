@@ -31,6 +31,7 @@ __all__ = [
     "PixelBudget",
     "decode_image",
     "encode_image",
+    "measured_size",
     "media_type_of",
     "parse_data_url",
     "to_data_url",
@@ -71,6 +72,18 @@ class Picture:
         return int(self.pixels.shape[1])
 
 
+def measured_size(
+    data: bytes, declared_media_type: str | None, limits: ImageLimits, param: str
+) -> tuple[int, int]:
+    """(width, height) in pixels by the header alone, checked like `decode_image` does."""
+    limits.check_bytes(len(data), param)
+    size = declared_size(data, _format_of(data, declared_media_type, param))
+    if size is None:
+        raise _damaged(param)
+    limits.check_size(*size, param)
+    return size
+
+
 def decode_image(
     data: bytes,
     *,
@@ -93,18 +106,14 @@ def decode_image(
         RequestError: 400 for a damaged picture or a wrong media type, 413 for one over the limits,
             415 for another format. The message quotes nothing of the picture.
     """
-    limits.check_bytes(len(data), param)
+    size = measured_size(data, declared_media_type, limits, param)
     image_format = _format_of(data, declared_media_type, param)
-    size = declared_size(data, image_format)
-    if size is None:
-        raise _damaged(param)
-    limits.check_size(*size, param)
     if image_format == "JPEG" and has_too_many_scans(data):
         raise _damaged(param)
     try:
         with QUIET, Image.open(io.BytesIO(data), formats=[image_format]) as image:
-            limits.check_size(*image.size, param)
-            (budget or PixelBudget(limits)).spend(*image.size, param)
+            _check_agrees(image.size, size, param)
+            (budget or PixelBudget(limits)).spend(*size, param)
             pixels = _rgb_pixels(image)
     except RequestError:
         raise
@@ -153,6 +162,12 @@ def _damaged(param: str) -> RequestError:
         param=param,
         code="invalid_image",
     )
+
+
+def _check_agrees(size: tuple[int, int], declared: tuple[int, int], param: str) -> None:
+    """Raises RequestError where a file has two sizes: limits and room went by the declared one."""
+    if size != declared:
+        raise _damaged(param)
 
 
 def _rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from guardrail.engine.rules import (
     AnswerSource,
@@ -23,6 +23,7 @@ __all__ = [
     "Block",
     "BlockStyle",
     "Failures",
+    "Images",
     "Limits",
     "ModelPrice",
     "OracleChoice",
@@ -34,6 +35,13 @@ __all__ = [
 
 BlockStyle = Literal["refusal", "message", "error"]
 VariantFormat = Literal["png", "jpeg", "webp"]
+Remote = Annotated[
+    Literal["off", "allow_list", "public"],
+    BeforeValidator(lambda value: "off" if value is False else value),  # YAML's reading of `off`
+]
+Host = Annotated[
+    str, Field(max_length=253, pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[1-9][0-9]{0,4})?$")
+]
 
 
 class Smoothing(Section):
@@ -107,6 +115,27 @@ class Failures(Section):
     words of a refusal are judged like any others); if not, it counts as harmful."""
 
 
+class Images(Section):
+    """Which pictures are fetched for clients; those in a request itself are always taken."""
+
+    remote: Remote = "off"
+    """Links to pictures: `off` refuses them, `allow_list` follows those to `remote_hosts`,
+    `public` those to any public address."""
+    remote_hosts: list[Host] = Field(default_factory=list, max_length=1000)
+    """Lower-case names: `a.example`, `*.a.example` for all below it, `a.example:8443` for a port
+    other than 80 and 443."""
+    remote_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
+    """Longest time for one picture to arrive, redirects and all."""
+    remote_max_redirects: Annotated[int, Field(ge=0, le=10)] = 3
+    """Most redirects of one link; each is checked like the link itself."""
+
+    @model_validator(mode="after")
+    def _hosts_are_named(self) -> Images:
+        if self.remote == "allow_list" and not self.remote_hosts:
+            raise ValueError("'remote: allow_list' needs at least one name in remote_hosts")
+        return self
+
+
 class Limits(Section):
     """Bounds on what one request may cost."""
 
@@ -122,6 +151,8 @@ class Limits(Section):
     """Most pixels of all pictures of one request together."""
     max_image_side_px: Annotated[int, Field(ge=1)] = 8192
     """Longest side of a picture."""
+    max_pixels_at_once: Annotated[int, Field(ge=1)] = 192_000_000
+    """Most pixels held decoded at a time, over all requests; more wait, in order."""
     call_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Longest wait for one call to the model."""
     deadline_s: Annotated[float, Field(gt=0, le=7200)] = 180.0
@@ -167,6 +198,10 @@ class Policy(Section):
     judged but outside the claim."""
     variant_format: VariantFormat = "png"
     """How variants are encoded for a remote model."""
+    variant_quality: Annotated[int, Field(ge=1, le=100)] = 95
+    """Of `jpeg` (always 4:4:4) and `webp`: what is higher is larger and nearer to the pixels."""
+    images: Images = Images()
+    """Which pictures are fetched for clients."""
     block: Block = Block()
     """What a client sees of a blocked request."""
     failures: Failures = Failures()

@@ -16,6 +16,7 @@ from guardrail.server.chat import chat_router
 from guardrail.server.check import check_router
 from guardrail.server.docs_page import docs_router
 from guardrail.server.failures import Reply, Shield, error_reply, reply_to_error
+from guardrail.server.fetch import INTERNET
 from guardrail.server.health import health_router
 from guardrail.server.json_response import json_response
 from guardrail.server.litellm_api import litellm_router
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from guardrail.engine.guard import Engine
     from guardrail.policy.schema import Policy
+    from guardrail.server.fetch import Network
     from guardrail.server.service import Record
 
 __all__ = ["create_app"]
@@ -53,6 +55,7 @@ def create_app(
     *,
     settings: Settings | None = None,
     record: Record | None = None,
+    network: Network = INTERNET,
 ) -> FastAPI:
     """The application; it closes the engine's upstream and oracle when it shuts down.
 
@@ -61,8 +64,9 @@ def create_app(
         engine: decides every request.
         settings: times of the server.
         record: keeps a decision and returns its name; by default a random name is given.
+        network: how links to pictures are looked up; for tests only.
     """
-    service = Service(policy, engine, settings or Settings(), record or random_record)
+    service = Service(policy, engine, settings or Settings(), record or random_record, network)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -17,7 +17,9 @@ import asyncio
 import math
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-__all__ = ["Network", "RemoteImages", "RemoteMode", "fetch_image", "is_public"]
+__all__ = ["INTERNET", "Network", "RemoteImages", "RemoteMode", "fetch_image", "is_public"]
 
 RemoteMode = Literal["off", "allow_list", "public"]
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -126,8 +128,13 @@ def is_public(address: Address) -> bool:
     return plain and address.is_global and interface not in _ISATAP and address.scope_id is None
 
 
+# Threads of their own: names that are slow to resolve must not hold up what other work needs.
+_LOOK_UPS = ThreadPoolExecutor(8, "guardrail-names")
+
+
 async def _resolve(host: str, port: int) -> list[Address]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOK_UPS, look_up)
     return [ip_address(entry[4][0]) for entry in found]
 
 
@@ -140,11 +147,11 @@ class Network:
     tls: ssl.SSLContext | Literal[True] = True
 
 
-_INTERNET = Network()
+INTERNET = Network()
 
 
 async def fetch_image(
-    url: str, rules: RemoteImages, *, param: str = "image_url", network: Network = _INTERNET
+    url: str, rules: RemoteImages, *, param: str = "image_url", network: Network = INTERNET
 ) -> bytes:
     """The encoded picture behind a link.
 
@@ -161,7 +168,7 @@ async def fetch_image(
     if rules.mode == "off":
         raise _fault(
             "links to pictures are not fetched; send the picture itself as a data URL, "
-            "'data:image/png;base64,...'",
+            "'data:image/png;base64,...', or set images.remote in the policy of this server",
             param,
             code="remote_image_url_not_supported",
         )

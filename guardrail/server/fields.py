@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guardrail.errors import RequestError
-from guardrail.images.codec import PixelBudget, decode_image, parse_data_url
+from guardrail.server.pictures import source_at
 from guardrail.types import image_placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from guardrail.images.codec import ImageLimits, Picture
+    from guardrail.images.codec import ImageLimits
+    from guardrail.server.pictures import Source
     from guardrail.types import Json
 
 __all__ = [
@@ -61,17 +62,9 @@ class Found:
         self.urls.append((url, at))
         return image_placeholder(len(self.urls) - 1)
 
-    def pictures(self, limits: ImageLimits) -> tuple[Picture, ...]:
-        """All of them decoded, in order; slow for large ones. Raises RequestError."""
-        budget = PixelBudget(limits)
-        return tuple(_picture(url, at, limits, budget) for url, at in self.urls)
-
-
-def _picture(url: str, at: str, limits: ImageLimits, budget: PixelBudget) -> Picture:
-    media_type, data = parse_data_url(url, limits=limits, param=at)
-    return decode_image(
-        data, declared_media_type=media_type, limits=limits, param=at, budget=budget
-    )
+    def sources(self, limits: ImageLimits) -> tuple[Source, ...]:
+        """All of them, in order, nothing fetched or decoded yet. Raises RequestError."""
+        return tuple(source_at(url, at, limits) for url, at in self.urls)
 
 
 def check_parameters(parameters: Mapping[str, Json]) -> None:

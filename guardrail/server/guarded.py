@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from guardrail.engine.guard import Engine
     from guardrail.engine.verdict import Verdict
     from guardrail.images.codec import ImageLimits
     from guardrail.policy.schema import Policy
     from guardrail.server.service import Service
     from guardrail.server.wire import Incoming
 
-__all__ = ["Form", "check_model", "guarded", "read_aside"]
+__all__ = ["Form", "check_model", "decided_with", "guarded", "read_aside"]
 
 _T = TypeVar("_T")
 _INLINE_BYTES = 1 << 15  # a smaller body is read faster than a thread is woken
@@ -94,7 +96,7 @@ async def _incoming(service: Service, request: Request, form: Form) -> Incoming:
     most = service.policy.limits.max_images
 
     def read(raw: bytes) -> Incoming:
-        return form.read(raw, max_images=most, limits=service.images)
+        return form.read(raw, max_images=most, limits=service.desk.limits)
 
     incoming = await read_aside(service, request, read)
     await check_model(service, incoming.chat.model)
@@ -112,13 +114,30 @@ async def check_model(service: Service, model: str) -> None:
         )
 
 
+async def decided_with(service: Service, engine: Engine, incoming: Incoming) -> Verdict:
+    """The engine's verdict; getting the pictures takes of the same time. Raises RequestError."""
+    deadline = asyncio.get_running_loop().time() + engine.rules.deadline_s
+    async with AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout_at(deadline):
+                pictures = await held.enter_async_context(service.desk.opened(incoming.sources))
+        except TimeoutError:
+            raise RequestError(
+                "the pictures could not be fetched and decoded before the decision's deadline; "
+                "retry later, or raise limits.deadline_s",
+                status=503,
+                code="overloaded",
+            ) from None
+        return await engine.decide(incoming.chat, pictures, deadline=deadline)
+
+
 async def _decided(
     service: Service, request: Request, form: Form, incoming: Incoming, tally: Tally | None
 ) -> Reply:
     """The reply to one chat; every fault is one as well."""
     try:
         engine = service.engine if tally is None else counted(service.engine, tally)
-        verdict = await engine.decide(incoming.chat, incoming.pictures)
+        verdict = await decided_with(service, engine, incoming)
         record_id = service.record(verdict, incoming.chat)
         note(request.scope, verdict, record_id)
         return form.reply(verdict, incoming, service.policy, record_id)

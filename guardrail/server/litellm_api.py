@@ -21,7 +21,7 @@ from guardrail.errors import GuardrailError, RequestError
 from guardrail.server.access import note
 from guardrail.server.described import LITELLM
 from guardrail.server.failures import Reply, log_crash
-from guardrail.server.guarded import check_model, read_aside
+from guardrail.server.guarded import check_model, decided_with, read_aside
 from guardrail.server.json_response import json_response
 from guardrail.server.litellm_request import Said, read_question
 from guardrail.server.watch import settled
@@ -89,7 +89,7 @@ async def _question(service: Service, request: Request) -> Incoming | Said | Non
     most, model = service.policy.limits.max_images, service.settings.litellm_model
 
     def read(raw: bytes) -> Incoming | Said | None:
-        return read_question(raw, model=model, max_images=most, limits=service.images)
+        return read_question(raw, model=model, max_images=most, limits=service.desk.limits)
 
     return await read_aside(service, request, read)
 
@@ -101,7 +101,7 @@ async def _decided(service: Service, request: Request, question: Incoming | Said
         verdict = await _judged(service.engine, question)
     else:
         await check_model(service, question.chat.model)
-        verdict = await service.engine.decide(question.chat, question.pictures)
+        verdict = await decided_with(service, service.engine, question)
     note(request.scope, verdict, service.record(verdict, question.chat))
     if verdict.action is Action.PASS:
         return Reply(200, {"action": "NONE"})

@@ -88,7 +88,7 @@ def _asked(
     shown = set(strings(messages))
     if len(images) > incoming.chat.pictures or not shown.issuperset(images):
         raise wrong("images", "must all stand in structured_messages, where they can be certified")
-    if not incoming.pictures:
+    if not incoming.sources:
         return None
     if not model:
         raise wrong("model", "must be named for pictures to be certified; set litellm_model here")

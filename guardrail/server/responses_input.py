@@ -131,7 +131,7 @@ def _image(part: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
     check_fields(part, {"type", "image_url", "detail"}, at)
     url = part.get("image_url")
     if not isinstance(url, str):
-        raise wrong(f"{at}.image_url", "must be a data URL, 'data:image/png;base64,...'")
+        raise wrong(f"{at}.image_url", "must be a URL as text, 'data:image/png;base64,...'")
     image: dict[str, Json] = {"url": found.add(url, f"{at}.image_url")}
     if part.get("detail") is not None:
         image["detail"] = text_at(part["detail"], f"{at}.detail")

@@ -74,7 +74,7 @@ _FUNCTION_FIELDS = ("name", "description", "parameters", "strict")
 
 
 def read_response(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
-    """Reads a request body and decodes its pictures; slow for large ones.
+    """Reads a request body; slow for a large one.
 
     Raises:
         RequestError: names the field at fault and what to do, and quotes no content.
@@ -90,7 +90,7 @@ def read_response(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incomi
     )
     return Incoming(
         chat,
-        found.pictures(limits),
+        found.sources(limits),
         flag(body.get("stream"), "stream"),
         echo={name: body[name] for name in _ECHOED if body.get(name) is not None},
     )

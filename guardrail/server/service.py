@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from guardrail.errors import UpstreamError
 from guardrail.policy.compile import image_limits
 from guardrail.server.cached import Cached
+from guardrail.server.fetch import INTERNET, Network, RemoteImages
 from guardrail.server.limits import Admission
+from guardrail.server.pictures import PictureDesk
 from guardrail.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
     from guardrail.engine.guard import Engine
     from guardrail.engine.verdict import Verdict
-    from guardrail.images.codec import ImageLimits
     from guardrail.policy.schema import Policy
     from guardrail.types import Chat
 
@@ -37,28 +38,45 @@ def random_record(_verdict: Verdict, _chat: Chat) -> str:
 class Service:
     """Made once for an app.
 
-    If `record` fails, so does the request: nothing leaves unrecorded.
+    If `record` fails, so does the request: nothing leaves unrecorded. `network` is for tests only.
     """
 
     policy: Policy
     engine: Engine
     settings: Settings = field(default_factory=Settings)
     record: Record = random_record
+    network: Network = INTERNET
     admission: Admission = field(init=False)
     models: Cached[list[str]] = field(init=False)
-    images: ImageLimits = field(init=False)
+    desk: PictureDesk = field(init=False)
 
     def __post_init__(self) -> None:
         limits = self.policy.limits
         self._set(
             admission=Admission(limits.max_concurrent_requests, limits.max_waiting_requests),
             models=Cached(self._models, self.settings.probe_cache_s),
-            images=image_limits(self.policy),
+            desk=self._desk(),
         )
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def _desk(self) -> PictureDesk:
+        images, limits = self.policy.images, self.policy.limits
+        return PictureDesk(
+            image_limits(self.policy),
+            RemoteImages(
+                images.remote,
+                frozenset(images.remote_hosts),
+                max_bytes=limits.max_image_bytes,
+                timeout_s=images.remote_timeout_s,
+                max_redirects=images.remote_max_redirects,
+            ),
+            max_link_bytes=limits.max_body_bytes,
+            max_pixels=limits.max_pixels_at_once,
+            network=self.network,
+        )
 
     async def _models(self) -> list[str]:
         timeout_s = self.settings.probe_timeout_s
@@ -74,6 +92,7 @@ class Service:
 
     async def aclose(self) -> None:
         """Closes the upstream and the oracle, the second also if the first fails."""
+        self.desk.close()
         try:
             await self.engine.upstream.aclose()
         finally:

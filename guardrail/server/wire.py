@@ -28,7 +28,8 @@ from guardrail.types import Chat
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.images.codec import ImageLimits, Picture
+    from guardrail.images.codec import ImageLimits
+    from guardrail.server.pictures import Source
     from guardrail.types import Json
 
 __all__ = ["Incoming", "incoming_chat", "model_at", "read_chat"]
@@ -50,12 +51,13 @@ _OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options"})
 class Incoming:
     """One request, read.
 
+    `sources` are its pictures, in the order of their placeholders.
     `include_usage` is `stream_options.include_usage`; `echo` is what the answer repeats;
     `progress` asks for the counts while a stream is held.
     """
 
     chat: Chat
-    pictures: tuple[Picture, ...] = ()
+    sources: tuple[Source, ...] = ()
     stream: bool = False
     include_usage: bool = False
     echo: Mapping[str, Json] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class Incoming:
 
 
 def read_chat(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
-    """Reads a request body and decodes its pictures; slow for large ones.
+    """Reads a request body; slow for a large one.
 
     Raises:
         RequestError: names the field at fault and what to do, and quotes no content.
@@ -81,7 +83,7 @@ def incoming_chat(body: Mapping[str, Json], *, max_images: int, limits: ImageLim
         parameters=_parameters(body),
         pictures=len(found.urls),
     )
-    return Incoming(chat, found.pictures(limits), stream, include_usage)
+    return Incoming(chat, found.sources(limits), stream, include_usage)
 
 
 # The request itself
@@ -194,5 +196,5 @@ def _image_part(part: Mapping[str, Json], at: str, found: Found) -> Mapping[str,
         raise wrong(f"{at}.detail", "must be text")
     url = image.get("url")
     if not isinstance(url, str):
-        raise wrong(f"{at}.url", "must be a data URL, 'data:image/png;base64,...'")
+        raise wrong(f"{at}.url", "must be a URL as text, 'data:image/png;base64,...'")
     return {**part, "image_url": {**image, "url": found.add(url, f"{at}.url")}}

@@ -3,15 +3,10 @@
 import asyncio
 import json
 
-import numpy as np
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from guardrail.errors import RequestError
-from guardrail.images.data_url import to_data_url
-from guardrail.images.encode import encode_image
-from guardrail.images.limits import ImageLimits
-from guardrail.server.fields import Found
 from guardrail.server.limits import Admission, read_body
 
 
@@ -178,14 +173,3 @@ def test_other_forms_of_body(run, headers):
 @pytest.mark.parametrize("media_type", ["Application/JSON", "application/json; charset=utf-8"])
 def test_spellings_of_json(run, media_type):
     assert json.loads(run(Pieces(b"{}", headers={"content-type": media_type}).read())) == {}
-
-
-def test_pictures_share_one_budget_of_pixels():
-    limits = ImageLimits(max_pixels=100, max_total_pixels=150)
-    url = to_data_url(encode_image(np.zeros((9, 9, 3), np.uint8), "png"), "image/png")
-    found = Found(most=2)
-    for index in range(2):
-        found.add(url, f"messages[0].content[{index}]")
-    with pytest.raises(RequestError, match=r"content\[1\].*150 pixels together") as raised:
-        found.pictures(limits)
-    assert raised.value.status == 413

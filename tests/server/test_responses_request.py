@@ -97,7 +97,7 @@ def test_pictures_everywhere_are_taken_out_in_order(kit):
     images = [{"type": "input_image", "image_url": url, "detail": "low"} for url in urls]
     output = {"type": "function_call_output", "call_id": "c", "output": [text("look"), images[1]]}
     incoming = read(input=[user(text("a"), images[0]), output])
-    assert incoming.chat.pictures == len(incoming.pictures) == 2
+    assert incoming.chat.pictures == len(incoming.sources) == 2
     assert "data:" not in json.dumps(incoming.chat.messages)
     filled = fill_images(incoming.chat.messages, urls)
     assert [message["content"][1]["image_url"]["url"] for message in filled] == urls
@@ -294,5 +294,5 @@ def _unpictured(items, tools):
     """The chat alone: decoding is tested above."""
     from unittest.mock import patch
 
-    with patch("guardrail.server.fields.Found.pictures", lambda _self, _limits: ()):
+    with patch("guardrail.server.fields.Found.sources", lambda _self, _limits: ()):
         return read(max_images=100, input=items, tools=tools).chat

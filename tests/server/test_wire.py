@@ -1,5 +1,6 @@
 """Reading requests: pictures are found wherever they may stand, and nothing else gets by."""
 
+import asyncio
 import json
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
+from guardrail.server.fetch import RemoteImages
+from guardrail.server.pictures import PictureDesk
 from guardrail.server.wire import read_chat
 from guardrail.types import image_placeholder
 from guardrail.upstreams.base import fill_images
@@ -19,9 +22,23 @@ def read(body, max_images=4):
     return read_chat(json.dumps(body).encode(), max_images=max_images, limits=ImageLimits())
 
 
+def opened(incoming):
+    """Its pictures, decoded."""
+
+    async def decoded():
+        desk = PictureDesk(ImageLimits(), RemoteImages(), max_link_bytes=1, max_pixels=1)
+        try:
+            async with desk.opened(incoming.sources) as pictures:
+                return pictures
+        finally:
+            desk.close()
+
+    return asyncio.run(decoded())
+
+
 def refused(body, param, **options):
     with pytest.raises(RequestError) as caught:
-        read(body, **options)
+        opened(read(body, **options))
     assert caught.value.param == param
     assert str(caught.value).startswith(param)
     return caught.value
@@ -38,7 +55,7 @@ def user(content, **fields):
 def test_a_text_chat():
     incoming = read(body(user("Hello"), temperature=0.5, n=1, seed=None, unknown={"a": [1]}))
     chat = incoming.chat
-    assert (chat.model, chat.pictures, incoming.pictures) == ("m", 0, ())
+    assert (chat.model, chat.pictures, incoming.sources) == ("m", 0, ())
     assert chat.messages == (user("Hello"),)
     assert chat.parameters == {"temperature": 0.5, "n": 1, "seed": None, "unknown": {"a": [1]}}
     assert (incoming.stream, incoming.include_usage) == (False, False)
@@ -52,7 +69,7 @@ def test_pictures_of_every_role_are_taken_out_in_order(kit, role):
         user([parts[1], parts[2]]),
     ]
     incoming = read(body(*messages))
-    assert incoming.chat.pictures == len(incoming.pictures) == 3
+    assert incoming.chat.pictures == len(incoming.sources) == 3
     assert "data:" not in json.dumps(incoming.chat.messages)
     urls = [part["image_url"]["url"] for part in parts]
     assert fill_images(incoming.chat.messages, urls) == messages
