@@ -29,6 +29,7 @@ __all__ = [
     "ImageLimits",
     "Picture",
     "PixelBudget",
+    "damaged",
     "decode_image",
     "encode_image",
     "measured_size",
@@ -79,7 +80,7 @@ def measured_size(
     limits.check_bytes(len(data), param)
     size = declared_size(data, _format_of(data, declared_media_type, param))
     if size is None:
-        raise _damaged(param)
+        raise damaged(param)
     limits.check_size(*size, param)
     return size
 
@@ -109,7 +110,7 @@ def decode_image(
     size = measured_size(data, declared_media_type, limits, param)
     image_format = _format_of(data, declared_media_type, param)
     if image_format == "JPEG" and has_too_many_scans(data):
-        raise _damaged(param)
+        raise damaged(param)
     try:
         with QUIET, Image.open(io.BytesIO(data), formats=[image_format]) as image:
             _check_agrees(image.size, size, param)
@@ -118,7 +119,7 @@ def decode_image(
     except RequestError:
         raise
     except Exception:  # noqa: BLE001 - Pillow fails in dozens of ways on hostile bytes
-        raise _damaged(param) from None  # its messages may quote the file
+        raise damaged(param) from None  # its messages may quote the file
     return Picture(pixels, MEDIA_TYPES[image_format], *size, len(data))
 
 
@@ -155,7 +156,7 @@ def _unsupported(what: str, param: str) -> RequestError:
     )
 
 
-def _damaged(param: str) -> RequestError:
+def damaged(param: str) -> RequestError:
     return RequestError(
         f"{param}: the picture is damaged or incomplete and cannot be decoded; export it again "
         "as PNG or JPEG",
@@ -167,7 +168,7 @@ def _damaged(param: str) -> RequestError:
 def _check_agrees(size: tuple[int, int], declared: tuple[int, int], param: str) -> None:
     """Raises RequestError where a file has two sizes: limits and room went by the declared one."""
     if size != declared:
-        raise _damaged(param)
+        raise damaged(param)
 
 
 def _rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:

@@ -5,6 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guardrail.server.openapi import body
+from guardrail.server.shapes import (
+    FLAG,
+    ITEMS,
+    MESSAGES,
+    MODEL,
+    OBJECT,
+    OBJECTS,
+    TEXT,
+    TEXTS,
+    WHOLE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,18 +25,31 @@ if TYPE_CHECKING:
 __all__ = ["CHAT", "CHECK", "LITELLM", "RESPONSES"]
 
 _PICTURE = "data:image/png;base64,..."
-_MODEL = "A name from GET /v1/models."
-_STREAM = "Send events; everything is held back until the verdict, comments keep it alive."
-_MESSAGES = (
-    "OpenAI's messages. Content is text or a list of text, refusal and image_url parts; pictures "
-    "are base64 data URLs (PNG, JPEG, WebP or GIF) and may stand in any role."
+
+
+def _told(words: str, shape: Mapping[str, Json]) -> Mapping[str, Json]:
+    return {"description": words, **shape}
+
+
+_MODEL = _told("A name from GET /v1/models.", MODEL)
+_STREAM = _told(
+    "Send events; everything is held back until the verdict, comments keep it alive.", FLAG
 )
-_CHAT_FIELDS = {
+_MESSAGES = _told(
+    "OpenAI's messages. Content is text or a list of text, refusal and image_url parts; pictures "
+    "are base64 data URLs (PNG, JPEG, WebP or GIF), or links where the policy's images.remote "
+    "allows them, and may stand in any role.",
+    MESSAGES,
+)
+_CHAT_FIELDS: Mapping[str, Mapping[str, Json]] = {
     "model": _MODEL,
     "messages": _MESSAGES,
     "stream": _STREAM,
-    "stream_options": "`include_usage` as at OpenAI.",
-    "n": "1 or nothing: one choice is guarded per request.",
+    "stream_options": _told(
+        "`include_usage` as at OpenAI; with `stream` only.",
+        {**OBJECT, "properties": {"include_usage": FLAG}},
+    ),
+    "n": _told("1 or nothing: one choice is guarded per request.", {"const": 1}),
 }
 _MESSAGE: Mapping[str, Json] = {
     "role": "user",
@@ -48,7 +72,9 @@ CHAT = body(
 CHECK = body(
     {
         **_CHAT_FIELDS,
-        "progress": "With `stream`: events that tell how many answers were judged so far.",
+        "progress": _told(
+            "With `stream`: events that tell how many answers were judged so far.", FLAG
+        ),
     },
     required=("model", "messages"),
     example=_CHAT_EXAMPLE,
@@ -59,11 +85,15 @@ CHECK = body(
 RESPONSES = body(
     {
         "model": _MODEL,
-        "input": "Text, or message, function_call and function_call_output items. Parts are "
-        "input_text, output_text, refusal and input_image (a base64 data URL).",
-        "instructions": "A system message before the input.",
+        "input": _told(
+            "Text, or message, function_call and function_call_output items. Parts are "
+            "input_text, output_text, refusal and input_image (a base64 data URL, or a link "
+            "where the policy's images.remote allows it).",
+            ITEMS,
+        ),
+        "instructions": _told("A system message before the input.", TEXT),
         "stream": _STREAM,
-        "max_output_tokens": "Sent as `max_completion_tokens`.",
+        "max_output_tokens": _told("Sent as `max_completion_tokens`.", WHOLE),
         "text": "`format` (text, json_object or json_schema) and `verbosity`.",
         "tools": "Functions; tools that run at the provider are refused.",
         "tool_choice": "none, auto, required or one function.",
@@ -104,12 +134,16 @@ RESPONSES = body(
 LITELLM = body(
     {
         "input_type": {"enum": ["request", "response"], "description": "What is to be judged."},
-        "structured_messages": "The chat of a request; its pictures are certified.",
-        "texts": "The texts of a response; the oracle judges them.",
-        "tool_calls": "The tool calls of a response; judged as well.",
-        "images": "Must stand in structured_messages; a response with pictures is not scanned.",
+        "structured_messages": _told(
+            "The chat of a request; its pictures are certified.", MESSAGES
+        ),
+        "texts": _told("The texts of a response; the oracle judges them.", TEXTS),
+        "tool_calls": _told("The tool calls of a response; judged as well.", OBJECTS),
+        "images": _told(
+            "Must stand in structured_messages; a response with pictures is not scanned.", TEXTS
+        ),
         "tools": "Functions that go with the chat.",
-        "model": "Certifies the pictures, unless the proxy is set to another one.",
+        "model": _told("Certifies the pictures, unless the proxy is set to another one.", TEXT),
         **dict.fromkeys(
             (
                 *("litellm_call_id", "litellm_trace_id", "litellm_version", "request_data"),

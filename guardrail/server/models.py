@@ -32,7 +32,7 @@ def models_router(service: Service) -> APIRouter:
     async def get_model(model: str) -> Response:
         if model not in await service.models.get():
             raise RequestError(
-                "there is no such model here; GET /v1/models lists those there are",
+                "model: there is no such model here; GET /v1/models lists those there are",
                 status=404,
                 param="model",
                 code="model_not_found",

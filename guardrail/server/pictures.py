@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.errors import RequestError
+from guardrail.images.apart import decode_apart, holds_others_up
 from guardrail.images.codec import PixelBudget, decode_image, measured_size, parse_data_url
 from guardrail.images.data_url import is_link
 from guardrail.server.fetch import INTERNET, Network, RemoteImages, fetch_image
@@ -160,14 +161,11 @@ class PictureDesk:
         return await loop.run_in_executor(self._threads, self._pictures, found)
 
     def _pictures(self, found: Sequence[Embedded]) -> tuple[Picture, ...]:
-        budget = PixelBudget(self.limits)
-        return tuple(
-            decode_image(
-                item.data,
-                declared_media_type=item.media_type,
-                limits=self.limits,
-                param=item.at,
-                budget=budget,
-            )
-            for item in found
+        return tuple(map(self._picture, found))
+
+    def _picture(self, item: Embedded) -> Picture:
+        size = measured_size(item.data, item.media_type, self.limits, item.at)
+        decode = decode_apart if holds_others_up(item.data, size) else decode_image
+        return decode(
+            item.data, declared_media_type=item.media_type, limits=self.limits, param=item.at
         )

@@ -227,7 +227,7 @@ PICTURED = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=
             "images",
         ),
         (
-            {"input_type": "request", "structured_messages": [
+            {"input_type": "request", "model": "m", "structured_messages": [
                 {"role": "user", "content": [PICTURED]}
             ]},
             "messages[0].content[0].image_url.url",

@@ -184,8 +184,6 @@ IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
         (".content[0].image_url", user({"type": "input_image"})),
         (".content[0].image_url", user({**IMAGE, "image_url": {"url": IMAGE["image_url"]}})),
         (".content[0].image_url", user({**IMAGE, "image_url": image_placeholder(0)})),
-        (".content[0].image_url", user({**IMAGE, "image_url": "https://example.com/a.png"})),
-        (".content[0].image_url", user(IMAGE)),
         (".content[0].detail", user({**IMAGE, "detail": 1})),
         (".content[0].odd", user({**IMAGE, "odd": SECRET})),
         (".call_id", {"type": "function_call", "name": "f", "arguments": "{}"}),
@@ -198,6 +196,12 @@ IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
 )  # fmt: skip
 def test_items_that_cannot_be_carried_over(at, item):
     refused(f"input[0]{at}", input=[item])
+
+
+@pytest.mark.parametrize("url", [IMAGE["image_url"], "https://example.com/a.png"])
+def test_pictures_are_named_by_their_place(url):
+    (source,) = read(input=[user({**IMAGE, "image_url": url})]).sources
+    assert source.at == "input[0].content[0].image_url"
 
 
 @pytest.mark.parametrize("value", [None, [], {}, 1])

@@ -1,0 +1,180 @@
+"""Requests drawn from the proxy's own OpenAPI document, and from everything it does not allow.
+
+The model answers every other chat with a forbidden word, so that a reply which leaves without a
+verdict is seen. GUARDRAIL_FUZZ_EXAMPLES sets how many requests each route gets in each mode.
+"""
+
+import base64
+import json
+import os
+from collections import Counter
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+
+from guardrail.engine.guard import Engine
+from guardrail.images.keys import NoiseKey
+from guardrail.policy.compile import compile_policy
+from guardrail.server.serve import running_server
+from guardrail.upstreams.scripted import Scripted
+
+EXAMPLES = int(os.environ.get("GUARDRAIL_FUZZ_EXAMPLES", "40"))
+GUARDED = ("/v1/chat/completions", "/v1/responses", "/v1/guardrail/check")
+LITELLM = "/beta/litellm_basic_guardrail_api"
+OPEN = ("/v1/models", "/v1/models/{model}", "/healthz", "/readyz")
+WITHOUT_A_FIELD = {
+    # The body as a whole, or the request line and headers around it.
+    *("invalid_json", "unsupported_media_type", "request_too_large"),
+    *("method_not_allowed", "route_not_guarded", "not_found"),
+}
+FUZZ = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class Proxy:
+    """A proxy in a thread whose model is harmful for every other chat."""
+
+    def __init__(self, kit, url, upstream, oracle):
+        self.kit, self.url, self.upstream, self.oracle = kit, url, upstream, oracle
+        self.counts = Counter()
+        self.session = requests.Session()
+        self.session.trust_env = False
+        document = self.session.get(f"{url}/openapi.json", timeout=60).json()
+        self.schema = schemathesis.openapi.from_dict(document)
+
+    def judged(self):
+        return len(self.oracle.seen)
+
+
+@pytest.fixture(scope="module")
+def proxy(kit):
+    oracle = kit.Words()
+    upstream = Scripted(lambda call: kit.HARM if _is_odd(call) else "A picture.")
+    policy = kit.make_policy(limits={"max_images": 3, "max_body_bytes": 1 << 20})
+    engine = Engine(compile_policy(policy), upstream, oracle, NoiseKey(bytes(32)))
+    with running_server(policy, engine) as server:
+        made = Proxy(kit, server.url, upstream, oracle)
+        pictures = [kit.data_url(kit.png(3, 2, seed)) for seed in range(4)]
+        schemathesis.openapi.format("uri", _urls(pictures))
+        yield made
+        made.session.close()
+    told = os.environ.get("GUARDRAIL_FUZZ_COUNTS")
+    if told:
+        with open(told, "a", encoding="utf-8") as lines:  # noqa: PTH123 (one line is added)
+            lines.write(json.dumps({"suite": "schemathesis", **made.counts}) + "\n")
+
+
+def _is_odd(call):
+    return sum(json.dumps(call.body["messages"]).encode()) % 2 == 1
+
+
+def _urls(pictures):
+    """Pictures mostly, else links and what is nearly a picture."""
+    junk = st.binary(max_size=60).map(
+        lambda data: f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    )
+    other = st.sampled_from(["https://a.example/a.png", "http://127.0.0.1/", "data:,", "file:///x"])
+    return st.sampled_from(pictures * 5) | other | junk
+
+
+def sent(proxy, case):
+    """The reply to one request, with what is true of every one of them already checked."""
+    response = case.call(base_url=proxy.url, session=proxy.session, timeout=60)
+    proxy.counts["requests"] += 1
+    proxy.counts[f"status_{response.status_code}"] += 1
+    assert response.status_code < 500, response.text
+    assert b"forbidden" not in response.content, "a harmful answer has left"
+    if response.status_code >= 400:
+        check_error(response.json()["error"])
+    return response
+
+
+def check_error(error):
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["code"]
+    assert error["type"]
+    assert len(error["message"]) > len(error["param"] or "") + 8
+    if error["code"] not in WITHOUT_A_FIELD:
+        assert error["param"], error
+        assert error["message"].startswith(error["param"]), error
+
+
+def verdict_of(kit, response):
+    """The `guardrail` object of a reply, of whichever form."""
+    if "event-stream" in response.headers["content-type"][0]:
+        found = [
+            event.get("guardrail") or event.get("response", {}).get("guardrail")
+            for event in kit.events_of(response.text)
+            if isinstance(event, dict)
+        ]
+        return next(item for item in reversed(found) if item)
+    return response.json()["guardrail"]
+
+
+def drawn(proxy, path, method, mode):
+    return proxy.schema[path][method].as_strategy(generation_mode=mode)
+
+
+MODES = pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+
+
+@MODES
+@pytest.mark.parametrize("path", GUARDED)
+def test_nothing_leaves_a_guarded_route_without_a_verdict(proxy, kit, path, mode):
+    passed = Counter()
+
+    @FUZZ
+    @given(drawn(proxy, path, "POST", mode))
+    def fuzz(case):
+        judged = proxy.judged()
+        response = sent(proxy, case)
+        if response.status_code == 200:
+            decision = verdict_of(kit, response)["decision"]
+            assert decision in ("pass", "block")
+            assert proxy.judged() > judged
+            passed[decision] += 1
+            proxy.counts[decision] += 1
+
+    fuzz()
+    if mode is GenerationMode.POSITIVE:
+        assert passed["pass"], "the requests never come as far as the model"
+        assert passed["block"]
+
+
+@MODES
+def test_litellm_is_always_answered_and_never_let_through_unjudged(proxy, mode):
+    @FUZZ
+    @given(drawn(proxy, LITELLM, "POST", mode))
+    def fuzz(case):
+        called = len(proxy.upstream.calls)
+        response = sent(proxy, case)
+        assert response.status_code in (200, 404, 405)
+        if response.status_code == 200:
+            body = response.json()
+            assert body["action"] in ("NONE", "BLOCKED")
+            assert body["action"] == "NONE" or len(body["blocked_reason"]) > 20
+            assert all(call.pictures for call in proxy.upstream.calls[called:])
+            proxy.counts[body["action"].lower()] += 1
+
+    fuzz()
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_the_open_routes_never_fail_and_call_no_model(proxy, path):
+    @settings(FUZZ, max_examples=max(1, EXAMPLES // 4))
+    @given(drawn(proxy, path, "GET", GenerationMode.POSITIVE))
+    def fuzz(case):
+        called = len(proxy.upstream.calls)
+        sent(proxy, case)
+        assert len(proxy.upstream.calls) == called
+
+    fuzz()
