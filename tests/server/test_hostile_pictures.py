@@ -20,7 +20,7 @@ from PIL import Image, ImageCms
 from guardrail.errors import RequestError
 from guardrail.images.codec import ImageLimits, decode_image
 
-EXAMPLES = int(os.environ.get("GUARDRAIL_FUZZ_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("GUARDRAIL_FUZZ_EXAMPLES", "30"))
 LIMITS = ImageLimits(max_bytes=1 << 16, max_pixels=4096, max_side_px=256, max_total_pixels=4096)
 CODES = {"invalid_image", "image_too_large", "unsupported_image_type", "images_too_large"}
 NOT_A_PICTURE = CODES | {"image_type_mismatch", "invalid_image_url"}

@@ -92,12 +92,13 @@ class _Loads(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.fetched, self.links, self.text = [], [], ""
+        self.fetched, self.links, self.anchors, self.text = [], [], set(), ""
 
     def handle_starttag(self, tag, attributes):
         if tag in ("script", "link", "img", "iframe", "object", "embed", "form"):
             self.fetched.append(tag)
         self.fetched += [name for name, _ in attributes if name == "src" or name.startswith("on")]
+        self.anchors |= {value for name, value in attributes if name == "id"}
         self.links += [value for name, value in attributes if name == "href"]
 
     def handle_data(self, data):
@@ -110,11 +111,14 @@ def test_the_page_loads_nothing(shared):
     assert "default-src 'none'" in response.headers["content-security-policy"]
     page = _Loads()
     page.feed(response.text)
-    assert (page.fetched, page.links) == ([], ["openapi.json"])
+    outward = [link for link in page.links if not link.startswith("#")]
+    assert (page.fetched, outward) == ([], ["openapi.json"])
     assert not re.search(r"url\(|@import|https?://", response.text)
     for path in GUARDED:
         assert f"POST {path}" in page.text
     assert "max_output_tokens" in page.text
+    assert {link[1:] for link in page.links if link.startswith("#")} <= page.anchors
+    assert "temperature, top_p, parallel_tool_calls" in page.text  # told once, together
 
 
 def test_the_page_escapes_what_it_shows():

@@ -22,7 +22,7 @@ from guardrail.policy.compile import compile_policy
 from guardrail.server.serve import running_server
 from guardrail.upstreams.scripted import Scripted
 
-EXAMPLES = int(os.environ.get("GUARDRAIL_FUZZ_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("GUARDRAIL_FUZZ_EXAMPLES", "30"))
 GUARDED = ("/v1/chat/completions", "/v1/responses", "/v1/guardrail/check")
 LITELLM = "/beta/litellm_basic_guardrail_api"
 OPEN = ("/v1/models", "/v1/models/{model}", "/healthz", "/readyz")
