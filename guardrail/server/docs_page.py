@@ -33,7 +33,8 @@ b.get { background: #2c64b5 } sup { color: #c33; font-weight: 700 }
 pre { background: var(--soft); padding: .75rem 1rem; overflow-x: auto; margin: 0 }
 table { border-collapse: collapse; width: 100% } tr + tr { border-top: 1px solid var(--line) }
 td { padding: .35rem 1.2rem .35rem 0; vertical-align: top } td:first-child { width: 14rem }
-.answers td:first-child { width: 3rem } nav td { padding: .2rem 1.2rem .2rem 0 }
+.answers td:first-child { width: 3rem }
+nav td { padding: .2rem 1.2rem .2rem 0; white-space: nowrap }
 """
 _KINDS = {
     "string": "text",

@@ -28,6 +28,19 @@ def test_json_is_read_too(write):
     assert load_policy(write(text, "policy.json")).name == "mine"
 
 
+@pytest.mark.parametrize("off", ["off", "'off'", "no", "false"])
+def test_links_are_off_however_yaml_reads_the_word(write, minimal, off):
+    assert load_policy(write(f"{minimal}images: {{remote: {off}}}\n")).images.remote == "off"
+
+
+def test_hosts_may_be_listed(write, minimal):
+    hosts = ["a.example", "*.b.example", "c.example:8443"]
+    images = load_policy(
+        write(f"{minimal}images: {{remote: allow_list, remote_hosts: {hosts}}}\n")
+    ).images
+    assert (images.remote, images.remote_hosts) == ("allow_list", hosts)
+
+
 def test_whole_numbers_are_numbers(write, minimal):
     assert load_policy(write(minimal + "smoothing: {sigma: 1}\n")).smoothing.sigma == 1.0
 
@@ -50,6 +63,15 @@ MISTAKES = {
     "another version": ("version: 2\n", 4, "version", "1"),
     "a section that is none": ("limits: 3\n", 4, "limits", "valid dictionary"),
     "nothing in a field": ("answer:\n", 4, "answer", "'smoothed' or 'clean'"),
+    "a list without hosts": ("images:\n  remote: allow_list\n", 4, "images", "remote_hosts"),
+    "links, yes": ("images:\n  remote: on\n", 5, "images.remote", "'public'"),
+    "a link as a host": (
+        "images:\n  remote_hosts: ['https://a.example']\n",
+        5,
+        "images.remote_hosts.0",
+        "pattern",
+    ),
+    "a quality of 0": ("variant_quality: 0\n", 4, "variant_quality", "greater than or equal"),
     "a name with spaces": ("block:\n  text: ''\n", 5, "block.text", "at least 1 character"),
 }
 

@@ -1,0 +1,47 @@
+"""What a policy says of variants reaches every upstream that they travel to."""
+
+import asyncio
+
+import pytest
+
+from guardrail.cli import options
+from guardrail.cli.options import is_local
+from guardrail.policy.load import load_policy
+
+
+@pytest.fixture
+def engine_of(tmp_path):
+    """The engine for a policy with these lines."""
+
+    def build(upstream, *lines):
+        path = tmp_path / "policy.yaml"
+        path.write_text("\n".join(["name: mine", "oracle: {miss_rate_upper: 0.05}", *lines]))
+        return options.build_engine(load_policy(path), upstream, None)
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("upstream", "lines", "encoding"),
+    [
+        ("openai_compatible:http://127.0.0.1:9/v1", (), "png"),
+        ("openai_compatible:http://127.0.0.1:9/v1", ("variant_quality: 70",), "png"),
+        (
+            "openai_compatible:http://127.0.0.1:9/v1",
+            ("variant_format: jpeg", "variant_quality: 70"),
+            "jpeg q70",
+        ),
+        ("litellm:openai/any", ("variant_format: webp", "variant_quality: 81"), "webp q81"),
+        ("litellm:openai/any", ("variant_format: jpeg",), "jpeg q95"),
+    ],
+)
+def test_the_encoding_is_part_of_the_models_name(engine_of, upstream, lines, encoding):
+    engine = engine_of(upstream, *lines)
+    assert engine.upstream.revision.endswith(f" {encoding}")
+    asyncio.run(engine.aclose())
+
+
+def test_models_in_this_process_get_pixels():
+    assert is_local("builtin")
+    assert is_local("transformers:folder")
+    assert not is_local("litellm:openai/any")
