@@ -62,9 +62,9 @@ class Found:
         self.urls.append((url, at))
         return image_placeholder(len(self.urls) - 1)
 
-    def sources(self, limits: ImageLimits) -> tuple[Source, ...]:
+    def sources(self, limits: ImageLimits) -> list[Source]:
         """All of them, in order, nothing fetched or decoded yet. Raises RequestError."""
-        return tuple(source_at(url, at, limits) for url, at in self.urls)
+        return [source_at(url, at, limits) for url, at in self.urls]
 
 
 def check_parameters(parameters: Mapping[str, Json]) -> None:

@@ -92,8 +92,8 @@ class PictureDesk:
         self._threads = ThreadPoolExecutor(_DECODERS, "guardrail-decode")
 
     @asynccontextmanager
-    async def opened(self, sources: Sequence[Source]) -> AsyncIterator[tuple[Picture, ...]]:
-        """The pictures, decoded, as long as the context lasts.
+    async def opened(self, sources: list[Source]) -> AsyncIterator[tuple[Picture, ...]]:
+        """The pictures, decoded, as long as the context lasts; `sources` is empty then.
 
         Raises:
             RequestError: a link may not or cannot be followed, or there is no picture that may be
@@ -105,7 +105,10 @@ class PictureDesk:
         found = await self._fetched(sources)
         pixels = self._measured(found)
         async with self.room.held(pixels):
-            yield await self._decoded(found, pixels)
+            pictures = await self._decoded(found, pixels)
+            found.clear()
+            sources.clear()
+            yield pictures
 
     def close(self) -> None:
         """Waits for no thread: what is being decoded is not wanted any more."""

@@ -51,13 +51,14 @@ _OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options"})
 class Incoming:
     """One request, read.
 
-    `sources` are its pictures, in the order of their placeholders.
+    `sources` are its pictures, in the order of their placeholders; whoever opens them empties the
+    list, so that no encoded picture is kept while the decision lasts.
     `include_usage` is `stream_options.include_usage`; `echo` is what the answer repeats;
     `progress` asks for the counts while a stream is held.
     """
 
     chat: Chat
-    sources: tuple[Source, ...] = ()
+    sources: list[Source] = field(default_factory=list)
     stream: bool = False
     include_usage: bool = False
     echo: Mapping[str, Json] = field(default_factory=dict)

@@ -46,6 +46,7 @@ def test_pictures_come_in_order_and_take_room(run, kit):
         async with desk() as made:
             sources = [embedded(kit.png(seed=i), f"p{i}") for i in range(3)]
             async with made.opened(sources) as pictures:
+                assert sources == []  # nothing encoded is kept while a decision lasts
                 assert made.room.free == 6000 - 3 * 12 * 9
             assert made.room.free == 6000
             return [picture.pixels for picture in pictures]
@@ -56,7 +57,7 @@ def test_pictures_come_in_order_and_take_room(run, kit):
 
 def test_no_picture_takes_nothing(run):
     async def scenario():
-        async with desk() as made, made.opened(()) as pictures:
+        async with desk() as made, made.opened([]) as pictures:
             return pictures, made.room.free
 
     assert run(scenario()) == ((), 6000)

@@ -55,7 +55,7 @@ def user(content, **fields):
 def test_a_text_chat():
     incoming = read(body(user("Hello"), temperature=0.5, n=1, seed=None, unknown={"a": [1]}))
     chat = incoming.chat
-    assert (chat.model, chat.pictures, incoming.sources) == ("m", 0, ())
+    assert (chat.model, chat.pictures, incoming.sources) == ("m", 0, [])
     assert chat.messages == (user("Hello"),)
     assert chat.parameters == {"temperature": 0.5, "n": 1, "seed": None, "unknown": {"a": [1]}}
     assert (incoming.stream, incoming.include_usage) == (False, False)
