@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from guardrail.errors import RequestError
+from guardrail.server.payloads import lifted
 
 if TYPE_CHECKING:
     from guardrail.types import Json
@@ -17,6 +19,7 @@ __all__ = ["MAX_DEPTH", "encode_json", "parse_object"]
 MAX_DEPTH = 100
 """Deepest nesting of a request; schemas of tools need about twenty."""
 
+_LARGE_BYTES = 1 << 20  # what is smaller is parsed in a moment
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -29,6 +32,16 @@ def parse_object(raw: bytes) -> dict[str, Json]:
     Raises:
         RequestError: says which; quotes nothing.
     """
+    if len(raw) > _LARGE_BYTES:
+        light = lifted(raw)
+        with suppress(RequestError):  # it is told below, with its true place
+            value = _parsed(light.body)
+            if light.put_back(value):
+                return value
+    return _parsed(raw)
+
+
+def _parsed(raw: bytes) -> dict[str, Json]:
     try:
         value = json.loads(
             raw.decode("utf-8"),
