@@ -125,6 +125,7 @@ async def measured(rounds: int) -> dict[str, object]:
                 "encoded_bytes": len(data),
                 "request_s": seconds,
                 "longest_block_ms": blocks,
+                "quietest_block_ms": min(blocks),
                 "median_block_ms": statistics.median(blocks),
             }
             print(image_format, found[image_format], flush=True)
