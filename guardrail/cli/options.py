@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from guardrail.engine.guard import Engine
     from guardrail.policy.schema import Policy
     from guardrail.policy.upstreams import UpstreamEntry
-    from guardrail.upstreams.base import Upstream
     from guardrail.records.recorder import Recorder
+    from guardrail.upstreams.base import Upstream
 
 __all__ = [
     "build_engine",

@@ -50,6 +50,7 @@ class FailoverEngine(Engine):
     ) -> None:
         super().__init__(rules, Lineup(upstreams), oracle, key)
         self._engines = tuple(Engine(rules, upstream, oracle, key) for upstream in upstreams)
+        self._named = [(upstream.name, upstream.revision) for upstream in upstreams]
 
     def with_oracle(self, oracle: Oracle) -> FailoverEngine:
         return FailoverEngine(self.rules, self.upstream.members, oracle, self.key)
@@ -68,14 +69,25 @@ class FailoverEngine(Engine):
         for position in self.upstream.ready():
             if tried:
                 self._tell(tried[-1], position)
-            share = self._share(alpha, position)
-            verdict = await self._engines[position].decide(
-                chat, pictures, alpha=share, deadline=end
-            )
-            tried.append(verdict)
-            if not _let_down(verdict) or asyncio.get_running_loop().time() >= end:
+            tried.append(await self._decided_by(position, chat, pictures, alpha, end))
+            if not _let_down(tried[-1]) or asyncio.get_running_loop().time() >= end:
                 break
         return _together(tried)
+
+    async def _decided_by(
+        self,
+        position: int,
+        chat: Chat,
+        pictures: Sequence[Picture],
+        alpha: float | None,
+        deadline: float,
+    ) -> Verdict:
+        """What one upstream alone makes of it."""
+        verdict = await self._engines[position].decide(
+            chat, pictures, alpha=self._share(alpha, position), deadline=deadline
+        )
+        name, revision = self._named[position]
+        return dataclasses.replace(verdict, upstream=name, upstream_revision=revision)
 
     def _share(self, alpha: float | None, position: int) -> float:
         whole = self.rules.alpha if alpha is None else min(alpha, self.rules.alpha)
@@ -86,7 +98,7 @@ class FailoverEngine(Engine):
             "upstream %s failed (%s); the decision is made again by %s",
             verdict.upstream,
             verdict.failure,
-            self.upstream.members[position].name,
+            self._named[position][0],
         )
 
 

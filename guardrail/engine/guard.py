@@ -79,8 +79,6 @@ class Engine:
         elapsed_s = time.monotonic() - started
         return dataclasses.replace(
             verdict,
-            upstream=self.upstream.name,
-            upstream_revision=self.upstream.revision,
             usage=caller.usage,
             cost_usd=caller.budget.cost_usd,
             elapsed_s=elapsed_s,
