@@ -184,13 +184,16 @@ def test_an_unforeseen_crash_counts_as_a_fault():
 
 
 def test_what_goes_wrong_with_an_answer_that_came_is_not_the_upstreams_fault():
+    async def empty(upstream):
+        async with upstream.turn("decision") as way:
+            await way.complete(CHAT, (), seed=0)
+            raise UpstreamError("the model's answer is empty", transient=True)
+
     async def scene():
         upstream = Governed(Scripted(["a"]), Limits(**EAGER))
         for _ in range(5):
             with pytest.raises(UpstreamError):
-                async with upstream.turn("decision") as way:
-                    await way.complete(CHAT, (), seed=0)
-                    raise UpstreamError("the model's answer is empty", transient=True)
+                await empty(upstream)
         return upstream.gate.state
 
     assert asyncio.run(scene()) is BreakerState.CLOSED
