@@ -105,7 +105,7 @@ class UpstreamEntry(Section):
     @property
     def is_plain(self) -> bool:
         """Whether it says no more than where the model is."""
-        return self.model_fields_set == {"upstream"}
+        return self == UpstreamEntry(upstream=self.upstream)
 
     @property
     def limits(self) -> Limits:

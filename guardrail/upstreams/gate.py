@@ -193,13 +193,12 @@ class Gate:
         )
 
     def _tell_breaker(self, start: Start, end: End, now: float) -> None:
-        match end.alive:
-            case True:
-                self._breaker.alive(now, probe=start.probe)
-            case False:
-                self._breaker.failed(start.at, now, probe=start.probe)
-            case None:
-                self._breaker.unknown(probe=start.probe)
+        if end.alive is None:
+            self._breaker.unknown(probe=start.probe)
+        elif end.alive:
+            self._breaker.alive(now, probe=start.probe)
+        else:
+            self._breaker.failed(start.at, now, probe=start.probe)
         if self._breaker.state(now) is BreakerState.OPEN:
             self._fail_all()
 

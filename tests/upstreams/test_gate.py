@@ -293,6 +293,17 @@ class TestTheBreaker:
 
         play(scene, max_concurrency=1, **{**BREAKER, "breaker_after_s": 0.0})
 
+    def test_who_gives_up_just_then_is_left_alone(self, play):
+        async def scene(crowd):
+            await crowd.come("a")
+            await crowd.come("b")
+            crowd.tasks["b"].cancel()  # it has not run since
+            await crowd.leave("a", DOWN)
+            assert crowd.tasks["b"].cancelled()
+            assert crowd.gate.waiting == 0
+
+        play(scene, max_concurrency=1, breaker_faults=1, breaker_after_s=0.0)
+
     def test_one_call_tries_and_the_others_wait_for_it(self, play):
         async def scene(crowd):
             await break_it(crowd)
