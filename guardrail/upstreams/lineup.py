@@ -20,10 +20,15 @@ class Lineup:
     """What several upstreams are together: their names, their models, their end.
 
     It chooses nothing: a decision must be made by one of `members`, and `complete` asks the first.
+
+    Args:
+        members: in the order in which they are asked.
+        patience_s: how long the names of one are waited for where another has told its own.
     """
 
-    def __init__(self, members: Sequence[Upstream]) -> None:
+    def __init__(self, members: Sequence[Upstream], *, patience_s: float = 1.0) -> None:
         self.members = tuple(members)
+        self._patience_s = patience_s
 
     @property
     def name(self) -> str:
@@ -42,17 +47,22 @@ class Lineup:
         return await self.members[0].complete(chat, pictures, seed=seed)
 
     async def models(self) -> list[str]:
-        """Every name that any of them lists, in their order.
+        """Every name that any of them lists, in their order; one that hangs holds up none.
 
         Raises:
             UpstreamError: none of them answers; the fault is that of the first.
         """
-        asked = (member.models() for member in self.members)
-        listed = await asyncio.gather(*asked, return_exceptions=True)
-        names = [names for names in listed if not isinstance(names, BaseException)]
-        if not names:
-            raise next(fault for fault in listed if isinstance(fault, BaseException))
-        return list(dict.fromkeys(name for row in names for name in row))
+        tasks = [asyncio.create_task(member.models()) for member in self.members]
+        try:
+            await asyncio.wait(tasks, timeout=self._patience_s)
+            if not any(_has_answered(task) for task in tasks):
+                await asyncio.wait(tasks)
+            rows = [task.result() for task in tasks if _has_answered(task)]
+            return _each_once(rows or [tasks[0].result()])
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def aclose(self) -> None:
         """Closes all of them, also where one of them fails; then the first fault is raised."""
@@ -61,6 +71,14 @@ class Lineup:
         for fault in faults:
             if fault is not None:
                 raise fault
+
+
+def _has_answered(task: asyncio.Task[list[str]]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+def _each_once(rows: Sequence[Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _is_available(upstream: Upstream) -> bool:

@@ -56,6 +56,59 @@ def test_one_that_answers_is_enough(first):
     assert asyncio.run(scene()) == ["x"]
 
 
+class Hanging(Scripted):
+    """Its list never comes, or only once it is let go."""
+
+    def __init__(self):
+        super().__init__(["a"], model="hanging")
+        self.go, self.cancelled = asyncio.Event(), False
+
+    async def models(self):
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        return ["hanging"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_one_that_hangs_does_not_hold_up_the_other(first):
+    async def scene():
+        hanging, well = Hanging(), Scripted(["a"], model="well")
+        members = [hanging, well] if first else [well, hanging]
+        return await Lineup(members, patience_s=0.01).models(), hanging.cancelled
+
+    assert asyncio.run(scene()) == (["well"], True)
+
+
+def test_where_none_has_answered_yet_all_are_waited_for():
+    async def scene():
+        members = [Hanging(), Hanging()]
+        listing = asyncio.create_task(Lineup(members, patience_s=0.0).models())
+        await asyncio.sleep(0.02)
+        assert not listing.done()
+        for member in members:
+            member.go.set()
+        return await listing
+
+    assert asyncio.run(scene()) == ["hanging"]
+
+
+def test_giving_up_asks_none_any_longer():
+    async def scene():
+        members = [Hanging(), Hanging()]
+        listing = asyncio.create_task(Lineup(members).models())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        listing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await listing
+        return [member.cancelled for member in members]
+
+    assert asyncio.run(scene()) == [True, True]
+
+
 def test_none_that_answers_is_a_fault():
     async def scene():
         lineup = Lineup([OpenAICompatible(NOWHERE), OpenAICompatible(NOWHERE)])
