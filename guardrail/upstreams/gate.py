@@ -24,6 +24,7 @@ UNAVAILABLE = "upstream_unavailable"
 """The code of a call that was not sent because the upstream is down."""
 
 _OVERLOADED_RETRY_S = 5.0
+_SHORT_PAUSE_S = 5.0  # a decision had better wait that long than go to another model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +123,9 @@ class Gate:
 
     @property
     def available(self) -> bool:
-        """Whether a new decision has something to hope for here."""
-        return self.state is not BreakerState.OPEN and not self._breaker.probing
+        """Whether a new decision has something to hope for here, and soon."""
+        paused = self._paused_until - self._clock.time() > _SHORT_PAUSE_S
+        return not paused and self.state is not BreakerState.OPEN and not self._breaker.probing
 
     async def enter(self, decision: object, order: int = 0) -> Start:
         """Waits for a turn; whoever gets one must `leave`.

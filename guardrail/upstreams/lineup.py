@@ -39,7 +39,7 @@ class Lineup:
         return ", then ".join(member.revision for member in self.members)
 
     def ready(self) -> list[int]:
-        """The positions of those that are not known to be down; of all where every one is."""
+        """The positions of those that can be asked now; of all where none can."""
         positions = range(len(self.members))
         return [i for i in positions if _is_available(self.members[i])] or list(positions)
 

@@ -239,6 +239,17 @@ class TestRetryAfter:
 
         play(scene, longest_pause_s=10.0)
 
+    def test_new_decisions_had_better_go_elsewhere_while_it_is_long(self, play):
+        async def scene(crowd):
+            await crowd.come("a")
+            assert crowd.gate.available
+            await crowd.leave("a", End(alive=True, pause_s=9.0))
+            assert not crowd.gate.available
+            await crowd.advance(4.0)
+            assert crowd.gate.available
+
+        play(scene)
+
     def test_the_longest_of_several_counts(self, play):
         async def scene(crowd):
             for name in "abc":
