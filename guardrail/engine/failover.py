@@ -34,11 +34,11 @@ class FailoverEngine(Engine):
     """Judges each chat by one of several models.
 
     A decision is made by one upstream alone: its samples, its reference, its answer. Upstreams
-    known to be down, or that asked to be left alone for long, are passed over. Where the upstream itself fails (a fault that might pass but
-    did not, its breaker open, its line full), the whole decision is made again by the next one,
-    within the same deadline. Faults of the set-up (a wrong key, an unknown model) and of the
-    request are told, never covered up by another model. A verdict is never asked for twice: what
-    was blocked for harm, or as uncertain, stays blocked.
+    known to be down, or that asked to be left alone for long, are passed over. Where the upstream
+    itself fails (a fault that might pass but did not, its breaker open, its line full), the whole
+    decision is made again by the next one, within the same deadline. Faults of the set-up (a wrong
+    key, an unknown model) and of the request are told, never covered up by another model. A verdict
+    is never asked for twice: what was blocked for harm, or as uncertain, stays blocked.
 
     Each upstream tests at its share of alpha; `failover_alpha` proves that they add up.
     """

@@ -137,7 +137,11 @@ class Gate:
         Raises:
             UpstreamError: `OVERLOADED`, `UNAVAILABLE`, or the gate was closed.
         """
-        self._refuse()
+        now = self._clock.time()
+        self._refuse(now)
+        self._open_buckets(now)
+        if not self._queue and self._is_free(now):
+            return self._started(now)
         turn: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
         place = self._queue.push(decision, order, turn)
         self._serve()
@@ -159,7 +163,8 @@ class Gate:
             pause_s = min(end.pause_s, self._limits.longest_pause_s)
             self._paused_until = max(self._paused_until, now + pause_s)
         self._tell_breaker(start, end, now)
-        self._serve()
+        if self._queue:
+            self._serve()
 
     def close(self) -> None:
         """Ends the wait of all that wait; nothing is let through any more."""
@@ -171,9 +176,9 @@ class Gate:
     def _clock(self) -> Clock:
         return self._given_clock or asyncio.get_running_loop()
 
-    def _refuse(self) -> None:
+    def _refuse(self, now: float) -> None:
         """Raises UpstreamError where waiting is of no use."""
-        if self._closed or self.state is BreakerState.OPEN:
+        if self._closed or self._breaker.state(now) is BreakerState.OPEN:
             raise self._fault()
         if len(self._queue) >= self._limits.max_queue:
             raise UpstreamError(
@@ -214,8 +219,7 @@ class Gate:
         """Lets through whoever may go, and asks to be woken for the rest."""
         self._stop_timer()
         now = self._clock.time()
-        self._open_buckets(now)
-        while self._queue and self._has_room(now) and self._wait_s(now) == 0.0:
+        while self._queue and self._is_free(now):
             turn = self._queue.pop()
             if not turn.done():
                 turn.set_result(self._started(now))
@@ -233,6 +237,10 @@ class Gate:
             self._requests = Bucket(requests, burst=max(1.0, requests / 60.0), now=now)
         if tokens is not None:
             self._tokens = TokenBudget(tokens, now=now)
+
+    def _is_free(self, now: float) -> bool:
+        """Whether a call may go at once."""
+        return self._has_room(now) and self._wait_s(now) == 0.0
 
     def _has_room(self, now: float) -> bool:
         if self._breaker.state(now) is BreakerState.HALF_OPEN:
