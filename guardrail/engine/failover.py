@@ -7,6 +7,7 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
+from guardrail.engine.budget import Budget
 from guardrail.engine.guard import Engine
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import UpstreamError
@@ -62,30 +63,27 @@ class FailoverEngine(Engine):
         *,
         alpha: float | None = None,
         deadline: float | None = None,
+        budget: Budget | None = None,
     ) -> Verdict:
-        """Guards one chat; see `Engine.decide`. Usage and times are those of all upstreams."""
-        end = self.deadline(deadline)
+        """Guards one chat; see `Engine.decide`. Usage, cost and times are those of all upstreams.
+
+        The limits of calls and cost hold for all of them together.
+        """
+        end, budget = self.deadline(deadline), budget or Budget(self.rules, chat.model)
         tried: list[Verdict] = []
         for position in self.upstream.ready():
             if tried:
                 self._tell(tried[-1], position)
-            tried.append(await self._decided_by(position, chat, pictures, alpha, end))
-            if not _let_down(tried[-1]) or asyncio.get_running_loop().time() >= end:
+            share = self._share(alpha, position)
+            verdict = await self._engines[position].decide(
+                chat, pictures, alpha=share, deadline=end, budget=budget
+            )
+            tried.append(self._signed(verdict, position))
+            if not _let_down(verdict) or asyncio.get_running_loop().time() >= end:
                 break
         return _together(tried)
 
-    async def _decided_by(
-        self,
-        position: int,
-        chat: Chat,
-        pictures: Sequence[Picture],
-        alpha: float | None,
-        deadline: float,
-    ) -> Verdict:
-        """What one upstream alone makes of it."""
-        verdict = await self._engines[position].decide(
-            chat, pictures, alpha=self._share(alpha, position), deadline=deadline
-        )
+    def _signed(self, verdict: Verdict, position: int) -> Verdict:
         name, revision = self._named[position]
         return dataclasses.replace(verdict, upstream=name, upstream_revision=revision)
 
@@ -113,7 +111,7 @@ def _let_down(verdict: Verdict) -> bool:
 
 
 def _together(tried: Sequence[Verdict]) -> Verdict:
-    """The last verdict, with what all of them took."""
+    """The last verdict, with what all of them took; its cost is the common budget's already."""
     return dataclasses.replace(
         tried[-1],
         usage=sum((verdict.usage for verdict in tried), Usage()),

@@ -27,6 +27,7 @@ from guardrail.upstreams.breaker import BreakerState
 from guardrail.upstreams.gate import OVERLOADED, End, Limits
 from guardrail.upstreams.governed import Governed
 from guardrail.upstreams.openai_http import OpenAICompatible
+from guardrail.upstreams.prices import Price, PriceBook, Tier
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 from guardrail.upstreams.scripted_server import scripted_server
 
@@ -258,6 +259,24 @@ class TestTheDeadline:
         assert second.calls == []
 
 
+class TestTheBudget:
+    def test_calls_are_limited_for_all_together(self, kit):
+        """Nine are enough for the first one's test; with its failed ones none is left after 12."""
+        first = [*["A cat."] * 6, *DOWN]
+        verdict, calls, _ = decided(kit, first, ["A dog."], max_calls=12, max_parallel=1)
+        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.MAX_CALLS)
+        assert sum(calls) == 12
+        assert verdict.answer is None
+
+    def test_what_all_of_them_cost_is_added_up(self, kit):
+        prices = PriceBook({"model": Price((Tier(0, 1.0, 10.0),))})
+        first = [*["A cat."] * 6, *DOWN]
+        verdict, calls, _ = decided(kit, first, ["A dog."], max_parallel=1, prices=prices)
+        assert models(verdict) == {"two"}
+        # Seven tokens in and five out, by the script.
+        assert verdict.cost_usd == pytest.approx((6 + calls[1]) * (7 * 1.0 + 5 * 10.0))
+
+
 EAGER = Limits(breaker_faults=3, breaker_after_s=0.0, breaker_open_s=3600.0)
 
 
@@ -394,6 +413,22 @@ class TestCancelling:
         assert left == [(0, 0), (0, 0)]
         assert states == {State.CANCELLED: 2}
         assert down or calls[1] == 0
+
+
+class TestEarlyStop:
+    def test_variants_are_watched_through_a_gate(self, kit):
+        """As they are without one: harm at the start of an answer breaks it off."""
+        long = kit.HARM + " and so on" * 50
+
+        async def scene():
+            async with team(kit, [long], ["A dog."], judge_every_chars=20) as built:
+                verdict = await built.engine.decide(kit.make_chat(1), kit.make_pictures(1))
+                return verdict, [call.body.get("stream") for call in built.servers[0].calls]
+
+        verdict, streamed = asyncio.run(scene())
+        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
+        assert set(streamed) == {True}
+        assert all(len(sample.answer.text) < len(long) for sample in verdict.samples)
 
 
 class TestWatching:

@@ -11,11 +11,9 @@ from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, image_limits, policy_digest
 from guardrail.policy.load import load_policy, shipped_policy
 from guardrail.policy.schema import Policy
-from guardrail.stats import PlanKind
+from guardrail.stats import PlanKind, failover_alpha
 from guardrail.upstreams.litellm_prices import litellm_prices
 from guardrail.upstreams.prices import Price, PriceBook, Tier
-
-from guardrail.stats import PlanKind, failover_alpha
 
 OTHER = {
     "name": "other",

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from guardrail.errors import RequestError, UpstreamError
-from guardrail.types import Answer, Chat, Usage
+from guardrail.types import Chat
 from guardrail.upstreams.base import Upstream
 from guardrail.upstreams.breaker import BreakerState
 from guardrail.upstreams.gate import UNAVAILABLE, Limits
-from guardrail.upstreams.governed import Governed, turn
+from guardrail.upstreams.governed import Governed, streams, turn
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 from guardrail.upstreams.scripted_server import scripted_server
@@ -185,7 +185,7 @@ def test_an_unforeseen_crash_counts_as_a_fault():
 
 def test_what_goes_wrong_with_an_answer_that_came_is_not_the_upstreams_fault():
     async def empty(upstream):
-        async with upstream.turn("decision") as way:
+        async with turn(upstream, "decision") as way:
             await way.complete(CHAT, (), seed=0)
             raise UpstreamError("the model's answer is empty", transient=True)
 
@@ -202,7 +202,7 @@ def test_what_goes_wrong_with_an_answer_that_came_is_not_the_upstreams_fault():
 def test_a_turn_that_is_not_used_says_nothing():
     async def scene():
         upstream = Governed(Scripted(["a"]), Limits(**EAGER))
-        async with upstream.turn("decision"):
+        async with turn(upstream, "decision"):
             assert upstream.gate.in_flight == 1
         return upstream.gate.in_flight, upstream.gate.state
 
@@ -227,15 +227,58 @@ def test_tokens_are_those_that_the_provider_tells(clock):
     assert asyncio.run(scene()) == 13
 
 
-def test_an_ungoverned_upstream_is_always_open():
-    class Bare(Scripted):
-        async def complete(self, chat, pictures, *, seed):  # noqa: ARG002 (the protocol's)
-            return Answer({"content": "bare"}, usage=Usage(calls=1))
+def test_an_ungoverned_upstream_is_always_free():
+    async def scene():
+        bare = Scripted(["bare"])
+        async with turn(bare, object(), 3) as way:
+            return (await way.complete(CHAT, (), seed=5)).text, bare.calls[0].seed
+
+    assert asyncio.run(scene()) == ("bare", 5)
+
+
+def test_what_stops_a_call_before_it_is_sent_is_no_fault():
+    async def stopped(upstream):
+        async with turn(upstream, "decision"):
+            raise RuntimeError("the decision may make no further call")
 
     async def scene():
-        bare = Bare([])
-        async with turn(bare, object(), 3) as way:
-            assert way is bare
-            return (await way.complete(CHAT, (), seed=0)).text
+        upstream = Governed(Scripted(["a"]), Limits(**EAGER))
+        for _ in range(5):
+            with pytest.raises(RuntimeError):
+                await stopped(upstream)
+        return upstream.gate.in_flight, upstream.gate.state
 
-    assert asyncio.run(scene()) == "bare"
+    assert asyncio.run(scene()) == (0, BreakerState.CLOSED)
+
+
+class Unwatched(Upstream):
+    """Answers, and cannot be watched."""
+
+    name = revision = "unwatched"
+
+
+def test_it_streams_if_the_upstream_behind_it_does():
+    limits = Limits()
+    assert streams(OpenAICompatible("http://127.0.0.1:9/v1"))
+    assert streams(Governed(OpenAICompatible("http://127.0.0.1:9/v1"), limits))
+    assert not streams(Unwatched())
+    assert not streams(Governed(Unwatched(), limits))
+
+
+def test_a_watched_answer_that_is_broken_off_is_an_answer():
+    async def scene():
+        seen = []
+
+        async def watch(_message, chars):
+            seen.append(chars)
+            return True
+
+        async with governed(["a long answer"], **EAGER) as (upstream, server):
+            async with turn(upstream, "decision") as way:
+                await way.complete(CHAT, (), seed=0, watch=watch)
+            return seen, server.calls[0].body.get("stream"), upstream.gate.state
+
+    seen, streamed, state = asyncio.run(scene())
+    assert len(seen) == 1
+    assert streamed is True
+    assert state is BreakerState.CLOSED

@@ -86,7 +86,16 @@ def test_a_fault_costs_nothing_and_teaches_nothing():
     assert budget.wait_s(0.0) == 0.0
 
 
-def test_an_unknown_end_costs_what_was_expected():
+def test_an_unknown_end_costs_what_is_usual():
     budget = TokenBudget(600.0, now=0.0)
+    budget.settle(budget.reserve(0.0), 50, 0.0)
     budget.settle(budget.reserve(0.0), None, 0.0)
-    assert budget.wait_s(0.0) == 10.0
+    assert budget.expected == 50.0
+    assert budget.wait_s(0.0) == pytest.approx(5.0)
+
+
+def test_a_provider_that_never_tells_is_not_limited():
+    budget = TokenBudget(600.0, now=0.0)
+    for _ in range(100):
+        assert budget.wait_s(0.0) == 0.0
+        budget.settle(budget.reserve(0.0), None, 0.0)
