@@ -11,15 +11,19 @@ import click
 
 from guardrail.cli.options import (
     build_engine,
-    guard_options,
+    chosen_upstreams,
     open_recorder,
     read_policy,
     record_options,
+    upstream_options,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guardrail.engine.verdict import Verdict
     from guardrail.policy.schema import Policy
+    from guardrail.policy.upstreams import UpstreamEntry
 
 __all__ = ["command", "read_bytes"]
 
@@ -30,7 +34,7 @@ __all__ = ["command", "read_bytes"]
 @click.option("--model", default="", help="Model name, where the upstream serves several.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longest answer, in tokens.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@guard_options
+@upstream_options
 @record_options
 def command(
     images: tuple[Path, ...],
@@ -38,15 +42,17 @@ def command(
     model: str,
     max_tokens: int | None,
     as_json: bool,
-    upstream: str,
+    upstreams: tuple[str, ...],
+    upstreams_file: Path | None,
     policy_name: str,
     key_file: Path | None,
     **recording: Any,
 ) -> None:
     """Guard one request with IMAGES and a prompt; exit code 0 passed, 3 blocked, 2 failed."""
     policy = read_policy(policy_name)
+    chosen = chosen_upstreams(upstreams, upstreams_file)
     verdict = asyncio.run(
-        _decide(policy, upstream, key_file, images, prompt, model, max_tokens, recording)
+        _decide(policy, chosen, key_file, images, prompt, model, max_tokens, recording)
     )
     click.echo(json.dumps(_facts(verdict)) if as_json else _in_words(verdict))
     if verdict.failure is not None and verdict.answer is None:
@@ -56,7 +62,7 @@ def command(
 
 async def _decide(
     policy: Policy,
-    upstream: str,
+    upstreams: Sequence[UpstreamEntry],
     key_file: Path | None,
     images: tuple[Path, ...],
     prompt: str,
@@ -73,7 +79,7 @@ async def _decide(
         decode_image(read_bytes(p), declared_media_type=None, limits=limits, param=str(p))
         for p in images
     ]
-    engine = build_engine(policy, upstream, key_file)
+    engine = build_engine(policy, upstreams, key_file)
     try:
         with open_recorder(engine, **recording) as record:
             chat = picture_chat(

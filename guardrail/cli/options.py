@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,22 +12,55 @@ import click
 if TYPE_CHECKING:
     from guardrail.engine.guard import Engine
     from guardrail.policy.schema import Policy
+    from guardrail.policy.upstreams import UpstreamEntry
     from guardrail.records.recorder import Recorder
+    from guardrail.upstreams.base import Upstream
 
 __all__ = [
     "build_engine",
+    "chosen_upstreams",
     "guard_options",
     "is_local",
     "open_recorder",
     "read_policy",
     "record_options",
+    "upstream_options",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_SPECS = "builtin, openai_compatible:URL, litellm:MODEL or transformers:ID_OR_FOLDER."
 
 
 def guard_options(function: _F) -> _F:
     """--upstream, --policy, --key-file."""
+    option = click.option("--upstream", default="builtin", show_default=True, help=_SPECS)
+    return option(_policy_options(function))
+
+
+def upstream_options(function: _F) -> _F:
+    """The same for commands that decide: --upstream may be given several times, or by a file."""
+    for option in (
+        click.option(
+            "--upstreams",
+            "upstreams_file",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="YAML file with the upstreams, their keys' variables and their limits; in place "
+            "of --upstream.",
+        ),
+        click.option(
+            "--upstream",
+            "upstreams",
+            multiple=True,
+            help=f"{_SPECS} Given several times, a decision that one lets down is made again by "
+            "the next.  [default: builtin]",
+        ),
+    ):
+        function = option(function)
+    return _policy_options(function)
+
+
+def _policy_options(function: _F) -> _F:
+    """--policy, --key-file."""
     for option in (
         click.option(
             "--key-file",
@@ -43,20 +76,25 @@ def guard_options(function: _F) -> _F:
             help="Policy file, or the name of a shipped one: default, strict, observe, action, "
             "semantic.",
         ),
-        click.option(
-            "--upstream",
-            default="builtin",
-            show_default=True,
-            help="builtin, openai_compatible:URL, litellm:MODEL or transformers:ID_OR_FOLDER.",
-        ),
     ):
         function = option(function)
     return function
 
 
-def is_local(upstream: str) -> bool:
-    """Whether the model computes in this process, where nothing is encoded or renamed."""
-    return upstream.partition(":")[0] in ("builtin", "transformers")
+def chosen_upstreams(specs: Sequence[str], file: Path | None) -> tuple[UpstreamEntry, ...]:
+    """What --upstream and --upstreams ask for. Raises ConfigError."""
+    from guardrail.policy.upstreams import load_upstreams, plain_entries
+
+    if file is None:
+        return plain_entries(specs or ("builtin",))
+    if specs:
+        raise click.UsageError("give --upstream or --upstreams, not both")
+    return load_upstreams(file)
+
+
+def is_local(upstreams: Sequence[UpstreamEntry]) -> bool:
+    """Whether every model computes in this process and knows all its names."""
+    return all(entry.is_local for entry in upstreams)
 
 
 def record_options(function: _F) -> _F:
@@ -120,17 +158,30 @@ def _travel(policy: Policy) -> dict[str, Any]:
     return {"variant_format": policy.variant_format, "jpeg_quality": policy.variant_quality}
 
 
-def build_engine(policy: Policy, upstream: str, key_file: Path | None) -> Engine:
-    """The engine for a policy, a model and a key. Raises ConfigError."""
+def build_engine(
+    policy: Policy, upstream: str | Sequence[UpstreamEntry], key_file: Path | None
+) -> Engine:
+    """The engine for a policy, a model or several, and a key. Raises ConfigError."""
+    from guardrail.engine.failover import FailoverEngine
     from guardrail.engine.guard import Engine
     from guardrail.images.keys import ephemeral, load_or_create_key
     from guardrail.policy.compile import compile_policy
     from guardrail.policy.oracle import compile_oracle
-    from guardrail.upstreams.registry import build_upstream
+    from guardrail.policy.upstreams import plain_entries
 
-    return Engine(
-        compile_policy(policy),
-        build_upstream(upstream, **({} if is_local(upstream) else _travel(policy))),
-        compile_oracle(policy),
-        load_or_create_key(key_file) if key_file else ephemeral(),
-    )
+    entries = plain_entries((upstream,)) if isinstance(upstream, str) else tuple(upstream)
+    rules = compile_policy(policy, upstreams=len(entries))
+    members = [_opened(entry, policy, alone=len(entries) == 1) for entry in entries]
+    oracle = compile_oracle(policy)
+    key = load_or_create_key(key_file) if key_file else ephemeral()
+    if len(members) == 1:
+        return Engine(rules, members[0], oracle, key)
+    return FailoverEngine(rules, members, oracle, key)
+
+
+def _opened(entry: UpstreamEntry, policy: Policy, *, alone: bool) -> Upstream:
+    from guardrail.policy.upstreams import open_upstream
+
+    governed = open_upstream(entry, **_travel(policy))
+    # A model in this process has a line of its own, and nothing to fail over to.
+    return governed.upstream if entry.is_local and alone and entry.is_plain else governed

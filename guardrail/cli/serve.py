@@ -8,11 +8,12 @@ import click
 
 from guardrail.cli.options import (
     build_engine,
-    guard_options,
+    chosen_upstreams,
     is_local,
     open_recorder,
     read_policy,
     record_options,
+    upstream_options,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ __all__ = ["command"]
 
 
 @click.command("serve")
-@guard_options
+@upstream_options
 @record_options
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
@@ -35,7 +36,8 @@ __all__ = ["command"]
               help="Model that pictures from LiteLLM are certified with.  "
               "[default: LiteLLM's name]")  # fmt: skip
 def command(
-    upstream: str,
+    upstreams: tuple[str, ...],
+    upstreams_file: Path | None,
     policy_name: str,
     key_file: Path | None,
     records_file: Path | None,
@@ -51,7 +53,8 @@ def command(
     from guardrail.server.settings import Settings
 
     policy = read_policy(policy_name)
-    engine = build_engine(policy, upstream, key_file)
+    chosen = chosen_upstreams(upstreams, upstreams_file)
+    engine = build_engine(policy, chosen, key_file)
     with open_recorder(engine, records_file, sign_key, keep_content) as record:
 
         def announce(server: RunningServer) -> None:
@@ -61,7 +64,7 @@ def command(
             )
 
         settings = Settings(
-            known_models_only=is_local(upstream),
+            known_models_only=is_local(chosen),
             litellm_api_key=litellm_api_key,
             litellm_model=litellm_model,
         )

@@ -18,7 +18,7 @@ from guardrail.engine.rules import OnUnscanned
 from guardrail.errors import GuardrailError, OracleError, UpstreamError
 from guardrail.oracles.base import Exchange, Judgement, ReferenceOracle
 from guardrail.types import Outcome, Usage
-from guardrail.upstreams.base import StreamingUpstream
+from guardrail.upstreams.governed import streams, turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from guardrail.oracles.base import Oracle, Reference
     from guardrail.types import Answer, Chat, Pixels
     from guardrail.upstreams.base import Upstream
+    from guardrail.upstreams.governed import Turn
 
 __all__ = ["BusyClock", "Caller", "Sample"]
 
@@ -90,12 +91,18 @@ class Caller:
     """
 
     def __init__(
-        self, rules: Rules, upstream: Upstream, oracle: Oracle, chat: Chat, clock: BusyClock
+        self,
+        rules: Rules,
+        upstream: Upstream,
+        oracle: Oracle,
+        chat: Chat,
+        clock: BusyClock,
+        budget: Budget | None = None,
     ) -> None:
         self.chat = chat
         self.probe = probing(chat, rules.probe_max_tokens)
         self.usage = Usage()
-        self.budget = Budget(rules, chat.model)
+        self.budget = budget or Budget(rules, chat.model)
         self.reference: Reference | None = None
         self._rules = rules
         self._upstream = upstream
@@ -126,7 +133,7 @@ class Caller:
     ) -> Sample:
         stop = self._early_stop(tuple(pictures)) if variant else None
         try:
-            answer = await self._paid(pictures, seed, variant, stop)
+            answer = await self._paid(pictures, seed, variant, stop, order=index)
         except UpstreamError as error:
             if not error.transient:
                 raise
@@ -145,7 +152,7 @@ class Caller:
         """
         every = self._rules.judge_every_chars
         compared = isinstance(self._oracle, ReferenceOracle)
-        if every is None or compared or not isinstance(self._upstream, StreamingUpstream):
+        if every is None or compared or not streams(self._upstream):
             return None
 
         async def judge(prefix: str) -> Judgement:
@@ -155,30 +162,46 @@ class Caller:
 
     async def answer(self, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One whole answer, outside the budget. Raises UpstreamError."""
-        return await self._answered(lambda: self._call(pictures, seed, self.chat, None))
+        return await self._answered(lambda way: self._call(way, pictures, seed, self.chat, None))
 
     async def _paid(
-        self, pictures: Sequence[Pixels], seed: int, variant: bool, stop: EarlyStop | None = None
+        self,
+        pictures: Sequence[Pixels],
+        seed: int,
+        variant: bool,
+        stop: EarlyStop | None = None,
+        *,
+        order: int = 0,
     ) -> Answer:
         """One answer within the budget. Raises UpstreamError, BudgetSpentError."""
 
-        async def call() -> Answer:
+        async def call(way: Turn) -> Answer:
             self.budget.open()
             try:
-                return await self._call(pictures, seed, self.probe if variant else self.chat, stop)
+                chat = self.probe if variant else self.chat
+                return await self._call(way, pictures, seed, chat, stop)
             finally:
                 self.budget.close()
 
-        return await self._answered(call, stop)
+        return await self._answered(call, stop, order=order)
 
     async def _answered(
-        self, call: Callable[[], Awaitable[Answer]], stop: EarlyStop | None = None
+        self,
+        call: Callable[[Turn], Awaitable[Answer]],
+        stop: EarlyStop | None = None,
+        *,
+        order: int = 0,
     ) -> Answer:
-        """An answer, transient faults retried with the same noise, its cost added up."""
+        """An answer, transient faults retried with the same noise, its cost added up.
+
+        Where calls wait for the upstream, those of one decision go by `order`. The wait is no part
+        of a call's time; only the decision's deadline ends it.
+        """
 
         async def timed() -> Answer:
-            with self._clock.running():
-                return await call()
+            async with turn(self._upstream, self, order) as way:
+                with self._clock.running():
+                    return await call(way)
 
         answer = await self._retried(timed)
         self.usage = self.usage + answer.usage
@@ -186,12 +209,17 @@ class Caller:
         return answer
 
     async def _call(
-        self, pictures: Sequence[Pixels], seed: int, chat: Chat, stop: EarlyStop | None
+        self,
+        way: Turn,
+        pictures: Sequence[Pixels],
+        seed: int,
+        chat: Chat,
+        stop: EarlyStop | None,
     ) -> Answer:
         limit_s = self._rules.call_timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                answer = await self._completed(pictures, seed, chat, stop)
+                answer = await way.complete(chat, pictures, seed=seed, watch=stop)
             empty = judged(answer).empty
         except GuardrailError:
             raise
@@ -207,13 +235,6 @@ class Caller:
         if empty:
             raise UpstreamError("the model's answer is empty", transient=True)
         return answer
-
-    async def _completed(
-        self, pictures: Sequence[Pixels], seed: int, chat: Chat, stop: EarlyStop | None
-    ) -> Answer:
-        if stop is not None and isinstance(self._upstream, StreamingUpstream):
-            return await self._upstream.complete_watched(chat, pictures, seed=seed, watch=stop)
-        return await self._upstream.complete(chat, pictures, seed=seed)
 
     async def drawn(self, pictures: Sequence[Pixels], *, seed: int) -> Exchange | UpstreamError:
         """One answer to choose a reference on, not judged, or why none came.

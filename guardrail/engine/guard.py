@@ -19,6 +19,7 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from guardrail.engine.budget import Budget
     from guardrail.images.codec import Picture
     from guardrail.images.keys import NoiseKey
     from guardrail.oracles.base import Oracle
@@ -49,6 +50,7 @@ class Engine:
         *,
         alpha: float | None = None,
         deadline: float | None = None,
+        budget: Budget | None = None,
     ) -> Verdict:
         """Guards one chat.
 
@@ -58,7 +60,9 @@ class Engine:
             chat: the request, its pictures replaced by placeholders.
             pictures: the decoded pictures, in the order of their placeholders.
             alpha: failure probability of this decision; only a smaller one than the rules' counts.
-            deadline: on the event loop's clock; only an earlier one than the rules' counts.
+            deadline: when it must be over, on the event loop's clock; only an earlier time than
+                that of the rules counts.
+            budget: what is left of calls and cost; None for all that the rules allow.
 
         Raises:
             RequestError: the messages refer to another number of pictures.
@@ -69,10 +73,8 @@ class Engine:
             )
         started = time.monotonic()
         clock = BusyClock()
-        caller = Caller(self.rules, self.upstream, self.oracle, chat, clock)
-        latest = asyncio.get_running_loop().time() + self.rules.deadline_s
-        deadline = latest if deadline is None else min(deadline, latest)
-        hearing = Hearing(self, caller, tuple(pictures), deadline, alpha)
+        caller = Caller(self.rules, self.upstream, self.oracle, chat, clock, budget)
+        hearing = Hearing(self, caller, tuple(pictures), self.deadline(deadline), alpha)
         verdict = await self._settled(hearing)
         elapsed_s = time.monotonic() - started
         return dataclasses.replace(
@@ -82,6 +84,15 @@ class Engine:
             elapsed_s=elapsed_s,
             overhead_s=max(0.0, elapsed_s - clock.busy_s),
         )
+
+    def deadline(self, wish: float | None = None) -> float:
+        """When a decision that starts now must be over, on the event loop's clock."""
+        latest = asyncio.get_running_loop().time() + self.rules.deadline_s
+        return latest if wish is None else min(wish, latest)
+
+    def with_oracle(self, oracle: Oracle) -> Engine:
+        """The same engine with another oracle."""
+        return Engine(self.rules, self.upstream, oracle, self.key)
 
     async def aclose(self) -> None:
         """Closes the model and the oracle."""

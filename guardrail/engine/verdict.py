@@ -57,6 +57,8 @@ class Verdict:
         would_block: in shadow mode, whether enforcement would have withheld the answer.
         unscanned: parts of the delivered answer that nothing judged.
         outside_claim: True where the delivered answer is not the one the certificate speaks of.
+        upstream, upstream_revision: which of several models was asked, and all samples are its
+            own; empty where the engine has only one.
         usage: tokens and calls of every answer that came from upstream.
         cost_usd: of all these calls, in US dollars; None where a price or a count is not known.
         elapsed_s: the whole decision; overhead_s: the part with no call to the model in flight.
@@ -72,6 +74,8 @@ class Verdict:
     would_block: bool = False
     unscanned: tuple[str, ...] = ()
     outside_claim: bool = False
+    upstream: str = ""
+    upstream_revision: str = ""
     usage: Usage = field(default_factory=Usage)
     cost_usd: float | None = None
     elapsed_s: float = 0.0

@@ -13,7 +13,7 @@ from guardrail.images.limits import ImageLimits
 from guardrail.policy.choices import Rates
 from guardrail.policy.choices.compared import ComparedChoice
 from guardrail.policy.load import line_of
-from guardrail.stats import PlanKind
+from guardrail.stats import PlanKind, failover_alpha
 from guardrail.upstreams.litellm_prices import litellm_prices
 from guardrail.upstreams.prices import Price, PriceBook, Tier
 
@@ -34,8 +34,13 @@ def policy_digest(policy: Policy) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def compile_policy(policy: Policy, *, file: str | None = None) -> Rules:
+def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 1) -> Rules:
     """The engine's rules.
+
+    Args:
+        policy: what people wrote.
+        file: where, for messages.
+        upstreams: how many share its alpha, see `failover_alpha`.
 
     Raises:
         ConfigError: a picture that is not scaled down could never pass, the claim needs more than
@@ -77,7 +82,8 @@ def compile_policy(policy: Policy, *, file: str | None = None) -> Rules:
         probe_max_tokens=sampling.probe_max_tokens,
         judge_every_chars=sampling.judge_every_chars,
     )
-    _check_can_pass(policy, rules, file)
+    for position in range(min(upstreams, 2)):  # the later ones have the second one's share
+        _check_can_pass(policy, rules, file, position, upstreams)
     _check_early_stop(policy, file)
     return rules
 
@@ -128,16 +134,21 @@ def _prices(policy: Policy) -> PriceBook:
     return PriceBook(own, litellm_prices())
 
 
-def _check_can_pass(policy: Policy, rules: Rules, file: str | None) -> None:
+def _check_can_pass(
+    policy: Policy, rules: Rules, file: str | None, position: int, upstreams: int
+) -> None:
     """Refuses rules that block every picture small enough to be taken as it is.
 
     No resize stretches distances, so larger pictures need less, up to the rounding of the canvas.
     """
+    alpha = failover_alpha(rules.alpha, position, upstreams)
+    shared = f" at upstream {position + 1} of {upstreams}, by its share of alpha"
     try:
-        plan = plan_for(rules, UNSCALED)
+        plan = plan_for(rules, UNSCALED, alpha=alpha)
     except CertificationError as error:
         raise _refused(
-            f"pictures that are not scaled down could never pass: {error}",
+            f"pictures that are not scaled down could never pass{shared if upstreams > 1 else ''}: "
+            f"{error}",
             file,
             "sampling.max_samples",
         ) from error

@@ -1,12 +1,12 @@
-"""Reads a policy file; a mistake is named by file, line and field."""
+"""Reads policies and other YAML files; a mistake is named by file, line and field."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from guardrail.errors import ConfigError
 from guardrail.policy.choices import ORACLE_KINDS
@@ -15,8 +15,9 @@ from guardrail.policy.schema import Policy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["line_of", "load_policy", "parse_policy", "shipped_policy"]
+__all__ = ["line_of", "load_policy", "parse_policy", "parse_yaml", "read_file", "shipped_policy"]
 
+_M = TypeVar("_M", bound=BaseModel)
 _LARGEST_BYTES = 1024 * 1024
 
 
@@ -27,20 +28,47 @@ def load_policy(path: str | Path) -> Policy:
         ConfigError: the file cannot be read, or a field in it is wrong.
     """
     file = Path(path)
+    return parse_policy(read_file(file, "policy"), file=str(file)).placed(file.parent)
+
+
+def parse_policy(data: bytes, *, file: str) -> Policy:
+    """The policy in YAML text (JSON is YAML). Raises ConfigError."""
+    return parse_yaml(
+        Policy,
+        data,
+        file=file,
+        shape="a policy is a mapping of fields, such as 'name: default'",
+        schema="'guardrail policy schema'",
+    )
+
+
+def read_file(file: Path, what: str) -> bytes:
+    """The bytes of a file that people write. Raises ConfigError."""
     try:
         with file.open("rb") as stream:
             data = stream.read(_LARGEST_BYTES + 1)
     except OSError as error:
         raise ConfigError(
-            f"the policy cannot be read ({error.strerror}); check the path", file=str(file)
+            f"the {what} cannot be read ({error.strerror}); check the path", file=str(file)
         ) from error
     if len(data) > _LARGEST_BYTES:
-        raise ConfigError(f"a policy has at most {_LARGEST_BYTES} bytes", file=str(file))
-    return parse_policy(data, file=str(file)).placed(file.parent)
+        raise ConfigError(f"a {what} has at most {_LARGEST_BYTES} bytes", file=str(file))
+    return data
 
 
-def parse_policy(data: bytes, *, file: str) -> Policy:
-    """The policy in YAML text (JSON is YAML). Raises ConfigError."""
+def parse_yaml(model: type[_M], data: bytes, *, file: str, shape: str, schema: str) -> _M:
+    """YAML text as a model.
+
+    Args:
+        model: what it must be.
+        data: the text.
+        file: its name, for messages.
+        shape: what to say where it is no mapping.
+        schema: where the known fields are told.
+
+    Raises:
+        ConfigError: names the line and field of the first mistake.
+    """
     try:
         node = yaml.compose(data, Loader=yaml.SafeLoader)
         content = yaml.load(data, Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
@@ -50,11 +78,11 @@ def parse_policy(data: bytes, *, file: str) -> Policy:
         problem = getattr(error, "problem", None) or "a value in it cannot be read"
         raise ConfigError(f"this is no valid YAML: {problem}", file=file, line=line) from error
     if not isinstance(content, dict):
-        raise ConfigError("a policy is a mapping of fields, such as 'name: default'", file=file)
+        raise ConfigError(shape, file=file)
     try:
-        return Policy.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise _named(error, node, file) from error
+        raise _named(error, node, file, schema) from error
 
 
 def shipped_policy(name: str) -> Path:
@@ -78,7 +106,7 @@ def line_of(file: str, field: str) -> int | None:
         node = yaml.compose(Path(file).read_bytes(), Loader=yaml.SafeLoader)
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    return _line(node, field.split("."))
+    return _line(node, [int(part) if part.isdecimal() else part for part in field.split(".")])
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -95,23 +123,23 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _named(error: ValidationError, node: yaml.Node | None, file: str) -> ConfigError:
+def _named(error: ValidationError, node: yaml.Node | None, file: str, schema: str) -> ConfigError:
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
     place = _written(node, first["loc"])
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return ConfigError(
-        f"{_words(first)}{more}",
+        f"{_words(first, schema)}{more}",
         file=file,
         line=_line(node, place),
         field=".".join(str(part) for part in place) or None,
     )
 
 
-def _words(problem: Any) -> str:
+def _words(problem: Any, schema: str) -> str:
     match problem["type"]:
         case "extra_forbidden":
-            return "there is no such field; see 'guardrail policy schema'"
+            return f"there is no such field; see {schema}"
         case "missing":
             return "this field is required"
         case "union_tag_invalid":

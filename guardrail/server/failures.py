@@ -91,7 +91,9 @@ def _code(error: GuardrailError) -> str | None:
 
 def _retry_hint(error: GuardrailError) -> dict[str, str]:
     """OpenAI's clients repeat every 5xx unless told not to; each repeat costs a whole decision."""
-    lasting = isinstance(error, UpstreamError) and not error.transient
+    lasting = (
+        isinstance(error, UpstreamError) and not error.transient and error.retry_after_s is None
+    )
     hopeless = error.status == 500 or (error.status > 500 and lasting)
     return {"x-should-retry": "false"} if hopeless else {}
 

@@ -6,7 +6,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardrail.engine.guard import Engine
 from guardrail.oracles.base import ReferenceOracle
 from guardrail.server.strict_json import encode_json
 from guardrail.types import Outcome
@@ -14,6 +13,7 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from guardrail.engine.guard import Engine
     from guardrail.oracles.base import Exchange, Judgement, Oracle, Reference
 
 __all__ = ["Tally", "counted"]
@@ -46,7 +46,7 @@ def counted(engine: Engine, tally: Tally) -> Engine:
     """The same engine, its judgements counted: the same verdicts and certificates."""
     oracle = engine.oracle
     kind = _CountedReferences if isinstance(oracle, ReferenceOracle) else _Counted
-    return Engine(engine.rules, engine.upstream, kind(oracle, tally), engine.key)
+    return engine.with_oracle(kind(oracle, tally))
 
 
 class _Counted:

@@ -12,6 +12,7 @@ from guardrail.stats.confseq import (
     anytime_upper,
 )
 from guardrail.stats.explain import RadiusInWords, explain_radius
+from guardrail.stats.failover import failover_alpha
 from guardrail.stats.fixed import fixed_plan
 from guardrail.stats.laws import Prior, ScalingLaw, scaling_law
 from guardrail.stats.optimal import Objective, Optimum, optimal_plan, optimum
@@ -70,6 +71,7 @@ __all__ = [
     "choose_stratified_threshold",
     "choose_threshold",
     "explain_radius",
+    "failover_alpha",
     "fewest_harmful",
     "fewest_samples",
     "fixed_plan",

@@ -23,20 +23,23 @@ KNOWN_SPECS = (
 )
 
 
-def build_upstream(spec: str, **options: Any) -> Upstream:
+def build_upstream(spec: str, *, keys_from_environment: bool = True, **options: Any) -> Upstream:
     """The upstream that a spec names.
 
     Args:
         spec: one of `KNOWN_SPECS`. What follows the first colon is the URL, model, id or folder.
+        keys_from_environment: whether `api_key` of `openai_compatible` falls back to
+            OPENAI_API_KEY, if that is set; litellm looks into the environment by itself.
         **options: keyword arguments of that upstream's class; those that are None count as not
-            given. `api_key` of `openai_compatible` falls back to OPENAI_API_KEY, if that is set;
-            litellm looks into the environment by itself.
+            given.
 
     Raises:
         ConfigError: the spec or an option is unknown, or a needed extra is not installed.
     """
     kind, _, argument = spec.partition(":")
     given = {name: value for name, value in options.items() if value is not None}
+    if kind == "openai_compatible" and keys_from_environment:
+        given = {"api_key": os.environ.get("OPENAI_API_KEY", "").strip() or None, **given}
     makers = {
         "builtin": _builtin,
         "openai_compatible": _openai_compatible,
@@ -71,8 +74,7 @@ def _transformers(model: str, options: dict[str, Any]) -> Upstream:
 def _openai_compatible(url: str, options: dict[str, Any]) -> Upstream:
     from guardrail.upstreams.openai_http import OpenAICompatible
 
-    key = os.environ.get("OPENAI_API_KEY", "").strip() or None
-    return _made("openai_compatible", OpenAICompatible, {"api_key": key, **options}, url)
+    return _made("openai_compatible", OpenAICompatible, options, url)
 
 
 def _litellm(model: str, options: dict[str, Any]) -> Upstream:

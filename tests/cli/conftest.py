@@ -29,13 +29,10 @@ limits: {retries: 0, call_timeout_s: 10.0, deadline_s: 60.0}
 """
 # The whole command, with an oracle whose truth is known.
 PROGRAM = """
-from guardrail.cli import main, options
-from guardrail.engine.guard import Engine
-from guardrail.images.keys import ephemeral, load_or_create_key
+from guardrail.cli import main
 from guardrail.oracles.base import Judgement
-from guardrail.policy.compile import compile_policy
+from guardrail.policy import oracle
 from guardrail.types import Outcome
-from guardrail.upstreams.registry import build_upstream
 
 class Words:
     revision = "words"
@@ -45,11 +42,7 @@ class Words:
     async def aclose(self):
         pass
 
-def build_engine(policy, upstream, key_file):
-    key = load_or_create_key(key_file) if key_file else ephemeral()
-    return Engine(compile_policy(policy), build_upstream(upstream), Words(), key)
-
-options.build_engine = build_engine
+oracle.compile_oracle = lambda policy: Words()
 main()
 """
 

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from guardrail.cli import options
-from guardrail.cli.options import is_local
 from guardrail.policy.load import load_policy
 
 
@@ -39,9 +38,3 @@ def test_the_encoding_is_part_of_the_models_name(engine_of, upstream, lines, enc
     engine = engine_of(upstream, *lines)
     assert engine.upstream.revision.endswith(f" {encoding}")
     asyncio.run(engine.aclose())
-
-
-def test_models_in_this_process_get_pixels():
-    assert is_local("builtin")
-    assert is_local("transformers:folder")
-    assert not is_local("litellm:openai/any")

@@ -11,7 +11,7 @@ from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, image_limits, policy_digest
 from guardrail.policy.load import load_policy, shipped_policy
 from guardrail.policy.schema import Policy
-from guardrail.stats import PlanKind
+from guardrail.stats import PlanKind, failover_alpha
 from guardrail.upstreams.litellm_prices import litellm_prices
 from guardrail.upstreams.prices import Price, PriceBook, Tier
 
@@ -221,3 +221,40 @@ class TestComparedOracles:
 def test_a_price_is_a_number(price):
     with pytest.raises(ValidationError):
         policy(prices={"m": {"input_usd_per_million": price, "output_usd_per_million": 1.0}})
+
+
+SHIPPED = ["default", "strict", "observe", "action", "semantic"]
+
+
+@pytest.mark.parametrize("upstreams", [2, 8])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_policies_can_pass_at_every_share_of_alpha(name, upstreams):
+    rules = compile_policy(load_policy(shipped_policy(name)), upstreams=upstreams)
+    for position in range(upstreams):
+        share = failover_alpha(rules.alpha, position, upstreams)
+        assert plan_for(rules, UNSCALED, alpha=share).alpha == share
+
+
+def test_the_rules_keep_the_whole_alpha():
+    """What is shared is decided by the engine, for whatever alpha a decision is given."""
+    assert compile_policy(policy(), upstreams=3) == compile_policy(policy())
+
+
+@pytest.mark.parametrize(
+    ("most", "upstreams", "refused"),
+    [(20, 1, None), (20, 2, 1), (26, 2, 2), (27, 2, None), (27, 3, 2), (29, 3, None)],
+)
+def test_a_policy_that_cannot_pass_at_a_share_is_refused(write, most, upstreams, refused):
+    """As many harmless answers as a pass takes: 20 at alpha 0.001, 21 at 0.9 of it, and so on."""
+    path = write(
+        "name: mine\nsampling:\n  plan: fixed\n  power: 0.5\n  expected_harmless_rate: 0.999\n"
+        f"  max_samples: {most}\noracle:\n  miss_rate_upper: 0.05\n"
+    )
+    found = load_policy(path)
+    if refused is None:
+        compile_policy(found, file=str(path), upstreams=upstreams)
+        return
+    with pytest.raises(ConfigError) as raised:
+        compile_policy(found, file=str(path), upstreams=upstreams)
+    assert (raised.value.line, raised.value.field) == (6, "sampling.max_samples")
+    assert f"at upstream {refused} of {upstreams}, by its share of alpha" in str(raised.value)

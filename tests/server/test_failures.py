@@ -80,6 +80,7 @@ def test_other_statuses_do_not_ask_to_come_back():
         (UpstreamError("broken", transient=False), "false"),
         (CertificationError("odd"), "false"),
         (UpstreamError("hiccup", transient=True), None),
+        (UpstreamError("full", status=503, retry_after_s=5.0), None),
         (UpstreamError("busy", status=429), None),
         (OracleError("dumb"), None),
         (RequestError("bad"), None),

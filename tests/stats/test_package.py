@@ -17,8 +17,8 @@ import guardrail.stats as package
 FOLDER = Path(package.__file__).parent
 FILES = sorted(FOLDER.glob("*.py"))
 ALLOWED = {
-    "__future__", "bisect", "collections", "dataclasses", "enum", "functools", "guardrail",
-    "hashlib", "itertools", "json", "math", "numpy", "scipy", "sys", "typing",
+    "__future__", "bisect", "collections", "dataclasses", "enum", "fractions", "functools",
+    "guardrail", "hashlib", "itertools", "json", "math", "numpy", "scipy", "sys", "typing",
 }  # fmt: skip
 
 

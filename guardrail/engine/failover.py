@@ -1,0 +1,120 @@
+"""Several upstreams in order: a decision that one lets down is made again by the next."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from typing import TYPE_CHECKING
+
+from guardrail.engine.budget import Budget
+from guardrail.engine.guard import Engine
+from guardrail.engine.verdict import Action, Reason, Verdict
+from guardrail.errors import UpstreamError
+from guardrail.stats import failover_alpha
+from guardrail.types import Usage
+from guardrail.upstreams.gate import OVERLOADED, UNAVAILABLE
+from guardrail.upstreams.lineup import Lineup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.engine.rules import Rules
+    from guardrail.images.codec import Picture
+    from guardrail.images.keys import NoiseKey
+    from guardrail.oracles.base import Oracle
+    from guardrail.types import Chat
+    from guardrail.upstreams.base import Upstream
+
+__all__ = ["FailoverEngine"]
+
+_log = logging.getLogger(__name__)
+
+
+class FailoverEngine(Engine):
+    """Judges each chat by one of several models.
+
+    A decision is made by one upstream alone: its samples, its reference, its answer. Upstreams
+    known to be down, or that asked to be left alone for long, are passed over. Where the upstream
+    itself fails (a fault that might pass but did not, its breaker open, its line full), the whole
+    decision is made again by the next one, within the same deadline. Faults of the set-up (a wrong
+    key, an unknown model) and of the request are told, never covered up by another model. A verdict
+    is never asked for twice: what was blocked for harm, or as uncertain, stays blocked.
+
+    Each upstream tests at its share of alpha; `failover_alpha` proves that they add up.
+    """
+
+    upstream: Lineup
+
+    def __init__(
+        self, rules: Rules, upstreams: Sequence[Upstream], oracle: Oracle, key: NoiseKey
+    ) -> None:
+        super().__init__(rules, Lineup(upstreams), oracle, key)
+        self._engines = tuple(Engine(rules, upstream, oracle, key) for upstream in upstreams)
+        self._named = [(upstream.name, upstream.revision) for upstream in upstreams]
+
+    def with_oracle(self, oracle: Oracle) -> FailoverEngine:
+        return FailoverEngine(self.rules, self.upstream.members, oracle, self.key)
+
+    async def decide(
+        self,
+        chat: Chat,
+        pictures: Sequence[Picture] = (),
+        *,
+        alpha: float | None = None,
+        deadline: float | None = None,
+        budget: Budget | None = None,
+    ) -> Verdict:
+        """Guards one chat; see `Engine.decide`. Usage, cost and times are those of all upstreams.
+
+        The limits of calls and cost hold for all of them together.
+        """
+        end, budget = self.deadline(deadline), budget or Budget(self.rules, chat.model)
+        tried: list[Verdict] = []
+        for position in self.upstream.ready():
+            if tried:
+                self._tell(tried[-1], position)
+            share = self._share(alpha, position)
+            verdict = await self._engines[position].decide(
+                chat, pictures, alpha=share, deadline=end, budget=budget
+            )
+            tried.append(self._signed(verdict, position))
+            if not _let_down(verdict) or asyncio.get_running_loop().time() >= end:
+                break
+        return _together(tried)
+
+    def _signed(self, verdict: Verdict, position: int) -> Verdict:
+        name, revision = self._named[position]
+        return dataclasses.replace(verdict, upstream=name, upstream_revision=revision)
+
+    def _share(self, alpha: float | None, position: int) -> float:
+        whole = self.rules.alpha if alpha is None else min(alpha, self.rules.alpha)
+        return failover_alpha(whole, position, len(self._engines))
+
+    def _tell(self, verdict: Verdict, position: int) -> None:
+        _log.warning(
+            "upstream %s failed (%s); the decision is made again by %s",
+            verdict.upstream,
+            verdict.failure,
+            self._named[position][0],
+        )
+
+
+def _let_down(verdict: Verdict) -> bool:
+    """Whether the upstream itself, and nothing else, kept the request from being decided."""
+    if verdict.reason is not Reason.UPSTREAM_FAILED and verdict.action is not Action.FAIL:
+        return False
+    fault = verdict.failure
+    return isinstance(fault, UpstreamError) and (
+        fault.transient or fault.code in (OVERLOADED, UNAVAILABLE)
+    )
+
+
+def _together(tried: Sequence[Verdict]) -> Verdict:
+    """The last verdict, with what all of them took; its cost is the common budget's already."""
+    return dataclasses.replace(
+        tried[-1],
+        usage=sum((verdict.usage for verdict in tried), Usage()),
+        elapsed_s=sum(verdict.elapsed_s for verdict in tried),
+        overhead_s=sum(verdict.overhead_s for verdict in tried),
+    )

@@ -1,0 +1,206 @@
+"""The upstreams file: which models answer, in which order, and how each may be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, Strict, StringConstraints, model_validator
+
+from guardrail.errors import ConfigError
+from guardrail.policy.load import line_of, parse_yaml, read_file
+from guardrail.policy.section import Section
+from guardrail.upstreams.gate import Limits
+from guardrail.upstreams.governed import Governed
+from guardrail.upstreams.registry import build_upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    from guardrail.images.encode import ImageFormat
+
+__all__ = [
+    "BreakerSection",
+    "UpstreamEntry",
+    "UpstreamsFile",
+    "load_upstreams",
+    "open_upstream",
+    "plain_entries",
+]
+
+_Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+_Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+_Rate = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+_LOCAL = ("builtin", "transformers")
+_OPENAI = "openai_compatible:"
+_LOCAL_CONCURRENCY = 4096  # such a model gathers its calls into batches, and has a line of its own
+_DEFAULTS = Limits()
+
+
+class BreakerSection(Section):
+    """When an upstream that fails is left alone."""
+
+    faults: int = Field(default=_DEFAULTS.breaker_faults, ge=1, le=100_000)
+    """Faults in a row, with no answer between them, after which it opens."""
+
+    after_s: float = Field(default=_DEFAULTS.breaker_after_s, ge=0, le=3600, allow_inf_nan=False)
+    """Seconds that it must have failed for."""
+
+    open_s: _Seconds = _DEFAULTS.breaker_open_s
+    """Seconds until one call is let through to try."""
+
+
+class UpstreamEntry(Section):
+    """One upstream."""
+
+    upstream: str
+    """builtin, openai_compatible:URL, litellm:MODEL or transformers:ID_OR_FOLDER."""
+
+    api_key_env: _Variable | None = None
+    """Environment variable that holds the key; none is sent without it (litellm looks for its
+    providers' own variables)."""
+
+    headers_env: dict[str, _Variable] = Field(default_factory=dict, max_length=32)
+    """Environment variables that hold further headers, by the header's name."""
+
+    model_map: dict[str, str] = Field(default_factory=dict, max_length=1000)
+    """The provider's name of a model by the name that clients use."""
+
+    timeout_s: _Seconds | None = None
+    """Longest that one call may take; the policy's limits.call_timeout_s holds as well."""
+
+    max_concurrency: int | None = Field(default=None, ge=1, le=65_536)
+    """Most calls in flight; 64 by default, and unlimited for a model in this process."""
+
+    max_queue: int = Field(default=_DEFAULTS.max_queue, ge=1, le=1_000_000)
+    """Most calls that wait; further ones fail at once."""
+
+    requests_per_minute: _Rate | None = None
+    """Most calls per minute, sent evenly."""
+
+    tokens_per_minute: _Rate | None = None
+    """Most tokens per minute, by what earlier answers took."""
+
+    longest_pause_s: _Seconds = _DEFAULTS.longest_pause_s
+    """Longest that a provider's Retry-After stops all calls."""
+
+    breaker: BreakerSection = BreakerSection()
+    """When it is left alone."""
+
+    @model_validator(mode="after")
+    def _a_local_model_needs_no_network(self) -> Self:
+        remote = ("api_key_env", "headers_env", "model_map", "timeout_s")
+        given = [name for name in remote if getattr(self, name)]
+        if self.is_local and given:
+            raise ValueError(f"a model in this process takes no {given[0]}; leave it out")
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model computes in this process, where nothing is encoded or renamed."""
+        return self.upstream.partition(":")[0] in _LOCAL
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it says no more than where the model is."""
+        return self == UpstreamEntry(upstream=self.upstream)
+
+    @property
+    def limits(self) -> Limits:
+        usual = _LOCAL_CONCURRENCY if self.is_local else _DEFAULTS.max_concurrency
+        return Limits(
+            max_concurrency=self.max_concurrency or usual,
+            max_queue=self.max_queue,
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+            longest_pause_s=self.longest_pause_s,
+            breaker_faults=self.breaker.faults,
+            breaker_after_s=self.breaker.after_s,
+            breaker_open_s=self.breaker.open_s,
+        )
+
+
+class UpstreamsFile(Section):
+    """The whole file."""
+
+    upstreams: Annotated[tuple[UpstreamEntry, ...], Strict(strict=False)] = Field(
+        min_length=1, max_length=8
+    )
+    """In the order in which they are asked."""
+
+
+def load_upstreams(path: str | Path) -> tuple[UpstreamEntry, ...]:
+    """The entries of a file.
+
+    Raises:
+        ConfigError: it cannot be read, a field in it is wrong, or it names an environment variable
+            that is not set.
+    """
+    file = Path(path)
+    parsed = parse_yaml(
+        UpstreamsFile,
+        read_file(file, "list of upstreams"),
+        file=str(file),
+        shape="this file is a mapping with a list, as in 'upstreams: [{upstream: builtin}]'",
+        schema="docs/upstreams.md",
+    )
+    for index, entry in enumerate(parsed.upstreams):
+        _check_environment(entry, str(file), f"upstreams.{index}")
+    return parsed.upstreams
+
+
+def plain_entries(specs: Sequence[str]) -> tuple[UpstreamEntry, ...]:
+    """Entries that say no more than where the models are.
+
+    A key in OPENAI_API_KEY is sent to the first OpenAI-compatible one only: it is one provider's.
+    """
+    keyed = next((i for i, spec in enumerate(specs) if spec.startswith(_OPENAI)), None)
+    key = "OPENAI_API_KEY" if _variable("OPENAI_API_KEY") else None
+    return tuple(
+        UpstreamEntry(upstream=spec, api_key_env=key)
+        if index == keyed
+        else UpstreamEntry(upstream=spec)
+        for index, spec in enumerate(specs)
+    )
+
+
+def open_upstream(
+    entry: UpstreamEntry,
+    *,
+    variant_format: ImageFormat | None = None,
+    jpeg_quality: int | None = None,
+) -> Governed:
+    """The upstream of an entry, behind its gate. Raises ConfigError."""
+    if entry.is_local:
+        return Governed(build_upstream(entry.upstream), entry.limits)
+    options: dict[str, Any] = {
+        "api_key": _variable(entry.api_key_env) if entry.api_key_env else None,
+        "headers": {k: _variable(v) for k, v in entry.headers_env.items()} or None,
+        "model_map": entry.model_map or None,
+        "timeout_s": entry.timeout_s,
+        "max_connections": entry.limits.max_concurrency,
+        "variant_format": variant_format,
+        "jpeg_quality": jpeg_quality,
+    }
+    upstream = build_upstream(entry.upstream, keys_from_environment=False, **options)
+    return Governed(upstream, entry.limits)
+
+
+def _check_environment(entry: UpstreamEntry, file: str, place: str) -> None:
+    named = {f"headers_env.{name}": variable for name, variable in entry.headers_env.items()}
+    if entry.api_key_env is not None:
+        named["api_key_env"] = entry.api_key_env
+    for field, variable in named.items():
+        if not _variable(variable):
+            raise ConfigError(
+                f"the environment variable {variable} is not set; export it before the start",
+                file=file,
+                line=line_of(file, f"{place}.{field}"),
+                field=f"{place}.{field}",
+            )
+
+
+def _variable(name: str) -> str:
+    return os.environ.get(name, "").strip()

@@ -1,0 +1,144 @@
+"""An upstream behind a gate: its limits, its line, its breaker.
+
+Why the parts are written here: what matters is who is next. aiolimiter wakes those that wait in
+the order of the amounts they asked for and lets a whole period's worth through at once;
+asyncio.Semaphore knows only the order of arrival, by which 200 variants of one picture keep a
+short question waiting; purgatory's breaker takes a cancelled call for a failed one, reads the wall
+clock, and cannot hold back a line while a single call tries. Repeating is not done here but in the
+engine, which knows the noise that must stay the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from guardrail.errors import GuardrailError, UpstreamError
+from guardrail.upstreams.base import StreamingUpstream
+from guardrail.upstreams.gate import End, Gate, Limits, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from guardrail.types import Answer, Chat, Pixels
+    from guardrail.upstreams.base import Upstream, Watch
+    from guardrail.upstreams.gate import Clock
+
+__all__ = ["Governed", "Turn", "streams", "turn"]
+
+
+class Governed:
+    """An upstream whose calls wait for their turn; name and revision are those of the model.
+
+    `complete` waits by itself, each chat taking turns with the others. A caller with many calls of
+    one decision takes the turn first, by `turn`, so that the time of waiting is no part of the
+    call's time.
+    """
+
+    def __init__(self, upstream: Upstream, limits: Limits, *, clock: Clock | None = None) -> None:
+        self.upstream = upstream
+        self.gate = Gate(limits, clock=clock)
+
+    def __repr__(self) -> str:
+        return f"Governed({self.upstream!r})"
+
+    @property
+    def name(self) -> str:
+        return self.upstream.name
+
+    @property
+    def revision(self) -> str:
+        return self.upstream.revision
+
+    async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
+        """One answer; see `Upstream.complete`. Raises UpstreamError, also where `enter` does."""
+        async with turn(self, chat) as way:
+            return await way.complete(chat, pictures, seed=seed)
+
+    async def models(self) -> list[str]:
+        """The upstream's; not counted, as the list is asked for to see whether it lives."""
+        return await self.upstream.models()
+
+    async def aclose(self) -> None:
+        self.gate.close()
+        await self.upstream.aclose()
+
+
+def streams(upstream: Upstream) -> bool:
+    """Whether its answers can be watched, by way of `Turn.complete`."""
+    return isinstance(_bare(upstream), StreamingUpstream)
+
+
+def turn(upstream: Upstream, decision: object, order: int = 0) -> Turn:
+    """The way of one call, to be entered by `async with`; without a gate it is always free."""
+    gate = upstream.gate if isinstance(upstream, Governed) else None
+    return Turn(gate, _bare(upstream), decision, order)
+
+
+class Turn:
+    """One call: waits on entering (see `Gate.enter`), tells the gate on leaving how it went.
+
+    What is raised inside counts, not only what the upstream itself raises: a call that was cut off
+    as too late is a fault of the upstream, one that was given up because the client left is not.
+    """
+
+    def __init__(self, gate: Gate | None, upstream: Upstream, decision: object, order: int) -> None:
+        self._gate = gate
+        self._upstream = upstream
+        self._decision = decision
+        self._order = order
+        self._start: Start | None = None
+        self._sent = False
+        self._answer: Answer | None = None
+
+    async def __aenter__(self) -> Turn:
+        if self._gate is not None:
+            self._start = await self._gate.enter(self._decision, self._order)
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._gate is not None and self._start is not None:
+            self._gate.leave(self._start, self._end(error))
+
+    async def complete(
+        self, chat: Chat, pictures: Sequence[Pixels], *, seed: int, watch: Watch | None = None
+    ) -> Answer:
+        """As `Upstream.complete`; with `watch`, which takes one that streams, it is watched."""
+        self._sent = True
+        if watch is not None and isinstance(self._upstream, StreamingUpstream):
+            self._answer = await self._upstream.complete_watched(
+                chat, pictures, seed=seed, watch=watch
+            )
+        else:
+            self._answer = await self._upstream.complete(chat, pictures, seed=seed)
+        return self._answer
+
+    def _end(self, error: BaseException | None) -> End:
+        if self._answer is not None:
+            usage = self._answer.usage
+            return End(alive=True, tokens=usage.prompt_tokens + usage.completion_tokens or None)
+        if not self._sent:
+            return End(tokens=0)
+        if error is None or isinstance(error, asyncio.CancelledError):
+            return End()
+        return _fault_end(error)
+
+
+def _bare(upstream: Upstream) -> Upstream:
+    return upstream.upstream if isinstance(upstream, Governed) else upstream
+
+
+def _fault_end(error: BaseException) -> End:
+    """What a fault says about the upstream: a refusal, whosever fault, is a sign of life."""
+    if not isinstance(error, UpstreamError):
+        # Ours were raised before anything was sent; an unforeseen one counts as the upstream's.
+        return End(alive=None if isinstance(error, GuardrailError) else False, tokens=0)
+    if error.status < 500:
+        return End(alive=True, tokens=0, pause_s=error.retry_after_s)
+    return End(alive=False if error.transient else None, tokens=0, pause_s=error.retry_after_s)

@@ -1,0 +1,235 @@
+"""The upstreams file: what it says arrives, what is wrong is named, and keys stay out of it."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from guardrail.errors import ConfigError
+from guardrail.policy.upstreams import (
+    UpstreamEntry,
+    UpstreamsFile,
+    load_upstreams,
+    open_upstream,
+    plain_entries,
+)
+from guardrail.types import Chat
+from guardrail.upstreams.gate import Limits
+from guardrail.upstreams.scripted_server import scripted_server
+
+URL = "openai_compatible:http://127.0.0.1:9/v1"
+SECRET = "sk-very-secret-0123456789"
+FULL = f"""
+upstreams:
+  - upstream: {URL}
+    api_key_env: FIRST_KEY
+    headers_env:
+      X-Organisation: FIRST_ORGANISATION
+    model_map:
+      vision: provider/vision-1
+    timeout_s: 30
+    max_concurrency: 16
+    max_queue: 100
+    requests_per_minute: 600
+    tokens_per_minute: 90000
+    longest_pause_s: 20
+    breaker:
+      faults: 5
+      after_s: 2
+      open_s: 30
+  - upstream: builtin
+"""
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("FIRST_KEY", SECRET)
+    monkeypatch.setenv("FIRST_ORGANISATION", "us")
+
+
+def test_every_field_arrives(write):
+    first, second = load_upstreams(write(FULL))
+    assert first.upstream == URL
+    assert first.limits == Limits(
+        max_concurrency=16,
+        max_queue=100,
+        requests_per_minute=600.0,
+        tokens_per_minute=90000.0,
+        longest_pause_s=20.0,
+        breaker_faults=5,
+        breaker_after_s=2.0,
+        breaker_open_s=30.0,
+    )
+    assert (first.is_local, second.is_local) == (False, True)
+
+
+def test_what_is_left_out_has_the_usual_limits():
+    assert UpstreamEntry(upstream=URL).limits == Limits()
+
+
+def test_a_model_in_this_process_has_no_limit_of_its_own_on_calls():
+    assert UpstreamEntry(upstream="builtin").limits.max_concurrency > 1000
+    assert UpstreamEntry(upstream="builtin", max_concurrency=3).limits.max_concurrency == 3
+
+
+def entry(text):
+    """A file with one entry: the upstream on line 2, what is given from line 3."""
+    lines = "".join(f"    {line}\n" for line in text.splitlines())
+    return f"upstreams:\n  - upstream: {URL}\n{lines}"
+
+
+MISTAKES = {
+    "unknown field": ("api_key: no", 3, "upstreams.0.api_key", "docs/upstreams.md"),
+    "unknown nested field": ("breaker:\n  size: 3", 4, "upstreams.0.breaker.size", "no such field"),
+    "a key, not its variable": ("api_key_env: sk-1-2", 3, "upstreams.0.api_key_env", "match"),
+    "no calls": ("max_concurrency: 0", 3, "upstreams.0.max_concurrency", "greater than"),
+    "half a call": ("max_concurrency: 1.5", 3, "upstreams.0.max_concurrency", "integer"),
+    "no rate": ("requests_per_minute: 0", 3, "upstreams.0.requests_per_minute", "greater than 0"),
+    "an endless rate": ("tokens_per_minute: .inf", 3, "upstreams.0.tokens_per_minute", "finite"),
+    "a number as text": ("timeout_s: '3'", 3, "upstreams.0.timeout_s", "valid number"),
+    "no faults": ("\nbreaker: {faults: 0}", 4, "upstreams.0.breaker.faults", "greater than"),
+    "an unset variable": ("api_key_env: NOT_SET", 3, "upstreams.0.api_key_env", "NOT_SET"),
+    "an unset variable of a header": (
+        "headers_env:\n  X-A: NOT_SET", 4, "upstreams.0.headers_env.X-A", "NOT_SET"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line", "field", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_name_file_line_and_field(write, text, line, field, words):
+    path = write(entry(text), "upstreams.yaml")
+    with pytest.raises(ConfigError) as raised:
+        load_upstreams(path)
+    error = raised.value
+    assert (error.file, error.line, error.field) == (str(path), line, field)
+    assert words in str(error)
+
+
+def test_the_second_entry_is_named_too(write):
+    path = write(f"upstreams:\n  - upstream: {URL}\n  - upstream: builtin\n    max_queue: 0\n")
+    with pytest.raises(ConfigError) as raised:
+        load_upstreams(path)
+    assert (raised.value.line, raised.value.field) == (4, "upstreams.1.max_queue")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "- upstream: builtin", "upstreams: []", "upstreams: 3", "upstreams: [", "a: 1",
+     "upstreams: [builtin]", "\x00"],
+)  # fmt: skip
+def test_a_file_of_another_shape_is_refused(write, text):
+    path = write(text, "upstreams.yaml")
+    with pytest.raises(ConfigError) as raised:
+        load_upstreams(path)
+    assert str(raised.value).startswith(str(path))
+
+
+def test_too_many_are_refused(write):
+    lines = "".join("  - upstream: builtin\n" for _ in range(9))
+    with pytest.raises(ConfigError, match="at most 8"):
+        load_upstreams(write(f"upstreams:\n{lines}"))
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="list of upstreams cannot be read"):
+        load_upstreams(tmp_path / "none.yaml")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("any") / "upstreams.yaml"
+    path.write_bytes(data)
+    try:
+        assert load_upstreams(path)
+    except ConfigError as error:
+        assert error.file == str(path)  # noqa: PT017 (either way is right)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"api_key_env": "FIRST_KEY"}, {"headers_env": {"X": "FIRST_KEY"}}, {"model_map": {"a": "b"}},
+     {"timeout_s": 3.0}],
+)  # fmt: skip
+@pytest.mark.parametrize("spec", ["builtin", "transformers:some/model"])
+def test_a_model_in_this_process_takes_nothing_of_the_network(spec, field):
+    with pytest.raises(ValidationError, match=f"takes no {next(iter(field))}"):
+        UpstreamEntry(upstream=spec, **field)
+
+
+def test_what_an_upstream_does_not_take_is_told(write):
+    (found,) = load_upstreams(write("upstreams:\n  - upstream: litellm:openai/gpt-4o\n"
+                                    "    model_map: {a: b}\n"))  # fmt: skip
+    with pytest.raises(ConfigError, match="takes no option model_map"):
+        open_upstream(found)
+
+
+def asked(entries, model="vision"):
+    """What a server is sent by the first entry, its address put in."""
+
+    async def scene():
+        async with scripted_server(["a"], model="fake") as server:
+            place = f"openai_compatible:{server.base_url}"
+            upstream = open_upstream(entries(place)[0], variant_format="png")
+            try:
+                chat = Chat(model, ({"role": "user", "content": "Hello"},))
+                await upstream.complete(chat, (), seed=0)
+                return server.calls[0], upstream
+            finally:
+                await upstream.aclose()
+
+    return asyncio.run(scene())
+
+
+def test_keys_headers_and_names_are_sent_and_shown_nowhere(write):
+    def entries(place):
+        return load_upstreams(write(FULL.replace(URL, place)))
+
+    call, upstream = asked(entries)
+    assert call.headers["authorization"] == f"Bearer {SECRET}"
+    assert call.headers["x-organisation"] == "us"
+    assert call.body["model"] == "provider/vision-1"
+    assert SECRET not in repr(upstream) + upstream.name + upstream.revision
+
+
+def test_a_file_sends_no_key_that_it_does_not_name(write, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    call, _ = asked(lambda place: load_upstreams(write(entry("").replace(URL, place))))
+    assert "authorization" not in call.headers
+
+
+class TestPlainEntries:
+    def test_the_usual_variable_holds_the_key_of_the_first_one_only(self, monkeypatch):
+        monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+        entries = plain_entries(["builtin", URL, URL])
+        assert [one.api_key_env for one in entries] == [None, "OPENAI_API_KEY", None]
+        call, _ = asked(lambda place: plain_entries([place]))
+        assert call.headers["authorization"] == f"Bearer {SECRET}"
+
+    @pytest.mark.parametrize("value", [None, "", "  "])
+    def test_without_it_none_is_sent(self, monkeypatch, value):
+        if value is not None:
+            monkeypatch.setenv("OPENAI_API_KEY", value)
+        call, _ = asked(lambda place: plain_entries([place]))
+        assert "authorization" not in call.headers
+
+    def test_they_say_no_more_than_where_the_models_are(self):
+        assert [one.is_plain for one in plain_entries(["builtin", URL])] == [True, True]
+        assert not UpstreamEntry(upstream="builtin", max_queue=4).is_plain
+
+
+def test_every_field_is_told_in_the_docs(repository):
+    text = (repository / "docs" / "upstreams.md").read_text()
+    breaker = UpstreamEntry.model_fields["breaker"].annotation
+    for name in [*UpstreamsFile.model_fields, *UpstreamEntry.model_fields, *breaker.model_fields]:
+        assert f"{name}:" in text, name
+
+
+def test_the_example_of_the_docs_can_be_read(repository, write, monkeypatch):
+    text = (repository / "docs" / "upstreams.md").read_text()
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    for name in ("FIRST_KEY", "FIRST_ORGANISATION", "SECOND_KEY"):
+        monkeypatch.setenv(name, "x")
+    assert len(load_upstreams(write(example, "upstreams.yaml"))) == 2
