@@ -71,3 +71,14 @@ def _line(kit, message):
         usage=message.usage_metadata["total_tokens"],
         certificate=True if (told.get("guardrail") or {}).get("certificate") else None,
     )
+
+
+def test_the_verdict_in_the_headers(kit, world):
+    model = langchain_openai.ChatOpenAI(
+        model=kit.MODEL,
+        base_url=world.urls["refusal"],
+        api_key="k",
+        include_response_headers=True,
+    )
+    headers = model.invoke("Say something bad.").response_metadata["headers"]
+    assert headers["x-guardrail-decision"] == "block"

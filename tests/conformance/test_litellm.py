@@ -27,8 +27,10 @@ def observed(kit, url, ask):
         "_skip_mcp_handler": True,  # else calls with tools need the extra `litellm[mcp]`
         "timeout": kit.LEAVE_S if ask.leave else 30,
     }
+    if ask.api == "responses":
+        return None  # cannot be imported without the extra `litellm[mcp]`
     try:
-        return _chat(kit, asked, ask) if ask.api == "chat" else _response(kit, asked, ask)
+        return _chat(kit, asked, ask)
     except openai.OpenAIError as error:  # litellm's errors are of the official client's classes
         return kit.raised_by_openai(error)
 
@@ -43,15 +45,3 @@ def _chat(kit, asked, ask):
         options = {"stream": True, "stream_options": {"include_usage": True}}
         return kit.added_up(list(litellm.completion(**asked, **options)))
     return kit.completed(litellm.completion(**asked))
-
-
-def _response(kit, asked, ask):
-    asked["input"] = kit.response_input(ask)
-    if ask.tool:
-        asked["tools"] = [{"type": "function", **kit.TOOL["function"], "strict": False}]
-    if ask.schema:
-        asked["text_format"] = kit.Animal
-    if ask.stream:
-        *_, end = litellm.responses(**asked, stream=True)
-        return kit.responded(end.response)
-    return kit.responded(litellm.responses(**asked))
