@@ -26,6 +26,11 @@ _CHAT_FIELDS = {
     "stream": _STREAM,
     "stream_options": "`include_usage` as at OpenAI.",
     "n": "1 or nothing: one choice is guarded per request.",
+    "tools": "Functions and custom tools; tools that run at the provider are refused.",
+    "logprobs": "Of the answer's own tokens.",
+    "top_logprobs": "0 or nothing: other tokens are not judged.",
+    "modalities": "['text'] or nothing.",
+    "store": "false or nothing.",
 }
 _MESSAGE: Mapping[str, Json] = {
     "role": "user",
