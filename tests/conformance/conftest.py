@@ -132,6 +132,14 @@ ASKS = [
     Ask("responses: answer, streamed", api="responses", stream=True),
     Ask("responses: picture", api="responses", picture=True),
     Ask("responses: tool call", "Use the tool.", api="responses", tool=True, seen=CALLED),
+    Ask(
+        "responses: tool call, streamed",
+        "Use the tool.",
+        api="responses",
+        tool=True,
+        stream=True,
+        seen=CALLED,
+    ),
     Ask("responses: schema", "Which animal?", api="responses", schema=True, seen=("cat",)),
     Ask("responses: block as refusal", BAD, api="responses", seen=()),
     Ask("responses: block as refusal, streamed", BAD, api="responses", stream=True, seen=()),
@@ -171,7 +179,20 @@ def _step(prompt, body):
         return Step(HARM)
     if "animal" in prompt:
         return _animal(body)
-    return Step(ANSWER)
+    return _with_logprobs(ANSWER) if body.get("logprobs") else Step(ANSWER)
+
+
+def _with_logprobs(text):
+    """An answer with a probability for each word, and for a word that is not in it."""
+    rival = {"token": "dog", "logprob": -2.5, "bytes": None}
+    words = [word + " " for word in text.split(" ")]
+    words[-1] = words[-1].rstrip()
+    content = [
+        {"token": w, "logprob": -0.25, "bytes": None, "top_logprobs": [rival]} for w in words
+    ]
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return Step(response={"choices": [{**choice, "logprobs": {"content": content}}]})
 
 
 def _prompt(messages):

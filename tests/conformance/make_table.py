@@ -82,7 +82,11 @@ GROUPS = {
         "responses: answer, streamed",
         "responses: picture",
     ),
-    "Responses API: tools and schemas": ("responses: tool call", "responses: schema"),
+    "Responses API: tools and schemas": (
+        "responses: tool call",
+        "responses: tool call, streamed",
+        "responses: schema",
+    ),
     "Responses API: blocks": (
         "responses: block as refusal",
         "responses: block as refusal, streamed",
