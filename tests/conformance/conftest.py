@@ -306,6 +306,16 @@ def world():
         yield made
 
 
+@pytest.fixture(scope="module")
+def own_loop():
+    """For libraries that make a loop where there is none, and leave it open."""
+    made = asyncio.new_event_loop()
+    asyncio.set_event_loop(made)
+    yield made
+    asyncio.set_event_loop(None)
+    made.close()
+
+
 # What clients see
 
 

@@ -8,7 +8,7 @@ CLIENT = "litellm"
 
 # litellm and the libraries it loads warn of their own affairs, leave cached connections to the
 # end of the process, and start a logging worker for each event loop.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_loop")]
 
 
 def test_what_the_user_sees(kit, world, check, ask):

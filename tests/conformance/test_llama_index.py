@@ -1,11 +1,14 @@
 """LlamaIndex's models for OpenAI, by chat completions and by the Responses API."""
 
 import openai
+import pytest
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.tools import FunctionTool
 from llama_index.llms.openai import OpenAI, OpenAIResponses
 
 CLIENT = "llama-index-llms-openai"
+
+pytestmark = pytest.mark.usefixtures("own_loop")
 
 
 def test_what_the_user_sees(kit, world, check, ask):
