@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check format lint types floors bench clean
+.PHONY: help install demo test check format lint types floors clients bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -40,8 +40,11 @@ floors: install
 
 check: lint types floors test ## exactly what CI runs
 
+clients: install ## asks every client library again and writes docs/clients.md (needs node)
+	$(BIN)/python tests/conformance/make_table.py
+
 bench: install ## the committed benchmarks, one after the other
 	$(BIN)/python benchmarks/run_all.py
 
 clean: ## remove what make made
-	rm -rf $(VENV)
+	rm -rf $(VENV) tests/conformance/node/node_modules

@@ -50,6 +50,13 @@ _CHAT_FIELDS: Mapping[str, Mapping[str, Json]] = {
         {**OBJECT, "properties": {"include_usage": FLAG}},
     ),
     "n": _told("1 or nothing: one choice is guarded per request.", {"const": 1}),
+    "tools": _told(
+        "Functions and custom tools; tools that run at the provider are refused.", OBJECTS
+    ),
+    "logprobs": _told("Of the answer's own tokens.", FLAG),
+    "top_logprobs": _told("0 or nothing: other tokens are not judged.", {"const": 0}),
+    "modalities": _told("`text` or nothing.", {"const": ["text"]}),
+    "store": _told("false or nothing.", {"const": False}),
 }
 _MESSAGE: Mapping[str, Json] = {
     "role": "user",

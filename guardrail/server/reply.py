@@ -15,6 +15,7 @@ from urllib.parse import quote
 from guardrail.engine.verdict import Action, Verdict
 from guardrail.errors import CertificationError
 from guardrail.server.failures import Reply, error_reply, reply_to_error
+from guardrail.server.logprobs import told_logprobs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Said", "about_verdict", "dressed", "pending_headers", "reply_to", "said"]
 
-_CHOICE_EXTRAS = ("logprobs", "stop_reason")
+_CHOICE_EXTRAS = ("stop_reason",)
 _RESPONSE_EXTRAS = ("system_fingerprint", "service_tier")
 _HEADER_SAFE = " !#$&'()*+,/:;<=>?@[]^`{|}~"
 
@@ -56,7 +57,7 @@ def reply_to(verdict: Verdict, chat: Chat, policy: Policy, record_id: str) -> Re
     if isinstance(told, Reply):
         return dressed(told, verdict, policy, record_id)
     reply = Reply(200, _completion(told, verdict, chat, record_id))
-    return dressed(reply, verdict, policy, record_id, _withheld(told.extra))
+    return dressed(reply, verdict, policy, record_id, _withheld(told, reply.body))
 
 
 def dressed(
@@ -122,15 +123,18 @@ def _blocked(policy: Policy) -> Said | Reply:
             assert_never(policy.block.style)
 
 
-def _withheld(extra: Mapping[str, Json]) -> list[str]:
-    return [str(name) for name in extra if name not in (*_CHOICE_EXTRAS, *_RESPONSE_EXTRAS)]
+def _withheld(told: Said, body: Mapping[str, Json]) -> list[str]:
+    passed_on = {*_CHOICE_EXTRAS, *_RESPONSE_EXTRAS}
+    if not told.extra.get("logprobs") or body["choices"][0]["logprobs"] is not None:
+        passed_on.add("logprobs")
+    return [str(name) for name in told.extra if name not in passed_on]
 
 
 def _completion(told: Said, verdict: Verdict, chat: Chat, record_id: str) -> dict[str, Json]:
     usage, extra = verdict.usage, told.extra
     choice = {
         "index": 0,
-        "logprobs": None,
+        "logprobs": told_logprobs(extra.get("logprobs"), told.message),
         "message": {"role": "assistant", "content": None, "refusal": None, **told.message},
         "finish_reason": told.finish_reason,
         **{name: extra[name] for name in _CHOICE_EXTRAS if name in extra},

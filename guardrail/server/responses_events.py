@@ -52,11 +52,19 @@ def _failure(reply: Reply, incoming: Incoming) -> Iterator[_Event]:
     about = reply.body.get("guardrail")
     start = begun(incoming, about["record_id"] if about else uuid.uuid4().hex)
     told = {"code": error["code"] or "server_error", "message": error["message"]}
-    failed = {**start, "status": "failed", "error": told, "guardrail": about}
+    failed = {**start, "status": "failed", "guardrail": about}
+    failed["error"] = {**told, "code": _declared(reply.status)}
     yield "response.created", {"response": start}
     yield "response.in_progress", {"response": start}
     yield "response.failed", {"response": failed}
     yield "error", {**told, "param": error["param"], "error": error, "guardrail": about}
+
+
+def _declared(status: int) -> str:
+    """The code of a response that failed: OpenAI's clients declare a few, and none of ours."""
+    if status == 429:
+        return "rate_limit_exceeded"
+    return "server_error" if status >= 500 else "invalid_prompt"
 
 
 def _item(index: int, item: Mapping[str, Json]) -> Iterator[_Event]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from guardrail.server.strict_json import encode_json
@@ -68,6 +69,8 @@ class HeldStream(Response):
             for block in _blocks(self._events(self._decision.result())):
                 await body(block)
             await body(b"", more=False)
+        except ClientDisconnect:
+            return  # nobody is left to be told, and it is no fault
         finally:
             self._decision.cancel()
 

@@ -2,7 +2,7 @@
 
 Strict about everything through which a picture or another medium could reach the model, because
 what is not recognised here would not be guarded: messages and content parts hold known fields
-only. Unknown fields of the request itself are passed on unchanged, unless they steer the call.
+only. Of the request's other fields `parameters.py` says which are passed on.
 
 Pictures are taken from messages of every role and guarded alike. A model that accepts them in
 some roles only refuses the others itself.
@@ -14,14 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guardrail.errors import RequestError
-from guardrail.server.fields import (
-    Found,
-    check_fields,
-    check_parameters,
-    flag,
-    object_at,
-    wrong,
-)
+from guardrail.server.fields import Found, check_fields, object_at, wrong
+from guardrail.server.parameters import chat_parameters, streaming
 from guardrail.server.strict_json import parse_object
 from guardrail.types import Chat
 
@@ -44,7 +38,6 @@ _MESSAGE_FIELDS = frozenset(
 )
 _TEXT_FIELDS = ("name", "refusal", "tool_call_id")
 _IMAGE_FIELDS = frozenset({"url", "detail"})
-_OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +70,11 @@ def read_chat(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
 def incoming_chat(body: Mapping[str, Json], *, max_images: int, limits: ImageLimits) -> Incoming:
     """The same for a body that is parsed already."""
     found = Found(max_images)
-    stream, include_usage = _streaming(body)
+    stream, include_usage = streaming(body)
     chat = Chat(
         model=model_at(body.get("model")),
         messages=_messages(body.get("messages"), found),
-        parameters=_parameters(body),
+        parameters=chat_parameters(body),
         pictures=len(found.urls),
     )
     return Incoming(chat, found.sources(limits), stream, include_usage)
@@ -94,37 +87,6 @@ def model_at(value: Json) -> str:
     if not isinstance(value, str) or not value.strip():
         raise wrong("model", "must name a model as text; GET /v1/models lists them")
     return value
-
-
-def _streaming(body: Mapping[str, Json]) -> tuple[bool, bool]:
-    stream = flag(body.get("stream"), "stream")
-    options = body.get("stream_options")
-    if options is None:
-        return stream, False
-    if not isinstance(options, dict):
-        raise wrong("stream_options", "must be an object")
-    if not stream:
-        raise wrong("stream_options", "belongs to streams only; leave it out or set stream")
-    return stream, flag(options.get("include_usage"), "stream_options.include_usage")
-
-
-def _parameters(body: Mapping[str, Json]) -> dict[str, Json]:
-    parameters = {name: value for name, value in body.items() if name not in _OWN_FIELDS}
-    _check_n(parameters.get("n"))
-    check_parameters(parameters)
-    return parameters
-
-
-def _check_n(value: Json) -> None:
-    if value is None or (value == 1 and type(value) is int):
-        return
-    if type(value) is not int:
-        raise wrong("n", "must be 1")
-    raise RequestError(
-        "n: only one choice is guarded per request; leave n out or set it to 1",
-        param="n",
-        code="unsupported_value",
-    )
 
 
 # Messages

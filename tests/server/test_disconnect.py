@@ -33,7 +33,7 @@ async def connected(proxy, body):
 
 @pytest.mark.parametrize("images", [0, 1])
 @pytest.mark.parametrize(("stream", "begun"), [(False, False), (True, False), (True, True)])
-def test_outstanding_calls_are_cancelled(run, kit, images, stream, begun):
+def test_outstanding_calls_are_cancelled(run, kit, logs, images, stream, begun):
     async def scenario():
         settings = Settings(heartbeat_s=0.05 if begun else 30.0)
         limits = {"max_concurrent_requests": 1, "call_timeout_s": 60, "deadline_s": 60}
@@ -55,6 +55,7 @@ def test_outstanding_calls_are_cancelled(run, kit, images, stream, begun):
             return response
 
     assert run(scenario()).status_code == 200
+    assert "unforeseen" not in logs.text
 
 
 def test_a_client_that_goes_while_it_sends(run, kit, logs):

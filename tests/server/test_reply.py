@@ -53,7 +53,7 @@ def test_an_answer_that_passed(kit):
                 "annotations": [],
             },
             "finish_reason": "length",
-            "logprobs": {"content": []},
+            "logprobs": {"content": [], "refusal": None},
         }
     ]
     assert body["usage"] == {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -72,6 +72,15 @@ def test_an_answer_that_passed(kit):
         "overhead_ms": 31.2,
         "withheld": ["citations"],
     }
+
+
+def test_probabilities_of_other_tokens_are_withheld(kit):
+    other = [{"token": "Goodbye.", "logprob": -1.0, "bytes": None, "top_logprobs": []}]
+    answer = dataclasses.replace(ANSWER, extra={"logprobs": {"content": other}})
+    body = reply(kit, dataclasses.replace(PASSED, answer=answer)).body
+    assert body["choices"][0]["logprobs"] is None
+    assert body["guardrail"]["withheld"] == ["logprobs"]
+    assert "Goodbye" not in json.dumps(body)
 
 
 def test_what_nobody_judged_does_not_leave(kit):

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -136,3 +137,19 @@ def test_an_error_without_a_decision(kit):
     assert response["error"] == {"code": "server_error", "message": "busy"}
     assert (response["output"], response["status"]) == ([], "failed")
     assert error["error"]["message"] == error["message"] == "busy"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "invalid_prompt"),
+        (401, "invalid_prompt"),
+        (429, "rate_limit_exceeded"),
+        (500, "server_error"),
+        (504, "server_error"),
+    ],
+)
+def test_a_response_that_failed_has_a_code_that_openais_clients_declare(status, code):
+    events = dict(typed_events(error_reply(status, "no", code="our_own"), INCOMING))
+    assert events["response.failed"]["response"]["error"]["code"] == code
+    assert events["error"]["code"] == "our_own"

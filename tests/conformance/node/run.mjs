@@ -1,0 +1,233 @@
+// Every ask of standard input, answered by every client of this file: what its user's code sees.
+//
+//     node run.mjs < asks.json > seen.json
+//
+// In: {"asks": [...], "urls": {...}, "model", "tool", "picture", "leave_ms"}. Out: {client: {ask: line}}.
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { generateObject, generateText, jsonSchema, streamText, tool } from "ai";
+import OpenAI from "openai";
+import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
+import { z } from "zod";
+
+const world = JSON.parse(await text(process.stdin));
+const Animal = z.object({ animal: z.string() });
+
+async function text(stream) {
+  let all = "";
+  for await (const piece of stream) all += piece;
+  return all;
+}
+
+function line(fields) {
+  return Object.entries(fields)
+    .filter(([, value]) => value !== undefined && value !== null && value !== "")
+    .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+    .join(", ");
+}
+
+function raised(error, fields, how = "raises") {
+  const name = error instanceof DOMException ? error.name : error.constructor.name;
+  return [`${how} ${name}`, line(fields)].filter(Boolean).join(": ");
+}
+
+function calls(found) {
+  return found.map(([name, args]) => `${name}(${args})`).join(" ");
+}
+
+const certified = (made) => (made?.guardrail?.certificate ? true : undefined);
+
+// openai
+
+function openaiContent(ask) {
+  if (!ask.picture) return ask.prompt;
+  const image = { type: "image_url", image_url: { url: world.picture } };
+  return [{ type: "text", text: ask.prompt }, image];
+}
+
+function openaiInput(ask) {
+  if (!ask.picture) return ask.prompt;
+  const image = { type: "input_image", image_url: world.picture, detail: "auto" };
+  return [{ role: "user", content: [{ type: "input_text", text: ask.prompt }, image] }];
+}
+
+async function openaiChat(client, ask) {
+  const asked = {
+    model: world.model,
+    messages: [{ role: "user", content: openaiContent(ask) }],
+    ...(ask.tool && { tools: [world.tool] }),
+  };
+  if (ask.stream) return openaiStream(client, asked);
+  const made = ask.schema
+    ? await client.chat.completions.parse({
+        ...asked,
+        response_format: zodResponseFormat(Animal, "animal"),
+      })
+    : await client.chat.completions.create(asked);
+  const [{ message, finish_reason }] = made.choices;
+  const found = (message.tool_calls ?? []).map((c) => [c.function.name, c.function.arguments]);
+  return line({
+    content: message.content,
+    refusal: message.refusal,
+    tool_calls: calls(found),
+    finish_reason,
+    certificate: certified(made),
+  });
+}
+
+async function openaiStream(client, asked) {
+  const stream = client.chat.completions.stream({
+    ...asked,
+    stream_options: { include_usage: true },
+  });
+  let certificate;
+  stream.on("chunk", (chunk) => {
+    certificate ??= certified(chunk);
+  });
+  const made = await stream.finalChatCompletion();
+  const [{ message, finish_reason }] = made.choices;
+  const found = (message.tool_calls ?? []).map((c) => [c.function.name, c.function.arguments]);
+  return line({
+    content: message.content,
+    refusal: message.refusal,
+    tool_calls: calls(found),
+    finish_reason,
+    usage: made.usage.total_tokens,
+    certificate,
+  });
+}
+
+async function openaiResponse(client, ask) {
+  const { strict: _, ...described } = { ...world.tool.function };
+  const asked = {
+    model: world.model,
+    input: openaiInput(ask),
+    ...(ask.tool && { tools: [{ type: "function", ...described, strict: false }] }),
+  };
+  if (ask.schema) {
+    const format = zodTextFormat(Animal, "animal");
+    return openaiSaid(await client.responses.parse({ ...asked, text: { format } }));
+  }
+  if (!ask.stream) return openaiSaid(await client.responses.create(asked));
+  let end;
+  for await (const event of await client.responses.create({ ...asked, stream: true })) end = event;
+  return openaiSaid(end.response);
+}
+
+function openaiSaid(made) {
+  const parts = made.output.filter((item) => item.type === "message").flatMap((i) => i.content);
+  const found = made.output.filter((item) => item.type === "function_call");
+  return line({
+    output_text: parts.filter((p) => p.type === "output_text").map((p) => p.text).join(""),
+    refusal: parts.find((part) => part.type === "refusal")?.refusal,
+    tool_calls: calls(found.map((item) => [item.name, item.arguments])),
+    status: made.status,
+    incomplete: made.incomplete_details?.reason,
+    certificate: certified(made),
+  });
+}
+
+async function openai(ask) {
+  const timeout = ask.leave ? world.leave_ms : 30_000;
+  const baseURL = world.urls[ask.proxy];
+  const client = new OpenAI({ baseURL, apiKey: "k", maxRetries: 0, timeout });
+  try {
+    return await (ask.api === "chat" ? openaiChat(client, ask) : openaiResponse(client, ask));
+  } catch (error) {
+    return raised(error, {
+      status: error.status,
+      code: error.code,
+      "retry-after": error.headers?.get("retry-after"),
+      message: error.message.includes(world.blocked) ? world.blocked : undefined,
+    });
+  }
+}
+
+// ai with @ai-sdk/openai-compatible
+
+const weather = tool({
+  description: world.tool.function.description,
+  inputSchema: jsonSchema(world.tool.function.parameters),
+});
+
+function vercelContent(ask) {
+  if (!ask.picture) return ask.prompt;
+  return [
+    { type: "text", text: ask.prompt },
+    { type: "image", image: world.picture },
+  ];
+}
+
+async function vercelAsked(ask) {
+  const provider = createOpenAICompatible({
+    name: "guardrail",
+    baseURL: world.urls[ask.proxy],
+    apiKey: "k",
+    includeUsage: true,
+    supportsStructuredOutputs: true,
+  });
+  const asked = {
+    model: provider(world.model),
+    messages: [{ role: "user", content: vercelContent(ask) }],
+    maxRetries: 0,
+    ...(ask.tool && { tools: { weather } }),
+    ...(ask.leave && { abortSignal: AbortSignal.timeout(world.leave_ms) }),
+  };
+  if (ask.schema) {
+    return line({ object: (await generateObject({ ...asked, schema: Animal })).object });
+  }
+  return ask.stream ? vercelStream(asked) : vercelSaid(await generateText(asked));
+}
+
+async function vercelStream(asked) {
+  let failed;
+  const made = streamText({ ...asked, onError: ({ error }) => (failed = error) });
+  let said = "";
+  for await (const piece of made.textStream) said += piece;
+  if (failed) return vercelRaised(failed, "onError gets");
+  return vercelSaid({
+    text: said,
+    toolCalls: await made.toolCalls,
+    finishReason: await made.finishReason,
+    rawFinishReason: await made.rawFinishReason,
+    totalUsage: await made.totalUsage,
+  });
+}
+
+function vercelSaid(made) {
+  return line({
+    text: made.text,
+    toolCalls: calls(made.toolCalls.map((c) => [c.toolName, JSON.stringify(c.input)])),
+    finishReason: made.finishReason,
+    rawFinishReason: made.rawFinishReason,
+    usage: made.totalUsage.totalTokens,
+    certificate: certified(made.response?.body),
+  });
+}
+
+async function vercel(ask) {
+  if (ask.api !== "chat") return null; // this provider speaks chat completions only
+  try {
+    return await vercelAsked(ask);
+  } catch (error) {
+    return vercelRaised(error);
+  }
+}
+
+function vercelRaised(error, how) {
+  const fields = {
+    statusCode: error.statusCode,
+    finishReason: error.finishReason,
+    code: error.data?.error?.code ?? (typeof error.code === "string" ? error.code : undefined),
+    "retry-after": error.responseHeaders?.["retry-after"],
+    message: String(error.message).includes(world.blocked) ? world.blocked : undefined,
+  };
+  return raised(error, fields, how);
+}
+
+const clients = { "openai (Node)": openai, "ai + @ai-sdk/openai-compatible": vercel };
+const seen = {};
+for (const [name, client] of Object.entries(clients)) {
+  seen[name] = {};
+  for (const ask of world.asks) seen[name][ask.name] = await client(ask);
+}
+process.stdout.write(JSON.stringify(seen));
