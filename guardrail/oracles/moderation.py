@@ -267,7 +267,7 @@ def _image_part(pixels: Pixels) -> Json:
 def _results(response: Mapping[str, Json], wanted: int) -> list[Mapping[str, Json]]:
     results = response.get("results")
     found = results if isinstance(results, list) else []
-    usable = [result for result in found if isinstance(result, dict)]
+    usable: list[Mapping[str, Json]] = [one for one in found if isinstance(one, dict)]
     if not len(found) == len(usable) == wanted:
         raise _unusable("holds not exactly one result for each text")
     return usable
