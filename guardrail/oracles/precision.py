@@ -75,7 +75,8 @@ def _converted(model: Any, precision: str) -> Any:
     from guardrail.oracles.packed_linear import can_pack, with_packed_layers
 
     small = model.bfloat16()
-    return with_packed_layers(small) if can_pack(str(model.device)) else small
+    device = next(small.parameters()).device.type
+    return with_packed_layers(small) if can_pack(device) else small
 
 
 def _agreed(before: list[float], after: list[float], precision: str) -> Agreement:
