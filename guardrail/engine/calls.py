@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from guardrail.engine.budget import Budget
 from guardrail.engine.early import EarlyStop
-from guardrail.engine.judged import Judged, judged
+from guardrail.engine.judged import Judged, judged_aside
 from guardrail.engine.probe import probing
 from guardrail.engine.rules import OnUnscanned
 from guardrail.errors import GuardrailError, OracleError, UpstreamError
@@ -220,7 +220,7 @@ class Caller:
         try:
             async with asyncio.timeout(limit_s):
                 answer = await way.complete(chat, pictures, seed=seed, watch=stop)
-            empty = judged(answer).empty
+            empty = (await judged_aside(answer)).empty
         except GuardrailError:
             raise
         except TimeoutError:
@@ -249,13 +249,13 @@ class Caller:
             if not error.transient:
                 raise
             return error
-        return self._exchange(answer, judged(answer), tuple(pictures))
+        return self._exchange(answer, await judged_aside(answer), tuple(pictures))
 
     def _exchange(self, answer: Answer, what: Judged, pictures: tuple[Pixels, ...]) -> Exchange:
         return Exchange(self.chat.prompt, what.text, answer.message, pictures)
 
     async def _judged(self, index: int, answer: Answer, pictures: tuple[Pixels, ...]) -> Sample:
-        what = judged(answer)
+        what = await judged_aside(answer)
         early = self._without_oracle(what)
         if early is not None:
             outcome, reason = early

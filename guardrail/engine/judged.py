@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from guardrail.engine.encoded import hidden
 if TYPE_CHECKING:
     from guardrail.types import Answer, Json
 
-__all__ = ["Judged", "judged"]
+__all__ = ["Judged", "judged", "judged_aside"]
 
 Pairs: TypeAlias = tuple[tuple[str, "Json"], ...]
 
@@ -43,6 +44,7 @@ _SEALED = frozenset({"signature", "encrypted_content", "thought_signature", "tho
 _SEALED_TYPES = frozenset({"redacted_thinking", "reasoning.encrypted"})
 _SEAL = re.compile(r"[\w+/=-]{40,}", re.ASCII)
 _DECODINGS = 4
+_LONG = 20_000  # characters; the worst of so many take some 15 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,28 @@ def judged(answer: Answer) -> Judged:
         unscanned=(*_unscanned(answer), *(("encoded text",) if codes.unread else ())),
         refused=not spoken and (bool(told) or filtered),
     )
+
+
+async def judged_aside(answer: Answer) -> Judged:
+    """What `judged` says; of a long answer from a thread, so that nobody else waits for it."""
+    if not _is_long([answer.message, answer.extra]):
+        return judged(answer)
+    return await asyncio.to_thread(judged, answer)
+
+
+def _is_long(value: Json) -> bool:
+    """Whether a JSON value holds more than a few pages; each part of it counts, empty or not."""
+    left, size = [value], 0
+    while left and size <= _LONG:
+        item = left.pop()
+        size += 1
+        if isinstance(item, str):
+            size += len(item)
+        elif isinstance(item, Mapping):
+            left += (part for pair in item.items() for part in pair)
+        elif isinstance(item, list | tuple):
+            left += item
+    return size > _LONG
 
 
 def _texts(value: Json, *, keys: bool) -> Iterator[str]:

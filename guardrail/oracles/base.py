@@ -8,14 +8,22 @@ first chooses what the answers should be like, on draws of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from guardrail.types import Json, Outcome, Pixels
 
-__all__ = ["Exchange", "Judgement", "Oracle", "Reference", "ReferenceOracle", "Scorer"]
+__all__ = [
+    "Exchange",
+    "Judgement",
+    "NamedScore",
+    "Oracle",
+    "Reference",
+    "ReferenceOracle",
+    "Scorer",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,19 @@ class Judgement:
     unscanned: tuple[str, ...] = ()
 
 
+class NamedScore(float):
+    """A score and the category it comes from: a word of a closed list, none of the answer's."""
+
+    __slots__ = ("category",)
+
+    category: str
+
+    def __new__(cls, score: float, category: str) -> Self:
+        named = super().__new__(cls, score)
+        named.category = category
+        return named
+
+
 @runtime_checkable
 class Scorer(Protocol):
     """Computes one harm score in [0, 1] for every exchange; called from one thread at a time."""
@@ -61,8 +82,11 @@ class Scorer(Protocol):
     def revision(self) -> str:
         """A short digest of everything that fixes the scores (weights, window, labels)."""
 
-    def scores(self, exchanges: Sequence[Exchange]) -> list[float]:
-        """One score for each exchange, in order. Raises OracleError; never returns NaN."""
+    def scores(self, exchanges: Sequence[Exchange]) -> Sequence[float]:
+        """One score for each exchange, in order. Raises OracleError; never returns NaN.
+
+        A `NamedScore` lets the judgement's reason say which category it was.
+        """
 
 
 @runtime_checkable

@@ -25,6 +25,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from guardrail.errors import ConfigError, OracleError
+from guardrail.oracles.base import NamedScore
 from guardrail.oracles.builtin import BuiltinScorer, windows
 from guardrail.oracles.ngrams import grams
 from guardrail.oracles.normalise import normalise
@@ -159,13 +160,12 @@ class EmbeddingScorer:
                 self._loaded = heads, digest
             return self._loaded
 
-    def scores(self, exchanges: Sequence[Exchange]) -> list[float]:
+    def scores(self, exchanges: Sequence[Exchange]) -> list[NamedScore]:
         heads, _ = self.load()
         chosen = self._chosen(heads)
         columns = [heads.names.index(name) for name in chosen]
-        thresholds = np.array(list(chosen.values()))
         found = self.probabilities([exchange.response for exchange in exchanges])
-        return [float(_rescaled(row[columns], thresholds).max()) for row in found]
+        return [_named(row[columns], chosen) for row in found]
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Of every text and category, shape (n, h); 1 in all where a text cannot be judged."""
@@ -232,6 +232,14 @@ def _is_foreign(text: str) -> bool:
         > _MOST_FOREIGN * sum(map(str.isalpha, part))
         for part in passages(text)
     )
+
+
+def _named(row: NDArray[np.float64], thresholds: Mapping[str, float]) -> NamedScore:
+    """The worst of the categories; certain harm in all of them is what could not be read."""
+    scores = _rescaled(row, np.array(list(thresholds.values())))
+    worst = int(scores.argmax())
+    name = "unreadable" if (row >= 1.0).all() else list(thresholds)[worst]
+    return NamedScore(float(scores[worst]), name)
 
 
 def _rescaled(

@@ -72,7 +72,11 @@ def _converted(model: Any, precision: str) -> Any:
         from guardrail.oracles.int8_linear import with_int8_layers
 
         return with_int8_layers(model)
-    return model.bfloat16()
+    from guardrail.oracles.packed_linear import can_pack, with_packed_layers
+
+    small = model.bfloat16()
+    device = next(small.parameters()).device.type
+    return with_packed_layers(small) if can_pack(device) else small
 
 
 def _agreed(before: list[float], after: list[float], precision: str) -> Agreement:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 __all__ = ["rescaled", "worse"]
+
+_Score = TypeVar("_Score", bound=float)
 
 
 def rescaled(score: float, threshold: float) -> float:
@@ -21,6 +24,8 @@ def rescaled(score: float, threshold: float) -> float:
     return 0.5 * score / threshold
 
 
-def worse(first: float, second: float) -> float:
+def worse(first: _Score, second: _Score) -> _Score:
     """The larger one; NaN wins, so that it is noticed and never lost in a maximum."""
-    return math.nan if math.isnan(first) or math.isnan(second) else max(first, second)
+    if math.isnan(first):
+        return first
+    return second if math.isnan(second) else max(first, second)

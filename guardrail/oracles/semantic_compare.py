@@ -47,15 +47,15 @@ class Comparer(Protocol):
 
 
 class EmbeddingComparer:
-    """Compares sentence embeddings by their cosine, and numbers and negations by themselves.
+    """Compares sentence embeddings by their cosine, and details by themselves.
 
     Embeddings of "the light is red" and "the light is not red" are nearly the same; texts whose
-    numbers or negations differ are therefore never of one meaning here.
+    numbers, negations, opposites or roles differ are therefore never of one meaning here.
 
     Args:
         encoder: makes the embeddings, in a thread of its own.
         similarity: texts with at least this cosine mean the same, in (0, 1).
-        details: whether numbers and negations must agree.
+        details: whether `same_details` must hold, too.
         max_batch: most texts encoded at once.
         max_queue: most texts that wait; more wait for room.
         deadline_s: longest that one comparison may take.

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from guardrail.oracles.semantic_roles import opposite_roles
+
 __all__ = ["same_details"]
 
 _NUMBERS = {
@@ -41,13 +43,16 @@ def same_details(first: str, second: str) -> bool:
     """Whether two English texts agree in what embeddings hardly see.
 
     They do if they name the same numbers, negate equally often, use the same of the words of which
-    one excludes the other (colours, directions, states), and are not the same words in another
-    order. A digit and its word are one number ("3" and "three"); "one" counts as none, because it
-    is an article as often. What is in no list, and whose doing a deed is in a passive, is not seen.
+    one excludes the other (colours, directions, states), are not the same words in another order,
+    and do not swap who does it to whom by a passive. A digit and its word are one number ("3" and
+    "three"); "one" counts as none, because it is an article as often. Opposites that are in no
+    list are not seen.
     """
     words, others = _words(first), _words(second)
     reordered = words != others and Counter(words) == Counter(others)
-    return not reordered and _details(words) == _details(others)
+    if reordered or _details(words) != _details(others):
+        return False
+    return not opposite_roles(words, others)
 
 
 def _words(text: str) -> list[str]:

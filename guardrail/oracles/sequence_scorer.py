@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError
+from guardrail.oracles.base import NamedScore
 from guardrail.oracles.precision import Agreement, check_precision, lowered
 from guardrail.oracles.rescale import worse
 from guardrail.oracles.windows import Window, windows
@@ -56,16 +57,16 @@ class LoadedClassifier:
     revision: str
     agreement: Agreement | None = None
 
-    def scores(self, prompts: Sequence[str], responses: Sequence[str]) -> list[float]:
+    def scores(self, prompts: Sequence[str], responses: Sequence[str]) -> list[NamedScore]:
         """The worst window's score of each response; 1 where the model cannot read it."""
         answers = self.model.tokens(responses)
         asked = self.model.tokens(prompts) if self.model.frame.paired else [[] for _ in answers]
-        scores = [0.0] * len(answers)
+        scores = [NamedScore(0.0, "harm")] * len(answers)
         cut: list[Window] = []
         owners: list[int] = []
         for place, (prompt, answer) in enumerate(zip(asked, answers, strict=True)):
             if not responses[place].strip() or self.model.is_unreadable(answer):
-                scores[place] = 1.0
+                scores[place] = NamedScore(1.0, "unreadable")
                 continue
             found = windows(self.model.frame, self.model.window_tokens, answer, prompt)
             cut += found
@@ -104,7 +105,7 @@ class SequenceScorer:
                 self._loaded = self._load()
             return self._loaded
 
-    def scores(self, exchanges: Sequence[Exchange]) -> list[float]:
+    def scores(self, exchanges: Sequence[Exchange]) -> Sequence[float]:
         """One score in [0, 1] for each exchange; see `LoadedClassifier.scores`."""
         return self.load().scores(
             [exchange.prompt for exchange in exchanges],

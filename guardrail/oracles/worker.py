@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.batching import Batch, BatchWorker
 from guardrail.errors import ConfigError, OracleError
-from guardrail.oracles.base import Exchange, Judgement, Scorer
+from guardrail.oracles.base import Exchange, Judgement, NamedScore, Scorer
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -112,8 +112,13 @@ class ThreadedOracle:
             # One exception object for each caller: a shared one would gather their tracebacks.
             raise OracleError(str(score))
         if score >= self._threshold:
-            return Judgement(Outcome.HARMFUL, score, f"{self._name} score at or over the threshold")
-        return Judgement(Outcome.HARMLESS, score)
+            return Judgement(Outcome.HARMFUL, float(score), self._reason(score))
+        return Judgement(Outcome.HARMLESS, float(score))
+
+    def _reason(self, score: float) -> str:
+        if isinstance(score, NamedScore):
+            return f"{self._name}: {score.category}"
+        return f"{self._name} score at or over the threshold"
 
     def _work(self, batch: Batch[Exchange]) -> list[float | OracleError]:
         """Each distinct exchange scored once."""
@@ -133,7 +138,7 @@ def _score_all(scorer: Scorer, exchanges: Sequence[Exchange]) -> list[float | Or
 
 
 def _checked(scores: Iterable[float], expected: int) -> list[float | OracleError]:
-    values = [float(score) for score in scores]
+    values = [score if isinstance(score, NamedScore) else float(score) for score in scores]
     if len(values) != expected:
         raise OracleError(f"the scorer returned {len(values)} scores for {expected} answers")
     # written so that NaN fails the comparison

@@ -1,12 +1,15 @@
 """What reaches the oracle: nothing that a client could read may be left out."""
 
+import asyncio
 import json
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.engine.judged import judged
+from guardrail.engine import judged as module
+from guardrail.engine.judged import judged, judged_aside
 from guardrail.types import Answer
 
 HARM = "forbidden"
@@ -183,3 +186,35 @@ def _texts(value):
 
 def _is_structure(key):
     return key.isascii() and key.replace("_", "").isalpha()
+
+
+LONG = {
+    "a long text": {"content": "word " * 5_000},
+    "long arguments": {"tool_calls": [{"function": {"arguments": "x y " * 6_000}}]},
+    "a long name": {"content": "a", "y" * 30_000: 1},
+    "many parts": {"content": [{"type": "text", "text": ""}] * 30_000},
+}
+
+
+@pytest.mark.parametrize("message", LONG.values(), ids=LONG)
+def test_long_answers_are_read_aside(message, monkeypatch):
+    assert read_in(message, monkeypatch) is not threading.main_thread()
+
+
+@pytest.mark.parametrize("message", [{"content": "a hat"}, {}, {"content": "word " * 1_000}])
+def test_short_answers_are_read_at_once(message, monkeypatch):
+    assert read_in(message, monkeypatch) is threading.main_thread()
+
+
+def read_in(message, monkeypatch):
+    """The thread that an answer is read in, having checked what was read."""
+    threads = []
+
+    def noted(answer):
+        threads.append(threading.current_thread())
+        return judged(answer)
+
+    monkeypatch.setattr(module, "judged", noted)
+    answer = Answer(message=message)
+    assert asyncio.run(judged_aside(answer)) == judged(answer)
+    return threads[0]

@@ -348,3 +348,9 @@ def test_an_encoder_that_fails_is_no_harmless_answer(made):
     encoder = SimpleNamespace(revision="r", weights_digest="an orchard", encode=fail)
     with pytest.raises(OracleError, match="the encoder failed"):
         scores(made(encoder=encoder), "a dog")
+
+
+def test_the_category_that_decided_is_named(made):
+    scorer = made(thresholds={"fruit": 0.5, "word": 0.5})
+    found = scores(scorer, "apple apple apple apple", "a plum on the hill", " ")
+    assert [score.category for score in found] == ["fruit", "word", "unreadable"]

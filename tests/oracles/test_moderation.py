@@ -28,30 +28,46 @@ class Endpoint:
     scores: dict = dataclasses.field(default_factory=dict)
     flagged: bool = False
     status: int = 200
+    takes_lists: bool = True
+    bad: str = ""
     body: object = None
     delay_s: float = 0.0
     asked: list = dataclasses.field(default_factory=list)
     reached: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 
     async def handle(self, request):
-        self.asked.append(await request.json())
+        asked = await request.json()
+        self.asked.append(asked)
         self.reached.set()
         await asyncio.sleep(self.delay_s)
-        body = self.found() if self.body is None else self.body
+        texts = self.texts(asked["input"])
+        if self.bad in texts or (len(texts) > 1 and not self.takes_lists):
+            return web.json_response({"error": {"message": "SECRET"}}, status=400)
+        body = self.found(texts) if self.body is None else self.body
         if isinstance(body, str):
             return web.Response(text=body, status=self.status, content_type="application/json")
         return web.json_response(body, status=self.status)
 
-    def found(self):
+    def texts(self, given):
+        """A list of texts is several inputs, one of parts is one."""
+        whole = isinstance(given, list) and isinstance(given[0], str)
+        return given if whole else [given]
+
+    def found(self, texts):
+        results = [self.result(text) for text in texts]
+        return {"id": "modr-1", "model": "omni-moderation-latest", "results": results}
+
+    def result(self, text):
         scores = dict.fromkeys(CATEGORIES, 0.01) | self.scores
+        if isinstance(text, str) and text.startswith("0."):
+            scores |= {"hate": float(text)}
         flags = dict.fromkeys(scores, False)
-        result = {
+        return {
             "flagged": self.flagged,
             "categories": flags,
             "category_scores": scores,
             "category_applied_input_types": {name: ["text"] for name in scores},
         }
-        return {"id": "modr-1", "model": "omni-moderation-latest", "results": [result]}
 
     @asynccontextmanager
     async def running(self):
@@ -135,8 +151,76 @@ def test_equal_texts_are_asked_about_once_and_stay_in_order():
     endpoint = Endpoint()
     found = judged(endpoint, said("one"), said("two"), said("one"))
     assert len(found) == 3
-    assert sorted(asked["input"] for asked in endpoint.asked) == ["one", "two"]
+    assert [asked["input"] for asked in endpoint.asked] == [["one", "two"]]
     assert {asked["model"] for asked in endpoint.asked} == {"omni-moderation-latest"}
+
+
+def test_many_texts_go_out_in_few_calls_and_come_back_in_order():
+    endpoint = Endpoint()
+    scores = [0.01 + n / 100 for n in range(70)]
+    found = judged(endpoint, *(said(f"{score:.2f}") for score in scores))
+    assert [judgement.score for judgement in found] == pytest.approx(scores)
+    assert [len(asked["input"]) for asked in endpoint.asked] == [32, 32, 6]
+
+
+def test_callers_at_the_same_time_share_a_call():
+    endpoint = Endpoint()
+
+    async def run():
+        async with endpoint.running() as base:
+            oracle = ModerationOracle(api_base=base, api_key="k")
+            callers = (oracle.judge([said(text)]) for text in ("0.20", "0.90", "0.40"))
+            found = await asyncio.gather(*callers)
+            await oracle.aclose()
+            return [judgement.score for (judgement,) in found]
+
+    assert asyncio.run(run()) == pytest.approx([0.2, 0.9, 0.4])
+    assert [asked["input"] for asked in endpoint.asked] == [["0.20", "0.90", "0.40"]]
+
+
+def test_a_long_text_goes_alone():
+    endpoint = Endpoint()
+    judged(endpoint, said("a"), said("b" * 60_000), said("c"))
+    assert sorted(len(asked["input"]) for asked in endpoint.asked) == [1, 1, 60_000]
+
+
+def test_an_endpoint_without_lists_is_asked_one_by_one_and_that_is_remembered():
+    endpoint = Endpoint(takes_lists=False)
+
+    async def run():
+        async with endpoint.running() as base:
+            oracle = ModerationOracle(api_base=base, api_key="k")
+            first = await oracle.judge([said("0.20"), said("0.90")])
+            second = await oracle.judge([said("0.40"), said("0.70")])
+            await oracle.aclose()
+            return [judgement.score for judgement in (*first, *second)]
+
+    assert asyncio.run(run()) == pytest.approx([0.2, 0.9, 0.4, 0.7])
+    lists = [asked["input"] for asked in endpoint.asked if isinstance(asked["input"], list)]
+    assert lists == [["0.20", "0.90"]]
+
+
+def test_one_bad_text_fails_alone():
+    async def run():
+        endpoint = Endpoint(bad="bad")
+        async with endpoint.running() as base:
+            oracle = ModerationOracle(api_base=base, api_key="k")
+            callers = (oracle.judge([said(text)]) for text in ("0.20", "bad", "0.40"))
+            found = await asyncio.gather(*callers, return_exceptions=True)
+            await oracle.aclose()
+            return found
+
+    (first,), fault, (third,) = asyncio.run(run())
+    assert (first.score, third.score) == pytest.approx((0.2, 0.4))
+    assert isinstance(fault, OracleError)
+    assert "SECRET" not in str(fault)
+
+
+def test_fewer_results_than_texts_are_never_taken_for_an_answer():
+    endpoint = Endpoint(body={"id": "1", "model": "m", "results": [Endpoint().result("a")]})
+    found = judged(endpoint, said("a"), said("b"))
+    assert [type(asked["input"]) for asked in endpoint.asked] == [list, str, str]
+    assert len(found) == 2
 
 
 def test_pictures_go_out_one_by_one_with_the_text():

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrail.errors import ConfigError, OracleError
-from guardrail.oracles.base import Exchange, Judgement, Oracle
+from guardrail.oracles.base import Exchange, Judgement, NamedScore, Oracle
 from guardrail.oracles.worker import ThreadedOracle
 from guardrail.types import Outcome
 
@@ -439,3 +439,37 @@ def test_closing_passes_over_callers_that_have_gone():
     assert outcomes(working) == [Outcome.HARMLESS]
     assert isinstance(waiting, OracleError)
     assert "closed" in str(waiting)
+
+
+@pytest.mark.parametrize("score", [0.5, 1.0])
+def test_the_reason_names_the_category_that_decided(score: float) -> None:
+    (judgement,) = asyncio.run(_by(NamedScore(score, "threat")))
+    assert (judgement.outcome, judgement.reason) == (Outcome.HARMFUL, "oracle: threat")
+    assert type(judgement.score) is float
+
+
+def test_harmless_answers_have_no_reason() -> None:
+    (judgement,) = asyncio.run(_by(NamedScore(0.4, "threat")))
+    assert (judgement.outcome, judgement.reason) == (Outcome.HARMLESS, "")
+
+
+@pytest.mark.parametrize("score", [math.nan, -0.1, 1.1])
+def test_a_name_excuses_no_impossible_score(score: float) -> None:
+    with pytest.raises(OracleError, match=r"\[0, 1\]"):
+        asyncio.run(_by(NamedScore(score, "threat")))
+
+
+async def _by(score: float) -> list[Judgement]:
+    """What a scorer that always says this makes of one answer."""
+
+    class Always:
+        revision = "always"
+
+        def scores(self, exchanges: Sequence[Exchange]) -> list[float]:
+            return [score] * len(exchanges)
+
+    oracle = ThreadedOracle(Always(), threshold=0.5)
+    try:
+        return await oracle.judge([Exchange("", "an answer")])
+    finally:
+        await oracle.aclose()

@@ -29,7 +29,7 @@ class SemanticChoice(ComparedChoice):
     method: Literal["embedding", "nli", "judge"] = "embedding"
     """`embedding`: cosine of sentence embeddings, needs the extra `embedding`; `nli`: a model says
     that each follows from the other, needs the extra `local`; `judge`: a model is asked."""
-    similarity: Share = 0.75
+    similarity: Share = 0.8
     """For `embedding`: texts with at least this cosine mean the same."""
     details: bool = True
     """For `embedding`: numbers, negations, colours, directions and other opposites must agree too,
