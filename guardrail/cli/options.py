@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from guardrail.upstreams.registry import is_local
+
 if TYPE_CHECKING:
     from guardrail.engine.guard import Engine
     from guardrail.policy.schema import Policy
@@ -52,11 +54,6 @@ def guard_options(function: _F) -> _F:
     ):
         function = option(function)
     return function
-
-
-def is_local(upstream: str) -> bool:
-    """Whether the model computes in this process, where nothing is encoded or renamed."""
-    return upstream.partition(":")[0] in ("builtin", "transformers")
 
 
 def record_options(function: _F) -> _F:
@@ -109,10 +106,9 @@ def open_recorder(
 
 def read_policy(name: str) -> Policy:
     """A shipped policy by name, else a file. Raises ConfigError."""
-    from guardrail.policy.load import load_policy, shipped_policy
+    from guardrail.policy.load import named_policy
 
-    is_name = name.isidentifier() and not Path(name).exists()
-    return load_policy(shipped_policy(name) if is_name else name)
+    return named_policy(name)
 
 
 def _travel(policy: Policy) -> dict[str, Any]:

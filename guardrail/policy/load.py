@@ -15,7 +15,7 @@ from guardrail.policy.schema import Policy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["line_of", "load_policy", "parse_policy", "shipped_policy"]
+__all__ = ["line_of", "load_policy", "named_policy", "parse_policy", "shipped_policy"]
 
 _LARGEST_BYTES = 1024 * 1024
 
@@ -37,6 +37,12 @@ def load_policy(path: str | Path) -> Policy:
     if len(data) > _LARGEST_BYTES:
         raise ConfigError(f"a policy has at most {_LARGEST_BYTES} bytes", file=str(file))
     return parse_policy(data, file=str(file)).placed(file.parent)
+
+
+def named_policy(name: str) -> Policy:
+    """A shipped policy by name, else a file. Raises ConfigError."""
+    is_name = name.isidentifier() and not Path(name).exists()
+    return load_policy(shipped_policy(name) if is_name else name)
 
 
 def parse_policy(data: bytes, *, file: str) -> Policy:
