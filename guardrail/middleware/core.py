@@ -66,7 +66,7 @@ class Core:
         return self._home.run_sync(timed())
 
     def close(self) -> None:
-        """Closes what the decider made and ends the loop; a second time it does nothing."""
+        """Closes the decider and ends the loop; a second time it does nothing."""
         if self._stop.alive:
             try:
                 self._home.run_sync(self.decider.aclose())

@@ -56,8 +56,7 @@ class Decider:
     Args:
         policy: as for the proxy.
         model: answers where a request brings no model of its own; a spec as for `--upstream`.
-        oracle: in place of the policy's; stays its maker's to close, as a model does that was
-            given ready-made.
+        oracle: in place of the policy's.
         key: the noise grows from it.
         records: where decisions are kept.
 
@@ -84,10 +83,6 @@ class Decider:
         self._oracle = oracle or compile_oracle(policy)
         self._model = None if model is None else self._built(model)
         self._service = self._listed(model)
-        self._owned = [
-            *([self._model] if self._model and isinstance(model, str) else ()),
-            *([self._oracle] if oracle is None else ()),
-        ]
 
     def function(self, call: Call, *, name: str, revision: str) -> FunctionUpstream:
         """A function as a model, pictures encoded as the policy says."""
@@ -128,14 +123,15 @@ class Decider:
             ticket.release()
 
     async def aclose(self) -> None:
-        """Closes what was made here, each part also if an earlier one fails."""
+        """Closes its model, its oracle and its records, each also if an earlier one fails."""
         try:
-            while self._owned:
-                await self._owned.pop().aclose()
+            if self._model is not None:
+                await self._model.aclose()
         finally:
-            if self._owned:
-                await self.aclose()
-            self._records.close()
+            try:
+                await self._oracle.aclose()
+            finally:
+                self._records.close()
 
     def _built(self, model: str | Model) -> Upstream:
         """The upstream that a spec, a function or an upstream stands for. Raises ConfigError."""

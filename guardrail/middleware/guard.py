@@ -167,7 +167,7 @@ class Guard:
     # Life
 
     async def aclose(self) -> None:
-        """Cancels what still runs and closes what the guard made; what it was given stays open."""
+        """Closes the guard's own upstream, oracle and file of records; what still runs ends."""
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
