@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.server.chat import CHAT_FORM
 from guardrail.server.sse import chunks
-from guardrail.upstreams.litellm_sdk import BY_NAME, litellm_fault, plain_response
+from guardrail.upstreams.litellm_sdk import (
+    BY_NAME,
+    litellm_fault,
+    no_gateway,
+    plain_response,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -67,7 +72,7 @@ def _plain_message(message: Any) -> Any:
 def _arguments(body: Mapping[str, Json], options: Mapping[str, Any]) -> dict[str, Any]:
     named = {name: value for name, value in body.items() if name in BY_NAME | _OWN}
     extra = {name: value for name, value in body.items() if name not in named}
-    return {**options, **named, **({"extra_body": extra} if extra else {})}
+    return {**no_gateway(), **options, **named, **({"extra_body": extra} if extra else {})}
 
 
 def _asking(

@@ -50,7 +50,8 @@ def guarded_client(core: Core, client: Any) -> Any:
         if is_async
         else httpx.Client(transport=_Transport(core, client))
     )
-    guarded = client.copy(http_client=inner, max_retries=0)
+    # One call may take as long as the original waits; a decision, as long as the policy says.
+    guarded = client.copy(http_client=inner, max_retries=0, timeout=None)
     guarded.__class__ = _raising(type(client), is_async)
     # Sockets would pass the transport by.
     guarded.websocket_base_url = "wss://not-guarded.invalid"

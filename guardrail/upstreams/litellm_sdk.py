@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from guardrail.images.encode import ImageFormat
     from guardrail.types import Answer, Chat, Json, Pixels
 
-__all__ = ["BY_NAME", "LiteLLM", "litellm_fault", "plain_response"]
+__all__ = ["BY_NAME", "LiteLLM", "litellm_fault", "no_gateway", "plain_response"]
 
 # OpenAI's own parameters go to litellm by name, all others inside `extra_body`: passed by name, a
 # field of a client's request could be one of litellm's options, which send the key to another
@@ -102,7 +102,7 @@ class LiteLLM:
         if timeout_s <= 0 or max_connections < 1:
             raise ConfigError("timeout_s must be more than 0 and max_connections at least 1")
         self._litellm = _import_litellm()
-        self._off = {"num_retries": 0, "max_retries": 0, "drop_params": False, **_no_gateway()}
+        self._off = {"num_retries": 0, "max_retries": 0, "drop_params": False, **no_gateway()}
         self._model = model
         self._api_key = api_key
         self._api_base = api_base
@@ -181,7 +181,7 @@ def _import_litellm() -> ModuleType:
     return litellm
 
 
-def _no_gateway() -> dict[str, bool]:
+def no_gateway() -> dict[str, bool]:
     """What keeps releases that have one from handing calls with tools to their MCP gateway.
 
     It would run tools itself, and cannot be imported without the extra `litellm[mcp]`. Releases
