@@ -15,6 +15,7 @@ from guardrail.errors import (
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
+    from guardrail.middleware.answering import HttpAnswer
     from guardrail.middleware.blocked import ContentBlocked
     from guardrail.middleware.decided import Decided
     from guardrail.middleware.guard import Guard
@@ -27,6 +28,7 @@ __all__ = [
     "FunctionUpstream",
     "Guard",
     "GuardrailError",
+    "HttpAnswer",
     "OracleError",
     "RequestError",
     "UpstreamError",
@@ -39,6 +41,7 @@ _PLACES = {
     "Decided": "guardrail.middleware.decided",
     "FunctionUpstream": "guardrail.upstreams.function",
     "Guard": "guardrail.middleware.guard",
+    "HttpAnswer": "guardrail.middleware.answering",
 }
 
 

@@ -73,7 +73,7 @@ class Decider:
         key: NoiseKey,
         records: Records,
     ) -> None:
-        self._policy = policy
+        self.policy = policy
         self._rules = compile_policy(policy)
         self._key = key
         self._records = records
@@ -86,7 +86,7 @@ class Decider:
 
     def function(self, call: Call, *, name: str, revision: str) -> FunctionUpstream:
         """A function as a model, pictures encoded as the policy says."""
-        encoded = self._policy.variant_format
+        encoded = self.policy.variant_format
         return FunctionUpstream(call, name=name, revision=revision, variant_format=encoded)
 
     async def decide(
@@ -117,8 +117,8 @@ class Decider:
             engine = Engine(self._rules, upstream, self._oracle, self._key)
             verdict = await engine.decide(incoming.chat, incoming.pictures)
             record_id = self._records.of(engine)(verdict, incoming.chat)
-            reply = form.reply(verdict, incoming, self._policy, record_id)
-            return Decided(verdict, record_id, incoming, reply, self._policy.block.text)
+            reply = form.reply(verdict, incoming, self.policy, record_id)
+            return Decided(verdict, record_id, incoming, reply, self.policy.block.text)
         finally:
             ticket.release()
 
@@ -136,7 +136,7 @@ class Decider:
     def _built(self, model: str | Model) -> Upstream:
         """The upstream that a spec, a function or an upstream stands for. Raises ConfigError."""
         if isinstance(model, str):
-            encoded = None if is_local(model) else self._policy.variant_format
+            encoded = None if is_local(model) else self.policy.variant_format
             return build_upstream(model, variant_format=encoded)
         if isinstance(model, Upstream):
             return model
@@ -147,7 +147,7 @@ class Decider:
         if self._model is None or not isinstance(model, str) or not is_local(model):
             return None
         engine = Engine(self._rules, self._model, self._oracle, self._key)
-        return Service(self._policy, engine, Settings(known_models_only=True))
+        return Service(self.policy, engine, Settings(known_models_only=True))
 
     async def _upstream(self, model: Model | None, name: str) -> Upstream:
         if model is not None:
@@ -162,7 +162,7 @@ class Decider:
         return self._model
 
     def _read(self, request: Mapping[str, Json] | bytes, form: Form) -> Incoming:
-        limits = self._policy.limits
+        limits = self.policy.limits
         raw = request if isinstance(request, bytes) else _encoded(request)
         if len(raw) > limits.max_body_bytes:
             raise too_large(limits.max_body_bytes)

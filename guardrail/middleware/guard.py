@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from guardrail.errors import GuardrailError
+from guardrail.middleware.answering import answer_of, answer_to_error
 from guardrail.middleware.core import Core
 from guardrail.middleware.decider import Decider, key_of, policy_of
 from guardrail.middleware.records import Records
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from guardrail.images.keys import NoiseKey
+    from guardrail.middleware.answering import HttpAnswer
     from guardrail.middleware.decided import Decided, OnBlock
     from guardrail.middleware.decider import Model
     from guardrail.oracles.base import Oracle
@@ -74,6 +77,11 @@ class Guard:
             records=Records(record, records),
         )
         self._core = Core(decider, on_block)
+
+    @property
+    def policy(self) -> Policy:
+        """What it decides by."""
+        return self._core.decider.policy
 
     # Decisions
 
@@ -150,6 +158,16 @@ class Guard:
         decided = self.decide_sync({**request, "stream": True}, upstream=upstream)
         completion = decided.body(on_block or self._core.on_block)
         yield from chunks(completion, decided.incoming.include_usage)
+
+    async def respond(
+        self, request: Mapping[str, Json] | bytes, *, upstream: Model | None = None
+    ) -> HttpAnswer:
+        """What the proxy would send, as bytes; for web frameworks. Blocks and faults included."""
+        try:
+            decided = await self._core.decide(request, CHAT_FORM, upstream)
+        except GuardrailError as error:
+            return answer_to_error(error)
+        return answer_of(decided, CHAT_FORM)
 
     # Clients
 

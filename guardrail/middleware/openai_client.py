@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from guardrail.errors import GuardrailError, RequestError
+from guardrail.middleware.answering import answer_of, answer_to_error
 from guardrail.server.chat import CHAT_FORM
-from guardrail.server.failures import reply_to_error
 from guardrail.server.responses import RESPONSES_FORM
-from guardrail.server.strict_json import encode_json
 from guardrail.upstreams.wire import parse_json
 
 if TYPE_CHECKING:
@@ -130,12 +129,8 @@ class _Base:
     def _answer(self, decided: Decided, form: Form) -> httpx.Response:
         """What the proxy would send. Raises GuardrailError where there is no answer."""
         decided.body(self._core.on_block)
-        reply, kind = decided.reply, "application/json"
-        content = encode_json(reply.body)
-        if decided.incoming.stream:
-            kind, content = "text/event-stream", b"".join(form.events(reply, decided.incoming))
-        headers = {**reply.headers, "content-type": kind}
-        return httpx.Response(reply.status, headers=headers, content=content)
+        answer = answer_of(decided, form)
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.content)
 
     def _named(self) -> dict[str, str]:
         url = self._client.base_url
@@ -198,12 +193,11 @@ def _plain(response: httpx.Response) -> httpx.Response:
 
 def _failure(error: GuardrailError) -> httpx.Response:
     """Stands for an error on its way through the client, which must not try again."""
-    reply = reply_to_error(error)
-    headers = {"content-type": "application/json", "x-should-retry": "false"}
+    answer = answer_to_error(error)
     return httpx.Response(
-        reply.status,
-        headers=headers,
-        content=encode_json(reply.body),
+        answer.status,
+        headers={**answer.headers, "x-should-retry": "false"},
+        content=answer.content,
         extensions={_RAISED: error},
     )
 
