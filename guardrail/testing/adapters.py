@@ -39,7 +39,7 @@ def check_adapter(package: ModuleType) -> None:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    """What is imported from guardrail and below, by the name after `guardrail.`"""
+    """What is imported from guardrail and below, by the name after `guardrail.`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             head, _, rest = node.module.partition(".")

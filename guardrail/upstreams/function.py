@@ -126,23 +126,21 @@ class FunctionUpstream:
             return fault_of(error)
 
     async def _called(self, body: dict[str, Json]) -> Json:
-        called: Any = body
         if _is_async(self._call):
-            called = self._call(body)
-        else:
-            run = functools.partial(contextvars.copy_context().run, self._call, body)
-            called = await asyncio.get_running_loop().run_in_executor(_threads(), run)
-        return await self._at_home(called) if inspect.isawaitable(called) else called
+            return await self._at_home(lambda: self._call(body))
+        run = functools.partial(contextvars.copy_context().run, self._call, body)
+        called = await asyncio.get_running_loop().run_in_executor(_threads(), run)
+        return await self._at_home(lambda: called) if inspect.isawaitable(called) else called
 
-    async def _at_home(self, called: Awaitable[Json]) -> Json:
+    async def _at_home(self, begin: Callable[[], Any]) -> Json:
+        """Awaits what `begin` returns where it belongs; it is not begun if that is cancelled."""
+
+        async def begun() -> Json:
+            return await begin()
+
         if self._home in (None, asyncio.get_running_loop()):
-            return await called
-        future = asyncio.run_coroutine_threadsafe(_awaited(called), self._home)
-        return await asyncio.wrap_future(future)
-
-
-async def _awaited(called: Awaitable[Json]) -> Json:
-    return await called
+            return await begun()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(begun(), self._home))
 
 
 def _is_async(call: Call) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import httpx
 from fastapi import FastAPI
+from guardrail_asgi import GuardrailMiddleware
 
 from guardrail import Guard
-from guardrail_asgi import GuardrailMiddleware
+from guardrail.testing.scenarios import picture_url
 
 app = FastAPI()
 
@@ -25,20 +28,17 @@ guard = Guard("default")
 app.add_middleware(GuardrailMiddleware, guard=guard, paths=["/v1/chat/completions"])
 
 
-def main() -> None:
-    """Asks about a picture and prints the answer with its certificate."""
-    from starlette.testclient import TestClient
-
-    from guardrail.testing.scenarios import picture_url
-
+async def main() -> None:
+    """Asks about a picture and prints the answer with what it proves."""
     picture = {"type": "image_url", "image_url": {"url": picture_url()}}
     content = [{"type": "text", "text": "What is in the picture?"}, picture]
     request = {"model": "mine", "messages": [{"role": "user", "content": content}]}
-    with TestClient(app) as client:
-        answer = client.post("/v1/chat/completions", json=request).json()
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as client, guard:
+        answer = (await client.post("/v1/chat/completions", json=request)).json()
     print(answer["choices"][0]["message"]["content"])
     print(answer["guardrail"]["certificate"]["statement"])
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

@@ -8,12 +8,12 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+import guardrail_asgi
 import httpx
 import openai
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request
-import guardrail_asgi
 from guardrail_asgi import GuardrailMiddleware
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,8 @@ class GuardrailMiddleware:
             await self._app(scope, receive, send)
             return
         raw = await _body(receive, self._guard.policy.limits.max_body_bytes)
-        upstream = FunctionUpstream(
-            lambda body: _asked(self._app, scope, body), name=f"asgi:{scope['path']}"
-        )
+        ask = functools.partial(_asked, self._app, scope)
+        upstream = FunctionUpstream(ask, name=f"asgi:{scope['path']}")
         decision = asyncio.create_task(self._guard.respond(raw, upstream=upstream))
         gone = asyncio.create_task(_disconnected(receive))
         try:
