@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import gc
+import signal
 import threading
 
 import pytest
@@ -167,3 +168,18 @@ def test_an_awaiting_caller_hears_of_the_stop():
             await task
 
     asyncio.run(caller())
+
+
+def test_an_interrupt_of_the_waiting_thread_ends_the_work(home):
+    ended = threading.Event()
+
+    async def work():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        home.run_sync(work())
+    assert ended.wait(30)

@@ -211,6 +211,19 @@ def test_a_block_is_raised(client, kit):
     assert caught.value.__context__ is None
 
 
+def test_the_async_client_raises_alike(guard, served, kit):
+    async def main():
+        async with async_client(served) as original:
+            client = guard.wrap(original)
+            with pytest.raises(ContentBlocked):
+                await client.chat.completions.create(**kit.request(1, prompt="harm"))
+            with pytest.raises(RequestError, match="not guarded"):
+                await client.completions.create(model="m", prompt="x")
+            return [model.id async for model in client.models.list()]
+
+    assert asyncio.run(main()) == ["scripted"]
+
+
 def test_a_blocked_stream_never_begins(client, kit):
     with pytest.raises(ContentBlocked):
         client.chat.completions.create(**kit.request(1, prompt="harm"), stream=True)
