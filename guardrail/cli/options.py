@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from guardrail.upstreams.registry import is_local
-
 if TYPE_CHECKING:
     from guardrail.engine.guard import Engine
     from guardrail.policy.schema import Policy
@@ -54,6 +52,13 @@ def guard_options(function: _F) -> _F:
     ):
         function = option(function)
     return function
+
+
+def is_local(upstream: str) -> bool:
+    """Whether the model computes in this process, where nothing is encoded or renamed."""
+    from guardrail.upstreams import registry
+
+    return registry.is_local(upstream)
 
 
 def record_options(function: _F) -> _F:
