@@ -10,12 +10,12 @@ from guardrail.engine.guard import Engine
 from guardrail.errors import ConfigError, RequestError
 from guardrail.images.keys import NoiseKey, ephemeral, load_or_create_key
 from guardrail.middleware.decided import Decided
-from guardrail.policy.compile import compile_policy, image_limits
+from guardrail.policy.compile import compile_policy
 from guardrail.policy.load import named_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
-from guardrail.server.guarded import check_model
-from guardrail.server.limits import Admission, too_large
+from guardrail.server.guarded import check_model, decided_with
+from guardrail.server.limits import too_large
 from guardrail.server.service import Service
 from guardrail.server.settings import Settings
 from guardrail.server.strict_json import encode_json
@@ -77,12 +77,9 @@ class Decider:
         self._rules = compile_policy(policy)
         self._key = key
         self._records = records
-        self._images = image_limits(policy)
-        limits = policy.limits
-        self._admission = Admission(limits.max_concurrent_requests, limits.max_waiting_requests)
         self._oracle = oracle or compile_oracle(policy)
         self._model = None if model is None else self._built(model)
-        self._service = self._listed(model)
+        self._service = self._shared(model)
 
     def function(self, call: Call, *, name: str, revision: str) -> FunctionUpstream:
         """A function as a model, pictures encoded as the policy says."""
@@ -108,14 +105,14 @@ class Decider:
             RequestError: the request cannot be read, or too many wait.
             ConfigError: nothing answers, or the decision was not kept.
         """
-        ticket = await self._admission.enter()
+        ticket = await self._service.admission.enter()
         try:
             incoming = await asyncio.to_thread(self._read, request, form)
             upstream = await self._upstream(model, incoming.chat.model)
             if isinstance(upstream, FunctionUpstream):
                 upstream = upstream.on_loop(loop)
             engine = Engine(self._rules, upstream, self._oracle, self._key)
-            verdict = await engine.decide(incoming.chat, incoming.pictures)
+            verdict = await decided_with(self._service, engine, incoming)
             record_id = self._records.of(engine)(verdict, incoming.chat)
             reply = form.reply(verdict, incoming, self.policy, record_id)
             return Decided(verdict, record_id, incoming, reply, self.policy.block.text)
@@ -142,12 +139,13 @@ class Decider:
             return model
         return self.function(model, name="function", revision="")
 
-    def _listed(self, model: str | Model | None) -> Service | None:
-        """What knows the names of a model in this process, which answers to no others."""
-        if self._model is None or not isinstance(model, str) or not is_local(model):
-            return None
-        engine = Engine(self._rules, self._model, self._oracle, self._key)
-        return Service(self.policy, engine, Settings(known_models_only=True))
+    def _shared(self, model: str | Model | None) -> Service:
+        """What the proxy's routes share: places, pictures, and the names of a local model."""
+        upstream = self._model or self.function(_nobody, name="none", revision="")
+        engine = Engine(self._rules, upstream, self._oracle, self._key)
+        # A model in this process answers to no names but its own.
+        listed_only = isinstance(model, str) and is_local(model)
+        return Service(self.policy, engine, Settings(known_models_only=listed_only))
 
     async def _upstream(self, model: Model | None, name: str) -> Upstream:
         if model is not None:
@@ -157,8 +155,7 @@ class Decider:
                 "this guard has no model of its own; give upstream=, or wrap a client",
                 field="upstream",
             )
-        if self._service is not None:
-            await check_model(self._service, name)
+        await check_model(self._service, name)
         return self._model
 
     def _read(self, request: Mapping[str, Json] | bytes, form: Form) -> Incoming:
@@ -166,7 +163,11 @@ class Decider:
         raw = request if isinstance(request, bytes) else _encoded(request)
         if len(raw) > limits.max_body_bytes:
             raise too_large(limits.max_body_bytes)
-        return form.read(raw, max_images=limits.max_images, limits=self._images)
+        return form.read(raw, max_images=limits.max_images, limits=self._service.desk.limits)
+
+
+def _nobody(_body: Json) -> Json:
+    raise ConfigError("there is no model")
 
 
 def _encoded(request: Mapping[str, Json]) -> bytes:
