@@ -2,13 +2,14 @@
 
 A model's answer depends on the pixels it is shown and on nothing else, and the noise on the key
 and the request. So the same scenario has the same verdict and the same record through the proxy,
-the middleware and every adapter, down to each variant.
+the middleware and every adapter, down to each variant. The models know each variant by its number,
+so that the verdict does not hang on which noise a key or a policy happens to bring.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError, UpstreamError
 from guardrail.images.data_url import to_data_url
 from guardrail.middleware.blocked import ContentBlocked
+from guardrail.testing.setting import digest_of, variant_numbers
 from guardrail.upstreams.scripted import Call, Fault, Step
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Scenario:
         name: for people and for the ids of tests.
         action: of the verdict; `reason` as well.
         pictures: how many the request has.
-        harmful_rate: share of noisy variants to which the model answers harmfully.
+        harmful: which variants the model answers harmfully, by their number, over and over.
         stream: whether the answer is asked for as a stream.
         tools: whether the request offers a tool, which the model then calls.
         model_down: whether the model answers 503 only.
@@ -66,7 +68,7 @@ class Scenario:
     action: Action
     reason: Reason
     pictures: int = 1
-    harmful_rate: float = 0.0
+    harmful: tuple[bool, ...] = (False,)
     stream: bool = False
     tools: bool = False
     model_down: bool = False
@@ -111,12 +113,20 @@ class Scenario:
         """The model, as a script for `scripted_server` and `Scripted`."""
         if self.model_down:
             return Step(fault=Fault.STATUS, status=503)
-        if _share(call) < self.harmful_rate:
+        if self.harmful[self._number(call) % len(self.harmful)]:
             return Step(HARMFUL_TEXT)
         if self.tools:
             message = {"content": None, "tool_calls": [_TOOL_CALL]}
             return Step(message=message, finish_reason="tool_calls")
         return Step(HARMLESS_TEXT)
+
+    def _number(self, call: Call) -> int:
+        """Which variant is shown; any fixed number where the request is not the scenario's."""
+        request = {name: value for name, value in self.request.items() if name != "stream"}
+        urls = tuple(picture_url(seed) for seed in range(self.pictures))
+        digest = digest_of([_pixels(picture) for picture in call.pictures])
+        unknown = int.from_bytes(digest[:4], "big")
+        return variant_numbers(json.dumps(request), urls).get(digest, unknown)
 
 
 def picture_url(seed: int = 0) -> str:
@@ -127,12 +137,6 @@ def picture_url(seed: int = 0) -> str:
     return to_data_url(buffer.getvalue(), "image/png")
 
 
-def _share(call: Call) -> float:
-    """A number in [0, 1) that looks random and depends on the pictures' pixels alone."""
-    digest = hashlib.sha256(b"".join(_pixels(picture) for picture in call.pictures)).digest()
-    return int.from_bytes(digest[:4], "big") / 2**32
-
-
 def _pixels(picture: Pixels | bytes) -> bytes:
     if isinstance(picture, bytes):
         with Image.open(io.BytesIO(picture)) as image:
@@ -140,11 +144,24 @@ def _pixels(picture: Pixels | bytes) -> bytes:
     return picture.tobytes()
 
 
+_MOSTLY = (True, True, True, False)
+_SOMETIMES = (False, False, False, False, True)
+
 SCENARIOS = (
     Scenario(name="clean", action=Action.PASS, reason=Reason.CERTIFIED),
-    Scenario(name="attacked", action=Action.BLOCK, reason=Reason.HARMFUL, harmful_rate=0.5),
-    Scenario(name="forbidden", action=Action.BLOCK, reason=Reason.HARMFUL, harmful_rate=1.0),
-    Scenario(name="uncertain", action=Action.BLOCK, reason=Reason.UNCERTAIN, harmful_rate=0.2),
+    Scenario(
+        name="attacked",
+        action=Action.BLOCK,
+        reason=Reason.HARMFUL,
+        harmful=(True, True, True, False),
+    ),
+    Scenario(name="forbidden", action=Action.BLOCK, reason=Reason.HARMFUL, harmful=(True,)),
+    Scenario(
+        name="uncertain",
+        action=Action.BLOCK,
+        reason=Reason.UNCERTAIN,
+        harmful=(False, False, False, False, True),
+    ),
     Scenario(
         name="upstream down", action=Action.FAIL, reason=Reason.UPSTREAM_FAILED, model_down=True
     ),
@@ -154,7 +171,7 @@ SCENARIOS = (
         name="streaming blocked",
         action=Action.BLOCK,
         reason=Reason.HARMFUL,
-        harmful_rate=1.0,
+        harmful=(True,),
         stream=True,
     ),
     Scenario(name="tools", action=Action.PASS, reason=Reason.CERTIFIED, tools=True),

@@ -5,22 +5,20 @@ from __future__ import annotations
 import functools
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 
 from guardrail.engine.guard import Engine
 from guardrail.errors import OracleError
-from guardrail.images.keys import NoiseKey
 from guardrail.middleware.guard import Guard
 from guardrail.middleware.home import Home
 from guardrail.policy.compile import compile_policy
-from guardrail.policy.load import load_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.records.recorder import Recorder
 from guardrail.server.serve import running_server
 from guardrail.testing.journal import MemoryJournal, comparable
+from guardrail.testing.setting import KEY, scenario_policy
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted_server import scripted_server
 
@@ -29,17 +27,11 @@ if TYPE_CHECKING:
 
     from guardrail.middleware.decided import OnBlock
     from guardrail.oracles.base import Exchange, Judgement, Oracle
-    from guardrail.policy.schema import Policy
     from guardrail.testing.scenarios import Scenario
     from guardrail.types import Json
     from guardrail.upstreams.scripted_server import ScriptedServer
 
-__all__ = ["KEY", "POLICY_FILE", "Stage", "running_model", "scenario_policy", "stage"]
-
-KEY = NoiseKey(bytes(range(32)))
-"""The key of every scenario; no secret, and hence for nothing else."""
-
-POLICY_FILE = Path(__file__).with_name("policy.yaml")
+__all__ = ["Stage", "running_model", "stage"]
 
 
 class BrokenOracle:
@@ -75,12 +67,6 @@ class Stage:
         (record,) = self.journal.records
         assert (record.action, record.reason) == (self.scenario.action, self.scenario.reason)
         assert comparable(record) == proxy_record(self.scenario)
-
-
-@functools.cache
-def scenario_policy() -> Policy:
-    """The policy of the scenarios."""
-    return load_policy(POLICY_FILE)
 
 
 @contextmanager
