@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check format lint types floors clients bench clean
+.PHONY: help install demo test check format lint types floors integrations clients bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -38,7 +38,10 @@ types: install
 floors: install
 	$(BIN)/lint-imports
 
-check: lint types floors test ## exactly what CI runs
+integrations: install ## the adapters' tests, on wheels in bare environments
+	$(BIN)/python integrations/run.py
+
+check: lint types floors test integrations ## exactly what CI runs
 
 clients: install ## asks every client library again and writes docs/clients.md (needs node)
 	$(BIN)/python tests/conformance/make_table.py

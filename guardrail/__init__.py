@@ -2,6 +2,54 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from guardrail.errors import (
+    ConfigError,
+    GuardrailError,
+    OracleError,
+    RequestError,
+    UpstreamError,
+)
 from guardrail.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from guardrail.middleware.answering import HttpAnswer
+    from guardrail.middleware.blocked import ContentBlocked
+    from guardrail.middleware.decided import Decided
+    from guardrail.middleware.guard import Guard
+    from guardrail.upstreams.function import FunctionUpstream
+
+__all__ = [
+    "ConfigError",
+    "ContentBlocked",
+    "Decided",
+    "FunctionUpstream",
+    "Guard",
+    "GuardrailError",
+    "HttpAnswer",
+    "OracleError",
+    "RequestError",
+    "UpstreamError",
+    "__version__",
+]
+
+# Imported when they are first asked for: a command's `--help` needs none of what they need.
+_PLACES = {
+    "ContentBlocked": "guardrail.middleware.blocked",
+    "Decided": "guardrail.middleware.decided",
+    "FunctionUpstream": "guardrail.upstreams.function",
+    "Guard": "guardrail.middleware.guard",
+    "HttpAnswer": "guardrail.middleware.answering",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'guardrail' has no attribute '{name}'")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

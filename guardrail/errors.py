@@ -8,7 +8,8 @@
     └── CertificationError  a certificate could not be made or verified   (HTTP 500)
 
 Every message says what was wrong, where, and what to do about it. No message holds a key or the
-content of a request. A block is not an error: inside the engine it is a value.
+content of a request. A block is not an error: inside the engine it is a value, and on the wire a
+refusal. Only in-process use raises it, as `guardrail.ContentBlocked`, a GuardrailError as well.
 """
 
 from __future__ import annotations

@@ -147,15 +147,9 @@ def open_recorder(
 
 def read_policy(name: str) -> Policy:
     """A shipped policy by name, else a file. Raises ConfigError."""
-    from guardrail.policy.load import load_policy, shipped_policy
+    from guardrail.policy.load import named_policy
 
-    is_name = name.isidentifier() and not Path(name).exists()
-    return load_policy(shipped_policy(name) if is_name else name)
-
-
-def _travel(policy: Policy) -> dict[str, Any]:
-    """How variants travel to a remote model."""
-    return {"variant_format": policy.variant_format, "jpeg_quality": policy.variant_quality}
+    return named_policy(name)
 
 
 def build_engine(
@@ -180,8 +174,9 @@ def build_engine(
 
 
 def _opened(entry: UpstreamEntry, policy: Policy, *, alone: bool) -> Upstream:
+    from guardrail.policy.compile import variant_options
     from guardrail.policy.upstreams import open_upstream
 
-    governed = open_upstream(entry, **_travel(policy))
+    governed = open_upstream(entry, **variant_options(policy))
     # A model in this process has a line of its own, and nothing to fail over to.
     return governed.upstream if entry.is_local and alone and entry.is_plain else governed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.engine.judged import judged
+from guardrail.engine.judged import judged_aside
 from guardrail.errors import OracleError
 from guardrail.types import Answer, Outcome
 
@@ -38,7 +38,7 @@ class EarlyStop:
         """Whether to stop, with a message that has `chars` characters by now."""
         if chars < self._next:
             return False
-        text = judged(Answer(message)).text
+        text = (await judged_aside(Answer(message))).text
         while len(text) >= self._next and self.harmful is None:
             prefix, self._next = text[: self._next], self._next + self._every
             await self._look(prefix)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.engine.rules import AnswerSource, Claim, OnUnscanned, Rules
@@ -20,7 +20,7 @@ from guardrail.upstreams.prices import Price, PriceBook, Tier
 if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
 
-__all__ = ["compile_policy", "image_limits", "policy_digest"]
+__all__ = ["compile_policy", "image_limits", "policy_digest", "variant_options"]
 
 
 def policy_digest(policy: Policy) -> str:
@@ -86,6 +86,11 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         _check_can_pass(policy, rules, file, position, upstreams)
     _check_early_stop(policy, file)
     return rules
+
+
+def variant_options(policy: Policy) -> dict[str, Any]:
+    """How variants travel to a model outside this process, as upstreams take it."""
+    return {"variant_format": policy.variant_format, "jpeg_quality": policy.variant_quality}
 
 
 def image_limits(policy: Policy) -> ImageLimits:

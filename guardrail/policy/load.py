@@ -15,7 +15,15 @@ from guardrail.policy.schema import Policy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["line_of", "load_policy", "parse_policy", "parse_yaml", "read_file", "shipped_policy"]
+__all__ = [
+    "line_of",
+    "load_policy",
+    "named_policy",
+    "parse_policy",
+    "parse_yaml",
+    "read_file",
+    "shipped_policy",
+]
 
 _M = TypeVar("_M", bound=BaseModel)
 _LARGEST_BYTES = 1024 * 1024
@@ -54,6 +62,12 @@ def read_file(file: Path, what: str) -> bytes:
     if len(data) > _LARGEST_BYTES:
         raise ConfigError(f"a {what} has at most {_LARGEST_BYTES} bytes", file=str(file))
     return data
+
+
+def named_policy(name: str) -> Policy:
+    """A shipped policy by name, else a file. Raises ConfigError."""
+    is_name = name.isidentifier() and not Path(name).exists()
+    return load_policy(shipped_policy(name) if is_name else name)
 
 
 def parse_yaml(model: type[_M], data: bytes, *, file: str, shape: str, schema: str) -> _M:

@@ -13,7 +13,7 @@ from guardrail.policy.load import line_of, parse_yaml, read_file
 from guardrail.policy.section import Section
 from guardrail.upstreams.gate import Limits
 from guardrail.upstreams.governed import Governed
-from guardrail.upstreams.registry import build_upstream
+from guardrail.upstreams.registry import build_upstream, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,6 @@ __all__ = [
 _Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 _Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 _Rate = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-_LOCAL = ("builtin", "transformers")
 _OPENAI = "openai_compatible:"
 _LOCAL_CONCURRENCY = 4096  # such a model gathers its calls into batches, and has a line of its own
 _DEFAULTS = Limits()
@@ -100,7 +99,7 @@ class UpstreamEntry(Section):
     @property
     def is_local(self) -> bool:
         """Whether the model computes in this process, where nothing is encoded or renamed."""
-        return self.upstream.partition(":")[0] in _LOCAL
+        return is_local(self.upstream)
 
     @property
     def is_plain(self) -> bool:

@@ -16,10 +16,10 @@ from guardrail.server.wire import read_chat
 if TYPE_CHECKING:
     from guardrail.server.service import Service
 
-__all__ = ["chat_router"]
+__all__ = ["CHAT_FORM", "chat_router"]
 
 _SUMMARY = "Chat completions, guarded."
-_FORM = Form(
+CHAT_FORM = Form(
     read=read_chat,
     reply=lambda verdict, incoming, policy, record_id: reply_to(
         verdict, incoming.chat, policy, record_id
@@ -34,6 +34,6 @@ def chat_router(service: Service) -> APIRouter:
 
     @router.post("/v1/chat/completions", summary=_SUMMARY, openapi_extra=CHAT)
     async def chat_completions(request: Request) -> Response:
-        return await guarded(service, request, _FORM)
+        return await guarded(service, request, CHAT_FORM)
 
     return router

@@ -11,7 +11,7 @@ from guardrail.errors import RequestError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["Admission", "Ticket", "read_body"]
+__all__ = ["Admission", "Ticket", "read_body", "too_large"]
 
 
 class Admission:
@@ -100,7 +100,7 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> by
             async for piece in request.stream():
                 size += len(piece)
                 if size > max_bytes:
-                    raise _too_large(max_bytes)
+                    raise too_large(max_bytes)
                 pieces.append(piece)
     except TimeoutError:
         raise RequestError(
@@ -120,7 +120,7 @@ def _check_headers(request: Request, max_bytes: int) -> None:
         raise _unsupported("content encoding", "send the body uncompressed")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_large(max_bytes)
 
 
 def _unsupported(what: str, remedy: str) -> RequestError:
@@ -131,7 +131,7 @@ def _unsupported(what: str, remedy: str) -> RequestError:
     )
 
 
-def _too_large(max_bytes: int) -> RequestError:
+def too_large(max_bytes: int) -> RequestError:
     return RequestError(
         f"the request body has more than {max_bytes} bytes; send fewer or smaller pictures",
         status=413,

@@ -16,10 +16,10 @@ from guardrail.server.responses_request import read_response
 if TYPE_CHECKING:
     from guardrail.server.service import Service
 
-__all__ = ["responses_router"]
+__all__ = ["RESPONSES_FORM", "responses_router"]
 
 _SUMMARY = "The Responses API, guarded; nothing is stored."
-_FORM = Form(read=read_response, reply=response_to, events=response_events)
+RESPONSES_FORM = Form(read=read_response, reply=response_to, events=response_events)
 
 
 def responses_router(service: Service) -> APIRouter:
@@ -28,6 +28,6 @@ def responses_router(service: Service) -> APIRouter:
 
     @router.post("/v1/responses", summary=_SUMMARY, openapi_extra=RESPONSES)
     async def responses(request: Request) -> Response:
-        return await guarded(service, request, _FORM)
+        return await guarded(service, request, RESPONSES_FORM)
 
     return router

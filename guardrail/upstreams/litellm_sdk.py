@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from guardrail.images.encode import ImageFormat
     from guardrail.types import Answer, Chat, Json, Pixels
 
-__all__ = ["LiteLLM"]
+__all__ = ["BY_NAME", "LiteLLM", "litellm_fault", "no_gateway", "plain_response"]
 
 # OpenAI's own parameters go to litellm by name, all others inside `extra_body`: passed by name, a
 # field of a client's request could be one of litellm's options, which send the key to another
 # address (`api_base`) or make up the answer (`mock_response`).
-_BY_NAME = {
+BY_NAME = {
     "audio",
     "frequency_penalty",
     "function_call",
@@ -102,7 +102,7 @@ class LiteLLM:
         if timeout_s <= 0 or max_connections < 1:
             raise ConfigError("timeout_s must be more than 0 and max_connections at least 1")
         self._litellm = _import_litellm()
-        self._off = {"num_retries": 0, "max_retries": 0, "drop_params": False, **_no_gateway()}
+        self._off = {"num_retries": 0, "max_retries": 0, "drop_params": False, **no_gateway()}
         self._model = model
         self._api_key = api_key
         self._api_base = api_base
@@ -160,11 +160,11 @@ class LiteLLM:
                     stream=False,
                     **self._off,
                 )
-            return _plain(response)
+            return plain_response(response)
         except TimeoutError:
             return timeout_fault(self._timeout_s)
         except Exception as error:  # noqa: BLE001 - litellm raises whatever a provider's code does
-            return _fault(self._litellm, error, self._timeout_s, self._hidden)
+            return litellm_fault(self._litellm, error, self._timeout_s, self._hidden)
 
 
 def _import_litellm() -> ModuleType:
@@ -181,7 +181,7 @@ def _import_litellm() -> ModuleType:
     return litellm
 
 
-def _no_gateway() -> dict[str, bool]:
+def no_gateway() -> dict[str, bool]:
     """What keeps releases that have one from handing calls with tools to their MCP gateway.
 
     It would run tools itself, and cannot be imported without the extra `litellm[mcp]`. Releases
@@ -194,12 +194,12 @@ def _no_gateway() -> dict[str, bool]:
 def _arguments(parameters: Mapping[str, Json]) -> dict[str, Json]:
     if "extra_body" in parameters:
         raise RequestError("extra_body: put its fields into the request itself", param="extra_body")
-    named = {name: value for name, value in parameters.items() if name in _BY_NAME}
-    others = {name: value for name, value in parameters.items() if name not in _BY_NAME}
+    named = {name: value for name, value in parameters.items() if name in BY_NAME}
+    others = {name: value for name, value in parameters.items() if name not in BY_NAME}
     return {**named, "extra_body": others} if others else named
 
 
-def _plain(response: Json) -> Json:
+def plain_response(response: Json) -> Json:
     """The response as JSON, its choices as the provider wrote them."""
     plain = response.model_dump(exclude_none=True)
     return {**plain, "choices": [_choice(choice) for choice in plain.get("choices") or []]}
@@ -217,7 +217,7 @@ def _message(message: Mapping[str, Json]) -> dict[str, Json]:
     return {"content": None, **rest, **({} if refusal is None else {"refusal": refusal})}
 
 
-def _fault(
+def litellm_fault(
     litellm: ModuleType, error: Exception, timeout_s: float, hidden: Sequence[str]
 ) -> UpstreamError:
     """The error for what litellm raised; its text is dropped, as it quotes the provider's."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from guardrail.upstreams.base import Upstream
 
-__all__ = ["KNOWN_SPECS", "build_upstream"]
+__all__ = ["KNOWN_SPECS", "build_upstream", "is_local"]
 
 KNOWN_SPECS = (
     "builtin",
@@ -53,6 +53,11 @@ def build_upstream(spec: str, *, keys_from_environment: bool = True, **options: 
     if kind != "builtin" and not argument:
         raise _unusable(f"'{kind}' must be followed by a colon and what it leads to")
     return makers[kind](argument, given)
+
+
+def is_local(spec: str) -> bool:
+    """Whether the model computes in this process, where nothing is encoded or renamed."""
+    return spec.partition(":")[0] in ("builtin", "transformers")
 
 
 def _builtin(_argument: str, options: dict[str, Any]) -> Upstream:

@@ -92,10 +92,12 @@ class ScriptedServer:
         """Answers one request; whether the connection stays open."""
         line, headers = await _read_head(reader)
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        if line.startswith("GET ") and line.split()[1].endswith("/models"):
+        method, target, *_ = [*line.split(), "", ""]
+        path = target.partition("?")[0]
+        if method == "GET" and path.endswith("/models"):
             await _write(writer, _response(200, _model_list(self._model)))
             return True
-        if not line.startswith("POST ") or not line.split()[1].endswith("/chat/completions"):
+        if method != "POST" or not path.endswith("/chat/completions"):
             await _write(writer, _response(404, b"{}"))
             return True
         return await self._complete(reader, writer, headers, body)

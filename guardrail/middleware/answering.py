@@ -1,0 +1,60 @@
+"""A decision, or the fault in its place, as the bytes that the proxy would send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guardrail.server.failures import reply_to_error
+from guardrail.server.sse import events
+from guardrail.server.strict_json import encode_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.errors import GuardrailError
+    from guardrail.middleware.decided import Decided
+    from guardrail.server.failures import Reply
+    from guardrail.server.guarded import Form
+
+__all__ = ["HttpAnswer", "answer_of", "answer_to_error"]
+
+_JSON = "application/json"
+_STREAM = "text/event-stream; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """What the proxy would send.
+
+    Attributes:
+        status: of HTTP.
+        headers: names in lower case, the content's type among them.
+        content: the body; the whole stream where one was asked for and the answer is no error.
+        events: the rest of a stream that has begun before the decision; an error is an event.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    events: bytes
+
+
+def answer_of(decided: Decided, form: Form) -> HttpAnswer:
+    """A decision, whatever it is."""
+    reply = decided.reply
+    told = b"".join(form.events(reply, decided.incoming))
+    if decided.incoming.stream and not reply.is_error:
+        return _answer(reply, _STREAM, told, told)
+    return _answer(reply, _JSON, encode_json(reply.body), told)
+
+
+def answer_to_error(error: GuardrailError) -> HttpAnswer:
+    """A fault before there was a decision."""
+    reply = reply_to_error(error)
+    told = b"".join(events(reply, include_usage=False))
+    return _answer(reply, _JSON, encode_json(reply.body), told)
+
+
+def _answer(reply: Reply, kind: str, content: bytes, told: bytes) -> HttpAnswer:
+    return HttpAnswer(reply.status, {**reply.headers, "content-type": kind}, content, told)

@@ -1,0 +1,74 @@
+"""What a guard and the clients that it wraps share: the decider, and the loop that it lives on."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING
+
+from guardrail.errors import ConfigError
+from guardrail.middleware.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.middleware.decided import Decided, OnBlock
+    from guardrail.middleware.decider import Decider, Model
+    from guardrail.server.guarded import Form
+    from guardrail.types import Json
+
+__all__ = ["Core"]
+
+
+class Core:
+    """Decides for callers in any thread. It ends with whatever holds it last, closed or not."""
+
+    def __init__(self, decider: Decider, on_block: OnBlock) -> None:
+        if on_block not in ("raise", "refusal"):
+            raise ConfigError("must be 'raise' or 'refusal'", field="on_block")
+        self.decider = decider
+        self.on_block = on_block
+        self._home = Home()
+        self._stop = weakref.finalize(self, self._home.stop)
+
+    async def decide(
+        self,
+        request: Mapping[str, Json] | bytes,
+        form: Form,
+        model: Model | None,
+        *,
+        timeout_s: float | None = None,
+    ) -> Decided:
+        """See `Decider.decide`; a model's async function is called on the caller's loop.
+
+        Raises:
+            TimeoutError: there was no decision in time.
+            ConfigError: it is closed.
+        """
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(timeout_s):
+            return await self._home.run(self.decider.decide(request, form, model, loop))
+
+    def decide_sync(
+        self,
+        request: Mapping[str, Json] | bytes,
+        form: Form,
+        model: Model | None,
+        *,
+        timeout_s: float | None = None,
+    ) -> Decided:
+        """The same; the caller's thread waits."""
+
+        async def timed() -> Decided:
+            async with asyncio.timeout(timeout_s):
+                return await self.decider.decide(request, form, model)
+
+        return self._home.run_sync(timed())
+
+    def close(self) -> None:
+        """Closes the decider and ends the loop; a second time it does nothing."""
+        if self._stop.alive:
+            try:
+                self._home.run_sync(self.decider.aclose())
+            finally:
+                self._stop()

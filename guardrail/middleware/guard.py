@@ -1,0 +1,205 @@
+"""`Guard`: certified answers in this process, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from guardrail.errors import GuardrailError
+from guardrail.middleware.answering import answer_of, answer_to_error
+from guardrail.middleware.core import Core
+from guardrail.middleware.decider import Decider, key_of, policy_of
+from guardrail.middleware.records import Records
+from guardrail.middleware.wrapping import wrapped
+from guardrail.server.chat import CHAT_FORM
+from guardrail.server.sse import chunks
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from guardrail.images.keys import NoiseKey
+    from guardrail.middleware.answering import HttpAnswer
+    from guardrail.middleware.decided import Decided, OnBlock
+    from guardrail.middleware.decider import Model
+    from guardrail.oracles.base import Oracle
+    from guardrail.policy.schema import Policy
+    from guardrail.records.journal import Journal
+    from guardrail.server.service import Record
+    from guardrail.types import Json
+
+__all__ = ["Guard"]
+
+_ClientT = TypeVar("_ClientT")
+
+
+class Guard:
+    """Asks a model about noisy variants of a request and passes an answer only with a proof.
+
+    Used from any thread, with or without a running event loop: decisions are made on a loop of
+    the guard's own, and async functions given as model are awaited on their caller's. A context
+    manager, sync and async.
+
+    Args:
+        policy: the name of a shipped policy, a file, or a policy.
+        upstream: what answers: `builtin`, `openai_compatible:URL`, `litellm:MODEL`,
+            `transformers:ID_OR_FOLDER`, an `Upstream`, or a function that takes the body of a
+            chat completion request and returns the completion (async, or called in a thread).
+            None where each call brings its own, and for `wrap`.
+        key: the secret that noise grows from, or its file, which is made if it is not there;
+            without it every guard draws a fresh one.
+        oracle: in place of the policy's.
+        record: told of every decision; returns the name under which it is kept.
+        records: a file of records to append to, or a journal.
+        on_block: `raise` raises ContentBlocked; `refusal` returns the answer that the policy
+            words, as the proxy does.
+
+    Raises:
+        ConfigError: an argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        policy: str | os.PathLike[str] | Policy = "default",
+        upstream: str | Model | None = None,
+        *,
+        key: str | os.PathLike[str] | NoiseKey | None = None,
+        oracle: Oracle | None = None,
+        record: Record | None = None,
+        records: str | os.PathLike[str] | Journal | None = None,
+        on_block: OnBlock = "raise",
+    ) -> None:
+        decider = Decider(
+            policy_of(policy),
+            upstream,
+            oracle=oracle,
+            key=key_of(key),
+            records=Records(record, records),
+        )
+        self._core = Core(decider, on_block)
+
+    @property
+    def policy(self) -> Policy:
+        """What it decides by."""
+        return self._core.decider.policy
+
+    # Decisions
+
+    async def decide(
+        self, request: Mapping[str, Json], *, upstream: Model | None = None
+    ) -> Decided:
+        """The decision on one chat completion request, a block and a failed model included.
+
+        Args:
+            request: the body that OpenAI's API takes; pictures as data URLs.
+            upstream: answers this request, in place of the guard's own.
+
+        Raises:
+            RequestError: the request cannot be read, or too many wait.
+            ConfigError: there is no model, the guard is closed, or the decision was not kept.
+        """
+        return await self._core.decide(request, CHAT_FORM, upstream)
+
+    def decide_sync(self, request: Mapping[str, Json], *, upstream: Model | None = None) -> Decided:
+        """`decide` for callers without an event loop; waits."""
+        return self._core.decide_sync(request, CHAT_FORM, upstream)
+
+    async def complete(
+        self,
+        request: Mapping[str, Json],
+        *,
+        upstream: Model | None = None,
+        on_block: OnBlock | None = None,
+    ) -> dict[str, Json]:
+        """The chat completion, with the `guardrail` object beside it; arguments as for `decide`.
+
+        Raises:
+            ContentBlocked: the answer is withheld, and `on_block` says `raise`, or the policy's
+                block style is `error`.
+            UpstreamError: the model did not answer.
+            OracleError: its answers could not be judged.
+            GuardrailError: see `decide`.
+        """
+        decided = await self.decide(request, upstream=upstream)
+        return decided.body(on_block or self._core.on_block)
+
+    def complete_sync(
+        self,
+        request: Mapping[str, Json],
+        *,
+        upstream: Model | None = None,
+        on_block: OnBlock | None = None,
+    ) -> dict[str, Json]:
+        """`complete` for callers without an event loop; waits."""
+        decided = self.decide_sync(request, upstream=upstream)
+        return decided.body(on_block or self._core.on_block)
+
+    async def stream(
+        self,
+        request: Mapping[str, Json],
+        *,
+        upstream: Model | None = None,
+        on_block: OnBlock | None = None,
+    ) -> AsyncIterator[dict[str, Json]]:
+        """`complete` as chunks, none of which comes before the verdict on the whole answer."""
+        decided = await self.decide({**request, "stream": True}, upstream=upstream)
+        completion = decided.body(on_block or self._core.on_block)
+        for chunk in chunks(completion, decided.incoming.include_usage):
+            yield chunk
+
+    def stream_sync(
+        self,
+        request: Mapping[str, Json],
+        *,
+        upstream: Model | None = None,
+        on_block: OnBlock | None = None,
+    ) -> Iterator[dict[str, Json]]:
+        """`stream` for callers without an event loop; waits."""
+        decided = self.decide_sync({**request, "stream": True}, upstream=upstream)
+        completion = decided.body(on_block or self._core.on_block)
+        yield from chunks(completion, decided.incoming.include_usage)
+
+    async def respond(
+        self, request: Mapping[str, Json] | bytes, *, upstream: Model | None = None
+    ) -> HttpAnswer:
+        """What the proxy would send, as bytes; for web frameworks. Blocks and faults included."""
+        try:
+            decided = await self._core.decide(request, CHAT_FORM, upstream)
+        except GuardrailError as error:
+            return answer_to_error(error)
+        return answer_of(decided, CHAT_FORM)
+
+    # Clients
+
+    def wrap(self, client: _ClientT) -> _ClientT:
+        """The same client with guarded answers; every variant goes through the original one.
+
+        Takes `openai.OpenAI`, `openai.AsyncOpenAI` and their Azure kin, whose chat completions
+        and responses are guarded, and `litellm.completion` and `litellm.acompletion`.
+
+        Raises:
+            ConfigError: this is none of them.
+        """
+        return wrapped(self._core, client)
+
+    # Life
+
+    async def aclose(self) -> None:
+        """Closes the guard's own upstream, oracle and file of records; what still runs ends."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """`aclose` for callers without an event loop."""
+        self._core.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()

@@ -1,0 +1,133 @@
+"""An event loop in a thread of its own, so that a guard belongs to no loop of its callers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from guardrail.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+__all__ = ["Home"]
+
+_T = TypeVar("_T")
+
+
+class Home:
+    """Runs coroutines for callers in any thread, on a loop or on none; starts when first asked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """What `work` returns or raises. If this is cancelled, so is `work`, and waited for."""
+        job = self._begin(work)
+        waiting = asyncio.wrap_future(job.result)
+        try:
+            return await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            if waiting.cancelled() and not _is_cancelled():
+                raise _closed() from None
+            job.cancel()
+            await asyncio.wait({waiting})
+            if not waiting.cancelled():
+                waiting.exception()  # asked for, else it would be logged
+            raise
+
+    def run_sync(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """The same for a caller whose thread waits."""
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise ConfigError("called from the guard's own thread; await the async form there")
+        job = self._begin(work)
+        try:
+            return job.result.result()
+        except CancelledError:
+            raise _closed() from None
+        except KeyboardInterrupt:
+            job.cancel()
+            raise
+
+    def stop(self) -> None:
+        """Cancels what still runs and ends the thread, for good."""
+        with self._lock:
+            self._stopped = True
+            loop, thread = self._loop, self._thread
+            self._loop = None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _begin(self, work: Coroutine[Any, Any, _T]) -> _Job[_T]:
+        """Starts `work` in the context of its caller. Raises ConfigError once this is stopped."""
+        with self._lock:
+            if not self._stopped:
+                job = _Job(work, self._started())
+                job.loop.call_soon_threadsafe(job.begin)
+                return job
+        work.close()
+        raise _closed()
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            # A daemon: a guard that nobody closes must not keep the process from ending.
+            self._thread = threading.Thread(
+                target=_serve, args=(self._loop,), name="guardrail-guard", daemon=True
+            )
+            self._thread.start()
+        return self._loop
+
+
+@dataclass(slots=True, eq=False)
+class _Job(Generic[_T]):
+    """One coroutine on the loop; `result` is settled only once it has ended."""
+
+    work: Coroutine[Any, Any, _T]
+    loop: asyncio.AbstractEventLoop
+    result: Future[_T] = field(default_factory=Future)
+    task: asyncio.Task[_T] | None = None
+
+    def begin(self) -> None:
+        self.task = self.loop.create_task(self.work)
+        self.task.add_done_callback(self._settle)
+
+    def cancel(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed, so the work has ended
+            self.loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        assert self.task is not None  # begun by an earlier callback of the same loop
+        self.task.cancel()
+
+    def _settle(self, task: asyncio.Task[_T]) -> None:
+        if task.cancelled():
+            self.result.cancel()
+        elif (error := task.exception()) is not None:
+            self.result.set_exception(error)
+        else:
+            self.result.set_result(task.result())
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:  # cancels what is left at its end
+        runner.get_loop().run_forever()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _closed() -> ConfigError:
+    return ConfigError("this guard is closed; make a new one")

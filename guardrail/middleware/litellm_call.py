@@ -1,0 +1,131 @@
+"""`litellm.completion` and `litellm.acompletion`, guarded: called as ever, answered as ever."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from guardrail.server.chat import CHAT_FORM
+from guardrail.server.sse import chunks
+from guardrail.upstreams.litellm_sdk import (
+    BY_NAME,
+    litellm_fault,
+    no_gateway,
+    plain_response,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+
+    from guardrail.errors import UpstreamError
+    from guardrail.middleware.core import Core
+    from guardrail.middleware.decided import Decided
+    from guardrail.types import Json
+    from guardrail.upstreams.function import FunctionUpstream
+
+__all__ = ["guarded_call"]
+
+_OWN = frozenset({"model", "messages", "stream", "stream_options"})
+
+
+def guarded_call(core: Core, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with guarded answers. Options of litellm's own go with every variant."""
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def guarded_async(model: str, messages: Any = (), **given: Any) -> Any:
+            request, options = _parted({"model": model, "messages": messages, **given})
+            upstream = _asking_async(core, function, options)
+            decided = await core.decide(request, CHAT_FORM, upstream)
+            completion = decided.body(core.on_block)
+            return _stream_async(decided) if decided.incoming.stream else _response(completion)
+
+        return guarded_async
+
+    @functools.wraps(function)
+    def guarded(model: str, messages: Any = (), **given: Any) -> Any:
+        request, options = _parted({"model": model, "messages": messages, **given})
+        decided = core.decide_sync(request, CHAT_FORM, _asking(core, function, options))
+        completion = decided.body(core.on_block)
+        return _stream(decided) if decided.incoming.stream else _response(completion)
+
+    return guarded
+
+
+def _parted(given: Mapping[str, Any]) -> tuple[dict[str, Json], dict[str, Any]]:
+    """OpenAI's request, which the guard reads, and what litellm alone understands."""
+    request = {name: value for name, value in given.items() if name in BY_NAME | _OWN}
+    request = {name: value for name, value in request.items() if value is not None}
+    request["messages"] = [_plain_message(message) for message in given["messages"]]
+    request.update(given.get("extra_body") or {})
+    taken = BY_NAME | _OWN | {"extra_body"}
+    return request, {name: value for name, value in given.items() if name not in taken}
+
+
+def _plain_message(message: Any) -> Any:
+    """Answers of litellm, sent back as history, are objects."""
+    dump = getattr(message, "model_dump", None)
+    return message if dump is None else dump(exclude_none=True)
+
+
+def _arguments(body: Mapping[str, Json], options: Mapping[str, Any]) -> dict[str, Any]:
+    named = {name: value for name, value in body.items() if name in BY_NAME | _OWN}
+    extra = {name: value for name, value in body.items() if name not in named}
+    return {**no_gateway(), **options, **named, **({"extra_body": extra} if extra else {})}
+
+
+def _asking(
+    core: Core, function: Callable[..., Any], options: Mapping[str, Any]
+) -> FunctionUpstream:
+    def call(body: dict[str, Json]) -> Json:
+        try:
+            return plain_response(function(**_arguments(body, options)))
+        except Exception as error:  # noqa: BLE001 - litellm raises whatever a provider's code does
+            fault = _fault(error, options)
+        raise fault  # out here, so that nothing litellm raised hangs on to it
+
+    return core.decider.function(call, name="litellm", revision="")
+
+
+def _asking_async(
+    core: Core, function: Callable[..., Any], options: Mapping[str, Any]
+) -> FunctionUpstream:
+    async def call(body: dict[str, Json]) -> Json:
+        try:
+            return plain_response(await function(**_arguments(body, options)))
+        except Exception as error:  # noqa: BLE001 - as above
+            fault = _fault(error, options)
+        raise fault
+
+    return core.decider.function(call, name="litellm", revision="")
+
+
+def _fault(error: Exception, options: Mapping[str, Any]) -> UpstreamError:
+    import litellm
+
+    key, timeout_s = options.get("api_key"), options.get("timeout")
+    longest_s = timeout_s if isinstance(timeout_s, int | float) else 0.0
+    return litellm_fault(litellm, error, longest_s, [key] if isinstance(key, str) else [])
+
+
+def _response(completion: Mapping[str, Json]) -> Any:
+    import litellm
+
+    return litellm.ModelResponse(**completion)
+
+
+def _chunks(decided: Decided) -> Iterator[Any]:
+    from litellm.types.utils import ModelResponseStream
+
+    for chunk in chunks(decided.reply.body, decided.incoming.include_usage):
+        yield ModelResponseStream(**chunk)
+
+
+def _stream(decided: Decided) -> Iterator[Any]:
+    yield from _chunks(decided)
+
+
+async def _stream_async(decided: Decided) -> AsyncIterator[Any]:
+    for chunk in _chunks(decided):
+        yield chunk

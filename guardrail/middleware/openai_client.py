@@ -1,0 +1,212 @@
+"""OpenAI's clients, guarded: the real client over a transport that answers in this process.
+
+Whatever the client makes of an answer (streams, parsed models, raw responses) works as ever, since
+it is handed what the proxy would send. What has to be sent is sent by the original client.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from guardrail.errors import GuardrailError, RequestError
+from guardrail.middleware.answering import answer_of, answer_to_error
+from guardrail.server.chat import CHAT_FORM
+from guardrail.server.responses import RESPONSES_FORM
+from guardrail.upstreams.wire import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.middleware.core import Core
+    from guardrail.middleware.decided import Decided
+    from guardrail.server.guarded import Form
+    from guardrail.types import Json
+
+__all__ = ["guarded_client"]
+
+_FORMS = {"chat/completions": CHAT_FORM, "responses": RESPONSES_FORM}
+_SENT_ON = {"POST": re.compile(r"embeddings|moderations"), "GET": re.compile(r"models(/[^/]+)?")}
+"""Routes on which no model answers in words; all others are refused."""
+_DEPLOYMENT = re.compile(r"^deployments/[^/]+/")
+_OWN_HEADERS = frozenset(
+    {"accept", "accept-encoding", "api-key", "authorization", "connection", "content-length"}
+    | {"content-type", "host", "idempotency-key", "transfer-encoding", "user-agent"}
+)
+_RAISED = "guardrail.raised"
+
+
+def guarded_client(core: Core, client: Any) -> Any:
+    """A client of the same class, its answers guarded; `client` itself stays as it is."""
+    import openai
+
+    is_async = isinstance(client, openai.AsyncOpenAI)
+    inner = (
+        httpx.AsyncClient(transport=_AsyncTransport(core, client))
+        if is_async
+        else httpx.Client(transport=_Transport(core, client))
+    )
+    # One call may take as long as the original waits; a decision, as long as the policy says.
+    guarded = client.copy(http_client=inner, max_retries=0, timeout=None)
+    guarded.__class__ = _raising(type(client), is_async)
+    # Sockets would pass the transport by.
+    guarded.websocket_base_url = "wss://not-guarded.invalid"
+    return guarded
+
+
+def _raising(kind: Any, is_async: bool) -> type[Any]:
+    """The client's class, raising the guard's own errors in place of what stands for them."""
+    import openai
+
+    def request(self: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return kind.request(self, *args, **options)
+        except openai.APIStatusError as error:
+            raised = _raised(error)
+        raise raised
+
+    async def request_async(self: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return await kind.request(self, *args, **options)
+        except openai.APIStatusError as error:
+            raised = _raised(error)
+        raise raised
+
+    members = {"request": request_async if is_async else request, "__module__": kind.__module__}
+    return type(kind.__name__, (kind,), members)
+
+
+def _raised(error: Any) -> Exception:
+    raised: Exception = error.response.extensions.get(_RAISED, error)
+    return raised
+
+
+class _Base:
+    """What both transports do with a request of the guarded client."""
+
+    def __init__(self, core: Core, client: Any) -> None:
+        self._core = core
+        self._client = client
+
+    def _form(self, request: httpx.Request) -> Form | None:
+        """How the route is guarded; None where the request is sent on. Raises RequestError."""
+        route = self._route(request)
+        if request.method == "POST" and route in _FORMS:
+            return _FORMS[route]
+        sent_on = _SENT_ON.get(request.method)
+        if sent_on is not None and sent_on.fullmatch(route):
+            return None
+        raise RequestError(
+            "this route is not guarded and hence refused; use the original client for it",
+            status=404,
+            code="route_not_guarded",
+        )
+
+    def _route(self, request: httpx.Request) -> str:
+        path = request.url.path.removeprefix(self._client.base_url.path)
+        return _DEPLOYMENT.sub("", path.lstrip("/"))
+
+    def _send(self, method: str, route: str, body: Json, request: httpx.Request) -> Any:
+        """Sends by the original client, with what the caller added to `request`."""
+        known = {name.lower() for name in self._client.default_headers} | _OWN_HEADERS
+        added = {
+            name: value
+            for name, value in request.headers.items()
+            if name not in known and not name.startswith("x-stainless-")
+        }
+        options = {"headers": added, "params": dict(request.url.params)}
+        if method == "GET":
+            return self._client.get(f"/{route}", cast_to=httpx.Response, options=options)
+        return self._client.post(f"/{route}", cast_to=httpx.Response, body=body, options=options)
+
+    def _sent_on(self, request: httpx.Request) -> Any:
+        body = json.loads(request.content) if request.content else None
+        return self._send(request.method, self._route(request), body, request)
+
+    def _answer(self, decided: Decided, form: Form) -> httpx.Response:
+        """What the proxy would send. Raises GuardrailError where there is no answer."""
+        decided.body(self._core.on_block)
+        answer = answer_of(decided, form)
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.content)
+
+    def _named(self) -> dict[str, str]:
+        url = self._client.base_url
+        return {"name": f"openai:{url.host}", "revision": f"{url.scheme}://{url.host}{url.path}"}
+
+
+class _Transport(_Base, httpx.BaseTransport):
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        raw = request.read()
+        try:
+            form = self._form(request)
+            if form is None:
+                return _plain(self._sent_on(request))
+            return self._answer(self._decided(request, raw, form), form)
+        except GuardrailError as error:
+            return _failure(error)
+        except TimeoutError:
+            raise _too_late() from None
+
+    def _decided(self, request: httpx.Request, raw: bytes, form: Form) -> Decided:
+        def call(body: Json) -> Json:
+            return _parsed(self._send("POST", "chat/completions", body, request))
+
+        upstream = self._core.decider.function(call, **self._named())
+        return self._core.decide_sync(raw, form, upstream, timeout_s=_timeout_s(request))
+
+
+class _AsyncTransport(_Base, httpx.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raw = await request.aread()
+        try:
+            form = self._form(request)
+            if form is None:
+                return _plain(await self._sent_on(request))
+            return self._answer(await self._decided(request, raw, form), form)
+        except GuardrailError as error:
+            return _failure(error)
+        except TimeoutError:
+            raise _too_late() from None
+
+    async def _decided(self, request: httpx.Request, raw: bytes, form: Form) -> Decided:
+        async def call(body: Json) -> Json:
+            return _parsed(await self._send("POST", "chat/completions", body, request))
+
+        upstream = self._core.decider.function(call, **self._named())
+        return await self._core.decide(raw, form, upstream, timeout_s=_timeout_s(request))
+
+
+def _parsed(response: httpx.Response) -> Json:
+    return parse_json(response.content)
+
+
+def _plain(response: httpx.Response) -> httpx.Response:
+    """The response anew, its body decoded."""
+    kind = response.headers.get("content-type", "application/json")
+    return httpx.Response(
+        response.status_code, headers={"content-type": kind}, content=response.content
+    )
+
+
+def _failure(error: GuardrailError) -> httpx.Response:
+    """Stands for an error on its way through the client, which must not try again."""
+    answer = answer_to_error(error)
+    return httpx.Response(
+        answer.status,
+        headers={**answer.headers, "x-should-retry": "false"},
+        content=answer.content,
+        extensions={_RAISED: error},
+    )
+
+
+def _timeout_s(request: httpx.Request) -> float | None:
+    """How long the caller waits for an answer to begin."""
+    waits: Mapping[str, float | None] = request.extensions.get("timeout", {})
+    return waits.get("read")
+
+
+def _too_late() -> httpx.ReadTimeout:
+    return httpx.ReadTimeout("the guard had not decided in time")

@@ -1,0 +1,49 @@
+"""Where the decisions of a guard are kept."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from guardrail.errors import ConfigError
+from guardrail.records.journal import FileJournal
+from guardrail.records.recorder import Recorder
+from guardrail.server.service import random_record
+
+if TYPE_CHECKING:
+    from guardrail.engine.guard import Engine
+    from guardrail.records.journal import Journal
+    from guardrail.server.service import Record
+
+__all__ = ["Records"]
+
+
+class Records:
+    """Nowhere, in a journal, or with whatever the caller has.
+
+    Args:
+        record: told of every decision; returns the name under which it is kept.
+        journal: a file of records to append to, or a journal, which stays its maker's to close.
+
+    Raises:
+        ConfigError: both are given, or the file cannot be used.
+    """
+
+    def __init__(
+        self, record: Record | None, journal: str | os.PathLike[str] | Journal | None
+    ) -> None:
+        if record is not None and journal is not None:
+            raise ConfigError("give record or records, not both", field="records")
+        self._own: FileJournal | None = None
+        if isinstance(journal, str | os.PathLike):
+            journal = self._own = FileJournal(journal)
+        self._journal = journal
+        self._record = record or random_record
+
+    def of(self, engine: Engine) -> Record:
+        """What keeps the decisions of one engine, which they name."""
+        return self._record if self._journal is None else Recorder(self._journal, engine)
+
+    def close(self) -> None:
+        if self._own is not None:
+            self._own.close()

@@ -1,0 +1,148 @@
+"""The middleware: the application behind it is the model, asked once for every variant."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from guardrail import FunctionUpstream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+
+    from guardrail import Guard, HttpAnswer
+
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+__all__ = ["GuardrailMiddleware"]
+
+_HEARTBEAT = b": waiting for the verdict\n\n"
+_OF_THE_BODY = (b"content-length", b"content-type", b"transfer-encoding", b"content-encoding")
+_STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-guardrail-decision", b"pending"),
+]
+
+
+class GuardrailMiddleware:
+    """Answers chat completion requests with the guard's verdict on what the application says.
+
+    Args:
+        app: the application; its routes at `paths` get every variant as a request of its own,
+            with the headers and everything else of the client's, and never as a stream.
+        guard: decides; whoever made it closes it.
+        paths: where chat completions are asked for by POST. All else passes by unguarded.
+        heartbeat_s: how often a stream that waits for its verdict says that it is alive.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        guard: Guard,
+        paths: Collection[str] = ("/v1/chat/completions",),
+        heartbeat_s: float = 5.0,
+    ) -> None:
+        self._app = app
+        self._guard = guard
+        self._paths = frozenset(paths)
+        self._heartbeat_s = heartbeat_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        guarded = scope["type"] == "http" and scope["method"] == "POST"
+        if not guarded or scope["path"] not in self._paths:
+            await self._app(scope, receive, send)
+            return
+        raw = await _body(receive, self._guard.policy.limits.max_body_bytes)
+        ask = functools.partial(_asked, self._app, scope)
+        upstream = FunctionUpstream(ask, name=f"asgi:{scope['path']}")
+        decision = asyncio.create_task(self._guard.respond(raw, upstream=upstream))
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await self._answered(decision, gone, send, _wants_stream(raw))
+        finally:
+            gone.cancel()
+            decision.cancel()
+            await asyncio.wait({gone, decision})
+
+    async def _answered(
+        self, decision: asyncio.Task[HttpAnswer], gone: asyncio.Task[None], send: Send, held: bool
+    ) -> None:
+        """Sends the answer, after heartbeats where one may; nothing once the client has gone."""
+        begun = False
+        while not decision.done():
+            timeout_s = self._heartbeat_s if held else None
+            await asyncio.wait({decision, gone}, timeout=timeout_s, return_when="FIRST_COMPLETED")
+            if gone.done():
+                return
+            if not decision.done():
+                if not begun:
+                    await send(_start(200, _STREAM_HEADERS))
+                begun = True
+                await send({"type": "http.response.body", "body": _HEARTBEAT, "more_body": True})
+        answer = decision.result()
+        if not begun:
+            pairs = answer.headers.items()
+            await send(_start(answer.status, [(k.encode(), v.encode()) for k, v in pairs]))
+        body = answer.events if begun else answer.content
+        await send({"type": "http.response.body", "body": body})
+
+
+def _start(status: int, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+async def _body(receive: Receive, max_bytes: int) -> bytes:
+    """The request's body, as far as it may be read; the guard refuses one that is longer."""
+    pieces, more = bytearray(), True
+    while more and len(pieces) <= max_bytes:
+        message = await receive()
+        pieces += message.get("body", b"")
+        more = message.get("more_body", False)
+    return bytes(pieces)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _wants_stream(raw: bytes) -> bool:
+    try:
+        return json.loads(raw).get("stream") is True
+    except (ValueError, AttributeError, RecursionError):
+        return False  # the guard says what is wrong with it
+
+
+async def _asked(app: App, scope: Scope, body: Mapping[str, Any]) -> Any:
+    """One variant's way through the application. Raises HTTPStatusError for what is no answer."""
+    raw = json.dumps(body).encode()
+    kept = [pair for pair in scope["headers"] if pair[0].lower() not in _OF_THE_BODY]
+    described = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(raw))]
+    given = [{"type": "http.request", "body": raw, "more_body": False}]
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return given.pop() if given else await asyncio.Future()
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    inner = {**scope, "headers": [*kept, *described], "state": dict(scope.get("state", {}))}
+    await app(inner, receive, send)
+    start = next(message for message in sent if message["type"] == "http.response.start")
+    content = b"".join(message.get("body", b"") for message in sent)
+    request = httpx.Request("POST", "asgi://app")
+    headers = start.get("headers", [])
+    response = httpx.Response(start["status"], headers=headers, content=content, request=request)
+    return response.raise_for_status().json()

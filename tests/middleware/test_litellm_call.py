@@ -1,0 +1,145 @@
+"""litellm's functions, wrapped: called as ever, their variants sent by the originals."""
+
+import asyncio
+
+import litellm
+import pytest
+
+from guardrail import ContentBlocked, RequestError, UpstreamError
+from guardrail.testing.scenarios import SCENARIOS
+from guardrail.testing.stage import stage
+from guardrail.upstreams.scripted import Fault, State, Step
+
+# litellm and its models warn about themselves.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def served(kit):
+    def script(call):
+        return kit.HARM if "harm" in str(call.body["messages"]) else "A picture."
+
+    with kit.model(script) as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def guard(kit):
+    with kit.make_guard() as made:
+        yield made
+
+
+def asked(kit, served, images=1, **fields):
+    body = kit.request(images, **fields)
+    return {**body, "model": "openai/scripted", "api_base": served.base_url, "api_key": "sk-mine"}
+
+
+def said(response):
+    return response.choices[0].message.content
+
+
+def test_completion(guard, served, kit):
+    response = guard.wrap(litellm.completion)(**asked(kit, served))
+    assert isinstance(response, litellm.ModelResponse)
+    assert said(response) == "A picture."
+    assert response.guardrail["decision"] == "pass"
+    assert served.calls[-1].headers["authorization"] == "Bearer sk-mine"
+
+
+def test_acompletion(guard, served, kit):
+    assert said(asyncio.run(guard.wrap(litellm.acompletion)(**asked(kit, served)))) == "A picture."
+
+
+def test_streams(guard, served, kit):
+    async def main():
+        stream = await guard.wrap(litellm.acompletion)(**asked(kit, served), stream=True)
+        return [chunk async for chunk in stream]
+
+    for chunks in (
+        list(guard.wrap(litellm.completion)(**asked(kit, served), stream=True)),
+        asyncio.run(main()),
+    ):
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "A picture."
+        assert chunks[-1].guardrail["decision"] == "pass"
+
+
+def test_model_and_messages_may_stand_without_names(guard, served, kit):
+    given = asked(kit, served)
+    model, messages = given.pop("model"), given.pop("messages")
+    assert said(guard.wrap(litellm.completion)(model, messages, **given)) == "A picture."
+
+
+def test_an_answer_may_be_sent_back_as_history(guard, served, kit):
+    complete = guard.wrap(litellm.completion)
+    given = asked(kit, served)
+    answer = complete(**given).choices[0].message
+    given["messages"] = [*given["messages"], answer, {"role": "user", "content": "And now?"}]
+    assert said(complete(**given)) == "A picture."
+    assert served.calls[-1].body["messages"][1]["content"] == "A picture."
+
+
+def test_a_providers_own_fields_travel_in_the_extra_body(guard, served, kit):
+    guard.wrap(litellm.completion)(**asked(kit, served), extra_body={"top_k": 7}, temperature=0.1)
+    assert served.calls[-1].body["top_k"] == 7
+    assert served.calls[-1].body["temperature"] == 0.1
+
+
+def test_pictures_in_the_extra_body_are_refused(guard, served, kit):
+    with pytest.raises(RequestError, match="data URL"):
+        guard.wrap(litellm.completion)(**asked(kit, served), extra_body={"x": kit.picture_url()})
+
+
+def test_a_block_is_raised(guard, served, kit):
+    with pytest.raises(ContentBlocked):
+        guard.wrap(litellm.completion)(**asked(kit, served, prompt="harm"))
+    with pytest.raises(ContentBlocked):
+        asyncio.run(
+            guard.wrap(litellm.acompletion)(**asked(kit, served, prompt="harm"), stream=True)
+        )
+
+
+def test_or_a_refusal(served, kit):
+    with kit.make_guard(on_block="refusal") as guard:
+        response = guard.wrap(litellm.completion)(**asked(kit, served, prompt="harm"))
+    assert response.choices[0].finish_reason == "content_filter"
+
+
+@pytest.mark.parametrize(("status", "transient"), [(401, False), (429, True)])
+def test_a_model_that_fails_quotes_no_key(guard, kit, status, transient):
+    step = Step(fault=Fault.STATUS, status=status)
+    with kit.model([step]) as model:
+        given = asked(kit, model, 0)
+        for ask in (
+            lambda: guard.wrap(litellm.completion)(**given),
+            lambda: asyncio.run(guard.wrap(litellm.acompletion)(**given)),
+        ):
+            with pytest.raises(UpstreamError) as caught:
+                ask()
+            assert (caught.value.status, caught.value.transient) == (status, transient)
+            assert "sk-mine" not in f"{caught.value!r} {caught.value.__context__!r}"
+
+
+def test_cancelling_reaches_the_calls(guard, kit):
+    with kit.model([Step(fault=Fault.HANG)]) as model:
+
+        async def main():
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await guard.wrap(litellm.acompletion)(**asked(kit, model))
+
+        asyncio.run(main())
+    assert not model.log.count(State.ANSWERED)
+
+
+@pytest.mark.parametrize(
+    "scenario", [s for s in SCENARIOS if s.name in ("clean", "tools")], ids=lambda s: s.name
+)
+def test_it_counts_as_the_proxy_does(scenario):
+    with stage(scenario) as played:
+        complete = played.guard.wrap(litellm.completion)
+        body = {**scenario.request, "model": "openai/scripted"}
+        response = complete(**body, api_base=played.model.base_url, api_key="k")
+        message = response.choices[0].message
+        assert (message.content, bool(message.tool_calls)) == (scenario.text, scenario.tools)
+        (record,) = played.journal.records
+        assert (record.action, record.reason) == (scenario.action, scenario.reason)
