@@ -16,7 +16,7 @@ from guardrail.engine.case import (
     sampling_seed,
 )
 from guardrail.engine.certifier import Certifier
-from guardrail.engine.digest import request_digest
+from guardrail.engine.digest import is_short, request_digest
 from guardrail.engine.failing import blocked, stopped, unanswered
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.issue import issue
@@ -203,7 +203,11 @@ class Hearing:
         return tuple(picture.pixels for picture in self.pictures)
 
     async def _clean_seed(self) -> int:
-        digest = await asyncio.to_thread(request_digest, self.caller.chat, self.pictures)
+        chat, pictures = self.caller.chat, self.pictures
+        if pictures or not is_short(chat):
+            digest = await asyncio.to_thread(request_digest, chat, pictures)
+        else:
+            digest = request_digest(chat, pictures)
         return sampling_seed(self.engine.key, digest, CLEAN_INDEX)
 
 

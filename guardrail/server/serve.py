@@ -13,6 +13,7 @@ import uvicorn
 
 from guardrail.errors import ConfigError
 from guardrail.server.app import create_app
+from guardrail.server.memory import keep_large_blocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -71,6 +72,7 @@ def serve(
         ConfigError: the address cannot be listened on.
     """
     listener = _listener(host, port)
+    keep_large_blocks()
     app = create_app(policy, engine, **options)
     announce(_where(listener))
     with suppress(KeyboardInterrupt):  # uvicorn has shut down in order and raises it again
