@@ -21,6 +21,7 @@ from guardrail.engine.failing import blocked, stopped, unanswered
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.issue import issue
 from guardrail.engine.judged import judged
+from guardrail.engine.making import made
 from guardrail.engine.plan import plan_for
 from guardrail.engine.rules import AnswerSource
 from guardrail.engine.verdict import Action, Reason, Verdict
@@ -151,7 +152,7 @@ class Hearing:
         return await oracle.reference(drawn)
 
     async def _variants(self, case: Case, index: int) -> tuple[Pixels, ...]:
-        return await asyncio.to_thread(case.variants, index, self.engine.rules, self.engine.key)
+        return await made(case.variants, index, self.engine.rules, self.engine.key)
 
     async def _sampled(self, case: Case, certifier: Certifier) -> tuple[Sample, ...]:
         """Runs the test until it decides or the deadline falls; what came, in index order."""

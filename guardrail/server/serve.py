@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from guardrail.errors import ConfigError
+from guardrail.images.compiled import compiled_pass
 from guardrail.server.app import create_app
 from guardrail.server.memory import keep_large_blocks
 
@@ -73,6 +74,7 @@ def serve(
     """
     listener = _listener(host, port)
     keep_large_blocks()
+    compiled_pass()  # now, and not while the first request waits
     app = create_app(policy, engine, **options)
     announce(_where(listener))
     with suppress(KeyboardInterrupt):  # uvicorn has shut down in order and raises it again
