@@ -6,7 +6,8 @@ Everything runs on loopback: a mock provider that answers at once, one that take
 front of them `guardrail serve`, LiteLLM's proxy (in an environment of its own, made at the first
 run) and a pass-through, one process each. What is compared takes turns round by round, and medians
 over the rounds are reported. Processor time is the server's own, so that other work on the machine
-disturbs it less than wall time. Writes results.json beside this file.
+disturbs it less than wall time. Writes results.json and table.md beside this
+file.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import litellm_proxy
 import psutil
 import yaml
 from processes import Process, Processes, free_port
+from table import markdown
 
 from guardrail.images.canvas import canvas_for
 from guardrail.images.codec import ImageLimits, decode_image, to_data_url
@@ -80,6 +82,7 @@ def main() -> None:
     out = options.out or (None if options.quick else HERE / "results.json")
     if out:
         out.write_text(json.dumps(results, indent=1) + "\n")
+        out.with_name("table.md").write_text(markdown(results))
 
 
 def setting(size: Size) -> dict[str, Any]:
