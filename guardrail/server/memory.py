@@ -1,4 +1,4 @@
-"""Large blocks of memory kept for the next picture instead of given back and asked for again.
+"""Memory as a server wants it: large blocks kept for the next picture, old objects left alone.
 
 A decision makes dozens of arrays and bodies of some hundred kilobytes. By default glibc returns
 every such block to the system when it is freed, so the next one faults in page by page: a sixth
@@ -9,9 +9,10 @@ blocks in use, and no more than `_KEPT_BYTES` at the top of each of malloc's few
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
-__all__ = ["keep_large_blocks"]
+__all__ = ["keep_large_blocks", "leave_old_objects"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 _KEPT_BYTES = 128 << 20
@@ -35,3 +36,9 @@ def keep_large_blocks() -> bool:
     )
     answers = [tell(which, value) for which, value in wishes]  # all of them, whatever one says
     return all(answers)
+
+
+def leave_old_objects() -> None:
+    """Takes what has been imported and made so far out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()

@@ -1,6 +1,7 @@
 """malloc is told to keep large blocks: what is freed is found again without page faults."""
 
 import ctypes
+import gc
 import subprocess
 import sys
 
@@ -56,3 +57,18 @@ def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(ctypes, "CDLL", missing)
     assert not memory.keep_large_blocks()
+
+
+def test_old_objects_are_searched_no_more_and_new_garbage_still_is_found():
+    class Knot:
+        pass
+
+    memory.leave_old_objects()
+    try:
+        assert gc.get_freeze_count() > 10_000
+        knot = Knot()
+        knot.itself = knot
+        del knot
+        assert gc.collect() >= 1
+    finally:
+        gc.unfreeze()
