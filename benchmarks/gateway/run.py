@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 VARIANTS_RUN = HERE.parent / "variants" / "run.py"
+VARIANTS_CASE = "canvas_336_from_jpeg"
 VARIANTS = 40
 DELAY_MS = 300.0
 MOST_PARALLEL = (40, 32, 10)  # one wave, two (the default policy's number) and four
@@ -62,7 +63,7 @@ class Size:
     sustained_s: float
 
 
-FULL = Size(5, 2.5, 10, 3, 3, 60.0)
+FULL = Size(5, 2.5, 10, 3, 5, 60.0)
 QUICK = Size(2, 1.0, 4, 1, 1, 8.0)
 
 
@@ -370,8 +371,8 @@ def variants(size: Size) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "variants.json"
         command = [sys.executable, str(VARIANTS_RUN), "--rounds", str(size.variant_rounds)]
-        subprocess.run([*command, "--out", str(out)], check=True)
-        case = json.loads(out.read_text())["canvas_336_from_jpeg"]
+        subprocess.run([*command, "--case", VARIANTS_CASE, "--out", str(out)], check=True)
+        case = json.loads(out.read_text())[VARIANTS_CASE]
     return {
         "ratio_vs_pil_png": case["ratio_vs_pil_png"],
         "ratio_vs_bare_gaussians": case["ratio_vs_bare_gaussians"],
