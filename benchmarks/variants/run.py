@@ -167,6 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.json"))
+    parser.add_argument("--case", help="only this one, such as canvas_336_from_jpeg")
     options = parser.parse_args()
     sources = {name: source(name.upper()) for name in ("jpeg", "png")}
     results: dict[str, dict[str, object]] = {
@@ -186,6 +187,8 @@ def main() -> None:
     for side in (336, 448):
         for name, data in sources.items():
             case = f"canvas_{side}_from_{name}"
+            if options.case not in (None, case):
+                continue
             results[case] = measure(data, side, options.rounds)
             print(case, json.dumps({k: v for k, v in results[case].items() if k not in LONG}))
     options.out.write_text(json.dumps(results, indent=1) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from guardrail.images.digest import pixels_digest
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardrail.images.codec import Picture
-    from guardrail.types import Chat
+    from guardrail.types import Chat, Json
 
-__all__ = ["request_digest"]
+__all__ = ["is_short", "request_digest"]
 
 _LABEL = b"guardrail/request/1"
 # Bookkeeping that cannot change the answer; a caller must not get fresh noise by varying it.
@@ -30,6 +31,29 @@ _NOT_SAMPLING = frozenset(
         "user",
     }
 )
+
+
+_SHORT_CHARS = 1 << 15
+_SHORT_VALUES = 1 << 10
+
+
+def is_short(chat: Chat) -> bool:
+    """Whether its digest takes less time than waking a thread for it; found out in no more."""
+    chars, values = 0, 0
+    left: list[Json] = [*chat.messages, chat.parameters]
+    while left:
+        item = left.pop()
+        values += 1
+        if isinstance(item, str):
+            chars += len(item)
+        elif isinstance(item, Mapping):
+            chars += sum(map(len, item))
+            left.extend(item.values())
+        elif isinstance(item, list | tuple):
+            left.extend(item)
+        if chars > _SHORT_CHARS or values + len(left) > _SHORT_VALUES:
+            return False
+    return True
 
 
 def request_digest(chat: Chat, pictures: Sequence[Picture]) -> bytes:

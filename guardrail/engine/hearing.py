@@ -17,11 +17,12 @@ from guardrail.engine.case import (
     sampling_seed,
 )
 from guardrail.engine.certifier import Certifier
-from guardrail.engine.digest import request_digest
+from guardrail.engine.digest import is_short, request_digest
 from guardrail.engine.failing import blocked, stopped, unanswered
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.issue import issue
 from guardrail.engine.judged import judged
+from guardrail.engine.making import made
 from guardrail.engine.plan import plan_for
 from guardrail.engine.probe import was_cut
 from guardrail.engine.rules import AnswerSource
@@ -162,7 +163,7 @@ class Hearing:
         return await oracle.reference(drawn)
 
     async def _variants(self, case: Case, index: int) -> tuple[Pixels, ...]:
-        return await asyncio.to_thread(case.variants, index, self.engine.rules, self.engine.key)
+        return await made(case.variants, index, self.engine.rules, self.engine.key)
 
     async def _sampled(self, case: Case, certifier: Certifier) -> tuple[Sample, ...]:
         """Runs the test until it decides or a limit is reached; what came, in index order."""
@@ -226,7 +227,11 @@ class Hearing:
         return tuple(picture.pixels for picture in self.pictures)
 
     async def _clean_seed(self) -> int:
-        digest = await asyncio.to_thread(request_digest, self.caller.chat, self.pictures)
+        chat, pictures = self.caller.chat, self.pictures
+        if pictures or not is_short(chat):
+            digest = await asyncio.to_thread(request_digest, chat, pictures)
+        else:
+            digest = request_digest(chat, pictures)
         return sampling_seed(self.engine.key, digest, CLEAN_INDEX)
 
 

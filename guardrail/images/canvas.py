@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["CanvasOperator", "canvas_for", "combined_norm", "combined_slack"]
 
 _CHANNELS = 3
+_BLOCK_ROWS = 32  # output rows at a time: their sums stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,13 @@ class CanvasOperator:
             )
         if not self.resized:
             return pixels.astype(np.int32) * np.int32(STEPS_PER_LEVEL)
-        covered = math.prod(self.source_size)
-        rows = _sum_of_rows(pixels, self.size[0])
-        sums = _sum_of_columns(rows, self.size[1], wide=255 * covered >= 1 << 31)
-        return _to_grid(sums, covered)
+        rows, columns = map(_overlaps, self.source_size, self.size)
+        grid = np.empty((*self.size, _CHANNELS), dtype=np.int32)
+        for start in range(0, self.size[0], _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            sums = _sum_of_columns(_sum_of_rows(pixels, rows, block), columns, rows.inputs)
+            grid[block] = _to_grid(sums, rows.inputs * columns.inputs)
+        return grid
 
 
 def canvas_for(height: int, width: int, *, max_side_px: int | None) -> CanvasOperator:
@@ -123,41 +127,61 @@ def _fit(side: int, max_side_px: int, longest: int) -> int:
     return max(1, (2 * side * max_side_px + longest) // (2 * longest))
 
 
-@lru_cache(maxsize=256)
-def _overlaps(inputs: int, outputs: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """The non-zero part of W = n A: for output i and tap t the input pixel and its overlap.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Overlaps:
+    """The non-zero part of W = n A, both divided by what input and output sizes share.
 
-    Both have shape (taps, outputs). Output i covers [i n, (i+1) n) and input j covers
-    [j m, (j+1) m) in units of 1/m pixel. Taps beyond the last input have overlap 0.
+    For output i and tap t, `taps` is the input pixel and `weights` its overlap; both have shape
+    (taps, outputs). `inputs` is n so divided, and the sum of every output's weights.
+    """
+
+    taps: NDArray[np.intp]
+    weights: NDArray[np.int32]
+    inputs: int
+
+
+@lru_cache(maxsize=256)
+def _overlaps(inputs: int, outputs: int) -> _Overlaps:
+    """Output i covers [i n, (i+1) n) and input j covers [j m, (j+1) m) in units of 1/m pixel.
+
+    Taps beyond the last input have overlap 0.
     """
     cell = np.arange(outputs, dtype=np.int64) * inputs
     taps = np.arange(-(-inputs // outputs) + 1, dtype=np.int64)[:, None]
     pixel = cell // outputs + taps
     ends = np.minimum(cell + inputs, (pixel + 1) * outputs)
     overlap = np.clip(ends - np.maximum(cell, pixel * outputs), 0, None)
-    return np.minimum(pixel, inputs - 1).astype(np.intp), overlap.astype(np.int32)
+    shared = math.gcd(inputs, outputs)
+    return _Overlaps(
+        np.minimum(pixel, inputs - 1).astype(np.intp),
+        (overlap // shared).astype(np.int32),
+        inputs // shared,
+    )
 
 
-def _sum_of_rows(pixels: NDArray[np.uint8], outputs: int) -> NDArray[np.int32]:
-    """W_h applied along the height, in integers up to 255 times the height."""
-    taps, overlaps = _overlaps(pixels.shape[0], outputs)
-    total = np.zeros((outputs, *pixels.shape[1:]), dtype=np.int32)
-    for tap, overlap in zip(taps, overlaps, strict=True):
-        total += pixels[tap] * overlap[:, None, None]
+def _sum_of_rows(
+    pixels: NDArray[np.uint8], rows: _Overlaps, block: slice
+) -> NDArray[np.uint16] | NDArray[np.int32]:
+    """W_h applied along the height, for some of the outputs; 16 bits where they hold the sums."""
+    kind = np.uint16 if 255 * rows.inputs < 1 << 16 else np.int32
+    taps, weights = rows.taps[:, block], rows.weights[:, block].astype(kind)
+    total = np.zeros((taps.shape[1], *pixels.shape[1:]), dtype=kind)
+    for tap, weight in zip(taps, weights, strict=True):
+        total += pixels[tap] * weight[:, None, None]
     return total
 
 
 def _sum_of_columns(
-    rows: NDArray[np.int32], outputs: int, *, wide: bool
+    rows: NDArray[np.integer], columns: _Overlaps, rows_each: int
 ) -> NDArray[np.int32] | NDArray[np.int64]:
-    """W_w applied along the width; `wide` where 255 times the picture's pixels needs 64 bits."""
-    taps, overlaps = _overlaps(rows.shape[1], outputs)
+    """W_w applied along the width of sums that reach 255 times `rows_each`."""
+    kind = np.int64 if 255 * rows_each * columns.inputs >= 1 << 31 else np.int32
     # One weight for each channel of each output: the rows are then flat, which is much faster.
-    weights = np.repeat(overlaps, _CHANNELS, axis=1).astype(np.int64 if wide else np.int32)
-    total = np.zeros((rows.shape[0], outputs * _CHANNELS), dtype=weights.dtype)
-    for tap, weight in zip(taps, weights, strict=True):
+    weights = np.repeat(columns.weights, _CHANNELS, axis=1).astype(kind)
+    total = np.zeros((rows.shape[0], weights.shape[1]), dtype=kind)
+    for tap, weight in zip(columns.taps, weights, strict=True):
         total += rows.take(tap, axis=1).reshape(total.shape) * weight
-    return total.reshape(-1, outputs, _CHANNELS)
+    return total.reshape(rows.shape[0], -1, _CHANNELS)
 
 
 def _to_grid(sums: NDArray[np.integer], covered: int) -> GridArray:

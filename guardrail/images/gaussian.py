@@ -22,6 +22,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from guardrail.errors import ConfigError
+from guardrail.images.compiled import compiled_pass
 from guardrail.images.grid import (
     FRACTION_BITS,
     HALF_LEVEL,
@@ -91,15 +92,28 @@ def add_noise(grid: GridArray, sigma: float, uniforms: Uniforms) -> NDArray[np.i
     """
     reach = _reach(sigma)
     leading = uniforms.leading(grid.size)
+    levels, unsettled = _settled(np.ascontiguousarray(grid), leading, reach)
+    u = leading[unsettled].astype(np.uint64) << _TRAILING_BITS | uniforms.trailing(unsettled)
+    levels[unsettled] = round_to_levels(grid[unsettled] + noise_steps(u, sigma))
+    return levels
+
+
+def _settled(
+    grid: GridArray, leading: NDArray[np.uint16], reach: _Reach
+) -> tuple[NDArray[np.int16], NDArray[np.intp]]:
+    """The levels that the leading bits settle, and the positions of the others."""
     levels = np.empty(grid.size, dtype=np.int16)
+    compiled = compiled_pass()
+    if compiled is not None:
+        positions = np.empty(grid.size, dtype=np.intp)
+        tables = reach.coarse, reach.least, reach.greatest
+        count = compiled(grid, leading, *tables, levels, positions)
+        return levels, positions[:count]
     doubtful = np.empty(grid.size, dtype=np.bool_)
     for start in range(0, grid.size, _BLOCK):
         block = slice(start, start + _BLOCK)
         _fill(levels[block], doubtful[block], grid[block], leading[block], reach.coarse)
-    unsettled = _settle(levels, np.flatnonzero(doubtful), grid, leading, reach)
-    u = leading[unsettled].astype(np.uint64) << _TRAILING_BITS | uniforms.trailing(unsettled)
-    levels[unsettled] = round_to_levels(grid[unsettled] + noise_steps(u, sigma))
-    return levels
+    return levels, _settle(levels, np.flatnonzero(doubtful), grid, leading, reach)
 
 
 def _fill(

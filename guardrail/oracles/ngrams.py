@@ -79,12 +79,14 @@ def grams(text: str) -> Grams:
     pairs = words[:-1] * np.uint64(3) + words[1:] * np.uint64(5)
     triples = words[:-2] * np.uint64(7) + words[1:-1] * np.uint64(11) + words[2:] * np.uint64(13)
     chars, char_token = _char_grams(codes, kinds, begins)
+    rest = mixed(np.concatenate((pairs, triples, *chars)))  # at once: most texts are short
+    first, second = pairs.size, pairs.size + triples.size
     return Grams(
         words=words,
         is_word=kinds[begins] == _WORD,
-        pairs=mixed(pairs),
-        triples=mixed(triples),
-        chars=chars,
+        pairs=rest[:first],
+        triples=rest[first:second],
+        chars=rest[second:],
         char_token=char_token,
     )
 
@@ -127,8 +129,11 @@ def _powers(length: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 def _char_grams(
     codes: NDArray[np.uint8], kinds: NDArray[np.uint8], begins: NDArray[np.int64]
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Windows whose inside is letters only; the first and last place may be a border."""
+) -> tuple[list[NDArray[np.uint64]], NDArray[np.int64]]:
+    """Windows whose inside is letters only; the first and last place may be a border.
+
+    Their hashes, by size and not yet mixed, and the token of each.
+    """
     letter = kinds == _WORD
     shown = np.where(letter, codes, np.uint8(32)).astype(np.uint64) + _ONE
     starts_token = np.zeros(len(codes), dtype=np.int64)
@@ -142,6 +147,6 @@ def _char_grams(
         inside = inside[:-1] if size == 2 else inside[:-1] & letter[size - 2 : -1]
         if size in _CHAR_SIZES:
             where = np.flatnonzero(inside)
-            hashes.append(mixed(rolling[where] + np.uint64(size)))
+            hashes.append(rolling[where] + np.uint64(size))
             tokens.append(token_at[where + 1])
-    return np.concatenate(hashes), np.concatenate(tokens)
+    return hashes, np.concatenate(tokens)

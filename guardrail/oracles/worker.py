@@ -22,7 +22,7 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["ThreadedOracle"]
+__all__ = ["ThreadedOracle", "score_all"]
 
 
 class ThreadedOracle:
@@ -123,18 +123,18 @@ class ThreadedOracle:
     def _work(self, batch: Batch[Exchange]) -> list[float | OracleError]:
         """Each distinct exchange scored once."""
         distinct = list(dict.fromkeys(batch.items))
-        results = dict(zip(distinct, _score_all(self._scorer, distinct), strict=True))
+        results = dict(zip(distinct, score_all(self._scorer, distinct), strict=True))
         return [results[exchange] for exchange in batch.items]
 
 
-def _score_all(scorer: Scorer, exchanges: Sequence[Exchange]) -> list[float | OracleError]:
+def score_all(scorer: Scorer, exchanges: Sequence[Exchange]) -> list[float | OracleError]:
     """Scores a batch; if that fails, each alone, so that one bad text fails by itself."""
     try:
         return _checked(scorer.scores(exchanges), len(exchanges))
     except BaseException as error:  # noqa: BLE001 - rim of the thread: a caller must always hear
         if len(exchanges) == 1:
             return [_as_oracle_error(error)]
-    return [result for exchange in exchanges for result in _score_all(scorer, [exchange])]
+    return [result for exchange in exchanges for result in score_all(scorer, [exchange])]
 
 
 def _checked(scores: Iterable[float], expected: int) -> list[float | OracleError]:

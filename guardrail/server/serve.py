@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from guardrail.errors import ConfigError
+from guardrail.images.compiled import compiled_pass
 from guardrail.server.app import create_app
+from guardrail.server.memory import keep_large_blocks, leave_old_objects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -71,7 +73,10 @@ def serve(
         ConfigError: the address cannot be listened on.
     """
     listener = _listener(host, port)
+    keep_large_blocks()
+    compiled_pass()  # now, and not while the first request waits
     app = create_app(policy, engine, **options)
+    leave_old_objects()
     announce(_where(listener))
     with suppress(KeyboardInterrupt):  # uvicorn has shut down in order and raises it again
         _server(app, log_level="info", grace_s=_GRACE_S).run(sockets=[listener])

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoding"]
 
-_INLINE_BYTES = 1 << 17  # pictures up to this many raw bytes are encoded without a thread
+# Pictures up to this many raw bytes are encoded without a thread: in well under a millisecond,
+# which is what waking one costs on a busy machine. A PNG only stores them.
+_INLINE_BYTES = {"png": 1 << 20, "jpeg": 1 << 17, "webp": 1 << 17}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Encoding:
 
     async def data_urls(self, pictures: Sequence[Pixels]) -> list[bytes]:
         """One data URL for each picture, in ASCII; large ones are encoded in a thread."""
-        if sum(picture.nbytes for picture in pictures) <= _INLINE_BYTES:
+        if sum(picture.nbytes for picture in pictures) <= _INLINE_BYTES[self.image_format]:
             return self._data_urls(pictures)
         return await asyncio.to_thread(self._data_urls, pictures)
 

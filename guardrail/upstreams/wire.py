@@ -68,16 +68,21 @@ def request_body(chat: Chat, model: str, urls: Sequence[bytes], *, stream: bool 
         RequestError: a parameter is not JSON.
         UpstreamError: a picture has no place in the messages.
     """
+    if not urls:
+        return _encode({**request_parameters(chat), "model": model, "messages": chat.messages})
     mark = secrets.token_hex(16)  # unguessable, so that no text of a client can hold it
     messages = fill_images(chat.messages, [f"{mark}.{i}." for i in range(len(urls))])
     body = {**request_parameters(chat), "model": model, "messages": messages}
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    pieces = re.split(rb"%b\.(\d+)\." % mark.encode(), _encode(body))
-    places = [int(index) for index in pieces[1::2]]
-    if set(places) != set(range(len(urls))):
+    start, *rest = _encode(body).split(mark.encode() + b".")
+    pieces, places = [start], set()
+    for piece in rest:
+        number, _, after = piece.partition(b".")
+        places.add(int(number))
+        pieces += [urls[int(number)], after]
+    if places != set(range(len(urls))):
         raise UpstreamError("a picture of the chat has no place in its messages", status=500)
-    pieces[1::2] = [urls[index] for index in places]
     return b"".join(pieces)
 
 

@@ -38,7 +38,12 @@ def test_lossy_formats_are_near_and_quality_counts(image_format):
     assert len(coarse) < len(fine)
 
 
-def test_only_large_pictures_are_encoded_in_a_thread(make_picture, monkeypatch):
+@pytest.mark.parametrize(
+    ("image_format", "small", "large"), [("png", 512, 600), ("jpeg", 8, 256), ("webp", 8, 256)]
+)
+def test_only_large_pictures_are_encoded_in_a_thread(
+    make_picture, monkeypatch, image_format, small, large
+):
     threads = []
     encode = encoding.encode_image
 
@@ -47,8 +52,8 @@ def test_only_large_pictures_are_encoded_in_a_thread(make_picture, monkeypatch):
         return encode(*arguments, **options)
 
     monkeypatch.setattr(encoding, "encode_image", spy)
-    asyncio.run(Encoding().data_urls([make_picture(8, 8)]))
-    asyncio.run(Encoding().data_urls([make_picture(256, 256)]))
+    for side in (small, large):
+        asyncio.run(Encoding(image_format).data_urls([make_picture(side, side)]))
     assert threads[0] is threading.main_thread()
     assert threads[1] is not threading.main_thread()
 

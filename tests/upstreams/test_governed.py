@@ -273,7 +273,8 @@ def test_a_watched_answer_that_is_broken_off_is_an_answer():
             seen.append(chars)
             return True
 
-        async with governed(["a long answer"], **EAGER) as (upstream, server):
+        script = [Step("a long answer", word_pause_s=0.05)]  # else it comes in one piece
+        async with governed(script, **EAGER) as (upstream, server):
             async with turn(upstream, "decision") as way:
                 await way.complete(CHAT, (), seed=0, watch=watch)
             return seen, server.calls[0].body.get("stream"), upstream.gate.state

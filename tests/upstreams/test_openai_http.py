@@ -552,7 +552,7 @@ def test_encoding_leaves_the_loop_free(make_chat, make_picture, monkeypatch):
 
     async def talking(upstream, server):
         call = asyncio.create_task(
-            upstream.complete(make_chat(1), [make_picture(256, 256)], seed=1)
+            upstream.complete(make_chat(1), [make_picture(600, 600)], seed=1)
         )
         ticks = 0
         while not call.done():

@@ -23,6 +23,7 @@ class BuiltinChoice(ThreadedChoice):
 
     def build(self, folder: Path) -> Oracle:
         from guardrail.oracles.builtin import BuiltinScorer
+        from guardrail.oracles.inline import InlineOracle
 
         del folder
-        return threaded(self, BuiltinScorer(), name=self.kind)
+        return threaded(self, BuiltinScorer(), name=self.kind, kind=InlineOracle)

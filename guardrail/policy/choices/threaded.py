@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 __all__ = ["threaded"]
 
 
-def threaded(choice: ThreadedChoice, scorer: Scorer, *, name: str) -> ThreadedOracle:
+def threaded(
+    choice: ThreadedChoice,
+    scorer: Scorer,
+    *,
+    name: str,
+    kind: type[ThreadedOracle] = ThreadedOracle,
+) -> ThreadedOracle:
     """The scorer in a thread of its own, by the fields that all such choices share."""
-    return ThreadedOracle(
+    return kind(
         scorer,
         threshold=choice.threshold,
         name=name,
