@@ -68,13 +68,13 @@ def request_body(chat: Chat, model: str, urls: Sequence[bytes], *, stream: bool 
         RequestError: a parameter is not JSON.
         UpstreamError: a picture has no place in the messages.
     """
-    if not urls:
-        return _encode({**request_parameters(chat), "model": model, "messages": chat.messages})
-    mark = secrets.token_hex(16)  # unguessable, so that no text of a client can hold it
-    messages = fill_images(chat.messages, [f"{mark}.{i}." for i in range(len(urls))])
-    body = {**request_parameters(chat), "model": model, "messages": messages}
+    body = {**request_parameters(chat), "model": model, "messages": chat.messages}
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
+    if not urls:
+        return _encode(body)
+    mark = secrets.token_hex(16)  # unguessable, so that no text of a client can hold it
+    body["messages"] = fill_images(chat.messages, [f"{mark}.{i}." for i in range(len(urls))])
     start, *rest = _encode(body).split(mark.encode() + b".")
     pieces, places = [start], set()
     for piece in rest:
