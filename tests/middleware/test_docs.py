@@ -20,7 +20,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # litellm warns about itself
 @pytest.fixture(scope="module")
 def surroundings(kit):
     """What the examples take for granted; their models answer on loopback."""
-    with kit.model(["A picture."]) as model:
+    with (
+        kit.model(["A picture."]) as model,
+        openai.OpenAI(base_url=model.base_url, api_key="k") as client,
+    ):
         picture = {"type": "image_url", "image_url": {"url": kit.picture_url()}}
         content = [{"type": "text", "text": "What is this?"}, picture]
 
@@ -33,7 +36,7 @@ def surroundings(kit):
         yield {
             "Guard": Guard,
             "ContentBlocked": ContentBlocked,
-            "OpenAI": lambda: openai.OpenAI(base_url=model.base_url, api_key="k"),
+            "OpenAI": lambda: client,
             "litellm": Litellm(completion),
             "picture": picture,
             "messages": [{"role": "user", "content": content}],
