@@ -1,0 +1,170 @@
+"""`with_guardrail`: any chat model, its answers guarded."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableBinding
+
+from guardrail import ConfigError, Guard
+from guardrail_langchain.events import apublish, manager_of, named, publish
+from guardrail_langchain.messages import (
+    answer_of,
+    chunk_of,
+    completion_of,
+    langchain_messages,
+    openai_messages,
+)
+from guardrail_langchain.variants import aquietly, name_of, quiet_model, quietly
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+
+    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+    from langchain_core.runnables import Runnable
+
+__all__ = ["GuardedChatModel", "OnBlock", "with_guardrail"]
+
+OnBlock = Literal["raise", "refusal"]
+_T = TypeVar("_T")
+
+
+def with_guardrail(model: Any, guard: Guard, *, on_block: OnBlock = "refusal") -> Any:
+    """The model with guarded answers: a chat model, or a binding where one was given.
+
+    Args:
+        model: any chat model, also with tools or other options bound.
+        guard: decides.
+        on_block: `refusal` answers with the policy's words, which ends an agent's loop as any
+            answer does, and which no fallback or retry takes for a failure; `raise` raises
+            ContentBlocked.
+
+    Raises:
+        ConfigError: it is no chat model.
+    """
+    if isinstance(model, RunnableBinding):
+        bound = with_guardrail(model.bound, guard, on_block=on_block)
+        return model.model_copy(update={"bound": bound})
+    quiet = quiet_model(model)
+    return GuardedChatModel(inner=quiet, guard=guard, on_block=on_block, callbacks=model.callbacks)
+
+
+class GuardedChatModel(BaseChatModel):
+    """A chat model that asks another about variants; nothing leaves before the verdict.
+
+    Attributes:
+        inner: answers.
+        guard: decides.
+        on_block: see `with_guardrail`.
+    """
+
+    inner: BaseChatModel
+    guard: Guard
+    on_block: OnBlock = "refusal"
+    # So that every way to ask leads to `_generate`, whose run is told of the certificate.
+    disable_streaming: bool | Literal["tool_calling"] = True
+    # An answer from LangChain's cache would come without a verdict.
+    cache: Any = False
+
+    @property
+    def _llm_type(self) -> str:
+        return "guardrail"
+
+    # Answers
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        def call(body: dict[str, Any]) -> dict[str, Any]:
+            return completion_of(quietly(_asking(self.inner.invoke, body)))
+
+        run = run_manager or CallbackManagerForLLMRun.get_noop_manager()
+        decided = self.guard.decide_sync(self._body(messages, stop, kwargs), upstream=call)
+        publish(manager_of(run), decided.guardrail)
+        answer = named(answer_of(decided.body(self.on_block)), run)
+        run.on_llm_new_token(str(answer.text), chunk=_chunk(answer))
+        return ChatResult(generations=[ChatGeneration(message=answer)])
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        async def call(body: dict[str, Any]) -> dict[str, Any]:
+            return completion_of(await aquietly(_asking(self.inner.ainvoke, body)))
+
+        run = run_manager or AsyncCallbackManagerForLLMRun.get_noop_manager()
+        decided = await self.guard.decide(self._body(messages, stop, kwargs), upstream=call)
+        await apublish(manager_of(run), decided.guardrail)
+        answer = named(answer_of(decided.body(self.on_block)), run)
+        await run.on_llm_new_token(str(answer.text), chunk=_chunk(answer))
+        return ChatResult(generations=[ChatGeneration(message=answer)])
+
+    def _body(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The request as the guard reads it; unlike a server, it is not told of streams."""
+        body = {**options, "model": name_of(self.inner), "messages": openai_messages(messages)}
+        return body if stop is None else {**body, "stop": stop}
+
+    # Streams
+
+    def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[AIMessageChunk]:  # noqa: A002 (LangChain's name)
+        """The answer as one chunk, after the verdict."""
+        yield chunk_of(self.invoke(input, config, **kwargs))
+
+    async def astream(
+        self,
+        input: Any,  # noqa: A002 (LangChain's name)
+        config: Any = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """The answer as one chunk, after the verdict."""
+        yield chunk_of(await self.ainvoke(input, config, **kwargs))
+
+    def _stream(self, *given: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        yield _chunk(self._generate(*given, **kwargs).generations[0].message)
+
+    async def _astream(self, *given: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        yield _chunk((await self._agenerate(*given, **kwargs)).generations[0].message)
+
+    # Tools
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Runnable[Any, AIMessage]:
+        """The same with tools, in the form that the model inside gives them."""
+        bound = self.inner.bind_tools(tools, **kwargs)
+        if not isinstance(bound, RunnableBinding):
+            raise ConfigError("the model binds tools in a way of its own; use the middleware")
+        return self.bind(**bound.kwargs)
+
+    def with_structured_output(
+        self, schema: Any, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[Any, Any]:
+        """By a tool call. A block is raised, since there is nothing to parse, unless
+        `include_raw` asks for the message.
+        """
+        on_block = self.on_block if include_raw else "raise"
+        model = self.model_copy(update={"on_block": on_block})
+        return BaseChatModel.with_structured_output(
+            model, schema, include_raw=include_raw, **kwargs
+        )
+
+
+def _asking(ask: Callable[..., _T], body: Mapping[str, Any]) -> Callable[[], _T]:
+    """The call that a body stands for; what the guard did not read is not in it."""
+    options = {name: value for name, value in body.items() if name not in ("model", "messages")}
+    return functools.partial(ask, langchain_messages(body["messages"]), **options)
+
+
+def _chunk(answer: Any) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=chunk_of(answer))
