@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
+from guardrail_langchain import GuardrailMiddleware, with_guardrail
 from langchain.agents import create_agent
 from langchain_openai import ChatOpenAI
 
 from guardrail import ContentBlocked, OracleError, UpstreamError
 from guardrail.testing.scenarios import SCENARIOS
 from guardrail.testing.stage import stage
-from guardrail_langchain import GuardrailMiddleware, with_guardrail
 
 each = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
 both_ways = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])

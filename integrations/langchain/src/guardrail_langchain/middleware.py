@@ -22,7 +22,7 @@ from guardrail_langchain.messages import (
     langchain_messages,
     openai_messages,
 )
-from guardrail_langchain.variants import aquietly, name_of, quiet_model, quietly
+from guardrail_langchain.variants import aquietly, name_of, quiet_model, quietly, upstream_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -61,7 +61,8 @@ class GuardrailMiddleware(AgentMiddleware):
             return heard.completion(quietly(functools.partial(handler, heard.variant(body))))
 
         callbacks = get_callback_manager_for_config(ensure_config())
-        decided = self.guard.decide_sync(_body(request), upstream=call)
+        upstream = upstream_of(self.guard, request.model, call)
+        decided = self.guard.decide_sync(_body(request), upstream=upstream)
         publish(callbacks, decided.guardrail)
         return heard.response(decided.body(self.on_block))
 
@@ -75,7 +76,8 @@ class GuardrailMiddleware(AgentMiddleware):
             return heard.completion(await aquietly(asking))
 
         callbacks = get_async_callback_manager_for_config(ensure_config())
-        decided = await self.guard.decide(_body(request), upstream=call)
+        upstream = upstream_of(self.guard, request.model, call)
+        decided = await self.guard.decide(_body(request), upstream=upstream)
         await apublish(callbacks, decided.guardrail)
         return heard.response(decided.body(self.on_block))
 

@@ -14,6 +14,8 @@ from langchain_core.callbacks import (
 from langchain_core.tracers.base import AsyncBaseTracer, BaseTracer
 from langchain_core.utils.utils import LC_ID_PREFIX
 
+from guardrail_langchain.messages import plain
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,15 +31,15 @@ EVENT = "guardrail"
 def publish(callbacks: BaseCallbackManager, about: Mapping[str, Any]) -> None:
     """Tells the run that asked."""
     if callbacks.parent_run_id is not None:
-        _mark(callbacks, about)
-        dispatch_custom_event(EVENT, about, config={"callbacks": callbacks})
+        _mark(callbacks, plain(about))
+        dispatch_custom_event(EVENT, plain(about), config={"callbacks": callbacks})
 
 
 async def apublish(callbacks: BaseCallbackManager, about: Mapping[str, Any]) -> None:
     """The same for runs on an event loop."""
     if callbacks.parent_run_id is not None:
-        _mark(callbacks, about)
-        await adispatch_custom_event(EVENT, about, config={"callbacks": callbacks})
+        _mark(callbacks, plain(about))
+        await adispatch_custom_event(EVENT, plain(about), config={"callbacks": callbacks})
 
 
 def manager_of(run: Any) -> BaseCallbackManager:
@@ -52,10 +54,10 @@ def named(answer: AIMessage, run: Any) -> AIMessage:
     return answer.model_copy(update={"id": f"{LC_ID_PREFIX}-{run.run_id}"})
 
 
-def _mark(callbacks: BaseCallbackManager, about: Mapping[str, Any]) -> None:
+def _mark(callbacks: BaseCallbackManager, about: dict[str, Any]) -> None:
     """LangSmith and other tracers show it with the run."""
     for tracer in callbacks.handlers:
         if isinstance(tracer, BaseTracer | AsyncBaseTracer):
             run = tracer.run_map.get(str(callbacks.parent_run_id))
             if run is not None:
-                run.add_metadata({EVENT: dict(about)})
+                run.add_metadata({EVENT: about})

@@ -6,6 +6,7 @@ that was not judged: whatever has no form in OpenAI's chat is refused or left ou
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import (
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-__all__ = ["answer_of", "chunk_of", "completion_of", "langchain_messages", "openai_messages"]
+__all__ = [
+    "answer_of",
+    "chunk_of",
+    "completion_of",
+    "langchain_messages",
+    "openai_messages",
+    "plain",
+]
 
 _THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 _CALLS = frozenset({"tool_call", "tool_use", "function_call"})  # twins of `message.tool_calls`
@@ -40,7 +48,7 @@ def openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     return [plain for message in messages for plain in _openai(message, fault)]
 
 
-def langchain_messages(messages: Sequence[Mapping[str, Any]]) -> list[BaseMessage]:
+def langchain_messages(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
     """What the model is sent."""
     return convert_to_messages([_with_thoughts(message) for message in messages])
 
@@ -82,9 +90,15 @@ def answer_of(completion: Mapping[str, Any]) -> AIMessage:
         response_metadata={
             "finish_reason": choice["finish_reason"],
             "model_name": completion["model"],
-            "guardrail": completion["guardrail"],
+            "guardrail": plain(completion["guardrail"]),
         },
     )
+
+
+def plain(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Texts in place of enumerations, since checkpoints and traces keep what they are given."""
+    made: dict[str, Any] = json.loads(json.dumps(about))
+    return made
 
 
 def chunk_of(answer: AIMessage) -> AIMessageChunk:

@@ -10,14 +10,16 @@ from langchain_core.runnables.config import ensure_config, set_config_context
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.runtime import Runtime
 
-from guardrail import ConfigError
+from guardrail import ConfigError, FunctionUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from langchain_core.runnables import RunnableConfig
 
-__all__ = ["TAG_VARIANT", "aquietly", "name_of", "quiet_model", "quietly"]
+    from guardrail import Guard
+
+__all__ = ["TAG_VARIANT", "aquietly", "name_of", "quiet_model", "quietly", "upstream_of"]
 
 TAG_VARIANT = "guardrail:variant"
 """Tags every call about a variant, as traces show it."""
@@ -54,6 +56,12 @@ def quiet_model(model: Any) -> BaseChatModel:
             field="model",
         )
     return model.model_copy(update={"callbacks": None, "cache": False})
+
+
+def upstream_of(guard: Guard, model: Any, call: Callable[..., Any]) -> FunctionUpstream:
+    """A function that asks a model, named after it in records and certificates."""
+    encoded = guard.policy.variant_format
+    return FunctionUpstream(call, name=f"langchain:{name_of(model)}", variant_format=encoded)
 
 
 def name_of(model: BaseChatModel) -> str:

@@ -1,4 +1,4 @@
-"""`with_guardrail`: any chat model, its answers guarded."""
+"""A chat model whose answers are another's, guarded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from guardrail_langchain.messages import (
     langchain_messages,
     openai_messages,
 )
-from guardrail_langchain.variants import aquietly, name_of, quiet_model, quietly
+from guardrail_langchain.variants import aquietly, name_of, quietly, upstream_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -27,30 +27,10 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
     from langchain_core.runnables import Runnable
 
-__all__ = ["GuardedChatModel", "OnBlock", "with_guardrail"]
+__all__ = ["GuardedChatModel", "OnBlock"]
 
 OnBlock = Literal["raise", "refusal"]
 _T = TypeVar("_T")
-
-
-def with_guardrail(model: Any, guard: Guard, *, on_block: OnBlock = "refusal") -> Any:
-    """The model with guarded answers: a chat model, or a binding where one was given.
-
-    Args:
-        model: any chat model, also with tools or other options bound.
-        guard: decides.
-        on_block: `refusal` answers with the policy's words, which ends an agent's loop as any
-            answer does, and which no fallback or retry takes for a failure; `raise` raises
-            ContentBlocked.
-
-    Raises:
-        ConfigError: it is no chat model.
-    """
-    if isinstance(model, RunnableBinding):
-        bound = with_guardrail(model.bound, guard, on_block=on_block)
-        return model.model_copy(update={"bound": bound})
-    quiet = quiet_model(model)
-    return GuardedChatModel(inner=quiet, guard=guard, on_block=on_block, callbacks=model.callbacks)
 
 
 class GuardedChatModel(BaseChatModel):
@@ -59,7 +39,7 @@ class GuardedChatModel(BaseChatModel):
     Attributes:
         inner: answers.
         guard: decides.
-        on_block: see `with_guardrail`.
+        on_block: as for `with_guardrail`.
     """
 
     inner: BaseChatModel
@@ -87,7 +67,8 @@ class GuardedChatModel(BaseChatModel):
             return completion_of(quietly(_asking(self.inner.invoke, body)))
 
         run = run_manager or CallbackManagerForLLMRun.get_noop_manager()
-        decided = self.guard.decide_sync(self._body(messages, stop, kwargs), upstream=call)
+        upstream = upstream_of(self.guard, self.inner, call)
+        decided = self.guard.decide_sync(self._body(messages, stop, kwargs), upstream=upstream)
         publish(manager_of(run), decided.guardrail)
         answer = named(answer_of(decided.body(self.on_block)), run)
         run.on_llm_new_token(str(answer.text), chunk=_chunk(answer))
@@ -104,7 +85,8 @@ class GuardedChatModel(BaseChatModel):
             return completion_of(await aquietly(_asking(self.inner.ainvoke, body)))
 
         run = run_manager or AsyncCallbackManagerForLLMRun.get_noop_manager()
-        decided = await self.guard.decide(self._body(messages, stop, kwargs), upstream=call)
+        upstream = upstream_of(self.guard, self.inner, call)
+        decided = await self.guard.decide(self._body(messages, stop, kwargs), upstream=upstream)
         await apublish(manager_of(run), decided.guardrail)
         answer = named(answer_of(decided.body(self.on_block)), run)
         await run.on_llm_new_token(str(answer.text), chunk=_chunk(answer))
@@ -125,7 +107,7 @@ class GuardedChatModel(BaseChatModel):
 
     async def astream(
         self,
-        input: Any,  # noqa: A002 (LangChain's name)
+        input: Any,
         config: Any = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
@@ -150,9 +132,7 @@ class GuardedChatModel(BaseChatModel):
     def with_structured_output(
         self, schema: Any, *, include_raw: bool = False, **kwargs: Any
     ) -> Runnable[Any, Any]:
-        """By a tool call. A block is raised, since there is nothing to parse, unless
-        `include_raw` asks for the message.
-        """
+        """By a tool call; a block leaves nothing to parse and is raised, unless raw."""
         on_block = self.on_block if include_raw else "raise"
         model = self.model_copy(update={"on_block": on_block})
         return BaseChatModel.with_structured_output(
