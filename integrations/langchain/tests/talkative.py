@@ -10,7 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langgraph.config import get_stream_writer
-from pydantic import Field
+from pydantic import PrivateAttr
 
 from guardrail.testing.scenarios import HARMFUL_TEXT, HARMLESS_TEXT, SCENARIOS
 
@@ -43,11 +43,16 @@ class Talkative(BaseChatModel):
 
     harmful_rate: float = 0.02
     answer: Any = None
-    seen: list[Any] = Field(default_factory=list)
+    _seen: list[Any] = PrivateAttr(default_factory=list)  # no field: those are traced, each time
 
     @property
     def _llm_type(self):
         return "talkative"
+
+    @property
+    def seen(self):
+        """What it was asked, with the options; copies share it."""
+        return self._seen
 
     def _message(self, messages, options):
         self.seen.append((messages, options))

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 from guardrail_langchain import GuardedChatModel, with_guardrail
+from langchain.agents import create_agent
+from langchain.agents.structured_output import ToolStrategy
 from langchain_core.caches import InMemoryCache
 from langchain_core.globals import set_llm_cache
 from langchain_core.language_models import FakeListLLM
@@ -74,13 +76,13 @@ def test_in_a_chain(guard):
                 "user",
                 [
                     {"type": "text", "text": "{ask}"},
-                    {"type": "image_url", "image_url": {"url": "{url}"}},
+                    {"type": "image_url", "image_url": "{picture}"},
                 ],
             )
         ]
     )
     chain = prompt | passing(guard) | StrOutputParser()
-    given = {"ask": "What?", "url": picture_url()}
+    given = {"ask": "What?", "picture": picture_url()}
     assert chain.invoke(given) == HARMLESS_TEXT
     assert asyncio.run(chain.ainvoke(given)) == HARMLESS_TEXT
     assert "".join(chain.stream(given)) == HARMLESS_TEXT
@@ -173,7 +175,7 @@ def test_tools_are_bound_as_the_model_binds_them(guard):
 class Offering(Talkative):
     """Binds tools as OpenAI's models do."""
 
-    def bind_tools(self, tools, *, tool_choice=None, **options):
+    def bind_tools(self, tools, *, tool_choice=None, **_):
         from langchain_core.utils.function_calling import convert_to_openai_tool
 
         made = [convert_to_openai_tool(given) for given in tools]
@@ -183,7 +185,7 @@ class Offering(Talkative):
 
 def test_a_model_that_binds_tools_otherwise_is_refused(guard):
     class Odd(Talkative):
-        def bind_tools(self, tools, **options):
+        def bind_tools(self, *_, **__):
             return self
 
     with pytest.raises(ConfigError, match="use the middleware"):
@@ -205,13 +207,23 @@ def test_structured_output_is_parsed_from_the_delivered_answer(guard):
     assert asyncio.run(model.ainvoke(QUESTION)) == Description(what="squares")
 
 
-def test_a_block_of_structured_output_is_raised_since_nothing_can_be_parsed(guard):
+def test_a_block_where_a_tool_must_be_called_is_raised(guard):
     model = with_guardrail(structured(FAILING), guard)
     with pytest.raises(ContentBlocked):
         model.with_structured_output(Description).invoke(QUESTION)
-    raw = model.with_structured_output(Description, include_raw=True).invoke(QUESTION)
-    assert refused(raw["raw"])
-    assert raw["parsed"] is None
+    with pytest.raises(ContentBlocked):
+        model.bind_tools([describe], tool_choice="describe").invoke(QUESTION)
+    assert refused(model.bind_tools([describe]).invoke(QUESTION))
+    assert refused(model.bind_tools([describe], tool_choice="auto").invoke(QUESTION))
+
+
+def test_an_agent_that_waits_for_structured_output_does_not_ask_for_ever(guard, journal):
+    agent = create_agent(
+        with_guardrail(structured(1.0), guard), response_format=ToolStrategy(Description)
+    )
+    with pytest.raises(ContentBlocked):
+        agent.invoke({"messages": QUESTION})
+    assert len(journal.records) == 1
 
 
 # What those who watch are told
@@ -277,7 +289,7 @@ def test_cancellation_reaches_the_model(guard):
     async def cancelled():
         model = with_guardrail(Waiting(), guard)
         task = asyncio.create_task(model.ainvoke(QUESTION))
-        while not model.inner.seen:
+        while not model.inner.seen:  # noqa: ASYNC110 (the model is asked on a loop of LangChain's choice)
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -2,12 +2,14 @@
 
 import asyncio
 
+import guardrail_langchain
 import pytest
 from guardrail_langchain import GuardrailMiddleware, with_guardrail
 from langchain.agents import create_agent
 from langchain_openai import ChatOpenAI
 
 from guardrail import ContentBlocked, OracleError, UpstreamError
+from guardrail.testing.adapters import check_adapter
 from guardrail.testing.scenarios import SCENARIOS
 from guardrail.testing.stage import stage
 
@@ -74,3 +76,7 @@ def test_the_adapter_decides_as_the_proxy_does(scenario, ask, is_async):
                 ask(played, is_async=is_async, on_block="raise")
             assert isinstance(caught.value, ContentBlocked | OracleError | UpstreamError)
         played.check()
+
+
+def test_it_keeps_the_rules_of_adapters():
+    check_adapter(guardrail_langchain)

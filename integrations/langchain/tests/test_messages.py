@@ -174,7 +174,7 @@ def test_a_picture_as_an_answer_is_not_delivered(guard):
     captioned = AIMessage([{"type": "text", "text": "Here it is."}, PICTURES["OpenAI"]])
     answer = with_guardrail(Talkative(answer=captioned), guard).invoke("Draw.")
     assert answer.content == ""
-    assert answer.response_metadata["guardrail"]["unscanned"]
+    assert answer.response_metadata["guardrail"]["decision"] == "block"
 
 
 def test_the_providers_own_refusal_stays_one(guard):

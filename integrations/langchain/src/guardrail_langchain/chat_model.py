@@ -106,11 +106,8 @@ class GuardedChatModel(BaseChatModel):
         yield chunk_of(self.invoke(input, config, **kwargs))
 
     async def astream(
-        self,
-        input: Any,
-        config: Any = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[AIMessageChunk]:
+        self, input: Any, config: Any = None, **kwargs: Any,  # noqa: A002 (LangChain's name)
+    ) -> AsyncIterator[AIMessageChunk]:  # fmt: skip
         """The answer as one chunk, after the verdict."""
         yield chunk_of(await self.ainvoke(input, config, **kwargs))
 
@@ -122,22 +119,20 @@ class GuardedChatModel(BaseChatModel):
 
     # Tools
 
-    def bind_tools(self, tools: Any, **kwargs: Any) -> Runnable[Any, AIMessage]:
-        """The same with tools, in the form that the model inside gives them."""
-        bound = self.inner.bind_tools(tools, **kwargs)
+    def bind_tools(
+        self, tools: Any, *, tool_choice: Any = None, **kwargs: Any
+    ) -> Runnable[Any, AIMessage]:
+        """The same with tools, in the form that the model inside gives them.
+
+        Where a tool must be called, as for structured output, a block is raised: a refusal calls
+        none, and an agent that insists would ask again for ever.
+        """
+        chosen = {} if tool_choice is None else {"tool_choice": tool_choice}
+        bound = self.inner.bind_tools(tools, **chosen, **kwargs)
         if not isinstance(bound, RunnableBinding):
             raise ConfigError("the model binds tools in a way of its own; use the middleware")
-        return self.bind(**bound.kwargs)
-
-    def with_structured_output(
-        self, schema: Any, *, include_raw: bool = False, **kwargs: Any
-    ) -> Runnable[Any, Any]:
-        """By a tool call; a block leaves nothing to parse and is raised, unless raw."""
-        on_block = self.on_block if include_raw else "raise"
-        model = self.model_copy(update={"on_block": on_block})
-        return BaseChatModel.with_structured_output(
-            model, schema, include_raw=include_raw, **kwargs
-        )
+        on_block = self.on_block if tool_choice in (None, False, "auto", "none") else "raise"
+        return self.model_copy(update={"on_block": on_block}).bind(**bound.kwargs)
 
 
 def _asking(ask: Callable[..., _T], body: Mapping[str, Any]) -> Callable[[], _T]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from langchain.agents.middleware import AgentMiddleware, ModelResponse
+from langchain.agents.middleware import AgentMiddleware, AgentState, ModelResponse, hook_config
 from langchain_core.messages import AIMessage
 from langchain_core.runnables.config import (
     ensure_config,
@@ -38,8 +38,8 @@ __all__ = ["GuardrailMiddleware"]
 class GuardrailMiddleware(AgentMiddleware):
     """Calls the rest of the agent's model call once for every variant of its pictures.
 
-    Everything listed after it in `create_agent(middleware=[...])` runs once a variant, and
-    everything before it sees decided answers only.
+    What is listed after it in `create_agent(middleware=[...])` runs once a variant; what is listed
+    before it sees decided answers only.
 
     Args:
         guard: decides.
@@ -80,6 +80,12 @@ class GuardrailMiddleware(AgentMiddleware):
         decided = await self.guard.decide(_body(request), upstream=upstream)
         await apublish(callbacks, decided.guardrail)
         return heard.response(decided.body(self.on_block))
+
+    @hook_config(can_jump_to=["end"])
+    def after_model(self, state: AgentState, runtime: Any) -> dict[str, Any] | None:  # noqa: ARG002 (LangChain's signature)
+        """Ends the loop at a block: an agent that waits for structured output would ask again."""
+        about = state["messages"][-1].response_metadata.get("guardrail", {})
+        return {"jump_to": "end"} if about.get("decision") == "block" else None
 
 
 class _Heard:
