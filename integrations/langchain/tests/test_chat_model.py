@@ -1,6 +1,7 @@
 """A guarded chat model wherever LangChain takes a chat model."""
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 from guardrail_langchain import GuardedChatModel, with_guardrail
@@ -267,7 +268,28 @@ def test_a_raised_block_is_told_before_it_is_raised(guard):
     assert [type(error) for error in ear.errors] == [ContentBlocked]
 
 
-# Cancellation and time
+# Cancellation, time and context
+
+
+TENANT = ContextVar("TENANT", default="nobody")
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_the_model_is_asked_in_the_callers_context(guard, is_async):
+    tenants = set()
+
+    class Tenanted(Talkative):
+        def _message(self, messages, options):
+            tenants.add(TENANT.get())
+            return super()._message(messages, options)
+
+    model = with_guardrail(Tenanted(harmful_rate=0.0), guard)
+    token = TENANT.set("somebody")
+    try:
+        asyncio.run(model.ainvoke(QUESTION)) if is_async else model.invoke(QUESTION)
+    finally:
+        TENANT.reset(token)
+    assert tenants == {"somebody"}
 
 
 class Waiting(Talkative):

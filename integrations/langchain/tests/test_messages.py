@@ -1,5 +1,7 @@
 """Pictures in every form that LangChain has; whatever else there is fails closed."""
 
+import traceback
+
 import pytest
 from guardrail_langchain import with_guardrail
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -80,8 +82,7 @@ def test_what_cannot_be_guarded_is_refused_unasked(model, block):
     with pytest.raises(RequestError) as caught:
         model.invoke(asked_with(block))
     assert "messages" in str(caught.value)
-    assert SECRET not in repr(caught.value)
-    assert caught.value.__cause__ is caught.value.__context__ is None
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
     assert model.inner.seen == []
 
 
