@@ -17,7 +17,8 @@ from langgraph.types import Command, interrupt
 
 from guardrail import Guard
 from guardrail.testing.scenarios import SCENARIOS
-from guardrail.testing.stage import KEY, running_model, scenario_policy
+from guardrail.testing.setting import KEY, scenario_policy
+from guardrail.testing.stage import running_model
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

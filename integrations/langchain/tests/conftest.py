@@ -4,7 +4,7 @@ import pytest
 
 from guardrail import Guard
 from guardrail.testing.journal import MemoryJournal
-from guardrail.testing.stage import KEY, scenario_policy
+from guardrail.testing.setting import KEY, scenario_policy
 
 
 @pytest.fixture

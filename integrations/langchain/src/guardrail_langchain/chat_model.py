@@ -64,7 +64,7 @@ class GuardedChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         def call(body: dict[str, Any]) -> dict[str, Any]:
-            return completion_of(quietly(_asking(self.inner.invoke, body)))
+            return completion_of(quietly(_asking(self.inner.invoke, body), run))
 
         run = run_manager or CallbackManagerForLLMRun.get_noop_manager()
         upstream = upstream_of(self.guard, self.inner, call)
@@ -82,7 +82,7 @@ class GuardedChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         async def call(body: dict[str, Any]) -> dict[str, Any]:
-            return completion_of(await aquietly(_asking(self.inner.ainvoke, body)))
+            return completion_of(await aquietly(_asking(self.inner.ainvoke, body), run))
 
         run = run_manager or AsyncCallbackManagerForLLMRun.get_noop_manager()
         upstream = upstream_of(self.guard, self.inner, call)

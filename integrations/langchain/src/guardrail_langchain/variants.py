@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from langchain_core.callbacks import CallbackManager
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables.config import ensure_config, set_config_context
+from langchain_core.tracers import LangChainTracer
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.runtime import Runtime
 
@@ -27,19 +29,19 @@ TAG_VARIANT = "guardrail:variant"
 _T = TypeVar("_T")
 
 
-def quietly(ask: Callable[[], _T]) -> _T:
-    """Asks out of hearing of the run's callbacks and streams."""
-    with set_config_context(_quiet(ensure_config())) as context:
+def quietly(ask: Callable[[], _T], run: Any = None) -> _T:
+    """Asks out of hearing of callbacks and streams; in LangSmith below the run, if one is given."""
+    with set_config_context(_quiet(ensure_config(), run)) as context:
         return context.run(ask)
 
 
-async def aquietly(ask: Callable[[], Awaitable[_T]]) -> _T:
+async def aquietly(ask: Callable[[], Awaitable[_T]], run: Any = None) -> _T:
     """The same for async functions."""
 
     async def asked() -> _T:
         return await ask()
 
-    with set_config_context(_quiet(ensure_config())) as context:
+    with set_config_context(_quiet(ensure_config(), run)) as context:
         return await asyncio.create_task(asked(), context=context)
 
 
@@ -70,8 +72,8 @@ def name_of(model: BaseChatModel) -> str:
     return next((name for name in names if name and isinstance(name, str)), model.get_name())
 
 
-def _quiet(config: RunnableConfig) -> RunnableConfig:
-    """No callbacks, and no way into the streams of a graph."""
+def _quiet(config: RunnableConfig, run: Any) -> RunnableConfig:
+    """No callbacks that could tell a user, and no way into the streams of a graph."""
     given = config.get("configurable") or {}
     kept = {
         name: _silent(value)
@@ -79,8 +81,14 @@ def _quiet(config: RunnableConfig) -> RunnableConfig:
         if not name.startswith("__") or isinstance(value, Runtime)
     }
     tags = [*(config.get("tags") or []), TAG_NOSTREAM, TAG_VARIANT]
-    quiet = {**config, "callbacks": [], "configurable": kept, "tags": tags}
+    quiet = {**config, "callbacks": _traced(run), "configurable": kept, "tags": tags}
     return cast("RunnableConfig", quiet)
+
+
+def _traced(run: Any) -> Any:
+    handlers = [] if run is None else run.handlers
+    tracers: list[Any] = [tracer for tracer in handlers if isinstance(tracer, LangChainTracer)]
+    return CallbackManager(tracers, tracers, run.run_id) if tracers else []
 
 
 def _silent(value: Any) -> Any:
