@@ -19,8 +19,9 @@ from langchain_core.tracers.base import BaseTracer
 from pydantic import BaseModel
 from talkative import QUESTION, Ear, Streaming, Talkative
 
-from guardrail import ConfigError, ContentBlocked, RequestError
+from guardrail import ConfigError, ContentBlocked, Guard, RequestError
 from guardrail.testing.scenarios import HARMFUL_TEXT, HARMLESS_TEXT, picture_url
+from guardrail.testing.setting import KEY, scenario_policy
 
 REFUSAL = "This request was blocked: its answer could not be shown to be harmless."
 PASSING, FAILING = 0.02, 0.5
@@ -49,6 +50,18 @@ def test_a_block_is_a_refusal_unless_it_is_to_be_raised(guard):
     with pytest.raises(ContentBlocked) as caught:
         failing(guard, on_block="raise").invoke(QUESTION)
     assert caught.value.certificate.samples > 0
+
+
+@pytest.mark.parametrize("style", ["message", "error"])
+def test_the_policy_chooses_the_style_of_a_refusal(style):
+    policy = scenario_policy()
+    block = policy.block.model_copy(update={"style": style})
+    with Guard(policy.model_copy(update={"block": block}), key=KEY) as guard:
+        if style == "message":
+            assert failing(guard).invoke(QUESTION).text == REFUSAL
+        else:
+            with pytest.raises(ContentBlocked, match=REFUSAL):
+                failing(guard).invoke(QUESTION)
 
 
 def test_no_fallback_and_no_retry_is_asked_after_a_refusal(guard, journal):
