@@ -72,15 +72,21 @@ def whole(answer):
     return {**choice.message.model_dump(), "finish_reason": choice.finish_reason, "answer": answer}
 
 
+def run(work):
+    """On asyncio's own loop: litellm leaves connections open, which uvloop waits for in vain."""
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        return runner.run(work)
+
+
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 def test_a_scenario(played, is_async):
     scenario = played.scenario
 
     def ask():
-        return asyncio.run(answered_async(played)) if is_async else answered(played)
+        return run(answered_async(played)) if is_async else answered(played)
 
     if scenario.action is Action.FAIL:
-        with pytest.raises(Exception, match="judged|model") as raised:
+        with pytest.raises(litellm.APIError) as raised:
             ask()
         assert raised.value.status_code == 503
     else:
@@ -94,9 +100,8 @@ def test_a_scenario(played, is_async):
     played.check()
 
 
-def test_a_conversation_is_not_changed_on_its_way(played):
-    if played.scenario.name != "clean":
-        pytest.skip("one scenario tells it")
+@pytest.mark.parametrize("played", [NAMED[0]], indirect=True, ids=["clean"])
+def test_parameters_are_not_changed_on_their_way(played):
     litellm.completion(**arguments(played), temperature=0.5, stop=["x"])
     for call in played.model.calls:
         assert (call.body["temperature"], call.body["stop"]) == (0.5, ["x"])

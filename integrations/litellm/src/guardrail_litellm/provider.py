@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import litellm
-from litellm.llms.custom_llm import CustomLLM, CustomLLMError
+from litellm.llms.custom_llm import CustomLLM
 
 from guardrail import Guard, GuardrailError
 
@@ -44,14 +44,14 @@ class CertifiedProvider(CustomLLM):
         try:
             return await self.guard.wrap(litellm.acompletion)(**_asked(given))
         except GuardrailError as error:
-            raised = _failure(error)
+            raised = _failure(error, given["model"])
         raise raised
 
     def completion(self, *args: Any, **given: Any) -> Any:  # noqa: ARG002 (as above)
         try:
             return self.guard.wrap(litellm.completion)(**_asked(given))
         except GuardrailError as error:
-            raised = _failure(error)
+            raised = _failure(error, given["model"])
         raise raised
 
     async def astreaming(self, *args: Any, **given: Any) -> AsyncIterator[Any]:
@@ -70,9 +70,9 @@ def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**parameters, **options, "model": given["model"], "messages": given["messages"]}
 
 
-def _failure(error: GuardrailError) -> CustomLLMError:
-    """LiteLLM keeps the status and the words."""
-    return CustomLLMError(status_code=error.status, message=str(error))
+def _failure(error: GuardrailError, model: str) -> Exception:
+    """One of LiteLLM's own errors, which it passes on with its status and its words."""
+    return litellm.APIError(error.status, str(error), llm_provider="guardrail", model=model)
 
 
 def _pieces(response: Any) -> Iterator[dict[str, Any]]:
