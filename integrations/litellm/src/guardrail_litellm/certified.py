@@ -14,6 +14,7 @@ import litellm
 from litellm.types.guardrails import GuardrailEventHooks
 
 from guardrail import ConfigError, Guard, GuardrailError, RequestError
+from guardrail_litellm.answers import NO_CACHE, answer_of, held, pieces_of
 from guardrail_litellm.applying import ApplyingGuardrail
 from guardrail_litellm.failures import failure
 
@@ -26,12 +27,10 @@ __all__ = ["CertifiedGuardrail"]
 _CHAT = frozenset({"completion", "acompletion"})
 _WORDLESS = frozenset({"embedding", "aembedding", "embeddings", "moderation", "amoderation"})
 """Calls in which no model answers in words."""
+_TRYING = frozenset({"apply_guardrail"})
+"""LiteLLM's endpoint for trying a guardrail; it goes on to `apply_guardrail`."""
 _OF_THE_CALL = frozenset({"litellm_call_id", "litellm_logging_obj", "proxy_server_request"})
 _NOT_SENT = _OF_THE_CALL | {"secret_fields", "mock_response", "cache", "guardrail_to_apply"}
-_PIECES = "guardrail_pieces"
-# A cache may hold answers from before there was a guard; and one that goes by meaning would give
-# every variant the same answer, whereas the test counts independent ones.
-_NO_CACHE = {"no-cache": True, "no-store": True}
 
 # Set while variants are asked for; a client has no way to set it.
 _asking: ContextVar[bool] = ContextVar("guardrail_litellm_asking", default=False)
@@ -79,7 +78,7 @@ class CertifiedGuardrail(ApplyingGuardrail):
         call_type: str,
     ) -> dict[str, Any]:
         """Decides, and makes LiteLLM answer with what was decided; raises what the proxy sends."""
-        if _asking.get() or call_type in _WORDLESS or _answer(data) is not None:
+        if _asking.get() or call_type in _WORDLESS | _TRYING or answer_of(data) is not None:
             return data
         try:
             if call_type not in _CHAT:
@@ -88,7 +87,7 @@ class CertifiedGuardrail(ApplyingGuardrail):
         except GuardrailError as error:
             raised = failure(error)
         else:
-            data.update(mock_response=answer, cache=_NO_CACHE)
+            data.update(mock_response=answer, cache=NO_CACHE)
             return data
         raise raised
 
@@ -101,7 +100,7 @@ class CertifiedGuardrail(ApplyingGuardrail):
         """The decided answer, whatever LiteLLM made of it."""
         if _asking.get() or isinstance(response, litellm.EmbeddingResponse):
             return response
-        answer = _answer(data)
+        answer = answer_of(data)
         if answer is None:
             raise failure(_undecided())
         return answer
@@ -113,10 +112,10 @@ class CertifiedGuardrail(ApplyingGuardrail):
         request_data: dict[str, Any],
     ) -> AsyncIterator[Any]:
         """The decided answer in pieces."""
-        answer = _answer(request_data)
+        answer = answer_of(request_data)
         if answer is None:
             raise failure(_undecided())
-        for piece in answer._hidden_params[_PIECES]:  # noqa: SLF001 (LiteLLM's place for such)
+        for piece in pieces_of(answer):
             yield piece
 
     async def _decided(self, data: Mapping[str, Any]) -> Any:
@@ -128,13 +127,10 @@ class CertifiedGuardrail(ApplyingGuardrail):
         asked = {name: value for name, value in data.items() if name not in _NOT_SENT}
         token = _asking.set(True)
         try:
-            answer = await self.guard.wrap(llm_router.acompletion)(**asked, cache=_NO_CACHE)
-            pieces = [piece async for piece in answer] if asked.get("stream") else []
+            answer = await self.guard.wrap(llm_router.acompletion)(**asked, cache=NO_CACHE)
+            return held(answer, [piece async for piece in answer] if asked.get("stream") else ())
         finally:
             _asking.reset(token)
-        answer = litellm.stream_chunk_builder(pieces) if pieces else answer
-        answer._hidden_params[_PIECES] = pieces  # noqa: SLF001 (as above)
-        return answer
 
 
 def _check_mode(mode: Any) -> None:
@@ -144,12 +140,6 @@ def _check_mode(mode: Any) -> None:
         raise ConfigError(
             "must be [pre_call, post_call]: the first decides, the second delivers", field="mode"
         )
-
-
-def _answer(data: Mapping[str, Any]) -> Any:
-    """The answer that was decided for this request; None if there is none. No JSON makes one."""
-    answer = data.get("mock_response")
-    return answer if _PIECES in getattr(answer, "_hidden_params", {}) else None
 
 
 def _not_guarded(call_type: str) -> RequestError:
