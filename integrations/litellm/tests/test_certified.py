@@ -161,6 +161,13 @@ def test_other_routes_to_words_are_refused(running, path, body, stream):
     assert len(running.model.calls) == before
 
 
+def test_embeddings_pass_by(running):
+    """They are asked for; the scripted model knows none, which is what comes back."""
+    response = running.client.post("/v1/embeddings", json={"model": "scripted", "input": "x"})
+    assert response.status_code == 404
+    assert "not guarded" not in response.text
+
+
 def test_the_official_client(running):
     running.play(SCENARIOS[0])
     headers = running.client.headers["authorization"]

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import litellm
 from litellm.types.guardrails import GuardrailEventHooks
 
-from guardrail import ConfigError, Guard, GuardrailError, RequestError
+from guardrail import ConfigError, Guard, GuardrailError
 from guardrail_litellm.answers import NO_CACHE, answer_of, held, pieces_of
 from guardrail_litellm.applying import ApplyingGuardrail
 from guardrail_litellm.failures import failure
+from guardrail_litellm.routes import is_chat
 
 if TYPE_CHECKING:
     import os
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CertifiedGuardrail"]
 
-_CHAT = frozenset({"completion", "acompletion"})
-_WORDLESS = frozenset({"embedding", "aembedding", "embeddings", "moderation", "amoderation"})
-"""Calls in which no model answers in words."""
-_TRYING = frozenset({"apply_guardrail"})
-"""LiteLLM's endpoint for trying a guardrail; it goes on to `apply_guardrail`."""
 _OF_THE_CALL = frozenset({"litellm_call_id", "litellm_logging_obj", "proxy_server_request"})
 _NOT_SENT = _OF_THE_CALL | {"secret_fields", "mock_response", "cache", "guardrail_to_apply"}
 
@@ -78,16 +74,14 @@ class CertifiedGuardrail(ApplyingGuardrail):
         call_type: str,
     ) -> dict[str, Any]:
         """Decides, and makes LiteLLM answer with what was decided; raises what the proxy sends."""
-        if _asking.get() or call_type in _WORDLESS | _TRYING or answer_of(data) is not None:
+        if _asking.get() or answer_of(data) is not None:
             return data
         try:
-            if call_type not in _CHAT:
-                raise _not_guarded(call_type)
-            answer = await self._decided(data)
+            if is_chat(call_type):
+                data.update(mock_response=await self._decided(data), cache=NO_CACHE)
         except GuardrailError as error:
             raised = failure(error)
         else:
-            data.update(mock_response=answer, cache=NO_CACHE)
             return data
         raise raised
 
@@ -98,12 +92,12 @@ class CertifiedGuardrail(ApplyingGuardrail):
         response: Any,
     ) -> Any:
         """The decided answer, whatever LiteLLM made of it."""
-        if _asking.get() or isinstance(response, litellm.EmbeddingResponse):
-            return response
         answer = answer_of(data)
-        if answer is None:
-            raise failure(_undecided())
-        return answer
+        if answer is not None:
+            return answer
+        if isinstance(response, litellm.ModelResponse) and not _asking.get():
+            raise _undecided()
+        return response
 
     async def async_post_call_streaming_iterator_hook(
         self,
@@ -114,7 +108,7 @@ class CertifiedGuardrail(ApplyingGuardrail):
         """The decided answer in pieces."""
         answer = answer_of(request_data)
         if answer is None:
-            raise failure(_undecided())
+            raise _undecided()
         for piece in pieces_of(answer):
             yield piece
 
@@ -142,13 +136,6 @@ def _check_mode(mode: Any) -> None:
         )
 
 
-def _not_guarded(call_type: str) -> RequestError:
-    return RequestError(
-        f"calls of the kind {call_type} are not guarded and hence refused; use chat completions",
-        status=404,
-        code="route_not_guarded",
-    )
-
-
-def _undecided() -> GuardrailError:
-    return ConfigError("there is an answer without a decision; set default_on for the guardrail")
+def _undecided() -> Exception:
+    told = "there is an answer without a decision; set default_on for the guardrail"
+    return failure(ConfigError(told))
