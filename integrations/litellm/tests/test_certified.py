@@ -1,4 +1,4 @@
-"""The guardrail inside a running LiteLLM proxy: the proxy's verdicts and records, nothing else out."""
+"""The guardrail inside a running LiteLLM proxy: our proxy's verdicts and records."""
 
 import inspect
 import json
@@ -7,13 +7,13 @@ from dataclasses import replace
 import openai
 import pytest
 from gateway import gateway
+from guardrail_litellm import CertifiedGuardrail
 from litellm.integrations.custom_guardrail import CustomGuardrail
 
 from guardrail import ConfigError, OracleError, UpstreamError
 from guardrail.engine.verdict import Action
 from guardrail.testing.scenarios import HARMFUL_TEXT, SCENARIOS
 from guardrail.testing.stage import POLICY_FILE
-from guardrail_litellm import CertifiedGuardrail
 
 # Older releases read a guardrail's class from a file beside the configuration, and give it no
 # parameters of ours.

@@ -36,9 +36,7 @@ clean, forbidden = SCENARIOS[0], SCENARIOS[2]
 @contextmanager
 def proxy_of_ours(model):
     policy = scenario_policy()
-    engine = Engine(
-        compile_policy(policy), OpenAICompatible(model), compile_oracle(policy), KEY
-    )
+    engine = Engine(compile_policy(policy), OpenAICompatible(model), compile_oracle(policy), KEY)
     with running_server(policy, engine) as server:
         yield server.url
 

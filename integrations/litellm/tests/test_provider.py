@@ -1,7 +1,6 @@
 """`certified/MODEL` through litellm's own functions: the proxy's verdicts and records."""
 
 import asyncio
-import dataclasses
 import os
 
 import pytest
@@ -10,28 +9,14 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # the list of prices is not
 
 import litellm
 from gateway import added
+from guardrail_litellm import CertifiedProvider
+from named import NAMED
 
 from guardrail.engine.verdict import Action
-from guardrail.testing.scenarios import SCENARIOS, Scenario
 from guardrail.testing.stage import stage
-from guardrail_litellm import CertifiedProvider
 
 
-class Named(Scenario):
-    """A scenario that asks for the model by litellm's name of it."""
-
-    @property
-    def request(self):
-        return {**super().request, "model": "openai/scripted"}
-
-
-NAMED = [
-    Named(**{f.name: getattr(scenario, f.name) for f in dataclasses.fields(scenario)})
-    for scenario in SCENARIOS
-]
-
-
-@pytest.fixture(params=NAMED, ids=lambda scenario: scenario.name)
+@pytest.fixture(params=NAMED.values(), ids=NAMED)
 def played(request, monkeypatch):
     """A scenario whose guard stands behind the provider `certified`."""
     with stage(request.param, on_block="refusal") as place:
@@ -100,7 +85,7 @@ def test_a_scenario(played, is_async):
     played.check()
 
 
-@pytest.mark.parametrize("played", [NAMED[0]], indirect=True, ids=["clean"])
+@pytest.mark.parametrize("played", [NAMED["clean"]], indirect=True, ids=["clean"])
 def test_parameters_are_not_changed_on_their_way(played):
     litellm.completion(**arguments(played), temperature=0.5, stop=["x"])
     for call in played.model.calls:

@@ -181,8 +181,8 @@ def test_pictures_in_other_forms(held, tmp_path):
         asked = messages(played.scenario)
         raw = base64.b64decode(str(asked[0].blocks[1].url).partition(",")[2])
         (tmp_path / "picture.png").write_bytes(raw)
-        block = ImageBlock(image=raw) if held == "bytes" else ImageBlock(path=tmp_path / "picture.png")
-        asked[0].blocks[1] = block
+        given = {"image": raw} if held == "bytes" else {"path": tmp_path / "picture.png"}
+        asked[0].blocks[1] = ImageBlock(**given)
         assert llm.chat(asked).message.content == HARMLESS_TEXT
         played.check()
 
@@ -200,30 +200,31 @@ def test_what_cannot_be_guarded_is_refused(block):
 
 
 def test_cancelling_ends_the_variants():
-    inner = Waiting()
+    inner, Waiting.asked = Waiting(), asyncio.Event()
 
     async def cancelled(played):
         llm = GuardedLLM(inner, played.guard)
         task = asyncio.create_task(llm.achat(messages(played.scenario)))
-        while not Waiting.begun:
-            await asyncio.sleep(0.01)
+        await Waiting.asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     with playing(NAMED["clean"]) as (played, _):
         asyncio.run(cancelled(played))
-    assert Waiting.begun == Waiting.ended
+    assert Waiting.begun == Waiting.ended > 0
 
 
 class Waiting(MockLLM):
     """Never answers."""
 
+    asked: ClassVar[asyncio.Event | None] = None
     begun: ClassVar[int] = 0
     ended: ClassVar[int] = 0
 
     async def achat(self, *_args, **_kwargs):
         Waiting.begun += 1
+        Waiting.asked.set()
         try:
             await asyncio.Event().wait()
         finally:

@@ -24,7 +24,7 @@ def held(answer: Any, pieces: Sequence[Any] = ()) -> Any:
         if about := getattr(piece, "guardrail", None):
             # Newer releases send no fields that they do not know, unless this one is set.
             piece.provider_specific_fields = {"guardrail": about}
-    made = litellm.stream_chunk_builder(list(pieces)) if pieces else answer
+    made: Any = litellm.stream_chunk_builder(list(pieces)) if pieces else answer
     made._hidden_params[_PIECES] = pieces  # noqa: SLF001 (LiteLLM's place for such)
     return made
 

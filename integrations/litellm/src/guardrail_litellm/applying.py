@@ -30,7 +30,7 @@ class ApplyingGuardrail(CustomGuardrail):
         self,
         inputs: Any = None,
         request_data: Any = None,  # noqa: ARG002 (LiteLLM's signature)
-        input_type: str = "response",
+        input_type: str = "response",  # noqa: ARG002 (as above)
         logging_obj: Any = None,  # noqa: ARG002 (as above)
         **older: Any,
     ) -> Any:

@@ -21,7 +21,7 @@ from guardrail_litellm.routes import is_chat
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
 __all__ = ["CertifiedGuardrail"]
 
@@ -104,7 +104,7 @@ class CertifiedGuardrail(ApplyingGuardrail):
         user_api_key_dict: Any,  # noqa: ARG002 (LiteLLM's signature)
         response: Any,  # noqa: ARG002 (what is delivered was decided before)
         request_data: dict[str, Any],
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """The decided answer in pieces."""
         answer = answer_of(request_data)
         if answer is None:

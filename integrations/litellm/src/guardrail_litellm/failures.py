@@ -26,7 +26,7 @@ def failure(error: GuardrailError) -> ProxyException:
         openai_code=named.get("code"),
         provider_specific_fields=_about(error),
     )
-    raised.status_code = error.status
+    raised.status_code = error.status  # type: ignore[attr-defined]  # LiteLLM asks errors for it
     return raised
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import litellm
+from litellm.exceptions import APIError
 from litellm.llms.custom_llm import CustomLLM
 
 from guardrail import Guard, GuardrailError
@@ -54,7 +55,7 @@ class CertifiedProvider(CustomLLM):
             raised = _failure(error, given["model"])
         raise raised
 
-    async def astreaming(self, *args: Any, **given: Any) -> AsyncIterator[Any]:
+    async def astreaming(self, *args: Any, **given: Any) -> AsyncIterator[Any]:  # type: ignore[override]  # as LiteLLM's own providers do
         for piece in _pieces(await self.acompletion(*args, **given)):
             yield piece
 
@@ -72,7 +73,7 @@ def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _failure(error: GuardrailError, model: str) -> Exception:
     """One of LiteLLM's own errors, which it passes on with its status and its words."""
-    return litellm.APIError(error.status, str(error), llm_provider="guardrail", model=model)
+    return APIError(error.status, str(error), llm_provider="guardrail", model=model)
 
 
 def _pieces(response: Any) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +112,9 @@ def _url(block: ImageBlock) -> str:
     """A data URL. Addresses are left as they are, and refused: nothing is fetched here."""
     if block.url is not None:
         return str(block.url)
-    held = ImageBlock(image=block.resolve_image().read())
-    return f"data:{held.image_mimetype};base64,{(held.image or b'').decode('ascii')}"
+    raw = block.resolve_image().read()
+    media_type = ImageBlock(image=raw).image_mimetype
+    return f"data:{media_type};base64,{base64.b64encode(raw).decode('ascii')}"
 
 
 def _urls(message: Mapping[str, Any]) -> Iterator[str]:

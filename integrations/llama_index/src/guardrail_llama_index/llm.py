@@ -1,7 +1,5 @@
 """Any LLM of LlamaIndex, behind the guard."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,14 +87,14 @@ class GuardedLLM(FunctionCallingLLM):
         return pieces()
 
     @llm_completion_callback()
-    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: ARG002, FBT001, FBT002 (LlamaIndex's signature)
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: ARG002 (LlamaIndex's signature)
         return text_of(self.chat([ChatMessage(prompt)], **kwargs))
 
     @llm_completion_callback()
     async def acomplete(
         self,
         prompt: str,
-        formatted: bool = False,  # noqa: ARG002, FBT001, FBT002 (as above)
+        formatted: bool = False,  # noqa: ARG002 (as above)
         **kwargs: Any,
     ) -> CompletionResponse:
         return text_of(await self.achat([ChatMessage(prompt)], **kwargs))
@@ -105,7 +103,7 @@ class GuardedLLM(FunctionCallingLLM):
     def stream_complete(
         self,
         prompt: str,
-        formatted: bool = False,  # noqa: ARG002, FBT001, FBT002 (as above)
+        formatted: bool = False,  # noqa: ARG002 (as above)
         **kwargs: Any,
     ) -> CompletionResponseGen:
         return (text_of(piece) for piece in self.stream_chat([ChatMessage(prompt)], **kwargs))
@@ -114,7 +112,7 @@ class GuardedLLM(FunctionCallingLLM):
     async def astream_complete(
         self,
         prompt: str,
-        formatted: bool = False,  # noqa: ARG002, FBT001, FBT002 (as above)
+        formatted: bool = False,  # noqa: ARG002 (as above)
         **kwargs: Any,
     ) -> CompletionResponseAsyncGen:
         pieces = await self.astream_chat([ChatMessage(prompt)], **kwargs)
@@ -123,14 +121,16 @@ class GuardedLLM(FunctionCallingLLM):
     def _prepare_chat_with_tools(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As the inner LLM words tools; what it makes of them goes through `chat`."""
         if not isinstance(self.inner, FunctionCallingLLM):
-            raise ConfigError(f"{self.inner.class_name()} calls no functions; take an LLM that does")
+            raise ConfigError(
+                f"{self.inner.class_name()} calls no functions; take an LLM that does"
+            )
         prepared: dict[str, Any] = self.inner._prepare_chat_with_tools_compat(*args, **kwargs)  # noqa: SLF001 (what subclasses are to answer for)
         return prepared
 
     def get_tool_calls_from_response(
         self,
         response: ChatResponse,
-        error_on_no_tool_call: bool = True,  # noqa: FBT001, FBT002 (LlamaIndex's signature)
+        error_on_no_tool_call: bool = True,
         **_kwargs: Any,
     ) -> list[ToolSelection]:
         selections = tool_selections(response)

@@ -1,7 +1,5 @@
 """A workflow with one guarded step, which other steps ask and which says what came of it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
@@ -13,26 +11,26 @@ from guardrail_llama_index.llm import GuardedLLM
 __all__ = ["Answered", "Asked", "GuardedWorkflow", "Withheld"]
 
 
-class Asked(Event):  # type: ignore[misc]  # untyped in some releases
+class Asked(Event):
     """Messages for the model."""
 
     messages: list[ChatMessage]
 
 
-class Answered(Event):  # type: ignore[misc]  # as above
+class Answered(Event):
     """An answer that the guard lets pass."""
 
     response: ChatResponse
 
 
-class Withheld(Event):  # type: ignore[misc]  # as above
+class Withheld(Event):
     """An answer that the guard keeps back: the policy's words, and the `guardrail` object."""
 
     message: str
     guardrail: dict[str, Any]
 
 
-class GuardedWorkflow(Workflow):  # type: ignore[misc]  # as above
+class GuardedWorkflow(Workflow):
     """For subclasses: return Asked from a step, take Answered and Withheld in others.
 
     What cannot be decided raises, and ends the workflow.

@@ -1,4 +1,4 @@
-"""Certified answers for the OpenAI Agents SDK: a guarded model, its provider, an output guardrail."""
+"""Certified answers for the OpenAI Agents SDK: guarded models, and an output guardrail."""
 
 from guardrail_openai_agents.model import GuardedModel
 from guardrail_openai_agents.output import judged_output

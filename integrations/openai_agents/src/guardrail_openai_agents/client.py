@@ -1,4 +1,4 @@
-"""The part of an OpenAI client that the SDK's model for chat completions uses, with a guard behind."""
+"""What the SDK's model for chat completions uses of an OpenAI client, with a guard behind."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class GuardedModel(Model):
     async def get_response(self, *args: Any, **given: Any) -> Any:
         front, client = self._front(args, given)
         response = await front.get_response(*args, **given)
-        response.guardrail = client.guardrail
+        response.guardrail = client.guardrail  # type: ignore[attr-defined]  # the SDK has no place
         return response
 
     async def stream_response(self, *args: Any, **given: Any) -> AsyncIterator[Any]:
@@ -52,7 +52,7 @@ class GuardedModel(Model):
         front, client = self._front(args, given)
         async for event in front.stream_response(*args, **given):
             if event.type == "response.completed":
-                event.response.guardrail = client.guardrail
+                event.response.guardrail = client.guardrail  # type: ignore[attr-defined]  # as above
             yield event
 
     async def close(self) -> None:
