@@ -16,7 +16,8 @@ import pytest
 from guardrail.records.model import Record
 from guardrail.testing.journal import comparable
 from guardrail.testing.scenarios import SCENARIOS
-from guardrail.testing.stage import KEY, proxy_record, running_model
+from guardrail.testing.setting import KEY
+from guardrail.testing.stage import proxy_record, running_model
 
 MASTER_KEY = f"sk-{secrets.token_hex(16)}"
 START_S = 300.0

@@ -13,7 +13,7 @@ from litellm.integrations.custom_guardrail import CustomGuardrail
 from guardrail import ConfigError, OracleError, UpstreamError
 from guardrail.engine.verdict import Action
 from guardrail.testing.scenarios import HARMFUL_TEXT, SCENARIOS
-from guardrail.testing.stage import POLICY_FILE
+from guardrail.testing.setting import POLICY_FILE
 
 # Older releases read a guardrail's class from a file beside the configuration, and give it no
 # parameters of ours.
@@ -44,7 +44,8 @@ OURS = """
 import functools
 
 from guardrail import Guard
-from guardrail.testing.stage import BrokenOracle, KEY, scenario_policy
+from guardrail.testing.setting import KEY, scenario_policy
+from guardrail.testing.stage import BrokenOracle
 from guardrail_litellm import CertifiedGuardrail
 
 certified = functools.partial(

@@ -10,7 +10,7 @@ from guardrail.policy.compile import compile_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.server.serve import running_server
 from guardrail.testing.scenarios import HARMFUL_TEXT, SCENARIOS
-from guardrail.testing.stage import KEY, scenario_policy
+from guardrail.testing.setting import KEY, scenario_policy
 from guardrail.upstreams.openai_http import OpenAICompatible
 
 pytest.importorskip(

@@ -67,7 +67,8 @@ def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
     """What the inner model is asked; LiteLLM has taken the provider off its name."""
     options = {name: given[name] for name in ("api_key", "api_base", "timeout") if given.get(name)}
     parameters = dict(given.get("optional_params") or {})
-    parameters.pop("stream", None)
+    for name in ("stream", "stream_options"):  # the decided answer is made a stream afterwards
+        parameters.pop(name, None)
     return {**parameters, **options, "model": given["model"], "messages": given["messages"]}
 
 
