@@ -23,6 +23,9 @@ CONFIG = """
 model_list:
   - model_name: scripted
     litellm_params: {{model: openai/scripted, api_base: "{model}", api_key: none}}
+  - model_name: named-guard
+    litellm_params:
+      {{model: openai/scripted, api_base: "{model}", api_key: none, guardrails: [certified]}}
 guardrails:
   - guardrail_name: broken
     litellm_params: {{guardrail: ours.broken, mode: [pre_call, post_call]}}
@@ -112,6 +115,15 @@ def test_the_model_is_asked_for_variants_only(running):
     assert len(played.calls) == record.calls
     sent = SCENARIOS[0].request["messages"][0]["content"][1]["image_url"]["url"]
     assert all(sent not in json.dumps(call.body) for call in played.calls)
+
+
+def test_a_model_that_names_the_guardrail_itself_is_decided_once(running):
+    """LiteLLM then runs the hooks again for every call of the model, hence for every variant."""
+    for stream in (False, True):
+        played = running.play(SCENARIOS[0], model="named-guard", stream=stream)
+        (record,) = played.records
+        assert len(played.calls) == record.calls
+        assert played.choice["content"] == SCENARIOS[0].text
 
 
 def test_tools_arrive_and_calls_of_them_return(running):
