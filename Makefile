@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that share the tests; each takes about 1.5 GB.
+TESTERS ?= 2
 
 .PHONY: help install demo test check format lint types floors integrations clients bench clean
 
@@ -21,7 +23,7 @@ demo: install ## the main job: an attacked picture is stopped, a clean one is an
 	$(BIN)/guardrail demo
 
 test: install ## all tests; the proof and the engine must be covered to the last branch
-	$(BIN)/python -m pytest --cov=guardrail/stats --cov=guardrail/engine --cov-branch \
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --cov=guardrail/stats --cov=guardrail/engine --cov-branch \
 		--cov-report=term:skip-covered --cov-fail-under=100
 
 format: install ## rewrite the code in the house's format

@@ -34,7 +34,7 @@ def record(number, samples, *, keep=True):
         policy="p", policy_digest="", upstream="u", upstream_revision="", oracle_revision="",
         key_id="", code_version="", model="m", pictures=0, request_digest="", noise_digest="",
         certificate=None, samples=tuple(samples), answer_chars=None, prompt_tokens=0,
-        completion_tokens=0, calls=1, elapsed_s=0.1, overhead_s=0.0,
+        completion_tokens=0, calls=1, cost_usd=None, elapsed_s=0.1, overhead_s=0.0,
         content={"messages": messages, "parameters": {}, "answer": None, "answers": answers}
         if keep else None,
     ).sealed()  # fmt: skip
