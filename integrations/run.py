@@ -1,9 +1,10 @@
 """Builds the wheels and runs each integration's tests on them, in bare environments.
 
-    python integrations/run.py [--only NAME ...] [--versions lowest|latest] [--jobs N]
+    python integrations/run.py [--only NAME ...] [--versions lowest|latest] [--jobs N] [--table]
 
 An environment holds what `pip install` of the wheels brings, the pins of `lowest.txt` or
-`latest.txt`, and nothing of this tree: no torch, and no path back to the sources.
+`latest.txt`, and nothing of this tree: no torch, and no path back to the sources. `--table` writes
+conformance.md from what the tests report.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from conformance import played, table
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -44,6 +47,10 @@ class Run:
     @property
     def folder(self) -> Path:
         return HERE / self.name
+
+    @property
+    def report(self) -> Path:
+        return WORK / f"{self.name}-{self.versions}.xml"
 
     def played(self) -> tuple[bool, str]:
         """Whether the tests passed, and what was printed."""
@@ -75,6 +82,7 @@ class Run:
 
     def _tested(self) -> list[str]:
         return [str(self._python), "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                f"--junit-xml={self.report}",
                 "-c", str(self.folder / "pyproject.toml"), str(self.folder / "tests")]  # fmt: skip
 
     @property
@@ -112,6 +120,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=names(), default=names(), metavar="NAME")
     parser.add_argument("--versions", choices=VERSIONS)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     wheels = build(given.only)
     versions = [given.versions] if given.versions else VERSIONS
@@ -119,7 +128,17 @@ def main() -> int:
     with ThreadPoolExecutor(given.jobs) as pool:
         results = list(pool.map(_reported, runs))
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
+    if given.table:
+        (HERE / "conformance.md").write_text(_table(runs), "utf-8")
     return 0 if all(results) else 1
+
+
+def _table(runs: list[Run]) -> str:
+    from guardrail.testing.scenarios import SCENARIOS
+
+    scenarios = [scenario.name for scenario in SCENARIOS]
+    rows = {(run.name, run.versions): played(run.report, scenarios) for run in runs}
+    return table(rows, scenarios)
 
 
 def _reported(run: Run) -> bool:
