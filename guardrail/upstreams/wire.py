@@ -173,7 +173,10 @@ def answer_from(response: Json) -> Answer:
 
 def model_names(response: Json) -> list[str]:
     """The ids in a list of models. Raises UpstreamError."""
-    models = _object(response, "a body").get("data")
+    body = _object(response, "a body")
+    models = body.get("data")
+    if models is None and body.get("object") == "list":
+        models = []  # Ollama's word for none
     if not isinstance(models, list):
         raise _malformed("no list of models")
     names = [model.get("id") for model in models if isinstance(model, dict)]

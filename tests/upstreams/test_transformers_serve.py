@@ -87,7 +87,7 @@ def test_a_clean_picture_is_answered_with_a_certificate(proxy, picture):
     reply = asked(proxy, picture("clean-1")).json()
     told = reply["guardrail"]
     assert told["decision"] == "pass"
-    assert told["calls"] >= told["samples"] >= FEWEST
+    assert told["calls"] >= FEWEST
     assert told["certificate"]["radius"] >= 0.25
     assert told["certificate"]["upstream"].startswith("openai_compatible:http://127.0.0.1:")
     assert reply["choices"][0]["message"]["content"]
