@@ -35,6 +35,7 @@ _STRUCTURE = _MESSAGE_FIELDS | frozenset(
 _IDENTIFIERS = frozenset(
     {"role", "type", "id", "object", "format", "provider", "service_tier", "severity"}
     | {"system_fingerprint", "stop_reason", "native_finish_reason"}
+    | {"matched_stop", "weight_version"}
 )
 _TOKEN = re.compile(r"[\w.:-]{1,80}")
 # Inside these the model chooses every name and every value: nothing is structure.

@@ -14,6 +14,7 @@ from guardrail.policy.section import Section
 from guardrail.upstreams.gate import Limits
 from guardrail.upstreams.governed import Governed
 from guardrail.upstreams.registry import build_upstream, is_local
+from guardrail.upstreams.wire import TokenLimitName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +68,9 @@ class UpstreamEntry(Section):
     model_map: dict[str, str] = Field(default_factory=dict, max_length=1000)
     """The provider's name of a model by the name that clients use."""
 
+    token_limit_name: TokenLimitName | None = None
+    """What max_tokens and max_completion_tokens are both sent as, for servers that ignore one."""
+
     timeout_s: _Seconds | None = None
     """Longest that one call may take; the policy's limits.call_timeout_s holds as well."""
 
@@ -90,7 +94,7 @@ class UpstreamEntry(Section):
 
     @model_validator(mode="after")
     def _a_local_model_needs_no_network(self) -> Self:
-        remote = ("api_key_env", "headers_env", "model_map", "timeout_s")
+        remote = ("api_key_env", "headers_env", "model_map", "token_limit_name", "timeout_s")
         given = [name for name in remote if getattr(self, name)]
         if self.is_local and given:
             raise ValueError(f"a model in this process takes no {given[0]}; leave it out")
@@ -178,6 +182,7 @@ def open_upstream(
         "api_key": _variable(entry.api_key_env) if entry.api_key_env else None,
         "headers": {k: _variable(v) for k, v in entry.headers_env.items()} or None,
         "model_map": entry.model_map or None,
+        "token_limit_name": entry.token_limit_name,
         "timeout_s": entry.timeout_s,
         "max_connections": entry.limits.max_concurrency,
         "variant_format": variant_format,

@@ -105,9 +105,13 @@ def _bounded(seconds: float) -> float:
 
 
 def _error_code(raw: bytes, hidden: Collection[str]) -> str | None:
-    """The provider's machine-readable word; None where it is not plainly one."""
+    """The provider's machine-readable word; None where it is not plainly one.
+
+    SGLang, and vLLM in the past, have no `error` around the fields.
+    """
     try:
-        error = json.loads(raw)["error"]
+        body = json.loads(raw)
+        error = body if body.get("object") == "error" else body["error"]
         words = [error.get("code"), error.get("type")]
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return None

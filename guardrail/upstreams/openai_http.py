@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from guardrail.images.encode import ImageFormat
     from guardrail.types import Chat, Pixels
     from guardrail.upstreams.base import Watch
+    from guardrail.upstreams.wire import TokenLimitName
 
 __all__ = ["OpenAICompatible"]
 
@@ -66,6 +67,8 @@ class OpenAICompatible:
         max_connections: calls in flight at once; further ones wait in order.
         variant_format: how pictures are encoded; `png` keeps every pixel.
         jpeg_quality: 1 to 100, of `jpeg` and `webp`.
+        token_limit_name: what `max_tokens` and `max_completion_tokens` are both sent as, for
+            servers that ignore one of them; None sends each as it came.
         headers: sent with every call; kept out of every message, as they may hold keys.
         max_answer_bytes: a longer response is an error.
 
@@ -83,6 +86,7 @@ class OpenAICompatible:
         max_connections: int = 64,
         variant_format: ImageFormat = "png",
         jpeg_quality: int = 95,
+        token_limit_name: TokenLimitName | None = None,
         headers: Mapping[str, str] | None = None,
         max_answer_bytes: int = 8 << 20,
     ) -> None:
@@ -92,6 +96,7 @@ class OpenAICompatible:
         self._base_url = _checked_url(base_url)
         self._encoding = Encoding(variant_format, jpeg_quality)
         self._model_map = dict(model_map or {})
+        self._token_limit_name = token_limit_name
         self._headers = _checked_headers(api_key, headers or {})
         self._hidden = _secrets(api_key, headers or {})
         self._timeout_s = timeout_s
@@ -147,7 +152,9 @@ class OpenAICompatible:
     async def _body(self, chat: Chat, pictures: Sequence[Pixels], *, stream: bool = False) -> bytes:
         model = self._model_map.get(chat.model, chat.model)
         urls = await self._encoding.data_urls(pictures)
-        return request_body(chat, model, urls, stream=stream)
+        return request_body(
+            chat, model, urls, stream=stream, token_limit_name=self._token_limit_name
+        )
 
     async def models(self) -> list[str]:
         """The mapped names, then those that the provider lists. Raises UpstreamError."""

@@ -64,8 +64,10 @@ class Gathered:
 
     def add(self, chunk: Json) -> None:
         """Takes one chunk. Raises UpstreamError where it is none, or an error."""
-        if not isinstance(chunk, dict) or chunk.get("error"):
-            raise broken("an error" if isinstance(chunk, dict) else "a chunk that is no object")
+        if not isinstance(chunk, dict):
+            raise broken("a chunk that is no object")
+        if chunk.get("error") or chunk.get("object") == "error":
+            raise broken("an error")
         self._response |= {name: chunk[name] for name in _KEPT if chunk.get(name)}
         if chunk.get("usage"):
             self._response["usage"] = chunk["usage"]

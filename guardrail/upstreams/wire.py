@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from guardrail.errors import RequestError, UpstreamError
 from guardrail.types import Answer, Chat, Json, Pixels, Usage
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 __all__ = [
+    "TokenLimitName",
     "answer_from",
     "check_pictures",
     "model_names",
@@ -27,8 +28,13 @@ __all__ = [
     "request_parameters",
 ]
 
+TokenLimitName: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
+"""OpenAI's names, old and new, of the most tokens that an answer may take."""
+
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _STREAMING = {"stream", "stream_options"}
+_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
+_BROKEN_OFF = frozenset({"abort", "error"})  # vLLM's and SGLang's words for it
 _CHOICE_FIELDS = {"index", "message", "finish_reason"}
 _RESPONSE_FIELDS = {"id", "object", "created", "model", "choices", "usage"}
 
@@ -58,17 +64,26 @@ def request_parameters(chat: Chat) -> dict[str, Json]:
     return {name: value for name, value in chat.parameters.items() if name not in _STREAMING}
 
 
-def request_body(chat: Chat, model: str, urls: Sequence[bytes], *, stream: bool = False) -> bytes:
+def request_body(
+    chat: Chat,
+    model: str,
+    urls: Sequence[bytes],
+    *,
+    stream: bool = False,
+    token_limit_name: TokenLimitName | None = None,
+) -> bytes:
     """The JSON body of one call, with `urls[i]` (ASCII, plain in JSON) as picture i.
 
     The pictures are spliced into the encoded text: they are by far its largest part, and need
-    neither copying into a string nor escaping.
+    neither copying into a string nor escaping. A limit of tokens goes under `token_limit_name`,
+    if there is one, whatever it was called.
 
     Raises:
         RequestError: a parameter is not JSON.
         UpstreamError: a picture has no place in the messages.
     """
-    body = {**request_parameters(chat), "model": model, "messages": chat.messages}
+    parameters = _limited(request_parameters(chat), token_limit_name)
+    body = {**parameters, "model": model, "messages": chat.messages}
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if not urls:
@@ -84,6 +99,16 @@ def request_body(chat: Chat, model: str, urls: Sequence[bytes], *, stream: bool 
     if places != set(range(len(urls))):
         raise UpstreamError("a picture of the chat has no place in its messages", status=500)
     return b"".join(pieces)
+
+
+def _limited(parameters: dict[str, Json], name: TokenLimitName | None) -> dict[str, Json]:
+    """The parameters with their limit under one name; the smaller one where they hold two."""
+    given = [parameters[limit] for limit in _TOKEN_LIMITS if parameters.get(limit) is not None]
+    if name is None or not given:
+        return parameters
+    counts = [limit for limit in given if type(limit) is int]
+    chosen = min(counts) if len(counts) == len(given) else given[-1]  # the server refuses nonsense
+    return {**_without(parameters, _TOKEN_LIMITS), name: chosen}
 
 
 def _encode(body: Json) -> bytes:
@@ -132,6 +157,8 @@ def answer_from(response: Json) -> Answer:
     finish_reason = choice.get("finish_reason") or "stop"
     if not isinstance(finish_reason, str):
         raise _malformed("a finish_reason that is not text")
+    if finish_reason in _BROKEN_OFF:
+        raise _malformed("an answer that it had broken off itself")
     message = _object(choice.get("message"), "a message")
     _check_message(message, filtered=finish_reason == "content_filter")
     model = response.get("model")
@@ -146,7 +173,10 @@ def answer_from(response: Json) -> Answer:
 
 def model_names(response: Json) -> list[str]:
     """The ids in a list of models. Raises UpstreamError."""
-    models = _object(response, "a body").get("data")
+    body = _object(response, "a body")
+    models = body.get("data")
+    if models is None and body.get("object") == "list":
+        models = []  # Ollama's word for none
     if not isinstance(models, list):
         raise _malformed("no list of models")
     names = [model.get("id") for model in models if isinstance(model, dict)]

@@ -21,6 +21,7 @@ from guardrail.upstreams.scripted_server import scripted_server
 
 URL = "openai_compatible:http://127.0.0.1:9/v1"
 SECRET = "sk-very-secret-0123456789"
+LIMIT = {"max_completion_tokens": 9}
 FULL = f"""
 upstreams:
   - upstream: {URL}
@@ -29,6 +30,7 @@ upstreams:
       X-Organisation: FIRST_ORGANISATION
     model_map:
       vision: provider/vision-1
+    token_limit_name: max_tokens
     timeout_s: 30
     max_concurrency: 16
     max_queue: 100
@@ -89,6 +91,7 @@ MISTAKES = {
     "half a call": ("max_concurrency: 1.5", 3, "upstreams.0.max_concurrency", "integer"),
     "no rate": ("requests_per_minute: 0", 3, "upstreams.0.requests_per_minute", "greater than 0"),
     "an endless rate": ("tokens_per_minute: .inf", 3, "upstreams.0.tokens_per_minute", "finite"),
+    "no name of a limit": ("token_limit_name: tokens", 3, "upstreams.0.token_limit_name", "max_"),
     "a number as text": ("timeout_s: '3'", 3, "upstreams.0.timeout_s", "valid number"),
     "no faults": ("\nbreaker: {faults: 0}", 4, "upstreams.0.breaker.faults", "greater than"),
     "an unset variable": ("api_key_env: NOT_SET", 3, "upstreams.0.api_key_env", "NOT_SET"),
@@ -151,7 +154,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
 @pytest.mark.parametrize(
     "field",
     [{"api_key_env": "FIRST_KEY"}, {"headers_env": {"X": "FIRST_KEY"}}, {"model_map": {"a": "b"}},
-     {"timeout_s": 3.0}],
+     {"timeout_s": 3.0}, {"token_limit_name": "max_tokens"}],
 )  # fmt: skip
 @pytest.mark.parametrize("spec", ["builtin", "transformers:some/model"])
 def test_a_model_in_this_process_takes_nothing_of_the_network(spec, field):
@@ -174,7 +177,7 @@ def asked(entries, model="vision"):
             place = f"openai_compatible:{server.base_url}"
             upstream = open_upstream(entries(place)[0], variant_format="png")
             try:
-                chat = Chat(model, ({"role": "user", "content": "Hello"},))
+                chat = Chat(model, ({"role": "user", "content": "Hello"},), LIMIT)
                 await upstream.complete(chat, (), seed=0)
                 return server.calls[0], upstream
             finally:
@@ -191,6 +194,7 @@ def test_keys_headers_and_names_are_sent_and_shown_nowhere(write):
     assert call.headers["authorization"] == f"Bearer {SECRET}"
     assert call.headers["x-organisation"] == "us"
     assert call.body["model"] == "provider/vision-1"
+    assert call.body["max_tokens"] == LIMIT["max_completion_tokens"]
     assert SECRET not in repr(upstream) + upstream.name + upstream.revision
 
 

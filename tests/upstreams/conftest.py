@@ -1,4 +1,11 @@
-"""Chats and pictures that the tests of every upstream share."""
+"""Chats, pictures and processes that the tests of every upstream share."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -69,3 +76,47 @@ class FakeTimer:
 @pytest.fixture
 def clock():
     return FakeClock()
+
+
+_PROXY = "from guardrail.cli import main; main()"
+
+
+@contextmanager
+def running(arguments, pattern, log, **environment):
+    """A Python process, once its output holds `pattern`; (process, match)."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *map(str, arguments)], stdout=output, stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        )  # fmt: skip
+    try:
+        yield process, _waited(process, pattern, log)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _waited(process, pattern, log, timeout_s=120):
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end and process.poll() is None:
+        if found := re.search(pattern, log.read_text(errors="replace")):
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"it did not start: {log.read_text(errors='replace')[-2000:]}")
+
+
+@contextmanager
+def proxy_of(server_url, policy, folder, **entry):
+    """The address of `guardrail serve` in front of a server, both as anyone would run them."""
+    lines = "".join(f"    {name}: {value}\n" for name, value in entry.items())
+    upstreams = folder / "upstreams.yaml"
+    upstreams.write_text(f"upstreams:\n  - upstream: openai_compatible:{server_url}\n{lines}")
+    command = ["-c", _PROXY, "serve", "--upstreams", upstreams, "--policy", policy, "--port", 0]
+    with running(command, r"at (http://127\.0\.0\.1:\d+/v1)", folder / "proxy.log") as (_, found):
+        yield found[1]
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """The helpers of this file that start processes."""
+    return sys.modules[__name__]

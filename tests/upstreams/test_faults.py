@@ -86,6 +86,8 @@ def error_body(**error):
         (error_body(code="<script>"), None),
         (error_body(message="secret words"), None),
         (b'{"error": "text"}', None),
+        (b'{"object": "error", "type": "BadRequestError", "code": 400}', "BadRequestError"),
+        (b'{"object": "list", "type": "BadRequestError"}', None),
         (b"[]", None),
         (b"null", None),
         (b"", None),

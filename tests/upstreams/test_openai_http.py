@@ -112,6 +112,29 @@ def test_model_names_are_mapped(make_chat):
     assert listed == ["ours", "scripted"]
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "sent"),
+    [
+        (None, {"max_completion_tokens": 5}, {"max_completion_tokens": 5}),
+        ("max_tokens", {"max_completion_tokens": 5}, {"max_tokens": 5}),
+        ("max_tokens", {"max_tokens": 5}, {"max_tokens": 5}),
+        ("max_tokens", {"max_tokens": 7, "max_completion_tokens": 5}, {"max_tokens": 5}),
+        ("max_tokens", {"max_tokens": 7, "max_completion_tokens": None}, {"max_tokens": 7}),
+        ("max_completion_tokens", {"max_tokens": 5}, {"max_completion_tokens": 5}),
+        ("max_tokens", {"max_tokens": 7, "max_completion_tokens": "x"}, {"max_tokens": "x"}),
+        ("max_tokens", {}, {}),
+    ],
+)
+def test_the_limit_of_tokens_goes_under_the_name_that_the_server_knows(
+    make_chat, name, given, sent
+):
+    async def talking(upstream, server):
+        await upstream.complete(make_chat(0, **given), [], seed=1)
+        return {k: v for k, v in server.calls[0].body.items() if k.endswith("tokens")}
+
+    assert talk(["ok"], talking, token_limit_name=name) == sent
+
+
 def test_own_headers_replace_the_usual_ones(make_chat):
     async def talking(upstream, server):
         await upstream.complete(make_chat(0), [], seed=1)

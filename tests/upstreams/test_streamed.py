@@ -115,6 +115,7 @@ class TestGathered:
             [],
             "text",
             {"error": {"message": "secret"}},
+            {"object": "error", "message": "secret"},
             {"choices": "none"},
             {"choices": [None]},
             {"choices": [{"index": 1, "delta": {"content": "other"}}]},

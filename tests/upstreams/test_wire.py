@@ -215,6 +215,8 @@ def test_usable_answers(body):
         {"choices": [{"delta": {"content": "a streamed piece"}}]},
         response(finish_reason=7),
         response(finish_reason=["stop"]),
+        response(finish_reason="abort"),
+        response(finish_reason="error"),
         response({}),
         said(content=None),
         said(content=""),
@@ -306,7 +308,13 @@ def test_models_are_listed_by_id():
     assert model_names({"data": [{"id": "a"}, {"id": 7}, None, {"id": "b"}]}) == ["a", "b"]
 
 
-@pytest.mark.parametrize("body", [None, [], {}, {"data": None}, {"data": {"id": "a"}}])
+def test_a_list_that_is_null_is_empty():
+    assert model_names({"object": "list", "data": None}) == []
+
+
+@pytest.mark.parametrize(
+    "body", [None, [], {}, {"data": None}, {"data": {"id": "a"}}, {"object": "list", "data": "a"}]
+)
 def test_no_list_of_models_is_an_error(body):
     with pytest.raises(UpstreamError):
         model_names(body)
