@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from guardrail.errors import GuardrailError, UpstreamError
 from guardrail.upstreams.base import StreamingUpstream
 from guardrail.upstreams.gate import End, Gate, Limits, Start
+from guardrail.upstreams.wire import EMPTY_ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,6 +140,7 @@ def _fault_end(error: BaseException) -> End:
     if not isinstance(error, UpstreamError):
         # Ours were raised before anything was sent; an unforeseen one counts as the upstream's.
         return End(alive=None if isinstance(error, GuardrailError) else False, tokens=0)
-    if error.status < 500:
+    # Nor may whoever gets a model to say nothing take it away from all others.
+    if error.status < 500 or error.code == EMPTY_ANSWER:
         return End(alive=True, tokens=0, pause_s=error.retry_after_s)
     return End(alive=False if error.transient else None, tokens=0, pause_s=error.retry_after_s)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 __all__ = [
+    "EMPTY_ANSWER",
     "TokenLimitName",
     "answer_from",
     "check_pictures",
@@ -31,6 +32,10 @@ __all__ = [
 TokenLimitName: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
 """OpenAI's names, old and new, of the most tokens that an answer may take."""
 
+EMPTY_ANSWER = "upstream_empty_answer"
+"""The code of a model that said nothing: a fault of the answer, but a sign of life."""
+
+_MALFORMED = "upstream_malformed_response"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _STREAMING = {"stream", "stream_options"}
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
@@ -202,7 +207,7 @@ def _check_message(message: Mapping[str, Json], *, filtered: bool) -> None:
         _has_call(message.get("function_call")),
     ]
     if not filtered and not any(said):
-        raise _malformed("an empty message")
+        raise _malformed("an empty message", code=EMPTY_ANSWER)
 
 
 def _has_content(content: Json) -> bool:
@@ -277,9 +282,9 @@ def _without(fields: Mapping[str, Json], names: Collection[str]) -> dict[str, Js
     return {name: value for name, value in fields.items() if name not in names}
 
 
-def _malformed(what: str, *, transient: bool = True) -> UpstreamError:
+def _malformed(what: str, *, transient: bool = True, code: str = _MALFORMED) -> UpstreamError:
     return UpstreamError(
         f"the upstream answered with {what}; check that its base URL leads to a chat model",
         transient=transient,
-        code="upstream_malformed_response",
+        code=code,
     )

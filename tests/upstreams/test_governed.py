@@ -123,6 +123,17 @@ def test_so_is_one_that_breaks_off(fault):
     assert asyncio.run(scene()) is BreakerState.OPEN
 
 
+def test_a_model_that_says_nothing_lives():
+    """Else one request could take the model away from all others."""
+
+    async def scene():
+        async with governed([Step(fault=Fault.EMPTY)], **EAGER) as (upstream, _):
+            codes = {(await fault_of(upstream)).code for _ in range(5)}
+            return codes, upstream.gate.state
+
+    assert asyncio.run(scene()) == ({"upstream_empty_answer"}, BreakerState.CLOSED)
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 413, 422, 429])
 def test_refusals_never_open_the_breaker(status):
     """Whosever fault they are: a server that refuses lives."""

@@ -236,7 +236,7 @@ def test_passing_troubles_of_the_provider_are_transient(make_chat, status):
         (Fault.GARBAGE, "upstream_malformed_response", True),
         (Fault.HTML, "upstream_malformed_response", True),
         (Fault.NO_CHOICE, "upstream_malformed_response", True),
-        (Fault.EMPTY, "upstream_malformed_response", True),
+        (Fault.EMPTY, "upstream_empty_answer", True),
         (Fault.OVERSIZE, "upstream_malformed_response", True),
         (Fault.REDIRECT, None, False),
     ],

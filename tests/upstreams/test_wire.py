@@ -254,7 +254,7 @@ def test_anything_else_is_an_error_that_may_pass(body):
         answer_from(body)
     assert caught.value.transient
     assert caught.value.status == 502
-    assert caught.value.code == "upstream_malformed_response"
+    assert caught.value.code in ("upstream_malformed_response", "upstream_empty_answer")
 
 
 def test_more_choices_than_asked_for_will_not_pass_on_a_retry():
