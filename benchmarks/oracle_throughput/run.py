@@ -56,6 +56,8 @@ def single(model: Any) -> Arm:
 
 
 def naive(model: Any) -> Arm:
+    """In lists of two or more: for a list of one Detoxify returns bare numbers."""
+
     def judge(texts: Sequence[str]) -> list[float]:
         found: list[float] = []
         for start in range(0, len(texts), NAIVE):
@@ -193,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--texts", type=int, default=16)
-    parser.add_argument("--long-texts", type=int, default=2)
+    parser.add_argument("--long-texts", type=int, default=2, help="2 or more")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--models", nargs="*", default=list(CLASSES))
