@@ -80,14 +80,19 @@ def all_texts() -> list[Text]:
         *(("captions", text) for text in captions(CAPTIONS, seed=1, share=(0.0, 0.8))),
         *(("prose", text) for text in paragraphs(PROSE, seed=4, share=(0.0, 0.8))),
     ]
-    short = dict.fromkeys(short_answers(SHORT, seed=2))
     labelled = load()
-    return [
-        *labelled,
-        *cuts(labelled),
-        *(_made_up(source, text, False, text, TEST_FOLD) for source, text in calm),
-        *(_made_up("short", *made, FOLDS) for made in short),
-    ]
+    made_up = [_made_up(source, text, False, text, TEST_FOLD) for source, text in calm]
+    return [*labelled, *cuts(labelled), *made_up, *_short()]
+
+
+def labelled_and_short() -> list[Text]:
+    """Without pieces, captions and prose."""
+    return [*load(), *_short()]
+
+
+def _short() -> list[Text]:
+    short = dict.fromkeys(short_answers(SHORT, seed=2))
+    return [_made_up("short", *made, FOLDS) for made in short]
 
 
 def cuts(texts: list[Text]) -> list[Text]:
@@ -123,7 +128,7 @@ def features(encoder: SentenceEncoder | None = None, cache: Path = CACHE) -> Fea
     cut = [passages(normalise(text.text)) for text in texts]
     flat = [part for parts in cut for part in parts]
     owners = np.repeat(np.arange(len(texts)), [len(parts) for parts in cut])
-    vectors = _cached(encoder or default_encoder(), flat, cache)
+    vectors = cached(encoder or default_encoder(), flat, cache)
     return Features(texts, vectors, word_matrix(flat), owners)
 
 
@@ -135,7 +140,7 @@ def word_matrix(flat: list[str]) -> scipy.sparse.csr_matrix:
     return scipy.sparse.csr_matrix((ones, np.concatenate(columns), starts), shape=shape)
 
 
-def _cached(encoder: SentenceEncoder, flat: list[str], cache: Path) -> np.ndarray:
+def cached(encoder: SentenceEncoder, flat: list[str], cache: Path) -> np.ndarray:
     """Row by row, by a digest of encoder and text: a change costs only what is new."""
     path = cache / f"{encoder.revision}.npz"
     known: dict[str, np.ndarray] = {}

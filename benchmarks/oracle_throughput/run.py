@@ -41,6 +41,7 @@ ROWS = {
     "repeated": "the same, each four times",
     "past_512": "longer than 512 tokens",
 }
+JUDGES = ("detoxify_single", "detoxify_naive", *PRECISIONS)
 FAST = ("avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 TIMES = 4  # a decoder that is nearly greedy says the same to most noisy variants
 AT_ONCE = 32
@@ -55,6 +56,8 @@ def single(model: Any) -> Arm:
 
 
 def naive(model: Any) -> Arm:
+    """In lists of two or more: for a list of one Detoxify returns bare numbers."""
+
     def judge(texts: Sequence[str]) -> list[float]:
         found: list[float] = []
         for start in range(0, len(texts), NAIVE):
@@ -82,13 +85,16 @@ def ours(scorer: DetoxifyScorer) -> Arm:
     return lambda texts: asyncio.run(judge(texts))
 
 
-def arms(model_type: str, folder: Path) -> tuple[dict[str, Arm], dict[str, Any]]:
+def arms(
+    model_type: str, folder: Path, wanted: Sequence[str] = JUDGES
+) -> tuple[dict[str, Arm], dict[str, Any]]:
     """Everyone who judges with that model, and how the precisions agree on the probe texts."""
     path = write(model_type, folder)
     theirs = detoxify(model_type, folder)
     found = {"detoxify_single": single(theirs), "detoxify_naive": naive(theirs)}
+    found = {name: arm for name, arm in found.items() if name in wanted}
     agreement = {}
-    for precision in PRECISIONS:
+    for precision in (name for name in PRECISIONS if name in wanted):
         scorer = DetoxifyScorer(
             checkpoint=path, huggingface_config_path=folder, precision=precision
         )
@@ -127,7 +133,7 @@ def summary(found: dict[str, Any], texts: int, tokens: dict[str, int]) -> dict[s
                 _ratio(base, times) * tokens[name] / tokens["detoxify_single"], 2
             ),
             "seconds": [round(value, 3) for value in times],
-            **_against(scores["float32"], scores[name]),
+            **_against(scores.get("float32", scores["detoxify_single"]), scores[name]),
         }
         for name, times in seconds.items()
     }
@@ -164,9 +170,9 @@ def chosen(row: str, options: argparse.Namespace) -> list[str]:
 def rows(model_type: str, options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / model_type
-        judges, agreement = arms(model_type, folder)
+        judges, agreement = arms(model_type, folder, options.judges)
         found: dict[str, Any] = {"rounds": options.rounds, "agreement_on_load": agreement}
-        for row in ROWS:
+        for row in options.rows:
             texts = chosen(row, options)
             count = len(texts)
             sizes = lengths(model_type, folder, texts)
@@ -189,10 +195,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--texts", type=int, default=16)
-    parser.add_argument("--long-texts", type=int, default=2)
+    parser.add_argument("--long-texts", type=int, default=2, help="2 or more")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--models", nargs="*", default=list(CLASSES))
+    parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--judges", nargs="*", choices=JUDGES, default=list(JUDGES))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     transformers.utils.logging.set_verbosity_error()
@@ -221,7 +229,7 @@ def table(models: dict[str, Any]) -> str:
     lines = ["| model | texts | who | texts/s | times single | times single, by tokens judged |"]
     lines += ["|---|---|---|---:|---:|---:|"]
     for model, found in models.items():
-        for row, what in ROWS.items():
+        for row, what in ((row, what) for row, what in ROWS.items() if row in found):
             lines += [
                 f"| {model} | {what} | {name.replace('_', ', ')} | {judge['texts_per_s']:.2f} "
                 f"| {judge['times_single_texts']:.2f} | {judge['times_single_tokens']:.2f} |"

@@ -202,7 +202,7 @@ class SentenceEncoder:
         window = self._window(recipe, model.config, tokenizer, len(prefix) + len(suffix))
         settings = f"{folder_digest(folder)} {recipe} {window} {self._precision} {self._layers}"
         return _Loaded(
-            model=_placed(model, self._device).eval(),
+            model=_packed(_placed(model, self._device).eval(), self._precision),
             tokenizer=tokenizer,
             recipe=recipe,
             prefix=prefix,
@@ -362,6 +362,15 @@ def _placed(model: Any, device: str) -> Any:
             "'cpu', or a device that is there and has room",
             field="device",
         ) from error
+
+
+def _packed(model: Any, precision: str) -> Any:
+    """The same numbers faster, where the processor computes in bfloat16."""
+    if precision != "bfloat16":
+        return model
+    from guardrail.oracles.packed_linear import can_pack, with_packed_layers
+
+    return with_packed_layers(model) if can_pack(model.device.type) else model
 
 
 def _special_tokens(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from guardrail.oracles.packed_linear import PackedLinear, can_pack  # noqa: E402 (needs torch)
+
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "cat", "runs", "sleeps"]
 has_default = pytest.mark.skipif(
     importlib.util.find_spec(DEFAULT_PACKAGE) is None, reason="the extra 'embedding' is missing"
@@ -200,6 +202,20 @@ def test_lower_precision_moves_vectors_only_a_little(plain):
     full = SentenceEncoder(plain).encode(["a dog runs"])
     half = SentenceEncoder(plain, precision="bfloat16").encode(["a dog runs"])
     assert 0.99 < float(full[0] @ half[0]) < 1.0 + 1e-5
+
+
+@pytest.mark.skipif(not can_pack("cpu"), reason="no bfloat16 unit here")
+def test_bfloat16_weights_are_packed_and_other_weights_stay(tmp_path, plain):
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
+    wide = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2}
+    config = transformers.BertConfig.from_pretrained(plain, **wide)
+    transformers.BertModel(config).save_pretrained(tmp_path)
+    packed = SentenceEncoder(tmp_path, precision="bfloat16")
+    for encoder, count in ((packed, 2 * 6 + 1), (SentenceEncoder(tmp_path), 0)):
+        layers = encoder.load().model.modules()
+        assert sum(isinstance(layer, PackedLinear) for layer in layers) == count
+    exact = SentenceEncoder(tmp_path).encode(["a dog runs"])
+    assert float(packed.encode(["a dog runs"])[0] @ exact[0]) > 0.99
 
 
 @pytest.mark.parametrize(

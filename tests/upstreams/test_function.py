@@ -133,7 +133,7 @@ def test_cancelling_reaches_the_function():
 def test_what_is_no_completion_is_a_fault(answer):
     with pytest.raises(UpstreamError) as caught:
         ask(lambda _: answer)
-    assert caught.value.code == "upstream_malformed_response"
+    assert caught.value.code in ("upstream_malformed_response", "upstream_empty_answer")
 
 
 def test_several_choices_are_refused_before_the_call():
