@@ -58,11 +58,13 @@ def request_parameters(chat: Chat) -> dict[str, Json]:
     return {name: value for name, value in chat.parameters.items() if name not in _STREAMING}
 
 
-def request_body(chat: Chat, model: str, urls: Sequence[bytes], *, stream: bool = False) -> bytes:
-    """The JSON body of one call, with `urls[i]` (ASCII, plain in JSON) as picture i.
+def request_body(
+    chat: Chat, model: str, urls: Sequence[bytes], *, url_start: str = "", stream: bool = False
+) -> list[bytes]:
+    """The JSON body of one call in pieces, with `urls[i]` (ASCII, plain in JSON) as picture i.
 
-    The pictures are spliced into the encoded text: they are by far its largest part, and need
-    neither copying into a string nor escaping.
+    The pictures lie between the pieces of the encoded text: they are by far the largest part, and
+    need neither copying nor escaping. `url_start` stands before each of them.
 
     Raises:
         RequestError: a parameter is not JSON.
@@ -72,9 +74,11 @@ def request_body(chat: Chat, model: str, urls: Sequence[bytes], *, stream: bool 
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if not urls:
-        return _encode(body)
+        return [_encode(body)]
     mark = secrets.token_hex(16)  # unguessable, so that no text of a client can hold it
-    body["messages"] = fill_images(chat.messages, [f"{mark}.{i}." for i in range(len(urls))])
+    body["messages"] = fill_images(
+        chat.messages, [f"{url_start}{mark}.{i}." for i in range(len(urls))]
+    )
     start, *rest = _encode(body).split(mark.encode() + b".")
     pieces, places = [start], set()
     for piece in rest:
@@ -83,7 +87,7 @@ def request_body(chat: Chat, model: str, urls: Sequence[bytes], *, stream: bool 
         pieces += [urls[int(number)], after]
     if places != set(range(len(urls))):
         raise UpstreamError("a picture of the chat has no place in its messages", status=500)
-    return b"".join(pieces)
+    return pieces
 
 
 def _encode(body: Json) -> bytes:
