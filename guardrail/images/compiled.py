@@ -55,9 +55,10 @@ def coarse_pass(
         index = leading[i]
         total = coarse[index] + (grid[i] & -256)
         levels[i] = total >> 16
-        # The fraction of the level in the upper byte, how far it may climb in the lower one.
-        climb = (total & 0xFF) << 8
-        if climb == 0 or (total & 0xFFFF) + climb > 0xFFFF:
+        # The fraction of the level in the upper byte, how far it may climb in the lower one. Their
+        # sum wraps around where the climb may reach the next level; a climb that was marked adds 0.
+        lower = total & 0xFFFF
+        if lower * 257 & 0xFFFF <= lower:
             low = (least[index] + grid[i]) >> 16
             levels[i] = low
             if low != (greatest[index] + grid[i]) >> 16:
