@@ -24,11 +24,12 @@ from guardrail.upstreams.faults import status_fault, timeout_fault
 from guardrail.upstreams.pieces import PiecesPayload
 from guardrail.upstreams.streamed import Events, Gathered, broken
 from guardrail.upstreams.wire import (
+    Frame,
     answer_from,
     check_pictures,
     model_names,
     parse_json,
-    request_body,
+    request_frame,
 )
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class OpenAICompatible:
         self._slots = asyncio.Semaphore(max_connections)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._last_frame: tuple[Chat | None, bool, Frame] = (None, False, Frame(()))
         self._closed = False
 
     def __repr__(self) -> str:
@@ -146,10 +148,18 @@ class OpenAICompatible:
     async def _body(
         self, chat: Chat, pictures: Sequence[Pixels], *, stream: bool = False
     ) -> list[bytes]:
-        model = self._model_map.get(chat.model, chat.model)
         encoded = await self._encoding.in_base64(pictures)
-        start = self._encoding.url_start
-        return request_body(chat, model, encoded, url_start=start, stream=stream)
+        return self._frame(chat, stream).body(encoded)
+
+    def _frame(self, chat: Chat, stream: bool) -> Frame:
+        """Made once for calls for the same chat that follow one another."""
+        last, for_stream, frame = self._last_frame
+        if last is not chat or for_stream is not stream:
+            model = self._model_map.get(chat.model, chat.model)
+            start = self._encoding.url_start
+            frame = request_frame(chat, model, url_start=start, stream=stream)
+            self._last_frame = (chat, stream, frame)
+        return frame
 
     async def models(self) -> list[str]:
         """The mapped names, then those that the provider lists. Raises UpstreamError."""

@@ -14,7 +14,7 @@ from guardrail.upstreams.wire import (
     check_pictures,
     model_names,
     parse_json,
-    request_body,
+    request_frame,
     request_parameters,
 )
 
@@ -36,8 +36,8 @@ def said(**message):
     return response({"role": "assistant", **message})
 
 
-def body_of(*arguments, **options):
-    return b"".join(request_body(*arguments, **options))
+def body_of(chat, model, urls, **options):
+    return b"".join(request_frame(chat, model, **options).body(urls))
 
 
 # Requests
@@ -75,16 +75,26 @@ def test_a_picture_may_be_shown_twice():
 
 def test_pictures_are_pieces_of_their_own_behind_the_start_of_their_url(make_chat):
     codes = [b"AAAA", b"BBBB"]
-    body = request_body(make_chat(2), "m", codes, url_start="data:image/png;base64,")
+    frame = request_frame(make_chat(2), "m", url_start="data:image/png;base64,")
+    body = frame.body(codes)
     assert body[1] is codes[0]
     assert body[3] is codes[1]
     assert body[0].endswith(b'"url":"data:image/png;base64,')
 
 
+def test_one_frame_serves_for_many_pictures(make_chat):
+    frame = request_frame(make_chat(1), "m")
+    sent = [json.loads(b"".join(frame.body([url]))) for url in (b"one", b"two")]
+    assert [body["messages"][1]["content"][1]["image_url"]["url"] for body in sent] == [
+        "one",
+        "two",
+    ]
+
+
 def test_a_picture_without_a_place_is_an_error():
     chat = Chat("m", ({"role": "user", "content": "no picture here"},), {}, 1)
     with pytest.raises(UpstreamError, match="no place"):
-        request_body(chat, "m", [URL])
+        body_of(chat, "m", [URL])
 
 
 @pytest.mark.parametrize("given_pictures", [0, 2])
@@ -109,7 +119,7 @@ def test_only_one_choice_can_be_asked_for(make_chat, n):
 @pytest.mark.parametrize("value", [math.nan, math.inf, object(), b"bytes"])
 def test_what_json_cannot_express_is_refused(make_chat, value):
     with pytest.raises(RequestError, match="JSON cannot express"):
-        request_body(make_chat(0, temperature=value), "m", [])
+        body_of(make_chat(0, temperature=value), "m", [])
 
 
 def test_unpaired_surrogates_of_a_client_do_not_break_the_body(make_chat):
