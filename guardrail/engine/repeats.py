@@ -28,7 +28,7 @@ class Repeats:
 
     def __init__(self) -> None:
         self._read: dict[tuple[str, _Pairs, _Pairs], Judged] = {}
-        self._judgements: dict[Exchange, Judgement] = {}
+        self._judgements: dict[tuple[str, str], Judgement] = {}  # no exchange: those hold pictures
 
     async def judged(self, answer: Answer) -> Judged:
         """What `judged` says of an answer."""
@@ -46,11 +46,12 @@ class Repeats:
         self, exchange: Exchange, judge: Callable[[Exchange], Awaitable[Judgement]]
     ) -> Judgement:
         """What `judge` says, which must go by the texts alone. A judgement that fails is no one."""
-        known = self._judgements.get(exchange)
+        texts = exchange.prompt, exchange.response
+        known = self._judgements.get(texts)
         if known is None:
             known = await judge(exchange)
             if len(self._judgements) < _MOST:
-                self._judgements[exchange] = known
+                self._judgements[texts] = known
         return known
 
 
