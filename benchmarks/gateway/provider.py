@@ -1,8 +1,8 @@
 """A mock provider: reads a request to its end, waits, answers with one of a few chat completions.
 
 It parses no more of HTTP than it must, so that it is far faster than what is measured in front of
-it. The answers are harmless to every oracle, and neighbours differ, so that nothing is won by
-remembering them. Prints its base URL and serves until it is terminated.
+it. The answers are harmless to every oracle, and neighbours differ. Prints its base URL and serves
+until it is terminated.
 """
 
 from __future__ import annotations

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from guardrail.engine.budget import Budget
 from guardrail.engine.early import EarlyStop
-from guardrail.engine.judged import Judged, judged_aside
 from guardrail.engine.probe import probing
+from guardrail.engine.repeats import Repeats
 from guardrail.engine.rules import OnUnscanned
 from guardrail.errors import GuardrailError, OracleError, UpstreamError
-from guardrail.oracles.base import Exchange, Judgement, ReferenceOracle
+from guardrail.oracles.base import Exchange, Judgement, ReferenceOracle, goes_by_text
 from guardrail.types import Outcome, Usage
 from guardrail.upstreams.governed import streams, turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from guardrail.engine.judged import Judged
     from guardrail.engine.rules import Rules
     from guardrail.oracles.base import Oracle, Reference
     from guardrail.types import Answer, Chat, Pixels
@@ -104,10 +105,12 @@ class Caller:
         self.usage = Usage()
         self.budget = budget or Budget(rules, chat.model)
         self.reference: Reference | None = None
+        self.repeats = Repeats()
         self._rules = rules
         self._upstream = upstream
         self._oracle = oracle
         self._clock = clock
+        self._compares = isinstance(oracle, ReferenceOracle)  # asked once, as it takes long
 
     @property
     def shortens(self) -> bool:
@@ -151,8 +154,7 @@ class Caller:
         Half an answer says nothing about a reference, or about an action.
         """
         every = self._rules.judge_every_chars
-        compared = isinstance(self._oracle, ReferenceOracle)
-        if every is None or compared or not streams(self._upstream):
+        if every is None or not streams(self._upstream) or self._compares:
             return None
 
         async def judge(prefix: str) -> Judgement:
@@ -220,7 +222,7 @@ class Caller:
         try:
             async with asyncio.timeout(limit_s):
                 answer = await way.complete(chat, pictures, seed=seed, watch=stop)
-            empty = (await judged_aside(answer)).empty
+            empty = (await self.repeats.judged(answer)).empty
         except GuardrailError:
             raise
         except TimeoutError:
@@ -249,13 +251,13 @@ class Caller:
             if not error.transient:
                 raise
             return error
-        return self._exchange(answer, await judged_aside(answer), tuple(pictures))
+        return self._exchange(answer, await self.repeats.judged(answer), tuple(pictures))
 
     def _exchange(self, answer: Answer, what: Judged, pictures: tuple[Pixels, ...]) -> Exchange:
         return Exchange(self.chat.prompt, what.text, answer.message, pictures)
 
     async def _judged(self, index: int, answer: Answer, pictures: tuple[Pixels, ...]) -> Sample:
-        what = await judged_aside(answer)
+        what = await self.repeats.judged(answer)
         early = self._without_oracle(what)
         if early is not None:
             outcome, reason = early
@@ -300,7 +302,16 @@ class Caller:
         return judgement.outcome
 
     async def _judge(self, exchange: Exchange) -> Judgement:
-        oracle = self._oracle if self.reference is None else self.reference.oracle
+        if self.reference is not None:
+            return await self._judge_by(self.reference.oracle, exchange)
+        if goes_by_text(self._oracle):
+            return await self.repeats.judgement(exchange, self._judge_alone)
+        return await self._judge_alone(exchange)
+
+    async def _judge_alone(self, exchange: Exchange) -> Judgement:
+        return await self._judge_by(self._oracle, exchange)
+
+    async def _judge_by(self, oracle: Oracle, exchange: Exchange) -> Judgement:
         try:
             (judgement,) = await oracle.judge([exchange])
             sound = _is_sound(judgement)

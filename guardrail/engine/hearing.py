@@ -21,7 +21,6 @@ from guardrail.engine.digest import is_short, request_digest
 from guardrail.engine.failing import blocked, stopped, unanswered
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.issue import issue
-from guardrail.engine.judged import judged
 from guardrail.engine.making import made
 from guardrail.engine.plan import plan_for
 from guardrail.engine.probe import was_cut
@@ -199,7 +198,7 @@ class Hearing:
     async def _passed(self, case: Case, samples: Sequence[Sample]) -> Verdict:
         match self.engine.rules.answer:
             case AnswerSource.SMOOTHED:
-                sample = _delivered(samples)
+                sample = await self._delivered(samples)
                 if self.caller.shortens and was_cut(sample.answer):
                     return await self._whole(case, sample.index)
                 return Verdict(
@@ -222,6 +221,16 @@ class Hearing:
         noisy = await self._variants(case, index)
         return await self._judged_alone(index, noisy, seed, Reason.CERTIFIED)
 
+    async def _delivered(self, samples: Sequence[Sample]) -> Sample:
+        """The harmless answer most like the others: the smoothed model's own."""
+        read = self.caller.repeats.judged
+        answered = [
+            (sample, (await read(sample.answer)).text)
+            for sample in samples
+            if sample.outcome is Outcome.HARMLESS and sample.answer is not None
+        ]
+        return answered[most_typical([text for _, text in answered])][0]
+
     @property
     def _pixels(self) -> tuple[Pixels, ...]:
         return tuple(picture.pixels for picture in self.pictures)
@@ -233,13 +242,3 @@ class Hearing:
         else:
             digest = request_digest(chat, pictures)
         return sampling_seed(self.engine.key, digest, CLEAN_INDEX)
-
-
-def _delivered(samples: Sequence[Sample]) -> Sample:
-    """The harmless answer most like the others: the smoothed model's own."""
-    answered = [
-        (sample, judged(sample.answer).text)
-        for sample in samples
-        if sample.outcome is Outcome.HARMLESS and sample.answer is not None
-    ]
-    return answered[most_typical([text for _, text in answered])][0]

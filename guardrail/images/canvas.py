@@ -144,7 +144,7 @@ class _Overlaps:
 def _overlaps(inputs: int, outputs: int) -> _Overlaps:
     """Output i covers [i n, (i+1) n) and input j covers [j m, (j+1) m) in units of 1/m pixel.
 
-    Taps beyond the last input have overlap 0.
+    Taps beyond the last input have overlap 0; a last tap that no output needs is left out.
     """
     cell = np.arange(outputs, dtype=np.int64) * inputs
     taps = np.arange(-(-inputs // outputs) + 1, dtype=np.int64)[:, None]
@@ -152,9 +152,10 @@ def _overlaps(inputs: int, outputs: int) -> _Overlaps:
     ends = np.minimum(cell + inputs, (pixel + 1) * outputs)
     overlap = np.clip(ends - np.maximum(cell, pixel * outputs), 0, None)
     shared = math.gcd(inputs, outputs)
+    needed = overlap.any(axis=1)
     return _Overlaps(
-        np.minimum(pixel, inputs - 1).astype(np.intp),
-        (overlap // shared).astype(np.int32),
+        np.minimum(pixel, inputs - 1).astype(np.intp)[needed],
+        (overlap // shared).astype(np.int32)[needed],
         inputs // shared,
     )
 

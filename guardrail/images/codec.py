@@ -196,7 +196,7 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         return _from_16_bit_gray(image)
     if image.has_transparency_data:
         return _over_white(np.asarray(image.convert("RGBA")))
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _from_16_bit_gray(image: Image.Image) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["CoarsePass", "coarse_pass", "compiled_pass"]
 
 _log = logging.getLogger(__name__)
+_BLOCK = 1 << 12  # values at a time
 
 
 class CoarsePass(Protocol):
@@ -49,20 +50,39 @@ def coarse_pass(
 
     All arrays are flat and contiguous; the tables are those of `gaussian._Reach`. Returns how many
     positions were written to `unsettled`. Slow unless compiled.
+
+    Block by block, so that what lies between the loops stays in the processor's cache: only the
+    look-ups go one by one, the sums take many values at a time, and few values need more.
     """
+    noise = np.empty(_BLOCK, dtype=np.int32)
+    doubtful = np.zeros(_BLOCK, dtype=np.bool_)
+    eights = doubtful.view(np.uint64)
     count = 0
-    for i in range(grid.size):
-        index = leading[i]
-        total = coarse[index] + (grid[i] & -256)
-        levels[i] = total >> 16
-        # The fraction of the level in the upper byte, how far it may climb in the lower one.
-        climb = (total & 0xFF) << 8
-        if climb == 0 or (total & 0xFFFF) + climb > 0xFFFF:
-            low = (least[index] + grid[i]) >> 16
-            levels[i] = low
-            if low != (greatest[index] + grid[i]) >> 16:
-                unsettled[count] = i
-                count += 1
+    for start in range(0, grid.size, _BLOCK):
+        centre, index = grid[start : start + _BLOCK], leading[start : start + _BLOCK]
+        level = levels[start : start + _BLOCK]
+        size = centre.size
+        for i in range(size):
+            noise[i] = coarse[index[i]]
+        for i in range(size):
+            total = np.int32(noise[i] + (centre[i] & -256))
+            level[i] = total >> 16
+            # The fraction of the level in the upper byte, how far it may climb in the lower one.
+            # Their sum wraps around where the climb may reach the next level; a marked one adds 0.
+            lower = np.int32(total & 0xFFFF)
+            doubtful[i] = np.int32(lower * 257) & 0xFFFF <= lower
+        last = count
+        for eight in range((size + 7) // 8):
+            if eights[eight]:
+                for i in range(8 * eight, min(8 * eight + 8, size)):
+                    unsettled[last] = start + i
+                    last += doubtful[i]
+        for k in range(count, last):
+            i = unsettled[k] - start
+            low = (least[index[i]] + centre[i]) >> 16
+            level[i] = low
+            unsettled[count] = start + i
+            count += low != (greatest[index[i]] + centre[i]) >> 16
     return count
 
 

@@ -37,7 +37,8 @@ def write_png(pixels: NDArray[np.uint8], level: int = 0) -> bytes:
         level: 0 to 9; 0 stores the pixels as they are, more compresses them.
     """
     height, width, _ = pixels.shape
-    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each begins with its filter, none
+    rows = np.empty((height, 1 + 3 * width), dtype=np.uint8)
+    rows[:, 0] = 0  # the row's filter: none
     rows[:, 1:].reshape(height, width, 3)[...] = pixels
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8-bit RGB, not interlaced
     data = rows.reshape(-1).data

@@ -23,6 +23,7 @@ __all__ = [
     "Reference",
     "ReferenceOracle",
     "Scorer",
+    "goes_by_text",
 ]
 
 
@@ -102,6 +103,16 @@ class Oracle(Protocol):
 
     async def aclose(self) -> None:
         """Releases threads and connections."""
+
+
+def goes_by_text(oracle: Oracle) -> bool:
+    """Whether equal exchanges always get equal judgements, so that one may serve for all of them.
+
+    An oracle says so by an attribute `by_text` that is True. It must be a function of the texts:
+    where it draws at random or looks at pictures, samples that share a judgement are not
+    independent.
+    """
+    return getattr(oracle, "by_text", False) is True
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ class ThreadedOracle:
         ConfigError: An option lies outside its range.
     """
 
+    by_text = True  # see `goes_by_text`; equal exchanges of a batch are scored once in any case
+
     def __init__(
         self,
         scorer: Scorer,

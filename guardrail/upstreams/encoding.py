@@ -47,13 +47,22 @@ class Encoding:
     def __str__(self) -> str:
         return "png" if self.image_format == "png" else f"{self.image_format} q{self.quality}"
 
+    @property
+    def url_start(self) -> str:
+        """What every data URL begins with; the picture in base64 follows."""
+        return f"data:{media_type_of(self.image_format)};base64,"
+
     async def data_urls(self, pictures: Sequence[Pixels]) -> list[bytes]:
         """One data URL for each picture, in ASCII; large ones are encoded in a thread."""
-        if sum(picture.nbytes for picture in pictures) <= _INLINE_BYTES[self.image_format]:
-            return self._data_urls(pictures)
-        return await asyncio.to_thread(self._data_urls, pictures)
+        start = self.url_start.encode()
+        return [start + picture for picture in await self.in_base64(pictures)]
 
-    def _data_urls(self, pictures: Sequence[Pixels]) -> list[bytes]:
-        prefix = f"data:{media_type_of(self.image_format)};base64,".encode()
+    async def in_base64(self, pictures: Sequence[Pixels]) -> list[bytes]:
+        """The pictures encoded, without the start of their URLs."""
+        if sum(picture.nbytes for picture in pictures) <= _INLINE_BYTES[self.image_format]:
+            return self._in_base64(pictures)
+        return await asyncio.to_thread(self._in_base64, pictures)
+
+    def _in_base64(self, pictures: Sequence[Pixels]) -> list[bytes]:
         encoded = (encode_image(p, self.image_format, quality=self.quality) for p in pictures)
-        return [prefix + pybase64.b64encode(data) for data in encoded]
+        return [pybase64.b64encode(data) for data in encoded]

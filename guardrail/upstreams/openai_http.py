@@ -7,7 +7,6 @@ a fan-out over dozens of variants multiplies (`benchmarks/upstream_client`).
 from __future__ import annotations
 
 import asyncio
-import io
 import re
 import ssl
 import urllib.request
@@ -22,13 +21,15 @@ from guardrail.errors import ConfigError, UpstreamError
 from guardrail.types import Answer, Usage
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
+from guardrail.upstreams.pieces import PiecesPayload
 from guardrail.upstreams.streamed import Events, Gathered, broken
 from guardrail.upstreams.wire import (
+    Frame,
     answer_from,
     check_pictures,
     model_names,
     parse_json,
-    request_body,
+    request_frame,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ _T = TypeVar("_T")
 _Reader: TypeAlias = Callable[[aiohttp.ClientResponse], Awaitable[_T | UpstreamError]]
 
 _ERROR_BODY_BYTES = 1 << 16  # a provider's error is read only this far
-_ONE_WRITE_BYTES = 1 << 20  # larger bodies are written piece by piece
 _CONNECT_S = 10.0
 _KEEPALIVE_S = 15.0
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
@@ -105,6 +105,7 @@ class OpenAICompatible:
         self._slots = asyncio.Semaphore(max_connections)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._last_frame: tuple[Chat | None, bool, Frame] = (None, False, Frame(()))
         self._closed = False
 
     def __repr__(self) -> str:
@@ -149,12 +150,26 @@ class OpenAICompatible:
             body = await self._body(chat, pictures, stream=True)
             return await self._call("POST", "/chat/completions", body, read)
 
-    async def _body(self, chat: Chat, pictures: Sequence[Pixels], *, stream: bool = False) -> bytes:
-        model = self._model_map.get(chat.model, chat.model)
-        urls = await self._encoding.data_urls(pictures)
-        return request_body(
-            chat, model, urls, stream=stream, token_limit_name=self._token_limit_name
-        )
+    async def _body(
+        self, chat: Chat, pictures: Sequence[Pixels], *, stream: bool = False
+    ) -> list[bytes]:
+        encoded = await self._encoding.in_base64(pictures)
+        return self._frame(chat, stream).body(encoded)
+
+    def _frame(self, chat: Chat, stream: bool) -> Frame:
+        """Made once for calls for the same chat that follow one another."""
+        last, for_stream, frame = self._last_frame
+        if last is not chat or for_stream is not stream:
+            model = self._model_map.get(chat.model, chat.model)
+            frame = request_frame(
+                chat,
+                model,
+                url_start=self._encoding.url_start,
+                stream=stream,
+                token_limit_name=self._token_limit_name,
+            )
+            self._last_frame = (chat, stream, frame)
+        return frame
 
     async def models(self) -> list[str]:
         """The mapped names, then those that the provider lists. Raises UpstreamError."""
@@ -168,7 +183,9 @@ class OpenAICompatible:
         if self._session is not None:
             await self._session.close()
 
-    async def _call(self, method: str, path: str, body: bytes | None, read: _Reader[_T]) -> _T:
+    async def _call(
+        self, method: str, path: str, body: list[bytes] | None, read: _Reader[_T]
+    ) -> _T:
         # Raised out here, outside any `except`: an aiohttp exception chained to the error would
         # carry the request's headers, and with them the key, to whatever logs it.
         result = await self._exchange(method, path, body, read)
@@ -177,7 +194,7 @@ class OpenAICompatible:
         return result
 
     async def _exchange(
-        self, method: str, path: str, body: bytes | None, read: _Reader[_T]
+        self, method: str, path: str, body: list[bytes] | None, read: _Reader[_T]
     ) -> _T | UpstreamError:
         session = self._open_session()
         try:
@@ -252,8 +269,8 @@ def _whole(events: Events, gathered: Gathered) -> Answer | UpstreamError:
     return answer_from(gathered.completion())
 
 
-def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
-    return body if body is None or len(body) <= _ONE_WRITE_BYTES else io.BytesIO(body)
+def _payload(body: list[bytes] | None) -> PiecesPayload | None:
+    return None if body is None else PiecesPayload(body)
 
 
 async def _error_body(response: aiohttp.ClientResponse) -> bytes:

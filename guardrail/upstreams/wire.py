@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from guardrail.errors import RequestError, UpstreamError
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMPTY_ANSWER",
+    "Frame",
     "TokenLimitName",
     "answer_from",
     "check_pictures",
     "model_names",
     "parse_json",
-    "request_body",
+    "request_frame",
     "request_parameters",
 ]
 
@@ -69,19 +71,34 @@ def request_parameters(chat: Chat) -> dict[str, Json]:
     return {name: value for name, value in chat.parameters.items() if name not in _STREAMING}
 
 
-def request_body(
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The JSON body of a call with its pictures left out: pieces of it, and numbers of pictures.
+
+    Calls for the same chat differ in their pictures alone, so one frame serves for all of them.
+    """
+
+    pieces: tuple[bytes | int, ...]
+
+    def body(self, urls: Sequence[bytes]) -> list[bytes]:
+        """The body in pieces, with `urls[i]` (ASCII, plain in JSON) as picture i.
+
+        Pictures are by far the largest part: they are neither copied nor escaped.
+        """
+        return [urls[piece] if isinstance(piece, int) else piece for piece in self.pieces]
+
+
+def request_frame(
     chat: Chat,
     model: str,
-    urls: Sequence[bytes],
     *,
+    url_start: str = "",
     stream: bool = False,
     token_limit_name: TokenLimitName | None = None,
-) -> bytes:
-    """The JSON body of one call, with `urls[i]` (ASCII, plain in JSON) as picture i.
+) -> Frame:
+    """The frame of every call for this chat; `url_start` stands before each picture.
 
-    The pictures are spliced into the encoded text: they are by far its largest part, and need
-    neither copying into a string nor escaping. A limit of tokens goes under `token_limit_name`,
-    if there is one, whatever it was called.
+    A limit of tokens goes under `token_limit_name`, if there is one, whatever it was called.
 
     Raises:
         RequestError: a parameter is not JSON.
@@ -91,19 +108,19 @@ def request_body(
     body = {**parameters, "model": model, "messages": chat.messages}
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    if not urls:
-        return _encode(body)
+    if not chat.pictures:
+        return Frame((_encode(body),))
     mark = secrets.token_hex(16)  # unguessable, so that no text of a client can hold it
-    body["messages"] = fill_images(chat.messages, [f"{mark}.{i}." for i in range(len(urls))])
+    marks = [f"{url_start}{mark}.{i}." for i in range(chat.pictures)]
+    body["messages"] = fill_images(chat.messages, marks)
     start, *rest = _encode(body).split(mark.encode() + b".")
-    pieces, places = [start], set()
+    pieces: list[bytes | int] = [start]
     for piece in rest:
         number, _, after = piece.partition(b".")
-        places.add(int(number))
-        pieces += [urls[int(number)], after]
-    if places != set(range(len(urls))):
+        pieces += [int(number), after]
+    if set(pieces[1::2]) != set(range(chat.pictures)):
         raise UpstreamError("a picture of the chat has no place in its messages", status=500)
-    return b"".join(pieces)
+    return Frame(tuple(pieces))
 
 
 def _limited(parameters: dict[str, Json], name: TokenLimitName | None) -> dict[str, Json]:

@@ -91,6 +91,17 @@ def test_a_body_of_many_megabytes_arrives_whole(make_chat, make_picture):
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encoded))), picture)
 
 
+def test_chats_that_take_turns_keep_their_own_words(make_chat, make_picture):
+    chats = [make_chat(1, text="one"), make_chat(1, text="two")]
+
+    async def talking(upstream, server):
+        for chat in [*chats, *chats, chats[0], chats[0]]:
+            await upstream.complete(chat, [make_picture()], seed=1)
+        return [call.body["messages"][1]["content"][0]["text"] for call in server.calls]
+
+    assert talk(["ok"] * 6, talking) == ["one", "two", "one", "two", "one", "one"]
+
+
 def test_variants_can_travel_as_jpeg(make_chat, make_picture):
     async def talking(upstream, server):
         await upstream.complete(make_chat(1), [make_picture()], seed=1)

@@ -14,7 +14,7 @@ from guardrail.upstreams.wire import (
     check_pictures,
     model_names,
     parse_json,
-    request_body,
+    request_frame,
     request_parameters,
 )
 
@@ -36,6 +36,10 @@ def said(**message):
     return response({"role": "assistant", **message})
 
 
+def body_of(chat, model, urls, **options):
+    return b"".join(request_frame(chat, model, **options).body(urls))
+
+
 # Requests
 
 
@@ -45,34 +49,52 @@ def test_whatever_a_client_sends_arrives_unchanged(parameters, text, model):
         parameters.pop(reserved, None)
     part = {"type": "image_url", "image_url": {"url": image_placeholder(0), "x": text}}
     messages = ({"role": "user", "content": [{"type": "text", "text": text}, part], "y": [text]},)
-    body = json.loads(request_body(Chat("c", messages, parameters, 1), model, [URL]))
+    body = json.loads(body_of(Chat("c", messages, parameters, 1), model, [URL]))
     filled = fill_images(messages, [URL.decode()])
     assert body == {**parameters, "model": model, "messages": filled}
 
 
 def test_text_that_looks_like_a_placeholder_stays_text(make_chat):
     text = f"{image_placeholder(0)} {image_placeholder(1)} .0. \\u0000"
-    sent = json.loads(request_body(make_chat(1, text), "m", [URL]))["messages"]
+    sent = json.loads(body_of(make_chat(1, text), "m", [URL]))["messages"]
     assert sent[1]["content"][0]["text"] == text
     assert sent[1]["content"][1]["image_url"] == {"url": URL.decode(), "detail": "low"}
 
 
 def test_many_pictures_keep_their_order(make_chat):
     urls = [b"data:image/png;base64,%04d" % i for i in range(12)]
-    sent = json.loads(request_body(make_chat(12), "m", urls))["messages"][1]["content"]
+    sent = json.loads(body_of(make_chat(12), "m", urls))["messages"][1]["content"]
     assert [part["image_url"]["url"].encode() for part in sent[1:]] == urls
 
 
 def test_a_picture_may_be_shown_twice():
     part = {"type": "image_url", "image_url": {"url": image_placeholder(0)}}
     chat = Chat("m", ({"role": "user", "content": [part, part]},), {}, 1)
-    assert request_body(chat, "m", [URL]).count(URL) == 2
+    assert body_of(chat, "m", [URL]).count(URL) == 2
+
+
+def test_pictures_are_pieces_of_their_own_behind_the_start_of_their_url(make_chat):
+    codes = [b"AAAA", b"BBBB"]
+    frame = request_frame(make_chat(2), "m", url_start="data:image/png;base64,")
+    body = frame.body(codes)
+    assert body[1] is codes[0]
+    assert body[3] is codes[1]
+    assert body[0].endswith(b'"url":"data:image/png;base64,')
+
+
+def test_one_frame_serves_for_many_pictures(make_chat):
+    frame = request_frame(make_chat(1), "m")
+    sent = [json.loads(b"".join(frame.body([url]))) for url in (b"one", b"two")]
+    assert [body["messages"][1]["content"][1]["image_url"]["url"] for body in sent] == [
+        "one",
+        "two",
+    ]
 
 
 def test_a_picture_without_a_place_is_an_error():
     chat = Chat("m", ({"role": "user", "content": "no picture here"},), {}, 1)
     with pytest.raises(UpstreamError, match="no place"):
-        request_body(chat, "m", [URL])
+        body_of(chat, "m", [URL])
 
 
 @pytest.mark.parametrize("given_pictures", [0, 2])
@@ -97,11 +119,11 @@ def test_only_one_choice_can_be_asked_for(make_chat, n):
 @pytest.mark.parametrize("value", [math.nan, math.inf, object(), b"bytes"])
 def test_what_json_cannot_express_is_refused(make_chat, value):
     with pytest.raises(RequestError, match="JSON cannot express"):
-        request_body(make_chat(0, temperature=value), "m", [])
+        body_of(make_chat(0, temperature=value), "m", [])
 
 
 def test_unpaired_surrogates_of_a_client_do_not_break_the_body(make_chat):
-    body = request_body(make_chat(0, text="\ud800"), "m", [])
+    body = body_of(make_chat(0, text="\ud800"), "m", [])
     assert json.loads(body)["messages"][1]["content"][0]["text"] == "\ud800"
 
 
