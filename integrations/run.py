@@ -28,7 +28,8 @@ VERSIONS = ("lowest", "latest")
 BARE = {
     name: value
     for name, value in os.environ.items()
-    if name not in ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME")
+    # With the last one every process of a test would compile the framework anew.
+    if name not in ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
 }
 
 

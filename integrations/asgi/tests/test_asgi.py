@@ -40,7 +40,8 @@ class Backend:
     async def ask(self, body, headers):
         self.seen.append(dict(headers))
         try:
-            async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+            # No TLS: its context alone would take most of the test's time.
+            async with httpx.AsyncClient(trust_env=False, verify=False) as client:  # noqa: S501 (loopback)
                 response = await client.post(self.url, json=body)
         except asyncio.CancelledError:
             self.cancelled += 1
