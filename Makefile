@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Processes that share the tests; each takes about 1.5 GB.
 TESTERS ?= 2
 
-.PHONY: help install demo test check format lint types floors integrations clients bench clean
+.PHONY: help install demo test check format lint types floors adapters integrations clients bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -15,8 +15,8 @@ install: $(STAMP) ## create .venv and install everything with the pinned constra
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
 
 demo: install ## the main job: an attacked picture is stopped, a clean one is answered
@@ -40,10 +40,13 @@ types: install
 floors: install
 	$(BIN)/lint-imports
 
-integrations: install ## the adapters' tests, on wheels in bare environments
-	$(BIN)/python integrations/run.py
+adapters: install ## the adapters' tests at the frameworks' newest releases, on wheels in bare environments
+	$(BIN)/python integrations/run.py --versions latest
 
-check: lint types floors test integrations ## exactly what CI runs
+integrations: install ## the same at the oldest and the newest ones; writes integrations/conformance.md
+	$(BIN)/python integrations/run.py --table
+
+check: lint types floors test adapters ## exactly what CI runs
 
 clients: install ## asks every client library again and writes docs/clients.md (needs node)
 	$(BIN)/python tests/conformance/make_table.py
