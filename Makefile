@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed
 # Processes that share the tests; each takes about 1.5 GB.
 TESTERS ?= 2
 
+# uv trusts whom the system trusts, as pip can be told to.
+export UV_SYSTEM_CERTS := 1
+
 .PHONY: help install demo test check format lint types floors adapters integrations clients bench clean
 
 help: ## this list
@@ -16,7 +19,8 @@ install: $(STAMP) ## create .venv and install everything with the pinned constra
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev]' \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
 
 demo: install ## the main job: an attacked picture is stopped, a clean one is answered

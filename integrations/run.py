@@ -30,7 +30,7 @@ BARE = {
     for name, value in os.environ.items()
     # With the last one every process of a test would compile the framework anew.
     if name not in ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
-}
+} | {"UV_SYSTEM_CERTS": "1"}  # uv trusts whom the system trusts
 
 
 @dataclass(frozen=True, slots=True)
