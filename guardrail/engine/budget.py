@@ -61,7 +61,7 @@ class Budget:
     def charge(self, answer: Answer, *, broken_off: bool = False) -> None:
         """Adds an answer's cost; of one that was broken off nobody counts the tokens."""
         cost = self._rules.prices.cost_usd(answer, self._model)
-        if broken_off:
+        if cost is None and broken_off:
             cost = self._dearest_usd or None
         elif cost is None and self._rules.max_cost_usd is not None:
             self.spent = Reason.MAX_COST  # what cannot be counted cannot be limited

@@ -108,6 +108,11 @@ def test_the_cost_of_what_was_broken_off_is_that_of_the_dearest(kit):
     assert verdict.cost_usd == pytest.approx(0.01 * verdict.usage.calls)
     alone = kit.make_engine(script[1:], judge_every_chars=50, prices=book)
     assert kit.decide(alone, 1).cost_usd is None
+    free = PriceBook({"model": Price((Tier(0, 0.0, 0.0),))})
+    assert (
+        kit.decide(kit.make_engine(script[1:], judge_every_chars=50, prices=free), 1).cost_usd
+        == 0.0
+    )
 
 
 @given(
