@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from guardrail.engine.budget import Budget
 from guardrail.engine.early import EarlyStop
-from guardrail.engine.probe import probing
+from guardrail.engine.probe import check_kept, probing
 from guardrail.engine.repeats import Repeats
 from guardrail.engine.rules import OnUnscanned
 from guardrail.errors import GuardrailError, OracleError, UpstreamError
@@ -181,9 +181,12 @@ class Caller:
             self.budget.open()
             try:
                 chat = self.probe if variant else self.chat
-                return await self._call(way, pictures, seed, chat, stop)
+                answer = await self._call(way, pictures, seed, chat, stop)
             finally:
                 self.budget.close()
+            if variant and self.shortens:
+                check_kept(answer, self._rules.probe_max_tokens or 0)
+            return answer
 
         return await self._answered(call, stop, order=order)
 

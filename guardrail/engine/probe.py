@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from guardrail.errors import UpstreamError
+
 if TYPE_CHECKING:
     from guardrail.types import Answer, Chat
 
-__all__ = ["probing", "was_cut"]
+__all__ = ["check_kept", "probing", "was_cut"]
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
 
@@ -25,6 +27,22 @@ def probing(chat: Chat, most: int | None) -> Chat:
         return chat
     limits = dict.fromkeys(asked or _LIMITS[:1], most)
     return dataclasses.replace(chat, parameters={**chat.parameters, **limits})
+
+
+def check_kept(answer: Answer, most: int) -> None:
+    """Refuses an answer that is longer than was asked for: a certificate would say it was cut.
+
+    The token that ends an answer may be counted or not.
+
+    Raises:
+        UpstreamError: the model reports more tokens.
+    """
+    if answer.usage.completion_tokens > most + 1:
+        raise UpstreamError(
+            f"the model wrote more than the {most} tokens that a variant was to have; give its "
+            "upstream the token_limit_name that it knows, or leave out sampling.probe_max_tokens",
+            code="upstream_ignored_limit",
+        )
 
 
 def was_cut(answer: Answer | None) -> bool:

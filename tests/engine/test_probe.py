@@ -54,14 +54,14 @@ class TestProbing:
 
 
 def test_variants_are_short_and_the_answer_is_whole(kit):
-    engine = kit.make_engine(limited, probe_max_tokens=3)
+    engine = kit.make_engine(limited, probe_max_tokens=5)
     verdict = kit.decide(engine, 1)
     assert (verdict.action, verdict.reason) == (Action.PASS, Reason.CERTIFIED)
     assert verdict.answer.text == FULL
     assert verdict.outside_claim
-    assert {sample.answer.text for sample in verdict.samples} == {"A cat that"}
+    assert {sample.answer.text for sample in verdict.samples} == {"A cat that sits on"}
     *short, whole = engine.upstream.calls
-    assert [call.body["max_completion_tokens"] for call in short] == [3] * NINE
+    assert [call.body["max_completion_tokens"] for call in short] == [5] * NINE
     assert "max_completion_tokens" not in whole.body
     assert verdict.usage.calls == NINE + 1
     # The same noise, and the same randomness of the model, as one of the variants.
@@ -70,9 +70,9 @@ def test_variants_are_short_and_the_answer_is_whole(kit):
 
 
 def test_the_certificate_says_so(kit):
-    certificate = kit.decide(kit.make_engine(limited, probe_max_tokens=3), 1).certificate
-    assert certificate.probe_max_tokens == 3
-    assert "cut after 3 tokens, is truly harmless" in certificate.statement
+    certificate = kit.decide(kit.make_engine(limited, probe_max_tokens=5), 1).certificate
+    assert certificate.probe_max_tokens == 5
+    assert "cut after 5 tokens, is truly harmless" in certificate.statement
     certificate.verify()
     again = Certificate.from_dict(certificate.to_dict())
     assert again == certificate
@@ -88,7 +88,7 @@ def test_the_certificate_says_so(kit):
 
 
 def test_an_answer_that_ended_by_itself_is_not_asked_for_again(kit):
-    engine = kit.make_engine(["A cat."], probe_max_tokens=3)
+    engine = kit.make_engine(["A cat."], probe_max_tokens=5)
     verdict = kit.decide(engine, 1)
     assert verdict.answer.text == "A cat."
     assert not verdict.outside_claim
@@ -96,7 +96,7 @@ def test_an_answer_that_ended_by_itself_is_not_asked_for_again(kit):
 
 
 def test_a_client_who_asks_for_less_gets_what_was_certified(kit):
-    engine = kit.make_engine(limited, probe_max_tokens=30)
+    engine = kit.make_engine(limited, probe_max_tokens=50)
     verdict = kit.decide(engine, 1, chat=kit.make_chat(1, max_completion_tokens=4))
     assert verdict.answer.text == "A cat that sits"
     assert not verdict.outside_claim
@@ -111,7 +111,7 @@ def late(kit, step):
 
 def test_harm_in_the_whole_answer_blocks(kit):
     script = late(kit, lambda kit: Step(f"{FULL} {kit.HARM}"))
-    verdict = kit.decide(kit.make_engine(script, probe_max_tokens=3), 1)
+    verdict = kit.decide(kit.make_engine(script, probe_max_tokens=5), 1)
     assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
     assert verdict.answer is None
     assert verdict.certificate.decision is Decision.PASS
@@ -128,7 +128,7 @@ def test_harm_in_the_whole_answer_blocks(kit):
     ],
 )
 def test_without_a_whole_answer_nothing_leaves(kit, step, reason):
-    verdict = kit.decide(kit.make_engine(late(kit, lambda _: step), probe_max_tokens=3), 1)
+    verdict = kit.decide(kit.make_engine(late(kit, lambda _: step), probe_max_tokens=5), 1)
     assert verdict.action is not Action.PASS
     assert verdict.reason is reason
     assert verdict.answer is None
@@ -136,17 +136,26 @@ def test_without_a_whole_answer_nothing_leaves(kit, step, reason):
 
 def test_a_whole_answer_that_never_comes_meets_the_deadline(kit):
     script = late(kit, lambda _: Step(fault=Fault.HANG))
-    engine = kit.make_engine(script, probe_max_tokens=3, deadline_s=0.5, call_timeout_s=60.0)
+    engine = kit.make_engine(script, probe_max_tokens=5, deadline_s=0.5, call_timeout_s=60.0)
     assert kit.decide(engine, 1).reason is Reason.DEADLINE
 
 
 def test_the_whole_answer_counts_against_the_limit_of_calls(kit):
-    engine = kit.make_engine(limited, probe_max_tokens=3, max_calls=NINE)
+    engine = kit.make_engine(limited, probe_max_tokens=5, max_calls=NINE)
     assert kit.decide(engine, 1).reason is Reason.MAX_CALLS
-    engine = kit.make_engine(limited, probe_max_tokens=3, max_calls=NINE + 1)
+    engine = kit.make_engine(limited, probe_max_tokens=5, max_calls=NINE + 1)
     assert kit.decide(engine, 1).answer.text == FULL
 
 
+def test_a_model_that_ignores_the_limit_is_refused(kit):
+    """The scripted model reports 5 tokens; the one that ends an answer may be among them."""
+    verdict = kit.decide(kit.make_engine([FULL], probe_max_tokens=3), 1)
+    assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
+    assert verdict.failure.code == "upstream_ignored_limit"
+    assert "token_limit_name" in str(verdict.failure)
+    assert kit.decide(kit.make_engine([FULL], probe_max_tokens=4), 1).action is Action.PASS
+
+
 def test_texts_are_never_shortened(kit):
-    engine = kit.make_engine(upstream=Scripted(limited), probe_max_tokens=3)
+    engine = kit.make_engine(upstream=Scripted(limited), probe_max_tokens=5)
     assert kit.decide(engine, 0).answer.text == FULL
