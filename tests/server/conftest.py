@@ -159,6 +159,11 @@ def events_of(text):
     return [item if item == "[DONE]" else json.loads(item) for item in data]
 
 
+def timeless(certificate):
+    """What two certificates of the same decision share: the digest covers the time."""
+    return {k: v for k, v in certificate.items() if k not in ("created", "digest")}
+
+
 @pytest.fixture(scope="session")
 def kit():
     """The helpers of this file."""
