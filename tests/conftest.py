@@ -1,7 +1,10 @@
 """What all tests share: hypothesis without clocks, and tiny models that transformers can load."""
 
+import gc
 import os
 import signal
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ["HF_HUB_OFFLINE"] = "1"
 # litellm would fetch its list of prices when it is imported.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_connections_left():
+    """litellm keeps its clients for ten minutes and then drops them with their connections open,
+    which warns in whatever test runs at that moment.
+    """
+    yield
+    if (litellm := sys.modules.get("litellm")) is None:
+        return
+    kept = litellm.in_memory_llm_clients_cache
+    if kept.cache_dict:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            kept.flush_cache()
+            gc.collect()
 
 
 def _text_config(tokenizer, **fields):

@@ -1,11 +1,9 @@
 """A scripted model on loopback, guards in front of it, and requests."""
 
 import base64
-import gc
 import io
 import os
 import sys
-import warnings
 from contextlib import contextmanager
 
 import numpy as np
@@ -99,14 +97,3 @@ def model(script):
 def kit():
     """The helpers of this file."""
     return sys.modules[__name__]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_connections_left():
-    """litellm keeps its clients to the end of the process, which warns of their connections."""
-    yield
-    if (litellm := sys.modules.get("litellm")) is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            litellm.in_memory_llm_clients_cache.cache_dict.clear()
-            gc.collect()

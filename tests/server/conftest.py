@@ -67,7 +67,7 @@ def make_policy(**fields):
         "name": "test",
         "oracle": {"miss_rate_upper": 0.01},
         "sampling": {"plan": "fixed", "max_samples": 100},
-        "limits": {"retries": 0, "call_timeout_s": 5.0, "deadline_s": 10.0},
+        "limits": {"retries": 0, "call_timeout_s": 60.0, "deadline_s": 120.0},
     }
     for name, value in fields.items():
         old = sections.get(name)
