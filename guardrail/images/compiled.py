@@ -1,8 +1,9 @@
-"""The coarse pass of the noise, compiled: the same integers in one walk over the picture.
+"""The noise, compiled: the same integers in one walk over the picture.
 
-Where numba is installed (`guardrail[fast]`) this replaces the pass that `gaussian.py` makes with
-numpy in a dozen walks, each of which takes the interpreter's lock; without it nothing changes but
-the time. What is compiled is integer arithmetic only, so the levels are the same, bit for bit.
+Where numba is installed (`guardrail[fast]`) this replaces what `gaussian.py` does with numpy in
+dozens of walks, each of which lets go of the interpreter's lock and waits for it again; without it
+nothing changes but the time. What is compiled is integer arithmetic only, so the pixels are the
+same, bit for bit.
 """
 
 from __future__ import annotations
@@ -13,60 +14,76 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from guardrail.images.uniforms import GAMMA, MIX_1, MIX_2
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from guardrail.images.grid import GridArray
 
-__all__ = ["CoarsePass", "coarse_pass", "compiled_pass"]
+__all__ = ["KeyedPass", "compiled_pass", "keyed_pass"]
 
 _log = logging.getLogger(__name__)
 _BLOCK = 1 << 12  # values at a time
+_U1, _U3, _U11, _U16, _U24, _U27, _U30, _U31, _U32, _U40, _U48 = (
+    np.uint64(shift) for shift in (1, 3, 11, 16, 24, 27, 30, 31, 32, 40, 48)
+)
 
 
-class CoarsePass(Protocol):
+class KeyedPass(Protocol):
     def __call__(
         self,
         grid: GridArray,
-        leading: NDArray[np.uint16],
+        state: NDArray[np.uint64],
         coarse: GridArray,
         least: GridArray,
         greatest: GridArray,
-        levels: NDArray[np.int16],
-        unsettled: NDArray[np.intp],
+        bend: GridArray,
+        pixels: NDArray[np.uint8],
+        positions: NDArray[np.intp],
+        integers: NDArray[np.uint64],
     ) -> int: ...
 
 
-def coarse_pass(
+def keyed_pass(
     grid: GridArray,
-    leading: NDArray[np.uint16],
+    state: NDArray[np.uint64],
     coarse: GridArray,
     least: GridArray,
     greatest: GridArray,
-    levels: NDArray[np.int16],
-    unsettled: NDArray[np.intp],
+    bend: GridArray,
+    pixels: NDArray[np.uint8],
+    positions: NDArray[np.intp],
+    integers: NDArray[np.uint64],
 ) -> int:
-    """Writes the levels that the leading bits settle, and where they settle none.
+    """Writes the pixels that 32 bits settle; for the others the position and all 64 bits.
 
-    All arrays are flat and contiguous; the tables are those of `gaussian._Reach`. Returns how many
-    positions were written to `unsettled`. Slow unless compiled.
+    All arrays are flat and contiguous; the tables are those of `gaussian._Reach`, and `state` that
+    of `uniforms.KeyedUniforms`. Returns how many positions were written. Slow unless compiled.
 
     Block by block, so that what lies between the loops stays in the processor's cache: only the
-    look-ups go one by one, the sums take many values at a time, and few values need more.
+    generator and the look-ups go one by one, the sums take many values at a time, and few values
+    need more.
     """
+    words = np.empty(_BLOCK // 4, dtype=np.uint64)
+    index = words.view(np.uint16)
     noise = np.empty(_BLOCK, dtype=np.int32)
     doubtful = np.zeros(_BLOCK, dtype=np.bool_)
     eights = doubtful.view(np.uint64)
+    a, b, c, counter, finer = state[0], state[1], state[2], state[3], state[4]
     count = 0
     for start in range(0, grid.size, _BLOCK):
-        centre, index = grid[start : start + _BLOCK], leading[start : start + _BLOCK]
-        level = levels[start : start + _BLOCK]
+        centre, pixel = grid[start : start + _BLOCK], pixels[start : start + _BLOCK]
         size = centre.size
+        for k in range((size + 3) // 4):
+            words[k] = a + b + counter
+            counter += _U1
+            a, b, c = b ^ b >> _U11, c + (c << _U3), (c << _U24 | c >> _U40) + words[k]
         for i in range(size):
             noise[i] = coarse[index[i]]
         for i in range(size):
             total = np.int32(noise[i] + (centre[i] & -256))
-            level[i] = total >> 16
+            pixel[i] = np.minimum(np.maximum(total >> 16, 0), 255)
             # The fraction of the level in the upper byte, how far it may climb in the lower one.
             # Their sum wraps around where the climb may reach the next level; a marked one adds 0.
             lower = np.int32(total & 0xFFFF)
@@ -75,19 +92,32 @@ def coarse_pass(
         for eight in range((size + 7) // 8):
             if eights[eight]:
                 for i in range(8 * eight, min(8 * eight + 8, size)):
-                    unsettled[last] = start + i
+                    positions[last] = i
                     last += doubtful[i]
         for k in range(count, last):
-            i = unsettled[k] - start
-            low = (least[index[i]] + centre[i]) >> 16
-            level[i] = low
-            unsettled[count] = start + i
-            count += low != (greatest[index[i]] + centre[i]) >> 16
+            i = positions[k]
+            leading = index[i]
+            low = min(max((least[leading] + centre[i]) >> 16, 0), 255)
+            high = min(max((greatest[leading] + centre[i]) >> 16, 0), 255)
+            if low != high:
+                word = finer + (np.uint64(start + i) + _U1) * GAMMA
+                word = (word ^ word >> _U30) * MIX_1
+                word = (word ^ word >> _U27) * MIX_2
+                trailing = (word ^ word >> _U31) >> _U16
+                # Nearly a straight line from `least` to `greatest`; `bend` says how nearly.
+                span = np.int64(greatest[leading]) - least[leading]
+                line = least[leading] + (span * np.int64(trailing >> _U32) >> 16) + centre[i]
+                low = min(max((line - bend[leading]) >> 16, 0), 255)
+                high = min(max((line + bend[leading]) >> 16, 0), 255)
+                positions[count] = start + i
+                integers[count] = np.uint64(leading) << _U48 | trailing
+                count += low != high
+            pixel[i] = low
     return count
 
 
 @lru_cache(maxsize=1)
-def compiled_pass() -> CoarsePass | None:
+def compiled_pass() -> KeyedPass | None:
     """The pass as machine code; None where numba is missing or does not work here.
 
     Compiles at the first call, which takes seconds, and finds the result on disk at the next start.
@@ -95,7 +125,7 @@ def compiled_pass() -> CoarsePass | None:
     try:
         import numba
 
-        compiled: CoarsePass = numba.njit(nogil=True, cache=True)(coarse_pass)
+        compiled: KeyedPass = numba.njit(nogil=True, cache=True)(keyed_pass)
         _try(compiled)
     except ImportError:
         return None
@@ -105,10 +135,11 @@ def compiled_pass() -> CoarsePass | None:
     return compiled
 
 
-def _try(compiled: CoarsePass) -> None:
-    table = np.zeros(1 << 16, dtype=np.int32)
-    grid = np.zeros(1, dtype=np.int32)
-    leading, levels = np.zeros(1, dtype=np.uint16), np.ones(1, dtype=np.int16)
-    count = compiled(grid, leading, table, table, table, levels, np.empty(1, dtype=np.intp))
-    if count or levels[0]:
+def _try(compiled: KeyedPass) -> None:
+    """Compiles for the types in use. Raises ArithmeticError where the result is wrong."""
+    table, state = np.zeros(1 << 16, dtype=np.int32), np.zeros(5, dtype=np.uint64)
+    grid, pixels = np.full(1, 7 << 16, dtype=np.int32), np.ones(1, dtype=np.uint8)
+    positions, integers = np.empty(1, dtype=np.intp), np.empty(1, dtype=np.uint64)
+    count = compiled(grid, state, table, table, table, table, pixels, positions, integers)
+    if count or pixels[0] != 7:
         raise ArithmeticError("the compiled pass is wrong")

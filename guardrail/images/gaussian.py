@@ -2,9 +2,10 @@
 
 The noise of one value is rint(sigma * STEPS_PER_UNIT * z) grid steps with z = quantile(u) and u a
 uniform 64-bit integer. It grows with u, so once the leading bits of u leave only one 8-bit level
-for grid value + noise, the remaining bits cannot matter. Sixteen bits settle more than 99 % of
-the values, nearly all of them with one table lookup in 1/256 of a level, and the rest take all 64.
-The result is the same, bit for bit, as if all 64 had been used everywhere.
+for grid value + noise, the remaining bits cannot matter. Sixteen bits settle more than 99 % of the
+values, nearly all of them with one table lookup in 1/256 of a level. Compiled code goes on to 32
+bits before the rest take all 64. The result is the same, bit for bit, as if all 64 had been used
+everywhere.
 
 How far this is from exact: `quantile` errs by at most 2**-49 (1 + |z|), and the discrete u by
 2**-64 in probability, so each of the 255 boundaries between 8-bit levels is off by less than
@@ -16,13 +17,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from guardrail.errors import ConfigError
-from guardrail.images.compiled import compiled_pass
+from guardrail.images.compiled import KeyedPass, compiled_pass
 from guardrail.images.grid import (
     FRACTION_BITS,
     HALF_LEVEL,
@@ -30,9 +32,6 @@ from guardrail.images.grid import (
     GridArray,
     round_to_levels,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = [
     "SIGMA_MAX",
@@ -52,6 +51,10 @@ _ALL_TRAILING = np.uint64((1 << 48) - 1)
 
 class Uniforms(Protocol):
     """A supply of independent uniform 64-bit integers, one for each value of a picture."""
+
+    @property
+    def state(self) -> NDArray[np.uint64] | None:
+        """From which compiled code draws the same integers; None where it cannot."""
 
     def leading(self, count: int) -> NDArray[np.uint16]:
         """Bits 63..48 of the first `count` integers."""
@@ -82,48 +85,64 @@ def noise_steps(u: NDArray[np.uint64], sigma: float) -> GridArray:
     return np.rint(sigma * STEPS_PER_UNIT * quantile(u)).astype(np.int32)
 
 
-def add_noise(grid: GridArray, sigma: float, uniforms: Uniforms) -> NDArray[np.int16]:
-    """The 8-bit levels of grid + noise, not yet clipped.
+def add_noise(grid: GridArray, sigma: float, uniforms: Uniforms) -> NDArray[np.uint8]:
+    """The 8-bit pixels nearest to grid + noise.
 
     Args:
         grid: flat array of grid values.
         sigma: standard deviation in [0, 1] pixel units, positive.
         uniforms: one 64-bit integer for each value.
     """
-    reach = _reach(sigma)
+    reach, state, compiled = _reach(sigma), uniforms.state, compiled_pass()
+    grid = np.ascontiguousarray(grid)
+    if compiled is None or state is None:
+        pixels, positions, u = _settled(grid, uniforms, reach)
+    else:
+        pixels, positions, u = _settled_by(compiled, grid, state, reach)
+    if positions.size:
+        pixels[positions] = _clipped(round_to_levels(grid[positions] + noise_steps(u, sigma)))
+    return pixels
+
+
+def _clipped(levels: GridArray) -> NDArray[np.uint8]:
+    # As `np.clip` does, which takes longer to look at its bounds than at a few values.
+    pixels: NDArray[np.uint8] = np.maximum(np.minimum(levels, 255), 0).astype(np.uint8)
+    return pixels
+
+
+_Settled: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.uint64]]
+"""The pixels that some bits settle, the positions of the others, and the integers there."""
+
+
+def _settled_by(
+    compiled: KeyedPass, grid: GridArray, state: NDArray[np.uint64], reach: _Reach
+) -> _Settled:
+    pixels = np.empty(grid.size, dtype=np.uint8)
+    positions, u = np.empty(grid.size, dtype=np.intp), np.empty(grid.size, dtype=np.uint64)
+    tables = reach.coarse, reach.least, reach.greatest, reach.bend
+    count = compiled(grid, state, *tables, pixels, positions, u)
+    return pixels, positions[:count], u[:count]
+
+
+def _settled(grid: GridArray, uniforms: Uniforms, reach: _Reach) -> _Settled:
     leading = uniforms.leading(grid.size)
-    levels, unsettled = _settled(np.ascontiguousarray(grid), leading, reach)
-    u = leading[unsettled].astype(np.uint64) << _TRAILING_BITS | uniforms.trailing(unsettled)
-    levels[unsettled] = round_to_levels(grid[unsettled] + noise_steps(u, sigma))
-    return levels
-
-
-def _settled(
-    grid: GridArray, leading: NDArray[np.uint16], reach: _Reach
-) -> tuple[NDArray[np.int16], NDArray[np.intp]]:
-    """The levels that the leading bits settle, and the positions of the others."""
-    levels = np.empty(grid.size, dtype=np.int16)
-    compiled = compiled_pass()
-    if compiled is not None:
-        positions = np.empty(grid.size, dtype=np.intp)
-        tables = reach.coarse, reach.least, reach.greatest
-        count = compiled(grid, leading, *tables, levels, positions)
-        return levels, positions[:count]
-    doubtful = np.empty(grid.size, dtype=np.bool_)
+    pixels, doubtful = np.empty(grid.size, np.uint8), np.empty(grid.size, np.bool_)
     for start in range(0, grid.size, _BLOCK):
         block = slice(start, start + _BLOCK)
-        _fill(levels[block], doubtful[block], grid[block], leading[block], reach.coarse)
-    return levels, _settle(levels, np.flatnonzero(doubtful), grid, leading, reach)
+        _fill(pixels[block], doubtful[block], grid[block], leading[block], reach.coarse)
+    positions = _settle(pixels, np.flatnonzero(doubtful), grid, leading, reach)
+    u = leading[positions].astype(np.uint64) << _TRAILING_BITS | uniforms.trailing(positions)
+    return pixels, positions, u
 
 
 def _fill(
-    levels: NDArray[np.int16],
+    pixels: NDArray[np.uint8],
     doubtful: NDArray[np.bool_],
     grid: GridArray,
     leading: NDArray[np.uint16],
     coarse: GridArray,
 ) -> None:
-    """Writes the levels with the least possible noise, and where more noise may change them."""
+    """Writes the pixels with the least possible noise, and where more noise may change them."""
     # All indices are in range; "wrap" only spares the check.
     total = coarse.take(leading.astype(np.intp), mode="wrap")
     total += grid & np.int32(-_COARSE_STEPS)
@@ -133,11 +152,11 @@ def _fill(
     # The sum wrapped around: the climb may reach the next level. Equal: the climb was marked.
     np.less_equal(climbed, lower, out=doubtful)
     total >>= FRACTION_BITS
-    levels[:] = total
+    pixels[:] = _clipped(total)
 
 
 def _settle(
-    levels: NDArray[np.int16],
+    pixels: NDArray[np.uint8],
     doubtful: NDArray[np.intp],
     grid: GridArray,
     leading: NDArray[np.uint16],
@@ -145,9 +164,9 @@ def _settle(
 ) -> NDArray[np.intp]:
     """Decides what all leading bits can decide, on the grid itself; returns the rest."""
     index, centre = leading[doubtful], grid[doubtful]
-    low = (reach.least[index] + centre) >> np.int32(FRACTION_BITS)
-    high = (reach.greatest[index] + centre) >> np.int32(FRACTION_BITS)
-    levels[doubtful] = low
+    low = _clipped((reach.least[index] + centre) >> np.int32(FRACTION_BITS))
+    high = _clipped((reach.greatest[index] + centre) >> np.int32(FRACTION_BITS))
+    pixels[doubtful] = low
     unsettled: NDArray[np.intp] = doubtful[low != high]
     return unsettled
 
@@ -160,11 +179,14 @@ class _Reach:
     grid steps. `coarse` holds both in one integer, so that one lookup serves: its upper 24 bits are
     the least noise in 1/256 of a level, rounded down, and its lower 8 bits how many of these the
     sum with any grid value may climb from there; 0 marks a climb that 8 bits cannot hold.
+    `bend` is how far, in grid steps, the noise can be from the straight line between the two that
+    the next sixteen bits, rounded down, point to.
     """
 
     least: GridArray
     greatest: GridArray
     coarse: GridArray
+    bend: GridArray
 
 
 @lru_cache(maxsize=32)
@@ -178,4 +200,20 @@ def _reach(sigma: float) -> _Reach:
     # What the coarse sum leaves out of the grid value is at most _COARSE_STEPS - 1 steps.
     climb = (greatest + np.int32(_COARSE_STEPS - 1)) // _COARSE_STEPS - floor
     climb[climb >= _COARSE_STEPS] = 0
-    return _Reach(least, greatest, floor * np.int32(_COARSE_STEPS) + climb)
+    coarse = floor * np.int32(_COARSE_STEPS) + climb
+    return _Reach(least, greatest, coarse, _bend(u, greatest - least, sigma))
+
+
+def _bend(first: NDArray[np.uint64], span: GridArray, sigma: float) -> GridArray:
+    """How far the noise can be from the line, over each value of the leading bits.
+
+    The quantile is concave below one half and convex above it, so its distance from the chord is
+    concave, and nowhere more than twice what it is in the middle. Rounding moves the noise and the
+    line by half a step each, and the bits left out move the line by at most 1/65536 of its span
+    and one step, as it is rounded down.
+    """
+    ends = quantile(first), quantile(first | _ALL_TRAILING)
+    middle = quantile(first + (_ALL_TRAILING >> np.uint64(1)))
+    deepest = np.abs((ends[0] + ends[1]) / 2 - middle) * (2 * sigma * STEPS_PER_UNIT)
+    bend: GridArray = np.ceil(deepest).astype(np.int32) + (span >> np.int32(16)) + np.int32(4)
+    return bend

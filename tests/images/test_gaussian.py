@@ -27,6 +27,8 @@ GRID_VALUES = st.integers(0, STEPS_PER_UNIT)
 class Fixed:
     """Uniforms that are given, and that count how many values asked for all bits."""
 
+    state = None
+
     def __init__(self, integers):
         self.u = np.asarray(integers, dtype=np.uint64)
         self.asked = 0
@@ -39,11 +41,16 @@ class Fixed:
         return self.u[positions] & np.uint64(2**48 - 1)
 
 
-def all_bits(grid, sigma, u):
-    """The definition: every value with all 64 bits."""
+def levels_of(grid, sigma, u):
+    """The definition before the clip: every value with all 64 bits."""
     return round_to_levels(
         np.asarray(grid, np.int32) + noise_steps(np.asarray(u, np.uint64), sigma)
     )
+
+
+def all_bits(grid, sigma, u):
+    """The definition: every value with all 64 bits."""
+    return np.clip(levels_of(grid, sigma, u), 0, 255)
 
 
 def flip_points(grid_value, sigma, levels):
@@ -53,7 +60,7 @@ def flip_points(grid_value, sigma, levels):
     while (high - low).max() > 0:
         middle = (low + high) // 2
         u = np.minimum(middle, WHOLE - 1).astype(np.uint64)
-        reached = all_bits(np.full(len(levels), grid_value), sigma, u) >= levels
+        reached = levels_of(np.full(len(levels), grid_value), sigma, u) >= levels
         reached |= middle == WHOLE
         high = np.where(reached, middle, high)
         low = np.where(reached, low, np.minimum(middle + 1, high))
@@ -100,8 +107,9 @@ def test_shifting_by_whole_levels_shifts_the_result_exactly(seed, sigma, shift, 
     grid = draw.integers(0, STEPS_PER_UNIT, count, dtype=np.int32)
     u = draw.integers(0, WHOLE, count, dtype=np.uint64)
     moved = grid + np.int32(shift * STEPS_PER_LEVEL)
-    first, second = add_noise(grid, sigma, Fixed(u)), add_noise(moved, sigma, Fixed(u))
+    first, second = levels_of(grid, sigma, u), levels_of(moved, sigma, u)
     assert (second - first == shift).all()
+    assert (add_noise(moved, sigma, Fixed(u)) == np.clip(first + shift, 0, 255)).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -112,9 +120,9 @@ def test_noise_does_not_depend_on_the_picture(seed, sigma, shift):
     grid = draw.integers(0, STEPS_PER_UNIT, 100, dtype=np.int32)
     u = draw.integers(0, WHOLE, 100, dtype=np.uint64)
     noise = noise_steps(u, sigma)
-    assert (add_noise(grid, sigma, Fixed(u)) == round_to_levels(grid + noise)).all()
-    moved = grid + np.int32(shift)
-    assert (add_noise(moved, sigma, Fixed(u)) == round_to_levels(moved + noise)).all()
+    for picture in (grid, grid + np.int32(shift)):
+        expected = np.clip(round_to_levels(picture + noise), 0, 255)
+        assert (add_noise(picture, sigma, Fixed(u)) == expected).all()
 
 
 def test_the_grid_is_left_as_it_was():
@@ -177,9 +185,11 @@ def test_a_sigma_out_of_range_is_a_configuration_error(sigma):
 
 def test_the_largest_noise_does_not_overflow():
     u = np.array([0, WHOLE - 1], dtype=np.uint64)
-    levels = add_noise(np.array([0, STEPS_PER_UNIT], np.int32), SIGMA_MAX, Fixed(u))
+    grid = np.array([0, STEPS_PER_UNIT], np.int32)
+    levels = levels_of(grid, SIGMA_MAX, u)
     assert levels[0] < -255 * 9 * SIGMA_MAX
     assert levels[1] > 255 * 9 * SIGMA_MAX
+    assert add_noise(grid, SIGMA_MAX, Fixed(u)).tolist() == [0, 255]
 
 
 @pytest.mark.parametrize("sigma", [0.001, 0.02, 0.25, 1.0, SIGMA_MAX])
@@ -188,9 +198,10 @@ def test_every_value_of_the_leading_bits_is_settled_rightly(sigma):
     leading = np.arange(1 << 16, dtype=np.uint64) << np.uint64(48)
     for trailing, offset in itertools.product((0, 2**48 - 1), (-257, -1, 0, 1, 255, 256)):
         u = leading | np.uint64(trailing)
-        # Grid values that put the result within a few steps of the next level's boundary.
-        near = -noise_steps(u, sigma) % STEPS_PER_LEVEL + STEPS_PER_LEVEL // 2 + offset
-        grid = (near + 100 * STEPS_PER_LEVEL).astype(np.int32)
+        # Grid values that put the result within a few steps of a level's boundary, out of reach
+        # of the clip; nothing asks a grid value to be that of a colour.
+        boundary = 100 * STEPS_PER_LEVEL + STEPS_PER_LEVEL // 2
+        grid = (boundary + offset - noise_steps(u, sigma)).astype(np.int32)
         uniforms = Fixed(u)
         assert (add_noise(grid, sigma, uniforms) == all_bits(grid, sigma, u)).all()
         assert uniforms.asked > 0

@@ -19,7 +19,8 @@ from guardrail.images.canvas import canvas_for
 from guardrail.images.gaussian import noise_steps
 from guardrail.images.grid import STEPS_PER_LEVEL, STEPS_PER_UNIT, round_to_levels
 from guardrail.images.keys import NoiseKey
-from guardrail.images.noise import _KeyedUniforms, noise_seed, variant
+from guardrail.images.noise import noise_seed, variant
+from guardrail.images.uniforms import KeyedUniforms
 
 KEY = NoiseKey(bytes(range(32)))
 PLACE = {"request_digest": b"r" * 32, "policy_digest": b"p" * 32, "index": 0, "image_index": 0}
@@ -50,7 +51,7 @@ def test_golden_bytes():
         for sigma in (0.12, 0.5)
     ]
     digest = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
-    assert digest == "4807815f8d36fe861e673aa0424a48c8238226eb28edd226fe9c62899c0dccd5"
+    assert digest == "802ca84cae754910d2a62dcae737652d1f7f804b096d6cc8d688b44200736cfb"
 
 
 def test_seed_is_hmac_sha256_of_length_prefixed_fields():
@@ -106,7 +107,7 @@ def test_variant_is_clip_of_grid_plus_the_keys_own_noise(seed, sigma, index):
     """The noise is a function of the key alone: all 64 bits of the stream, then added."""
     grid = np.random.default_rng(seed).integers(0, STEPS_PER_UNIT, (5, 4, 3), dtype=np.int32)
     place = {**PLACE, "index": index}
-    uniforms = _KeyedUniforms(noise_seed(KEY, **place))
+    uniforms = KeyedUniforms(noise_seed(KEY, **place))
     u = uniforms.leading(grid.size).astype(np.uint64) << np.uint64(48)
     u |= uniforms.trailing(np.arange(grid.size))
     levels = round_to_levels(grid + noise_steps(u, sigma).reshape(grid.shape))
@@ -191,7 +192,7 @@ def test_no_two_samples_share_a_stream():
         for j in range(4)
     }
     assert len(seeds) == 2000
-    streams = {_KeyedUniforms(seed).leading(16).tobytes() for seed in seeds}
+    streams = {KeyedUniforms(seed).leading(16).tobytes() for seed in seeds}
     assert len(streams) == 2000
 
 
@@ -214,19 +215,29 @@ def test_trailing_bits_are_splitmix64_at_any_position():
     seed = bytes(range(32))
     expected = [word >> 16 for word in splitmix64(int.from_bytes(seed[24:], "little"), 300)]
     positions = np.array([0, 299, 7, 7, 100])
-    assert _KeyedUniforms(seed).trailing(positions).tolist() == [expected[i] for i in positions]
+    assert KeyedUniforms(seed).trailing(positions).tolist() == [expected[i] for i in positions]
 
 
-def test_leading_bits_are_philox_of_key_and_nonce():
+def sfc64(a, b, c):
+    """The published generator, one step at a time in unbounded integers, as three words seed it."""
+    for counter in itertools.count(1):
+        word = (a + b + counter) % 2**64
+        rotated = (c << 24 | c >> 40) % 2**64
+        a, b, c = b ^ b >> 11, (c + (c << 3)) % 2**64, (rotated + word) % 2**64
+        if counter > 18:
+            yield word
+
+
+def test_leading_bits_are_sfc64_of_three_words():
     seed = bytes(range(32))
-    words = [int.from_bytes(seed[i : i + 8], "little") for i in (0, 8, 16)]
-    raw = np.random.Philox(key=words[:2], counter=[0, 0, 0, words[2]]).random_raw(100).tolist()
-    expected = [word >> shift & 0xFFFF for word in raw for shift in (0, 16, 32, 48)]
-    assert _KeyedUniforms(seed).leading(399).tolist() == expected[:399]
+    words = sfc64(*(int.from_bytes(seed[i : i + 8], "little") for i in (0, 8, 16)))
+    drawn = itertools.islice(words, 100)
+    expected = [word >> shift & 0xFFFF for word in drawn for shift in (0, 16, 32, 48)]
+    assert KeyedUniforms(seed).leading(399).tolist() == expected[:399]
 
 
 def test_leading_and_trailing_bits_are_unrelated():
-    uniforms = _KeyedUniforms(bytes(range(32)))
+    uniforms = KeyedUniforms(bytes(range(32)))
     leading, trailing = uniforms.leading(4000), uniforms.trailing(np.arange(4000))
     for shift in range(-3, 4):
         for part in (0, 16, 32):
