@@ -8,6 +8,7 @@ import random
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from guardrail.engine.budget import Budget
@@ -110,7 +111,10 @@ class Caller:
         self._upstream = upstream
         self._oracle = oracle
         self._clock = clock
-        self._compares = isinstance(oracle, ReferenceOracle)  # asked once, as it takes long
+
+    @cached_property
+    def _compares(self) -> bool:
+        return isinstance(self._oracle, ReferenceOracle)  # which takes long to find out
 
     @property
     def shortens(self) -> bool:

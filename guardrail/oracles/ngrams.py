@@ -101,7 +101,7 @@ def mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def _tokens(kinds: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First position and the one past the last of every token."""
     changes = (kinds[1:] != kinds[:-1]) | (kinds[1:] == _SIGN)
-    borders = np.flatnonzero(changes) + 1
+    borders = changes.nonzero()[0] + 1
     begins = borders[kinds[borders] != _BLANK]
     ends = borders[kinds[borders - 1] != _BLANK]
     return begins, ends
@@ -112,7 +112,7 @@ def _span_hashes(
 ) -> NDArray[np.uint64]:
     powers, inverses = _powers(1 << len(codes).bit_length())
     prefix = np.zeros(len(codes) + 1, dtype=np.uint64)
-    np.cumsum((codes + _ONE) * powers[: len(codes)], out=prefix[1:])
+    ((codes + _ONE) * powers[: len(codes)]).cumsum(out=prefix[1:])
     spans: NDArray[np.uint64] = (prefix[ends] - prefix[begins]) * inverses[begins]
     return spans
 
@@ -138,7 +138,7 @@ def _char_grams(
     shown = np.where(letter, codes, np.uint8(32)).astype(np.uint64) + _ONE
     starts_token = np.zeros(len(codes), dtype=np.int64)
     starts_token[begins] = 1
-    token_at = np.cumsum(starts_token) - 1
+    token_at = starts_token.cumsum() - 1
     hashes, tokens = [], []
     rolling = shown.copy()
     inside = np.ones(len(codes), dtype=bool)
@@ -146,7 +146,7 @@ def _char_grams(
         rolling = rolling[:-1] * _BASE + shown[size - 1 :]
         inside = inside[:-1] if size == 2 else inside[:-1] & letter[size - 2 : -1]
         if size in _CHAR_SIZES:
-            where = np.flatnonzero(inside)
+            where = inside.nonzero()[0]
             hashes.append(rolling[where] + np.uint64(size))
             tokens.append(token_at[where + 1])
     return hashes, np.concatenate(tokens)
