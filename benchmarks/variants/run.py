@@ -4,10 +4,10 @@ Two pipelines do the same work on the same picture, both in one thread: this pac
 way (numpy float64 noise from PCG64, Pillow's resize and Pillow's PNG at its default compression).
 Beside them stands the bare cost of drawing the Gaussian numbers. Time is the process's own CPU
 time, and the pipelines take turns of half a second, so that other work on the machine disturbs
-little and all of them alike. Rates are those of the median round; the raw seconds of every round are in
-`results.json`. With `two_cores` two processes do the same work side by side, and the rate is that
-of both together, by the time of the slower one. Ratios of data URLs include the base64 in which
-variants travel.
+little and all of them alike. Rates are those of the median round; the raw seconds of every round
+are in `results.json`. With `two_cores` two processes do the same work side by side, and the rate is
+that of both together, by the time of the slower one. Ratios of data URLs include the base64 in
+which variants travel.
 
 Run from the repository root:  python benchmarks/variants/run.py
 """
