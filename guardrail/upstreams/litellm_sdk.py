@@ -8,20 +8,23 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ConfigError, RequestError, UpstreamError
+from guardrail.types import Answer, Usage
 from guardrail.upstreams.base import fill_images
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
+from guardrail.upstreams.streamed import Gathered, broken
 from guardrail.upstreams.wire import answer_from, check_pictures, request_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from types import ModuleType
 
     from guardrail.images.encode import ImageFormat
-    from guardrail.types import Answer, Chat, Json, Pixels
+    from guardrail.types import Chat, Json, Pixels
+    from guardrail.upstreams.base import Watch
 
 __all__ = ["BY_NAME", "LiteLLM", "litellm_fault", "no_gateway", "plain_response"]
 
@@ -130,14 +133,49 @@ class LiteLLM:
             RequestError: the parameters ask for several choices.
         """
         check_pictures(chat, pictures)
-        parameters = _arguments(request_parameters(chat))
+        arguments = _arguments(request_parameters(chat))
         async with self._slots:
-            urls = [url.decode("ascii") for url in await self._encoding.data_urls(pictures)]
-            result = await self._call(fill_images(chat.messages, urls), parameters)
-        # Raised here, outside any `except`, so that nothing litellm raised hangs on to it.
-        if isinstance(result, UpstreamError):
-            raise result
-        return answer_from(result)
+            arguments["messages"] = await self._messages(chat, pictures)
+            response = await self._or_fault(lambda: self._whole(arguments))
+        return answer_from(response)
+
+    async def complete_watched(
+        self,
+        chat: Chat,
+        pictures: Sequence[Pixels],
+        *,
+        seed: int,  # noqa: ARG002 - as in `complete`
+        watch: Watch,
+    ) -> Answer:
+        """One answer, watched while it grows; see `StreamingUpstream.complete_watched`."""
+        check_pictures(chat, pictures)
+        arguments = _arguments(request_parameters(chat))
+        arguments |= {"stream": True, "stream_options": {"include_usage": True}}
+        async with self._slots:
+            arguments["messages"] = await self._messages(chat, pictures)
+            stream = await self._or_fault(lambda: self._ask(arguments))
+            try:
+                return await self._watched(stream, watch)
+            finally:
+                await stream.aclose()  # the provider sees that nobody reads on, and stops
+
+    async def _watched(self, stream: Any, watch: Watch) -> Answer:
+        gathered = Gathered()
+        end = asyncio.get_running_loop().time() + self._timeout_s
+        while True:
+            chunk = await self._or_fault(lambda: anext(stream, None), until=end)
+            if chunk is None:
+                break
+            gathered.add(_plain_chunk(chunk))
+            if await watch(gathered.message, gathered.chars):
+                return Answer(gathered.message, "length", usage=Usage(calls=1))
+        if stream.received_finish_reason is None:
+            raise broken("no end")  # litellm makes one up
+        return answer_from(gathered.completion())
+
+    async def _messages(self, chat: Chat, pictures: Sequence[Pixels]) -> list[dict[str, Json]]:
+        urls = [url.decode("ascii") for url in await self._encoding.data_urls(pictures)]
+        return fill_images(chat.messages, urls)
 
     async def models(self) -> list[str]:
         return [self._model]
@@ -145,26 +183,34 @@ class LiteLLM:
     async def aclose(self) -> None:
         """Nothing to do: litellm shares its connections among all its users."""
 
-    async def _call(
-        self, messages: list[dict[str, Json]], arguments: Mapping[str, Json]
-    ) -> Json | UpstreamError:
+    async def _whole(self, arguments: Mapping[str, Json]) -> Json:
+        return plain_response(await self._ask(arguments))
+
+    def _ask(self, arguments: Mapping[str, Json]) -> Awaitable[Any]:
+        asked: Awaitable[Any] = self._litellm.acompletion(
+            **{"stream": False, **arguments},
+            model=self._model,
+            api_key=self._api_key,
+            api_base=self._api_base,
+            timeout=self._timeout_s,
+            **self._off,
+        )
+        return asked
+
+    async def _or_fault(
+        self, ask: Callable[[], Awaitable[Any]], *, until: float | None = None
+    ) -> Any:
+        """What litellm gives within the time of a call. Raises UpstreamError."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                response = await self._litellm.acompletion(
-                    **arguments,
-                    model=self._model,
-                    messages=messages,
-                    api_key=self._api_key,
-                    api_base=self._api_base,
-                    timeout=self._timeout_s,
-                    stream=False,
-                    **self._off,
-                )
-            return plain_response(response)
+            latest = asyncio.get_running_loop().time() + self._timeout_s
+            async with asyncio.timeout_at(latest if until is None else until):
+                return await ask()
         except TimeoutError:
-            return timeout_fault(self._timeout_s)
+            fault = timeout_fault(self._timeout_s)
         except Exception as error:  # noqa: BLE001 - litellm raises whatever a provider's code does
-            return litellm_fault(self._litellm, error, self._timeout_s, self._hidden)
+            fault = litellm_fault(self._litellm, error, self._timeout_s, self._hidden)
+        # Raised out here, outside any `except`, so that nothing litellm raised hangs on to it.
+        raise fault
 
 
 def _import_litellm() -> ModuleType:
@@ -205,16 +251,29 @@ def plain_response(response: Json) -> Json:
     return {**plain, "choices": [_choice(choice) for choice in plain.get("choices") or []]}
 
 
+def _plain_chunk(chunk: Json) -> dict[str, Json]:
+    """A chunk of a stream as JSON, its deltas as the provider wrote them."""
+    plain = chunk.model_dump(exclude_none=True)
+    choices = [
+        {**_own(choice), "delta": _with_refusal(choice.get("delta") or {})}
+        for choice in plain.get("choices") or []
+    ]
+    return {**plain, "choices": choices}
+
+
 def _choice(choice: Mapping[str, Json]) -> dict[str, Json]:
-    rest = {k: v for k, v in choice.items() if k != "provider_specific_fields"}
-    return {**rest, "message": _message(choice.get("message") or {})}
+    message = {"content": None, **_with_refusal(choice.get("message") or {})}
+    return {**_own(choice), "message": message}
 
 
-def _message(message: Mapping[str, Json]) -> dict[str, Json]:
+def _with_refusal(message: Mapping[str, Json]) -> dict[str, Json]:
     """The message with its refusal, which litellm files among `provider_specific_fields`."""
-    rest = {k: v for k, v in message.items() if k != "provider_specific_fields"}
     refusal = (message.get("provider_specific_fields") or {}).get("refusal")
-    return {"content": None, **rest, **({} if refusal is None else {"refusal": refusal})}
+    return {**_own(message), **({} if refusal is None else {"refusal": refusal})}
+
+
+def _own(part: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in part.items() if name != "provider_specific_fields"}
 
 
 def litellm_fault(
