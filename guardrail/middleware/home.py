@@ -30,7 +30,8 @@ class Home:
 
     async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """What `work` returns or raises. If this is cancelled, so is `work`, and waited for."""
-        job = self._begin(work)
+        job = _Job(work)
+        self._begin(job)
         waiting = asyncio.wrap_future(job.result)
         try:
             return await asyncio.shield(waiting)
@@ -48,8 +49,9 @@ class Home:
         if threading.current_thread() is self._thread:
             work.close()
             raise ConfigError("called from the guard's own thread; await the async form there")
-        job = self._begin(work)
+        job = _Job(work)
         try:
+            self._begin(job)  # in here, as an interrupt may come while it has just begun
             return job.result.result()
         except CancelledError:
             raise _closed() from None
@@ -68,14 +70,14 @@ class Home:
             if thread is not threading.current_thread():
                 thread.join()
 
-    def _begin(self, work: Coroutine[Any, Any, _T]) -> _Job[_T]:
-        """Starts `work` in the context of its caller. Raises ConfigError once this is stopped."""
+    def _begin(self, job: _Job[_T]) -> None:
+        """Starts the job in the context of its caller. Raises ConfigError once this is stopped."""
         with self._lock:
             if not self._stopped:
-                job = _Job(work, self._started())
-                job.loop.call_soon_threadsafe(job.begin)
-                return job
-        work.close()
+                job.loop = self._started()
+                job.loop.call_soon_threadsafe(job.begin, job.loop)
+                return
+        job.work.close()
         raise _closed()
 
     def _started(self) -> asyncio.AbstractEventLoop:
@@ -94,21 +96,26 @@ class _Job(Generic[_T]):
     """One coroutine on the loop; `result` is settled only once it has ended."""
 
     work: Coroutine[Any, Any, _T]
-    loop: asyncio.AbstractEventLoop
+    loop: asyncio.AbstractEventLoop | None = None
     result: Future[_T] = field(default_factory=Future)
     task: asyncio.Task[_T] | None = None
 
-    def begin(self) -> None:
-        self.task = self.loop.create_task(self.work)
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.task = loop.create_task(self.work)
         self.task.add_done_callback(self._settle)
 
     def cancel(self) -> None:
+        if self.loop is None:
+            self.work.close()
+            return
         with suppress(RuntimeError):  # the loop is closed, so the work has ended
             self.loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
-        assert self.task is not None  # begun by an earlier callback of the same loop
-        self.task.cancel()
+        if self.task is None:  # interrupted before it was handed over
+            self.work.close()
+        else:
+            self.task.cancel()
 
     def _settle(self, task: asyncio.Task[_T]) -> None:
         if task.cancelled():

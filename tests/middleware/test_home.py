@@ -183,3 +183,34 @@ def test_an_interrupt_of_the_waiting_thread_ends_the_work(home):
     with pytest.raises(KeyboardInterrupt):
         home.run_sync(work())
     assert ended.wait(30)
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_an_interrupt_while_the_work_begins_ends_it_too(home, monkeypatch, handed_over):
+    ended, begin = threading.Event(), Home._begin
+
+    async def work():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    def interrupted(self, job):
+        if handed_over:
+            begin(self, job)
+        raise KeyboardInterrupt
+
+    made = work()
+    with monkeypatch.context() as patched:
+        patched.setattr(Home, "_begin", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            home.run_sync(made)
+    if handed_over:
+        assert ended.wait(30)
+    with pytest.raises(RuntimeError, match="reuse"):
+        made.send(None)  # it has ended, or was closed before it began
+    assert home.run_sync(_given(3)) == 3
+
+
+async def _given(value):
+    return value
