@@ -187,9 +187,10 @@ def test_an_interrupt_of_the_waiting_thread_ends_the_work(home):
 
 @pytest.mark.parametrize("handed_over", [False, True])
 def test_an_interrupt_while_the_work_begins_ends_it_too(home, monkeypatch, handed_over):
-    ended, begin = threading.Event(), Home._begin
+    begun, ended, begin = threading.Event(), threading.Event(), Home._begin
 
     async def work():
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -198,6 +199,7 @@ def test_an_interrupt_while_the_work_begins_ends_it_too(home, monkeypatch, hande
     def interrupted(self, job):
         if handed_over:
             begin(self, job)
+            assert begun.wait(30)
         raise KeyboardInterrupt
 
     made = work()
