@@ -16,7 +16,7 @@ import hashlib
 import io
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -44,6 +44,7 @@ FORMAT = 1
 _KNOWN_BUCKETS = 2**20
 _KNOWN_SHIFT = np.uint64(64 - 20)
 _LEAST_KNOWN = 0.5  # share of a window's words that the model must have seen to judge it
+_SHORT_TOKENS = 256  # windows of texts up to here are kept: they take longer to make than to use
 _LEAST_WORDS = 4  # fewer words than this say too little about the language
 
 
@@ -192,8 +193,15 @@ def _worst(pull: NDArray[np.float64], mass: NDArray[np.float64], width: int) -> 
 
 def windows(size: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Begins and ends of windows that cover `size` tokens, neighbours overlapping by half."""
+    return _short_windows(size, width) if size <= _SHORT_TOKENS else _windows(size, width)
+
+
+def _windows(size: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     begins = np.arange(0, max(size - width // 2, 1), width // 2)
     return begins, np.minimum(begins + width, size)
+
+
+_short_windows = lru_cache(maxsize=4 * _SHORT_TOKENS)(_windows)
 
 
 def _least_mean(flags: NDArray[np.bool_], width: int) -> float:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 
 from guardrail.server.described import CHAT
+from guardrail.server.direct import Direct
 from guardrail.server.guarded import Form, guarded
 from guardrail.server.reply import reply_to
 from guardrail.server.sse import events
@@ -30,7 +31,7 @@ CHAT_FORM = Form(
 
 def chat_router(service: Service) -> APIRouter:
     """The route, bound to one service."""
-    router = APIRouter()
+    router = APIRouter(route_class=Direct)
 
     @router.post("/v1/chat/completions", summary=_SUMMARY, openapi_extra=CHAT)
     async def chat_completions(request: Request) -> Response:

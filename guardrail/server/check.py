@@ -11,6 +11,7 @@ from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at ru
 
 from guardrail.engine.verdict import Action, Verdict
 from guardrail.server.described import CHECK
+from guardrail.server.direct import Direct
 from guardrail.server.failures import Reply
 from guardrail.server.fields import flag, wrong
 from guardrail.server.guarded import Form, guarded
@@ -33,7 +34,7 @@ _SUMMARY = "Verdict and certificate for a chat, without its answer."
 
 def check_router(service: Service) -> APIRouter:
     """The route, bound to one service."""
-    router = APIRouter()
+    router = APIRouter(route_class=Direct)
 
     @router.post("/v1/guardrail/check", summary=_SUMMARY, openapi_extra=CHECK)
     async def check(request: Request) -> Response:

@@ -117,6 +117,8 @@ async def check_model(service: Service, model: str) -> None:
 async def decided_with(service: Service, engine: Engine, incoming: Incoming) -> Verdict:
     """The engine's verdict; getting the pictures takes of the same time. Raises RequestError."""
     deadline = asyncio.get_running_loop().time() + engine.rules.deadline_s
+    if not incoming.sources:
+        return await engine.decide(incoming.chat, deadline=deadline)
     async with AsyncExitStack() as held:
         try:
             async with asyncio.timeout_at(deadline):

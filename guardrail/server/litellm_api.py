@@ -20,6 +20,7 @@ from guardrail.engine.verdict import Action
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.server.access import note
 from guardrail.server.described import LITELLM
+from guardrail.server.direct import Direct
 from guardrail.server.failures import Reply, log_crash
 from guardrail.server.guarded import check_model, decided_with, read_aside
 from guardrail.server.json_response import json_response
@@ -42,7 +43,7 @@ _SUMMARY = "LiteLLM's Generic Guardrail API."
 
 def litellm_router(service: Service) -> APIRouter:
     """The route, bound to one service."""
-    router = APIRouter()
+    router = APIRouter(route_class=Direct)
 
     @router.post(_PATH, summary=_SUMMARY, openapi_extra=LITELLM)
     async def litellm_basic_guardrail_api(request: Request) -> Response:

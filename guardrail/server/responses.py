@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 
 from guardrail.server.described import RESPONSES
+from guardrail.server.direct import Direct
 from guardrail.server.guarded import Form, guarded
 from guardrail.server.responses_events import response_events
 from guardrail.server.responses_reply import response_to
@@ -24,7 +25,7 @@ RESPONSES_FORM = Form(read=read_response, reply=response_to, events=response_eve
 
 def responses_router(service: Service) -> APIRouter:
     """The route, bound to one service."""
-    router = APIRouter()
+    router = APIRouter(route_class=Direct)
 
     @router.post("/v1/responses", summary=_SUMMARY, openapi_extra=RESPONSES)
     async def responses(request: Request) -> Response:
