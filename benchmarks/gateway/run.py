@@ -174,11 +174,8 @@ class Bench:
         ours, theirs = (
             [case[name] for case in by_connections.values()] for name in ("guardrail", "litellm")
         )
-        pairs = list(zip(ours, theirs, strict=True))
         return {
-            "rps_ratio_vs_litellm": round(min(a["rps"] / b["rps"] for a, b in pairs), 2),
-            "cpu_ratio_vs_litellm": round(min(b["cpu_ms"] / a["cpu_ms"] for a, b in pairs), 2),
-            "p99_ratio_vs_litellm": round(min(b["p99_ms"] / a["p99_ms"] for a, b in pairs), 2),
+            **text_ratios(ours, theirs),
             "errors": sum(case["errors"] for case in ours + theirs),
             "by_connections": by_connections,
         }
@@ -388,6 +385,18 @@ def medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
         "cpu_ms_by_round": [rounded(each["cpu_ms"]) for each in rounds],
         "errors": sum(each["errors"] for each in rounds),
         "decisions": added([each["decisions"] for each in rounds]),
+    }
+
+
+def text_ratios(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, float]:
+    """Requests a second at the most that each serves, and one at a time; the others at worst."""
+    pairs = list(zip(ours, theirs, strict=True))
+    most = max(case["rps"] for case in ours) / max(case["rps"] for case in theirs)
+    return {
+        "rps_ratio_vs_litellm": round(most, 2),
+        "rps_ratio_one_at_a_time": round(ours[0]["rps"] / theirs[0]["rps"], 2),
+        "cpu_ratio_vs_litellm": round(min(b["cpu_ms"] / a["cpu_ms"] for a, b in pairs), 2),
+        "p99_ratio_vs_litellm": round(min(b["p99_ms"] / a["p99_ms"] for a, b in pairs), 2),
     }
 
 
