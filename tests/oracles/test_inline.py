@@ -53,7 +53,7 @@ def test_the_length_of_all_answers_together_chooses_the_thread(chars, inline):
     oracle = InlineOracle(scorer, inline_chars=10, threshold=0.5)
     judgements = judged(oracle, "x" * 4, "x" * (chars - 4))
     assert [judgement.score for judgement in judgements] == [0.04, (chars - 4) / 100]
-    assert [thread is threading.main_thread() for thread in scorer.threads] == [inline]
+    assert {thread is threading.main_thread() for thread in scorer.threads} == {inline}
 
 
 def test_judgements_and_revision_are_those_of_the_thread():
