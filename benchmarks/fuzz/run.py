@@ -72,7 +72,7 @@ def guided(seconds: int) -> dict[str, object]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=500, help="for each route and mode")
+    parser.add_argument("--examples", type=int, default=700, help="for each route and mode")
     parser.add_argument("--atheris", type=int, metavar="SECONDS")
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     options = parser.parse_args()
