@@ -1,6 +1,6 @@
 """What int8 and bfloat16 change on real answers, judged by a trained model.
 
-    python benchmarks/oracle_throughput/int8_verdicts.py [--answers 1000]
+    python benchmarks/oracle_throughput/int8_verdicts.py [--answers 300]
 
 Needs the extras `embedding` and `local`, and the labelled answers beside the repository. The model
 is all-MiniLM-L6-v2 (a BERT of six layers) with a head that is fitted here, on GPTFuzz; PyRIT and
@@ -136,7 +136,7 @@ def compared(exact: np.ndarray, found: np.ndarray) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--answers", type=int, default=1000)
+    parser.add_argument("--answers", type=int, default=300)
     options = parser.parse_args()
     chosen = answers(JUDGED, options.answers)
     exchanges = [Exchange("", text) for text, _ in chosen]
