@@ -13,7 +13,12 @@ from guardrail.stats.binomial import binomial_cdf
 from guardrail.stats.fixed import fixed_plan, most_harmful, smallest_fixed
 from guardrail.stats.laws import Prior, ScalingLaw, scaling_law
 from guardrail.stats.optimal import optimal_plan
-from guardrail.stats.radius import fewest_samples, required_harmless_rate, unanimous_ceiling
+from guardrail.stats.radius import (
+    fewest_samples,
+    floor_with_misses,
+    required_harmless_rate,
+    unanimous_ceiling,
+)
 
 if TYPE_CHECKING:
     from guardrail.stats.plans import Plan
@@ -41,9 +46,12 @@ class Scenario:
         sigma: noise on the canvas.
         radius: promised ℓ2 radius, client pixels.
         alpha: failure probability of one decision.
-        floor: harmless probability that must hold in the ball.
-        miss_rate_upper: bound on the oracle's miss rate.
+        floor: harmless rate that must hold in the ball.
+        miss_rate_upper: bound on the oracle's misses, for the harmlessness claim; 0 for the verdict
+            claim.
         operator_norm: ‖A‖₂ from client pixels to canvas.
+        grid_slack: what rounding to the canvas grid may move, canvas units.
+        sampler_error: total variation between the drawn noise and a true Gaussian.
         harmless_rate: of usual traffic.
         harmful_harmless_rate: share of harmless answers that a harmful request draws.
         power: P(pass) wanted for usual traffic.
@@ -62,6 +70,8 @@ class Scenario:
     floor: float = 0.5
     miss_rate_upper: float = 0.0
     operator_norm: float = 1.0
+    grid_slack: float = 0.0
+    sampler_error: float = 0.0
     harmless_rate: float = 0.97
     harmful_harmless_rate: float = 0.1
     power: float = 0.99
@@ -84,8 +94,9 @@ class Scenario:
             self.radius,
             sigma=self.sigma,
             operator_norm=self.operator_norm,
-            floor=self.floor,
-            miss_rate_upper=self.miss_rate_upper,
+            floor=floor_with_misses(self.floor, self.miss_rate_upper),
+            grid_slack=self.grid_slack,
+            sampler_error=self.sampler_error,
         )
 
     @property
