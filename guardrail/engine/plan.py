@@ -12,6 +12,7 @@ from guardrail.errors import CertificationError
 from guardrail.images.canvas import CanvasOperator, combined_norm, combined_slack
 from guardrail.images.gaussian import total_variation_upper
 from guardrail.stats import (
+    FLOORS,
     Plan,
     PlanKind,
     certified_radius,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from guardrail.engine.certifier import Count
 
 __all__ = [
-    "FLOORS",
     "UNSCALED",
     "Geometry",
     "Promise",
@@ -43,9 +43,6 @@ __all__ = [
     "radius_at",
     "required_rate",
 ]
-
-FLOORS = (0.5, 0.2, 0.1, 0.05, 0.01)
-"""Harmless rates at which promised and earned radii are shown. One bound gives them all at once."""
 
 # Rounded up to multiples of these, so that pictures of all sizes share a few plans.
 _SLACK_STEP = 2.0**-14

@@ -19,6 +19,7 @@ from guardrail.stats.optimal import Objective, Optimum, optimal_plan, optimum
 from guardrail.stats.planning import Forecast, PlanForecast, Scenario, calls_curve, forecast
 from guardrail.stats.plans import Decision, Plan, PlanKind
 from guardrail.stats.radius import (
+    FLOORS,
     LEAST_FLOOR,
     certified_floor,
     certified_radius,
@@ -46,6 +47,7 @@ from guardrail.stats.threshold import (
 from guardrail.stats.traffic import Traffic
 
 __all__ = [
+    "FLOORS",
     "LEAST_FLOOR",
     "BoundedThreshold",
     "ClassBound",

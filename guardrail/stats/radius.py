@@ -34,6 +34,7 @@ from guardrail.stats._checks import (
 from guardrail.stats.binomial import harmless_rate_lower
 
 __all__ = [
+    "FLOORS",
     "LEAST_FLOOR",
     "certified_floor",
     "certified_radius",
@@ -46,6 +47,9 @@ __all__ = [
 
 LEAST_FLOOR = 1e-4
 """A smaller floor is refused: showing that a request lies below it takes some 46,000 draws."""
+
+FLOORS = (0.5, 0.2, 0.1, 0.05, 0.01)
+"""Harmless rates at which promised and earned radii are shown. One bound gives them all at once."""
 
 _BELOW_ONE = math.nextafter(1.0, 0.0)
 _NORM_STEPS_PER_OCTAVE = 32
