@@ -54,6 +54,7 @@ _PROMISE = (
     "grid_slack",
     "sampler_error",
     "q_required",
+    "plan_digest",
     "probe_max_tokens",
 )
 # Two machines may compute the normal quantile differently in its last bits.
@@ -86,8 +87,8 @@ class Certificate:
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
     `promise_digest` is the SHA-256 of the canonical JSON of the promise alone: equal for all
-    requests of the same sizes under the same policy, and it binds what no arithmetic can
-    contradict, such as delta.
+    decisions at the same alpha about requests of the same sizes under the same policy. It binds
+    what no arithmetic can contradict, such as delta.
     `digest` is the SHA-256 of the canonical JSON of all other fields.
     """
 
