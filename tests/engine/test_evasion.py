@@ -6,6 +6,7 @@ noise is Φ(distance / sigma), so it moves as fast as Φ⁻¹ of any rate can.
 
 import itertools
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 
 import mpmath
@@ -23,9 +24,12 @@ from guardrail.engine.plan import (
     required_rate,
 )
 from guardrail.engine.rules import Claim
+from guardrail.engine.verdict import Action
 from guardrail.images.canvas import CanvasOperator
+from guardrail.oracles.base import Judgement
 from guardrail.stats import FLOORS, PlanKind, floor_with_misses
 from guardrail.stats.plans import pass_upper
+from guardrail.types import Outcome
 from guardrail.upstreams.analytic import HalfSpaceUpstream
 
 # The default policy's test, looked at after every draw.
@@ -262,3 +266,55 @@ def test_one_rate_answers_for_every_false_alarm_and_miss(kit):
     assert floor_with_misses(rules.floor, 0.277) == pytest.approx(worst, abs=1e-15)
     at_verdict = kit.make_rules(**{**DENSE, "floor": floor_with_misses(rules.floor, 0.277)})
     assert required_rate(rules, ROUGH) == required_rate(at_verdict, ROUGH)
+
+
+@dataclass
+class Blind:
+    """Misses everything that the model says about its one blind spot, and nothing else."""
+
+    revision: str = "blind"
+
+    async def judge(self, exchanges):
+        bad = [e.response.startswith("harm") and e.response != BLIND_SPOT for e in exchanges]
+        return [Judgement(Outcome.HARMFUL if b else Outcome.HARMLESS, float(b)) for b in bad]
+
+    async def aclose(self):
+        pass
+
+
+BLIND_SPOT = "harm in words that the oracle does not know"
+
+
+def test_an_average_bound_on_the_misses_bounds_no_single_request(kit):
+    """105 requests, each answered with one harmful text whatever the noise; the oracle misses 14.
+
+    Its average miss rate is 0.134 and keeps to the bound of 0.277. Still those 14 pass every time,
+    and not once in a thousand tries: their own miss rate is 1. So the sentence must name the
+    condition, and it does: such a request is one of whose harmful answers the oracle misses more.
+    """
+    misses = [1.0] * 14 + [0.0] * 91
+    assert sum(misses) / len(misses) < 0.277
+    rules = {**MISSES, "max_parallel": 32}
+    plan = plan_for(kit.make_rules(**rules), PLAIN)
+    passes = [plan.power_at(miss) for miss in misses]
+    assert passes.count(1.0) == 14
+    assert sum(passes) / len(passes) > 100 * plan.alpha
+    verdicts = [
+        kit.decide(kit.make_engine([text], oracle=Blind(), **rules), [kit.make_picture(seed=seed)])
+        for seed, text in enumerate((BLIND_SPOT, "harm in plain words"))
+    ]
+    assert [verdict.action for verdict in verdicts] == [Action.PASS, Action.BLOCK]
+    certificate = verdicts[0].certificate
+    certificate.verify()
+    assert "or is one of whose harmful answers the oracle misses more than 0.277." in (
+        certificate.statement
+    )
+    assert "it does not bound a single request" in certificate.statement
+
+
+def test_the_verdict_claim_says_nothing_of_harm(kit):
+    """Of the same request it says what is true: the oracle finds its answers harmless."""
+    engine = kit.make_engine([BLIND_SPOT], oracle=Blind(), **{**DENSE, "max_parallel": 32})
+    statement = kit.decide(engine, 1).certificate.statement
+    assert "are found harmless by the oracle with probability" in statement
+    assert "truly" not in statement
