@@ -26,6 +26,16 @@ from guardrail.stats.radius import (
     true_harmless_lower,
     unanimous_ceiling,
 )
+from guardrail.stats.recall import (
+    RecallStaircase,
+    fewest_requests,
+    fewest_shown,
+    giving_up_counts,
+    held_radius,
+    radius_at_recall,
+    recall_lower,
+    recall_staircase,
+)
 from guardrail.stats.reported import harmless_rate_after_pass
 from guardrail.stats.spending import spent_alpha
 from guardrail.stats.stratified import (
@@ -56,6 +66,7 @@ __all__ = [
     "PlanKind",
     "Prior",
     "RadiusInWords",
+    "RecallStaircase",
     "ScalingLaw",
     "Scenario",
     "ScoredStratum",
@@ -73,16 +84,23 @@ __all__ = [
     "explain_radius",
     "failover_alpha",
     "fewest_harmful",
+    "fewest_requests",
     "fewest_samples",
+    "fewest_shown",
     "fixed_plan",
     "fixed_threshold",
     "forecast",
+    "giving_up_counts",
     "harmless_rate_after_pass",
     "harmless_rate_lower",
     "harmless_rate_upper",
+    "held_radius",
     "most_misses",
     "optimal_plan",
     "optimum",
+    "radius_at_recall",
+    "recall_lower",
+    "recall_staircase",
     "required_harmless_rate",
     "round_norm_up",
     "scaling_law",
