@@ -67,15 +67,14 @@ def _of_numbers(
     miss_rate: float,
     operator_norm: float,
 ) -> dict[str, Any]:
-    from guardrail.stats import explain_radius, required_harmless_rate
+    from guardrail.stats import explain_radius, floor_with_misses, required_harmless_rate
 
     words = explain_radius(radius, width_px, height_px, channels=channels)
     row = {**asdict(words), "text": words.text}
     if sigma is None:
         return row
-    rate = required_harmless_rate(
-        radius, sigma=sigma, operator_norm=operator_norm, floor=floor, miss_rate_upper=miss_rate
-    )
+    tested = floor_with_misses(floor, miss_rate)
+    rate = required_harmless_rate(radius, sigma=sigma, operator_norm=operator_norm, floor=tested)
     row |= {
         "sigma": sigma,
         "radius_in_sigmas": radius * operator_norm / sigma,

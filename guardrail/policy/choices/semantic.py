@@ -21,7 +21,7 @@ __all__ = ["SemanticChoice"]
 class SemanticChoice(ComparedChoice):
     """Whether an answer means the same as a reference, chosen on draws that are not counted.
 
-    Alone it is for the claim `composite`; with `harm` an answer must be harmless as well.
+    Alone it is for the claim `verdict`; with `harm` an answer must be harmless as well.
     """
 
     kind: Literal["semantic"]
