@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from guardrail.errors import CertificationError
 from guardrail.stats._checks import check_count, check_open_unit
 from guardrail.stats.binomial import harmless_rate_lower, harmless_rate_upper
-from guardrail.stats.radius import certified_radius
+from guardrail.stats.radius import LEAST_FLOOR, certified_radius
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,8 @@ def held_radius(
     """How far one request is shown held: the largest ℓ2 radius in the space of `operator_norm`.
 
     R = (sigma (Φ⁻¹(q_required - η) - Φ⁻¹(u + η)) - grid_slack) / operator_norm, where u is the
-    Clopper–Pearson upper bound of the harmless rate and η is `sampler_error`.
+    Clopper–Pearson upper bound of the harmless rate at beta and η is `sampler_error`: what
+    `certified_radius` says of q_required at the floor u.
 
     The promise: if the request is not held at r, then P[R >= r] <= beta. It fails where `draws`
     depended on the outcomes, and where a missing outcome was not counted as harmless.
@@ -87,14 +88,16 @@ def held_radius(
         CertificationError: an argument is outside its range.
     """
     upper = harmless_rate_upper(harmless, draws, check_open_unit("beta", beta))
-    q = check_open_unit("q_required", q_required)
-    high = math.nextafter(q - sampler_error, -math.inf)
-    low = math.nextafter(upper + sampler_error, math.inf)
-    if high <= 0.0 or low >= 1.0:
+    if upper >= 1.0:
         return NOT_HELD
-    # The pass condition's own curve, read at the floor u in place of the policy's.
+    # The pass condition's own curve, read at the rate u in place of the policy's floor.
     radius = certified_radius(
-        high, sigma=sigma, operator_norm=operator_norm, floor=low, grid_slack=grid_slack
+        check_open_unit("q_required", q_required),
+        sigma=sigma,
+        operator_norm=operator_norm,
+        floor=max(upper, LEAST_FLOOR),
+        grid_slack=grid_slack,
+        sampler_error=sampler_error,
     )
     return NOT_HELD if radius is None else radius
 
