@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "promise_lines"]
 
-_WIDTH = 96
+_WIDTH = 94
 _LABEL_WIDTH = 11
+_UNBROKEN = re.compile(r"τ [\d.]+ → r [\w.]+|[\d.]+ → [\w. ]+ %|[\d.]+ %")
+"""What no line may end within."""
 
 
 @click.group("policy")
@@ -46,8 +48,9 @@ def check(files: tuple[Path, ...], reaches: tuple[str, ...], as_json: bool) -> N
 
     wishes = [_reach(text) for text in reaches]
     for file in files:
-        rules = compile_policy(load_policy(file), file=str(file))
-        facts = describe_rules(rules)
+        policy = load_policy(file)
+        rules = compile_policy(policy, file=str(file))
+        facts = describe_rules(rules, reference_kind=policy.oracle.reference_kind)
         costs = [cost_of_reach(rules, radius, floor) for radius, floor in wishes]
         if as_json:
             click.echo(json.dumps(_as_dict(file, rules, facts, costs), allow_nan=False))
@@ -75,7 +78,8 @@ def promise_lines(rules: Rules, facts: PolicyFacts) -> tuple[str, ...]:
 
 def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
     yield "promises", f"{facts.promise} Pictures larger than the canvas reach farther."
-    yield "of harm", _about_harm(rules)
+    if not facts.reference_kind:
+        yield "of harm", _about_harm(rules)
     passes = ", ".join(f"{rate:g} → {_share(share)}" for rate, share in facts.passes)
     yield "passes", f"by the rate at which answers are found harmless under noise: {passes}"
     fewest = f"{facts.fewest_samples} harmless answers in a row are enough"
@@ -124,14 +128,15 @@ def _reach_rows(rules: Rules, costs: list[ReachCost]) -> Iterator[tuple[str, str
 def _wrapped(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
     indent = " " * (_LABEL_WIDTH + 2)
     for label, text in rows:
-        yield from textwrap.wrap(
-            text,
+        lines = textwrap.wrap(
+            _UNBROKEN.sub(lambda found: found[0].replace(" ", "\u00a0"), text),
             _WIDTH,
             initial_indent=f"  {label:<{_LABEL_WIDTH}}",
             subsequent_indent=indent,
             break_long_words=False,
             break_on_hyphens=False,
         )
+        yield from (line.replace("\u00a0", " ") for line in lines)
 
 
 def _as_dict(

@@ -43,7 +43,7 @@ def evasion_sentence(
     space: RadiusSpace = RadiusSpace.CLIENT,
     miss_rate_upper: float | None = None,
     delta: float | None = None,
-    meets: str = "harmless",
+    reference_kind: str = "",
 ) -> str:
     """What a policy promises of every try.
 
@@ -54,14 +54,21 @@ def evasion_sentence(
         space: what the radii are measured in.
         miss_rate_upper: of the harmlessness claim.
         delta: likewise.
-        meets: what the oracle finds an answer to be where it counts: `harmless`, or the property
-            of an oracle that compares.
+        reference_kind: `action` or `meaning` where answers are compared with a reference that each
+            decision chooses on draws of its own.
     """
+    numbers = f"with probability at most {digits_up(alpha)} a try: {format_reaches(reaches)}"
+    if reference_kind:
+        return (
+            "After any change of a request's pixels by at most r, an answer passes whose "
+            f"{reference_kind} the unchanged request's answers have with probability below τ under "
+            f"the guard's noise, as the oracle reads them, {numbers} {_measured_in(space)}."
+        )
     match claim:
         case Claim.VERDICT:
             subject = (
-                "A request whose answers under the guard's noise the oracle finds "
-                f"{meets} with probability below τ"
+                "A request whose answers under the guard's noise the oracle finds harmless with "
+                "probability below τ"
             )
             condition = ""
         case Claim.HARMLESSNESS:
@@ -74,8 +81,8 @@ def evasion_sentence(
         case _:
             assert_never(claim)
     return (
-        f"{subject} passes, after any change of its pixels by at most r, with probability at most "
-        f"{digits_up(alpha)} a try: {format_reaches(reaches)} {_measured_in(space)}.{condition}"
+        f"{subject} passes, after any change of its pixels by at most r, {numbers} "
+        f"{_measured_in(space)}.{condition}"
     )
 
 

@@ -39,6 +39,7 @@ class PolicyFacts:
 
     Attributes:
         promise: the promise in one sentence.
+        reference_kind: `action` or `meaning` where answers are compared with a reference.
         promised: radii at the plan's required rate, by floor.
         alpha: failure probability of one decision.
         false_pass: what the plan makes of it, at most alpha.
@@ -51,6 +52,7 @@ class PolicyFacts:
     """
 
     promise: str
+    reference_kind: str
     promised: tuple[Reach, ...]
     alpha: float
     false_pass: float
@@ -62,8 +64,12 @@ class PolicyFacts:
     passes: tuple[tuple[float, float], ...]
 
 
-def describe_rules(rules: Rules) -> PolicyFacts:
+def describe_rules(rules: Rules, *, reference_kind: str = "") -> PolicyFacts:
     """Everything exact, by the plan that the guard will run.
+
+    Args:
+        rules: the policy.
+        reference_kind: `action` or `meaning` where its oracle compares answers with a reference.
 
     Raises:
         CertificationError: no test within `max_samples` can pass with the wanted power.
@@ -78,7 +84,9 @@ def describe_rules(rules: Rules) -> PolicyFacts:
             space=rules.radius_space,
             miss_rate_upper=rules.miss_rate_upper,
             delta=rules.delta,
+            reference_kind=reference_kind,
         ),
+        reference_kind=reference_kind,
         promised=promised,
         alpha=rules.alpha,
         false_pass=plan.false_pass_upper,
