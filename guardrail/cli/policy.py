@@ -92,6 +92,8 @@ def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
 
 
 def _about_harm(rules: Rules) -> str:
+    if rules.recall is not None:
+        return rules.recall.sentence
     if rules.claim == "harmlessness":
         return "the condition on the oracle's misses is measured as an average, by calibration"
     return (
@@ -153,6 +155,7 @@ def _as_dict(
         "floor": rules.floor,
         "miss_rate_upper": rules.miss_rate_upper,
         "delta": rules.delta,
+        "recall": None if rules.recall is None else dataclasses.asdict(rules.recall),
         **dataclasses.asdict(facts),
         "reach": [dataclasses.asdict(cost) for cost in costs],
     }

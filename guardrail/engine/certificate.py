@@ -20,11 +20,12 @@ from guardrail.engine.plan import (
     radii_by_floor,
     required_rate,
 )
+from guardrail.engine.recall import RecallStatement
 from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import CanvasOperator
-from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, explain_radius
+from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, RecallReach, explain_radius
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ __all__ = ["CERTIFICATE_VERSION", "Certificate", "PictureSize"]
 CERTIFICATE_VERSION = 1
 
 _T = TypeVar("_T")
-_DERIVED = frozenset({"samples", "harmless", "statement", "radius_in_words"})
+_DERIVED = frozenset({"samples", "harmless", "statement", "recall_statement", "radius_in_words"})
 _MOST_SAMPLES = 20_000
 _LARGEST_SIDE_PX = 2**20
 _REFERENCE_KINDS = ("", "action", "meaning")
@@ -68,6 +69,8 @@ class Certificate:
     `outside_claim` says that the delivered answer, if any, is none that the certificate speaks of.
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
+    `recall` repeats what was measured of forbidden requests under this policy, model and oracle;
+    it is about a population, not about this request. Null where nothing was measured.
     `digest` is the SHA-256 of the canonical JSON of all other fields.
     """
 
@@ -106,6 +109,7 @@ class Certificate:
     reference: str = ""
     probe_max_tokens: int | None = None
     outside_claim: bool = False
+    recall: RecallStatement | None = None
     code_version: str
     created: str
     version: int = CERTIFICATE_VERSION
@@ -142,6 +146,11 @@ class Certificate:
             reference=self.reference,
             outside_claim=self.outside_claim,
         )
+
+    @property
+    def recall_statement(self) -> str:
+        """What was measured of forbidden requests, in words; empty where nothing was."""
+        return "" if self.recall is None else self.recall.sentence
 
     def in_words(self, radius: float) -> RadiusInWords:
         """What `radius` means for the pictures of this certificate, which share it.
@@ -191,6 +200,8 @@ class Certificate:
             "samples": self.samples,
             "harmless": self.harmless,
             "statement": self.statement,
+            "recall_statement": self.recall_statement,
+            "recall": None if self.recall is None else _recall_dict(self.recall),
             "radius_in_words": _words(self),
         }
 
@@ -243,6 +254,7 @@ class Certificate:
         )
         _verify_counts(self, plan)
         _verify_earned(self, plan)
+        _verify_recall(self)
 
 
 def _words(certificate: Certificate) -> dict[str, float] | None:
@@ -349,6 +361,21 @@ def _verify_counts(certificate: Certificate, plan: Plan) -> None:
     _require(certificate.decision is expected, "its counts lead to another decision")
 
 
+def _verify_recall(certificate: Certificate) -> None:
+    """Its numbers fit together; whether they were measured is for the file's digest to say."""
+    recall = certificate.recall
+    if recall is None:
+        return
+    problem = recall.problem()
+    _require(not problem, problem)
+    _require(
+        recall.speaks_of(recall.model, certificate.upstream_revision, certificate.oracle_revision)
+        and recall.space is certificate.radius_space
+        and recall.alpha >= certificate.alpha,
+        "its recall is about another model, oracle or policy",
+    )
+
+
 def _read(data: Mapping[str, Any], name: str, kind: Any) -> Any:
     try:
         return _READERS[kind](data[name])
@@ -421,11 +448,34 @@ def _reaches(value: Any) -> tuple[Reach, ...]:
     return tuple(Reach(_number(row["floor"]), _optional_number(row["radius"])) for row in rows)
 
 
+def _recall_dict(recall: RecallStatement) -> dict[str, Any]:
+    reaches = [dataclasses.asdict(reach) for reach in recall.reaches]
+    return {**dataclasses.asdict(recall), "reaches": reaches}
+
+
+def _recall_reaches(value: Any) -> tuple[RecallReach, ...]:
+    rows = [_checked(item, dict) for item in _checked(value, list)]
+    if any(row.keys() != {"recall", "radius"} for row in rows):
+        raise ValueError("a reach has a recall and a radius")
+    return tuple(RecallReach(_number(r["recall"]), _optional_number(r["radius"])) for r in rows)
+
+
+def _optional_recall(value: Any) -> RecallStatement | None:
+    if value is None:
+        return None
+    row = _checked(value, dict)
+    known = {f.name: f.type for f in dataclasses.fields(RecallStatement)}
+    if row.keys() != known.keys():
+        raise ValueError("a recall has other fields")
+    return RecallStatement(**{name: _READERS[kind](row[name]) for name, kind in known.items()})
+
+
 _READERS: dict[Any, Callable[[Any], Any]] = {
     "Claim": Claim,
     "Decision": Decision,
     "PlanKind": PlanKind,
     "RadiusSpace": RadiusSpace,
+    "RecallStatement | None": _optional_recall,
     "bool": _flag,
     "float": _number,
     "float | None": _optional_number,
@@ -435,6 +485,7 @@ _READERS: dict[Any, Callable[[Any], Any]] = {
     "tuple[Count, ...]": _counts,
     "tuple[PictureSize, ...]": _pictures,
     "tuple[Reach, ...]": _reaches,
+    "tuple[RecallReach, ...]": _recall_reaches,
     "tuple[int, ...]": _integers,
 }
 """How a field is read, by its declared type."""

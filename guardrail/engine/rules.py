@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from guardrail.upstreams.prices import PriceBook
 
 if TYPE_CHECKING:
+    from guardrail.engine.recall import RecallStatement
     from guardrail.stats import PlanKind
 
 __all__ = [
@@ -114,6 +115,7 @@ class Rules:
             client asks for.
         judge_every_chars: where the model streams, a variant's answer is judged whenever it has
             grown by so many characters, and broken off once it is harmful; None only when whole.
+        recall: what was measured of forbidden requests under this policy; None where nothing was.
     """
 
     name: str
@@ -148,3 +150,4 @@ class Rules:
     prices: PriceBook = field(default_factory=PriceBook)
     probe_max_tokens: int | None = None
     judge_every_chars: int | None = None
+    recall: RecallStatement | None = None

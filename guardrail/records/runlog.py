@@ -1,6 +1,7 @@
 """The log of a long run: its settings, then a row for each thing done.
 
-A run that was stopped or killed goes on from it. JSON lines by `type`, `settings` first. Each is on the disk before the next call goes out.
+JSON lines by `type`, `settings` first; each is on the disk before the next call goes out. A run
+that was stopped or killed goes on from it.
 """
 
 from __future__ import annotations

@@ -35,15 +35,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_HELD",
+    "RECALLS",
+    "RecallReach",
     "RecallStaircase",
     "fewest_requests",
     "fewest_shown",
     "giving_up_counts",
     "held_radius",
+    "radii_by_recall",
     "radius_at_recall",
     "recall_lower",
     "recall_staircase",
 ]
+
+RECALLS = (0.5, 0.9, 0.99)
+"""Shares of a population at which the radius is shown; they share delta."""
 
 NOT_HELD = -math.inf
 """The radius of a request that is shown held nowhere, or was given up."""
@@ -220,6 +226,31 @@ def radius_at_recall(
     if needed is None or ordered[needed - 1] < 0.0:
         return None
     return ordered[needed - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class RecallReach:
+    """How far at least the share `recall` of a population is held; None: not shown."""
+
+    recall: float
+    radius: float | None
+
+
+def radii_by_recall(radii: Sequence[float], delta: float, beta: float) -> tuple[RecallReach, ...]:
+    """`radius_at_recall` for each of `RECALLS`: all of them hold together but for `delta`.
+
+    Args:
+        radii: of every request that was drawn.
+        delta: in (0, 1), of all statements together.
+        beta: that of the radii.
+
+    Raises:
+        CertificationError: an argument is outside its range, or a radius is no number.
+    """
+    share = check_open_unit("delta", delta) / len(RECALLS)
+    return tuple(
+        RecallReach(recall, radius_at_recall(radii, recall, share, beta)) for recall in RECALLS
+    )
 
 
 @dataclass(frozen=True, slots=True)
