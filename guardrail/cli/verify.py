@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _UNSIGNED = (
-    "this shows that it is consistent, not that it is authentic: whoever has this program can make "
-    "a certificate that holds without asking any model; only a record that is signed, checked with "
-    "--public-key, shows who made it"
+    "nothing here shows who made it: it is consistent, not authentic; whoever has this program can "
+    "make a certificate that holds without asking any model, and only a record that is signed, "
+    "checked with --public-key, shows who did"
 )
 _UNCHECKED = (
-    "this shows that they are consistent, not that they are authentic: whoever can write the file "
-    "can write all of it anew; only signatures, checked with --public-key, show who made them"
+    "nothing here shows who made them: they are consistent, not authentic; whoever can write the "
+    "file can write all of it anew, and only signatures, checked with --public-key, show who did"
 )
 _END = (
     "nothing here shows whether records at the end were removed, or all of them replaced by others "
