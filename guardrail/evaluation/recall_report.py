@@ -80,9 +80,9 @@ it is no bound.</p>
 {_blind(outcome)}
 {_clean(outcome.clean)}
 <footer>Model {escape(recall.model)} ({escape(recall.upstream)},
-{escape(recall.upstream_revision)}), oracle {escape(recall.oracle_revision)}, policy {recall.policy_digest}, requests
-{recall.data_digest}, this measurement {recall.digest}; guardrail {escape(recall.code_version)},
-{escape(recall.created)}.</footer>"""
+{escape(recall.upstream_revision)}), oracle {escape(recall.oracle_revision)},
+policy {recall.policy_digest}, requests {recall.data_digest}, this measurement {recall.digest};
+guardrail {escape(recall.code_version)}, {escape(recall.created)}.</footer>"""
 
 
 def _facts(report: RecallReport) -> str:
