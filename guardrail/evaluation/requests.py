@@ -211,7 +211,7 @@ def _request(
     if not isinstance(own, dict):
         raise RowError("'parameters' is no mapping")
     return EvaluationRequest(
-        name=str(raw.get("id") or f"line {line}"),
+        name=_field(raw, "id") or f"line {line}",
         prompt=_field(raw, "prompt") or prompt,
         images=tuple(folder / image for image in _images(raw)),
         parameters={**parameters, **own},
