@@ -90,6 +90,7 @@ class Rules:
         floor: harmless probability that must hold within the radius, in (0, 1).
         alpha: false-pass probability of one decision.
         canvas_max_side_px: larger pictures are scaled down to this before the noise; None never.
+        canvas_min_side_px: smaller ones, once scaled down, are laid on white until they have it.
         miss_rate_upper: f_U, in [0, 1); delta: the probability that this bound is wrong.
         kind: how the sequential test is made.
         expected_harmless_rate: q1, the rate at which `power` must be reached.
@@ -141,3 +142,4 @@ class Rules:
     prices: PriceBook = field(default_factory=PriceBook)
     probe_max_tokens: int | None = None
     judge_every_chars: int | None = None
+    canvas_min_side_px: int = 1
