@@ -92,7 +92,7 @@ class Engine:
         return latest if wish is None else min(wish, latest)
 
     def alpha(self, wish: float | None = None) -> float:
-        """The failure probability of a decision: the rules', or a smaller one that is wished for."""
+        """The failure probability of a decision: the rules', or a smaller one where wished for."""
         return self.rules.alpha if wish is None else min(wish, self.rules.alpha)
 
     def with_oracle(self, oracle: Oracle) -> Engine:

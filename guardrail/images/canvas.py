@@ -6,10 +6,10 @@ one, lays the picture in the middle of a white one. That adds a constant and no 
 of the padding is 1. Stretching to the least side instead would have a norm above 1. Noise is added
 to the whole canvas, its margins included.
 
-The scaled picture is reached by area averaging, A = A_h (x) A_w, where row i of a one-dimensional factor
-spreads output cell i over the input pixels that it covers. With n input and m <= n output pixels
-the overlaps are integers in units of 1/m pixel, so A = W/n with W integer, every row of A sums to
-1 and every column to m/n. Two things follow.
+The scaled picture is reached by area averaging, A = A_h (x) A_w, where row i of a one-dimensional
+factor spreads output cell i over the input pixels that it covers. With n input and m <= n output
+pixels the overlaps are integers in units of 1/m pixel, so A = W/n with W integer, every row of A
+sums to 1 and every column to m/n. Two things follow.
 
 - Norm: ||A||_2 <= sqrt(||A||_1 ||A||_inf) = sqrt(m/n), and the constant vector attains it. So
   ||A|| = sqrt(m/n) exactly. Every resize that keeps constant pictures has at least this norm:

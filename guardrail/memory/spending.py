@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from guardrail.memory.ledger import Ledger
     from guardrail.types import Chat
 
-__all__ = ["Principal", "SpendingCost", "decide_spending", "is_pass", "spends", "spending_costs"]
+__all__ = ["Principal", "SpendingCost", "decide_spending", "is_pass", "spending_costs", "spends"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

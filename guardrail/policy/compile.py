@@ -183,7 +183,8 @@ def _check_first_try(
     if fewest > rules.max_samples:
         raise _refused(
             f"the first try of a principal, whose tries share alpha, could never pass: a test at "
-            f"alpha {alpha:.6g} takes {fewest} samples; raise it, or set 'mode: off' under spending",
+            f"alpha {alpha:.6g} takes {fewest} samples; raise it, or set 'mode: off' under "
+            "spending",
             file,
             "sampling.max_samples",
         )

@@ -21,6 +21,7 @@ from guardrail.policy.section import Section, Share, Word
 
 __all__ = [
     "Block",
+    "BlockDetails",
     "BlockStyle",
     "Failures",
     "Images",
