@@ -21,7 +21,7 @@ from guardrail.upstreams.prices import Price, PriceBook, Tier
 if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
 
-__all__ = ["compile_policy", "image_limits", "policy_digest", "variant_options"]
+__all__ = ["check_first_try", "compile_policy", "image_limits", "policy_digest", "variant_options"]
 
 
 def policy_digest(policy: Policy) -> str:
@@ -86,7 +86,8 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
     )
     for position in range(min(upstreams, 2)):  # the later ones have the second one's share
         _check_can_pass(policy, rules, file, position, upstreams)
-        _check_first_try(policy, rules, file, position, upstreams)
+    if policy.spending.mode == "principal":
+        check_first_try(rules, file=file, upstreams=upstreams)
     _check_early_stop(policy, file)
     return rules
 
@@ -170,19 +171,26 @@ def _check_can_pass(
         )
 
 
-def _check_first_try(
-    policy: Policy, rules: Rules, file: str | None, position: int, upstreams: int
-) -> None:
-    """Refuses rules that leave no test to a principal of whom no try is counted yet."""
-    if policy.spending.mode == "off":
-        return
-    alpha = failover_alpha(spent_alpha(rules.alpha, 1), position, upstreams)
-    rate = required_rate(rules, UNSCALED)
+def check_first_try(rules: Rules, *, file: str | None = None, upstreams: int = 1) -> None:
+    """Refuses rules that leave no test to a principal of whom no try is counted yet.
+
+    Args:
+        rules: the policy's.
+        file: where it was written, for messages.
+        upstreams: how many share its alpha.
+
+    Raises:
+        ConfigError: not even the first try could pass.
+    """
+    first = spent_alpha(rules.alpha, 1)
+    alpha = min(failover_alpha(first, position, upstreams) for position in range(upstreams))
     # Where such a fixed test exists, so does a plan of either kind; finding that one takes longer.
-    fewest, _ = smallest_fixed(rate, alpha, rules.expected_harmless_rate, rules.power)
+    fewest, _ = smallest_fixed(
+        required_rate(rules, UNSCALED), alpha, rules.expected_harmless_rate, rules.power
+    )
     if fewest > rules.max_samples:
         raise _refused(
-            f"the first try of a principal, whose tries share alpha, could never pass: a test at "
+            "the first try of a principal, whose tries share alpha, could never pass: a test at "
             f"alpha {alpha:.6g} takes {fewest} samples; raise it, or set 'mode: off' under "
             "spending",
             file,

@@ -164,6 +164,9 @@ def _check_names(record: Record, certificate: Certificate) -> None:
         same = getattr(record, name) == getattr(certificate, name)
         _require(same, f"its {name} is not that of its certificate")
     _require(record.pictures == len(certificate.pictures), "it names another number of pictures")
+    # Of several upstreams each tests at a share of the decision's alpha.
+    shared = record.alpha is not None and certificate.alpha <= record.alpha
+    _require(shared, "its alpha is smaller than that of its certificate")
 
 
 def _require(holds: bool, problem: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.memory.ledger import LocalLedger
 from guardrail.memory.spending import Principal
-from guardrail.policy.compile import image_limits
+from guardrail.policy.compile import check_first_try, image_limits
 from guardrail.server.cached import Cached
 from guardrail.server.fetch import INTERNET, Network, RemoteImages
 from guardrail.server.limits import Admission
@@ -92,15 +92,18 @@ class Service:
                 key; as long as there are no keys, all callers are one.
 
         Raises:
-            ConfigError: the name is empty.
+            ConfigError: the name is empty, or the policy leaves no test to a first try.
         """
         ledger, mode = self.ledger, self.policy.spending.mode
         assert ledger is not None  # made with this
-        if end_user == "":
-            raise ConfigError("must name somebody; leave it out for nobody", field="principal")
         if mode == "off" or (mode == "end_user" and end_user is None):
             return None
-        return Principal(_EVERYBODY if end_user is None else f"end user: {end_user}", ledger)
+        if end_user is None:
+            return Principal(_EVERYBODY, ledger)
+        if not end_user:
+            raise ConfigError("must name somebody; leave it out for nobody", field="principal")
+        check_first_try(self.engine.rules)
+        return Principal(f"end user: {end_user}", ledger)
 
     def _desk(self) -> PictureDesk:
         images, limits = self.policy.images, self.policy.limits
