@@ -169,21 +169,22 @@ async def _guarded(
         raise UpstreamError(f"the proxy did not decide on {scene.name}: {error}") from error
     elapsed_ms = 1000 * (time.monotonic() - started)
     said = (completion.model_extra or {}).get("guardrail") or {}
-    certificate = said.get("certificate")
-    if certificate is None:
-        raise UpstreamError(f"the proxy gave no certificate for {scene.name}")
     choice = completion.choices[0]
+    # A client is told no counts of a block; the record has them.
     verdict, chat = kept[said["record_id"]]
+    certificate = verdict.certificate
+    if certificate is None:
+        raise UpstreamError(f"the proxy made no certificate for {scene.name}")
     return GuardTry(
         passed=choice.finish_reason != "content_filter",
         delivered=choice.message.content or "",
-        decision=certificate["decision"],
-        samples=certificate["samples"],
-        harmless=certificate["harmless"],
-        radius=certificate["radius"],
-        statement=certificate["statement"],
+        decision=certificate.decision.value,
+        samples=certificate.samples,
+        harmless=certificate.harmless,
+        radius=certificate.radius,
+        statement=certificate.statement,
         elapsed_ms=elapsed_ms,
-        certificate=certificate,
+        certificate=certificate.to_dict(),
         outcomes=tuple(sample.outcome for sample in verdict.samples),
         chat=chat,
     )

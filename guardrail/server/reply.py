@@ -171,8 +171,11 @@ def details_of(verdict: Verdict, policy: Policy) -> BlockDetails:
 
 
 def usage_of(verdict: Verdict, policy: Policy) -> Usage | None:
-    """The tokens of all calls; None where they may not be told."""
-    return None if details_of(verdict, policy) == "none" else verdict.usage
+    """The tokens of all calls; where they may not be told, those of what is delivered, if any."""
+    if details_of(verdict, policy) != "none":
+        return verdict.usage
+    delivered = verdict.answer if verdict.action is Action.PASS else None
+    return None if delivered is None else delivered.usage
 
 
 def told_usage(usage: Usage) -> dict[str, Json]:
@@ -193,6 +196,8 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str,
         "would_block": verdict.would_block,
         "policy": policy.name,
         "alpha": verdict.alpha,
+        "unscanned": list(verdict.unscanned),
+        "outside_claim": verdict.outside_claim,
         "record_id": record_id,
     }
     if details != "none":
@@ -204,8 +209,6 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str,
         about["cost_usd"] = None if verdict.cost_usd is None else _micros_up(verdict.cost_usd)
     if details == "full":
         about["certificate"] = None if certificate is None else certificate.to_dict()
-        about["unscanned"] = list(verdict.unscanned)
-        about["outside_claim"] = verdict.outside_claim
         about["elapsed_ms"] = _ms(verdict.elapsed_s)
         about["overhead_ms"] = _ms(verdict.overhead_s)
     return about
@@ -219,6 +222,7 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]
         "policy": policy.name,
         "mode": policy.mode.value,
         "record-id": record_id,
+        "unscanned": ", ".join(verdict.unscanned) or "none",
         "would-block": "true" if verdict.would_block else "false",
     }
     if verdict.alpha is not None:
@@ -229,7 +233,6 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]
             values["cost-usd"] = f"{_micros_up(verdict.cost_usd):.6f}"
     if details == "full":
         values["radius"] = _radius(0.0 if certificate is None else certificate.radius)
-        values["unscanned"] = ", ".join(verdict.unscanned) or "none"
         values["overhead-ms"] = f"{_ms(verdict.overhead_s):g}"
     return {f"x-guardrail-{name}": _header_text(value) for name, value in values.items()}
 
