@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Action, Reason, Verdict
-from guardrail.errors import CertificationError
 from guardrail.memory.ledger import attempts_spent
-from guardrail.stats import spending_level, spent_alpha
+from guardrail.stats import spent_alpha
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from guardrail.engine.guard import Engine
     from guardrail.engine.rules import Rules
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from guardrail.memory.ledger import Ledger
     from guardrail.types import Chat
 
-__all__ = ["Principal", "SpendingCost", "decide_spending", "is_pass", "spending_costs", "spends"]
+__all__ = ["Principal", "decide_spending", "is_pass", "spends"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,37 +102,3 @@ def _spent(verdict: Verdict, wait_s: float | None) -> Verdict:
         reason=Reason.ATTEMPTS_SPENT,
         failure=attempts_spent(wait_s),
     )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SpendingCost:
-    """What a try that holds the number `k` costs.
-
-    Attributes:
-        k: the number.
-        level: k rounded up, which sets alpha.
-        alpha: failure probability of the try.
-        expected_calls: of ordinary traffic (`expected_harmless_rate`), for a picture that fits the
-            canvas; None where no test fits `max_samples`, so that the try is answered 429.
-    """
-
-    k: int
-    level: int
-    alpha: float
-    expected_calls: float | None
-
-
-def spending_costs(rules: Rules, ks: Iterable[int] = (1, 16, 64, 256)) -> tuple[SpendingCost, ...]:
-    """What tries cost a principal that holds all smaller numbers already."""
-    return tuple(_cost(rules, k) for k in ks)
-
-
-def _cost(rules: Rules, k: int) -> SpendingCost:
-    alpha = spent_alpha(rules.alpha, k)
-    try:
-        plan = plan_for(rules, UNSCALED, alpha=alpha)
-    except CertificationError:
-        calls = None
-    else:
-        calls = plan.expected_calls_at(rules.expected_harmless_rate)
-    return SpendingCost(k, spending_level(k), alpha, calls)

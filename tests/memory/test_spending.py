@@ -26,8 +26,9 @@ from guardrail.errors import CertificationError, OracleError, RequestError
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
 from guardrail.memory.ledger import LocalLedger
-from guardrail.memory.spending import Principal, decide_spending, spending_costs
+from guardrail.memory.spending import Principal, decide_spending
 from guardrail.oracles.base import Judgement
+from guardrail.policy.spending import spending_costs
 from guardrail.stats import PlanKind, failover_alpha, spent_alpha
 from guardrail.types import Outcome, picture_chat
 from guardrail.upstreams.scripted import Fault, Scripted, Step
@@ -40,15 +41,15 @@ RULES = Rules(
     name="test",
     digest="ab" * 32,
     mode=Mode.ENFORCE,
-    claim=Claim.HARMLESSNESS,
+    claim=Claim.VERDICT,
     sigma=0.5,
     promised_radius=0.25,
     radius_space=RadiusSpace.CLIENT,
     floor=0.5,
     alpha=0.05,
     canvas_max_side_px=8,
-    miss_rate_upper=0.0,
-    delta=0.001,
+    miss_rate_upper=None,
+    delta=None,
     kind=PlanKind.FIXED,
     expected_harmless_rate=0.999,
     power=0.5,
