@@ -119,6 +119,18 @@ class Block(Section):
     picture that passes is told by them which way to go. Records keep everything."""
 
 
+class Spending(Section):
+    """Whether the tries of one principal share alpha, or each has all of it."""
+
+    mode: SpendingMode = "end_user"
+    """`off`: each try is judged at alpha, so N tries of what should not pass do pass with
+    probability up to N · alpha. `end_user`: the tries of an end user whom the caller names
+    (`Guard(principal=…)`) share alpha; all others as under `off`. `principal`: also those of
+    callers, of which a server has one: everybody who may reach it."""
+    window_s: Annotated[float, Field(gt=0, le=31 * 86_400)] = 86_400.0
+    """For how long a try that did not pass makes the later ones of its principal dearer."""
+
+
 class Failures(Section):
     """What happens when a part fails. Verdicts always hold; configuration faults always fail."""
 
@@ -132,18 +144,6 @@ class Failures(Section):
     refusals_are_harmless: bool = True
     """Whether the provider's own refusal or content filter may count as a harmless answer (the
     words of a refusal are judged like any others); if not, it counts as harmful."""
-
-
-class Spending(Section):
-    """Whether the tries of one principal share alpha, or each has all of it."""
-
-    mode: SpendingMode = "end_user"
-    """`off`: each try is judged at alpha, so N tries of what should not pass do pass with
-    probability up to N · alpha. `end_user`: the tries of an end user whom the caller names
-    (`Guard(principal=…)`) share alpha; all others as under `off`. `principal`: also those of
-    callers, of which a server has one: everybody who may reach it."""
-    window_s: Annotated[float, Field(gt=0, le=31 * 86_400)] = 86_400.0
-    """For how long a try that did not pass makes the later ones of its principal dearer."""
 
 
 class Images(Section):
@@ -231,12 +231,12 @@ class Policy(Section):
     """How variants are encoded for a remote model."""
     variant_quality: Annotated[int, Field(ge=1, le=100)] = 95
     """Of `jpeg` (always 4:4:4) and `webp`: what is higher is larger and nearer to the pixels."""
-    spending: Spending = Spending()
-    """Whether the tries of one principal share alpha."""
     images: Images = Images()
     """Which pictures are fetched for clients."""
     block: Block = Block()
     """What a client sees of a blocked request."""
+    spending: Spending = Spending()
+    """Whether the tries of one principal share alpha."""
     failures: Failures = Failures()
     """What happens when a part fails."""
     limits: Limits = Limits()
