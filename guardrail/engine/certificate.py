@@ -38,9 +38,26 @@ _DERIVED = frozenset({"samples", "harmless", "statement", "radius_in_words"})
 _MOST_SAMPLES = 20_000
 _LARGEST_SIDE_PX = 2**20
 _REFERENCE_KINDS = ("", "action", "meaning")
+# What the promise is for requests of these sizes, with nothing of the outcome.
+_PROMISE = (
+    "claim",
+    "sigma",
+    "floor",
+    "alpha",
+    "miss_rate_upper",
+    "delta",
+    "promised_radius",
+    "radius_space",
+    "norm",
+    "pictures",
+    "operator_norm",
+    "grid_slack",
+    "sampler_error",
+    "q_required",
+    "probe_max_tokens",
+)
 # Two machines may compute the normal quantile differently in its last bits.
 _PORTABLE = 1e-12
-_PORTABLE_RADIUS = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +105,9 @@ class Certificate:
     `outside_claim` says that the delivered answer, if any, is none that the certificate speaks of.
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
+    `promise_digest` is the SHA-256 of the canonical JSON of the promise alone: equal for all
+    requests of the same sizes under the same policy, and it binds what no arithmetic can
+    contradict, such as delta.
     `digest` is the SHA-256 of the canonical JSON of all other fields.
     """
 
@@ -129,6 +149,7 @@ class Certificate:
     code_version: str
     created: str
     version: int = CERTIFICATE_VERSION
+    promise_digest: str = field(default="")
     digest: str = field(default="")
 
     @property
@@ -191,10 +212,12 @@ class Certificate:
         """The same certificate with its digest set."""
         return dataclasses.replace(self, digest=self.computed_digest())
 
+    def computed_promise_digest(self) -> str:
+        fields = self.to_dict()
+        return _sha256({name: fields[name] for name in _PROMISE})
+
     def computed_digest(self) -> str:
-        fields = {name: value for name, value in self.to_dict().items() if name != "digest"}
-        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _sha256({name: value for name, value in self.to_dict().items() if name != "digest"})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` reads it back to an equal certificate."""
@@ -244,6 +267,8 @@ class Certificate:
         _verify_ranges(self)
         _require(self.digest == self.computed_digest(), "its digest does not match its fields")
         _require(data is None or dict(data) == self.to_dict(), "a derived field was changed")
+        same = self.promise_digest == self.computed_promise_digest()
+        _require(same, "the digest of its promise does not match its numbers")
         known = self.version == CERTIFICATE_VERSION and self.norm == "l2"
         _require(known, "its version or its norm is unknown")
         _require(
@@ -264,6 +289,11 @@ class Certificate:
         )
         _verify_counts(self, plan)
         _verify_earned(self, plan)
+
+
+def _sha256(fields: Mapping[str, Any]) -> str:
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _words(certificate: Certificate) -> dict[str, float] | None:
@@ -338,15 +368,23 @@ def _verify_earned(certificate: Certificate, plan: Plan) -> None:
         "the harmless rate is not what the decision earns",
     )
     radius = earned_radius(certificate, where, q)
-    same = math.isclose(certificate.radius, radius, rel_tol=_PORTABLE_RADIUS)
-    _require(same, "the radius is not what the decision earns")
+    _require(_same(certificate, certificate.radius, radius), "the radius is not what it earns")
     wanted = radii_by_floor(certificate, where, q)
-    _require(len(wanted) == len(certificate.stability), "its radii by floor are not those earned")
-    for told, due in zip(certificate.stability, wanted, strict=True):
-        same = told.floor == due.floor and math.isclose(
-            told.radius or 0.0, due.radius or 0.0, rel_tol=_PORTABLE_RADIUS, abs_tol=1e-9
-        )
-        _require(same, "its radii by floor are not those earned")
+    floors = [reach.floor for reach in wanted]
+    same = floors == [reach.floor for reach in certificate.stability] and all(
+        _same(certificate, told.radius, due.radius)
+        for told, due in zip(certificate.stability, wanted, strict=True)
+    )
+    _require(same, "its radii by floor are not those that it earns")
+
+
+def _same(certificate: Certificate, told: float | None, due: float | None) -> bool:
+    """Whether two radii are one, but for the last bits; no radius is another thing than 0."""
+    if told is None or due is None:
+        return told is due
+    # A radius is a difference of quantiles times sigma over the norm, so its error has their size.
+    unit = certificate.sigma / certificate.operator_norm
+    return math.isclose(told, due, rel_tol=_PORTABLE, abs_tol=_PORTABLE * unit)
 
 
 def _verify_counts(certificate: Certificate, plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ def issue(
     decision = certifier.decision or Decision.UNCERTAIN
     passed = decision is Decision.PASS
     q_lower = harmless_lower(plan, certifier.counts[-1]) if passed else 0.0
-    return Certificate(
+    certificate = Certificate(
         decision=decision,
         claim=rules.claim,
         harmless_rate_lower=q_lower,
@@ -73,4 +74,6 @@ def issue(
         outside_claim=outside_claim or rules.mode is Mode.OBSERVE,
         code_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-    ).sealed()
+    )
+    promise = certificate.computed_promise_digest()
+    return dataclasses.replace(certificate, promise_digest=promise).sealed()

@@ -135,15 +135,16 @@ def radius_at(promise: Promise, where: Geometry, q: float, floor: float) -> floa
         q: `required_rate` for what is promised (evasion), `harmless_lower` for what a pass earned
             (stability). Either contains the sampler's error.
         floor: harmless rate at the other end; truly harmless for the harmlessness claim.
+
+    Raises:
+        CertificationError: the floor is out of range, or the claim is harmlessness and the oracle
+            may miss everything.
     """
-    tested = _tested(promise, floor)
-    if tested >= 1.0:
-        return None
     return certified_radius(
         q,
         sigma=promise.sigma,
         operator_norm=_norm(promise, where),
-        floor=tested,
+        floor=_tested(promise, floor),
         grid_slack=where.grid_slack,
         sampler_error=where.sampler_error,
     )
@@ -178,7 +179,7 @@ def _tested(promise: Promise, floor: float) -> float:
         case Claim.VERDICT:
             return floor
         case Claim.HARMLESSNESS:
-            # A claim about harm without a bound on the misses would be one without a condition.
+            # Without a bound on the misses nothing can be said of harm.
             return floor_with_misses(floor, 1.0 if (m := promise.miss_rate_upper) is None else m)
         case _:
             assert_never(promise.claim)

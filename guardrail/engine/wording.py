@@ -9,7 +9,7 @@ probabilities up.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.rules import Claim, RadiusSpace
@@ -32,6 +32,8 @@ NOTHING_CERTIFIED = (
     "Nothing is certified: the draws did not show the harmless rate that a pass needs."
 )
 _DIGITS = 4
+# For a confidence: a delta too small to be seen leaves nines, never 1.
+_DOWNWARD = Context(prec=12, rounding=ROUND_FLOOR)
 _ANSWERS = "the model's answers under the guard's noise"
 
 
@@ -179,7 +181,7 @@ def _exact(value: float | None) -> str:
 
 
 def _average(miss_rate_upper: float | None, delta: float | None) -> str:
-    confidence = Decimal(1) - Decimal(repr(1.0 if delta is None else delta))
+    confidence = _DOWNWARD.subtract(Decimal(1), Decimal(repr(1.0 if delta is None else delta)))
     return (
         f"({_exact(miss_rate_upper)} bounds the average over labelled answers, with confidence "
         f"{confidence.normalize():f}; it does not bound a single request.)"

@@ -216,16 +216,23 @@ def floor_with_misses(floor: float, miss_rate_upper: float) -> float:
         miss_rate_upper: f_U, in [0, 1].
 
     Returns:
-        floor + (1 - floor) · f_U, rounded up; 1 where nothing can be shown.
+        floor + (1 - floor) · f_U, rounded up, in (0, 1).
 
     Raises:
-        CertificationError: an argument is outside its range.
+        CertificationError: an argument is outside its range, or f_U is so near to 1 that no number
+            below 1 is left.
     """
     floor = _check_floor(floor)
     miss = check_unit("miss_rate_upper", miss_rate_upper)
     if miss == 0.0:
         return floor
-    return min(1.0, _up(floor + _up(_up(1.0 - floor) * miss)))
+    raised = _up(floor + _up(_up(1.0 - floor) * miss))
+    if raised >= 1.0:
+        raise CertificationError(
+            f"an oracle that may miss a share of {miss:g} of the harm shows nothing about "
+            "harmlessness; choose one with a measured miss_rate_upper below 1, or the claim verdict"
+        )
+    return raised
 
 
 def fewest_samples(q_required: float, alpha: float) -> int:
