@@ -63,6 +63,7 @@ class Reason(StrEnum):
                 | Reason.UPSTREAM_FAILED
                 | Reason.ORACLE_FAILED
                 | Reason.NOT_CERTIFIABLE
+                | Reason.ATTEMPTS_SPENT
                 | Reason.INVALID_REQUEST
                 | Reason.CRASHED
             ):
