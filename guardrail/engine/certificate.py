@@ -8,7 +8,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, assert_never
 
 from guardrail.engine.certifier import Count
 from guardrail.engine.plan import (
@@ -213,7 +213,7 @@ class Certificate:
         return dataclasses.replace(self, digest=self.computed_digest())
 
     def computed_promise_digest(self) -> str:
-        fields = self.to_dict()
+        fields = dataclasses.asdict(self)
         return _sha256({name: fields[name] for name in _PROMISE})
 
     def computed_digest(self) -> str:
@@ -267,8 +267,6 @@ class Certificate:
         _verify_ranges(self)
         _require(self.digest == self.computed_digest(), "its digest does not match its fields")
         _require(data is None or dict(data) == self.to_dict(), "a derived field was changed")
-        same = self.promise_digest == self.computed_promise_digest()
-        _require(same, "the digest of its promise does not match its numbers")
         known = self.version == CERTIFICATE_VERSION and self.norm == "l2"
         _require(known, "its version or its norm is unknown")
         _require(
@@ -289,6 +287,8 @@ class Certificate:
         )
         _verify_counts(self, plan)
         _verify_earned(self, plan)
+        same = self.promise_digest == self.computed_promise_digest()
+        _require(same, "the digest of its promise does not match its numbers")
 
 
 def _sha256(fields: Mapping[str, Any]) -> str:
@@ -315,18 +315,24 @@ def _require(holds: bool, problem: str) -> None:
 
 
 def _verify_ranges(certificate: Certificate) -> None:
-    for name in ("alpha", "floor", "harmless_rate_lower"):
-        _require(0.0 <= getattr(certificate, name) < 1.0, f"its {name} is no probability below 1")
     bounds = certificate.miss_rate_upper, certificate.delta
-    if certificate.claim is Claim.HARMLESSNESS:
-        sound = all(bound is not None and 0.0 <= bound < 1.0 for bound in bounds)
-        _require(sound, "its claim lacks the bound on the oracle's misses, or delta")
-    else:
-        _require(bounds == (None, None), "its claim does not speak of the oracle's misses")
-    radii = [certificate.radius, *(reach.radius or 0.0 for reach in certificate.stability)]
-    _require(all(0.0 <= radius < math.inf for radius in radii), "a radius is no finite length")
-    floors = [reach.floor for reach in certificate.stability]
-    _require(all(0.0 < floor < 1.0 for floor in floors), "a floor is no probability")
+    match certificate.claim:
+        case Claim.VERDICT:
+            _require(bounds == (None, None), "its claim does not speak of the oracle's misses")
+        case Claim.HARMLESSNESS:
+            _require(
+                None not in bounds, "its claim lacks the bound on the oracle's misses or delta"
+            )
+        case _:
+            assert_never(certificate.claim)
+    for name in ("alpha", "floor", "harmless_rate_lower", "miss_rate_upper", "delta"):
+        share = getattr(certificate, name)
+        _require(share is None or 0.0 <= share < 1.0, f"its {name} is no probability below 1")
+    _require(0.0 <= certificate.radius < math.inf, "its radius is no finite length")
+    for reach in certificate.stability:
+        _require(0.0 < reach.floor < 1.0, "a floor of its radii is no probability")
+        finite = reach.radius is None or 0.0 <= reach.radius < math.inf
+        _require(finite, "one of its radii by floor is no finite length")
 
 
 def _possible(sizes: tuple[PictureSize, ...]) -> bool:
