@@ -8,7 +8,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, assert_never
 
 from guardrail.engine.certifier import Count
 from guardrail.engine.plan import (
@@ -63,10 +63,30 @@ _PORTABLE = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class PictureSize:
-    """(height, width) in pixels as the client sent it and as the noise met it."""
+    """One picture's sizes, each (height, width) in pixels.
+
+    Attributes:
+        client: as the client sent it, upright.
+        scaled: scaled down; distances between pictures are no longer changed after that.
+        canvas: with white margins where a side was too short; noise meets all of it.
+    """
 
     client: tuple[int, int]
+    scaled: tuple[int, int]
     canvas: tuple[int, int]
+
+    @property
+    def operator(self) -> CanvasOperator:
+        """The map from the client's picture to its canvas."""
+        return CanvasOperator(self.client, self.scaled, self.canvas)
+
+    @property
+    def is_possible(self) -> bool:
+        sides = zip(self.client, self.scaled, self.canvas, strict=True)
+        return all(
+            1 <= scaled <= client <= _LARGEST_SIDE_PX and scaled <= canvas <= _LARGEST_SIDE_PX
+            for client, scaled, canvas in sides
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +200,7 @@ class Certificate:
         number of pixels enters the figures.
         """
         in_client = self.radius_space is RadiusSpace.CLIENT
-        sizes = [size.client if in_client else size.canvas for size in self.pictures]
+        sizes = [size.client if in_client else size.scaled for size in self.pictures]
         heights = {height for height, _ in sizes}
         if len(heights) == 1:
             return explain_radius(radius, sum(width for _, width in sizes), heights.pop())
@@ -202,7 +222,7 @@ class Certificate:
         return dataclasses.replace(self, digest=self.computed_digest())
 
     def computed_promise_digest(self) -> str:
-        fields = self.to_dict()
+        fields = dataclasses.asdict(self)
         return _sha256({name: fields[name] for name in _PROMISE})
 
     def computed_digest(self) -> str:
@@ -214,7 +234,8 @@ class Certificate:
             **dataclasses.asdict(self),
             "counts": [[count.samples, count.harmful] for count in self.counts],
             "pictures": [
-                {"client": list(size.client), "canvas": list(size.canvas)} for size in self.pictures
+                {name: list(side) for name, side in dataclasses.asdict(size).items()}
+                for size in self.pictures
             ],
             "looks": list(self.looks),
             "pass_at_most": list(self.pass_at_most),
@@ -257,8 +278,6 @@ class Certificate:
         _verify_ranges(self)
         _require(self.digest == self.computed_digest(), "its digest does not match its fields")
         _require(data is None or dict(data) == self.to_dict(), "a derived field was changed")
-        same = self.promise_digest == self.computed_promise_digest()
-        _require(same, "the digest of its promise does not match its numbers")
         known = self.version == CERTIFICATE_VERSION and self.norm == "l2"
         _require(known, "its version or its norm is unknown")
         _require(
@@ -280,6 +299,8 @@ class Certificate:
         _verify_counts(self, plan)
         _verify_earned(self, plan)
         _verify_recall(self)
+        same = self.promise_digest == self.computed_promise_digest()
+        _require(same, "the digest of its promise does not match its numbers")
 
 
 def _sha256(fields: Mapping[str, Any]) -> str:
@@ -306,29 +327,34 @@ def _require(holds: bool, problem: str) -> None:
 
 
 def _verify_ranges(certificate: Certificate) -> None:
-    for name in ("alpha", "floor", "harmless_rate_lower"):
-        _require(0.0 <= getattr(certificate, name) < 1.0, f"its {name} is no probability below 1")
     bounds = certificate.miss_rate_upper, certificate.delta
-    if certificate.claim is Claim.HARMLESSNESS:
-        sound = all(bound is not None and 0.0 <= bound < 1.0 for bound in bounds)
-        _require(sound, "its claim lacks the bound on the oracle's misses, or delta")
-    else:
-        _require(bounds == (None, None), "its claim does not speak of the oracle's misses")
-    radii = [certificate.radius, *(reach.radius or 0.0 for reach in certificate.stability)]
-    _require(all(0.0 <= radius < math.inf for radius in radii), "a radius is no finite length")
-    floors = [reach.floor for reach in certificate.stability]
-    _require(all(0.0 < floor < 1.0 for floor in floors), "a floor is no probability")
+    match certificate.claim:
+        case Claim.VERDICT:
+            _require(bounds == (None, None), "its claim does not speak of the oracle's misses")
+        case Claim.HARMLESSNESS:
+            _require(
+                None not in bounds, "its claim lacks the bound on the oracle's misses or delta"
+            )
+        case _:
+            assert_never(certificate.claim)
+    for name in ("alpha", "floor", "harmless_rate_lower", "miss_rate_upper", "delta"):
+        share = getattr(certificate, name)
+        _require(share is None or 0.0 <= share < 1.0, f"its {name} is no probability below 1")
+    _require(0.0 <= certificate.radius < math.inf, "its radius is no finite length")
+    for reach in certificate.stability:
+        _require(0.0 < reach.floor < 1.0, "a floor of its radii is no probability")
+        finite = reach.radius is None or 0.0 <= reach.radius < math.inf
+        _require(finite, "one of its radii by floor is no finite length")
 
 
 def _possible(sizes: tuple[PictureSize, ...]) -> bool:
-    sides = [pair for size in sizes for pair in zip(size.client, size.canvas, strict=True)]
-    return bool(sides) and all(1 <= to <= of <= _LARGEST_SIDE_PX for of, to in sides)
+    return bool(sizes) and all(size.is_possible for size in sizes)
 
 
 def _verify_geometry(certificate: Certificate) -> None:
     sizes = certificate.pictures
     _require(_possible(sizes), "it names no picture, or one of an impossible size")
-    where = geometry([CanvasOperator(size.client, size.canvas) for size in sizes])
+    where = geometry([size.operator for size in sizes])
     same = math.isclose(where.operator_norm, certificate.operator_norm, rel_tol=_PORTABLE)
     _require(
         same and where.grid_slack == certificate.grid_slack,
@@ -455,9 +481,10 @@ def _counts(value: Any) -> tuple[Count, ...]:
 
 def _pictures(value: Any) -> tuple[PictureSize, ...]:
     sizes = [_checked(item, dict) for item in _checked(value, list)]
-    if any(size.keys() != {"client", "canvas"} for size in sizes):
-        raise ValueError("a picture has a client and a canvas size")
-    return tuple(PictureSize(_pair(size["client"]), _pair(size["canvas"])) for size in sizes)
+    names = [f.name for f in dataclasses.fields(PictureSize)]
+    if any(size.keys() != set(names) for size in sizes):
+        raise ValueError(f"a picture has the sizes {', '.join(names)}")
+    return tuple(PictureSize(*(_pair(size[name]) for name in names)) for size in sizes)
 
 
 def _checked(value: Any, kind: type[_T]) -> _T:

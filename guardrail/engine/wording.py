@@ -137,7 +137,7 @@ def stability_sentence(
                 f"at least {floors}."
             )
         case Claim.HARMLESSNESS:
-            also = f", by answers {compared}," if compared else ""
+            also = f", by answers that the oracle finds to be {compared}," if compared else ""
             cut = "" if probe_max_tokens is None else f", answers cut at {probe_max_tokens} tokens,"
             text = (
                 "every request that differs from this one in nothing but pixels, by an ℓ2 distance "

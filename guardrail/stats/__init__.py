@@ -44,7 +44,7 @@ from guardrail.stats.recall import (
     recall_staircase,
 )
 from guardrail.stats.reported import harmless_rate_after_pass
-from guardrail.stats.spending import spent_alpha
+from guardrail.stats.spending import spending_level, spent_alpha
 from guardrail.stats.stratified import (
     ScoredStratum,
     choose_stratified_threshold,
@@ -120,6 +120,7 @@ __all__ = [
     "round_norm_up",
     "scaling_law",
     "select_class",
+    "spending_level",
     "spent_alpha",
     "stratified_false_alarm_upper",
     "stratified_miss_upper",
