@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from guardrail import Guard
 from guardrail.engine.recall import RecallStatement, check_recall
 from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.errors import ConfigError
@@ -13,6 +14,7 @@ from guardrail.policy.load import load_policy
 from guardrail.policy.recall import Recall
 from guardrail.policy.sealed import read_sealed, write_sealed
 from guardrail.stats import NOT_HELD, radii_by_recall, recall_staircase
+from guardrail.upstreams.scripted import Scripted
 
 POLICY = "name: mine\nrecall: recall.yaml\nsmoothing: {claim: verdict}\noracle: {}\n"
 HELD = [0.9] * 60 + [0.5] * 30
@@ -249,3 +251,18 @@ class TestStatement:
         )
         assert problem in dataclasses.replace(sound, reaches=reaches).problem()
         assert "other shares" in dataclasses.replace(sound, reaches=reaches[:2]).problem()
+
+
+class Silent(Named):
+    """An oracle that is never asked."""
+
+    async def aclose(self):
+        pass
+
+
+def test_a_guard_in_process_refuses_another_model_too(refers):
+    policy = refers()
+    Guard(policy, Scripted(["x"], model="u 1"), oracle=Silent("o 1")).close()
+    with pytest.raises(ConfigError, match="with the model 'u 1', and here it is 'scripted'"):
+        Guard(policy, Scripted(["x"]), oracle=Silent("o 1"))
+    Guard(policy, None, oracle=Silent("o 1")).close()  # each call brings its own model
