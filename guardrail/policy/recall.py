@@ -86,7 +86,7 @@ class CleanRequests(Section):
 class Recall(Sealed):
     """What a sample of forbidden requests showed of one policy."""
 
-    what: ClassVar[str] = "recall"
+    title: ClassVar[str] = "recall"
     command: ClassVar[str] = "guardrail recall"
     largest_bytes: ClassVar[int] = 4 * 1024 * 1024
 
@@ -192,7 +192,7 @@ def policy_recall(policy: Policy, policy_digest: str) -> RecallStatement | None:
     if policy.recall is None:
         return None
     file = policy.folder / policy.recall
-    recall = read_sealed(Recall, file)
+    recall = read_sealed(file, Recall)
     _check_numbers(recall, file)
     for name, measured, present in (
         ("sigma", recall.sigma, policy.smoothing.sigma),

@@ -1,4 +1,4 @@
-"""Files that a measurement writes and a policy refers to: sealed, so that no edited one is used."""
+"""Files of measured facts, written by machine, that hold a digest of themselves."""
 
 from __future__ import annotations
 
@@ -18,24 +18,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Sealed", "read_sealed", "write_sealed"]
 
-_S = TypeVar("_S", bound="Sealed")
-
 
 class Sealed(Section):
-    """What was measured, with a digest over all of it."""
+    """Facts that are refused once they were edited.
 
-    what: ClassVar[str]
-    """What people call it, as in 'a calibration'."""
+    Its subclasses say in `title` what they are and in `command` what writes them.
+    """
+
+    title: ClassVar[str]
     command: ClassVar[str]
-    """What writes it."""
     largest_bytes: ClassVar[int] = 64 * 1024
-    """A longer file is none."""
 
     digest: str = ""
     """SHA-256 over all other fields."""
 
     def sealed(self) -> Self:
-        """The same with its digest set."""
+        """The same facts with their digest set."""
         return self.model_copy(update={"digest": self.computed_digest()})
 
     def computed_digest(self) -> str:
@@ -44,43 +42,47 @@ class Sealed(Section):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_sealed(kind: type[_S], path: Path) -> _S:
-    """What a YAML or JSON file holds.
+_S = TypeVar("_S", bound=Sealed)
+
+
+def read_sealed(path: Path, kind: type[_S]) -> _S:
+    """The facts in a YAML or JSON file.
 
     Raises:
         ConfigError: the file cannot be read, holds something else, or was edited.
     """
-    what, command = kind.what, kind.command
-    content = _content(kind, path)
+    content = _content(path, kind)
     if not isinstance(content, dict):
-        raise _refused(f"this is no {what}; write one with '{command}'", path)
+        raise _refused(f"this is no {kind.title}; write one with '{kind.command}'", path)
     try:
         found = kind.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise _refused(f"this is no sound {what}: {first['msg']}", path, field) from error
+        raise _refused(f"this is no sound {kind.title}: {first['msg']}", path, field) from error
     if found.digest != found.computed_digest():
         raise _refused(
-            f"this file was changed after it was written, so its numbers prove nothing; run "
-            f"'{command}' again",
+            "this file was changed after it was written, so its numbers prove nothing; run "
+            f"'{kind.command}' again",
             path,
             "digest",
         )
     return found
 
 
-def write_sealed(path: Path, measured: Sealed) -> None:
-    """Writes it with its digest: JSON where the name ends so, else YAML.
+def write_sealed(path: Path, facts: Sealed) -> None:
+    """Writes facts and their digest: JSON where the name ends so, else YAML.
 
     Raises:
         ConfigError: the file cannot be written.
     """
-    fields = measured.sealed().model_dump(mode="json")
+    fields = facts.sealed().model_dump(mode="json")
     if path.suffix == ".json":
         text = json.dumps(fields, indent=2, allow_nan=False) + "\n"
     else:
-        header = f"# Written by '{measured.command}'; an edited file is refused. Run it again.\n"
+        header = (
+            f"# Written by '{facts.command}'; an edited file is refused. Run it again instead.\n"
+        )
         text = header + yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     part = path.with_name(f".{path.name}.part")
     try:
@@ -88,22 +90,22 @@ def write_sealed(path: Path, measured: Sealed) -> None:
         os.replace(part, path)  # noqa: PTH105 (a reader sees the old file or the new one)
     except OSError as error:
         raise _refused(
-            f"the {measured.what} cannot be written ({error.strerror}); choose another path", path
+            f"the {facts.title} cannot be written ({error.strerror}); choose another path", path
         ) from error
 
 
-def _content(kind: type[Sealed], path: Path) -> Any:
+def _content(path: Path, kind: type[Sealed]) -> Any:
     try:
         with path.open("rb") as stream:
             data = stream.read(kind.largest_bytes + 1)
     except OSError as error:
         raise _refused(
-            f"the {kind.what} cannot be read ({error.strerror}); check the path, or write it with "
-            f"'{kind.command}'",
+            f"the {kind.title} cannot be read ({error.strerror}); check the path, or write it "
+            f"with '{kind.command}'",
             path,
         ) from error
     if len(data) > kind.largest_bytes:
-        raise _refused(f"a {kind.what} has at most {kind.largest_bytes} bytes", path)
+        raise _refused(f"a {kind.title} has at most {kind.largest_bytes} bytes", path)
     try:
         # YAML would read a number such as 1e-05 as text.
         return json.loads(data) if path.suffix == ".json" else yaml.safe_load(data)

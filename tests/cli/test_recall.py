@@ -147,7 +147,7 @@ def test_the_file_goes_into_the_policy_and_its_certificates(
     out = tmp_path / "recall.yaml"
     result = recall("--forbidden", requests, "--draws=30", "--out", out)
     assert f"written: {out}; refer to it in the policy: recall: recall.yaml" in result.stdout
-    written = read_sealed(Recall, out)
+    written = read_sealed(out, Recall)
     policy.write_text(VERDICT + "recall: recall.yaml\n")
     rules = compile_policy(load_policy(policy))
     assert rules.recall == written.statement()

@@ -86,7 +86,7 @@ def refers(policy_file):
 def test_the_file_reads_back_what_was_written(tmp_path, policy_file, name):
     written = recall(load_policy(policy_file), delta=1e-05)
     write_sealed(tmp_path / name, written)
-    assert read_sealed(Recall, tmp_path / name) == written.sealed()
+    assert read_sealed(tmp_path / name, Recall) == written.sealed()
 
 
 def test_the_reference_does_not_change_the_policys_digest(policy_file, refers):
@@ -148,7 +148,7 @@ def test_an_edited_file_is_refused(tmp_path, policy_file):
     write_sealed(path, recall(load_policy(policy_file)))
     edit(path, lambda fields: fields["reaches"][0].update(radius=0.9))
     with pytest.raises(ConfigError, match="changed after it was written"):
-        read_sealed(Recall, path)
+        read_sealed(path, Recall)
 
 
 @pytest.mark.parametrize(
@@ -178,12 +178,12 @@ def test_what_is_no_recall_is_refused(tmp_path, content, problem):
     path = tmp_path / "r.yaml"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=problem):
-        read_sealed(Recall, path)
+        read_sealed(path, Recall)
 
 
 def test_files_that_cannot_be_read_or_written_are_named(tmp_path, policy_file):
     with pytest.raises(ConfigError, match="the recall cannot be read"):
-        read_sealed(Recall, tmp_path / "none.yaml")
+        read_sealed(tmp_path / "none.yaml", Recall)
     with pytest.raises(ConfigError, match="the recall cannot be written"):
         write_sealed(tmp_path / "no" / "r.yaml", recall(load_policy(policy_file)))
 
