@@ -14,7 +14,7 @@ from guardrail.errors import CertificationError, OracleError, UpstreamError
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
-from guardrail.server.reply import _header_text, _radius, reply_to
+from guardrail.server.reply import _header_text, _floored, reply_to
 from guardrail.types import Answer, Chat, Usage, picture_chat
 from guardrail.upstreams.scripted import Scripted
 
@@ -111,6 +111,7 @@ def test_headers(kit):
         "x-guardrail-decision": "pass",
         "x-guardrail-reason": "not certified: no image",
         "x-guardrail-radius": "0.0000",
+        "x-guardrail-harmless-rate-lower": "0.0000",
         "x-guardrail-samples": "0",
         "x-guardrail-policy": "test",
         "x-guardrail-mode": "enforce",
@@ -205,7 +206,7 @@ LEVELS = {
     "counts": (TOLD | COUNTS, HEADERS | {"samples", "cost-usd"}),
     "full": (
         TOLD | COUNTS | TIMES,
-        HEADERS | {"samples", "cost-usd", "radius", "overhead-ms"},
+        HEADERS | {"samples", "cost-usd", "radius", "harmless-rate-lower", "overhead-ms"},
     ),
 }
 
@@ -318,5 +319,5 @@ def test_no_text_breaks_a_header(text):
 
 @given(st.floats(0, 100))
 def test_a_radius_is_never_shown_larger_than_it_is(radius):
-    shown = float(_radius(radius))
+    shown = float(_floored(radius))
     assert shown <= radius < shown + 1.1e-4
