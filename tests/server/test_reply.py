@@ -69,6 +69,7 @@ def test_an_answer_that_passed(kit):
         "would_block": False,
         "policy": "test",
         "alpha": None,
+        "harmless_rate_lower": 0.0,
         "certificate": None,
         "unscanned": [],
         "outside_claim": True,
@@ -199,7 +200,7 @@ def certified(kit):
 TOLD = {"decision", "reason", "would_block", "policy", "alpha", "unscanned", "outside_claim",
         "record_id"}  # fmt: skip
 COUNTS = {"samples", "calls", "cost_usd"}
-TIMES = {"certificate", "elapsed_ms", "overhead_ms"}
+TIMES = {"harmless_rate_lower", "certificate", "elapsed_ms", "overhead_ms"}
 HEADERS = {"decision", "reason", "policy", "mode", "record-id", "alpha", "unscanned", "would-block"}
 LEVELS = {
     "none": (TOLD, HEADERS),
