@@ -208,6 +208,9 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str,
         about["calls"] = verdict.usage.calls
         about["cost_usd"] = None if verdict.cost_usd is None else _micros_up(verdict.cost_usd)
     if details == "full":
+        about["harmless_rate_lower"] = (
+            0.0 if certificate is None else certificate.harmless_rate_lower
+        )
         about["certificate"] = None if certificate is None else certificate.to_dict()
         about["elapsed_ms"] = _ms(verdict.elapsed_s)
         about["overhead_ms"] = _ms(verdict.overhead_s)
@@ -232,14 +235,19 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]
         if verdict.cost_usd is not None:
             values["cost-usd"] = f"{_micros_up(verdict.cost_usd):.6f}"
     if details == "full":
-        values["radius"] = _radius(0.0 if certificate is None else certificate.radius)
+        radius, rate = (
+            (0.0, 0.0)
+            if certificate is None
+            else (certificate.radius, certificate.harmless_rate_lower)
+        )
+        values["radius"], values["harmless-rate-lower"] = _floored(radius), _floored(rate)
         values["overhead-ms"] = f"{_ms(verdict.overhead_s):g}"
     return {f"x-guardrail-{name}": _header_text(value) for name, value in values.items()}
 
 
-def _radius(radius: float) -> str:
+def _floored(value: float) -> str:
     """Four decimals, rounded down: what is shown is never more than what is certified."""
-    return f"{math.floor(radius * 1e4) / 1e4:.4f}"
+    return f"{math.floor(value * 1e4) / 1e4:.4f}"
 
 
 def _micros_up(usd: float) -> float:

@@ -14,7 +14,7 @@ from guardrail.errors import CertificationError, OracleError, UpstreamError
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
-from guardrail.server.reply import _header_text, _radius, reply_to
+from guardrail.server.reply import _header_text, _floored, reply_to
 from guardrail.types import Answer, Chat, Usage, picture_chat
 from guardrail.upstreams.scripted import Scripted
 
@@ -69,6 +69,7 @@ def test_an_answer_that_passed(kit):
         "would_block": False,
         "policy": "test",
         "alpha": None,
+        "harmless_rate_lower": 0.0,
         "certificate": None,
         "unscanned": [],
         "outside_claim": True,
@@ -111,6 +112,7 @@ def test_headers(kit):
         "x-guardrail-decision": "pass",
         "x-guardrail-reason": "not certified: no image",
         "x-guardrail-radius": "0.0000",
+        "x-guardrail-harmless-rate-lower": "0.0000",
         "x-guardrail-samples": "0",
         "x-guardrail-policy": "test",
         "x-guardrail-mode": "enforce",
@@ -198,14 +200,14 @@ def certified(kit):
 TOLD = {"decision", "reason", "would_block", "policy", "alpha", "unscanned", "outside_claim",
         "record_id"}  # fmt: skip
 COUNTS = {"samples", "calls", "cost_usd"}
-TIMES = {"certificate", "elapsed_ms", "overhead_ms"}
+TIMES = {"harmless_rate_lower", "certificate", "elapsed_ms", "overhead_ms"}
 HEADERS = {"decision", "reason", "policy", "mode", "record-id", "alpha", "unscanned", "would-block"}
 LEVELS = {
     "none": (TOLD, HEADERS),
     "counts": (TOLD | COUNTS, HEADERS | {"samples", "cost-usd"}),
     "full": (
         TOLD | COUNTS | TIMES,
-        HEADERS | {"samples", "cost-usd", "radius", "overhead-ms"},
+        HEADERS | {"samples", "cost-usd", "radius", "harmless-rate-lower", "overhead-ms"},
     ),
 }
 
@@ -318,5 +320,5 @@ def test_no_text_breaks_a_header(text):
 
 @given(st.floats(0, 100))
 def test_a_radius_is_never_shown_larger_than_it_is(radius):
-    shown = float(_radius(radius))
+    shown = float(_floored(radius))
     assert shown <= radius < shown + 1.1e-4
