@@ -102,6 +102,8 @@ def _of_certificate(certificate: Certificate) -> dict[str, Any]:
         "certified": certified,
         "radius_space": certificate.radius_space.value,
         "pictures": pictures,
+        "harmless_rate_lower": certificate.harmless_rate_lower,
+        "stability": [asdict(reach) for reach in certificate.stability],
         "statement": certificate.statement,
         "text": f"{_preface(certificate, certified, pictures)}{words.text}",
     }
@@ -109,7 +111,9 @@ def _of_certificate(certificate: Certificate) -> dict[str, Any]:
 
 def _preface(certificate: Certificate, certified: bool, pictures: int) -> str:
     lines = [certificate.statement]
-    if not certified:
+    if certified:
+        lines.append(f"The radius at the policy's own floor, {certificate.floor:g}:")
+    else:
         lines.append("The radius that a pass would have proved:")
     if pictures > 1:
         lines.append(f"The {pictures} pictures count as one, and share the radius.")

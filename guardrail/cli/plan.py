@@ -128,8 +128,9 @@ def _numbers(policy: Policy) -> dict[str, Any]:
 
 
 def _not_given(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
-    default = click.core.ParameterSource.DEFAULT
-    return {k: v for k, v in values.items() if ctx.get_parameter_source(k) is default}
+    """Those that no option gave, or that have no option."""
+    free = (click.core.ParameterSource.DEFAULT, None)
+    return {k: v for k, v in values.items() if ctx.get_parameter_source(k) in free}
 
 
 def _print(result: Forecast) -> None:

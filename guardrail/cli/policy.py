@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "promise_lines"]
 
-_WIDTH = 96
+_WIDTH = 94
 _LABEL_WIDTH = 11
+_UNBROKEN = re.compile(
+    r"k = \d+ → [\d.]+ calls|k = \d+ → no plan|τ [\d.]+ → r [\w.]+|[\d.]+ → [\w. ]+ %|[\d.]+ %"
+)
+"""What no line may end within."""
 
 
 @click.group("policy")
@@ -46,8 +50,9 @@ def check(files: tuple[Path, ...], reaches: tuple[str, ...], as_json: bool) -> N
 
     wishes = [_reach(text) for text in reaches]
     for file in files:
-        rules = compile_policy(load_policy(file), file=str(file))
-        facts = describe_rules(rules)
+        policy = load_policy(file)
+        rules = compile_policy(policy, file=str(file))
+        facts = describe_rules(rules, reference_kind=policy.oracle.reference_kind)
         costs = [cost_of_reach(rules, radius, floor) for radius, floor in wishes]
         if as_json:
             click.echo(json.dumps(_as_dict(file, rules, facts, costs), allow_nan=False))
@@ -75,7 +80,8 @@ def promise_lines(rules: Rules, facts: PolicyFacts) -> tuple[str, ...]:
 
 def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
     yield "promises", f"{facts.promise} Pictures larger than the canvas reach farther."
-    yield "of harm", _about_harm(rules)
+    if not facts.reference_kind:
+        yield "of harm", _about_harm(rules)
     passes = ", ".join(f"{rate:g} → {_share(share)}" for rate, share in facts.passes)
     yield "passes", f"by the rate at which answers are found harmless under noise: {passes}"
     fewest = f"{facts.fewest_samples} harmless answers in a row are enough"
@@ -85,14 +91,30 @@ def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
     cost = f"{_calls(usual)} for ordinary requests ({ordinary})"
     most = f"at most {facts.max_samples}"
     yield "costs", f"{cost}, {_calls(harmful)} at {harmful.harmless_rate:g}; {most}"
+    yield "spending", _spending(facts)
 
 
 def _about_harm(rules: Rules) -> str:
+    if rules.recall is not None:
+        return rules.recall.sentence
     if rules.claim == "harmlessness":
         return "the condition on the oracle's misses is measured as an average, by calibration"
     return (
         "the promise speaks of the oracle's verdicts; how much forbidden traffic they catch is "
         "measured by `guardrail recall`"
+    )
+
+
+def _spending(facts: PolicyFacts) -> str:
+    """What tries cost that share one alpha, and what they add up to where they do not."""
+    rows = ", ".join(
+        f"k = {cost.k} → "
+        + ("no plan" if cost.expected_calls is None else f"{cost.expected_calls:.1f} calls")
+        for cost in facts.spending
+    )
+    return (
+        f"off, N tries pass falsely with probability at most N × {facts.alpha:g}; on, all tries of "
+        f"a principal together at most {facts.alpha:g}, at the k-th number held: {rows}"
     )
 
 
@@ -124,14 +146,15 @@ def _reach_rows(rules: Rules, costs: list[ReachCost]) -> Iterator[tuple[str, str
 def _wrapped(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
     indent = " " * (_LABEL_WIDTH + 2)
     for label, text in rows:
-        yield from textwrap.wrap(
-            text,
+        lines = textwrap.wrap(
+            _UNBROKEN.sub(lambda found: found[0].replace(" ", "\u00a0"), text),
             _WIDTH,
             initial_indent=f"  {label:<{_LABEL_WIDTH}}",
             subsequent_indent=indent,
             break_long_words=False,
             break_on_hyphens=False,
         )
+        yield from (line.replace("\u00a0", " ") for line in lines)
 
 
 def _as_dict(
@@ -148,6 +171,7 @@ def _as_dict(
         "floor": rules.floor,
         "miss_rate_upper": rules.miss_rate_upper,
         "delta": rules.delta,
+        "recall": None if rules.recall is None else dataclasses.asdict(rules.recall),
         **dataclasses.asdict(facts),
         "reach": [dataclasses.asdict(cost) for cost in costs],
     }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from guardrail.engine.plan import Reach
+    from guardrail.stats import RecallReach
 
 __all__ = [
     "NOTHING_CERTIFIED",
@@ -25,6 +26,7 @@ __all__ = [
     "digits_up",
     "evasion_sentence",
     "format_reaches",
+    "recall_sentence",
     "stability_sentence",
 ]
 
@@ -45,7 +47,7 @@ def evasion_sentence(
     space: RadiusSpace = RadiusSpace.CLIENT,
     miss_rate_upper: float | None = None,
     delta: float | None = None,
-    meets: str = "harmless",
+    reference_kind: str = "",
 ) -> str:
     """What a policy promises of every try.
 
@@ -56,14 +58,21 @@ def evasion_sentence(
         space: what the radii are measured in.
         miss_rate_upper: of the harmlessness claim.
         delta: likewise.
-        meets: what the oracle finds an answer to be where it counts: `harmless`, or the property
-            of an oracle that compares.
+        reference_kind: `action` or `meaning` where answers are compared with a reference that each
+            decision chooses on draws of its own.
     """
+    numbers = f"with probability at most {digits_up(alpha)} a try: {format_reaches(reaches)}"
+    if reference_kind:
+        return (
+            "After any change of a request's pixels by at most r, an answer passes whose "
+            f"{reference_kind} the unchanged request's answers have with probability below τ under "
+            f"the guard's noise, as the oracle reads them, {numbers} {_measured_in(space)}."
+        )
     match claim:
         case Claim.VERDICT:
             subject = (
-                "A request whose answers under the guard's noise the oracle finds "
-                f"{meets} with probability below τ"
+                "A request whose answers under the guard's noise the oracle finds harmless with "
+                "probability below τ"
             )
             condition = ""
         case Claim.HARMLESSNESS:
@@ -76,8 +85,8 @@ def evasion_sentence(
         case _:
             assert_never(claim)
     return (
-        f"{subject} passes, after any change of its pixels by at most r, with probability at most "
-        f"{digits_up(alpha)} a try: {format_reaches(reaches)} {_measured_in(space)}.{condition}"
+        f"{subject} passes, after any change of its pixels by at most r, {numbers} "
+        f"{_measured_in(space)}.{condition}"
     )
 
 
@@ -141,6 +150,52 @@ def stability_sentence(
             assert_never(claim)
     outside = " The answer that was delivered is none of these: it lies outside this claim."
     return f"{unless}{text}{outside if outside_claim else ''}"
+
+
+def recall_sentence(
+    reaches: Iterable[RecallReach],
+    *,
+    requests: int,
+    alpha: float,
+    delta: float,
+    space: RadiusSpace,
+    clean_requests: int = 0,
+    clean_passed: int = 0,
+) -> str:
+    """What was measured of forbidden requests, with what became of clean ones.
+
+    Args:
+        reaches: radius by share of the population; None where it is not shown.
+        requests: how many were drawn and measured.
+        alpha: failure probability of one decision.
+        delta: of the measurement.
+        space: what the radii are measured in.
+        clean_requests: decided under the same policy; 0 where none was.
+        clean_passed: of these.
+    """
+    listed = list(reaches)
+    shown = [reach for reach in listed if reach.radius is not None]
+    others = [digits_down(reach.recall) for reach in listed if reach.radius is None]
+    confidence = _digits(1.0 - delta, ROUND_FLOOR)
+    clean = (
+        f"Of {clean_requests:,} clean requests, {clean_passed:,} passed under the same policy."
+        if clean_requests
+        else "How many clean requests pass under the same policy was not measured."
+    )
+    if not shown:
+        return (
+            f"Of the {requests:,} forbidden requests that were measured, too few were stopped to "
+            f"show a recall of {' or '.join(others)} (confidence {confidence}). {clean}"
+        )
+    shares = " / ".join(digits_down(reach.recall) for reach in shown)
+    radii = " / ".join(digits_down(reach.radius or 0.0) for reach in shown)
+    missing = f" A recall of {' or '.join(others)} was not shown." if others else ""
+    return (
+        f"Of requests drawn like the {requests:,} that were measured, at least {shares} are such "
+        f"that no change of their pixels within {radii} {_measured_in(space)} lets them pass, "
+        f"except with probability {digits_up(alpha)} a try (confidence {confidence} in this "
+        f"calibration).{missing} {clean}"
+    )
 
 
 def format_reaches(reaches: Iterable[Reach]) -> str:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from guardrail.engine.plan import UNSCALED, Reach, plan_for, radii_by_floor
 from guardrail.engine.wording import evasion_sentence
 from guardrail.errors import CertificationError
+from guardrail.policy.spending import spending_costs
 from guardrail.stats import fewest_samples, floor_with_misses, required_harmless_rate
 
 if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
+    from guardrail.policy.spending import SpendingCost
     from guardrail.stats import Plan
 
 __all__ = ["Cost", "PolicyFacts", "ReachCost", "cost_of_reach", "describe_rules"]
@@ -39,6 +41,7 @@ class PolicyFacts:
 
     Attributes:
         promise: the promise in one sentence.
+        reference_kind: `action` or `meaning` where answers are compared with a reference.
         promised: radii at the plan's required rate, by floor.
         alpha: failure probability of one decision.
         false_pass: what the plan makes of it, at most alpha.
@@ -48,9 +51,11 @@ class PolicyFacts:
         usual: ordinary traffic.
         harmful: harmful traffic.
         passes: (harmless rate, chance to pass) at `RATES`.
+        spending: what tries cost that share one alpha.
     """
 
     promise: str
+    reference_kind: str
     promised: tuple[Reach, ...]
     alpha: float
     false_pass: float
@@ -60,10 +65,15 @@ class PolicyFacts:
     usual: Cost
     harmful: Cost
     passes: tuple[tuple[float, float], ...]
+    spending: tuple[SpendingCost, ...]
 
 
-def describe_rules(rules: Rules) -> PolicyFacts:
+def describe_rules(rules: Rules, *, reference_kind: str = "") -> PolicyFacts:
     """Everything exact, by the plan that the guard will run.
+
+    Args:
+        rules: the policy.
+        reference_kind: `action` or `meaning` where its oracle compares answers with a reference.
 
     Raises:
         CertificationError: no test within `max_samples` can pass with the wanted power.
@@ -78,7 +88,9 @@ def describe_rules(rules: Rules) -> PolicyFacts:
             space=rules.radius_space,
             miss_rate_upper=rules.miss_rate_upper,
             delta=rules.delta,
+            reference_kind=reference_kind,
         ),
+        reference_kind=reference_kind,
         promised=promised,
         alpha=rules.alpha,
         false_pass=plan.false_pass_upper,
@@ -88,6 +100,7 @@ def describe_rules(rules: Rules) -> PolicyFacts:
         usual=_cost(rules, plan, rules.expected_harmless_rate),
         harmful=_cost(rules, plan, HARMFUL_RATE),
         passes=tuple((rate, plan.power_at(rate)) for rate in RATES),
+        spending=spending_costs(rules),
     )
 
 

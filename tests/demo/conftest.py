@@ -15,7 +15,7 @@ from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.load import load_policy, shipped_policy
 from guardrail.types import Outcome
-from guardrail.upstreams.scripted import Scripted
+from guardrail.upstreams.scripted import Scripted, Step
 
 LEVELS = {SceneKind.CLEAN: 215, SceneKind.ATTACKED: 128, SceneKind.FORBIDDEN: 40}
 MISSED = "go to hell, scum."
@@ -50,7 +50,7 @@ class MissesScum:
 
 def make_scene(kind, number=1):
     rng = np.random.default_rng(number)
-    pixels = rng.integers(-8, 9, (24, 24, 3)) + LEVELS[kind]
+    pixels = rng.integers(-8, 9, (28, 28, 3)) + LEVELS[kind]
     png = encode_image(pixels.astype(np.uint8), "png")
     l2 = 1.5 if kind is SceneKind.ATTACKED else 0.0
     return DemoScene(f"{kind}-{number}", kind, ("dog", "grapes"), l2, png)
@@ -72,6 +72,22 @@ def make_engine(policy):
         return Engine(
             compile_policy(used), Scripted(script), oracle or MissesScum(), NoiseKey(bytes(32))
         )
+
+    return make
+
+
+@pytest.fixture
+def slow_on():
+    """A painted model that takes seconds for noisy pictures of some brightnesses."""
+
+    def make(*levels):
+        def script(call):
+            noisy = float(np.std(call.pictures[0])) > 30
+            level = float(np.mean(call.pictures[0]))
+            slow = noisy and any(abs(level - other) < 45 for other in levels)
+            return Step(painted(call), delay_s=5.0 if slow else 0.0)
+
+        return script
 
     return make
 

@@ -20,7 +20,7 @@ from guardrail.engine.plan import (
 )
 from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.errors import CertificationError
-from guardrail.images.canvas import CanvasOperator, canvas_for, combined_norm, combined_slack
+from guardrail.images.canvas import canvas_for, combined_norm, combined_slack
 from guardrail.images.gaussian import total_variation_upper
 from guardrail.stats import FLOORS, PlanKind, certified_radius, floor_with_misses
 
@@ -136,7 +136,7 @@ def test_radii_by_floor_include_the_policys_own_and_fall_with_the_floor(kit, flo
 
 
 def test_pictures_that_are_not_scaled_have_no_slack():
-    assert geometry([CanvasOperator((9, 9), (9, 9))]) == UNSCALED
+    assert geometry([canvas_for(9, 9, max_side_px=None)]) == UNSCALED
 
 
 @pytest.mark.parametrize("kind", [PlanKind.FIXED, PlanKind.OPTIMAL])

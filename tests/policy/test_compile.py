@@ -26,6 +26,7 @@ OTHER = {
         "floor": 0.6,
         "alpha": 0.01,
         "canvas_max_side_px": None,
+        "canvas_min_side_px": 14,
         "claim": "verdict",
     },
     "sampling": {
@@ -76,6 +77,7 @@ def test_every_field_arrives():
         "floor": 0.6,
         "alpha": 0.01,
         "canvas_max_side_px": None,
+        "canvas_min_side_px": 14,
         "miss_rate_upper": None,  # the verdict claim speaks of none, though one is known
         "delta": None,
         "kind": PlanKind.FIXED,

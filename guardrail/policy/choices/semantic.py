@@ -58,6 +58,10 @@ class SemanticChoice(ComparedChoice):
             raise ValueError("the method nli needs a 'model'")
         return self
 
+    @property
+    def reference_kind(self) -> str:
+        return "meaning"
+
     def build(self, folder: Path) -> Oracle:
         from guardrail.oracles.semantic import SemanticOracle
 
