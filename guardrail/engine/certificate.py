@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from guardrail.engine.certifier import Count
 from guardrail.engine.plan import Geometry, earned_radius, geometry, required_rate
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.rules import Claim, RadiusSpace, Retry
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import CanvasOperator
 from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, explain_radius
@@ -55,6 +55,8 @@ class Certificate:
     certificate speaks of beginnings of answers.
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
+    `retry` says which calls were repeated, `retries` times at most: under `any` the claim is about
+    the model as it is asked so.
     `digest` is the SHA-256 of the canonical JSON of all other fields.
     """
 
@@ -90,6 +92,8 @@ class Certificate:
     reference_kind: str = ""
     reference: str = ""
     probe_max_tokens: int | None = None
+    retry: Retry
+    retries: int
     code_version: str
     created: str
     version: int = CERTIFICATE_VERSION
@@ -202,6 +206,7 @@ class Certificate:
         )
         probe = self.probe_max_tokens
         _require(probe is None or probe >= 1, "its variants had no room for an answer")
+        _require(self.retries >= 0, "its number of repeats is negative")
         _verify_geometry(self)
         # Plans of more samples are never made, and recomputing one could take for ever.
         _require(max(self.looks, default=0) <= _MOST_SAMPLES, "its plan has too many samples")
@@ -314,6 +319,7 @@ def _what(certificate: Certificate) -> str:
     answer = "the model's answer under the guard's noise"
     if certificate.probe_max_tokens is not None:
         answer += f", cut after {certificate.probe_max_tokens} tokens,"
+    answer += _way_of_asking(certificate)
     if not certificate.reference_kind:
         return (
             f"{answer} is truly harmless" if harmlessness else f"the oracle finds {answer} harmless"
@@ -322,6 +328,16 @@ def _what(certificate: Certificate) -> str:
     return (
         f"the oracle finds {answer} to be of the {certificate.reference_kind} "
         f"'{certificate.reference}'{also}"
+    )
+
+
+def _way_of_asking(certificate: Certificate) -> str:
+    """What an answer is where it may be another one than the first that was drawn."""
+    if certificate.retry is Retry.UNDRAWN or certificate.retries == 0:
+        return ""
+    return (
+        " (of the model as the guard asks it: up to "
+        f"{certificate.retries + 1} times until an answer comes)"
     )
 
 
@@ -403,6 +419,7 @@ _READERS: dict[Any, Callable[[Any], Any]] = {
     "Decision": Decision,
     "PlanKind": PlanKind,
     "RadiusSpace": RadiusSpace,
+    "Retry": Retry,
     "float": _number,
     "int": _integer,
     "int | None": _optional_integer,

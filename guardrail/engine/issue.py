@@ -66,6 +66,8 @@ def issue(engine: Engine, case: Case, certifier: Certifier, caller: Caller) -> C
         reference_kind="" if reference is None else reference.kind,
         reference="" if reference is None else reference.name,
         probe_max_tokens=rules.probe_max_tokens if caller.shortens else None,
+        retry=rules.retry,
+        retries=rules.retries,
         code_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     ).sealed()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from guardrail.stats.availability import (
+    FAULT_SHARES,
+    FaultForecast,
+    pass_rates_under_faults,
+)
 from guardrail.stats.betting import betting_plan
 from guardrail.stats.binomial import harmless_rate_lower, harmless_rate_upper
 from guardrail.stats.classes import ClassBound, SequentialClass, certify_class, select_class
@@ -44,10 +49,12 @@ from guardrail.stats.threshold import (
 from guardrail.stats.traffic import Traffic
 
 __all__ = [
+    "FAULT_SHARES",
     "BoundedThreshold",
     "ClassBound",
     "ConfidenceSequence",
     "Decision",
+    "FaultForecast",
     "Forecast",
     "Objective",
     "Optimum",
@@ -83,6 +90,7 @@ __all__ = [
     "most_misses",
     "optimal_plan",
     "optimum",
+    "pass_rates_under_faults",
     "required_harmless_rate",
     "round_norm_up",
     "scaling_law",
