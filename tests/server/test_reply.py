@@ -14,7 +14,7 @@ from guardrail.errors import CertificationError, OracleError, UpstreamError
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
-from guardrail.server.reply import _header_text, _floored, reply_to
+from guardrail.server.reply import _floored, _header_text, reply_to
 from guardrail.types import Answer, Chat, Usage, picture_chat
 from guardrail.upstreams.scripted import Scripted
 
