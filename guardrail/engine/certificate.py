@@ -349,11 +349,18 @@ def _verify_ranges(certificate: Certificate) -> None:
     for name in ("alpha", "floor", "harmless_rate_lower", "miss_rate_upper", "delta"):
         share = getattr(certificate, name)
         _require(share is None or 0.0 <= share < 1.0, f"its {name} is no probability below 1")
-    _require(0.0 <= certificate.radius < math.inf, "its radius is no finite length")
+    _require(_is_length(certificate.radius), "its radius is no length that a picture has")
     for reach in certificate.stability:
         _require(0.0 < reach.floor < 1.0, "a floor of its radii is no probability")
-        finite = reach.radius is None or 0.0 <= reach.radius < math.inf
-        _require(finite, "one of its radii by floor is no finite length")
+        _require(
+            reach.radius is None or _is_length(reach.radius),
+            "one of its radii by floor is no length that a picture has",
+        )
+
+
+def _is_length(radius: float) -> bool:
+    """Whether a picture of the largest size could have it; longer ones overflow in words."""
+    return 0.0 <= radius < 2.0 * _LARGEST_SIDE_PX
 
 
 def _possible(sizes: tuple[PictureSize, ...]) -> bool:
