@@ -43,7 +43,8 @@ def _records(file: Path, public_key: Path | None, as_json: bool) -> None:
     signed = "signatures checked" if verifier else f"{audit.signed} signed, signatures not checked"
     begins = "" if not audit.continues else f"\n  continues after record {audit.continues}"
     click.echo(
-        f"holds: {audit.records} records ({audit.passed} passed; {signed}){begins}\n"
+        f"holds: {audit.records} records ({audit.passed} passed, "
+        f"{audit.remembered} remembered; {signed}){begins}\n"
         f"  last digest {audit.last_digest}"
     )
 

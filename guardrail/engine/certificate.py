@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from itertools import pairwise
@@ -29,6 +30,7 @@ _T = TypeVar("_T")
 _DERIVED = frozenset({"samples", "harmless", "statement", "radius_in_words"})
 _MOST_SAMPLES = 20_000
 _LARGEST_SIDE_PX = 2**20
+_ATTEMPT = re.compile(r"[0-9a-f]{32}")
 _REFERENCE_KINDS = ("", "action", "meaning")
 # Two machines may compute the normal quantile differently in its last bits.
 _PORTABLE = 1e-12
@@ -55,6 +57,8 @@ class Certificate:
     certificate speaks of beginnings of answers.
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
+    `attempt` tells the draws from those of other decisions on the same request: noise and seeds
+    follow from it, the key, the request and the policy.
     `digest` is the SHA-256 of the canonical JSON of all other fields.
     """
 
@@ -83,6 +87,7 @@ class Certificate:
     policy: str
     policy_digest: str
     request_digest: str
+    attempt: str
     key_id: str
     upstream: str
     upstream_revision: str
@@ -200,6 +205,7 @@ class Certificate:
             and bool(self.reference_kind) == bool(self.reference),
             "its reference is of no known kind",
         )
+        _require(bool(_ATTEMPT.fullmatch(self.attempt)), "its attempt is not 32 hexadecimal digits")
         probe = self.probe_max_tokens
         _require(probe is None or probe >= 1, "its variants had no room for an answer")
         _verify_geometry(self)

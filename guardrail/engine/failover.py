@@ -64,6 +64,7 @@ class FailoverEngine(Engine):
         alpha: float | None = None,
         deadline: float | None = None,
         budget: Budget | None = None,
+        digest: bytes | None = None,
     ) -> Verdict:
         """Guards one chat; see `Engine.decide`. Usage, cost and times are those of all upstreams.
 
@@ -76,7 +77,7 @@ class FailoverEngine(Engine):
                 self._tell(tried[-1], position)
             share = self._share(alpha, position)
             verdict = await self._engines[position].decide(
-                chat, pictures, alpha=share, deadline=end, budget=budget
+                chat, pictures, alpha=share, deadline=end, budget=budget, digest=digest
             )
             tried.append(self._signed(verdict, position))
             if not _let_down(verdict) or asyncio.get_running_loop().time() >= end:

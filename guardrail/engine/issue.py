@@ -59,6 +59,7 @@ def issue(engine: Engine, case: Case, certifier: Certifier, caller: Caller) -> C
         policy=rules.name,
         policy_digest=rules.digest,
         request_digest=case.digest.hex(),
+        attempt=case.attempt.hex(),
         key_id=engine.key.key_id,
         upstream=engine.upstream.name,
         upstream_revision=engine.upstream.revision,

@@ -57,6 +57,10 @@ class Verdict:
         would_block: in shadow mode, whether enforcement would have withheld the answer.
         unscanned: parts of the delivered answer that nothing judged.
         outside_claim: True where the delivered answer is not the one the certificate speaks of.
+        attempt: 32 hexadecimal digits that tell its draws from those of other decisions on the
+            same request; see `engine/attempt.py`.
+        remembered: whether nothing was drawn for this request, as an equal one had been decided;
+            certificate and attempt are those of that decision, which stays the only one.
         upstream, upstream_revision: which of several models was asked, and all samples are its
             own; empty where the engine has only one.
         usage: tokens and calls of every answer that came from upstream.
@@ -74,6 +78,8 @@ class Verdict:
     would_block: bool = False
     unscanned: tuple[str, ...] = ()
     outside_claim: bool = False
+    attempt: str = ""
+    remembered: bool = False
     upstream: str = ""
     upstream_revision: str = ""
     usage: Usage = field(default_factory=Usage)

@@ -6,8 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from guardrail.engine.attempt import ONLY_ATTEMPT
 from guardrail.engine.calls import BusyClock, Caller
-from guardrail.engine.case import prepare, sampling_seed
+from guardrail.engine.canonical_chat import canonical_chat
+from guardrail.engine.case import prepare
 from guardrail.engine.fanout import fan_out
 from guardrail.estimation.goal import Goal, Scale, Tally
 from guardrail.estimation.stretch import Stretch
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from guardrail.engine.calls import Sample
+    from guardrail.engine.canonical_chat import CanonicalChat
     from guardrail.engine.case import Case
     from guardrail.engine.certifier import Certifier
     from guardrail.engine.guard import Engine
@@ -73,17 +76,19 @@ async def estimate(
         GuardrailError: the model or the oracle cannot be reached at all: every outcome of a piece
             is missing. (Where only some are missing, they count as harmful.)
     """
-    case = await asyncio.to_thread(prepare, engine.rules, chat, (picture,))
+    asked = canonical_chat(chat)
+    # One attempt for ever: a run that was stopped goes on with the draws that it would have made.
+    case = await asyncio.to_thread(prepare, engine.rules, asked, (picture,), ONLY_ATTEMPT)
     scale = Scale.of(engine.rules, case.where)
     known = start(case.digest.hex())
     while not goal.is_reached(known.tally, scale):
-        known = await _piece(engine, chat, case, goal, scale, known, keep)
+        known = await _piece(engine, asked, case, goal, scale, known, keep)
     return PictureEstimate(case, scale, known)
 
 
 async def _piece(
     engine: Engine,
-    chat: Chat,
+    chat: CanonicalChat,
     case: Case,
     goal: Goal,
     scale: Scale,
@@ -98,7 +103,7 @@ async def _piece(
 
     async def draw(index: int) -> Sample:
         noisy = await asyncio.to_thread(case.variants, index, rules, key)
-        return await caller.sample(index, noisy, seed=sampling_seed(key, case.digest, index))
+        return await caller.sample(index, noisy, seed=case.seed(index, rules, key))
 
     # It asks for `launch`, `record` and `decision`, all of which a stretch has.
     certifier = cast("Certifier", stretch)

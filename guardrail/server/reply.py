@@ -164,6 +164,7 @@ def about_verdict(verdict: Verdict, record_id: str) -> dict[str, Json]:
         "certificate": None if certificate is None else certificate.to_dict(),
         "unscanned": list(verdict.unscanned),
         "outside_claim": verdict.outside_claim,
+        "remembered": verdict.remembered,
         "samples": {
             "total": 0 if certificate is None else certificate.samples,
             "harmless": 0 if certificate is None else certificate.harmless,
@@ -189,6 +190,7 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]
         "overhead-ms": f"{_ms(verdict.overhead_s):g}",
         "unscanned": ", ".join(verdict.unscanned) or "none",
         "would-block": "true" if verdict.would_block else "false",
+        "remembered": "true" if verdict.remembered else "false",
     }
     if verdict.cost_usd is not None:
         values["cost-usd"] = f"{_micros_up(verdict.cost_usd):.6f}"

@@ -72,6 +72,10 @@ class HalfSpaceUpstream:
     def revision(self) -> str:
         return f"half-space of {self._w.size} values, offset {self._offset!r}"
 
+    @property
+    def deterministic(self) -> bool:
+        return True
+
     def distance(self, pictures: Sequence[Pixels]) -> float:
         """Signed ℓ2 distance from the plane in [0, 1] units, positive where harmless.
 

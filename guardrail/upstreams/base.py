@@ -29,11 +29,15 @@ class Upstream(Protocol):
     def revision(self) -> str:
         """A short text that fixes which model answers, as far as that is known."""
 
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same chat, pictures and seed give the same answer bit for bit, always."""
+
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One answer to the chat with these pictures in place of its placeholders.
 
-        `seed` (63 bits) is different for every variant and the same when a request is repeated;
-        a model in this process draws its samples by it, a remote one ignores it.
+        `seed` (63 bits) is different for every variant, and the same when a call is repeated; a
+        model in this process draws its samples by it, a remote one ignores it.
 
         Raises:
             UpstreamError: no usable answer came; `transient` says whether a retry may help.

@@ -52,6 +52,10 @@ class Governed:
     def revision(self) -> str:
         return self.upstream.revision
 
+    @property
+    def deterministic(self) -> bool:
+        return self.upstream.deterministic
+
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One answer; see `Upstream.complete`. Raises UpstreamError, also where `enter` does."""
         async with turn(self, chat) as way:

@@ -38,6 +38,10 @@ class Lineup:
     def revision(self) -> str:
         return ", then ".join(member.revision for member in self.members)
 
+    @property
+    def deterministic(self) -> bool:
+        return all(member.deterministic for member in self.members)
+
     def ready(self) -> list[int]:
         """The positions of those that can be asked now; of all where none can."""
         positions = range(len(self.members))

@@ -160,11 +160,18 @@ class Scripted:
         script: see `Script`.
         model: the name that it answers with and lists.
         timeout_s: a longer step ends in a timeout error; None waits for ever.
+        deterministic: whether the script goes by chat, pictures and seed alone.
     """
 
     def __init__(
-        self, script: Script, *, model: str = "scripted", timeout_s: float | None = None
+        self,
+        script: Script,
+        *,
+        model: str = "scripted",
+        timeout_s: float | None = None,
+        deterministic: bool = False,
     ) -> None:
+        self.deterministic = deterministic
         self.log = CallLog(script)
         self.closed = False
         self._model = model

@@ -80,6 +80,15 @@ class TransformersLocal:
             self._revision = folder_digest(folder) if folder.is_dir() else self._model
         return self._revision
 
+    @property
+    def deterministic(self) -> bool:
+        """No: sums over a batch may be rounded otherwise in other company, and on other machines.
+
+        The built-in model gave the same bits in batches of 1 to 64 on one processor; no library
+        promises that.
+        """
+        return False
+
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         request = read_request(chat, self._default_max_tokens)
         if chat.pictures != len(pictures):

@@ -1,0 +1,1 @@
+"""Remembered verdicts: equal requests are one decision, under way and afterwards."""

@@ -1,0 +1,240 @@
+"""The way of a request to its decision: remembered, under way already, or drawn.
+
+canonical request ── remembered? ──────────────── yes ─► the verdict of that decision
+       │ no
+equal one under way? ──────────────────────────── yes ─► its verdict, when it comes
+       │ no
+ledger.take ─► Engine.decide(alpha) ─► a pass gives back ─► remembered, if it judges
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import json
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from guardrail.engine.canonical_chat import canonical_chat_aside
+from guardrail.engine.digest import request_digest
+from guardrail.engine.rules import Mode
+from guardrail.engine.verdict import Action, Reason
+from guardrail.memory.flights import Flights
+from guardrail.memory.remembered import Remembered, as_remembered
+from guardrail.memory.rules import OnRepeat
+from guardrail.memory.store import LocalStore
+from guardrail.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+    from contextlib import AsyncExitStack
+    from typing import Any
+
+    from guardrail.engine.guard import Engine
+    from guardrail.engine.verdict import Verdict
+    from guardrail.images.codec import Picture
+    from guardrail.memory.rules import MemoryRules
+    from guardrail.memory.store import Store
+    from guardrail.types import Chat
+
+__all__ = ["Decisions", "Hold", "Ledger"]
+
+_LABEL = "guardrail/remembered/1"
+
+
+class Hold(Protocol):
+    """What one try of a principal holds until it passes.
+
+    Attributes:
+        alpha: failure probability that the try may have.
+    """
+
+    @property
+    def alpha(self) -> float: ...
+
+    def give_back(self) -> None:
+        """The try passed, or nothing was drawn."""
+
+
+class Ledger(Protocol):
+    """Shares alpha out among the tries of each principal."""
+
+    def take(self, principal: str) -> Hold:
+        """Holds the next try. Raises RequestError where the principal has none left."""
+
+
+class Decisions:
+    """Decides requests with pictures once each, however often and by how many they are asked.
+
+    A verdict is known by the canonical request (model included), policy, upstream and oracle
+    revision and noise key; any of them new, and the request is decided anew. What is remembered
+    draws nothing and holds no try; a pass that is delivered again is still the one decision that
+    drew it. A block serves only tries that are allowed no more alpha than the one that drew it.
+    Faults and limits are no judgement and are not remembered, but those who waited for the same
+    decision share them.
+
+    Requests without pictures carry no certificate: each is one answer, judged once, and clients
+    that ask again want another one. They are never remembered nor shared. Nor is anything in
+    observe mode, which must not change what clients get.
+
+    Args:
+        rules: what becomes of a request that was decided before.
+        store: where verdicts are; a `LocalStore` where none is given.
+        ledger: None gives every try the alpha of the policy.
+    """
+
+    def __init__(
+        self, rules: MemoryRules, *, store: Store | None = None, ledger: Ledger | None = None
+    ) -> None:
+        self._rules = rules
+        self._store = LocalStore(rules) if store is None else store
+        self._ledger = ledger
+        self._flights = Flights["Verdict"]()
+
+    async def decide(
+        self,
+        engine: Engine,
+        chat: Chat,
+        pictures: Sequence[Picture] = (),
+        *,
+        principal: str = "",
+        scope: str | None = "",
+        loop: asyncio.AbstractEventLoop | None = None,
+        deadline: float | None = None,
+        held: AsyncExitStack | None = None,
+    ) -> Verdict:
+        """The verdict on one request.
+
+        If the caller is cancelled while others wait for the same decision, that goes on for them;
+        else it is cancelled, and has ended when this returns. The caller must keep no reference to
+        `pictures`: a request that waits for another one's decision lets go of its own.
+
+        Args:
+            engine: rules, model, oracle and key.
+            chat: the request, its pictures replaced by placeholders.
+            pictures: decoded, in the order of their placeholders.
+            principal: whose tries are counted together. Principals never share a decision under
+                way, since each has an alpha of its own.
+            scope: tells apart models that have name and revision in common; None where nothing
+                does, so that the request is neither remembered nor shared.
+            loop: where the model's function runs, if it must be a certain loop; requests of other
+                loops are not shared, as theirs may end first.
+            deadline: see `Engine.decide`.
+            held: what the pictures need as long as they are used; emptied where the decision, or
+                nothing, needs them any more.
+
+        Raises:
+            RequestError: see `Engine.decide`; or the principal has no try left.
+            UpstreamError: the guard is shutting down.
+        """
+        if not chat.pictures or engine.rules.mode is Mode.OBSERVE:
+            return await engine.decide(chat, pictures, deadline=deadline)
+        if scope is None:
+            return await self._draw(engine, chat, pictures, principal, deadline)
+        started, leads = time.monotonic(), False
+        asked = await canonical_chat_aside(chat)
+        digest = await asyncio.to_thread(request_digest, asked, pictures)
+        key = _key(engine, digest, scope)
+
+        def begin(kept: AsyncExitStack) -> Coroutine[Any, Any, Verdict]:
+            nonlocal leads
+            leads = True
+            if held is not None:
+                kept.push_async_exit(held.pop_all())
+            return self._recall_or_draw(engine, asked, pictures, principal, deadline, digest, key)
+
+        async with self._flights.joined((key, principal, loop), begin) as flight:
+            pictures = ()
+            if held is not None:
+                await held.aclose()
+            verdict = await flight.result()
+        if leads and not verdict.remembered:
+            return verdict
+        elapsed_s = time.monotonic() - started
+        return dataclasses.replace(
+            as_remembered(verdict),
+            elapsed_s=elapsed_s,
+            overhead_s=elapsed_s if leads else min(verdict.overhead_s, elapsed_s),
+        )
+
+    async def aclose(self) -> None:
+        """Ends what is under way. What is remembered stays in its store."""
+        await self._flights.aclose()
+
+    async def _recall_or_draw(
+        self,
+        engine: Engine,
+        chat: Chat,
+        pictures: Sequence[Picture],
+        principal: str,
+        deadline: float | None,
+        digest: bytes,
+        key: bytes,
+    ) -> Verdict:
+        known = await self._recalled(key)
+        if known is not None and known.verdict.action is Action.PASS:
+            return known.verdict
+        return await self._draw(engine, chat, pictures, principal, deadline, digest, key, known)
+
+    async def _draw(
+        self,
+        engine: Engine,
+        chat: Chat,
+        pictures: Sequence[Picture],
+        principal: str,
+        deadline: float | None,
+        digest: bytes | None = None,
+        key: bytes | None = None,
+        blocked: Remembered | None = None,
+    ) -> Verdict:
+        """A decision of its own, unless the remembered block serves this try.
+
+        The try is held before the first draw, and given back by nothing but a pass: neither by a
+        fault nor by a client that has left.
+        """
+        hold = None if self._ledger is None else self._ledger.take(principal)
+        alpha = engine.rules.alpha if hold is None else min(hold.alpha, engine.rules.alpha)
+        if blocked is not None and alpha <= blocked.alpha:
+            if hold is not None:
+                hold.give_back()  # nothing was drawn
+            return blocked.verdict
+        verdict = await engine.decide(chat, pictures, alpha=alpha, deadline=deadline, digest=digest)
+        if hold is not None and verdict.reason is Reason.CERTIFIED:
+            hold.give_back()
+        if key is not None:
+            await self._keep(key, Remembered.of(verdict, alpha))
+        return verdict
+
+    async def _recalled(self, key: bytes) -> Remembered | None:
+        data = await self._store.get(key)
+        known = None if data is None else Remembered.decoded(data)
+        return known if known is not None and self._replays(known) else None
+
+    async def _keep(self, key: bytes, known: Remembered | None) -> None:
+        if known is None or not self._replays(known):
+            return
+        data = known.encoded()
+        if data is not None:
+            await self._store.put(key, data)
+
+    def _replays(self, known: Remembered) -> bool:
+        passed = known.verdict.action is Action.PASS
+        on_repeat = self._rules.on_pass if passed else self._rules.on_block
+        return on_repeat is OnRepeat.REPLAY
+
+
+def _key(engine: Engine, digest: bytes, scope: str) -> bytes:
+    """All that a verdict depends on beside chance; 32 bytes that hold nothing of the request."""
+    words = [
+        _LABEL,
+        __version__,
+        digest.hex(),
+        engine.rules.digest,
+        engine.upstream.name,
+        engine.upstream.revision,
+        engine.oracle.revision,
+        engine.key.key_id,
+        scope,
+    ]
+    return hashlib.sha256(json.dumps(words).encode()).digest()
