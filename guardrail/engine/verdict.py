@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from guardrail.types import Usage
 
@@ -41,6 +41,33 @@ class Reason(StrEnum):
     NOT_CERTIFIABLE = "not certifiable at this size"
     INVALID_REQUEST = "invalid request"
     CRASHED = "guard failed"
+
+    @property
+    def is_judgement(self) -> bool:
+        """Whether answers decided, and not time, calls, cost, a size or a fault."""
+        match self:
+            case (
+                Reason.CERTIFIED
+                | Reason.NO_IMAGE
+                | Reason.HARMFUL
+                | Reason.UNCERTAIN
+                | Reason.NO_REFERENCE
+                | Reason.UNSCANNED
+            ):
+                return True
+            case (
+                Reason.DEADLINE
+                | Reason.MAX_CALLS
+                | Reason.MAX_COST
+                | Reason.UPSTREAM_FAILED
+                | Reason.ORACLE_FAILED
+                | Reason.NOT_CERTIFIABLE
+                | Reason.INVALID_REQUEST
+                | Reason.CRASHED
+            ):
+                return False
+            case _:
+                assert_never(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,7 +79,7 @@ async def estimate(
     asked = canonical_chat(chat)
     # One attempt for ever: a run that was stopped goes on with the draws that it would have made.
     case = await asyncio.to_thread(prepare, engine.rules, asked, (picture,), ONLY_ATTEMPT)
-    scale = Scale.of(engine.rules, case.where)
+    scale = Scale(engine.rules, case.where)
     known = start(case.digest.hex())
     while not goal.is_reached(known.tally, scale):
         known = await _piece(engine, asked, case, goal, scale, known, keep)

@@ -11,7 +11,6 @@ from guardrail.engine.rules import AnswerSource, Claim, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
 from guardrail.memory.rules import MemoryRules
-from guardrail.policy.choices import Rates
 from guardrail.policy.choices.compared import ComparedChoice
 from guardrail.policy.load import line_of
 from guardrail.stats import PlanKind, failover_alpha
@@ -19,6 +18,7 @@ from guardrail.upstreams.litellm_prices import litellm_prices
 from guardrail.upstreams.prices import Price, PriceBook, Tier
 
 if TYPE_CHECKING:
+    from guardrail.policy.choices import Rates
     from guardrail.policy.schema import Policy
 
 __all__ = ["compile_policy", "image_limits", "memory_rules", "policy_digest", "variant_options"]
@@ -60,8 +60,8 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         floor=smoothing.floor,
         alpha=smoothing.alpha,
         canvas_max_side_px=smoothing.canvas_max_side_px,
-        miss_rate_upper=rates.miss_rate_upper,
-        delta=rates.delta,
+        miss_rate_upper=None if rates is None else rates.miss_rate_upper,
+        delta=None if rates is None else rates.delta,
         kind=PlanKind(sampling.plan),
         expected_harmless_rate=sampling.expected_harmless_rate,
         power=sampling.power,
@@ -117,21 +117,21 @@ def image_limits(policy: Policy) -> ImageLimits:
     )
 
 
-def _rates(policy: Policy, file: str | None) -> Rates:
-    """The oracle's measured misses; the composite claim does without."""
-    known = policy.oracle.rates(policy.folder)
-    if policy.smoothing.claim is Claim.COMPOSITE:
-        return known or Rates(0.0, 0.0)
+def _rates(policy: Policy, file: str | None) -> Rates | None:
+    """The oracle's measured misses, which only the harmlessness claim speaks of."""
+    known = policy.oracle.rates(policy.folder)  # a calibration that does not fit is refused anyway
+    if policy.smoothing.claim is Claim.VERDICT:
+        return None
     if known is None:
         raise _refused(
             "the harmlessness claim needs the oracle's measured miss rate: give it here, or by "
-            "'calibration', or choose 'claim: composite' under smoothing",
+            "'calibration', or choose 'claim: verdict' under smoothing",
             file,
             "oracle.miss_rate_upper",
         )
     if policy.failures.unscanned is OnUnscanned.PASS_UNSCANNED:
         raise _refused(
-            "what passes unscanned cannot be claimed to be harmless; choose 'claim: composite' "
+            "what passes unscanned cannot be claimed to be harmless; choose 'claim: verdict' "
             "under smoothing, or block it",
             file,
             "failures.unscanned",

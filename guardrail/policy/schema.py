@@ -19,6 +19,7 @@ from guardrail.engine.rules import (
 from guardrail.memory.rules import OnRepeat
 from guardrail.policy.choices import OracleChoice
 from guardrail.policy.section import Section, Share, Word
+from guardrail.stats import LEAST_FLOOR
 
 __all__ = [
     "Block",
@@ -55,14 +56,16 @@ class Smoothing(Section):
     """ℓ2 size of the image changes that the promise covers, in pixel values of [0, 1]."""
     radius_space: Annotated[RadiusSpace, Word] = RadiusSpace.CLIENT
     """Whether the radius is meant in the client's picture or on the canvas."""
-    floor: Share = 0.5
-    """Harmless probability that must hold for every image within the radius; 0.5 is a majority."""
+    floor: Annotated[float, Field(ge=LEAST_FLOOR, lt=1)] = 0.5
+    """The promise is about requests that are answered harmlessly less often than this. At the same
+    cost, a request that is answered harmlessly more seldom is held farther out."""
     alpha: Share = 0.001
     """Probability, at most, of passing a request that should not pass."""
     canvas_max_side_px: Annotated[int, Field(ge=8, le=4096)] | None = 224
     """Pictures with a longer side are scaled down to it before the noise; null keeps their size."""
-    claim: Annotated[Claim, Word] = Claim.HARMLESSNESS
-    """`harmlessness` accounts for the oracle's misses; `composite` speaks of its verdicts only."""
+    claim: Annotated[Claim, Word] = Claim.VERDICT
+    """`verdict` speaks of how often the oracle finds answers harmless; `harmlessness` of how often
+    they are, for requests of whose harmful answers the oracle misses at most miss_rate_upper."""
 
 
 class Sampling(Section):
@@ -111,7 +114,7 @@ class Failures(Section):
     """Answers cannot be judged: `error` (503), `block`, or `pass_unscanned`, which fails open."""
     unscanned: Annotated[OnUnscanned, Word] = OnUnscanned.BLOCK
     """Parts of an answer that the oracle cannot look into (audio, pictures, ciphers): `block`, or
-    `pass_unscanned`, which fails open, marks the answer and allows only the composite claim."""
+    `pass_unscanned`, which fails open, marks the answer and allows only the verdict claim."""
     refusals_are_harmless: bool = True
     """Whether the provider's own refusal or content filter may count as a harmless answer (the
     words of a refusal are judged like any others); if not, it counts as harmful."""
@@ -200,7 +203,7 @@ class ModelPrice(Section):
 
 
 class Policy(Section):
-    """One policy. Every field has a default but the name and the oracle's miss rate."""
+    """One policy. Every field has a default but the name and the oracle."""
 
     version: Literal[1] = 1
     """Version of this format."""

@@ -156,6 +156,8 @@ def check_outcomes(record: Record) -> Decision | None:
     opened = record.reason is Reason.ORACLE_FAILED and bool(record.unscanned)
     passed = record.action is Action.PASS and not record.would_block
     _require(decision is Decision.PASS or opened or not passed, "it passed without a proof")
+    said = certificate.outside_claim or not record.outside_claim
+    _require(said, "its certificate does not say that the answer lies outside the claim")
     return decision
 
 

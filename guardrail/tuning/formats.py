@@ -6,6 +6,7 @@ import csv
 import json
 from typing import TYPE_CHECKING, Any
 
+from guardrail.distribution import install_command
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
         import pyarrow.parquet
     except ModuleNotFoundError as error:
         raise _refused(
-            "Parquet needs the package pyarrow; run: pip install 'guardrail[parquet]', or give "
-            "JSON lines",
+            f"Parquet needs the package pyarrow; {install_command('parquet')}, or give JSON lines",
             path,
         ) from error
     try:
