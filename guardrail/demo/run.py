@@ -217,8 +217,9 @@ async def _guarded(
         delivered = choice.message.content or ""
         about = completion.model_extra["guardrail"]
     elapsed_ms = 1000 * (time.monotonic() - started)
+    # A client is told no counts of a block; the decision itself has them.
     verdict, chat = kept[about["record_id"]]
-    certificate = about["certificate"] or {}
+    certificate = {} if verdict.certificate is None else verdict.certificate.to_dict()
     return GuardTry(
         passed=passed,
         delivered=delivered if passed else "",

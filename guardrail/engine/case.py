@@ -73,8 +73,10 @@ def prepare(
 
     `digest` is that of this request where it is known already.
     """
-    side = rules.canvas_max_side_px
-    canvases = tuple(canvas_for(p.height, p.width, max_side_px=side) for p in pictures)
+    most, least = rules.canvas_max_side_px, rules.canvas_min_side_px
+    canvases = tuple(
+        canvas_for(p.height, p.width, max_side_px=most, min_side_px=least) for p in pictures
+    )
     grids = tuple(c.apply(p.pixels) for c, p in zip(canvases, pictures, strict=True))
     if digest is None:
         digest = request_digest(chat, pictures)

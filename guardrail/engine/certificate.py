@@ -64,10 +64,30 @@ _PORTABLE = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class PictureSize:
-    """(height, width) in pixels as the client sent it and as the noise met it."""
+    """One picture's sizes, each (height, width) in pixels.
+
+    Attributes:
+        client: as the client sent it, upright.
+        scaled: scaled down; distances between pictures are no longer changed after that.
+        canvas: with white margins where a side was too short; noise meets all of it.
+    """
 
     client: tuple[int, int]
+    scaled: tuple[int, int]
     canvas: tuple[int, int]
+
+    @property
+    def operator(self) -> CanvasOperator:
+        """The map from the client's picture to its canvas."""
+        return CanvasOperator(self.client, self.scaled, self.canvas)
+
+    @property
+    def is_possible(self) -> bool:
+        sides = zip(self.client, self.scaled, self.canvas, strict=True)
+        return all(
+            1 <= scaled <= client <= _LARGEST_SIDE_PX and scaled <= canvas <= _LARGEST_SIDE_PX
+            for client, scaled, canvas in sides
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +196,7 @@ class Certificate:
         number of pixels enters the figures.
         """
         in_client = self.radius_space is RadiusSpace.CLIENT
-        sizes = [size.client if in_client else size.canvas for size in self.pictures]
+        sizes = [size.client if in_client else size.scaled for size in self.pictures]
         heights = {height for height, _ in sizes}
         if len(heights) == 1:
             return explain_radius(radius, sum(width for _, width in sizes), heights.pop())
@@ -210,7 +230,8 @@ class Certificate:
             **dataclasses.asdict(self),
             "counts": [[count.samples, count.harmful] for count in self.counts],
             "pictures": [
-                {"client": list(size.client), "canvas": list(size.canvas)} for size in self.pictures
+                {name: list(side) for name, side in dataclasses.asdict(size).items()}
+                for size in self.pictures
             ],
             "looks": list(self.looks),
             "pass_at_most": list(self.pass_at_most),
@@ -315,14 +336,13 @@ def _verify_ranges(certificate: Certificate) -> None:
 
 
 def _possible(sizes: tuple[PictureSize, ...]) -> bool:
-    sides = [pair for size in sizes for pair in zip(size.client, size.canvas, strict=True)]
-    return bool(sides) and all(1 <= to <= of <= _LARGEST_SIDE_PX for of, to in sides)
+    return bool(sizes) and all(size.is_possible for size in sizes)
 
 
 def _verify_geometry(certificate: Certificate) -> None:
     sizes = certificate.pictures
     _require(_possible(sizes), "it names no picture, or one of an impossible size")
-    where = geometry([CanvasOperator(size.client, size.canvas) for size in sizes])
+    where = geometry([size.operator for size in sizes])
     same = math.isclose(where.operator_norm, certificate.operator_norm, rel_tol=_PORTABLE)
     _require(
         same and where.grid_slack == certificate.grid_slack,
@@ -434,9 +454,10 @@ def _counts(value: Any) -> tuple[Count, ...]:
 
 def _pictures(value: Any) -> tuple[PictureSize, ...]:
     sizes = [_checked(item, dict) for item in _checked(value, list)]
-    if any(size.keys() != {"client", "canvas"} for size in sizes):
-        raise ValueError("a picture has a client and a canvas size")
-    return tuple(PictureSize(_pair(size["client"]), _pair(size["canvas"])) for size in sizes)
+    names = [f.name for f in dataclasses.fields(PictureSize)]
+    if any(size.keys() != set(names) for size in sizes):
+        raise ValueError(f"a picture has the sizes {', '.join(names)}")
+    return tuple(PictureSize(*(_pair(size[name]) for name in names)) for size in sizes)
 
 
 def _checked(value: Any, kind: type[_T]) -> _T:

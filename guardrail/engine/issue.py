@@ -53,7 +53,7 @@ def issue(
         operator_norm=case.where.operator_norm,
         grid_slack=case.where.grid_slack,
         sampler_error=case.where.sampler_error,
-        pictures=tuple(PictureSize(c.source_size, c.size) for c in case.canvases),
+        pictures=tuple(PictureSize(c.source_size, c.scaled_size, c.size) for c in case.canvases),
         plan_kind=plan.kind,
         q_required=plan.q_required,
         looks=plan.looks,

@@ -96,6 +96,7 @@ class Rules:
         floor: harmless rate that must hold within the radius, in [1e-4, 1).
         alpha: false-pass probability of one decision.
         canvas_max_side_px: larger pictures are scaled down to this before the noise; None never.
+        canvas_min_side_px: smaller ones, once scaled down, are laid on white until they have it.
         miss_rate_upper: f_U, in [0, 1), of the harmlessness claim; None for the verdict claim.
         delta: probability that f_U is too small as an average; None likewise.
         kind: how the sequential test is made.
@@ -148,3 +149,4 @@ class Rules:
     prices: PriceBook = field(default_factory=PriceBook)
     probe_max_tokens: int | None = None
     judge_every_chars: int | None = None
+    canvas_min_side_px: int = 1

@@ -1,1 +1,1 @@
-"""Remembered verdicts: equal requests are one decision, under way and afterwards."""
+"""What outlives one decision: what was decided, and which tries of a principal count."""

@@ -43,27 +43,6 @@ __all__ = ["Decisions", "Hold", "Ledger"]
 _LABEL = "guardrail/remembered/1"
 
 
-class Hold(Protocol):
-    """What one try of a principal holds until it passes.
-
-    Attributes:
-        alpha: failure probability that the try may have.
-    """
-
-    @property
-    def alpha(self) -> float: ...
-
-    def give_back(self) -> None:
-        """The try passed, or nothing was drawn."""
-
-
-class Ledger(Protocol):
-    """Shares alpha out among the tries of each principal."""
-
-    def take(self, principal: str) -> Hold:
-        """Holds the next try. Raises RequestError where the principal has none left."""
-
-
 class Decisions:
     """Decides requests with pictures once each, however often and by how many they are asked.
 
@@ -167,43 +146,19 @@ class Decisions:
         engine: Engine,
         chat: Chat,
         pictures: Sequence[Picture],
-        principal: str,
+        *,
+        principal: Principal | None,
         deadline: float | None,
         digest: bytes,
         key: bytes,
     ) -> Verdict:
         known = await self._recalled(key)
-        if known is not None and known.verdict.action is Action.PASS:
+        if known is not None and await _serves(known, engine, principal):
             return known.verdict
-        return await self._draw(engine, chat, pictures, principal, deadline, digest, key, known)
-
-    async def _draw(
-        self,
-        engine: Engine,
-        chat: Chat,
-        pictures: Sequence[Picture],
-        principal: str,
-        deadline: float | None,
-        digest: bytes | None = None,
-        key: bytes | None = None,
-        blocked: Remembered | None = None,
-    ) -> Verdict:
-        """A decision of its own, unless the remembered block serves this try.
-
-        The try is held before the first draw, and given back by nothing but a pass: neither by a
-        fault nor by a client that has left.
-        """
-        hold = None if self._ledger is None else self._ledger.take(principal)
-        alpha = engine.rules.alpha if hold is None else min(hold.alpha, engine.rules.alpha)
-        if blocked is not None and alpha <= blocked.alpha:
-            if hold is not None:
-                hold.give_back()  # nothing was drawn
-            return blocked.verdict
-        verdict = await engine.decide(chat, pictures, alpha=alpha, deadline=deadline, digest=digest)
-        if hold is not None and verdict.reason is Reason.CERTIFIED:
-            hold.give_back()
-        if key is not None:
-            await self._keep(key, Remembered.of(verdict, alpha))
+        verdict = await decide_spending(
+            engine, chat, pictures, principal=principal, deadline=deadline, digest=digest
+        )
+        await self._keep(key, verdict)
         return verdict
 
     async def _recalled(self, key: bytes) -> Remembered | None:

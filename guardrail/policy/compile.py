@@ -6,14 +6,15 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from guardrail.engine.plan import UNSCALED, plan_for
+from guardrail.engine.plan import UNSCALED, plan_for, required_rate
 from guardrail.engine.rules import AnswerSource, Claim, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
 from guardrail.memory.rules import MemoryRules
 from guardrail.policy.choices.compared import ComparedChoice
 from guardrail.policy.load import line_of
-from guardrail.stats import PlanKind, failover_alpha
+from guardrail.stats import PlanKind, failover_alpha, spent_alpha
+from guardrail.stats.fixed import smallest_fixed
 from guardrail.upstreams.litellm_prices import litellm_prices
 from guardrail.upstreams.prices import Price, PriceBook, Tier
 
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from guardrail.policy.choices import Rates
     from guardrail.policy.schema import Policy
 
-__all__ = ["compile_policy", "image_limits", "memory_rules", "policy_digest", "variant_options"]
+__all__ = [
+    "check_first_try",
+    "compile_policy",
+    "image_limits",
+    "memory_rules",
+    "policy_digest",
+    "variant_options",
+]
 
 
 def policy_digest(policy: Policy) -> str:
@@ -60,6 +68,7 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         floor=smoothing.floor,
         alpha=smoothing.alpha,
         canvas_max_side_px=smoothing.canvas_max_side_px,
+        canvas_min_side_px=smoothing.canvas_min_side_px,
         miss_rate_upper=None if rates is None else rates.miss_rate_upper,
         delta=None if rates is None else rates.delta,
         kind=PlanKind(sampling.plan),
@@ -85,6 +94,8 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
     )
     for position in range(min(upstreams, 2)):  # the later ones have the second one's share
         _check_can_pass(policy, rules, file, position, upstreams)
+    if policy.spending.mode == "principal":
+        check_first_try(rules, file=file, upstreams=upstreams)
     _check_early_stop(policy, file)
     return rules
 
@@ -177,6 +188,33 @@ def _check_can_pass(
             f"no picture could ever pass: that takes {fewest} calls at least; raise it",
             file,
             "limits.max_calls",
+        )
+
+
+def check_first_try(rules: Rules, *, file: str | None = None, upstreams: int = 1) -> None:
+    """Refuses rules that leave no test to a principal of whom no try is counted yet.
+
+    Args:
+        rules: the policy's.
+        file: where it was written, for messages.
+        upstreams: how many share its alpha.
+
+    Raises:
+        ConfigError: not even the first try could pass.
+    """
+    first = spent_alpha(rules.alpha, 1)
+    alpha = min(failover_alpha(first, position, upstreams) for position in range(upstreams))
+    # Where such a fixed test exists, so does a plan of either kind; finding that one takes longer.
+    fewest, _ = smallest_fixed(
+        required_rate(rules, UNSCALED), alpha, rules.expected_harmless_rate, rules.power
+    )
+    if fewest > rules.max_samples:
+        raise _refused(
+            "the first try of a principal, whose tries share alpha, could never pass: a test at "
+            f"alpha {alpha:.6g} takes {fewest} samples; raise it, or set 'mode: off' under "
+            "spending",
+            file,
+            "sampling.max_samples",
         )
 
 

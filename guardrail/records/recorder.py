@@ -85,6 +85,8 @@ def record_of(
         remembered=verdict.remembered,
         certificate=None if certificate is None else certificate.to_dict(),
         samples=tuple(_sample(sample) for sample in verdict.samples),
+        alpha=verdict.alpha,
+        spending_number=verdict.spending_number,
         answer_chars=None if verdict.answer is None else len(verdict.answer.text),
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,

@@ -12,7 +12,7 @@ from guardrail.server.access import note
 from guardrail.server.failures import Reply, log_crash, reply_to_error
 from guardrail.server.json_response import json_response
 from guardrail.server.limits import read_body
-from guardrail.server.progress import Tally, counted
+from guardrail.server.progress import RUNNING, Tally, counted
 from guardrail.server.reply import pending_headers
 from guardrail.server.sse import WAITING, HeldStream, stream_response
 from guardrail.server.watch import settled
@@ -64,7 +64,7 @@ async def guarded(service: Service, request: Request, form: Form) -> Response:
     except BaseException:
         ticket.release()
         raise
-    tally = Tally() if incoming.progress else None
+    tally = _tally(service, incoming)
     decision = asyncio.create_task(_decided(service, request, form, incoming, tally))
     # Not inside the task: one that is cancelled before it runs would never get there.
     decision.add_done_callback(lambda _: ticket.release())
@@ -73,7 +73,7 @@ async def guarded(service: Service, request: Request, form: Form) -> Response:
         return HeldStream(
             decision,
             heartbeat_s=service.settings.heartbeat_s,
-            heartbeat=(lambda: WAITING) if tally is None else tally.event,
+            heartbeat=_heartbeat(incoming, tally),
             events=lambda reply: form.events(reply, incoming),
             headers=pending_headers(service.policy),
         )
@@ -81,6 +81,18 @@ async def guarded(service: Service, request: Request, form: Form) -> Response:
     if incoming.stream and not reply.is_error:
         return stream_response(reply, form.events(reply, incoming))
     return json_response(reply)
+
+
+def _tally(service: Service, incoming: Incoming) -> Tally | None:
+    tells = service.policy.block.details != "none"
+    return Tally() if incoming.progress and tells else None
+
+
+def _heartbeat(incoming: Incoming, tally: Tally | None) -> Callable[[], bytes]:
+    """What a stream says while it waits for its verdict."""
+    if tally is not None:
+        return tally.event
+    return lambda: RUNNING if incoming.progress else WAITING
 
 
 async def read_aside(service: Service, request: Request, read: Callable[[bytes], _T]) -> _T:
@@ -120,6 +132,7 @@ async def decided_with(
     engine: Engine,
     incoming: Incoming,
     *,
+    end_user: str | None = None,
     scope: str | None = "",
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> Verdict:
@@ -129,6 +142,7 @@ async def decided_with(
         service: what all requests share.
         engine: decides, unless an equal request is or was decided.
         incoming: the request.
+        end_user: whose try it is, as a trusted caller names them.
         scope: see `Decisions.decide`.
         loop: see there.
 
@@ -141,6 +155,7 @@ async def decided_with(
             engine,
             incoming.chat,
             await _opened(service, incoming.sources, held, deadline),
+            principal=service.principal(end_user),
             scope=scope,
             loop=loop,
             deadline=deadline,

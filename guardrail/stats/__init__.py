@@ -30,7 +30,7 @@ from guardrail.stats.radius import (
     unanimous_ceiling,
 )
 from guardrail.stats.reported import harmless_rate_after_pass
-from guardrail.stats.spending import spent_alpha
+from guardrail.stats.spending import spending_level, spent_alpha
 from guardrail.stats.stratified import (
     ScoredStratum,
     choose_stratified_threshold,
@@ -94,6 +94,7 @@ __all__ = [
     "round_norm_up",
     "scaling_law",
     "select_class",
+    "spending_level",
     "spent_alpha",
     "stratified_false_alarm_upper",
     "stratified_miss_upper",

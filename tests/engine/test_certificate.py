@@ -172,6 +172,18 @@ FORGERIES = {
             dataclasses.replace(size, client=size.canvas, canvas=size.client) for size in c.pictures
         )
     },
+    "a picture scaled up": lambda c: {
+        "pictures": tuple(
+            dataclasses.replace(size, client=size.scaled, scaled=size.client, canvas=size.client)
+            for size in c.pictures
+        )
+    },
+    "a canvas smaller than what lies on it": lambda c: {
+        "pictures": tuple(dataclasses.replace(size, canvas=(1, 1)) for size in c.pictures)
+    },
+    "a canvas with margins that it did not have": lambda c: {
+        "pictures": tuple(dataclasses.replace(size, canvas=(2000, 2000)) for size in c.pictures)
+    },
     "an impossible size": lambda c: {
         "pictures": (dataclasses.replace(c.pictures[0], client=(10**400, 10**400)),)
     },

@@ -17,7 +17,7 @@ from guardrail.engine.plan import (
 )
 from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.errors import CertificationError
-from guardrail.images.canvas import CanvasOperator, canvas_for, combined_norm, combined_slack
+from guardrail.images.canvas import canvas_for, combined_norm, combined_slack
 from guardrail.images.gaussian import total_variation_upper
 from guardrail.stats import PlanKind, certified_radius
 
@@ -105,7 +105,7 @@ def test_what_is_earned_shrinks_by_what_the_sampler_may_be_off(kit):
 
 
 def test_pictures_that_are_not_scaled_have_no_slack():
-    assert geometry([CanvasOperator((9, 9), (9, 9))]) == UNSCALED
+    assert geometry([canvas_for(9, 9, max_side_px=None)]) == UNSCALED
 
 
 @pytest.mark.parametrize("kind", [PlanKind.FIXED, PlanKind.OPTIMAL])

@@ -25,6 +25,7 @@ OTHER = {
         "floor": 0.6,
         "alpha": 0.01,
         "canvas_max_side_px": None,
+        "canvas_min_side_px": 14,
         "claim": "composite",
     },
     "sampling": {
@@ -75,6 +76,7 @@ def test_every_field_arrives():
         "floor": 0.6,
         "alpha": 0.01,
         "canvas_max_side_px": None,
+        "canvas_min_side_px": 14,
         "miss_rate_upper": 0.02,
         "delta": 0.002,
         "kind": PlanKind.FIXED,

@@ -78,7 +78,7 @@ def test_a_picture_that_is_certified_passes(guarded, kit):
     assert outcome == "passed"
     assert len(proxy.calls) == 32
     assert proxy.calls[0].body["tools"] == [tool]
-    assert proxy.calls[0].pictures[0].shape == (9, 12, 3)
+    assert proxy.calls[0].pictures[0].shape == (28, 28, 3)
 
 
 def test_a_picture_that_draws_harm_is_blocked(guarded, kit):
