@@ -32,21 +32,21 @@ _JUDGEMENTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A verdict, and the alpha that its decision was allowed."""
+    """A verdict, and the alpha that its decision had in all."""
 
     verdict: Verdict
     alpha: float
 
     @classmethod
-    def of(cls, verdict: Verdict, alpha: float) -> Self | None:
+    def of(cls, verdict: Verdict) -> Self | None:
         """None where it is no judgement of the request, or cannot be written down."""
         judged = verdict.failure is None and verdict.reason in _JUDGEMENTS
         passed = verdict.action is Action.PASS
         if not judged or passed != (verdict.reason is Reason.CERTIFIED) or verdict.would_block:
             return None
-        if passed and (verdict.answer is None or verdict.certificate is None):
+        if verdict.alpha is None or (passed and verdict.certificate is None):
             return None
-        return cls(as_remembered(verdict), alpha)
+        return cls(as_remembered(verdict), verdict.alpha)
 
     def encoded(self) -> bytes | None:
         """For a store; None where the answer is none that JSON can express."""
@@ -86,11 +86,12 @@ class Remembered:
                 outside_claim=value["outside_claim"],
                 attempt=value["attempt"],
                 remembered=True,
+                alpha=value["alpha"],
                 upstream=value["upstream"],
                 upstream_revision=value["upstream_revision"],
                 cost_usd=0.0,
             )
-            return cls(verdict, float(value["alpha"]))
+            return cls(verdict, value["alpha"])
         except (KeyError, TypeError, ValueError, RecursionError, CertificationError):
             return None
 
@@ -99,13 +100,19 @@ def as_remembered(verdict: Verdict) -> Verdict:
     """A verdict as it is given to a request for which nothing was drawn.
 
     The certificate speaks of the decision that drew; that an answer is delivered again is outside
-    its claim.
+    its claim, and it says so. It stays the same where nothing is delivered.
     """
+    certificate = verdict.certificate
+    outside = verdict.outside_claim or verdict.action is Action.PASS
+    if certificate is not None and outside and not certificate.outside_claim:
+        certificate = dataclasses.replace(certificate, outside_claim=True).sealed()
     return dataclasses.replace(
         verdict,
         remembered=True,
-        outside_claim=verdict.outside_claim or verdict.action is Action.PASS,
+        outside_claim=outside,
+        certificate=certificate,
         samples=(),
+        spending_number=None,
         usage=Usage(),
         cost_usd=0.0,
     )
