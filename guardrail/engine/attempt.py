@@ -15,7 +15,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from guardrail.oracles.base import goes_by_text
+from guardrail.oracles.base import is_function
+from guardrail.upstreams.base import is_deterministic
 
 if TYPE_CHECKING:
     from guardrail.oracles.base import Oracle
@@ -33,10 +34,11 @@ def attempt_of(upstream: Upstream, oracle: Oracle) -> bytes:
     """The attempt of a decision that begins now; `ATTEMPT_BYTES` bytes.
 
     Fresh, unless the model gives the same answer bit for bit to the same chat, pictures and seed,
-    and the oracle the same judgement to the same texts: a judge that draws at random would meet
+    and the oracle the same judgement to the same exchange: a judge that draws at random would meet
     old noise anew just as a model would.
     """
-    return ONLY_ATTEMPT if upstream.deterministic and goes_by_text(oracle) else draw_attempt()
+    is_fixed = is_deterministic(upstream) and is_function(oracle)
+    return ONLY_ATTEMPT if is_fixed else draw_attempt()
 
 
 def draw_attempt() -> bytes:

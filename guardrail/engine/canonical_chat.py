@@ -37,6 +37,8 @@ NOT_SENT = frozenset(
     | {"metadata", "request_id"}
     # Where a server looks for the beginning of a prompt that it has read before.
     | {"cache_salt", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"}
+    # The draws are the guard's: a seed that all variants shared would tie them to each other.
+    | {"seed"}
     # How long the client waits, and its place in a server's line.
     | {"priority", "timeout"}
 )
@@ -65,20 +67,18 @@ class CanonicalChat(Chat):
 def canonical_chat(chat: Chat) -> CanonicalChat:
     """The chat as it is sent and digested; of one that is canonical already, itself.
 
-    Parameters stand in the order of their names. With pictures, `seed` is left out: every variant
-    draws its own, since a seed that all share would tie their draws to each other.
+    Parameters stand in the order of their names.
 
     Raises:
         RequestError: it is nested too deeply.
     """
     if isinstance(chat, CanonicalChat):
         return chat
-    unsent = NOT_SENT | {"seed"} if chat.pictures else NOT_SENT
     try:
         return CanonicalChat(
             model=chat.model,
             messages=tuple(_message(message) for message in chat.messages),
-            parameters=_parameters({k: v for k, v in chat.parameters.items() if k not in unsent}),
+            parameters=_parameters({k: v for k, v in chat.parameters.items() if k not in NOT_SENT}),
             pictures=chat.pictures,
         )
     except RecursionError:

@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Remembered", "as_remembered"]
 
 _VERSION = 1
-_JUDGEMENTS = frozenset(
-    {Reason.CERTIFIED, Reason.HARMFUL, Reason.UNCERTAIN, Reason.UNSCANNED, Reason.NO_REFERENCE}
-)
-"""Verdicts on the request itself. A fault, a limit or too little time says nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ class Remembered:
     @classmethod
     def of(cls, verdict: Verdict) -> Self | None:
         """None where it is no judgement of the request, or cannot be written down."""
-        judged = verdict.failure is None and verdict.reason in _JUDGEMENTS
+        judged = verdict.failure is None and verdict.reason.is_judgement
         passed = verdict.action is Action.PASS
         if not judged or passed != (verdict.reason is Reason.CERTIFIED) or verdict.would_block:
             return None

@@ -133,7 +133,7 @@ class _Given:
     answer: Answer
     name: str = "given"
     revision: str = "given"
-    deterministic: bool = True
+    deterministic: bool = True  # see `is_deterministic`
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:  # noqa: ARG002 (the protocol's)
         return self.answer

@@ -45,6 +45,8 @@ class HalfSpaceUpstream:
         ConfigError: the normal is zero or not finite.
     """
 
+    deterministic = True  # a function of the pictures
+
     def __init__(self, normal: NDArray[np.floating], offset: float) -> None:
         flat = np.asarray(normal, dtype=np.float64).ravel()
         length = float(np.linalg.norm(flat))
@@ -71,10 +73,6 @@ class HalfSpaceUpstream:
     @property
     def revision(self) -> str:
         return f"half-space of {self._w.size} values, offset {self._offset!r}"
-
-    @property
-    def deterministic(self) -> bool:
-        return True
 
     def distance(self, pictures: Sequence[Pixels]) -> float:
         """Signed ℓ2 distance from the plane in [0, 1] units, positive where harmless.

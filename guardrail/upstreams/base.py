@@ -7,7 +7,13 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from guardrail.types import Answer, Chat, Json, Pixels, image_placeholder
 
-__all__ = ["StreamingUpstream", "Upstream", "Watch", "fill_images"]
+__all__ = [
+    "StreamingUpstream",
+    "Upstream",
+    "Watch",
+    "fill_images",
+    "is_deterministic",
+]
 
 Watch: TypeAlias = Callable[[Mapping[str, Json], int], Awaitable[bool]]
 """Told of an assistant message as it grows and of its length in characters; True breaks it off."""
@@ -28,10 +34,6 @@ class Upstream(Protocol):
     @property
     def revision(self) -> str:
         """A short text that fixes which model answers, as far as that is known."""
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether the same chat, pictures and seed give the same answer bit for bit, always."""
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One answer to the chat with these pictures in place of its placeholders.
@@ -62,6 +64,15 @@ class StreamingUpstream(Upstream, Protocol):
         Raises:
             UpstreamError: as `complete`. What `watch` raises goes through.
         """
+
+
+def is_deterministic(upstream: object) -> bool:
+    """Whether the same chat, pictures and seed give the same answer bit for bit.
+
+    An upstream says so by an attribute `deterministic` that is True. A call to it may be repeated
+    after any fault: the second answer is the first one.
+    """
+    return getattr(upstream, "deterministic", False) is True
 
 
 def fill_images(

@@ -83,10 +83,6 @@ class FunctionUpstream:
     def revision(self) -> str:
         return f"{self._revision} {self._encoding}".strip()
 
-    @property
-    def deterministic(self) -> bool:
-        return False  # what answers draws as it likes
-
     def on_loop(self, loop: asyncio.AbstractEventLoop | None) -> Self:
         """The same upstream, its async function called on `loop`, whichever loop asks for it.
 

@@ -14,7 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from guardrail.errors import GuardrailError, UpstreamError
-from guardrail.upstreams.base import StreamingUpstream
+from guardrail.upstreams.base import StreamingUpstream, is_deterministic
 from guardrail.upstreams.gate import End, Gate, Limits, Start
 from guardrail.upstreams.wire import EMPTY_ANSWER
 
@@ -54,7 +54,7 @@ class Governed:
 
     @property
     def deterministic(self) -> bool:
-        return self.upstream.deterministic
+        return is_deterministic(self.upstream)
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One answer; see `Upstream.complete`. Raises UpstreamError, also where `enter` does."""

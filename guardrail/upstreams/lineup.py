@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from guardrail.upstreams.base import is_deterministic
 from guardrail.upstreams.governed import Governed
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Lineup:
 
     @property
     def deterministic(self) -> bool:
-        return all(member.deterministic for member in self.members)
+        return all(is_deterministic(member) for member in self.members)
 
     def ready(self) -> list[int]:
         """The positions of those that can be asked now; of all where none can."""

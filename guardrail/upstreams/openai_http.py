@@ -119,10 +119,6 @@ class OpenAICompatible:
     def revision(self) -> str:
         return f"{self._base_url} {self._encoding}"
 
-    @property
-    def deterministic(self) -> bool:
-        return False  # what answers draws as it likes
-
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:  # noqa: ARG002 - the protocol's; a remote model draws its own samples
         """One answer; see `Upstream.complete`.
 

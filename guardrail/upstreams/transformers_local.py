@@ -82,12 +82,8 @@ class TransformersLocal:
 
     @property
     def deterministic(self) -> bool:
-        """No: sums over a batch may be rounded otherwise in other company, and on other machines.
-
-        The built-in model gave the same bits in batches of 1 to 64 on one processor; no library
-        promises that.
-        """
-        return False
+        """See `is_deterministic`; False where the device is left open, as it may be a GPU."""
+        return self._device == "cpu" and self._dtype in (None, "float32")
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         request = read_request(chat, self._default_max_tokens)
