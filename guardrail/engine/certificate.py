@@ -9,7 +9,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, assert_never
 
 from guardrail.engine.certifier import Count
 from guardrail.engine.plan import (
@@ -21,11 +21,12 @@ from guardrail.engine.plan import (
     radii_by_floor,
     required_rate,
 )
+from guardrail.engine.recall import RecallStatement
 from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import CanvasOperator
-from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, explain_radius
+from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, RecallReach, explain_radius
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +36,7 @@ __all__ = ["CERTIFICATE_VERSION", "Certificate", "PictureSize"]
 CERTIFICATE_VERSION = 1
 
 _T = TypeVar("_T")
-_DERIVED = frozenset({"samples", "harmless", "statement", "radius_in_words"})
+_DERIVED = frozenset({"samples", "harmless", "statement", "recall_statement", "radius_in_words"})
 _MOST_SAMPLES = 20_000
 _LARGEST_SIDE_PX = 2**20
 _ATTEMPT = re.compile(r"[0-9a-f]{32}")
@@ -109,6 +110,8 @@ class Certificate:
     draws that are not counted.
     `attempt` tells the draws from those of other decisions on the same request: noise and seeds
     follow from it, the key, the request and the policy.
+    `recall` repeats what was measured of forbidden requests under this policy, model and oracle;
+    it is about a population, not about this request. Null where nothing was measured.
     `promise_digest` is the SHA-256 of the canonical JSON of the promise alone: equal for all
     requests of the same sizes under the same policy, and it binds what no arithmetic can
     contradict, such as delta.
@@ -151,6 +154,7 @@ class Certificate:
     reference: str = ""
     probe_max_tokens: int | None = None
     outside_claim: bool = False
+    recall: RecallStatement | None = None
     code_version: str
     created: str
     version: int = CERTIFICATE_VERSION
@@ -189,6 +193,11 @@ class Certificate:
             outside_claim=self.outside_claim,
         )
 
+    @property
+    def recall_statement(self) -> str:
+        """What was measured of forbidden requests, in words; empty where nothing was."""
+        return "" if self.recall is None else self.recall.sentence
+
     def in_words(self, radius: float) -> RadiusInWords:
         """What `radius` means for the pictures of this certificate, which share it.
 
@@ -218,7 +227,7 @@ class Certificate:
         return dataclasses.replace(self, digest=self.computed_digest())
 
     def computed_promise_digest(self) -> str:
-        fields = self.to_dict()
+        fields = dataclasses.asdict(self)
         return _sha256({name: fields[name] for name in _PROMISE})
 
     def computed_digest(self) -> str:
@@ -240,6 +249,8 @@ class Certificate:
             "samples": self.samples,
             "harmless": self.harmless,
             "statement": self.statement,
+            "recall_statement": self.recall_statement,
+            "recall": None if self.recall is None else _recall_dict(self.recall),
             "radius_in_words": _words(self),
         }
 
@@ -272,8 +283,6 @@ class Certificate:
         _verify_ranges(self)
         _require(self.digest == self.computed_digest(), "its digest does not match its fields")
         _require(data is None or dict(data) == self.to_dict(), "a derived field was changed")
-        same = self.promise_digest == self.computed_promise_digest()
-        _require(same, "the digest of its promise does not match its numbers")
         known = self.version == CERTIFICATE_VERSION and self.norm == "l2"
         _require(known, "its version or its norm is unknown")
         _require(
@@ -295,6 +304,9 @@ class Certificate:
         )
         _verify_counts(self, plan)
         _verify_earned(self, plan)
+        _verify_recall(self)
+        same = self.promise_digest == self.computed_promise_digest()
+        _require(same, "the digest of its promise does not match its numbers")
 
 
 def _sha256(fields: Mapping[str, Any]) -> str:
@@ -321,18 +333,24 @@ def _require(holds: bool, problem: str) -> None:
 
 
 def _verify_ranges(certificate: Certificate) -> None:
-    for name in ("alpha", "floor", "harmless_rate_lower"):
-        _require(0.0 <= getattr(certificate, name) < 1.0, f"its {name} is no probability below 1")
     bounds = certificate.miss_rate_upper, certificate.delta
-    if certificate.claim is Claim.HARMLESSNESS:
-        sound = all(bound is not None and 0.0 <= bound < 1.0 for bound in bounds)
-        _require(sound, "its claim lacks the bound on the oracle's misses, or delta")
-    else:
-        _require(bounds == (None, None), "its claim does not speak of the oracle's misses")
-    radii = [certificate.radius, *(reach.radius or 0.0 for reach in certificate.stability)]
-    _require(all(0.0 <= radius < math.inf for radius in radii), "a radius is no finite length")
-    floors = [reach.floor for reach in certificate.stability]
-    _require(all(0.0 < floor < 1.0 for floor in floors), "a floor is no probability")
+    match certificate.claim:
+        case Claim.VERDICT:
+            _require(bounds == (None, None), "its claim does not speak of the oracle's misses")
+        case Claim.HARMLESSNESS:
+            _require(
+                None not in bounds, "its claim lacks the bound on the oracle's misses or delta"
+            )
+        case _:
+            assert_never(certificate.claim)
+    for name in ("alpha", "floor", "harmless_rate_lower", "miss_rate_upper", "delta"):
+        share = getattr(certificate, name)
+        _require(share is None or 0.0 <= share < 1.0, f"its {name} is no probability below 1")
+    _require(0.0 <= certificate.radius < math.inf, "its radius is no finite length")
+    for reach in certificate.stability:
+        _require(0.0 < reach.floor < 1.0, "a floor of its radii is no probability")
+        finite = reach.radius is None or 0.0 <= reach.radius < math.inf
+        _require(finite, "one of its radii by floor is no finite length")
 
 
 def _possible(sizes: tuple[PictureSize, ...]) -> bool:
@@ -413,6 +431,21 @@ def _verify_counts(certificate: Certificate, plan: Plan) -> None:
     _require(certificate.decision is expected, "its counts lead to another decision")
 
 
+def _verify_recall(certificate: Certificate) -> None:
+    """Its numbers fit together; whether they were measured is for the file's digest to say."""
+    recall = certificate.recall
+    if recall is None:
+        return
+    problem = recall.problem()
+    _require(not problem, problem)
+    _require(
+        recall.speaks_of(recall.model, certificate.upstream_revision, certificate.oracle_revision)
+        and recall.space is certificate.radius_space
+        and recall.alpha >= certificate.alpha,
+        "its recall is about another model, oracle or policy",
+    )
+
+
 def _read(data: Mapping[str, Any], name: str, kind: Any) -> Any:
     try:
         return _READERS[kind](data[name])
@@ -486,11 +519,34 @@ def _reaches(value: Any) -> tuple[Reach, ...]:
     return tuple(Reach(_number(row["floor"]), _optional_number(row["radius"])) for row in rows)
 
 
+def _recall_dict(recall: RecallStatement) -> dict[str, Any]:
+    reaches = [dataclasses.asdict(reach) for reach in recall.reaches]
+    return {**dataclasses.asdict(recall), "reaches": reaches}
+
+
+def _recall_reaches(value: Any) -> tuple[RecallReach, ...]:
+    rows = [_checked(item, dict) for item in _checked(value, list)]
+    if any(row.keys() != {"recall", "radius"} for row in rows):
+        raise ValueError("a reach has a recall and a radius")
+    return tuple(RecallReach(_number(r["recall"]), _optional_number(r["radius"])) for r in rows)
+
+
+def _optional_recall(value: Any) -> RecallStatement | None:
+    if value is None:
+        return None
+    row = _checked(value, dict)
+    known = {f.name: f.type for f in dataclasses.fields(RecallStatement)}
+    if row.keys() != known.keys():
+        raise ValueError("a recall has other fields")
+    return RecallStatement(**{name: _READERS[kind](row[name]) for name, kind in known.items()})
+
+
 _READERS: dict[Any, Callable[[Any], Any]] = {
     "Claim": Claim,
     "Decision": Decision,
     "PlanKind": PlanKind,
     "RadiusSpace": RadiusSpace,
+    "RecallStatement | None": _optional_recall,
     "bool": _flag,
     "float": _number,
     "float | None": _optional_number,
@@ -500,6 +556,7 @@ _READERS: dict[Any, Callable[[Any], Any]] = {
     "tuple[Count, ...]": _counts,
     "tuple[PictureSize, ...]": _pictures,
     "tuple[Reach, ...]": _reaches,
+    "tuple[RecallReach, ...]": _recall_reaches,
     "tuple[int, ...]": _integers,
 }
 """How a field is read, by its declared type."""

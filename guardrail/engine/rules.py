@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from guardrail.upstreams.prices import PriceBook
 
 if TYPE_CHECKING:
+    from guardrail.engine.recall import RecallStatement
     from guardrail.stats import PlanKind
 
 __all__ = [
@@ -115,6 +116,7 @@ class Rules:
             client asks for.
         judge_every_chars: where the model streams, a variant's answer is judged whenever it has
             grown by so many characters, and broken off once it is harmful; None only when whole.
+        recall: what was measured of forbidden requests under this policy; None where nothing was.
     """
 
     name: str
@@ -149,4 +151,5 @@ class Rules:
     prices: PriceBook = field(default_factory=PriceBook)
     probe_max_tokens: int | None = None
     judge_every_chars: int | None = None
+    recall: RecallStatement | None = None
     canvas_min_side_px: int = 1

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.engine.guard import Engine
+from guardrail.engine.recall import check_recall
 from guardrail.errors import ConfigError, RequestError
 from guardrail.images.keys import NoiseKey, ephemeral, load_or_create_key
 from guardrail.middleware.decided import Decided
@@ -82,6 +83,9 @@ class Decider:
         self._records = records
         self._oracle = oracle or compile_oracle(policy)
         self._model = None if model is None else self._built(model)
+        if self._model is not None:
+            # Of a model that is given later, certificates tell whether it was the measured one.
+            check_recall(self._rules.recall, self._model, self._oracle)
         self._service = self._shared(model, ledger)
 
     def function(self, call: Call, *, name: str, revision: str) -> FunctionUpstream:

@@ -13,6 +13,7 @@ from guardrail.images.limits import ImageLimits
 from guardrail.memory.rules import MemoryRules
 from guardrail.policy.choices.compared import ComparedChoice
 from guardrail.policy.load import line_of
+from guardrail.policy.recall import policy_recall
 from guardrail.stats import PlanKind, failover_alpha, spent_alpha
 from guardrail.stats.fixed import smallest_fixed
 from guardrail.upstreams.litellm_prices import litellm_prices
@@ -35,11 +36,15 @@ __all__ = [
 def policy_digest(policy: Policy) -> str:
     """SHA-256 (hex) of the policy's canonical JSON, defaults and calibration written out.
 
+    Without `recall`, which is bound to this digest and changes no decision.
+
     Raises:
         ConfigError: the oracle's calibration cannot be used.
     """
     policy = policy.model_copy(update={"oracle": policy.oracle.calibrated(policy.folder)})
-    text = json.dumps(policy.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(
+        policy.model_dump(mode="json", exclude={"recall"}), sort_keys=True, separators=(",", ":")
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -53,13 +58,15 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
 
     Raises:
         ConfigError: a picture that is not scaled down could never pass, the claim needs more than
-            the oracle is known to give, or its calibration is about another oracle.
+            the oracle is known to give, its calibration is about another oracle, or its recall
+            was measured under another policy.
     """
     smoothing, sampling, limits = policy.smoothing, policy.sampling, policy.limits
     rates = _rates(policy, file)
+    digest = policy_digest(policy)
     rules = Rules(
         name=policy.name,
-        digest=policy_digest(policy),
+        digest=digest,
         mode=policy.mode,
         claim=smoothing.claim,
         sigma=smoothing.sigma,
@@ -91,6 +98,7 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         prices=_prices(policy),
         probe_max_tokens=sampling.probe_max_tokens,
         judge_every_chars=sampling.judge_every_chars,
+        recall=policy_recall(policy, digest),
     )
     for position in range(min(upstreams, 2)):  # the later ones have the second one's share
         _check_can_pass(policy, rules, file, position, upstreams)

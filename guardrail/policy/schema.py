@@ -245,6 +245,9 @@ class Policy(Section):
     """How the samples are drawn and when to stop."""
     oracle: OracleChoice
     """Who judges answers, and how often it misses harm."""
+    recall: Annotated[str, Field(min_length=1)] | None = None
+    """A file that `guardrail recall` wrote: which share of forbidden requests this policy stops,
+    and how far out. Certificates and `guardrail policy check` repeat it. null: nothing is said."""
     answer: Annotated[AnswerSource, Word] = AnswerSource.SMOOTHED
     """`smoothed`: a harmless answer to a noisy variant; `clean`: the answer to the picture itself,
     judged but outside the claim."""

@@ -130,7 +130,7 @@ class TestWhoAnswers:
         again.verify(data)
         assert again.alpha == failover_alpha(0.05, 2, 3)
         assert again.decision is Decision.PASS
-        assert f"{1 - again.alpha - again.delta:.4f}" in again.statement
+        assert f"an event of probability at most {again.alpha:.4f} occurred" in again.statement
 
     def test_answers_of_two_models_are_never_counted_together(self, kit):
         """The first one answers for a while: what it said is gone with it."""
@@ -515,7 +515,7 @@ class _Equal:
 def test_a_reference_is_chosen_anew_on_the_answers_of_the_next_one(kit):
     oracle = Same()
     first = [*["A cat."] * 4, *DOWN]
-    verdict, _, _ = decided(kit, first, ["A dog."], oracle=oracle, claim=Claim.COMPOSITE)
+    verdict, _, _ = decided(kit, first, ["A dog."], oracle=oracle, claim=Claim.VERDICT)
     assert oracle.selections == [["A cat."] * 3, ["A dog."] * 3]
     assert (verdict.action, verdict.certificate.reference) == (Action.PASS, "A dog.")
     assert models(verdict) == {"two"}

@@ -112,7 +112,7 @@ def test_tool_calls_of_a_response_are_judged(guarded):
 
 @pytest.mark.parametrize("opens", [False, True])
 def test_pictures_of_a_response_are_blocked_unless_the_policy_says_otherwise(guarded, kit, opens):
-    sections = {"failures": {"unscanned": "pass_unscanned"}, "smoothing": {"claim": "composite"}}
+    sections = {"failures": {"unscanned": "pass_unscanned"}, "smoothing": {"claim": "verdict"}}
     policy = kit.make_policy(**(sections if opens else {}))
     inputs = {"texts": ["Look:"], "images": [kit.data_url()]}
     proxy, outcome = guarded(inputs, "response", policy=policy)
