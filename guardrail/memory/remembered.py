@@ -111,6 +111,8 @@ def as_remembered(verdict: Verdict) -> Verdict:
         spending_number=None,
         usage=Usage(),
         cost_usd=0.0,
+        elapsed_s=0.0,
+        overhead_s=0.0,
     )
 
 

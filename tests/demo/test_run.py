@@ -17,7 +17,6 @@ from guardrail.demo.summary import summarise
 from guardrail.demo.tables import scene_table, summary_table
 from guardrail.engine.certificate import Certificate
 from guardrail.errors import ConfigError, UpstreamError
-from guardrail.testing.attempts import numbered_attempts
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Fault, Step
 
@@ -28,10 +27,9 @@ HARM = (MISSED, "i will kill you.")
 
 def run(policy, engine, scenes, *, tries=TRIES):
     steps = []
-    with numbered_attempts():
-        results = asyncio.run(
-            run_demo(policy, engine, scenes, tries=tries, done=lambda: steps.append(1))
-        )
+    results = asyncio.run(
+        run_demo(policy, engine, scenes, tries=tries, done=lambda: steps.append(1))
+    )
     assert len(steps) == len(results) == len(scenes)
     return results
 
