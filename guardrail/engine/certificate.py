@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self, TypeVar, assert_never
@@ -38,6 +39,7 @@ _T = TypeVar("_T")
 _DERIVED = frozenset({"samples", "harmless", "statement", "recall_statement", "radius_in_words"})
 _MOST_SAMPLES = 20_000
 _LARGEST_SIDE_PX = 2**20
+_ATTEMPT = re.compile(r"[0-9a-f]{32}")
 _REFERENCE_KINDS = ("", "action", "meaning")
 # What the promise is for requests of these sizes, with nothing of the outcome.
 _PROMISE = (
@@ -109,6 +111,8 @@ class Certificate:
     `outside_claim` says that the delivered answer, if any, is none that the certificate speaks of.
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
+    `attempt` tells the draws from those of other decisions on the same request: noise and seeds
+    follow from it, the key, the request and the policy.
     `retry` says which calls were repeated, `retries` times at most: under `any` the claim is about
     the model as it is asked so.
     `recall` repeats what was measured of forbidden requests under this policy, model and oracle;
@@ -146,6 +150,7 @@ class Certificate:
     policy: str
     policy_digest: str
     request_digest: str
+    attempt: str
     key_id: str
     upstream: str
     upstream_revision: str
@@ -293,6 +298,7 @@ class Certificate:
             and bool(self.reference_kind) == bool(self.reference),
             "its reference is of no known kind",
         )
+        _require(bool(_ATTEMPT.fullmatch(self.attempt)), "its attempt is not 32 hexadecimal digits")
         probe = self.probe_max_tokens
         _require(probe is None or probe >= 1, "its variants had no room for an answer")
         _require(self.retries >= 0, "its number of repeats is negative")

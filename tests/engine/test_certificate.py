@@ -137,7 +137,7 @@ def test_every_changed_field_is_found(certificate):
 
 # Words about the decision that nothing else in the certificate could contradict.
 FREE = {"policy", "policy_digest", "request_digest", "key_id", "upstream", "upstream_revision"}
-FREE |= {"oracle_revision", "code_version", "created", "outside_claim"}
+FREE |= {"oracle_revision", "attempt", "code_version", "created", "outside_claim"}
 # Computed when it is written, never read back.
 DERIVED = {"samples", "harmless", "statement", "recall_statement", "radius_in_words"}
 
