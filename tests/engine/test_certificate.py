@@ -139,7 +139,7 @@ def test_every_changed_field_is_found(certificate):
 FREE = {"policy", "policy_digest", "request_digest", "key_id", "upstream", "upstream_revision"}
 FREE |= {"oracle_revision", "code_version", "created", "outside_claim"}
 # Computed when it is written, never read back.
-DERIVED = {"samples", "harmless", "statement", "radius_in_words"}
+DERIVED = {"samples", "harmless", "statement", "recall_statement", "radius_in_words"}
 
 
 def test_statistics_are_recomputed_even_under_a_new_digest(passed):
