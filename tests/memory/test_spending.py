@@ -270,7 +270,7 @@ def test_a_thousand_tries_in_parallel_and_hang_ups_hold_distinct_k():
 
     taken = []
 
-    async def hang(chat, pictures, *, alpha, deadline):
+    async def hang(chat, _pictures, *, alpha, **_options):
         taken.append((alpha, chat.prompt))
         await asyncio.Event().wait()
 
