@@ -181,7 +181,7 @@ def recall_sentence(
     listed = list(reaches)
     shown = [reach for reach in listed if reach.radius is not None]
     others = [digits_down(reach.recall) for reach in listed if reach.radius is None]
-    confidence = _digits(1.0 - delta, ROUND_FLOOR)
+    confidence = _confidence(delta)
     clean = (
         f"Of {clean_requests:,} clean requests, {clean_passed:,} passed under the same policy."
         if clean_requests
@@ -234,11 +234,17 @@ def _exact(value: float | None) -> str:
 
 
 def _average(miss_rate_upper: float | None, delta: float | None) -> str:
-    confidence = _DOWNWARD.subtract(Decimal(1), Decimal(repr(1.0 if delta is None else delta)))
+    confidence = _confidence(1.0 if delta is None else delta)
     return (
         f"({_exact(miss_rate_upper)} bounds the average over labelled answers, with confidence "
-        f"{confidence.copy_abs().normalize():f}; it does not bound a single request.)"
+        f"{confidence}; it does not bound a single request.)"
     )
+
+
+def _confidence(delta: float) -> str:
+    """1 - delta, rounded down."""
+    value = _DOWNWARD.subtract(Decimal(1), Decimal(repr(delta))).copy_abs()
+    return f"{value.normalize():f}"
 
 
 def _measured_in(space: RadiusSpace) -> str:
