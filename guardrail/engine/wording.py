@@ -34,8 +34,8 @@ NOTHING_CERTIFIED = (
     "Nothing is certified: the draws did not show the harmless rate that a pass needs."
 )
 _DIGITS = 4
-# For a confidence: a delta too small to be seen leaves nines, never 1.
-_DOWNWARD = Context(prec=12, rounding=ROUND_FLOOR)
+# 1 less a delta too small to be seen is nines, never 1.
+_DOWNWARD = Context(rounding=ROUND_FLOOR)
 _ANSWERS = "the model's answers under the guard's noise"
 
 
@@ -214,16 +214,15 @@ def format_reaches(reaches: Iterable[Reach]) -> str:
 
 def digits_down(value: float) -> str:
     """Four significant digits, rounded down."""
-    return _digits(value, ROUND_FLOOR)
+    return _digits(Decimal(repr(value)), ROUND_FLOOR)
 
 
 def digits_up(value: float) -> str:
     """Four significant digits, rounded up."""
-    return _digits(value, ROUND_CEILING)
+    return _digits(Decimal(repr(value)), ROUND_CEILING)
 
 
-def _digits(value: float, rounding: str) -> str:
-    exact = Decimal(repr(value))
+def _digits(exact: Decimal, rounding: str) -> str:
     last = Decimal(1).scaleb(exact.adjusted() - _DIGITS + 1)
     return f"{exact.quantize(last, rounding).normalize():f}"
 
@@ -243,8 +242,7 @@ def _average(miss_rate_upper: float | None, delta: float | None) -> str:
 
 def _confidence(delta: float) -> str:
     """1 - delta, rounded down."""
-    value = _DOWNWARD.subtract(Decimal(1), Decimal(repr(delta))).copy_abs()
-    return f"{value.normalize():f}"
+    return _digits(_DOWNWARD.subtract(Decimal(1), Decimal(repr(delta))).copy_abs(), ROUND_FLOOR)
 
 
 def _measured_in(space: RadiusSpace) -> str:

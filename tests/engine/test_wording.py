@@ -233,9 +233,7 @@ def check_condition(claim, sentence, miss, delta):
     assert (found is not None) == (claim is Claim.HARMLESSNESS)
     if found:
         assert Decimal(found[1]) == Decimal(repr(miss))
-        confidence = Decimal(found[2])
-        assert confidence <= 1 - Decimal(repr(delta))
-        assert 1 - Decimal(repr(delta)) - confidence <= Decimal("1e-11")
+        assert 0 <= 1 - Decimal(repr(delta)) - Decimal(found[2]) <= Decimal("1e-4")
         assert re.search(r"misses (?:at most|more than) (\d\S*?)[,.]? ", sentence)[1] == found[1]
 
 
@@ -244,7 +242,7 @@ def test_a_delta_too_small_to_be_seen_is_no_certainty(delta):
     sentence = evasion_sentence(
         Claim.HARMLESSNESS, REACHES, alpha=0.01, miss_rate_upper=0.1, delta=delta
     )
-    assert "with confidence 0.999999999999;" in sentence
+    assert "with confidence 0.9999;" in sentence
 
 
 def test_without_bounds_the_condition_is_empty_and_says_so():
@@ -266,7 +264,7 @@ def test_no_number_of_a_recall_says_too_much(radii, alpha, delta, requests):
     reaches = tuple(map(RecallReach, RECALLS, radii))
     sentence = recall_sentence(reaches, requests=requests, alpha=alpha, delta=delta, space=CLIENT)
     confidence = Decimal(re.search(r"\(confidence (\d\.?\d*)", sentence)[1])
-    assert 0 <= 1 - Decimal(repr(delta)) - confidence <= Decimal("1e-11")
+    assert 0 <= 1 - Decimal(repr(delta)) - confidence <= Decimal("1e-4")
     assert f"{requests:,}" in sentence
     reached = [(one.recall, one.radius) for one in reaches if one.radius is not None]
     if not reached:
