@@ -11,6 +11,7 @@ from guardrail.engine.rules import (
     AnswerSource,
     Claim,
     Mode,
+    OnLimit,
     OnOracleFailure,
     OnUnscanned,
     OnUpstreamFailure,
@@ -110,6 +111,9 @@ class Failures(Section):
     """The model gives no usable answer: `error` (502/504 or its own status) or `block`."""
     oracle: Annotated[OnOracleFailure, Word] = OnOracleFailure.ERROR
     """Answers cannot be judged: `error` (503), `block`, or `pass_unscanned`, which fails open."""
+    limit: Annotated[OnLimit, Word] = OnLimit.ERROR
+    """Time, calls or cost of `limits` end a decision before it is made: `error` (503, 504), or
+    `block`, which speaks like a judgement."""
     unscanned: Annotated[OnUnscanned, Word] = OnUnscanned.BLOCK
     """Parts of an answer that the oracle cannot look into (audio, pictures, ciphers): `block`, or
     `pass_unscanned`, which fails open, marks the answer and allows only the verdict claim."""

@@ -145,9 +145,7 @@ def test_scale_speaks_of_the_claim_and_the_space(claim, space):
 @given(st.floats(0.0, 1.0))
 def test_an_inexact_sampler_and_a_missing_oracle_only_shrink_the_radius(q):
     """A radius that is lost is None: another thing than a radius of 0."""
-    rules = dataclasses.replace(
-        RULES, claim=Claim.HARMLESSNESS, miss_rate_upper=0.1, delta=0.001
-    )
+    rules = dataclasses.replace(RULES, claim=Claim.HARMLESSNESS, miss_rate_upper=0.1, delta=0.001)
     plain, inexact = Scale(RULES, SCALE.where), Scale(RULES, Geometry(1.0, 0.0, 0.01))
     conditional = Scale(rules, SCALE.where)
     for less in (inexact, conditional):
