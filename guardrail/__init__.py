@@ -16,6 +16,7 @@ from guardrail.errors import (
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
+    from guardrail.memory.ledger import LocalLedger
     from guardrail.middleware.answering import HttpAnswer
     from guardrail.middleware.blocked import ContentBlocked
     from guardrail.middleware.decided import Decided
@@ -31,6 +32,7 @@ __all__ = [
     "GuardrailError",
     "HttpAnswer",
     "LimitError",
+    "LocalLedger",
     "OracleError",
     "RequestError",
     "UpstreamError",
@@ -44,6 +46,7 @@ _PLACES = {
     "FunctionUpstream": "guardrail.upstreams.function",
     "Guard": "guardrail.middleware.guard",
     "HttpAnswer": "guardrail.middleware.answering",
+    "LocalLedger": "guardrail.memory.ledger",
 }
 
 

@@ -21,7 +21,9 @@ __all__ = ["command", "promise_lines"]
 
 _WIDTH = 94
 _LABEL_WIDTH = 11
-_UNBROKEN = re.compile(r"τ [\d.]+ → r [\w.]+|[\d.]+ → [\w. ]+ %|[\d.]+ %")
+_UNBROKEN = re.compile(
+    r"k = \d+ → [\d.]+ calls|k = \d+ → no plan|τ [\d.]+ → r [\w.]+|[\d.]+ → [\w. ]+ %|[\d.]+ %"
+)
 """What no line may end within."""
 
 
@@ -89,14 +91,30 @@ def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
     cost = f"{_calls(usual)} for ordinary requests ({ordinary})"
     most = f"at most {facts.max_samples}"
     yield "costs", f"{cost}, {_calls(harmful)} at {harmful.harmless_rate:g}; {most}"
+    yield "spending", _spending(facts)
 
 
 def _about_harm(rules: Rules) -> str:
+    if rules.recall is not None:
+        return rules.recall.sentence
     if rules.claim == "harmlessness":
         return "the condition on the oracle's misses is measured as an average, by calibration"
     return (
         "the promise speaks of the oracle's verdicts; how much forbidden traffic they catch is "
         "measured by `guardrail recall`"
+    )
+
+
+def _spending(facts: PolicyFacts) -> str:
+    """What tries cost that share one alpha, and what they add up to where they do not."""
+    rows = ", ".join(
+        f"k = {cost.k} → "
+        + ("no plan" if cost.expected_calls is None else f"{cost.expected_calls:.1f} calls")
+        for cost in facts.spending
+    )
+    return (
+        f"off, N tries pass falsely with probability at most N × {facts.alpha:g}; on, all tries of "
+        f"a principal together at most {facts.alpha:g}, at the k-th number held: {rows}"
     )
 
 
@@ -153,6 +171,7 @@ def _as_dict(
         "floor": rules.floor,
         "miss_rate_upper": rules.miss_rate_upper,
         "delta": rules.delta,
+        "recall": None if rules.recall is None else dataclasses.asdict(rules.recall),
         **dataclasses.asdict(facts),
         "reach": [dataclasses.asdict(cost) for cost in costs],
     }

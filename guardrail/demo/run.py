@@ -128,8 +128,7 @@ async def run_demo(
         return name
 
     results = []
-    shown = _answering_blocks(policy)
-    async with running_server_async(shown, engine, record=keep) as server:
+    async with running_server_async(policy, engine, record=keep) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key="none needed", max_retries=0)
         model = engine.upstream.name
         async with client:
@@ -151,11 +150,6 @@ def _check_hope(tries: Sequence[GuardTry]) -> None:
             f"the first {len(tries)} decisions all ended without a judgement ({reasons}); "
             + (TOO_SLOW if any(one.was_late for one in tries) else "see that the model answers")
         )
-
-
-def _answering_blocks(policy: Policy) -> Policy:
-    """The same policy with blocks that carry their certificate, which an error does not."""
-    return policy.model_copy(update={"block": policy.block.model_copy(update={"style": "refusal"})})
 
 
 async def _undefended(
@@ -217,8 +211,9 @@ async def _guarded(
         delivered = choice.message.content or ""
         about = completion.model_extra["guardrail"]
     elapsed_ms = 1000 * (time.monotonic() - started)
+    # A client is told no counts of a block; the decision itself has them.
     verdict, chat = kept[about["record_id"]]
-    certificate = about["certificate"] or {}
+    certificate = {} if verdict.certificate is None else verdict.certificate.to_dict()
     return GuardTry(
         passed=passed,
         delivered=delivered if passed else "",

@@ -8,7 +8,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, assert_never
 
 from guardrail.engine.certifier import Count
 from guardrail.engine.plan import (
@@ -20,11 +20,12 @@ from guardrail.engine.plan import (
     radii_by_floor,
     required_rate,
 )
+from guardrail.engine.recall import RecallStatement
 from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import CanvasOperator
-from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, explain_radius
+from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, RecallReach, explain_radius
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ __all__ = ["CERTIFICATE_VERSION", "Certificate", "PictureSize"]
 CERTIFICATE_VERSION = 1
 
 _T = TypeVar("_T")
-_DERIVED = frozenset({"samples", "harmless", "statement", "radius_in_words"})
+_DERIVED = frozenset({"samples", "harmless", "statement", "recall_statement", "radius_in_words"})
 _MOST_SAMPLES = 20_000
 _LARGEST_SIDE_PX = 2**20
 _REFERENCE_KINDS = ("", "action", "meaning")
@@ -62,10 +63,30 @@ _PORTABLE = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class PictureSize:
-    """(height, width) in pixels as the client sent it and as the noise met it."""
+    """One picture's sizes, each (height, width) in pixels.
+
+    Attributes:
+        client: as the client sent it, upright.
+        scaled: scaled down; distances between pictures are no longer changed after that.
+        canvas: with white margins where a side was too short; noise meets all of it.
+    """
 
     client: tuple[int, int]
+    scaled: tuple[int, int]
     canvas: tuple[int, int]
+
+    @property
+    def operator(self) -> CanvasOperator:
+        """The map from the client's picture to its canvas."""
+        return CanvasOperator(self.client, self.scaled, self.canvas)
+
+    @property
+    def is_possible(self) -> bool:
+        sides = zip(self.client, self.scaled, self.canvas, strict=True)
+        return all(
+            1 <= scaled <= client <= _LARGEST_SIDE_PX and scaled <= canvas <= _LARGEST_SIDE_PX
+            for client, scaled, canvas in sides
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +106,8 @@ class Certificate:
     `outside_claim` says that the delivered answer, if any, is none that the certificate speaks of.
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
+    `recall` repeats what was measured of forbidden requests under this policy, model and oracle;
+    it is about a population, not about this request. Null where nothing was measured.
     `promise_digest` is the SHA-256 of the canonical JSON of the promise alone: equal for all
     requests of the same sizes under the same policy, and it binds what no arithmetic can
     contradict, such as delta.
@@ -126,6 +149,7 @@ class Certificate:
     reference: str = ""
     probe_max_tokens: int | None = None
     outside_claim: bool = False
+    recall: RecallStatement | None = None
     code_version: str
     created: str
     version: int = CERTIFICATE_VERSION
@@ -164,6 +188,11 @@ class Certificate:
             outside_claim=self.outside_claim,
         )
 
+    @property
+    def recall_statement(self) -> str:
+        """What was measured of forbidden requests, in words; empty where nothing was."""
+        return "" if self.recall is None else self.recall.sentence
+
     def in_words(self, radius: float) -> RadiusInWords:
         """What `radius` means for the pictures of this certificate, which share it.
 
@@ -171,7 +200,7 @@ class Certificate:
         number of pixels enters the figures.
         """
         in_client = self.radius_space is RadiusSpace.CLIENT
-        sizes = [size.client if in_client else size.canvas for size in self.pictures]
+        sizes = [size.client if in_client else size.scaled for size in self.pictures]
         heights = {height for height, _ in sizes}
         if len(heights) == 1:
             return explain_radius(radius, sum(width for _, width in sizes), heights.pop())
@@ -193,7 +222,7 @@ class Certificate:
         return dataclasses.replace(self, digest=self.computed_digest())
 
     def computed_promise_digest(self) -> str:
-        fields = self.to_dict()
+        fields = dataclasses.asdict(self)
         return _sha256({name: fields[name] for name in _PROMISE})
 
     def computed_digest(self) -> str:
@@ -205,7 +234,8 @@ class Certificate:
             **dataclasses.asdict(self),
             "counts": [[count.samples, count.harmful] for count in self.counts],
             "pictures": [
-                {"client": list(size.client), "canvas": list(size.canvas)} for size in self.pictures
+                {name: list(side) for name, side in dataclasses.asdict(size).items()}
+                for size in self.pictures
             ],
             "looks": list(self.looks),
             "pass_at_most": list(self.pass_at_most),
@@ -214,6 +244,8 @@ class Certificate:
             "samples": self.samples,
             "harmless": self.harmless,
             "statement": self.statement,
+            "recall_statement": self.recall_statement,
+            "recall": None if self.recall is None else _recall_dict(self.recall),
             "radius_in_words": _words(self),
         }
 
@@ -246,8 +278,6 @@ class Certificate:
         _verify_ranges(self)
         _require(self.digest == self.computed_digest(), "its digest does not match its fields")
         _require(data is None or dict(data) == self.to_dict(), "a derived field was changed")
-        same = self.promise_digest == self.computed_promise_digest()
-        _require(same, "the digest of its promise does not match its numbers")
         known = self.version == CERTIFICATE_VERSION and self.norm == "l2"
         _require(known, "its version or its norm is unknown")
         _require(
@@ -268,6 +298,9 @@ class Certificate:
         )
         _verify_counts(self, plan)
         _verify_earned(self, plan)
+        _verify_recall(self)
+        same = self.promise_digest == self.computed_promise_digest()
+        _require(same, "the digest of its promise does not match its numbers")
 
 
 def _sha256(fields: Mapping[str, Any]) -> str:
@@ -294,29 +327,34 @@ def _require(holds: bool, problem: str) -> None:
 
 
 def _verify_ranges(certificate: Certificate) -> None:
-    for name in ("alpha", "floor", "harmless_rate_lower"):
-        _require(0.0 <= getattr(certificate, name) < 1.0, f"its {name} is no probability below 1")
     bounds = certificate.miss_rate_upper, certificate.delta
-    if certificate.claim is Claim.HARMLESSNESS:
-        sound = all(bound is not None and 0.0 <= bound < 1.0 for bound in bounds)
-        _require(sound, "its claim lacks the bound on the oracle's misses, or delta")
-    else:
-        _require(bounds == (None, None), "its claim does not speak of the oracle's misses")
-    radii = [certificate.radius, *(reach.radius or 0.0 for reach in certificate.stability)]
-    _require(all(0.0 <= radius < math.inf for radius in radii), "a radius is no finite length")
-    floors = [reach.floor for reach in certificate.stability]
-    _require(all(0.0 < floor < 1.0 for floor in floors), "a floor is no probability")
+    match certificate.claim:
+        case Claim.VERDICT:
+            _require(bounds == (None, None), "its claim does not speak of the oracle's misses")
+        case Claim.HARMLESSNESS:
+            _require(
+                None not in bounds, "its claim lacks the bound on the oracle's misses or delta"
+            )
+        case _:
+            assert_never(certificate.claim)
+    for name in ("alpha", "floor", "harmless_rate_lower", "miss_rate_upper", "delta"):
+        share = getattr(certificate, name)
+        _require(share is None or 0.0 <= share < 1.0, f"its {name} is no probability below 1")
+    _require(0.0 <= certificate.radius < math.inf, "its radius is no finite length")
+    for reach in certificate.stability:
+        _require(0.0 < reach.floor < 1.0, "a floor of its radii is no probability")
+        finite = reach.radius is None or 0.0 <= reach.radius < math.inf
+        _require(finite, "one of its radii by floor is no finite length")
 
 
 def _possible(sizes: tuple[PictureSize, ...]) -> bool:
-    sides = [pair for size in sizes for pair in zip(size.client, size.canvas, strict=True)]
-    return bool(sides) and all(1 <= to <= of <= _LARGEST_SIDE_PX for of, to in sides)
+    return bool(sizes) and all(size.is_possible for size in sizes)
 
 
 def _verify_geometry(certificate: Certificate) -> None:
     sizes = certificate.pictures
     _require(_possible(sizes), "it names no picture, or one of an impossible size")
-    where = geometry([CanvasOperator(size.client, size.canvas) for size in sizes])
+    where = geometry([size.operator for size in sizes])
     same = math.isclose(where.operator_norm, certificate.operator_norm, rel_tol=_PORTABLE)
     _require(
         same and where.grid_slack == certificate.grid_slack,
@@ -387,6 +425,21 @@ def _verify_counts(certificate: Certificate, plan: Plan) -> None:
     _require(certificate.decision is expected, "its counts lead to another decision")
 
 
+def _verify_recall(certificate: Certificate) -> None:
+    """Its numbers fit together; whether they were measured is for the file's digest to say."""
+    recall = certificate.recall
+    if recall is None:
+        return
+    problem = recall.problem()
+    _require(not problem, problem)
+    _require(
+        recall.speaks_of(recall.model, certificate.upstream_revision, certificate.oracle_revision)
+        and recall.space is certificate.radius_space
+        and recall.alpha >= certificate.alpha,
+        "its recall is about another model, oracle or policy",
+    )
+
+
 def _read(data: Mapping[str, Any], name: str, kind: Any) -> Any:
     try:
         return _READERS[kind](data[name])
@@ -428,9 +481,10 @@ def _counts(value: Any) -> tuple[Count, ...]:
 
 def _pictures(value: Any) -> tuple[PictureSize, ...]:
     sizes = [_checked(item, dict) for item in _checked(value, list)]
-    if any(size.keys() != {"client", "canvas"} for size in sizes):
-        raise ValueError("a picture has a client and a canvas size")
-    return tuple(PictureSize(_pair(size["client"]), _pair(size["canvas"])) for size in sizes)
+    names = [f.name for f in dataclasses.fields(PictureSize)]
+    if any(size.keys() != set(names) for size in sizes):
+        raise ValueError(f"a picture has the sizes {', '.join(names)}")
+    return tuple(PictureSize(*(_pair(size[name]) for name in names)) for size in sizes)
 
 
 def _checked(value: Any, kind: type[_T]) -> _T:
@@ -459,11 +513,34 @@ def _reaches(value: Any) -> tuple[Reach, ...]:
     return tuple(Reach(_number(row["floor"]), _optional_number(row["radius"])) for row in rows)
 
 
+def _recall_dict(recall: RecallStatement) -> dict[str, Any]:
+    reaches = [dataclasses.asdict(reach) for reach in recall.reaches]
+    return {**dataclasses.asdict(recall), "reaches": reaches}
+
+
+def _recall_reaches(value: Any) -> tuple[RecallReach, ...]:
+    rows = [_checked(item, dict) for item in _checked(value, list)]
+    if any(row.keys() != {"recall", "radius"} for row in rows):
+        raise ValueError("a reach has a recall and a radius")
+    return tuple(RecallReach(_number(r["recall"]), _optional_number(r["radius"])) for r in rows)
+
+
+def _optional_recall(value: Any) -> RecallStatement | None:
+    if value is None:
+        return None
+    row = _checked(value, dict)
+    known = {f.name: f.type for f in dataclasses.fields(RecallStatement)}
+    if row.keys() != known.keys():
+        raise ValueError("a recall has other fields")
+    return RecallStatement(**{name: _READERS[kind](row[name]) for name, kind in known.items()})
+
+
 _READERS: dict[Any, Callable[[Any], Any]] = {
     "Claim": Claim,
     "Decision": Decision,
     "PlanKind": PlanKind,
     "RadiusSpace": RadiusSpace,
+    "RecallStatement | None": _optional_recall,
     "bool": _flag,
     "float": _number,
     "float | None": _optional_number,
@@ -473,6 +550,7 @@ _READERS: dict[Any, Callable[[Any], Any]] = {
     "tuple[Count, ...]": _counts,
     "tuple[PictureSize, ...]": _pictures,
     "tuple[Reach, ...]": _reaches,
+    "tuple[RecallReach, ...]": _recall_reaches,
     "tuple[int, ...]": _integers,
 }
 """How a field is read, by its declared type."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from guardrail.engine.case import Case
     from guardrail.engine.certifier import Certifier
     from guardrail.engine.guard import Engine
+    from guardrail.engine.recall import RecallStatement
 
 __all__ = ["issue"]
 
@@ -53,7 +54,7 @@ def issue(
         operator_norm=case.where.operator_norm,
         grid_slack=case.where.grid_slack,
         sampler_error=case.where.sampler_error,
-        pictures=tuple(PictureSize(c.source_size, c.size) for c in case.canvases),
+        pictures=tuple(PictureSize(c.source_size, c.scaled_size, c.size) for c in case.canvases),
         plan_kind=plan.kind,
         q_required=plan.q_required,
         looks=plan.looks,
@@ -72,8 +73,19 @@ def issue(
         reference="" if reference is None else reference.name,
         probe_max_tokens=rules.probe_max_tokens if caller.shortens else None,
         outside_claim=outside_claim or rules.mode is Mode.OBSERVE,
+        recall=_recall(engine, caller),
         code_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     promise = certificate.computed_promise_digest()
     return dataclasses.replace(certificate, promise_digest=promise).sealed()
+
+
+def _recall(engine: Engine, caller: Caller) -> RecallStatement | None:
+    """The policy's recall, where it was measured with what decided here."""
+    recall, upstream = engine.rules.recall, engine.upstream
+    if recall is None or not recall.speaks_of(
+        caller.chat.model, upstream.revision, engine.oracle.revision
+    ):
+        return None
+    return recall

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from guardrail.upstreams.prices import PriceBook
 
 if TYPE_CHECKING:
+    from guardrail.engine.recall import RecallStatement
     from guardrail.stats import PlanKind
 
 __all__ = [
@@ -104,6 +105,7 @@ class Rules:
         floor: harmless rate that must hold within the radius, in [1e-4, 1).
         alpha: false-pass probability of one decision.
         canvas_max_side_px: larger pictures are scaled down to this before the noise; None never.
+        canvas_min_side_px: smaller ones, once scaled down, are laid on white until they have it.
         miss_rate_upper: f_U, in [0, 1), of the harmlessness claim; None for the verdict claim.
         delta: probability that f_U is too small as an average; None likewise.
         kind: how the sequential test is made.
@@ -122,6 +124,7 @@ class Rules:
             client asks for.
         judge_every_chars: where the model streams, a variant's answer is judged whenever it has
             grown by so many characters, and broken off once it is harmful; None only when whole.
+        recall: what was measured of forbidden requests under this policy; None where nothing was.
     """
 
     name: str
@@ -157,3 +160,5 @@ class Rules:
     prices: PriceBook = field(default_factory=PriceBook)
     probe_max_tokens: int | None = None
     judge_every_chars: int | None = None
+    recall: RecallStatement | None = None
+    canvas_min_side_px: int = 1

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from guardrail.engine.plan import Reach
+    from guardrail.stats import RecallReach
 
 __all__ = [
     "NOTHING_CERTIFIED",
@@ -25,6 +26,7 @@ __all__ = [
     "digits_up",
     "evasion_sentence",
     "format_reaches",
+    "recall_sentence",
     "stability_sentence",
 ]
 
@@ -135,7 +137,7 @@ def stability_sentence(
                 f"at least {floors}."
             )
         case Claim.HARMLESSNESS:
-            also = f", by answers {compared}," if compared else ""
+            also = f", by answers that the oracle finds to be {compared}," if compared else ""
             cut = "" if probe_max_tokens is None else f", answers cut at {probe_max_tokens} tokens,"
             text = (
                 "every request that differs from this one in nothing but pixels, by an ℓ2 distance "
@@ -148,6 +150,52 @@ def stability_sentence(
             assert_never(claim)
     outside = " The answer that was delivered is none of these: it lies outside this claim."
     return f"{unless}{text}{outside if outside_claim else ''}"
+
+
+def recall_sentence(
+    reaches: Iterable[RecallReach],
+    *,
+    requests: int,
+    alpha: float,
+    delta: float,
+    space: RadiusSpace,
+    clean_requests: int = 0,
+    clean_passed: int = 0,
+) -> str:
+    """What was measured of forbidden requests, with what became of clean ones.
+
+    Args:
+        reaches: radius by share of the population; None where it is not shown.
+        requests: how many were drawn and measured.
+        alpha: failure probability of one decision.
+        delta: of the measurement.
+        space: what the radii are measured in.
+        clean_requests: decided under the same policy; 0 where none was.
+        clean_passed: of these.
+    """
+    listed = list(reaches)
+    shown = [reach for reach in listed if reach.radius is not None]
+    others = [digits_down(reach.recall) for reach in listed if reach.radius is None]
+    confidence = _digits(1.0 - delta, ROUND_FLOOR)
+    clean = (
+        f"Of {clean_requests:,} clean requests, {clean_passed:,} passed under the same policy."
+        if clean_requests
+        else "How many clean requests pass under the same policy was not measured."
+    )
+    if not shown:
+        return (
+            f"Of the {requests:,} forbidden requests that were measured, too few were stopped to "
+            f"show a recall of {' or '.join(others)} (confidence {confidence}). {clean}"
+        )
+    shares = " / ".join(digits_down(reach.recall) for reach in shown)
+    radii = " / ".join(digits_down(reach.radius or 0.0) for reach in shown)
+    missing = f" A recall of {' or '.join(others)} was not shown." if others else ""
+    return (
+        f"Of requests drawn like the {requests:,} that were measured, at least {shares} are such "
+        f"that no change of their pixels within {radii} {_measured_in(space)} lets them pass, "
+        f"except with probability {digits_up(alpha)} a try (confidence {confidence} in this "
+        f"calibration).{missing} {clean}"
+    )
 
 
 def format_reaches(reaches: Iterable[Reach]) -> str:

@@ -6,13 +6,15 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from guardrail.engine.plan import UNSCALED, plan_for
+from guardrail.engine.plan import UNSCALED, plan_for, required_rate
 from guardrail.engine.rules import AnswerSource, Claim, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
 from guardrail.policy.choices.compared import ComparedChoice
 from guardrail.policy.load import line_of
-from guardrail.stats import PlanKind, failover_alpha
+from guardrail.policy.recall import policy_recall
+from guardrail.stats import PlanKind, failover_alpha, spent_alpha
+from guardrail.stats.fixed import smallest_fixed
 from guardrail.upstreams.litellm_prices import litellm_prices
 from guardrail.upstreams.prices import Price, PriceBook, Tier
 
@@ -20,17 +22,21 @@ if TYPE_CHECKING:
     from guardrail.policy.choices import Rates
     from guardrail.policy.schema import Policy
 
-__all__ = ["compile_policy", "image_limits", "policy_digest", "variant_options"]
+__all__ = ["check_first_try", "compile_policy", "image_limits", "policy_digest", "variant_options"]
 
 
 def policy_digest(policy: Policy) -> str:
     """SHA-256 (hex) of the policy's canonical JSON, defaults and calibration written out.
 
+    Without `recall`, which is bound to this digest and changes no decision.
+
     Raises:
         ConfigError: the oracle's calibration cannot be used.
     """
     policy = policy.model_copy(update={"oracle": policy.oracle.calibrated(policy.folder)})
-    text = json.dumps(policy.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(
+        policy.model_dump(mode="json", exclude={"recall"}), sort_keys=True, separators=(",", ":")
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -44,13 +50,15 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
 
     Raises:
         ConfigError: a picture that is not scaled down could never pass, the claim needs more than
-            the oracle is known to give, or its calibration is about another oracle.
+            the oracle is known to give, its calibration is about another oracle, or its recall
+            was measured under another policy.
     """
     smoothing, sampling, limits = policy.smoothing, policy.sampling, policy.limits
     rates = _rates(policy, file)
+    digest = policy_digest(policy)
     rules = Rules(
         name=policy.name,
-        digest=policy_digest(policy),
+        digest=digest,
         mode=policy.mode,
         claim=smoothing.claim,
         sigma=smoothing.sigma,
@@ -59,6 +67,7 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         floor=smoothing.floor,
         alpha=smoothing.alpha,
         canvas_max_side_px=smoothing.canvas_max_side_px,
+        canvas_min_side_px=smoothing.canvas_min_side_px,
         miss_rate_upper=None if rates is None else rates.miss_rate_upper,
         delta=None if rates is None else rates.delta,
         kind=PlanKind(sampling.plan),
@@ -82,9 +91,12 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         prices=_prices(policy),
         probe_max_tokens=sampling.probe_max_tokens,
         judge_every_chars=sampling.judge_every_chars,
+        recall=policy_recall(policy, digest),
     )
     for position in range(min(upstreams, 2)):  # the later ones have the second one's share
         _check_can_pass(policy, rules, file, position, upstreams)
+    if policy.spending.mode == "principal":
+        check_first_try(rules, file=file, upstreams=upstreams)
     _check_early_stop(policy, file)
     return rules
 
@@ -165,6 +177,33 @@ def _check_can_pass(
             f"no picture could ever pass: that takes {fewest} calls at least; raise it",
             file,
             "limits.max_calls",
+        )
+
+
+def check_first_try(rules: Rules, *, file: str | None = None, upstreams: int = 1) -> None:
+    """Refuses rules that leave no test to a principal of whom no try is counted yet.
+
+    Args:
+        rules: the policy's.
+        file: where it was written, for messages.
+        upstreams: how many share its alpha.
+
+    Raises:
+        ConfigError: not even the first try could pass.
+    """
+    first = spent_alpha(rules.alpha, 1)
+    alpha = min(failover_alpha(first, position, upstreams) for position in range(upstreams))
+    # Where such a fixed test exists, so does a plan of either kind; finding that one takes longer.
+    fewest, _ = smallest_fixed(
+        required_rate(rules, UNSCALED), alpha, rules.expected_harmless_rate, rules.power
+    )
+    if fewest > rules.max_samples:
+        raise _refused(
+            "the first try of a principal, whose tries share alpha, could never pass: a test at "
+            f"alpha {alpha:.6g} takes {fewest} samples; raise it, or set 'mode: off' under "
+            "spending",
+            file,
+            "sampling.max_samples",
         )
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from guardrail.engine.plan import UNSCALED, Reach, plan_for, radii_by_floor
 from guardrail.engine.wording import evasion_sentence
 from guardrail.errors import CertificationError
+from guardrail.policy.spending import spending_costs
 from guardrail.stats import fewest_samples, floor_with_misses, required_harmless_rate
 
 if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
+    from guardrail.policy.spending import SpendingCost
     from guardrail.stats import Plan
 
 __all__ = ["Cost", "PolicyFacts", "ReachCost", "cost_of_reach", "describe_rules"]
@@ -49,6 +51,7 @@ class PolicyFacts:
         usual: ordinary traffic.
         harmful: harmful traffic.
         passes: (harmless rate, chance to pass) at `RATES`.
+        spending: what tries cost that share one alpha.
     """
 
     promise: str
@@ -62,6 +65,7 @@ class PolicyFacts:
     usual: Cost
     harmful: Cost
     passes: tuple[tuple[float, float], ...]
+    spending: tuple[SpendingCost, ...]
 
 
 def describe_rules(rules: Rules, *, reference_kind: str = "") -> PolicyFacts:
@@ -96,6 +100,7 @@ def describe_rules(rules: Rules, *, reference_kind: str = "") -> PolicyFacts:
         usual=_cost(rules, plan, rules.expected_harmless_rate),
         harmful=_cost(rules, plan, HARMFUL_RATE),
         passes=tuple((rate, plan.power_at(rate)) for rate in RATES),
+        spending=spending_costs(rules),
     )
 
 

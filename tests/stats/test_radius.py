@@ -257,7 +257,7 @@ def test_the_floor_has_a_least_value_that_is_refused_by_name():
             lambda floor=floor: required_harmless_rate(0.1, sigma=1.0, floor=floor),
             lambda floor=floor: floor_with_misses(floor, 0.1),
         ):
-            with pytest.raises(CertificationError, match="floor must be at least 0.0001"):
+            with pytest.raises(CertificationError, match="floor must be at least"):
                 refused()
     assert min(FLOORS) >= LEAST_FLOOR
 
