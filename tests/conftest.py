@@ -161,3 +161,51 @@ def noise_picture():
 @pytest.fixture(scope="session")
 def repository():
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def edit_numbers():
+    """Every edit of one number of a JSON value: (path to it, the JSON with another number there).
+
+    Larger and smaller ones, by little and by much, and 0; in the place of null some numbers.
+    """
+    return _edit_numbers
+
+
+def _edit_numbers(data):
+    for path, value in _leaves(data):
+        for other in _other_numbers(value):
+            yield path, _with(data, path, other)
+
+
+def _other_numbers(value):
+    match value:
+        case bool() | str():
+            return []
+        case None:
+            return [0.0, 1e-9, 0.1]
+        case int():
+            new = [value + 1, value - 1, 2 * value, 0]
+        case float():
+            new = [value * (1 + 1e-6), value * (1 - 1e-6), 1.01 * value, 0.5 * value,
+                   value + 1e-6, -value, 0.0]  # fmt: skip
+        case _:
+            raise TypeError(type(value))
+    return [other for other in new if other != value]
+
+
+def _leaves(value, path=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        if isinstance(item, dict | list):
+            yield from _leaves(item, (*path, key))
+        else:
+            yield (*path, key), item
+
+
+def _with(data, path, value):
+    first, *rest = path
+    inner = _with(data[first], rest, value) if rest else value
+    if isinstance(data, dict):
+        return {**data, first: inner}
+    return [*data[:first], inner, *data[first + 1 :]]

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +59,27 @@ def _measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     facts: dict[str, Any] = json.loads(done.stdout)
-    blind = Counter(kinds[spot["name"]] for spot in facts["blind_spots"])
     return {
-        "command": "python benchmarks/recall/run.py " + " ".join(
-            f"--{name} {getattr(args, name)}" for name in ("forbidden", "clean", "draws", "policy")
-        ),
+        "command": f"python benchmarks/recall/run.py --forbidden {args.forbidden} "
+        f"--clean {args.clean} --draws {args.draws} --policy {args.policy}",
         "minutes": round((time.monotonic() - started) / 60, 1),
-        "blind_by_kind": dict(blind),
-        "requests_by_kind": dict(Counter(kinds.values())),
+        "by_kind": _by_kind(folder / "recall.json.log.jsonl", kinds),
         **facts,
-    }  # fmt: skip
+    }
+
+
+def _by_kind(log: Path, kinds: dict[str, str]) -> list[dict[str, Any]]:
+    """What is forbidden in the scenes, the most harmlessly answered kind first."""
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    shares: dict[str, list[float]] = {}
+    for row in (row for row in rows if row["type"] == "request"):
+        harmless = row["harmless"] + row["refused"] + row["missing"]
+        shares.setdefault(kinds[row["name"]], []).append(harmless / row["samples"])
+    found = [
+        {"kind": kind, "scenes": len(rates), "mean": sum(rates) / len(rates), "most": max(rates)}
+        for kind, rates in shares.items()
+    ]
+    return sorted(found, key=lambda row: -row["mean"])
 
 
 def _draw_scenes(args: argparse.Namespace, folder: Path) -> dict[str, str]:
@@ -111,40 +121,46 @@ def _table(facts: dict[str, Any]) -> str:
         f"| {spot['drawn']} |\n"
         for spot in facts["blind_spots"]
     )
-    kinds = ", ".join(
-        f"{kind} {count} of {facts['requests_by_kind'][kind]}"
-        for kind, count in facts["blind_by_kind"].items()
+    kinds = "".join(
+        f"| {row['kind']} | {row['scenes']} | {row['mean']:.3f} | {row['most']:.2f} |\n"
+        for row in facts["by_kind"]
     )
+    spots = f"""
+## Scenes that are not shown held, even unchanged
+
+| scene | why | called harmless | missing | drawn |
+| --- | --- | ---: | ---: | ---: |
+{blind}"""
     clean = facts["clean"]
     return f"""# Certified recall of forbidden scenes
 
-{facts["requests"]} fresh scenes of {SIDE_PX} x {SIDE_PX} px with something forbidden in them, one
-request each, {facts["draws"]} noisy variants of each; policy `{facts["policy"]}` (claim
-{facts["claim"]}, sigma {facts["sigma"]:g}), built-in model and oracle; delta {facts["delta"]:g},
-beta {facts["beta"]:g}. `{facts["command"]}`, guardrail {facts["code_version"]},
-{facts["calls"]:,} answers.
+{facts["requests"]} fresh scenes of {SIDE_PX} x {SIDE_PX} px with something forbidden in them, one request each,
+{facts["draws"]} noisy variants of each; policy `{facts["policy"]}` (claim {facts["claim"]}, sigma {facts["sigma"]:g}), built-in
+model and oracle; delta {facts["delta"]:g}, beta {facts["beta"]:g}; {facts["calls"]:,} answers, guardrail {facts["code_version"]}.
+
+    {facts["command"]}
 
 {facts["sentence"]}
 
 | recall | radius (l2, client pixels) |
 | ---: | ---: |
 {reaches}
-{len(facts["held"])} of {facts["requests"]} scenes are shown held as they are. Clean scenes passed:
-{clean["passed"]} of {clean["requests"]}, a share between {clean["rate_lower"]:.3f} and
-{clean["rate_upper"]:.3f}.
-
+{len(facts["held"])} of {facts["requests"]} scenes are shown held as they are. Clean scenes passed: {clean["passed"]} of
+{clean["requests"]}, a share between {clean["rate_lower"]:.3f} and {clean["rate_upper"]:.3f}.
+{spots if blind else ""}
 ## The curve, all steps together
 
 | radius | recall, at least |
 | ---: | ---: |
 {steps}
-## Scenes that are not shown held, even unchanged
+## By what is forbidden in the scene
 
-{f"By what is forbidden in them: {kinds}." if kinds else "None."}
+Share of answers to noisy variants that the oracle calls harmless: the mean over scenes, and the
+most of any scene. A pass must show a share above the policy's required rate.
 
-| scene | why | called harmless | missing | drawn |
-| --- | --- | ---: | ---: | ---: |
-{blind}"""
+| kind | scenes | mean | most |
+| --- | ---: | ---: | ---: |
+{kinds}"""  # noqa: E501 (lines of the page, not of this file)
 
 
 def _radius(radius: float | None) -> str:

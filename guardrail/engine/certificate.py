@@ -55,6 +55,7 @@ _PROMISE = (
     "grid_slack",
     "sampler_error",
     "q_required",
+    "plan_digest",
     "probe_max_tokens",
 )
 # Two machines may compute the normal quantile differently in its last bits.
@@ -109,8 +110,8 @@ class Certificate:
     `recall` repeats what was measured of forbidden requests under this policy, model and oracle;
     it is about a population, not about this request. Null where nothing was measured.
     `promise_digest` is the SHA-256 of the canonical JSON of the promise alone: equal for all
-    requests of the same sizes under the same policy, and it binds what no arithmetic can
-    contradict, such as delta.
+    decisions at the same alpha about requests of the same sizes under the same policy. It binds
+    what no arithmetic can contradict, such as delta.
     `digest` is the SHA-256 of the canonical JSON of all other fields.
     """
 

@@ -232,7 +232,7 @@ def _average(miss_rate_upper: float | None, delta: float | None) -> str:
     confidence = _DOWNWARD.subtract(Decimal(1), Decimal(repr(1.0 if delta is None else delta)))
     return (
         f"({_exact(miss_rate_upper)} bounds the average over labelled answers, with confidence "
-        f"{confidence.normalize():f}; it does not bound a single request.)"
+        f"{confidence.copy_abs().normalize():f}; it does not bound a single request.)"
     )
 
 

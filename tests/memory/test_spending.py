@@ -258,7 +258,8 @@ def test_a_thousand_tries_in_parallel_and_hang_ups_hold_distinct_k():
         made.engine.decide = hang
         tasks = [asyncio.create_task(made.decide(index)) for index in range(1_000)]
         await until(lambda: len(taken) == 1_000)
-        assert len({alpha for alpha, _ in taken}) < 40
+        alphas = sorted((alpha for alpha, _ in taken), reverse=True)
+        assert alphas == [spent_alpha(0.9, number) for number in range(1, 1_001)]
         assert await made.next_number() == 1_001
         for task in tasks:
             task.cancel()
