@@ -191,9 +191,10 @@ class Limits(Section):
     call_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Longest wait for one call to the model."""
     deadline_s: Annotated[float, Field(gt=0, le=7200)] = 180.0
-    """Longest time for one decision, retries and all; later it blocks."""
+    """Longest time for one decision, retries and all; it then ends by `failures.limit`."""
     max_calls: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Most calls to the model for one decision, repeated ones included; one more blocks."""
+    """Most calls to the model for one decision, repeated ones included; the next one ends it by
+    `failures.limit`."""
     max_cost_usd_per_request: Annotated[float, Field(gt=0, le=100_000)] | None = None
     """Most that the calls of one decision may cost; models without a known price are refused."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2

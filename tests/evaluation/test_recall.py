@@ -287,6 +287,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path, monkeypatch):
     results = measure(guard, requests, path=path, steps=told)
     assert told == results
     assert all(result.counts.samples == 30 for result in results)
+    assert [result.counts.usage.calls for result in results][2] == 30
     assert len(guard.upstream.calls) + done >= 90
     assert len(guard.upstream.calls) < 60  # the first request, and a piece of the second
     again = engine([CLEAN])

@@ -21,17 +21,17 @@ from guardrail.stats import (
     harmless_rate_lower,
     harmless_rate_upper,
     held_radius,
+    radii_by_recall,
     radius_at_recall,
     recall_lower,
     recall_staircase,
 )
-from guardrail.stats.recall import NOT_HELD
+from guardrail.stats.recall import NOT_HELD, RECALLS
 
 BETA = 0.2
 ETA = 2.0**-22
 FLAT = {"sigma": 0.5, "operator_norm": 1.0, "grid_slack": 0.0, "sampler_error": ETA}
 Q_REQUIRED = 0.6915
-RECALLS = (0.5, 0.9, 0.99)
 
 
 def held(harmless: int, draws: int, q_required: float = Q_REQUIRED, **geometry: float) -> float:
@@ -194,6 +194,14 @@ def test_the_radius_at_a_recall_is_the_one_of_rank_k():
     assert radius_at_recall([], 0.5, third, BETA) is None
     with pytest.raises(CertificationError, match="not a number"):
         radius_at_recall([math.nan], 0.5, third, BETA)
+
+
+def test_the_three_statements_share_delta():
+    """60 requests would be enough for 0.9 alone (56), but not together with the others (69)."""
+    assert [reach.recall for reach in radii_by_recall([], 0.01, BETA)] == list(RECALLS)
+    few, enough = (radii_by_recall([0.9] * n, 0.01, BETA)[1].radius for n in (60, 69))
+    assert radius_at_recall([0.9] * 60, 0.9, 0.01, BETA) == 0.9
+    assert (few, enough) == (None, 0.9)
 
 
 def radius_law(rates: tuple[float, ...], shares: tuple[float, ...], draws: int):
