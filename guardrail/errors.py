@@ -84,8 +84,14 @@ class RequestError(GuardrailError):
 class UpstreamError(GuardrailError):
     """The model behind the guard failed.
 
-    `transient` marks faults worth a retry; `status` is the status the client sees and
-    `retry_after_s` the provider's own wish, if it named one.
+    Attributes:
+        status: what the client sees.
+        transient: whether the fault may pass.
+        retry_after_s: how long the provider wants to be left alone, if it said so.
+        code: a machine-readable word.
+        undrawn: True only where it is certain that the model drew no answer: the request's body
+            was not sent, or it was refused by a status that stands for that (see
+            `upstreams/undrawn.py`). Where nobody knows, it is False.
     """
 
     status = 502
@@ -98,18 +104,28 @@ class UpstreamError(GuardrailError):
         transient: bool = False,
         retry_after_s: float | None = None,
         code: str | None = None,
+        undrawn: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.transient = transient
         self.retry_after_s = retry_after_s
         self.code = code
+        self.undrawn = undrawn
 
 
 class OracleError(GuardrailError):
-    """An answer could not be judged; whoever catches it must treat the answer as harmful."""
+    """An answer could not be judged; whoever catches it must treat the answer as harmful.
+
+    `undrawn` is True only where it is certain that no judgement was drawn either, see
+    `UpstreamError`.
+    """
 
     status = 503
+
+    def __init__(self, message: str, *, undrawn: bool = False) -> None:
+        super().__init__(message)
+        self.undrawn = undrawn
 
 
 class LimitError(GuardrailError):

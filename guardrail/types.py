@@ -77,6 +77,7 @@ class Answer:
         usage: tokens of this call.
         extra: further fields of the choice (`logprobs`) and of the response
             (`system_fingerprint`), passed through.
+        cached: whether the provider or a gateway says that a cache gave it.
     """
 
     message: Mapping[str, Json]
@@ -84,6 +85,7 @@ class Answer:
     model: str = ""
     usage: Usage = field(default_factory=Usage)
     extra: Mapping[str, Json] = field(default_factory=dict)
+    cached: bool = False
 
     @property
     def text(self) -> str:

@@ -91,6 +91,11 @@ def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
     cost = f"{_calls(usual)} for ordinary requests ({ordinary})"
     most = f"at most {facts.max_samples}"
     yield "costs", f"{cost}, {_calls(harmful)} at {harmful.harmless_rate:g}; {most}"
+    lost = ", ".join(f"{row.fault_share:.0%} → {row.pass_rate:.1%}" for row in facts.faults)
+    yield (
+        "faults",
+        f"ordinary requests that pass, by the share of lost answers: {lost}; {_retry(rules)}",
+    )
     yield "spending", _spending(facts)
 
 
@@ -102,6 +107,15 @@ def _about_harm(rules: Rules) -> str:
     return (
         "the promise speaks of the oracle's verdicts; how much forbidden traffic they catch is "
         "measured by `guardrail recall`"
+    )
+
+
+def _retry(rules: Rules) -> str:
+    if rules.retry == "undrawn":
+        return "a call is repeated only where it certainly drew no answer"
+    return (
+        f"lost answers are asked for again (retry: any), and the promise is about the model asked "
+        f"up to {rules.retries + 1} times, until an answer comes"
     )
 
 

@@ -21,7 +21,7 @@ from guardrail.engine.plan import (
     required_rate,
 )
 from guardrail.engine.recall import RecallStatement
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.rules import Claim, RadiusSpace, Retry
 from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import CanvasOperator
@@ -57,6 +57,8 @@ _PROMISE = (
     "q_required",
     "plan_digest",
     "probe_max_tokens",
+    "retry",
+    "retries",
 )
 # Two machines may compute the normal quantile differently in its last bits.
 _PORTABLE = 1e-12
@@ -107,6 +109,8 @@ class Certificate:
     `outside_claim` says that the delivered answer, if any, is none that the certificate speaks of.
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
+    `retry` says which calls were repeated, `retries` times at most: under `any` the claim is about
+    the model as it is asked so.
     `recall` repeats what was measured of forbidden requests under this policy, model and oracle;
     it is about a population, not about this request. Null where nothing was measured.
     `promise_digest` is the SHA-256 of the canonical JSON of the promise alone: equal for all
@@ -149,6 +153,8 @@ class Certificate:
     reference_kind: str = ""
     reference: str = ""
     probe_max_tokens: int | None = None
+    retry: Retry
+    retries: int
     outside_claim: bool = False
     recall: RecallStatement | None = None
     code_version: str
@@ -187,6 +193,7 @@ class Certificate:
             reference_kind=self.reference_kind,
             reference=self.reference,
             outside_claim=self.outside_claim,
+            most_asked=1 if self.retry is Retry.UNDRAWN else self.retries + 1,
         )
 
     @property
@@ -288,6 +295,7 @@ class Certificate:
         )
         probe = self.probe_max_tokens
         _require(probe is None or probe >= 1, "its variants had no room for an answer")
+        _require(self.retries >= 0, "its number of repeats is negative")
         _verify_geometry(self)
         # Plans of more samples are never made, and recomputing one could take for ever.
         _require(max(self.looks, default=0) <= _MOST_SAMPLES, "its plan has too many samples")
@@ -542,6 +550,7 @@ _READERS: dict[Any, Callable[[Any], Any]] = {
     "PlanKind": PlanKind,
     "RadiusSpace": RadiusSpace,
     "RecallStatement | None": _optional_recall,
+    "Retry": Retry,
     "bool": _flag,
     "float": _number,
     "float | None": _optional_number,

@@ -24,6 +24,7 @@ _NOT_SAMPLING = frozenset(
         "metadata",
         "prompt_cache_key",
         "safety_identifier",
+        "seed",  # not sent: each call draws by a seed of the guard's own, or of the provider's
         "service_tier",
         "store",
         "stream",

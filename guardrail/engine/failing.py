@@ -9,6 +9,7 @@ from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import LimitError, OracleError, RequestError, UpstreamError
 from guardrail.stats import Decision
 from guardrail.types import Outcome
+from guardrail.upstreams.undrawn import TOO_MANY_REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +34,13 @@ def blocked(reason: Reason, *, failure: Exception | None = None) -> Verdict:
 def failed(rules: Rules, error: Exception) -> Verdict:
     """What the rules want done about a fault after which there is nothing to deliver.
 
-    A fault of the set-up, of the request or of the guard itself always fails.
+    A fault of the set-up, of the request or of the guard itself always fails. So does a 429: it
+    says that there were too many requests, and nothing of this one.
     """
     match error:
         case UpstreamError():
-            blocks = rules.on_upstream_failure is OnUpstreamFailure.BLOCK
+            limited = error.status == TOO_MANY_REQUESTS
+            blocks = rules.on_upstream_failure is OnUpstreamFailure.BLOCK and not limited
             reason = Reason.UPSTREAM_FAILED
         case OracleError():
             blocks = rules.on_oracle_failure is not OnOracleFailure.ERROR

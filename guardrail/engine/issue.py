@@ -72,6 +72,8 @@ def issue(
         reference_kind="" if reference is None else reference.kind,
         reference="" if reference is None else reference.name,
         probe_max_tokens=rules.probe_max_tokens if caller.shortens else None,
+        retry=rules.retry,
+        retries=rules.retries,
         outside_claim=outside_claim or rules.mode is Mode.OBSERVE,
         recall=_recall(engine, caller),
         code_version=__version__,

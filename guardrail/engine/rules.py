@@ -21,6 +21,7 @@ __all__ = [
     "OnUnscanned",
     "OnUpstreamFailure",
     "RadiusSpace",
+    "Retry",
     "Rules",
 ]
 
@@ -90,6 +91,17 @@ class OnUnscanned(StrEnum):
     PASS_UNSCANNED = "pass_unscanned"  # noqa: S105 (a choice, not a password)
 
 
+class Retry(StrEnum):
+    """Which calls and judgements are repeated, always with the same noise.
+
+    `undrawn`: those of which it is certain that they drew nothing, so that each index has one
+    answer at most. `any`: all that may pass; then the claim is about the model as it is asked so.
+    """
+
+    UNDRAWN = "undrawn"
+    ANY = "any"
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Everything the engine needs to know of a policy.
@@ -109,14 +121,15 @@ class Rules:
         miss_rate_upper: f_U, in [0, 1), of the harmlessness claim; None for the verdict claim.
         delta: probability that f_U is too small as an average; None likewise.
         kind: how the sequential test is made.
-        expected_harmless_rate: q1, the rate at which `power` must be reached.
-        power: probability of passing at q1.
+        expected_harmless_rate: share of answers to usual traffic, under noise, that are found
+            harmless.
+        power: probability of passing at q1, see `q1`.
         max_samples: most variants of one decision.
         latency_weight: what one more wave costs, in calls.
         max_parallel: most calls of one decision at a time.
         speculate: whether the next wave starts before the last one is judged.
         answer: which answer a pass delivers.
-        retries: how often a call or judgement is repeated after a transient fault.
+        retries: how often a call or judgement is repeated, where it may be.
         call_timeout_s, deadline_s: limits of one call and of one decision.
         max_calls, max_cost_usd: limits of one decision; reaching one ends it undecided.
         prices: what tokens cost.
@@ -125,6 +138,9 @@ class Rules:
         judge_every_chars: where the model streams, a variant's answer is judged whenever it has
             grown by so many characters, and broken off once it is harmful; None only when whole.
         recall: what was measured of forbidden requests under this policy; None where nothing was.
+        retry: which calls and judgements may be repeated.
+        expected_success_rate: share of calls that bring an answer; the others end in faults that
+            may not be repeated, and count as harmful.
     """
 
     name: str
@@ -162,3 +178,10 @@ class Rules:
     judge_every_chars: int | None = None
     recall: RecallStatement | None = None
     canvas_min_side_px: int = 1
+    retry: Retry = Retry.UNDRAWN
+    expected_success_rate: float = 1.0
+
+    @property
+    def q1(self) -> float:
+        """The rate of harmless outcomes that plans are made for: answers lost to faults count."""
+        return self.expected_harmless_rate * self.expected_success_rate

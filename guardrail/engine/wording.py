@@ -102,6 +102,7 @@ def stability_sentence(
     reference_kind: str = "",
     reference: str = "",
     outside_claim: bool = False,
+    most_asked: int = 1,
 ) -> str:
     """What one pass proved.
 
@@ -116,6 +117,8 @@ def stability_sentence(
         reference_kind: `action` or `meaning` where answers were compared with a reference.
         reference: that reference, named by the oracle's own reading.
         outside_claim: whether the delivered answer is none that this speaks of.
+        most_asked: how often the model may be asked for one answer, where a lost one is asked for
+            again: then this speaks of what so much asking brings.
     """
     shown = [reach for reach in reaches if reach.radius is not None]
     radii = " / ".join(digits_down(reach.radius or 0.0) for reach in shown)
@@ -148,8 +151,10 @@ def stability_sentence(
             )
         case _:
             assert_never(claim)
+    asked = f" The model is asked up to {most_asked} times, until an answer comes."
     outside = " The answer that was delivered is none of these: it lies outside this claim."
-    return f"{unless}{text}{outside if outside_claim else ''}"
+    notes = f"{asked if most_asked > 1 else ''}{outside if outside_claim else ''}"
+    return f"{unless}{text}{notes}"
 
 
 def recall_sentence(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from guardrail.engine.calls import BusyClock, Caller
+from guardrail.engine.calls import BusyClock, Caller, Sample
 from guardrail.engine.case import prepare, sampling_seed
 from guardrail.engine.fanout import fan_out
+from guardrail.errors import UpstreamError
 from guardrail.estimation.goal import Goal, Scale, Tally
 from guardrail.estimation.stretch import Stretch
 from guardrail.types import Outcome, Usage
@@ -16,7 +18,6 @@ from guardrail.types import Outcome, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardrail.engine.calls import Sample
     from guardrail.engine.case import Case
     from guardrail.engine.certifier import Certifier
     from guardrail.engine.guard import Engine
@@ -90,7 +91,9 @@ async def _piece(
     known: Known,
     keep: Callable[[str, Known], None],
 ) -> Known:
-    rules, key = engine.rules, engine.key
+    # Whole answers: an estimate is about what the model says, not about how it begins.
+    rules = dataclasses.replace(engine.rules, probe_max_tokens=None, judge_every_chars=None)
+    key = engine.key
     caller = Caller(rules, engine.upstream, engine.oracle, chat, BusyClock())
     until = min(known.tally.samples + STRETCH, goal.n)
     stretch = Stretch(known.tally, until, goal, scale)
@@ -98,7 +101,15 @@ async def _piece(
 
     async def draw(index: int) -> Sample:
         noisy = await asyncio.to_thread(case.variants, index, rules, key)
-        return await caller.sample(index, noisy, seed=sampling_seed(key, case.digest, index))
+        seed = sampling_seed(key, case.digest, index)
+        try:
+            return await caller.sample(index, noisy, seed=seed, variant=True)
+        except UpstreamError as error:
+            if not error.transient:
+                raise
+            # There is no client to be told of a 429: it is this index's outcome, and the run goes
+            # on. A second draw of the index would not be the first one.
+            return Sample(index=index, outcome=Outcome.MISSING, failure=error)
 
     # It asks for `launch`, `record` and `decision`, all of which a stretch has.
     certifier = cast("Certifier", stretch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guardrail.engine.guard import Engine
 from guardrail.engine.recall import check_recall
@@ -88,9 +88,9 @@ class Decider:
             check_recall(self._rules.recall, self._model, self._oracle)
         self._service = self._shared(model, ledger)
 
-    def function(self, call: Call, *, name: str, revision: str) -> FunctionUpstream:
-        """A function as a model, pictures encoded as the policy says."""
-        return FunctionUpstream(call, name=name, revision=revision, **variant_options(self.policy))
+    def function(self, call: Call, **options: Any) -> FunctionUpstream:
+        """A function as a model, pictures encoded as the policy says; see `FunctionUpstream`."""
+        return FunctionUpstream(call, **options, **variant_options(self.policy))
 
     async def decide(
         self,

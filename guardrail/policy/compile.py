@@ -92,6 +92,8 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         probe_max_tokens=sampling.probe_max_tokens,
         judge_every_chars=sampling.judge_every_chars,
         recall=policy_recall(policy, digest),
+        retry=limits.retry,
+        expected_success_rate=sampling.expected_success_rate,
     )
     for position in range(min(upstreams, 2)):  # the later ones have the second one's share
         _check_can_pass(policy, rules, file, position, upstreams)

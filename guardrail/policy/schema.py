@@ -16,6 +16,7 @@ from guardrail.engine.rules import (
     OnUnscanned,
     OnUpstreamFailure,
     RadiusSpace,
+    Retry,
 )
 from guardrail.policy.choices import OracleChoice
 from guardrail.policy.section import Section, Share, Word
@@ -86,8 +87,11 @@ class Sampling(Section):
     """`optimal`: fewest expected calls; `fixed`: Clopper–Pearson on a fixed number, curtailed."""
     expected_harmless_rate: Share = 0.99
     """Share of harmless verdicts on usual traffic under noise; the plan is tuned to it."""
+    expected_success_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.98
+    """Share of calls that bring an answer. The others end in faults that may not be repeated and
+    count as harmful, so the plan is tuned to the product of both rates."""
     power: Share = 0.99
-    """Probability of passing a request whose harmless rate is the expected one."""
+    """Probability of passing a request whose harmless rate is the expected one, faults counted."""
     max_samples: Annotated[int, Field(ge=1, le=20_000)] = 200
     """Most variants of one request; reaching it without proof blocks as uncertain."""
     latency_weight: Annotated[float, Field(ge=0, le=10_000)] = 4.0
@@ -136,7 +140,8 @@ class Failures(Section):
     """What happens when a part fails. Verdicts always hold; configuration faults always fail."""
 
     upstream: Annotated[OnUpstreamFailure, Word] = OnUpstreamFailure.ERROR
-    """The model gives no usable answer: `error` (502/504 or its own status) or `block`."""
+    """The model gives no usable answer: `error` (502/504 or its own status) or `block`. Its 429 is
+    always passed on."""
     oracle: Annotated[OnOracleFailure, Word] = OnOracleFailure.ERROR
     """Answers cannot be judged: `error` (503), `block`, or `pass_unscanned`, which fails open."""
     limit: Annotated[OnLimit, Word] = OnLimit.ERROR
@@ -191,14 +196,18 @@ class Limits(Section):
     call_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Longest wait for one call to the model."""
     deadline_s: Annotated[float, Field(gt=0, le=7200)] = 180.0
-    """Longest time for one decision, retries and all; it then ends by `failures.limit`."""
+    """Longest time for one decision, repeats and all; it then ends by `failures.limit`."""
     max_calls: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Most calls to the model for one decision, repeated ones included; the next one ends it by
     `failures.limit`."""
     max_cost_usd_per_request: Annotated[float, Field(gt=0, le=100_000)] | None = None
     """Most that the calls of one decision may cost; models without a known price are refused."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
-    """How often a call is repeated, with the same noise, after a transient fault."""
+    """How often a call or judgement is repeated, with the same noise, where `retry` allows it."""
+    retry: Annotated[Retry, Word] = Retry.UNDRAWN
+    """Which are repeated. `undrawn`: only those that certainly drew no answer, so that each variant
+    has one at most. `any`: all that may pass; the certificate then speaks of the model as it is
+    asked so, and harm that comes as a fault is asked for again."""
     max_concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Most requests decided at a time; more wait, in order."""
     max_waiting_requests: Annotated[int, Field(ge=0, le=100_000)] = 256

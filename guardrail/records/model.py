@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from guardrail.engine.certificate import Certificate
-from guardrail.engine.rules import Mode
+from guardrail.engine.rules import Mode, Retry
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.records.lines import canonical
@@ -81,6 +81,7 @@ class Record:
             where the tries of a principal are not counted.
         answer_chars: length of the delivered text; None where none was delivered.
         cost_usd: of all calls; None where a price or a count is not known.
+        retry: which calls and judgements were repeated, `retries` times at most.
         content: messages, parameters and answers, only where the writer keeps them.
         signer: id of the public key that verifies `signature`; empty where it is not signed.
         digest: SHA-256 of the canonical JSON of all fields but `digest` and `signature`.
@@ -120,6 +121,8 @@ class Record:
     cost_usd: float | None
     elapsed_s: float
     overhead_s: float
+    retry: Retry
+    retries: int
     content: Mapping[str, Json] | None = None
     signer: str = ""
     digest: str = field(default="")
@@ -215,6 +218,7 @@ _READERS: dict[str, Callable[[Json], Any]] = {
     "Mode": Mode,
     "Outcome": Outcome,
     "Reason": Reason,
+    "Retry": Retry,
     "bool": _exactly(bool),
     "float": _number,
     "int": _exactly(int),

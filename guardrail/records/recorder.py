@@ -92,6 +92,8 @@ def record_of(
         cost_usd=verdict.cost_usd,
         elapsed_s=float(verdict.elapsed_s),
         overhead_s=float(verdict.overhead_s),
+        retry=rules.retry,
+        retries=rules.retries,
         content=_content(verdict, chat) if keep_content else None,
     )
 

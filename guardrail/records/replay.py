@@ -161,7 +161,7 @@ def _run(record: Record, certificate: Certificate) -> Certifier:
 def _check_names(record: Record, certificate: Certificate) -> None:
     """The names that stand in the record and in its certificate must agree."""
     names = ("policy", "policy_digest", "upstream", "upstream_revision", "oracle_revision",
-             "key_id", "code_version", "request_digest")  # fmt: skip
+             "key_id", "code_version", "request_digest", "retry", "retries")  # fmt: skip
     for name in names:
         same = getattr(record, name) == getattr(certificate, name)
         _require(same, f"its {name} is not that of its certificate")

@@ -16,12 +16,13 @@ from guardrail.engine.verdict import Action, Verdict
 from guardrail.errors import CertificationError
 from guardrail.server.failures import Reply, error_reply, reply_to_error
 from guardrail.server.logprobs import told_logprobs
+from guardrail.types import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from guardrail.policy.schema import BlockDetails, Policy
-    from guardrail.types import Chat, Json, Usage
+    from guardrail.types import Chat, Json
 
 __all__ = [
     "Said",
@@ -140,7 +141,7 @@ def _withheld(told: Said, body: Mapping[str, Json]) -> list[str]:
     return [str(name) for name in told.extra if name not in passed_on]
 
 
-def _completion(told: Said, usage: Usage | None, chat: Chat, record_id: str) -> dict[str, Json]:
+def _completion(told: Said, usage: Usage, chat: Chat, record_id: str) -> dict[str, Json]:
     extra = told.extra
     choice = {
         "index": 0,
@@ -155,7 +156,7 @@ def _completion(told: Said, usage: Usage | None, chat: Chat, record_id: str) -> 
         "created": int(time.time()),
         "model": told.model or chat.model,
         "choices": [choice],
-        "usage": None if usage is None else told_usage(usage),
+        "usage": told_usage(usage),
         **{name: extra[name] for name in _RESPONSE_EXTRAS if name in extra},
     }
 
@@ -170,12 +171,15 @@ def details_of(verdict: Verdict, policy: Policy) -> BlockDetails:
     return "full" if passed else policy.block.details
 
 
-def usage_of(verdict: Verdict, policy: Policy) -> Usage | None:
-    """The tokens of all calls; where they may not be told, those of what is delivered, if any."""
+def usage_of(verdict: Verdict, policy: Policy) -> Usage:
+    """The tokens of all calls; where they may not be told, those of what is delivered.
+
+    That is nothing in a block: zeros, since official clients fail where there is no usage at all.
+    """
     if details_of(verdict, policy) != "none":
         return verdict.usage
     delivered = verdict.answer if verdict.action is Action.PASS else None
-    return None if delivered is None else delivered.usage
+    return Usage() if delivered is None else delivered.usage
 
 
 def told_usage(usage: Usage) -> dict[str, Json]:

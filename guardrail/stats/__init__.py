@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from guardrail.stats.availability import (
+    FAULT_SHARES,
+    FaultForecast,
+    pass_rates_under_faults,
+)
 from guardrail.stats.betting import betting_plan
 from guardrail.stats.binomial import harmless_rate_lower, harmless_rate_upper
 from guardrail.stats.classes import ClassBound, SequentialClass, certify_class, select_class
@@ -61,6 +66,7 @@ from guardrail.stats.threshold import (
 from guardrail.stats.traffic import Traffic
 
 __all__ = [
+    "FAULT_SHARES",
     "FLOORS",
     "LEAST_FLOOR",
     "NOT_HELD",
@@ -69,6 +75,7 @@ __all__ = [
     "ClassBound",
     "ConfidenceSequence",
     "Decision",
+    "FaultForecast",
     "Forecast",
     "Objective",
     "Optimum",
@@ -112,6 +119,7 @@ __all__ = [
     "most_misses",
     "optimal_plan",
     "optimum",
+    "pass_rates_under_faults",
     "radii_by_recall",
     "radius_at_recall",
     "recall_lower",

@@ -56,7 +56,8 @@ class TestCalls:
 
     def test_repeated_calls_count(self, kit):
         flaky = [Step(fault=Fault.STATUS, status=429, retry_after="0"), *["A cat."] * 20]
-        engine = kit.make_engine(flaky, max_calls=NINE, retries=2, max_parallel=1)
+        upstream = Scripted(flaky, undrawn={429})
+        engine = kit.make_engine(upstream=upstream, max_calls=NINE, retries=2, max_parallel=1)
         verdict = kit.decide(engine, 1)
         assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.MAX_CALLS)
         assert len(engine.upstream.calls) == NINE

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from guardrail.engine.certificate import Certificate
 from guardrail.engine.certifier import Count
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.rules import Claim, RadiusSpace, Retry
 from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
 from guardrail.errors import CertificationError
 from guardrail.stats import FLOORS, Decision, PlanKind
@@ -151,6 +151,40 @@ def test_statistics_are_recomputed_even_under_a_new_digest(passed):
         for value in changed(data[name]):
             with pytest.raises(CertificationError):
                 Certificate.from_dict({**data, name: value}).sealed().verify()
+
+
+class TestRetry:
+    """The rule for repeats is part of what is claimed."""
+
+    def test_the_rule_stands_in_it(self, kit, passed):
+        assert (passed.retry, passed.retries) == (Retry.UNDRAWN, kit.RULES.retries)
+        assert "as the guard asks it" not in passed.statement
+
+    def test_any_repeat_makes_the_claim_about_the_model_as_it_is_asked(self, kit):
+        certificate = kit.decide(kit.make_engine(retry=Retry.ANY, retries=2), 1).certificate
+        words = "of the model as the guard asks it: up to 3 times until an answer comes"
+        assert words in certificate.statement
+        data = through_json(certificate)
+        Certificate.from_dict(data).verify(data)
+
+    def test_without_repeats_one_answer_is_one_answer(self, kit):
+        certificate = kit.decide(kit.make_engine(retry=Retry.ANY, retries=0), 1).certificate
+        assert "as the guard asks it" not in certificate.statement
+
+    @pytest.mark.parametrize("changes", [{"retry": Retry.UNDRAWN}, {"retries": 1}], ids=str)
+    def test_an_edited_rule_is_found_and_resealed_it_says_another_sentence(self, kit, changes):
+        certificate = kit.decide(kit.make_engine(retry=Retry.ANY, retries=2), 1).certificate
+        edited = dataclasses.replace(certificate, **changes)
+        with pytest.raises(CertificationError, match="digest"):
+            edited.verify()
+        assert edited.statement != certificate.statement
+        said = {**through_json(edited.sealed()), "statement": certificate.statement}
+        with pytest.raises(CertificationError, match="derived field"):
+            Certificate.from_dict(said).verify(said)
+
+    def test_a_negative_number_of_repeats_is_impossible(self, passed):
+        with pytest.raises(CertificationError, match="repeats is negative"):
+            dataclasses.replace(passed, retries=-1).sealed().verify()
 
 
 FORGERIES = {

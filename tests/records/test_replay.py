@@ -87,10 +87,10 @@ def test_a_test_cut_short_is_replayed(kit):
     ],
 )
 def test_a_test_that_met_a_limit_is_replayed(kit, limit, reason):
-    # Answers that fail once: every sample takes two calls.
+    # Calls that are not sent at first: every sample takes two.
     def script(call):
         fails = call.index % 2 == 0
-        return Step(fault=Fault.STATUS, status=429, retry_after="0") if fails else kit.CLEAN
+        return Step(fault=Fault.UNREACHABLE) if fails else kit.CLEAN
 
     prices = {"*": {"input_usd_per_million": 1.0, "output_usd_per_million": 1.0}}
     record = kit.make_record(

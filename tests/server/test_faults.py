@@ -31,6 +31,7 @@ UPSTREAM_STATUS = {
     Fault.HANG: 504,
     Fault.CRASH: 502,
     Fault.RESET: 502,
+    Fault.UNREACHABLE: 502,
     Fault.GARBAGE: 502,
     Fault.GARBAGE_HTTP: 502,
     Fault.HALF_BODY: 502,
@@ -155,6 +156,16 @@ def test_statuses_of_the_provider_are_passed_on(stands, kit, status):
     for shape, response in stand.outcomes(script):
         check_error(kit, shape, response, status)
         if response.status_code in (429, 503):
+            assert response.headers["retry-after"] == "9"
+
+
+def test_too_many_requests_are_no_block_whatever_the_policy_says(stands, kit):
+    """A 429 says nothing of what was asked, and clients know what to do about it."""
+    stand = stands(blocking=True, hurried=False)
+    script = [Step(LEAK, fault=Fault.STATUS, status=429, retry_after="9")]
+    for shape, response in stand.outcomes(script):
+        check_error(kit, shape, response, 429)
+        if response.status_code == 429:
             assert response.headers["retry-after"] == "9"
 
 
