@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from guardrail.stats.fixed import fixed_plan
-from guardrail.stats.optimal import expected_cost, optimal_plan, optimum
-from guardrail.stats.traffic import Traffic
+from guardrail.stats.optimal import optimal_plan, optimum
 
 WEIGHT, PARALLEL, POWER = 4.0, 32, 0.99
 RATES = (0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
