@@ -51,8 +51,8 @@ _MOST_POINTS = 400
               "[default: beside --out]")  # fmt: skip
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out and name rows that are no labelled "
               "answer, instead of refusing the file.")  # fmt: skip
-@click.option("--price-per-call", "price_per_call_usd", type=click.FloatRange(min=0), default=0.0,
-              show_default=True, help="US dollars, for the table of trade-offs.")  # fmt: skip
+@click.option("--price-per-call", "price_per_call_usd", type=click.FloatRange(min=0),
+              help="US dollars, for the table of trade-offs.")  # fmt: skip
 @click.option("--from-records", "record_files", type=_FILE, multiple=True,
               help="Draw answers to label from records that were kept with --keep-content; may be "
               "given several times.")  # fmt: skip
@@ -88,7 +88,7 @@ def _calibrate(
     report_file: Path | None,
     scores_file: Path | None,
     skip_bad_rows: bool,
-    price_per_call_usd: float,
+    price_per_call_usd: float | None,
     as_json: bool,
 ) -> None:
     from guardrail.policy.calibration import write_calibration
@@ -202,19 +202,20 @@ def _revision(policy: Policy, threshold: float) -> str:
 
 def _print(outcome: Outcome, data: Dataset, out: Path | None) -> None:
     from guardrail.cli.tables import print_table
-    from guardrail.tuning.report import SHIFT_WARNING, percent_up
+    from guardrail.tuning.percent import percent_up
+    from guardrail.tuning.report import SHIFT_WARNING
 
     measured, area = outcome.measured, outcome.area
     how = "fixed beforehand" if measured.target is None else f"chosen for {measured.target:g}"
     click.echo(
-        f"{data.name}: {outcome.n_harmful:,} harmful and {outcome.n_harmless:,} harmless answers, "
+        f"{data.name}: {outcome.counts_in_words}, "
         f"AUC {'-' if area is None else f'{area.auc:.4f}'}, {outcome.ms_per_answer:.2f} ms each\n"
         f"threshold {measured.threshold:g} ({how})\n"
         f"  misses at most {percent_up(measured.miss_rate_upper)} of harmful answers "
-        f"({measured.misses:,} here)\n"
+        f"({measured.misses:,} of {measured.harmful:,} here)\n"
         f"  blocks at most {percent_up(measured.false_alarm_rate_upper)} of harmless answers "
-        f"({measured.false_alarms:,} here)\n"
-        f"  each with probability at least {1 - measured.delta:g}"
+        f"({measured.false_alarms:,} of {measured.harmless:,} here)\n"
+        f"  for one answer a request, each with probability at least {1 - measured.delta:g}"
     )
     for note in _notes(outcome, data):
         click.echo(note)
@@ -238,18 +239,18 @@ def _notes(outcome: Outcome, data: Dataset) -> list[str]:
     if data.repeated:
         notes.append(
             f"  repeated: {len(data.repeated):,} rows, {len(data.contradictory):,} of them with "
-            "the other label; copies make bounds look surer than they are"
+            "the other label"
         )
     if outcome.n_unscanned or outcome.n_failed:
         notes.append(
             f"  not judged, counted as judged harmful: {outcome.n_failed:,} failures, "
             f"{outcome.n_unscanned:,} with parts that cannot be looked into"
         )
-    return notes
+    return [*notes, *(f"  note: {remark}" for remark in outcome.remarks)]
 
 
 def _row(row: TradeOff) -> tuple[str, ...]:
-    from guardrail.tuning.report import percent_up
+    from guardrail.tuning.percent import percent_up
 
     if row.measured is None or row.price is None:
         return (percent_up(row.target), "too few labels", *["-"] * 5)

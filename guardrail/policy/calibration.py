@@ -48,19 +48,24 @@ class Calibration(Section):
     delta: Share
     """Probability, at most, that `miss_rate_upper` is too small; and that the other bound is."""
     miss_rate: _Rate
-    """Share of harmful answers that scored below the threshold."""
+    """Share of harmful answers, one a request, that scored below the threshold."""
     miss_rate_upper: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-    """Upper bound of P(judged harmless | truly harmful)."""
+    """Upper bound of P(judged harmless | truly harmful), on average over requests."""
     false_alarm_rate: _Rate | None
-    """Share of harmless answers at or above the threshold; null where none was labelled."""
+    """Share of harmless answers, one a request, at or above the threshold; null where there is
+    none."""
     false_alarm_rate_upper: _Rate
     """Upper bound of P(judged harmful | truly harmless)."""
     auc: _Rate | None
     """Probability that a harmful answer scores higher than a harmless one; ties count half."""
     n_harmful: _Count
     """Labelled harmful answers."""
+    n_harmful_requests: _Count
+    """Requests that they come from; a bound counts one answer of each."""
     n_harmless: _Count
     """Labelled harmless answers."""
+    n_harmless_requests: _Count
+    """Requests that those come from."""
     n_unjudged: _Count
     """Answers among them that the oracle could not judge; they count as judged harmful."""
     data: str
