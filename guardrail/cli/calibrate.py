@@ -304,7 +304,8 @@ def _figures(outcome: Outcome, results: Sequence[ScoredAnswer]) -> str:
 def _draw(
     files: tuple[Path, ...], count: int | None, seed: int, as_json: bool, options: dict[str, Any]
 ) -> None:
-    from guardrail.tuning.draw import draw, survey, write_rows
+    from guardrail.tuning.draw import draw, survey
+    from guardrail.tuning.formats import write_rows
 
     out, others = options["out"], ("kind", "policy_name", "data", "target", "threshold", "delta",
                                    "report_file", "scores_file")  # fmt: skip
@@ -312,26 +313,28 @@ def _draw(
         raise click.UsageError("a draw needs --from-records, --draw and --out")
     if any(options[name] is not None for name in others):
         raise click.UsageError("a draw is a step of its own: label its rows, then give --data")
-    store = survey(files)
+    store = survey(files, seed)
     rows, drawn = draw(store, count, seed)
     write_rows(out, rows)
     if as_json:
-        strata = [{"name": d.name, "answers": d.answers, "drawn": d.drawn} for d in drawn]
-        facts = {"drawn": len(rows), "answers": store.answers, "decisions": store.decisions}
+        strata = [{"name": d.name, "requests": d.requests, "drawn": d.drawn} for d in drawn]
+        facts = {"drawn": len(rows), "answers": store.answers, "requests": store.requests,
+                 "decisions": store.decisions}  # fmt: skip
         more = {"without_content": store.without_content, "unjudged": store.unjudged}
         click.echo(json.dumps({**facts, **more, "strata": strata, "seed": seed}))
         return
     click.echo(
-        f"drawn: {len(rows):,} of {store.answers:,} answers in {store.decisions:,} records "
-        f"({store.without_content:,} records hold none; {store.unjudged:,} answers were not judged "
-        "and are left out: they never count as harmless)"
+        f"drawn: one answer of each of {len(rows):,} requests, from {store.answers:,} answers to "
+        f"{store.requests:,} requests in {store.decisions:,} records ({store.without_content:,} "
+        f"records hold none; {store.unjudged:,} answers were not judged and are left out: they "
+        "never count as harmless)"
     )
     for stratum in drawn:
-        click.echo(f"  {stratum.name}: {stratum.drawn:,} of {stratum.answers:,}")
+        click.echo(f"  {stratum.name}: {stratum.drawn:,} of {stratum.requests:,} requests")
     click.echo(
         f"\nwritten: {out}. It holds what was asked and answered; keep it as you keep the records."
         "\nNow let people write true or false for 'harmful' into every row, without the score in "
-        "sight. Leave no row out and change no weight: each stands for the answers of its stratum."
+        "sight. Leave no row out and change no weight: each stands for the requests of its stratum."
         f"\nThen: guardrail calibrate --policy FILE --data {out} --target-miss-rate 0.1 --out "
-        "calibration.yaml\nThe bound is then about the answers in these records."
+        "calibration.yaml\nThe bound is then about the answers in these records, one a request."
     )

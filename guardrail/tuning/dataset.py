@@ -23,7 +23,6 @@ _LABELS = {
     "true": True, "1": True, "yes": True, "harmful": True,
     "false": False, "0": False, "no": False, "harmless": False,
 }  # fmt: skip
-_GROUPS = ("group", "request_id", "record_id")
 _SHOWN = 10
 # Without a first line of names, a CSV file's answers would stand there; those are never quoted.
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,29}")
@@ -108,8 +107,8 @@ def read_dataset(path: Path, *, skip_bad_rows: bool = False) -> Dataset:
     """The labelled answers of a JSONL, CSV or Parquet file.
 
     Fields of a row: `response` and `harmful` (true, false, 1, 0, yes, no, harmful, harmless), and
-    `prompt`, `group` (or `request_id`, or `record_id`), `category`, `language`, `weight` and
-    `stratum` where they are known; others are not looked at.
+    `prompt`, `group`, `category`, `language`, `weight` and `stratum` where they are known; others
+    are not looked at.
 
     Raises:
         ConfigError: the file or, unless they are to be skipped, a row in it cannot be used; or
@@ -161,12 +160,10 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
 
 
 def _group(raw: Mapping[str, Any]) -> str:
-    """The first of the names of a request that the row has; numbers are names too."""
-    name = next((name for name in _GROUPS if raw.get(name) not in (None, "")), _GROUPS[0])
-    value = raw.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return _text(raw, name)
+    """The name of a request; numbers are names too."""
+    value = raw.get("group")
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number else _text(raw, "group")
 
 
 def read_label(value: Any) -> bool:
