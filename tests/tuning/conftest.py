@@ -1,9 +1,16 @@
 """Labelled answers and oracles whose scores are known."""
 
+import itertools
+
 import pytest
 
+from guardrail.engine.rules import Mode
+from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError
 from guardrail.oracles.base import Judgement
+from guardrail.policy.schema import Policy
+from guardrail.records.journal import FileJournal
+from guardrail.records.model import Record
 from guardrail.tuning.dataset import Dataset, LabelledAnswer
 from guardrail.tuning.scores import Scored
 from guardrail.tuning.scoring import ScoredAnswer
@@ -59,9 +66,54 @@ def dataset():
 
 @pytest.fixture(scope="session")
 def scored():
-    """A scored answer; further fields are those of its row."""
+    """A scored answer to a request of its own; further fields are those of its row."""
+    numbers = itertools.count()
 
     def make(score, harmful, **fields):
+        fields = {"group": f"g{next(numbers)}", **fields}
         return ScoredAnswer(LabelledAnswer(1, "", "text", harmful, **fields), Scored(score, 1.0))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def policy():
+    return Policy.model_validate({"name": "mine", "oracle": {"kind": "builtin"}})
+
+
+def delivery(number, **changes):
+    """A record of a delivered answer to a request without a picture, not yet chained."""
+    message = {"role": "assistant", "content": f"answer {number}"}
+    fields = {
+        "record_id": f"r{number:04}", "created": f"2026-03-{1 + number % 28:02}T12:00:00+00:00",
+        "action": Action.PASS, "reason": Reason.NO_IMAGE, "would_block": False,
+        "outside_claim": True, "unscanned": (), "failure": "", "mode": Mode.ENFORCE, "policy": "p",
+        "policy_digest": "ab" * 32, "upstream": "u", "upstream_revision": "", "oracle_revision": "",
+        "key_id": "", "code_version": "", "model": "m", "pictures": 0, "request_digest": "",
+        "noise_digest": "", "certificate": None, "samples": (), "answer_chars": 8,
+        "prompt_tokens": 0, "completion_tokens": 0, "calls": 1, "cost_usd": None, "elapsed_s": 0.1,
+        "overhead_s": 0.0,
+        "content": {"messages": [{"role": "user", "content": f"question {number}"}],
+                    "parameters": {}, "answer": message, "answers": {}},
+        **changes,
+    }  # fmt: skip
+    return Record(**fields)
+
+
+@pytest.fixture(scope="session")
+def delivered():
+    return delivery
+
+
+@pytest.fixture
+def record_file(tmp_path):
+    """A file of records, chained and sealed."""
+
+    def make(*records, name="records.jsonl"):
+        journal = FileJournal(tmp_path / name)
+        for record in records:
+            journal.append(record)
+        journal.close()
+        return tmp_path / name
 
     return make
