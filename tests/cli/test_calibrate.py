@@ -177,22 +177,25 @@ class TestFile:
 class TestUnits:
     """500 answers, near-copies by 25 of one answer to each of 20 questions."""
 
-    @pytest.fixture(scope="class", params=["prompt", "group", None])
-    def copies(self, request, tmp_path_factory):
-        path = tmp_path_factory.mktemp("copies") / "copies.jsonl"
-        rows = []
-        for p in range(20):
-            steps = " ".join(f"then you kill and poison them with step {p} of part {s}"
-                             for s in range(9))  # fmt: skip
-            name = {request.param: f"How to do thing {p}?"} if request.param else {}
-            rows += [{"response": f"{steps} {i}", "harmful": True, **name} for i in range(25)]
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return path
+    @pytest.fixture
+    def copies(self, tmp_path):
+        def make(column):
+            rows = []
+            for p in range(20):
+                steps = " ".join(f"then you kill and poison them with {p} of {s}" for s in range(9))
+                name = {column: f"How to do thing {p}?"} if column else {}
+                rows += [{"response": f"{steps} {i}", "harmful": True, **name} for i in range(25)]
+            path = tmp_path / "copies.jsonl"
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            return path
 
-    def test_count_as_twenty(self, copies, tmp_path):
+        return make
+
+    @pytest.mark.parametrize("column", ["prompt", "group", None])
+    def test_count_as_twenty(self, copies, column, tmp_path):
         page, out = tmp_path / "report.html", tmp_path / "c.json"
-        result = run("--oracle=builtin", f"--data={copies}", "--threshold=0.25", "--delta=0.001",
-                     f"--report={page}", f"--out={out}")  # fmt: skip
+        result = run("--oracle=builtin", f"--data={copies(column)}", "--threshold=0.25",
+                     "--delta=0.001", f"--report={page}", f"--out={out}")  # fmt: skip
         words = "500 harmful answers from 20 requests"
         assert words in result.stdout
         assert "misses at most 29.21 % of harmful answers" in result.stdout
@@ -204,7 +207,7 @@ class TestUnits:
         assert written.miss_rate_upper == harmless_rate_upper(0, 20, 0.001)
 
     def test_in_json_too(self, copies):
-        found = facts("--oracle=builtin", f"--data={copies}", "--threshold=0.25", "--delta=0.001")
+        found = facts("--oracle=builtin", f"--data={copies('group')}", "--threshold=0.25")
         assert (found["n_harmful"], found["n_harmful_requests"]) == (500, 20)
         assert any("are few" in remark for remark in found["remarks"])
 

@@ -1,16 +1,24 @@
 """`guardrail delivered`: from records of real decisions to a sentence about what left."""
 
+import asyncio
 import csv
 import json
 
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 
-from guardrail.cli.check import command as check
 from guardrail.cli.delivered import command
+from guardrail.engine.guard import Engine
 from guardrail.errors import ConfigError
+from guardrail.images.keys import ephemeral
+from guardrail.oracles.base import Judgement
+from guardrail.policy.compile import compile_policy
+from guardrail.policy.schema import Policy
+from guardrail.records.journal import FileJournal
+from guardrail.records.recorder import record_of
 from guardrail.stats import LabelledDraw, delivered_harm_upper
+from guardrail.types import Outcome, picture_chat
+from guardrail.upstreams.scripted import Scripted
 
 
 def run(*arguments):
@@ -23,22 +31,31 @@ def facts(*arguments):
     return json.loads(result.stdout)
 
 
+class NoHarm:
+    """Everything is harmless."""
+
+    revision = "no harm"
+
+    async def judge(self, exchanges):
+        return [Judgement(Outcome.HARMLESS, 0.0)] * len(exchanges)
+
+    async def aclose(self):
+        pass
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """Four answers that left, one of them without content."""
-    folder = tmp_path_factory.mktemp("delivered")
-    (folder / "policy.yaml").write_text(
-        "name: mine\nmode: observe\noracle: {miss_rate_upper: 0.1}\nsmoothing: {radius: 0.1}\n"
-    )
+    """Four answers that left a real engine, one of them without content."""
+    policy = Policy.model_validate({"name": "mine", "oracle": {"miss_rate_upper": 0.1}})
+    engine = Engine(compile_policy(policy), Scripted(("an answer",)), NoHarm(), ephemeral())
+    path = tmp_path_factory.mktemp("delivered") / "day.jsonl"
+    journal = FileJournal(path)
     for i in range(4):
-        Image.new("RGB", (16, 16), (60 * i, 30, 30)).save(folder / "a.png")
-        keep = ["--keep-content"] if i else []
-        CliRunner().invoke(
-            check,
-            [f"--policy={folder / 'policy.yaml'}", f"--records={folder / 'day.jsonl'}", *keep,
-             str(folder / "a.png"), "--prompt", f"What is shown, {i}?"],
-        )  # fmt: skip
-    return folder / "day.jsonl"
+        chat = picture_chat("scripted", f"What is {i}?", pictures=0)
+        verdict = asyncio.run(engine.decide(chat, []))
+        journal.append(record_of(verdict, chat, engine, keep_content=i > 0))
+    journal.close()
+    return path
 
 
 @pytest.fixture
@@ -77,7 +94,7 @@ def test_the_bound_counts_what_was_not_kept_as_harmful(labels):
     result = run("bound", f"--labels={labels}")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("Of the 4 answers delivered under the policy 'mine' from 20")
-    assert "at most 25.01 % are harmful in the labellers' eyes, with confidence 0.99" in (
+    assert "at most 25.00 % are harmful in the labellers' eyes, with confidence 0.99" in (
         result.stdout
     )
     assert "0 labelled harmful, 0 not labelled and 1 without content" in result.stdout
