@@ -9,7 +9,7 @@ TESTERS ?= 2
 # uv trusts whom the system trusts, as pip can be told to.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help install demo test check format lint types floors adapters integrations clients bench clean
+.PHONY: help install demo test check format lint types floors adapters integrations clients policies bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -56,6 +56,9 @@ check: lint types floors ## exactly what CI runs
 
 clients: install ## asks every client library again and writes docs/clients.md (needs node)
 	$(BIN)/python tests/conformance/make_table.py
+
+policies: install ## writes into the shipped policies what they promise
+	$(BIN)/python tests/policy/write_headers.py
 
 bench: install ## the committed benchmarks, one after the other
 	$(BIN)/python benchmarks/run_all.py

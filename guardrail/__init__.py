@@ -15,6 +15,7 @@ from guardrail.errors import (
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
+    from guardrail.memory.ledger import LocalLedger
     from guardrail.middleware.answering import HttpAnswer
     from guardrail.middleware.blocked import ContentBlocked
     from guardrail.middleware.decided import Decided
@@ -29,6 +30,7 @@ __all__ = [
     "Guard",
     "GuardrailError",
     "HttpAnswer",
+    "LocalLedger",
     "OracleError",
     "RequestError",
     "UpstreamError",
@@ -42,6 +44,7 @@ _PLACES = {
     "FunctionUpstream": "guardrail.upstreams.function",
     "Guard": "guardrail.middleware.guard",
     "HttpAnswer": "guardrail.middleware.answering",
+    "LocalLedger": "guardrail.memory.ledger",
 }
 
 

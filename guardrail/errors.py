@@ -2,7 +2,7 @@
 
     GuardrailError
     ├── ConfigError         a policy, calibration or option is wrong      (exit code 2)
-    ├── RequestError        the client's request is wrong                 (HTTP 400, 413, 415 …)
+    ├── RequestError        the client's request cannot be served         (HTTP 400, 413, 429 …)
     ├── UpstreamError       the model could not answer                    (HTTP 502, 504 …)
     ├── OracleError         an answer could not be judged                 (HTTP 503)
     └── CertificationError  a certificate could not be made or verified   (HTTP 500)
@@ -57,18 +57,26 @@ class ConfigError(GuardrailError):
 class RequestError(GuardrailError):
     """The client's request cannot be served as it stands.
 
-    `param` is the JSON path of the field at fault and `code` OpenAI's machine-readable word.
+    `param` is the JSON path of the field at fault, `code` OpenAI's machine-readable word, and
+    `retry_after_s` how long to wait where the same request may be served later.
     """
 
     status = 400
 
     def __init__(
-        self, message: str, *, status: int = 400, param: str | None = None, code: str | None = None
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.param = param
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class UpstreamError(GuardrailError):

@@ -76,8 +76,8 @@ class Run:
                 str(self.environment)]  # fmt: skip
 
     def _installed(self) -> list[str]:
-        wheel = next(self.wheels.glob(f"guardrail_{self.name.replace('-', '_')}-*.whl"))
-        main = next(self.wheels.glob("guardrail-*.whl"))
+        wheel = next(self.wheels.glob(f"certified_guardrail_{self.name.replace('-', '_')}-*.whl"))
+        main = next(self.wheels.glob("certified_guardrail-*.whl"))
         return [*_uv(), "pip", "install", "--quiet", "--python", str(self._python), str(main),
                 str(wheel), "-r", str(self.folder / f"{self.versions}.txt")]  # fmt: skip
 

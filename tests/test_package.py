@@ -1,6 +1,7 @@
 """The package as it is installed: light to import, its names in order, complete as a wheel."""
 
 import ast
+import email
 import importlib.util
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import guardrail
+from guardrail.distribution import DISTRIBUTION
 
 PACKAGE = Path(guardrail.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -113,8 +115,7 @@ def test_no_file_can_carry_code_in_its_data():
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory, repository):
-    """Names and sizes of everything in the wheel."""
+def wheel_file(tmp_path_factory, repository):
     if importlib.util.find_spec("hatchling") is None:
         pytest.skip("hatchling is not installed, so no wheel can be built without the network")
     folder = tmp_path_factory.mktemp("wheel")
@@ -124,8 +125,26 @@ def wheel(tmp_path_factory, repository):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (file,) = folder.glob("*.whl")
-    with zipfile.ZipFile(file) as archive:
+    return file
+
+
+@pytest.fixture(scope="module")
+def wheel(wheel_file):
+    """Names and sizes of everything in the wheel."""
+    with zipfile.ZipFile(wheel_file) as archive:
         return {info.filename: info.file_size for info in archive.infolist()}
+
+
+def test_the_wheel_has_the_name_of_the_distribution_and_of_its_extras(wheel_file):
+    assert wheel_file.name == f"certified_guardrail-{guardrail.__version__}-py3-none-any.whl"
+    (entry,) = [n for n in zipfile.ZipFile(wheel_file).namelist() if n.endswith("/METADATA")]
+    metadata = email.message_from_bytes(zipfile.ZipFile(wheel_file).read(entry))
+    assert metadata["Name"] == DISTRIBUTION
+    needs = metadata.get_all("Requires-Dist")
+    assert not [need for need in needs if need.startswith("guardrail")]
+    # What one extra takes from another arrives.
+    assert [need for need in needs if need.startswith("torch") and "extra == 'demo'" in need]
+    assert {"demo", "local", "sign"} <= set(metadata.get_all("Provides-Extra"))
 
 
 def test_the_wheel_holds_every_module_and_data_file(wheel):

@@ -79,7 +79,9 @@ async def _sweep(args: Any) -> list[dict[str, Any]]:
 
 
 async def _row(engine: Any, scenes: Any, eps: float, adaptive: bool, args: Any) -> dict[str, Any]:
-    noise = Noise(engine.rules.sigma, engine.rules.canvas_max_side_px) if adaptive else None
+    rules = engine.rules
+    sides = rules.canvas_max_side_px, rules.canvas_min_side_px
+    noise = Noise(rules.sigma, *sides) if adaptive else None
     outcomes = []
     for scene in scenes:
         surrogate = Surrogate(engine.upstream.load(), PROMPT, ABUSIVE_EXAMPLES, scene.pixels)

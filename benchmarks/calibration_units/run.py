@@ -56,12 +56,14 @@ def main() -> None:
         "chosen: one a request",
         "exact",
     )
+    error = (DELTA / sets) ** 0.5
+    said = (
+        f"{sets:,} sets each; delta {DELTA:g}. Shares of sets whose bound is too small (standard "
+        f"error of a true share of delta: {error:.4f}), and the exact probability for one answer "
+        "a request."
+    )
     lines = [
-        (
-            f"{sets:,} sets each; delta {DELTA:g}. Shares of sets whose bound is too small (standard "
-            f"error of a true share of delta: {(DELTA / sets) ** 0.5:.4f}), and the exact probability "
-            "for one answer a request."
-        ),
+        said,
         "",
         f"| {' | '.join(heading)} |",
         "|---" * len(heading) + "|",

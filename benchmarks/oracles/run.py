@@ -64,7 +64,7 @@ def drawn(source: str) -> list[Text]:
 def measured(name: str, choice: dict[str, Any], texts: list[Text]) -> list[dict[str, Any]]:
     """One row for each source, all scored by one oracle."""
     policy = Policy.model_validate(
-        {"name": "benchmark", "smoothing": {"claim": "composite"}, "oracle": choice}
+        {"name": "benchmark", "smoothing": {"claim": "verdict"}, "oracle": choice}
     ).placed(HERE.parents[1])
     return asyncio.run(_measured(name, policy, {s: dataset(s, texts) for s in SOURCES}))
 

@@ -28,7 +28,7 @@ _LARGEST_MISMATCH = 0.1  # mean distance between our and the processor's pixels,
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """The defence as the attacker knows it: resize to a canvas, add noise, clip.
+    """The defence as the attacker knows it: scale down to a canvas, pad, add noise, clip.
 
     Raises:
         ConfigError: sigma is no positive number.
@@ -36,6 +36,7 @@ class Noise:
 
     sigma: float
     canvas_max_side_px: int | None
+    canvas_min_side_px: int = 28
 
     def __post_init__(self) -> None:
         if not 0.0 < self.sigma < math.inf:
@@ -178,18 +179,28 @@ def _tensor(pixels: Pixels, device: str) -> torch.Tensor:
 
 
 def _noisy(x: torch.Tensor, noise: Noise, draws: int) -> torch.Tensor:
-    canvas = _on_canvas(x, noise.canvas_max_side_px)
+    canvas = _on_canvas(x, noise)
     z = torch.randn((draws, *canvas.shape), device=x.device)
     return (canvas[None] + noise.sigma * z).clamp(0, 1)
 
 
-def _on_canvas(x: torch.Tensor, max_side_px: int | None) -> torch.Tensor:
-    """The defence's own resize as a differentiable map: the mean over each canvas pixel's area."""
+def _on_canvas(x: torch.Tensor, noise: Noise) -> torch.Tensor:
+    """The defence's own canvas as a differentiable map: means over areas, then white margins."""
     height, width = x.shape[-2:]
-    rows, columns = canvas_for(height, width, max_side_px=max_side_px).size
-    if (rows, columns) == (height, width):
+    canvas = canvas_for(
+        height,
+        width,
+        max_side_px=noise.canvas_max_side_px,
+        min_side_px=noise.canvas_min_side_px,
+    )
+    rows, columns = canvas.scaled_size
+    if canvas.resized:
+        x = _areas(height, rows).to(x) @ x @ _areas(width, columns).to(x).T
+    below, right = canvas.size[0] - rows, canvas.size[1] - columns
+    if not (below or right):
         return x
-    return _areas(height, rows).to(x) @ x @ _areas(width, columns).to(x).T
+    margins = (right // 2, right - right // 2, below // 2, below - below // 2)
+    return torch.nn.functional.pad(x, margins, value=1.0)
 
 
 def _areas(inputs: int, outputs: int) -> torch.Tensor:

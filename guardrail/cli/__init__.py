@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from guardrail.distribution import find_stranger, install_command
 from guardrail.errors import GuardrailError
 from guardrail.version import __version__
 
@@ -52,6 +53,10 @@ class _Lazy(click.Group):
 @click.version_option(__version__, prog_name="guardrail")
 def _cli() -> None:
     """Content moderation for vision-language models that comes with a proof."""
+    # Not for the bare --help and --version: looking costs a third of their time.
+    stranger = find_stranger()
+    if stranger is not None:
+        click.echo(f"guardrail: {stranger}", err=True)
 
 
 def main() -> None:
@@ -83,7 +88,7 @@ def _missing(error: ModuleNotFoundError) -> int:
         raise error
     click.echo(
         f"guardrail: this needs the package '{error.name}', which is not installed; "
-        "run: pip install 'guardrail[demo]'",
+        f"{install_command('demo')}",
         err=True,
     )
     return 2

@@ -257,7 +257,7 @@ def _show(rows: list[dict[str, Any]], policy: Policy, goal: Goal, as_json: bool)
         return
     print_table(
         f"Certified l2 radii (policy '{policy.name}', alpha {goal.alpha:g} for each picture)",
-        ("file", "idx", "harmless", "n", "missing", "p_lower", "radius", "abstain"),
+        ("file", "idx", "harmless", "n", "missing", "q_lower", "radius", "abstain"),
         [_cells(row) for row in rows],
     )
     certified = sum(not row["abstain"] for row in rows)
@@ -270,5 +270,5 @@ def _show(rows: list[dict[str, Any]], policy: Policy, goal: Goal, as_json: bool)
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     counts = (str(row[name]) for name in ("index", "harmless", "n", "missing"))
-    bounds = (f"{row['p_lower']:.4f}", f"{row['radius']:.4f}", "yes" if row["abstain"] else "no")
+    bounds = (f"{row['q_lower']:.4f}", f"{row['radius']:.4f}", "yes" if row["abstain"] else "no")
     return (row["file"], *counts, *bounds)

@@ -132,8 +132,6 @@ def _in_words(verdict: Verdict) -> str:
         like = f"of one {certificate.reference_kind}" if certificate.reference_kind else "harmless"
         lines.append(f"{certificate.harmless} of {certificate.samples} variants were {like}")
         lines.append(certificate.statement)
-    if verdict.certificate is not None and verdict.outside_claim:
-        lines.append("The answer above is a further one: judged by itself, outside this claim.")
     return "\n".join(lines)
 
 

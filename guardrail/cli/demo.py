@@ -32,7 +32,8 @@ def command(tries: int, policy_name: str, out: Path, as_json: bool) -> None:
     """Start the proxy with the built-in model and send it clean, attacked and forbidden pictures.
 
     Each picture goes to the bare model, to a single check of one answer by the same oracle, and
-    to the guard.
+    to the guard. The exit code is 1 if too many decisions ended without a judgement, as on a
+    machine that is too slow.
     """
     from guardrail.cli.options import build_engine, read_policy
     from guardrail.cli.output import require_writable
@@ -56,6 +57,9 @@ def command(tries: int, policy_name: str, out: Path, as_json: bool) -> None:
         click.echo(json.dumps(_facts(results, summary, seconds, out)))
     else:
         _print(results, summary, seconds, out)
+    if summary.complaint:
+        click.echo(f"guardrail: {summary.complaint}", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def _facts(
@@ -83,6 +87,9 @@ def _scene_facts(result: SceneResult) -> dict[str, Any]:
         "tries": len(result.undefended),
         "guard_tries": len(result.guard),
         "decision": first.decision,
+        "ending": first.ending,
+        "reason": first.reason.value,
+        "undecided": sum(one.is_undecided for one in result.guard),
         "answer": first.delivered,
         "samples": first.samples,
         "harmless": first.harmless,
@@ -95,6 +102,7 @@ def _scene_facts(result: SceneResult) -> dict[str, Any]:
 def _print(results: Sequence[SceneResult], summary: Summary, seconds: float, out: Path) -> None:
     from rich.console import Console
 
+    from guardrail.demo.passes import explain_passes
     from guardrail.demo.tables import scene_table, summary_table
 
     console = Console()
@@ -104,6 +112,9 @@ def _print(results: Sequence[SceneResult], summary: Summary, seconds: float, out
     console.print()
     console.print(summary_table(summary))
     console.print()
+    for line in (summary.undecided_in_words, *explain_passes(results)):
+        if line:
+            console.print(line, highlight=False, markup=False)
     passed = next((one for r in results for one in r.guard if one.decision == "pass"), None)
     if passed is not None:
         console.print(f"What a pass means: {passed.statement}", highlight=False)

@@ -67,15 +67,14 @@ def _of_numbers(
     miss_rate: float,
     operator_norm: float,
 ) -> dict[str, Any]:
-    from guardrail.stats import explain_radius, required_harmless_rate
+    from guardrail.stats import explain_radius, floor_with_misses, required_harmless_rate
 
     words = explain_radius(radius, width_px, height_px, channels=channels)
     row = {**asdict(words), "text": words.text}
     if sigma is None:
         return row
-    rate = required_harmless_rate(
-        radius, sigma=sigma, operator_norm=operator_norm, floor=floor, miss_rate_upper=miss_rate
-    )
+    tested = floor_with_misses(floor, miss_rate)
+    rate = required_harmless_rate(radius, sigma=sigma, operator_norm=operator_norm, floor=tested)
     row |= {
         "sigma": sigma,
         "radius_in_sigmas": radius * operator_norm / sigma,
@@ -103,6 +102,8 @@ def _of_certificate(certificate: Certificate) -> dict[str, Any]:
         "certified": certified,
         "radius_space": certificate.radius_space.value,
         "pictures": pictures,
+        "harmless_rate_lower": certificate.harmless_rate_lower,
+        "stability": [asdict(reach) for reach in certificate.stability],
         "statement": certificate.statement,
         "text": f"{_preface(certificate, certified, pictures)}{words.text}",
     }
@@ -110,7 +111,9 @@ def _of_certificate(certificate: Certificate) -> dict[str, Any]:
 
 def _preface(certificate: Certificate, certified: bool, pictures: int) -> str:
     lines = [certificate.statement]
-    if not certified:
+    if certified:
+        lines.append(f"The radius at the policy's own floor, {certificate.floor:g}:")
+    else:
         lines.append("The radius that a pass would have proved:")
     if pictures > 1:
         lines.append(f"The {pictures} pictures count as one, and share the radius.")

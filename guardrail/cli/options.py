@@ -73,8 +73,8 @@ def _policy_options(function: _F) -> _F:
             "policy_name",
             default="default",
             show_default=True,
-            help="Policy file, or the name of a shipped one: default, strict, observe, action, "
-            "semantic.",
+            help="Policy file, or the name of a shipped one: default, quick, strict, observe, "
+            "detoxify, judge, action, semantic.",
         ),
     ):
         function = option(function)

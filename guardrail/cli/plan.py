@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,11 @@ _AT_LEAST_0 = click.FloatRange(min=0)
 @click.option("--alpha", type=_OPEN, default=0.001, show_default=True,
               help="Probability, at most, of passing what should not pass.")  # fmt: skip
 @click.option("--floor", type=_OPEN, default=0.5, show_default=True,
-              help="Harmless probability that must hold within the radius.")  # fmt: skip
+              help="The promise is about requests answered harmlessly less often.")  # fmt: skip
 @click.option("--miss-rate", "miss_rate_upper", default=0.0, show_default=True,
               type=click.FloatRange(min=0, max=1, max_open=True),
-              help="Upper bound of the oracle's miss rate.")  # fmt: skip
+              help="Of the harmlessness claim: the oracle's misses of one request's harmful "
+              "answers, at most; 0 for the verdict claim.")  # fmt: skip
 @click.option("--operator-norm", type=_POSITIVE, default=1.0, show_default=True,
               help="Norm of the resize before the noise; 1 for pictures that fit.")  # fmt: skip
 @click.option("--harmless-rate", type=click.FloatRange(0, 1), default=0.99, show_default=True,
@@ -106,6 +108,8 @@ def _of_policy(name: str) -> dict[str, Any]:
 
 
 def _numbers(policy: Policy) -> dict[str, Any]:
+    from guardrail.engine.plan import UNSCALED
+
     smoothing, sampling = policy.smoothing, policy.sampling
     rates = policy.oracle.rates(policy.folder) if smoothing.claim == "harmlessness" else None
     return {
@@ -116,6 +120,7 @@ def _numbers(policy: Policy) -> dict[str, Any]:
         "miss_rate_upper": 0.0 if rates is None else rates.miss_rate_upper,
         "harmless_rate": sampling.expected_harmless_rate,
         "power": sampling.power,
+        "sampler_error": UNSCALED.sampler_error,
         "max_samples": sampling.max_samples,
         "parallel": sampling.max_parallel,
         "latency_weight": sampling.latency_weight,
@@ -123,20 +128,28 @@ def _numbers(policy: Policy) -> dict[str, Any]:
 
 
 def _not_given(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
-    default = click.core.ParameterSource.DEFAULT
-    return {k: v for k, v in values.items() if ctx.get_parameter_source(k) is default}
+    """Those that no option gave, or that have no option."""
+    free = (click.core.ParameterSource.DEFAULT, None)
+    return {k: v for k, v in values.items() if ctx.get_parameter_source(k) in free}
 
 
 def _print(result: Forecast) -> None:
     from guardrail.cli.tables import print_table
+    from guardrail.stats import FLOORS
 
     scenario = result.scenario
     click.echo(
         f"To promise radius {scenario.radius:g} at sigma {scenario.sigma:g} "
-        f"(alpha {scenario.alpha:g}, floor {scenario.floor:g}, miss rate "
-        f"{scenario.miss_rate_upper:g}), more than {result.q_required:.4f} of the answers under "
-        f"noise\nmust be harmless. No test can show that with fewer than {result.fewest_samples} "
-        "calls.\n"
+        f"(alpha {scenario.alpha:g}, floor {scenario.floor:g}{_condition(scenario)}), more than "
+        f"{result.q_required:.4f} of the answers under noise\nmust be found harmless. No test can "
+        f"show that with fewer than {result.fewest_samples} calls. The same calls promise: a "
+        f"request that is\nanswered harmlessly less often than τ passes with probability at most "
+        f"{scenario.alpha:g} a try within\nradius r: {_promised(result)}.\n"
+    )
+    print_table(
+        "The other way round: the fewest calls that promise a radius to requests below τ",
+        ("radius", *(f"τ {floor:g}" for floor in FLOORS)),
+        _reach_rows(result),
     )
     print_table(
         f"Calls per decision (usual: harmless rate {scenario.harmless_rate:g}; harmful: "
@@ -155,6 +168,29 @@ def _print(result: Forecast) -> None:
         ("n", "radius, share of limit", "papers", "accuracy lost", "papers"),
         [_law_row(law) for law in result.laws],
     )
+
+
+def _condition(scenario: Scenario) -> str:
+    misses = scenario.miss_rate_upper
+    return f", on requests of which the oracle misses at most {misses:g}" if misses else ""
+
+
+def _promised(result: Forecast) -> str:
+    from guardrail.engine.wording import digits_down
+
+    return ", ".join(
+        f"τ {row.floor:g} → r {'none' if row.radius is None else digits_down(row.radius)}"
+        for row in result.promised
+    )
+
+
+def _reach_rows(result: Forecast) -> list[tuple[str, ...]]:
+    rows: dict[float, list[str]] = {}
+    for need in result.fewest_by_reach:
+        fewest = math.inf if need.fewest_samples is None else need.fewest_samples
+        cell = f"{fewest:,}" if fewest <= _MOST_SAMPLES else f"over {_MOST_SAMPLES:,}"
+        rows.setdefault(need.radius, []).append(cell)
+    return [(f"{radius:g}", *cells) for radius, cells in rows.items()]
 
 
 def _tests(result: Forecast) -> list[tuple[str, PlanForecast]]:

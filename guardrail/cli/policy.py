@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["command"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from guardrail.engine.rules import Rules
+    from guardrail.policy.facts import Cost, PolicyFacts, ReachCost
+
+__all__ = ["command", "promise_lines"]
+
+_WIDTH = 94
+_LABEL_WIDTH = 11
+_UNBROKEN = re.compile(
+    r"k = \d+ → [\d.]+ calls|k = \d+ → no plan|τ [\d.]+ → r [\w.]+|[\d.]+ → [\w. ]+ %|[\d.]+ %"
+)
+"""What no line may end within."""
 
 
 @click.group("policy")
@@ -17,33 +34,32 @@ def command() -> None:
 
 @command.command("check")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--reach", "reaches", multiple=True, metavar="RADIUS@FLOOR",
+              help="The other way round: what it would cost to promise this radius to requests "
+              "that are answered harmlessly less often than the floor, as in 1@0.1; may be given "
+              "several times.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each file.")
-def check(files: tuple[Path, ...], as_json: bool) -> None:
-    """Check policy FILES and say what each of them promises and costs."""
-    from guardrail.engine.plan import UNSCALED, plan_for
+def check(files: tuple[Path, ...], reaches: tuple[str, ...], as_json: bool) -> None:
+    """Check policy FILES and say what each of them promises and costs.
+
+    The words are explained in docs/glossary.md.
+    """
     from guardrail.policy.compile import compile_policy
+    from guardrail.policy.facts import cost_of_reach, describe_rules
     from guardrail.policy.load import load_policy
 
+    wishes = [_reach(text) for text in reaches]
     for file in files:
-        rules = compile_policy(load_policy(file), file=str(file))
-        plan = plan_for(rules, UNSCALED)
-        q1 = rules.expected_harmless_rate
-        facts = {
-            "file": str(file),
-            "policy": rules.name,
-            "digest": rules.digest,
-            "mode": rules.mode,
-            "claim": rules.claim,
-            "radius": rules.promised_radius,
-            "alpha": rules.alpha,
-            "q_required": plan.q_required,
-            "max_samples": plan.max_samples,
-            "false_pass": plan.false_pass_upper,
-            "power": plan.power_at(q1),
-            "expected_calls_at_harmless_rate": plan.expected_calls_at(q1),
-            "expected_calls_harmful": plan.expected_calls_at(0.1),
-        }
-        click.echo(json.dumps(facts) if as_json else _in_words(facts, q1))
+        policy = load_policy(file)
+        rules = compile_policy(policy, file=str(file))
+        facts = describe_rules(rules, reference_kind=policy.oracle.reference_kind)
+        costs = [cost_of_reach(rules, radius, floor) for radius, floor in wishes]
+        if as_json:
+            click.echo(json.dumps(_as_dict(file, rules, facts, costs), allow_nan=False))
+            continue
+        click.echo(f"{file}: ok")
+        for line in (*promise_lines(rules, facts), *_wrapped(_reach_rows(rules, costs))):
+            click.echo(line)
 
 
 @command.command("schema")
@@ -54,13 +70,115 @@ def schema() -> None:
     click.echo(json.dumps(Policy.model_json_schema(), indent=2))
 
 
-def _in_words(facts: dict[str, object], q1: float) -> str:
+def promise_lines(rules: Rules, facts: PolicyFacts) -> tuple[str, ...]:
+    """What the policy promises and costs, in lines for people.
+
+    The same lines head the shipped policy files, where a test holds them equal.
+    """
+    return tuple(_wrapped(_rows(rules, facts)))
+
+
+def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
+    yield "promises", f"{facts.promise} Pictures larger than the canvas reach farther."
+    if not facts.reference_kind:
+        yield "of harm", _about_harm(rules)
+    passes = ", ".join(f"{rate:g} → {_share(share)}" for rate, share in facts.passes)
+    yield "passes", f"by the rate at which answers are found harmless under noise: {passes}"
+    fewest = f"{facts.fewest_samples} harmless answers in a row are enough"
+    yield "needs", f"a harmless rate above {facts.q_required:.4f}; {fewest}"
+    usual, harmful = facts.usual, facts.harmful
+    ordinary = f"harmless rate {usual.harmless_rate:g}, of which {usual.passes:.1%} pass"
+    cost = f"{_calls(usual)} for ordinary requests ({ordinary})"
+    most = f"at most {facts.max_samples}"
+    yield "costs", f"{cost}, {_calls(harmful)} at {harmful.harmless_rate:g}; {most}"
+    yield "spending", _spending(facts)
+
+
+def _about_harm(rules: Rules) -> str:
+    if rules.claim == "harmlessness":
+        return "the condition on the oracle's misses is measured as an average, by calibration"
     return (
-        f"{facts['file']}: ok\n"
-        f"  promises   l2 radius {facts['radius']:g} with false-pass probability at most "
-        f"{facts['false_pass']:.2g} (alpha {facts['alpha']:g}, claim: {facts['claim']})\n"
-        f"  needs      a harmless rate above {facts['q_required']:.4f} under noise\n"
-        f"  costs      {facts['expected_calls_at_harmless_rate']:.1f} calls on average at a "
-        f"harmless rate of {q1:g} (passing {facts['power']:.1%}), "
-        f"{facts['expected_calls_harmful']:.1f} at 0.1; at most {facts['max_samples']}"
+        "the promise speaks of the oracle's verdicts; how much forbidden traffic they catch is "
+        "measured by `guardrail recall`"
     )
+
+
+def _spending(facts: PolicyFacts) -> str:
+    """What tries cost that share one alpha, and what they add up to where they do not."""
+    rows = ", ".join(
+        f"k = {cost.k} → "
+        + ("no plan" if cost.expected_calls is None else f"{cost.expected_calls:.1f} calls")
+        for cost in facts.spending
+    )
+    return (
+        f"off, N tries pass falsely with probability at most N × {facts.alpha:g}; on, all tries of "
+        f"a principal together at most {facts.alpha:g}, at the k-th number held: {rows}"
+    )
+
+
+def _calls(cost: Cost) -> str:
+    return f"{cost.calls:.1f} calls in {cost.rounds:.2f} rounds"
+
+
+def _share(share: float) -> str:
+    percent = 100.0 * share
+    return f"{percent:.2f} %" if percent >= 0.01 else "less than 0.01 %"
+
+
+def _reach_rows(rules: Rules, costs: list[ReachCost]) -> Iterator[tuple[str, str]]:
+    for cost in costs:
+        wish = f"radius {cost.radius:g} at τ {cost.floor:g}"
+        if cost.q_required is None:
+            yield "reach", f"{wish} cannot be promised: no harmless rate below 1 shows it"
+            continue
+        told = (
+            f"{wish} costs {cost.fewest_samples} calls or more (harmless rate above "
+            f"{cost.q_required:.4f})"
+        )
+        if cost.calls is None:
+            yield "reach", f"{told}; no plan within max_samples {rules.max_samples} passes"
+        else:
+            yield "reach", f"{told}; {cost.calls:.1f} on average for ordinary requests"
+
+
+def _wrapped(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
+    indent = " " * (_LABEL_WIDTH + 2)
+    for label, text in rows:
+        lines = textwrap.wrap(
+            _UNBROKEN.sub(lambda found: found[0].replace(" ", "\u00a0"), text),
+            _WIDTH,
+            initial_indent=f"  {label:<{_LABEL_WIDTH}}",
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        yield from (line.replace("\u00a0", " ") for line in lines)
+
+
+def _as_dict(
+    file: Path, rules: Rules, facts: PolicyFacts, costs: list[ReachCost]
+) -> dict[str, Any]:
+    return {
+        "file": str(file),
+        "policy": rules.name,
+        "digest": rules.digest,
+        "mode": rules.mode,
+        "claim": rules.claim,
+        "sigma": rules.sigma,
+        "radius": rules.promised_radius,
+        "floor": rules.floor,
+        "miss_rate_upper": rules.miss_rate_upper,
+        "delta": rules.delta,
+        **dataclasses.asdict(facts),
+        "reach": [dataclasses.asdict(cost) for cost in costs],
+    }
+
+
+def _reach(text: str) -> tuple[float, float]:
+    """`1@0.1` as radius and floor."""
+    found = re.fullmatch(r"(\d*\.?\d+)@(\d*\.?\d+)", text)
+    if found is None:
+        raise click.BadParameter(
+            f"{text!r} is no radius and floor; write them as 1@0.1", param_hint="--reach"
+        )
+    return float(found[1]), float(found[2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guardrail.demo.scenes import SceneKind
 from guardrail.engine.certificate import Certificate
@@ -28,16 +28,24 @@ _COLOURS = {
 def bound_curves(results: Sequence[SceneResult]) -> str:
     """One curve a picture (first try), and the rate that a pass requires as a dashed line.
 
+    Decisions without a certificate have no curve.
+
     The curves are valid at every count at once. The plan looks at few counts and so may pass
     earlier than they cross the line; a dot marks the bound that its pass proves.
     """
-    firsts = [(result.scene.kind, result.guard[0]) for result in results]
-    longest = max(len(one.outcomes) for _, one in firsts)
-    required = float(firsts[0][1].certificate["q_required"])
-    curves = "".join(_curve(kind, one, longest) for kind, one in firsts)
+    firsts = [
+        (result.scene.kind, one, one.certificate)
+        for result in results
+        if (one := result.guard[0]).certificate is not None
+    ]
+    if not firsts:
+        return ""
+    longest = max(len(one.outcomes) for _, one, _ in firsts)
+    required = float(firsts[0][2]["q_required"])
+    curves = "".join(_curve(kind, one, certificate, longest) for kind, one, certificate in firsts)
     y = _y(required)
     line = (
-        f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#1c2330" '
+        f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--ink)" '
         f'stroke-dasharray="6 5"/>{_text(_WIDTH - _RIGHT + 8, y + 4, f"required {required:.3f}")}'
     )
     return (
@@ -46,8 +54,8 @@ def bound_curves(results: Sequence[SceneResult]) -> str:
     )
 
 
-def _curve(kind: SceneKind, one: GuardTry, longest: int) -> str:
-    alpha = float(one.certificate["alpha"])
+def _curve(kind: SceneKind, one: GuardTry, certificate: dict[str, Any], longest: int) -> str:
+    alpha = float(certificate["alpha"])
     harmless = 0
     points = [f"{_x(0, longest):.1f},{_y(0):.1f}"]
     for n, outcome in enumerate(one.outcomes, start=1):
@@ -58,11 +66,11 @@ def _curve(kind: SceneKind, one: GuardTry, longest: int) -> str:
         f'points="{" ".join(points)}"/>'
     )
     # A policy that only observes delivers what it would have blocked: that proves nothing.
-    return line + (_dot(kind, one, longest) if one.decision == "pass" else "")
+    return line + (_dot(kind, one, certificate, longest) if one.decision == "pass" else "")
 
 
-def _dot(kind: SceneKind, one: GuardTry, longest: int) -> str:
-    plan = Certificate.from_dict(one.certificate).plan()
+def _dot(kind: SceneKind, one: GuardTry, certificate: dict[str, Any], longest: int) -> str:
+    plan = Certificate.from_dict(certificate).plan()
     bound = harmless_rate_after_pass(plan, one.samples, one.samples - one.harmless)
     return (
         f'<circle cx="{_x(one.samples, longest):.1f}" cy="{_y(bound):.1f}" r="5" '
@@ -76,7 +84,7 @@ def _axes(longest: int) -> str:
         y = _y(tick)
         parts.append(
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" '
-            f'stroke="#e8ebf0"/>{_text(12, y + 4, f"{tick:.2f}")}'
+            f'stroke="var(--line)"/>{_text(12, y + 4, f"{tick:.2f}")}'
         )
     for share in (0.25, 0.5, 0.75, 1.0):
         n = round(share * longest)
@@ -97,7 +105,7 @@ def _legend() -> str:
 
 
 def _text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="#5b6474">{text}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="var(--soft)">{text}</text>'
 
 
 def _x(n: int, longest: int) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardrail.demo.curve import bound_curves
+from guardrail.demo.passes import explain_pass
 from guardrail.demo.scenes import DemoScene, SceneKind
 from guardrail.engine.case import prepare
 from guardrail.images.codec import Picture, decode_image
@@ -38,18 +39,21 @@ def write_report(
     claim = passed.statement if passed else "Nothing passed."
     rows = "".join(map(_row, (summary.undefended, summary.single_check, summary.guard)))
     body = f"""
-<h1>An attacked picture is stopped, a clean one is answered</h1>
+<h1>What attacked pictures do to a bare model, and what is left of it behind the guard</h1>
 <p class="lead">Every picture went to the bare model, to a single check of one answer, and to
 guardrail, which asks the model about many noisy variants and passes an answer only when the
-count of harmless ones proves enough. Hostile pictures were tried {summary.tries} times on each
-system.</p>
-<table><tr><th></th><th>attacked pictures that delivered harm</th><th>harmful deliveries per
-hostile try</th><th>clean requests blocked</th><th>model calls per request</th></tr>{rows}</table>
+count of harmless ones proves enough. An attack has failed when no harmful answer leaves: the guard
+blocks it, or the noise destroys it and the answer that leaves is harmless. Hostile pictures were
+tried {summary.tries} times on each system.</p>
+<div class=wide><table><tr><th></th><th>attacked pictures that delivered harm</th><th>harmful
+deliveries per hostile try</th><th>clean requests blocked</th><th>model calls per
+request</th></tr>{rows}</table>
+</div>{_note(summary)}
 <h2>What a pass means</h2><p class="lead">{escape(claim)}</p>
 <h2>Lower bound of the harmless rate, as samples come in</h2>
 <p class="lead">Curves hold at every count at once. The guard's plan looks at few counts, so it may
 pass before a curve crosses the line; a dot marks what its pass proves.</p>
-{bound_curves(results)}
+<div class=wide>{bound_curves(results)}</div>
 <h2>The pictures</h2>{"".join(_trios(results, engine))}
 <footer>Noise: sigma {engine.rules.sigma:g}. Frames of the small pictures: green harmless, red
 harmful, by the oracle. Harm in the table above is the truth, read off the built-in model's own
@@ -60,12 +64,20 @@ vocabulary. Emoji: Noto Color Emoji (OFL).</footer>"""
 
 
 def _row(system: System) -> str:
-    def share(value: float) -> str:
+    def share(value: float | None) -> str:
+        if value is None:
+            return "<td>-</td>"
         kind = "bar" if value else "bar zero"
         return f"<td>{value:.1%}<span class='{kind}' style='width:{90 * value:.0f}px'></span></td>"
 
     cells = share(system.attack_success) + share(system.per_try) + share(system.clean_blocked)
-    return f"<tr><td><b>{escape(system.name)}</b></td>{cells}<td>{system.calls:.1f}</td></tr>"
+    calls = "-" if system.calls is None else f"{system.calls:.1f}"
+    return f"<tr><td><b>{escape(system.name)}</b></td>{cells}<td>{calls}</td></tr>"
+
+
+def _note(summary: Summary) -> str:
+    words = summary.undecided_in_words
+    return f"<p class=note>{escape(words)}</p>" if words else ""
 
 
 def _trios(results: Sequence[SceneResult], engine: Engine) -> list[str]:
@@ -80,8 +92,10 @@ def _card(result: SceneResult, engine: Engine) -> str:
     scene, first = result.scene, result.guard[0]
     harm = "harm" if result.harmful_undefended[0] else ""
     moved = f", moved by l2 {scene.l2:.2f}" if scene.l2 else ""
-    verdict = "pass" if first.passed else "block"
-    answer = f"<p class=says><q>{escape(first.delivered)}</q></p>" if first.passed else ""
+    verdict = first.ending
+    why = explain_pass(result, first)
+    said = f"<p class=says><q>{escape(first.delivered)}</q></p>" if first.passed else ""
+    said += f"<p class=why>{escape(why)}</p>" if why else ""
     radius = f", radius {int(first.radius * 1000) / 1000:.3f}" if first.passed else ""
     title = f"{scene.kind}{moved}: {', '.join(scene.things)}"
     return f"""<div class=card><h3>{escape(title)}</h3>
@@ -89,9 +103,9 @@ def _card(result: SceneResult, engine: Engine) -> str:
 <p class="says {harm}">the bare model: <q>{escape(result.undefended[0])}</q><br>
 <small>harmful in {sum(result.harmful_undefended)} of {len(result.undefended)} tries;
 {sum(result.harmful_single_check)} of them got past a single check</small></p></div>
-<div class=facts><span class="badge {verdict}">{verdict}</span> {first.harmless} of {first.samples}
-harmless{radius} <small>{first.elapsed_ms:.0f} ms</small></div>{answer}
-<div class=variants>{"".join(_thumbs(result, engine))}</div></div>"""
+<div class=facts><span class="badge {verdict}">{verdict}</span> {escape(first.reason.value)}:
+{first.harmless} of {first.samples} harmless{radius} <small>{first.elapsed_ms:.0f}
+ms</small></div>{said}<div class=variants>{"".join(_thumbs(result, engine))}</div></div>"""
 
 
 def _thumbs(result: SceneResult, engine: Engine) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.builtin.language import is_harmful
 from guardrail.demo.scenes import DemoScene, SceneKind
+from guardrail.engine.verdict import Reason, Verdict
 from guardrail.errors import UpstreamError
 from guardrail.images.codec import decode_image
 from guardrail.oracles.base import Exchange
@@ -22,31 +23,53 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from guardrail.engine.guard import Engine
-    from guardrail.engine.verdict import Verdict
     from guardrail.policy.schema import Policy
     from guardrail.types import Chat
 
-__all__ = ["PROMPT", "GuardTry", "SceneResult", "run_demo"]
+__all__ = ["PROMPT", "TOO_SLOW", "GuardTry", "SceneResult", "run_demo"]
 
 PROMPT = "What is shown in this picture?"
+TOO_SLOW = (
+    "this machine is too slow, or busy with other work: let that end, or give a decision more time "
+    "by limits.deadline_s and limits.call_timeout_s of a policy of your own (--policy FILE)"
+)
 _MAX_TOKENS = 24
+_HOPELESS = 3  # so many decisions without a judgement at the very beginning end the demo
 
 
 @dataclass(frozen=True, slots=True)
 class GuardTry:
-    """One request through the proxy, as the client saw it."""
+    """One request through the proxy, as the client saw it.
+
+    `certificate` is None where the decision ended before there could be one, and `was_late` says
+    that it ended by time: its own deadline, or a call's.
+    """
 
     passed: bool
     delivered: str
     decision: str
+    reason: Reason
+    was_late: bool
     samples: int
     harmless: int
     radius: float
     statement: str
     elapsed_ms: float
-    certificate: dict[str, Any]
+    certificate: dict[str, Any] | None
     outcomes: tuple[Outcome, ...]
     chat: Chat
+
+    @property
+    def ending(self) -> str:
+        """`pass`, `block`, or `none` where there was neither."""
+        if self.passed:
+            return "pass"
+        return "none" if self.is_undecided else "block"
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether nothing left and nothing was judged either, which says nothing of the guard."""
+        return not self.passed and not self.reason.is_judgement
 
     @property
     def harmful_delivery(self) -> bool:
@@ -89,7 +112,12 @@ async def run_demo(
     tries: int,
     done: Callable[[], None],
 ) -> list[SceneResult]:
-    """Every scene `tries` times through all three systems; `done` is called after each scene."""
+    """Every scene `tries` times through all three systems; `done` is called after each scene.
+
+    Raises:
+        UpstreamError: the bare model or the proxy failed, or the first decisions all ended without
+            a judgement, as on a machine that is far too slow.
+    """
     from openai import AsyncOpenAI
 
     kept: dict[str, tuple[Verdict, Chat]] = {}
@@ -110,8 +138,19 @@ async def run_demo(
                 count = 1 if scene.kind is SceneKind.CLEAN else tries
                 guard = [await _guarded(client, model, scene, i, kept) for i in range(count)]
                 results.append(SceneResult(scene, *bare, guard=tuple(guard)))
+                _check_hope([one for result in results for one in result.guard])
                 done()
     return results
+
+
+def _check_hope(tries: Sequence[GuardTry]) -> None:
+    """Raises UpstreamError where the first decisions all ended without a judgement."""
+    if len(tries) >= _HOPELESS and all(one.is_undecided for one in tries):
+        reasons = ", ".join(sorted({one.reason.value for one in tries}))
+        raise UpstreamError(
+            f"the first {len(tries)} decisions all ended without a judgement ({reasons}); "
+            + (TOO_SLOW if any(one.was_late for one in tries) else "see that the model answers")
+        )
 
 
 def _answering_blocks(policy: Policy) -> Policy:
@@ -148,9 +187,9 @@ async def _guarded(
     """One request; every attempt carries another `seed`, so it meets other noise.
 
     Raises:
-        UpstreamError: the proxy gave no verdict with a certificate.
+        UpstreamError: the proxy made no decision.
     """
-    from openai import APIError
+    from openai import APIError, APIStatusError
 
     url = "data:image/png;base64," + base64.b64encode(scene.png).decode()
     started = time.monotonic()
@@ -158,6 +197,7 @@ async def _guarded(
         {"type": "text", "text": PROMPT},
         {"type": "image_url", "image_url": {"url": url}},
     ]
+    passed, delivered = False, ""
     try:
         completion = await client.chat.completions.create(
             model=model,
@@ -165,25 +205,44 @@ async def _guarded(
             seed=attempt,
             messages=[{"role": "user", "content": content}],
         )
+    except APIStatusError as error:
+        about = error.response.json().get("guardrail")
+        if about is None:
+            raise _undecided(scene, error) from error
     except APIError as error:
-        raise UpstreamError(f"the proxy did not decide on {scene.name}: {error}") from error
+        raise _undecided(scene, error) from error
+    else:
+        choice = completion.choices[0]
+        passed = choice.finish_reason != "content_filter"
+        delivered = choice.message.content or ""
+        about = completion.model_extra["guardrail"]
     elapsed_ms = 1000 * (time.monotonic() - started)
-    said = (completion.model_extra or {}).get("guardrail") or {}
-    certificate = said.get("certificate")
-    if certificate is None:
-        raise UpstreamError(f"the proxy gave no certificate for {scene.name}")
-    choice = completion.choices[0]
-    verdict, chat = kept[said["record_id"]]
+    # A client is told no counts of a block; the decision itself has them.
+    verdict, chat = kept[about["record_id"]]
+    certificate = {} if verdict.certificate is None else verdict.certificate.to_dict()
     return GuardTry(
-        passed=choice.finish_reason != "content_filter",
-        delivered=choice.message.content or "",
-        decision=certificate["decision"],
-        samples=certificate["samples"],
-        harmless=certificate["harmless"],
-        radius=certificate["radius"],
-        statement=certificate["statement"],
+        passed=passed,
+        delivered=delivered if passed else "",
+        decision=certificate.get("decision", about["decision"]),
+        reason=verdict.reason,
+        was_late=_was_late(verdict),
+        samples=certificate.get("samples", 0),
+        harmless=certificate.get("harmless", 0),
+        radius=certificate.get("radius", 0.0),
+        statement=certificate.get("statement", ""),
         elapsed_ms=elapsed_ms,
-        certificate=certificate,
+        certificate=certificate or None,
         outcomes=tuple(sample.outcome for sample in verdict.samples),
         chat=chat,
     )
+
+
+def _undecided(scene: DemoScene, error: Exception) -> UpstreamError:
+    return UpstreamError(f"the proxy did not decide on {scene.name}: {error}")
+
+
+def _was_late(verdict: Verdict) -> bool:
+    """Whether time ended the decision: its own, or that of calls that then were missing."""
+    failure = verdict.failure
+    timed_out = isinstance(failure, UpstreamError) and failure.status == 504
+    return verdict.reason is Reason.DEADLINE or timed_out

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["scene_table", "summary_table"]
 
+_ENDINGS = {"pass": "[green]pass[/]", "block": "[red]block[/]", "none": "[yellow]none[/]"}
+
 
 def scene_table(results: Sequence[SceneResult]) -> Table:
     """One row a picture; harm is counted in deliveries over the tries."""
@@ -24,10 +26,11 @@ def scene_table(results: Sequence[SceneResult]) -> Table:
     )
     for name in ("bare\nmodel", "single\ncheck", "guard"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("decision", no_wrap=True)
+    for name in ("decision", "reason"):
+        table.add_column(name, no_wrap=True)
     for name in ("harmless/\nsamples", "l2\nradius", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("the bare model says", no_wrap=True, overflow="ellipsis", max_width=40)
+    table.add_column("the bare model says", no_wrap=True, overflow="ellipsis", max_width=36)
     for result in results:
         table.add_row(*_scene_cells(result))
     return table
@@ -41,17 +44,24 @@ def summary_table(summary: Summary) -> Table:
         "harmful deliveries\nper hostile try",
         "clean requests\nblocked",
         "model calls\nper request",
+        "ended without\na judgement",
     ):
         table.add_column(name, justify="right", no_wrap=True)
+    ended = {summary.guard: f"{sum(summary.undecided.values())} of {summary.decisions}"}
     for system in (summary.undefended, summary.single_check, summary.guard):
         table.add_row(
             system.name,
-            f"{system.attack_success:.0%}",
-            f"{system.per_try:.1%}",
-            f"{system.clean_blocked:.0%}",
-            f"{system.calls:.1f}",
+            _figure(system.attack_success, ".0%"),
+            _figure(system.per_try, ".1%"),
+            _figure(system.clean_blocked, ".0%"),
+            _figure(system.calls, ".1f"),
+            ended.get(system, "-"),
         )
     return table
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _table(title: str) -> Table:
@@ -68,7 +78,8 @@ def _scene_cells(result: SceneResult) -> tuple[str, ...]:
         f"{sum(result.harmful_undefended)}/{tries}",
         f"{sum(result.harmful_single_check)}/{tries}",
         f"{sum(result.harmful_guarded)}/{len(result.guard)}",
-        "[green]pass[/]" if first.passed else "[red]block[/]",
+        _ENDINGS[first.ending],
+        first.reason.value,
         f"{first.harmless}/{first.samples}",
         # Rounded down, as every displayed bound.
         f"{math.floor(first.radius * 1000) / 1000:.3f}" if first.passed else "-",

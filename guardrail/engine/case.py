@@ -55,8 +55,10 @@ class Case:
 
 def prepare(rules: Rules, chat: Chat, pictures: Sequence[Picture]) -> Case:
     """Resizes and digests; slow for large pictures, so not on an event loop."""
-    side = rules.canvas_max_side_px
-    canvases = tuple(canvas_for(p.height, p.width, max_side_px=side) for p in pictures)
+    most, least = rules.canvas_max_side_px, rules.canvas_min_side_px
+    canvases = tuple(
+        canvas_for(p.height, p.width, max_side_px=most, min_side_px=least) for p in pictures
+    )
     grids = tuple(c.apply(p.pixels) for c, p in zip(canvases, pictures, strict=True))
     return Case(canvases, grids, request_digest(chat, pictures), geometry(canvases))
 

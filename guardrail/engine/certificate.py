@@ -7,13 +7,21 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
-from decimal import ROUND_FLOOR, Decimal
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, assert_never
 
 from guardrail.engine.certifier import Count
-from guardrail.engine.plan import Geometry, earned_radius, geometry, required_rate
+from guardrail.engine.plan import (
+    Geometry,
+    Reach,
+    earned_radius,
+    geometry,
+    harmless_lower,
+    radii_by_floor,
+    required_rate,
+)
 from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import CanvasOperator
 from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, explain_radius
@@ -30,44 +38,91 @@ _DERIVED = frozenset({"samples", "harmless", "statement", "radius_in_words"})
 _MOST_SAMPLES = 20_000
 _LARGEST_SIDE_PX = 2**20
 _REFERENCE_KINDS = ("", "action", "meaning")
+# What the promise is for requests of these sizes, with nothing of the outcome.
+_PROMISE = (
+    "claim",
+    "sigma",
+    "floor",
+    "alpha",
+    "miss_rate_upper",
+    "delta",
+    "promised_radius",
+    "radius_space",
+    "norm",
+    "pictures",
+    "operator_norm",
+    "grid_slack",
+    "sampler_error",
+    "q_required",
+    "probe_max_tokens",
+)
 # Two machines may compute the normal quantile differently in its last bits.
 _PORTABLE = 1e-12
-_PORTABLE_RADIUS = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class PictureSize:
-    """(height, width) in pixels as the client sent it and as the noise met it."""
+    """One picture's sizes, each (height, width) in pixels.
+
+    Attributes:
+        client: as the client sent it, upright.
+        scaled: scaled down; distances between pictures are no longer changed after that.
+        canvas: with white margins where a side was too short; noise meets all of it.
+    """
 
     client: tuple[int, int]
+    scaled: tuple[int, int]
     canvas: tuple[int, int]
+
+    @property
+    def operator(self) -> CanvasOperator:
+        """The map from the client's picture to its canvas."""
+        return CanvasOperator(self.client, self.scaled, self.canvas)
+
+    @property
+    def is_possible(self) -> bool:
+        sides = zip(self.client, self.scaled, self.canvas, strict=True)
+        return all(
+            1 <= scaled <= client <= _LARGEST_SIDE_PX and scaled <= canvas <= _LARGEST_SIDE_PX
+            for client, scaled, canvas in sides
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """One decision about one request with pictures.
 
-    `radius` is the certified ℓ2 radius, in `radius_space` and pixels in [0, 1]: at least the
-    promised one after a pass, more where the pass proves more, 0 where nothing was certified.
+    Where the decision is a pass, `harmless_rate_lower` is the bound that it earned (0 otherwise),
+    and all that it proves follows from that: `radius`, the ℓ2 radius at the policy's own floor, at
+    least the promised one, and `stability`, the radii at further floors (empty without a pass). All
+    are in `radius_space` and pixels in [0, 1], rounded down. They speak of requests near this one;
+    none of them bounds what an attacker may change (that is the policy's promise).
+    `miss_rate_upper` and `delta` belong to the harmlessness claim and are null for the other.
     `counts` holds the state at every look of the plan that was visited. `plan` is the whole
     table, so that its false-pass probability can be recomputed from the certificate alone.
     `probe_max_tokens` is set where variants answered with no more tokens than that, so that the
     certificate speaks of beginnings of answers.
+    `outside_claim` says that the delivered answer, if any, is none that the certificate speaks of.
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
+    `promise_digest` is the SHA-256 of the canonical JSON of the promise alone: equal for all
+    requests of the same sizes under the same policy, and it binds what no arithmetic can
+    contradict, such as delta.
     `digest` is the SHA-256 of the canonical JSON of all other fields.
     """
 
     decision: Decision
     claim: Claim
+    harmless_rate_lower: float
     radius: float
+    stability: tuple[Reach, ...]
     radius_space: RadiusSpace
     norm: str = "l2"
     sigma: float
     floor: float
     alpha: float
-    delta: float
-    miss_rate_upper: float
+    miss_rate_upper: float | None
+    delta: float | None
     promised_radius: float
     operator_norm: float
     grid_slack: float
@@ -90,9 +145,11 @@ class Certificate:
     reference_kind: str = ""
     reference: str = ""
     probe_max_tokens: int | None = None
+    outside_claim: bool = False
     code_version: str
     created: str
     version: int = CERTIFICATE_VERSION
+    promise_digest: str = field(default="")
     digest: str = field(default="")
 
     @property
@@ -111,8 +168,21 @@ class Certificate:
 
     @property
     def statement(self) -> str:
-        """The claim in one sentence."""
-        return _statement(self)
+        """What the decision proved, in one sentence."""
+        if self.decision is not Decision.PASS:
+            return NOTHING_CERTIFIED
+        return stability_sentence(
+            self.claim,
+            self.stability,
+            alpha=self.alpha,
+            space=self.radius_space,
+            miss_rate_upper=self.miss_rate_upper,
+            delta=self.delta,
+            probe_max_tokens=self.probe_max_tokens,
+            reference_kind=self.reference_kind,
+            reference=self.reference,
+            outside_claim=self.outside_claim,
+        )
 
     def in_words(self, radius: float) -> RadiusInWords:
         """What `radius` means for the pictures of this certificate, which share it.
@@ -121,7 +191,7 @@ class Certificate:
         number of pixels enters the figures.
         """
         in_client = self.radius_space is RadiusSpace.CLIENT
-        sizes = [size.client if in_client else size.canvas for size in self.pictures]
+        sizes = [size.client if in_client else size.scaled for size in self.pictures]
         heights = {height for height, _ in sizes}
         if len(heights) == 1:
             return explain_radius(radius, sum(width for _, width in sizes), heights.pop())
@@ -142,10 +212,12 @@ class Certificate:
         """The same certificate with its digest set."""
         return dataclasses.replace(self, digest=self.computed_digest())
 
+    def computed_promise_digest(self) -> str:
+        fields = dataclasses.asdict(self)
+        return _sha256({name: fields[name] for name in _PROMISE})
+
     def computed_digest(self) -> str:
-        fields = {name: value for name, value in self.to_dict().items() if name != "digest"}
-        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _sha256({name: value for name, value in self.to_dict().items() if name != "digest"})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` reads it back to an equal certificate."""
@@ -153,11 +225,13 @@ class Certificate:
             **dataclasses.asdict(self),
             "counts": [[count.samples, count.harmful] for count in self.counts],
             "pictures": [
-                {"client": list(size.client), "canvas": list(size.canvas)} for size in self.pictures
+                {name: list(side) for name, side in dataclasses.asdict(size).items()}
+                for size in self.pictures
             ],
             "looks": list(self.looks),
             "pass_at_most": list(self.pass_at_most),
             "block_at_least": list(self.block_at_least),
+            "stability": [dataclasses.asdict(reach) for reach in self.stability],
             "samples": self.samples,
             "harmless": self.harmless,
             "statement": self.statement,
@@ -212,9 +286,14 @@ class Certificate:
             "the plan does not test the harmless rate that the promised radius needs",
         )
         _verify_counts(self, plan)
-        earned = _earned(self, plan)
-        same = math.isclose(self.radius, earned, rel_tol=_PORTABLE_RADIUS)
-        _require(same, "the radius is not what the decision earns")
+        _verify_earned(self, plan)
+        same = self.promise_digest == self.computed_promise_digest()
+        _require(same, "the digest of its promise does not match its numbers")
+
+
+def _sha256(fields: Mapping[str, Any]) -> str:
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _words(certificate: Certificate) -> dict[str, float] | None:
@@ -236,20 +315,34 @@ def _require(holds: bool, problem: str) -> None:
 
 
 def _verify_ranges(certificate: Certificate) -> None:
-    for name in ("alpha", "delta", "floor", "miss_rate_upper"):
-        _require(0.0 <= getattr(certificate, name) < 1.0, f"its {name} is no probability below 1")
+    bounds = certificate.miss_rate_upper, certificate.delta
+    match certificate.claim:
+        case Claim.VERDICT:
+            _require(bounds == (None, None), "its claim does not speak of the oracle's misses")
+        case Claim.HARMLESSNESS:
+            _require(
+                None not in bounds, "its claim lacks the bound on the oracle's misses or delta"
+            )
+        case _:
+            assert_never(certificate.claim)
+    for name in ("alpha", "floor", "harmless_rate_lower", "miss_rate_upper", "delta"):
+        share = getattr(certificate, name)
+        _require(share is None or 0.0 <= share < 1.0, f"its {name} is no probability below 1")
     _require(0.0 <= certificate.radius < math.inf, "its radius is no finite length")
+    for reach in certificate.stability:
+        _require(0.0 < reach.floor < 1.0, "a floor of its radii is no probability")
+        finite = reach.radius is None or 0.0 <= reach.radius < math.inf
+        _require(finite, "one of its radii by floor is no finite length")
 
 
 def _possible(sizes: tuple[PictureSize, ...]) -> bool:
-    sides = [pair for size in sizes for pair in zip(size.client, size.canvas, strict=True)]
-    return bool(sides) and all(1 <= to <= of <= _LARGEST_SIDE_PX for of, to in sides)
+    return bool(sizes) and all(size.is_possible for size in sizes)
 
 
 def _verify_geometry(certificate: Certificate) -> None:
     sizes = certificate.pictures
     _require(_possible(sizes), "it names no picture, or one of an impossible size")
-    where = geometry([CanvasOperator(size.client, size.canvas) for size in sizes])
+    where = geometry([size.operator for size in sizes])
     same = math.isclose(where.operator_norm, certificate.operator_norm, rel_tol=_PORTABLE)
     _require(
         same and where.grid_slack == certificate.grid_slack,
@@ -269,10 +362,35 @@ def _rate_needed(certificate: Certificate) -> float:
     return required_rate(certificate, _where(certificate))
 
 
-def _earned(certificate: Certificate, plan: Plan) -> float:
+def _verify_earned(certificate: Certificate, plan: Plan) -> None:
+    """Everything that a pass proves follows from its bound, and that from the plan and counts."""
     if certificate.decision is not Decision.PASS:
-        return 0.0
-    return earned_radius(certificate, _where(certificate), plan, certificate.counts[-1])
+        nothing = certificate.radius == certificate.harmless_rate_lower == 0.0
+        _require(nothing and not certificate.stability, "it proves something without a pass")
+        return
+    where, q = _where(certificate), harmless_lower(plan, certificate.counts[-1])
+    _require(
+        math.isclose(certificate.harmless_rate_lower, q, rel_tol=_PORTABLE),
+        "the harmless rate is not what the decision earns",
+    )
+    radius = earned_radius(certificate, where, q)
+    _require(_same(certificate, certificate.radius, radius), "the radius is not what it earns")
+    wanted = radii_by_floor(certificate, where, q)
+    floors = [reach.floor for reach in wanted]
+    same = floors == [reach.floor for reach in certificate.stability] and all(
+        _same(certificate, told.radius, due.radius)
+        for told, due in zip(certificate.stability, wanted, strict=True)
+    )
+    _require(same, "its radii by floor are not those that it earns")
+
+
+def _same(certificate: Certificate, told: float | None, due: float | None) -> bool:
+    """Whether two radii are one, but for the last bits; no radius is another thing than 0."""
+    if told is None or due is None:
+        return told is due
+    # A radius is a difference of quantiles times sigma over the norm, so its error has their size.
+    unit = certificate.sigma / certificate.operator_norm
+    return math.isclose(told, due, rel_tol=_PORTABLE, abs_tol=_PORTABLE * unit)
 
 
 def _verify_counts(certificate: Certificate, plan: Plan) -> None:
@@ -293,52 +411,6 @@ def _verify_counts(certificate: Certificate, plan: Plan) -> None:
     # A decision cut short (deadline, upstream gone) is never a pass and has no final verdict.
     expected = Decision.UNCERTAIN if reached is None else reached
     _require(certificate.decision is expected, "its counts lead to another decision")
-
-
-def _statement(certificate: Certificate) -> str:
-    if certificate.decision is not Decision.PASS:
-        return "Nothing is certified: the request was not shown to be harmless."
-    harmlessness = certificate.claim is Claim.HARMLESSNESS
-    failure = _exact(certificate.alpha) + (_exact(certificate.delta) if harmlessness else 0)
-    radius = f"{_four_digits(_exact(certificate.radius))} ({certificate.radius_space} pixels"
-    return (
-        f"With probability at least {_floored(1 - failure)}, for every change of the image of ℓ2 "
-        f"size at most {radius} in [0, 1]), {_what(certificate)} with probability at least "
-        f"{_floored(_exact(certificate.floor))}."
-    )
-
-
-def _what(certificate: Certificate) -> str:
-    """What holds of an answer. A reference is named by the oracle's own reading of answers."""
-    harmlessness = certificate.claim is Claim.HARMLESSNESS
-    answer = "the model's answer under the guard's noise"
-    if certificate.probe_max_tokens is not None:
-        answer += f", cut after {certificate.probe_max_tokens} tokens,"
-    if not certificate.reference_kind:
-        return (
-            f"{answer} is truly harmless" if harmlessness else f"the oracle finds {answer} harmless"
-        )
-    also = " and it is truly harmless" if harmlessness else ""
-    return (
-        f"the oracle finds {answer} to be of the {certificate.reference_kind} "
-        f"'{certificate.reference}'{also}"
-    )
-
-
-def _exact(value: float) -> Decimal:
-    return Decimal(repr(value))
-
-
-def _floored(value: Decimal) -> str:
-    """Nine decimals, rounded down, so that no displayed promise is larger than the real one."""
-    text = f"{value.quantize(Decimal('1e-9'), ROUND_FLOOR):f}"
-    return text.rstrip("0").rstrip(".")
-
-
-def _four_digits(value: Decimal) -> str:
-    """Four significant digits, rounded down."""
-    last = Decimal(1).scaleb(value.adjusted() - 3)
-    return f"{value.quantize(last, ROUND_FLOOR).normalize():f}"
 
 
 def _read(data: Mapping[str, Any], name: str, kind: Any) -> Any:
@@ -382,9 +454,10 @@ def _counts(value: Any) -> tuple[Count, ...]:
 
 def _pictures(value: Any) -> tuple[PictureSize, ...]:
     sizes = [_checked(item, dict) for item in _checked(value, list)]
-    if any(size.keys() != {"client", "canvas"} for size in sizes):
-        raise ValueError("a picture has a client and a canvas size")
-    return tuple(PictureSize(_pair(size["client"]), _pair(size["canvas"])) for size in sizes)
+    names = [f.name for f in dataclasses.fields(PictureSize)]
+    if any(size.keys() != set(names) for size in sizes):
+        raise ValueError(f"a picture has the sizes {', '.join(names)}")
+    return tuple(PictureSize(*(_pair(size[name]) for name in names)) for size in sizes)
 
 
 def _checked(value: Any, kind: type[_T]) -> _T:
@@ -398,17 +471,35 @@ def _optional_integer(value: Any) -> int | None:
     return None if value is None else _integer(value)
 
 
+def _optional_number(value: Any) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _flag(value: Any) -> bool:
+    return _checked(value, bool)
+
+
+def _reaches(value: Any) -> tuple[Reach, ...]:
+    rows = [_checked(item, dict) for item in _checked(value, list)]
+    if any(row.keys() != {"floor", "radius"} for row in rows):
+        raise ValueError("a reach has a floor and a radius")
+    return tuple(Reach(_number(row["floor"]), _optional_number(row["radius"])) for row in rows)
+
+
 _READERS: dict[Any, Callable[[Any], Any]] = {
     "Claim": Claim,
     "Decision": Decision,
     "PlanKind": PlanKind,
     "RadiusSpace": RadiusSpace,
+    "bool": _flag,
     "float": _number,
+    "float | None": _optional_number,
     "int": _integer,
     "int | None": _optional_integer,
     "str": _text,
     "tuple[Count, ...]": _counts,
     "tuple[PictureSize, ...]": _pictures,
+    "tuple[Reach, ...]": _reaches,
     "tuple[int, ...]": _integers,
 }
 """How a field is read, by its declared type."""

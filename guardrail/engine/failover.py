@@ -70,26 +70,25 @@ class FailoverEngine(Engine):
         The limits of calls and cost hold for all of them together.
         """
         end, budget = self.deadline(deadline), budget or Budget(self.rules, chat.model)
+        alpha = self.alpha(alpha)
         tried: list[Verdict] = []
         for position in self.upstream.ready():
             if tried:
                 self._tell(tried[-1], position)
-            share = self._share(alpha, position)
+            share = failover_alpha(alpha, position, len(self._engines))
             verdict = await self._engines[position].decide(
                 chat, pictures, alpha=share, deadline=end, budget=budget
             )
+            if tried and verdict.reason is Reason.NOT_CERTIFIABLE:
+                break  # no test at its share: what kept the request from being decided still holds
             tried.append(self._signed(verdict, position))
             if not _let_down(verdict) or asyncio.get_running_loop().time() >= end:
                 break
-        return _together(tried)
+        return _together(tried, alpha if pictures else None)
 
     def _signed(self, verdict: Verdict, position: int) -> Verdict:
         name, revision = self._named[position]
         return dataclasses.replace(verdict, upstream=name, upstream_revision=revision)
-
-    def _share(self, alpha: float | None, position: int) -> float:
-        whole = self.rules.alpha if alpha is None else min(alpha, self.rules.alpha)
-        return failover_alpha(whole, position, len(self._engines))
 
     def _tell(self, verdict: Verdict, position: int) -> None:
         _log.warning(
@@ -110,10 +109,14 @@ def _let_down(verdict: Verdict) -> bool:
     )
 
 
-def _together(tried: Sequence[Verdict]) -> Verdict:
-    """The last verdict, with what all of them took; its cost is the common budget's already."""
+def _together(tried: Sequence[Verdict], alpha: float | None) -> Verdict:
+    """The last verdict, with the alpha that all tests share and what all of them took.
+
+    Its cost is the common budget's already.
+    """
     return dataclasses.replace(
         tried[-1],
+        alpha=alpha,
         usage=sum((verdict.usage for verdict in tried), Usage()),
         elapsed_s=sum(verdict.elapsed_s for verdict in tried),
         overhead_s=sum(verdict.overhead_s for verdict in tried),

@@ -79,6 +79,7 @@ class Engine:
         elapsed_s = time.monotonic() - started
         return dataclasses.replace(
             verdict,
+            alpha=self.alpha(alpha) if pictures else None,
             usage=caller.usage,
             cost_usd=caller.budget.cost_usd,
             elapsed_s=elapsed_s,
@@ -89,6 +90,10 @@ class Engine:
         """When a decision that starts now must be over, on the event loop's clock."""
         latest = asyncio.get_running_loop().time() + self.rules.deadline_s
         return latest if wish is None else min(wish, latest)
+
+    def alpha(self, wish: float | None = None) -> float:
+        """The failure probability of a decision: the rules', or a smaller one where wished for."""
+        return self.rules.alpha if wish is None else min(wish, self.rules.alpha)
 
     def with_oracle(self, oracle: Oracle) -> Engine:
         """The same engine with another oracle."""

@@ -129,8 +129,10 @@ class Hearing:
                 return blocked(Reason.NO_REFERENCE)
         certifier = Certifier(plan, speculate=rules.speculate)
         samples = await self._sampled(case, certifier)
-        certificate = issue(self.engine, case, certifier, self.caller)
         verdict = await self._concluded(case, certifier, samples)
+        certificate = issue(
+            self.engine, case, certifier, self.caller, outside_claim=verdict.outside_claim
+        )
         return dataclasses.replace(verdict, certificate=certificate, samples=samples)
 
     async def _reference(self, case: Case, oracle: ReferenceOracle) -> Reference | None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from guardrail.engine.rules import Claim, RadiusSpace, Rules
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import CanvasOperator, combined_norm, combined_slack
 from guardrail.images.gaussian import total_variation_upper
 from guardrail.stats import (
+    FLOORS,
     Plan,
     PlanKind,
     certified_radius,
     fixed_plan,
+    floor_with_misses,
     harmless_rate_after_pass,
     optimal_plan,
     required_harmless_rate,
@@ -31,10 +33,14 @@ __all__ = [
     "UNSCALED",
     "Geometry",
     "Promise",
+    "Reach",
     "earned_radius",
     "geometry",
+    "harmless_lower",
     "make_plan",
     "plan_for",
+    "radii_by_floor",
+    "radius_at",
     "required_rate",
 ]
 
@@ -90,50 +96,93 @@ class Promise(Protocol):
     @property
     def floor(self) -> float: ...
     @property
-    def miss_rate_upper(self) -> float: ...
+    def miss_rate_upper(self) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far one bound on the harmless rate reaches down to `floor`; None: not at all."""
+
+    floor: float
+    radius: float | None
 
 
 def required_rate(promise: Promise, where: Geometry) -> float:
-    """The observed harmless rate q that proves the promised radius, rounded up.
+    """q_req: the harmless rate that a pass must show for the promised radius, rounded up.
 
-    q = f_U + (1 - f_U) Phi(Phi^-1(floor) + (r ||A|| + slack) / sigma), plus what the sampler may
-    be off; the composite claim has f_U = 0, because it speaks of model and oracle together.
+    It is about the noise that is drawn, so it contains the sampler's error. For the harmlessness
+    claim the floor is raised by the oracle's misses, see `floor_with_misses`.
+
+    Raises:
+        CertificationError: no rate below 1 is enough.
     """
-    exact = required_harmless_rate(
+    return required_harmless_rate(
         promise.promised_radius,
         sigma=promise.sigma,
         operator_norm=_norm(promise, where),
-        floor=promise.floor,
-        miss_rate_upper=_misses(promise),
+        floor=_tested(promise, promise.floor),
         grid_slack=where.grid_slack,
+        sampler_error=where.sampler_error,
     )
-    return math.nextafter(exact + where.sampler_error, math.inf)
 
 
-def earned_radius(promise: Promise, where: Geometry, plan: Plan, count: Count) -> float:
-    """The radius that a pass proves, in the promise's space and rounded down.
+def radius_at(promise: Promise, where: Geometry, q: float, floor: float) -> float | None:
+    """r(floor; q) in the promise's space, rounded down; None where it would be negative.
 
-    At least the promised one. What an early pass proves beyond it follows from a bound that is
-    valid at the plan's own stopping rule.
+    Args:
+        promise: sigma, claim and space.
+        where: how the request's pictures reach their canvases.
+        q: `required_rate` for what is promised (evasion), `harmless_lower` for what a pass earned
+            (stability). Either contains the sampler's error.
+        floor: harmless rate at the other end; truly harmless for the harmlessness claim.
+
+    Raises:
+        CertificationError: the floor is out of range, or the claim is harmlessness and the oracle
+            may miss everything.
     """
-    rate = harmless_rate_after_pass(plan, count.samples, count.harmful)
-    radius = certified_radius(
-        max(0.0, math.nextafter(rate - where.sampler_error, -math.inf)),
+    return certified_radius(
+        q,
         sigma=promise.sigma,
         operator_norm=_norm(promise, where),
-        floor=promise.floor,
-        miss_rate_upper=_misses(promise),
+        floor=_tested(promise, floor),
         grid_slack=where.grid_slack,
+        sampler_error=where.sampler_error,
     )
-    return max(promise.promised_radius, radius or 0.0)
+
+
+def radii_by_floor(promise: Promise, where: Geometry, q: float) -> tuple[Reach, ...]:
+    """`radius_at` for each of `FLOORS` and the promise's own floor, largest floor first."""
+    floors = sorted({*FLOORS, promise.floor}, reverse=True)
+    return tuple(Reach(floor, radius_at(promise, where, q, floor)) for floor in floors)
+
+
+def harmless_lower(plan: Plan, count: Count) -> float:
+    """q_L: the lower bound of the harmless rate that a pass earned, at least the plan's q_req.
+
+    Valid at the plan's own stopping rule; about the noise that is drawn. Rounded down.
+    """
+    return harmless_rate_after_pass(plan, count.samples, count.harmful)
+
+
+def earned_radius(promise: Promise, where: Geometry, q_lower: float) -> float:
+    """The radius of the policy's own floor that a pass earned: at least the promised one."""
+    return max(promise.promised_radius, radius_at(promise, where, q_lower, promise.floor) or 0.0)
 
 
 def _norm(promise: Promise, where: Geometry) -> float:
     return where.operator_norm if promise.radius_space is RadiusSpace.CLIENT else 1.0
 
 
-def _misses(promise: Promise) -> float:
-    return promise.miss_rate_upper if promise.claim is Claim.HARMLESSNESS else 0.0
+def _tested(promise: Promise, floor: float) -> float:
+    """What the oracle's verdicts are tested against, for a wish about `floor`."""
+    match promise.claim:
+        case Claim.VERDICT:
+            return floor
+        case Claim.HARMLESSNESS:
+            # Without a bound on the misses nothing can be said of harm.
+            return floor_with_misses(floor, 1.0 if (m := promise.miss_rate_upper) is None else m)
+        case _:
+            assert_never(promise.claim)
 
 
 def plan_for(rules: Rules, where: Geometry, *, alpha: float | None = None) -> Plan:

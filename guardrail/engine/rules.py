@@ -31,9 +31,15 @@ class Mode(StrEnum):
 
 
 class Claim(StrEnum):
-    """What a certificate says, see `Certificate.statement`."""
+    """What a certificate speaks of, see `Certificate.statement`.
 
-    COMPOSITE = "composite"
+    `VERDICT`: how often the oracle finds answers harmless; nothing is assumed of the oracle.
+    `HARMLESSNESS`: how often answers are harmless, for requests of whose harmful answers the oracle
+    misses no more than `miss_rate_upper`. That bound is measured as an average over labelled
+    answers, so it is a condition on a request, not a fact about it.
+    """
+
+    VERDICT = "verdict"
     HARMLESSNESS = "harmlessness"
 
 
@@ -68,7 +74,7 @@ class OnUnscanned(StrEnum):
     """Parts that the oracle cannot look into (audio, pictures, unknown fields, ciphers).
 
     `pass_unscanned` fails open: the rest is judged, the answer leaves with those parts named, and
-    no more than the composite claim can be made.
+    no more than the verdict claim can be made.
     """
 
     BLOCK = "block"
@@ -83,14 +89,16 @@ class Rules:
         name: the policy's name.
         digest: SHA-256 (hex) of the policy's canonical form.
         mode: enforce or observe.
-        claim: what a pass proves; `composite` leaves the oracle's errors out.
+        claim: what a pass speaks of.
         sigma: standard deviation of the noise, canvas pixel units in [0, 1].
         promised_radius: the ℓ2 radius, in `radius_space`, pixels in [0, 1].
         radius_space: whether the radius is meant in client or canvas pixels.
-        floor: harmless probability that must hold within the radius, in (0, 1).
+        floor: harmless rate that must hold within the radius, in [1e-4, 1).
         alpha: false-pass probability of one decision.
         canvas_max_side_px: larger pictures are scaled down to this before the noise; None never.
-        miss_rate_upper: f_U, in [0, 1); delta: the probability that this bound is wrong.
+        canvas_min_side_px: smaller ones, once scaled down, are laid on white until they have it.
+        miss_rate_upper: f_U, in [0, 1), of the harmlessness claim; None for the verdict claim.
+        delta: probability that f_U is too small as an average; None likewise.
         kind: how the sequential test is made.
         expected_harmless_rate: q1, the rate at which `power` must be reached.
         power: probability of passing at q1.
@@ -119,8 +127,8 @@ class Rules:
     floor: float
     alpha: float
     canvas_max_side_px: int | None
-    miss_rate_upper: float
-    delta: float
+    miss_rate_upper: float | None
+    delta: float | None
     kind: PlanKind
     expected_harmless_rate: float
     power: float
@@ -141,3 +149,4 @@ class Rules:
     prices: PriceBook = field(default_factory=PriceBook)
     probe_max_tokens: int | None = None
     judge_every_chars: int | None = None
+    canvas_min_side_px: int = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from guardrail.types import Usage
 
@@ -39,8 +39,37 @@ class Reason(StrEnum):
     UPSTREAM_FAILED = "upstream failed"
     ORACLE_FAILED = "oracle failed"
     NOT_CERTIFIABLE = "not certifiable at this size"
+    ATTEMPTS_SPENT = "attempts spent"
     INVALID_REQUEST = "invalid request"
     CRASHED = "guard failed"
+
+    @property
+    def is_judgement(self) -> bool:
+        """Whether answers decided, and not time, calls, cost, a size or a fault."""
+        match self:
+            case (
+                Reason.CERTIFIED
+                | Reason.NO_IMAGE
+                | Reason.HARMFUL
+                | Reason.UNCERTAIN
+                | Reason.NO_REFERENCE
+                | Reason.UNSCANNED
+            ):
+                return True
+            case (
+                Reason.DEADLINE
+                | Reason.MAX_CALLS
+                | Reason.MAX_COST
+                | Reason.UPSTREAM_FAILED
+                | Reason.ORACLE_FAILED
+                | Reason.NOT_CERTIFIABLE
+                | Reason.ATTEMPTS_SPENT
+                | Reason.INVALID_REQUEST
+                | Reason.CRASHED
+            ):
+                return False
+            case _:
+                assert_never(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +88,10 @@ class Verdict:
         outside_claim: True where the delivered answer is not the one the certificate speaks of.
         upstream, upstream_revision: which of several models was asked, and all samples are its
             own; empty where the engine has only one.
+        alpha: probability, at most, of passing the request if it should not pass; None where
+            nothing is claimed: chats without pictures.
+        spending_number: k, which the decision held, and which set alpha by `spent_alpha`; None
+            where tries are not counted.
         usage: tokens and calls of every answer that came from upstream.
         cost_usd: of all these calls, in US dollars; None where a price or a count is not known.
         elapsed_s: the whole decision; overhead_s: the part with no call to the model in flight.
@@ -76,6 +109,8 @@ class Verdict:
     outside_claim: bool = False
     upstream: str = ""
     upstream_revision: str = ""
+    alpha: float | None = None
+    spending_number: int | None = None
     usage: Usage = field(default_factory=Usage)
     cost_usd: float | None = None
     elapsed_s: float = 0.0

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guardrail.engine.plan import radii_by_floor, radius_at
 from guardrail.errors import ConfigError
 from guardrail.stats import (
     anytime_lower,
     anytime_upper,
-    certified_radius,
     harmless_rate_lower,
     harmless_rate_upper,
-    true_harmless_lower,
 )
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
-    from guardrail.engine.plan import Geometry
+    from guardrail.engine.plan import Geometry, Reach
     from guardrail.engine.rules import Rules
 
 __all__ = ["Goal", "Scale", "Tally"]
@@ -30,53 +28,23 @@ _DENSE = 128
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """From an observed harmless rate to a radius, for one picture under one set of rules.
+    """From a harmless rate to a radius, for one picture under one set of rules.
 
     Attributes:
-        sigma: noise on the canvas.
-        operator_norm: ‖A‖₂ from the space of the radius to the canvas, rounded up.
-        floor: harmless probability that must hold in the ball.
-        miss_rate_upper: bound on the oracle's misses; 0 for the composite claim.
-        grid_slack: canvas units.
-        sampler_error: how far the noise's law may be off, as a probability (`engine/plan.py`).
+        rules: noise, claim, floor and the space of the radius.
+        where: how the picture reaches its canvas.
     """
 
-    sigma: float
-    operator_norm: float
-    floor: float
-    miss_rate_upper: float
-    grid_slack: float
-    sampler_error: float
-
-    @classmethod
-    def of(cls, rules: Rules, where: Geometry) -> Scale:
-        return cls(
-            sigma=rules.sigma,
-            operator_norm=where.operator_norm if rules.radius_space == "client" else 1.0,
-            floor=rules.floor,
-            miss_rate_upper=rules.miss_rate_upper if rules.claim == "harmlessness" else 0.0,
-            grid_slack=where.grid_slack,
-            sampler_error=where.sampler_error,
-        )
-
-    def gaussian(self, q: float) -> float:
-        """What a rate under our noise says of the rate under exact Gaussian noise, rounded down."""
-        return max(0.0, math.nextafter(q - self.sampler_error, -math.inf))
-
-    def true_rate(self, q: float) -> float:
-        """Lower bound of the true harmless rate behind the observed rate `q`, rounded down."""
-        return true_harmless_lower(self.gaussian(q), self.miss_rate_upper)
+    rules: Rules
+    where: Geometry
 
     def radius(self, q: float) -> float | None:
         """ℓ2 radius that the harmless rate `q` certifies, rounded down; None: abstain."""
-        return certified_radius(
-            self.gaussian(q),
-            sigma=self.sigma,
-            operator_norm=self.operator_norm,
-            floor=self.floor,
-            miss_rate_upper=self.miss_rate_upper,
-            grid_slack=self.grid_slack,
-        )
+        return radius_at(self.rules, self.where, q, self.rules.floor)
+
+    def radii(self, q: float) -> tuple[Reach, ...]:
+        """The same at further floors."""
+        return radii_by_floor(self.rules, self.where, q)
 
 
 @dataclass(frozen=True, slots=True)

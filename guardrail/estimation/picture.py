@@ -74,7 +74,7 @@ async def estimate(
             is missing. (Where only some are missing, they count as harmful.)
     """
     case = await asyncio.to_thread(prepare, engine.rules, chat, (picture,))
-    scale = Scale.of(engine.rules, case.where)
+    scale = Scale(engine.rules, case.where)
     known = start(case.digest.hex())
     while not goal.is_reached(known.tally, scale):
         known = await _piece(engine, chat, case, goal, scale, known, keep)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,9 +27,10 @@ def row_of(
 ) -> dict[str, Any]:
     """One line of the report.
 
-    `radius` is certified with probability at least 1 - alpha (- delta for the harmlessness
-    claim), for this picture by itself; `radius_upper` is the most that any number of draws would
-    certify. Both are 0 where not even 0 can be.
+    `radius` is wrong with probability at most alpha, for this picture by itself; for the
+    harmlessness claim it holds only where the oracle misses no more than `miss_rate_upper` of the
+    harmful answers near this picture. `radius_upper` is the most that any number of draws would
+    certify. Both are 0 where not even 0 can be. `radii` are those at further floors.
     """
     rules, tally, scale = engine.rules, found.known.tally, found.scale
     radius = found.radius
@@ -43,21 +44,21 @@ def row_of(
         "missing": tally.missing,
         "q_lower": tally.lower,
         "q_upper": tally.upper,
-        "p_lower": scale.true_rate(tally.lower),
         "radius": radius or 0.0,
+        "radii": [asdict(reach) for reach in scale.radii(tally.lower)],
         "radius_upper": scale.radius(tally.upper) or 0.0,
         "abstain": radius is None,
         "anytime": goal.anytime,
         "alpha": goal.alpha,
         "delta": rules.delta,
         "claim": rules.claim.value,
-        "sigma": scale.sigma,
-        "floor": scale.floor,
-        "miss_rate_upper": scale.miss_rate_upper,
+        "sigma": rules.sigma,
+        "floor": rules.floor,
+        "miss_rate_upper": rules.miss_rate_upper,
         "radius_space": rules.radius_space.value,
-        "operator_norm": scale.operator_norm,
-        "grid_slack": scale.grid_slack,
-        "sampler_error": scale.sampler_error,
+        "operator_norm": scale.where.operator_norm,
+        "grid_slack": scale.where.grid_slack,
+        "sampler_error": scale.where.sampler_error,
         "height_px": canvas.source_size[0],
         "width_px": canvas.source_size[1],
         "canvas": list(canvas.size),

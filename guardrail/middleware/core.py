@@ -23,11 +23,14 @@ __all__ = ["Core"]
 class Core:
     """Decides for callers in any thread. It ends with whatever holds it last, closed or not."""
 
-    def __init__(self, decider: Decider, on_block: OnBlock) -> None:
+    def __init__(
+        self, decider: Decider, on_block: OnBlock, *, principal: str | None = None
+    ) -> None:
         if on_block not in ("raise", "refusal"):
             raise ConfigError("must be 'raise' or 'refusal'", field="on_block")
         self.decider = decider
         self.on_block = on_block
+        self._principal = principal
         self._home = Home()
         self._stop = weakref.finalize(self, self._home.stop)
 
@@ -37,6 +40,7 @@ class Core:
         form: Form,
         model: Model | None,
         *,
+        principal: str | None = None,
         timeout_s: float | None = None,
     ) -> Decided:
         """See `Decider.decide`; a model's async function is called on the caller's loop.
@@ -47,7 +51,9 @@ class Core:
         """
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout_s):
-            return await self._home.run(self.decider.decide(request, form, model, loop))
+            return await self._home.run(
+                self.decider.decide(request, form, model, loop, principal=self._named(principal))
+            )
 
     def decide_sync(
         self,
@@ -55,15 +61,21 @@ class Core:
         form: Form,
         model: Model | None,
         *,
+        principal: str | None = None,
         timeout_s: float | None = None,
     ) -> Decided:
         """The same; the caller's thread waits."""
 
         async def timed() -> Decided:
             async with asyncio.timeout(timeout_s):
-                return await self.decider.decide(request, form, model)
+                return await self.decider.decide(
+                    request, form, model, principal=self._named(principal)
+                )
 
         return self._home.run_sync(timed())
+
+    def _named(self, principal: str | None) -> str | None:
+        return self._principal if principal is None else principal
 
     def close(self) -> None:
         """Closes the decider and ends the loop; a second time it does nothing."""

@@ -26,6 +26,7 @@ from guardrail.upstreams.registry import build_upstream, is_local
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from guardrail.memory.ledger import Ledger
     from guardrail.middleware.records import Records
     from guardrail.oracles.base import Oracle
     from guardrail.server.guarded import Form
@@ -59,6 +60,7 @@ class Decider:
         oracle: in place of the policy's.
         key: the noise grows from it.
         records: where decisions are kept.
+        ledger: counts the tries of principals; None makes one.
 
     Raises:
         ConfigError: the policy, the spec or the oracle cannot be used.
@@ -72,6 +74,7 @@ class Decider:
         oracle: Oracle | None,
         key: NoiseKey,
         records: Records,
+        ledger: Ledger | None = None,
     ) -> None:
         self.policy = policy
         self._rules = compile_policy(policy)
@@ -79,7 +82,7 @@ class Decider:
         self._records = records
         self._oracle = oracle or compile_oracle(policy)
         self._model = None if model is None else self._built(model)
-        self._service = self._shared(model)
+        self._service = self._shared(model, ledger)
 
     def function(self, call: Call, *, name: str, revision: str) -> FunctionUpstream:
         """A function as a model, pictures encoded as the policy says."""
@@ -91,6 +94,8 @@ class Decider:
         form: Form,
         model: Model | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        principal: str | None = None,
     ) -> Decided:
         """Reads, decides, records and words one request, as the proxy does.
 
@@ -99,6 +104,7 @@ class Decider:
             form: what kind of body it is.
             model: answers this request; None for the decider's own.
             loop: where the model's async function is called; None for the present one.
+            principal: the end user whose try it is; None where nobody is named.
 
         Raises:
             RequestError: the request cannot be read, or too many wait.
@@ -111,7 +117,7 @@ class Decider:
             if isinstance(upstream, FunctionUpstream):
                 upstream = upstream.on_loop(loop)
             engine = Engine(self._rules, upstream, self._oracle, self._key)
-            verdict = await decided_with(self._service, engine, incoming)
+            verdict = await decided_with(self._service, engine, incoming, end_user=principal)
             record_id = self._records.of(engine)(verdict, incoming.chat)
             reply = form.reply(verdict, incoming, self.policy, record_id)
             return Decided(verdict, record_id, incoming, reply, self.policy.block.text)
@@ -140,13 +146,14 @@ class Decider:
             return model
         return self.function(model, name="function", revision="")
 
-    def _shared(self, model: str | Model | None) -> Service:
+    def _shared(self, model: str | Model | None, ledger: Ledger | None) -> Service:
         """What the proxy's routes share: places, pictures, and the names of a local model."""
         upstream = self._model or self.function(_nobody, name="none", revision="")
         engine = Engine(self._rules, upstream, self._oracle, self._key)
         # A model in this process answers to no names but its own.
         listed_only = isinstance(model, str) and is_local(model)
-        return Service(self.policy, engine, Settings(known_models_only=listed_only))
+        settings = Settings(known_models_only=listed_only)
+        return Service(self.policy, engine, settings, ledger=ledger)
 
     async def _upstream(self, model: Model | None, name: str) -> Upstream:
         if model is not None:

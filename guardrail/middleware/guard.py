@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from guardrail.images.keys import NoiseKey
+    from guardrail.memory.ledger import Ledger
     from guardrail.middleware.answering import HttpAnswer
     from guardrail.middleware.decided import Decided, OnBlock
     from guardrail.middleware.decider import Model
@@ -53,6 +54,11 @@ class Guard:
         records: a file of records to append to, or a journal.
         on_block: `raise` raises ContentBlocked; `refusal` returns the answer that the policy
             words, as the proxy does.
+        principal: the end user whose tries share the policy's alpha (`spending`), where a call
+            names no other: an authenticated user, never a field that the user writes. None: each
+            try has all of it, and N tries pass falsely with probability up to N times alpha.
+        ledger: counts the tries. Guards that serve the same users in one process must share one:
+            what a user tried with one of them then counts with all. None makes one.
 
     Raises:
         ConfigError: an argument cannot be used.
@@ -68,6 +74,8 @@ class Guard:
         record: Record | None = None,
         records: str | os.PathLike[str] | Journal | None = None,
         on_block: OnBlock = "raise",
+        principal: str | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         decider = Decider(
             policy_of(policy),
@@ -75,8 +83,9 @@ class Guard:
             oracle=oracle,
             key=key_of(key),
             records=Records(record, records),
+            ledger=ledger,
         )
-        self._core = Core(decider, on_block)
+        self._core = Core(decider, on_block, principal=principal)
 
     @property
     def policy(self) -> Policy:
@@ -86,23 +95,35 @@ class Guard:
     # Decisions
 
     async def decide(
-        self, request: Mapping[str, Json], *, upstream: Model | None = None
+        self,
+        request: Mapping[str, Json],
+        *,
+        upstream: Model | None = None,
+        principal: str | None = None,
     ) -> Decided:
         """The decision on one chat completion request, a block and a failed model included.
 
         Args:
             request: the body that OpenAI's API takes; pictures as data URLs.
             upstream: answers this request, in place of the guard's own.
+            principal: whose try it is, in place of the guard's own.
 
         Raises:
-            RequestError: the request cannot be read, or too many wait.
+            RequestError: the request cannot be read, too many wait, or no further try of this
+                principal can be counted.
             ConfigError: there is no model, the guard is closed, or the decision was not kept.
         """
-        return await self._core.decide(request, CHAT_FORM, upstream)
+        return await self._core.decide(request, CHAT_FORM, upstream, principal=principal)
 
-    def decide_sync(self, request: Mapping[str, Json], *, upstream: Model | None = None) -> Decided:
+    def decide_sync(
+        self,
+        request: Mapping[str, Json],
+        *,
+        upstream: Model | None = None,
+        principal: str | None = None,
+    ) -> Decided:
         """`decide` for callers without an event loop; waits."""
-        return self._core.decide_sync(request, CHAT_FORM, upstream)
+        return self._core.decide_sync(request, CHAT_FORM, upstream, principal=principal)
 
     async def complete(
         self,
@@ -110,6 +131,7 @@ class Guard:
         *,
         upstream: Model | None = None,
         on_block: OnBlock | None = None,
+        principal: str | None = None,
     ) -> dict[str, Json]:
         """The chat completion, with the `guardrail` object beside it; arguments as for `decide`.
 
@@ -120,7 +142,7 @@ class Guard:
             OracleError: its answers could not be judged.
             GuardrailError: see `decide`.
         """
-        decided = await self.decide(request, upstream=upstream)
+        decided = await self.decide(request, upstream=upstream, principal=principal)
         return decided.body(on_block or self._core.on_block)
 
     def complete_sync(
@@ -129,9 +151,10 @@ class Guard:
         *,
         upstream: Model | None = None,
         on_block: OnBlock | None = None,
+        principal: str | None = None,
     ) -> dict[str, Json]:
         """`complete` for callers without an event loop; waits."""
-        decided = self.decide_sync(request, upstream=upstream)
+        decided = self.decide_sync(request, upstream=upstream, principal=principal)
         return decided.body(on_block or self._core.on_block)
 
     async def stream(
@@ -140,9 +163,12 @@ class Guard:
         *,
         upstream: Model | None = None,
         on_block: OnBlock | None = None,
+        principal: str | None = None,
     ) -> AsyncIterator[dict[str, Json]]:
         """`complete` as chunks, none of which comes before the verdict on the whole answer."""
-        decided = await self.decide({**request, "stream": True}, upstream=upstream)
+        decided = await self.decide(
+            {**request, "stream": True}, upstream=upstream, principal=principal
+        )
         completion = decided.body(on_block or self._core.on_block)
         for chunk in chunks(completion, decided.incoming.include_usage):
             yield chunk
@@ -153,34 +179,45 @@ class Guard:
         *,
         upstream: Model | None = None,
         on_block: OnBlock | None = None,
+        principal: str | None = None,
     ) -> Iterator[dict[str, Json]]:
         """`stream` for callers without an event loop; waits."""
-        decided = self.decide_sync({**request, "stream": True}, upstream=upstream)
+        decided = self.decide_sync(
+            {**request, "stream": True}, upstream=upstream, principal=principal
+        )
         completion = decided.body(on_block or self._core.on_block)
         yield from chunks(completion, decided.incoming.include_usage)
 
     async def respond(
-        self, request: Mapping[str, Json] | bytes, *, upstream: Model | None = None
+        self,
+        request: Mapping[str, Json] | bytes,
+        *,
+        upstream: Model | None = None,
+        principal: str | None = None,
     ) -> HttpAnswer:
         """What the proxy would send, as bytes; for web frameworks. Blocks and faults included."""
         try:
-            decided = await self._core.decide(request, CHAT_FORM, upstream)
+            decided = await self._core.decide(request, CHAT_FORM, upstream, principal=principal)
         except GuardrailError as error:
             return answer_to_error(error)
         return answer_of(decided, CHAT_FORM)
 
     # Clients
 
-    def wrap(self, client: _ClientT) -> _ClientT:
+    def wrap(self, client: _ClientT, *, principal: str | None = None) -> _ClientT:
         """The same client with guarded answers; every variant goes through the original one.
 
         Takes `openai.OpenAI`, `openai.AsyncOpenAI` and their Azure kin, whose chat completions
         and responses are guarded, and `litellm.completion` and `litellm.acompletion`.
 
+        Args:
+            client: sends the calls.
+            principal: whose tries its requests are, in place of the guard's own.
+
         Raises:
             ConfigError: this is none of them.
         """
-        return wrapped(self._core, client)
+        return wrapped(self._core, client, principal)
 
     # Life
 

@@ -29,7 +29,9 @@ __all__ = ["guarded_call"]
 _OWN = frozenset({"model", "messages", "stream", "stream_options"})
 
 
-def guarded_call(core: Core, function: Callable[..., Any]) -> Callable[..., Any]:
+def guarded_call(
+    core: Core, function: Callable[..., Any], principal: str | None = None
+) -> Callable[..., Any]:
     """The function with guarded answers. Options of litellm's own go with every variant."""
     if inspect.iscoroutinefunction(function):
 
@@ -37,7 +39,7 @@ def guarded_call(core: Core, function: Callable[..., Any]) -> Callable[..., Any]
         async def guarded_async(model: str, messages: Any = (), **given: Any) -> Any:
             request, options = _parted({"model": model, "messages": messages, **given})
             upstream = _asking_async(core, function, options)
-            decided = await core.decide(request, CHAT_FORM, upstream)
+            decided = await core.decide(request, CHAT_FORM, upstream, principal=principal)
             completion = decided.body(core.on_block)
             return _stream_async(decided) if decided.incoming.stream else _response(completion)
 
@@ -46,7 +48,8 @@ def guarded_call(core: Core, function: Callable[..., Any]) -> Callable[..., Any]
     @functools.wraps(function)
     def guarded(model: str, messages: Any = (), **given: Any) -> Any:
         request, options = _parted({"model": model, "messages": messages, **given})
-        decided = core.decide_sync(request, CHAT_FORM, _asking(core, function, options))
+        upstream = _asking(core, function, options)
+        decided = core.decide_sync(request, CHAT_FORM, upstream, principal=principal)
         completion = decided.body(core.on_block)
         return _stream(decided) if decided.incoming.stream else _response(completion)
 

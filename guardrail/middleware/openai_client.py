@@ -39,15 +39,15 @@ _OWN_HEADERS = frozenset(
 _RAISED = "guardrail.raised"
 
 
-def guarded_client(core: Core, client: Any) -> Any:
+def guarded_client(core: Core, client: Any, principal: str | None = None) -> Any:
     """A client of the same class, its answers guarded; `client` itself stays as it is."""
     import openai
 
     is_async = isinstance(client, openai.AsyncOpenAI)
     inner = (
-        httpx.AsyncClient(transport=_AsyncTransport(core, client))
+        httpx.AsyncClient(transport=_AsyncTransport(core, client, principal))
         if is_async
-        else httpx.Client(transport=_Transport(core, client))
+        else httpx.Client(transport=_Transport(core, client, principal))
     )
     # One call may take as long as the original waits; a decision, as long as the policy says.
     guarded = client.copy(http_client=inner, max_retries=0, timeout=None)
@@ -87,9 +87,10 @@ def _raised(error: Any) -> Exception:
 class _Base:
     """What both transports do with a request of the guarded client."""
 
-    def __init__(self, core: Core, client: Any) -> None:
+    def __init__(self, core: Core, client: Any, principal: str | None) -> None:
         self._core = core
         self._client = client
+        self._principal = principal
 
     def _form(self, request: httpx.Request) -> Form | None:
         """How the route is guarded; None where the request is sent on. Raises RequestError."""
@@ -155,7 +156,9 @@ class _Transport(_Base, httpx.BaseTransport):
             return _parsed(self._send("POST", "chat/completions", body, request))
 
         upstream = self._core.decider.function(call, **self._named())
-        return self._core.decide_sync(raw, form, upstream, timeout_s=_timeout_s(request))
+        return self._core.decide_sync(
+            raw, form, upstream, principal=self._principal, timeout_s=_timeout_s(request)
+        )
 
 
 class _AsyncTransport(_Base, httpx.AsyncBaseTransport):
@@ -176,7 +179,9 @@ class _AsyncTransport(_Base, httpx.AsyncBaseTransport):
             return _parsed(await self._send("POST", "chat/completions", body, request))
 
         upstream = self._core.decider.function(call, **self._named())
-        return await self._core.decide(raw, form, upstream, timeout_s=_timeout_s(request))
+        return await self._core.decide(
+            raw, form, upstream, principal=self._principal, timeout_s=_timeout_s(request)
+        )
 
 
 def _parsed(response: httpx.Response) -> Json:

@@ -16,7 +16,8 @@ from guardrail.oracles.harm_labels import (
     harmful_labels,
     harmless_label,
 )
-from guardrail.oracles.sequence_model import Activation, SequenceModel, digest, packages, placed
+from guardrail.oracles.packages import import_torch
+from guardrail.oracles.sequence_model import Activation, SequenceModel, digest, placed
 from guardrail.oracles.sequence_scorer import (
     LoadedClassifier,
     Running,
@@ -35,7 +36,6 @@ __all__ = ["ClassifierScorer", "Pair", "Problem"]
 Problem = Literal["single_label", "multi_label"]
 Pair = Literal["none", "prompt_and_response"]
 
-_INSTALL = "pip install 'guardrail[local]'"
 _ACTIVATIONS: dict[Problem, Activation] = {"single_label": "softmax", "multi_label": "sigmoid"}
 _PROBLEMS: dict[str, Problem] = {
     "single_label_classification": "single_label",
@@ -100,7 +100,7 @@ class ClassifierScorer(SequenceScorer):
         self._trust = trust_checkpoint
 
     def _load(self) -> LoadedClassifier:
-        _, transformers = packages(_INSTALL)
+        _, transformers = import_torch("local")
         folder = files_of(self._model, self._hub_revision, trust=self._trust)
         tokenizer, model = parts_of(transformers, folder, trust=self._trust)
         names = label_names(model.config)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError
-from guardrail.oracles.detoxify_checkpoint import INSTALL, built, published, read_checkpoint
+from guardrail.oracles.detoxify_checkpoint import EXTRA, built, published, read_checkpoint
 from guardrail.oracles.harm_labels import HarmLabels, check_thresholds, harmful_labels
-from guardrail.oracles.sequence_model import SequenceModel, digest, file_digest, packages, placed
+from guardrail.oracles.packages import import_torch
+from guardrail.oracles.sequence_model import SequenceModel, digest, file_digest, placed
 from guardrail.oracles.sequence_scorer import (
     LoadedClassifier,
     Running,
@@ -90,7 +91,7 @@ class DetoxifyScorer(SequenceScorer):
         self._trust = trust_checkpoint
 
     def _load(self) -> LoadedClassifier:
-        torch, transformers = packages(INSTALL)
+        torch, transformers = import_torch(EXTRA)
         path = self._checkpoint or published(torch, self._model_type)
         checkpoint = read_checkpoint(torch, path, trust=self._trust)
         model, tokenizer = built(transformers, checkpoint, self._config_path)

@@ -10,10 +10,11 @@ from guardrail.errors import ConfigError, OracleError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+from guardrail.oracles.packages import missing_package
 
-__all__ = ["INSTALL", "Checkpoint", "built", "published", "read_checkpoint"]
+__all__ = ["EXTRA", "Checkpoint", "built", "published", "read_checkpoint"]
 
-INSTALL = "pip install 'guardrail[detoxify]'"
+EXTRA = "detoxify"
 _STANDARD_NAMES = {
     "toxic": "toxicity",
     "identity_hate": "identity_attack",
@@ -41,7 +42,7 @@ def published(torch: Any, model_type: str) -> Path:
     try:
         from detoxify.detoxify import MODEL_URLS
     except ImportError as error:
-        raise OracleError(f"the package detoxify is not installed; {INSTALL}") from error
+        raise missing_package("detoxify", EXTRA) from error
     if model_type not in MODEL_URLS:
         raise ConfigError(
             f"'{model_type}' is none of Detoxify's models: {', '.join(MODEL_URLS)}",

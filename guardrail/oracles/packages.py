@@ -1,12 +1,33 @@
-"""Whether the packages of an extra are there, before anything is built on them."""
+"""The packages of an extra: whether they are there, and those that most oracles import."""
 
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
-from guardrail.errors import ConfigError
+from guardrail.distribution import install_command
+from guardrail.errors import ConfigError, OracleError
 
-__all__ = ["require"]
+__all__ = ["import_torch", "missing_package", "require"]
+
+
+def import_torch(extra: str) -> tuple[Any, Any]:
+    """The modules torch and transformers.
+
+    Raises:
+        OracleError: one of them is not installed; the message names the extra that brings it.
+    """
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise missing_package(error.name, extra) from error
+    return torch, transformers
+
+
+def missing_package(name: str | None, extra: str) -> OracleError:
+    """The error for a package that an oracle cannot do without."""
+    return OracleError(f"the package {name} is not installed; {install_command(extra)}")
 
 
 def require(kind: str, *packages: str, extra: str) -> None:
@@ -21,7 +42,7 @@ def require(kind: str, *packages: str, extra: str) -> None:
     if missing:
         raise ConfigError(
             f"the oracle '{kind}' needs {', '.join(missing)}, which is not installed; "
-            f"pip install 'guardrail[{extra}]'",
+            f"{install_command(extra)}",
             field="oracle.kind",
         )
 

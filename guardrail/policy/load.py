@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "SHIPPED",
     "line_of",
     "load_policy",
     "named_policy",
@@ -24,6 +25,9 @@ __all__ = [
     "read_file",
     "shipped_policy",
 ]
+
+SHIPPED = ("default", "quick", "strict", "observe", "detoxify", "judge", "action", "semantic")
+"""Names of the policies that ship with the package."""
 
 _M = TypeVar("_M", bound=BaseModel)
 _LARGEST_BYTES = 1024 * 1024
@@ -110,7 +114,7 @@ def shipped_policy(name: str) -> Path:
         if (path := folder / f"{name}.yaml").is_file():
             return path
     raise ConfigError(
-        f"there is no file and no shipped policy '{name}'; try default, strict or observe"
+        f"there is no file and no shipped policy '{name}'; those that ship are {', '.join(SHIPPED)}"
     )
 
 

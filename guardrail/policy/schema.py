@@ -18,9 +18,11 @@ from guardrail.engine.rules import (
 )
 from guardrail.policy.choices import OracleChoice
 from guardrail.policy.section import Section, Share, Word
+from guardrail.stats import LEAST_FLOOR
 
 __all__ = [
     "Block",
+    "BlockDetails",
     "BlockStyle",
     "Failures",
     "Images",
@@ -30,15 +32,16 @@ __all__ = [
     "Policy",
     "Sampling",
     "Smoothing",
+    "Spending",
     "VariantFormat",
 ]
 
 BlockStyle = Literal["refusal", "message", "error"]
 VariantFormat = Literal["png", "jpeg", "webp"]
-Remote = Annotated[
-    Literal["off", "allow_list", "public"],
-    BeforeValidator(lambda value: "off" if value is False else value),  # YAML's reading of `off`
-]
+BlockDetails = Literal["none", "counts", "full"]
+_Off = BeforeValidator(lambda value: "off" if value is False else value)  # YAML's reading of `off`
+Remote = Annotated[Literal["off", "allow_list", "public"], _Off]
+SpendingMode = Annotated[Literal["off", "end_user", "principal"], _Off]
 Host = Annotated[
     str, Field(max_length=253, pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[1-9][0-9]{0,4})?$")
 ]
@@ -53,14 +56,26 @@ class Smoothing(Section):
     """ℓ2 size of the image changes that the promise covers, in pixel values of [0, 1]."""
     radius_space: Annotated[RadiusSpace, Word] = RadiusSpace.CLIENT
     """Whether the radius is meant in the client's picture or on the canvas."""
-    floor: Share = 0.5
-    """Harmless probability that must hold for every image within the radius; 0.5 is a majority."""
+    floor: Annotated[float, Field(ge=LEAST_FLOOR, lt=1)] = 0.5
+    """The promise is about requests that are answered harmlessly less often than this. At the same
+    cost, a request that is answered harmlessly more seldom is held farther out."""
     alpha: Share = 0.001
     """Probability, at most, of passing a request that should not pass."""
     canvas_max_side_px: Annotated[int, Field(ge=8, le=4096)] | None = 224
     """Pictures with a longer side are scaled down to it before the noise; null keeps their size."""
-    claim: Annotated[Claim, Word] = Claim.HARMLESSNESS
-    """`harmlessness` accounts for the oracle's misses; `composite` speaks of its verdicts only."""
+    canvas_min_side_px: Annotated[int, Field(ge=1, le=4096)] = 28
+    """Pictures with a shorter side, once scaled down, are laid on white until they have it: they
+    are never stretched. Vision models refuse pictures smaller than one of their patches."""
+    claim: Annotated[Claim, Word] = Claim.VERDICT
+    """`verdict` speaks of how often the oracle finds answers harmless; `harmlessness` of how often
+    they are, for requests of whose harmful answers the oracle misses at most miss_rate_upper."""
+
+    @model_validator(mode="after")
+    def _canvas_has_room(self) -> Smoothing:
+        most = self.canvas_max_side_px
+        if most is not None and most < self.canvas_min_side_px:
+            raise ValueError("canvas_min_side_px must be at most canvas_max_side_px")
+        return self
 
 
 class Sampling(Section):
@@ -98,6 +113,22 @@ class Block(Section):
         "This request was blocked: its answer could not be shown to be harmless."
     )
     """The words of the refusal."""
+    details: BlockDetails = "none"
+    """What else is told: `none`: decision, reason, record and alpha; `counts`: also samples, calls
+    and cost; `full`: also certificate and times. Counts are a graded score: whoever searches for a
+    picture that passes is told by them which way to go. Records keep everything."""
+
+
+class Spending(Section):
+    """Whether the tries of one principal share alpha, or each has all of it."""
+
+    mode: SpendingMode = "end_user"
+    """`off`: each try is judged at alpha, so N tries of what should not pass do pass with
+    probability up to N · alpha. `end_user`: the tries of an end user whom the caller names
+    (`Guard(principal=…)`) share alpha; all others as under `off`. `principal`: also those of
+    callers, of which a server has one: everybody who may reach it."""
+    window_s: Annotated[float, Field(gt=0, le=31 * 86_400)] = 86_400.0
+    """For how long a try that did not pass makes the later ones of its principal dearer."""
 
 
 class Failures(Section):
@@ -109,7 +140,7 @@ class Failures(Section):
     """Answers cannot be judged: `error` (503), `block`, or `pass_unscanned`, which fails open."""
     unscanned: Annotated[OnUnscanned, Word] = OnUnscanned.BLOCK
     """Parts of an answer that the oracle cannot look into (audio, pictures, ciphers): `block`, or
-    `pass_unscanned`, which fails open, marks the answer and allows only the composite claim."""
+    `pass_unscanned`, which fails open, marks the answer and allows only the verdict claim."""
     refusals_are_harmless: bool = True
     """Whether the provider's own refusal or content filter may count as a harmless answer (the
     words of a refusal are judged like any others); if not, it counts as harmful."""
@@ -179,7 +210,7 @@ class ModelPrice(Section):
 
 
 class Policy(Section):
-    """One policy. Every field has a default but the name and the oracle's miss rate."""
+    """One policy. Every field has a default but the name and the oracle."""
 
     version: Literal[1] = 1
     """Version of this format."""
@@ -204,6 +235,8 @@ class Policy(Section):
     """Which pictures are fetched for clients."""
     block: Block = Block()
     """What a client sees of a blocked request."""
+    spending: Spending = Spending()
+    """Whether the tries of one principal share alpha."""
     failures: Failures = Failures()
     """What happens when a part fails."""
     limits: Limits = Limits()

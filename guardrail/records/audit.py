@@ -18,7 +18,22 @@ if TYPE_CHECKING:
 
     from guardrail.records.signing import RecordVerifier
 
-__all__ = ["Audit", "audit_file", "check_record", "holds_records", "read_records"]
+__all__ = ["Anchors", "Audit", "audit_file", "check_record", "holds_records", "read_records"]
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """What is known of a file from elsewhere. A chain cannot show by itself where its ends were.
+
+    Attributes:
+        last_digest: digest of the last record; None if it was not kept.
+        count: how many records there are; None if they were not counted.
+        is_first: whether the file begins the chain, so that no record comes before its first one.
+    """
+
+    last_digest: str | None = None
+    count: int | None = None
+    is_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +56,25 @@ class Audit:
     last_digest: str = ""
 
 
-def audit_file(path: str | Path, *, verifier: RecordVerifier | None = None) -> Audit:
-    """Checks every record of a file.
+def audit_file(
+    path: str | Path, *, verifier: RecordVerifier | None = None, anchors: Anchors | None = None
+) -> Audit:
+    """Checks every record of a file, and its ends as far as anchors are given.
+
+    Without anchors, records removed at the end, or all of a file replaced by another one of the
+    same signer, cannot be seen.
 
     Args:
         path: written by `FileJournal`.
         verifier: if given, every record must carry this key's signature.
+        anchors: if given, what the file's ends must be.
 
     Raises:
         CertificationError: names the file, the line and what does not hold.
     """
     audit = Audit()
+    expected = Anchors() if anchors is None else anchors
+    found_at = None
     for number, record in read_records(path):
         with _at(path, number):
             check_record(record, verifier=verifier)
@@ -64,7 +87,41 @@ def audit_file(path: str | Path, *, verifier: RecordVerifier | None = None) -> A
             continues=record.previous if number == 1 else audit.continues,
             last_digest=record.digest,
         )
+        if record.digest == expected.last_digest:
+            found_at = number
+    _check_ends(path, audit, expected, found_at)
     return audit
+
+
+def _check_ends(path: str | Path, audit: Audit, anchors: Anchors, found_at: int | None) -> None:
+    """Compares the file's ends with what is known; `found_at` is the expected last record's line.
+
+    Raises:
+        CertificationError: says which end is another one.
+    """
+    if anchors.is_first and (audit.continues or not audit.records):
+        what = f"continues after record {audit.continues}" if audit.records else "holds no record"
+        raise CertificationError(
+            f"{path}: it does not begin the chain: it {what}; records at its beginning were "
+            "removed, or it is a later part"
+        )
+    if anchors.count is not None and anchors.count != audit.records:
+        raise CertificationError(
+            f"{path}: it holds {audit.records} records, not {anchors.count}; records were removed "
+            "or added at an end"
+        )
+    if anchors.last_digest in (None, audit.last_digest):
+        return
+    if found_at is not None:
+        raise CertificationError(
+            f"{path}:{found_at}: the expected last record is here, and "
+            f"{audit.records - found_at} more follow; if they were written since, expect "
+            f"{audit.last_digest}"
+        )
+    raise CertificationError(
+        f"{path}: the expected last record is not in it; records at the end were removed, or the "
+        "file was replaced"
+    )
 
 
 def read_records(path: str | Path) -> Iterator[tuple[int, Record]]:

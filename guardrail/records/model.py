@@ -76,6 +76,9 @@ class Record:
             empty where there was no noise.
         certificate: as it was given to the client.
         samples: every finished variant in index order, some perhaps beyond the decision.
+        alpha: failure probability of the decision, all upstreams together; None without pictures.
+        spending_number: the number that it held, which set alpha (`stats/spending.py`); None
+            where the tries of a principal are not counted.
         answer_chars: length of the delivered text; None where none was delivered.
         cost_usd: of all calls; None where a price or a count is not known.
         content: messages, parameters and answers, only where the writer keeps them.
@@ -108,6 +111,8 @@ class Record:
     noise_digest: str
     certificate: Mapping[str, Json] | None
     samples: tuple[SampleRecord, ...]
+    alpha: float | None
+    spending_number: int | None
     answer_chars: int | None
     prompt_tokens: int
     completion_tokens: int

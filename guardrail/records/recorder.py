@@ -83,6 +83,8 @@ def record_of(
         noise_digest="" if certificate is None else noise_digest(certificate, indices, engine.key),
         certificate=None if certificate is None else certificate.to_dict(),
         samples=tuple(_sample(sample) for sample in verdict.samples),
+        alpha=verdict.alpha,
+        spending_number=verdict.spending_number,
         answer_chars=None if verdict.answer is None else len(verdict.answer.text),
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,

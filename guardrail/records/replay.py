@@ -11,7 +11,6 @@ from guardrail.engine.certifier import Certifier
 from guardrail.engine.digest import request_digest
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
-from guardrail.images.canvas import CanvasOperator
 from guardrail.images.noise import noise_seed, variant
 from guardrail.stats import Decision
 
@@ -91,7 +90,7 @@ def replay(record: Record, chat: Chat, pictures: Sequence[Picture], key: NoiseKe
     _require(digest == certificate.request_digest, "the request is not the one it is about")
     noise = noise_digest(certificate, [sample.index for sample in record.samples], key)
     _require(noise == record.noise_digest, "its noise digest is not that of its key")
-    canvases = (CanvasOperator(size.client, size.canvas) for size in certificate.pictures)
+    canvases = (size.operator for size in certificate.pictures)
     grids = tuple(c.apply(p.pixels) for c, p in zip(canvases, pictures, strict=True))
     return Replay(certificate, decision, noise, grids, key)
 
@@ -143,6 +142,8 @@ def check_outcomes(record: Record) -> Decision | None:
     opened = record.reason is Reason.ORACLE_FAILED and bool(record.unscanned)
     passed = record.action is Action.PASS and not record.would_block
     _require(decision is Decision.PASS or opened or not passed, "it passed without a proof")
+    said = certificate.outside_claim or not record.outside_claim
+    _require(said, "its certificate does not say that the answer lies outside the claim")
     return decision
 
 
@@ -165,6 +166,9 @@ def _check_names(record: Record, certificate: Certificate) -> None:
         same = getattr(record, name) == getattr(certificate, name)
         _require(same, f"its {name} is not that of its certificate")
     _require(record.pictures == len(certificate.pictures), "it names another number of pictures")
+    # Of several upstreams each tests at a share of the decision's alpha.
+    shared = record.alpha is not None and certificate.alpha <= record.alpha
+    _require(shared, "its alpha is smaller than that of its certificate")
 
 
 def _require(holds: bool, problem: str) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guardrail.distribution import install_command
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _crypto() -> tuple[Any, Any]:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ModuleNotFoundError as error:
         raise ConfigError(
-            "signatures need the package cryptography; run: pip install 'guardrail[sign]'"
+            f"signatures need the package cryptography; {install_command('sign')}"
         ) from error
     return ed25519, serialization
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,47 @@ if TYPE_CHECKING:
 
     from guardrail.types import Json
 
-__all__ = ["verify_file"]
+__all__ = ["CertificateFile", "read_certificates", "verify_file"]
 
 _LARGEST_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFile:
+    """The certificates in a file, each of them verified, in order.
+
+    Attributes:
+        certificates: as they were read.
+        skipped: decisions without one: requests without a picture, and failed ones, get none.
+    """
+
+    certificates: tuple[Certificate, ...]
+    skipped: int
+
+
+def read_certificates(path: str | Path) -> CertificateFile:
+    """The certificates in a file some of whose decisions may have none.
+
+    Args:
+        path: what `verify_file` takes, or a file of records.
+
+    Raises:
+        CertificationError: the file holds no certificate, or one that does not hold, or something
+            that is no decision; the message names the file, the line and what fails.
+    """
+    file = Path(path)
+    certificates, skipped = [], 0
+    for where, value in _values(file):
+        if _lacks_certificate(value):
+            skipped += 1
+        else:
+            certificates.append(_verified(value, where))
+    if not certificates:
+        raise CertificationError(
+            f"{file}: none of its {skipped} decisions has a certificate; requests without a "
+            "picture, and failed ones, get none"
+        )
+    return CertificateFile(tuple(certificates), skipped)
 
 
 def verify_file(path: str | Path) -> list[Certificate]:
@@ -41,6 +80,8 @@ def _values(file: Path) -> Iterator[tuple[str, Json]]:
     if whole is not _BROKEN:
         yield str(file), whole
         return
+    if not text.strip():
+        raise CertificationError(f"{file}: it is empty, which proves nothing")
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if len(lines) < 2:
         raise CertificationError(f"{file}: this is no JSON; give a certificate or a response body")
@@ -77,6 +118,12 @@ def _verified(value: Json, where: str) -> Certificate:
     except CertificationError as error:
         raise CertificationError(f"{where}: {error}") from error
     return certificate
+
+
+def _lacks_certificate(value: Json) -> bool:
+    """Whether this is a decision, in a response or a record, that says itself that it has none."""
+    about = value.get("guardrail", value) if isinstance(value, dict) else None
+    return isinstance(about, dict) and about.get("certificate", about) is None
 
 
 def _find(value: Json) -> dict[str, Json]:

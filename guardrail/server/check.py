@@ -15,7 +15,7 @@ from guardrail.server.direct import Direct
 from guardrail.server.failures import Reply
 from guardrail.server.fields import flag, wrong
 from guardrail.server.guarded import Form, guarded
-from guardrail.server.reply import dressed, said
+from guardrail.server.reply import dressed, said, told_usage, usage_of
 from guardrail.server.sse import DONE
 from guardrail.server.strict_json import encode_json, parse_object
 from guardrail.server.wire import Incoming, incoming_chat
@@ -59,17 +59,13 @@ def _reply(verdict: Verdict, incoming: Incoming, policy: Policy, record_id: str)
         failure = said(verdict, policy)
         assert isinstance(failure, Reply)
         return dressed(failure, verdict, policy, record_id)
-    usage = verdict.usage
+    usage = usage_of(verdict, policy)
     body = {
         "id": f"check-{record_id}",
         "object": "guardrail.check",
         "created": int(time.time()),
         "model": incoming.chat.model,
-        "usage": {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        },
+        "usage": None if usage is None else told_usage(usage),
     }
     return dressed(Reply(200, body), verdict, policy, record_id)
 

@@ -80,7 +80,9 @@ CHECK = body(
     {
         **_CHAT_FIELDS,
         "progress": _told(
-            "With `stream`: events that tell how many answers were judged so far.", FLAG
+            "With `stream`: events that tell how many answers were judged so far, if the policy's "
+            "block.details tells counts, and else that the decision is under way.",
+            FLAG,
         ),
     },
     required=("model", "messages"),

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from guardrail.errors import GuardrailError, RequestError
+from guardrail.memory.spending import decide_spending
 from guardrail.server.access import note
 from guardrail.server.failures import Reply, log_crash, reply_to_error
 from guardrail.server.json_response import json_response
 from guardrail.server.limits import read_body
-from guardrail.server.progress import Tally, counted
+from guardrail.server.progress import RUNNING, Tally, counted
 from guardrail.server.reply import pending_headers
 from guardrail.server.sse import WAITING, HeldStream, stream_response
 from guardrail.server.watch import settled
@@ -63,7 +64,7 @@ async def guarded(service: Service, request: Request, form: Form) -> Response:
     except BaseException:
         ticket.release()
         raise
-    tally = Tally() if incoming.progress else None
+    tally = _tally(service, incoming)
     decision = asyncio.create_task(_decided(service, request, form, incoming, tally))
     # Not inside the task: one that is cancelled before it runs would never get there.
     decision.add_done_callback(lambda _: ticket.release())
@@ -72,7 +73,7 @@ async def guarded(service: Service, request: Request, form: Form) -> Response:
         return HeldStream(
             decision,
             heartbeat_s=service.settings.heartbeat_s,
-            heartbeat=(lambda: WAITING) if tally is None else tally.event,
+            heartbeat=_heartbeat(incoming, tally),
             events=lambda reply: form.events(reply, incoming),
             headers=pending_headers(service.policy),
         )
@@ -80,6 +81,18 @@ async def guarded(service: Service, request: Request, form: Form) -> Response:
     if incoming.stream and not reply.is_error:
         return stream_response(reply, form.events(reply, incoming))
     return json_response(reply)
+
+
+def _tally(service: Service, incoming: Incoming) -> Tally | None:
+    tells = service.policy.block.details != "none"
+    return Tally() if incoming.progress and tells else None
+
+
+def _heartbeat(incoming: Incoming, tally: Tally | None) -> Callable[[], bytes]:
+    """What a stream says while it waits for its verdict."""
+    if tally is not None:
+        return tally.event
+    return lambda: RUNNING if incoming.progress else WAITING
 
 
 async def read_aside(service: Service, request: Request, read: Callable[[bytes], _T]) -> _T:
@@ -114,11 +127,17 @@ async def check_model(service: Service, model: str) -> None:
         )
 
 
-async def decided_with(service: Service, engine: Engine, incoming: Incoming) -> Verdict:
-    """The engine's verdict; getting the pictures takes of the same time. Raises RequestError."""
+async def decided_with(
+    service: Service, engine: Engine, incoming: Incoming, *, end_user: str | None = None
+) -> Verdict:
+    """The engine's verdict; getting the pictures takes of the same time. Raises RequestError.
+
+    `end_user` is whose try it is, as a trusted caller names them.
+    """
     deadline = asyncio.get_running_loop().time() + engine.rules.deadline_s
+    principal = service.principal(end_user)
     if not incoming.sources:
-        return await engine.decide(incoming.chat, deadline=deadline)
+        return await decide_spending(engine, incoming.chat, principal=principal, deadline=deadline)
     async with AsyncExitStack() as held:
         try:
             async with asyncio.timeout_at(deadline):
@@ -130,7 +149,9 @@ async def decided_with(service: Service, engine: Engine, incoming: Incoming) -> 
                 status=503,
                 code="overloaded",
             ) from None
-        return await engine.decide(incoming.chat, pictures, deadline=deadline)
+        return await decide_spending(
+            engine, incoming.chat, pictures, principal=principal, deadline=deadline
+        )
 
 
 async def _decided(

@@ -1,4 +1,8 @@
-"""How far a decision has come: the judgements that its oracle has given so far."""
+"""How far a decision has come: the judgements that its oracle has given so far.
+
+Counts that grow are a graded score of a request that may yet be blocked, so they are told only
+where the policy's `block.details` says so.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,16 @@ if TYPE_CHECKING:
     from guardrail.engine.guard import Engine
     from guardrail.oracles.base import Exchange, Judgement, Oracle, Reference
 
-__all__ = ["Tally", "counted"]
+__all__ = ["RUNNING", "Tally", "counted"]
+
+
+def _event(**counts: int) -> bytes:
+    body = {"object": "guardrail.progress", **counts}
+    return b"event: progress\ndata: " + encode_json(body) + b"\n\n"
+
+
+RUNNING = _event()
+"""The event of a decision whose counts are not told."""
 
 
 @dataclass(slots=True)
@@ -28,12 +41,7 @@ class Tally:
 
     def event(self) -> bytes:
         """The counts as an event of a stream."""
-        body = {
-            "object": "guardrail.progress",
-            "samples": self.samples,
-            "harmless": self.harmless,
-        }
-        return b"event: progress\ndata: " + encode_json(body) + b"\n\n"
+        return _event(samples=self.samples, harmless=self.harmless)
 
     def add(self, judgements: Sequence[Judgement]) -> None:
         self.samples += len(judgements)

@@ -20,10 +20,20 @@ from guardrail.server.logprobs import told_logprobs
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from guardrail.policy.schema import Policy
-    from guardrail.types import Chat, Json
+    from guardrail.policy.schema import BlockDetails, Policy
+    from guardrail.types import Chat, Json, Usage
 
-__all__ = ["Said", "about_verdict", "dressed", "pending_headers", "reply_to", "said"]
+__all__ = [
+    "Said",
+    "about_verdict",
+    "details_of",
+    "dressed",
+    "pending_headers",
+    "reply_to",
+    "said",
+    "told_usage",
+    "usage_of",
+]
 
 _CHOICE_EXTRAS = ("stop_reason",)
 _RESPONSE_EXTRAS = ("system_fingerprint", "service_tier")
@@ -56,7 +66,7 @@ def reply_to(verdict: Verdict, chat: Chat, policy: Policy, record_id: str) -> Re
     told = said(verdict, policy)
     if isinstance(told, Reply):
         return dressed(told, verdict, policy, record_id)
-    reply = Reply(200, _completion(told, verdict, chat, record_id))
+    reply = Reply(200, _completion(told, usage_of(verdict, policy), chat, record_id))
     return dressed(reply, verdict, policy, record_id, _withheld(told, reply.body))
 
 
@@ -71,7 +81,7 @@ def dressed(
 
     `withheld` names parts of the answer that are not passed on.
     """
-    about = about_verdict(verdict, record_id)
+    about = about_verdict(verdict, policy, record_id)
     if withheld:
         about["withheld"] = sorted(withheld)
     return replace(
@@ -130,8 +140,8 @@ def _withheld(told: Said, body: Mapping[str, Json]) -> list[str]:
     return [str(name) for name in told.extra if name not in passed_on]
 
 
-def _completion(told: Said, verdict: Verdict, chat: Chat, record_id: str) -> dict[str, Json]:
-    usage, extra = verdict.usage, told.extra
+def _completion(told: Said, usage: Usage | None, chat: Chat, record_id: str) -> dict[str, Json]:
+    extra = told.extra
     choice = {
         "index": 0,
         "logprobs": told_logprobs(extra.get("logprobs"), told.message),
@@ -145,53 +155,85 @@ def _completion(told: Said, verdict: Verdict, chat: Chat, record_id: str) -> dic
         "created": int(time.time()),
         "model": told.model or chat.model,
         "choices": [choice],
-        "usage": {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        },
+        "usage": None if usage is None else told_usage(usage),
         **{name: extra[name] for name in _RESPONSE_EXTRAS if name in extra},
     }
 
 
-def about_verdict(verdict: Verdict, record_id: str) -> dict[str, Json]:
-    """The `guardrail` object of a body."""
-    certificate = verdict.certificate
+def details_of(verdict: Verdict, policy: Policy) -> BlockDetails:
+    """How much a client is told: everything of a pass; of all else, what the policy says.
+
+    Counts, calls, cost, tokens and times tell how near a request came to passing, and hence which
+    change of its picture brings it nearer. So do those of a request that would be blocked.
+    """
+    passed = verdict.action is Action.PASS and not verdict.would_block
+    return "full" if passed else policy.block.details
+
+
+def usage_of(verdict: Verdict, policy: Policy) -> Usage | None:
+    """The tokens of all calls; where they may not be told, those of what is delivered, if any."""
+    if details_of(verdict, policy) != "none":
+        return verdict.usage
+    delivered = verdict.answer if verdict.action is Action.PASS else None
+    return None if delivered is None else delivered.usage
+
+
+def told_usage(usage: Usage) -> dict[str, Json]:
+    """Tokens in the form of a chat completion."""
     return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
+
+
+def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, Json]:
+    """The `guardrail` object of a body."""
+    certificate, details = verdict.certificate, details_of(verdict, policy)
+    about: dict[str, Json] = {
         "decision": verdict.action.value,
         "reason": verdict.reason.value,
         "would_block": verdict.would_block,
-        "certificate": None if certificate is None else certificate.to_dict(),
+        "policy": policy.name,
+        "alpha": verdict.alpha,
         "unscanned": list(verdict.unscanned),
         "outside_claim": verdict.outside_claim,
-        "samples": {
+        "record_id": record_id,
+    }
+    if details != "none":
+        about["samples"] = {
             "total": 0 if certificate is None else certificate.samples,
             "harmless": 0 if certificate is None else certificate.harmless,
-        },
-        "calls": verdict.usage.calls,
-        "cost_usd": None if verdict.cost_usd is None else _micros_up(verdict.cost_usd),
-        "record_id": record_id,
-        "elapsed_ms": _ms(verdict.elapsed_s),
-        "overhead_ms": _ms(verdict.overhead_s),
-    }
+        }
+        about["calls"] = verdict.usage.calls
+        about["cost_usd"] = None if verdict.cost_usd is None else _micros_up(verdict.cost_usd)
+    if details == "full":
+        about["certificate"] = None if certificate is None else certificate.to_dict()
+        about["elapsed_ms"] = _ms(verdict.elapsed_s)
+        about["overhead_ms"] = _ms(verdict.overhead_s)
+    return about
 
 
 def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]:
-    certificate = verdict.certificate
+    certificate, details = verdict.certificate, details_of(verdict, policy)
     values = {
         "decision": verdict.action.value,
         "reason": verdict.reason.value,
-        "radius": _radius(0.0 if certificate is None else certificate.radius),
-        "samples": str(0 if certificate is None else certificate.samples),
         "policy": policy.name,
         "mode": policy.mode.value,
         "record-id": record_id,
-        "overhead-ms": f"{_ms(verdict.overhead_s):g}",
         "unscanned": ", ".join(verdict.unscanned) or "none",
         "would-block": "true" if verdict.would_block else "false",
     }
-    if verdict.cost_usd is not None:
-        values["cost-usd"] = f"{_micros_up(verdict.cost_usd):.6f}"
+    if verdict.alpha is not None:
+        values["alpha"] = repr(verdict.alpha)
+    if details != "none":
+        values["samples"] = str(0 if certificate is None else certificate.samples)
+        if verdict.cost_usd is not None:
+            values["cost-usd"] = f"{_micros_up(verdict.cost_usd):.6f}"
+    if details == "full":
+        values["radius"] = _radius(0.0 if certificate is None else certificate.radius)
+        values["overhead-ms"] = f"{_ms(verdict.overhead_s):g}"
     return {f"x-guardrail-{name}": _header_text(value) for name, value in values.items()}
 
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from guardrail.server.failures import Reply
-from guardrail.server.reply import dressed, said
+from guardrail.server.reply import dressed, said, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,11 +50,13 @@ def response_to(verdict: Verdict, incoming: Incoming, policy: Policy, record_id:
     told = said(verdict, policy)
     if isinstance(told, Reply):
         return dressed(told, verdict, policy, record_id)
-    reply = Reply(200, _response(told, verdict.usage, incoming, record_id))
+    reply = Reply(200, _response(told, usage_of(verdict, policy), incoming, record_id))
     return dressed(reply, verdict, policy, record_id, _withheld(told))
 
 
-def _response(told: Said, usage: Usage, incoming: Incoming, record_id: str) -> dict[str, Json]:
+def _response(
+    told: Said, usage: Usage | None, incoming: Incoming, record_id: str
+) -> dict[str, Json]:
     cause = _INCOMPLETE.get(told.finish_reason)
     status = "incomplete" if cause else "completed"
     return {
@@ -63,7 +65,7 @@ def _response(told: Said, usage: Usage, incoming: Incoming, record_id: str) -> d
         "incomplete_details": {"reason": cause} if cause else None,
         "model": told.model or incoming.chat.model,
         "output": list(_output(told.message, record_id, status)),
-        "usage": _usage(usage),
+        "usage": None if usage is None else _usage(usage),
     }
 
 

@@ -24,15 +24,18 @@ from guardrail.stats.optimal import Objective, Optimum, optimal_plan, optimum
 from guardrail.stats.planning import Forecast, PlanForecast, Scenario, calls_curve, forecast
 from guardrail.stats.plans import Decision, Plan, PlanKind
 from guardrail.stats.radius import (
+    FLOORS,
+    LEAST_FLOOR,
+    certified_floor,
     certified_radius,
     fewest_samples,
+    floor_with_misses,
     required_harmless_rate,
     round_norm_up,
-    true_harmless_lower,
     unanimous_ceiling,
 )
 from guardrail.stats.reported import harmless_rate_after_pass
-from guardrail.stats.spending import spent_alpha
+from guardrail.stats.spending import spending_level, spent_alpha
 from guardrail.stats.stratified import (
     ScoredStratum,
     choose_stratified_threshold,
@@ -50,6 +53,8 @@ from guardrail.stats.threshold import (
 from guardrail.stats.traffic import Traffic
 
 __all__ = [
+    "FLOORS",
+    "LEAST_FLOOR",
     "BoundedThreshold",
     "ClassBound",
     "ConfidenceSequence",
@@ -73,6 +78,7 @@ __all__ = [
     "anytime_upper",
     "betting_plan",
     "calls_curve",
+    "certified_floor",
     "certified_radius",
     "certify_class",
     "choose_stratified_threshold",
@@ -85,6 +91,7 @@ __all__ = [
     "fewest_samples",
     "fixed_plan",
     "fixed_threshold",
+    "floor_with_misses",
     "forecast",
     "harmless_rate_after_pass",
     "harmless_rate_lower",
@@ -97,9 +104,9 @@ __all__ = [
     "round_norm_up",
     "scaling_law",
     "select_class",
+    "spending_level",
     "spent_alpha",
     "stratified_false_alarm_upper",
     "stratified_miss_upper",
-    "true_harmless_lower",
     "unanimous_ceiling",
 ]

@@ -7,13 +7,21 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from guardrail.errors import CertificationError
 from guardrail.stats._checks import check_count, check_non_negative, check_unit
 from guardrail.stats.betting import betting_plan
 from guardrail.stats.binomial import binomial_cdf
 from guardrail.stats.fixed import fixed_plan, most_harmful, smallest_fixed
 from guardrail.stats.laws import Prior, ScalingLaw, scaling_law
 from guardrail.stats.optimal import optimal_plan
-from guardrail.stats.radius import fewest_samples, required_harmless_rate, unanimous_ceiling
+from guardrail.stats.radius import (
+    FLOORS,
+    certified_radius,
+    fewest_samples,
+    floor_with_misses,
+    required_harmless_rate,
+    unanimous_ceiling,
+)
 
 if TYPE_CHECKING:
     from guardrail.stats.plans import Plan
@@ -22,6 +30,7 @@ __all__ = [
     "CONVENTIONS",
     "Forecast",
     "PlanForecast",
+    "Promised",
     "Scenario",
     "calls_curve",
     "forecast",
@@ -30,6 +39,7 @@ __all__ = [
 ]
 
 CONVENTIONS = (1_000, 100_000)
+RADII = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 LAW_SIZES = (25, 50, 100, 250, 500, 1_000, 10_000, 100_000)
 
 
@@ -41,9 +51,12 @@ class Scenario:
         sigma: noise on the canvas.
         radius: promised ℓ2 radius, client pixels.
         alpha: failure probability of one decision.
-        floor: harmless probability that must hold in the ball.
-        miss_rate_upper: bound on the oracle's miss rate.
+        floor: harmless rate that must hold in the ball.
+        miss_rate_upper: bound on the oracle's misses, for the harmlessness claim; 0 for the verdict
+            claim.
         operator_norm: ‖A‖₂ from client pixels to canvas.
+        grid_slack: what rounding to the canvas grid may move, canvas units.
+        sampler_error: total variation between the drawn noise and a true Gaussian.
         harmless_rate: of usual traffic.
         harmful_harmless_rate: share of harmless answers that a harmful request draws.
         power: P(pass) wanted for usual traffic.
@@ -62,6 +75,8 @@ class Scenario:
     floor: float = 0.5
     miss_rate_upper: float = 0.0
     operator_norm: float = 1.0
+    grid_slack: float = 0.0
+    sampler_error: float = 0.0
     harmless_rate: float = 0.97
     harmful_harmless_rate: float = 0.1
     power: float = 0.99
@@ -80,12 +95,33 @@ class Scenario:
 
     @property
     def q_required(self) -> float:
+        return self.rate_for(self.radius, self.floor)
+
+    def rate_for(self, radius: float, floor: float) -> float:
+        """q_req of another radius and floor under the same noise and claim."""
         return required_harmless_rate(
-            self.radius,
+            radius,
             sigma=self.sigma,
             operator_norm=self.operator_norm,
-            floor=self.floor,
-            miss_rate_upper=self.miss_rate_upper,
+            floor=floor_with_misses(floor, self.miss_rate_upper),
+            grid_slack=self.grid_slack,
+            sampler_error=self.sampler_error,
+        )
+
+    def promised(self) -> tuple[Promised, ...]:
+        """How far the scenario's own test reaches, at each of `FLOORS`."""
+        q = self.q_required
+        return tuple(Promised(floor, self._radius_for(q, floor)) for floor in FLOORS)
+
+    def _radius_for(self, q: float, floor: float) -> float | None:
+        tested = floor_with_misses(floor, self.miss_rate_upper)
+        return certified_radius(
+            q,
+            sigma=self.sigma,
+            operator_norm=self.operator_norm,
+            floor=tested,
+            grid_slack=self.grid_slack,
+            sampler_error=self.sampler_error,
         )
 
     @property
@@ -95,6 +131,14 @@ class Scenario:
             return None
         whole = range(self.parallel, self.max_samples, self.parallel)
         return (*whole, self.max_samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """The radius within which a request below `floor` does not pass; None: not even unchanged."""
+
+    floor: float
+    radius: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +182,25 @@ class PlanForecast:
 
 
 @dataclass(frozen=True, slots=True)
+class ReachNeed:
+    """The fewest draws, all harmless, that promise `radius` to requests below `floor`."""
+
+    radius: float
+    floor: float
+    fewest_samples: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """All of it; `as_dict` is the JSON of `guardrail plan --json`.
 
     Attributes:
         scenario: what was asked.
         q_required: harmless rate to prove.
+        promised: radii that this rate proves, by floor.
         fewest_samples: no test passes with fewer.
+        fewest_by_reach: the other way round: the fewest draws that could promise each of `RADII`
+            at each floor; None where no number could.
         unanimous_radius_in_sigmas: the largest R/sigma that max_samples could prove at floor ½.
         optimal: the optimal sequential plan.
         fixed_n: fixed-n Clopper–Pearson, stopped when settled.
@@ -156,7 +212,9 @@ class Forecast:
 
     scenario: Scenario
     q_required: float
+    promised: tuple[Promised, ...]
     fewest_samples: int
+    fewest_by_reach: tuple[ReachNeed, ...]
     unanimous_radius_in_sigmas: float
     optimal: PlanForecast
     fixed_n: PlanForecast
@@ -171,7 +229,8 @@ class Forecast:
         for name in ("fixed_n", "fixed_n_plain"):
             plain[name]["n"] = plain[name]["max_samples"]
         plain["conventions"] = {str(n): row for n, row in plain["conventions"].items()}
-        plain["laws"] = list(plain["laws"])
+        for name in ("laws", "promised", "fewest_by_reach"):
+            plain[name] = list(plain[name])
         return plain
 
 
@@ -204,7 +263,13 @@ def forecast(scenario: Scenario) -> Forecast:
     return Forecast(
         scenario=scenario,
         q_required=q,
+        promised=scenario.promised(),
         fewest_samples=fewest_samples(q, scenario.alpha),
+        fewest_by_reach=tuple(
+            ReachNeed(radius, floor, _fewest(scenario, radius, floor))
+            for radius in RADII
+            for floor in FLOORS
+        ),
         unanimous_radius_in_sigmas=unanimous_ceiling(scenario.max_samples, scenario.alpha),
         optimal=forecast_plan(plan, scenario),
         fixed_n=forecast_plan(fixed, scenario, in_rounds=True),
@@ -216,6 +281,13 @@ def forecast(scenario: Scenario) -> Forecast:
             for n in LAW_SIZES
         ),
     )
+
+
+def _fewest(scenario: Scenario, radius: float, floor: float) -> int | None:
+    try:
+        return fewest_samples(scenario.rate_for(radius, floor), scenario.alpha)
+    except CertificationError:
+        return None
 
 
 def forecast_plan(plan: Plan, scenario: Scenario, *, in_rounds: bool = False) -> PlanForecast:

@@ -8,6 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from guardrail.distribution import install_command
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -149,8 +150,7 @@ def _pyarrow(path: Path) -> Any:
         import pyarrow.parquet
     except ModuleNotFoundError as error:
         raise _refused(
-            "Parquet needs the package pyarrow; run: pip install 'guardrail[parquet]', or give "
-            "JSON lines",
+            f"Parquet needs the package pyarrow; {install_command('parquet')}, or give JSON lines",
             path,
         ) from error
     return pyarrow

@@ -10,6 +10,7 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
 
+from guardrail.distribution import install_command
 from guardrail.errors import ConfigError, RequestError, UpstreamError
 from guardrail.types import Answer, Usage
 from guardrail.upstreams.base import fill_images
@@ -220,7 +221,7 @@ def _import_litellm() -> ModuleType:
         import litellm
     except ImportError as error:
         raise ConfigError(
-            "litellm is not installed; run: pip install 'guardrail[litellm]'", field="upstream"
+            f"litellm is not installed; {install_command('litellm')}", field="upstream"
         ) from error
     litellm.telemetry = False
     litellm.suppress_debug_info = True  # it prints its own advice on every error otherwise

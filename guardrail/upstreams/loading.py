@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from guardrail.distribution import install_command
 from guardrail.errors import ConfigError
 
 __all__ = ["Loaded", "folder_digest", "load_vlm"]
@@ -46,8 +47,7 @@ def load_vlm(name: str, *, device: str | None = None, dtype: str | None = None) 
         from transformers.utils import logging
     except ImportError as error:
         raise ConfigError(
-            "a model in this process needs torch and transformers; "
-            "install them with: pip install 'guardrail[local]'",
+            f"a model in this process needs torch and transformers; {install_command('local')}",
             field="upstream",
         ) from error
     library: Any = transformers  # its auto classes carry no usable types

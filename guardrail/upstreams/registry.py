@@ -6,6 +6,7 @@ import inspect
 import os
 from typing import TYPE_CHECKING, Any
 
+from guardrail.distribution import install_command
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -112,8 +113,7 @@ def _made(
 
 def _missing(error: ModuleNotFoundError) -> ConfigError:
     return ConfigError(
-        f"this upstream needs {error.name}, which is not installed; "
-        "run: pip install 'guardrail[local]'",
+        f"this upstream needs {error.name}, which is not installed; {install_command('local')}",
         field="upstream",
     )
 

@@ -49,7 +49,7 @@ def build(model: BaseChatModel, checkpointer: BaseCheckpointSaver[Any]) -> Compi
     def review(state: State) -> dict[str, Any]:
         withheld = state["messages"][-1]
         guardrail = withheld.response_metadata["guardrail"]
-        words = interrupt({"reason": guardrail["reason"], "samples": guardrail["samples"]})
+        words = interrupt({"reason": guardrail["reason"], "record_id": guardrail["record_id"]})
         told = AIMessage(words, id=withheld.id, response_metadata=withheld.response_metadata)
         return {"messages": [told] if words else []}
 

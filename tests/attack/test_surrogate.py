@@ -88,19 +88,20 @@ def test_noise_is_fresh_for_every_draw_and_follows_the_seed(loaded, noise_pictur
         assert loss(0, 1) != float(surrogate.loss(as_tensor(pixels), None, 1))
 
 
-@pytest.mark.parametrize("size", [(40, 60), (33, 80), (224, 224), (8, 500)])
+@pytest.mark.parametrize("size", [(40, 60), (33, 80), (224, 224), (8, 500), (5, 9)])
 def test_the_canvas_is_the_defences_own(noise_picture, size):
     pixels = noise_picture(*size)
-    canvas = canvas_for(*size, max_side_px=32)
-    ours = _on_canvas(as_tensor(pixels).double(), 32).permute(1, 2, 0).numpy()
+    canvas = canvas_for(*size, max_side_px=32, min_side_px=28)
+    noise = Noise(0.5, 32)
+    ours = _on_canvas(as_tensor(pixels).double(), noise).permute(1, 2, 0).numpy()
     assert ours.shape == (*canvas.size, 3)
     assert np.abs(ours - canvas.apply(pixels) / STEPS_PER_UNIT).max() <= 0.6 / STEPS_PER_UNIT + 1e-7
 
 
 def test_a_small_picture_is_its_own_canvas(noise_picture):
-    x = as_tensor(noise_picture(20, 30))
-    assert _on_canvas(x, 32) is x
-    assert _on_canvas(x, None) is x
+    x = as_tensor(noise_picture(29, 30))
+    assert _on_canvas(x, Noise(0.5, 32)) is x
+    assert _on_canvas(x, Noise(0.5, None)) is x
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(10, 3), (7, 7), (224, 96), (5, 1)])

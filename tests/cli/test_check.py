@@ -30,7 +30,7 @@ def test_a_pass_prints_the_answer_and_the_claim(checked, model, kit):
     assert result.exit_code == 0
     assert "pass (" in result.stdout
     assert f"answer: {kit.CLEAN}" in result.stdout
-    assert "With probability at least" in result.stdout
+    assert "Unless an event of probability at most" in result.stdout
 
 
 def test_a_block_prints_no_answer(checked, model, kit):
@@ -53,8 +53,8 @@ def test_a_further_answer_and_the_cost_are_said(checked, model, kit, policy):
     result = checked()
     assert result.exit_code == 0
     assert "calls, US$ 0.00" in result.stdout
-    assert "cut after 4 tokens" in result.stdout
-    assert "judged by itself, outside this claim" in result.stdout
+    assert "cut at 4 tokens" in result.stdout
+    assert "it lies outside this claim" in result.stdout
 
 
 def test_json_carries_a_certificate_that_holds(checked, model, kit):

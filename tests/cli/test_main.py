@@ -105,7 +105,7 @@ def test_a_missing_package_names_the_extra(monkeypatch, capsys):
     code, told = ends_with(ModuleNotFoundError("x", name="openai"), monkeypatch, capsys)
     assert code == 2
     assert "'openai'" in told
-    assert "pip install 'guardrail[demo]'" in told
+    assert "pip install 'certified-guardrail[demo]'" in told
 
 
 def test_a_missing_module_of_our_own_is_a_fault_to_be_seen(monkeypatch, capsys):

@@ -10,7 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from guardrail.cli.plan import command
+from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.errors import CertificationError, ConfigError
+from guardrail.policy.compile import compile_policy
+from guardrail.policy.load import load_policy, shipped_policy
 from guardrail.stats import optimal_plan, required_harmless_rate
 
 PLAN_KEYS = {
@@ -37,8 +40,9 @@ def at_one_sigma():
 
 def test_json_has_the_promised_keys(at_one_sigma):
     assert set(at_one_sigma) == {
-        "scenario", "q_required", "fewest_samples", "unanimous_radius_in_sigmas", "optimal",
-        "fixed_n", "fixed_n_plain", "betting", "conventions", "laws",
+        "scenario", "q_required", "promised", "fewest_samples", "fewest_by_reach",
+        "unanimous_radius_in_sigmas", "optimal", "fixed_n", "fixed_n_plain", "betting",
+        "conventions", "laws",
     }  # fmt: skip
     assert set(at_one_sigma["optimal"]) == PLAN_KEYS == set(at_one_sigma["betting"])
     assert set(at_one_sigma["fixed_n"]) == PLAN_KEYS | {"n"}
@@ -81,8 +85,9 @@ def test_every_option_reaches_the_scenario():
     )["scenario"]  # fmt: skip
     assert scenario == {
         "sigma": 0.25, "radius": 0.1, "alpha": 0.01, "floor": 0.6, "miss_rate_upper": 0.02,
-        "operator_norm": 0.5, "harmless_rate": 0.98, "harmful_harmless_rate": 0.2,
-        "power": 0.9, "max_samples": 300, "price_per_call_usd": 0.003, "latency_s": 2.0,
+        "operator_norm": 0.5, "grid_slack": 0.0, "sampler_error": 0.0,
+        "harmless_rate": 0.98, "harmful_harmless_rate": 0.2, "power": 0.9, "max_samples": 300,
+        "price_per_call_usd": 0.003, "latency_s": 2.0,
         "parallel": 4, "latency_weight": 1.5, "prior": None,
     }  # fmt: skip
 
@@ -94,22 +99,46 @@ def test_tables_for_people():
     assert max(map(len, text.splitlines())) <= 160
 
 
+def test_the_promised_curve_and_the_other_way_round(at_one_sigma):
+    radii = {row["floor"]: row["radius"] for row in at_one_sigma["promised"]}
+    assert radii[0.5] == pytest.approx(0.5, abs=1e-9)
+    assert radii[0.1] == pytest.approx(0.5 * (1 + 1.2815515655), abs=1e-6)
+    needs = {(row["radius"], row["floor"]): row["fewest_samples"]
+             for row in at_one_sigma["fewest_by_reach"]}  # fmt: skip
+    assert (needs[0.5, 0.5], needs[1.0, 0.1], needs[0.25, 0.5]) == (40, 26, 19)
+    text = plan("--radius=0.5").stdout
+    assert "τ 0.5 → r 0.5, τ 0.2 → r 0.9208" in " ".join(text.split())
+    assert "The other way round" in text
+
+
+def test_radii_below_the_floor_are_told_as_none():
+    said = " ".join(plan("--radius=0.25", "--floor=0.1").stdout.split())
+    assert "τ 0.5 → r none, τ 0.2 → r 0.03003" in said
+
+
 def test_policy_gives_numbers_and_options_win(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(
-        "name: mine\nsmoothing: {sigma: 0.25, radius: 0.1, alpha: 0.01}\n"
+        "name: mine\nsmoothing: {sigma: 0.25, radius: 0.1, alpha: 0.01, claim: harmlessness}\n"
         "oracle: {miss_rate_upper: 0.03}\nsampling: {max_parallel: 8, max_samples: 120}\n"
     )
     scenario = facts("--policy", str(file), "--radius=0.05")["scenario"]
     assert (scenario["sigma"], scenario["alpha"]) == (0.25, 0.01)
     assert (scenario["miss_rate_upper"], scenario["parallel"]) == (0.03, 8)
     assert (scenario["radius"], scenario["max_samples"]) == (0.05, 120)
+    assert scenario["sampler_error"] == 2.0**-22
 
 
-def test_composite_policies_leave_the_oracle_out(tmp_path):
+def test_policies_about_verdicts_leave_the_oracles_misses_out(tmp_path):
     file = tmp_path / "mine.yaml"
-    file.write_text("name: mine\nsmoothing: {claim: composite}\noracle: {miss_rate_upper: 0.03}\n")
+    file.write_text("name: mine\noracle: {kind: builtin, miss_rate_upper: 0.03}\n")
     assert facts("--policy", str(file))["scenario"]["miss_rate_upper"] == 0.0
+
+
+def test_a_policys_plan_needs_what_the_guard_needs():
+    file = str(shipped_policy("default"))
+    rules = compile_policy(load_policy(file))
+    assert facts("--policy", file)["q_required"] == plan_for(rules, UNSCALED).q_required
 
 
 def test_plot_is_an_svg_of_the_same_plans(tmp_path):

@@ -1,6 +1,7 @@
 """`--records` of check and serve, and `guardrail verify` of what they wrote."""
 
 import concurrent.futures
+import dataclasses
 import json
 import signal
 import socket
@@ -18,6 +19,7 @@ from guardrail.images.data_url import to_data_url
 from guardrail.images.keys import load_or_create_keyring
 from guardrail.images.limits import ImageLimits
 from guardrail.records.audit import read_records
+from guardrail.records.journal import FileJournal
 from guardrail.records.replay import replay
 from guardrail.types import picture_chat
 from guardrail.upstreams.scripted import Step
@@ -100,14 +102,94 @@ def test_signed_records_are_verified_with_the_public_key(checked, model, kit, tm
     for _ in range(2):
         checked("--records", file, "--sign-key", key)
     facts = json.loads(verified(file, "--public-key", f"{key}.pub", "--json").stdout)
+    (about_the_end,) = facts.pop("not_shown")
+    assert "--expect-last" in about_the_end
     assert facts == {
         "holds": True, "records": 2, "passed": 2, "signed": 2, "continues": "",
-        "last_digest": read(file)[-1].digest, "signatures_checked": True,
+        "last_digest": read(file)[-1].digest, "signatures_checked": True, "authentic": True,
+        "end_expected": False,
     }  # fmt: skip
     unsigned = tmp_path / "unsigned.jsonl"
     checked("--records", unsigned)
     with pytest.raises(CertificationError, match="not signed"):
         verified(unsigned, "--public-key", f"{key}.pub")
+
+
+def test_anchors_leave_nothing_unsaid_and_refuse_cut_ends(checked, model, kit, tmp_path):
+    file, key = tmp_path / "records.jsonl", tmp_path / "sign.pem"
+    model([kit.CLEAN])
+    for _ in range(3):
+        checked("--records", file, "--sign-key", key)
+    known = ("--public-key", f"{key}.pub", "--first", "--count", 3,
+             "--expect-last", read(file)[-1].digest)  # fmt: skip
+    facts = json.loads(verified(file, *known, "--json").stdout)
+    assert (facts["authentic"], facts["end_expected"], facts["not_shown"]) == (True, True, [])
+    lines = file.read_bytes().splitlines(keepends=True)
+    for left in (lines[:2], lines[1:], lines[1:2], []):
+        file.write_bytes(b"".join(left))
+        with pytest.raises(CertificationError, match=r"records\.jsonl"):
+            verified(file, *known)
+
+
+def test_what_no_anchor_shows_is_said(checked, model, kit, tmp_path):
+    file = tmp_path / "records.jsonl"
+    model([kit.CLEAN])
+    for _ in range(2):
+        checked("--records", file)
+    told = verified(file).stdout
+    assert "begins the chain" in told
+    assert "consistent, not authentic" in told
+    assert "nothing here shows whether records at the end were removed" in told
+    first, second = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(second)
+    told = verified(file).stdout
+    assert f"continues after record {json.loads(first)['digest']}" in told
+    assert "records before the first one are not in this file" in told
+    assert json.loads(verified(file, "--json").stdout)["authentic"] is False
+
+
+def test_stripped_signatures_hold_but_are_not_called_authentic(checked, model, kit, tmp_path):
+    """Whoever may write the file can take signatures off and compute every digest again."""
+    file, key = tmp_path / "records.jsonl", tmp_path / "sign.pem"
+    model([kit.CLEAN])
+    for _ in range(2):
+        checked("--records", file, "--sign-key", key)
+    signed = read(file)
+    file.unlink()
+    journal = FileJournal(file)
+    for record in signed:
+        journal.append(dataclasses.replace(record, signer="", signature=""))
+    journal.close()
+    told = verified(file).stdout
+    assert "0 signed, signatures not checked" in told
+    assert "they are consistent, not authentic" in told
+    with pytest.raises(CertificationError, match=r"jsonl:1: .*not signed"):
+        verified(file, "--public-key", f"{key}.pub")
+    with pytest.raises(CertificationError, match="not in it"):
+        verified(file, "--expect-last", signed[-1].digest)
+
+
+def test_an_empty_file_proves_nothing(tmp_path, checked, model, kit):
+    model([kit.CLEAN])
+    checked("--records", tmp_path / "other.jsonl", "--sign-key", tmp_path / "key")
+    file = tmp_path / "records.jsonl"
+    file.write_bytes(b"")
+    for options in ([], ["--public-key", tmp_path / "key.pub"], ["--first"], ["--count", 1],
+                    ["--expect-last", "0" * 64]):  # fmt: skip
+        with pytest.raises(CertificationError):
+            verified(file, *options)
+    done = verified(file, "--count", 0)
+    assert done.exit_code == 0
+    assert "no records, which proves nothing" in done.stdout
+    facts = json.loads(verified(file, "--count", 0, "--json").stdout)
+    assert (facts["records"], facts["authentic"]) == (0, False)
+
+
+@pytest.mark.parametrize("digest", ["", " ", "0" * 63, "0" * 65, "G" * 64])
+def test_an_anchor_that_is_no_digest_is_refused(tmp_path, digest):
+    result = verified(tmp_path / "none", "--expect-last", digest)
+    assert result.exit_code == 2
+    assert "a digest is 64" in result.output
 
 
 @pytest.mark.parametrize("old", ["certified", "harmless", '"calls":2', '"would_block":false'])
@@ -127,7 +209,10 @@ def test_verify_still_reads_certificates(checked, model, kit, tmp_path):
     model([kit.CLEAN])
     file = tmp_path / "certificate.json"
     file.write_text(json.dumps(json.loads(checked("--json").stdout)["certificate"]))
-    assert verified(file).stdout.startswith("holds: pass, ")
+    told = verified(file).stdout
+    assert told.startswith("holds: pass, ")
+    assert "consistent, not authentic" in told
+    assert json.loads(verified(file, "--json").stdout)["authentic"] is False
     with pytest.raises(GuardrailError):
         verified(file, "--public-key", file)
 

@@ -15,7 +15,7 @@ from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.load import load_policy, shipped_policy
 from guardrail.types import Outcome
-from guardrail.upstreams.scripted import Scripted
+from guardrail.upstreams.scripted import Scripted, Step
 
 LEVELS = {SceneKind.CLEAN: 215, SceneKind.ATTACKED: 128, SceneKind.FORBIDDEN: 40}
 MISSED = "go to hell, scum."
@@ -72,6 +72,22 @@ def make_engine(policy):
         return Engine(
             compile_policy(used), Scripted(script), oracle or MissesScum(), NoiseKey(bytes(32))
         )
+
+    return make
+
+
+@pytest.fixture
+def slow_on():
+    """A painted model that takes seconds for noisy pictures of some brightnesses."""
+
+    def make(*levels):
+        def script(call):
+            noisy = float(np.std(call.pictures[0])) > 30
+            level = float(np.mean(call.pictures[0]))
+            slow = noisy and any(abs(level - other) < 45 for other in levels)
+            return Step(painted(call), delay_s=5.0 if slow else 0.0)
+
+        return script
 
     return make
 

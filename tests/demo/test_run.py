@@ -2,10 +2,12 @@
 
 import asyncio
 import html
+import json
 import re
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner
 
 from guardrail.demo.curve import bound_curves
 from guardrail.demo.report import write_report
@@ -182,8 +184,68 @@ def test_a_model_that_fails_ends_the_demo_with_one_error(policy, make_engine, sc
     def script(call):
         return Step(fault=Fault.STATUS, status=401) if call.index > 4 else "a dog."
 
-    with pytest.raises(UpstreamError, match="clean-1"):
+    with pytest.raises(UpstreamError, match="HTTP 401"):
         run(policy, make_engine(script=script), scenes)
+
+
+def hurried(policy):
+    limits = policy.limits.model_copy(update={"deadline_s": 0.5})
+    return policy.model_copy(update={"limits": limits})
+
+
+def test_a_machine_that_is_far_too_slow_ends_the_demo_early(policy, make_engine, scenes, slow_on):
+    hasty = hurried(policy)
+    engine = make_engine(script=slow_on(40, 128, 215), used=hasty)
+    with pytest.raises(UpstreamError, match=r"first 3 .*\(deadline\); this machine is too slow"):
+        run(hasty, engine, scenes, tries=1)
+
+
+def test_decisions_that_time_ended_are_no_blocks(policy, make_engine, scenes, slow_on, tmp_path):
+    hasty = hurried(policy)
+    engine = make_engine(script=slow_on(40), used=hasty)
+    results = run(hasty, engine, [scenes[0], scenes[2], scenes[4]], tries=1)
+    clean, _, forbidden = (result.guard[0] for result in results)
+    assert (clean.ending, clean.reason) == ("pass", "certified")
+    assert (forbidden.ending, forbidden.reason, forbidden.was_late) == ("none", "deadline", True)
+    summary = summarise(results)
+    assert summary.undecided == {"deadline": 1}
+    assert summary.forbidden_block_rate is None
+    assert "this machine is too slow" in summary.complaint
+    write_report(tmp_path / "demo.html", results, summary, engine)
+    page = (tmp_path / "demo.html").read_text()
+    assert '<span class="badge none">none</span> deadline:' in page
+    assert "1 of 3 decisions ended without a judgement" in page
+
+
+def test_calls_that_were_too_slow_count_as_late(policy, make_engine, scenes, slow_on):
+    limits = policy.limits.model_copy(update={"call_timeout_s": 0.1, "retries": 0})
+    hasty = policy.model_copy(update={"limits": limits})
+    (result,) = run(hasty, make_engine(script=slow_on(40), used=hasty), scenes[-1:], tries=1)
+    (one,) = result.guard
+    assert (one.ending, one.reason, one.was_late) == ("none", "upstream failed", True)
+
+
+def test_the_command_complains_and_exits_with_1(
+    policy, make_engine, scenes, slow_on, monkeypatch, tmp_path
+):
+    from guardrail.cli import demo
+
+    hasty = hurried(policy)
+    engine = make_engine(script=slow_on(40), used=hasty)
+    monkeypatch.setattr("guardrail.demo.scenes.load_scenes", lambda: scenes[::2])
+    monkeypatch.setattr("guardrail.cli.options.build_engine", lambda *_: engine)
+    monkeypatch.setattr("guardrail.cli.options.read_policy", lambda _: hasty)
+    options = ["--tries", "1", "--out", str(tmp_path / "demo.html")]
+    done = CliRunner().invoke(demo.command, options)
+    assert done.exit_code == 1, done.output
+    assert "1 of 3 decisions ended without a judgement (deadline: 1)" in done.stdout
+    assert "guardrail: 1 of 3 decisions are missing" in done.stderr
+    assert (tmp_path / "demo.html").is_file()
+    assert re.search(r"forbidden-1 .*none +deadline", done.stdout)
+    facts = json.loads(CliRunner().invoke(demo.command, [*options, "--json"]).stdout)
+    assert facts["undecided"] == {"deadline": 1}
+    assert facts["clean_pass_rate"] == 1.0
+    assert [scene["ending"] for scene in facts["scenes"]][-1] == "none"
 
 
 def test_shipped_scenes_come_back(picture_folder, scenes):

@@ -52,7 +52,7 @@ def acting(*weighted):
 
 def decided(kit, *weighted, pictures=1, **changes):
     upstream = Scripted(acting(*weighted))
-    rules = {"claim": Claim.COMPOSITE, "alpha": 0.001, **changes}
+    rules = {"claim": Claim.VERDICT, "alpha": 0.001, **changes}
     engine = kit.make_engine(upstream=upstream, oracle=ActionOracle(SPACE), **rules)
     return kit.decide(engine, pictures)
 
@@ -127,7 +127,7 @@ class TestFalsePasses:
 
     @pytest.fixture
     def plan(self, kit):
-        rules = kit.make_rules(claim=Claim.COMPOSITE, alpha=self.ALPHA, power=0.9)
+        rules = kit.make_rules(claim=Claim.VERDICT, alpha=self.ALPHA, power=0.9)
         return plan_for(rules, UNSCALED)
 
     def passes(self, plan, q):

@@ -105,6 +105,24 @@ class TestWhoAnswers:
         assert engine.upstream.members[1].name in line
         assert "HTTP 503" in line
 
+    def test_the_verdict_tells_the_alpha_that_all_tests_share(self, kit):
+        for scripts in (["A cat."], ["A dog."]), (DOWN, ["A dog."]):
+            verdict, _, _ = decided(kit, *scripts, alpha=0.02)
+            assert verdict.alpha == 0.02
+            assert verdict.certificate.alpha < 0.02
+        assert decided(kit, ["A cat."], ["A dog."], pictures=0)[0].alpha is None
+
+    def test_one_that_has_no_test_at_its_share_covers_up_no_fault(self, kit):
+        """20 samples are enough for nine tenths of this alpha, and not for the last tenth."""
+        rules = {"max_samples": 20, "power": 0.5, "expected_harmless_rate": 0.999}
+        verdict, calls, _ = decided(kit, DOWN, ["A dog."], alpha=1e-3, **rules)
+        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
+        assert verdict.failure.status == 503
+        assert calls[1] == 0
+        verdict, calls, _ = decided(kit, ["A cat."], ["A dog."], alpha=1e-4, **rules)
+        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.NOT_CERTIFIABLE)
+        assert calls == [0, 0]
+
     def test_its_certificate_can_be_verified(self, kit):
         verdict, _, _ = decided(kit, DOWN, DOWN, ["A dog."])
         data = json.loads(json.dumps(verdict.certificate.to_dict()))
@@ -112,7 +130,7 @@ class TestWhoAnswers:
         again.verify(data)
         assert again.alpha == failover_alpha(0.05, 2, 3)
         assert again.decision is Decision.PASS
-        assert f"{1 - again.alpha - again.delta:.4f}" in again.statement
+        assert f"an event of probability at most {again.alpha:.4f} occurred" in again.statement
 
     def test_answers_of_two_models_are_never_counted_together(self, kit):
         """The first one answers for a while: what it said is gone with it."""
@@ -497,7 +515,7 @@ class _Equal:
 def test_a_reference_is_chosen_anew_on_the_answers_of_the_next_one(kit):
     oracle = Same()
     first = [*["A cat."] * 4, *DOWN]
-    verdict, _, _ = decided(kit, first, ["A dog."], oracle=oracle, claim=Claim.COMPOSITE)
+    verdict, _, _ = decided(kit, first, ["A dog."], oracle=oracle, claim=Claim.VERDICT)
     assert oracle.selections == [["A cat."] * 3, ["A dog."] * 3]
     assert (verdict.action, verdict.certificate.reference) == (Action.PASS, "A dog.")
     assert models(verdict) == {"two"}

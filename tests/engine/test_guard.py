@@ -113,6 +113,26 @@ def test_a_large_picture_is_scaled_down_before_the_noise(kit):
     assert verdict.certificate.operator_norm < 0.21
 
 
+def test_a_small_picture_is_padded_before_the_noise(kit):
+    upstream = Scripted(["A cat."])
+    engine = kit.make_engine(upstream=upstream, canvas_min_side_px=8)
+    verdict = kit.decide(engine, [kit.make_picture(5, 40)])
+    assert {picture.shape for call in upstream.calls for picture in call.pictures} == {(8, 8, 3)}
+    (size,) = verdict.certificate.pictures
+    assert (size.client, size.scaled, size.canvas) == ((5, 40), (1, 8), (8, 8))
+    assert verdict.certificate.operator_norm == pytest.approx(0.2, abs=0.01)
+    verdict.certificate.verify()
+    margins = [np.delete(call.pictures[0], 3, axis=0) for call in upstream.calls]
+    assert len({margin.tobytes() for margin in margins}) == len(margins)  # noise is there too
+
+
+@pytest.mark.parametrize(("wish", "alpha"), [(None, 0.05), (0.01, 0.01), (0.2, 0.05)])
+def test_a_verdict_tells_the_alpha_of_its_test(kit, wish, alpha):
+    verdict = kit.decide(kit.make_engine(), 1, alpha=wish)
+    assert verdict.alpha == verdict.certificate.alpha == alpha
+    assert kit.decide(kit.make_engine(), 0, alpha=wish).alpha is None
+
+
 class TestWithoutPictures:
     def test_one_answer_is_judged(self, kit):
         upstream = Scripted(["A cat."])

@@ -11,43 +11,58 @@ from guardrail.engine.plan import (
     Geometry,
     earned_radius,
     geometry,
+    harmless_lower,
     make_plan,
     plan_for,
+    radii_by_floor,
+    radius_at,
     required_rate,
 )
 from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.errors import CertificationError
-from guardrail.images.canvas import CanvasOperator, canvas_for, combined_norm, combined_slack
+from guardrail.images.canvas import canvas_for, combined_norm, combined_slack
 from guardrail.images.gaussian import total_variation_upper
-from guardrail.stats import PlanKind, certified_radius
+from guardrail.stats import FLOORS, PlanKind, certified_radius, floor_with_misses
 
 PLAIN = Geometry(1.0, 0.0, 0.0)
 
 
-def formula(rules, norm, slack, misses):
+def formula(rules, norm, slack, floor, error=0.0):
     shift = (rules.promised_radius * norm + slack) / rules.sigma
     cdf, ppf = scipy_stats.norm.cdf, scipy_stats.norm.ppf
-    return misses + (1 - misses) * cdf(ppf(rules.floor) + shift)
+    return error + cdf(ppf(floor + error) + shift)
 
 
 @pytest.mark.parametrize("floor", [0.3, 0.5, 0.8])
 @pytest.mark.parametrize("claim", list(Claim))
 @pytest.mark.parametrize("space", list(RadiusSpace))
 def test_the_required_rate_is_that_of_the_formula(kit, space, claim, floor):
-    rules = kit.make_rules(radius_space=space, claim=claim, floor=floor, miss_rate_upper=0.2)
+    bounds = {"miss_rate_upper": 0.2} if claim is Claim.HARMLESSNESS else {}
+    rules = kit.make_rules(radius_space=space, claim=claim, floor=floor, **bounds)
     norm = 0.25 if space is RadiusSpace.CLIENT else 1.0
-    misses = 0.2 if claim is Claim.HARMLESSNESS else 0.0
-    rate = required_rate(rules, Geometry(0.25, 0.001, 0.0))
-    assert rate == pytest.approx(formula(rules, norm, 0.001, misses), rel=1e-12)
+    tested = floor + (1 - floor) * 0.2 if bounds else floor
+    for error in (0.0, 2.0**-22, 0.01):
+        rate = required_rate(rules, Geometry(0.25, 0.001, error))
+        assert rate == pytest.approx(formula(rules, norm, 0.001, tested, error), rel=1e-12)
+
+
+def test_without_a_bound_on_the_misses_there_is_no_claim_about_harm(kit):
+    """`compile_policy` refuses such a policy; rules that were made otherwise fail closed."""
+    rules = kit.make_rules(miss_rate_upper=None)
+    with pytest.raises(CertificationError, match="shows nothing about harmlessness"):
+        required_rate(rules, PLAIN)
+    with pytest.raises(CertificationError, match="shows nothing about harmlessness"):
+        radius_at(rules, PLAIN, 0.99, 0.1)
 
 
 def test_what_the_required_rate_certifies_reaches_the_promise(kit):
     rules = kit.make_rules()
-    rate = required_rate(rules, Geometry(0.5, 0.001, 0.0))
-    radius = certified_radius(
-        rate, sigma=0.5, operator_norm=0.5, miss_rate_upper=0.01, grid_slack=0.001
-    )
+    where = Geometry(0.5, 0.001, 1e-3)
+    rate = required_rate(rules, where)
+    knobs = {"sigma": 0.5, "operator_norm": 0.5, "grid_slack": 0.001, "sampler_error": 1e-3}
+    radius = certified_radius(rate, floor=floor_with_misses(0.5, 0.01), **knobs)
     assert radius >= rules.promised_radius
+    assert radius_at(rules, where, rate, 0.5) == radius == pytest.approx(0.25, abs=1e-12)
 
 
 sizes = st.tuples(st.integers(1, 400), st.integers(1, 400))
@@ -67,10 +82,11 @@ def test_pictures_of_all_sizes_share_a_few_plans():
     assert len(places) < 150
 
 
-def test_what_the_sampler_may_be_off_is_added_to_the_required_rate(kit):
-    rules = kit.make_rules()
+def test_what_the_sampler_may_be_off_is_charged_at_both_ends(kit):
+    """Once where q is tested and once at the floor, both exactly; nothing for a canvas of 0."""
+    rules = kit.make_rules(claim=Claim.VERDICT, promised_radius=0.0)
     added = required_rate(rules, Geometry(1.0, 0.0, 1e-3)) - required_rate(rules, PLAIN)
-    assert added == pytest.approx(1e-3, rel=1e-6)
+    assert added == pytest.approx(2e-3, rel=1e-6)
 
 
 def test_the_sampler_error_covers_all_pictures_together():
@@ -88,7 +104,9 @@ def test_a_pass_earns_at_least_the_promise_and_more_the_earlier_and_cleaner_it_i
         for n, most in zip(plan.looks, plan.pass_at_most, strict=True)
         for harmful in range(most, -1, -1)
     ]
-    radii = [earned_radius(rules, UNSCALED, plan, count) for count in passes]
+    lowers = [harmless_lower(plan, count) for count in passes]
+    assert min(lowers) >= plan.q_required
+    radii = [earned_radius(rules, UNSCALED, q_lower) for q_lower in lowers]
     assert min(radii) >= rules.promised_radius
     first = [radius for count, radius in zip(passes, radii, strict=True) if count.harmful == 0]
     assert first == sorted(first, reverse=True)
@@ -99,13 +117,26 @@ def test_what_is_earned_shrinks_by_what_the_sampler_may_be_off(kit):
     rules = kit.make_rules()
     plan = plan_for(rules, Geometry(1.0, 0.0, 0.01))
     n = next(n for n, most in zip(plan.looks, plan.pass_at_most, strict=True) if most >= 0)
-    count = Count(n, 0)
-    exact = earned_radius(rules, PLAIN, plan, count)
-    assert earned_radius(rules, Geometry(1.0, 0.0, 0.01), plan, count) < exact
+    q_lower = harmless_lower(plan, Count(n, 0))
+    exact = earned_radius(rules, PLAIN, q_lower)
+    assert earned_radius(rules, Geometry(1.0, 0.0, 0.01), q_lower) < exact
+
+
+@pytest.mark.parametrize("floor", [0.5, 0.3, 0.1, 0.9])
+def test_radii_by_floor_include_the_policys_own_and_fall_with_the_floor(kit, floor):
+    rules = kit.make_rules(claim=Claim.VERDICT, floor=floor)
+    q = required_rate(rules, UNSCALED)
+    reaches = radii_by_floor(rules, UNSCALED, q)
+    assert [reach.floor for reach in reaches] == sorted({*FLOORS, floor}, reverse=True)
+    assert [reach.radius is None for reach in reaches] == [r.floor > q for r in reaches]
+    shown = [reach.radius for reach in reaches if reach.radius is not None]
+    assert shown == sorted(shown)
+    own = next(reach.radius for reach in reaches if reach.floor == floor)
+    assert own == pytest.approx(rules.promised_radius, abs=1e-12)
 
 
 def test_pictures_that_are_not_scaled_have_no_slack():
-    assert geometry([CanvasOperator((9, 9), (9, 9))]) == UNSCALED
+    assert geometry([canvas_for(9, 9, max_side_px=None)]) == UNSCALED
 
 
 @pytest.mark.parametrize("kind", [PlanKind.FIXED, PlanKind.OPTIMAL])

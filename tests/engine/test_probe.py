@@ -72,7 +72,9 @@ def test_variants_are_short_and_the_answer_is_whole(kit):
 def test_the_certificate_says_so(kit):
     certificate = kit.decide(kit.make_engine(limited, probe_max_tokens=5), 1).certificate
     assert certificate.probe_max_tokens == 5
-    assert "cut after 5 tokens, is truly harmless" in certificate.statement
+    assert "under the guard's noise, answers cut at 5 tokens, or is one" in certificate.statement
+    assert certificate.outside_claim
+    assert certificate.statement.endswith("it lies outside this claim.")
     certificate.verify()
     again = Certificate.from_dict(certificate.to_dict())
     assert again == certificate

@@ -68,7 +68,7 @@ class Commonest:
 def decided(kit, script, oracle=None, pictures=1, **changes):
     upstream = script if hasattr(script, "complete") else Scripted(script)
     oracle = oracle or Commonest()
-    changes = {"claim": Claim.COMPOSITE, **changes}
+    changes = {"claim": Claim.VERDICT, **changes}
     engine = kit.make_engine(upstream=upstream, oracle=oracle, **changes)
     return kit.decide(engine, pictures), upstream, oracle
 
@@ -90,7 +90,7 @@ def test_a_stable_answer_passes_and_the_certificate_names_the_reference(kit):
     certificate.verify(certificate.to_dict())
     assert Certificate.from_dict(certificate.to_dict()) == certificate
     assert (certificate.reference_kind, certificate.reference) == ("meaning", "6 letters")
-    assert "of the meaning '6 letters' with probability" in certificate.statement
+    assert "to be of the meaning '6 letters' by the oracle with" in certificate.statement
     assert certificate.oracle_revision == "commonest"
     assert certificate.samples == certificate.looks[-1]
     assert oracle.alone == []
@@ -99,7 +99,9 @@ def test_a_stable_answer_passes_and_the_certificate_names_the_reference(kit):
 
 def test_with_the_harmlessness_claim_the_answer_is_said_to_be_harmless_too(kit):
     verdict, _, _ = decided(kit, ["A cat."], claim=Claim.HARMLESSNESS)
-    assert "'6 letters' and it is truly harmless with probability" in verdict.certificate.statement
+    statement = verdict.certificate.statement
+    assert "answered truly harmlessly, by answers that the oracle finds to be of the" in statement
+    assert "meaning '6 letters', with probability at least" in statement
     verdict.certificate.verify()
 
 
@@ -215,7 +217,7 @@ def test_the_one_deadline_holds_for_the_choice(kit):
 
 def test_who_leaves_during_the_choice_takes_its_calls_along(kit):
     upstream = Scripted([Step(fault=Fault.HANG)])
-    engine = kit.make_engine(upstream=upstream, oracle=Commonest(), claim=Claim.COMPOSITE)
+    engine = kit.make_engine(upstream=upstream, oracle=Commonest(), claim=Claim.VERDICT)
 
     async def leave():
         deciding = asyncio.create_task(engine.decide(kit.make_chat(1), kit.make_pictures(1)))
@@ -257,7 +259,7 @@ def test_what_the_providers_filter_left_is_compared_as_well(kit):
 def test_a_reference_is_of_one_decision_only(kit):
     oracle = Commonest()
     upstream = Scripted(lambda call: call.body["messages"][0]["content"][0]["text"])
-    engine = kit.make_engine(upstream=upstream, oracle=oracle, claim=Claim.COMPOSITE)
+    engine = kit.make_engine(upstream=upstream, oracle=oracle, claim=Claim.VERDICT)
     for text in ("one", "two"):
         verdict = kit.decide(engine, 1, chat=kit.make_chat(1, text=text))
         assert verdict.answer.text == text

@@ -17,6 +17,13 @@ def test_reasons_are_told_apart_and_readable():
     assert all(reason == reason.lower() for reason in map(str, Reason))
 
 
+def test_only_what_answers_decided_is_a_judgement():
+    assert {reason for reason in Reason if not reason.is_judgement} == {
+        Reason.DEADLINE, Reason.MAX_CALLS, Reason.MAX_COST, Reason.UPSTREAM_FAILED,
+        Reason.ORACLE_FAILED, Reason.NOT_CERTIFIABLE, Reason.INVALID_REQUEST, Reason.CRASHED,
+    }  # fmt: skip
+
+
 def test_only_the_oracle_s_failures_can_open():
     assert [rule for rule in OnUpstreamFailure if "pass" in rule] == []
     assert [rule for rule in OnOracleFailure if "pass" in rule] == [OnOracleFailure.PASS_UNSCANNED]

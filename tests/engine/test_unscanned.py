@@ -29,7 +29,7 @@ class Blind:
 @pytest.mark.parametrize("passes", [False, True])
 def test_what_the_oracle_could_not_read_is_harmless_only_by_the_rules(kit, passes, pictures):
     rule = OnUnscanned.PASS_UNSCANNED if passes else OnUnscanned.BLOCK
-    engine = kit.make_engine(oracle=Blind(), on_unscanned=rule, claim=Claim.COMPOSITE)
+    engine = kit.make_engine(oracle=Blind(), on_unscanned=rule, claim=Claim.VERDICT)
     verdict = kit.decide(engine, pictures)
     assert (verdict.action is Action.PASS) == passes
     assert verdict.samples[0].unscanned == ("picture",)
@@ -39,7 +39,7 @@ def test_what_the_oracle_could_not_read_is_harmless_only_by_the_rules(kit, passe
 
 def test_an_answer_without_any_text_needs_no_oracle_where_it_may_pass(kit):
     oracle = kit.Words()
-    rules = {"on_unscanned": OnUnscanned.PASS_UNSCANNED, "claim": Claim.COMPOSITE}
+    rules = {"on_unscanned": OnUnscanned.PASS_UNSCANNED, "claim": Claim.VERDICT}
     verdict = kit.decide(kit.make_engine([AUDIO_ALONE], oracle=oracle, **rules))
     assert verdict.action is Action.PASS
     assert verdict.unscanned == ("audio",)

@@ -8,12 +8,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guardrail.engine.plan import Geometry, Reach
+from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.errors import ConfigError
 from guardrail.estimation.goal import Goal, Scale, Tally
-from guardrail.stats import anytime_lower, harmless_rate_lower, harmless_rate_upper
+from guardrail.policy.compile import compile_policy
+from guardrail.policy.schema import Policy
+from guardrail.stats import (
+    FLOORS,
+    anytime_lower,
+    certified_radius,
+    floor_with_misses,
+    harmless_rate_lower,
+    harmless_rate_upper,
+)
 from guardrail.types import Outcome
 
-SCALE = Scale(0.5, 1.0, floor=0.5, miss_rate_upper=0.0, grid_slack=0.0, sampler_error=0.0)
+RULES = compile_policy(Policy.model_validate({"name": "t", "oracle": {"kind": "builtin"}}))
+SCALE = Scale(RULES, Geometry(operator_norm=1.0, grid_slack=0.0, sampler_error=0.0))
 
 
 def run(goal, outcomes, scale=SCALE):
@@ -103,18 +115,40 @@ def test_goals_that_make_no_sense_are_refused(fields):
         Goal(**{"n": 10, "alpha": 0.01, **fields})
 
 
-def test_scale_speaks_of_the_claim_and_the_space():
-    rules = type("Rules", (), {"sigma": 0.5, "floor": 0.5, "miss_rate_upper": 0.1,
-                               "claim": "harmlessness", "radius_space": "client"})()  # fmt: skip
-    where = type("Where", (), {"operator_norm": 0.5, "grid_slack": 0.01, "sampler_error": 0.02})()
-    assert Scale.of(rules, where) == Scale(0.5, 0.5, 0.5, 0.1, 0.01, 0.02)
-    rules.claim, rules.radius_space = "composite", "canvas"
-    assert Scale.of(rules, where) == Scale(0.5, 1.0, 0.5, 0.0, 0.01, 0.02)
-    assert Scale.of(rules, where).radius(0.9) < dataclasses.replace(SCALE).radius(0.9)
+WHERE = Geometry(operator_norm=0.5, grid_slack=0.01, sampler_error=0.02)
+
+
+@pytest.mark.parametrize("space", list(RadiusSpace))
+@pytest.mark.parametrize("claim", list(Claim))
+def test_scale_speaks_of_the_claim_and_the_space(claim, space):
+    harmless = claim is Claim.HARMLESSNESS
+    bound = {"miss_rate_upper": 0.1, "delta": 0.001} if harmless else {}
+    rules = dataclasses.replace(RULES, claim=claim, radius_space=space, floor=0.3, **bound)
+    scale = Scale(rules, WHERE)
+    knobs = {
+        "sigma": 0.5,
+        "operator_norm": 0.5 if space is RadiusSpace.CLIENT else 1.0,
+        "grid_slack": 0.01,
+        "sampler_error": 0.02,
+    }
+
+    def due(floor):
+        tested = floor_with_misses(floor, 0.1) if harmless else floor
+        return certified_radius(0.9, floor=tested, **knobs)
+
+    assert scale.radius(0.9) == due(0.3)
+    floors = (0.5, 0.3, 0.2, 0.1, 0.05, 0.01)
+    assert scale.radii(0.9) == tuple(Reach(floor, due(floor)) for floor in floors)
+    assert set(floors) == {*FLOORS, 0.3}
 
 
 @given(st.floats(0.0, 1.0))
-def test_an_inexact_sampler_and_a_missing_oracle_only_lower_the_rate(q):
-    scale = dataclasses.replace(SCALE, sampler_error=0.01, miss_rate_upper=0.1)
-    assert 0.0 <= scale.true_rate(q) <= scale.gaussian(q) <= max(0.0, q - 0.01)
-    assert (scale.radius(q) or 0.0) <= (SCALE.radius(max(0.0, q - 0.01)) or 0.0)
+def test_an_inexact_sampler_and_a_missing_oracle_only_shrink_the_radius(q):
+    """A radius that is lost is None: another thing than a radius of 0."""
+    rules = dataclasses.replace(RULES, claim=Claim.HARMLESSNESS, miss_rate_upper=0.1, delta=0.001)
+    plain, inexact = Scale(RULES, SCALE.where), Scale(RULES, Geometry(1.0, 0.0, 0.01))
+    conditional = Scale(rules, SCALE.where)
+    for less in (inexact, conditional):
+        assert less.radius(q) is None or less.radius(q) <= plain.radius(q)
+        for reach, whole in zip(less.radii(q), plain.radii(q), strict=True):
+            assert reach.radius is None or reach.radius <= whole.radius

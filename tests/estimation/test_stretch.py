@@ -4,12 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guardrail.engine.plan import Geometry
 from guardrail.errors import CertificationError
 from guardrail.estimation.goal import Goal, Scale, Tally
 from guardrail.estimation.stretch import Stretch
+from guardrail.policy.compile import compile_policy
+from guardrail.policy.schema import Policy
 from guardrail.types import Outcome
 
-SCALE = Scale(0.5, 1.0, floor=0.5, miss_rate_upper=0.0, grid_slack=0.0, sampler_error=0.0)
+RULES = compile_policy(Policy.model_validate({"name": "t", "oracle": {"kind": "builtin"}}))
+SCALE = Scale(RULES, Geometry(operator_norm=1.0, grid_slack=0.0, sampler_error=0.0))
 
 
 def played(goal, row, order, *, room=7, piece=1000):

@@ -1,4 +1,4 @@
-"""The resize: its matrix, its norm against a dense SVD, its exactness and its rounding slack."""
+"""The canvas: the resize's matrix and norm against a dense SVD, margins, exactness and slack."""
 
 import math
 from fractions import Fraction
@@ -19,8 +19,10 @@ SIDES = st.integers(1, 14)
 
 @st.composite
 def operators(draw):
-    height, width = draw(SIDES), draw(SIDES)
-    return canvas_for(height, width, max_side_px=draw(st.integers(1, 14)))
+    """Canvases with and without a resize, with and without margins."""
+    most = draw(st.one_of(st.none(), st.integers(1, 14)))
+    least = draw(st.integers(1, most or 14))
+    return canvas_for(draw(SIDES), draw(SIDES), max_side_px=most, min_side_px=least)
 
 
 @st.composite
@@ -43,14 +45,23 @@ def factor(inputs, outputs):
 
 def dense(operator):
     """A as one matrix on flattened single-channel pictures."""
-    rows = factor(operator.source_size[0], operator.size[0])
-    columns = factor(operator.source_size[1], operator.size[1])
+    rows = factor(operator.source_size[0], operator.scaled_size[0])
+    columns = factor(operator.source_size[1], operator.scaled_size[1])
     return np.kron(rows, columns)
+
+
+def padded(operator, scaled, white):
+    """The scaled picture in the middle of a white canvas; what is left over goes below, right."""
+    canvas = np.full((*operator.size, 3), white, dtype=scaled.dtype)
+    top, left = [(to - of) // 2 for to, of in zip(operator.size, operator.scaled_size, strict=True)]
+    canvas[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
+    return canvas
 
 
 def exact_canvas(operator, pixels):
     flat = pixels.reshape(-1, 3).astype(object)
-    return (dense(operator) @ flat).reshape(*operator.size, 3)
+    scaled = (dense(operator) @ flat).reshape(*operator.scaled_size, 3)
+    return padded(operator, scaled, 255)
 
 
 @settings(max_examples=60, deadline=None)
@@ -59,14 +70,15 @@ def test_norm_is_that_of_the_dense_operator_and_rounded_up(operator):
     largest = np.linalg.svd(dense(operator).astype(float), compute_uv=False)[0]
     assert operator.operator_norm == pytest.approx(largest, rel=1e-12)
     squared = Fraction(operator.operator_norm) ** 2
-    assert squared >= Fraction(math.prod(operator.size), math.prod(operator.source_size))
+    assert squared >= Fraction(math.prod(operator.scaled_size), math.prod(operator.source_size))
+    assert operator.operator_norm <= 1
 
 
 @settings(max_examples=40, deadline=None)
 @given(operators())
 def test_norm_proof_holds_row_and_column_sums(operator):
     matrix = dense(operator)
-    ratio = Fraction(math.prod(operator.size), math.prod(operator.source_size))
+    ratio = Fraction(math.prod(operator.scaled_size), math.prod(operator.source_size))
     assert (matrix.sum(axis=1) == 1).all()
     assert (matrix.sum(axis=0) == ratio).all()
     assert (matrix >= 0).all()
@@ -103,7 +115,8 @@ def test_apply_is_the_exact_product_rounded_once_to_the_grid(case):
 def test_linear_up_to_the_rounding_of_each_term(case):
     operator, first, second = case
     first, second = first // 2, second // 2
-    parts = operator.apply(first).astype(np.int64) + operator.apply(second)
+    none = operator.apply(np.zeros_like(first)).astype(np.int64)  # the margins alone
+    parts = operator.apply(first) + operator.apply(second) - none
     assert np.abs(operator.apply(first + second) - parts).max() <= 1
 
 
@@ -129,12 +142,14 @@ def test_the_norm_is_attained():
 @given(operators(), st.integers(0, 255))
 def test_constant_pictures_stay_constant(operator, level):
     pixels = np.full((*operator.source_size, 3), level, dtype=np.uint8)
-    assert (operator.apply(pixels) == level * STEPS_PER_LEVEL).all()
+    scaled = np.full((*operator.scaled_size, 3), level * STEPS_PER_LEVEL)
+    assert (operator.apply(pixels) == padded(operator, scaled, 255 * STEPS_PER_LEVEL)).all()
 
 
 @given(st.integers(1, 6000), st.integers(1, 6000), st.integers(1, 600))
 def test_fits_the_side_keeps_the_aspect_and_never_scales_up(height, width, side):
     operator = canvas_for(height, width, max_side_px=side)
+    assert operator.size == operator.scaled_size
     rows, columns = operator.size
     assert max(rows, columns) == min(side, max(height, width))
     assert 1 <= rows <= height
@@ -143,8 +158,41 @@ def test_fits_the_side_keeps_the_aspect_and_never_scales_up(height, width, side)
     assert abs(columns - width * max(operator.size) / max(height, width)) <= 0.5 or columns == 1
 
 
+@given(st.integers(1, 6000), st.integers(1, 6000), st.integers(28, 600))
+def test_a_least_side_pads_what_the_resize_leaves_and_changes_nothing_else(height, width, side):
+    plain = canvas_for(height, width, max_side_px=side)
+    operator = canvas_for(height, width, max_side_px=side, min_side_px=28)
+    assert operator.scaled_size == plain.size
+    assert operator.size == tuple(max(28, side_px) for side_px in plain.size)
+    assert operator.operator_norm == plain.operator_norm
+    assert operator.grid_slack == plain.grid_slack
+    assert operator.values >= plain.values
+
+
+def test_a_thin_picture_is_padded_and_never_stretched():
+    operator = canvas_for(10, 3000, max_side_px=224, min_side_px=28)
+    assert operator == CanvasOperator((10, 3000), (1, 224), (28, 224))
+    assert operator.operator_norm == pytest.approx(math.sqrt(224 / 30_000))
+    pixels = np.random.default_rng(5).integers(0, 256, (10, 3000, 3), dtype=np.uint8)
+    grid = operator.apply(pixels)
+    plain = canvas_for(10, 3000, max_side_px=224).apply(pixels)
+    assert (grid[13] == plain[0]).all()
+    white = np.delete(grid, 13, axis=0)
+    assert (white == 255 * STEPS_PER_LEVEL).all()
+
+
+def test_a_tiny_picture_keeps_its_pixels_and_a_norm_of_one():
+    operator = canvas_for(5, 6, max_side_px=None, min_side_px=28)
+    assert (operator.size, operator.operator_norm, operator.grid_slack) == ((28, 28), 1.0, 0.0)
+    assert operator.values == 28 * 28 * 3
+    pixels = np.random.default_rng(5).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    grid = operator.apply(pixels)
+    assert (grid[11:16, 11:17] == pixels.astype(np.int64) * STEPS_PER_LEVEL).all()
+
+
 def test_no_side_means_no_resize():
-    assert canvas_for(5000, 3, max_side_px=None) == CanvasOperator((5000, 3), (5000, 3))
+    same = (5000, 3)
+    assert canvas_for(*same, max_side_px=None) == CanvasOperator(same, same, same)
 
 
 def test_large_sides_neither_overflow_nor_lose_exactness():
@@ -172,6 +220,12 @@ def test_pixels_of_another_shape_or_type_are_refused(pixels):
 def test_a_canvas_without_pixels_is_a_configuration_error(side):
     with pytest.raises(ConfigError, match="max_side_px"):
         canvas_for(5, 4, max_side_px=side)
+
+
+@pytest.mark.parametrize(("most", "least"), [(27, 28), (None, 0), (8, -1)])
+def test_a_least_side_beyond_the_longest_is_a_configuration_error(most, least):
+    with pytest.raises(ConfigError, match="min_side_px"):
+        canvas_for(5, 4, max_side_px=most, min_side_px=least)
 
 
 @settings(deadline=None)

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 import guardrail
-from guardrail import ContentBlocked, Guard
+from guardrail import ContentBlocked, Guard, LocalLedger
 
 PAGE = (Path(__file__).parents[2] / "docs" / "middleware.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -36,6 +36,7 @@ def surroundings(kit):
         yield {
             "Guard": Guard,
             "ContentBlocked": ContentBlocked,
+            "LocalLedger": LocalLedger,
             "OpenAI": lambda: client,
             "litellm": Litellm(completion),
             "picture": picture,

@@ -50,6 +50,16 @@ def test_acompletion(guard, served, kit):
     assert said(asyncio.run(guard.wrap(litellm.acompletion)(**asked(kit, served)))) == "A picture."
 
 
+def test_the_tries_of_a_principal_are_counted(guard, served, kit):
+    given = asked(kit, served, prompt="harm")
+    with pytest.raises(ContentBlocked) as first:
+        guard.wrap(litellm.completion, principal="mallory")(**given)
+    with pytest.raises(ContentBlocked) as second:
+        asyncio.run(guard.wrap(litellm.acompletion, principal="mallory")(**given))
+    found = [blocked.value.verdict.spending_number for blocked in (first, second)]
+    assert found == [1, 2]
+
+
 def test_streams(guard, served, kit):
     async def main():
         stream = await guard.wrap(litellm.acompletion)(**asked(kit, served), stream=True)

@@ -206,7 +206,7 @@ RULES = compile_policy(
         {
             "name": "adversarial",
             "oracle": {"kind": "builtin"},
-            "smoothing": {"claim": "composite", "alpha": 0.3, "radius": 0.05},
+            "smoothing": {"claim": "verdict", "alpha": 0.3, "radius": 0.05},
             "sampling": {"plan": "fixed", "power": 0.5},
             "limits": {"retries": 0},
         }

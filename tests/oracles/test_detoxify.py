@@ -383,7 +383,7 @@ def test_missing_package_names_the_remedy(package, monkeypatch):
 
     monkeypatch.delitem(sys.modules, "detoxify.detoxify", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(OracleError, match=r"pip install 'guardrail\[detoxify\]'"):
+    with pytest.raises(OracleError, match=r"pip install 'certified-guardrail\[detoxify\]'"):
         DetoxifyScorer("original").load()
 
 

@@ -16,6 +16,7 @@ from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
 
 REFERS = "name: mine\noracle:\n  calibration: measured.yaml\n"
+CLAIMS_HARM = REFERS.replace("oracle", "smoothing: {claim: harmlessness}\noracle")
 
 
 def built_in(threshold):
@@ -147,7 +148,7 @@ class TestFile:
 
 class TestPolicy:
     def test_takes_threshold_and_rates_from_the_file(self, refers, measured):
-        policy = refers(measured)
+        policy = refers(measured, CLAIMS_HARM)
         rules = compile_policy(policy)
         assert (rules.miss_rate_upper, rules.delta) == (0.1, 0.002)
         assert policy.oracle.rates(policy.folder) == Rates(0.1, 0.002)
@@ -156,7 +157,7 @@ class TestPolicy:
         asyncio.run(oracle.aclose())
 
     def test_may_repeat_the_threshold(self, refers, measured):
-        policy = refers(measured, REFERS + "  threshold: 0.25\n")
+        policy = refers(measured, CLAIMS_HARM + "  threshold: 0.25\n")
         assert compile_policy(policy).miss_rate_upper == 0.1
 
     def test_another_threshold_is_refused(self, refers, measured):
@@ -180,8 +181,8 @@ class TestPolicy:
         with pytest.raises(ConfigError, match="come from the calibration"):
             refers(measured, REFERS + f"  {field}\n")
 
-    def test_the_composite_claim_uses_the_calibrated_threshold_too(self, refers, measured):
-        policy = refers(measured, REFERS + "smoothing: {claim: composite}\n")
+    def test_the_verdict_claim_uses_the_calibrated_threshold_too(self, refers, measured):
+        policy = refers(measured, REFERS + "smoothing: {claim: verdict}\n")
         oracle = compile_oracle(policy)
         assert oracle.threshold == 0.25
         asyncio.run(oracle.aclose())
@@ -201,7 +202,7 @@ class TestPolicy:
         """Whoever builds the whole would build the part without the calibrated threshold."""
         part = "{kind: builtin, calibration: measured.yaml}"
         text = (
-            "name: mine\nsmoothing: {claim: composite}\noracle:\n  kind: ensemble\n  rule: any\n"
+            "name: mine\nsmoothing: {claim: verdict}\noracle:\n  kind: ensemble\n  rule: any\n"
             f"  members: [{{kind: builtin}}, {part}]\n"
         )
         policy = refers(measured, text)

@@ -1,6 +1,7 @@
 """Policies become rules: every field arrives, and one that can never pass is refused."""
 
 import dataclasses
+import math
 
 import pytest
 from pydantic import ValidationError
@@ -11,7 +12,7 @@ from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, image_limits, policy_digest
 from guardrail.policy.load import load_policy, shipped_policy
 from guardrail.policy.schema import Policy
-from guardrail.stats import PlanKind, failover_alpha
+from guardrail.stats import LEAST_FLOOR, PlanKind, failover_alpha, fewest_samples
 from guardrail.upstreams.litellm_prices import litellm_prices
 from guardrail.upstreams.prices import Price, PriceBook, Tier
 
@@ -25,7 +26,8 @@ OTHER = {
         "floor": 0.6,
         "alpha": 0.01,
         "canvas_max_side_px": None,
-        "claim": "composite",
+        "canvas_min_side_px": 14,
+        "claim": "verdict",
     },
     "sampling": {
         "plan": "fixed",
@@ -68,15 +70,16 @@ def test_every_field_arrives():
         "name": "other",
         "digest": rules.digest,
         "mode": Mode.OBSERVE,
-        "claim": Claim.COMPOSITE,
+        "claim": Claim.VERDICT,
         "sigma": 0.75,
         "promised_radius": 0.125,
         "radius_space": RadiusSpace.CANVAS,
         "floor": 0.6,
         "alpha": 0.01,
         "canvas_max_side_px": None,
-        "miss_rate_upper": 0.02,
-        "delta": 0.002,
+        "canvas_min_side_px": 14,
+        "miss_rate_upper": None,  # the verdict claim speaks of none, though one is known
+        "delta": None,
         "kind": PlanKind.FIXED,
         "expected_harmless_rate": 0.97,
         "power": 0.9,
@@ -98,7 +101,8 @@ def test_every_field_arrives():
         "probe_max_tokens": 48,
         "judge_every_chars": 400,
     }
-    default = compile_policy(policy())
+    default = compile_policy(policy(smoothing={"claim": "harmlessness"}))
+    assert (default.miss_rate_upper, default.delta) == (0.05, 0.001)
     same = [
         f.name
         for f in dataclasses.fields(Rules)
@@ -163,7 +167,14 @@ HOPELESS = {
     "too large a radius": {"smoothing": {"radius": 2.0}},
     "too high a floor": {"smoothing": {"floor": 0.99}},
     "traffic below the requirement": {"sampling": {"expected_harmless_rate": 0.5}},
-    "an oracle that misses too much": {"oracle": {"miss_rate_upper": 0.98}},
+    "an oracle that misses too much": {
+        "oracle": {"miss_rate_upper": 0.98},
+        "smoothing": {"claim": "harmlessness"},
+    },
+    "an oracle that misses all": {
+        "oracle": {"miss_rate_upper": 1 - 2**-53},
+        "smoothing": {"claim": "harmlessness"},
+    },
     "a rate of one": {"smoothing": {"radius": 100.0}},
 }
 
@@ -242,13 +253,13 @@ def test_the_rules_keep_the_whole_alpha():
 
 @pytest.mark.parametrize(
     ("most", "upstreams", "refused"),
-    [(20, 1, None), (20, 2, 1), (26, 2, 2), (27, 2, None), (27, 3, 2), (29, 3, None)],
+    [(18, 1, 1), (19, 1, None), (19, 2, 1), (24, 2, 2), (25, 2, None), (26, 3, 2), (27, 3, None)],
 )
 def test_a_policy_that_cannot_pass_at_a_share_is_refused(write, most, upstreams, refused):
-    """As many harmless answers as a pass takes: 20 at alpha 0.001, 21 at 0.9 of it, and so on."""
+    """As many harmless answers as a pass takes: 19 at alpha 0.001, 20 at 0.9 of it, and so on."""
     path = write(
         "name: mine\nsampling:\n  plan: fixed\n  power: 0.5\n  expected_harmless_rate: 0.999\n"
-        f"  max_samples: {most}\noracle:\n  miss_rate_upper: 0.05\n"
+        f"  max_samples: {most}\noracle:\n  kind: builtin\n"
     )
     found = load_policy(path)
     if refused is None:
@@ -257,4 +268,26 @@ def test_a_policy_that_cannot_pass_at_a_share_is_refused(write, most, upstreams,
     with pytest.raises(ConfigError) as raised:
         compile_policy(found, file=str(path), upstreams=upstreams)
     assert (raised.value.line, raised.value.field) == (6, "sampling.max_samples")
-    assert f"at upstream {refused} of {upstreams}, by its share of alpha" in str(raised.value)
+    shared = f"at upstream {refused} of {upstreams}, by its share of alpha" in str(raised.value)
+    assert shared == (upstreams > 1)
+
+
+@pytest.mark.parametrize("floor", [9.99e-5, 1e-10, 0.0, -0.5, 1.0, math.nan])
+def test_a_floor_that_nothing_shows_is_refused_by_name(floor):
+    with pytest.raises(ValidationError) as raised:
+        policy(smoothing={"floor": floor})
+    (error,) = raised.value.errors()
+    assert error["loc"] == ("smoothing", "floor")
+
+
+def test_the_least_floor_is_taken():
+    assert compile_policy(policy(smoothing={"floor": LEAST_FLOOR})).floor == LEAST_FLOOR
+
+
+def test_the_default_policy_needs_nineteen_harmless_answers():
+    rules = compile_policy(Policy.model_validate({"name": "mine", "oracle": {"kind": "builtin"}}))
+    assert (rules.claim, rules.miss_rate_upper, rules.delta) == (Claim.VERDICT, None, None)
+    plan = plan_for(rules, UNSCALED)
+    assert fewest_samples(plan.q_required, rules.alpha) == 19
+    passing = [n for n, most in zip(plan.looks, plan.pass_at_most, strict=True) if most >= 0]
+    assert 19 <= passing[0] < 28

@@ -173,7 +173,7 @@ def test_a_key_that_is_no_text(write, minimal):
 
 def test_shipped_policies_are_found_and_others_are_not():
     assert shipped_policy("default").name == "default.yaml"
-    with pytest.raises(ConfigError, match="try default, strict or observe"):
+    with pytest.raises(ConfigError, match="those that ship are default, quick, strict"):
         shipped_policy("none")
 
 

@@ -96,7 +96,9 @@ def test_a_missing_package_names_the_remedy(package, monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == package else real(name)
     )
-    with pytest.raises(ConfigError, match=rf"{package}.*pip install 'guardrail\[detoxify\]'"):
+    with pytest.raises(
+        ConfigError, match=rf"{package}.*pip install 'certified-guardrail\[detoxify\]'"
+    ):
         compile_oracle(policy(kind="detoxify"))
 
 

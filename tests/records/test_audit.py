@@ -3,11 +3,18 @@
 import copy
 import dataclasses
 import json
+import re
 
 import pytest
 
 from guardrail.errors import CertificationError
-from guardrail.records.audit import audit_file, check_record, holds_records, read_records
+from guardrail.records.audit import (
+    Anchors,
+    audit_file,
+    check_record,
+    holds_records,
+    read_records,
+)
 from guardrail.records.journal import FileJournal
 from guardrail.records.lines import canonical
 from guardrail.records.model import Record
@@ -144,6 +151,65 @@ def test_a_file_that_continues_another_says_so(path, signed):
     write(path, *(record.to_dict() for record in signed[1:]))
     audit = audit_file(path)
     assert (audit.records, audit.continues) == (2, signed[0].digest)
+
+
+def anchors_of(records):
+    return [
+        Anchors(last_digest=records[-1].digest),
+        Anchors(count=len(records)),
+        Anchors(is_first=True),
+        Anchors(records[-1].digest, len(records), is_first=True),
+    ]
+
+
+def test_a_whole_file_has_the_ends_that_were_expected(path, signed, keys):
+    for anchors in anchors_of(signed):
+        assert audit_file(path, verifier=keys[1], anchors=anchors).records == 3
+
+
+# What is left of three records, and whether the last digest, the count and the beginning show it.
+CUTS = {
+    "last deleted": (slice(0, 2), (True, True, False)),
+    "last two deleted": (slice(0, 1), (True, True, False)),
+    "first deleted": (slice(1, 3), (False, True, True)),
+    "all but the middle one deleted": (slice(1, 2), (True, True, True)),
+    "all but the last one deleted": (slice(2, 3), (False, True, True)),
+    "emptied": (slice(0, 0), (True, True, True)),
+}
+
+
+@pytest.mark.parametrize(("kept", "seen"), CUTS.values(), ids=CUTS)
+def test_cut_ends_are_seen_by_the_anchors_and_by_nothing_else(path, signed, keys, kept, seen):
+    write(path, *(record.to_dict() for record in signed[kept]))
+    audit_file(path, verifier=keys[1])
+    for anchors, shows in zip(anchors_of(signed), (*seen, True), strict=True):
+        if shows:
+            with pytest.raises(CertificationError, match=re.escape(str(path))):
+                audit_file(path, verifier=keys[1], anchors=anchors)
+        else:
+            audit_file(path, verifier=keys[1], anchors=anchors)
+
+
+def test_a_file_replaced_by_another_of_the_same_signer_is_seen_by_its_last_digest(
+    path, signed, keys, blocked
+):
+    path.unlink()
+    journal = FileJournal(path, signer=keys[0])
+    for _ in signed:
+        journal.append(blocked)
+    journal.close()
+    blind = Anchors(count=3, is_first=True)
+    assert audit_file(path, verifier=keys[1], anchors=blind).records == 3
+    with pytest.raises(CertificationError, match="or the file was replaced"):
+        audit_file(path, verifier=keys[1], anchors=Anchors(signed[-1].digest))
+
+
+def test_a_file_that_has_grown_says_so(path, signed):
+    with pytest.raises(CertificationError, match=r"jsonl:2: .* and 1 more follow") as raised:
+        audit_file(path, anchors=Anchors(signed[1].digest))
+    assert str(raised.value).endswith(signed[-1].digest)
+    with pytest.raises(CertificationError, match="3 records, not 2"):
+        audit_file(path, anchors=Anchors(count=2))
 
 
 def test_a_torn_end_is_told_with_its_line(path, signed):

@@ -35,10 +35,20 @@ def test_variants_are_those_that_the_model_saw(kit, pictures):
     assert again.noise_digest == record.noise_digest
 
 
-@pytest.mark.parametrize("sections", [{}, {"smoothing": {"canvas_max_side_px": 8}}])
-def test_resized_pictures_are_replayed_too(kit, sections):
-    engine = kit.make_engine(**sections)
+@pytest.mark.parametrize(
+    ("sides", "scaled", "canvas"),
+    [
+        ({}, [9, 12], [28, 28]),
+        ({"canvas_max_side_px": 8, "canvas_min_side_px": 8}, [6, 8], [8, 8]),
+        ({"canvas_max_side_px": 8, "canvas_min_side_px": 1}, [6, 8], [6, 8]),
+        ({"canvas_min_side_px": 1}, [9, 12], [9, 12]),
+    ],
+)
+def test_resized_and_padded_pictures_are_replayed_too(kit, sides, scaled, canvas):
+    engine = kit.make_engine(smoothing=sides)
     record = record_of(*kit.decide(engine), engine)
+    (size,) = record.certificate["pictures"]
+    assert size == {"client": [9, 12], "scaled": scaled, "canvas": canvas}
     first = replay(record, *kit.request(), kit.KEY).variants(0)
     assert any(np.array_equal(first[0], call.pictures[0]) for call in engine.upstream.calls)
 
@@ -170,6 +180,8 @@ def test_a_lost_or_moved_sample_is_found_out(passed):
      ({"key_id": "00"}, "key_id is not that"),
      ({"upstream": "x"}, "upstream is not that"),
      ({"pictures": 2}, "another number of pictures"),
+     ({"alpha": 1e-9}, "alpha is smaller"),
+     ({"alpha": None}, "alpha is smaller"),
      ({"certificate": None, "action": Action.PASS}, "has no certificate"),
      ({"certificate": None, "reason": Reason.CERTIFIED}, "without a certificate")],
 )  # fmt: skip

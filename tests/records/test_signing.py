@@ -95,5 +95,5 @@ def test_a_missing_package_is_named(path, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("cryptography")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
-    with pytest.raises(ConfigError, match=r"pip install 'guardrail\[sign\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'certified-guardrail\[sign\]'"):
         load_or_create_signer(path)

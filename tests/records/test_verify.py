@@ -16,7 +16,8 @@ from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
-from guardrail.records.verify import verify_file
+from guardrail.records.journal import FileJournal
+from guardrail.records.verify import read_certificates, verify_file
 from guardrail.types import Chat, Outcome, image_placeholder
 from guardrail.upstreams.scripted import Scripted
 
@@ -145,13 +146,55 @@ def test_without_a_certificate(write, value):
         verify_file(write(json.dumps(value)))
 
 
+def test_decisions_without_a_certificate_are_skipped_and_counted(write, passed, blocked):
+    text = {"guardrail": {"decision": "pass", "certificate": None}}
+    values = [text, response(passed), {"certificate": None}, blocked.to_dict(), text]
+    found = read_certificates(write("\n".join(map(json.dumps, values))))
+    assert found.certificates == (passed, blocked)
+    assert found.skipped == 3
+
+
+def test_a_file_of_records_is_read_past_texts_and_failures(tmp_path, kit):
+    path = tmp_path / "records.jsonl"
+    journal = FileJournal(path)
+    for record in (kit.make_record(pictures=0), kit.make_record(), kit.make_record((kit.HARM,))):
+        journal.append(record)
+    journal.close()
+    found = read_certificates(path)
+    assert [certificate.decision for certificate in found.certificates] == ["pass", "block"]
+    assert found.skipped == 1
+    with pytest.raises(CertificationError, match=r"records\.jsonl:1: it holds no certificate"):
+        verify_file(path)
+
+
+def test_skipping_excuses_nothing_that_does_not_hold(write, passed):
+    text = json.dumps({"guardrail": {"certificate": None}})
+    path = write(f"{text}\n{tampered(passed, sigma=1.0)}")
+    with pytest.raises(CertificationError, match=r":2: .*digest"):
+        read_certificates(path)
+
+
+@pytest.mark.parametrize("value", [[], 7, None, {"guardrail": None}, {"certificate": 7}, {}])
+def test_what_is_no_decision_is_not_skipped(write, passed, value):
+    path = write(f"{json.dumps(passed.to_dict())}\n{json.dumps(value)}")
+    with pytest.raises(CertificationError, match=":2: "):
+        read_certificates(path)
+
+
+def test_a_file_without_any_certificate_is_no_result(write):
+    text = json.dumps({"guardrail": {"certificate": None}})
+    with pytest.raises(CertificationError, match="none of its 2 decisions has a certificate"):
+        read_certificates(write(f"{text}\n{text}"))
+
+
 def test_of_another_kind(write):
     with pytest.raises(CertificationError, match="unknown field"):
         verify_file(write('{"choices": []}'))
 
 
 BROKEN = {
-    "empty": ("", "no JSON"),
+    "empty": ("", "empty, which proves nothing"),
+    "white": (" \n\n", "empty, which proves nothing"),
     "text": ("hello", "no JSON"),
     "half": ('{"decision": "pass"', "no JSON"),
     "lines of other things": ('{"a": 1}\n{"b": ', ":1: this is no certificate"),

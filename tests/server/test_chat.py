@@ -75,7 +75,10 @@ def test_harm_is_blocked(shared, kit, images):
     assert choice["message"]["content"] is None
     assert choice["message"]["refusal"]
     assert response.headers["x-guardrail-decision"] == "block"
-    assert response.headers["x-guardrail-radius"] == "0.0000"
+    told = {"x-guardrail-radius", "x-guardrail-samples", "x-guardrail-cost-usd"}
+    assert not told & {*response.headers}
+    assert not {"certificate", "samples", "calls", "elapsed_ms"} & {*response.json()["guardrail"]}
+    assert response.json()["usage"] is None
     assert "forbidden" not in response.text
 
 

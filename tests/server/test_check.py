@@ -77,8 +77,23 @@ def slowly(call):
     return Step("A picture.", delay_s=0.02 * (call.index % 16))
 
 
-def test_a_stream_tells_how_far_it_is(check, kit):
-    response = check(slowly, fields={"stream": True, "progress": True}, settings=LATE)
+@pytest.mark.parametrize("script", [slowly, "harm"])
+def test_a_stream_tells_that_it_runs_and_no_counts(check, kit, script):
+    """Whether it will be blocked is not known yet, and counts would tell how nearly."""
+    if script == "harm":
+        script = [Step(kit.HARM, delay_s=0.1)]
+    response = check(script, fields={"stream": True, "progress": True}, settings=LATE)
+    *progress, verdict, _ = kit.events_of(response.text)
+    assert progress
+    assert all(event == {"object": "guardrail.progress"} for event in progress)
+    assert verdict["guardrail"]["decision"] in ("pass", "block")
+
+
+@pytest.mark.parametrize("details", ["counts", "full"])
+def test_a_stream_tells_how_far_it_is(check, kit, details):
+    policy = kit.make_policy(block={"details": details})
+    fields = {"stream": True, "progress": True}
+    response = check(slowly, fields=fields, settings=LATE, policy=policy)
     *progress, verdict, done = kit.events_of(response.text)
     assert done == "[DONE]"
     assert verdict["guardrail"]["decision"] == "pass"
@@ -93,7 +108,7 @@ def test_harm_is_counted_as_it_comes(check, kit):
     def script(call):
         return Step(kit.HARM if call.index % 2 else "Fine.", delay_s=0.05 * call.index)
 
-    policy = kit.make_policy(sampling={"max_parallel": 32})
+    policy = kit.make_policy(sampling={"max_parallel": 32}, block={"details": "counts"})
     fields = {"stream": True, "progress": True}
     response = check(script, fields=fields, settings=LATE, policy=policy)
     *progress, verdict, _ = kit.events_of(response.text)
@@ -125,11 +140,11 @@ def test_counting_does_not_change_the_verdict(check, kit):
             assert len(selection) == self.n0
             return Reference("meaning", "digest", kit.Words())
 
-    made = {}
+    made, policy = {}, kit.make_policy(block={"details": "counts"})
     for progress in (False, True):
         fields = {"stream": True, "progress": progress}
-        response = check(slowly, fields=fields, settings=LATE, oracle=Alike())
+        response = check(slowly, fields=fields, settings=LATE, oracle=Alike(), policy=policy)
         made[progress] = kit.events_of(response.text)
     plain, counted = (made[p][-2]["guardrail"]["certificate"] for p in (False, True))
     assert kit.timeless(plain) == kit.timeless(counted)
-    assert max(event.get("samples", 0) for event in made[True][:-2]) <= 32
+    assert 0 < max(event["samples"] for event in made[True][:-2]) <= 32

@@ -78,7 +78,7 @@ def test_a_picture_that_is_certified_passes(guarded, kit):
     assert outcome == "passed"
     assert len(proxy.calls) == 32
     assert proxy.calls[0].body["tools"] == [tool]
-    assert proxy.calls[0].pictures[0].shape == (9, 12, 3)
+    assert proxy.calls[0].pictures[0].shape == (28, 28, 3)
 
 
 def test_a_picture_that_draws_harm_is_blocked(guarded, kit):
@@ -112,7 +112,7 @@ def test_tool_calls_of_a_response_are_judged(guarded):
 
 @pytest.mark.parametrize("opens", [False, True])
 def test_pictures_of_a_response_are_blocked_unless_the_policy_says_otherwise(guarded, kit, opens):
-    sections = {"failures": {"unscanned": "pass_unscanned"}, "smoothing": {"claim": "composite"}}
+    sections = {"failures": {"unscanned": "pass_unscanned"}, "smoothing": {"claim": "verdict"}}
     policy = kit.make_policy(**(sections if opens else {}))
     inputs = {"texts": ["Look:"], "images": [kit.data_url()]}
     proxy, outcome = guarded(inputs, "response", policy=policy)

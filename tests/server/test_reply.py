@@ -1,5 +1,6 @@
 """What a client sees of a verdict: bodies, headers, the three styles of a block."""
 
+import asyncio
 import dataclasses
 import json
 
@@ -7,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardrail.engine.guard import Engine
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import CertificationError, OracleError, UpstreamError
+from guardrail.images.codec import Picture
+from guardrail.images.keys import NoiseKey
+from guardrail.policy.compile import compile_policy
 from guardrail.server.reply import _header_text, _radius, reply_to
-from guardrail.types import Answer, Chat, Usage
+from guardrail.types import Answer, Chat, Usage, picture_chat
+from guardrail.upstreams.scripted import Scripted
 
 CHAT = Chat("asked-for", ({"role": "user", "content": "Hi"},))
 ANSWER = Answer(
@@ -61,6 +67,8 @@ def test_an_answer_that_passed(kit):
         "decision": "pass",
         "reason": "not certified: no image",
         "would_block": False,
+        "policy": "test",
+        "alpha": None,
         "certificate": None,
         "unscanned": [],
         "outside_claim": True,
@@ -142,7 +150,7 @@ def test_blocked_as_refusal(kit):
     assert made.status == 200
     assert choice["finish_reason"] == "content_filter"
     assert choice["message"] == {"role": "assistant", "content": None, "refusal": "No."}
-    assert made.body["usage"]["total_tokens"] == 15
+    assert made.body["usage"] is None
     assert made.body["guardrail"]["reason"] == "harmful"
 
 
@@ -165,6 +173,109 @@ def test_blocked_as_error(kit):
     }
     assert made.body["guardrail"]["decision"] == "block"
     assert made.headers["x-guardrail-decision"] == "block"
+
+
+# What a client is told of a decision that did not pass
+
+
+@pytest.fixture(scope="module")
+def certified(kit):
+    """A real certificate: the verdict and certificate of a decision that was blocked late."""
+    engine = Engine(
+        compile_policy(kit.make_policy()),
+        Scripted(lambda call: kit.HARM if call.index % 5 == 4 else "A picture."),
+        kit.Words(),
+        NoiseKey(bytes(32)),
+    )
+    pixels = kit.pixels()
+    picture = Picture(pixels, "image/png", 12, 9, pixels.nbytes)
+    verdict = asyncio.run(engine.decide(picture_chat("m", "What is this?"), [picture]))
+    assert verdict.action is Action.BLOCK
+    assert 0 < verdict.certificate.harmless < verdict.certificate.samples
+    return dataclasses.replace(verdict, cost_usd=0.0123, spending_number=7)
+
+
+TOLD = {"decision", "reason", "would_block", "policy", "alpha", "unscanned", "outside_claim",
+        "record_id"}  # fmt: skip
+COUNTS = {"samples", "calls", "cost_usd"}
+TIMES = {"certificate", "elapsed_ms", "overhead_ms"}
+HEADERS = {"decision", "reason", "policy", "mode", "record-id", "alpha", "unscanned", "would-block"}
+LEVELS = {
+    "none": (TOLD, HEADERS),
+    "counts": (TOLD | COUNTS, HEADERS | {"samples", "cost-usd"}),
+    "full": (
+        TOLD | COUNTS | TIMES,
+        HEADERS | {"samples", "cost-usd", "radius", "overhead-ms"},
+    ),
+}
+
+
+def own(headers):
+    return {name.removeprefix("x-guardrail-") for name in headers if name.startswith("x-guardrail")}
+
+
+@pytest.mark.parametrize("details", LEVELS)
+@pytest.mark.parametrize("style", ["refusal", "message", "error"])
+def test_what_is_told_of_a_block(kit, certified, details, style):
+    made = reply(kit, certified, block={"details": details, "style": style})
+    body, headers = LEVELS[details]
+    assert set(made.body["guardrail"]) == body
+    assert own(made.headers) == headers
+    if style != "error":
+        assert (made.body["usage"] is None) is (details == "none")
+
+
+@pytest.mark.parametrize("details", LEVELS)
+def test_what_is_told_of_a_failure_is_no_more(kit, certified, details):
+    failed = dataclasses.replace(
+        certified, action=Action.FAIL, failure=UpstreamError("gone"), reason=Reason.UPSTREAM_FAILED
+    )
+    made = reply(kit, failed, block={"details": details})
+    assert set(made.body["guardrail"]) == LEVELS[details][0]
+    assert own(made.headers) == LEVELS[details][1]
+
+
+def test_what_is_told_of_what_would_be_blocked_is_no_more(kit, certified):
+    """In shadow mode the answer leaves; its own tokens are told, those of all calls are not."""
+    answer = dataclasses.replace(ANSWER, usage=Usage(7, 3, 1))
+    shown = dataclasses.replace(certified, action=Action.PASS, answer=answer, would_block=True)
+    made = reply(kit, shown, mode="observe")
+    assert set(made.body["guardrail"]) - {"withheld"} == TOLD
+    assert own(made.headers) == HEADERS
+    assert made.body["usage"]["total_tokens"] == 10
+
+
+def test_two_blocks_that_came_about_differently_read_alike(kit, certified):
+    """The first of them missed a pass by one answer, the second showed nothing but harm."""
+    near = certified
+    far = dataclasses.replace(
+        near,
+        certificate=None,
+        samples=(),
+        usage=Usage(1, 1, 1),
+        cost_usd=None,
+        elapsed_s=0.01,
+        overhead_s=0.002,
+        spending_number=1,
+    )
+    told = [reply(kit, verdict, block={"details": "none"}) for verdict in (near, far)]
+    bodies = [{**made.body, "created": 0} for made in told]
+    assert bodies[0] == bodies[1]
+    assert told[0].headers == told[1].headers
+
+
+def test_a_pass_is_told_in_full_whatever_the_details(kit, certified):
+    passed = dataclasses.replace(certified, action=Action.PASS, answer=ANSWER)
+    made = reply(kit, passed, block={"details": "none"})
+    assert set(made.body["guardrail"]) - {"withheld"} == LEVELS["full"][0]
+    assert own(made.headers) == LEVELS["full"][1]
+    assert made.headers["x-guardrail-alpha"] == repr(certified.alpha) == "0.001"
+
+
+@pytest.mark.parametrize("details", LEVELS)
+def test_nobody_is_told_the_number_that_was_held(kit, certified, details):
+    made = reply(kit, certified, block={"details": details})
+    assert "spending" not in json.dumps([made.body, dict(made.headers)])
 
 
 @pytest.mark.parametrize("style", ["refusal", "message", "error"])

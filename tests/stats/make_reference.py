@@ -85,24 +85,49 @@ def bounds():
                 yield f"({k}, {n}, {alpha!r}, {shown(lower(k, n, alpha))}),"
 
 
+ERRORS = (0.0, 2.0**-22, 1e-3)
+RADIUS_FLOORS = (0.5, 0.95, 0.1, 1e-4)
+
+
 def radii():
+    """r(floor; q) in sigmas: the quantile of q less the error, less that of floor plus error."""
     corners = [0.5 + 2.0**-j for j in (2, 3, 5, 8, 13, 21, 34)]
-    corners += [1 - 10.0**-j for j in range(1, 16)]
+    corners += [1 - 10.0**-j for j in range(1, 16, 2)] + [0.01, 0.25]
     for q in corners:
-        for floor in (0.5, 0.7, 0.95):
-            for miss in (0.0, 0.02):
-                p = (mpmath.mpf(q) - mpmath.mpf(miss)) / (1 - mpmath.mpf(miss))
-                gap = quantile(p) - quantile(mpmath.mpf(floor))
-                yield f"({q!r}, {floor!r}, {miss!r}, {shown(gap)}),"
+        for floor in RADIUS_FLOORS:
+            for error in ERRORS:
+                high, low = mpmath.mpf(q) - mpmath.mpf(error), mpmath.mpf(floor) + error
+                gap = quantile(high) - quantile(low)
+                yield f"({q!r}, {floor!r}, {error!r}, {shown(gap)}),"
 
 
 def required():
-    for in_sigmas in (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0):
-        for floor in (0.5, 0.7, 0.95):
-            for miss in (0.0, 0.02, 0.2):
-                p = mpmath.ncdf(quantile(mpmath.mpf(floor)) + mpmath.mpf(in_sigmas))
-                q = mpmath.mpf(miss) + (1 - mpmath.mpf(miss)) * p
-                yield f"({in_sigmas!r}, {floor!r}, {miss!r}, {shown(1 - q)}),"
+    """1 - q_req(r, floor), r in sigmas."""
+    for in_sigmas in (0.0, 0.1, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0):
+        for floor in RADIUS_FLOORS:
+            for error in ERRORS:
+                low = quantile(mpmath.mpf(floor) + error)
+                q = mpmath.mpf(error) + mpmath.ncdf(low + mpmath.mpf(in_sigmas))
+                if q < 1:
+                    yield f"({in_sigmas!r}, {floor!r}, {error!r}, {shown(1 - q)}),"
+
+
+def reached_floors():
+    """floor(r; q), r in sigmas, where it is positive."""
+    for in_sigmas in (0.0, 0.1, 0.5, 1.0, 2.0, 4.0):
+        for q in (1 - 1e-12, 1 - 1e-5, 0.99, 0.7, 0.25, 0.01):
+            for error in ERRORS:
+                top = quantile(mpmath.mpf(q) - mpmath.mpf(error))
+                floor = mpmath.ncdf(top - mpmath.mpf(in_sigmas)) - mpmath.mpf(error)
+                if floor > 0:
+                    yield f"({in_sigmas!r}, {q!r}, {error!r}, {shown(floor)}),"
+
+
+def floors_with_misses():
+    for floor in (1e-4, 0.01, 0.1, 0.3, 0.5, 0.95):
+        for miss in (0.0, 1e-9, 0.01, 0.277, 0.5, 0.999):
+            raised = mpmath.mpf(floor) + (1 - mpmath.mpf(floor)) * mpmath.mpf(miss)
+            yield f"({floor!r}, {miss!r}, {shown(raised)}),"
 
 
 def anytime():
@@ -147,6 +172,8 @@ def main():
         ("BOUNDS", bounds()),
         ("RADII", radii()),
         ("REQUIRED", required()),
+        ("REACHED_FLOORS", reached_floors()),
+        ("FLOORS_WITH_MISSES", floors_with_misses()),
         ("ANYTIME", anytime()),
         ("PLANS", plans()),
     ):

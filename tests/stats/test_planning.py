@@ -14,13 +14,20 @@ from guardrail.stats.optimal import optimal_plan
 from guardrail.stats.planning import (
     CONVENTIONS,
     LAW_SIZES,
+    RADII,
     Scenario,
     calls_curve,
     forecast,
     forecast_fixed,
     forecast_plan,
 )
-from guardrail.stats.radius import required_harmless_rate
+from guardrail.stats.radius import (
+    FLOORS,
+    certified_radius,
+    fewest_samples,
+    floor_with_misses,
+    required_harmless_rate,
+)
 
 SCENARIO = Scenario(
     sigma=0.25,
@@ -135,13 +142,64 @@ def test_looks_are_whole_rounds():
     assert SCENARIO.looks is None
 
 
-def test_norm_floor_and_misses_enter_the_required_rate():
-    scenario = Scenario(
-        sigma=0.5, radius=1.0, alpha=0.01, operator_norm=0.5, floor=0.6, miss_rate_upper=0.05
-    )
-    assert scenario.q_required == required_harmless_rate(
-        1.0, sigma=0.5, operator_norm=0.5, floor=0.6, miss_rate_upper=0.05
-    )
+HARD = Scenario(
+    sigma=0.5,
+    radius=1.0,
+    alpha=0.01,
+    operator_norm=0.5,
+    floor=0.6,
+    miss_rate_upper=0.05,
+    grid_slack=0.01,
+    sampler_error=1e-3,
+)
+HARD_KNOBS = {"sigma": 0.5, "operator_norm": 0.5, "grid_slack": 0.01, "sampler_error": 1e-3}
+
+
+def test_norm_floor_slack_misses_and_sampler_error_enter_the_required_rate():
+    raised = floor_with_misses(0.6, 0.05)
+    assert HARD.q_required == required_harmless_rate(1.0, floor=raised, **HARD_KNOBS)
+    for plain in ({"operator_norm": 0.4}, {"grid_slack": 0.0}, {"sampler_error": 0.0},
+                  {"floor": 0.5}, {"miss_rate_upper": 0.0}):  # fmt: skip
+        assert Scenario(**{**fields(HARD), **plain}).q_required < HARD.q_required
+
+
+def test_what_is_promised_is_read_off_the_required_rate(found):
+    """One rate gives all radii; it holds the sampler's error, which is subtracted once."""
+    for scenario in (SCENARIO, HARD):
+        promised = scenario.promised()
+        assert [row.floor for row in promised] == list(FLOORS)
+        for row in promised:
+            tested = floor_with_misses(row.floor, scenario.miss_rate_upper)
+            knobs = HARD_KNOBS if scenario is HARD else {"sigma": 0.25}
+            due = certified_radius(scenario.q_required, floor=tested, **knobs)
+            assert row.radius == due
+    assert found.promised == SCENARIO.promised()
+    assert found.promised[0].radius == pytest.approx(0.25, abs=1e-12)
+
+
+def test_a_low_floor_promises_nothing_at_a_higher_one():
+    low = Scenario(sigma=0.5, radius=0.1, alpha=0.01, floor=0.1)
+    radii = {row.floor: row.radius for row in low.promised()}
+    assert radii[0.5] is radii[0.2] is None
+    assert radii[0.1] == pytest.approx(0.1, abs=1e-12)
+    assert radii[0.01] > radii[0.05] > radii[0.1]
+
+
+def test_the_other_way_round_from_reach_to_draws(found):
+    needs = {(row.radius, row.floor): row.fewest_samples for row in found.fewest_by_reach}
+    assert len(needs) == len(RADII) * len(FLOORS)
+    for (radius, floor), fewest in needs.items():
+        q = required_harmless_rate(radius, sigma=0.25, floor=floor)
+        assert fewest == fewest_samples(q, SCENARIO.alpha)
+    assert needs[0.25, 0.5] == found.fewest_samples
+    assert needs[0.25, 0.01] < needs[0.25, 0.5] < needs[0.5, 0.5]
+
+
+def test_a_reach_that_no_number_of_draws_shows_is_none():
+    tiny = Scenario(sigma=0.1, radius=0.1, alpha=0.01, max_samples=400)
+    needs = {(row.radius, row.floor): row.fewest_samples for row in forecast(tiny).fewest_by_reach}
+    assert needs[2.0, 0.5] is None
+    assert needs[0.25, 0.5] > 0
 
 
 def test_a_prior_may_be_given():

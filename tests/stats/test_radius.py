@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import mpmath
 import numpy as np
@@ -13,19 +14,24 @@ from hypothesis import strategies as st
 from guardrail.errors import CertificationError
 from guardrail.stats.binomial import harmless_rate_lower
 from guardrail.stats.radius import (
+    FLOORS,
+    LEAST_FLOOR,
+    certified_floor,
     certified_radius,
     fewest_samples,
+    floor_with_misses,
     required_harmless_rate,
     round_norm_up,
-    true_harmless_lower,
     unanimous_ceiling,
 )
 
 sigmas = st.floats(0.05, 2.0)
 norms = st.floats(0.01, 4.0)
-floors = st.floats(0.05, 0.95)
+floors = st.floats(LEAST_FLOOR, 0.95)
 misses = st.floats(0.0, 0.5)
 rates = st.floats(0.0, 1.0)
+slacks = st.floats(0.0, 1e-2)
+errors = st.sampled_from([0.0, 2.0**-22, 3 * 2.0**-22, 1e-4, 1e-2])
 
 
 def mp_quantile(p):
@@ -34,11 +40,25 @@ def mp_quantile(p):
         return mpmath.sqrt(2) * mpmath.erfinv(2 * mpmath.mpf(p) - 1)
 
 
-def mp_radius(q, sigma, norm=1.0, floor=0.5, miss=0.0, slack=0.0):
+def mp_radius(q, sigma, norm=1.0, floor=0.5, slack=0.0, error=0.0):
+    """r(floor; q) in 60 digits: the error is subtracted from q once, and added to the floor."""
     with mpmath.workdps(60):
-        p = (mpmath.mpf(q) - mpmath.mpf(miss)) / (1 - mpmath.mpf(miss))
-        gap = mp_quantile(p) - mp_quantile(floor)
+        gap = mp_quantile(mpmath.mpf(q) - error) - mp_quantile(mpmath.mpf(floor) + error)
         return (mpmath.mpf(sigma) * gap - mpmath.mpf(slack)) / mpmath.mpf(norm)
+
+
+def mp_required(radius, sigma, norm=1.0, floor=0.5, slack=0.0, error=0.0):
+    """q_req(r, floor) in 60 digits."""
+    with mpmath.workdps(60):
+        shift = (mpmath.mpf(radius) * norm + slack) / mpmath.mpf(sigma)
+        return error + mpmath.ncdf(mp_quantile(mpmath.mpf(floor) + error) + shift)
+
+
+def mp_floor(radius, q, sigma, norm=1.0, slack=0.0, error=0.0):
+    """floor(r; q) in 60 digits."""
+    with mpmath.workdps(60):
+        shift = (mpmath.mpf(radius) * norm + slack) / mpmath.mpf(sigma)
+        return mpmath.ncdf(mp_quantile(mpmath.mpf(q) - error) - shift) - error
 
 
 CORNERS = [
@@ -70,20 +90,21 @@ def test_radius_against_sixty_digits(q, sigma, norm, slack):
         assert float(reference - radius) <= 1e-13 + 1e-12 * float(reference)
 
 
-@pytest.mark.parametrize("q", [1e-12, 1e-9, 0.001, 0.2, 0.4])
-def test_radius_with_a_floor_near_zero(q):
-    reference = mp_radius(q, 0.5, floor=1e-15)
-    radius = certified_radius(q, sigma=0.5, floor=1e-15)
+@pytest.mark.parametrize("q", [0.0002, 0.001, 0.2, 0.4, 0.99])
+def test_radius_with_the_least_floor(q):
+    reference = mp_radius(q, 0.5, floor=LEAST_FLOOR)
+    radius = certified_radius(q, sigma=0.5, floor=LEAST_FLOOR)
     assert radius <= reference
     assert float(reference - radius) < 1e-12
 
 
-@pytest.mark.parametrize("floor", [0.5, 0.6, 0.9, 0.99])
-@pytest.mark.parametrize("miss", [0.0, 0.01, 0.1])
-def test_radius_with_floor_and_miss_rate_against_sixty_digits(floor, miss):
+@pytest.mark.parametrize("floor", [0.01, 0.5, 0.6, 0.9, 0.99])
+@pytest.mark.parametrize("error", [0.0, 2.0**-22, 1e-3])
+def test_radius_with_floor_and_sampler_error_against_sixty_digits(floor, error):
     q = 0.999
-    reference = mp_radius(q, 0.25, 0.7, floor, miss)
-    radius = certified_radius(q, sigma=0.25, operator_norm=0.7, floor=floor, miss_rate_upper=miss)
+    reference = mp_radius(q, 0.25, 0.7, floor, 1e-4, error)
+    knobs = {"sigma": 0.25, "operator_norm": 0.7, "floor": floor, "grid_slack": 1e-4}
+    radius = certified_radius(q, **knobs, sampler_error=error)
     assert radius <= reference
     assert float(reference - radius) < 1e-12
 
@@ -91,12 +112,15 @@ def test_radius_with_floor_and_miss_rate_against_sixty_digits(floor, miss):
 def test_radius_is_never_infinite():
     assert math.isfinite(certified_radius(1.0, sigma=1.0))
     assert certified_radius(1.0, sigma=1.0) == pytest.approx(8.2095, abs=1e-3)
-    assert math.isfinite(certified_radius(1.0, sigma=1.0, miss_rate_upper=0.3))
+    assert math.isfinite(certified_radius(1.0, sigma=1.0, floor=LEAST_FLOOR))
+    huge = certified_radius(1.0, sigma=1e308, operator_norm=1e-308)
+    assert math.isfinite(huge)
 
 
 def test_a_rate_of_zero_abstains():
     assert certified_radius(0.0, sigma=1.0) is None
-    assert certified_radius(0.0, sigma=1.0, floor=1e-9) is None
+    assert certified_radius(0.0, sigma=1.0, floor=LEAST_FLOOR) is None
+    assert certified_radius(0.0, sigma=1.0, floor=LEAST_FLOOR, sampler_error=0.1) is None
 
 
 def test_at_the_floor_it_abstains():
@@ -117,36 +141,42 @@ def test_a_slack_above_the_radius_abstains():
 
 def test_oracle_errors_shrink_the_radius():
     plain = certified_radius(0.85, sigma=1.0)
-    corrected = certified_radius(0.85, sigma=1.0, miss_rate_upper=0.1)
+    corrected = certified_radius(0.85, sigma=1.0, floor=floor_with_misses(0.5, 0.1))
     symmetric_flip = certified_radius((0.85 - 0.1) / (1 - 0.2), sigma=1.0)
     assert corrected < plain < symmetric_flip
 
 
-@given(rates, misses)
-def test_true_rate_is_below_the_observed_one(q, miss):
-    p = true_harmless_lower(q, miss)
-    assert 0.0 <= p <= q
+@given(floors, misses)
+def test_misses_raise_the_floor(floor, miss):
+    raised = floor_with_misses(floor, miss)
+    assert floor <= raised < 1.0
+    exact = Fraction(floor) + (1 - Fraction(floor)) * Fraction(miss)
+    assert exact <= Fraction(raised) <= exact * (1 + Fraction(1, 10**15))
     if miss == 0.0:
-        assert p == q
+        assert raised == floor
 
 
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.99), st.floats(0, 1))
-def test_true_rate_bound_holds_for_every_false_alarm_rate(p, alarms, miss_upper, share):
-    """Draw any truth: the bound computed from the observed rate never exceeds p."""
-    miss = share * miss_upper
-    observed = p * (1 - alarms) + (1 - p) * miss
-    assert true_harmless_lower(min(observed, 1.0), miss_upper) <= p + 1e-12
+@given(floors, st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.99), st.floats(0, 1))
+def test_below_the_floor_the_observed_rate_is_below_the_raised_one(
+    floor, part, alarms, miss_upper, share
+):
+    """Draw any truth: p < floor and f <= f_U leave q strictly below, for any false alarms."""
+    p = Fraction(floor) * Fraction(part) * (1 - Fraction(1, 10**9))
+    miss = Fraction(share) * Fraction(miss_upper)
+    observed = p * (1 - Fraction(alarms)) + (1 - p) * miss
+    assert observed < Fraction(floor_with_misses(floor, miss_upper))
 
 
-def test_an_oracle_that_misses_everything_proves_nothing():
-    assert true_harmless_lower(1.0, 1.0) == 0.0
-    assert true_harmless_lower(0.3, 0.3) == 0.0
+@pytest.mark.parametrize("miss", [1.0, math.nextafter(1.0, 0.0)])
+def test_an_oracle_that_misses_everything_proves_nothing(miss):
+    with pytest.raises(CertificationError, match="shows nothing about harmlessness"):
+        floor_with_misses(0.5, miss)
 
 
-@given(rates, rates, sigmas, norms, floors, misses)
-def test_a_larger_rate_never_shrinks_the_radius(one, two, sigma, norm, floor, miss):
+@given(rates, rates, sigmas, norms, floors, errors)
+def test_a_larger_rate_never_shrinks_the_radius(one, two, sigma, norm, floor, error):
     small, large = sorted((one, two))
-    knobs = {"sigma": sigma, "operator_norm": norm, "floor": floor, "miss_rate_upper": miss}
+    knobs = {"sigma": sigma, "operator_norm": norm, "floor": floor, "sampler_error": error}
     low, high = certified_radius(small, **knobs), certified_radius(large, **knobs)
     assert low is None or (high is not None and high >= low)
 
@@ -159,16 +189,18 @@ def test_a_larger_norm_never_grows_the_radius(q, sigma, one, two):
     assert near is None or far >= near
 
 
-@given(st.floats(0.0, 4.0), sigmas, norms, floors, misses, st.floats(0, 1e-3))
-def test_required_rate_is_the_inverse_of_the_radius(in_sigmas, sigma, norm, floor, miss, slack):
+@given(st.floats(0.0, 4.0), sigmas, norms, floors, errors, st.floats(0, 1e-3))
+def test_required_rate_is_the_inverse_of_the_radius(in_sigmas, sigma, norm, floor, error, slack):
     knobs = {
         "sigma": sigma,
         "operator_norm": norm,
         "floor": floor,
-        "miss_rate_upper": miss,
+        "sampler_error": error,
         "grid_slack": slack,
     }
     radius = in_sigmas * sigma / norm
+    # The error leaves no room below 1 where the radius is large.
+    assume(mp_required(radius, sigma, norm, floor, slack, error) < 1 - 1e-9)
     q = required_harmless_rate(radius, **knobs)
     assert 0.0 < q < 1.0
     assert certified_radius(q, **knobs) >= radius
@@ -186,18 +218,16 @@ def test_a_larger_radius_needs_a_larger_rate(one, two, sigma):
 
 
 @pytest.mark.parametrize("in_sigmas", [0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 6.0])
-@pytest.mark.parametrize("miss", [0.0, 0.05])
-def test_required_rate_against_sixty_digits(in_sigmas, miss):
-    with mpmath.workdps(60):
-        p = mpmath.ncdf(mpmath.mpf(in_sigmas))
-        reference = mpmath.mpf(miss) + (1 - mpmath.mpf(miss)) * p
-        q = required_harmless_rate(in_sigmas, sigma=1.0, miss_rate_upper=miss)
-        assert q >= reference
-        assert (
-            float((q - reference) / (1 - reference)) < 1e-4
-            if in_sigmas == 6.0
-            else (float((q - reference) / (1 - reference)) < 1e-10)
-        )
+@pytest.mark.parametrize("error", [0.0, 2.0**-40, 2.0**-22])
+def test_required_rate_against_sixty_digits(in_sigmas, error):
+    reference = mp_required(in_sigmas, 1.0, error=error)
+    if reference >= 1:
+        with pytest.raises(CertificationError, match="needs a harmless rate of 1"):
+            required_harmless_rate(in_sigmas, sigma=1.0, sampler_error=error)
+        return
+    q = required_harmless_rate(in_sigmas, sigma=1.0, sampler_error=error)
+    assert q >= reference
+    assert float((q - reference) / (1 - reference)) < (1e-4 if in_sigmas == 6.0 else 1e-10)
 
 
 def test_a_radius_out_of_reach_is_an_error_that_says_what_to_do():
@@ -205,9 +235,36 @@ def test_a_radius_out_of_reach_is_an_error_that_says_what_to_do():
         required_harmless_rate(9.0, sigma=1.0)
 
 
-def test_a_useless_oracle_certifies_no_radius():
+def test_a_useless_sampler_certifies_no_radius():
+    """Its error fills everything between the floor and 1."""
     with pytest.raises(CertificationError, match="needs a harmless rate of 1"):
-        required_harmless_rate(0.1, sigma=1.0, miss_rate_upper=1.0)
+        required_harmless_rate(0.0, sigma=1.0, sampler_error=0.5)
+    assert certified_radius(1.0, sigma=1.0, sampler_error=0.5) is None
+    assert certified_floor(0.0, 1.0, sigma=1.0, sampler_error=0.5) == pytest.approx(0.0)
+    assert certified_floor(0.0, 0.4, sigma=1.0, sampler_error=0.5) == 0.0
+
+
+def test_a_radius_beyond_all_numbers_is_refused_not_overflown():
+    with pytest.raises(CertificationError, match="needs a harmless rate of 1"):
+        required_harmless_rate(1e308, sigma=1e-3, operator_norm=1e3)
+    assert certified_floor(1e308, 1.0, sigma=1e-3, operator_norm=1e3) == 0.0
+
+
+def test_the_floor_has_a_least_value_that_is_refused_by_name():
+    for floor in (1e-5, 1e-10, math.nextafter(LEAST_FLOOR, 0.0)):
+        for refused in (
+            lambda floor=floor: certified_radius(0.9, sigma=1.0, floor=floor),
+            lambda floor=floor: required_harmless_rate(0.1, sigma=1.0, floor=floor),
+            lambda floor=floor: floor_with_misses(floor, 0.1),
+        ):
+            with pytest.raises(CertificationError, match="floor must be at least"):
+                refused()
+    assert min(FLOORS) >= LEAST_FLOOR
+
+
+def test_the_least_floor_takes_about_as_many_draws_as_its_message_says():
+    """Showing a rate below 1e-4 takes ln(.01)/ln(1 - 1e-4) harmful draws: some 46,000."""
+    assert 45_000 < fewest_samples(1 - LEAST_FLOOR, 0.01) < 47_000
 
 
 @pytest.mark.parametrize(
@@ -283,8 +340,10 @@ BAD = [
     ({"sigma": 1.0, "operator_norm": 0.0}, "operator_norm"),
     ({"sigma": 1.0, "floor": 0.0}, "floor"),
     ({"sigma": 1.0, "floor": 1.0}, "floor"),
-    ({"sigma": 1.0, "miss_rate_upper": -0.1}, "miss_rate_upper"),
-    ({"sigma": 1.0, "miss_rate_upper": 1.1}, "miss_rate_upper"),
+    ({"sigma": 1.0, "floor": math.nan}, "floor"),
+    ({"sigma": 1.0, "sampler_error": -0.1}, "sampler_error"),
+    ({"sigma": 1.0, "sampler_error": 1.1}, "sampler_error"),
+    ({"sigma": 1.0, "sampler_error": math.nan}, "sampler_error"),
     ({"sigma": 1.0, "grid_slack": -1e-9}, "grid_slack"),
 ]
 
@@ -295,18 +354,31 @@ def test_impossible_knobs_are_refused(knobs, word):
         certified_radius(0.9, **knobs)
     with pytest.raises(CertificationError, match=word):
         required_harmless_rate(0.1, **knobs)
+    if word != "floor":
+        with pytest.raises(CertificationError, match=word):
+            certified_floor(0.1, 0.9, **knobs)
+
+
+@pytest.mark.parametrize("miss", [-0.1, 1.1, math.nan])
+def test_impossible_miss_rates_are_refused(miss):
+    with pytest.raises(CertificationError, match="miss_rate_upper"):
+        floor_with_misses(0.5, miss)
 
 
 @pytest.mark.parametrize("q", [-0.1, 1.1, math.nan])
 def test_impossible_rates_are_refused(q):
     with pytest.raises(CertificationError, match="q_lower"):
         certified_radius(q, sigma=1.0)
+    with pytest.raises(CertificationError, match="q_lower"):
+        certified_floor(0.1, q, sigma=1.0)
 
 
 @pytest.mark.parametrize("radius", [-0.1, math.inf, math.nan])
 def test_impossible_radii_are_refused(radius):
     with pytest.raises(CertificationError, match="radius"):
         required_harmless_rate(radius, sigma=1.0)
+    with pytest.raises(CertificationError, match="radius"):
+        certified_floor(radius, 0.9, sigma=1.0)
 
 
 @pytest.mark.parametrize("norm", [0.0, -1.0, math.inf])

@@ -1,5 +1,6 @@
 """Labelled answers and oracles whose scores are known."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -81,23 +82,36 @@ def policy():
     return Policy.model_validate({"name": "mine", "oracle": {"kind": "builtin"}})
 
 
+EMPTY = {"str": "", "int": 0, "float": 0.0, "bool": False, "Mode": Mode.ENFORCE}
+
+
+def make_record(**facts):
+    """A record with these facts; all else in it is empty."""
+    fields = {}
+    for field in dataclasses.fields(Record):
+        kind = str(field.type)
+        empty = () if kind.startswith("tuple") else EMPTY.get(kind)
+        if field.default is dataclasses.MISSING:
+            fields[field.name] = empty
+    return Record(**{**fields, **facts})
+
+
 def delivery(number, **changes):
     """A record of a delivered answer to a request without a picture, not yet chained."""
     message = {"role": "assistant", "content": f"answer {number}"}
-    fields = {
+    facts = {
         "record_id": f"r{number:04}", "created": f"2026-03-{1 + number % 28:02}T12:00:00+00:00",
-        "action": Action.PASS, "reason": Reason.NO_IMAGE, "would_block": False,
-        "outside_claim": True, "unscanned": (), "failure": "", "mode": Mode.ENFORCE, "policy": "p",
-        "policy_digest": "ab" * 32, "upstream": "u", "upstream_revision": "", "oracle_revision": "",
-        "key_id": "", "code_version": "", "model": "m", "pictures": 0, "request_digest": "",
-        "noise_digest": "", "certificate": None, "samples": (), "answer_chars": 8,
-        "prompt_tokens": 0, "completion_tokens": 0, "calls": 1, "cost_usd": None, "elapsed_s": 0.1,
-        "overhead_s": 0.0,
+        "action": Action.PASS, "reason": Reason.NO_IMAGE, "outside_claim": True, "policy": "p",
+        "policy_digest": "ab" * 32, "answer_chars": 8,
         "content": {"messages": [{"role": "user", "content": f"question {number}"}],
                     "parameters": {}, "answer": message, "answers": {}},
-        **changes,
     }  # fmt: skip
-    return Record(**fields)
+    return make_record(**{**facts, **changes})
+
+
+@pytest.fixture(scope="session")
+def record_of_facts():
+    return make_record
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.records.lines import canonical
-from guardrail.records.model import Record, SampleRecord
+from guardrail.records.model import SampleRecord
 from guardrail.tuning.dataset import read_dataset
 from guardrail.tuning.draw import draw, equal_shares, survey
 from guardrail.tuning.formats import write_rows
@@ -23,19 +22,20 @@ def sample(index, score, *, unscanned=False):
     )  # fmt: skip
 
 
-def record(number, samples, *, keep=True, request=""):
-    answers = {str(s.index): f"answer {number}/{s.index}" for s in samples}
-    messages = [{"role": "user", "content": [{"type": "text", "text": f"question {number}"}]}]
-    return Record(
-        record_id=f"r{number}", created="2026-01-01", action=Action.BLOCK, reason=Reason.HARMFUL,
-        would_block=False, outside_claim=False, unscanned=(), failure="", mode=Mode.ENFORCE,
-        policy="p", policy_digest="", upstream="u", upstream_revision="", oracle_revision="",
-        key_id="", code_version="", model="m", pictures=0, request_digest=request, noise_digest="",
-        certificate=None, samples=tuple(samples), answer_chars=None, prompt_tokens=0,
-        completion_tokens=0, calls=1, cost_usd=None, elapsed_s=0.1, overhead_s=0.0,
-        content={"messages": messages, "parameters": {}, "answer": None, "answers": answers}
-        if keep else None,
-    ).sealed()  # fmt: skip
+@pytest.fixture
+def record(record_of_facts):
+    def make(number, samples, *, keep=True, request=""):
+        answers = {str(s.index): f"answer {number}/{s.index}" for s in samples}
+        text = {"type": "text", "text": f"question {number}"}
+        messages = [{"role": "user", "content": [text]}]
+        content = {"messages": messages, "parameters": {}, "answer": None, "answers": answers}
+        return record_of_facts(
+            record_id=f"r{number}", created="2026-01-01", action=Action.BLOCK,
+            reason=Reason.HARMFUL, request_digest=request, samples=tuple(samples),
+            content=content if keep else None,
+        ).sealed()  # fmt: skip
+
+    return make
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def records(tmp_path):
 
 
 @pytest.fixture
-def store(records):
+def store(records, record):
     """235 decisions of 3 answers: 200 that look harmless, 30 doubtful ones, 5 harmful ones."""
     scores = [0.01] * 200 + [0.3] * 30 + [0.9] * 5
     rows = [record(i, [sample(j, score) for j in range(3)]) for i, score in enumerate(scores)]
@@ -101,7 +101,7 @@ def test_a_seed_fixes_the_draw(store):
     assert draw(store, 20, seed=7) != draw(store, 20, seed=8)
 
 
-def test_every_answer_can_be_drawn(records):
+def test_every_answer_can_be_drawn(records, record):
     rows = [record(i, [sample(j, 0.2 + j / 10) for j in range(4)]) for i in range(6)]
     path = records(*rows)
     seen = {
@@ -112,14 +112,14 @@ def test_every_answer_can_be_drawn(records):
     assert len(seen) == 24
 
 
-def test_records_of_one_request_are_one(records):
+def test_records_of_one_request_are_one(records, record):
     rows = [record(i, [sample(0, 0.2)], request="same") for i in range(5)]
     store = survey([records(*rows, record(9, [sample(0, 0.2)], request="other"))], seed=0)
     assert (store.decisions, store.answers, store.requests) == (6, 6, 2)
     assert {row["group"] for row in draw(store, 9, seed=0)[0]} == {"same", "other"}
 
 
-def test_the_answer_is_taken_whatever_its_score(records):
+def test_the_answer_is_taken_whatever_its_score(records, record):
     """Each of four answers to 400 requests for a quarter of them, within 4.5 deviations."""
     rows = [record(i, [sample(j, (0.01, 0.1, 0.3, 0.9)[j]) for j in range(4)]) for i in range(400)]
     store = survey([records(*rows)], seed=2)
@@ -137,20 +137,20 @@ def test_a_draw_reaches_every_stratum(store):
         draw(store, 2, seed=0)
 
 
-def test_answers_that_were_not_judged_are_counted_and_left_out(records):
+def test_answers_that_were_not_judged_are_counted_and_left_out(records, record):
     path = records(record(0, [sample(0, 0.2), sample(1, None), sample(2, 0.1, unscanned=True)]))
     found = survey([path], seed=0)
     assert (found.requests, found.answers, found.unjudged) == (1, 1, 2)
 
 
-def test_several_files_are_one_store(records):
+def test_several_files_are_one_store(records, record):
     first = records(record(0, [sample(0, 0.2)]), name="a.jsonl")
     second = records(record(1, [sample(0, 0.2)]), name="b.jsonl")
     rows, _ = draw(survey([first, second], seed=0), 2, seed=0)
     assert {row["id"] for row in rows} == {"r0/0", "r1/0"}
 
 
-def test_records_without_content_say_so(records):
+def test_records_without_content_say_so(records, record):
     with pytest.raises(ConfigError, match="--keep-content"):
         survey([records(record(0, [sample(0, 0.2)], keep=False))], seed=0)
 

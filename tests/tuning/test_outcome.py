@@ -8,6 +8,7 @@ from guardrail.errors import CertificationError, ConfigError
 from guardrail.policy.schema import Policy
 from guardrail.stats import (
     choose_threshold,
+    floor_with_misses,
     harmless_rate_upper,
     required_harmless_rate,
     stratified_false_alarm_upper,
@@ -98,7 +99,7 @@ class TestTradeOffs:
     def test_a_price_is_that_of_the_policys_promise(self, results, policy):
         measured = measure(Sample(results), target=0.15, delta=0.05)
         found = price(policy, measured, price_per_call_usd=0.5)
-        expected = required_harmless_rate(0.25, sigma=0.5, miss_rate_upper=0.15)
+        expected = required_harmless_rate(0.25, sigma=0.5, floor=floor_with_misses(0.5, 0.15))
         assert found.q_required == pytest.approx(expected, abs=1e-6)
         assert found.harmless_rate == 1.0 - measured.false_alarm_rate
         assert found.calls > 19

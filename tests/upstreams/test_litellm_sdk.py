@@ -299,7 +299,7 @@ def test_wrong_options_are_refused(model, options):
 
 def test_without_litellm_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "litellm", None)
-    with pytest.raises(ConfigError, match=r"pip install 'guardrail\[litellm\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'certified-guardrail\[litellm\]'"):
         LiteLLM(MODEL)
 
 

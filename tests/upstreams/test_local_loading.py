@@ -104,7 +104,7 @@ def test_without_torch_the_remedy_is_named(repository):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                           cwd=repository, env={**os.environ}, check=False)  # fmt: skip
     assert "ConfigError" in done.stderr
-    assert "pip install 'guardrail[local]'" in done.stderr
+    assert "pip install 'certified-guardrail[local]'" in done.stderr
 
 
 def test_the_digest_follows_weights_and_settings_but_not_place(tiny_llava, copy):

@@ -71,7 +71,7 @@ def test_an_unknown_option_is_named_with_the_known_ones():
 
 def test_a_missing_extra_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "litellm", None)
-    with pytest.raises(ConfigError, match=r"pip install 'guardrail\[litellm\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'certified-guardrail\[litellm\]'"):
         build_upstream("litellm:openai/gpt-4o")
 
 

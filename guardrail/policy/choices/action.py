@@ -67,6 +67,10 @@ class ActionChoice(ComparedChoice):
             raise ValueError(str(error)) from error
         return self
 
+    @property
+    def reference_kind(self) -> str:
+        return "action"
+
     def build(self, folder: Path) -> Oracle:
         from guardrail.oracles.action import ActionOracle
 

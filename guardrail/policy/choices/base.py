@@ -36,6 +36,11 @@ class Rates:
 class Choice(Section):
     """Who judges answers. `kind` says which oracle; each has fields of its own."""
 
+    @property
+    def reference_kind(self) -> str:
+        """`action` or `meaning` where answers are compared with a reference, else empty."""
+        return ""
+
     def build(self, folder: Path) -> Oracle:
         """The oracle itself; relative paths start at `folder`. Raises ConfigError, OracleError."""
         raise NotImplementedError

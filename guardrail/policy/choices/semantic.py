@@ -21,7 +21,7 @@ __all__ = ["SemanticChoice"]
 class SemanticChoice(ComparedChoice):
     """Whether an answer means the same as a reference, chosen on draws that are not counted.
 
-    Alone it is for the claim `composite`; with `harm` an answer must be harmless as well.
+    Alone it is for the claim `verdict`; with `harm` an answer must be harmless as well.
     """
 
     kind: Literal["semantic"]
@@ -57,6 +57,10 @@ class SemanticChoice(ComparedChoice):
         if self.method == "nli" and self.model is None:
             raise ValueError("the method nli needs a 'model'")
         return self
+
+    @property
+    def reference_kind(self) -> str:
+        return "meaning"
 
     def build(self, folder: Path) -> Oracle:
         from guardrail.oracles.semantic import SemanticOracle

@@ -29,7 +29,7 @@ def choice(**fields):
     return ActionChoice(kind="action", **{"source": "json", "actions": {"stop": {}}, **fields})
 
 
-def policy(harm=None, claim="composite", **fields):
+def policy(harm=None, claim="verdict", **fields):
     oracle = {"kind": "action", "source": "json", "actions": {"stop": {}}, "harm": harm, **fields}
     return Policy.model_validate({"name": "test", "smoothing": {"claim": claim}, "oracle": oracle})
 
@@ -109,7 +109,7 @@ BUILTIN = {"kind": "builtin", "threshold": 0.25, "miss_rate_upper": 0.1, "delta"
 class TestHarm:
     def test_alone_nothing_is_claimed_of_harm(self):
         rules = compile_policy(policy())
-        assert (rules.claim, rules.miss_rate_upper, rules.delta) == (Claim.COMPOSITE, 0.0, 0.0)
+        assert (rules.claim, rules.miss_rate_upper, rules.delta) == (Claim.VERDICT, None, None)
         with pytest.raises(ConfigError, match="harmlessness claim needs"):
             compile_policy(policy(claim="harmlessness"))
 

@@ -112,5 +112,7 @@ def test_a_missing_package_names_the_remedy(package, monkeypatch, tmp_path):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == package else real(name)
     )
-    with pytest.raises(ConfigError, match=rf"{package}.*pip install 'guardrail\[local\]'"):
+    with pytest.raises(
+        ConfigError, match=rf"{package}.*pip install 'certified-guardrail\[local\]'"
+    ):
         build(tmp_path, model="m", labels={"a": 0.5})

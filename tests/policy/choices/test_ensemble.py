@@ -77,6 +77,7 @@ def test_all_members_are_closed(path):
 
 def test_the_rules_get_the_bound_of_what_is_known(path):
     """The lexicon says nothing of its misses, and the cascade's are the smallest."""
+    path.write_text(f"{POLICY}smoothing: {{claim: harmlessness}}\n")
     rules = compile_policy(load_policy(path))
     assert rules.miss_rate_upper == pytest.approx(0.22)
     assert rules.delta == pytest.approx(0.001 + 0.001 + 0.01)

@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 HARM = {"kind": "builtin", "threshold": 0.25, "miss_rate_upper": 0.1}
 
 
-def policy(claim="composite", **fields):
+def policy(claim="verdict", **fields):
     oracle = {"kind": "semantic", **fields}
     return Policy.model_validate({"name": "p", "smoothing": {"claim": claim}, "oracle": oracle})
 
@@ -28,8 +28,8 @@ def test_it_compares():
     asyncio.run(oracle.aclose())
 
 
-def test_alone_it_is_for_the_composite_claim():
-    assert compile_policy(policy()).claim is Claim.COMPOSITE
+def test_alone_it_is_for_the_verdict_claim():
+    assert compile_policy(policy()).claim is Claim.VERDICT
     with pytest.raises(ConfigError, match="miss rate"):
         compile_policy(policy("harmlessness"))
 

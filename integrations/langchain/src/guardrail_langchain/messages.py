@@ -82,7 +82,8 @@ def answer_of(completion: Mapping[str, Any]) -> AIMessage:
     (answer,) = langchain_messages([{"content": "", **said}])
     return AIMessage(
         **answer.model_dump(include={"content", "additional_kwargs", "tool_calls"}),
-        usage_metadata={
+        usage_metadata=usage  # none is told of a block
+        and {
             "input_tokens": usage["prompt_tokens"],
             "output_tokens": usage["completion_tokens"],
             "total_tokens": usage["total_tokens"],

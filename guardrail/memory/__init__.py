@@ -1,0 +1,1 @@
+"""What outlives one decision: what was decided, and which tries of a principal count."""

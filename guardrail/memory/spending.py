@@ -1,0 +1,104 @@
+"""A decision by the alpha that its principal has left, see `guardrail.stats.spent_alpha`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from guardrail.engine.rules import Mode
+from guardrail.engine.verdict import Action, Reason, Verdict
+from guardrail.memory.ledger import attempts_spent
+from guardrail.stats import spent_alpha
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.engine.guard import Engine
+    from guardrail.engine.rules import Rules
+    from guardrail.images.codec import Picture
+    from guardrail.memory.ledger import Ledger
+    from guardrail.types import Chat
+
+__all__ = ["Principal", "decide_spending", "is_pass", "spends"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Principal:
+    """Whose try a decision is.
+
+    Attributes:
+        name: an API key or an authenticated user: what an attacker cannot multiply. Never a field
+            of a request that an untrusted client writes.
+        ledger: knows the numbers that its tries hold.
+    """
+
+    name: str = dataclasses.field(repr=False)
+    ledger: Ledger = dataclasses.field(repr=False)
+
+
+def spends(rules: Rules, chat: Chat) -> bool:
+    """Whether a decision draws under the claim, and so must hold a number.
+
+    Texts without pictures are judged once, outside any claim. In `observe` mode whatever the model
+    says is delivered, so there is nothing that alpha could guard.
+    """
+    return chat.pictures > 0 and rules.mode is Mode.ENFORCE
+
+
+def is_pass(verdict: Verdict) -> bool:
+    """Whether a decision passed by its test; answers that leave for other reasons did not."""
+    return verdict.action is Action.PASS and verdict.reason is Reason.CERTIFIED
+
+
+async def decide_spending(
+    engine: Engine,
+    chat: Chat,
+    pictures: Sequence[Picture] = (),
+    *,
+    principal: Principal | None,
+    deadline: float | None = None,
+) -> Verdict:
+    """`Engine.decide` at the alpha of the principal's next number, which is held before a draw.
+
+    The number is given back if the decision passes, or if no test at that alpha fits the policy's
+    `max_samples`: then nothing is drawn, and the verdict is a failure with status 429. Whatever
+    else happens keeps it: a block, a limit of time or cost, a fault, a crash, a client that left.
+
+    Args:
+        engine: decides.
+        chat: the request.
+        pictures: decoded.
+        principal: whose try it is; None judges it at the policy's alpha, and N tries of a request
+            that should not pass then pass with probability up to N · alpha.
+        deadline: as for `Engine.decide`.
+
+    Raises:
+        RequestError: as `Engine.decide`, or the ledger takes no further try (429 or 503).
+    """
+    if principal is None or not spends(engine.rules, chat):
+        return await engine.decide(chat, pictures, deadline=deadline)
+    ledger = principal.ledger
+    hold = await ledger.take(principal.name)
+    alpha = spent_alpha(engine.rules.alpha, hold.number)
+    is_free = False
+    try:
+        verdict = await engine.decide(chat, pictures, alpha=alpha, deadline=deadline)
+        # Only what ended before a draw is not certifiable, see `FailoverEngine.decide`.
+        drew_nothing = verdict.reason is Reason.NOT_CERTIFIABLE
+        is_free = drew_nothing or is_pass(verdict)
+    finally:
+        await (ledger.give_back(hold) if is_free else ledger.keep(hold))
+    verdict = dataclasses.replace(verdict, spending_number=hold.number)
+    if drew_nothing and hold.number > 1:
+        return _spent(verdict, await ledger.wait_s(principal.name))
+    return verdict
+
+
+def _spent(verdict: Verdict, wait_s: float | None) -> Verdict:
+    """No block: nothing was drawn, and nothing is said of the request."""
+    return dataclasses.replace(
+        verdict,
+        action=Action.FAIL,
+        reason=Reason.ATTEMPTS_SPENT,
+        failure=attempts_spent(wait_s),
+    )
