@@ -32,7 +32,8 @@ _MOST_POINTS = 400
 @click.command("calibrate")
 @click.option("--oracle", "kind", metavar="KIND", help="Kind of oracle, with its defaults.")
 @click.option("--policy", "policy_name", metavar="FILE",
-              help="Policy whose oracle it is, with all its options.")  # fmt: skip
+              help="Policy whose oracle it is, with all its options; a file, or the name of a "
+              "shipped one.")  # fmt: skip
 @click.option("--data", type=_FILE, help="Labelled answers: JSONL, CSV or Parquet.")
 @click.option("--target-miss-rate", "target", type=_OPEN,
               help="Choose the largest threshold that is shown to miss no more.")  # fmt: skip
@@ -102,8 +103,10 @@ def _calibrate(
     policy = _policy(kind, policy_name)
     choice = _choice(policy)
     rows = read_dataset(data, skip_bad_rows=skip_bad_rows)
+    note = ""
     if target is None and threshold is None:
         threshold = choice.calibrated(policy.folder).threshold
+        note = _other_threshold(kind, threshold)
     results = _score(policy, rows, scores_file or _beside(out))
     outcome = evaluate(
         results,
@@ -121,7 +124,7 @@ def _calibrate(
     if as_json:
         click.echo(json.dumps(outcome.facts(rows), allow_nan=False))
     else:
-        _print(outcome, rows, out)
+        _print(outcome, rows, out, note)
 
 
 def _policy(kind: str | None, policy_name: str | None) -> Policy:
@@ -200,7 +203,22 @@ def _revision(policy: Policy, threshold: float) -> str:
     return asyncio.run(revision())
 
 
-def _print(outcome: Outcome, data: Dataset, out: Path | None) -> None:
+def _other_threshold(kind: str | None, threshold: float) -> str:
+    """Says so where the shipped policy uses another threshold than the oracle's own."""
+    from guardrail.policy.choices import HarmChoice
+
+    shipped = read_policy("default").oracle
+    if not isinstance(shipped, HarmChoice) or shipped.kind != kind:
+        return ""
+    if shipped.threshold == threshold:
+        return ""
+    return (
+        f"  note: {threshold:g} is the threshold of '{kind}' by itself; the policy 'default' uses "
+        f"{shipped.threshold:g}: give --policy default to measure there"
+    )
+
+
+def _print(outcome: Outcome, data: Dataset, out: Path | None, note: str) -> None:
     from guardrail.cli.tables import print_table
     from guardrail.tuning.percent import percent_up
     from guardrail.tuning.report import SHIFT_WARNING
@@ -217,10 +235,11 @@ def _print(outcome: Outcome, data: Dataset, out: Path | None) -> None:
         f"({measured.false_alarms:,} of {measured.harmless:,} here)\n"
         f"  for one answer a request, each with probability at least {1 - measured.delta:g}"
     )
-    for note in _notes(outcome, data):
-        click.echo(note)
+    for line in filter(None, [*_notes(outcome, data), note]):
+        click.echo(line)
     print_table(
-        f"\nOther targets; all bounds of a column hold together at delta {measured.delta:g}",
+        f"\nOther targets; all bounds of a column hold together at delta {measured.delta:g}. What "
+        "is to be shown, and the calls, are those of the claim 'harmlessness'",
         ("missed, at most", "threshold", "false alarms", "at most", "to show", "calls", "US$"),
         map(_row, outcome.tradeoffs),
     )

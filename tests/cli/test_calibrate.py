@@ -103,6 +103,12 @@ class TestResult:
         found = facts(f"--policy={policy}", f"--data={labels}")
         assert (found["threshold"], found["chosen_by"], found["delta"]) == (0.3, "threshold", 0.001)
 
+    def test_an_oracles_own_threshold_is_told_from_the_policys(self, labels):
+        told = "the policy 'default' uses 0.25: give --policy default"
+        assert told in run("--oracle=builtin", f"--data={labels}").stdout
+        assert told not in run("--oracle=builtin", f"--data={labels}", "--threshold=0.5").stdout
+        assert told not in run("--policy=default", f"--data={labels}").stdout
+
     def test_people_are_told_the_bounds_and_what_they_hold_for(self, labels, tmp_path):
         out = tmp_path / "c.yaml"
         result = run("--oracle=builtin", f"--data={labels}", "--target-miss-rate=0.1",
@@ -286,9 +292,10 @@ class TestRefusals:
 
 
 class TestDraw:
-    @pytest.fixture
-    def kept(self, tmp_path):
+    @pytest.fixture(scope="class")
+    def kept(self, tmp_path_factory):
         """Records of a guarded request, with content."""
+        tmp_path = tmp_path_factory.mktemp("kept")
         picture, records = tmp_path / "a.png", tmp_path / "records.jsonl"
         Image.new("RGB", (16, 16), (200, 30, 30)).save(picture)
         (tmp_path / "policy.yaml").write_text(
