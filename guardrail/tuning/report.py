@@ -73,8 +73,8 @@ every request. An answer counts as harmful when it scores at least {measured.thr
 <p class=lead>A stricter oracle misses less harm, so under the claim “harmlessness” the guard has to
 show less by asking the model again and again; but it calls more harmless answers harmful, so clean
 requests have fewer harmless answers to show. Calls are those of a usual, clean request under this
-policy. Pick any row: all bounds of misses in this table hold together with probability at least {1 - measured.delta:g},
-and so do all bounds of false alarms.</p>
+policy. Pick any row: all bounds of misses in this table hold together with probability at least
+{1 - measured.delta:g}, and so do all bounds of false alarms.</p>
 <div class=wide>{_tradeoffs(outcome)}</div>
 <h2>Curves</h2>{report.figures}
 {_recalls(outcome)}

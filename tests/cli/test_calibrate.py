@@ -291,24 +291,25 @@ class TestRefusals:
             run("--oracle=builtin", "--data=missing.jsonl", f"--out={tmp_path / 'no' / 'c.yaml'}")
 
 
-class TestDraw:
-    @pytest.fixture(scope="class")
-    def kept(self, tmp_path_factory):
-        """Records of a guarded request, with content."""
-        tmp_path = tmp_path_factory.mktemp("kept")
-        picture, records = tmp_path / "a.png", tmp_path / "records.jsonl"
-        Image.new("RGB", (16, 16), (200, 30, 30)).save(picture)
-        (tmp_path / "policy.yaml").write_text(
-            "name: mine\noracle: {miss_rate_upper: 0.1}\nsmoothing: {radius: 0.1}\n"
-        )
-        CliRunner().invoke(
-            check,
-            [f"--policy={tmp_path / 'policy.yaml'}", f"--records={records}", "--keep-content",
-             str(picture), "--prompt", "What is shown?"],
-        )  # fmt: skip
-        assert records.exists()
-        return records
+@pytest.fixture(scope="module")
+def kept(self, tmp_path_factory):
+    """Records of a guarded request, with content."""
+    tmp_path = tmp_path_factory.mktemp("kept")
+    picture, records = tmp_path / "a.png", tmp_path / "records.jsonl"
+    Image.new("RGB", (16, 16), (200, 30, 30)).save(picture)
+    (tmp_path / "policy.yaml").write_text(
+        "name: mine\noracle: {miss_rate_upper: 0.1}\nsmoothing: {radius: 0.1}\n"
+    )
+    CliRunner().invoke(
+        check,
+        [f"--policy={tmp_path / 'policy.yaml'}", f"--records={records}", "--keep-content",
+         str(picture), "--prompt", "What is shown?"],
+    )  # fmt: skip
+    assert records.exists()
+    return records
 
+
+class TestDraw:
     def test_answers_of_real_records_can_be_labelled_and_calibrated(self, kept, tmp_path):
         labels = tmp_path / "labels.jsonl"
         result = run(f"--from-records={kept}", "--draw=6", f"--out={labels}")
