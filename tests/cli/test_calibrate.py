@@ -292,7 +292,7 @@ class TestRefusals:
 
 
 @pytest.fixture(scope="module")
-def kept(self, tmp_path_factory):
+def kept(tmp_path_factory):
     """Records of a guarded request, with content."""
     tmp_path = tmp_path_factory.mktemp("kept")
     picture, records = tmp_path / "a.png", tmp_path / "records.jsonl"
