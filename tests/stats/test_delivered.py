@@ -90,6 +90,13 @@ def test_nothing_drawn_bounds_nothing_and_all_drawn_bounds_exactly():
     assert 0.3 < delivered_harm_upper([LabelledDraw(10, 10, 3)], delta=0.01) < 0.3 + 1e-12
 
 
+def test_a_strata_bound_adds_numbers_at_their_share_of_delta():
+    strata = [LabelledDraw(700, 60, 2), LabelledDraw(90, 40, 5)]
+    numbers = [most_harmful_delivered(stratum, 0.05 / 2) for stratum in strata]
+    assert delivered_harm_upper(strata, delta=0.05) == math.nextafter(sum(numbers) / 790, 1.0)
+    assert numbers[0] > most_harmful_delivered(strata[0], 0.05)
+
+
 def test_strata_share_delta():
     """Two strata by enumeration: their sum fails with probability delta at most."""
     delta, sizes, drawn = 0.3, (7, 9), (3, 4)
