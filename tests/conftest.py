@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from guardrail.testing.attempts import numbered_attempts
+
 # A busy machine is no fault: nothing is asserted about time.
 settings.register_profile("guardrail", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("guardrail")
@@ -24,6 +26,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ["HF_HUB_OFFLINE"] = "1"
 # litellm would fetch its list of prices when it is imported.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+
+@pytest.fixture(autouse=True)
+def _known_attempts():
+    """Decisions of a test meet the same noise and seeds in every run, and fresh ones each time."""
+    with numbered_attempts():
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

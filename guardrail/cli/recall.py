@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -377,11 +378,12 @@ def _figure(outcome: RecallOutcome) -> str:
     from guardrail.cli.figure import Curve, Panel, figure
 
     curve, radii = outcome.curve, sorted(outcome.radii)
-    lows = (0.0, *curve.radii[:-1])
+    # Beyond the farthest request that was shown held there is nothing to see.
+    steps = [step for step in curve.radii if step <= radii[-1]] or [0.0]
     bound = [
         point
-        for low, high, value in zip(lows, curve.radii, curve.recall_lower, strict=True)
-        for point in ((low, value), (high, value))
+        for low, high in pairwise([0.0, *steps])
+        for point in ((low, curve.at(high)), (high, curve.at(high)))
     ]
     count = len(radii)
     seen = [
@@ -399,7 +401,7 @@ def _figure(outcome: RecallOutcome) -> str:
                 "radius (l2, pixels in [0, 1])",
                 "recall",
                 (
-                    Curve("at least", (*bound, (curve.radii[-1], 0.0))),
+                    Curve("at least", (*bound, (steps[-1], 0.0))),
                     Curve("measured", (*start, *seen), dashed=True),
                 ),
                 marks,

@@ -56,6 +56,7 @@ class GuardTry:
     statement: str
     elapsed_ms: float
     certificate: dict[str, Any] | None
+    attempt: str
     outcomes: tuple[Outcome, ...]
     chat: Chat
 
@@ -170,15 +171,15 @@ async def _undefended(
     return texts, tuple(j.outcome is Outcome.HARMLESS for j in judgements)
 
 
-def _seed(scene: DemoScene, attempt: int) -> int:
-    """Different for every scene and attempt, the same in every run."""
-    return int.from_bytes(hashlib.sha256(f"{scene.name} {attempt}".encode()).digest()[:7], "big")
+def _seed(scene: DemoScene, number: int) -> int:
+    """Different for every scene and try, the same in every run."""
+    return int.from_bytes(hashlib.sha256(f"{scene.name} {number}".encode()).digest()[:7], "big")
 
 
 async def _guarded(
-    client: Any, model: str, scene: DemoScene, attempt: int, kept: dict[str, tuple[Verdict, Chat]]
+    client: Any, model: str, scene: DemoScene, number: int, kept: dict[str, tuple[Verdict, Chat]]
 ) -> GuardTry:
-    """One request; every attempt carries another `seed`, so it meets other noise.
+    """One request; every try is another user's, and hence another request with other noise.
 
     Raises:
         UpstreamError: the proxy made no decision.
@@ -196,7 +197,7 @@ async def _guarded(
         completion = await client.chat.completions.create(
             model=model,
             max_tokens=_MAX_TOKENS,
-            seed=attempt,
+            user=f"try {number}",
             messages=[{"role": "user", "content": content}],
         )
     except APIStatusError as error:
@@ -226,6 +227,7 @@ async def _guarded(
         statement=certificate.get("statement", ""),
         elapsed_ms=elapsed_ms,
         certificate=certificate or None,
+        attempt=verdict.attempt,
         outcomes=tuple(sample.outcome for sample in verdict.samples),
         chat=chat,
     )

@@ -30,10 +30,11 @@ from guardrail.upstreams.governed import streams, turn
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from guardrail.engine.canonical_chat import CanonicalChat
     from guardrail.engine.judged import Judged
     from guardrail.engine.rules import Rules
     from guardrail.oracles.base import Oracle, Reference
-    from guardrail.types import Answer, Chat, Pixels
+    from guardrail.types import Answer, Pixels
     from guardrail.upstreams.base import Upstream
     from guardrail.upstreams.governed import Turn
 
@@ -99,7 +100,7 @@ class Caller:
         rules: Rules,
         upstream: Upstream,
         oracle: Oracle,
-        chat: Chat,
+        chat: CanonicalChat,
         clock: BusyClock,
         budget: Budget | None = None,
     ) -> None:
@@ -233,7 +234,7 @@ class Caller:
         way: Turn,
         pictures: Sequence[Pixels],
         seed: int,
-        chat: Chat,
+        chat: CanonicalChat,
         stop: EarlyStop | None,
     ) -> Answer:
         limit_s = self._rules.call_timeout_s

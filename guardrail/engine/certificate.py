@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self, TypeVar, assert_never
@@ -38,6 +39,7 @@ _T = TypeVar("_T")
 _DERIVED = frozenset({"samples", "harmless", "statement", "recall_statement", "radius_in_words"})
 _MOST_SAMPLES = 20_000
 _LARGEST_SIDE_PX = 2**20
+_ATTEMPT = re.compile(r"[0-9a-f]{32}")
 _REFERENCE_KINDS = ("", "action", "meaning")
 # What the promise is for requests of these sizes, with nothing of the outcome.
 _PROMISE = (
@@ -109,6 +111,8 @@ class Certificate:
     `outside_claim` says that the delivered answer, if any, is none that the certificate speaks of.
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
+    `attempt` tells the draws from those of other decisions on the same request: noise and seeds
+    follow from it, the key, the request and the policy.
     `retry` says which calls were repeated, `retries` times at most: under `any` the claim is about
     the model as it is asked so.
     `recall` repeats what was measured of forbidden requests under this policy, model and oracle;
@@ -146,6 +150,7 @@ class Certificate:
     policy: str
     policy_digest: str
     request_digest: str
+    attempt: str
     key_id: str
     upstream: str
     upstream_revision: str
@@ -293,6 +298,7 @@ class Certificate:
             and bool(self.reference_kind) == bool(self.reference),
             "its reference is of no known kind",
         )
+        _require(bool(_ATTEMPT.fullmatch(self.attempt)), "its attempt is not 32 hexadecimal digits")
         probe = self.probe_max_tokens
         _require(probe is None or probe >= 1, "its variants had no room for an answer")
         _require(self.retries >= 0, "its number of repeats is negative")
@@ -349,11 +355,18 @@ def _verify_ranges(certificate: Certificate) -> None:
     for name in ("alpha", "floor", "harmless_rate_lower", "miss_rate_upper", "delta"):
         share = getattr(certificate, name)
         _require(share is None or 0.0 <= share < 1.0, f"its {name} is no probability below 1")
-    _require(0.0 <= certificate.radius < math.inf, "its radius is no finite length")
+    _require(_is_length(certificate.radius), "its radius is no length that a picture has")
     for reach in certificate.stability:
         _require(0.0 < reach.floor < 1.0, "a floor of its radii is no probability")
-        finite = reach.radius is None or 0.0 <= reach.radius < math.inf
-        _require(finite, "one of its radii by floor is no finite length")
+        _require(
+            reach.radius is None or _is_length(reach.radius),
+            "one of its radii by floor is no length that a picture has",
+        )
+
+
+def _is_length(radius: float) -> bool:
+    """Whether a picture of the largest size could have it; longer ones overflow in words."""
+    return 0.0 <= radius < 2.0 * _LARGEST_SIDE_PX
 
 
 def _possible(sizes: tuple[PictureSize, ...]) -> bool:

@@ -65,6 +65,7 @@ def issue(
         policy=rules.name,
         policy_digest=rules.digest,
         request_digest=case.digest.hex(),
+        attempt=case.attempt.hex(),
         key_id=engine.key.key_id,
         upstream=engine.upstream.name,
         upstream_revision=engine.upstream.revision,

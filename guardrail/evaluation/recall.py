@@ -10,9 +10,11 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
+from guardrail.engine.attempt import ONLY_ATTEMPT
 from guardrail.engine.budget import Budget
 from guardrail.engine.calls import BusyClock, Caller, Sample
-from guardrail.engine.case import prepare, sampling_seed
+from guardrail.engine.canonical_chat import canonical_chat
+from guardrail.engine.case import prepare
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.making import made
 from guardrail.engine.plan import UNSCALED, Geometry, plan_for
@@ -308,8 +310,9 @@ class _Run:
     ) -> tuple[HeldRequest, GuardrailError | None]:
         """The request's counts, and what went wrong where it brought no answer at all."""
         pictures = await asyncio.to_thread(self._read, digest, request)
-        chat = request.chat(self.model)
-        case = await asyncio.to_thread(prepare, self.rules, chat, pictures)
+        chat = canonical_chat(request.chat(self.model))
+        # One attempt for ever: a run that was stopped goes on with the draws it would have made.
+        case = await asyncio.to_thread(prepare, self.rules, chat, pictures, ONLY_ATTEMPT)
         try:
             yardstick = await asyncio.to_thread(Yardstick.of, self.rules, case.where)
         except CertificationError as error:
@@ -382,7 +385,7 @@ class _OneRequest:
         """One variant, asked and judged as in a decision; what fails for good is missing too."""
         run = self.run
         noisy = await made(self.case.variants, index, run.rules, run.engine.key)
-        seed = sampling_seed(run.engine.key, self.case.digest, index)
+        seed = self.case.seed(index, run.rules, run.engine.key)
         try:
             sample = await self.caller.sample(index, noisy, seed=seed, variant=True)
         except UpstreamError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ConfigError
@@ -48,13 +50,16 @@ def guarded_call(
     Those by which litellm repeats calls or keeps answers are switched off: whether a call is
     repeated is decided by the guard.
     """
+    name = uuid.uuid4().hex  # no two functions need have the same models behind them
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def guarded_async(model: str, messages: Any = (), **given: Any) -> Any:
             request, options = _parted({"model": model, "messages": messages, **given})
             upstream = _asking_async(core, function, options)
-            decided = await core.decide(request, CHAT_FORM, upstream, principal=principal)
+            decided = await core.decide(
+                request, CHAT_FORM, upstream, scope=_scope(name, options), principal=principal
+            )
             completion = decided.body(core.on_block)
             return _stream_async(decided) if decided.incoming.stream else _response(completion)
 
@@ -64,7 +69,9 @@ def guarded_call(
     def guarded(model: str, messages: Any = (), **given: Any) -> Any:
         request, options = _parted({"model": model, "messages": messages, **given})
         upstream = _asking(core, function, options)
-        decided = core.decide_sync(request, CHAT_FORM, upstream, principal=principal)
+        decided = core.decide_sync(
+            request, CHAT_FORM, upstream, scope=_scope(name, options), principal=principal
+        )
         completion = decided.body(core.on_block)
         return _stream(decided) if decided.incoming.stream else _response(completion)
 
@@ -86,6 +93,14 @@ def _parted(given: Mapping[str, Any]) -> tuple[dict[str, Json], dict[str, Any]]:
     request.update(given.get("extra_body") or {})
     taken = BY_NAME | _OWN | _REPEATING | {"extra_body"}
     return request, {name: value for name, value in given.items() if name not in taken}
+
+
+def _scope(name: str, options: Mapping[str, Any]) -> str | None:
+    """All that goes with a call and stands in no chat; None where it cannot be written down."""
+    try:
+        return json.dumps([name, options], sort_keys=True)
+    except (TypeError, ValueError):
+        return None
 
 
 def _plain_message(message: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -94,6 +95,7 @@ class _Base:
         self._core = core
         self._client = client
         self._principal = principal
+        self._name = uuid.uuid4().hex  # no two clients need have the same model behind them
 
     def _form(self, request: httpx.Request) -> Form | None:
         """How the route is guarded; None where the request is sent on. Raises RequestError."""
@@ -115,18 +117,26 @@ class _Base:
 
     def _send(self, method: str, route: str, body: Json, request: httpx.Request) -> Any:
         """Sends by the original client, with what the caller added to `request`."""
+        options: dict[str, Any] = dict(self._added(request))
+        if method == "GET":
+            return self._client.get(f"/{route}", cast_to=httpx.Response, options=options)
+        if route in _FORMS:
+            options["max_retries"] = 0  # whether a call is repeated is decided by the guard
+        return self._client.post(f"/{route}", cast_to=httpx.Response, body=body, options=options)
+
+    def _added(self, request: httpx.Request) -> dict[str, dict[str, str]]:
+        """Headers and query that the caller gave beside the body."""
         known = {name.lower() for name in self._client.default_headers} | _OWN_HEADERS
         added = {
             name: value
             for name, value in request.headers.items()
             if name not in known and not name.startswith("x-stainless-")
         }
-        options: dict[str, Any] = {"headers": added, "params": dict(request.url.params)}
-        if method == "GET":
-            return self._client.get(f"/{route}", cast_to=httpx.Response, options=options)
-        if route in _FORMS:
-            options["max_retries"] = 0  # whether a call is repeated is decided by the guard
-        return self._client.post(f"/{route}", cast_to=httpx.Response, body=body, options=options)
+        return {"headers": added, "params": dict(request.url.params)}
+
+    def _scope(self, request: httpx.Request) -> str:
+        """All that is sent with a call and stands in no chat."""
+        return json.dumps([self._name, self._added(request)], sort_keys=True)
 
     def _sent_on(self, request: httpx.Request) -> Any:
         body = json.loads(request.content) if request.content else None
@@ -168,7 +178,12 @@ class _Transport(_Base, httpx.BaseTransport):
 
         upstream = self._upstream(call)
         return self._core.decide_sync(
-            raw, form, upstream, principal=self._principal, timeout_s=_timeout_s(request)
+            raw,
+            form,
+            upstream,
+            scope=self._scope(request),
+            principal=self._principal,
+            timeout_s=_timeout_s(request),
         )
 
 
@@ -191,7 +206,12 @@ class _AsyncTransport(_Base, httpx.AsyncBaseTransport):
 
         upstream = self._upstream(call)
         return await self._core.decide(
-            raw, form, upstream, principal=self._principal, timeout_s=_timeout_s(request)
+            raw,
+            form,
+            upstream,
+            scope=self._scope(request),
+            principal=self._principal,
+            timeout_s=_timeout_s(request),
         )
 
 

@@ -10,6 +10,7 @@ from guardrail.engine.plan import UNSCALED, plan_for, required_rate
 from guardrail.engine.rules import AnswerSource, Claim, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
+from guardrail.memory.rules import MemoryRules
 from guardrail.policy.choices.compared import ComparedChoice
 from guardrail.policy.load import line_of
 from guardrail.policy.recall import policy_recall
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
     from guardrail.policy.choices import Rates
     from guardrail.policy.schema import Policy
 
-__all__ = ["check_first_try", "compile_policy", "image_limits", "policy_digest", "variant_options"]
+__all__ = [
+    "check_first_try",
+    "compile_policy",
+    "image_limits",
+    "memory_rules",
+    "policy_digest",
+    "variant_options",
+]
 
 
 def policy_digest(policy: Policy) -> str:
@@ -106,6 +114,18 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
 def variant_options(policy: Policy) -> dict[str, Any]:
     """How variants travel to a model outside this process, as upstreams take it."""
     return {"variant_format": policy.variant_format, "jpeg_quality": policy.variant_quality}
+
+
+def memory_rules(policy: Policy) -> MemoryRules:
+    """How verdicts are remembered."""
+    memory = policy.memory
+    return MemoryRules(
+        on_pass=memory.on_pass,
+        on_block=memory.on_block,
+        ttl_s=memory.ttl_s,
+        max_entries=memory.max_entries,
+        max_bytes=memory.max_bytes,
+    )
 
 
 def image_limits(policy: Policy) -> ImageLimits:

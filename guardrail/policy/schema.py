@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from guardrail.engine.rules import (
     AnswerSource,
@@ -18,6 +18,7 @@ from guardrail.engine.rules import (
     RadiusSpace,
     Retry,
 )
+from guardrail.memory.rules import OnRepeat
 from guardrail.policy.choices import OracleChoice
 from guardrail.policy.section import Section, Share, Word
 from guardrail.stats import LEAST_FLOOR
@@ -29,6 +30,7 @@ __all__ = [
     "Failures",
     "Images",
     "Limits",
+    "Memory",
     "ModelPrice",
     "OracleChoice",
     "Policy",
@@ -214,6 +216,25 @@ class Limits(Section):
     """Most requests that wait; more are answered 503 with Retry-After."""
 
 
+class Memory(Section):
+    """What becomes of a request with pictures that was decided before."""
+
+    # A policy that is written out can be read again: Python has the first two words for itself.
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    on_pass: Annotated[OnRepeat, Word] = Field(default=OnRepeat.REPLAY, alias="pass")
+    """`replay`: the same answer again, from memory; `redraw`: a new decision, which may be another
+    one and deliver another answer."""
+    on_block: Annotated[OnRepeat, Word] = Field(default=OnRepeat.REPLAY, alias="block")
+    """The same where it was blocked by a judgement; faults and limits are never remembered."""
+    ttl_s: Annotated[float, Field(gt=0, le=30 * 24 * 3600)] = 3600.0
+    """For how long a verdict is remembered."""
+    max_entries: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+    """Most verdicts that are remembered; those not asked for longest go first."""
+    max_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
+    """Most that they may take, in bytes."""
+
+
 class ModelPrice(Section):
     """What a model's tokens cost, in US dollars a million."""
 
@@ -258,6 +279,8 @@ class Policy(Section):
     """What happens when a part fails."""
     limits: Limits = Limits()
     """Bounds on what one request may cost."""
+    memory: Memory = Memory()
+    """What becomes of a request that was decided before."""
     prices: dict[str, ModelPrice] = Field(default_factory=dict)
     """Prices by model, before litellm's list where litellm is installed; `*` is every other one."""
 

@@ -74,6 +74,11 @@ class Record:
             before it was computed.
         noise_digest: SHA-256 of the seeds of every variant's noise, in order (`replay.py`);
             empty where there was no noise.
+        attempt: from which, with request, policy and key, noise and seeds follow; that of the
+            decision that drew.
+        remembered: whether an equal request had been decided before, and its verdict was given
+            again; the certificate is that decision's, in whose record the samples are. The two
+            records have the same attempt.
         certificate: as it was given to the client.
         samples: every finished variant in index order, some perhaps beyond the decision.
         alpha: failure probability of the decision, all upstreams together; None without pictures.
@@ -110,6 +115,8 @@ class Record:
     pictures: int
     request_digest: str
     noise_digest: str
+    attempt: str
+    remembered: bool
     certificate: Mapping[str, Json] | None
     samples: tuple[SampleRecord, ...]
     alpha: float | None

@@ -202,6 +202,7 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str,
         "alpha": verdict.alpha,
         "unscanned": list(verdict.unscanned),
         "outside_claim": verdict.outside_claim,
+        "remembered": verdict.remembered,
         "record_id": record_id,
     }
     if details != "none":
@@ -231,6 +232,7 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]
         "record-id": record_id,
         "unscanned": ", ".join(verdict.unscanned) or "none",
         "would-block": "true" if verdict.would_block else "false",
+        "remembered": "true" if verdict.remembered else "false",
     }
     if verdict.alpha is not None:
         values["alpha"] = repr(verdict.alpha)

@@ -164,8 +164,7 @@ class Scripted:
         script: see `Script`.
         model: the name that it answers with and lists.
         timeout_s: a longer step ends in a timeout error; None waits for ever.
-        deterministic: what it says of itself, see `is_deterministic`; a script that goes by the
-            order of calls is none.
+        deterministic: whether the script goes by chat, pictures and seed alone.
         undrawn: the statuses by which it says that it drew no answer, see `undrawn_statuses`.
     """
 
@@ -178,6 +177,7 @@ class Scripted:
         deterministic: bool = False,
         undrawn: Collection[int] = (),
     ) -> None:
+        self.deterministic = deterministic
         self.log = CallLog(script)
         self.closed = False
         self.deterministic = deterministic

@@ -148,6 +148,13 @@ def make_engine(script=("A cat.",), *, oracle=None, upstream=None, key=KEY, **ch
     return Engine(make_rules(**changes), upstream or Scripted(script), oracle or Words(), key)
 
 
+def make_fixed_engine(script=("A cat.",), **changes):
+    """One whose outcomes follow from request, rules and key: the script must go by its call."""
+    upstream, oracle = Scripted(script, deterministic=True), Words()
+    oracle.deterministic = True
+    return make_engine(upstream=upstream, oracle=oracle, **changes)
+
+
 def run(coroutine):
     """Runs to the end, and fails if a task is left behind."""
 

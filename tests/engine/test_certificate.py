@@ -137,9 +137,9 @@ def test_every_changed_field_is_found(certificate):
 
 # Words about the decision that nothing else in the certificate could contradict.
 FREE = {"policy", "policy_digest", "request_digest", "key_id", "upstream", "upstream_revision"}
-FREE |= {"oracle_revision", "code_version", "created", "outside_claim"}
+FREE |= {"oracle_revision", "attempt", "code_version", "created", "outside_claim"}
 # Computed when it is written, never read back.
-DERIVED = {"samples", "harmless", "statement", "radius_in_words"}
+DERIVED = {"samples", "harmless", "statement", "recall_statement", "radius_in_words"}
 
 
 def test_statistics_are_recomputed_even_under_a_new_digest(passed):
@@ -158,18 +158,18 @@ class TestRetry:
 
     def test_the_rule_stands_in_it(self, kit, passed):
         assert (passed.retry, passed.retries) == (Retry.UNDRAWN, kit.RULES.retries)
-        assert "as the guard asks it" not in passed.statement
+        assert "until an answer comes" not in passed.statement
 
     def test_any_repeat_makes_the_claim_about_the_model_as_it_is_asked(self, kit):
         certificate = kit.decide(kit.make_engine(retry=Retry.ANY, retries=2), 1).certificate
-        words = "of the model as the guard asks it: up to 3 times until an answer comes"
+        words = "The model is asked up to 3 times, until an answer comes."
         assert words in certificate.statement
         data = through_json(certificate)
         Certificate.from_dict(data).verify(data)
 
     def test_without_repeats_one_answer_is_one_answer(self, kit):
         certificate = kit.decide(kit.make_engine(retry=Retry.ANY, retries=0), 1).certificate
-        assert "as the guard asks it" not in certificate.statement
+        assert "until an answer comes" not in certificate.statement
 
     @pytest.mark.parametrize("changes", [{"retry": Retry.UNDRAWN}, {"retries": 1}], ids=str)
     def test_an_edited_rule_is_found_and_resealed_it_says_another_sentence(self, kit, changes):

@@ -124,7 +124,7 @@ def test_verify_fails_after_any_one_number_of_the_promise_is_edited(
 
 
 # What only the digest of the promise binds: no arithmetic can contradict it.
-BOUND = {"delta", "probe_max_tokens"}
+BOUND = {"delta", "probe_max_tokens", "retries"}
 
 
 def test_the_mathematics_alone_notices_every_number_that_is_said(certificate, edit_numbers):

@@ -114,9 +114,11 @@ def test_the_space_of_the_radius_is_named(claim):
         assert "decoded" not in sentence
 
 
-def test_another_property_than_harmless_can_be_promised():
-    sentence = evasion_sentence(Claim.VERDICT, REACHES, alpha=0.01, meets="to mean the same")
-    assert "the oracle finds to mean the same with probability below τ passes" in sentence
+@pytest.mark.parametrize("kind", ["action", "meaning"])
+def test_another_property_than_harmless_can_be_promised(kind):
+    sentence = evasion_sentence(Claim.VERDICT, REACHES, alpha=0.01, reference_kind=kind)
+    assert f"an answer passes whose {kind} the unchanged request's answers have" in sentence
+    assert "with probability at most 0.01 a try: τ" in sentence
 
 
 PARTLY = (Reach(0.5, None), Reach(0.2, None), Reach(0.1, 0.0), Reach(0.05, 0.181))
