@@ -88,6 +88,7 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         answer=policy.answer,
         on_upstream_failure=policy.failures.upstream,
         on_oracle_failure=policy.failures.oracle,
+        on_limit=policy.failures.limit,
         on_unscanned=policy.failures.unscanned,
         refusals_are_harmless=policy.failures.refusals_are_harmless,
         retries=limits.retries,

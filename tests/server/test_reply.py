@@ -199,12 +199,12 @@ def certified(kit):
     return dataclasses.replace(verdict, cost_usd=0.0123, spending_number=7)
 
 
-TOLD = {"decision", "reason", "would_block", "remembered", "policy", "alpha", "unscanned", "outside_claim",
-        "record_id"}  # fmt: skip
+TOLD = {"decision", "reason", "would_block", "policy", "alpha", "unscanned", "outside_claim",
+        "remembered", "record_id"}  # fmt: skip
 COUNTS = {"samples", "calls", "cost_usd"}
 TIMES = {"harmless_rate_lower", "certificate", "elapsed_ms", "overhead_ms"}
-HEADERS = {"decision", "reason", "policy", "mode", "record-id", "alpha", "unscanned", "would-block"}
-HEADERS |= {"remembered"}
+HEADERS = {"decision", "reason", "policy", "mode", "record-id", "alpha", "unscanned", "would-block",
+           "remembered"}  # fmt: skip
 LEVELS = {
     "none": (TOLD, HEADERS),
     "counts": (TOLD | COUNTS, HEADERS | {"samples", "cost-usd"}),
