@@ -5,6 +5,7 @@
     ├── RequestError        the client's request cannot be served         (HTTP 400, 413, 429 …)
     ├── UpstreamError       the model could not answer                    (HTTP 502, 504 …)
     ├── OracleError         an answer could not be judged                 (HTTP 503)
+    ├── LimitError          time, calls or money ran out undecided        (HTTP 503, 504)
     └── CertificationError  a certificate could not be made or verified   (HTTP 500)
 
 Every message says what was wrong, where, and what to do about it. No message holds a key or the
@@ -18,6 +19,7 @@ __all__ = [
     "CertificationError",
     "ConfigError",
     "GuardrailError",
+    "LimitError",
     "OracleError",
     "RequestError",
     "UpstreamError",
@@ -82,8 +84,14 @@ class RequestError(GuardrailError):
 class UpstreamError(GuardrailError):
     """The model behind the guard failed.
 
-    `transient` marks faults worth a retry; `status` is the status the client sees and
-    `retry_after_s` the provider's own wish, if it named one.
+    Attributes:
+        status: what the client sees.
+        transient: whether the fault may pass.
+        retry_after_s: how long the provider wants to be left alone, if it said so.
+        code: a machine-readable word.
+        undrawn: True only where it is certain that the model drew no answer: the request's body
+            was not sent, or it was refused by a status that stands for that (see
+            `upstreams/undrawn.py`). Where nobody knows, it is False.
     """
 
     status = 502
@@ -96,18 +104,42 @@ class UpstreamError(GuardrailError):
         transient: bool = False,
         retry_after_s: float | None = None,
         code: str | None = None,
+        undrawn: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.transient = transient
         self.retry_after_s = retry_after_s
         self.code = code
+        self.undrawn = undrawn
 
 
 class OracleError(GuardrailError):
-    """An answer could not be judged; whoever catches it must treat the answer as harmful."""
+    """An answer could not be judged; whoever catches it must treat the answer as harmful.
+
+    `undrawn` is True only where it is certain that no judgement was drawn either, see
+    `UpstreamError`.
+    """
 
     status = 503
+
+    def __init__(self, message: str, *, undrawn: bool = False) -> None:
+        super().__init__(message)
+        self.undrawn = undrawn
+
+
+class LimitError(GuardrailError):
+    """A limit of the policy ended a decision before it was made; that is no judgement.
+
+    `code` is the machine-readable word for the limit.
+    """
+
+    status = 503
+
+    def __init__(self, message: str, *, status: int = 503, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class CertificationError(GuardrailError):

@@ -31,7 +31,8 @@ Pixels: TypeAlias = NDArray[np.uint8]
 class Outcome(StrEnum):
     """What one noisy variant contributed to the count.
 
-    `MISSING` (no answer, or none that could be judged, after the retries) counts as harmful.
+    `MISSING`: no answer, or none that could be judged. What it counts as depends on what is to be
+    shown; either way it is counted as what is harder to show.
     """
 
     HARMLESS = "harmless"
@@ -40,7 +41,13 @@ class Outcome(StrEnum):
 
     @property
     def counts_as_harmless(self) -> bool:
+        """In a decision, which must show that a request is harmless."""
         return self is Outcome.HARMLESS
+
+    @property
+    def counts_as_passable(self) -> bool:
+        """In a measurement of recall, which must show that a request is stopped."""
+        return self is not Outcome.HARMFUL
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ class Answer:
         usage: tokens of this call.
         extra: further fields of the choice (`logprobs`) and of the response
             (`system_fingerprint`), passed through.
+        cached: whether the provider or a gateway says that a cache gave it.
     """
 
     message: Mapping[str, Json]
@@ -77,6 +85,7 @@ class Answer:
     model: str = ""
     usage: Usage = field(default_factory=Usage)
     extra: Mapping[str, Json] = field(default_factory=dict)
+    cached: bool = False
 
     @property
     def text(self) -> str:

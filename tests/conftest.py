@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from guardrail.testing.attempts import numbered_attempts
+
 # A busy machine is no fault: nothing is asserted about time.
 settings.register_profile("guardrail", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("guardrail")
@@ -24,6 +26,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ["HF_HUB_OFFLINE"] = "1"
 # litellm would fetch its list of prices when it is imported.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+
+@pytest.fixture(autouse=True)
+def _known_attempts():
+    """Decisions of a test meet the same noise and seeds in every run, and fresh ones each time."""
+    with numbered_attempts():
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -161,3 +170,51 @@ def noise_picture():
 @pytest.fixture(scope="session")
 def repository():
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def edit_numbers():
+    """Every edit of one number of a JSON value: (path to it, the JSON with another number there).
+
+    Larger and smaller ones, by little and by much, and 0; in the place of null some numbers.
+    """
+    return _edit_numbers
+
+
+def _edit_numbers(data):
+    for path, value in _leaves(data):
+        for other in _other_numbers(value):
+            yield path, _with(data, path, other)
+
+
+def _other_numbers(value):
+    match value:
+        case bool() | str():
+            return []
+        case None:
+            return [0.0, 1e-9, 0.1]
+        case int():
+            new = [value + 1, value - 1, 2 * value, 0]
+        case float():
+            new = [value * (1 + 1e-6), value * (1 - 1e-6), 1.01 * value, 0.5 * value,
+                   value + 1e-6, -value, 0.0]  # fmt: skip
+        case _:
+            raise TypeError(type(value))
+    return [other for other in new if other != value]
+
+
+def _leaves(value, path=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        if isinstance(item, dict | list):
+            yield from _leaves(item, (*path, key))
+        else:
+            yield (*path, key), item
+
+
+def _with(data, path, value):
+    first, *rest = path
+    inner = _with(data[first], rest, value) if rest else value
+    if isinstance(data, dict):
+        return {**data, first: inner}
+    return [*data[:first], inner, *data[first + 1 :]]

@@ -340,6 +340,7 @@ def bodies(folder: Path) -> tuple[Path, list[Path]]:
             key=shared.KEY,
             request_digest=bytes(32),
             policy_digest=bytes(32),
+            attempt=bytes(16),
             index=index,
             image_index=0,
         )

@@ -45,6 +45,7 @@ def noisy() -> NDArray[np.uint8]:
         key=NoiseKey(bytes(32)),
         request_digest=bytes(32),
         policy_digest=bytes(32),
+        attempt=bytes(16),
         index=0,
         image_index=0,
     )

@@ -70,6 +70,7 @@ def product(data: bytes, side: int, image_format: ImageFormat, *, urls: bool = F
             key=KEY,
             request_digest=bytes(32),
             policy_digest=bytes(32),
+            attempt=bytes(16),
             index=index,
             image_index=0,
         )

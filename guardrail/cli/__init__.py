@@ -23,6 +23,7 @@ _COMMANDS = {
     "explain": "Say what a radius means for a picture.",
     "plan": "Say what a promise costs, by every kind of test.",
     "policy": "Check policy files and print their schema.",
+    "recall": "Measure which forbidden requests a policy stops, and how far out.",
     "serve": "Run the OpenAI-compatible proxy.",
     "verify": "Recompute a certificate from its own fields.",
 }

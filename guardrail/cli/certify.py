@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_SUFFIXES = frozenset({".gif", ".jpeg", ".jpg", ".png", ".webp"})
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _OPEN = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
 
@@ -174,11 +173,11 @@ def _goal(policy: Policy, options: dict[str, Any]) -> Goal:
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:
     """Files as they are named, folders by the names in them; every file once."""
+    from guardrail.evaluation.requests import picture_files
+
     found: dict[Path, None] = {}
     for path in paths:
-        inside = path.rglob("*") if path.is_dir() else (path,)
-        chosen = (p for p in inside if not path.is_dir() or p.suffix.lower() in _SUFFIXES)
-        found |= dict.fromkeys(sorted(p for p in chosen if p.is_file()))
+        found |= dict.fromkeys(picture_files(path) if path.is_dir() else [path])
     if not found:
         raise click.UsageError("there is no picture there; name PNG, JPEG, WebP or GIF files")
     return list(found)

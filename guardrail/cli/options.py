@@ -158,6 +158,7 @@ def build_engine(
     """The engine for a policy, a model or several, and a key. Raises ConfigError."""
     from guardrail.engine.failover import FailoverEngine
     from guardrail.engine.guard import Engine
+    from guardrail.engine.recall import check_recall
     from guardrail.images.keys import ephemeral, load_or_create_key
     from guardrail.policy.compile import compile_policy
     from guardrail.policy.oracle import compile_oracle
@@ -167,6 +168,8 @@ def build_engine(
     rules = compile_policy(policy, upstreams=len(entries))
     members = [_opened(entry, policy, alone=len(entries) == 1) for entry in entries]
     oracle = compile_oracle(policy)
+    for member in members:
+        check_recall(rules.recall, member, oracle)
     key = load_or_create_key(key_file) if key_file else ephemeral()
     if len(members) == 1:
         return Engine(rules, members[0], oracle, key)

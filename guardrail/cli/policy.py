@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import textwrap
 from pathlib import Path
@@ -87,19 +88,37 @@ def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
     fewest = f"{facts.fewest_samples} harmless answers in a row are enough"
     yield "needs", f"a harmless rate above {facts.q_required:.4f}; {fewest}"
     usual, harmful = facts.usual, facts.harmful
-    ordinary = f"harmless rate {usual.harmless_rate:g}, of which {usual.passes:.1%} pass"
+    ordinary = f"harmless rate {usual.harmless_rate:g}, of which {_floored(usual.passes)} pass"
     cost = f"{_calls(usual)} for ordinary requests ({ordinary})"
     most = f"at most {facts.max_samples}"
     yield "costs", f"{cost}, {_calls(harmful)} at {harmful.harmless_rate:g}; {most}"
+    lost = ", ".join(
+        f"{row.fault_share * 100:g} % → {_floored(row.pass_rate)}" for row in facts.faults
+    )
+    yield (
+        "faults",
+        f"ordinary requests that pass, by the share of lost answers: {lost}; {_retry(rules)}",
+    )
     yield "spending", _spending(facts)
 
 
 def _about_harm(rules: Rules) -> str:
+    if rules.recall is not None:
+        return rules.recall.sentence
     if rules.claim == "harmlessness":
         return "the condition on the oracle's misses is measured as an average, by calibration"
     return (
         "the promise speaks of the oracle's verdicts; how much forbidden traffic they catch is "
         "measured by `guardrail recall`"
+    )
+
+
+def _retry(rules: Rules) -> str:
+    if rules.retry == "undrawn":
+        return "a call is repeated only where it certainly drew no answer"
+    return (
+        f"lost answers are asked for again (retry: any), and the promise is about the model asked "
+        f"up to {rules.retries + 1} times, until an answer comes"
     )
 
 
@@ -118,6 +137,11 @@ def _spending(facts: PolicyFacts) -> str:
 
 def _calls(cost: Cost) -> str:
     return f"{cost.calls:.1f} calls in {cost.rounds:.2f} rounds"
+
+
+def _floored(share: float) -> str:
+    """Percent, rounded down: only what always passes is 100 %."""
+    return f"{math.floor(share * 1000) / 10:.1f} %"
 
 
 def _share(share: float) -> str:
@@ -169,6 +193,7 @@ def _as_dict(
         "floor": rules.floor,
         "miss_rate_upper": rules.miss_rate_upper,
         "delta": rules.delta,
+        "recall": None if rules.recall is None else dataclasses.asdict(rules.recall),
         **dataclasses.asdict(facts),
         "reach": [dataclasses.asdict(cost) for cost in costs],
     }

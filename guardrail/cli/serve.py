@@ -49,8 +49,10 @@ def command(
     litellm_model: str | None,
 ) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
+    from guardrail.engine.retry import repeat_rule
     from guardrail.server.serve import serve
     from guardrail.server.settings import Settings
+    from guardrail.upstreams.lineup import members
 
     policy = read_policy(policy_name)
     chosen = chosen_upstreams(upstreams, upstreams_file)
@@ -62,6 +64,9 @@ def command(
                 f"guarding {engine.upstream.name} with policy '{policy.name}' at {server.base_url}",
                 err=True,
             )
+            for upstream in members(engine.upstream):
+                rule = repeat_rule(engine.rules.retry, upstream)
+                click.echo(f"{upstream.name}: {rule}", err=True)
 
         settings = Settings(
             known_models_only=is_local(chosen),

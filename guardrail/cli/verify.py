@@ -101,8 +101,9 @@ def _records(file: Path, public_key: Path | None, anchors: Anchors, as_json: boo
         return
     signed = "signatures checked" if verifier else f"{audit.signed} signed, signatures not checked"
     begins = f"continues after record {audit.continues}" if audit.continues else "begins the chain"
+    counts = f"{audit.passed} passed, {audit.remembered} remembered"
     lines = [
-        f"holds: {audit.records} records ({audit.passed} passed; {signed})",
+        f"holds: {audit.records} records ({counts}; {signed})",
         begins if audit.records else "no records, which proves nothing",
         f"last digest {audit.last_digest or 'none'}",
         *not_shown,

@@ -111,7 +111,8 @@ ms</small></div>{said}<div class=variants>{"".join(_thumbs(result, engine))}</di
 def _thumbs(result: SceneResult, engine: Engine) -> list[str]:
     """The first variants of the first try, drawn again from the key."""
     first = result.guard[0]
-    case = prepare(engine.rules, first.chat, [_picture(result.scene)])
+    attempt = bytes.fromhex(first.attempt)
+    case = prepare(engine.rules, first.chat, [_picture(result.scene)], attempt)
     outcomes: Sequence[Outcome] = first.outcomes[:_VARIANTS]
     thumbs = []
     for index, outcome in enumerate(outcomes):

@@ -56,6 +56,7 @@ class GuardTry:
     statement: str
     elapsed_ms: float
     certificate: dict[str, Any] | None
+    attempt: str
     outcomes: tuple[Outcome, ...]
     chat: Chat
 
@@ -128,8 +129,7 @@ async def run_demo(
         return name
 
     results = []
-    shown = _answering_blocks(policy)
-    async with running_server_async(shown, engine, record=keep) as server:
+    async with running_server_async(policy, engine, record=keep) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key="none needed", max_retries=0)
         model = engine.upstream.name
         async with client:
@@ -153,11 +153,6 @@ def _check_hope(tries: Sequence[GuardTry]) -> None:
         )
 
 
-def _answering_blocks(policy: Policy) -> Policy:
-    """The same policy with blocks that carry their certificate, which an error does not."""
-    return policy.model_copy(update={"block": policy.block.model_copy(update={"style": "refusal"})})
-
-
 async def _undefended(
     policy: Policy, engine: Engine, scene: DemoScene, tries: int
 ) -> tuple[tuple[str, ...], tuple[bool, ...]]:
@@ -176,15 +171,15 @@ async def _undefended(
     return texts, tuple(j.outcome is Outcome.HARMLESS for j in judgements)
 
 
-def _seed(scene: DemoScene, attempt: int) -> int:
-    """Different for every scene and attempt, the same in every run."""
-    return int.from_bytes(hashlib.sha256(f"{scene.name} {attempt}".encode()).digest()[:7], "big")
+def _seed(scene: DemoScene, number: int) -> int:
+    """Different for every scene and try, the same in every run."""
+    return int.from_bytes(hashlib.sha256(f"{scene.name} {number}".encode()).digest()[:7], "big")
 
 
 async def _guarded(
-    client: Any, model: str, scene: DemoScene, attempt: int, kept: dict[str, tuple[Verdict, Chat]]
+    client: Any, model: str, scene: DemoScene, number: int, kept: dict[str, tuple[Verdict, Chat]]
 ) -> GuardTry:
-    """One request; every attempt carries another `seed`, so it meets other noise.
+    """One request; every try is another user's, and hence another request with other noise.
 
     Raises:
         UpstreamError: the proxy made no decision.
@@ -202,7 +197,7 @@ async def _guarded(
         completion = await client.chat.completions.create(
             model=model,
             max_tokens=_MAX_TOKENS,
-            seed=attempt,
+            user=f"try {number}",
             messages=[{"role": "user", "content": content}],
         )
     except APIStatusError as error:
@@ -232,6 +227,7 @@ async def _guarded(
         statement=certificate.get("statement", ""),
         elapsed_ms=elapsed_ms,
         certificate=certificate or None,
+        attempt=verdict.attempt,
         outcomes=tuple(sample.outcome for sample in verdict.samples),
         chat=chat,
     )

@@ -1,41 +1,44 @@
-"""One variant's way to the model and to the oracle, with retries, limits and a clock."""
+"""One variant's way to the model and to the oracle, with repeats, limits and a clock."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import random
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from guardrail.engine.budget import Budget
 from guardrail.engine.early import EarlyStop
 from guardrail.engine.probe import check_kept, probing
 from guardrail.engine.repeats import Repeats
+from guardrail.engine.retry import (
+    ends_decision,
+    may_call_again,
+    may_judge_again,
+    run_with_repeats,
+)
 from guardrail.engine.rules import OnUnscanned
 from guardrail.errors import GuardrailError, OracleError, UpstreamError
 from guardrail.oracles.base import Exchange, Judgement, ReferenceOracle, goes_by_text
 from guardrail.types import Outcome, Usage
+from guardrail.upstreams.cached import CACHED_ANSWER
 from guardrail.upstreams.governed import streams, turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from guardrail.engine.canonical_chat import CanonicalChat
     from guardrail.engine.judged import Judged
     from guardrail.engine.rules import Rules
     from guardrail.oracles.base import Oracle, Reference
-    from guardrail.types import Answer, Chat, Pixels
+    from guardrail.types import Answer, Pixels
     from guardrail.upstreams.base import Upstream
     from guardrail.upstreams.governed import Turn
 
 __all__ = ["BusyClock", "Caller", "Sample"]
-
-_T = TypeVar("_T")
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,7 @@ class Sample:
         reason: the oracle's words or the kind of refusal, never the answer's own words.
         unscanned: parts of the answer that no text oracle can read.
         failure: why an outcome is missing.
-        elapsed_s: time of call and judgement, retries included.
+        elapsed_s: time of call and judgement, repeats included.
     """
 
     index: int
@@ -97,7 +100,7 @@ class Caller:
         rules: Rules,
         upstream: Upstream,
         oracle: Oracle,
-        chat: Chat,
+        chat: CanonicalChat,
         clock: BusyClock,
         budget: Budget | None = None,
     ) -> None:
@@ -126,8 +129,12 @@ class Caller:
     ) -> Sample:
         """Asks the model once and judges its answer; a fault that may pass becomes MISSING.
 
+        A `variant` is one of the draws of a test: it may be shortened and watched, and must be
+        drawn for this call.
+
         Raises:
-            UpstreamError: the model refuses such calls for good (authentication, bad request).
+            UpstreamError: the model refuses such calls for good (authentication, bad request), or
+                for now, and nobody knows whether it drew an answer (429 of a gateway).
             GuardrailError: model or oracle are not set up rightly, or cannot take such requests.
             BudgetSpentError: the decision may make no further call.
         """
@@ -142,7 +149,7 @@ class Caller:
         try:
             answer = await self._paid(pictures, seed, variant, stop, order=index)
         except UpstreamError as error:
-            if not error.transient:
+            if ends_decision(self._rules.retry, error):
                 raise
             return Sample(index=index, outcome=Outcome.MISSING, failure=error)
         if stop is not None and stop.harmful is not None:
@@ -188,6 +195,8 @@ class Caller:
                 answer = await self._call(way, pictures, seed, chat, stop)
             finally:
                 self.budget.close()
+            if variant and answer.cached:
+                raise _cached_fault()
             if variant and self.shortens:
                 check_kept(answer, self._rules.probe_max_tokens or 0)
             return answer
@@ -201,7 +210,7 @@ class Caller:
         *,
         order: int = 0,
     ) -> Answer:
-        """An answer, transient faults retried with the same noise, its cost added up.
+        """An answer, its cost added up; calls that drew nothing are repeated with the same noise.
 
         Where calls wait for the upstream, those of one decision go by `order`. The wait is no part
         of a call's time; only the decision's deadline ends it.
@@ -212,7 +221,10 @@ class Caller:
                 with self._clock.running():
                     return await call(way)
 
-        answer = await self._retried(timed)
+        def may_repeat(fault: Exception) -> bool:
+            return may_call_again(self._rules.retry, self._upstream, fault)
+
+        answer = await run_with_repeats(timed, may_repeat, repeats=self._rules.retries)
         self.usage = self.usage + answer.usage
         self.budget.charge(answer, broken_off=stop is not None and stop.harmful is not None)
         return answer
@@ -222,7 +234,7 @@ class Caller:
         way: Turn,
         pictures: Sequence[Pixels],
         seed: int,
-        chat: Chat,
+        chat: CanonicalChat,
         stop: EarlyStop | None,
     ) -> Answer:
         limit_s = self._rules.call_timeout_s
@@ -255,7 +267,7 @@ class Caller:
         try:
             answer = await self._paid(pictures, seed, variant=True)
         except UpstreamError as error:
-            if not error.transient:
+            if ends_decision(self._rules.retry, error):
                 raise
             return error
         return self._exchange(answer, await self.repeats.judged(answer), tuple(pictures))
@@ -280,7 +292,10 @@ class Caller:
         async def judge() -> Judgement:
             return await self._judge(exchange)
 
-        judgement = await self._retried(judge)
+        def may_repeat(fault: Exception) -> bool:
+            return may_judge_again(self._rules.retry, self._judge_now, fault)
+
+        judgement = await run_with_repeats(judge, may_repeat, repeats=self._rules.retries)
         return Sample(
             index=index,
             outcome=self._with_unscanned(judgement),
@@ -308,19 +323,18 @@ class Caller:
             return Outcome.HARMFUL
         return judgement.outcome
 
+    @property
+    def _judge_now(self) -> Oracle:
+        return self._oracle if self.reference is None else self.reference.oracle
+
     async def _judge(self, exchange: Exchange) -> Judgement:
-        if self.reference is not None:
-            return await self._judge_by(self.reference.oracle, exchange)
-        if goes_by_text(self._oracle):
+        if self.reference is None and goes_by_text(self._oracle):
             return await self.repeats.judgement(exchange, self._judge_alone)
         return await self._judge_alone(exchange)
 
     async def _judge_alone(self, exchange: Exchange) -> Judgement:
-        return await self._judge_by(self._oracle, exchange)
-
-    async def _judge_by(self, oracle: Oracle, exchange: Exchange) -> Judgement:
         try:
-            (judgement,) = await oracle.judge([exchange])
+            (judgement,) = await self._judge_now.judge([exchange])
             sound = _is_sound(judgement)
         except GuardrailError:
             raise
@@ -329,20 +343,6 @@ class Caller:
         if not sound:
             raise OracleError("the oracle's judgement has no outcome, or a score outside [0, 1]")
         return judgement
-
-    async def _retried(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
-        """Runs `attempt` until it works, or fails for good, or the retries are used up."""
-        for earlier in range(self._rules.retries):
-            try:
-                return await attempt()
-            except UpstreamError as error:
-                if not error.transient:
-                    raise
-                pause_s = _pause_s(earlier, error.retry_after_s)
-            except OracleError:
-                pause_s = _pause_s(earlier, None)
-            await asyncio.sleep(pause_s)
-        return await attempt()
 
 
 def _broken_off(index: int, answer: Answer, judgement: Judgement) -> Sample:
@@ -355,12 +355,13 @@ def _broken_off(index: int, answer: Answer, judgement: Judgement) -> Sample:
     )
 
 
-def _pause_s(earlier: int, wish_s: float | None) -> float:
-    """Exponential back-off with full jitter, or what the provider asked for, within limits."""
-    if wish_s is not None:
-        return min(wish_s, _LONGEST_PAUSE_S)
-    longest = min(_FIRST_PAUSE_S * 2.0**earlier, _LONGEST_PAUSE_S)
-    return random.uniform(0.0, longest)  # noqa: S311 (spreads retries; no secret)
+def _cached_fault() -> UpstreamError:
+    return UpstreamError(
+        "an answer to a variant came out of a cache and was not drawn for it; turn the cache of "
+        "answers off at the upstream or at the gateway before it",
+        transient=True,
+        code=CACHED_ANSWER,
+    )
 
 
 def _is_sound(judgement: Any) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CLEAN_INDEX", "SELECTION_INDEX", "Case", "prepare", "sampling_seed"]
 
+_SAMPLING_LABEL = b"guardrail/sampling/1"
+
 CLEAN_INDEX = 2**32
 """The index under which the one call without noise draws its seed."""
 
@@ -35,6 +37,7 @@ class Case:
     canvases: tuple[CanvasOperator, ...]
     grids: tuple[GridArray, ...]
     digest: bytes
+    attempt: bytes
     where: Geometry
 
     def variants(self, index: int, rules: Rules, key: NoiseKey) -> tuple[Pixels, ...]:
@@ -46,24 +49,45 @@ class Case:
                 key=key,
                 request_digest=self.digest,
                 policy_digest=bytes.fromhex(rules.digest),
+                attempt=self.attempt,
                 index=index,
                 image_index=image_index,
             )
             for image_index, grid in enumerate(self.grids)
         )
 
+    def seed(self, index: int, rules: Rules, key: NoiseKey) -> int:
+        """What the model's own randomness of variant `index` grows from; see `sampling_seed`."""
+        return sampling_seed(key, rules, self.digest, self.attempt, index)
 
-def prepare(rules: Rules, chat: Chat, pictures: Sequence[Picture]) -> Case:
-    """Resizes and digests; slow for large pictures, so not on an event loop."""
+
+def prepare(
+    rules: Rules,
+    chat: Chat,
+    pictures: Sequence[Picture],
+    attempt: bytes,
+    *,
+    digest: bytes | None = None,
+) -> Case:
+    """Resizes and digests; slow for large pictures, so not on an event loop.
+
+    `digest` is that of this request where it is known already.
+    """
     most, least = rules.canvas_max_side_px, rules.canvas_min_side_px
     canvases = tuple(
         canvas_for(p.height, p.width, max_side_px=most, min_side_px=least) for p in pictures
     )
     grids = tuple(c.apply(p.pixels) for c, p in zip(canvases, pictures, strict=True))
-    return Case(canvases, grids, request_digest(chat, pictures), geometry(canvases))
+    if digest is None:
+        digest = request_digest(chat, pictures)
+    return Case(canvases, grids, digest, attempt, geometry(canvases))
 
 
-def sampling_seed(key: NoiseKey, digest: bytes, index: int) -> int:
+def sampling_seed(
+    key: NoiseKey, rules: Rules, request_digest: bytes, attempt: bytes, index: int
+) -> int:
     """63 bits for the model's own randomness, independent of the noise of every picture."""
-    message = b"guardrail/sampling/1" + digest + index.to_bytes(8, "big")
-    return int.from_bytes(key.derive(message)[:8], "big") >> 1
+    policy_digest = bytes.fromhex(rules.digest)
+    place = index.to_bytes(8, "big")
+    seed = key.derive(_SAMPLING_LABEL, request_digest, policy_digest, attempt, place)
+    return int.from_bytes(seed[:8], "big") >> 1

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self, TypeVar, assert_never
@@ -20,11 +21,12 @@ from guardrail.engine.plan import (
     radii_by_floor,
     required_rate,
 )
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.recall import RecallStatement
+from guardrail.engine.rules import Claim, RadiusSpace, Retry
 from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import CanvasOperator
-from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, explain_radius
+from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, RecallReach, explain_radius
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,9 +36,10 @@ __all__ = ["CERTIFICATE_VERSION", "Certificate", "PictureSize"]
 CERTIFICATE_VERSION = 1
 
 _T = TypeVar("_T")
-_DERIVED = frozenset({"samples", "harmless", "statement", "radius_in_words"})
+_DERIVED = frozenset({"samples", "harmless", "statement", "recall_statement", "radius_in_words"})
 _MOST_SAMPLES = 20_000
 _LARGEST_SIDE_PX = 2**20
+_ATTEMPT = re.compile(r"[0-9a-f]{32}")
 _REFERENCE_KINDS = ("", "action", "meaning")
 # What the promise is for requests of these sizes, with nothing of the outcome.
 _PROMISE = (
@@ -54,7 +57,11 @@ _PROMISE = (
     "grid_slack",
     "sampler_error",
     "q_required",
+    "plan_digest",
     "probe_max_tokens",
+    "retry",
+    "retries",
+    "recall",
 )
 # Two machines may compute the normal quantile differently in its last bits.
 _PORTABLE = 1e-12
@@ -105,9 +112,15 @@ class Certificate:
     `outside_claim` says that the delivered answer, if any, is none that the certificate speaks of.
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
+    `attempt` tells the draws from those of other decisions on the same request: noise and seeds
+    follow from it, the key, the request and the policy.
+    `retry` says which calls were repeated, `retries` times at most: under `any` the claim is about
+    the model as it is asked so.
+    `recall` repeats what was measured of forbidden requests under this policy, model and oracle;
+    it is about a population, not about this request. Null where nothing was measured.
     `promise_digest` is the SHA-256 of the canonical JSON of the promise alone: equal for all
-    requests of the same sizes under the same policy, and it binds what no arithmetic can
-    contradict, such as delta.
+    decisions at the same alpha about requests of the same sizes under the same policy. It binds
+    what no arithmetic can contradict, such as delta.
     `digest` is the SHA-256 of the canonical JSON of all other fields.
     """
 
@@ -138,6 +151,7 @@ class Certificate:
     policy: str
     policy_digest: str
     request_digest: str
+    attempt: str
     key_id: str
     upstream: str
     upstream_revision: str
@@ -145,7 +159,10 @@ class Certificate:
     reference_kind: str = ""
     reference: str = ""
     probe_max_tokens: int | None = None
+    retry: Retry
+    retries: int
     outside_claim: bool = False
+    recall: RecallStatement | None = None
     code_version: str
     created: str
     version: int = CERTIFICATE_VERSION
@@ -182,7 +199,13 @@ class Certificate:
             reference_kind=self.reference_kind,
             reference=self.reference,
             outside_claim=self.outside_claim,
+            most_asked=1 if self.retry is Retry.UNDRAWN else self.retries + 1,
         )
+
+    @property
+    def recall_statement(self) -> str:
+        """What was measured of forbidden requests, in words; empty where nothing was."""
+        return "" if self.recall is None else self.recall.sentence
 
     def in_words(self, radius: float) -> RadiusInWords:
         """What `radius` means for the pictures of this certificate, which share it.
@@ -235,6 +258,8 @@ class Certificate:
             "samples": self.samples,
             "harmless": self.harmless,
             "statement": self.statement,
+            "recall_statement": self.recall_statement,
+            "recall": None if self.recall is None else _recall_dict(self.recall),
             "radius_in_words": _words(self),
         }
 
@@ -274,8 +299,10 @@ class Certificate:
             and bool(self.reference_kind) == bool(self.reference),
             "its reference is of no known kind",
         )
+        _require(bool(_ATTEMPT.fullmatch(self.attempt)), "its attempt is not 32 hexadecimal digits")
         probe = self.probe_max_tokens
         _require(probe is None or probe >= 1, "its variants had no room for an answer")
+        _require(self.retries >= 0, "its number of repeats is negative")
         _verify_geometry(self)
         # Plans of more samples are never made, and recomputing one could take for ever.
         _require(max(self.looks, default=0) <= _MOST_SAMPLES, "its plan has too many samples")
@@ -287,6 +314,7 @@ class Certificate:
         )
         _verify_counts(self, plan)
         _verify_earned(self, plan)
+        _verify_recall(self)
         same = self.promise_digest == self.computed_promise_digest()
         _require(same, "the digest of its promise does not match its numbers")
 
@@ -328,11 +356,18 @@ def _verify_ranges(certificate: Certificate) -> None:
     for name in ("alpha", "floor", "harmless_rate_lower", "miss_rate_upper", "delta"):
         share = getattr(certificate, name)
         _require(share is None or 0.0 <= share < 1.0, f"its {name} is no probability below 1")
-    _require(0.0 <= certificate.radius < math.inf, "its radius is no finite length")
+    _require(_is_length(certificate.radius), "its radius is no length that a picture has")
     for reach in certificate.stability:
         _require(0.0 < reach.floor < 1.0, "a floor of its radii is no probability")
-        finite = reach.radius is None or 0.0 <= reach.radius < math.inf
-        _require(finite, "one of its radii by floor is no finite length")
+        _require(
+            reach.radius is None or _is_length(reach.radius),
+            "one of its radii by floor is no length that a picture has",
+        )
+
+
+def _is_length(radius: float) -> bool:
+    """Whether a picture of the largest size could have it; longer ones overflow in words."""
+    return 0.0 <= radius < 2.0 * _LARGEST_SIDE_PX
 
 
 def _possible(sizes: tuple[PictureSize, ...]) -> bool:
@@ -413,6 +448,21 @@ def _verify_counts(certificate: Certificate, plan: Plan) -> None:
     _require(certificate.decision is expected, "its counts lead to another decision")
 
 
+def _verify_recall(certificate: Certificate) -> None:
+    """Its numbers fit together; whether they were measured is for the file's digest to say."""
+    recall = certificate.recall
+    if recall is None:
+        return
+    problem = recall.problem()
+    _require(not problem, problem)
+    _require(
+        recall.speaks_of(recall.model, certificate.upstream_revision, certificate.oracle_revision)
+        and recall.space is certificate.radius_space
+        and recall.alpha >= certificate.alpha,
+        "its recall is about another model, oracle or policy",
+    )
+
+
 def _read(data: Mapping[str, Any], name: str, kind: Any) -> Any:
     try:
         return _READERS[kind](data[name])
@@ -486,11 +536,35 @@ def _reaches(value: Any) -> tuple[Reach, ...]:
     return tuple(Reach(_number(row["floor"]), _optional_number(row["radius"])) for row in rows)
 
 
+def _recall_dict(recall: RecallStatement) -> dict[str, Any]:
+    reaches = [dataclasses.asdict(reach) for reach in recall.reaches]
+    return {**dataclasses.asdict(recall), "reaches": reaches}
+
+
+def _recall_reaches(value: Any) -> tuple[RecallReach, ...]:
+    rows = [_checked(item, dict) for item in _checked(value, list)]
+    if any(row.keys() != {"recall", "radius"} for row in rows):
+        raise ValueError("a reach has a recall and a radius")
+    return tuple(RecallReach(_number(r["recall"]), _optional_number(r["radius"])) for r in rows)
+
+
+def _optional_recall(value: Any) -> RecallStatement | None:
+    if value is None:
+        return None
+    row = _checked(value, dict)
+    known = {f.name: f.type for f in dataclasses.fields(RecallStatement)}
+    if row.keys() != known.keys():
+        raise ValueError("a recall has other fields")
+    return RecallStatement(**{name: _READERS[kind](row[name]) for name, kind in known.items()})
+
+
 _READERS: dict[Any, Callable[[Any], Any]] = {
     "Claim": Claim,
     "Decision": Decision,
     "PlanKind": PlanKind,
     "RadiusSpace": RadiusSpace,
+    "RecallStatement | None": _optional_recall,
+    "Retry": Retry,
     "bool": _flag,
     "float": _number,
     "float | None": _optional_number,
@@ -500,6 +574,7 @@ _READERS: dict[Any, Callable[[Any], Any]] = {
     "tuple[Count, ...]": _counts,
     "tuple[PictureSize, ...]": _pictures,
     "tuple[Reach, ...]": _reaches,
+    "tuple[RecallReach, ...]": _recall_reaches,
     "tuple[int, ...]": _integers,
 }
 """How a field is read, by its declared type."""

@@ -1,66 +1,37 @@
-"""What a request is called: the same digest means the same noise and the same verdict."""
+"""What a request is called: the same digest means that a model is asked for the same thing."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from guardrail.engine.canonical_chat import canonical_chat
 from guardrail.images.digest import pixels_digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardrail.images.codec import Picture
-    from guardrail.types import Chat, Json
+    from guardrail.types import Chat
 
-__all__ = ["is_short", "request_digest"]
+__all__ = ["request_digest"]
 
 _LABEL = b"guardrail/request/1"
-# Bookkeeping that cannot change the answer; a caller must not get fresh noise by varying it.
-_NOT_SAMPLING = frozenset(
-    {
-        "metadata",
-        "prompt_cache_key",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "stream",
-        "stream_options",
-        "user",
-    }
-)
-
-
-_SHORT_CHARS = 1 << 15
-_SHORT_VALUES = 1 << 10
-
-
-def is_short(chat: Chat) -> bool:
-    """Whether its digest takes less time than waking a thread for it; found out in no more."""
-    chars, values = 0, 0
-    left: list[Json] = [*chat.messages, chat.parameters]
-    while left:
-        item = left.pop()
-        values += 1
-        if isinstance(item, str):
-            chars += len(item)
-        elif isinstance(item, Mapping):
-            chars += sum(map(len, item))
-            left.extend(item.values())
-        elif isinstance(item, list | tuple):
-            left.extend(item)
-        if chars > _SHORT_CHARS or values + len(left) > _SHORT_VALUES:
-            return False
-    return True
 
 
 def request_digest(chat: Chat, pictures: Sequence[Picture]) -> bytes:
-    """SHA-256 over model, messages, sampling parameters and decoded pixels; 32 bytes."""
-    parameters = {k: v for k, v in chat.parameters.items() if k not in _NOT_SAMPLING}
-    words = [chat.model, [dict(message) for message in chat.messages], parameters]
-    text = json.dumps(words, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    """SHA-256 over the canonical chat and the decoded pixels; 32 bytes.
+
+    Names inside schemas and other nested values count in the order in which they were sent, since
+    a model sees them in that order.
+
+    Raises:
+        RequestError: the chat is nested too deeply.
+    """
+    asked = canonical_chat(chat)
+    words = [asked.model, asked.messages, asked.parameters]
+    text = json.dumps(words, separators=(",", ":"), ensure_ascii=True)
     digest = hashlib.sha256(_LABEL)
     digest.update(len(text).to_bytes(8, "big"))
     digest.update(text.encode())

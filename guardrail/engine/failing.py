@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.engine.rules import OnOracleFailure, OnUpstreamFailure, Rules
+from guardrail.engine.rules import OnLimit, OnOracleFailure, OnUpstreamFailure, Rules
 from guardrail.engine.verdict import Action, Reason, Verdict
-from guardrail.errors import OracleError, RequestError, UpstreamError
+from guardrail.errors import LimitError, OracleError, RequestError, UpstreamError
 from guardrail.stats import Decision
 from guardrail.types import Outcome
+from guardrail.upstreams.undrawn import TOO_MANY_REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
     from guardrail.engine.calls import Sample
     from guardrail.engine.certifier import Certifier
 
-__all__ = ["blocked", "failed", "stopped", "unanswered"]
+__all__ = ["blocked", "end_at_limit", "failed", "stopped", "unanswered"]
+
+_LIMITS = {
+    Reason.DEADLINE: (504, "deadline", "limits.deadline_s"),
+    Reason.MAX_CALLS: (503, "call_limit", "limits.max_calls"),
+    Reason.MAX_COST: (503, "cost_limit", "limits.max_cost_usd_per_request"),
+}
+"""By reason: the HTTP status, the code, and the field of the policy that sets the limit."""
 
 
 def blocked(reason: Reason, *, failure: Exception | None = None) -> Verdict:
@@ -26,11 +34,13 @@ def blocked(reason: Reason, *, failure: Exception | None = None) -> Verdict:
 def failed(rules: Rules, error: Exception) -> Verdict:
     """What the rules want done about a fault after which there is nothing to deliver.
 
-    A fault of the set-up, of the request or of the guard itself always fails.
+    A fault of the set-up, of the request or of the guard itself always fails. So does a 429: it
+    says that there were too many requests, and nothing of this one.
     """
     match error:
         case UpstreamError():
-            blocks = rules.on_upstream_failure is OnUpstreamFailure.BLOCK
+            limited = error.status == TOO_MANY_REQUESTS
+            blocks = rules.on_upstream_failure is OnUpstreamFailure.BLOCK and not limited
             reason = Reason.UPSTREAM_FAILED
         case OracleError():
             blocks = rules.on_oracle_failure is not OnOracleFailure.ERROR
@@ -39,6 +49,19 @@ def failed(rules: Rules, error: Exception) -> Verdict:
             blocks = False
             invalid = isinstance(error, RequestError)
             reason = Reason.INVALID_REQUEST if invalid else Reason.CRASHED
+    return Verdict(action=Action.BLOCK if blocks else Action.FAIL, reason=reason, failure=error)
+
+
+def end_at_limit(rules: Rules, reason: Reason) -> Verdict:
+    """What the rules want done where time, calls or cost ended the decision before it was made."""
+    status, code, field = _LIMITS[reason]
+    error = LimitError(
+        f"{field} of the policy was reached before the request was decided, which is no judgement "
+        "of it; raise the limit, or ask again when the model is less busy",
+        status=status,
+        code=code,
+    )
+    blocks = rules.on_limit is OnLimit.BLOCK
     return Verdict(action=Action.BLOCK if blocks else Action.FAIL, reason=reason, failure=error)
 
 

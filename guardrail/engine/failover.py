@@ -64,6 +64,7 @@ class FailoverEngine(Engine):
         alpha: float | None = None,
         deadline: float | None = None,
         budget: Budget | None = None,
+        digest: bytes | None = None,
     ) -> Verdict:
         """Guards one chat; see `Engine.decide`. Usage, cost and times are those of all upstreams.
 
@@ -77,7 +78,7 @@ class FailoverEngine(Engine):
                 self._tell(tried[-1], position)
             share = failover_alpha(alpha, position, len(self._engines))
             verdict = await self._engines[position].decide(
-                chat, pictures, alpha=share, deadline=end, budget=budget
+                chat, pictures, alpha=share, deadline=end, budget=budget, digest=digest
             )
             if tried and verdict.reason is Reason.NOT_CERTIFIABLE:
                 break  # no test at its share: what kept the request from being decided still holds

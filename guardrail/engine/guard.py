@@ -8,7 +8,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, assert_never
 
+from guardrail.engine.attempt import attempt_of
 from guardrail.engine.calls import BusyClock, Caller
+from guardrail.engine.canonical_chat import canonical_chat_aside
 from guardrail.engine.failing import failed
 from guardrail.engine.hearing import Hearing
 from guardrail.engine.rules import Mode, Rules
@@ -51,10 +53,12 @@ class Engine:
         alpha: float | None = None,
         deadline: float | None = None,
         budget: Budget | None = None,
+        digest: bytes | None = None,
     ) -> Verdict:
         """Guards one chat.
 
-        No answer leaves unjudged unless the rules say so; every fault becomes a verdict.
+        No answer leaves unjudged unless the rules say so; every fault becomes a verdict. The model
+        is sent the canonical chat and nothing else of the request.
 
         Args:
             chat: the request, its pictures replaced by placeholders.
@@ -63,23 +67,28 @@ class Engine:
             deadline: when it must be over, on the event loop's clock; only an earlier time than
                 that of the rules counts.
             budget: what is left of calls and cost; None for all that the rules allow.
+            digest: `request_digest` of chat and pictures, where it is known already.
 
         Raises:
-            RequestError: the messages refer to another number of pictures.
+            RequestError: the messages refer to another number of pictures, or are nested too
+                deeply.
         """
         if chat.pictures != len(pictures):
             raise RequestError(
                 f"the messages refer to {chat.pictures} pictures, but {len(pictures)} were given"
             )
         started = time.monotonic()
-        clock = BusyClock()
-        caller = Caller(self.rules, self.upstream, self.oracle, chat, clock, budget)
-        hearing = Hearing(self, caller, tuple(pictures), self.deadline(deadline), alpha)
+        clock, end = BusyClock(), self.deadline(deadline)
+        asked = await canonical_chat_aside(chat)
+        caller = Caller(self.rules, self.upstream, self.oracle, asked, clock, budget)
+        attempt = attempt_of(self.upstream, self.oracle)
+        hearing = Hearing(self, caller, tuple(pictures), end, alpha, attempt, digest)
         verdict = await self._settled(hearing)
         elapsed_s = time.monotonic() - started
         return dataclasses.replace(
             verdict,
             alpha=self.alpha(alpha) if pictures else None,
+            attempt=attempt.hex(),
             usage=caller.usage,
             cost_usd=caller.budget.cost_usd,
             elapsed_s=elapsed_s,

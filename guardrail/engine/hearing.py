@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.answer import most_typical
 from guardrail.engine.budget import BudgetSpentError
+from guardrail.engine.canonical_chat import is_short
 from guardrail.engine.case import (
     CLEAN_INDEX,
     SELECTION_INDEX,
@@ -17,8 +18,8 @@ from guardrail.engine.case import (
     sampling_seed,
 )
 from guardrail.engine.certifier import Certifier
-from guardrail.engine.digest import is_short, request_digest
-from guardrail.engine.failing import blocked, stopped, unanswered
+from guardrail.engine.digest import request_digest
+from guardrail.engine.failing import blocked, end_at_limit, stopped, unanswered
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.issue import issue
 from guardrail.engine.making import made
@@ -52,6 +53,8 @@ class Hearing:
         pictures: decoded, as the client sent them.
         deadline: when it must be over, on the event loop's clock.
         alpha: failure probability of this decision; None for that of the rules.
+        attempt: tells its draws from those of other decisions on the same request.
+        digest: the request's, where it is known already.
     """
 
     engine: Engine
@@ -59,6 +62,8 @@ class Hearing:
     pictures: tuple[Picture, ...]
     deadline: float
     alpha: float | None
+    attempt: bytes
+    digest: bytes | None = None
 
     async def verdict(self) -> Verdict:
         """The decision. Raises GuardrailError for faults that no retry can mend."""
@@ -93,7 +98,7 @@ class Hearing:
         return dataclasses.replace(verdict, samples=(sample,))
 
     def _cut_short(self) -> Verdict:
-        return blocked(self.caller.budget.spent or Reason.DEADLINE)
+        return end_at_limit(self.engine.rules, self.caller.budget.spent or Reason.DEADLINE)
 
     def _of_one(self, sample: Sample, passed: Reason) -> Verdict:
         match sample.outcome:
@@ -114,7 +119,10 @@ class Hearing:
 
     async def _smoothed(self) -> Verdict:
         rules = self.engine.rules
-        case = await asyncio.to_thread(prepare, rules, self.caller.chat, self.pictures)
+        chat, pictures = self.caller.chat, self.pictures
+        case = await asyncio.to_thread(
+            prepare, rules, chat, pictures, self.attempt, digest=self.digest
+        )
         try:
             plan = await asyncio.to_thread(plan_for, rules, case.where, alpha=self.alpha)
         except CertificationError as error:
@@ -149,7 +157,7 @@ class Hearing:
 
         async def draw(index: int) -> Exchange | UpstreamError:
             async with room:
-                seed = sampling_seed(self.engine.key, case.digest, index)
+                seed = self._seed(case, index)
                 return await self.caller.drawn(await self._variants(case, index), seed=seed)
 
         try:
@@ -166,6 +174,9 @@ class Hearing:
     async def _variants(self, case: Case, index: int) -> tuple[Pixels, ...]:
         return await made(case.variants, index, self.engine.rules, self.engine.key)
 
+    def _seed(self, case: Case, index: int) -> int:
+        return case.seed(index, self.engine.rules, self.engine.key)
+
     async def _sampled(self, case: Case, certifier: Certifier) -> tuple[Sample, ...]:
         """Runs the test until it decides or a limit is reached; what came, in index order."""
         rules = self.engine.rules
@@ -173,7 +184,7 @@ class Hearing:
 
         async def draw(index: int) -> Sample:
             noisy = await self._variants(case, index)
-            seed = sampling_seed(self.engine.key, case.digest, index)
+            seed = self._seed(case, index)
             return await self.caller.sample(index, noisy, seed=seed, variant=True)
 
         try:
@@ -219,7 +230,7 @@ class Hearing:
 
         The certificate speaks of beginnings, so this answer is judged by itself.
         """
-        seed = sampling_seed(self.engine.key, case.digest, index)
+        seed = self._seed(case, index)
         noisy = await self._variants(case, index)
         return await self._judged_alone(index, noisy, seed, Reason.CERTIFIED)
 
@@ -238,9 +249,11 @@ class Hearing:
         return tuple(picture.pixels for picture in self.pictures)
 
     async def _clean_seed(self) -> int:
-        chat, pictures = self.caller.chat, self.pictures
-        if pictures or not is_short(chat):
+        engine, chat, pictures = self.engine, self.caller.chat, self.pictures
+        if self.digest is not None:
+            digest = self.digest
+        elif pictures or not is_short(chat):
             digest = await asyncio.to_thread(request_digest, chat, pictures)
         else:
             digest = request_digest(chat, pictures)
-        return sampling_seed(self.engine.key, digest, CLEAN_INDEX)
+        return sampling_seed(engine.key, engine.rules, digest, self.attempt, CLEAN_INDEX)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from guardrail.engine.case import Case
     from guardrail.engine.certifier import Certifier
     from guardrail.engine.guard import Engine
+    from guardrail.engine.recall import RecallStatement
 
 __all__ = ["issue"]
 
@@ -64,6 +65,7 @@ def issue(
         policy=rules.name,
         policy_digest=rules.digest,
         request_digest=case.digest.hex(),
+        attempt=case.attempt.hex(),
         key_id=engine.key.key_id,
         upstream=engine.upstream.name,
         upstream_revision=engine.upstream.revision,
@@ -71,9 +73,22 @@ def issue(
         reference_kind="" if reference is None else reference.kind,
         reference="" if reference is None else reference.name,
         probe_max_tokens=rules.probe_max_tokens if caller.shortens else None,
+        retry=rules.retry,
+        retries=rules.retries,
         outside_claim=outside_claim or rules.mode is Mode.OBSERVE,
+        recall=_recall(engine, caller),
         code_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     promise = certificate.computed_promise_digest()
     return dataclasses.replace(certificate, promise_digest=promise).sealed()
+
+
+def _recall(engine: Engine, caller: Caller) -> RecallStatement | None:
+    """The policy's recall, where it was measured with what decided here."""
+    recall, upstream = engine.rules.recall, engine.upstream
+    if recall is None or not recall.speaks_of(
+        caller.chat.model, upstream.revision, engine.oracle.revision
+    ):
+        return None
+    return recall

@@ -200,7 +200,7 @@ def plan_for(rules: Rules, where: Geometry, *, alpha: float | None = None) -> Pl
         rules.kind,
         required_rate(rules, where),
         rules.alpha if alpha is None else min(alpha, rules.alpha),
-        rules.expected_harmless_rate,
+        rules.q1,
         rules.power,
         rules.max_samples,
         rules.latency_weight,

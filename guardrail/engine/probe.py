@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from guardrail.errors import UpstreamError
 
 if TYPE_CHECKING:
-    from guardrail.types import Answer, Chat
+    from guardrail.engine.canonical_chat import CanonicalChat
+    from guardrail.types import Answer
 
 __all__ = ["check_kept", "probing", "was_cut"]
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
 
 
-def probing(chat: Chat, most: int | None) -> Chat:
+def probing(chat: CanonicalChat, most: int | None) -> CanonicalChat:
     """The chat with answers of at most `most` tokens; itself where it asks for no more.
 
     The limit goes under the name that the client used, else under OpenAI's present one.
@@ -50,6 +51,6 @@ def was_cut(answer: Answer | None) -> bool:
     return answer is not None and answer.finish_reason == "length"
 
 
-def _is_count(chat: Chat, name: str) -> bool:
+def _is_count(chat: CanonicalChat, name: str) -> bool:
     value = chat.parameters.get(name)
     return type(value) is int and value > 0

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 from guardrail.upstreams.prices import PriceBook
 
 if TYPE_CHECKING:
+    from guardrail.engine.recall import RecallStatement
     from guardrail.stats import PlanKind
 
 __all__ = [
     "AnswerSource",
     "Claim",
     "Mode",
+    "OnLimit",
     "OnOracleFailure",
     "OnUnscanned",
     "OnUpstreamFailure",
     "RadiusSpace",
+    "Retry",
     "Rules",
 ]
 
@@ -70,6 +73,13 @@ class OnOracleFailure(StrEnum):
     PASS_UNSCANNED = "pass_unscanned"  # noqa: S105 (a choice, not a password)
 
 
+class OnLimit(StrEnum):
+    """`error` says which limit ended the decision, HTTP 503 or 504; `block` refuses."""
+
+    ERROR = "error"
+    BLOCK = "block"
+
+
 class OnUnscanned(StrEnum):
     """Parts that the oracle cannot look into (audio, pictures, unknown fields, ciphers).
 
@@ -79,6 +89,17 @@ class OnUnscanned(StrEnum):
 
     BLOCK = "block"
     PASS_UNSCANNED = "pass_unscanned"  # noqa: S105 (a choice, not a password)
+
+
+class Retry(StrEnum):
+    """Which calls and judgements are repeated, always with the same noise.
+
+    `undrawn`: those of which it is certain that they drew nothing, so that each index has one
+    answer at most. `any`: all that may pass; then the claim is about the model as it is asked so.
+    """
+
+    UNDRAWN = "undrawn"
+    ANY = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +121,26 @@ class Rules:
         miss_rate_upper: f_U, in [0, 1), of the harmlessness claim; None for the verdict claim.
         delta: probability that f_U is too small as an average; None likewise.
         kind: how the sequential test is made.
-        expected_harmless_rate: q1, the rate at which `power` must be reached.
-        power: probability of passing at q1.
+        expected_harmless_rate: share of answers to usual traffic, under noise, that are found
+            harmless.
+        power: probability of passing at q1, see `q1`.
         max_samples: most variants of one decision.
         latency_weight: what one more wave costs, in calls.
         max_parallel: most calls of one decision at a time.
         speculate: whether the next wave starts before the last one is judged.
         answer: which answer a pass delivers.
-        retries: how often a call or judgement is repeated after a transient fault.
+        retries: how often a call or judgement is repeated, where it may be.
         call_timeout_s, deadline_s: limits of one call and of one decision.
-        max_calls, max_cost_usd: limits of one decision; reaching one leaves it uncertain.
+        max_calls, max_cost_usd: limits of one decision; reaching one ends it undecided.
         prices: what tokens cost.
         probe_max_tokens: variants answer with at most so many tokens; None with as many as the
             client asks for.
         judge_every_chars: where the model streams, a variant's answer is judged whenever it has
             grown by so many characters, and broken off once it is harmful; None only when whole.
+        recall: what was measured of forbidden requests under this policy; None where nothing was.
+        retry: which calls and judgements may be repeated.
+        expected_success_rate: share of calls that bring an answer; the others end in faults that
+            may not be repeated, and count as harmful.
     """
 
     name: str
@@ -139,6 +165,7 @@ class Rules:
     answer: AnswerSource
     on_upstream_failure: OnUpstreamFailure
     on_oracle_failure: OnOracleFailure
+    on_limit: OnLimit
     on_unscanned: OnUnscanned
     refusals_are_harmless: bool
     retries: int
@@ -149,4 +176,12 @@ class Rules:
     prices: PriceBook = field(default_factory=PriceBook)
     probe_max_tokens: int | None = None
     judge_every_chars: int | None = None
+    recall: RecallStatement | None = None
     canvas_min_side_px: int = 1
+    retry: Retry = Retry.UNDRAWN
+    expected_success_rate: float = 1.0
+
+    @property
+    def q1(self) -> float:
+        """The rate of harmless outcomes that plans are made for: answers lost to faults count."""
+        return self.expected_harmless_rate * self.expected_success_rate

@@ -86,6 +86,10 @@ class Verdict:
         would_block: in shadow mode, whether enforcement would have withheld the answer.
         unscanned: parts of the delivered answer that nothing judged.
         outside_claim: True where the delivered answer is not the one the certificate speaks of.
+        attempt: 32 hexadecimal digits that tell its draws from those of other decisions on the
+            same request; see `engine/attempt.py`.
+        remembered: whether nothing was drawn for this request, as an equal one had been decided;
+            certificate and attempt are those of that decision, which stays the only one.
         upstream, upstream_revision: which of several models was asked, and all samples are its
             own; empty where the engine has only one.
         alpha: probability, at most, of passing the request if it should not pass; None where
@@ -107,6 +111,8 @@ class Verdict:
     would_block: bool = False
     unscanned: tuple[str, ...] = ()
     outside_claim: bool = False
+    attempt: str = ""
+    remembered: bool = False
     upstream: str = ""
     upstream_revision: str = ""
     alpha: float | None = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from guardrail.engine.plan import Reach
+    from guardrail.stats import RecallReach
 
 __all__ = [
     "NOTHING_CERTIFIED",
@@ -25,6 +26,7 @@ __all__ = [
     "digits_up",
     "evasion_sentence",
     "format_reaches",
+    "recall_sentence",
     "stability_sentence",
 ]
 
@@ -32,8 +34,8 @@ NOTHING_CERTIFIED = (
     "Nothing is certified: the draws did not show the harmless rate that a pass needs."
 )
 _DIGITS = 4
-# For a confidence: a delta too small to be seen leaves nines, never 1.
-_DOWNWARD = Context(prec=12, rounding=ROUND_FLOOR)
+# 1 less a delta too small to be seen is nines, never 1.
+_DOWNWARD = Context(rounding=ROUND_FLOOR)
 _ANSWERS = "the model's answers under the guard's noise"
 
 
@@ -100,6 +102,7 @@ def stability_sentence(
     reference_kind: str = "",
     reference: str = "",
     outside_claim: bool = False,
+    most_asked: int = 1,
 ) -> str:
     """What one pass proved.
 
@@ -114,6 +117,8 @@ def stability_sentence(
         reference_kind: `action` or `meaning` where answers were compared with a reference.
         reference: that reference, named by the oracle's own reading.
         outside_claim: whether the delivered answer is none that this speaks of.
+        most_asked: how often the model may be asked for one answer, where a lost one is asked for
+            again: then this speaks of what so much asking brings.
     """
     shown = [reach for reach in reaches if reach.radius is not None]
     radii = " / ".join(digits_down(reach.radius or 0.0) for reach in shown)
@@ -146,8 +151,56 @@ def stability_sentence(
             )
         case _:
             assert_never(claim)
+    asked = f" The model is asked up to {most_asked} times, until an answer comes."
     outside = " The answer that was delivered is none of these: it lies outside this claim."
-    return f"{unless}{text}{outside if outside_claim else ''}"
+    notes = f"{asked if most_asked > 1 else ''}{outside if outside_claim else ''}"
+    return f"{unless}{text}{notes}"
+
+
+def recall_sentence(
+    reaches: Iterable[RecallReach],
+    *,
+    requests: int,
+    alpha: float,
+    delta: float,
+    space: RadiusSpace,
+    clean_requests: int = 0,
+    clean_passed: int = 0,
+) -> str:
+    """What was measured of forbidden requests, with what became of clean ones.
+
+    Args:
+        reaches: radius by share of the population; None where it is not shown.
+        requests: how many were drawn and measured.
+        alpha: failure probability of one decision.
+        delta: of the measurement.
+        space: what the radii are measured in.
+        clean_requests: decided under the same policy; 0 where none was.
+        clean_passed: of these.
+    """
+    listed = list(reaches)
+    shown = [reach for reach in listed if reach.radius is not None]
+    others = [digits_down(reach.recall) for reach in listed if reach.radius is None]
+    confidence = _confidence(delta)
+    clean = (
+        f"Of {clean_requests:,} clean requests, {clean_passed:,} passed under the same policy."
+        if clean_requests
+        else "How many clean requests pass under the same policy was not measured."
+    )
+    if not shown:
+        return (
+            f"Of the {requests:,} forbidden requests that were measured, too few were stopped to "
+            f"show a recall of {' or '.join(others)} (confidence {confidence}). {clean}"
+        )
+    shares = " / ".join(digits_down(reach.recall) for reach in shown)
+    radii = " / ".join(digits_down(reach.radius or 0.0) for reach in shown)
+    missing = f" A recall of {' or '.join(others)} was not shown." if others else ""
+    return (
+        f"Of requests drawn like the {requests:,} that were measured, at least {shares} are such "
+        f"that no change of their pixels within {radii} {_measured_in(space)} lets them pass, "
+        f"except with probability {digits_up(alpha)} a try (confidence {confidence} in this "
+        f"calibration).{missing} {clean}"
+    )
 
 
 def format_reaches(reaches: Iterable[Reach]) -> str:
@@ -161,16 +214,15 @@ def format_reaches(reaches: Iterable[Reach]) -> str:
 
 def digits_down(value: float) -> str:
     """Four significant digits, rounded down."""
-    return _digits(value, ROUND_FLOOR)
+    return _digits(Decimal(repr(value)), ROUND_FLOOR)
 
 
 def digits_up(value: float) -> str:
     """Four significant digits, rounded up."""
-    return _digits(value, ROUND_CEILING)
+    return _digits(Decimal(repr(value)), ROUND_CEILING)
 
 
-def _digits(value: float, rounding: str) -> str:
-    exact = Decimal(repr(value))
+def _digits(exact: Decimal, rounding: str) -> str:
     last = Decimal(1).scaleb(exact.adjusted() - _DIGITS + 1)
     return f"{exact.quantize(last, rounding).normalize():f}"
 
@@ -181,11 +233,16 @@ def _exact(value: float | None) -> str:
 
 
 def _average(miss_rate_upper: float | None, delta: float | None) -> str:
-    confidence = _DOWNWARD.subtract(Decimal(1), Decimal(repr(1.0 if delta is None else delta)))
+    confidence = _confidence(1.0 if delta is None else delta)
     return (
         f"({_exact(miss_rate_upper)} bounds the average over labelled answers, with confidence "
-        f"{confidence.normalize():f}; it does not bound a single request.)"
+        f"{confidence}; it does not bound a single request.)"
     )
+
+
+def _confidence(delta: float) -> str:
+    """1 - delta, rounded down."""
+    return _digits(_DOWNWARD.subtract(Decimal(1), Decimal(repr(delta))).copy_abs(), ROUND_FLOOR)
 
 
 def _measured_in(space: RadiusSpace) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from guardrail.engine.calls import BusyClock, Caller
-from guardrail.engine.case import prepare, sampling_seed
+from guardrail.engine.attempt import ONLY_ATTEMPT
+from guardrail.engine.calls import BusyClock, Caller, Sample
+from guardrail.engine.canonical_chat import canonical_chat
+from guardrail.engine.case import prepare
 from guardrail.engine.fanout import fan_out
+from guardrail.errors import UpstreamError
 from guardrail.estimation.goal import Goal, Scale, Tally
 from guardrail.estimation.stretch import Stretch
 from guardrail.types import Outcome, Usage
@@ -16,7 +20,7 @@ from guardrail.types import Outcome, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardrail.engine.calls import Sample
+    from guardrail.engine.canonical_chat import CanonicalChat
     from guardrail.engine.case import Case
     from guardrail.engine.certifier import Certifier
     from guardrail.engine.guard import Engine
@@ -73,24 +77,28 @@ async def estimate(
         GuardrailError: the model or the oracle cannot be reached at all: every outcome of a piece
             is missing. (Where only some are missing, they count as harmful.)
     """
-    case = await asyncio.to_thread(prepare, engine.rules, chat, (picture,))
+    asked = canonical_chat(chat)
+    # One attempt for ever: a run that was stopped goes on with the draws that it would have made.
+    case = await asyncio.to_thread(prepare, engine.rules, asked, (picture,), ONLY_ATTEMPT)
     scale = Scale(engine.rules, case.where)
     known = start(case.digest.hex())
     while not goal.is_reached(known.tally, scale):
-        known = await _piece(engine, chat, case, goal, scale, known, keep)
+        known = await _piece(engine, asked, case, goal, scale, known, keep)
     return PictureEstimate(case, scale, known)
 
 
 async def _piece(
     engine: Engine,
-    chat: Chat,
+    chat: CanonicalChat,
     case: Case,
     goal: Goal,
     scale: Scale,
     known: Known,
     keep: Callable[[str, Known], None],
 ) -> Known:
-    rules, key = engine.rules, engine.key
+    # Whole answers: an estimate is about what the model says, not about how it begins.
+    rules = dataclasses.replace(engine.rules, probe_max_tokens=None, judge_every_chars=None)
+    key = engine.key
     caller = Caller(rules, engine.upstream, engine.oracle, chat, BusyClock())
     until = min(known.tally.samples + STRETCH, goal.n)
     stretch = Stretch(known.tally, until, goal, scale)
@@ -98,7 +106,15 @@ async def _piece(
 
     async def draw(index: int) -> Sample:
         noisy = await asyncio.to_thread(case.variants, index, rules, key)
-        return await caller.sample(index, noisy, seed=sampling_seed(key, case.digest, index))
+        seed = case.seed(index, rules, key)
+        try:
+            return await caller.sample(index, noisy, seed=seed, variant=True)
+        except UpstreamError as error:
+            if not error.transient:
+                raise
+            # There is no client to be told of a 429: it is this index's outcome, and the run goes
+            # on. A second draw of the index would not be the first one.
+            return Sample(index=index, outcome=Outcome.MISSING, failure=error)
 
     # It asks for `launch`, `record` and `decision`, all of which a stretch has.
     certifier = cast("Certifier", stretch)

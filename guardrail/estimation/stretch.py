@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from guardrail.errors import CertificationError
 
 if TYPE_CHECKING:
-    from guardrail.estimation.goal import Goal, Scale, Tally
+    from guardrail.estimation.goal import Scale, Tally
     from guardrail.types import Outcome
 
-__all__ = ["Stretch"]
+__all__ = ["Stopping", "Stretch"]
+
+
+class Stopping(Protocol):
+    """When enough is known; looked at after every outcome, in the order of their index."""
+
+    def looked(self, tally: Tally) -> Tally:
+        """The tally with what follows from it brought up to date."""
+
+    def is_reached(self, tally: Tally, scale: Scale) -> bool:
+        """Whether to stop."""
 
 
 class Stretch:
@@ -25,7 +35,7 @@ class Stretch:
         scale: of the picture.
     """
 
-    def __init__(self, start: Tally, until: int, goal: Goal, scale: Scale) -> None:
+    def __init__(self, start: Tally, until: int, goal: Stopping, scale: Scale) -> None:
         self.tally = start
         self._until = until
         self._goal = goal

@@ -48,8 +48,12 @@ class NoiseKey:
         """Sixteen hexadecimal digits that name the key in records; they do not reveal it."""
         return hmac.digest(self.secret, _ID_LABEL, "sha256").hex()[:16]
 
-    def derive(self, message: bytes) -> bytes:
-        """HMAC-SHA256 of `message`: 32 bytes that look random to whoever lacks the secret."""
+    def derive(self, *fields: bytes) -> bytes:
+        """HMAC-SHA256 of `fields`: 32 bytes that look random to whoever lacks the secret.
+
+        Each field carries its length, so no two lists of fields run together into one message.
+        """
+        message = b"".join(len(field).to_bytes(8, "big") + field for field in fields)
         return hmac.digest(self.secret, message, "sha256")
 
 

@@ -1,8 +1,8 @@
 """Keyed noise: a variant is a pure function of picture, secret and its place in the request.
 
 seed = HMAC-SHA256(secret, fields), and `uniforms.py` draws from it. The fields name the request,
-the policy, the sample and the picture, so no two samples and no two pictures share noise, and the
-same request draws the same noise again.
+the policy, the attempt, the sample and the picture, so no two samples and no two pictures share
+noise, and a decision's noise can be made again from its record.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def variant(
     key: NoiseKey,
     request_digest: bytes,
     policy_digest: bytes,
+    attempt: bytes,
     index: int,
     image_index: int,
 ) -> NDArray[np.uint8]:
@@ -42,6 +43,7 @@ def variant(
         key: the secret.
         request_digest: covers decoded pixels, texts, model and sampling parameters.
         policy_digest: covers the policy.
+        attempt: tells decisions on the same request apart.
         index: the sample's number in the decision, from 0.
         image_index: the picture's number in the request, from 0.
 
@@ -55,6 +57,7 @@ def variant(
         key,
         request_digest=request_digest,
         policy_digest=policy_digest,
+        attempt=attempt,
         index=index,
         image_index=image_index,
     )
@@ -63,10 +66,14 @@ def variant(
 
 
 def noise_seed(
-    key: NoiseKey, *, request_digest: bytes, policy_digest: bytes, index: int, image_index: int
+    key: NoiseKey,
+    *,
+    request_digest: bytes,
+    policy_digest: bytes,
+    attempt: bytes,
+    index: int,
+    image_index: int,
 ) -> bytes:
     """The 32 bytes from which one variant's noise grows."""
     numbers = (index.to_bytes(8, "big"), image_index.to_bytes(8, "big"))
-    fields = (_LABEL, request_digest, policy_digest, *numbers)
-    # Each field carries its length, so no two lists of fields run together into one message.
-    return key.derive(b"".join(len(part).to_bytes(8, "big") + part for part in fields))
+    return key.derive(_LABEL, request_digest, policy_digest, attempt, *numbers)

@@ -57,6 +57,7 @@ async def decide_spending(
     *,
     principal: Principal | None,
     deadline: float | None = None,
+    digest: bytes | None = None,
 ) -> Verdict:
     """`Engine.decide` at the alpha of the principal's next number, which is held before a draw.
 
@@ -71,18 +72,19 @@ async def decide_spending(
         principal: whose try it is; None judges it at the policy's alpha, and N tries of a request
             that should not pass then pass with probability up to N · alpha.
         deadline: as for `Engine.decide`.
+        digest: likewise.
 
     Raises:
         RequestError: as `Engine.decide`, or the ledger takes no further try (429 or 503).
     """
     if principal is None or not spends(engine.rules, chat):
-        return await engine.decide(chat, pictures, deadline=deadline)
+        return await engine.decide(chat, pictures, deadline=deadline, digest=digest)
     ledger = principal.ledger
     hold = await ledger.take(principal.name)
     alpha = spent_alpha(engine.rules.alpha, hold.number)
     is_free = False
     try:
-        verdict = await engine.decide(chat, pictures, alpha=alpha, deadline=deadline)
+        verdict = await engine.decide(chat, pictures, alpha=alpha, deadline=deadline, digest=digest)
         # Only what ended before a draw is not certifiable, see `FailoverEngine.decide`.
         drew_nothing = verdict.reason is Reason.NOT_CERTIFIABLE
         is_free = drew_nothing or is_pass(verdict)

@@ -40,6 +40,7 @@ class Core:
         form: Form,
         model: Model | None,
         *,
+        scope: str | None = None,
         principal: str | None = None,
         timeout_s: float | None = None,
     ) -> Decided:
@@ -49,10 +50,10 @@ class Core:
             TimeoutError: there was no decision in time.
             ConfigError: it is closed.
         """
-        loop = asyncio.get_running_loop()
+        loop, name = asyncio.get_running_loop(), self._named(principal)
         async with asyncio.timeout(timeout_s):
             return await self._home.run(
-                self.decider.decide(request, form, model, loop, principal=self._named(principal))
+                self.decider.decide(request, form, model, loop, scope=scope, principal=name)
             )
 
     def decide_sync(
@@ -61,6 +62,7 @@ class Core:
         form: Form,
         model: Model | None,
         *,
+        scope: str | None = None,
         principal: str | None = None,
         timeout_s: float | None = None,
     ) -> Decided:
@@ -69,7 +71,7 @@ class Core:
         async def timed() -> Decided:
             async with asyncio.timeout(timeout_s):
                 return await self.decider.decide(
-                    request, form, model, principal=self._named(principal)
+                    request, form, model, scope=scope, principal=self._named(principal)
                 )
 
         return self._home.run_sync(timed())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guardrail.engine.guard import Engine
+from guardrail.engine.recall import check_recall
 from guardrail.errors import ConfigError, RequestError
 from guardrail.images.keys import NoiseKey, ephemeral, load_or_create_key
 from guardrail.middleware.decided import Decided
@@ -82,11 +83,14 @@ class Decider:
         self._records = records
         self._oracle = oracle or compile_oracle(policy)
         self._model = None if model is None else self._built(model)
+        if self._model is not None:
+            # Of a model that is given later, certificates tell whether it was the measured one.
+            check_recall(self._rules.recall, self._model, self._oracle)
         self._service = self._shared(model, ledger)
 
-    def function(self, call: Call, *, name: str, revision: str) -> FunctionUpstream:
-        """A function as a model, pictures encoded as the policy says."""
-        return FunctionUpstream(call, name=name, revision=revision, **variant_options(self.policy))
+    def function(self, call: Call, **options: Any) -> FunctionUpstream:
+        """A function as a model, pictures encoded as the policy says; see `FunctionUpstream`."""
+        return FunctionUpstream(call, **options, **variant_options(self.policy))
 
     async def decide(
         self,
@@ -95,6 +99,7 @@ class Decider:
         model: Model | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         *,
+        scope: str | None = None,
         principal: str | None = None,
     ) -> Decided:
         """Reads, decides, records and words one request, as the proxy does.
@@ -104,6 +109,8 @@ class Decider:
             form: what kind of body it is.
             model: answers this request; None for the decider's own.
             loop: where the model's async function is called; None for the present one.
+            scope: tells `model` apart from others of its name and revision; None where nothing
+                does, so that its verdicts are neither remembered nor shared.
             principal: the end user whose try it is; None where nobody is named.
 
         Raises:
@@ -117,7 +124,14 @@ class Decider:
             if isinstance(upstream, FunctionUpstream):
                 upstream = upstream.on_loop(loop)
             engine = Engine(self._rules, upstream, self._oracle, self._key)
-            verdict = await decided_with(self._service, engine, incoming, end_user=principal)
+            verdict = await decided_with(
+                self._service,
+                engine,
+                incoming,
+                end_user=principal,
+                scope="" if model is None else scope,
+                loop=loop,
+            )
             record_id = self._records.of(engine)(verdict, incoming.chat)
             reply = form.reply(verdict, incoming, self.policy, record_id)
             return Decided(verdict, record_id, incoming, reply, self.policy.block.text)
@@ -125,7 +139,8 @@ class Decider:
             ticket.release()
 
     async def aclose(self) -> None:
-        """Closes its model, its oracle and its records, each also if an earlier one fails."""
+        """Ends what is under way, and closes model, oracle and records, whatever fails."""
+        await self._service.decisions.aclose()
         try:
             if self._model is not None:
                 await self._model.aclose()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,6 +17,8 @@ from guardrail.errors import GuardrailError, RequestError
 from guardrail.middleware.answering import answer_of, answer_to_error
 from guardrail.server.chat import CHAT_FORM
 from guardrail.server.responses import RESPONSES_FORM
+from guardrail.upstreams.cached import names_cache_hit
+from guardrail.upstreams.undrawn import is_direct, statuses_undrawn
 from guardrail.upstreams.wire import parse_json
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from guardrail.middleware.decided import Decided
     from guardrail.server.guarded import Form
     from guardrail.types import Json
+    from guardrail.upstreams.function import Call, FunctionUpstream
 
 __all__ = ["guarded_client"]
 
@@ -91,6 +95,7 @@ class _Base:
         self._core = core
         self._client = client
         self._principal = principal
+        self._name = uuid.uuid4().hex  # no two clients need have the same model behind them
 
     def _form(self, request: httpx.Request) -> Form | None:
         """How the route is guarded; None where the request is sent on. Raises RequestError."""
@@ -112,16 +117,26 @@ class _Base:
 
     def _send(self, method: str, route: str, body: Json, request: httpx.Request) -> Any:
         """Sends by the original client, with what the caller added to `request`."""
+        options: dict[str, Any] = dict(self._added(request))
+        if method == "GET":
+            return self._client.get(f"/{route}", cast_to=httpx.Response, options=options)
+        if route in _FORMS:
+            options["max_retries"] = 0  # whether a call is repeated is decided by the guard
+        return self._client.post(f"/{route}", cast_to=httpx.Response, body=body, options=options)
+
+    def _added(self, request: httpx.Request) -> dict[str, dict[str, str]]:
+        """Headers and query that the caller gave beside the body."""
         known = {name.lower() for name in self._client.default_headers} | _OWN_HEADERS
         added = {
             name: value
             for name, value in request.headers.items()
             if name not in known and not name.startswith("x-stainless-")
         }
-        options = {"headers": added, "params": dict(request.url.params)}
-        if method == "GET":
-            return self._client.get(f"/{route}", cast_to=httpx.Response, options=options)
-        return self._client.post(f"/{route}", cast_to=httpx.Response, body=body, options=options)
+        return {"headers": added, "params": dict(request.url.params)}
+
+    def _scope(self, request: httpx.Request) -> str:
+        """All that is sent with a call and stands in no chat."""
+        return json.dumps([self._name, self._added(request)], sort_keys=True)
 
     def _sent_on(self, request: httpx.Request) -> Any:
         body = json.loads(request.content) if request.content else None
@@ -133,9 +148,15 @@ class _Base:
         answer = answer_of(decided, form)
         return httpx.Response(answer.status, headers=answer.headers, content=answer.content)
 
-    def _named(self) -> dict[str, str]:
+    def _upstream(self, call: Call) -> FunctionUpstream:
         url = self._client.base_url
-        return {"name": f"openai:{url.host}", "revision": f"{url.scheme}://{url.host}{url.path}"}
+        return self._core.decider.function(
+            call,
+            name=f"openai:{url.host}",
+            revision=f"{url.scheme}://{url.host}{url.path}",
+            one_request=True,
+            undrawn=statuses_undrawn(direct=is_direct(str(url))),
+        )
 
 
 class _Transport(_Base, httpx.BaseTransport):
@@ -155,9 +176,14 @@ class _Transport(_Base, httpx.BaseTransport):
         def call(body: Json) -> Json:
             return _parsed(self._send("POST", "chat/completions", body, request))
 
-        upstream = self._core.decider.function(call, **self._named())
+        upstream = self._upstream(call)
         return self._core.decide_sync(
-            raw, form, upstream, principal=self._principal, timeout_s=_timeout_s(request)
+            raw,
+            form,
+            upstream,
+            scope=self._scope(request),
+            principal=self._principal,
+            timeout_s=_timeout_s(request),
         )
 
 
@@ -178,14 +204,23 @@ class _AsyncTransport(_Base, httpx.AsyncBaseTransport):
         async def call(body: Json) -> Json:
             return _parsed(await self._send("POST", "chat/completions", body, request))
 
-        upstream = self._core.decider.function(call, **self._named())
+        upstream = self._upstream(call)
         return await self._core.decide(
-            raw, form, upstream, principal=self._principal, timeout_s=_timeout_s(request)
+            raw,
+            form,
+            upstream,
+            scope=self._scope(request),
+            principal=self._principal,
+            timeout_s=_timeout_s(request),
         )
 
 
 def _parsed(response: httpx.Response) -> Json:
-    return parse_json(response.content)
+    """The completion; `cache_hit` is added where the headers say that it came out of a cache."""
+    parsed = parse_json(response.content)
+    if isinstance(parsed, dict) and names_cache_hit(response.headers):
+        return {**parsed, "cache_hit": True}
+    return parsed
 
 
 def _plain(response: httpx.Response) -> httpx.Response:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.action_space import Action, Unparseable
-from guardrail.oracles.base import Judgement, Reference
+from guardrail.oracles.base import Judgement, Reference, is_function
 from guardrail.oracles.compared import Comparison, close_both, then_harm
 from guardrail.types import Outcome
 
@@ -57,6 +57,11 @@ class ActionOracle:
         text = f"{self._space.revision}\n{self._n0}\n{harm}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def deterministic(self) -> bool:
+        """See `is_function`: actions are read by rules."""
+        return self._harm is None or is_function(self._harm)
+
     async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """An allowed action is harmless, and so far as `harm` finds it so. Raises OracleError."""
         actions = await asyncio.to_thread(self._read, exchanges)
@@ -69,7 +74,8 @@ class ActionOracle:
         chosen = _majority(actions)
         if chosen is None:
             return None
-        oracle = Comparison(partial(self._compare, chosen), self._harm, self.revision)
+        compare = partial(self._compare, chosen)
+        oracle = Comparison(compare, self._harm, self.revision, is_function=True)
         return Reference("action", chosen.name, oracle)
 
     async def aclose(self) -> None:

@@ -9,10 +9,11 @@ import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from guardrail.errors import ConfigError, GuardrailError, OracleError
+from guardrail.errors import ConfigError, GuardrailError, OracleError, UpstreamError
 from guardrail.oracles.judge_fence import Fence
 from guardrail.oracles.judge_reply import Reply, read_reply, verdict_score
 from guardrail.types import Chat
+from guardrail.upstreams.base import is_deterministic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,8 @@ class Logprobs(StrEnum):
 class Asker:
     """Asks one model, closed with the oracle that owns it.
 
-    Nothing is asked twice: whether a judgement is tried again is decided by the engine.
+    Nothing is asked twice, and each question goes alone: whether a judgement is tried again is
+    decided by the engine.
 
     Args:
         upstream: the model; the asker closes it.
@@ -88,6 +90,11 @@ class Asker:
     @property
     def logprobs(self) -> Logprobs:
         return self._logprobs
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the model gives the same reply to the same question, bit for bit."""
+        return is_deterministic(self._upstream)
 
     async def ask(
         self,
@@ -135,7 +142,13 @@ class Asker:
     async def _exchanged(self, chat: Chat, pictures: Sequence[Pixels]) -> Reply | OracleError:
         try:
             async with asyncio.timeout(self._deadline_s), self._room:
-                return read_reply(await self._upstream.complete(chat, pictures, seed=0))
+                answer = await self._upstream.complete(chat, pictures, seed=0)
+                if answer.cached:
+                    return OracleError(
+                        "the judge's reply came out of a cache and is no judgement of its own; "
+                        "turn the cache of answers off at its upstream"
+                    )
+                return read_reply(answer)
         except TimeoutError:
             return OracleError(
                 f"the judge did not answer within {self._deadline_s:g} s; raise deadline_s or "
@@ -144,7 +157,8 @@ class Asker:
         except OracleError as error:
             return OracleError(str(error))
         except GuardrailError as error:  # these never quote
-            return OracleError(f"the judge failed: {error}")
+            undrawn = isinstance(error, UpstreamError) and error.undrawn
+            return OracleError(f"the judge failed: {error}", undrawn=undrawn)
         except Exception as error:  # noqa: BLE001 - whatever an upstream raises, nobody was judged
             return OracleError(f"the judge failed ({type(error).__name__}); check its upstream")
 

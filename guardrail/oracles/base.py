@@ -24,6 +24,7 @@ __all__ = [
     "ReferenceOracle",
     "Scorer",
     "goes_by_text",
+    "is_function",
 ]
 
 
@@ -105,7 +106,7 @@ class Oracle(Protocol):
         """Releases threads and connections."""
 
 
-def goes_by_text(oracle: Oracle) -> bool:
+def goes_by_text(oracle: object) -> bool:
     """Whether equal exchanges always get equal judgements, so that one may serve for all of them.
 
     An oracle says so by an attribute `by_text` that is True. It must be a function of the texts:
@@ -113,6 +114,15 @@ def goes_by_text(oracle: Oracle) -> bool:
     independent.
     """
     return getattr(oracle, "by_text", False) is True
+
+
+def is_function(oracle: object) -> bool:
+    """Whether an oracle says the same each time that it is shown the same exchange.
+
+    Such a one may be asked again after any fault. One that goes by more than the texts says so by
+    an attribute `deterministic` that is True; its judgements do not serve for other exchanges.
+    """
+    return goes_by_text(oracle) or getattr(oracle, "deterministic", False) is True
 
 
 @dataclass(frozen=True, slots=True)

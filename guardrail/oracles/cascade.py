@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError, OracleError
-from guardrail.oracles.base import Judgement
+from guardrail.oracles.base import Judgement, goes_by_text, is_function
 from guardrail.oracles.ensemble_members import HARMLESS_MOST, asked, close_all, vote
 from guardrail.types import Outcome
 
@@ -64,6 +64,11 @@ class CascadeOracle:
     def threshold(self) -> float:
         return self._threshold
 
+    @property
+    def by_text(self) -> bool:
+        """See `goes_by_text`: both are functions of the text."""
+        return goes_by_text(self._cheap.oracle) and goes_by_text(self._expensive.oracle)
+
     async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """One judgement for each exchange, in order.
 
@@ -73,13 +78,19 @@ class CascadeOracle:
         first = _given(await asked(self._cheap, exchanges))
         doubtful = [place for place, said in enumerate(first) if self._is_doubtful(said)]
         band = [exchanges[place] for place in doubtful]
-        second = _given(await asked(self._expensive, band)) if band else []
+        second = self._checked(await asked(self._expensive, band)) if band else []
         decided = dict(zip(doubtful, second, strict=True))
         return [self._judgement(said, decided.get(place)) for place, said in enumerate(first)]
 
     async def aclose(self) -> None:
         """Closes both. Raises OracleError if one could not be closed."""
         await close_all((self._cheap, self._expensive))
+
+    def _checked(self, said: list[Judgement] | OracleError) -> list[Judgement]:
+        """The expensive one's judgements; a cheap one that draws must not be asked again."""
+        if isinstance(said, OracleError) and not is_function(self._cheap.oracle):
+            said.undrawn = False
+        return _given(said)
 
     def _is_doubtful(self, said: Judgement) -> bool:
         return said.outcome is Outcome.HARMFUL and said.score < self._high

@@ -20,6 +20,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from guardrail.errors import OracleError
+from guardrail.oracles.base import is_function
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Comparison:
         compare: judges a few answers by the reference alone.
         harm: judges those that are like it; None where only likeness matters.
         revision: what the judgements depend on.
+        is_function: whether `compare` says the same each time, see `base.is_function`.
     """
 
     def __init__(
@@ -44,18 +46,32 @@ class Comparison:
         compare: Callable[[Sequence[Exchange]], Awaitable[list[Judgement]]],
         harm: Oracle | None,
         revision: str,
+        *,
+        is_function: bool = False,
     ) -> None:
         self._compare = compare
         self._harm = harm
         self._revision = revision
+        self._is_function = is_function
 
     @property
     def revision(self) -> str:
         return self._revision
 
+    @property
+    def deterministic(self) -> bool:
+        """See `base.is_function`."""
+        return self._is_function and (self._harm is None or is_function(self._harm))
+
     async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """One judgement for each exchange, in order. Raises OracleError."""
-        return await then_harm(exchanges, await self._compare(exchanges), self._harm)
+        compared = await self._compare(exchanges)
+        try:
+            return await then_harm(exchanges, compared, self._harm)
+        except OracleError as error:
+            # A comparison that was drawn must not be drawn again with the verdict on harm.
+            undrawn = error.undrawn and self._is_function
+            raise OracleError(str(error), undrawn=undrawn) from error
 
     async def aclose(self) -> None:
         """Nothing: what it works with belongs to the oracle that chose the reference."""

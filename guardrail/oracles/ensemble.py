@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError, OracleError
-from guardrail.oracles.base import Judgement
+from guardrail.oracles.base import Judgement, goes_by_text, is_function
 from guardrail.oracles.ensemble_members import asked, close_all, vote
 from guardrail.types import Outcome
 
@@ -59,6 +59,11 @@ class EnsembleOracle:
     def threshold(self) -> float:
         return self._threshold
 
+    @property
+    def by_text(self) -> bool:
+        """See `goes_by_text`: all members are functions of the text, and so is their vote."""
+        return all(goes_by_text(member.oracle) for member in self._members)
+
     async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """One judgement for each exchange, in order.
 
@@ -92,8 +97,15 @@ class EnsembleOracle:
         if score >= self._threshold:
             return Judgement(Outcome.HARMFUL, score, self._reason(ballot), unscanned)
         if faults:
-            raise OracleError("; ".join(map(str, faults)))
+            raise OracleError("; ".join(map(str, faults)), undrawn=self._is_undrawn(faults, ballot))
         return Judgement(Outcome.HARMLESS, score, "", unscanned)
+
+    def _is_undrawn(
+        self, faults: Sequence[OracleError], ballot: Sequence[Judgement | None]
+    ) -> bool:
+        """Whether nothing was drawn that would be drawn again: those who spoke are functions."""
+        spoke = [m.oracle for m, said in zip(self._members, ballot, strict=True) if said]
+        return all(fault.undrawn for fault in faults) and all(map(is_function, spoke))
 
     def _reason(self, ballot: Sequence[Judgement | None]) -> str:
         """Those who called it harmful, with their own reasons."""

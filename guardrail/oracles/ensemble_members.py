@@ -52,7 +52,7 @@ async def asked(member: Member, exchanges: Sequence[Exchange]) -> list[Judgement
         if len(judgements) == len(exchanges) and all(map(_is_sound, judgements)):
             return judgements
     except OracleError as error:
-        return OracleError(f"{member.name}: {error}")
+        return OracleError(f"{member.name}: {error}", undrawn=error.undrawn)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():

@@ -68,6 +68,11 @@ class JudgeOracle:
     def threshold(self) -> float:
         return self._threshold
 
+    @property
+    def by_text(self) -> bool:
+        """See `goes_by_text`: only a judge whose model answers alike each time is a function."""
+        return self._asker.deterministic and not self._pictures
+
     async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """One judgement for each exchange, in order.
 
@@ -85,7 +90,7 @@ class JudgeOracle:
             failed = faults
         else:
             return [tasks[key].result() for key in keys]
-        raise OracleError(str(_first(failed)))
+        raise _fault(failed, asked=len(set(keys)))
 
     async def aclose(self) -> None:
         """Closes the judge's upstream. Raises OracleError if it could not be closed."""
@@ -96,12 +101,20 @@ class JudgeOracle:
             raise OracleError("there is no text for the judge to judge; block such answers")
         pictures = exchange.pictures if self._pictures else ()
         questions = self._template.questions(exchange, len(pictures))
-        async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(self._found(q, exchange)) for q in questions]
-        worst = max((task.result() for task in asked), key=lambda finding: finding.score)
+        worst = max(await self._findings(questions, exchange), key=lambda finding: finding.score)
         if worst.score >= self._threshold:
             return Judgement(Outcome.HARMFUL, worst.score, f"judge: {worst.reason}")
         return Judgement(Outcome.HARMLESS, worst.score)
+
+    async def _findings(self, questions: Sequence[Question], exchange: Exchange) -> list[Finding]:
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(self._found(q, exchange)) for q in questions]
+        except* OracleError as faults:
+            failed = faults
+        else:
+            return [task.result() for task in asked]
+        raise _fault(failed, asked=len(questions))
 
     async def _found(self, question: Question, exchange: Exchange) -> Finding:
         pictures = exchange.pictures if self._pictures else ()
@@ -115,5 +128,10 @@ def _first_places(exchanges: Sequence[Exchange]) -> list[int]:
     return [places.setdefault(exchange, place) for place, exchange in enumerate(exchanges)]
 
 
-def _first(error: BaseException) -> BaseException:
-    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+def _fault(error: BaseExceptionGroup[OracleError], *, asked: int) -> OracleError:
+    """The first fault; it is certain that nothing was drawn only where nothing else was asked."""
+    first: BaseException = error
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    undrawn = isinstance(first, OracleError) and first.undrawn
+    return OracleError(str(first), undrawn=undrawn and asked == 1)

@@ -1,9 +1,12 @@
 """OpenAI's moderation endpoint as an oracle, through litellm: texts and pictures.
 
-Texts that are there at the same time, whoever asks, go out in one call; where an endpoint takes
-no lists, each goes alone. Where pictures are judged too, each goes with the text in a call of its
-own, because the endpoint takes one picture at a time, and the worst result counts. What goes out
-are the noisy pictures that the model saw, never the client's.
+At OpenAI's own endpoint texts that are there at the same time, whoever asks, go out in one call:
+a list is several inputs there, each with a result of its own that does not depend on the others.
+What stands behind another address may be a model that reads them all in one prompt, so that one
+answer could talk it into a verdict on the next; there each text goes alone. Where pictures are
+judged too, each goes with the text in a call of its own, because the endpoint takes one picture at
+a time, and the worst result counts. What goes out are the noisy pictures that the model saw, never
+the client's.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from guardrail.oracles.base import Judgement
 from guardrail.oracles.gathered import Gatherer
 from guardrail.oracles.rescale import rescaled
 from guardrail.types import Outcome
+from guardrail.upstreams.undrawn import is_direct, response_status, sent_nothing, statuses_undrawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,11 +51,12 @@ CATEGORIES = (
 )
 """What the endpoint scores; the two illicit ones only in its newer models."""
 
+_OPENAI = "https://api.openai.com/v1"
 _NEWER = ("illicit", "illicit/violent")
 _FORMAT: Final = "png"
 _MOST_TEXTS = 32
 _MOST_LETTERS = 50_000  # of one call; a longer text goes alone
-_ABOUT_THE_INPUT = (400, 413, 422)  # what the endpoint says of a list, or of one text in it
+_ABOUT_THE_INPUT = (400, 413, 422)  # refuses a list, or one text in it, before it judges any
 
 
 class ModerationOracle:
@@ -68,6 +73,7 @@ class ModerationOracle:
         pictures: whether the pictures that the model saw are judged too.
         api_base: the endpoint's address; None is OpenAI's.
         api_key: None looks into OPENAI_API_KEY.
+        share_calls: whether texts share calls. None: only at OpenAI's own endpoint.
         max_parallel: most calls in flight; what comes beyond gathers for the next one.
         deadline_s: longest that one call of `judge` may take.
 
@@ -84,6 +90,7 @@ class ModerationOracle:
         pictures: bool = False,
         api_base: str | None = None,
         api_key: str | None = None,
+        share_calls: bool | None = None,
         max_parallel: int = 16,
         deadline_s: float = 30.0,
     ) -> None:
@@ -94,7 +101,8 @@ class ModerationOracle:
         self._pictures = pictures
         self._api_base = api_base
         self._api_key = _key(api_key)
-        self._takes_lists = True
+        self._is_direct = is_direct(api_base or os.environ.get("OPENAI_BASE_URL", _OPENAI))
+        self._takes_lists = self._is_direct if share_calls is None else share_calls
         self._calls: Gatherer[Json, tuple[float, str]] = Gatherer(
             self._asked, fits=self._fits, max_parallel=max_parallel
         )
@@ -132,7 +140,9 @@ class ModerationOracle:
                 "deadline_s or lower the load"
             ) from error
         except ExceptionGroup as faults:
-            raise _fault(faults.exceptions[0]) from None
+            fault = _fault(faults.exceptions[0])
+            fault.undrawn &= len(inputs) == 1  # else others may have been judged, and would be anew
+            raise fault from None
         return [tasks[self._key_of(exchange)].result() for exchange in exchanges]
 
     async def aclose(self) -> None:
@@ -148,7 +158,12 @@ class ModerationOracle:
     async def _judged(self, exchange: Exchange) -> Judgement:
         if not exchange.response.strip():
             raise OracleError("there is no text for the moderation endpoint to judge")
-        scores = [await self._calls.run(given) for given in self._inputs(exchange)]
+        scores: list[tuple[float, str]] = []
+        for given in self._inputs(exchange):
+            try:
+                scores.append(await self._calls.run(given))
+            except OracleError as error:
+                raise OracleError(str(error), undrawn=error.undrawn and not scores) from error
         score, category = max(scores)
         if score >= 0.5:
             return Judgement(Outcome.HARMFUL, score, f"moderation: {category}")
@@ -173,9 +188,9 @@ class ModerationOracle:
             results = _results(await self._called(inputs), len(inputs))
             return [self._worst(result) for result in results]
         except Exception as error:  # noqa: BLE001 (the client raises many kinds)
-            if len(inputs) > 1 and _is_about_the_input(error):
+            if len(inputs) > 1 and getattr(error, "status_code", None) in _ABOUT_THE_INPUT:
                 return await self._asked_alone(inputs)
-            return [_fault(error) for _ in inputs]
+            return [_fault(error, direct=self._is_direct) for _ in inputs]
 
     async def _asked_alone(self, inputs: Sequence[Json]) -> list[tuple[float, str] | Exception]:
         """Each by itself, so that one bad text fails alone; if none does, lists are at fault."""
@@ -273,11 +288,6 @@ def _results(response: Mapping[str, Json], wanted: int) -> list[Mapping[str, Jso
     return usable
 
 
-def _is_about_the_input(error: Exception) -> bool:
-    status = getattr(error, "status_code", None)
-    return isinstance(error, OracleError) or status in _ABOUT_THE_INPUT
-
-
 def _known(scores: Mapping[str, Json]) -> list[str]:
     """All categories, less those that an older model does not know and leaves without a number."""
     return [n for n in CATEGORIES if n not in _NEWER or scores.get(_bare(n)) is not None]
@@ -300,10 +310,11 @@ def _unusable(what: str) -> OracleError:
     return OracleError(f"the moderation endpoint's answer {what}; check 'model' and 'api_base'")
 
 
-def _fault(error: Exception) -> OracleError:
+def _fault(error: Exception, *, direct: bool = False) -> OracleError:
     """Names what happened by its class and status: the text of the fault may quote."""
     if isinstance(error, OracleError):
-        return OracleError(str(error))
+        return OracleError(str(error), undrawn=error.undrawn)
+    undrawn = sent_nothing(error) or response_status(error) in statuses_undrawn(direct=direct)
     status = getattr(error, "status_code", None)
     shown = f" ({type(error).__name__}{f', HTTP {status}' if status else ''})"
     hint = {
@@ -312,4 +323,4 @@ def _fault(error: Exception) -> OracleError:
         404: "check 'model' and 'api_base'",
         429: "raise the account's limit or lower max_parallel",
     }.get(status or 0, "check that it can be reached")
-    return OracleError(f"the moderation endpoint failed{shown}; {hint}")
+    return OracleError(f"the moderation endpoint failed{shown}; {hint}", undrawn=undrawn)

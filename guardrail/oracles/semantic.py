@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError, OracleError
-from guardrail.oracles.base import Judgement, Reference
+from guardrail.oracles.base import Judgement, Reference, goes_by_text, is_function
 from guardrail.oracles.compared import Comparison, close_both
 from guardrail.types import Outcome
 
@@ -54,6 +54,11 @@ class SemanticOracle:
         text = json.dumps([self._comparer.revision, self._n0, harm])
         return f"semantic-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
+    @property
+    def by_text(self) -> bool:
+        """Of an answer that stands alone, see `judge`."""
+        return self._harm is None or goes_by_text(self._harm)
+
     async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """An answer that stands alone: for harm only, where that is judged at all."""
         if self._harm is not None:
@@ -76,7 +81,10 @@ class SemanticOracle:
         ranks = [(count, -round(sum(row), 4)) for count, row in zip(alike, rows, strict=True)]
         text = texts[ranks.index(max(ranks))]
         name = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
-        oracle = Comparison(partial(self._compare, text), self._harm, self.revision)
+        compare = partial(self._compare, text)
+        oracle = Comparison(
+            compare, self._harm, self.revision, is_function=is_function(self._comparer)
+        )
         return Reference("meaning", name, oracle)
 
     async def aclose(self) -> None:

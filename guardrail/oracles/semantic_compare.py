@@ -33,7 +33,10 @@ _QUESTION = (
 
 
 class Comparer(Protocol):
-    """Compares texts with one other."""
+    """Compares texts with one other.
+
+    One that says the same each time has an attribute `by_text` that is True, see `goes_by_text`.
+    """
 
     @property
     def revision(self) -> str:
@@ -60,6 +63,8 @@ class EmbeddingComparer:
         max_queue: most texts that wait; more wait for room.
         deadline_s: longest that one comparison may take.
     """
+
+    by_text = True
 
     def __init__(
         self,
@@ -146,7 +151,10 @@ class JudgeComparer:
             async with asyncio.TaskGroup() as group:
                 tasks = {text: group.create_task(self._asked(reference, text)) for text in distinct}
         except ExceptionGroup as faults:
-            raise OracleError(str(_first(faults))) from None
+            fault = _first(faults)
+            # The others may have been answered, or be on their way.
+            undrawn = fault.undrawn and len(distinct) == 1
+            raise OracleError(str(fault), undrawn=undrawn) from None
         found = {text: task.result() for text, task in tasks.items()}
         return [found.get(text, 0.0) for text in texts]
 
@@ -158,7 +166,7 @@ class JudgeComparer:
         return 1.0 - sure
 
 
-def _first(faults: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first(faults: BaseExceptionGroup[BaseException]) -> OracleError:
     first = faults.exceptions[0]
     if isinstance(first, OracleError):
         return first

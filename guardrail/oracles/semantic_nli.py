@@ -37,6 +37,8 @@ class NliComparer:
         ConfigError: an option lies outside its range.
     """
 
+    by_text = True
+
     def __init__(
         self,
         scorer: Scorer,

@@ -10,8 +10,10 @@ from guardrail.engine.plan import UNSCALED, plan_for, required_rate
 from guardrail.engine.rules import AnswerSource, Claim, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
+from guardrail.memory.rules import MemoryRules
 from guardrail.policy.choices.compared import ComparedChoice
 from guardrail.policy.load import line_of
+from guardrail.policy.recall import policy_recall
 from guardrail.stats import PlanKind, failover_alpha, spent_alpha
 from guardrail.stats.fixed import smallest_fixed
 from guardrail.upstreams.litellm_prices import litellm_prices
@@ -21,17 +23,28 @@ if TYPE_CHECKING:
     from guardrail.policy.choices import Rates
     from guardrail.policy.schema import Policy
 
-__all__ = ["check_first_try", "compile_policy", "image_limits", "policy_digest", "variant_options"]
+__all__ = [
+    "check_first_try",
+    "compile_policy",
+    "image_limits",
+    "memory_rules",
+    "policy_digest",
+    "variant_options",
+]
 
 
 def policy_digest(policy: Policy) -> str:
     """SHA-256 (hex) of the policy's canonical JSON, defaults and calibration written out.
 
+    Without `recall`, which is bound to this digest and changes no decision.
+
     Raises:
         ConfigError: the oracle's calibration cannot be used.
     """
     policy = policy.model_copy(update={"oracle": policy.oracle.calibrated(policy.folder)})
-    text = json.dumps(policy.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(
+        policy.model_dump(mode="json", exclude={"recall"}), sort_keys=True, separators=(",", ":")
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -45,13 +58,15 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
 
     Raises:
         ConfigError: a picture that is not scaled down could never pass, the claim needs more than
-            the oracle is known to give, or its calibration is about another oracle.
+            the oracle is known to give, its calibration is about another oracle, or its recall
+            was measured under another policy.
     """
     smoothing, sampling, limits = policy.smoothing, policy.sampling, policy.limits
     rates = _rates(policy, file)
+    digest = policy_digest(policy)
     rules = Rules(
         name=policy.name,
-        digest=policy_digest(policy),
+        digest=digest,
         mode=policy.mode,
         claim=smoothing.claim,
         sigma=smoothing.sigma,
@@ -73,6 +88,7 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         answer=policy.answer,
         on_upstream_failure=policy.failures.upstream,
         on_oracle_failure=policy.failures.oracle,
+        on_limit=policy.failures.limit,
         on_unscanned=policy.failures.unscanned,
         refusals_are_harmless=policy.failures.refusals_are_harmless,
         retries=limits.retries,
@@ -83,6 +99,9 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         prices=_prices(policy),
         probe_max_tokens=sampling.probe_max_tokens,
         judge_every_chars=sampling.judge_every_chars,
+        recall=policy_recall(policy, digest),
+        retry=limits.retry,
+        expected_success_rate=sampling.expected_success_rate,
     )
     for position in range(min(upstreams, 2)):  # the later ones have the second one's share
         _check_can_pass(policy, rules, file, position, upstreams)
@@ -95,6 +114,18 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
 def variant_options(policy: Policy) -> dict[str, Any]:
     """How variants travel to a model outside this process, as upstreams take it."""
     return {"variant_format": policy.variant_format, "jpeg_quality": policy.variant_quality}
+
+
+def memory_rules(policy: Policy) -> MemoryRules:
+    """How verdicts are remembered."""
+    memory = policy.memory
+    return MemoryRules(
+        on_pass=memory.on_pass,
+        on_block=memory.on_block,
+        ttl_s=memory.ttl_s,
+        max_entries=memory.max_entries,
+        max_bytes=memory.max_bytes,
+    )
 
 
 def image_limits(policy: Policy) -> ImageLimits:

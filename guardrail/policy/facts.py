@@ -10,7 +10,13 @@ from guardrail.engine.plan import UNSCALED, Reach, plan_for, radii_by_floor
 from guardrail.engine.wording import evasion_sentence
 from guardrail.errors import CertificationError
 from guardrail.policy.spending import spending_costs
-from guardrail.stats import fewest_samples, floor_with_misses, required_harmless_rate
+from guardrail.stats import (
+    FaultForecast,
+    fewest_samples,
+    floor_with_misses,
+    pass_rates_under_faults,
+    required_harmless_rate,
+)
 
 if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
@@ -51,6 +57,7 @@ class PolicyFacts:
         usual: ordinary traffic.
         harmful: harmful traffic.
         passes: (harmless rate, chance to pass) at `RATES`.
+        faults: what lost answers cost ordinary traffic, by their share.
         spending: what tries cost that share one alpha.
     """
 
@@ -65,6 +72,7 @@ class PolicyFacts:
     usual: Cost
     harmful: Cost
     passes: tuple[tuple[float, float], ...]
+    faults: tuple[FaultForecast, ...]
     spending: tuple[SpendingCost, ...]
 
 
@@ -100,6 +108,7 @@ def describe_rules(rules: Rules, *, reference_kind: str = "") -> PolicyFacts:
         usual=_cost(rules, plan, rules.expected_harmless_rate),
         harmful=_cost(rules, plan, HARMFUL_RATE),
         passes=tuple((rate, plan.power_at(rate)) for rate in RATES),
+        faults=pass_rates_under_faults(plan, rules.expected_harmless_rate),
         spending=spending_costs(rules),
     )
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from guardrail.engine.rules import (
     AnswerSource,
     Claim,
     Mode,
+    OnLimit,
     OnOracleFailure,
     OnUnscanned,
     OnUpstreamFailure,
     RadiusSpace,
+    Retry,
 )
+from guardrail.memory.rules import OnRepeat
 from guardrail.policy.choices import OracleChoice
 from guardrail.policy.section import Section, Share, Word
 from guardrail.stats import LEAST_FLOOR
@@ -27,6 +30,7 @@ __all__ = [
     "Failures",
     "Images",
     "Limits",
+    "Memory",
     "ModelPrice",
     "OracleChoice",
     "Policy",
@@ -85,8 +89,11 @@ class Sampling(Section):
     """`optimal`: fewest expected calls; `fixed`: Clopper–Pearson on a fixed number, curtailed."""
     expected_harmless_rate: Share = 0.99
     """Share of harmless verdicts on usual traffic under noise; the plan is tuned to it."""
+    expected_success_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.98
+    """Share of calls that bring an answer. The others end in faults that may not be repeated and
+    count as harmful, so the plan is tuned to the product of both rates."""
     power: Share = 0.99
-    """Probability of passing a request whose harmless rate is the expected one."""
+    """Probability of passing a request whose harmless rate is the expected one, faults counted."""
     max_samples: Annotated[int, Field(ge=1, le=20_000)] = 200
     """Most variants of one request; reaching it without proof blocks as uncertain."""
     latency_weight: Annotated[float, Field(ge=0, le=10_000)] = 4.0
@@ -135,9 +142,13 @@ class Failures(Section):
     """What happens when a part fails. Verdicts always hold; configuration faults always fail."""
 
     upstream: Annotated[OnUpstreamFailure, Word] = OnUpstreamFailure.ERROR
-    """The model gives no usable answer: `error` (502/504 or its own status) or `block`."""
+    """The model gives no usable answer: `error` (502/504 or its own status) or `block`. Its 429 is
+    always passed on."""
     oracle: Annotated[OnOracleFailure, Word] = OnOracleFailure.ERROR
     """Answers cannot be judged: `error` (503), `block`, or `pass_unscanned`, which fails open."""
+    limit: Annotated[OnLimit, Word] = OnLimit.ERROR
+    """Time, calls or cost of `limits` end a decision before it is made: `error` (503, 504), or
+    `block`, which speaks like a judgement."""
     unscanned: Annotated[OnUnscanned, Word] = OnUnscanned.BLOCK
     """Parts of an answer that the oracle cannot look into (audio, pictures, ciphers): `block`, or
     `pass_unscanned`, which fails open, marks the answer and allows only the verdict claim."""
@@ -187,17 +198,41 @@ class Limits(Section):
     call_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Longest wait for one call to the model."""
     deadline_s: Annotated[float, Field(gt=0, le=7200)] = 180.0
-    """Longest time for one decision, retries and all; later it blocks."""
+    """Longest time for one decision, repeats and all; it then ends by `failures.limit`."""
     max_calls: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Most calls to the model for one decision, repeated ones included; one more blocks."""
+    """Most calls to the model for one decision, repeated ones included; the next one ends it by
+    `failures.limit`."""
     max_cost_usd_per_request: Annotated[float, Field(gt=0, le=100_000)] | None = None
     """Most that the calls of one decision may cost; models without a known price are refused."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
-    """How often a call is repeated, with the same noise, after a transient fault."""
+    """How often a call or judgement is repeated, with the same noise, where `retry` allows it."""
+    retry: Annotated[Retry, Word] = Retry.UNDRAWN
+    """Which are repeated. `undrawn`: only those that certainly drew no answer, so that each variant
+    has one at most. `any`: all that may pass; the certificate then speaks of the model as it is
+    asked so, and harm that comes as a fault is asked for again."""
     max_concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Most requests decided at a time; more wait, in order."""
     max_waiting_requests: Annotated[int, Field(ge=0, le=100_000)] = 256
     """Most requests that wait; more are answered 503 with Retry-After."""
+
+
+class Memory(Section):
+    """What becomes of a request with pictures that was decided before."""
+
+    # A policy that is written out can be read again: Python has the first two words for itself.
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    on_pass: Annotated[OnRepeat, Word] = Field(default=OnRepeat.REPLAY, alias="pass")
+    """`replay`: the same answer again, from memory; `redraw`: a new decision, which may be another
+    one and deliver another answer."""
+    on_block: Annotated[OnRepeat, Word] = Field(default=OnRepeat.REPLAY, alias="block")
+    """The same where it was blocked by a judgement; faults and limits are never remembered."""
+    ttl_s: Annotated[float, Field(gt=0, le=30 * 24 * 3600)] = 3600.0
+    """For how long a verdict is remembered."""
+    max_entries: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+    """Most verdicts that are remembered; those not asked for longest go first."""
+    max_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
+    """Most that they may take, in bytes."""
 
 
 class ModelPrice(Section):
@@ -224,6 +259,9 @@ class Policy(Section):
     """How the samples are drawn and when to stop."""
     oracle: OracleChoice
     """Who judges answers, and how often it misses harm."""
+    recall: Annotated[str, Field(min_length=1)] | None = None
+    """A file that `guardrail recall` wrote: which share of forbidden requests this policy stops,
+    and how far out. Certificates and `guardrail policy check` repeat it. null: nothing is said."""
     answer: Annotated[AnswerSource, Word] = AnswerSource.SMOOTHED
     """`smoothed`: a harmless answer to a noisy variant; `clean`: the answer to the picture itself,
     judged but outside the claim."""
@@ -241,6 +279,8 @@ class Policy(Section):
     """What happens when a part fails."""
     limits: Limits = Limits()
     """Bounds on what one request may cost."""
+    memory: Memory = Memory()
+    """What becomes of a request that was decided before."""
     prices: dict[str, ModelPrice] = Field(default_factory=dict)
     """Prices by model, before litellm's list where litellm is installed; `*` is every other one."""
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, Strict, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
 
 from guardrail.errors import ConfigError
 from guardrail.policy.load import line_of, parse_yaml, read_file
@@ -34,9 +34,19 @@ __all__ = [
 _Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 _Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 _Rate = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+_MAY_PASS = frozenset({408, 409, 425, *range(500, 600)})  # 429 is what `direct` is about
 _OPENAI = "openai_compatible:"
 _LOCAL_CONCURRENCY = 4096  # such a model gathers its calls into batches, and has a line of its own
 _DEFAULTS = Limits()
+
+
+def _check_undrawn(statuses: tuple[int, ...]) -> tuple[int, ...]:
+    """Refuses statuses after which no call is repeated anyway."""
+    if 429 in statuses:
+        raise ValueError("say 'direct: true' if a 429 stands for no answer; list other statuses")
+    if not _MAY_PASS.issuperset(statuses):
+        raise ValueError("list statuses that may pass: 408, 409, 425 or 500 to 599")
+    return statuses
 
 
 class BreakerSection(Section):
@@ -71,6 +81,19 @@ class UpstreamEntry(Section):
     token_limit_name: TokenLimitName | None = None
     """What max_tokens and max_completion_tokens are both sent as, for servers that ignore one."""
 
+    direct: bool | None = None
+    """Whether it answers 429 itself, before a model is asked: no gateway stands between that
+    filters answers, retries or falls back. As a table of known providers says, if left out."""
+
+    undrawn: Annotated[tuple[int, ...], Strict(strict=False), AfterValidator(_check_undrawn)] = (
+        Field(default=(), max_length=32)
+    )
+    """Further statuses by which it says that it drew no answer, as 503: calls that end in them are
+    repeated. Wrong ones void the promise."""
+
+    seeds: bool = False
+    """Whether it honours the field `seed`; each variant is then sent one of its own."""
+
     timeout_s: _Seconds | None = None
     """Longest that one call may take; the policy's limits.call_timeout_s holds as well."""
 
@@ -94,7 +117,8 @@ class UpstreamEntry(Section):
 
     @model_validator(mode="after")
     def _a_local_model_needs_no_network(self) -> Self:
-        remote = ("api_key_env", "headers_env", "model_map", "token_limit_name", "timeout_s")
+        remote = ("api_key_env", "headers_env", "model_map", "token_limit_name", "timeout_s",
+                  "direct", "undrawn", "seeds")  # fmt: skip
         given = [name for name in remote if getattr(self, name)]
         if self.is_local and given:
             raise ValueError(f"a model in this process takes no {given[0]}; leave it out")
@@ -183,6 +207,9 @@ def open_upstream(
         "headers": {k: _variable(v) for k, v in entry.headers_env.items()} or None,
         "model_map": entry.model_map or None,
         "token_limit_name": entry.token_limit_name,
+        "direct": entry.direct,
+        "undrawn": entry.undrawn or None,
+        "seeds": entry.seeds or None,
         "timeout_s": entry.timeout_s,
         "max_connections": entry.limits.max_concurrency,
         "variant_format": variant_format,

@@ -43,6 +43,7 @@ class Audit:
     Attributes:
         records: how many.
         passed: how many of them let an answer through.
+        remembered: how many gave an earlier verdict again; the others are the decisions made.
         signed: how many carry a signature; they were checked if a key was given.
         continues: digest of the record before the first one, which is in another file; empty
             where the file is the beginning.
@@ -51,6 +52,7 @@ class Audit:
 
     records: int = 0
     passed: int = 0
+    remembered: int = 0
     signed: int = 0
     continues: str = ""
     last_digest: str = ""
@@ -83,6 +85,7 @@ def audit_file(
         audit = Audit(
             records=number,
             passed=audit.passed + (record.action is Action.PASS),
+            remembered=audit.remembered + record.remembered,
             signed=audit.signed + bool(record.signature),
             continues=record.previous if number == 1 else audit.continues,
             last_digest=record.digest,

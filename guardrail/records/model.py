@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from guardrail.engine.certificate import Certificate
-from guardrail.engine.rules import Mode
+from guardrail.engine.rules import Mode, Retry
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.records.lines import canonical
@@ -74,6 +74,11 @@ class Record:
             before it was computed.
         noise_digest: SHA-256 of the seeds of every variant's noise, in order (`replay.py`);
             empty where there was no noise.
+        attempt: from which, with request, policy and key, noise and seeds follow; that of the
+            decision that drew.
+        remembered: whether an equal request had been decided before, and its verdict was given
+            again; the certificate is that decision's, in whose record the samples are. The two
+            records have the same attempt.
         certificate: as it was given to the client.
         samples: every finished variant in index order, some perhaps beyond the decision.
         alpha: failure probability of the decision, all upstreams together; None without pictures.
@@ -81,6 +86,7 @@ class Record:
             where the tries of a principal are not counted.
         answer_chars: length of the delivered text; None where none was delivered.
         cost_usd: of all calls; None where a price or a count is not known.
+        retry: which calls and judgements were repeated, `retries` times at most.
         content: messages, parameters and answers, only where the writer keeps them.
         signer: id of the public key that verifies `signature`; empty where it is not signed.
         digest: SHA-256 of the canonical JSON of all fields but `digest` and `signature`.
@@ -109,6 +115,8 @@ class Record:
     pictures: int
     request_digest: str
     noise_digest: str
+    attempt: str
+    remembered: bool
     certificate: Mapping[str, Json] | None
     samples: tuple[SampleRecord, ...]
     alpha: float | None
@@ -120,6 +128,8 @@ class Record:
     cost_usd: float | None
     elapsed_s: float
     overhead_s: float
+    retry: Retry
+    retries: int
     content: Mapping[str, Json] | None = None
     signer: str = ""
     digest: str = field(default="")
@@ -215,6 +225,7 @@ _READERS: dict[str, Callable[[Json], Any]] = {
     "Mode": Mode,
     "Outcome": Outcome,
     "Reason": Reason,
+    "Retry": Retry,
     "bool": _exactly(bool),
     "float": _number,
     "int": _exactly(int),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from guardrail.engine.calls import Sample
     from guardrail.engine.guard import Engine
     from guardrail.engine.verdict import Verdict
+    from guardrail.images.keys import NoiseKey
     from guardrail.records.journal import Journal
     from guardrail.types import Chat, Json
 
@@ -59,7 +60,6 @@ def record_of(
 ) -> Record:
     """The record of a verdict, not yet chained and sealed."""
     rules, certificate, usage = engine.rules, verdict.certificate, verdict.usage
-    indices = [sample.index for sample in verdict.samples]
     return Record(
         record_id=uuid.uuid4().hex,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -80,7 +80,9 @@ def record_of(
         model=chat.model[:_LONGEST_CHARS],
         pictures=chat.pictures,
         request_digest=_request_digest(verdict, chat),
-        noise_digest="" if certificate is None else noise_digest(certificate, indices, engine.key),
+        noise_digest=_noise_digest(verdict, engine.key),
+        attempt=verdict.attempt,
+        remembered=verdict.remembered,
         certificate=None if certificate is None else certificate.to_dict(),
         samples=tuple(_sample(sample) for sample in verdict.samples),
         alpha=verdict.alpha,
@@ -92,6 +94,8 @@ def record_of(
         cost_usd=verdict.cost_usd,
         elapsed_s=float(verdict.elapsed_s),
         overhead_s=float(verdict.overhead_s),
+        retry=rules.retry,
+        retries=rules.retries,
         content=_content(verdict, chat) if keep_content else None,
     )
 
@@ -100,6 +104,12 @@ def _request_digest(verdict: Verdict, chat: Chat) -> str:
     if verdict.certificate is not None:
         return verdict.certificate.request_digest
     return "" if chat.pictures else request_digest(chat, ()).hex()
+
+
+def _noise_digest(verdict: Verdict, key: NoiseKey) -> str:
+    if verdict.certificate is None or verdict.remembered:
+        return ""
+    return noise_digest(verdict.certificate, [sample.index for sample in verdict.samples], key)
 
 
 def _sample(sample: Sample) -> SampleRecord:

@@ -61,6 +61,7 @@ class Replay:
                 key=self._key,
                 request_digest=bytes.fromhex(about.request_digest),
                 policy_digest=bytes.fromhex(about.policy_digest),
+                attempt=bytes.fromhex(about.attempt),
                 index=index,
                 image_index=image_index,
             )
@@ -78,10 +79,15 @@ def replay(record: Record, chat: Chat, pictures: Sequence[Picture], key: NoiseKe
         key: the one the record names (`KeyRing.find`).
 
     Raises:
-        CertificationError: the record has no certificate; the key or the request is another one;
-            or the record does not hold.
+        CertificationError: the record has no certificate, or none of its own; the key or the
+            request is another one; or the record does not hold.
     """
     decision = check_outcomes(record)
+    if record.remembered:
+        raise CertificationError(
+            "this answer was remembered and nothing drawn for it; replay the record of the same "
+            "attempt that is not remembered"
+        )
     certificate = record.parsed_certificate()
     if certificate is None or decision is None:
         raise CertificationError("this decision had no noise and no test: nothing to replay")
@@ -108,6 +114,7 @@ def noise_digest(certificate: Certificate, indices: Iterable[int], key: NoiseKey
                     key,
                     request_digest=bytes.fromhex(certificate.request_digest),
                     policy_digest=bytes.fromhex(certificate.policy_digest),
+                    attempt=bytes.fromhex(certificate.attempt),
                     index=index,
                     image_index=image_index,
                 )
@@ -119,7 +126,8 @@ def check_outcomes(record: Record) -> Decision | None:
     """Runs the test again on the recorded outcomes and compares all that follows from them.
 
     Returns:
-        What the outcomes lead to; None where there was no test.
+        What the outcomes lead to, or led to in the decision that was remembered; None where there
+        was no test.
 
     Raises:
         CertificationError: the record contradicts itself.
@@ -134,16 +142,29 @@ def check_outcomes(record: Record) -> Decision | None:
         _require(record.reason is not Reason.CERTIFIED, "it is certified without a certificate")
         return None
     _check_names(record, certificate)
-    certifier = _run(record, certificate)
-    _require(certifier.counts == certificate.counts, "its outcomes lead to other counts")
-    decision = certifier.decision or Decision.UNCERTAIN
-    _require(decision is certificate.decision, "its outcomes lead to another decision")
+    if record.remembered:
+        drew = record.samples or record.noise_digest or record.calls
+        _require(not drew, "it is remembered, and yet something was drawn")
+        _require(
+            record.outside_claim or record.answer_chars is None, "it is remembered and claimed"
+        )
+        decision = certificate.decision
+    else:
+        decision = _decide_again(record, certificate)
     _require(record.reason in _REASONS[decision], "its reason does not fit its decision")
     opened = record.reason is Reason.ORACLE_FAILED and bool(record.unscanned)
     passed = record.action is Action.PASS and not record.would_block
     _require(decision is Decision.PASS or opened or not passed, "it passed without a proof")
     said = certificate.outside_claim or not record.outside_claim
     _require(said, "its certificate does not say that the answer lies outside the claim")
+    return decision
+
+
+def _decide_again(record: Record, certificate: Certificate) -> Decision:
+    certifier = _run(record, certificate)
+    _require(certifier.counts == certificate.counts, "its outcomes lead to other counts")
+    decision = certifier.decision or Decision.UNCERTAIN
+    _require(decision is certificate.decision, "its outcomes lead to another decision")
     return decision
 
 
@@ -161,7 +182,8 @@ def _run(record: Record, certificate: Certificate) -> Certifier:
 def _check_names(record: Record, certificate: Certificate) -> None:
     """The names that stand in the record and in its certificate must agree."""
     names = ("policy", "policy_digest", "upstream", "upstream_revision", "oracle_revision",
-             "key_id", "code_version", "request_digest")  # fmt: skip
+             "key_id", "code_version", "request_digest", "attempt", "retry",
+             "retries")  # fmt: skip
     for name in names:
         same = getattr(record, name) == getattr(certificate, name)
         _require(same, f"its {name} is not that of its certificate")

@@ -28,6 +28,7 @@ def note(scope: MutableMapping[str, Any], verdict: Verdict, record_id: str) -> N
         decision=verdict.action.value,
         reason=verdict.reason.value,
         would_block=verdict.would_block,
+        remembered=verdict.remembered,
         samples=0 if certificate is None else certificate.samples,
         calls=verdict.usage.calls,
         overhead_ms=round(verdict.overhead_s * 1e3, 1),

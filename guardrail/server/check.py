@@ -59,13 +59,12 @@ def _reply(verdict: Verdict, incoming: Incoming, policy: Policy, record_id: str)
         failure = said(verdict, policy)
         assert isinstance(failure, Reply)
         return dressed(failure, verdict, policy, record_id)
-    usage = usage_of(verdict, policy)
     body = {
         "id": f"check-{record_id}",
         "object": "guardrail.check",
         "created": int(time.time()),
         "model": incoming.chat.model,
-        "usage": None if usage is None else told_usage(usage),
+        "usage": told_usage(usage_of(verdict, policy)),
     }
     return dressed(Reply(200, body), verdict, policy, record_id)
 

@@ -34,9 +34,20 @@ _STEERING = frozenset(
     # Gateways and SDKs take these from the request and send the call elsewhere, replace its
     # content behind the guard, or switch guards on and off.
     {"api_base", "api_key", "base_url", "custom_llm_provider", "extra_body", "extra_headers"}
-    | {"extra_query", "fallbacks", "guardrails", "mock_response", "model_list"}
+    | {"extra_query", "guardrails", "mock_response", "model_list"}
+    # One answer of one model is drawn for each variant: whether a call is repeated is decided here.
+    | {"fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "models", "route"}
+    | {"context_window_fallback_dict", "num_retries", "max_retries", "retry_policy"}
     # Media outside the messages.
     | {"attachments", "file_ids", "files", "image", "image_url", "images", "video", "videos"}
+)
+_SHARED = frozenset(
+    # What makes one call depend on another: caches of answers, and state that a provider keeps.
+    # Caches of prompts (`prompt_cache_key`, `cache_salt`, `cache_prompt`) keep no answers.
+    {"cache", "caching", "cache_key", "cache_ttl", "semantic_cache", "use_cache", "ttl"}
+    | {"previous_response_id", "previous_interaction_id", "conversation", "conversation_id"}
+    | {"session", "session_id", "thread", "thread_id", "chat_id", "container"}
+    | {"cached_content", "cachedContent", "context", "background", "batch"}
 )
 _DATA_URL = re.compile(
     r"\s*data:[^,]{0,256};base64\s*,|\s*data:(image|audio|video)/", re.IGNORECASE
@@ -72,6 +83,12 @@ def check_parameters(parameters: Mapping[str, Json]) -> None:
     for name, value in parameters.items():
         if name in _STEERING and value is not None:
             raise refused(name, "is not taken from requests; leave it out")
+        if name in _SHARED and value is not None:
+            raise refused(
+                name,
+                "would tie the calls about one request together, which must be independent of "
+                "each other; leave it out",
+            )
         if any(_DATA_URL.match(text) for text in strings(value)):
             raise refused(
                 joined("", name),

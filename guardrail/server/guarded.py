@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from guardrail.errors import GuardrailError, RequestError
-from guardrail.memory.spending import decide_spending
 from guardrail.server.access import note
 from guardrail.server.failures import Reply, log_crash, reply_to_error
 from guardrail.server.json_response import json_response
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
 
     from guardrail.engine.guard import Engine
     from guardrail.engine.verdict import Verdict
-    from guardrail.images.codec import ImageLimits
+    from guardrail.images.codec import ImageLimits, Picture
     from guardrail.policy.schema import Policy
+    from guardrail.server.pictures import Source
     from guardrail.server.service import Service
     from guardrail.server.wire import Incoming
 
@@ -128,30 +128,57 @@ async def check_model(service: Service, model: str) -> None:
 
 
 async def decided_with(
-    service: Service, engine: Engine, incoming: Incoming, *, end_user: str | None = None
+    service: Service,
+    engine: Engine,
+    incoming: Incoming,
+    *,
+    end_user: str | None = None,
+    scope: str | None = "",
+    loop: asyncio.AbstractEventLoop | None = None,
 ) -> Verdict:
-    """The engine's verdict; getting the pictures takes of the same time. Raises RequestError.
+    """The verdict on one request; getting the pictures takes of the same time.
 
-    `end_user` is whose try it is, as a trusted caller names them.
+    Args:
+        service: what all requests share.
+        engine: decides, unless an equal request is or was decided.
+        incoming: the request.
+        end_user: whose try it is, as a trusted caller names them.
+        scope: see `Decisions.decide`.
+        loop: see there.
+
+    Raises:
+        RequestError: see `Decisions.decide`; or the pictures cannot be had.
     """
     deadline = asyncio.get_running_loop().time() + engine.rules.deadline_s
-    principal = service.principal(end_user)
-    if not incoming.sources:
-        return await decide_spending(engine, incoming.chat, principal=principal, deadline=deadline)
     async with AsyncExitStack() as held:
-        try:
-            async with asyncio.timeout_at(deadline):
-                pictures = await held.enter_async_context(service.desk.opened(incoming.sources))
-        except TimeoutError:
-            raise RequestError(
-                "the pictures could not be fetched and decoded before the decision's deadline; "
-                "retry later, or raise limits.deadline_s",
-                status=503,
-                code="overloaded",
-            ) from None
-        return await decide_spending(
-            engine, incoming.chat, pictures, principal=principal, deadline=deadline
+        return await service.decisions.decide(
+            engine,
+            incoming.chat,
+            await _opened(service, incoming.sources, held, deadline),
+            principal=service.principal(end_user),
+            scope=scope,
+            loop=loop,
+            deadline=deadline,
+            held=held,
         )
+
+
+async def _opened(
+    service: Service, sources: list[Source], held: AsyncExitStack, deadline: float
+) -> tuple[Picture, ...]:
+    """The pictures, decoded, as long as `held` is. Raises RequestError."""
+    if not sources:
+        return ()
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await held.enter_async_context(service.desk.opened(sources))
+    except TimeoutError:
+        raise RequestError(
+            "the pictures could not be fetched and decoded before the decision's deadline; "
+            "retry later, or raise limits.deadline_s",
+            status=503,
+            code="overloaded",
+        ) from None
 
 
 async def _decided(

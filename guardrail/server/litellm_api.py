@@ -99,7 +99,7 @@ async def _decided(service: Service, request: Request, question: Incoming | Said
     if question is None:
         return Reply(200, {"action": "NONE"})
     if isinstance(question, Said):
-        verdict = await _judged(service.engine, question)
+        verdict = await _judged(service, question)
     else:
         await check_model(service, question.chat.model)
         verdict = await decided_with(service, service.engine, question)
@@ -109,10 +109,11 @@ async def _decided(service: Service, request: Request, question: Incoming | Said
     return _blocked(_reason(service, verdict))
 
 
-async def _judged(engine: Engine, said: Said) -> Verdict:
-    """The engine's decision on an answer that is there already."""
+async def _judged(service: Service, said: Said) -> Verdict:
+    """The decision on an answer that is there already."""
+    engine = service.engine
     given = Engine(engine.rules, _Given(said.answer), engine.oracle, engine.key)
-    return await given.decide(said.chat)
+    return await service.decisions.decide(given, said.chat, scope=None)
 
 
 def _reason(service: Service, verdict: Verdict) -> str:
@@ -132,6 +133,7 @@ class _Given:
     answer: Answer
     name: str = "given"
     revision: str = "given"
+    deterministic: bool = True  # see `is_deterministic`
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:  # noqa: ARG002 (the protocol's)
         return self.answer

@@ -16,12 +16,13 @@ from guardrail.engine.verdict import Action, Verdict
 from guardrail.errors import CertificationError
 from guardrail.server.failures import Reply, error_reply, reply_to_error
 from guardrail.server.logprobs import told_logprobs
+from guardrail.types import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from guardrail.policy.schema import BlockDetails, Policy
-    from guardrail.types import Chat, Json, Usage
+    from guardrail.types import Chat, Json
 
 __all__ = [
     "Said",
@@ -140,7 +141,7 @@ def _withheld(told: Said, body: Mapping[str, Json]) -> list[str]:
     return [str(name) for name in told.extra if name not in passed_on]
 
 
-def _completion(told: Said, usage: Usage | None, chat: Chat, record_id: str) -> dict[str, Json]:
+def _completion(told: Said, usage: Usage, chat: Chat, record_id: str) -> dict[str, Json]:
     extra = told.extra
     choice = {
         "index": 0,
@@ -155,7 +156,7 @@ def _completion(told: Said, usage: Usage | None, chat: Chat, record_id: str) -> 
         "created": int(time.time()),
         "model": told.model or chat.model,
         "choices": [choice],
-        "usage": None if usage is None else told_usage(usage),
+        "usage": told_usage(usage),
         **{name: extra[name] for name in _RESPONSE_EXTRAS if name in extra},
     }
 
@@ -170,12 +171,15 @@ def details_of(verdict: Verdict, policy: Policy) -> BlockDetails:
     return "full" if passed else policy.block.details
 
 
-def usage_of(verdict: Verdict, policy: Policy) -> Usage | None:
-    """The tokens of all calls; where they may not be told, those of what is delivered, if any."""
+def usage_of(verdict: Verdict, policy: Policy) -> Usage:
+    """The tokens of all calls; where they may not be told, those of what is delivered.
+
+    That is nothing in a block: zeros, since official clients fail where there is no usage at all.
+    """
     if details_of(verdict, policy) != "none":
         return verdict.usage
     delivered = verdict.answer if verdict.action is Action.PASS else None
-    return None if delivered is None else delivered.usage
+    return Usage() if delivered is None else delivered.usage
 
 
 def told_usage(usage: Usage) -> dict[str, Json]:
@@ -198,6 +202,7 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str,
         "alpha": verdict.alpha,
         "unscanned": list(verdict.unscanned),
         "outside_claim": verdict.outside_claim,
+        "remembered": verdict.remembered,
         "record_id": record_id,
     }
     if details != "none":
@@ -208,6 +213,9 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str,
         about["calls"] = verdict.usage.calls
         about["cost_usd"] = None if verdict.cost_usd is None else _micros_up(verdict.cost_usd)
     if details == "full":
+        about["harmless_rate_lower"] = (
+            0.0 if certificate is None else certificate.harmless_rate_lower
+        )
         about["certificate"] = None if certificate is None else certificate.to_dict()
         about["elapsed_ms"] = _ms(verdict.elapsed_s)
         about["overhead_ms"] = _ms(verdict.overhead_s)
@@ -224,6 +232,7 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]
         "record-id": record_id,
         "unscanned": ", ".join(verdict.unscanned) or "none",
         "would-block": "true" if verdict.would_block else "false",
+        "remembered": "true" if verdict.remembered else "false",
     }
     if verdict.alpha is not None:
         values["alpha"] = repr(verdict.alpha)
@@ -232,14 +241,19 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]
         if verdict.cost_usd is not None:
             values["cost-usd"] = f"{_micros_up(verdict.cost_usd):.6f}"
     if details == "full":
-        values["radius"] = _radius(0.0 if certificate is None else certificate.radius)
+        radius, rate = (
+            (0.0, 0.0)
+            if certificate is None
+            else (certificate.radius, certificate.harmless_rate_lower)
+        )
+        values["radius"], values["harmless-rate-lower"] = _floored(radius), _floored(rate)
         values["overhead-ms"] = f"{_ms(verdict.overhead_s):g}"
     return {f"x-guardrail-{name}": _header_text(value) for name, value in values.items()}
 
 
-def _radius(radius: float) -> str:
+def _floored(value: float) -> str:
     """Four decimals, rounded down: what is shown is never more than what is certified."""
-    return f"{math.floor(radius * 1e4) / 1e4:.4f}"
+    return f"{math.floor(value * 1e4) / 1e4:.4f}"
 
 
 def _micros_up(usd: float) -> float:

@@ -54,9 +54,7 @@ def response_to(verdict: Verdict, incoming: Incoming, policy: Policy, record_id:
     return dressed(reply, verdict, policy, record_id, _withheld(told))
 
 
-def _response(
-    told: Said, usage: Usage | None, incoming: Incoming, record_id: str
-) -> dict[str, Json]:
+def _response(told: Said, usage: Usage, incoming: Incoming, record_id: str) -> dict[str, Json]:
     cause = _INCOMPLETE.get(told.finish_reason)
     status = "incomplete" if cause else "completed"
     return {
@@ -65,7 +63,7 @@ def _response(
         "incomplete_details": {"reason": cause} if cause else None,
         "model": told.model or incoming.chat.model,
         "output": list(_output(told.message, record_id, status)),
-        "usage": None if usage is None else _usage(usage),
+        "usage": _usage(usage),
     }
 
 

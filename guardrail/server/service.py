@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.errors import ConfigError, UpstreamError
+from guardrail.memory.decisions import Decisions
 from guardrail.memory.ledger import LocalLedger
 from guardrail.memory.spending import Principal
-from guardrail.policy.compile import check_first_try, image_limits
+from guardrail.policy.compile import check_first_try, image_limits, memory_rules
 from guardrail.server.cached import Cached
 from guardrail.server.fetch import INTERNET, Network, RemoteImages
 from guardrail.server.limits import Admission
@@ -60,6 +61,7 @@ class Service:
     admission: Admission = field(init=False)
     models: Cached[list[str]] = field(init=False)
     desk: PictureDesk = field(init=False)
+    decisions: Decisions = field(init=False)
 
     def __post_init__(self) -> None:
         limits = self.policy.limits
@@ -68,6 +70,7 @@ class Service:
             admission=Admission(limits.max_concurrent_requests, limits.max_waiting_requests),
             models=Cached(self._models, self.settings.probe_cache_s),
             desk=self._desk(),
+            decisions=Decisions(memory_rules(self.policy)),
         )
 
     def _set(self, **values: object) -> None:
@@ -134,7 +137,8 @@ class Service:
             ) from None
 
     async def aclose(self) -> None:
-        """Closes the upstream and the oracle, the second also if the first fails."""
+        """Ends what is under way, and closes the upstream and the oracle, whatever fails."""
+        await self.decisions.aclose()
         self.desk.close()
         try:
             await self.engine.upstream.aclose()

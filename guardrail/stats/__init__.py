@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from guardrail.stats.availability import (
+    FAULT_SHARES,
+    FaultForecast,
+    pass_rates_under_faults,
+)
 from guardrail.stats.betting import betting_plan
 from guardrail.stats.binomial import harmless_rate_lower, harmless_rate_upper
 from guardrail.stats.classes import ClassBound, SequentialClass, certify_class, select_class
@@ -34,6 +39,20 @@ from guardrail.stats.radius import (
     round_norm_up,
     unanimous_ceiling,
 )
+from guardrail.stats.recall import (
+    NOT_HELD,
+    RECALLS,
+    RecallReach,
+    RecallStaircase,
+    fewest_requests,
+    fewest_shown,
+    giving_up_counts,
+    held_radius,
+    radii_by_recall,
+    radius_at_recall,
+    recall_lower,
+    recall_staircase,
+)
 from guardrail.stats.reported import harmless_rate_after_pass
 from guardrail.stats.spending import spending_level, spent_alpha
 from guardrail.stats.stratified import (
@@ -53,12 +72,16 @@ from guardrail.stats.threshold import (
 from guardrail.stats.traffic import Traffic
 
 __all__ = [
+    "FAULT_SHARES",
     "FLOORS",
     "LEAST_FLOOR",
+    "NOT_HELD",
+    "RECALLS",
     "BoundedThreshold",
     "ClassBound",
     "ConfidenceSequence",
     "Decision",
+    "FaultForecast",
     "Forecast",
     "LabelledDraw",
     "Objective",
@@ -68,6 +91,8 @@ __all__ = [
     "PlanKind",
     "Prior",
     "RadiusInWords",
+    "RecallReach",
+    "RecallStaircase",
     "ScalingLaw",
     "Scenario",
     "ScoredStratum",
@@ -88,18 +113,27 @@ __all__ = [
     "failover_alpha",
     "false_alarm_upper_at_any_threshold",
     "fewest_harmful",
+    "fewest_requests",
     "fewest_samples",
+    "fewest_shown",
     "fixed_plan",
     "fixed_threshold",
     "floor_with_misses",
     "forecast",
+    "giving_up_counts",
     "harmless_rate_after_pass",
     "harmless_rate_lower",
     "harmless_rate_upper",
+    "held_radius",
     "most_harmful_delivered",
     "most_misses",
     "optimal_plan",
     "optimum",
+    "pass_rates_under_faults",
+    "radii_by_recall",
+    "radius_at_recall",
+    "recall_lower",
+    "recall_staircase",
     "required_harmless_rate",
     "round_norm_up",
     "scaling_law",

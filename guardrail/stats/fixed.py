@@ -60,7 +60,8 @@ def smallest_fixed(q_required: float, alpha: float, q1: float, power: float) -> 
             return int(n[enough[0]]), int(c[enough[0]])
         if n[-1] >= _LARGEST:
             raise CertificationError(
-                f"expected_harmless_rate {q1:.6g} is so close to the required rate "
+                f"expected_harmless_rate times expected_success_rate, {q1:.6g}, is so close to the "
+                "required rate "
                 f"{q_required:.6g} that no practical number of samples tells them apart; "
                 "choose a smaller radius or a larger sigma"
             )
@@ -137,8 +138,9 @@ def check_rates(q_required: float, alpha: float, q1: float, power: float) -> Non
     check_open_unit("power", power)
     if not q_required < check_unit("expected_harmless_rate", q1):
         raise CertificationError(
-            f"expected_harmless_rate {q1:.6g} must lie above the required rate {q_required:.6g}; "
-            "choose a smaller radius, a larger sigma or a lower floor"
+            f"expected_harmless_rate times expected_success_rate, {q1:.6g}, must lie above the "
+            f"required rate {q_required:.6g}; choose a smaller radius, a larger sigma or a lower "
+            "floor"
         )
 
 

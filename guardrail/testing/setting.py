@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from guardrail.engine.attempt import ONLY_ATTEMPT
 from guardrail.engine.case import prepare
 from guardrail.images.codec import decode_image, parse_data_url
 from guardrail.images.keys import NoiseKey
@@ -40,13 +41,16 @@ def scenario_policy() -> Policy:
 def variant_numbers(request: str, urls: tuple[str, ...]) -> Mapping[bytes, int]:
     """The number of each noisy variant of a request, by the digest of its pixels.
 
+    All decisions of scenarios are made under `same_attempt`.
+
     Args:
         request: the body as JSON.
         urls: the data URLs of its pictures.
     """
     rules, limits = compile_policy(scenario_policy()), ImageLimits()
     chat = read_chat(request.encode(), max_images=len(urls), limits=limits).chat
-    case = prepare(rules, chat, [_picture(url, limits) for url in urls])
+    pictures = [_picture(url, limits) for url in urls]
+    case = prepare(rules, chat, pictures, ONLY_ATTEMPT)
     variants = (case.variants(number, rules, KEY) for number in range(_MOST_VARIANTS))
     return {
         digest_of([picture.tobytes() for picture in pictures]): number

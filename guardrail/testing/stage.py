@@ -17,6 +17,7 @@ from guardrail.policy.compile import compile_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.records.recorder import Recorder
 from guardrail.server.serve import running_server
+from guardrail.testing.attempts import same_attempt
 from guardrail.testing.journal import MemoryJournal, comparable
 from guardrail.testing.setting import KEY, scenario_policy
 from guardrail.upstreams.openai_http import OpenAICompatible
@@ -74,6 +75,7 @@ def stage(scenario: Scenario, *, on_block: OnBlock = "raise") -> Iterator[Stage]
     """Sets a scenario up: the model listens, the guard waits."""
     journal = MemoryJournal()
     with (
+        same_attempt(),
         running_model(scenario) as model,
         Guard(
             scenario_policy(),
@@ -103,7 +105,7 @@ def running_model(scenario: Scenario) -> Iterator[ScriptedServer]:
 def proxy_record(scenario: Scenario) -> Json:
     """What is comparable of the proxy's record of a scenario, played over HTTP once."""
     policy, journal = scenario_policy(), MemoryJournal()
-    with running_model(scenario) as model:
+    with same_attempt(), running_model(scenario) as model:
         engine = Engine(
             compile_policy(policy),
             OpenAICompatible(model.base_url),

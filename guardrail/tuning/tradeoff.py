@@ -86,6 +86,7 @@ def price(policy: Policy, measured: Measured, *, price_per_call_usd: float | Non
     rate = sampling.expected_harmless_rate
     if measured.false_alarm_rate is not None:
         rate = min(rate, 1.0 - measured.false_alarm_rate)
+    rate *= sampling.expected_success_rate
     calls = None
     required = _required(policy, measured.miss_rate_upper)
     if required is not None and required < rate:

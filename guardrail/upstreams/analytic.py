@@ -45,6 +45,8 @@ class HalfSpaceUpstream:
         ConfigError: the normal is zero or not finite.
     """
 
+    deterministic = True  # a function of the pictures
+
     def __init__(self, normal: NDArray[np.floating], offset: float) -> None:
         flat = np.asarray(normal, dtype=np.float64).ravel()
         length = float(np.linalg.norm(flat))

@@ -7,7 +7,14 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from guardrail.types import Answer, Chat, Json, Pixels, image_placeholder
 
-__all__ = ["StreamingUpstream", "Upstream", "Watch", "fill_images"]
+__all__ = [
+    "StreamingUpstream",
+    "Upstream",
+    "Watch",
+    "fill_images",
+    "is_deterministic",
+    "undrawn_statuses",
+]
 
 Watch: TypeAlias = Callable[[Mapping[str, Json], int], Awaitable[bool]]
 """Told of an assistant message as it grows and of its length in characters; True breaks it off."""
@@ -18,7 +25,10 @@ class Upstream(Protocol):
     """A model that answers a chat whose pictures are given as pixels.
 
     `complete` may be called many times at once; an implementation that computes locally gathers
-    such calls into batches. Cancelling a call must stop its work or drop its result.
+    such calls into batches. Cancelling a call must stop its work or drop its result. One call asks
+    the model once: whether it is asked again is decided by the engine.
+
+    Two attributes are optional, see `is_deterministic` and `undrawn_statuses`.
     """
 
     @property
@@ -32,11 +42,13 @@ class Upstream(Protocol):
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One answer to the chat with these pictures in place of its placeholders.
 
-        `seed` (63 bits) is different for every variant and the same when a request is repeated;
-        a model in this process draws its samples by it, a remote one ignores it.
+        `seed` (63 bits) is different for every variant and the same when a call is repeated; a
+        model in this process draws its samples by it, a remote one is sent it only where it is
+        known to honour seeds. A seed among the chat's parameters is never sent.
 
         Raises:
-            UpstreamError: no usable answer came; `transient` says whether a retry may help.
+            UpstreamError: no usable answer came; `transient` says whether a repeat may help, and
+                `undrawn` whether it is certain that no answer was drawn.
         """
 
     async def models(self) -> list[str]:
@@ -58,6 +70,25 @@ class StreamingUpstream(Upstream, Protocol):
         Raises:
             UpstreamError: as `complete`. What `watch` raises goes through.
         """
+
+
+def is_deterministic(upstream: object) -> bool:
+    """Whether the same chat, pictures and seed give the same answer bit for bit.
+
+    An upstream says so by an attribute `deterministic` that is True. A call to it may be repeated
+    after any fault: the second answer is the first one.
+    """
+    return getattr(upstream, "deterministic", False) is True
+
+
+def undrawn_statuses(upstream: object) -> frozenset[int]:
+    """The HTTP statuses by which an upstream says that it drew no answer; empty by default.
+
+    429 is among them where the upstream answers for itself (`direct`), others where its operator
+    lists them.
+    """
+    given: frozenset[int] = getattr(upstream, "undrawn_statuses", frozenset())
+    return given
 
 
 def fill_images(

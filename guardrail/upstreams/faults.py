@@ -39,7 +39,12 @@ _REMEDIES = {
 
 
 def status_fault(
-    status: int, headers: Mapping[str, str], raw: bytes, *, hidden: Collection[str] = ()
+    status: int,
+    headers: Mapping[str, str],
+    raw: bytes,
+    *,
+    hidden: Collection[str] = (),
+    undrawn: Collection[int] = (),
 ) -> UpstreamError:
     """The error for a response whose status is not 200.
 
@@ -48,6 +53,7 @@ def status_fault(
         headers: the response's, names in any case if the mapping ignores case.
         raw: as much of the response's body as was read.
         hidden: keys; a code that holds one of them, or is part of one, is dropped.
+        undrawn: the statuses by which the upstream says that it drew no answer.
     """
     transient = status in _TRANSIENT_4XX or 500 <= status <= 599
     remedy = "retry later" if transient else "see the upstream's own log"
@@ -57,6 +63,7 @@ def status_fault(
         transient=transient,
         retry_after_s=retry_after_s(headers) if transient else None,
         code=_error_code(raw, hidden),
+        undrawn=status in undrawn,
     )
 
 

@@ -17,10 +17,11 @@ from guardrail.types import Json
 from guardrail.upstreams.base import fill_images
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault
+from guardrail.upstreams.undrawn import response_status, sent_nothing
 from guardrail.upstreams.wire import answer_from, check_pictures, request_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from guardrail.images.encode import ImageFormat
     from guardrail.types import Answer, Chat, Pixels
@@ -36,6 +37,9 @@ _THREADS = 64
 class FunctionUpstream:
     """Asks the model by calling a function once for every variant.
 
+    The function must ask its model once as well: retries, fallbacks and caches of its own draw
+    answers again, which the certificate knows nothing of.
+
     A plain function runs in a worker thread, an async one on the event loop. Whatever it raises
     becomes an UpstreamError that quotes nothing of it; cancellation passes through to an async
     one.
@@ -48,6 +52,9 @@ class FunctionUpstream:
         max_connections: calls in flight at once; further ones wait in order.
         variant_format: how pictures are encoded; `png` keeps every pixel.
         jpeg_quality: 1 to 100, of `jpeg` and `webp`.
+        one_request: whether the function sends one HTTP request by httpx or aiohttp, and nothing
+            else that could fail alike; then what it raises tells whether that was sent.
+        undrawn: with `one_request`, the statuses by which its server says that it drew no answer.
 
     Raises:
         ConfigError: the format or the quality is not one that can be used.
@@ -63,8 +70,12 @@ class FunctionUpstream:
         max_connections: int = 64,
         variant_format: ImageFormat = "png",
         jpeg_quality: int = 95,
+        one_request: bool = False,
+        undrawn: Collection[int] = (),
     ) -> None:
         self._call = call
+        self._one_request = one_request
+        self._undrawn = frozenset(undrawn)
         self._name = name
         self._revision = revision
         self._models = tuple(models)
@@ -82,6 +93,10 @@ class FunctionUpstream:
     @property
     def revision(self) -> str:
         return f"{self._revision} {self._encoding}".strip()
+
+    @property
+    def undrawn_statuses(self) -> frozenset[int]:
+        return self._undrawn
 
     def on_loop(self, loop: asyncio.AbstractEventLoop | None) -> Self:
         """The same upstream, its async function called on `loop`, whichever loop asks for it.
@@ -123,7 +138,10 @@ class FunctionUpstream:
         try:
             return await self._called(body)
         except Exception as error:  # noqa: BLE001 (other people's code)
-            return fault_of(error)
+            fault = fault_of(error)
+            if self._one_request and fault is not error:
+                fault.undrawn = sent_nothing(error) or response_status(error) in self._undrawn
+            return fault
 
     async def _called(self, body: dict[str, Json]) -> Json:
         if _is_async(self._call):

@@ -186,17 +186,20 @@ class Gate:
                 status=503,
                 retry_after_s=_OVERLOADED_RETRY_S,
                 code=OVERLOADED,
+                undrawn=True,
             )
 
     def _fault(self) -> UpstreamError:
         if self._closed:
-            return UpstreamError("the upstream was closed; make a new one", status=500)
+            message = "the upstream was closed; make a new one"
+            return UpstreamError(message, status=500, undrawn=True)
         return UpstreamError(
             "the upstream failed many times in a row and is left alone for some seconds; check "
             "that it runs",
             status=503,
             retry_after_s=self._breaker.wait_s(self._clock.time()),
             code=UNAVAILABLE,
+            undrawn=True,
         )
 
     def _tell_breaker(self, start: Start, end: End, now: float) -> None:

@@ -4,8 +4,10 @@ Why the parts are written here: what matters is who is next. aiolimiter wakes th
 the order of the amounts they asked for and lets a whole period's worth through at once;
 asyncio.Semaphore knows only the order of arrival, by which 200 variants of one picture keep a
 short question waiting; purgatory's breaker takes a cancelled call for a failed one, reads the wall
-clock, and cannot hold back a line while a single call tries. Repeating is not done here but in the
-engine, which knows the noise that must stay the same.
+clock, and cannot hold back a line while a single call tries.
+
+Nothing is repeated here, whatever the fault: a `Retry-After` makes later calls wait, and that is
+all. The engine alone knows which calls may be made again without a second draw.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from guardrail.errors import GuardrailError, UpstreamError
-from guardrail.upstreams.base import StreamingUpstream
+from guardrail.upstreams.base import StreamingUpstream, is_deterministic, undrawn_statuses
 from guardrail.upstreams.gate import End, Gate, Limits, Start
 from guardrail.upstreams.wire import EMPTY_ANSWER
 
@@ -51,6 +53,14 @@ class Governed:
     @property
     def revision(self) -> str:
         return self.upstream.revision
+
+    @property
+    def deterministic(self) -> bool:
+        return is_deterministic(self.upstream)
+
+    @property
+    def undrawn_statuses(self) -> frozenset[int]:
+        return undrawn_statuses(self.upstream)
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One answer; see `Upstream.complete`. Raises UpstreamError, also where `enter` does."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from guardrail.upstreams.base import is_deterministic
 from guardrail.upstreams.governed import Governed
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from guardrail.types import Answer, Chat, Pixels
     from guardrail.upstreams.base import Upstream
 
-__all__ = ["Lineup"]
+__all__ = ["Lineup", "members"]
 
 
 class Lineup:
@@ -37,6 +38,10 @@ class Lineup:
     @property
     def revision(self) -> str:
         return ", then ".join(member.revision for member in self.members)
+
+    @property
+    def deterministic(self) -> bool:
+        return all(is_deterministic(member) for member in self.members)
 
     def ready(self) -> list[int]:
         """The positions of those that can be asked now; of all where none can."""
@@ -71,6 +76,11 @@ class Lineup:
         for fault in faults:
             if fault is not None:
                 raise fault
+
+
+def members(upstream: Upstream) -> tuple[Upstream, ...]:
+    """The upstreams that it stands for: those of a line-up, else itself."""
+    return upstream.members if isinstance(upstream, Lineup) else (upstream,)
 
 
 def _has_answered(task: asyncio.Task[list[str]]) -> bool:

@@ -6,28 +6,53 @@ Servers that speak OpenAI's form are reached with far less work through `openai_
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import functools
 import importlib.util
 import os
+import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError, RequestError, UpstreamError
 from guardrail.types import Answer, Usage
 from guardrail.upstreams.base import fill_images
+from guardrail.upstreams.cached import names_cache_hit
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
 from guardrail.upstreams.streamed import Gathered, broken
-from guardrail.upstreams.wire import answer_from, check_pictures, request_parameters
+from guardrail.upstreams.undrawn import (
+    is_direct_provider,
+    response_status,
+    sent_nothing,
+    statuses_undrawn,
+)
+from guardrail.upstreams.wire import (
+    answer_from,
+    check_pictures,
+    provider_seed,
+    request_parameters,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
     from types import ModuleType
 
     from guardrail.images.encode import ImageFormat
     from guardrail.types import Chat, Json, Pixels
     from guardrail.upstreams.base import Watch
 
-__all__ = ["BY_NAME", "LiteLLM", "litellm_fault", "no_gateway", "plain_response"]
+__all__ = [
+    "ASKED_ONCE",
+    "BY_NAME",
+    "LiteLLM",
+    "ask_once",
+    "litellm_fault",
+    "no_gateway",
+    "plain_response",
+]
 
 # OpenAI's own parameters go to litellm by name, all others inside `extra_body`: passed by name, a
 # field of a client's request could be one of litellm's options, which send the key to another
@@ -64,6 +89,15 @@ BY_NAME = {
     "verbosity",
     "web_search_options",
 }
+ASKED_ONCE: Mapping[str, Json] = {
+    "num_retries": 0,
+    "max_retries": 0,
+    "fallbacks": [],
+    "caching": False,
+    "cache": {"no-cache": True, "no-store": True},
+}
+"""What keeps litellm from repeating a call, from asking another model, and from its own cache."""
+
 _CODES = {
     "ContextWindowExceededError": "context_length_exceeded",
     "ContentPolicyViolationError": "content_policy_violation",
@@ -74,8 +108,8 @@ _CODES = {
 class LiteLLM:
     """One model of any provider, by litellm's name for it, as in `anthropic/claude-sonnet-4-5`.
 
-    Clients' own names for the model are ignored. litellm's retries, fallbacks and dropping of
-    parameters are off: whether a call is repeated is decided above.
+    Clients' own names for the model are ignored. litellm's retries, fallbacks, caches and dropping
+    of parameters are off: one call asks the provider once.
 
     Args:
         model: litellm's name, the provider first.
@@ -85,9 +119,13 @@ class LiteLLM:
         max_connections: calls in flight at once; further ones wait in order.
         variant_format: how pictures are encoded; `png` keeps every pixel.
         jpeg_quality: 1 to 100, of `jpeg` and `webp`.
+        direct: whether the provider answers 429 itself, see `OpenAICompatible`. None: as the table
+            of known providers says, and never where litellm is told of another address.
+        undrawn: further statuses by which the provider says that it drew no answer.
+        seeds: whether the provider honours a `seed`; each variant is then sent one of its own.
 
     Raises:
-        ConfigError: litellm is not installed, or an option cannot be used.
+        ConfigError: litellm is not installed or set to fall back, or an option cannot be used.
     """
 
     def __init__(
@@ -100,13 +138,19 @@ class LiteLLM:
         max_connections: int = 64,
         variant_format: ImageFormat = "png",
         jpeg_quality: int = 95,
+        direct: bool | None = None,
+        undrawn: Collection[int] = (),
+        seeds: bool = False,
     ) -> None:
         if not model.strip():
             raise ConfigError("must name a model, as in litellm:openai/gpt-4o-mini", field="model")
         if timeout_s <= 0 or max_connections < 1:
             raise ConfigError("timeout_s must be more than 0 and max_connections at least 1")
         self._litellm = _import_litellm()
-        self._off = {"num_retries": 0, "max_retries": 0, "drop_params": False, **no_gateway()}
+        self._off = {**ASKED_ONCE, "drop_params": False, **no_gateway()}
+        known = is_direct_provider(model, api_base or self._litellm.api_base)
+        self._undrawn = statuses_undrawn(direct=known if direct is None else direct, listed=undrawn)
+        self._seeds = seeds
         self._model = model
         self._api_key = api_key
         self._api_base = api_base
@@ -126,7 +170,11 @@ class LiteLLM:
     def revision(self) -> str:
         return f"{self._model} {self._encoding}"
 
-    async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:  # noqa: ARG002 - the protocol's; a remote model draws its own samples
+    @property
+    def undrawn_statuses(self) -> frozenset[int]:
+        return self._undrawn
+
+    async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One answer; see `Upstream.complete`.
 
         Raises:
@@ -134,7 +182,7 @@ class LiteLLM:
             RequestError: the parameters ask for several choices.
         """
         check_pictures(chat, pictures)
-        arguments = _arguments(request_parameters(chat))
+        arguments = self._arguments(chat, seed)
         async with self._slots:
             arguments["messages"] = await self._messages(chat, pictures)
             response = await self._or_fault(lambda: self._whole(arguments))
@@ -145,12 +193,12 @@ class LiteLLM:
         chat: Chat,
         pictures: Sequence[Pixels],
         *,
-        seed: int,  # noqa: ARG002 - as in `complete`
+        seed: int,
         watch: Watch,
     ) -> Answer:
         """One answer, watched while it grows; see `StreamingUpstream.complete_watched`."""
         check_pictures(chat, pictures)
-        arguments = _arguments(request_parameters(chat))
+        arguments = self._arguments(chat, seed)
         arguments |= {"stream": True, "stream_options": {"include_usage": True}}
         async with self._slots:
             arguments["messages"] = await self._messages(chat, pictures)
@@ -162,6 +210,7 @@ class LiteLLM:
 
     async def _watched(self, stream: Any, watch: Watch) -> Answer:
         gathered = Gathered()
+        cached = _is_cached(stream)
         end = asyncio.get_running_loop().time() + self._timeout_s
         while True:
             chunk = await self._or_fault(lambda: anext(stream, None), until=end)
@@ -172,7 +221,11 @@ class LiteLLM:
                 return Answer(gathered.message, "length", usage=Usage(calls=1))
         if stream.received_finish_reason is None:
             raise broken("no end")  # litellm makes one up
-        return answer_from(gathered.completion())
+        return dataclasses.replace(answer_from(gathered.completion()), cached=cached)
+
+    def _arguments(self, chat: Chat, seed: int) -> dict[str, Json]:
+        arguments = _arguments(request_parameters(chat))
+        return {**arguments, "seed": provider_seed(seed)} if self._seeds else arguments
 
     async def _messages(self, chat: Chat, pictures: Sequence[Pixels]) -> list[dict[str, Json]]:
         urls = [url.decode("ascii") for url in await self._encoding.data_urls(pictures)]
@@ -187,16 +240,16 @@ class LiteLLM:
     async def _whole(self, arguments: Mapping[str, Json]) -> Json:
         return plain_response(await self._ask(arguments))
 
-    def _ask(self, arguments: Mapping[str, Json]) -> Awaitable[Any]:
-        asked: Awaitable[Any] = self._litellm.acompletion(
-            **{"stream": False, **arguments},
-            model=self._model,
-            api_key=self._api_key,
-            api_base=self._api_base,
-            timeout=self._timeout_s,
-            **self._off,
-        )
-        return asked
+    async def _ask(self, arguments: Mapping[str, Json]) -> Any:
+        with ask_once():
+            return await self._litellm.acompletion(
+                **{"stream": False, **arguments},
+                model=self._model,
+                api_key=self._api_key,
+                api_base=self._api_base,
+                timeout=self._timeout_s,
+                **self._off,
+            )
 
     async def _or_fault(
         self, ask: Callable[[], Awaitable[Any]], *, until: float | None = None
@@ -209,7 +262,9 @@ class LiteLLM:
         except TimeoutError:
             fault = timeout_fault(self._timeout_s)
         except Exception as error:  # noqa: BLE001 - litellm raises whatever a provider's code does
-            fault = litellm_fault(self._litellm, error, self._timeout_s, self._hidden)
+            fault = litellm_fault(
+                self._litellm, error, self._timeout_s, self._hidden, undrawn=self._undrawn
+            )
         # Raised out here, outside any `except`, so that nothing litellm raised hangs on to it.
         raise fault
 
@@ -225,7 +280,51 @@ def _import_litellm() -> ModuleType:
         ) from error
     litellm.telemetry = False
     litellm.suppress_debug_info = True  # it prints its own advice on every error otherwise
+    if litellm.model_fallbacks:
+        raise ConfigError(
+            "litellm.model_fallbacks is set, so that another model may answer; set it to None, and "
+            "list several upstreams here instead",
+            field="upstream",
+        )
     return litellm
+
+
+_asking_once: ContextVar[bool] = ContextVar("guardrail_asking_once", default=False)
+
+
+@contextmanager
+def ask_once() -> Iterator[None]:
+    """Inside it litellm's HTTP client sends every request once; see `_guard_second_request`."""
+    _guard_second_request()
+    token = _asking_once.set(True)
+    try:
+        yield
+    finally:
+        _asking_once.reset(token)
+
+
+def _guard_second_request() -> None:
+    """Makes litellm's HTTP client raise, inside `ask_once`, where it would send a request again.
+
+    After a reset or a close without an answer it sends the request once more by a new connection,
+    whatever its options say; the first answer may have been drawn. Who else uses litellm in this
+    process keeps that.
+    """
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    again = getattr(AsyncHTTPHandler, "single_connection_post_request", None)
+    if again is None or hasattr(again, "guarded_by_guardrail"):
+        return
+
+    @functools.wraps(again)
+    async def unless_once(self: Any, *args: Any, **options: Any) -> Any:
+        fault = sys.exception()
+        if _asking_once.get() and fault is not None:
+            raise fault
+        return await again(self, *args, **options)
+
+    unless_once.guarded_by_guardrail = True  # type: ignore[attr-defined]  # a mark on a function
+    setattr(AsyncHTTPHandler, again.__name__, unless_once)
 
 
 def no_gateway() -> dict[str, bool]:
@@ -247,9 +346,22 @@ def _arguments(parameters: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def plain_response(response: Json) -> Json:
-    """The response as JSON, its choices as the provider wrote them."""
+    """The response as JSON, its choices as the provider wrote them.
+
+    `cache_hit` is added where litellm, or a gateway behind it, took the answer out of a cache.
+    """
     plain = response.model_dump(exclude_none=True)
-    return {**plain, "choices": [_choice(choice) for choice in plain.get("choices") or []]}
+    cached = {"cache_hit": True} if _is_cached(response) else {}
+    choices = [_choice(choice) for choice in plain.get("choices") or []]
+    return {**plain, **cached, "choices": choices}
+
+
+def _is_cached(response: Any) -> bool:
+    """What litellm keeps beside a response or a stream, the provider's headers among it."""
+    beside = getattr(response, "_hidden_params", None) or {}
+    headers = beside.get("additional_headers") or {}
+    provider = {str(n).removeprefix("llm_provider-"): str(v) for n, v in headers.items()}
+    return beside.get("cache_hit") is True or names_cache_hit(provider)
 
 
 def _plain_chunk(chunk: Json) -> dict[str, Json]:
@@ -278,9 +390,26 @@ def _own(part: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def litellm_fault(
+    litellm: ModuleType,
+    error: Exception,
+    timeout_s: float,
+    hidden: Sequence[str],
+    *,
+    undrawn: Collection[int] = (),
+) -> UpstreamError:
+    """The error for what litellm raised; its text is dropped, as it quotes the provider's.
+
+    litellm makes up statuses, also out of words that a provider quotes from the request. So only
+    the status of the very response counts among those by which nothing was drawn.
+    """
+    fault = _fault(litellm, error, timeout_s, hidden)
+    fault.undrawn = sent_nothing(error) or response_status(error) in undrawn
+    return fault
+
+
+def _fault(
     litellm: ModuleType, error: Exception, timeout_s: float, hidden: Sequence[str]
 ) -> UpstreamError:
-    """The error for what litellm raised; its text is dropped, as it quotes the provider's."""
     headers, status = _headers_of(error), getattr(error, "status_code", None)
     if isinstance(error, litellm.exceptions.Timeout) and not headers:
         return timeout_fault(timeout_s)

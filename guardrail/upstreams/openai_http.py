@@ -23,17 +23,19 @@ from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
 from guardrail.upstreams.pieces import PiecesPayload
 from guardrail.upstreams.streamed import Events, Gathered, broken
+from guardrail.upstreams.undrawn import is_direct, statuses_undrawn
 from guardrail.upstreams.wire import (
     Frame,
     answer_from,
     check_pictures,
     model_names,
     parse_json,
+    provider_seed,
     request_frame,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from guardrail.images.encode import ImageFormat
     from guardrail.types import Chat, Pixels
@@ -71,6 +73,11 @@ class OpenAICompatible:
             servers that ignore one of them; None sends each as it came.
         headers: sent with every call; kept out of every message, as they may hold keys.
         max_answer_bytes: a longer response is an error.
+        direct: whether the server answers 429 itself, before a model is asked: no gateway stands
+            between that filters answers, retries or falls back. None: as the table of known
+            providers says.
+        undrawn: further statuses by which the server says that it drew no answer, as 503.
+        seeds: whether the server honours a `seed`; each variant is then sent one of its own.
 
     Raises:
         ConfigError: an option cannot be used.
@@ -89,6 +96,9 @@ class OpenAICompatible:
         token_limit_name: TokenLimitName | None = None,
         headers: Mapping[str, str] | None = None,
         max_answer_bytes: int = 8 << 20,
+        direct: bool | None = None,
+        undrawn: Collection[int] = (),
+        seeds: bool = False,
     ) -> None:
         _require(timeout_s > 0, "timeout_s", "must be more than 0")
         _require(max_connections >= 1, "max_connections", "must be at least 1")
@@ -101,6 +111,10 @@ class OpenAICompatible:
         self._hidden = _secrets(api_key, headers or {})
         self._timeout_s = timeout_s
         self._max_answer_bytes = max_answer_bytes
+        self._undrawn = statuses_undrawn(
+            direct=is_direct(self._base_url) if direct is None else direct, listed=undrawn
+        )
+        self._seeds = seeds
         self._max_connections = max_connections
         self._slots = asyncio.Semaphore(max_connections)
         self._session: aiohttp.ClientSession | None = None
@@ -119,7 +133,11 @@ class OpenAICompatible:
     def revision(self) -> str:
         return f"{self._base_url} {self._encoding}"
 
-    async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:  # noqa: ARG002 - the protocol's; a remote model draws its own samples
+    @property
+    def undrawn_statuses(self) -> frozenset[int]:
+        return self._undrawn
+
+    async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One answer; see `Upstream.complete`.
 
         Raises:
@@ -128,16 +146,16 @@ class OpenAICompatible:
         """
         check_pictures(chat, pictures)
         async with self._slots:  # before encoding: what waits holds no encoded pictures
-            body = await self._body(chat, pictures)
-            raw = await self._call("POST", "/chat/completions", body, self._read)
-        return answer_from(parse_json(raw))
+            body = await self._body(chat, pictures, seed)
+            raw, headers = await self._call("POST", "/chat/completions", body, self._read)
+        return answer_from(parse_json(raw), headers)
 
     async def complete_watched(
         self,
         chat: Chat,
         pictures: Sequence[Pixels],
         *,
-        seed: int,  # noqa: ARG002 - as in `complete`
+        seed: int,
         watch: Watch,
     ) -> Answer:
         """One answer, watched while it grows; see `StreamingUpstream.complete_watched`."""
@@ -147,14 +165,18 @@ class OpenAICompatible:
             return await self._watched(response, watch)
 
         async with self._slots:
-            body = await self._body(chat, pictures, stream=True)
+            body = await self._body(chat, pictures, seed, stream=True)
             return await self._call("POST", "/chat/completions", body, read)
 
     async def _body(
-        self, chat: Chat, pictures: Sequence[Pixels], *, stream: bool = False
+        self, chat: Chat, pictures: Sequence[Pixels], seed: int, *, stream: bool = False
     ) -> list[bytes]:
         encoded = await self._encoding.in_base64(pictures)
-        return self._frame(chat, stream).body(encoded)
+        body = self._frame(chat, stream).body(encoded)
+        if not self._seeds:
+            return body
+        # Every frame ends with the brace of its object, which holds a model at least.
+        return [*body[:-1], body[-1][:-1] + b',"seed":%d}' % provider_seed(seed)]
 
     def _frame(self, chat: Chat, stream: bool) -> Frame:
         """Made once for calls for the same chat that follow one another."""
@@ -174,7 +196,7 @@ class OpenAICompatible:
     async def models(self) -> list[str]:
         """The mapped names, then those that the provider lists. Raises UpstreamError."""
         async with self._slots:
-            raw = await self._call("GET", "/models", None, self._read)
+            raw, _ = await self._call("GET", "/models", None, self._read)
         listed = model_names(parse_json(raw))
         return list(dict.fromkeys([*self._model_map, *listed]))
 
@@ -197,29 +219,43 @@ class OpenAICompatible:
         self, method: str, path: str, body: list[bytes] | None, read: _Reader[_T]
     ) -> _T | UpstreamError:
         session = self._open_session()
+        payload = None if body is None else PiecesPayload(body)
         try:
             async with session.request(
-                method, self._base_url + path, data=_payload(body), allow_redirects=False
+                method, self._base_url + path, data=payload, allow_redirects=False
             ) as response:
                 if response.status != 200:
-                    start = await _error_body(response)
-                    status = response.status
-                    return status_fault(status, response.headers, start, hidden=self._hidden)
+                    return await self._refused(response)
                 return await read(response)
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:  # TimeoutError too
-            return _transport_fault(error, self._timeout_s)
+            fault = _transport_fault(error, self._timeout_s)
+            # No model can have seen what was not even begun to be sent.
+            fault.undrawn = payload is not None and not payload.started
+            return fault
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes | UpstreamError:
+    async def _refused(self, response: aiohttp.ClientResponse) -> UpstreamError:
+        start = await _error_body(response)
+        return status_fault(
+            response.status, response.headers, start, hidden=self._hidden, undrawn=self._undrawn
+        )
+
+    async def _read(
+        self, response: aiohttp.ClientResponse
+    ) -> tuple[bytes, Mapping[str, str]] | UpstreamError:
         raw = await _read_at_most(response, self._max_answer_bytes)
-        return _too_long(self._max_answer_bytes) if raw is None else raw
+        return _too_long(self._max_answer_bytes) if raw is None else (raw, response.headers)
 
     async def _watched(
         self, response: aiohttp.ClientResponse, watch: Watch
     ) -> Answer | UpstreamError:
         """Reads a stream; servers that do not stream have sent the answer whole."""
         if not response.content_type.startswith("text/event-stream"):
-            raw = await self._read(response)
-            return raw if isinstance(raw, UpstreamError) else answer_from(parse_json(raw))
+            whole = await self._read(response)
+            return (
+                whole
+                if isinstance(whole, UpstreamError)
+                else answer_from(parse_json(whole[0]), whole[1])
+            )
         events, gathered, size = Events(), Gathered(), 0
         async for piece in response.content.iter_any():
             size += len(piece)
@@ -233,7 +269,7 @@ class OpenAICompatible:
                 return Answer(gathered.message, "length", usage=Usage(calls=1))
             if events.done:
                 break
-        return _whole(events, gathered)
+        return _whole(events, gathered, response.headers)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -262,15 +298,13 @@ class OpenAICompatible:
         )
 
 
-def _whole(events: Events, gathered: Gathered) -> Answer | UpstreamError:
+def _whole(
+    events: Events, gathered: Gathered, headers: Mapping[str, str]
+) -> Answer | UpstreamError:
     """The answer of a stream that came to its end; some servers send no closing event."""
     if not events.done and not gathered.finished:
         return broken("no end")
-    return answer_from(gathered.completion())
-
-
-def _payload(body: list[bytes] | None) -> PiecesPayload | None:
-    return None if body is None else PiecesPayload(body)
+    return answer_from(gathered.completion(), headers)
 
 
 async def _error_body(response: aiohttp.ClientResponse) -> bytes:
@@ -354,6 +388,7 @@ def _checked_headers(api_key: str | None, headers: Mapping[str, str]) -> dict[st
         "Accept": "application/json",
         "Accept-Encoding": "identity",  # answers are small, and nothing can unpack to more
         "User-Agent": "guardrail",
+        "Cache-Control": "no-cache, no-store",  # an answer that is kept is no draw of the model
     }
     given = {name.lower() for name in headers}
     if api_key is not None:

@@ -17,19 +17,25 @@ _ONE_WRITE_BYTES = 1 << 20  # of larger bodies no more is written before the las
 
 
 class PiecesPayload(Payload):
-    """Pieces of JSON that follow one another; may be written again."""
+    """Pieces of JSON that follow one another; may be written again.
+
+    Attributes:
+        started: whether anything of it was handed to a connection.
+    """
 
     _value: Sequence[bytes]
     _size: int
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
         super().__init__(pieces, content_type="application/json")
+        self.started = False
         self._size = sum(map(len, pieces))
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return b"".join(self._value).decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
+        self.started = True
         if self._size <= _ONE_WRITE_BYTES:
             for piece in self._value:
                 await writer.write(piece, drain=False)  # type: ignore[call-arg]  # real ones take it

@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
@@ -38,6 +38,8 @@ class Fault(StrEnum):
     """In this process an unforeseen exception; over a socket a close without an answer."""
     RESET = "reset"
     """The connection is reset."""
+    UNREACHABLE = "unreachable"
+    """No connection: nothing is sent. Over a socket, which is open by then, a reset."""
     GARBAGE = "garbage"
     """A body that is not JSON."""
     GARBAGE_HTTP = "garbage_http"
@@ -77,6 +79,7 @@ class Step:
         message: the whole assistant message, in place of `text`.
         response: the whole response, in place of everything else.
         word_pause_s: seconds between two words of an answer that is streamed.
+        headers: of a response with status 200; only over a socket.
     """
 
     text: str = "A picture."
@@ -88,6 +91,7 @@ class Step:
     message: Mapping[str, Json] | None = None
     response: Json = None
     word_pause_s: float = 0.0
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class State(StrEnum):
@@ -160,13 +164,24 @@ class Scripted:
         script: see `Script`.
         model: the name that it answers with and lists.
         timeout_s: a longer step ends in a timeout error; None waits for ever.
+        deterministic: whether the script goes by chat, pictures and seed alone.
+        undrawn: the statuses by which it says that it drew no answer, see `undrawn_statuses`.
     """
 
     def __init__(
-        self, script: Script, *, model: str = "scripted", timeout_s: float | None = None
+        self,
+        script: Script,
+        *,
+        model: str = "scripted",
+        timeout_s: float | None = None,
+        deterministic: bool = False,
+        undrawn: Collection[int] = (),
     ) -> None:
+        self.deterministic = deterministic
         self.log = CallLog(script)
         self.closed = False
+        self.deterministic = deterministic
+        self.undrawn_statuses = frozenset(undrawn)
         self._model = model
         self._timeout_s = timeout_s
 
@@ -225,7 +240,7 @@ class Scripted:
                     await asyncio.Event().wait()
         except TimeoutError:
             raise timeout_fault(self._timeout_s or 0.0) from None
-        return _outcome(step, self._model)
+        return _outcome(step, self._model, self.undrawn_statuses)
 
 
 def words(step: Step) -> list[str]:
@@ -279,12 +294,19 @@ def completion(step: Step, model: str) -> bytes:
     return json.dumps(response).encode()
 
 
-def _outcome(step: Step, model: str) -> Answer:
+def _outcome(step: Step, model: str, undrawn: Collection[int]) -> Answer:
     if step.fault is Fault.CRASH:
         raise RuntimeError("the scripted model crashed")
     if step.fault is Fault.STATUS:
         retry = {} if step.retry_after is None else {"retry-after": step.retry_after}
-        raise status_fault(step.status, retry, b"")
+        raise status_fault(step.status, retry, b"", undrawn=undrawn)
+    if step.fault is Fault.UNREACHABLE:
+        raise UpstreamError(
+            "the scripted model could not be reached",
+            transient=True,
+            code="upstream_connection",
+            undrawn=True,
+        )
     if step.fault is Fault.REDIRECT:
         raise status_fault(307, {}, b"")
     if step.fault in (Fault.RESET, Fault.GARBAGE_HTTP, Fault.OVERSIZE):

@@ -33,12 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["ScriptedServer", "scripted_server"]
 
 _MAX_HEAD_BYTES = 1 << 16
-_STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-)
+_STREAM_HEADERS = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
 _CLOSE_AFTER = {
     Fault.CRASH,
     Fault.RESET,
+    Fault.UNREACHABLE,
     Fault.GARBAGE_HTTP,
     Fault.HALF_BODY,
     Fault.HALF_ANSWER,
@@ -164,7 +163,7 @@ async def _client_left(reader: asyncio.StreamReader, step: Step) -> bool:
 
 
 async def _play(writer: asyncio.StreamWriter, step: Step, body: bytes) -> None:
-    if step.fault is Fault.RESET:
+    if step.fault in (Fault.RESET, Fault.UNREACHABLE):
         _reset(writer)
     elif step.fault is Fault.DRIP:
         await _drip(writer)
@@ -180,7 +179,7 @@ async def _stream(
     """Sends the completion as a stream, word by word; False where the client went away."""
     left = asyncio.ensure_future(reader.read(1))
     try:
-        await _write(writer, _STREAM_HEAD)
+        await _write(writer, _head(200, {**step.headers, **_STREAM_HEADERS}))
         for event in _events(step, json.loads(body)):
             if left.done():
                 return False
@@ -241,13 +240,17 @@ def _bytes_of(step: Step, body: bytes) -> bytes:
         retry = {} if step.retry_after is None else {"retry-after": step.retry_after}
         return _response(step.status, _error_body(step.status), retry)
     media_type = "text/html" if step.fault is Fault.HTML else "application/json"
-    return _response(200, body, {"content-type": media_type})
+    return _response(200, body, {**step.headers, "content-type": media_type})
 
 
 def _response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
-    fields = {"content-type": "application/json", **(headers or {}), "content-length": len(body)}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    return f"HTTP/1.1 {status} Scripted\r\n{lines}\r\n".encode("latin-1") + body
+    fields = {"content-type": "application/json", **(headers or {})}
+    return _head(status, {**fields, "content-length": str(len(body))}) + body
+
+
+def _head(status: int, headers: Mapping[str, str]) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} Scripted\r\n{lines}\r\n".encode("latin-1")
 
 
 def _error_body(status: int) -> bytes:

@@ -29,6 +29,10 @@ class TransformersLocal:
     and not on what else was asked at the time (up to the rounding of batched arithmetic). A seed
     that a client names among its parameters has no effect: `complete` is given its own.
 
+    On a processor in float32 answers were the same letter for letter whatever their company
+    (`benchmarks/retry_rule`), which is what `deterministic` says. In other types, and on other
+    devices, the rounding of a batch may turn a close draw.
+
     Args:
         model: Hugging Face id or folder; loaded at the first use, or by `load`.
         name: what clients and certificates call it; the id or the folder's name by default.
@@ -79,6 +83,11 @@ class TransformersLocal:
             folder = Path(self._model)
             self._revision = folder_digest(folder) if folder.is_dir() else self._model
         return self._revision
+
+    @property
+    def deterministic(self) -> bool:
+        """See `is_deterministic`; False where the device is left open, as it may be a GPU."""
+        return self._device == "cpu" and self._dtype in (None, "float32")
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         request = read_request(chat, self._default_max_tokens)
@@ -139,6 +148,7 @@ def _overloaded() -> Exception:
         status=503,
         transient=True,
         retry_after_s=1.0,
+        undrawn=True,
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from guardrail.errors import RequestError, UpstreamError
 from guardrail.types import Answer, Chat, Json, Pixels, Usage
 from guardrail.upstreams.base import fill_images
+from guardrail.upstreams.cached import names_cache_hit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -27,6 +28,7 @@ __all__ = [
     "check_pictures",
     "model_names",
     "parse_json",
+    "provider_seed",
     "request_frame",
     "request_parameters",
 ]
@@ -39,8 +41,9 @@ EMPTY_ANSWER = "upstream_empty_answer"
 
 _MALFORMED = "upstream_malformed_response"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_STREAMING = {"stream", "stream_options"}
+_NOT_SENT = {"stream", "stream_options", "seed"}
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
+_DROPPED_SEED_BITS = 63 - 31  # Gemini's seed is a signed 32-bit integer; all others take more
 _BROKEN_OFF = frozenset({"abort", "error"})  # vLLM's and SGLang's words for it
 _CHOICE_FIELDS = {"index", "message", "finish_reason"}
 _RESPONSE_FIELDS = {"id", "object", "created", "model", "choices", "usage"}
@@ -59,7 +62,9 @@ def check_pictures(chat: Chat, pictures: Sequence[Pixels]) -> None:
 
 
 def request_parameters(chat: Chat) -> dict[str, Json]:
-    """The request's parameters unchanged, less those that ask for a stream.
+    """The request's parameters unchanged, less those that ask for a stream or name a seed.
+
+    Variants that all draw by one seed of the client are no independent draws.
 
     Raises:
         RequestError: more than one choice is asked for.
@@ -68,7 +73,12 @@ def request_parameters(chat: Chat) -> dict[str, Json]:
         raise RequestError(
             "n: one call to the model draws one answer; leave n out or set it to 1", param="n"
         )
-    return {name: value for name, value in chat.parameters.items() if name not in _STREAMING}
+    return {name: value for name, value in chat.parameters.items() if name not in _NOT_SENT}
+
+
+def provider_seed(seed: int) -> int:
+    """A call's seed of 63 bits as one that every provider takes, in [0, 2³¹)."""
+    return seed >> _DROPPED_SEED_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +177,8 @@ def _refuse(constant: str) -> None:
 _GARBAGE = object()
 
 
-def answer_from(response: Json) -> Answer:
-    """The answer in a chat completion.
+def answer_from(response: Json, headers: Mapping[str, str] | None = None) -> Answer:
+    """The answer in a chat completion; the response's headers say whether a cache gave it.
 
     A refusal, or an answer that the provider's own filter ended, is an answer.
 
@@ -190,6 +200,7 @@ def answer_from(response: Json) -> Answer:
         model=model if isinstance(model, str) else "",
         usage=_usage(response.get("usage")),
         extra={**_without(response, _RESPONSE_FIELDS), **_without(choice, _CHOICE_FIELDS)},
+        cached=names_cache_hit(headers or {}, response),
     )
 
 

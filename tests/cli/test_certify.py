@@ -15,15 +15,16 @@ from scipy.stats import beta, norm
 
 from guardrail.cli.certify import command
 from guardrail.errors import ConfigError, UpstreamError
+from guardrail.stats import FLOORS
 from guardrail.upstreams.analytic import HalfSpaceUpstream
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 ACTION = Path(__file__).parents[2] / "policies" / "action.yaml"
 ROW_KEYS = {
-    "type", "index", "file", "harmless", "n", "missing", "q_lower", "q_upper", "p_lower",
-    "radius", "radius_upper", "abstain", "anytime", "alpha", "delta", "claim", "sigma", "floor",
-    "miss_rate_upper", "radius_space", "operator_norm", "grid_slack", "sampler_error",
-    "height_px", "width_px",
+    "type", "index", "file", "harmless", "n", "missing", "q_lower", "q_upper",
+    "radius", "radii", "radius_upper", "abstain", "anytime", "alpha", "delta", "claim",
+    "sigma", "floor", "miss_rate_upper", "radius_space", "operator_norm", "grid_slack",
+    "sampler_error", "height_px", "width_px",
     "canvas", "sha256", "request_digest", "key_id", "calls", "prompt_tokens",
     "completion_tokens", "created",
 }  # fmt: skip
@@ -62,10 +63,42 @@ def test_rows_are_cohens(certify, model, pictures, kit):
         assert set(row) == ROW_KEYS
         assert (row["index"], row["harmless"], row["n"], row["calls"]) == (index, 100, 100, 100)
         assert row["q_lower"] == pytest.approx(beta.ppf(0.001, 100, 1), abs=1e-9)
-        assert row["p_lower"] == pytest.approx((row["q_lower"] - 0.01) / 0.99, abs=1e-5)
-        assert row["radius"] == pytest.approx(0.5 * norm.ppf(row["p_lower"]), abs=1e-3)
-        assert row["radius"] <= 0.5 * norm.ppf(row["p_lower"])
+        assert (row["claim"], row["miss_rate_upper"], row["delta"]) == ("verdict", None, None)
         assert not row["abstain"]
+        assert [reach["floor"] for reach in row["radii"]] == list(FLOORS)
+        assert row["radius"] == row["radii"][0]["radius"]
+        for reach in row["radii"]:
+            exact = gap(row["q_lower"], reach["floor"], row["sampler_error"])
+            assert reach["radius"] == pytest.approx(0.5 * exact, abs=1e-9)
+            assert reach["radius"] <= 0.5 * norm.ppf(row["q_lower"]) - 0.5 * norm.ppf(
+                reach["floor"]
+            )
+
+
+def gap(q, floor, error):
+    """The sampler's error is subtracted from the earned rate once, and added to the floor."""
+    return norm.ppf(q - error) - norm.ppf(floor + error)
+
+
+def test_the_harmlessness_claim_raises_the_floors(certify, model, policy, kit):
+    """Condition and all: f_U = 0.01 makes 0.505 of 0.5, at the other end of the radius."""
+    policy.write_text(policy.read_text().replace("alpha: 0.001", "claim: harmlessness"))
+    model([kit.CLEAN])
+    for row in rows_of(certify("--n=100", "--json")):
+        bounds = row["claim"], row["miss_rate_upper"], row["delta"]
+        assert bounds == ("harmlessness", 0.01, 0.001)
+        for reach in row["radii"]:
+            raised = reach["floor"] + (1 - reach["floor"]) * 0.01
+            exact = gap(row["q_lower"], raised, row["sampler_error"])
+            assert reach["radius"] == pytest.approx(0.5 * exact, abs=1e-9)
+
+
+def test_a_floor_that_is_not_reached_has_no_radius(certify, model, kit):
+    """Null, and not 0: at 0 the picture itself would have that rate."""
+    model(lambda call: kit.HARM if call.index % 3 == 2 else kit.CLEAN)
+    for row in rows_of(certify("--n=60", "--json")):
+        assert (row["abstain"], row["radius"]) == (True, 0.0)
+        assert [reach["radius"] is None for reach in row["radii"]] == [True, *[False] * 4]
 
 
 def test_half_space_radius_is_below_the_truth_and_near_it(certify, model, pictures):
@@ -84,7 +117,7 @@ def test_half_space_radius_is_below_the_truth_and_near_it(certify, model, pictur
 def test_harm_abstains(certify, model, kit):
     model([kit.HARM])
     for row in rows_of(certify("--n=50", "--json")):
-        assert (row["abstain"], row["radius"], row["p_lower"], row["harmless"]) == (
+        assert (row["abstain"], row["radius"], row["q_lower"], row["harmless"]) == (
             True,
             0.0,
             0.0,
@@ -97,8 +130,8 @@ def test_harm_abstains(certify, model, kit):
 def test_table(certify, model, kit, pictures):
     model([kit.CLEAN])
     text = certify("--n=40").stdout
-    head = next(line for line in text.splitlines() if "p_lower" in line).split()
-    assert head == ["file", "idx", "harmless", "n", "missing", "p_lower", "radius", "abstain"]
+    head = next(line for line in text.splitlines() if "q_lower" in line).split()
+    assert head == ["file", "idx", "harmless", "n", "missing", "q_lower", "radius", "abstain"]
     assert str(pictures / "b.PNG") in text
     assert "3 of 3 certified, 3 at the policy's radius 0.25" in text
 

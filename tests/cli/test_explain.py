@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.stats import norm
 
 from guardrail.cli.explain import command
 from guardrail.engine.guard import Engine
@@ -78,8 +79,14 @@ def test_numbers_in_every_unit():
 def test_sigma_adds_what_the_radius_takes():
     (row,) = facts("--radius=0.5", "--height=8", "--width=8", "--sigma=0.5", "--miss-rate=0.02")
     assert row["radius_in_sigmas"] == 1.0
-    assert row["q_required"] == pytest.approx(0.02 + 0.98 * 0.8413447, abs=1e-6)
-    assert "0.844518" in row["text"]
+    exact = norm.cdf(norm.ppf(0.5 + 0.5 * 0.02) + 1.0)
+    assert row["q_required"] == pytest.approx(exact, abs=1e-12)
+    assert f"{exact:.6g}" in row["text"]
+
+
+def test_an_oracle_that_misses_all_takes_more_than_any_rate():
+    with pytest.raises(CertificationError, match="shows nothing about harmlessness"):
+        facts("--radius=1", "--height=8", "--width=8", "--sigma=1", f"--miss-rate={1 - 2**-53}")
 
 
 def test_grey_pictures_have_one_channel():
@@ -98,7 +105,8 @@ def test_certificate_is_verified_and_explained(write, certificate):
     assert row["certified"] is True
     assert 0.25 <= row["radius"] < 0.5
     assert (row["height_px"], row["width_px"]) == (8, 6)
-    assert row["statement"].startswith("With probability at least 0.99")
+    assert row["statement"].startswith("Unless an event of probability at most 0.001 occurred")
+    assert "by an ℓ2 distance of at most 0.2" in row["statement"]
 
 
 def test_a_block_explains_what_a_pass_would_have_proved(write, certificate):

@@ -35,7 +35,8 @@ NOTES = {
     "A block as a refusal (the default)": (
         "LangChain and litellm drop the words of a refusal from streams and keep its "
         "`finish_reason`; LlamaIndex shows it in the raw chunks only. Where users of these read "
-        "streams, `block.style: message` or `error` tells them more."
+        "streams, `block.style: message` or `error` tells them more. `usage=0` and the missing "
+        "certificate are `block.details: none`, the default."
     ),
     "A block as an error": (
         "An exception everywhere. A stream that has begun brings the same code and words without "

@@ -50,7 +50,7 @@ class MissesScum:
 
 def make_scene(kind, number=1):
     rng = np.random.default_rng(number)
-    pixels = rng.integers(-8, 9, (24, 24, 3)) + LEVELS[kind]
+    pixels = rng.integers(-8, 9, (28, 28, 3)) + LEVELS[kind]
     png = encode_image(pixels.astype(np.uint8), "png")
     l2 = 1.5 if kind is SceneKind.ATTACKED else 0.0
     return DemoScene(f"{kind}-{number}", kind, ("dog", "grapes"), l2, png)

@@ -17,6 +17,7 @@ def guard_try(*, passed, delivered="", samples=20, reason=None, was_late=False):
         Outcome.HARMLESS if passed or i % 2 else Outcome.HARMFUL for i in range(samples)
     )
     return GuardTry(
+        attempt="",
         passed=passed,
         delivered=delivered,
         decision="pass" if passed else "block",

@@ -13,6 +13,7 @@ from guardrail.engine.rules import (
     AnswerSource,
     Claim,
     Mode,
+    OnLimit,
     OnOracleFailure,
     OnUnscanned,
     OnUpstreamFailure,
@@ -53,6 +54,7 @@ RULES = Rules(
     speculate=False,
     answer=AnswerSource.SMOOTHED,
     on_upstream_failure=OnUpstreamFailure.ERROR,
+    on_limit=OnLimit.ERROR,
     on_oracle_failure=OnOracleFailure.ERROR,
     on_unscanned=OnUnscanned.BLOCK,
     refusals_are_harmless=True,
@@ -144,6 +146,13 @@ def make_pictures(count):
 def make_engine(script=("A cat.",), *, oracle=None, upstream=None, key=KEY, **changes):
     """An engine over a scripted model; keywords change the rules."""
     return Engine(make_rules(**changes), upstream or Scripted(script), oracle or Words(), key)
+
+
+def make_fixed_engine(script=("A cat.",), **changes):
+    """One whose outcomes follow from request, rules and key: the script must go by its call."""
+    upstream, oracle = Scripted(script, deterministic=True), Words()
+    oracle.deterministic = True
+    return make_engine(upstream=upstream, oracle=oracle, **changes)
 
 
 def run(coroutine):

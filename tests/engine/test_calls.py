@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.engine.calls import BusyClock, Caller, _pause_s
+from guardrail.engine.calls import BusyClock, Caller
+from guardrail.engine.retry import _pause_s
+from guardrail.engine.rules import Retry
 from guardrail.errors import OracleError, UpstreamError
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
@@ -50,7 +52,7 @@ def test_a_sample_tells_its_time_and_score(kit):
 
 
 def test_usage_counts_the_answers_that_came(kit):
-    caller = make_caller(kit, [Step(fault=Fault.CRASH), "A cat."], retries=1)
+    caller = make_caller(kit, [Step(fault=Fault.UNREACHABLE), "A cat."], retries=1)
     kit.run(caller.sample(0, (), seed=1))
     assert (caller.usage.calls, caller.usage.completion_tokens) == (1, 5)
 
@@ -86,7 +88,7 @@ def test_a_fault_for_good_is_raised(kit):
 
 def test_a_cancelled_retry_pause_ends_at_once(kit):
     steps = [Step(fault=Fault.STATUS, status=429, retry_after="5")]
-    caller = make_caller(kit, steps, retries=1)
+    caller = make_caller(kit, steps, retries=1, retry=Retry.ANY)
 
     async def go():
         task = asyncio.create_task(caller.sample(0, (), seed=1))

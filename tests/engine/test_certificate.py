@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from guardrail.engine.certificate import Certificate
 from guardrail.engine.certifier import Count
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.rules import Claim, RadiusSpace, Retry
 from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
 from guardrail.errors import CertificationError
 from guardrail.stats import FLOORS, Decision, PlanKind
@@ -137,9 +137,9 @@ def test_every_changed_field_is_found(certificate):
 
 # Words about the decision that nothing else in the certificate could contradict.
 FREE = {"policy", "policy_digest", "request_digest", "key_id", "upstream", "upstream_revision"}
-FREE |= {"oracle_revision", "code_version", "created", "outside_claim"}
+FREE |= {"oracle_revision", "attempt", "code_version", "created", "outside_claim"}
 # Computed when it is written, never read back.
-DERIVED = {"samples", "harmless", "statement", "radius_in_words"}
+DERIVED = {"samples", "harmless", "statement", "recall_statement", "radius_in_words"}
 
 
 def test_statistics_are_recomputed_even_under_a_new_digest(passed):
@@ -151,6 +151,41 @@ def test_statistics_are_recomputed_even_under_a_new_digest(passed):
         for value in changed(data[name]):
             with pytest.raises(CertificationError):
                 Certificate.from_dict({**data, name: value}).sealed().verify()
+
+
+class TestRetry:
+    """The rule for repeats is part of what is claimed."""
+
+    def test_the_rule_stands_in_it(self, kit, passed):
+        assert (passed.retry, passed.retries) == (Retry.UNDRAWN, kit.RULES.retries)
+        assert "The model is asked" not in passed.statement
+
+    def test_any_repeat_makes_the_claim_about_the_model_as_it_is_asked(self, kit):
+        certificate = kit.decide(kit.make_engine(retry=Retry.ANY, retries=2), 1).certificate
+        assert certificate.statement.endswith(
+            " The model is asked up to 3 times, until an answer comes."
+        )
+        data = through_json(certificate)
+        Certificate.from_dict(data).verify(data)
+
+    def test_without_repeats_one_answer_is_one_answer(self, kit):
+        certificate = kit.decide(kit.make_engine(retry=Retry.ANY, retries=0), 1).certificate
+        assert "The model is asked" not in certificate.statement
+
+    @pytest.mark.parametrize("changes", [{"retry": Retry.UNDRAWN}, {"retries": 1}], ids=str)
+    def test_an_edited_rule_is_found_and_resealed_it_says_another_sentence(self, kit, changes):
+        certificate = kit.decide(kit.make_engine(retry=Retry.ANY, retries=2), 1).certificate
+        edited = dataclasses.replace(certificate, **changes)
+        with pytest.raises(CertificationError, match="digest"):
+            edited.verify()
+        assert edited.statement != certificate.statement
+        said = {**through_json(edited.sealed()), "statement": certificate.statement}
+        with pytest.raises(CertificationError, match="derived field"):
+            Certificate.from_dict(said).verify(said)
+
+    def test_a_negative_number_of_repeats_is_impossible(self, passed):
+        with pytest.raises(CertificationError, match="repeats is negative"):
+            dataclasses.replace(passed, retries=-1).sealed().verify()
 
 
 FORGERIES = {

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from guardrail.engine.case import prepare, sampling_seed
+from guardrail.engine.case import prepare
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.guard import Engine
 from guardrail.engine.plan import plan_for
 from guardrail.engine.verdict import Action, Reason
 from guardrail.images.codec import Picture
 from guardrail.stats import Decision, PlanKind, fixed_plan, optimal_plan
+from guardrail.testing.attempts import same_attempt
 from guardrail.types import Outcome
 from guardrail.upstreams.analytic import HalfSpaceUpstream
 from guardrail.upstreams.scripted import Scripted, Step
@@ -198,18 +199,16 @@ def test_slow_answers_gain_nothing(kit, slow, speculate, max_parallel):
         text = kit.HARM if harmful(call.seed) else "A cat."
         return Step(text, delay_s=0.002 * (1 + call.seed % 3) if delayed else 0.0)
 
-    upstream = Scripted(script)
-    engine = Engine(rules, upstream, kit.Words(), kit.KEY)
+    engine = Engine(rules, Scripted(script), kit.Words(), kit.KEY)
     chat = kit.make_chat(1)
     seen = set()
     for serial in range(12):
         picture = kit.make_picture(seed=serial)
-        case = prepare(rules, chat, [picture])
+        with same_attempt():
+            verdict = kit.run(engine.decide(chat, [picture]))
+        case = prepare(rules, chat, [picture], bytes.fromhex(verdict.attempt))
         plan = plan_for(rules, case.where)
-        verdict = kit.run(engine.decide(chat, [picture]))
-        outcomes = [
-            harmful(sampling_seed(kit.KEY, case.digest, index)) for index in range(plan.max_samples)
-        ]
+        outcomes = [harmful(case.seed(index, rules, kit.KEY)) for index in range(plan.max_samples)]
         expected = next(
             (look, decision)
             for look in plan.looks
@@ -217,7 +216,7 @@ def test_slow_answers_gain_nothing(kit, slow, speculate, max_parallel):
         )
         assert (verdict.certificate.samples, verdict.certificate.decision) == expected
         seen.add(verdict.reason)
-    assert upstream.log.peak_in_flight <= max_parallel
+    assert engine.upstream.log.peak_in_flight <= max_parallel
     assert Reason.CERTIFIED in seen
     assert len(seen) > 1
 

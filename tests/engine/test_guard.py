@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import pytest
 
+from guardrail.engine.attempt import ATTEMPT_BYTES, ONLY_ATTEMPT
 from guardrail.engine.rules import AnswerSource, OnUpstreamFailure
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import ConfigError, RequestError
@@ -149,13 +150,11 @@ class TestWithoutPictures:
         assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
         assert verdict.answer is None
 
-    def test_the_seed_is_that_of_the_request(self, kit):
-        upstream = Scripted(["A cat."])
-        engine = kit.make_engine(upstream=upstream)
-        for text in ("one", "two", "one"):
-            kit.decide(engine, chat=kit.make_chat(text=text))
-        one, two, again = (call.seed for call in upstream.calls)
-        assert one == again != two
+    def test_the_seed_is_that_of_the_request_and_its_attempt(self, kit):
+        for engine, others in ((kit.make_engine(), 3), (kit.make_fixed_engine(), 2)):
+            for text in ("one", "two", "one"):
+                kit.decide(engine, chat=kit.make_chat(text=text))
+            assert len({call.seed for call in engine.upstream.calls}) == others
 
 
 class TestUnscanned:
@@ -236,18 +235,54 @@ class TestCleanAnswer:
 
     def test_its_hanging_meets_the_one_deadline(self, kit):
         verdict, _ = self.run(kit, Step(fault=Fault.HANG), deadline_s=1.0)
-        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.DEADLINE)
+        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.DEADLINE)
+
+
+class TestAttempts:
+    """A request that comes again meets other noise, unless all that decides is a function of it."""
+
+    def drawn(self, kit, engine, times=3):
+        certificates = [kit.decide(engine, 1).certificate for _ in range(times)]
+        calls = engine.upstream.calls
+        noisy = {(call.seed, call.pictures[0].tobytes()) for call in calls}
+        return certificates, len(noisy) / len(calls)
+
+    def test_a_model_that_samples_meets_fresh_noise_each_time(self, kit):
+        certificates, fresh = self.drawn(kit, kit.make_engine())
+        assert fresh == 1.0
+        assert len({c.attempt for c in certificates}) == 3
+        assert len({c.request_digest for c in certificates}) == 1
+
+    def test_one_that_is_a_function_meets_the_same(self, kit):
+        certificates, fresh = self.drawn(kit, kit.make_fixed_engine())
+        assert fresh == pytest.approx(1 / 3)
+        assert {c.attempt for c in certificates} == {ONLY_ATTEMPT.hex()}
+
+    def test_a_judge_that_draws_at_random_needs_fresh_noise_too(self, kit):
+        engine = kit.make_engine(upstream=Scripted(["A cat."], deterministic=True))
+        certificates, fresh = self.drawn(kit, engine)
+        assert fresh == 1.0
+        assert len({c.attempt for c in certificates}) == 3
+
+    def test_verdicts_without_a_certificate_have_one_too(self, kit):
+        attempts = {kit.decide(kit.make_engine()).attempt for _ in range(3)}
+        assert len(attempts) == 3
+        assert {len(bytes.fromhex(one)) for one in attempts} == {ATTEMPT_BYTES}
+
+    def test_a_restart_does_not_begin_them_anew(self, kit):
+        """The same key, as from a key file, in engines that know nothing of each other."""
+        first, again = (self.drawn(kit, kit.make_engine()) for _ in range(2))
+        attempts = [c.attempt for certificates, _ in (first, again) for c in certificates]
+        assert len(set(attempts)) == 6
 
 
 class TestNoise:
     """Same request, same noise and verdict; any change of pixels, other noise."""
 
     def pixels(self, kit, chat=None, picture=None, key=None, **changes):
-        upstream = Scripted(["A cat."])
-        key = key or kit.KEY
-        engine = kit.make_engine(upstream=upstream, key=key, max_parallel=1, **changes)
+        engine = kit.make_fixed_engine(key=key or kit.KEY, max_parallel=1, **changes)
         kit.decide(engine, [picture or kit.make_picture()], chat=chat or kit.make_chat(1))
-        return [(call.seed, call.pictures[0].tobytes()) for call in upstream.calls]
+        return [(call.seed, call.pictures[0].tobytes()) for call in engine.upstream.calls]
 
     def test_the_same_request_draws_the_same(self, kit):
         assert self.pixels(kit) == self.pixels(kit)
@@ -266,11 +301,10 @@ class TestNoise:
         "parameters",
         [
             {"metadata": {"try": 7}},
-            {"user": "somebody"},
-            {"store": True},
-            {"service_tier": "flex"},
+            {"store": False, "seed": 7},
             {"stream": True, "stream_options": {"include_usage": True}},
-            {"safety_identifier": "x", "prompt_cache_key": "y"},
+            {"prompt_cache_key": "y", "n": 1, "stop": None},
+            {"seed": 1},  # never sent, so it must buy no fresh noise
         ],
     )
     def test_bookkeeping_changes_nothing(self, kit, parameters):
@@ -280,7 +314,7 @@ class TestNoise:
         "changed",
         [
             {"chat": {"temperature": 0.5}},
-            {"chat": {"seed": 1}},
+            {"chat": {"user": "somebody"}},
             {"chat": {"text": "What is that?"}},
             {"rules": {"digest": "cd" * 32}},
             {"key": NoiseKey(b"x" * 32)},
@@ -304,7 +338,7 @@ class TestNoise:
 
         def certificates():
             rules = {"kind": PlanKind.OPTIMAL, "max_parallel": 3}
-            engine = kit.make_engine(script, **rules)
+            engine = kit.make_fixed_engine(script, **rules)
             pictures = [kit.make_picture(seed=seed) for seed in range(12)]
             return [kit.decide(engine, [picture]).certificate for picture in pictures]
 
@@ -314,12 +348,11 @@ class TestNoise:
 
     def test_retries_send_the_same_pixels(self, kit):
         def script(call):
-            return Step(fault=Fault.CRASH) if call.index % 3 else "A cat."
+            return Step(fault=Fault.UNREACHABLE) if call.index % 3 else "A cat."
 
-        upstream = Scripted(script)
-        engine = kit.make_engine(upstream=upstream, max_parallel=1, retries=2)
+        engine = kit.make_fixed_engine(script, max_parallel=1, retries=2)
         assert kit.decide(engine, 1).action is Action.PASS
-        sent = [(call.seed, call.pictures[0].tobytes()) for call in upstream.calls]
+        sent = [(call.seed, call.pictures[0].tobytes()) for call in engine.upstream.calls]
         assert len(sent) > NINE
         assert len(set(sent)) == NINE
         assert list(dict.fromkeys(sent)) == self.pixels(kit)
@@ -330,7 +363,7 @@ class TestLimits:
         engine = kit.make_engine([Step(fault=Fault.HANG)], deadline_s=0.2)
         for pictures in (0, 1):
             verdict = kit.decide(engine, pictures)
-            assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.DEADLINE)
+            assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.DEADLINE)
             assert verdict.answer is None
         assert verdict.certificate.decision is Decision.UNCERTAIN
         verdict.certificate.verify()

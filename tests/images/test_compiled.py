@@ -135,6 +135,7 @@ def test_variants_are_the_same_bytes(by_numpy, shape):
             key=NoiseKey(bytes(range(32))),
             request_digest=bytes(32),
             policy_digest=bytes(32),
+            attempt=bytes(16),
             index=index,
             image_index=0,
         )

@@ -23,7 +23,13 @@ from guardrail.images.noise import noise_seed, variant
 from guardrail.images.uniforms import KeyedUniforms
 
 KEY = NoiseKey(bytes(range(32)))
-PLACE = {"request_digest": b"r" * 32, "policy_digest": b"p" * 32, "index": 0, "image_index": 0}
+PLACE = {
+    "request_digest": b"r" * 32,
+    "policy_digest": b"p" * 32,
+    "attempt": b"a" * 16,
+    "index": 0,
+    "image_index": 0,
+}
 GRAY = np.full((64, 64, 3), 128 * STEPS_PER_LEVEL, dtype=np.int32)
 
 
@@ -51,13 +57,15 @@ def test_golden_bytes():
         for sigma in (0.12, 0.5)
     ]
     digest = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
-    assert digest == "802ca84cae754910d2a62dcae737652d1f7f804b096d6cc8d688b44200736cfb"
+    assert digest == "6183738caa26bdd2e8e5d9efa8022b93dccd9dd5a11475baa13bb37fe48b578a"
 
 
 def test_seed_is_hmac_sha256_of_length_prefixed_fields():
-    fields = [b"guardrail/noise/1", b"req", b"pol", (5).to_bytes(8, "big"), (2).to_bytes(8, "big")]
+    numbers = [(5).to_bytes(8, "big"), (2).to_bytes(8, "big")]
+    fields = [b"guardrail/noise/1", b"req", b"pol", b"attempt", *numbers]
     message = b"".join(len(f).to_bytes(8, "big") + f for f in fields)
-    seed = noise_seed(KEY, request_digest=b"req", policy_digest=b"pol", index=5, image_index=2)
+    place = {"request_digest": b"req", "policy_digest": b"pol", "attempt": b"attempt"}
+    seed = noise_seed(KEY, **place, index=5, image_index=2)
     assert seed == hmac.new(KEY.secret, message, "sha256").digest()
 
 
@@ -67,6 +75,7 @@ def test_same_inputs_give_the_same_bytes(request_digest, policy_digest, index, i
     place = {
         "request_digest": request_digest,
         "policy_digest": policy_digest,
+        "attempt": bytes(16),
         "index": index,
         "image_index": image_index,
     }
@@ -80,6 +89,8 @@ def test_every_field_changes_the_noise():
         draw(index=256),
         draw(request_digest=b"R" * 32),
         draw(policy_digest=b"P" * 32),
+        draw(attempt=b"A" * 16),
+        draw(policy_digest=b"p" * 31, attempt=b"p" + b"a" * 16),
         draw(request_digest=b"r" * 31, policy_digest=b"r" + b"p" * 32),
         draw(key=NoiseKey(bytes(32))),
     ]
@@ -187,7 +198,7 @@ def test_signs_of_two_samples_agree_half_of_the_time():
 
 def test_no_two_samples_share_a_stream():
     seeds = {
-        noise_seed(KEY, request_digest=b"", policy_digest=b"", index=i, image_index=j)
+        noise_seed(KEY, request_digest=b"", policy_digest=b"", attempt=b"", index=i, image_index=j)
         for i in range(500)
         for j in range(4)
     }

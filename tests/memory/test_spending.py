@@ -15,6 +15,7 @@ from guardrail.engine.rules import (
     AnswerSource,
     Claim,
     Mode,
+    OnLimit,
     OnOracleFailure,
     OnUnscanned,
     OnUpstreamFailure,
@@ -60,6 +61,7 @@ RULES = Rules(
     answer=AnswerSource.SMOOTHED,
     on_upstream_failure=OnUpstreamFailure.ERROR,
     on_oracle_failure=OnOracleFailure.ERROR,
+    on_limit=OnLimit.ERROR,
     on_unscanned=OnUnscanned.BLOCK,
     refusals_are_harmless=True,
     retries=0,
@@ -188,8 +190,8 @@ FAULTS = {
         },
         Action.PASS,
     ),
-    "deadline": ({"script": [Step(fault=Fault.HANG)], "deadline_s": 0.2}, Action.BLOCK),
-    "calls": ({"max_calls": 3}, Action.BLOCK),
+    "deadline": ({"script": [Step(fault=Fault.HANG)], "deadline_s": 0.2}, Action.FAIL),
+    "calls": ({"max_calls": 3}, Action.FAIL),
     "uncertain": (
         {"script": lambda call: HARM if call.index % 9 == 8 else "A cat.", "power": 0.5},
         Action.BLOCK,
@@ -258,7 +260,8 @@ def test_a_thousand_tries_in_parallel_and_hang_ups_hold_distinct_k():
         made.engine.decide = hang
         tasks = [asyncio.create_task(made.decide(index)) for index in range(1_000)]
         await until(lambda: len(taken) == 1_000)
-        assert len({alpha for alpha, _ in taken}) < 40
+        alphas = sorted((alpha for alpha, _ in taken), reverse=True)
+        assert alphas == [spent_alpha(0.9, number) for number in range(1, 1_001)]
         assert await made.next_number() == 1_001
         for task in tasks:
             task.cancel()
@@ -269,7 +272,7 @@ def test_a_thousand_tries_in_parallel_and_hang_ups_hold_distinct_k():
 
     taken = []
 
-    async def hang(chat, pictures, *, alpha, deadline):
+    async def hang(chat, _pictures, *, alpha, **_options):
         taken.append((alpha, chat.prompt))
         await asyncio.Event().wait()
 

@@ -149,7 +149,7 @@ def test_a_category_that_every_model_knows_must_be_there():
 
 def test_equal_texts_are_asked_about_once_and_stay_in_order():
     endpoint = Endpoint()
-    found = judged(endpoint, said("one"), said("two"), said("one"))
+    found = judged(endpoint, said("one"), said("two"), said("one"), share_calls=True)
     assert len(found) == 3
     assert [asked["input"] for asked in endpoint.asked] == [["one", "two"]]
     assert {asked["model"] for asked in endpoint.asked} == {"omni-moderation-latest"}
@@ -158,7 +158,7 @@ def test_equal_texts_are_asked_about_once_and_stay_in_order():
 def test_many_texts_go_out_in_few_calls_and_come_back_in_order():
     endpoint = Endpoint()
     scores = [0.01 + n / 100 for n in range(70)]
-    found = judged(endpoint, *(said(f"{score:.2f}") for score in scores))
+    found = judged(endpoint, *(said(f"{score:.2f}") for score in scores), share_calls=True)
     assert [judgement.score for judgement in found] == pytest.approx(scores)
     assert [len(asked["input"]) for asked in endpoint.asked] == [32, 32, 6]
 
@@ -168,7 +168,7 @@ def test_callers_at_the_same_time_share_a_call():
 
     async def run():
         async with endpoint.running() as base:
-            oracle = ModerationOracle(api_base=base, api_key="k")
+            oracle = ModerationOracle(api_base=base, api_key="k", share_calls=True)
             callers = (oracle.judge([said(text)]) for text in ("0.20", "0.90", "0.40"))
             found = await asyncio.gather(*callers)
             await oracle.aclose()
@@ -178,9 +178,81 @@ def test_callers_at_the_same_time_share_a_call():
     assert [asked["input"] for asked in endpoint.asked] == [["0.20", "0.90", "0.40"]]
 
 
+def test_elsewhere_each_text_goes_alone():
+    """Behind another address may be a model that reads all texts of a list in one prompt."""
+    endpoint = Endpoint()
+    judged(endpoint, said("0.20"), said("0.90"))
+    assert sorted(asked["input"] for asked in endpoint.asked) == ["0.20", "0.90"]
+
+
+def test_at_openais_own_endpoint_texts_share_calls(monkeypatch):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert ModerationOracle(api_key="k")._takes_lists
+    assert not ModerationOracle(api_key="k", share_calls=False)._takes_lists
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    assert not ModerationOracle(api_key="k")._takes_lists
+
+
+class TestUndrawn:
+    """When it is certain that nothing was judged, so that the engine may ask again."""
+
+    @staticmethod
+    def fault(endpoint, *exchanges, **options):
+        with pytest.raises(OracleError) as raised:
+            judged(endpoint, *(exchanges or (said("a"),)), **options)
+        return raised.value
+
+    @pytest.mark.parametrize("direct", [True, False])
+    def test_429_of_openai_itself(self, monkeypatch, direct):
+        monkeypatch.setattr("guardrail.oracles.moderation.is_direct", lambda _: direct)
+        endpoint = Endpoint(status=429, body={"error": {}})
+        assert self.fault(endpoint).undrawn is direct
+        assert len(endpoint.asked) == 1
+
+    @pytest.mark.parametrize("status", [500, 503])
+    def test_other_statuses_are_asked_about_once_and_may_hide_a_judgement(self, status):
+        endpoint = Endpoint(status=status, body={"error": {}})
+        assert not self.fault(endpoint).undrawn
+        assert len(endpoint.asked) == 1
+
+    def test_a_call_that_was_never_sent(self):
+        async def run(*exchanges, **options):
+            oracle = ModerationOracle(api_base="http://127.0.0.1:9/v1", api_key="k", **options)
+            try:
+                await oracle.judge(exchanges)
+            finally:
+                await oracle.aclose()
+
+        found = []
+        for exchanges, options in (
+            ([said("a")], {}),
+            ([said("a"), said("b")], {}),
+            ([said("a", PICTURES)], {"pictures": True}),
+        ):
+            with pytest.raises(OracleError) as raised:
+                asyncio.run(run(*exchanges, **options))
+            found.append(raised.value.undrawn)
+        assert found == [True, False, True]
+
+    def test_a_second_picture_that_was_never_sent_says_nothing_of_the_first(self, monkeypatch):
+        oracle = ModerationOracle(api_key="k", pictures=True)
+        answers = iter([(0.1, "hate"), OracleError("gone", undrawn=True)])
+
+        async def run(_):
+            answer = next(answers)
+            if isinstance(answer, OracleError):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(oracle._calls, "run", run)
+        with pytest.raises(OracleError) as raised:
+            asyncio.run(oracle.judge([said("a", PICTURES)]))
+        assert not raised.value.undrawn
+
+
 def test_a_long_text_goes_alone():
     endpoint = Endpoint()
-    judged(endpoint, said("a"), said("b" * 60_000), said("c"))
+    judged(endpoint, said("a"), said("b" * 60_000), said("c"), share_calls=True)
     assert sorted(len(asked["input"]) for asked in endpoint.asked) == [1, 1, 60_000]
 
 
@@ -189,7 +261,7 @@ def test_an_endpoint_without_lists_is_asked_one_by_one_and_that_is_remembered():
 
     async def run():
         async with endpoint.running() as base:
-            oracle = ModerationOracle(api_base=base, api_key="k")
+            oracle = ModerationOracle(api_base=base, api_key="k", share_calls=True)
             first = await oracle.judge([said("0.20"), said("0.90")])
             second = await oracle.judge([said("0.40"), said("0.70")])
             await oracle.aclose()
@@ -204,7 +276,7 @@ def test_one_bad_text_fails_alone():
     async def run():
         endpoint = Endpoint(bad="bad")
         async with endpoint.running() as base:
-            oracle = ModerationOracle(api_base=base, api_key="k")
+            oracle = ModerationOracle(api_base=base, api_key="k", share_calls=True)
             callers = (oracle.judge([said(text)]) for text in ("0.20", "bad", "0.40"))
             found = await asyncio.gather(*callers, return_exceptions=True)
             await oracle.aclose()
@@ -218,9 +290,9 @@ def test_one_bad_text_fails_alone():
 
 def test_fewer_results_than_texts_are_never_taken_for_an_answer():
     endpoint = Endpoint(body={"id": "1", "model": "m", "results": [Endpoint().result("a")]})
-    found = judged(endpoint, said("a"), said("b"))
-    assert [type(asked["input"]) for asked in endpoint.asked] == [list, str, str]
-    assert len(found) == 2
+    with pytest.raises(OracleError, match="exactly one result"):
+        judged(endpoint, said("a"), said("b"), share_calls=True)
+    assert len(endpoint.asked) == 1  # what was judged once is not judged again
 
 
 def test_pictures_go_out_one_by_one_with_the_text():

@@ -7,7 +7,15 @@ import pytest
 from pydantic import ValidationError
 
 from guardrail.engine.plan import UNSCALED, Geometry, plan_for, required_rate
-from guardrail.engine.rules import AnswerSource, Claim, Mode, OnOracleFailure, RadiusSpace, Rules
+from guardrail.engine.rules import (
+    AnswerSource,
+    Claim,
+    Mode,
+    OnOracleFailure,
+    RadiusSpace,
+    Retry,
+    Rules,
+)
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, image_limits, policy_digest
 from guardrail.policy.load import load_policy, shipped_policy
@@ -32,6 +40,7 @@ OTHER = {
     "sampling": {
         "plan": "fixed",
         "expected_harmless_rate": 0.97,
+        "expected_success_rate": 0.95,
         "power": 0.9,
         "max_samples": 321,
         "latency_weight": 1.5,
@@ -45,11 +54,13 @@ OTHER = {
     "failures": {
         "upstream": "block",
         "oracle": "pass_unscanned",
+        "limit": "block",
         "unscanned": "pass_unscanned",
         "refusals_are_harmless": False,
     },
     "limits": {
         "retries": 5,
+        "retry": "any",
         "call_timeout_s": 7,
         "deadline_s": 70.5,
         "max_calls": 500,
@@ -90,6 +101,7 @@ def test_every_field_arrives():
         "answer": AnswerSource.CLEAN,
         "on_upstream_failure": "block",
         "on_oracle_failure": OnOracleFailure.PASS_UNSCANNED,
+        "on_limit": "block",
         "on_unscanned": "pass_unscanned",
         "refusals_are_harmless": False,
         "retries": 5,
@@ -100,6 +112,9 @@ def test_every_field_arrives():
         "prices": PriceBook({"mine": Price((Tier(0, 3e-6, 12.5e-6),))}, litellm_prices()),
         "probe_max_tokens": 48,
         "judge_every_chars": 400,
+        "retry": Retry.ANY,
+        "expected_success_rate": 0.95,
+        "recall": None,  # a file of its own, see test_recall.py
     }
     default = compile_policy(policy(smoothing={"claim": "harmlessness"}))
     assert (default.miss_rate_upper, default.delta) == (0.05, 0.001)
@@ -108,7 +123,7 @@ def test_every_field_arrives():
         for f in dataclasses.fields(Rules)
         if getattr(rules, f.name) == getattr(default, f.name)
     ]
-    assert same == []
+    assert same == ["recall"]
 
 
 def test_members_are_members_and_not_their_words():

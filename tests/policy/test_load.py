@@ -47,7 +47,14 @@ def test_whole_numbers_are_numbers(write, minimal):
 
 MISTAKES = {
     "unknown field": ("mod: observe\n", 4, "mod", "no such field"),
-    "unknown nested field": ("limits:\n  retry: 3\n", 5, "limits.retry", "no such field"),
+    "unknown nested field": ("limits:\n  repeat: 3\n", 5, "limits.repeat", "no such field"),
+    "no rule for repeats": ("limits:\n  retry: all\n", 5, "limits.retry", "'undrawn' or 'any'"),
+    "more answers than calls": (
+        "sampling:\n  expected_success_rate: 1.1\n",
+        5,
+        "sampling.expected_success_rate",
+        "less than or equal",
+    ),
     "field of another section": ("sigma: 0.5\n", 4, "sigma", "no such field"),
     "wrong type": ("smoothing:\n  sigma: much\n", 5, "smoothing.sigma", "valid number"),
     "a number as text": ("smoothing:\n  sigma: '0.5'\n", 5, "smoothing.sigma", "valid number"),

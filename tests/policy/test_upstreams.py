@@ -16,6 +16,7 @@ from guardrail.policy.upstreams import (
     plain_entries,
 )
 from guardrail.types import Chat
+from guardrail.upstreams.base import undrawn_statuses
 from guardrail.upstreams.gate import Limits
 from guardrail.upstreams.scripted_server import scripted_server
 
@@ -31,6 +32,9 @@ upstreams:
     model_map:
       vision: provider/vision-1
     token_limit_name: max_tokens
+    direct: true
+    undrawn: [503, 529]
+    seeds: true
     timeout_s: 30
     max_concurrency: 16
     max_queue: 100
@@ -66,6 +70,8 @@ def test_every_field_arrives(write):
         breaker_open_s=30.0,
     )
     assert (first.is_local, second.is_local) == (False, True)
+    assert (first.direct, first.undrawn, first.seeds) == (True, (503, 529), True)
+    assert (second.direct, second.undrawn, second.seeds) == (None, (), False)
 
 
 def test_what_is_left_out_has_the_usual_limits():
@@ -92,6 +98,10 @@ MISTAKES = {
     "no rate": ("requests_per_minute: 0", 3, "upstreams.0.requests_per_minute", "greater than 0"),
     "an endless rate": ("tokens_per_minute: .inf", 3, "upstreams.0.tokens_per_minute", "finite"),
     "no name of a limit": ("token_limit_name: tokens", 3, "upstreams.0.token_limit_name", "max_"),
+    "a status that never passes": ("undrawn: [400]", 3, "upstreams.0.undrawn", "408, 409, 425"),
+    "429 among others": ("undrawn: [503, 429]", 3, "upstreams.0.undrawn", "direct: true"),
+    "no list of statuses": ("undrawn: 503", 3, "upstreams.0.undrawn", "tuple"),
+    "a word for direct": ("direct: maybe", 3, "upstreams.0.direct", "boolean"),
     "a number as text": ("timeout_s: '3'", 3, "upstreams.0.timeout_s", "valid number"),
     "no faults": ("\nbreaker: {faults: 0}", 4, "upstreams.0.breaker.faults", "greater than"),
     "an unset variable": ("api_key_env: NOT_SET", 3, "upstreams.0.api_key_env", "NOT_SET"),
@@ -154,7 +164,8 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
 @pytest.mark.parametrize(
     "field",
     [{"api_key_env": "FIRST_KEY"}, {"headers_env": {"X": "FIRST_KEY"}}, {"model_map": {"a": "b"}},
-     {"timeout_s": 3.0}, {"token_limit_name": "max_tokens"}],
+     {"timeout_s": 3.0}, {"token_limit_name": "max_tokens"}, {"direct": True},
+     {"undrawn": (503,)}, {"seeds": True}],
 )  # fmt: skip
 @pytest.mark.parametrize("spec", ["builtin", "transformers:some/model"])
 def test_a_model_in_this_process_takes_nothing_of_the_network(spec, field):
@@ -195,7 +206,28 @@ def test_keys_headers_and_names_are_sent_and_shown_nowhere(write):
     assert call.headers["x-organisation"] == "us"
     assert call.body["model"] == "provider/vision-1"
     assert call.body["max_tokens"] == LIMIT["max_completion_tokens"]
+    assert call.body["seed"] == 0
+    assert undrawn_statuses(upstream) == {429, 503, 529}
     assert SECRET not in repr(upstream) + upstream.name + upstream.revision
+
+
+@pytest.mark.parametrize(
+    ("spec", "text", "statuses"),
+    [
+        (URL, "", set()),
+        (URL, "direct: true", {429}),
+        (URL, "undrawn: [503]", {503}),
+        ("openai_compatible:https://api.openai.com/v1", "", {429}),
+        ("openai_compatible:https://api.openai.com/v1", "direct: false", set()),
+        ("litellm:anthropic/claude-sonnet-4-5", "", {429}),
+        ("litellm:anthropic/claude-sonnet-4-5", "direct: false\nundrawn: [529]", {529}),
+        ("litellm:openrouter/openai/gpt-4o", "", set()),
+    ],
+)
+def test_by_which_statuses_nothing_was_drawn(write, spec, text, statuses):
+    """By the table of known providers, unless the file says otherwise."""
+    (found,) = load_upstreams(write(entry(text).replace(URL, spec)))
+    assert undrawn_statuses(open_upstream(found)) == statuses
 
 
 def test_a_file_sends_no_key_that_it_does_not_name(write, monkeypatch):

@@ -17,9 +17,10 @@ RECORD_KEYS = {
     "version", "record_id", "created", "previous", "action", "reason", "would_block",
     "outside_claim", "unscanned", "failure", "mode", "policy", "policy_digest", "upstream",
     "upstream_revision", "oracle_revision", "key_id", "code_version", "model", "pictures",
-    "request_digest", "noise_digest", "certificate", "samples", "alpha", "spending_number",
+    "request_digest", "noise_digest", "attempt", "remembered", "certificate", "samples",
+    "alpha", "spending_number",
     "answer_chars", "prompt_tokens", "completion_tokens", "calls", "cost_usd", "elapsed_s",
-    "overhead_s", "content", "signer", "digest", "signature",
+    "overhead_s", "content", "signer", "digest", "signature", "retry", "retries",
 }  # fmt: skip
 SAMPLE_KEYS = {
     "index", "outcome", "score", "reason", "answer_chars", "unscanned", "failure", "elapsed_s",

@@ -14,7 +14,7 @@ from guardrail.errors import CertificationError, OracleError, UpstreamError
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
-from guardrail.server.reply import _header_text, _radius, reply_to
+from guardrail.server.reply import _floored, _header_text, reply_to
 from guardrail.types import Answer, Chat, Usage, picture_chat
 from guardrail.upstreams.scripted import Scripted
 
@@ -67,8 +67,10 @@ def test_an_answer_that_passed(kit):
         "decision": "pass",
         "reason": "not certified: no image",
         "would_block": False,
+        "remembered": False,
         "policy": "test",
         "alpha": None,
+        "harmless_rate_lower": 0.0,
         "certificate": None,
         "unscanned": [],
         "outside_claim": True,
@@ -111,6 +113,7 @@ def test_headers(kit):
         "x-guardrail-decision": "pass",
         "x-guardrail-reason": "not certified: no image",
         "x-guardrail-radius": "0.0000",
+        "x-guardrail-harmless-rate-lower": "0.0000",
         "x-guardrail-samples": "0",
         "x-guardrail-policy": "test",
         "x-guardrail-mode": "enforce",
@@ -118,6 +121,7 @@ def test_headers(kit):
         "x-guardrail-overhead-ms": "31.2",
         "x-guardrail-unscanned": "none",
         "x-guardrail-would-block": "false",
+        "x-guardrail-remembered": "false",
     }
 
 
@@ -150,7 +154,7 @@ def test_blocked_as_refusal(kit):
     assert made.status == 200
     assert choice["finish_reason"] == "content_filter"
     assert choice["message"] == {"role": "assistant", "content": None, "refusal": "No."}
-    assert made.body["usage"] is None
+    assert made.body["usage"]["total_tokens"] == 0
     assert made.body["guardrail"]["reason"] == "harmful"
 
 
@@ -196,16 +200,17 @@ def certified(kit):
 
 
 TOLD = {"decision", "reason", "would_block", "policy", "alpha", "unscanned", "outside_claim",
-        "record_id"}  # fmt: skip
+        "remembered", "record_id"}  # fmt: skip
 COUNTS = {"samples", "calls", "cost_usd"}
-TIMES = {"certificate", "elapsed_ms", "overhead_ms"}
-HEADERS = {"decision", "reason", "policy", "mode", "record-id", "alpha", "unscanned", "would-block"}
+TIMES = {"harmless_rate_lower", "certificate", "elapsed_ms", "overhead_ms"}
+HEADERS = {"decision", "reason", "policy", "mode", "record-id", "alpha", "unscanned", "would-block",
+           "remembered"}  # fmt: skip
 LEVELS = {
     "none": (TOLD, HEADERS),
     "counts": (TOLD | COUNTS, HEADERS | {"samples", "cost-usd"}),
     "full": (
         TOLD | COUNTS | TIMES,
-        HEADERS | {"samples", "cost-usd", "radius", "overhead-ms"},
+        HEADERS | {"samples", "cost-usd", "radius", "harmless-rate-lower", "overhead-ms"},
     ),
 }
 
@@ -222,7 +227,7 @@ def test_what_is_told_of_a_block(kit, certified, details, style):
     assert set(made.body["guardrail"]) == body
     assert own(made.headers) == headers
     if style != "error":
-        assert (made.body["usage"] is None) is (details == "none")
+        assert (made.body["usage"]["total_tokens"] == 0) is (details == "none")
 
 
 @pytest.mark.parametrize("details", LEVELS)
@@ -318,5 +323,5 @@ def test_no_text_breaks_a_header(text):
 
 @given(st.floats(0, 100))
 def test_a_radius_is_never_shown_larger_than_it_is(radius):
-    shown = float(_radius(radius))
+    shown = float(_floored(radius))
     assert shown <= radius < shown + 1.1e-4

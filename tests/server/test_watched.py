@@ -25,7 +25,7 @@ def by_litellm(url):
     ],
 )
 def test_the_provider_is_told_to_stop_and_harmless_answers_come_whole(run, kit, made):
-    policy = kit.make_policy(sampling={"judge_every_chars": 50})
+    policy = kit.make_policy(sampling={"judge_every_chars": 50}, block={"details": "counts"})
 
     async def asked(text, pause_s):
         async with scripted_server([Step(text, word_pause_s=pause_s)]) as server:

@@ -395,3 +395,74 @@ def test_the_radius_keeps_the_promise_at_its_edge(q, sigma, norm):
     with mpmath.workdps(60):
         moved = mp_quantile(q) - mpmath.mpf(norm) * mpmath.mpf(radius) / mpmath.mpf(sigma)
         assert mpmath.ncdf(moved) >= mpmath.mpf("0.5") - mpmath.mpf(10) ** -40
+
+
+@given(st.floats(0.0, 5.0), st.floats(1e-6, 1 - 1e-12), sigmas, norms, slacks, errors)
+def test_the_floor_at_a_radius_is_rounded_down_and_near(in_sigmas, q, sigma, norm, slack, error):
+    """Against 60 digits."""
+    radius = in_sigmas * sigma / norm
+    floor = certified_floor(
+        radius, q, sigma=sigma, operator_norm=norm, grid_slack=slack, sampler_error=error
+    )
+    assert 0.0 <= floor < 1.0
+    if q <= error:
+        assert floor == 0.0
+        return
+    exact = mp_floor(radius, q, sigma, norm, slack, error)
+    if exact < 0:
+        assert floor == 0.0
+        return
+    assert floor <= exact
+    # One unit of q, where the error is subtracted, is worth 1/φ(z) of distance.
+    z = float(mp_quantile(mpmath.mpf(q) - error))
+    assert float(exact - floor) <= 1e-13 + (error > 0) * 1e-15 * math.exp(z * z / 2)
+
+
+@given(st.floats(0.0, 4.0), st.floats(0.01, 0.9999), sigmas, norms, slacks, errors)
+def test_floor_and_radius_are_inverse(in_sigmas, q, sigma, norm, slack, error):
+    """Both are rounded to the safe side, so going there and back never gains."""
+    knobs = {"sigma": sigma, "operator_norm": norm, "grid_slack": slack, "sampler_error": error}
+    radius = in_sigmas * sigma / norm
+    floor = certified_floor(radius, q, **knobs)
+    assume(floor >= LEAST_FLOOR)
+    back = certified_radius(q, floor=floor, **knobs)
+    near = 1e-9 * sigma / norm
+    if back is None:
+        assert radius <= near
+        return
+    assert back == pytest.approx(radius, rel=1e-9, abs=near)
+    # What holds at the radius that comes back is no more than what 60 digits say.
+    assert mp_floor(back, q, sigma, norm, slack, error) >= floor
+    assert certified_floor(back, q, **knobs) == pytest.approx(floor, rel=1e-8)
+
+
+@given(st.floats(0.0, 3.0), st.floats(0.01, 0.999), sigmas, norms, slacks, errors)
+def test_floor_and_required_rate_are_inverse(in_sigmas, q, sigma, norm, slack, error):
+    knobs = {"sigma": sigma, "operator_norm": norm, "grid_slack": slack, "sampler_error": error}
+    radius = in_sigmas * sigma / norm
+    floor = certified_floor(radius, q, **knobs)
+    assume(floor >= LEAST_FLOOR)
+    needed = required_harmless_rate(radius, floor=floor, **knobs)
+    assert needed == pytest.approx(q, rel=1e-9)
+    assert needed >= mp_required(radius, sigma, norm, floor, slack, error)
+    # The floor that the needed rate gives is the one it was asked for, but for rounding.
+    again = certified_floor(radius, needed, **knobs)
+    assert again == pytest.approx(floor, rel=1e-8)
+    assert again <= mp_floor(radius, needed, sigma, norm, slack, error)
+
+
+@given(st.floats(0.0, 3.0), floors, sigmas, norms, slacks, errors)
+def test_radius_and_required_rate_contain_the_error_once(
+    in_sigmas, floor, sigma, norm, slack, error
+):
+    """q_req, read as a radius, gives the radius back: nothing is added or subtracted twice."""
+    knobs = {"sigma": sigma, "operator_norm": norm, "grid_slack": slack, "sampler_error": error}
+    radius = in_sigmas * sigma / norm
+    assume(mp_required(radius, sigma, norm, floor, slack, error) < 1 - 1e-6)
+    q = required_harmless_rate(radius, floor=floor, **knobs)
+    exact = mp_required(radius, sigma, norm, floor, slack, error)
+    assert exact <= q
+    assert float(q - exact) <= 1e-13
+    back = mp_radius(q, sigma, norm, floor, slack, error)
+    assert radius <= back
+    assert float(back) == pytest.approx(radius, rel=1e-6, abs=1e-6 * sigma / norm)

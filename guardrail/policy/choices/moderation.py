@@ -37,6 +37,9 @@ class ModerationChoice(HarmChoice):
     """Whether the noisy pictures that the model saw are judged too, one call each."""
     api_base: str | None = None
     """Address of the endpoint; OpenAI's if left out."""
+    share_calls: bool | None = None
+    """Whether texts share calls, so that the endpoint must judge each of a list by itself; only at
+    OpenAI's own endpoint if left out."""
     max_parallel: Annotated[int, Field(ge=1, le=1024)] = 16
     """Most calls in flight at a time."""
     deadline_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
@@ -54,6 +57,7 @@ class ModerationChoice(HarmChoice):
             flagged_is_harmful=self.flagged_is_harmful,
             pictures=self.pictures,
             api_base=self.api_base,
+            share_calls=self.share_calls,
             max_parallel=self.max_parallel,
             deadline_s=self.deadline_s,
         )

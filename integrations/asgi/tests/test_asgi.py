@@ -221,7 +221,7 @@ def test_the_example_runs(capsys):
     runpy.run_path(str(Path(__file__).parents[1] / "example.py"), run_name="__main__")
     said = capsys.readouterr().out
     assert "two people in a park" in said
-    assert "With probability at least" in said
+    assert "Unless an event of probability at most" in said
 
 
 def test_it_keeps_the_rules_of_adapters():

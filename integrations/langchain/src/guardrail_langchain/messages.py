@@ -82,8 +82,7 @@ def answer_of(completion: Mapping[str, Any]) -> AIMessage:
     (answer,) = langchain_messages([{"content": "", **said}])
     return AIMessage(
         **answer.model_dump(include={"content", "additional_kwargs", "tool_calls"}),
-        usage_metadata=usage  # none is told of a block
-        and {
+        usage_metadata={
             "input_tokens": usage["prompt_tokens"],
             "output_tokens": usage["completion_tokens"],
             "total_tokens": usage["total_tokens"],

@@ -1,0 +1,418 @@
+"""`guardrail recall`: which share of forbidden requests a policy stops, and how far out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from guardrail.cli.options import build_engine, guard_options, read_policy
+from guardrail.cli.output import require_writable
+from guardrail.errors import ConfigError
+
+if TYPE_CHECKING:
+    from guardrail.engine.guard import Engine
+    from guardrail.evaluation.recall import HeldRequest, RecallDesign
+    from guardrail.evaluation.recall_log import RecallLog
+    from guardrail.evaluation.recall_outcome import RecallOutcome
+    from guardrail.evaluation.requests import RequestSet
+    from guardrail.images.limits import ImageLimits
+    from guardrail.policy.recall import Recall
+    from guardrail.policy.schema import Policy
+
+__all__ = ["command"]
+
+_SET = click.Path(path_type=Path, exists=True)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_OPEN = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
+_MOST_DRAWS = 10_000
+_WISHES = (0.5, 0.9, 0.95, 0.99)
+_MOST_LISTED = 40
+
+
+@click.command("recall")
+@click.option("--forbidden", type=_SET, required=True, help="Requests that should be stopped: a "
+              "folder of pictures, or a table (JSONL, CSV, Parquet) with the columns image or "
+              "images, prompt, parameters, group, id.")  # fmt: skip
+@click.option("--clean", type=_SET, help="Requests that should pass, in the same forms: how many "
+              "do is told beside recall.")  # fmt: skip
+@click.option("--prompt", default="What is shown in this picture?", show_default=True,
+              help="Where a request names none.")  # fmt: skip
+@click.option("--model", default="", help="Model name, where the upstream serves several.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Longest answer, in tokens.")
+@click.option("--draws", type=click.IntRange(1, _MOST_DRAWS), default=100, show_default=True,
+              help="Noisy variants of each request.")  # fmt: skip
+@click.option("--delta", type=_OPEN, default=0.01, show_default=True,
+              help="Probability, at most, that what is said of the population is "
+              "wrong.")  # fmt: skip
+@click.option("--requests", "most", type=click.IntRange(min=1),
+              help="Measure no more than so many forbidden requests.  [default: one of each "
+              "cluster of near-copies]")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True,
+              help="Of the draw of one request from each cluster.")  # fmt: skip
+@click.option("--skip-bad-rows", is_flag=True, help="Leave out and name requests that cannot be "
+              "read, instead of refusing the set.")  # fmt: skip
+@click.option("--out", type=_FILE, help="Write the measurement, for 'recall' in the policy: YAML, "
+              "or JSON by its suffix.")  # fmt: skip
+@click.option("--log", "log_file", type=_FILE, help="Keep every result here; a stopped run goes "
+              "on from it.  [default: beside --out]")  # fmt: skip
+@click.option("--report", "report_file", type=_FILE,
+              help="Write an HTML page; it shows prompts.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what it would take, and call nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@guard_options
+def command(
+    policy_name: str,
+    upstream: str,
+    key_file: Path | None,
+    out: Path | None,
+    log_file: Path | None,
+    report_file: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure which share of forbidden requests a policy stops, and within which radius.
+
+    The requests must be a fair sample of those that should be stopped, and must not have served to
+    choose the policy, the model or the oracle. See docs/recall.md.
+    """
+    for file in (out, log_file, report_file):
+        if file is not None:
+            require_writable(file)
+    if log_file is None and out is not None:
+        log_file = out.with_name(f"{out.name}.log.jsonl")
+    # An earlier measurement that no longer fits must not keep a new one from being made.
+    policy = read_policy(policy_name).model_copy(update={"recall": None})
+    sets = _read_sets(policy, options)
+    engine = build_engine(policy, upstream, key_file)
+    _check_oracle(engine)
+    try:
+        run = _fix_design(engine, policy, sets, options)
+        run.announce()
+        if dry_run:
+            return
+        outcome, model = asyncio.run(run.measure(log_file))
+    except KeyboardInterrupt:
+        if log_file is not None:
+            click.echo(f"\nstopped; the same command goes on from {log_file}", err=True)
+        raise
+    _finish(outcome, engine, model, options["seed"], out, report_file, as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sets:
+    forbidden: RequestSet
+    clean: RequestSet | None
+
+
+def _read_sets(policy: Policy, options: dict[str, Any]) -> _Sets:
+    from guardrail.cli.progress import progress_bar
+    from guardrail.evaluation.requests import read_requests
+    from guardrail.policy.compile import image_limits
+
+    limit = options["max_tokens"]
+    read = partial(
+        read_requests,
+        prompt=options["prompt"],
+        parameters={} if limit is None else {"max_tokens": limit},
+        limits=image_limits(policy),
+        seed=options["seed"],
+        skip_bad_rows=options["skip_bad_rows"],
+        watch=partial(progress_bar, "reading"),
+    )
+    clean = options["clean"]
+    return _Sets(
+        forbidden=read(options["forbidden"], most=options["most"]),
+        clean=None if clean is None else read(clean),
+    )
+
+
+def _check_oracle(engine: Engine) -> None:
+    from guardrail.oracles.base import ReferenceOracle
+
+    if isinstance(engine.oracle, ReferenceOracle):
+        raise ConfigError(
+            "this oracle compares answers with a reference of the same request, so it cannot say "
+            "which requests should be stopped; use an oracle of harm",
+            field="oracle.kind",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measurement:
+    """Everything that is fixed before the first call."""
+
+    engine: Engine
+    policy: Policy
+    sets: _Sets
+    design: RecallDesign
+    limits: ImageLimits
+    options: dict[str, Any]
+
+    def announce(self) -> None:
+        """Says what is asked and what it will take at most, on standard error."""
+        from guardrail.stats import fewest_requests
+
+        forbidden, design = self.sets.forbidden, self.design
+        count, share = len(forbidden.drawn), design.delta / 3
+        needs = ", ".join(
+            f"{wish:g}: {fewest_requests(wish, share, design.beta):,}" for wish in _WISHES
+        )
+        calls = count * design.draws
+        tries = 1 + self.engine.rules.retries
+        set_of = (
+            f"{forbidden.requests:,} requests in {forbidden.clusters:,} clusters of near-copies"
+        )
+        again = f"{tries * calls:,} calls if every one had to be repeated"
+        lines = [
+            f"{forbidden.name}: {set_of}; {count:,} will be measured, one of a cluster",
+            f"to show a recall, all shown held, takes so many requests: {needs}",
+            f"at most {calls:,} answers of the model, {design.draws:,} for each request ({again})",
+            *(f"left out: {problem}" for problem in forbidden.problems),
+        ]
+        if self.sets.clean is not None:
+            clean = self.sets.clean
+            most = len(clean.drawn) * self.engine.rules.max_samples
+            lines.append(
+                f"{clean.name}: {len(clean.drawn):,} clean requests, one of a cluster, at most "
+                f"{most:,} answers"
+            )
+            lines += [f"left out: {problem}" for problem in clean.problems]
+        for line in lines:
+            click.echo(line, err=True)
+
+    async def measure(self, log_file: Path | None) -> tuple[RecallOutcome, str]:
+        """The outcome, and the name of the model."""
+        from guardrail.evaluation.recall_log import RecallLog
+
+        try:
+            model = self.options["model"] or (await self.engine.upstream.models())[0]
+            with RecallLog(log_file, self._settings(model)) as log:
+                return await self._all(model, log), model
+        finally:
+            await self.engine.aclose()
+
+    async def _all(self, model: str, log: RecallLog) -> RecallOutcome:
+        from guardrail.cli.progress import progress_bar
+        from guardrail.evaluation.clean import CleanTraffic, decide_clean
+        from guardrail.evaluation.recall import measure_recall
+        from guardrail.evaluation.recall_outcome import RecallOutcome
+
+        engine, design, forbidden = self.engine, self.design, self.sets.forbidden
+        with progress_bar("forbidden", len(forbidden.drawn)) as step:
+            tell_price = _PriceTeller(len(forbidden.drawn) * design.draws)
+
+            def tell(result: HeldRequest) -> None:
+                tell_price(result)
+                step()
+
+            results = await measure_recall(engine, design, forbidden, model, self.limits, log, tell)
+        clean = None
+        if self.sets.clean is not None:
+            with progress_bar("clean", len(self.sets.clean.drawn)) as step:
+                decisions = await decide_clean(
+                    engine, self.sets.clean, model, self.limits, log, step
+                )
+            clean = CleanTraffic(tuple(decisions), design.delta)
+        return RecallOutcome(design, forbidden, tuple(results), clean)
+
+    def _settings(self, model: str) -> dict[str, Any]:
+        """All that a result depends on; a key that nobody keeps changes nothing that matters."""
+        rules, design = self.engine.rules, self.design
+        return {
+            "policy": rules.name,
+            "policy_digest": rules.digest,
+            "model": model,
+            "upstream": self.engine.upstream.name,
+            "upstream_revision": self.engine.upstream.revision,
+            "oracle_revision": self.engine.oracle.revision,
+            "draws": design.draws,
+            "delta": design.delta,
+            "beta": design.beta,
+            "steps": list(design.steps),
+            "data_digest": self.sets.forbidden.digest,
+            "requests": len(self.sets.forbidden.drawn),
+            "seed": self.options["seed"],
+        }
+
+
+@dataclass(slots=True)
+class _PriceTeller:
+    """Says after the first answers what all of them would cost."""
+
+    most_answers: int
+    done: bool = False
+
+    def __call__(self, result: HeldRequest) -> None:
+        counts = result.counts
+        if self.done or not counts.usage.calls or not counts.cost_usd:
+            return
+        self.done = True
+        most = counts.cost_usd / counts.usage.calls * self.most_answers
+        click.echo(
+            f"the first {counts.usage.calls:,} answers cost US$ {counts.cost_usd:.2g}; at that "
+            f"rate all of them cost at most US$ {most:.2f}",
+            err=True,
+        )
+
+
+def _fix_design(
+    engine: Engine, policy: Policy, sets: _Sets, options: dict[str, Any]
+) -> _Measurement:
+    from guardrail.evaluation.recall import BETA, RecallDesign, farthest_radius, measuring_key
+    from guardrail.evaluation.recall_outcome import curve_steps
+    from guardrail.policy.compile import image_limits
+
+    engine.key = measuring_key(engine.key)
+    farthest_radius(engine.rules, options["draws"], BETA)
+    design = RecallDesign(
+        draws=options["draws"],
+        delta=options["delta"],
+        beta=BETA,
+        steps=curve_steps(engine.rules, options["draws"], BETA),
+    )
+    return _Measurement(engine, policy, sets, design, image_limits(policy), options)
+
+
+def _finish(
+    outcome: RecallOutcome,
+    engine: Engine,
+    model: str,
+    seed: int,
+    out: Path | None,
+    report_file: Path | None,
+    as_json: bool,
+) -> None:
+    from guardrail.evaluation.recall_outcome import recall_of
+    from guardrail.evaluation.recall_report import RecallReport, write_recall_report
+    from guardrail.policy.sealed import write_sealed
+
+    recall = recall_of(outcome, engine, model, seed)
+    if out is not None:
+        write_sealed(out, recall)
+    if report_file is not None:
+        write_recall_report(report_file, RecallReport(outcome, recall, _figure(outcome)))
+    if as_json:
+        click.echo(json.dumps(_facts(outcome, recall), allow_nan=False))
+    else:
+        _print(outcome, recall, out)
+
+
+def _facts(outcome: RecallOutcome, recall: Recall) -> dict[str, Any]:
+    blind = [
+        {
+            "request": result.digest,
+            "name": result.name,
+            "why": why,
+            "harmless": result.counts.harmless,
+            "refused": result.counts.refused,
+            "missing": result.counts.missing,
+            "drawn": result.counts.samples,
+        }
+        for result, why in outcome.blind
+    ]
+    return {
+        **recall.model_dump(mode="json"),
+        "sentence": recall.statement().sentence,
+        "blind_spots": blind,
+        "clean_reasons": {} if outcome.clean is None else outcome.clean.reasons(),
+    }
+
+
+def _print(outcome: RecallOutcome, recall: Recall, out: Path | None) -> None:
+    import textwrap
+
+    price = "" if recall.cost_usd is None else f", US$ {recall.cost_usd:.2f}"
+    click.echo(
+        f"{recall.requests:,} requests of {recall.data}, {recall.draws:,} draws each; "
+        f"{recall.calls:,} calls{price}\n"
+        f"{len(recall.held):,} shown held as they are; radius at recall "
+        + ", ".join(f"{r.recall:g}: {_radius(r.radius)}" for r in recall.reaches)
+    )
+    click.echo("\n".join(textwrap.wrap(recall.statement().sentence, 96)))
+    _print_clean(outcome)
+    _print_blind(outcome)
+    if out is not None:
+        click.echo(f"\nwritten: {out}; refer to it in the policy: recall: {out.name}")
+
+
+def _print_clean(outcome: RecallOutcome) -> None:
+    clean = outcome.clean
+    if clean is None:
+        click.echo("clean requests: not measured; a guard that blocks everything has recall 1")
+        return
+    others = ", ".join(f"{why} {count:,}" for why, count in clean.reasons().items())
+    click.echo(
+        f"clean requests: {clean.passed:,} of {len(clean.decisions):,} passed, a share between "
+        f"{clean.rate_lower:.3f} and {clean.rate_upper:.3f}{f'; others: {others}' * bool(others)}"
+    )
+
+
+def _print_blind(outcome: RecallOutcome) -> None:
+    from guardrail.cli.tables import print_table
+    from guardrail.evaluation.recall_report import REASONS
+
+    if not outcome.blind:
+        click.echo("blind spots: none among the measured requests")
+        return
+    rows = [
+        (result.name, REASONS[why], *map(str, (c.harmless, c.refused, c.missing, c.samples)))
+        for result, why in outcome.blind
+        for c in (result.counts,)
+    ]
+    print_table(
+        f"\nBlind spots: {len(rows):,} requests that are not shown held, even unchanged",
+        ("request", "why", "called harmless", "refused", "missing", "drawn"),
+        rows[:_MOST_LISTED],
+    )
+    if len(rows) > _MOST_LISTED:
+        click.echo(f"and {len(rows) - _MOST_LISTED:,} more; see --json or --report")
+
+
+def _figure(outcome: RecallOutcome) -> str:
+    from guardrail.cli.figure import Curve, Panel, figure
+
+    curve, radii = outcome.curve, sorted(outcome.radii)
+    # Beyond the farthest request that was shown held there is nothing to see.
+    steps = [step for step in curve.radii if step <= radii[-1]] or [0.0]
+    bound = [
+        point
+        for low, high in pairwise([0.0, *steps])
+        for point in ((low, curve.at(high)), (high, curve.at(high)))
+    ]
+    count = len(radii)
+    seen = [
+        point
+        for i, radius in enumerate(radii)
+        if radius >= 0.0
+        for point in ((radius, (count - i) / count), (radius, (count - i - 1) / count))
+    ]
+    start = [(0.0, sum(radius >= 0.0 for radius in radii) / count)]
+    marks = tuple((r.radius, f"{r.recall:g}") for r in outcome.reaches if r.radius is not None)
+    return figure(
+        (
+            Panel(
+                "Share of forbidden requests that is held",
+                "radius (l2, pixels in [0, 1])",
+                "recall",
+                (
+                    Curve("at least", (*bound, (steps[-1], 0.0))),
+                    Curve("measured", (*start, *seen), dashed=True),
+                ),
+                marks,
+            ),
+        )
+    )
+
+
+def _radius(radius: float | None) -> str:
+    from guardrail.engine.wording import digits_down
+
+    return "not shown" if radius is None else digits_down(radius)

@@ -1,0 +1,199 @@
+"""The one form of a chat that is sent to models and digested: what is not in it is not sent.
+
+Two requests that ask a model for the same thing are one request: the same digest, one remembered
+verdict, one series of attempts. So every way of saying nothing (a field left out, null, empty, or
+at a default that no server lets its operator change) has one form, and bookkeeping that cannot
+change an answer is not sent at all. What is sent is in the digest, so nothing that reaches the
+model buys a fresh decision unseen, and nothing is dropped that a model could heed:
+
+    {"n": 1, "stop": null, "temperature": 1.0, "metadata": {"a": "b"}, "top_k": 40}
+    {"top_k": 40, "temperature": 1, "tools": []}        # the same: temperature 1, top_k 40
+
+A sampling default such as `temperature: 1` is not taken out: servers in front of open models start
+from the model's own defaults, so that saying 1 and saying nothing ask for different things.
+Nothing is joined, trimmed or reordered inside texts, lists and schemas, as models see those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guardrail.errors import RequestError
+from guardrail.types import Chat
+
+if TYPE_CHECKING:
+    from guardrail.types import Json
+
+__all__ = ["NOT_SENT", "CanonicalChat", "canonical_chat", "canonical_chat_aside", "is_short"]
+
+NOT_SENT = frozenset(
+    # How the answer travels, and where it is kept: all of that is decided here.
+    {"store", "stream", "stream_options"}
+    # Labels, and names of the call for logs and bills of the client's own.
+    | {"litellm_call_id", "litellm_metadata", "litellm_session_id", "litellm_trace_id"}
+    | {"metadata", "request_id"}
+    # Where a server looks for the beginning of a prompt that it has read before.
+    | {"cache_salt", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"}
+    # The draws are the guard's: a seed that all variants shared would tie them to each other.
+    | {"seed"}
+    # How long the client waits, and its place in a server's line.
+    | {"priority", "timeout"}
+)
+"""Fields of a request that cannot change the answer and hence never reach a model."""
+
+_DEFAULTS: Mapping[str, Json] = {
+    # Set by the form of the API itself, the same on every server.
+    "logprobs": False,
+    "n": 1,
+    "response_format": {"type": "text"},
+    "service_tier": "auto",
+    "top_logprobs": 0,
+}
+_FALSE_IS_ABSENT = frozenset({"partial", "prefix"})  # marks of an answer to be continued
+_NAMED_SCHEMAS = ("custom", "function", "json_schema")  # a name, a description and a schema
+_LARGEST_EXACT = 1e21  # from here on JSON writers differ on the digits of a whole number
+_SHORT_CHARS = 1 << 15
+_SHORT_VALUES = 1 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalChat(Chat):
+    """A chat in canonical form; made by `canonical_chat` only."""
+
+
+def canonical_chat(chat: Chat) -> CanonicalChat:
+    """The chat as it is sent and digested; of one that is canonical already, itself.
+
+    Parameters stand in the order of their names.
+
+    Raises:
+        RequestError: it is nested too deeply.
+    """
+    if isinstance(chat, CanonicalChat):
+        return chat
+    try:
+        return CanonicalChat(
+            model=chat.model,
+            messages=tuple(_message(message) for message in chat.messages),
+            parameters=_parameters({k: v for k, v in chat.parameters.items() if k not in NOT_SENT}),
+            pictures=chat.pictures,
+        )
+    except RecursionError:
+        raise RequestError("the request is nested too deeply; flatten it") from None
+
+
+async def canonical_chat_aside(chat: Chat) -> CanonicalChat:
+    """The same; of a long chat made in a thread, so that nobody else waits for it."""
+    if isinstance(chat, CanonicalChat) or is_short(chat):
+        return canonical_chat(chat)
+    return await asyncio.to_thread(canonical_chat, chat)
+
+
+def is_short(chat: Chat) -> bool:
+    """Whether its canonical form and its digest take less time than waking a thread for them.
+
+    Found out in no more time than that.
+    """
+    chars, values = 0, 0
+    left: list[Json] = [*chat.messages, chat.parameters]
+    while left:
+        item = left.pop()
+        values += 1
+        if isinstance(item, str):
+            chars += len(item)
+        elif isinstance(item, Mapping):
+            chars += sum(map(len, item))
+            left.extend(item.values())
+        elif isinstance(item, list | tuple):
+            left.extend(item)
+        if chars > _SHORT_CHARS or values + len(left) > _SHORT_VALUES:
+            return False
+    return True
+
+
+def _parameters(given: Mapping[str, Json]) -> dict[str, Json]:
+    values = {name: _value(given[name]) for name in sorted(given)}
+    for name in ("functions", "tools"):
+        if isinstance(values.get(name), list):
+            values[name] = [_schema_holder(item) for item in values[name]]
+    if "response_format" in values:
+        values["response_format"] = _schema_holder(values["response_format"])
+    return {
+        name: value
+        for name, value in values.items()
+        if not _is_empty(value) and not _is_same(value, _DEFAULTS.get(name))
+    }
+
+
+def _schema_holder(item: Json) -> Json:
+    """A tool or a response format without its nulls; schemas, in which null says much, as given."""
+    if not isinstance(item, dict):
+        return item
+    return {
+        name: _without_null(value) if name in _NAMED_SCHEMAS else value
+        for name, value in _without_null(item).items()
+    }
+
+
+def _message(message: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Role and content first, the content always there: null where nothing is said."""
+    content = message.get("content")
+    if isinstance(content, list | tuple):
+        content = [_part(part) for part in content] or None
+    others = {name: _value(message[name]) for name in sorted(message)}
+    return {
+        **({"role": message["role"]} if "role" in message else {}),
+        "content": content,
+        **{
+            name: value
+            for name, value in others.items()
+            if name not in ("role", "content")
+            and not _is_empty(value)
+            and not (name in _FALSE_IS_ABSENT and value is False)
+        },
+    }
+
+
+def _part(part: Json) -> Json:
+    """A part of a content; a text stays, however short."""
+    if not isinstance(part, Mapping):
+        return _value(part)
+    fields = {name: _value(part[name]) for name in sorted(part)}
+    image = fields.get("image_url")
+    if isinstance(image, dict):
+        fields["image_url"] = {
+            name: value
+            for name, value in image.items()
+            if not _is_empty(value) and not (name == "detail" and value == "auto")
+        }
+    kind = fields.get("type")
+    return {name: value for name, value in fields.items() if name == kind or not _is_empty(value)}
+
+
+def _value(value: Json) -> Json:
+    """A JSON value in plain containers, its numbers in one form: 1.0 is 1, and -0.0 is 0."""
+    if isinstance(value, Mapping):
+        return {name: _value(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_value(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
+        return int(value)
+    return value
+
+
+def _without_null(value: Json) -> Json:
+    if not isinstance(value, dict):
+        return value
+    return {name: item for name, item in value.items() if item is not None}
+
+
+def _is_empty(value: Json) -> bool:
+    return value is None or (isinstance(value, str | list | dict) and not value)
+
+
+def _is_same(value: Json, default: Json) -> bool:
+    """Equal and of one type: true is not 1."""
+    return default is not None and type(value) is type(default) and value == default

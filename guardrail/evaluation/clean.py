@@ -1,0 +1,107 @@
+"""Clean requests under a policy: how many it passes, decided as in service.
+
+Beside recall always: a guard that blocks everything stops all that is forbidden.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guardrail.engine.verdict import Action, Verdict
+from guardrail.evaluation.requests import read_pictures
+from guardrail.stats import harmless_rate_lower, harmless_rate_upper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from guardrail.engine.guard import Engine
+    from guardrail.evaluation.recall_log import RecallLog
+    from guardrail.evaluation.requests import RequestSet
+    from guardrail.images.limits import ImageLimits
+
+__all__ = ["CleanDecision", "CleanTraffic", "decide_clean"]
+
+
+@dataclass(frozen=True, slots=True)
+class CleanDecision:
+    """One decision: whether it passed (`observe`: would have), why, and what it took.
+
+    `cost_usd` is None where a price or a count of tokens is not known.
+    """
+
+    passed: bool
+    reason: str
+    calls: int
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CleanTraffic:
+    """What became of the clean requests, drawn like forbidden ones: one of each cluster.
+
+    `delta` is shared by the two bounds of the rate that passes. No requests: nothing is known.
+    """
+
+    decisions: tuple[CleanDecision, ...]
+    delta: float
+
+    @property
+    def passed(self) -> int:
+        return sum(decision.passed for decision in self.decisions)
+
+    @property
+    def rate_lower(self) -> float:
+        return harmless_rate_lower(self.passed, len(self.decisions), self.delta / 2)
+
+    @property
+    def rate_upper(self) -> float:
+        return harmless_rate_upper(self.passed, len(self.decisions), self.delta / 2)
+
+    @property
+    def calls(self) -> int:
+        return sum(decision.calls for decision in self.decisions)
+
+    def reasons(self) -> dict[str, int]:
+        """Why the others did not pass, most frequent first."""
+        found: dict[str, int] = {}
+        for decision in self.decisions:
+            if not decision.passed:
+                found[decision.reason] = found.get(decision.reason, 0) + 1
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+async def decide_clean(
+    engine: Engine,
+    requests: RequestSet,
+    model: str,
+    limits: ImageLimits,
+    log: RecallLog,
+    step: Callable[[], None],
+) -> list[CleanDecision]:
+    """Decides every drawn request that the log does not have yet, one after the other.
+
+    Raises:
+        RequestError: a picture can no longer be read.
+    """
+    decisions: list[CleanDecision] = []
+    for digest, request in requests.drawn:
+        decision = log.clean(digest)
+        if decision is None:
+            pictures = await asyncio.to_thread(read_pictures, request, limits)
+            verdict = await engine.decide(request.chat(model), pictures)
+            decision = _decision(verdict)
+            log.finish_clean(digest, decision)
+        decisions.append(decision)
+        step()
+    return decisions
+
+
+def _decision(verdict: Verdict) -> CleanDecision:
+    return CleanDecision(
+        passed=verdict.action is Action.PASS and not verdict.would_block,
+        reason=str(verdict.reason),
+        calls=verdict.usage.calls,
+        cost_usd=verdict.cost_usd,
+    )

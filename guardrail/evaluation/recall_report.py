@@ -1,0 +1,159 @@
+"""The page of a measurement of recall: one HTML file for the people who answer for the guard.
+
+It shows prompts and names of the forbidden requests; it is for those who may read them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guardrail.engine.wording import digits_down
+from guardrail.errors import ConfigError
+from guardrail.evaluation.recall import Blindness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from guardrail.evaluation.clean import CleanTraffic
+    from guardrail.evaluation.recall_outcome import RecallOutcome
+    from guardrail.policy.recall import Recall
+
+__all__ = ["REASONS", "RecallReport", "write_recall_report"]
+
+REASONS: Mapping[Blindness, str] = {
+    Blindness.HARMLESS: "the oracle calls its answers harmless",
+    Blindness.REFUSED: "the provider refuses, which this policy counts as harmless",
+    Blindness.MISSING: "answers are missing, which count as harmless here",
+    Blindness.UNDECIDED: "harmful often enough, but not shown in so many draws",
+}
+"""Why a request is not shown held."""
+
+_STYLE = Path(__file__).with_name("recall_report.css")
+_LONGEST_CHARS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class RecallReport:
+    """What the page is made of; `figure` is an SVG document of the curve."""
+
+    outcome: RecallOutcome
+    recall: Recall
+    figure: str
+
+
+def write_recall_report(path: Path, report: RecallReport) -> None:
+    """Writes one HTML file that needs nothing else. Raises ConfigError."""
+    head = (
+        '<meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>guardrail recall</title><style>{_STYLE.read_text(encoding='utf-8')}</style>"
+    )
+    page = f"<!doctype html><html lang=en><head>{head}</head><body>{_body(report)}</body></html>\n"
+    try:
+        path.write_text(page, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(
+            f"the report cannot be written ({error.strerror}); choose another path", file=str(path)
+        ) from error
+
+
+def _body(report: RecallReport) -> str:
+    recall, outcome = report.recall, report.outcome
+    return f"""
+<h1>What the policy “{escape(recall.policy)}” stops, and how far out</h1>
+<p class=lead>{escape(recall.data)}: {recall.data_requests:,} forbidden requests in
+{recall.data_clusters:,} clusters of near-copies. One of each was drawn at random beforehand,
+{recall.requests:,} in all; the model answered {recall.draws:,} noisy variants of each.</p>
+<div class=facts>{_facts(report)}</div>
+<p class=promise>{escape(recall.statement().sentence)}</p>
+<p class=warn>This speaks of requests drawn like the measured ones. An attacker who chooses the
+request chooses one of the blind spots below. The requests must not have served to choose the noise,
+the canvas, the model, the oracle or its threshold.</p>
+<h2>Recall against radius</h2>
+<p class=lead>The steps are lower bounds that hold at all radii together with confidence
+{digits_down(1 - recall.delta)}. The dashed line counts the measured requests that are shown held;
+it is no bound.</p>
+<div class=wide>{report.figure}</div>
+{_blind(outcome)}
+{_clean(outcome.clean)}
+<footer>Model {escape(recall.model)} ({escape(recall.upstream)},
+{escape(recall.upstream_revision)}), oracle {escape(recall.oracle_revision)},
+policy {recall.policy_digest}, requests {recall.data_digest}, this measurement {recall.digest};
+guardrail {escape(recall.code_version)}, {escape(recall.created)}.</footer>"""
+
+
+def _facts(report: RecallReport) -> str:
+    recall, clean = report.recall, report.outcome.clean
+    facts = [
+        (
+            "not shown" if reach.radius is None else digits_down(reach.radius),
+            f"radius at recall {digits_down(reach.recall)}",
+        )
+        for reach in recall.reaches
+    ]
+    if clean is None:
+        facts.append(("not measured", "of clean requests passed"))
+    else:
+        share = f"{clean.passed:,} of {len(clean.decisions):,}"
+        facts.append((share, "clean requests passed under the same policy"))
+    facts.append((f"{len(recall.held):,} of {recall.requests:,}", "shown held as they are"))
+    price = "" if recall.cost_usd is None else f", US$ {recall.cost_usd:.2f}"
+    facts.append((f"{recall.calls:,}", f"calls of the model{price}"))
+    return "".join(
+        f"<div class=fact><b>{escape(value)}</b><span>{escape(what)}</span></div>"
+        for value, what in facts
+    )
+
+
+def _blind(outcome: RecallOutcome) -> str:
+    title = "<h2>Blind spots: requests that are not shown held, even unchanged</h2>"
+    if not outcome.blind:
+        return f"{title}<p class=lead>None among those that were measured.</p>"
+    prompts = {digest: request.prompt for digest, request in outcome.requests.drawn}
+    rows = (
+        (result.name, REASONS[why], f"{result.counts.harmless:,}", f"{result.counts.refused:,}",
+         f"{result.counts.missing:,}", f"{result.counts.samples:,}", prompts[result.digest])
+        for result, why in outcome.blind
+    )  # fmt: skip
+    names = ("request", "why", "called harmless", "refused", "missing", "drawn", "prompt")
+    return (
+        f"{title}<p class=lead>{len(outcome.blind):,} of {len(outcome.results):,}. These are what "
+        "the guard lets through or might let through: look at each. A request is given up, and "
+        "drawn no further, once it can no longer be shown held.</p>"
+        f"<div class=wide>{_table(names, rows, words=(1, 6))}</div>"
+    )
+
+
+def _clean(clean: CleanTraffic | None) -> str:
+    title = "<h2>Clean requests under the same policy</h2>"
+    if clean is None:
+        return (
+            f"{title}<p class=warn>Not measured. A guard that blocks everything has recall 1: "
+            "measure clean requests as well (--clean).</p>"
+        )
+    lower, upper = clean.rate_lower, clean.rate_upper
+    reasons = "; ".join(f"{escape(why)}: {count:,}" for why, count in clean.reasons().items())
+    return (
+        f"{title}<p>{clean.passed:,} of {len(clean.decisions):,} passed: between "
+        f"{100 * lower:.1f} and {100 * upper:.1f} % of requests drawn like them, with confidence "
+        f"{digits_down(1 - clean.delta)}. {f'The others: {reasons}.' if reasons else ''}</p>"
+    )
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]], *, words: tuple[int, ...]) -> str:
+    def cell(kind: str, column: int, text: str) -> str:
+        mark = " class=words" if column in words else ""
+        return f"<{kind}{mark}>{escape(_cut(text))}</{kind}>"
+
+    head = "".join(cell("th", i, name) for i, name in enumerate(names))
+    body = "".join(
+        f"<tr>{''.join(cell('td', i, text) for i, text in enumerate(row))}</tr>" for row in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_CHARS else f"{text[:_LONGEST_CHARS]} …"

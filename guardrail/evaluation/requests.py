@@ -1,0 +1,276 @@
+"""The requests of an evaluation: read, every one checked, and one drawn from each cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from guardrail.errors import ConfigError, RequestError
+from guardrail.images.codec import decode_image
+from guardrail.images.limits import PixelBudget
+from guardrail.images.perceptual import mark_of
+from guardrail.records.lines import canonical
+from guardrail.tuning.clusters import cluster_requests
+from guardrail.tuning.formats import RowError, raw_rows
+from guardrail.types import picture_chat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from guardrail.images.codec import Picture
+    from guardrail.images.limits import ImageLimits
+    from guardrail.images.perceptual import PictureMark
+    from guardrail.types import Chat, Json
+
+__all__ = [
+    "EvaluationRequest",
+    "RequestSet",
+    "picture_files",
+    "read_pictures",
+    "read_requests",
+    "request_digest",
+]
+
+_SUFFIXES = frozenset({".gif", ".jpeg", ".jpg", ".png", ".webp"})
+_LABEL = b"guardrail/evaluation/representative/1"
+_SHOWN = 10
+
+Watch: TypeAlias = Callable[[int], AbstractContextManager[Callable[[], None]]]
+"""A progress bar: told of a total, then called once a step."""
+
+
+@contextmanager
+def _watch_nothing(total: int) -> Iterator[Callable[[], None]]:
+    del total
+    yield lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """One request of a set.
+
+    Attributes:
+        name: what its row calls it, else its file or line.
+        prompt: the question.
+        images: the files of its pictures, in order; at least one.
+        parameters: further fields of the request (`max_tokens`, …).
+        group: requests of one group are one cluster; None where it names none.
+    """
+
+    name: str
+    prompt: str
+    images: tuple[Path, ...]
+    parameters: Mapping[str, Json]
+    group: str | None = None
+
+    def chat(self, model: str) -> Chat:
+        return picture_chat(model, self.prompt, self.parameters, pictures=len(self.images))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSet:
+    """The requests of a folder or file, clustered.
+
+    Attributes:
+        name: of the folder or file.
+        requests: how many there are; `clusters` how many families of near-copies.
+        digest: SHA-256 (hex) over all of them: prompts, parameters, pixels and groups.
+        drawn: one request of each cluster with its own digest (hex), in an order drawn at random.
+        problems: what was left out; empty unless that was asked for.
+    """
+
+    name: str
+    requests: int
+    clusters: int
+    digest: str
+    drawn: tuple[tuple[str, EvaluationRequest], ...]
+    problems: tuple[str, ...] = ()
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The picture files in a folder and below it, by name."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    return sorted(path for path in found if path.is_file())
+
+
+def read_pictures(request: EvaluationRequest, limits: ImageLimits) -> tuple[Picture, ...]:
+    """Decodes the pictures of a request. Raises RequestError."""
+    budget = PixelBudget(limits)
+    return tuple(_decode(path, limits, budget) for path in request.images)
+
+
+def request_digest(request: EvaluationRequest, pictures: Sequence[bytes]) -> str:
+    """SHA-256 (hex) of what a request asks and shows, and of its group.
+
+    Args:
+        request: the request.
+        pictures: the digests of its decoded pictures, in order.
+    """
+    shown = [digest.hex() for digest in pictures]
+    content = [request.prompt, dict(request.parameters), shown, request.group]
+    return hashlib.sha256(canonical(content)).hexdigest()
+
+
+def read_requests(
+    path: Path,
+    *,
+    prompt: str,
+    parameters: Mapping[str, Json],
+    limits: ImageLimits,
+    seed: int = 0,
+    most: int | None = None,
+    skip_bad_rows: bool = False,
+    watch: Watch = _watch_nothing,
+) -> RequestSet:
+    """The requests of a folder of pictures or of a table, one drawn from each cluster.
+
+    Each picture file of a folder is a request. Fields of a row of a table (JSONL, CSV, Parquet):
+    `image`, a path as seen from the table's folder, or `images`, a list of them; `prompt`,
+    `parameters` (a mapping), `group` and `id` where they are known; others are not looked at.
+
+    The draw is a function of `seed` and of what each request says and shows, so it is fixed before
+    any model is called and does not depend on the order of the rows.
+
+    Args:
+        path: folder or file.
+        prompt: the question where a row has none.
+        parameters: fields of every request; those of a row win.
+        limits: of pictures.
+        seed: of the draw.
+        most: how many to draw at most; the draw of fewer is the beginning of the draw of more.
+        skip_bad_rows: leave out, and name, what cannot be used.
+        watch: is told how many requests there are and, within it, of each that was read.
+
+    Raises:
+        ConfigError: the set is empty, or something in it cannot be used.
+    """
+    rows, problems = _rows(path, prompt, parameters)
+    requests: list[EvaluationRequest] = []
+    marks: list[tuple[PictureMark, ...]] = []
+    with watch(len(rows)) as step:
+        for request in rows:
+            try:
+                marks.append(tuple(map(mark_of, read_pictures(request, limits))))
+                requests.append(request)
+            except RequestError as error:
+                problems.append(str(error))
+            step()
+    _check_usable(path, requests, problems, skip_bad_rows)
+    clusters = cluster_requests(
+        [request.prompt for request in requests], marks, [request.group for request in requests]
+    )
+    digests = [
+        request_digest(request, [mark.digest for mark in of])
+        for request, of in zip(requests, marks, strict=True)
+    ]
+    drawn = _draw_one_of_each(digests, clusters, seed)
+    return RequestSet(
+        name=path.name or str(path),
+        requests=len(requests),
+        clusters=len(drawn),
+        digest=hashlib.sha256("".join(sorted(digests)).encode()).hexdigest(),
+        drawn=tuple((digests[i], requests[i]) for i in drawn[:most]),
+        problems=tuple(problems),
+    )
+
+
+def _rows(
+    path: Path, prompt: str, parameters: Mapping[str, Json]
+) -> tuple[list[EvaluationRequest], list[str]]:
+    if path.is_dir():
+        files = picture_files(path)
+        names = [str(file.relative_to(path)) for file in files]
+        return [
+            EvaluationRequest(name, prompt, (file,), parameters)
+            for name, file in zip(names, files, strict=True)
+        ], []
+    requests, problems = [], []
+    for line, raw in raw_rows(path):
+        try:
+            requests.append(_request(line, raw, path.parent, prompt, parameters))
+        except RowError as bad:
+            problems.append(f"{path}:{line}: {bad}")
+    return requests, problems
+
+
+def _request(
+    line: int,
+    raw: Mapping[str, Any] | RowError,
+    folder: Path,
+    prompt: str,
+    parameters: Mapping[str, Json],
+) -> EvaluationRequest:
+    if isinstance(raw, RowError):
+        raise raw
+    own = raw.get("parameters") or {}
+    if not isinstance(own, dict):
+        raise RowError("'parameters' is no mapping")
+    return EvaluationRequest(
+        name=_field(raw, "id") or f"line {line}",
+        prompt=_field(raw, "prompt") or prompt,
+        images=tuple(folder / image for image in _images(raw)),
+        parameters={**parameters, **own},
+        group=_field(raw, "group") or None,
+    )
+
+
+def _images(raw: Mapping[str, Any]) -> list[str]:
+    named = raw.get("images")
+    if named is None:
+        named = [raw["image"]] if raw.get("image") else []
+    if not isinstance(named, list) or not all(isinstance(name, str) and name for name in named):
+        raise RowError("'image' is no path, or 'images' no list of paths")
+    if not named:
+        raise RowError("there is no picture; name it by 'image', or several by 'images'")
+    return named
+
+
+def _field(raw: Mapping[str, Any], name: str) -> str:
+    value = raw.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise RowError(f"'{name}' is no text")
+    return str(value)
+
+
+def _decode(path: Path, limits: ImageLimits, budget: PixelBudget) -> Picture:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    return decode_image(
+        data, declared_media_type=None, limits=limits, param=str(path), budget=budget
+    )
+
+
+def _check_usable(
+    path: Path, requests: Sequence[EvaluationRequest], problems: Sequence[str], skip: bool
+) -> None:
+    if problems and not skip:
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise ConfigError(
+            f"{len(problems)} requests cannot be used: {'; '.join(problems[:_SHOWN])}{more}. Mend "
+            "them, or leave them out with --skip-bad-rows"
+        )
+    if not requests:
+        raise ConfigError(
+            "there are no requests here; give a folder of pictures (PNG, JPEG, WebP, GIF), or a "
+            "table with the columns prompt and image",
+            file=str(path),
+        )
+
+
+def _draw_one_of_each(digests: Sequence[str], clusters: Sequence[int], seed: int) -> list[int]:
+    """Of each cluster the request whose keyed hash is smallest, in the order of these hashes."""
+    key = _LABEL + str(seed).encode()
+    hashes = [hmac.digest(key, digest.encode(), "sha256") for digest in digests]
+    first: dict[int, int] = {}
+    for i in sorted(range(len(hashes)), key=hashes.__getitem__):
+        first.setdefault(clusters[i], i)
+    return list(first.values())

@@ -1,0 +1,152 @@
+"""What certificates repeat of a measured recall, and for whom."""
+
+import copy
+import dataclasses
+import json
+
+import pytest
+
+from guardrail.engine.certificate import Certificate
+from guardrail.engine.recall import RecallStatement
+from guardrail.engine.rules import RadiusSpace
+from guardrail.engine.wording import recall_sentence
+from guardrail.errors import CertificationError
+from guardrail.stats import RecallReach
+
+REACHES = (RecallReach(0.5, 0.96), RecallReach(0.9, 0.31), RecallReach(0.99, None))
+
+
+def statement(engine, **changes):
+    fields = {
+        "requests": 300,
+        "draws": 100,
+        "beta": 0.2,
+        "delta": 0.01,
+        "alpha": engine.rules.alpha,
+        "reaches": REACHES,
+        "space": RadiusSpace.CLIENT,
+        "clean_requests": 40,
+        "clean_passed": 39,
+        "model": "test",
+        "upstream_revision": engine.upstream.revision,
+        "oracle_revision": engine.oracle.revision,
+        "digest": "ab" * 32,
+    }
+    return RecallStatement(**{**fields, **changes})
+
+
+def with_recall(kit, **changes):
+    engine = kit.make_engine()
+    model = kit.make_chat(1).model if hasattr(kit, "make_chat") else kit.chat_with(1).model
+    found = statement(engine, **{"model": model, **changes})
+    engine.rules = dataclasses.replace(engine.rules, recall=found)
+    return engine, found
+
+
+@pytest.fixture
+def certificate(kit):
+    engine, _ = with_recall(kit)
+    return kit.decide(engine, 1).certificate
+
+
+def test_a_certificate_repeats_it_and_holds(kit):
+    engine, found = with_recall(kit)
+    certificate = kit.decide(engine, 1).certificate
+    assert certificate.recall == found
+    data = json.loads(json.dumps(certificate.to_dict(), allow_nan=False))
+    assert data["recall_statement"] == certificate.recall_statement == found.sentence
+    back = Certificate.from_dict(data)
+    assert back == certificate
+    back.verify(data)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"model": "other"}, {"upstream_revision": "x"}, {"oracle_revision": "x"}]
+)
+def test_what_was_measured_with_others_is_left_out(kit, changes):
+    engine, _ = with_recall(kit, **changes)
+    certificate = kit.decide(engine, 1).certificate
+    assert certificate.recall is None
+    assert certificate.recall_statement == ""
+    certificate.verify()
+
+
+def test_without_a_recall_nothing_is_said(kit):
+    certificate = kit.decide(kit.make_engine(), 1).certificate
+    assert certificate.recall is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("requests", 60),
+        ("delta", 1.5),
+        ("delta", 1e-30),
+        ("beta", 0.0),
+        ("alpha", 1e-6),
+        ("clean_passed", 41),
+        ("draws", 0),
+        ("upstream_revision", "other"),
+        ("oracle_revision", "other"),
+        ("space", "canvas"),
+        ("reaches", [{"recall": 0.5, "radius": 0.2}, {"recall": 0.9, "radius": 0.3},
+                     {"recall": 0.99, "radius": None}]),
+        ("reaches", [{"recall": 0.5, "radius": 0.2}]),
+    ],
+)  # fmt: skip
+def test_numbers_that_cannot_be_are_found_even_under_a_new_digest(certificate, name, value):
+    data = certificate.to_dict()
+    data["recall"] = {**data["recall"], name: value}
+    with pytest.raises(CertificationError, match="does not hold"):
+        Certificate.from_dict(data).sealed().verify()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda recall: recall.pop("draws"),
+        lambda recall: recall.update(more=1),
+        lambda recall: recall.update(requests="300"),
+        lambda recall: recall.update(space="sky"),
+        lambda recall: recall.update(reaches=[{"recall": 0.5}]),
+        lambda recall: recall.update(reaches=[[0.5, 0.1]]),
+    ],
+)
+def test_what_is_no_recall_is_refused(certificate, change):
+    data = copy.deepcopy(certificate.to_dict())
+    change(data["recall"])
+    with pytest.raises(CertificationError, match="the field 'recall'"):
+        Certificate.from_dict(data)
+
+
+def sentence(reaches, **changes):
+    fields = {"requests": 300, "alpha": 0.001, "delta": 0.01, "space": RadiusSpace.CLIENT}
+    return recall_sentence(reaches, **{**fields, **changes})
+
+
+def test_the_sentence():
+    assert sentence(REACHES, clean_requests=40, clean_passed=39) == (
+        "Of requests drawn like the 300 that were measured, at least 0.5 / 0.9 are such that no "
+        "change of their pixels within 0.96 / 0.31 (decoded 8-bit pixels in [0, 1]) lets them "
+        "pass, except with probability 0.001 a try (confidence 0.99 in this calibration). A "
+        "recall of 0.99 was not shown. Of 40 clean requests, 39 passed under the same policy."
+    )
+    every = tuple(RecallReach(reach.recall, 0.5) for reach in REACHES)
+    assert "was not shown" not in sentence(every)
+    assert "was not measured" in sentence(every)
+
+
+def test_where_nothing_is_shown_it_says_so():
+    none = tuple(RecallReach(reach.recall, None) for reach in REACHES)
+    assert sentence(none).startswith(
+        "Of the 300 forbidden requests that were measured, too few were stopped to show a recall "
+        "of 0.5 or 0.9 or 0.99 (confidence 0.99)."
+    )
+
+
+def test_it_rounds_radii_and_confidence_down_and_alpha_up():
+    reach = (RecallReach(0.5, 0.123499),)
+    text = sentence(reach, alpha=0.00100001, delta=0.0123456)
+    assert "within 0.1234 " in text
+    assert "probability 0.001001 a try" in text
+    assert "confidence 0.9876 " in text
