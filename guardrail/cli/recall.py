@@ -94,7 +94,7 @@ def command(
     engine = build_engine(policy, upstream, key_file)
     _check_oracle(engine)
     try:
-        run = _planned(engine, policy, sets, options)
+        run = _fix_design(engine, policy, sets, options)
         run.announce()
         if dry_run:
             return
@@ -207,13 +207,13 @@ class _Measurement:
 
         engine, design, forbidden = self.engine, self.design, self.sets.forbidden
         with progress_bar("forbidden", len(forbidden.drawn)) as step:
-            told = _PriceTeller(len(forbidden.drawn) * design.draws)
+            tell_price = _PriceTeller(len(forbidden.drawn) * design.draws)
 
-            def done(result: HeldRequest) -> None:
-                told(result)
+            def tell(result: HeldRequest) -> None:
+                tell_price(result)
                 step()
 
-            results = await measure_recall(engine, design, forbidden, model, self.limits, log, done)
+            results = await measure_recall(engine, design, forbidden, model, self.limits, log, tell)
         clean = None
         if self.sets.clean is not None:
             with progress_bar("clean", len(self.sets.clean.drawn)) as step:
@@ -263,7 +263,9 @@ class _PriceTeller:
         )
 
 
-def _planned(engine: Engine, policy: Policy, sets: _Sets, options: dict[str, Any]) -> _Measurement:
+def _fix_design(
+    engine: Engine, policy: Policy, sets: _Sets, options: dict[str, Any]
+) -> _Measurement:
     from guardrail.evaluation.recall import BETA, RecallDesign, farthest_radius, measuring_key
     from guardrail.evaluation.recall_outcome import curve_steps
     from guardrail.policy.compile import image_limits

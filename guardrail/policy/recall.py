@@ -213,8 +213,8 @@ def policy_recall(policy: Policy, policy_digest: str) -> RecallStatement | None:
     ):
         if measured != present:
             raise ConfigError(
-                f"this recall was measured under another policy: {name} was {_shown(measured)} "
-                f"and is {_shown(present)} now; measure it again with 'guardrail recall', or put "
+                f"this recall was measured under another policy: {name} was {_in_words(measured)} "
+                f"and is {_in_words(present)} now; measure again with 'guardrail recall', or put "
                 "the policy back",
                 file=str(file),
                 field=name,
@@ -251,5 +251,5 @@ def _is_close(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
 
 
-def _shown(value: object) -> str:
+def _in_words(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -107,7 +107,8 @@ class TestTradeOffs:
         raised = floor_with_misses(0.5, 0.15)
         expected = required_harmless_rate(0.25, sigma=0.5, floor=raised)
         assert found.q_required == pytest.approx(expected, abs=1e-6)
-        assert found.harmless_rate == 1.0 - measured.false_alarm_rate
+        answered = policy.sampling.expected_success_rate
+        assert found.harmless_rate == (1.0 - measured.false_alarm_rate) * answered
         assert found.calls > 19
         assert found.usd == 0.5 * found.calls
 
