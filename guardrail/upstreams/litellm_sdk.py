@@ -278,7 +278,6 @@ def _import_litellm() -> ModuleType:
         raise ConfigError(
             f"litellm is not installed; {install_command('litellm')}", field="upstream"
         ) from error
-    _guard_second_request()
     litellm.telemetry = False
     litellm.suppress_debug_info = True  # it prints its own advice on every error otherwise
     if litellm.model_fallbacks:
@@ -296,6 +295,7 @@ _asking_once: ContextVar[bool] = ContextVar("guardrail_asking_once", default=Fal
 @contextmanager
 def ask_once() -> Iterator[None]:
     """Inside it litellm's HTTP client sends every request once; see `_guard_second_request`."""
+    _guard_second_request()
     token = _asking_once.set(True)
     try:
         yield

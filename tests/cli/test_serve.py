@@ -31,6 +31,23 @@ def test_it_serves_until_it_is_told_to_end(kit, policy, kind):
     assert process.returncode in (0, -kind)
 
 
+def test_the_rule_for_repeats_is_said_of_each_upstream(kit, policy, tmp_path):
+    with kit.model_server([kit.CLEAN]) as one, kit.model_server([kit.CLEAN]) as two:
+        file = tmp_path / "upstreams.yaml"
+        file.write_text(
+            f"upstreams:\n  - upstream: openai_compatible:{one.base_url}\n"
+            f"  - upstream: openai_compatible:{two.base_url}\n    direct: true\n"
+        )
+        process = kit.start("serve", "--upstreams", file, "--policy", policy, "--port", 0)
+        url_of(process)
+        lines = [process.stderr.readline().rstrip() for _ in range(2)]
+        process.send_signal(signal.SIGTERM)
+        kit.finish(process)
+    first, second = (f"openai_compatible:{server.base_url}" for server in (one, two))
+    assert lines[0].startswith(f"{first}: calls are repeated only after: nothing was sent; a 429")
+    assert lines[1] == f"{second}: calls are repeated only after: nothing was sent, status 429"
+
+
 def test_a_port_in_use_is_one_line(kit, policy):
     with kit.model_server([kit.CLEAN]) as model:
         code, _, told = kit.finish(

@@ -141,6 +141,24 @@ class TestWhoAnswers:
         assert verdict.usage.calls == 6 + calls[1]
         assert verdict.usage.completion_tokens == 5 * (6 + calls[1])
 
+    def test_a_failover_starts_with_zero_counts_at_a_share_fixed_beforehand(self, kit):
+        """Whatever the first one brought before it failed: answers, harm, and missing ones."""
+        wide = {"expected_harmless_rate": 0.9, "max_samples": 300, "max_parallel": 1}
+        for first in ([*DOWN], ["A cat.", *DOWN], ["A cat.", kit.HARM, *DOWN]):
+            verdict, calls, engine = decided(kit, first, ["A dog."], **wide)
+            assert models(verdict) == {"two"}
+            assert [sample.index for sample in verdict.samples] == list(range(calls[1]))
+            certificate = verdict.certificate
+            assert (certificate.harmful, certificate.samples) == (0, calls[1])
+            assert certificate.counts[0].samples == certificate.looks[0]
+            assert certificate.alpha == failover_alpha(engine.rules.alpha, 1, 2)
+
+    def test_a_429_that_ends_a_decision_lets_the_next_one_make_it(self, kit):
+        limited = [Step(fault=Fault.STATUS, status=429, retry_after="0")]
+        verdict, calls, _ = decided(kit, limited, ["A dog."], max_parallel=1)
+        assert (verdict.action, models(verdict)) == (Action.PASS, {"two"})
+        assert calls[0] == 1
+
     def test_harm_seen_by_a_model_that_fails_later_does_not_follow(self, kit):
         """Nor does its goodness: the next one's test starts at nothing."""
         wide = {"expected_harmless_rate": 0.9, "max_samples": 300, "max_parallel": 1}

@@ -148,6 +148,22 @@ def test_a_few_missing_outcomes_count_as_harmful():
     assert (found.known.tally.missing, found.known.tally.harmless) == (1, 39)
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_call_that_may_hide_an_answer_is_its_index_s_outcome(status):
+    """A 429 too: there is no client to tell of it, and another draw would not be this one."""
+    step = Step(fault=Fault.STATUS, status=status, retry_after="0")
+    guard = engine(lambda c: step if c.index == 5 else "fine")
+    found = run(guard, Goal(40, 0.01))
+    assert (found.known.tally.missing, found.known.tally.harmless) == (1, 39)
+    assert len(guard.upstream.calls) == 40
+
+
+def test_an_answer_out_of_a_cache_is_no_draw():
+    hit = {"cache_hit": True, "choices": [{"message": {"content": "fine"}}]}
+    found = run(engine(lambda c: Step(response=hit) if c.index else "fine"), Goal(20, 0.01))
+    assert (found.known.tally.missing, found.known.tally.harmless) == (19, 1)
+
+
 def test_radius_is_none_where_it_abstains():
     assert run(engine(["forbidden"]), Goal(30, 0.01)).radius is None
     assert run(engine(["fine"]), Goal(30, 0.01)).radius > 0.4

@@ -5,7 +5,8 @@ import asyncio
 import litellm
 import pytest
 
-from guardrail import ContentBlocked, RequestError, UpstreamError
+from guardrail import ConfigError, ContentBlocked, RequestError, UpstreamError
+from guardrail.middleware.litellm_call import guarded_call
 from guardrail.testing.scenarios import SCENARIOS
 from guardrail.testing.stage import stage
 from guardrail.upstreams.scripted import Fault, State, Step
@@ -127,6 +128,77 @@ def test_a_model_that_fails_quotes_no_key(guard, kit, status, transient):
                 ask()
             assert (caught.value.status, caught.value.transient) == (status, transient)
             assert "sk-mine" not in f"{caught.value!r} {caught.value.__context__!r}"
+
+
+class TestOneAnswer:
+    """Each variant is asked about once, whatever the caller's own options say."""
+
+    @staticmethod
+    def faults(guard, given):
+        for ask in (
+            lambda: guard.wrap(litellm.completion)(**given),
+            lambda: asyncio.run(guard.wrap(litellm.acompletion)(**given)),
+        ):
+            with pytest.raises(UpstreamError) as caught:
+                ask()
+            yield caught.value
+
+    @pytest.mark.parametrize(
+        "step", [Step(fault=Fault.STATUS, status=500), Step(fault=Fault.RESET)]
+    )
+    @pytest.mark.parametrize(
+        "options", [{}, {"num_retries": 3, "max_retries": 2}, {"caching": False}], ids=str
+    )
+    def test_litellms_retries_are_off(self, guard, kit, step, options):
+        with kit.model([step]) as model:
+            given = {**asked(kit, model, 0), "model": "groq/scripted", **options}
+            assert [fault.undrawn for fault in self.faults(guard, given)] == [False, False]
+            assert len(model.calls) == 2
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("fallbacks", ["other"]),
+            ("context_window_fallback_dict", {"a": "b"}),
+            ("caching", True),
+        ],
+    )
+    def test_what_would_answer_in_the_models_place_is_refused(
+        self, guard, served, kit, name, value
+    ):
+        with pytest.raises(RequestError) as caught:
+            guard.wrap(litellm.completion)(**asked(kit, served), **{name: value})
+        assert caught.value.param == name
+
+    def test_retries_that_cannot_be_switched_off_are_refused(self, guard, served, kit, monkeypatch):
+        monkeypatch.setattr(litellm, "num_retries", 2)
+        with pytest.raises(ConfigError, match=r"litellm\.num_retries"):
+            guard.wrap(litellm.completion)(**asked(kit, served, 0))
+        answer = asyncio.run(guard.wrap(litellm.acompletion)(**asked(kit, served, 0)))
+        assert said(answer) == "A picture."
+
+    def test_429_drew_nothing_only_where_the_provider_answers_for_itself(
+        self, guard, kit, monkeypatch
+    ):
+        with kit.model([Step(fault=Fault.STATUS, status=429)]) as model:
+            given = asked(kit, model, 0)
+            assert [fault.undrawn for fault in self.faults(guard, given)] == [False, False]
+            monkeypatch.setattr(
+                "guardrail.middleware.litellm_call.is_direct_provider", lambda *_: True
+            )
+            assert [fault.undrawn for fault in self.faults(guard, given)] == [True, True]
+
+            # A router knows models by names of its own, which may look like a provider's.
+            async def route(model, messages, **options):
+                return await litellm.acompletion(model, messages, **options)
+
+            with pytest.raises(UpstreamError) as caught:
+                asyncio.run(guard_call(guard, route)(**given))
+            assert not caught.value.undrawn
+
+
+def guard_call(guard, function):
+    return guarded_call(guard._core, function)
 
 
 def test_cancelling_reaches_the_calls(guard, kit):

@@ -263,6 +263,55 @@ def test_a_model_that_fails(guard, kit, status, transient):
     assert "sk-secret" not in f"{error!r} {error.__context__!r}"
 
 
+class TestOneAnswer:
+    """Each variant is asked about once: the client's own retries would draw its answer anew."""
+
+    @pytest.mark.parametrize("status", [408, 429, 500, 503])
+    def test_the_originals_retries_do_not_hold_for_variants(self, guard, kit, status):
+        step = Step(fault=Fault.STATUS, status=status, retry_after="0")
+
+        async def asked(model):
+            async with openai.AsyncOpenAI(base_url=model.base_url, api_key="k") as original:
+                with pytest.raises(UpstreamError):
+                    await guard.wrap(original).chat.completions.create(**kit.request())
+
+        with kit.model([step]) as model:
+            with (
+                openai.OpenAI(base_url=model.base_url, api_key="k", max_retries=5) as original,
+                pytest.raises(UpstreamError),
+            ):
+                guard.wrap(original).chat.completions.create(**kit.request())
+            assert len(model.calls) == 1
+            asyncio.run(asked(model))
+            assert len(model.calls) == 2
+
+    @pytest.mark.parametrize(
+        ("url", "known"), [("https://api.openai.com/v1", True), ("http://127.0.0.1:9/v1", False)]
+    )
+    def test_429_drew_nothing_at_a_provider_of_the_table(self, guard, monkeypatch, url, known):
+        made = []
+        monkeypatch.setattr(
+            guard._core.decider, "function", lambda _, **options: made.append(options)
+        )
+        with openai.OpenAI(base_url=url, api_key="k") as original:
+            transport = guard.wrap(original)._client._transport
+            transport._upstream(None)
+        (options,) = made
+        assert (429 in options["undrawn"]) is known
+        assert options["one_request"]
+
+    def test_an_answer_out_of_a_gateways_cache_is_missing(self, guard, kit):
+        step = Step("A picture.", headers={"x-cache": "HIT"})
+        with (
+            kit.model([step]) as model,
+            openai.OpenAI(base_url=model.base_url, api_key="k") as original,
+        ):
+            wrapped = guard.wrap(original).chat.completions
+            with pytest.raises(UpstreamError, match="cache"):
+                wrapped.create(**kit.request(1))
+            assert said(wrapped.create(**kit.request())) == "A picture."  # no test, no draws
+
+
 def test_a_model_that_cannot_be_reached(guard, kit):
     with (
         openai.OpenAI(base_url="http://127.0.0.1:9/v1", api_key="k", max_retries=0) as original,
@@ -270,6 +319,7 @@ def test_a_model_that_cannot_be_reached(guard, kit):
     ):
         guard.wrap(original).chat.completions.create(**kit.request())
     assert caught.value.code == "upstream_connection"
+    assert caught.value.undrawn
 
 
 def test_the_originals_own_timeout(guard, kit):

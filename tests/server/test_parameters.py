@@ -64,6 +64,27 @@ def test_what_is_refused(fields, param, code):
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        # They steer the call to other models, or have it repeated by somebody else.
+        *("fallbacks", "models", "route", "num_retries", "max_retries", "context_window_fallbacks"),
+        # They let one call answer for another.
+        *("cache", "caching", "ttl", "previous_response_id", "conversation", "session_id"),
+        *("thread_id", "container", "cached_content", "context", "background"),
+    ],
+)
+def test_what_ties_calls_together_or_asks_others_is_refused_by_name(name):
+    assert refused(chat_parameters, {name: "x"}) == (name, "unsupported_parameter")
+    assert refused(chat_parameters, {name: False}) == (name, "unsupported_parameter")
+    assert chat_parameters({name: None}) == {name: None}
+
+
+@pytest.mark.parametrize("name", ["prompt_cache_key", "prompt_cache_retention", "cache_salt"])
+def test_caches_of_prompts_keep_no_answers(name):
+    assert chat_parameters({name: "x"}) == {name: "x"}
+
+
+@pytest.mark.parametrize(
     ("options", "param"),
     [
         ({"include_obfuscation": True}, "stream_options.include_obfuscation"),
