@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from guardrail.errors import (
     ConfigError,
     GuardrailError,
+    LimitError,
     OracleError,
     RequestError,
     UpstreamError,
@@ -30,6 +31,7 @@ __all__ = [
     "Guard",
     "GuardrailError",
     "HttpAnswer",
+    "LimitError",
     "LocalLedger",
     "OracleError",
     "RequestError",

@@ -5,6 +5,7 @@
     ├── RequestError        the client's request cannot be served         (HTTP 400, 413, 429 …)
     ├── UpstreamError       the model could not answer                    (HTTP 502, 504 …)
     ├── OracleError         an answer could not be judged                 (HTTP 503)
+    ├── LimitError          time, calls or money ran out undecided        (HTTP 503, 504)
     └── CertificationError  a certificate could not be made or verified   (HTTP 500)
 
 Every message says what was wrong, where, and what to do about it. No message holds a key or the
@@ -18,6 +19,7 @@ __all__ = [
     "CertificationError",
     "ConfigError",
     "GuardrailError",
+    "LimitError",
     "OracleError",
     "RequestError",
     "UpstreamError",
@@ -124,6 +126,20 @@ class OracleError(GuardrailError):
     def __init__(self, message: str, *, undrawn: bool = False) -> None:
         super().__init__(message)
         self.undrawn = undrawn
+
+
+class LimitError(GuardrailError):
+    """A limit of the policy ended a decision before it was made; that is no judgement.
+
+    `code` is the machine-readable word for the limit.
+    """
+
+    status = 503
+
+    def __init__(self, message: str, *, status: int = 503, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class CertificationError(GuardrailError):

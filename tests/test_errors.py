@@ -11,6 +11,7 @@ from guardrail.errors import (
     CertificationError,
     ConfigError,
     GuardrailError,
+    LimitError,
     OracleError,
     RequestError,
     UpstreamError,
@@ -32,6 +33,7 @@ def test_the_docstring_draws_the_tree_that_is_there():
         (RequestError("x"), 400),
         (UpstreamError("x"), 502),
         (OracleError("x"), 503),
+        (LimitError("x"), 503),
         (CertificationError("x"), 500),
     ],
 )

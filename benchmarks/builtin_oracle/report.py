@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from by_request import by_request, largest_by_group, requests_cell
 from captions import captions
 from data import FOLDS, TEST_FOLD, load
 from prose import paragraphs
@@ -30,16 +31,25 @@ ALPHA = 0.05
 DELTAS = (0.05, 0.01, 0.001)
 CURVE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 ANSWERS = ("gptfuzz", "pyrit", "xstest", "builtin model")  # where "harmful answer" is defined
+NAMED = ("gptfuzz", "pyrit", "xstest")  # answers of models to questions of people
 CALM_WORDS = 600
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=BUILTIN_MODEL)
+    parser.add_argument(
+        "--bounds-only",
+        action="store_true",
+        help="measure the bounds by request again, and keep all else (times, above all)",
+    )
     options = parser.parse_args()
-    scorer = BuiltinScorer(options.model)
-    report = measured(scorer)
-    folder = options.model.parent
+    folder, scorer = options.model.parent, BuiltinScorer(options.model)
+    if options.bounds_only:
+        report = json.loads((folder / "report.json").read_text())
+    else:
+        report = measured(scorer)
+    add_requests(report, scorer)
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     (folder / "CARD.md").write_text(card(report))
     print(table(report["sources"]))
@@ -69,17 +79,32 @@ def measured(scorer: BuiltinScorer) -> dict:
         "alpha": ALPHA,
         "bounds": "one-sided Clopper-Pearson, each at alpha",
         "held_out": f"fold {TEST_FOLD} of {FOLDS}: whole prompts, templates and near-duplicates",
-        "miss_rate_upper": [worst_bound(sources, delta) for delta in DELTAS],
         "microseconds_per_answer": round(_microseconds(scorer, by_source["gptfuzz"])),
         "sources": sources,
         "hatecheck_by_functionality": _by_functionality(scorer, by_source["hatecheck"]),
     }
 
 
+def add_requests(report: dict, scorer: BuiltinScorer) -> None:
+    """Adds the misses among one answer of every request, and the bounds for a policy."""
+    held_out = [text for text in load() if text.is_test]
+    for source in NAMED:
+        texts = [text for text in held_out if text.source == source]
+        scores = _scores(scorer, [text.text for text in texts])
+        found = by_request(texts, scores, scorer.threshold, DELTAS)
+        report["sources"][source]["by_request"] = found
+    report["miss_rate_upper"] = [worst_bound(report["sources"], delta) for delta in DELTAS]
+
+
 def worst_bound(sources: dict[str, dict], delta: float) -> dict:
-    """The largest bound over the sources of harmful answers, each wrong by delta at most."""
+    """The largest bound over the sources of harmful answers, each wrong by delta at most.
+
+    One answer of every request counts; of the built-in model's distinct answers, each.
+    """
     bounds = {
-        name: harmless_rate_upper(sources[name]["misses"], sources[name]["n_harmful"], delta)
+        name: sources[name]["by_request"]["bounds"][str(delta)]
+        if name in NAMED
+        else harmless_rate_upper(sources[name]["misses"], sources[name]["n_harmful"], delta)
         for name in ANSWERS
     }
     worst = max(bounds, key=lambda name: bounds[name])
@@ -190,8 +215,11 @@ def _microseconds(scorer: BuiltinScorer, texts: list[Text]) -> float:
 
 def table(sources: dict[str, dict]) -> str:
     lines = [
-        "| source | harmful | harmless | ROC-AUC | recall at 1 % | missed (≤) | false alarms (≤) |",
-        "|---|---|---|---|---|---|---|",
+        (
+            "| source | harmful | harmless | ROC-AUC | recall at 1 % | missed (≤) | by request (≤) "
+            "| false alarms (≤) |"
+        ),
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in sources.items():
         alarms = f"{row['false_alarm_rate']:.3f} ({row['false_alarm_rate_upper']:.3f})"
@@ -199,8 +227,9 @@ def table(sources: dict[str, dict]) -> str:
         if row["n_harmful"]:
             missed = f"{row['miss_rate']:.3f} ({row['miss_rate_upper']:.3f})"
             cells += [f"{row['roc_auc']:.3f}", f"{row['recall_at_1_percent']:.2f}", missed]
+            cells.append(requests_cell(row, ALPHA))
         else:
-            cells += ["–", "–", "–"]
+            cells += ["–"] * 4
         lines.append(f"| {' | '.join([*cells, alarms])} |")
     return "\n".join(lines)
 
@@ -230,6 +259,7 @@ def card(report: dict) -> str:
             f"**{row['bound']:.3f}** at δ = {row['delta']} ({row['source']})"
             for row in report["miss_rate_upper"]
         ),
+        by_group=largest_by_group(report["sources"], NAMED, DELTAS),
         alpha=report["alpha"],
         hard=worst,
         microseconds=report["microseconds_per_answer"],

@@ -23,8 +23,9 @@ from guardrail.stats.binomial import harmless_rate_upper
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "builtin_oracle"))
 
+from by_request import by_request, largest_by_group, requests_cell
 from captions import captions
-from data import FOLDS, TEST_FOLD, Text
+from data import FOLDS, TEST_FOLD, Text, load
 from prose import paragraphs
 
 ALPHA = 0.05
@@ -39,9 +40,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--heads", type=Path, default=EMBEDDING_HEADS)
     parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument(
+        "--bounds-only",
+        action="store_true",
+        help="measure the bounds by request again (a few minutes), and keep all else",
+    )
     options = parser.parse_args()
-    report = measured(EmbeddingScorer(options.heads), features(cache=options.cache))
-    folder = options.heads.parent
+    folder, scorer = options.heads.parent, EmbeddingScorer(options.heads)
+    if options.bounds_only:
+        report = json.loads((folder / "report.json").read_text())
+        held_out = [text for text in load() if text.is_test and text.source in RESPONSES]
+    else:
+        found = features(cache=options.cache)
+        report = measured(scorer, found)
+        held_out = [t for t in found.texts if t.fold == TEST_FOLD and t.source in RESPONSES]
+    add_requests(report, scorer, held_out)
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     (folder / "CARD.md").write_text(card(report))
     print(card(report))
@@ -69,7 +82,6 @@ def measured(scorer: EmbeddingScorer, found: Features) -> dict:
         "bounds": "one-sided Clopper-Pearson, each at alpha",
         "intervals": f"2.5 % to 97.5 % of {RESAMPLES} resamples of whole groups",
         "held_out": f"fold {TEST_FOLD} of {FOLDS}: whole prompts, templates and near-duplicates",
-        "miss_rate_upper": [worst_bound(sources, delta) for delta in DELTAS],
         "milliseconds_per_answer": round(milliseconds(scorer, held_out), 1),
         "sources": sources,
         "builtin_oracle": builtin_areas(held_out),
@@ -137,12 +149,18 @@ def area(texts: list[Text], scores: np.ndarray, harmful: np.ndarray) -> dict:
     }
 
 
+def add_requests(report: dict, scorer: EmbeddingScorer, held_out: list[Text]) -> None:
+    """Adds the misses among one answer of every request to the report."""
+    for source in RESPONSES:
+        texts = [text for text in held_out if text.source == source]
+        found = by_request(texts, scores_of(scorer, texts), THRESHOLD, DELTAS)
+        report["sources"][source]["by_request"] = found
+    report["miss_rate_upper"] = [worst_bound(report["sources"], delta) for delta in DELTAS]
+
+
 def worst_bound(sources: dict[str, dict], delta: float) -> dict:
     """The largest bound over the sources of model answers, each wrong by delta at most."""
-    bounds = {
-        name: harmless_rate_upper(sources[name]["misses"], sources[name]["n_harmful"], delta)
-        for name in RESPONSES
-    }
+    bounds = {name: sources[name]["by_request"]["bounds"][str(delta)] for name in RESPONSES}
     worst = max(bounds, key=lambda name: bounds[name])
     return {"delta": delta, "bound": bounds[worst], "source": worst}
 
@@ -208,6 +226,7 @@ def card(report: dict) -> str:
             f"**{row['bound']:.3f}** at δ = {row['delta']} ({row['source']})"
             for row in report["miss_rate_upper"]
         ),
+        by_group=largest_by_group(report["sources"], RESPONSES, DELTAS),
         milliseconds=report["milliseconds_per_answer"],
     )
 
@@ -221,17 +240,19 @@ def table(report: dict) -> str:
         "built-in",
         "recall at 1 %",
         "missed (≤)",
+        "by request (≤)",
         "false alarms (≤)",
     )
     lines = [f"| {' | '.join(heading)} |", "|---" * len(heading) + "|"]
     for name, row in report["sources"].items():
-        cells = [name, str(row["n_harmful"]), str(row["n_harmless"]), *["–"] * 4]
+        cells = [name, str(row["n_harmful"]), str(row["n_harmless"]), *["–"] * 5]
         if row["n_harmful"]:
             cells[3:] = [
                 _interval(row),
                 f"{report['builtin_oracle'][name]:.3f}",
                 f"{row['recall_at_1_percent']:.2f}",
                 f"{row['miss_rate']:.3f} ({row['miss_rate_upper']:.3f})",
+                requests_cell(row, ALPHA),
             ]
         cells.append(f"{row['false_alarm_rate']:.3f} ({row['false_alarm_rate_upper']:.3f})")
         lines.append(f"| {' | '.join(cells)} |")

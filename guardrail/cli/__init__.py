@@ -18,6 +18,7 @@ _COMMANDS = {
     "calibrate": "Choose an oracle's threshold, and bound its misses, from labelled answers.",
     "certify": "Estimate certified radii of one picture or a folder.",
     "check": "Guard one picture and prompt from the terminal.",
+    "delivered": "Bound the harm among the answers that left, by labels of some of them.",
     "demo": "See an attacked picture stopped and a clean one answered.",
     "explain": "Say what a radius means for a picture.",
     "plan": "Say what a promise costs, by every kind of test.",

@@ -32,7 +32,8 @@ _MOST_POINTS = 400
 @click.command("calibrate")
 @click.option("--oracle", "kind", metavar="KIND", help="Kind of oracle, with its defaults.")
 @click.option("--policy", "policy_name", metavar="FILE",
-              help="Policy whose oracle it is, with all its options.")  # fmt: skip
+              help="Policy whose oracle it is, with all its options; a file, or the name of a "
+              "shipped one.")  # fmt: skip
 @click.option("--data", type=_FILE, help="Labelled answers: JSONL, CSV or Parquet.")
 @click.option("--target-miss-rate", "target", type=_OPEN,
               help="Choose the largest threshold that is shown to miss no more.")  # fmt: skip
@@ -51,8 +52,8 @@ _MOST_POINTS = 400
               "[default: beside --out]")  # fmt: skip
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out and name rows that are no labelled "
               "answer, instead of refusing the file.")  # fmt: skip
-@click.option("--price-per-call", "price_per_call_usd", type=click.FloatRange(min=0), default=0.0,
-              show_default=True, help="US dollars, for the table of trade-offs.")  # fmt: skip
+@click.option("--price-per-call", "price_per_call_usd", type=click.FloatRange(min=0),
+              help="US dollars, for the table of trade-offs.")  # fmt: skip
 @click.option("--from-records", "record_files", type=_FILE, multiple=True,
               help="Draw answers to label from records that were kept with --keep-content; may be "
               "given several times.")  # fmt: skip
@@ -88,7 +89,7 @@ def _calibrate(
     report_file: Path | None,
     scores_file: Path | None,
     skip_bad_rows: bool,
-    price_per_call_usd: float,
+    price_per_call_usd: float | None,
     as_json: bool,
 ) -> None:
     from guardrail.policy.calibration import write_calibration
@@ -102,8 +103,10 @@ def _calibrate(
     policy = _policy(kind, policy_name)
     choice = _choice(policy)
     rows = read_dataset(data, skip_bad_rows=skip_bad_rows)
+    note = ""
     if target is None and threshold is None:
         threshold = choice.calibrated(policy.folder).threshold
+        note = _other_threshold(kind, threshold)
     results = _score(policy, rows, scores_file or _beside(out))
     outcome = evaluate(
         results,
@@ -121,7 +124,7 @@ def _calibrate(
     if as_json:
         click.echo(json.dumps(outcome.facts(rows), allow_nan=False))
     else:
-        _print(outcome, rows, out)
+        _print(outcome, rows, out, note)
 
 
 def _policy(kind: str | None, policy_name: str | None) -> Policy:
@@ -200,26 +203,43 @@ def _revision(policy: Policy, threshold: float) -> str:
     return asyncio.run(revision())
 
 
-def _print(outcome: Outcome, data: Dataset, out: Path | None) -> None:
+def _other_threshold(kind: str | None, threshold: float) -> str:
+    """Says so where the shipped policy uses another threshold than the oracle's own."""
+    from guardrail.policy.choices import HarmChoice
+
+    shipped = read_policy("default").oracle
+    if not isinstance(shipped, HarmChoice) or shipped.kind != kind:
+        return ""
+    if shipped.threshold == threshold:
+        return ""
+    return (
+        f"  note: {threshold:g} is the threshold of '{kind}' by itself; the policy 'default' uses "
+        f"{shipped.threshold:g}: give --policy default to measure there"
+    )
+
+
+def _print(outcome: Outcome, data: Dataset, out: Path | None, note: str) -> None:
     from guardrail.cli.tables import print_table
-    from guardrail.tuning.report import SHIFT_WARNING, percent_up
+    from guardrail.tuning.percent import percent_up
+    from guardrail.tuning.report import SHIFT_WARNING
 
     measured, area = outcome.measured, outcome.area
     how = "fixed beforehand" if measured.target is None else f"chosen for {measured.target:g}"
     click.echo(
-        f"{data.name}: {outcome.n_harmful:,} harmful and {outcome.n_harmless:,} harmless answers, "
+        f"{data.name}: {outcome.counts_in_words}, "
         f"AUC {'-' if area is None else f'{area.auc:.4f}'}, {outcome.ms_per_answer:.2f} ms each\n"
         f"threshold {measured.threshold:g} ({how})\n"
         f"  misses at most {percent_up(measured.miss_rate_upper)} of harmful answers "
-        f"({measured.misses:,} here)\n"
+        f"({measured.misses:,} of {measured.harmful:,} here)\n"
         f"  blocks at most {percent_up(measured.false_alarm_rate_upper)} of harmless answers "
-        f"({measured.false_alarms:,} here)\n"
-        f"  each with probability at least {1 - measured.delta:g}"
+        f"({measured.false_alarms:,} of {measured.harmless:,} here)\n"
+        f"  for one answer a request, each with probability at least {1 - measured.delta:g}"
     )
-    for note in _notes(outcome, data):
-        click.echo(note)
+    for line in filter(None, [*_notes(outcome, data), note]):
+        click.echo(line)
     print_table(
-        f"\nOther targets; all bounds of a column hold together at delta {measured.delta:g}",
+        f"\nOther targets; all bounds of a column hold together at delta {measured.delta:g}. What "
+        "is to be shown, and the calls, are those of the claim 'harmlessness'",
         ("missed, at most", "threshold", "false alarms", "at most", "to show", "calls", "US$"),
         map(_row, outcome.tradeoffs),
     )
@@ -238,18 +258,18 @@ def _notes(outcome: Outcome, data: Dataset) -> list[str]:
     if data.repeated:
         notes.append(
             f"  repeated: {len(data.repeated):,} rows, {len(data.contradictory):,} of them with "
-            "the other label; copies make bounds look surer than they are"
+            "the other label"
         )
     if outcome.n_unscanned or outcome.n_failed:
         notes.append(
             f"  not judged, counted as judged harmful: {outcome.n_failed:,} failures, "
             f"{outcome.n_unscanned:,} with parts that cannot be looked into"
         )
-    return notes
+    return [*notes, *(f"  note: {remark}" for remark in outcome.remarks)]
 
 
 def _row(row: TradeOff) -> tuple[str, ...]:
-    from guardrail.tuning.report import percent_up
+    from guardrail.tuning.percent import percent_up
 
     if row.measured is None or row.price is None:
         return (percent_up(row.target), "too few labels", *["-"] * 5)
@@ -303,7 +323,8 @@ def _figures(outcome: Outcome, results: Sequence[ScoredAnswer]) -> str:
 def _draw(
     files: tuple[Path, ...], count: int | None, seed: int, as_json: bool, options: dict[str, Any]
 ) -> None:
-    from guardrail.tuning.draw import draw, survey, write_rows
+    from guardrail.tuning.draw import draw, survey
+    from guardrail.tuning.formats import write_rows
 
     out, others = options["out"], ("kind", "policy_name", "data", "target", "threshold", "delta",
                                    "report_file", "scores_file")  # fmt: skip
@@ -311,26 +332,28 @@ def _draw(
         raise click.UsageError("a draw needs --from-records, --draw and --out")
     if any(options[name] is not None for name in others):
         raise click.UsageError("a draw is a step of its own: label its rows, then give --data")
-    store = survey(files)
+    store = survey(files, seed)
     rows, drawn = draw(store, count, seed)
     write_rows(out, rows)
     if as_json:
-        strata = [{"name": d.name, "answers": d.answers, "drawn": d.drawn} for d in drawn]
-        facts = {"drawn": len(rows), "answers": store.answers, "decisions": store.decisions}
+        strata = [{"name": d.name, "requests": d.requests, "drawn": d.drawn} for d in drawn]
+        facts = {"drawn": len(rows), "answers": store.answers, "requests": store.requests,
+                 "decisions": store.decisions}  # fmt: skip
         more = {"without_content": store.without_content, "unjudged": store.unjudged}
         click.echo(json.dumps({**facts, **more, "strata": strata, "seed": seed}))
         return
     click.echo(
-        f"drawn: {len(rows):,} of {store.answers:,} answers in {store.decisions:,} records "
-        f"({store.without_content:,} records hold none; {store.unjudged:,} answers were not judged "
-        "and are left out: they never count as harmless)"
+        f"drawn: one answer of each of {len(rows):,} requests, from {store.answers:,} answers to "
+        f"{store.requests:,} requests in {store.decisions:,} records ({store.without_content:,} "
+        f"records hold none; {store.unjudged:,} answers were not judged and are left out: they "
+        "never count as harmless)"
     )
     for stratum in drawn:
-        click.echo(f"  {stratum.name}: {stratum.drawn:,} of {stratum.answers:,}")
+        click.echo(f"  {stratum.name}: {stratum.drawn:,} of {stratum.requests:,} requests")
     click.echo(
         f"\nwritten: {out}. It holds what was asked and answered; keep it as you keep the records."
         "\nNow let people write true or false for 'harmful' into every row, without the score in "
-        "sight. Leave no row out and change no weight: each stands for the answers of its stratum."
+        "sight. Leave no row out and change no weight: each stands for the requests of its stratum."
         f"\nThen: guardrail calibrate --policy FILE --data {out} --target-miss-rate 0.1 --out "
-        "calibration.yaml\nThe bound is then about the answers in these records."
+        "calibration.yaml\nThe bound is then about the answers in these records, one a request."
     )

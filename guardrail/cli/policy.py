@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import textwrap
 from pathlib import Path
@@ -87,11 +88,13 @@ def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
     fewest = f"{facts.fewest_samples} harmless answers in a row are enough"
     yield "needs", f"a harmless rate above {facts.q_required:.4f}; {fewest}"
     usual, harmful = facts.usual, facts.harmful
-    ordinary = f"harmless rate {usual.harmless_rate:g}, of which {usual.passes:.1%} pass"
+    ordinary = f"harmless rate {usual.harmless_rate:g}, of which {_floored(usual.passes)} pass"
     cost = f"{_calls(usual)} for ordinary requests ({ordinary})"
     most = f"at most {facts.max_samples}"
     yield "costs", f"{cost}, {_calls(harmful)} at {harmful.harmless_rate:g}; {most}"
-    lost = ", ".join(f"{row.fault_share:.0%} → {row.pass_rate:.1%}" for row in facts.faults)
+    lost = ", ".join(
+        f"{row.fault_share * 100:g} % → {_floored(row.pass_rate)}" for row in facts.faults
+    )
     yield (
         "faults",
         f"ordinary requests that pass, by the share of lost answers: {lost}; {_retry(rules)}",
@@ -134,6 +137,11 @@ def _spending(facts: PolicyFacts) -> str:
 
 def _calls(cost: Cost) -> str:
     return f"{cost.calls:.1f} calls in {cost.rounds:.2f} rounds"
+
+
+def _floored(share: float) -> str:
+    """Percent, rounded down: only what always passes is 100 %."""
+    return f"{math.floor(share * 1000) / 10:.1f} %"
 
 
 def _share(share: float) -> str:

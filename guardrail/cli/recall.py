@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,7 @@ def command(
     engine = build_engine(policy, upstream, key_file)
     _check_oracle(engine)
     try:
-        run = _planned(engine, policy, sets, options)
+        run = _fix_design(engine, policy, sets, options)
         run.announce()
         if dry_run:
             return
@@ -206,13 +207,13 @@ class _Measurement:
 
         engine, design, forbidden = self.engine, self.design, self.sets.forbidden
         with progress_bar("forbidden", len(forbidden.drawn)) as step:
-            told = _PriceTeller(len(forbidden.drawn) * design.draws)
+            tell_price = _PriceTeller(len(forbidden.drawn) * design.draws)
 
-            def done(result: HeldRequest) -> None:
-                told(result)
+            def tell(result: HeldRequest) -> None:
+                tell_price(result)
                 step()
 
-            results = await measure_recall(engine, design, forbidden, model, self.limits, log, done)
+            results = await measure_recall(engine, design, forbidden, model, self.limits, log, tell)
         clean = None
         if self.sets.clean is not None:
             with progress_bar("clean", len(self.sets.clean.drawn)) as step:
@@ -262,7 +263,9 @@ class _PriceTeller:
         )
 
 
-def _planned(engine: Engine, policy: Policy, sets: _Sets, options: dict[str, Any]) -> _Measurement:
+def _fix_design(
+    engine: Engine, policy: Policy, sets: _Sets, options: dict[str, Any]
+) -> _Measurement:
     from guardrail.evaluation.recall import BETA, RecallDesign, farthest_radius, measuring_key
     from guardrail.evaluation.recall_outcome import curve_steps
     from guardrail.policy.compile import image_limits
@@ -377,11 +380,12 @@ def _figure(outcome: RecallOutcome) -> str:
     from guardrail.cli.figure import Curve, Panel, figure
 
     curve, radii = outcome.curve, sorted(outcome.radii)
-    lows = (0.0, *curve.radii[:-1])
+    # Beyond the farthest request that was shown held there is nothing to see.
+    steps = [step for step in curve.radii if step <= radii[-1]] or [0.0]
     bound = [
         point
-        for low, high, value in zip(lows, curve.radii, curve.recall_lower, strict=True)
-        for point in ((low, value), (high, value))
+        for low, high in pairwise([0.0, *steps])
+        for point in ((low, curve.at(high)), (high, curve.at(high)))
     ]
     count = len(radii)
     seen = [
@@ -399,7 +403,7 @@ def _figure(outcome: RecallOutcome) -> str:
                 "radius (l2, pixels in [0, 1])",
                 "recall",
                 (
-                    Curve("at least", (*bound, (curve.radii[-1], 0.0))),
+                    Curve("at least", (*bound, (steps[-1], 0.0))),
                     Curve("measured", (*start, *seen), dashed=True),
                 ),
                 marks,

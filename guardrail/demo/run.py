@@ -129,8 +129,7 @@ async def run_demo(
         return name
 
     results = []
-    shown = _answering_blocks(policy)
-    async with running_server_async(shown, engine, record=keep) as server:
+    async with running_server_async(policy, engine, record=keep) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key="none needed", max_retries=0)
         model = engine.upstream.name
         async with client:
@@ -152,11 +151,6 @@ def _check_hope(tries: Sequence[GuardTry]) -> None:
             f"the first {len(tries)} decisions all ended without a judgement ({reasons}); "
             + (TOO_SLOW if any(one.was_late for one in tries) else "see that the model answers")
         )
-
-
-def _answering_blocks(policy: Policy) -> Policy:
-    """The same policy with blocks that carry their certificate, which an error does not."""
-    return policy.model_copy(update={"block": policy.block.model_copy(update={"style": "refusal"})})
 
 
 async def _undefended(

@@ -61,6 +61,7 @@ _PROMISE = (
     "probe_max_tokens",
     "retry",
     "retries",
+    "recall",
 )
 # Two machines may compute the normal quantile differently in its last bits.
 _PORTABLE = 1e-12

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.engine.rules import OnOracleFailure, OnUpstreamFailure, Rules
+from guardrail.engine.rules import OnLimit, OnOracleFailure, OnUpstreamFailure, Rules
 from guardrail.engine.verdict import Action, Reason, Verdict
-from guardrail.errors import OracleError, RequestError, UpstreamError
+from guardrail.errors import LimitError, OracleError, RequestError, UpstreamError
 from guardrail.stats import Decision
 from guardrail.types import Outcome
 from guardrail.upstreams.undrawn import TOO_MANY_REQUESTS
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from guardrail.engine.calls import Sample
     from guardrail.engine.certifier import Certifier
 
-__all__ = ["blocked", "failed", "stopped", "unanswered"]
+__all__ = ["blocked", "end_at_limit", "failed", "stopped", "unanswered"]
+
+_LIMITS = {
+    Reason.DEADLINE: (504, "deadline", "limits.deadline_s"),
+    Reason.MAX_CALLS: (503, "call_limit", "limits.max_calls"),
+    Reason.MAX_COST: (503, "cost_limit", "limits.max_cost_usd_per_request"),
+}
+"""By reason: the HTTP status, the code, and the field of the policy that sets the limit."""
 
 
 def blocked(reason: Reason, *, failure: Exception | None = None) -> Verdict:
@@ -42,6 +49,19 @@ def failed(rules: Rules, error: Exception) -> Verdict:
             blocks = False
             invalid = isinstance(error, RequestError)
             reason = Reason.INVALID_REQUEST if invalid else Reason.CRASHED
+    return Verdict(action=Action.BLOCK if blocks else Action.FAIL, reason=reason, failure=error)
+
+
+def end_at_limit(rules: Rules, reason: Reason) -> Verdict:
+    """What the rules want done where time, calls or cost ended the decision before it was made."""
+    status, code, field = _LIMITS[reason]
+    error = LimitError(
+        f"{field} of the policy was reached before the request was decided, which is no judgement "
+        "of it; raise the limit, or ask again when the model is less busy",
+        status=status,
+        code=code,
+    )
+    blocks = rules.on_limit is OnLimit.BLOCK
     return Verdict(action=Action.BLOCK if blocks else Action.FAIL, reason=reason, failure=error)
 
 

@@ -19,7 +19,7 @@ from guardrail.engine.case import (
 )
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.digest import request_digest
-from guardrail.engine.failing import blocked, stopped, unanswered
+from guardrail.engine.failing import blocked, end_at_limit, stopped, unanswered
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.issue import issue
 from guardrail.engine.making import made
@@ -98,7 +98,7 @@ class Hearing:
         return dataclasses.replace(verdict, samples=(sample,))
 
     def _cut_short(self) -> Verdict:
-        return blocked(self.caller.budget.spent or Reason.DEADLINE)
+        return end_at_limit(self.engine.rules, self.caller.budget.spent or Reason.DEADLINE)
 
     def _of_one(self, sample: Sample, passed: Reason) -> Verdict:
         match sample.outcome:

@@ -16,6 +16,7 @@ __all__ = [
     "AnswerSource",
     "Claim",
     "Mode",
+    "OnLimit",
     "OnOracleFailure",
     "OnUnscanned",
     "OnUpstreamFailure",
@@ -72,6 +73,13 @@ class OnOracleFailure(StrEnum):
     PASS_UNSCANNED = "pass_unscanned"  # noqa: S105 (a choice, not a password)
 
 
+class OnLimit(StrEnum):
+    """`error` says which limit ended the decision, HTTP 503 or 504; `block` refuses."""
+
+    ERROR = "error"
+    BLOCK = "block"
+
+
 class OnUnscanned(StrEnum):
     """Parts that the oracle cannot look into (audio, pictures, unknown fields, ciphers).
 
@@ -123,7 +131,7 @@ class Rules:
         answer: which answer a pass delivers.
         retries: how often a call or judgement is repeated, where it may be.
         call_timeout_s, deadline_s: limits of one call and of one decision.
-        max_calls, max_cost_usd: limits of one decision; reaching one leaves it uncertain.
+        max_calls, max_cost_usd: limits of one decision; reaching one ends it undecided.
         prices: what tokens cost.
         probe_max_tokens: variants answer with at most so many tokens; None with as many as the
             client asks for.
@@ -157,6 +165,7 @@ class Rules:
     answer: AnswerSource
     on_upstream_failure: OnUpstreamFailure
     on_oracle_failure: OnOracleFailure
+    on_limit: OnLimit
     on_unscanned: OnUnscanned
     refusals_are_harmless: bool
     retries: int

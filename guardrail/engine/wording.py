@@ -34,8 +34,8 @@ NOTHING_CERTIFIED = (
     "Nothing is certified: the draws did not show the harmless rate that a pass needs."
 )
 _DIGITS = 4
-# For a confidence: a delta too small to be seen leaves nines, never 1.
-_DOWNWARD = Context(prec=12, rounding=ROUND_FLOOR)
+# 1 less a delta too small to be seen is nines, never 1.
+_DOWNWARD = Context(rounding=ROUND_FLOOR)
 _ANSWERS = "the model's answers under the guard's noise"
 
 
@@ -181,7 +181,7 @@ def recall_sentence(
     listed = list(reaches)
     shown = [reach for reach in listed if reach.radius is not None]
     others = [digits_down(reach.recall) for reach in listed if reach.radius is None]
-    confidence = _digits(1.0 - delta, ROUND_FLOOR)
+    confidence = _confidence(delta)
     clean = (
         f"Of {clean_requests:,} clean requests, {clean_passed:,} passed under the same policy."
         if clean_requests
@@ -214,16 +214,15 @@ def format_reaches(reaches: Iterable[Reach]) -> str:
 
 def digits_down(value: float) -> str:
     """Four significant digits, rounded down."""
-    return _digits(value, ROUND_FLOOR)
+    return _digits(Decimal(repr(value)), ROUND_FLOOR)
 
 
 def digits_up(value: float) -> str:
     """Four significant digits, rounded up."""
-    return _digits(value, ROUND_CEILING)
+    return _digits(Decimal(repr(value)), ROUND_CEILING)
 
 
-def _digits(value: float, rounding: str) -> str:
-    exact = Decimal(repr(value))
+def _digits(exact: Decimal, rounding: str) -> str:
     last = Decimal(1).scaleb(exact.adjusted() - _DIGITS + 1)
     return f"{exact.quantize(last, rounding).normalize():f}"
 
@@ -234,11 +233,16 @@ def _exact(value: float | None) -> str:
 
 
 def _average(miss_rate_upper: float | None, delta: float | None) -> str:
-    confidence = _DOWNWARD.subtract(Decimal(1), Decimal(repr(1.0 if delta is None else delta)))
+    confidence = _confidence(1.0 if delta is None else delta)
     return (
         f"({_exact(miss_rate_upper)} bounds the average over labelled answers, with confidence "
-        f"{confidence.copy_abs().normalize():f}; it does not bound a single request.)"
+        f"{confidence}; it does not bound a single request.)"
     )
+
+
+def _confidence(delta: float) -> str:
+    """1 - delta, rounded down."""
+    return _digits(_DOWNWARD.subtract(Decimal(1), Decimal(repr(delta))).copy_abs(), ROUND_FLOOR)
 
 
 def _measured_in(space: RadiusSpace) -> str:

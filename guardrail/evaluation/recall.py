@@ -376,7 +376,7 @@ class _OneRequest:
             )
         finally:
             used = [samples[i] for i in range(before.samples, stretch.tally.samples)]
-            counts = await self._counted(before, used)
+            counts = await self._count(before, used)
             if counts.missing < counts.samples:
                 self.run.log.keep(self.digest, counts)
         return counts
@@ -393,7 +393,7 @@ class _OneRequest:
         self.failure = sample.failure or self.failure
         return sample
 
-    async def _counted(self, before: Counts, samples: Sequence[Sample]) -> Counts:
+    async def _count(self, before: Counts, samples: Sequence[Sample]) -> Counts:
         passable = [sample for sample in samples if sample.outcome.counts_as_passable]
         missing = sum(sample.outcome is Outcome.MISSING for sample in passable)
         refused = 0

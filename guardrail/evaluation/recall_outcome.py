@@ -113,6 +113,7 @@ def recall_of(outcome: RecallOutcome, engine: Engine, model: str, seed: int) -> 
         sigma=rules.sigma,
         radius_space=rules.radius_space,
         refusals_are_harmless=rules.refusals_are_harmless,
+        retry=rules.retry,
         retries=rules.retries,
         threats=list(THREATS),
         model=model,

@@ -101,7 +101,7 @@ def picture_files(folder: Path) -> list[Path]:
 def read_pictures(request: EvaluationRequest, limits: ImageLimits) -> tuple[Picture, ...]:
     """Decodes the pictures of a request. Raises RequestError."""
     budget = PixelBudget(limits)
-    return tuple(_decoded(path, limits, budget) for path in request.images)
+    return tuple(_decode(path, limits, budget) for path in request.images)
 
 
 def request_digest(request: EvaluationRequest, pictures: Sequence[bytes]) -> str:
@@ -239,7 +239,7 @@ def _field(raw: Mapping[str, Any], name: str) -> str:
     return str(value)
 
 
-def _decoded(path: Path, limits: ImageLimits, budget: PixelBudget) -> Picture:
+def _decode(path: Path, limits: ImageLimits, budget: PixelBudget) -> Picture:
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -88,6 +88,7 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         answer=policy.answer,
         on_upstream_failure=policy.failures.upstream,
         on_oracle_failure=policy.failures.oracle,
+        on_limit=policy.failures.limit,
         on_unscanned=policy.failures.unscanned,
         refusals_are_harmless=policy.failures.refusals_are_harmless,
         retries=limits.retries,
@@ -215,9 +216,7 @@ def check_first_try(rules: Rules, *, file: str | None = None, upstreams: int = 1
     first = spent_alpha(rules.alpha, 1)
     alpha = min(failover_alpha(first, position, upstreams) for position in range(upstreams))
     # Where such a fixed test exists, so does a plan of either kind; finding that one takes longer.
-    fewest, _ = smallest_fixed(
-        required_rate(rules, UNSCALED), alpha, rules.expected_harmless_rate, rules.power
-    )
+    fewest, _ = smallest_fixed(required_rate(rules, UNSCALED), alpha, rules.q1, rules.power)
     if fewest > rules.max_samples:
         raise _refused(
             "the first try of a principal, whose tries share alpha, could never pass: a test at "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from guardrail.engine.recall import RecallStatement
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.rules import Claim, RadiusSpace, Retry
 from guardrail.errors import ConfigError
 from guardrail.policy.sealed import Sealed, read_sealed
 from guardrail.policy.section import Section, Share, Word
@@ -106,8 +106,10 @@ class Recall(Sealed):
     """What radii are measured in."""
     refusals_are_harmless: bool
     """Whether the provider's own refusals counted as harmless."""
+    retry: Annotated[Retry, Word]
+    """Which calls and judgements were repeated."""
     retries: _Count
-    """How often a call was repeated after a transient fault."""
+    """How often."""
     threats: list[str]
     """What an attacker may change."""
     model: _Text
@@ -204,14 +206,15 @@ def policy_recall(policy: Policy, policy_digest: str) -> RecallStatement | None:
             recall.refusals_are_harmless,
             policy.failures.refusals_are_harmless,
         ),
+        ("retry", recall.retry, policy.limits.retry),
         ("retries", recall.retries, policy.limits.retries),
         ("threats", tuple(recall.threats), THREATS),
         ("policy_digest", recall.policy_digest, policy_digest),
     ):
         if measured != present:
             raise ConfigError(
-                f"this recall was measured under another policy: {name} was {_shown(measured)} "
-                f"and is {_shown(present)} now; measure it again with 'guardrail recall', or put "
+                f"this recall was measured under another policy: {name} was {_in_words(measured)} "
+                f"and is {_in_words(present)} now; measure again with 'guardrail recall', or put "
                 "the policy back",
                 file=str(file),
                 field=name,
@@ -248,5 +251,5 @@ def _is_close(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
 
 
-def _shown(value: object) -> str:
+def _in_words(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -11,6 +11,7 @@ from guardrail.engine.rules import (
     AnswerSource,
     Claim,
     Mode,
+    OnLimit,
     OnOracleFailure,
     OnUnscanned,
     OnUpstreamFailure,
@@ -145,6 +146,9 @@ class Failures(Section):
     always passed on."""
     oracle: Annotated[OnOracleFailure, Word] = OnOracleFailure.ERROR
     """Answers cannot be judged: `error` (503), `block`, or `pass_unscanned`, which fails open."""
+    limit: Annotated[OnLimit, Word] = OnLimit.ERROR
+    """Time, calls or cost of `limits` end a decision before it is made: `error` (503, 504), or
+    `block`, which speaks like a judgement."""
     unscanned: Annotated[OnUnscanned, Word] = OnUnscanned.BLOCK
     """Parts of an answer that the oracle cannot look into (audio, pictures, ciphers): `block`, or
     `pass_unscanned`, which fails open, marks the answer and allows only the verdict claim."""
@@ -194,9 +198,10 @@ class Limits(Section):
     call_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Longest wait for one call to the model."""
     deadline_s: Annotated[float, Field(gt=0, le=7200)] = 180.0
-    """Longest time for one decision, repeats and all; later it blocks."""
+    """Longest time for one decision, repeats and all; it then ends by `failures.limit`."""
     max_calls: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Most calls to the model for one decision, repeated ones included; one more blocks."""
+    """Most calls to the model for one decision, repeated ones included; the next one ends it by
+    `failures.limit`."""
     max_cost_usd_per_request: Annotated[float, Field(gt=0, le=100_000)] | None = None
     """Most that the calls of one decision may cost; models without a known price are refused."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2

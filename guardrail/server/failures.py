@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from guardrail.errors import (
     CertificationError,
     GuardrailError,
+    LimitError,
     OracleError,
     RequestError,
     UpstreamError,
@@ -31,7 +32,7 @@ _log = logging.getLogger("guardrail.server")
 _RETRY_AFTER_S = 5.0
 _BUSY = (429, 503)
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-_SPOKEN = (RequestError, UpstreamError, OracleError, CertificationError)
+_SPOKEN = (RequestError, UpstreamError, OracleError, LimitError, CertificationError)
 _CODES = {503: "service_unavailable", 504: "upstream_timeout", 502: "upstream_error"}
 
 
@@ -61,7 +62,9 @@ def error_reply(
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     error = {"message": message, "type": kind, "param": param, "code": code}
     more = dict(headers or {})
-    wait_s = _RETRY_AFTER_S if retry_after_s is None and status in _BUSY else retry_after_s
+    wait_s = retry_after_s
+    if wait_s is None and status in _BUSY and "x-should-retry" not in more:
+        wait_s = _RETRY_AFTER_S
     if wait_s is not None:
         more["retry-after"] = str(max(1, math.ceil(wait_s)))
     return Reply(status, {"error": error}, more)
@@ -94,7 +97,9 @@ def _retry_hint(error: GuardrailError) -> dict[str, str]:
     lasting = (
         isinstance(error, UpstreamError) and not error.transient and error.retry_after_s is None
     )
-    hopeless = error.status == 500 or (error.status > 500 and lasting)
+    hopeless = (
+        error.status == 500 or (error.status > 500 and lasting) or isinstance(error, LimitError)
+    )
     return {"x-should-retry": "false"} if hopeless else {}
 
 

@@ -16,6 +16,11 @@ from guardrail.stats.confseq import (
     anytime_lower,
     anytime_upper,
 )
+from guardrail.stats.delivered import (
+    LabelledDraw,
+    delivered_harm_upper,
+    most_harmful_delivered,
+)
 from guardrail.stats.explain import RadiusInWords, explain_radius
 from guardrail.stats.failover import failover_alpha
 from guardrail.stats.fixed import fixed_plan
@@ -59,6 +64,7 @@ from guardrail.stats.stratified import (
 from guardrail.stats.threshold import (
     BoundedThreshold,
     choose_threshold,
+    false_alarm_upper_at_any_threshold,
     fewest_harmful,
     fixed_threshold,
     most_misses,
@@ -77,6 +83,7 @@ __all__ = [
     "Decision",
     "FaultForecast",
     "Forecast",
+    "LabelledDraw",
     "Objective",
     "Optimum",
     "Plan",
@@ -101,8 +108,10 @@ __all__ = [
     "certify_class",
     "choose_stratified_threshold",
     "choose_threshold",
+    "delivered_harm_upper",
     "explain_radius",
     "failover_alpha",
+    "false_alarm_upper_at_any_threshold",
     "fewest_harmful",
     "fewest_requests",
     "fewest_samples",
@@ -116,6 +125,7 @@ __all__ = [
     "harmless_rate_lower",
     "harmless_rate_upper",
     "held_radius",
+    "most_harmful_delivered",
     "most_misses",
     "optimal_plan",
     "optimum",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -12,28 +12,22 @@ import numpy as np
 
 from guardrail.errors import CertificationError
 from guardrail.stats._checks import check_count, check_increasing, check_non_negative
-from guardrail.stats.fixed import check_rates, curtailed, most_harmful, smallest_fixed
-from guardrail.stats.lattice import Batch, Lattice, Schedule, solve
+from guardrail.stats.fixed import check_rates, curtailed, most_harmful
 from guardrail.stats.plans import Plan, PlanKind
-from guardrail.stats.polish import Table, polish
-from guardrail.stats.radius import fewest_samples
-from guardrail.stats.search import Prices, Target, guess_prices, search_prices
+from guardrail.stats.question import Question
 from guardrail.stats.traffic import Traffic
-from guardrail.stats.waves import choose_looks
+from guardrail.stats.waves import best_at_looks, best_in_waves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+
+    from guardrail.stats.paths import Stages
 
 __all__ = ["Objective", "Optimum", "expected_cost", "optimal_plan", "optimum"]
 
-# Past twice the fixed test's size a longer horizon saves less than one call in a thousand.
-_HORIZON = 2.0
-# Polishing costs two passes a step; the longer a plan, the less there is to gain.
-_POLISH_STEPS = ((700, 6), (6_000, 2))
 _WORST_RATES = 9
 _WORST_GRID = 65
 _NO_LIMIT = 2**31
-_ROOM = 1e-9
 
 
 class Objective(StrEnum):
@@ -62,24 +56,6 @@ class Optimum:
     plan: Plan
     cost: float
     cost_lower: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    q_required: float
-    alpha: float
-    q1: float
-    power: float
-    max_samples: int
-    looks: tuple[int, ...] | None
-    weight: float
-    parallel: int
-    traffic: Traffic
-
-    @property
-    def target(self) -> Target:
-        """A little inside what is asked, so that rounding cannot break the promise."""
-        return Target(self.alpha * (1.0 - _ROOM), 1.0 - (1.0 - self.power) * (1.0 - _ROOM))
 
 
 def optimal_plan(
@@ -151,7 +127,7 @@ def optimum(
 ) -> Optimum:
     """`optimal_plan` together with its cost and the bound on every plan's cost."""
     check_rates(q_required, alpha, q1, power)
-    question = _Question(
+    question = Question(
         q_required=float(q_required),
         alpha=float(alpha),
         q1=float(q1),
@@ -180,27 +156,33 @@ def expected_cost(
 
 
 @lru_cache(maxsize=1024)
-def _solve(question: _Question) -> Optimum:
-    smallest = _smallest(question)
-    lattice = _lattice(question)
+def _solve(question: Question) -> Optimum:
     fallback = _fallback(question)
-    found: list[Optimum] = []
-    prices = guess_prices(question.target, smallest)
-    for looks in _looks(question, lattice, prices):
-        schedule = Schedule.of([looks], question.weight, question.parallel)
-        prices = search_prices(lattice, schedule, question.target, prices)
-        for plan in _plans(question, lattice, schedule, looks, prices):
-            found.append(Optimum(plan, _cost(question, plan), prices.cost_lower))  # noqa: PERF401 - prices move on
-    # At equal cost the first wins: a sequential plan is kinder to harmful traffic.
-    return min([*found, fallback], key=lambda one: one.cost)
+    looks = _looks(question)
+    found = best_in_waves(question) if looks is None else best_at_looks(question, looks)
+    plan = None if found is None else _plan(question, found.stages)
+    if found is None or plan is None:
+        return fallback
+    best = Optimum(plan, _cost(question, plan), found.cost_lower)
+    # At equal cost the sequential plan wins: it is kinder to harmful traffic.
+    return min((best, fallback), key=lambda one: one.cost)
 
 
-def _cost(question: _Question, plan: Plan) -> float:
+def _looks(question: Question) -> tuple[int, ...] | None:
+    """Where the plan may look; None where that is to be chosen."""
+    if question.looks is not None:
+        return _within(question, question.looks)
+    # Where calls run one at a time every draw is a round, and looks are free.
+    free = question.weight == 0.0 or question.parallel == 1
+    return tuple(range(1, question.horizon + 1)) if free else None
+
+
+def _cost(question: Question, plan: Plan) -> float:
     return expected_cost(plan, question.traffic, question.weight, question.parallel)
 
 
 @lru_cache(maxsize=64)
-def _least_worst(question: _Question) -> Optimum:
+def _least_worst(question: Question) -> Optimum:
     """The plan, among those best at one rate each, whose worst expected cost is least."""
     gap = question.q1 - question.q_required
     rates = np.linspace(question.q_required - 0.5 * gap, question.q1, _WORST_RATES)
@@ -213,67 +195,24 @@ def _least_worst(question: _Question) -> Optimum:
             for rate in grid
         )
 
-    found = [_solve(_at(question, float(rate))) for rate in rates if rate > 0.0]
+    found = [
+        _solve(replace(question, traffic=Traffic.at(float(rate)))) for rate in rates if rate > 0.0
+    ]
     best = min(found, key=worst)
     return Optimum(best.plan, worst(best), -math.inf)
 
 
-def _at(question: _Question, rate: float) -> _Question:
-    return _Question(
-        question.q_required,
-        question.alpha,
-        question.q1,
-        question.power,
-        question.max_samples,
-        question.looks,
-        question.weight,
-        question.parallel,
-        Traffic.at(rate),
-    )
-
-
-def _lattice(question: _Question) -> Lattice:
-    """Its rates must lie inside (0, 1); q1 = 1 is approached, the plan is judged at 1 itself."""
-    return Lattice(question.q_required, min(question.q1, 1.0 - 1e-12), question.traffic)
-
-
-def _smallest(question: _Question) -> int:
-    return smallest_fixed(question.q_required, question.alpha, question.q1, question.power)[0]
-
-
-def _horizon(question: _Question) -> int:
-    return min(question.max_samples, math.ceil(_HORIZON * _smallest(question)))
-
-
-def _looks(question: _Question, lattice: Lattice, prices: Prices) -> list[tuple[int, ...]]:
-    """Rows of looks to try."""
-    horizon = _horizon(question)
-    if question.looks is not None:
-        return [_within(question, question.looks)]
-    if question.weight == 0.0:
-        return [tuple(range(1, horizon + 1))]
-    return choose_looks(
-        lattice,
-        question.target,
-        prices,
-        fewest=fewest_samples(question.q_required, question.alpha),
-        horizon=horizon,
-        weight=question.weight,
-        parallel=question.parallel,
-    )
-
-
-def _within(question: _Question, looks: tuple[int, ...]) -> tuple[int, ...]:
+def _within(question: Question, looks: tuple[int, ...]) -> tuple[int, ...]:
     """Given looks up to max_samples, and no further past the horizon than the next one."""
     allowed = [look for look in looks if look <= question.max_samples]
-    horizon = _horizon(question)
+    horizon = question.horizon
     past = [look for look in allowed if look >= horizon][:1]
     return (*(look for look in allowed if look < horizon), *past)
 
 
-def _fallback(question: _Question) -> Optimum:
+def _fallback(question: Question) -> Optimum:
     """The shortest fixed test that has the power, at the looks there are."""
-    smallest = _smallest(question)
+    smallest = question.smallest
     if smallest > question.max_samples:
         raise CertificationError(
             f"{_cannot(question)}; the smallest max_samples that does is {smallest}"
@@ -291,7 +230,7 @@ def _fallback(question: _Question) -> Optimum:
     )
 
 
-def _cannot(question: _Question) -> str:
+def _cannot(question: Question) -> str:
     return (
         f"max_samples {question.max_samples} cannot prove a harmless rate of "
         f"{question.q_required:.6g} at alpha {question.alpha:g} with power {question.power:g} "
@@ -299,55 +238,19 @@ def _cannot(question: _Question) -> str:
     )
 
 
-def _plans(
-    question: _Question,
-    lattice: Lattice,
-    schedule: Schedule,
-    looks: tuple[int, ...],
-    prices: Prices,
-) -> Iterator[Plan]:
-    """The plan of the best prices, its boundaries polished; nothing where it misses the target."""
-    if prices.feasible is None:
-        return
-    batch = Batch(np.array(prices.feasible[:1]), np.array(prices.feasible[1:]))
-    tables = np.array(solve(lattice, schedule, batch).tables)
-    rows = np.array(looks)
-    least = np.minimum(tables[:, 1], rows + 1)
-    least[-1] = tables[-1, 0] + 1
-    table = Table(rows, tables[:, 0], least, schedule.leave[0])
-    steps = next((steps for longest, steps in _POLISH_STEPS if looks[-1] <= longest), 0)
-    table = polish(lattice, table, question.target, steps)
+def _plan(question: Question, stages: Stages) -> Plan | None:
+    """The plan of these stages; None where it breaks what is asked."""
+    looks, most, least = zip(*stages, strict=True)
     try:
-        plan = _plan(question, table)
+        plan = Plan(
+            kind=PlanKind.OPTIMAL,
+            q_required=question.q_required,
+            alpha=question.alpha,
+            looks=looks,
+            pass_at_most=most,
+            block_at_least=least,
+        )
     except CertificationError:
-        # Closing the table under fewer and more harmful may have cost the target.
-        return
-    if plan.power_at(question.q1) >= question.power:
-        yield plan
-
-
-def _plan(question: _Question, table: Table) -> Plan:
-    """The table without the looks at which nothing can happen."""
-    rows = list(_live(table))
-    return Plan(
-        kind=PlanKind.OPTIMAL,
-        q_required=question.q_required,
-        alpha=question.alpha,
-        looks=tuple(n for n, _, _ in rows),
-        pass_at_most=tuple(most for _, most, _ in rows),
-        block_at_least=(*(least for _, _, least in rows[:-1]), rows[-1][1] + 1),
-    )
-
-
-def _live(table: Table) -> Iterator[tuple[int, int, int]]:
-    """(look, pass, block) wherever some count that can occur there is decided."""
-    low, high, drawn = 0, 0, 0
-    for n, most, least in zip(
-        table.looks.tolist(), table.most.tolist(), table.least.tolist(), strict=True
-    ):
-        if low > high:
-            return
-        high, drawn = high + n - drawn, n
-        if low <= most or high >= least:
-            yield n, most, least
-        low, high = max(low, most + 1), min(high, least - 1)
+        # Closing a table under fewer and more harmful may have cost the target.
+        return None
+    return plan if plan.power_at(question.q1) >= question.power else None

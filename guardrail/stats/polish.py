@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from guardrail.stats.lattice import calls_to_next_look
+from guardrail.stats.lattice import Batch, calls_to_next_look, solve
+from guardrail.stats.paths import drop_idle
 
 if TYPE_CHECKING:
-    from guardrail.stats.lattice import Lattice
+    from guardrail.stats.lattice import Lattice, Schedule
+    from guardrail.stats.paths import Stages
     from guardrail.stats.search import Target
 
 __all__ = ["Flow", "Table", "flow", "polish"]
@@ -25,6 +27,8 @@ __all__ = ["Flow", "Table", "flow", "polish"]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+# (up to so many samples, so many steps)
+_STEPS = ((700, 6), (6_000, 2))
 _PAIRED = 240
 _TRIES = 3
 
@@ -37,6 +41,21 @@ class Table:
     most: Integers
     least: Integers
     leave: Floats
+
+    @classmethod
+    def at(cls, lattice: Lattice, schedule: Schedule, prices: tuple[float, float]) -> Table:
+        """The cheapest rule on a schedule of one row for given log-prices."""
+        batch = Batch(np.array(prices[:1]), np.array(prices[1:]))
+        tables = np.array(solve(lattice, schedule, batch).tables)
+        looks = np.flatnonzero(schedule.looks[0])
+        least = np.minimum(tables[:, 1], looks + 1)
+        least[-1] = tables[-1, 0] + 1
+        return cls(looks, tables[:, 0], least, schedule.leave[0])
+
+    def stages(self) -> Stages:
+        """The looks at which anything is decided."""
+        rows = (self.looks.tolist(), self.most.tolist(), self.least.tolist())
+        return drop_idle(zip(*rows, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +150,14 @@ def _backward(good: Floats, going: Floats, passing: Floats, leave: Floats, wait:
     return onward
 
 
-def polish(lattice: Lattice, table: Table, target: Target, steps: int) -> Table:
-    """At most `steps` improving moves from `table`; the table itself where none is found."""
+def polish(lattice: Lattice, table: Table, target: Target, steps: int | None = None) -> Table:
+    """At most `steps` improving moves from `table`; the table itself where none is found.
+
+    Without `steps` there are fewer the longer the table is: a step costs two passes, and the
+    longer it is, the less there is to gain.
+    """
+    if steps is None:
+        steps = next((few for longest, few in _STEPS if table.looks[-1] <= longest), 0)
     if steps == 0:
         return table
     current = flow(lattice, table)

@@ -221,7 +221,7 @@ def radius_at_recall(
     Raises:
         CertificationError: an argument is outside its range, or a radius is no number.
     """
-    ordered = sorted(_checked_radii(radii), reverse=True)
+    ordered = sorted(_check_radii(radii), reverse=True)
     needed = fewest_shown(len(ordered), recall, delta, beta)
     if needed is None or ordered[needed - 1] < 0.0:
         return None
@@ -295,7 +295,7 @@ def recall_staircase(
             f"the radii of a staircase are {points}, but must be ascending, finite and 0 or more"
         )
     share = check_open_unit("delta", delta) / len(points)
-    ordered = sorted(_checked_radii(radii))
+    ordered = sorted(_check_radii(radii))
     count = len(ordered)
     bounds = tuple(
         recall_lower(count - bisect.bisect_left(ordered, point), count, share, beta)
@@ -313,7 +313,7 @@ def _share_wanted(recall: float, beta: float) -> float:
     return wanted
 
 
-def _checked_radii(radii: Sequence[float]) -> list[float]:
+def _check_radii(radii: Sequence[float]) -> list[float]:
     if any(math.isnan(radius) or radius == math.inf for radius in radii):
         raise CertificationError("a request's radius is not a number, or infinite; recompute it")
     return [float(radius) for radius in radii]

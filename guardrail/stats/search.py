@@ -19,10 +19,10 @@ from guardrail.stats.lattice import Batch, solve
 if TYPE_CHECKING:
     from guardrail.stats.lattice import Lattice, Schedule
 
-__all__ = ["Prices", "Target", "guess_prices", "search_prices"]
+__all__ = ["PRICE_ROUNDS", "Prices", "Target", "guess_prices", "search_prices"]
 
 _GRID = 7
-_ROUNDS = 6
+PRICE_ROUNDS = 6
 _FIRST_SPAN = 2.4
 # Long horizons are dear to solve and their guessed prices good: a coarser search is enough.
 _LONG = 3_000
@@ -61,10 +61,10 @@ class Prices:
     cost: float
 
 
-def guess_prices(target: Target, n: int) -> Prices:
-    """Where to begin: the slopes of Wald's approximation for a test of about `n` calls."""
-    log_lam = math.log(0.6 * n / (target.alpha * math.log(1.0 / target.alpha) + 1e-300))
-    return Prices(log_lam, math.log(n), -math.inf, None, math.inf)
+def guess_prices(target: Target, cost: float) -> Prices:
+    """Where to begin: the slopes of Wald's approximation for a test of about that cost."""
+    log_lam = math.log(0.6 * cost / (target.alpha * math.log(1.0 / target.alpha) + 1e-300))
+    return Prices(log_lam, math.log(cost), -math.inf, None, math.inf)
 
 
 def search_prices(
@@ -72,7 +72,7 @@ def search_prices(
     schedule: Schedule,
     target: Target,
     start: Prices,
-    rounds: int = _ROUNDS,
+    rounds: int = PRICE_ROUNDS,
     *,
     far: bool = True,
 ) -> Prices:

@@ -21,6 +21,7 @@ __all__ = [
     "BoundedThreshold",
     "check_scores",
     "choose_threshold",
+    "false_alarm_upper_at_any_threshold",
     "fewest_harmful",
     "fixed_threshold",
     "most_misses",
@@ -110,9 +111,9 @@ def choose_threshold(
     k = most_misses(len(scores), target, delta)
     if k is None:
         raise CertificationError(
-            f"{len(scores)} harmful answers cannot show a miss rate of {target:g} at delta "
-            f"{delta:g}; it takes {fewest_harmful(target, delta)} without a miss: label more, or "
-            "raise the target or delta"
+            f"harmful answers to {len(scores)} requests cannot show a miss rate of {target:g} at "
+            f"delta {delta:g}; it takes {fewest_harmful(target, delta)} without a miss: label "
+            "answers to more requests, or raise the target or delta"
         )
     threshold = threshold_below(scores[k], target)
     misses = sum(score < threshold for score in scores)
@@ -135,6 +136,47 @@ def fixed_threshold(
     misses = sum(score < threshold for score in scores)
     bound = harmless_rate_upper(misses, len(scores), delta)
     return BoundedThreshold(threshold, misses, len(scores), bound, chosen=False)
+
+
+def false_alarm_upper_at_any_threshold(
+    harmless_scores: Iterable[float], *, threshold: float, delta: float
+) -> float:
+    """Upper bound of P(score >= threshold | harmless) for a threshold chosen in any way.
+
+    The promise: P[for some t, bound(t) < P(score >= t)] <= delta, so the choice may depend on
+    these very scores, or on scores of harmful answers to the same requests. Proof: fix J counts
+    c_1 < … < c_J < n. With U_j the Clopper–Pearson bound on c_j of n at delta / J, let t run
+    through the thresholds with P(score >= t) > U_j. At each of them at most c_j of n scores lie at
+    or above with probability <= delta / J, and these events grow with t; so their union has
+    probability <= delta / J too. The bound at a count is the U_j of the next larger c_j.
+
+    Where the choice is independent of the scores, Clopper–Pearson at delta is smaller.
+
+    Args:
+        harmless_scores: one of each request, drawn independently of each other, each in [0, 1].
+        threshold: answers that score at least this are harmful, in (0, 1).
+        delta: failure probability in (0, 1), one-sided.
+
+    Returns:
+        A number in (0, 1], rounded up; 1 where there is no score.
+
+    Raises:
+        CertificationError: an argument is outside its range.
+    """
+    scores = check_scores(harmless_scores)
+    threshold, delta = check_open_unit("threshold", threshold), check_open_unit("delta", delta)
+    alarms, steps = sum(score >= threshold for score in scores), _steps(len(scores))
+    larger = [step for step in steps if step >= alarms]
+    return harmless_rate_upper(larger[0], len(scores), delta / len(steps)) if larger else 1.0
+
+
+def _steps(n: int) -> list[int]:
+    """0, 1, 2, … 8, 10, 12, 15 and on by a quarter, below n."""
+    steps, step = [], 0
+    while step < n:
+        steps.append(step)
+        step += max(1, step // 4)
+    return steps
 
 
 def check_scores(values: Iterable[float]) -> tuple[float, ...]:

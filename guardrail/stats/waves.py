@@ -1,129 +1,140 @@
-"""Which looks to take when a wave of parallel calls costs time as well as money.
+"""The cheapest test whose looks are free, when a wave of parallel calls costs time and money.
 
-The best rows of looks are found by trying many at once, each as one row of a batch at the prices
-of the best so far, first a family (an early look that can only block, a first look that can
-pass, then steps), then small changes of the winner. Any row gives a valid plan; the choice only
-decides what it costs.
+From a few starts `descend` moves looks and boundaries together. The prices at the looks it found
+give one start more, as long as that leads to a cheaper test; once it does not, they bound what
+other boundaries at those looks could save.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from guardrail.stats.lattice import Batch, Schedule, solve
-from guardrail.stats.search import search_prices
+from guardrail.stats.descent import descend, leave
+from guardrail.stats.lattice import Schedule
+from guardrail.stats.paths import Paths
+from guardrail.stats.polish import Table, polish
+from guardrail.stats.search import PRICE_ROUNDS, guess_prices, search_prices
+from guardrail.stats.starts import choose_looks, two_stage_tests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from guardrail.stats.lattice import Lattice
-    from guardrail.stats.search import Prices, Target
+    from guardrail.stats.paths import Stages
+    from guardrail.stats.question import Question
+    from guardrail.stats.search import Prices
 
-__all__ = ["choose_looks"]
+__all__ = ["Found", "best_at_looks", "best_in_waves"]
 
-Looks = tuple[int, ...]
+# Samples · states² up to which a descent is quick, and up to which detours from its end are, too.
+_QUICK = 2_500_000
+_QUICKEST = 100_000
+# So many simple tests are tried beside the priced one, divided by samples · states².
+_STARTS = 60_000
+# More stages than these are near the best the prices can do, and too many to move one by one.
+_FEW = 40
+# Harmful outcomes for which there is room beyond the longest start.
+_MORE_HARMFUL = 5
+_CUTS = 150
+_ROUNDS_AGAIN = 4
+# A descent from new prices must save this share of the cost, or it was the last.
+_LEAST_SAVING = 5e-4
 
-_CLIMBS = 4
-_QUICK_ROUNDS = 2
-_BATCH = 256
-_SHORT = 700
-_CHOICES = 4
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Stages, and what no test with the same looks and target can undercut (nearest value)."""
+
+    stages: Stages
+    cost_lower: float
 
 
-def choose_looks(
+def best_at_looks(question: Question, looks: tuple[int, ...]) -> Found | None:
+    """The cheapest boundaries found at given looks; None where the target is out of reach."""
+    lattice = question.lattice()
+    guess = guess_prices(question.target, question.fixed_cost)
+    return _polish(question, lattice, *_price(question, lattice, looks, guess))
+
+
+def best_in_waves(question: Question) -> Found | None:
+    """The cheapest looks and boundaries found; None where no start meets the target."""
+    lattice = question.lattice()
+    guess = guess_prices(question.target, question.fixed_cost)
+    looks = choose_looks(question, lattice, guess)
+    table, prices = _price(question, lattice, looks, guess)
+    priced = () if table is None else table.stages()
+    width = max([question.most, *(most for _, most, _ in priced)]) + _MORE_HARMFUL
+    size = question.horizon * width * width
+    if size > _QUICK or len(priced) > _FEW:
+        return _polish(question, lattice, table, prices)
+    paths = Paths(
+        lattice,
+        horizon=question.horizon,
+        width=width,
+        weight=question.weight,
+        parallel=question.parallel,
+    )
+    more = max(_STARTS // size, 0 if priced else 1)
+    others = two_stage_tests(question, paths)[:more] if more else []
+    found = _descend(question, paths, [priced, *others] if priced else others)
+    return None if found is None else _price_again(question, lattice, paths, found, prices)
+
+
+def _price(
+    question: Question,
     lattice: Lattice,
-    target: Target,
-    prices: Prices,
-    *,
-    fewest: int,
-    horizon: int,
-    weight: float,
-    parallel: int,
-) -> list[Looks]:
-    """A few rows of looks for which calls + weight · rounds of parallel calls is small.
-
-    Args:
-        lattice: the rates.
-        target: alpha and power.
-        prices: where the search for prices starts.
-        fewest: the first look at which any plan could pass.
-        horizon: the last look.
-        weight: price of one round of parallel calls, in calls, > 0.
-        parallel: calls that run at the same time.
-
-    Returns:
-        Rows in order of promise, one where the horizon is so long that trying more is slow.
-    """
-
-    def ranked(rows: list[Looks], at: Prices) -> list[Looks]:
-        bounds = [bound for part in _parts(rows) for bound in values(part, at)]
-        return [rows[i] for i in np.argsort(bounds, kind="stable")]
-
-    def values(rows: list[Looks], at: Prices) -> list[float]:
-        one = np.ones(len(rows))
-        batch = Batch(at.log_lam * one, at.log_mu * one)
-        schedule = Schedule.of(rows, weight, parallel)
-        return [float(value) for value in solve(lattice, schedule, batch).value]
-
-    short = horizon <= _SHORT
-    rows = ranked(_family(fewest, horizon, parallel, fine=short), prices)
-    for _ in range(_CLIMBS if short else 0):
-        best = rows[0]
-        schedule = Schedule.of([best], weight, parallel)
-        prices = search_prices(lattice, schedule, target, prices, _QUICK_ROUNDS, far=False)
-        rows = ranked([*rows[:_CHOICES], *_neighbours(best)], prices)
-        if rows[0] == best:
-            break
-    return rows[: _CHOICES if short else 1]
+    looks: tuple[int, ...],
+    start: Prices,
+    rounds: int = PRICE_ROUNDS,
+) -> tuple[Table | None, Prices]:
+    """The cheapest boundaries at some prices that meet the target, if any do."""
+    schedule = Schedule.of([looks], question.weight, question.parallel)
+    far = rounds == PRICE_ROUNDS
+    prices = search_prices(lattice, schedule, question.target, start, rounds, far=far)
+    best = prices.feasible
+    return None if best is None else Table.at(lattice, schedule, best), prices
 
 
-def _parts(rows: list[Looks]) -> list[list[Looks]]:
-    return [rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH)]
+def _polish(
+    question: Question, lattice: Lattice, table: Table | None, prices: Prices
+) -> Found | None:
+    if table is None:
+        return None
+    return Found(polish(lattice, table, question.target).stages(), prices.cost_lower)
 
 
-def _family(fewest: int, horizon: int, parallel: int, *, fine: bool) -> list[Looks]:
-    """Early look × first look that can pass × step × growth of the step."""
-    early = (0, 4, 12) if fine else (0, 12)
-    first = (1.0, 1.15, 1.4, 1.8, 2.6) if fine else (1.35, 2.0)
-    steps = (0.15, 0.35, 0.8) if fine else (0.2, 0.6)
-    growths = (1.0, 1.4) if fine else (1.0,)
-    rows = {
-        _row([e, *_stairs(round(fewest * f), fewest * s, g, horizon)], horizon, unit)
-        for unit in {1, parallel}
-        for e in early
-        for f in first
-        for s in steps
-        for g in growths
-    }
-    return sorted(rows)
+def _descend(question: Question, paths: Paths, starts: Iterable[Stages]) -> Stages | None:
+    """The cheapest end of a descent; None where no start meets the target."""
+    ends = []
+    for start in starts:
+        stages = tuple((n, most, min(least, paths.width - 1)) for n, most, least in start)
+        false_pass, power, _ = paths.sums(stages)
+        # A priced table may miss the target once it is closed under fewer and more harmful.
+        if false_pass <= question.target.alpha and power >= question.target.power:
+            ends.append(descend(paths, question.target, stages, _CUTS))
+    return min(ends, key=lambda stages: paths.sums(stages)[2], default=None)
 
 
-def _stairs(first: int, step: float, growth: float, horizon: int) -> list[int]:
-    points, at = [], float(first)
-    while at < horizon:
-        points.append(round(at))
-        at += max(step, 1.0)
-        step *= growth
-    return points
+def _price_again(
+    question: Question, lattice: Lattice, paths: Paths, stages: Stages, prices: Prices
+) -> Found:
+    """Begins again from the prices at the looks found, as long as that saves enough."""
+    while True:
+        stages = _leave(question, paths, stages)
+        looks = tuple(look for look, _, _ in stages)
+        table, prices = _price(question, lattice, looks, prices, _ROUNDS_AGAIN)
+        again = None if table is None else _descend(question, paths, [table.stages()])
+        enough = (1.0 - _LEAST_SAVING) * paths.sums(stages)[2]
+        if again is None or paths.sums(again)[2] > enough:
+            return Found(stages, prices.cost_lower)
+        stages = again
 
 
-def _row(points: Iterable[int], horizon: int, unit: int) -> Looks:
-    """Points as looks, rounded up to whole units."""
-    whole = {-(-point // unit) * unit for point in points}
-    return (*sorted(point for point in whole if 0 < point < horizon), horizon)
-
-
-def _neighbours(row: Looks) -> list[Looks]:
-    """One look moved, dropped or added."""
-    inner = row[:-1]
-    changed: list[list[int]] = [[*inner[:i], *inner[i + 1 :]] for i in range(len(inner))]
-    changed += [
-        [*inner[:i], look + shift, *inner[i + 1 :]]
-        for i, look in enumerate(inner)
-        for shift in (-8, -3, -1, 1, 3, 8)
-    ]
-    changed += [[*inner, (a + b) // 2] for a, b in pairwise((0, *row))]
-    return sorted({_row(points, row[-1], 1) for points in changed} - {row})
+def _leave(question: Question, paths: Paths, stages: Stages) -> Stages:
+    """Goes on from detours, where that is quick."""
+    if question.horizon * paths.width**2 > _QUICKEST:
+        return stages
+    while better := leave(paths, question.target, stages):
+        stages = descend(paths, question.target, better, _CUTS)
+    return stages

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,18 @@ from guardrail.oracles.base import Exchange
 from guardrail.tuning.formats import RowError, raw_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Dataset", "LabelledAnswer", "Problem", "read_dataset"]
+__all__ = ["Dataset", "LabelledAnswer", "Problem", "read_dataset", "read_label"]
 
-_LABELS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_LABELS = {
+    "true": True, "1": True, "yes": True, "harmful": True,
+    "false": False, "0": False, "no": False, "harmless": False,
+}  # fmt: skip
 _SHOWN = 10
+# Without a first line of names, a CSV file's answers would stand there; those are never quoted.
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,29}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class LabelledAnswer:
         category: of harm, or empty; `language` alike.
         weight: how many answers it stands for, above 0; None where all count alike.
         stratum: what it was drawn from; empty where there are no strata.
+        group: the request that it answers, by any name; empty where the file does not say.
     """
 
     line: int
@@ -44,6 +51,7 @@ class LabelledAnswer:
     language: str = ""
     weight: float | None = None
     stratum: str = ""
+    group: str = ""
 
     @property
     def exchange(self) -> Exchange:
@@ -86,7 +94,7 @@ class Dataset:
         """SHA-256 (hex) over all that is used of the rows, in order."""
         total = hashlib.sha256()
         for row in self.rows:
-            facts = [row.harmful, row.category, row.language, row.weight, row.stratum]
+            facts = [row.harmful, row.category, row.language, row.weight, row.stratum, row.group]
             total.update(_digest([row.prompt, row.response, *facts]).encode())
         return total.hexdigest()
 
@@ -98,8 +106,9 @@ class Dataset:
 def read_dataset(path: Path, *, skip_bad_rows: bool = False) -> Dataset:
     """The labelled answers of a JSONL, CSV or Parquet file.
 
-    Fields of a row: `response` and `harmful` (true, false, 1, 0, yes, no), and `prompt`,
-    `category`, `language`, `weight` and `stratum` where they are known; others are not looked at.
+    Fields of a row: `response` and `harmful` (true, false, 1, 0, yes, no, harmful, harmless), and
+    `prompt`, `group`, `category`, `language`, `weight` and `stratum` where they are known; others
+    are not looked at.
 
     Raises:
         ConfigError: the file or, unless they are to be skipped, a row in it cannot be used; or
@@ -107,13 +116,15 @@ def read_dataset(path: Path, *, skip_bad_rows: bool = False) -> Dataset:
     """
     rows: list[LabelledAnswer] = []
     problems: list[Problem] = []
+    columns: list[str] = []
     for line, raw in raw_rows(path):
+        columns = columns or [*raw] if isinstance(raw, dict) else columns
         try:
             rows.append(_row(line, raw))
         except RowError as bad:
             problems.append(Problem(line, str(bad)))
     if problems and not skip_bad_rows:
-        raise _refused(path, problems)
+        raise _refused(path, problems, columns=() if rows else columns)
     repeated, contradictory = _repeated(rows)
     found = Dataset(path.name, tuple(rows), tuple(problems), repeated, contradictory)
     _check_weights(path, found)
@@ -130,11 +141,12 @@ def _row(line: int, raw: Mapping[str, Any] | RowError) -> LabelledAnswer:
         line=line,
         prompt=_text(raw, "prompt"),
         response=response,
-        harmful=_label(raw.get("harmful")),
+        harmful=read_label(raw.get("harmful")),
         category=_text(raw, "category"),
         language=_text(raw, "language"),
         weight=_weight(raw.get("weight")),
         stratum=_text(raw, "stratum"),
+        group=_group(raw),
     )
 
 
@@ -147,13 +159,21 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _label(value: Any) -> bool:
+def _group(raw: Mapping[str, Any]) -> str:
+    """The name of a request; numbers are names too."""
+    value = raw.get("group")
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number else _text(raw, "group")
+
+
+def read_label(value: Any) -> bool:
+    """Whether a label means harmful. Raises RowError."""
     if value is None or value == "":
         raise RowError("'harmful' is missing; it is true or false")
     known = isinstance(value, bool | int | float | str)
     word = str(int(value)) if value in (0, 1) else str(value).strip().lower()
     if not known or word not in _LABELS:
-        raise RowError("'harmful' is none of true, false, 1, 0, yes and no")
+        raise RowError("'harmful' is none of true, false, 1, 0, yes, no, harmful and harmless")
     return _LABELS[word]
 
 
@@ -182,7 +202,7 @@ def _repeated(rows: Iterable[LabelledAnswer]) -> tuple[tuple[int, ...], tuple[in
 
 
 def _check_weights(path: Path, found: Dataset) -> None:
-    """Weights must say the same of all rows of a stratum, and of every row."""
+    """Weights must say the same of all rows of a stratum, and of every row; one row a request."""
     if not found.weighted:
         if any(row.stratum for row in found.rows):
             raise ConfigError(
@@ -194,7 +214,16 @@ def _check_weights(path: Path, found: Dataset) -> None:
     if found.problems:
         raise _refused(path, found.problems, "weighted rows cannot be skipped; mend them: ")
     weights: dict[str, float] = {}
+    groups: set[str] = set()
     for row in found.rows:
+        if row.group in groups:
+            raise ConfigError(
+                "this weighted row answers a request that has a row already; draw one answer a "
+                "request ('guardrail calibrate --from-records' does), or leave the weights out",
+                file=str(path),
+                line=row.line,
+            )
+        groups |= {row.group} - {""}
         if row.weight is None:
             raise ConfigError("only some rows have a 'weight'", file=str(path), line=row.line)
         if row.stratum and weights.setdefault(row.stratum, row.weight) != row.weight:
@@ -207,14 +236,28 @@ def _check_weights(path: Path, found: Dataset) -> None:
         raise ConfigError("only some rows have a 'stratum'", file=str(path))
 
 
-def _refused(path: Path, problems: Iterable[Problem], why: str = "") -> ConfigError:
-    listed = [*problems]
-    shown = "; ".join(f"{path}:{p.line}: {p.what}" for p in listed[:_SHOWN])
-    more = f"; and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+def _refused(
+    path: Path, problems: Iterable[Problem], why: str = "", *, columns: Sequence[str] = ()
+) -> ConfigError:
+    """Equal problems are told once; `columns` are those of a file of which no row is good."""
+    lines: dict[str, list[int]] = {}
+    for problem in problems:
+        lines.setdefault(problem.what, []).append(problem.line)
+    told = [f"{path}:{found[0]}: {what}{_others(found)}" for what, found in lines.items()]
+    more = f"; and {len(told) - _SHOWN} more kinds" if len(told) > _SHOWN else ""
+    plain = [name for name in columns if _PLAIN_NAME.fullmatch(name)]
+    here = f" (the first row has the columns {', '.join(plain[:_SHOWN])})" if plain else ""
     return ConfigError(
-        f"{why}{len(listed)} rows cannot be used: {shown}{more}. Mend them"
-        + ("" if why else ", or leave them out with --skip-bad-rows")
+        f"{why}{sum(map(len, lines.values()))} rows cannot be used: {'; '.join(told[:_SHOWN])}"
+        f"{more}{here}. Mend them" + ("" if why else ", or leave them out with --skip-bad-rows")
     )
+
+
+def _others(lines: Sequence[int]) -> str:
+    if len(lines) == 1:
+        return ""
+    shown = ", ".join(str(line) for line in lines[1:4])
+    return f" (and in {len(lines) - 1} more: {shown}{', …' if len(lines) > 4 else ''})"
 
 
 def _digest(values: list[Any]) -> str:

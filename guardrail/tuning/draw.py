@@ -1,12 +1,14 @@
 """Answers to noisy variants drawn from record files, to be labelled by people.
 
-Harmful answers are rare, so equal numbers are drawn from strata of the oracle's score. How many
-answers each drawn one stands for is written beside it, and the bounds count with it.
+Whole requests are drawn: answers to one request are alike, so each request stands with one of its
+answers, picked at random. Harmful answers are rare, so equal numbers are drawn from strata of the
+oracle's score. How many requests each drawn one stands for is written beside it, and the bounds
+count with it.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
 import random
 from bisect import bisect_right
@@ -18,13 +20,13 @@ from guardrail.records.audit import read_records
 from guardrail.types import Chat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from guardrail.records.model import Record
     from guardrail.types import Json
 
-__all__ = ["Drawn", "Store", "draw", "survey", "write_rows"]
+__all__ = ["Drawn", "Store", "draw", "equal_shares", "prompt_of", "survey"]
 
 EDGES = (0.05, 0.25, 0.5, 0.75)
 """Strata of scores: below 0.05, from there to 0.25, and so on."""
@@ -45,8 +47,10 @@ class Store:
 
     Attributes:
         files: they came from.
-        strata: places of the answers by stratum.
-        decisions: how many records; `without_content` of them hold no answers.
+        strata: places of one answer of every request, by stratum.
+        decisions: how many records; `without_content` of them hold no answers, though something
+            was drawn.
+        answers: judged answers in all of them.
         unjudged: answers with no score or with a part that was not scanned; never drawn, because
             they never count as harmless.
     """
@@ -55,50 +59,64 @@ class Store:
     strata: tuple[tuple[Place, ...], ...]
     decisions: int
     without_content: int
+    answers: int
     unjudged: int
 
     @property
-    def answers(self) -> int:
+    def requests(self) -> int:
         return sum(len(stratum) for stratum in self.strata)
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """How many of a stratum's answers were drawn."""
+    """How many of the requests of a stratum, by its range of scores, were drawn."""
 
     name: str
-    answers: int
+    requests: int
     drawn: int
 
 
-def survey(files: Sequence[Path]) -> Store:
-    """Where the judged answers stand, by stratum.
+def survey(files: Sequence[Path], seed: int) -> Store:
+    """Where one judged answer of every request stands, by stratum.
+
+    Records of one request (the same digest) are one; of all its judged answers the one with the
+    least keyed hash is taken, whatever its score.
 
     Raises:
         CertificationError: a file is none of records.
         ConfigError: no record holds answers.
     """
-    strata: list[list[Place]] = [[] for _ in range(len(EDGES) + 1)]
-    decisions = without = unjudged = 0
+    least: dict[str, tuple[bytes, float, Place]] = {}
+    decisions = without = judged = unjudged = 0
     for number, file in enumerate(files):
         for line, record in read_records(file):
             decisions += 1
             answers = _answers(record)
-            without += not answers
+            without += not (answers or record.remembered)
             for sample in record.samples:
+                if str(sample.index) not in answers:
+                    continue
                 if sample.score is None or sample.unscanned:
-                    unjudged += str(sample.index) in answers
-                elif str(sample.index) in answers:
-                    place = Place(number, line, sample.index)
-                    strata[bisect_right(EDGES, sample.score)].append(place)
-    store = Store(tuple(files), tuple(map(tuple, strata)), decisions, without, unjudged)
-    if not store.answers:
+                    unjudged += 1
+                    continue
+                judged += 1
+                name = _request(record)
+                found = (
+                    _rank(seed, record, sample.index),
+                    sample.score,
+                    Place(number, line, sample.index),
+                )
+                least[name] = min(found, least.get(name, found), key=lambda one: one[0])
+    if not least:
         raise ConfigError(
             f"none of these {decisions} records holds an answer that was judged; records keep "
             "answers only where 'guardrail serve' writes them with --keep-content",
             file=", ".join(map(str, files)),
         )
-    return store
+    strata: list[list[Place]] = [[] for _ in range(len(EDGES) + 1)]
+    for _, score, place in least.values():
+        strata[bisect_right(EDGES, score)].append(place)
+    return Store(tuple(files), tuple(map(tuple, strata)), decisions, without, judged, unjudged)
 
 
 def draw(store: Store, count: int, seed: int) -> tuple[list[dict[str, Json]], list[Drawn]]:
@@ -110,80 +128,79 @@ def draw(store: Store, count: int, seed: int) -> tuple[list[dict[str, Json]], li
     Raises:
         ConfigError: `count` is less than one for each stratum that has answers.
     """
-    sizes = _shares([len(stratum) for stratum in store.strata], count)
+    sizes = equal_shares([len(stratum) for stratum in store.strata], count)
     # Drawn from the seed alone, so that a draw can be repeated; nothing here is a secret.
     rng = random.Random(seed)  # noqa: S311
+    # In place of the range of scores, which people who label must not see.
+    marks = rng.sample("ABCDE", len(sizes))
     chosen: dict[Place, tuple[str, float]] = {}
     summary = []
     for number, (stratum, size) in enumerate(zip(store.strata, sizes, strict=True)):
         if not stratum:
             continue
-        name = _name(number)
-        summary.append(Drawn(name, len(stratum), size))
+        summary.append(Drawn(_name(number), len(stratum), size))
         for place in rng.sample(stratum, size):
-            chosen[place] = (name, len(stratum) / size)
+            chosen[place] = (marks[number], len(stratum) / size)
     rows = list(_rows(store.files, chosen))
     rng.shuffle(rows)
     return rows, summary
 
 
-def write_rows(path: Path, rows: Iterable[Mapping[str, Json]]) -> None:
-    """Writes JSON lines, readable by their owner alone: they hold what was asked and answered.
+def equal_shares(sizes: Sequence[int], count: int) -> list[int]:
+    """Equal numbers, small strata giving all they have and the others the rest.
 
     Raises:
-        ConfigError: the file is there already, or cannot be written.
+        ConfigError: `count` is less than one for each stratum that is not empty.
     """
-    try:
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    except FileExistsError as error:
-        raise ConfigError(
-            "this file is there already and may hold labels; name another", file=str(path)
-        ) from error
-    except OSError as error:
-        raise ConfigError(
-            f"this file cannot be written ({error.strerror}); choose another path", file=str(path)
-        ) from error
-
-
-def _rows(
-    files: Sequence[Path], chosen: Mapping[Place, tuple[str, float]]
-) -> Iterator[dict[str, Json]]:
-    lines = {(place.file, place.line) for place in chosen}
-    for number, file in enumerate(files):
-        for line, record in read_records(file):
-            if (number, line) not in lines:
-                continue
-            answers, prompt = _answers(record), _prompt(record)
-            for sample in record.samples:
-                found = chosen.get(Place(number, line, sample.index))
-                if found is not None:
-                    yield {
-                        "id": f"{record.record_id}/{sample.index}",
-                        "prompt": prompt,
-                        "response": answers[str(sample.index)],
-                        "harmful": None,
-                        "stratum": found[0],
-                        "weight": found[1],
-                    }
-
-
-def _shares(sizes: Sequence[int], count: int) -> list[int]:
-    """Equal numbers, small strata giving all they have and the others the rest."""
     filled = sum(size > 0 for size in sizes)
     if count < filled:
-        raise ConfigError(f"draw at least {filled} answers: one for each stratum of scores")
+        raise ConfigError(f"draw at least {filled} answers: one for each stratum")
     shares = [0] * len(sizes)
     left = min(count, sum(sizes))
     while left:
         open_ = [i for i, size in enumerate(sizes) if shares[i] < size]
         part = max(1, left // len(open_))
-        # Rare high scores first, where a rest does not go round.
+        # The last first (rare high scores), where a rest does not go round.
         for i in reversed(open_):
             more = min(part, sizes[i] - shares[i], left)
             shares[i] += more
             left -= more
     return shares
+
+
+def prompt_of(record: Record) -> str:
+    """The text of the last user message; empty where the record keeps none."""
+    messages = (record.content or {}).get("messages")
+    return Chat(model="", messages=tuple(messages)).prompt if isinstance(messages, list) else ""
+
+
+def _rows(
+    files: Sequence[Path], chosen: Mapping[Place, tuple[str, float]]
+) -> Iterator[dict[str, Json]]:
+    index_at = {(place.file, place.line): place.index for place in chosen}
+    for number, file in enumerate(files):
+        for line, record in read_records(file):
+            index = index_at.get((number, line))
+            if index is None:
+                continue
+            mark, weight = chosen[Place(number, line, index)]
+            yield {
+                "id": f"{record.record_id}/{index}",
+                "group": _request(record),
+                "prompt": prompt_of(record),
+                "response": _answers(record)[str(index)],
+                "harmful": None,
+                "stratum": mark,
+                "weight": weight,
+            }
+
+
+def _rank(seed: int, record: Record, index: int) -> bytes:
+    return hashlib.sha256(f"{seed}/{record.record_id}/{index}".encode()).digest()
+
+
+def _request(record: Record) -> str:
+    return record.request_digest or record.record_id
 
 
 def _name(number: int) -> str:
@@ -197,8 +214,3 @@ def _answers(record: Record) -> Mapping[str, str]:
     if not isinstance(answers, dict):
         return {}
     return {k: text for k, text in answers.items() if isinstance(text, str) and text.strip()}
-
-
-def _prompt(record: Record) -> str:
-    messages = (record.content or {}).get("messages")
-    return Chat(model="", messages=tuple(messages)).prompt if isinstance(messages, list) else ""

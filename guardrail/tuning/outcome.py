@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ConfigError
 from guardrail.policy.calibration import Calibration
+from guardrail.stats import fewest_harmful, harmless_rate_upper
 from guardrail.tuning.metrics import area, groups, recalls, reliability
+from guardrail.tuning.percent import percent_up
 from guardrail.tuning.thresholds import Sample, measure
 from guardrail.tuning.tradeoff import price, tradeoffs
 from guardrail.version import __version__
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "calibration_of", "evaluate"]
 
 _LONGEST_NAME = 200
+_FEW_REQUESTS = 59
+"""Fewer cannot show a miss rate of 5 %, none missed, even at delta 0.05."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,10 @@ class Outcome:
         design: `simple`, or `stratified` where answers stand for different numbers of answers.
         measured: the threshold and its bounds; `price`: what the guard must do with them.
         n_harmful: labelled harmful answers; `n_harmless` the others.
+        n_harmful_requests: requests that they come from; `n_harmless_requests` alike. A bound
+            counts these, and not the answers.
+        n_near_copies: harmful answers, one a request, that are near-copies of another one.
+        n_unnamed: answers of which the file names neither prompt nor group.
         n_unscanned: answers with a part that the oracle cannot look into.
         n_failed: answers it could not judge; both count as judged harmful.
         ms_per_answer: mean time of a judgement.
@@ -51,7 +59,11 @@ class Outcome:
     area: Area | None
     recalls: tuple[Recall, ...]
     n_harmful: int
+    n_harmful_requests: int
     n_harmless: int
+    n_harmless_requests: int
+    n_near_copies: int
+    n_unnamed: int
     n_unscanned: int
     n_failed: int
     ms_per_answer: float
@@ -59,6 +71,59 @@ class Outcome:
     languages: tuple[Group, ...]
     reliability: tuple[Bin, ...]
     tradeoffs: tuple[TradeOff, ...]
+
+    @property
+    def counts_in_words(self) -> str:
+        return (
+            f"{self.n_harmful:,} harmful answers from {self.n_harmful_requests:,} requests and "
+            f"{self.n_harmless:,} harmless ones from {self.n_harmless_requests:,}"
+        )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What makes the bounds wide, or too narrow, in whole sentences."""
+        found = []
+        if self.n_unnamed and self.design == "simple":
+            found.append(
+                f"{self.n_unnamed:,} answers name neither a 'prompt' nor a 'group', so each counts "
+                "as a request of its own unless it is a near-copy of another. If several of them "
+                "answer one request, the bounds are too small: name the requests in a column "
+                "'group'."
+            )
+        if self.n_near_copies and self.design == "simple":
+            found.append(
+                f"{self.n_near_copies:,} of the harmful answers counted are near-copies of others. "
+                "Each bound is the larger of two, with all of them and with one of each family, so "
+                "that it holds whichever was drawn one by one."
+            )
+        if self._few_requests:
+            found.append(self._few_in_words())
+        return tuple(found)
+
+    @property
+    def _few_requests(self) -> bool:
+        """Whether more requests would help more than fewer misses."""
+        k, measured = self.n_harmful_requests, self.measured
+        if self.design != "simple":
+            return False
+        least = harmless_rate_upper(0, k, measured.delta)
+        return k < _FEW_REQUESTS or (
+            measured.target is None and least > 0.5 * measured.miss_rate_upper
+        )
+
+    def _few_in_words(self) -> str:
+        k, delta = self.n_harmful_requests, self.measured.delta
+        least = harmless_rate_upper(0, k, delta)
+        needed = ", ".join(f"{fewest_harmful(f, delta):,} for {f:.0%}" for f in (0.1, 0.05, 0.01))
+        more = "" if k == self.n_harmful else (
+            " Further answers to one request tell little more of the others. Prompts alone do not "
+            "tell pictures apart: where requests differ in these, name them in a column 'group'."
+        )  # fmt: skip
+        return (
+            f"{k:,} requests with a harmful answer are few: with no miss at all they would show no "
+            f"less than {percent_up(least)} at delta {delta:g}. Without a miss it "
+            f"takes {needed}.{more}"
+        )
 
     def facts(self, data: Dataset) -> dict[str, Any]:
         """The JSON object that `guardrail calibrate --json` prints."""
@@ -78,9 +143,15 @@ class Outcome:
             "false_alarm_rate": measured.false_alarm_rate,
             "false_alarm_rate_upper": measured.false_alarm_rate_upper,
             "misses": measured.misses,
+            "misses_of": measured.harmful,
             "false_alarms": measured.false_alarms,
+            "false_alarms_of": measured.harmless,
             "n_harmful": self.n_harmful,
+            "n_harmful_requests": self.n_harmful_requests,
             "n_harmless": self.n_harmless,
+            "n_harmless_requests": self.n_harmless_requests,
+            "n_near_copies": self.n_near_copies,
+            "n_unnamed": self.n_unnamed,
             "n_unscanned": self.n_unscanned,
             "n_failed": self.n_failed,
             "ms_per_answer": self.ms_per_answer,
@@ -95,6 +166,7 @@ class Outcome:
             "n_skipped": len(data.problems),
             "n_repeated": len(data.repeated),
             "n_contradictory": len(data.contradictory),
+            "remarks": list(self.remarks),
         }
 
 
@@ -105,7 +177,7 @@ def evaluate(
     delta: float,
     target: float | None = None,
     threshold: float | None = None,
-    price_per_call_usd: float = 0.0,
+    price_per_call_usd: float | None = None,
 ) -> Outcome:
     """Chooses the threshold for `target`, or measures at `threshold`, and all else.
 
@@ -116,8 +188,9 @@ def evaluate(
     sample = Sample(results)
     measured = measure(sample, delta=delta, target=target, threshold=threshold)
     at, simple = measured.threshold, sample.strata is None
+    counted = sample.representatives
     by_category, by_language = (
-        groups(results, at, name)
+        groups(counted, at, name)
         for name in (lambda r: r.row.category[:_LONGEST_NAME], lambda r: r.row.language)
     )
     return Outcome(
@@ -125,10 +198,14 @@ def evaluate(
         design=sample.design,
         measured=measured,
         price=price(policy, measured, price_per_call_usd=price_per_call_usd),
-        area=area(results),
-        recalls=tuple(recalls(results)) if simple else (),
-        n_harmful=len(sample.harmful),
-        n_harmless=len(sample.harmless),
+        area=area(counted),
+        recalls=tuple(recalls(counted)) if simple else (),
+        n_harmful=sum(result.row.harmful for result in results),
+        n_harmful_requests=sample.harmful_requests,
+        n_harmless=sum(not result.row.harmful for result in results),
+        n_harmless_requests=sample.harmless_requests,
+        n_near_copies=sample.near_copies,
+        n_unnamed=sample.unnamed,
         n_unscanned=sum(result.scored.unscanned for result in results),
         n_failed=sum(result.scored.failed for result in results),
         ms_per_answer=math.fsum(result.scored.ms for result in results) / len(results),
@@ -165,7 +242,9 @@ def calibration_of(outcome: Outcome, data: Dataset, oracle_revision: str) -> Cal
         false_alarm_rate_upper=measured.false_alarm_rate_upper,
         auc=None if outcome.area is None else outcome.area.auc,
         n_harmful=outcome.n_harmful,
+        n_harmful_requests=outcome.n_harmful_requests,
         n_harmless=outcome.n_harmless,
+        n_harmless_requests=outcome.n_harmless_requests,
         n_unjudged=outcome.n_unscanned + outcome.n_failed,
         data=data.name,
         data_digest=data.digest,

@@ -5,13 +5,13 @@ It shows answers, unlike the calibration file and `--json`; it is for those who 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError
+from guardrail.tuning.percent import percent_down, percent_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from guardrail.tuning.scoring import ScoredAnswer
     from guardrail.tuning.tradeoff import Price, TradeOff
 
-__all__ = ["SHIFT_WARNING", "Report", "percent_down", "percent_up", "write_report"]
+__all__ = ["SHIFT_WARNING", "Report", "write_report"]
 
 SHIFT_WARNING = (
     "The bounds hold for answers like the labelled ones: drawn in the same way, from the same "
@@ -59,31 +59,22 @@ def write_report(path: Path, report: Report) -> None:
         ) from error
 
 
-def percent_up(value: float | None) -> str:
-    """A bound, rounded so that it still holds."""
-    return "–" if value is None else f"{math.ceil(value * 1e4 - 1e-9) / 100:.2f} %"
-
-
-def percent_down(value: float | None) -> str:
-    return "–" if value is None else f"{math.floor(value * 1e4 + 1e-9) / 100:.2f} %"
-
-
 def _body(report: Report) -> str:
     outcome, measured = report.outcome, report.outcome.measured
     return f"""
 <h1>How well the oracle “{escape(outcome.kind)}” finds harm</h1>
-<p class=lead>{escape(report.data.name)}: {outcome.n_harmful:,} answers labelled harmful and
-{outcome.n_harmless:,} labelled harmless. An answer counts as harmful when it scores at least
-{measured.threshold:g}.</p>
+<p class=lead>{escape(report.data.name)}: {outcome.counts_in_words}. The bounds count one answer of
+every request. An answer counts as harmful when it scores at least {measured.threshold:g}.</p>
 <div class=facts>{_headline(outcome)}</div>
 <p>{_threshold_words(outcome)}</p>
+{_remarks(outcome)}
 <p class=warn>{escape(SHIFT_WARNING)}</p>
 <h2>What a stricter oracle costs</h2>
-<p class=lead>A stricter oracle misses less harm, so the guard has to show less by asking the model
-again and again; but it calls more harmless answers harmful, so clean requests have fewer harmless
-answers to show. Calls are those of a usual, clean request under this policy. Pick any row: all
-bounds of misses in this table hold together with probability at least {1 - measured.delta:g},
-and so do all bounds of false alarms.</p>
+<p class=lead>A stricter oracle misses less harm, so under the claim “harmlessness” the guard has to
+show less by asking the model again and again; but it calls more harmless answers harmful, so clean
+requests have fewer harmless answers to show. Calls are those of a usual, clean request under this
+policy. Pick any row: all bounds of misses in this table hold together with probability at least
+{1 - measured.delta:g}, and so do all bounds of false alarms.</p>
 <div class=wide>{_tradeoffs(outcome)}</div>
 <h2>Curves</h2>{report.figures}
 {_recalls(outcome)}
@@ -96,9 +87,9 @@ def _headline(outcome: Outcome) -> str:
     measured, area = outcome.measured, outcome.area
     ours = [
         (percent_up(measured.miss_rate_upper), "of harmful answers missed, at most",
-         f"seen here: {measured.misses:,} of {outcome.n_harmful:,}"),
+         f"seen here: {measured.misses:,} of {measured.harmful:,}"),
         (percent_up(measured.false_alarm_rate_upper), "of harmless answers blocked, at most",
-         f"seen here: {measured.false_alarms:,} of {outcome.n_harmless:,}"),
+         f"seen here: {measured.false_alarms:,} of {measured.harmless:,}"),
         ("–" if area is None else f"{area.auc:.4f}", "area under the ROC curve",
          "" if area is None or area.lower is None or area.upper is None
          else f"95 % interval {area.lower:.4f} to {area.upper:.4f} (DeLong)"),
@@ -110,6 +101,10 @@ def _headline(outcome: Outcome) -> str:
         f"<div class=fact><b>{escape(value)}</b>{escape(what)}<br><span>{escape(more)}</span></div>"
         for value, what, more in ours
     )
+
+
+def _remarks(outcome: Outcome) -> str:
+    return "".join(f"<p class=warn>{escape(remark)}</p>" for remark in outcome.remarks)
 
 
 def _threshold_words(outcome: Outcome) -> str:
@@ -234,8 +229,7 @@ def _notes(report: Report) -> str:
     if data.repeated:
         lines.append(
             f"{len(data.repeated):,} rows repeat an earlier prompt and answer, "
-            f"{len(data.contradictory):,} of them with the other label. Bounds take rows as drawn "
-            "one by one; copies of a few make them look surer than they are."
+            f"{len(data.contradictory):,} of them with the other label."
         )
     if outcome.design == "stratified":
         lines.append("Every answer counts by its weight; misses above are plain counts.")

@@ -33,7 +33,7 @@ class Price:
             alarms leave of it where that is less.
         calls: expected for a usual request; None where `max_samples` are not enough for the
             policy's power.
-        usd: the same in money.
+        usd: the same in money; None where the price of a call is not known.
         max_samples: the policy's.
     """
 
@@ -73,14 +73,14 @@ class _Promise:
 
 
 def tradeoffs(
-    sample: Sample, policy: Policy, *, delta: float, price_per_call_usd: float
+    sample: Sample, policy: Policy, *, delta: float, price_per_call_usd: float | None
 ) -> tuple[TradeOff, ...]:
     """A row for each of `TARGETS`; all their bounds of misses hold together at `delta`."""
     part = delta / len(TARGETS)
     return tuple(_row(sample, policy, target, part, price_per_call_usd) for target in TARGETS)
 
 
-def price(policy: Policy, measured: Measured, *, price_per_call_usd: float) -> Price:
+def price(policy: Policy, measured: Measured, *, price_per_call_usd: float | None) -> Price:
     """Calls and money of a usual request, for a picture that is not scaled down."""
     sampling = policy.sampling
     rate = sampling.expected_harmless_rate
@@ -91,12 +91,12 @@ def price(policy: Policy, measured: Measured, *, price_per_call_usd: float) -> P
     required = _required(policy, measured.miss_rate_upper)
     if required is not None and required < rate:
         calls = _calls(policy, required, rate)
-    usd = None if calls is None else calls * price_per_call_usd
+    usd = None if calls is None or price_per_call_usd is None else calls * price_per_call_usd
     return Price(required, rate, calls, usd, sampling.max_samples)
 
 
 def _row(
-    sample: Sample, policy: Policy, target: float, delta: float, price_per_call_usd: float
+    sample: Sample, policy: Policy, target: float, delta: float, price_per_call_usd: float | None
 ) -> TradeOff:
     try:
         measured = measure(sample, target=target, delta=delta)

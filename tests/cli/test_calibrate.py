@@ -103,10 +103,17 @@ class TestResult:
         found = facts(f"--policy={policy}", f"--data={labels}")
         assert (found["threshold"], found["chosen_by"], found["delta"]) == (0.3, "threshold", 0.001)
 
+    def test_an_oracles_own_threshold_is_told_from_the_policys(self, labels):
+        told = "the policy 'default' uses 0.25: give --policy default"
+        assert told in run("--oracle=builtin", f"--data={labels}").stdout
+        assert told not in run("--oracle=builtin", f"--data={labels}", "--threshold=0.5").stdout
+        assert told not in run("--policy=default", f"--data={labels}").stdout
+
     def test_people_are_told_the_bounds_and_what_they_hold_for(self, labels, tmp_path):
         out = tmp_path / "c.yaml"
         result = run("--oracle=builtin", f"--data={labels}", "--target-miss-rate=0.1",
                      "--delta=0.05", f"--out={out}")  # fmt: skip
+        assert "80 harmful answers from 80 requests and 100 harmless ones from 100" in result.stdout
         assert "misses at most 10.00 %" in result.stdout
         assert "answers like the labelled ones" in result.stdout
         assert "calibration: c.yaml" in result.stdout
@@ -171,6 +178,44 @@ class TestFile:
         facts(*arguments[1:])
         assert len(scores.read_bytes().splitlines()) == 180
         assert out.exists()
+
+
+class TestUnits:
+    """500 answers, near-copies by 25 of one answer to each of 20 questions."""
+
+    @pytest.fixture
+    def copies(self, tmp_path):
+        def make(column):
+            rows = []
+            for p in range(20):
+                steps = " ".join(f"then you kill and poison them with {p} of {s}" for s in range(9))
+                name = {column: f"How to do thing {p}?"} if column else {}
+                rows += [{"response": f"{steps} {i}", "harmful": True, **name} for i in range(25)]
+            path = tmp_path / "copies.jsonl"
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            return path
+
+        return make
+
+    @pytest.mark.parametrize("column", ["prompt", "group", None])
+    def test_count_as_twenty(self, copies, column, tmp_path):
+        page, out = tmp_path / "report.html", tmp_path / "c.json"
+        result = run("--oracle=builtin", f"--data={copies(column)}", "--threshold=0.25",
+                     "--delta=0.001", f"--report={page}", f"--out={out}")  # fmt: skip
+        words = "500 harmful answers from 20 requests"
+        assert words in result.stdout
+        assert "misses at most 29.21 % of harmful answers" in result.stdout
+        assert "20 requests with a harmful answer are few" in result.stdout
+        assert words in page.read_text()
+        assert "20 requests with a harmful answer are few" in page.read_text()
+        written = read_calibration(out)
+        assert (written.n_harmful, written.n_harmful_requests) == (500, 20)
+        assert written.miss_rate_upper == harmless_rate_upper(0, 20, 0.001)
+
+    def test_in_json_too(self, copies):
+        found = facts("--oracle=builtin", f"--data={copies('group')}", "--threshold=0.25")
+        assert (found["n_harmful"], found["n_harmful_requests"]) == (500, 20)
+        assert any("are few" in remark for remark in found["remarks"])
 
 
 class TestReport:
@@ -246,36 +291,47 @@ class TestRefusals:
             run("--oracle=builtin", "--data=missing.jsonl", f"--out={tmp_path / 'no' / 'c.yaml'}")
 
 
-class TestDraw:
-    @pytest.fixture
-    def kept(self, tmp_path):
-        """Records of a guarded request, with content."""
-        picture, records = tmp_path / "a.png", tmp_path / "records.jsonl"
-        Image.new("RGB", (16, 16), (200, 30, 30)).save(picture)
-        (tmp_path / "policy.yaml").write_text(
-            "name: mine\noracle: {miss_rate_upper: 0.1}\nsmoothing: {radius: 0.1}\n"
-        )
-        CliRunner().invoke(
-            check,
-            [f"--policy={tmp_path / 'policy.yaml'}", f"--records={records}", "--keep-content",
-             str(picture), "--prompt", "What is shown?"],
-        )  # fmt: skip
-        assert records.exists()
-        return records
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Records of a guarded request, with content."""
+    tmp_path = tmp_path_factory.mktemp("kept")
+    picture, records = tmp_path / "a.png", tmp_path / "records.jsonl"
+    Image.new("RGB", (16, 16), (200, 30, 30)).save(picture)
+    (tmp_path / "policy.yaml").write_text(
+        "name: mine\noracle: {miss_rate_upper: 0.1}\nsmoothing: {radius: 0.1}\n"
+    )
+    CliRunner().invoke(
+        check,
+        [f"--policy={tmp_path / 'policy.yaml'}", f"--records={records}", "--keep-content",
+         str(picture), "--prompt", "What is shown?"],
+    )  # fmt: skip
+    assert records.exists()
+    return records
 
+
+class TestDraw:
     def test_answers_of_real_records_can_be_labelled_and_calibrated(self, kept, tmp_path):
         labels = tmp_path / "labels.jsonl"
         result = run(f"--from-records={kept}", "--draw=6", f"--out={labels}")
         assert result.exit_code == 0, result.output
         assert "write true or false for 'harmful'" in result.stdout
         rows = [json.loads(line) for line in labels.read_text().splitlines()]
-        assert rows
+        assert len(rows) == 1  # one request, however many variants it had
         assert {row["prompt"] for row in rows} == {"What is shown?"}
         labels.write_text("".join(json.dumps({**row, "harmful": True}) + "\n" for row in rows))
         found = facts("--oracle=builtin", f"--data={labels}", "--threshold=0.0001")
         assert (found["design"], found["n_harmful"]) == ("stratified", len(rows))
 
+    def test_a_table_for_a_spreadsheet_can_be_labelled_and_calibrated(self, kept, tmp_path):
+        labels = tmp_path / "labels.csv"
+        run(f"--from-records={kept}", "--draw=6", f"--out={labels}")
+        text = labels.read_text("utf-8-sig")
+        labels.write_text(text.replace(",,", ",harmful,", 1))  # the first empty cell is the label
+        found = facts("--oracle=builtin", f"--data={labels}", "--threshold=0.0001")
+        assert (found["design"], found["n_harmful"]) == ("stratified", 1)
+
     def test_its_json_counts(self, kept, tmp_path):
         found = facts(f"--from-records={kept}", "--draw=6", f"--out={tmp_path / 'l.jsonl'}")
-        assert found["decisions"] == 1
+        assert (found["decisions"], found["requests"], found["drawn"]) == (1, 1, 1)
+        assert found["answers"] > 1
         assert found["drawn"] == sum(stratum["drawn"] for stratum in found["strata"])

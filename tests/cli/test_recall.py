@@ -127,10 +127,14 @@ def test_without_blind_spots_and_clean_requests_that_is_said(recall, model, pict
     assert "radius at recall 0.5: not shown" in result.stdout
 
 
-def test_many_blind_spots_are_cut_and_counted(recall, model, requests, kit):
+def test_many_blind_spots_are_cut_and_counted(recall, model, requests, tmp_path, kit):
     model([kit.CLEAN])
-    result = recall("--forbidden", requests, "--draws=20")
+    result = recall("--forbidden", requests, "--draws=20", "--report", tmp_path / "r.html")
     assert "and 40 more; see --json or --report" in result.stdout
+    assert "too few were stopped to show a recall of 0.5 or 0.9 or 0.99" in re.sub(
+        r"\s+", " ", result.stdout
+    )
+    assert "80 of 80." in (tmp_path / "r.html").read_text()
 
 
 def test_why_clean_requests_were_blocked(recall, model, requests, pictures, kit):

@@ -1,12 +1,12 @@
-"""Limits of calls and cost: the decision ends as uncertain, and nothing is spent unseen."""
+"""Limits of calls and cost: the decision ends undecided, and nothing is spent unseen."""
 
 import asyncio
 
 import pytest
 
-from guardrail.engine.rules import AnswerSource, Mode
+from guardrail.engine.rules import AnswerSource, Mode, OnLimit
 from guardrail.engine.verdict import Action, Reason
-from guardrail.errors import ConfigError
+from guardrail.errors import ConfigError, LimitError
 from guardrail.oracles.base import Judgement, Reference
 from guardrail.stats import Decision
 from guardrail.types import Outcome
@@ -46,7 +46,7 @@ class TestCalls:
     def test_no_more_calls_are_made_than_allowed(self, kit, most):
         upstream = Scripted(["A cat."])
         verdict = kit.decide(kit.make_engine(upstream=upstream, max_calls=most), 1)
-        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.MAX_CALLS)
+        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.MAX_CALLS)
         assert len(upstream.calls) == most
         assert verdict.certificate.decision is Decision.UNCERTAIN
         verdict.certificate.verify()
@@ -59,7 +59,7 @@ class TestCalls:
         upstream = Scripted(flaky, undrawn={429})
         engine = kit.make_engine(upstream=upstream, max_calls=NINE, retries=2, max_parallel=1)
         verdict = kit.decide(engine, 1)
-        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.MAX_CALLS)
+        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.MAX_CALLS)
         assert len(engine.upstream.calls) == NINE
 
     def test_harm_that_decides_before_the_limit_is_harm(self, kit):
@@ -86,7 +86,7 @@ class TestCost:
     def test_the_limit_ends_the_decision(self, kit, limit, calls):
         engine = kit.make_engine(prices=BOOK, max_cost_usd=limit, max_parallel=1)
         verdict = kit.decide(engine, 1)
-        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.MAX_COST)
+        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.MAX_COST)
         assert verdict.certificate.decision is Decision.UNCERTAIN
         assert len(engine.upstream.calls) == calls
         assert verdict.cost_usd <= limit
@@ -139,15 +139,40 @@ class FirstOfThree:
         pass
 
 
-@pytest.mark.parametrize(("most", "action"), [(2, Action.BLOCK), (NINE + 2, Action.BLOCK),
+@pytest.mark.parametrize(("most", "action"), [(2, Action.FAIL), (NINE + 2, Action.FAIL),
                                               (NINE + 3, Action.PASS)])  # fmt: skip
 def test_draws_for_a_reference_count(kit, most, action):
     engine = kit.make_engine(oracle=FirstOfThree(), max_calls=most, prices=BOOK)
     verdict = kit.decide(engine, 1)
     assert verdict.action is action
     assert verdict.cost_usd == pytest.approx(0.01 * len(engine.upstream.calls))
-    if action is Action.BLOCK:
+    if action is Action.FAIL:
         assert verdict.reason is Reason.MAX_CALLS
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason", "status", "code", "field"),
+    [
+        ({"max_calls": 3}, Reason.MAX_CALLS, 503, "call_limit", "limits.max_calls"),
+        ({"max_cost_usd": 0.03}, Reason.MAX_COST, 503, "cost_limit", "max_cost_usd_per_request"),
+        ({"deadline_s": 0.1}, Reason.DEADLINE, 504, "deadline", "limits.deadline_s"),
+    ],
+)
+@pytest.mark.parametrize("rule", list(OnLimit))
+@pytest.mark.parametrize("oracle", [None, FirstOfThree()])
+def test_a_limit_says_what_it_is(kit, limits, reason, status, code, field, rule, oracle):
+    """Also where it is met while the reference is chosen; the policy may want a block instead."""
+    slow = [Step("A cat.", delay_s=5.0 if reason is Reason.DEADLINE else 0.0)]
+    given = {} if oracle is None else {"oracle": oracle}
+    engine = kit.make_engine(slow, prices=BOOK, max_parallel=1, on_limit=rule, **limits, **given)
+    verdict = kit.decide(engine, 1)
+    blocks = rule is OnLimit.BLOCK
+    assert (verdict.action, verdict.reason) == (Action.BLOCK if blocks else Action.FAIL, reason)
+    assert isinstance(verdict.failure, LimitError)
+    assert (verdict.failure.status, verdict.failure.code) == (status, code)
+    assert field in str(verdict.failure)
+    assert "no judgement" in str(verdict.failure)
+    assert verdict.answer is None
 
 
 def test_cancellation_gives_the_place_back(kit):

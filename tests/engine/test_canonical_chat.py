@@ -67,7 +67,7 @@ NO_CHANGES = [
     {"litellm_metadata": {"a": "b"}},
     {"prompt_cache_key": "k"},
     {"prompt_cache_retention": "24h"},
-    *({name: "anything"} for name in NOT_SENT),
+    *({name: "anything"} for name in sorted(NOT_SENT)),
 ]
 CHANGES = [
     {"temperature": 1},  # many servers start from the model's own default

@@ -6,14 +6,15 @@ import json
 import pytest
 
 from guardrail.engine.certificate import Certificate
+from guardrail.engine.recall import RecallStatement
 from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.errors import CertificationError
 from guardrail.oracles.base import Judgement, Reference
-from guardrail.stats import Decision, PlanKind
+from guardrail.stats import RECALLS, Decision, PlanKind, RecallReach
 from guardrail.types import Outcome
 
 # Computed when a certificate is written, never read back.
-DERIVED = {"samples", "harmless", "statement", "radius_in_words"}
+DERIVED = {"samples", "harmless", "statement", "recall_statement", "radius_in_words"}
 
 
 class Same:
@@ -38,6 +39,21 @@ class Same:
         pass
 
 
+RECALL = RecallStatement(
+    requests=300,
+    draws=100,
+    beta=0.2,
+    delta=0.01,
+    alpha=0.05,
+    reaches=tuple(map(RecallReach, RECALLS, (0.96, 0.58, None))),
+    space=RadiusSpace.CLIENT,
+    clean_requests=50,
+    clean_passed=48,
+    model="model",
+    upstream_revision="scripted",
+    oracle_revision="words",
+    digest="ab" * 32,
+)
 WAVES = {"kind": PlanKind.OPTIMAL, "alpha": 0.01, "latency_weight": 1.0, "max_parallel": 8}
 CASES = {
     "verdict, one harmful": ({"claim": Claim.VERDICT, "power": 0.99}, [(3, 4)]),
@@ -49,6 +65,7 @@ CASES = {
     "a low floor": ({"claim": Claim.VERDICT, "floor": 0.02, "promised_radius": 0.6}, [(9, 9)]),
     "an action": ({"claim": Claim.VERDICT, "probe_max_tokens": 5}, [(3, 4)]),
     "a meaning": ({"claim": Claim.HARMLESSNESS}, [(3, 4)]),
+    "with a recall": ({"claim": Claim.VERDICT, "alpha": 0.05, "recall": RECALL}, [(3, 4)]),
 }  # fmt: skip
 
 
@@ -124,7 +141,7 @@ def test_verify_fails_after_any_one_number_of_the_promise_is_edited(
 
 
 # What only the digest of the promise binds: no arithmetic can contradict it.
-BOUND = {"delta", "probe_max_tokens", "retries"}
+BOUND = {"delta", "probe_max_tokens", "retries", "recall"}
 
 
 def test_the_mathematics_alone_notices_every_number_that_is_said(certificate, edit_numbers):

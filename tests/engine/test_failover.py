@@ -267,7 +267,7 @@ class TestTheDeadline:
     def test_it_is_one_for_all(self, kit):
         """A model that hangs uses it up; nothing is left for the next one, and nothing passes."""
         verdict, calls, _ = decided(kit, [Step(fault=Fault.HANG)], ["A dog."], deadline_s=0.3)
-        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.DEADLINE)
+        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.DEADLINE)
         assert calls[1] == 0
 
     def test_a_model_that_hangs_for_less_leaves_the_rest(self, kit):
@@ -300,7 +300,7 @@ class TestTheBudget:
         """Nine are enough for the first one's test; with its failed ones none is left after 12."""
         first = [*["A cat."] * 6, *DOWN]
         verdict, calls, _ = decided(kit, first, ["A dog."], max_calls=12, max_parallel=1)
-        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.MAX_CALLS)
+        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.MAX_CALLS)
         assert sum(calls) == 12
         assert verdict.answer is None
 

@@ -77,7 +77,7 @@ def test_every_fault_of_the_oracle_follows_the_policy(kit, rule, pictures):
         engine = kit.make_engine(oracle=oracle, on_oracle_failure=rule, **limits)
         verdict = kit.decide(engine, pictures)
         if name == "hang":
-            assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.DEADLINE)
+            assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.DEADLINE)
             continue
         assert verdict.reason is Reason.ORACLE_FAILED, name
         assert isinstance(verdict.failure, OracleError)

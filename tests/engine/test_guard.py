@@ -235,7 +235,7 @@ class TestCleanAnswer:
 
     def test_its_hanging_meets_the_one_deadline(self, kit):
         verdict, _ = self.run(kit, Step(fault=Fault.HANG), deadline_s=1.0)
-        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.DEADLINE)
+        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.DEADLINE)
 
 
 class TestAttempts:
@@ -363,7 +363,7 @@ class TestLimits:
         engine = kit.make_engine([Step(fault=Fault.HANG)], deadline_s=0.2)
         for pictures in (0, 1):
             verdict = kit.decide(engine, pictures)
-            assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.DEADLINE)
+            assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.DEADLINE)
             assert verdict.answer is None
         assert verdict.certificate.decision is Decision.UNCERTAIN
         verdict.certificate.verify()

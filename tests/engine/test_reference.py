@@ -218,7 +218,7 @@ def test_a_crash_in_the_choice_never_passes_and_quotes_nothing(kit):
 
 def test_the_one_deadline_holds_for_the_choice(kit):
     verdict, upstream, _ = decided(kit, [Step(fault=Fault.HANG)], deadline_s=0.2)
-    assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.DEADLINE)
+    assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.DEADLINE)
     assert upstream.log.in_flight == 0
     assert upstream.log.count(State.CANCELLED) > 0
 

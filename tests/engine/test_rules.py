@@ -20,8 +20,8 @@ def test_reasons_are_told_apart_and_readable():
 def test_only_what_answers_decided_is_a_judgement():
     assert {reason for reason in Reason if not reason.is_judgement} == {
         Reason.DEADLINE, Reason.MAX_CALLS, Reason.MAX_COST, Reason.UPSTREAM_FAILED,
-        Reason.ORACLE_FAILED, Reason.NOT_CERTIFIABLE, Reason.INVALID_REQUEST, Reason.CRASHED,
-        Reason.ATTEMPTS_SPENT,
+        Reason.ORACLE_FAILED, Reason.NOT_CERTIFIABLE, Reason.ATTEMPTS_SPENT,
+        Reason.INVALID_REQUEST, Reason.CRASHED,
     }  # fmt: skip
 
 

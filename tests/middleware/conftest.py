@@ -48,6 +48,7 @@ def make_policy(**fields):
         "name": "test",
         "oracle": {"miss_rate_upper": 0.01},
         "limits": {"retries": 0, "call_timeout_s": 20.0, "deadline_s": 60.0},
+        "memory": {"pass": "redraw", "block": "redraw"},  # each request is decided by itself
     }
     for name, value in fields.items():
         old = sections.get(name)

@@ -13,6 +13,7 @@ from guardrail import (
     ContentBlocked,
     FunctionUpstream,
     Guard,
+    LimitError,
     OracleError,
     RequestError,
     UpstreamError,
@@ -239,6 +240,20 @@ def test_an_oracle_that_is_down(kit):
         decided = guard.decide_sync(kit.request(1))
     assert decided.verdict.action is Action.FAIL
     assert decided.reply.status == 503
+
+
+def test_a_limit_is_raised_as_what_it_is_and_not_as_a_block(kit):
+    async def slow(_request):
+        await asyncio.sleep(5.0)
+
+    policy = kit.make_policy(limits={"deadline_s": 0.2})
+    with kit.make_guard(slow, policy=policy) as guard:
+        with pytest.raises(LimitError, match=r"limits\.deadline_s"):
+            guard.complete_sync(kit.request(1), on_block="refusal")
+        decided = guard.decide_sync(kit.request(1))
+    assert decided.verdict.action is Action.FAIL
+    assert (decided.reply.status, decided.reply.body["error"]["code"]) == (504, "deadline")
+    assert decided.reply.body["guardrail"]["reason"] == "deadline"
 
 
 def test_a_guard_without_a_model_says_so(kit):

@@ -52,11 +52,11 @@ def test_acompletion(guard, served, kit):
 
 
 def test_the_tries_of_a_principal_are_counted(guard, served, kit):
-    given = asked(kit, served, prompt="harm")
+    first_one, second_one = (asked(kit, served, prompt=f"harm {i}") for i in (1, 2))
     with pytest.raises(ContentBlocked) as first:
-        guard.wrap(litellm.completion, principal="mallory")(**given)
+        guard.wrap(litellm.completion, principal="mallory")(**first_one)
     with pytest.raises(ContentBlocked) as second:
-        asyncio.run(guard.wrap(litellm.acompletion, principal="mallory")(**given))
+        asyncio.run(guard.wrap(litellm.acompletion, principal="mallory")(**second_one))
     found = [blocked.value.verdict.spending_number for blocked in (first, second)]
     assert found == [1, 2]
 

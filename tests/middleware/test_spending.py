@@ -41,16 +41,19 @@ def test_nobody_named_is_judged_at_alpha(kit):
 
 
 def test_every_way_in_takes_a_principal(kit):
+    def request(index):
+        return kit.request(1, prompt=f"question {index}")
+
     async def scene(guard):
         name = {"principal": "mallory"}
-        numbers = [(await guard.decide(kit.request(1), **name)).verdict.spending_number]
+        numbers = [(await guard.decide(request(1), **name)).verdict.spending_number]
         with pytest.raises(ContentBlocked) as blocked:
-            await guard.complete(kit.request(1), **name)
+            await guard.complete(request(2), **name)
         numbers.append(blocked.value.verdict.spending_number)
         with pytest.raises(ContentBlocked) as blocked:
-            await anext(guard.stream(kit.request(1), **name))
+            await anext(guard.stream(request(3), **name))
         numbers.append(blocked.value.verdict.spending_number)
-        answer = await guard.respond(kit.request(1), **name)
+        answer = await guard.respond(request(4), **name)
         assert float(answer.headers["x-guardrail-alpha"]) == spent_alpha(0.001, 4)
         return numbers
 
@@ -58,7 +61,7 @@ def test_every_way_in_takes_a_principal(kit):
         assert asyncio.run(scene(guard)) == [1, 2, 3]
         for number, call in ((5, guard.complete_sync), (6, guard.stream_sync)):
             with pytest.raises(ContentBlocked) as blocked:
-                list(call(kit.request(1), principal="mallory"))
+                list(call(request(number), principal="mallory"))
             assert blocked.value.verdict.spending_number == number
 
 
@@ -68,9 +71,9 @@ def test_a_wrapped_client_spends_for_its_principal(kit):
         with openai.OpenAI(**options) as original:
             own, named = guard.wrap(original), guard.wrap(original, principal="mallory")
             numbers = []
-            for client in (own, named, own, named):
+            for index, client in enumerate((own, named, own, named)):
                 with pytest.raises(ContentBlocked) as blocked:
-                    client.chat.completions.create(**kit.request(1))
+                    client.chat.completions.create(**kit.request(1, prompt=f"question {index}"))
                 numbers.append(blocked.value.verdict.spending_number)
         assert numbers == [1, 1, 2, 2]
 
@@ -92,9 +95,9 @@ def test_guards_of_two_policies_share_a_ledger(kit):
         harmful(kit, ledger=ledger, principal="mallory") as first,
         harmful(kit, ledger=ledger, principal="mallory", policy=other) as second,
     ):
-        assert alpha(ask(kit, first)) == spent_alpha(0.001, 1)
-        assert alpha(ask(kit, second)) == spent_alpha(0.01, 2)
-        assert alpha(ask(kit, first)) == spent_alpha(0.001, 3)
+        assert alpha(ask(kit, first, 1)) == spent_alpha(0.001, 1)
+        assert alpha(ask(kit, second, 1)) == spent_alpha(0.01, 2)
+        assert alpha(ask(kit, first, 2)) == spent_alpha(0.001, 3)
 
 
 def test_a_ledger_with_too_short_a_window_is_refused(kit):
@@ -110,17 +113,17 @@ def test_an_impossible_principal_is_refused(kit, name):
 
 def test_spent_attempts_are_an_error_and_no_block(kit):
     rules = compile_policy(kit.make_policy())
-    asked = rules.expected_harmless_rate, rules.power
+    asked = rules.q1, rules.power
     first, _ = smallest_fixed(required_rate(rules, UNSCALED), spent_alpha(rules.alpha, 1), *asked)
     policy = kit.make_policy(sampling={"max_samples": first, "plan": "fixed"})
     with harmful(kit, policy=policy, principal="mallory") as guard:
         with pytest.raises(ContentBlocked):
             guard.complete_sync(kit.request(1))
         with pytest.raises(RequestError) as raised:
-            guard.complete_sync(kit.request(1))
+            guard.complete_sync(kit.request(1, prompt="another question"))
         assert (raised.value.status, raised.value.code) == (429, "attempts_spent")
         assert 86_000 < raised.value.retry_after_s <= 86_400
-        decided = ask(kit, guard)
+        decided = ask(kit, guard, 2)
         assert (decided.verdict.reason, decided.reply.status) == (Reason.ATTEMPTS_SPENT, 429)
 
 
@@ -139,7 +142,7 @@ def test_a_record_names_the_number_and_alpha(kit, tmp_path):
     with harmful(kit, records=file, principal="mallory") as guard:
         for index in range(2):
             ask(kit, guard, index)
-        ask(kit, guard, principal="alice")
+        ask(kit, guard, 2, principal="alice")
     records = [Record.from_dict(parse_line(line)) for line in read_lines(file)]
     assert [record.spending_number for record in records] == [1, 2, 1]
     assert [record.alpha for record in records] == [spent_alpha(0.001, k) for k in (1, 2, 1)]

@@ -230,9 +230,19 @@ def test_report_can_be_recomputed(monkeypatch):
 
     held_out = [t for t in data.load(DATA) if t.is_test and t.source == "pyrit"]
     again = report.quality(SCORER, *report._split(held_out))
+    scores = report._scores(SCORER, [t.text for t in held_out])
+    again["by_request"] = report.by_request(held_out, scores, SCORER.threshold, report.DELTAS)
     assert again == {
         key: value for key, value in REPORT["sources"]["pyrit"].items() if key != "kind"
     }
+
+
+def test_the_bound_for_a_policy_counts_requests():
+    """214 harmful answers of the held-out fold come from 16 questions; 214 draws would give .05."""
+    found = REPORT["sources"]["gptfuzz"]["by_request"]
+    assert (found["requests"], REPORT["sources"]["gptfuzz"]["n_harmful"]) == (16, 214)
+    (strict,) = [row for row in REPORT["miss_rate_upper"] if row["delta"] == 0.001]
+    assert strict["bound"] >= found["bounds"]["0.001"] > 0.35
     for name in ("data", "report", "train", "captions", "lexicon", "short_answers"):
         sys.modules.pop(name, None)
 

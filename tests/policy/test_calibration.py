@@ -51,7 +51,9 @@ def calibration(**changes):
         "false_alarm_rate_upper": 0.03,
         "auc": 0.97,
         "n_harmful": 200,
+        "n_harmful_requests": 180,
         "n_harmless": 300,
+        "n_harmless_requests": 290,
         "n_unjudged": 0,
         "data": "labels.jsonl",
         "data_digest": "a" * 64,
@@ -95,6 +97,7 @@ class TestFile:
             ("miss_rate_upper: 0.1", "miss_rate_upper: 0.01"),
             ("threshold: 0.25", "threshold: 0.9"),
             ("n_harmful: 200", "n_harmful: 201"),
+            ("n_harmful_requests: 180", "n_harmful_requests: 181"),
             ("digest: ", "digest: 0"),
         ],
     )

@@ -54,6 +54,7 @@ OTHER = {
     "failures": {
         "upstream": "block",
         "oracle": "pass_unscanned",
+        "limit": "block",
         "unscanned": "pass_unscanned",
         "refusals_are_harmless": False,
     },
@@ -100,6 +101,7 @@ def test_every_field_arrives():
         "answer": AnswerSource.CLEAN,
         "on_upstream_failure": "block",
         "on_oracle_failure": OnOracleFailure.PASS_UNSCANNED,
+        "on_limit": "block",
         "on_unscanned": "pass_unscanned",
         "refusals_are_harmless": False,
         "retries": 5,

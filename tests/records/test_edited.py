@@ -9,7 +9,7 @@ from guardrail.engine.certificate import Certificate
 from guardrail.errors import CertificationError
 from guardrail.records.audit import check_record
 
-DERIVED = {"samples", "harmless", "statement", "radius_in_words"}
+DERIVED = {"samples", "harmless", "statement", "recall_statement", "radius_in_words"}
 CASES = {
     "verdict, one harmful": {"smoothing": {"alpha": 0.05}},
     "harmlessness": {"smoothing": {"alpha": 0.05, "claim": "harmlessness", "floor": 0.3}},

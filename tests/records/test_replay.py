@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from guardrail.engine.certificate import Certificate
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.images.keys import NoiseKey
+from guardrail.memory.remembered import as_remembered
 from guardrail.records.recorder import record_of
 from guardrail.records.replay import check_outcomes, replay
 from guardrail.stats import Decision
@@ -96,7 +98,7 @@ def test_a_test_that_met_a_limit_is_replayed(kit, limit, reason):
     record = kit.make_record(
         script, limits={"retries": 2, **limit}, sampling={"max_parallel": 1}, prices=prices
     )
-    assert (record.action, record.reason) == (Action.BLOCK, reason)
+    assert (record.action, record.reason) == (Action.FAIL, reason)
     assert record.cost_usd > 0
     assert check_outcomes(record) is Decision.UNCERTAIN
 
@@ -207,3 +209,86 @@ def test_replay_runs_the_engines_own_certifier(passed, monkeypatch):
     monkeypatch.setattr(Certifier, "counts", property(lambda _: ()))
     with pytest.raises(CertificationError, match="other counts"):
         check_outcomes(passed)
+
+
+class TestRemembered:
+    """An answer given again: no draws of its own, and the certificate of the decision that drew."""
+
+    @pytest.fixture(params=["passed", "blocked"])
+    def remembered(self, kit, request):
+        engine = kit.make_engine() if request.param == "passed" else kit.make_engine((kit.HARM,))
+        verdict, chat = kit.decide(engine)
+        return record_of(as_remembered(verdict), chat, engine)
+
+    def test_it_holds_and_says_what_it_is(self, remembered):
+        assert remembered.remembered
+        assert (remembered.samples, remembered.noise_digest, remembered.calls) == ((), "", 0)
+        assert check_outcomes(remembered).value == remembered.certificate["decision"]
+
+    def test_it_is_replayed_from_the_record_that_drew(self, kit, remembered):
+        with pytest.raises(CertificationError, match="was remembered"):
+            replay(remembered, *kit.request(), kit.KEY)
+
+    def test_nothing_is_drawn_and_remembered(self, passed, remembered):
+        for fields in (
+            {"samples": passed.samples},
+            {"noise_digest": passed.noise_digest},
+            {"calls": 3},
+        ):
+            with pytest.raises(CertificationError, match="something was drawn"):
+                check_outcomes(dataclasses.replace(remembered, **fields))
+
+    def test_a_pass_is_outside_its_claim(self, kit):
+        engine = kit.make_engine()
+        verdict, chat = kit.decide(engine)
+        record = record_of(as_remembered(verdict), chat, engine)
+        with pytest.raises(CertificationError, match="remembered and claimed"):
+            check_outcomes(dataclasses.replace(record, outside_claim=False))
+
+    def test_a_drawn_one_cannot_be_passed_off_as_remembered(self, passed):
+        with pytest.raises(CertificationError, match="something was drawn"):
+            check_outcomes(dataclasses.replace(passed, remembered=True, outside_claim=True))
+
+    def test_nor_a_remembered_one_as_drawn(self, remembered):
+        with pytest.raises(CertificationError, match="other counts"):
+            check_outcomes(dataclasses.replace(remembered, remembered=False))
+
+    def test_a_block_is_not_remembered_as_a_pass(self, kit):
+        engine = kit.make_engine((kit.HARM,))
+        verdict, chat = kit.decide(engine)
+        record = record_of(as_remembered(verdict), chat, engine)
+        forged = dataclasses.replace(
+            record, action=Action.PASS, answer_chars=3, outside_claim=True, reason=Reason.CERTIFIED
+        )
+        with pytest.raises(CertificationError, match="does not fit"):
+            check_outcomes(forged)
+
+
+def test_another_attempt_is_found_out(kit, passed):
+    other = "0" * 31 + "7"
+    with pytest.raises(CertificationError, match="attempt is not that"):
+        check_outcomes(dataclasses.replace(passed, attempt=other))
+    certificate = Certificate.from_dict(passed.certificate)
+    moved = dataclasses.replace(certificate, attempt=other).sealed().to_dict()
+    with pytest.raises(CertificationError, match="noise digest"):
+        replay(
+            dataclasses.replace(passed, attempt=other, certificate=moved), *kit.request(), kit.KEY
+        )
+    edited = {**passed.certificate, "attempt": other}
+    with pytest.raises(CertificationError, match="digest"):
+        dataclasses.replace(passed, certificate=edited).parsed_certificate()
+
+
+def test_a_second_decision_on_the_request_replays_by_its_own_attempt(kit):
+    engine = kit.make_engine(kit.every_other)
+    first, second = (record_of(*kit.decide(engine), engine) for _ in range(2))
+    assert first.attempt != second.attempt
+    assert first.noise_digest != second.noise_digest
+    for record in (first, second):
+        again = replay(record, *kit.request(), kit.KEY)
+        noisy = again.variants(0)[0]
+        assert any(np.array_equal(noisy, call.pictures[0]) for call in engine.upstream.calls)
+    assert not np.array_equal(
+        replay(first, *kit.request(), kit.KEY).variants(0)[0],
+        replay(second, *kit.request(), kit.KEY).variants(0)[0],
+    )

@@ -68,6 +68,7 @@ def make_policy(**fields):
         "oracle": {"miss_rate_upper": 0.01},
         "sampling": {"plan": "fixed", "max_samples": 100},
         "limits": {"retries": 0, "call_timeout_s": 60.0, "deadline_s": 120.0},
+        "memory": {"pass": "redraw", "block": "redraw"},  # each request is decided by itself
     }
     for name, value in fields.items():
         old = sections.get(name)

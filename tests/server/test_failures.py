@@ -7,6 +7,7 @@ import pytest
 from guardrail.errors import (
     CertificationError,
     ConfigError,
+    LimitError,
     OracleError,
     RequestError,
     UpstreamError,
@@ -70,6 +71,14 @@ def test_the_providers_own_wish_is_passed_on_with_every_status(status):
     assert "retry-after" not in reply_to_error(silent).headers
 
 
+def test_a_limit_is_an_error_of_its_own_and_asks_nobody_to_come_back():
+    reply = reply_to_error(LimitError("the calls are spent", status=503, code="call_limit"))
+    assert reply.status == 503
+    assert reply.body["error"]["code"] == "call_limit"
+    assert reply.body["error"]["message"] == "the calls are spent"
+    assert "retry-after" not in reply.headers
+
+
 def test_other_statuses_do_not_ask_to_come_back():
     assert "retry-after" not in error_reply(400, "bad").headers
 
@@ -83,6 +92,8 @@ def test_other_statuses_do_not_ask_to_come_back():
         (UpstreamError("full", status=503, retry_after_s=5.0), None),
         (UpstreamError("busy", status=429), None),
         (OracleError("dumb"), None),
+        (LimitError("late", status=504, code="deadline"), "false"),
+        (LimitError("spent", status=503, code="call_limit"), "false"),
         (RequestError("bad"), None),
     ],
 )

@@ -68,7 +68,7 @@ class Stand:
         ends = (0.3, 1.0) if hurried else (60.0, 120.0)
         policy = kit.make_policy(
             limits={"call_timeout_s": ends[0], "deadline_s": ends[1]},
-            failures={"upstream": "block", "oracle": "block"} if blocking else {},
+            failures=dict.fromkeys(("upstream", "oracle", "limit"), "block") if blocking else {},
         )
         self.clients = {}
         for mode, heartbeat_s in MODES.items():
@@ -138,10 +138,8 @@ def test_faults_of_the_model_are_errors(stands, kit, fault):
     stand = stands(blocking=False, hurried=fault in ENDLESS)
     # The delay makes a stream begin before the fault in the runs that are to be late.
     for shape, response in stand.outcomes([Step(LEAK, fault=fault, delay_s=0.05)]):
-        if fault in ENDLESS and b"deadline" in response.content:
-            check_blocked(kit, shape, response)
-        else:
-            check_error(kit, shape, response, UPSTREAM_STATUS[fault])
+        late = fault in ENDLESS and b"deadline" in response.content
+        check_error(kit, shape, response, 504 if late else UPSTREAM_STATUS[fault])
 
 
 @pytest.mark.parametrize("fault", [f for f in Fault if f is not Fault.CRASH])

@@ -54,7 +54,7 @@ class Stand:
         self.upstream, self.oracle = Scripted([LEAK]), kit.Words()
         policy = kit.make_policy(
             limits={"call_timeout_s": ends_s[0], "deadline_s": ends_s[1]},
-            failures={"upstream": "block", "oracle": "block"} if blocking else {},
+            failures=dict.fromkeys(("upstream", "oracle", "limit"), "block") if blocking else {},
         )
         self.clients = []
         for heartbeat_s in HEARTBEATS_S:

@@ -67,6 +67,7 @@ def test_an_answer_that_passed(kit):
         "decision": "pass",
         "reason": "not certified: no image",
         "would_block": False,
+        "remembered": False,
         "policy": "test",
         "alpha": None,
         "harmless_rate_lower": 0.0,
@@ -120,6 +121,7 @@ def test_headers(kit):
         "x-guardrail-overhead-ms": "31.2",
         "x-guardrail-unscanned": "none",
         "x-guardrail-would-block": "false",
+        "x-guardrail-remembered": "false",
     }
 
 
@@ -198,10 +200,11 @@ def certified(kit):
 
 
 TOLD = {"decision", "reason", "would_block", "policy", "alpha", "unscanned", "outside_claim",
-        "record_id"}  # fmt: skip
+        "remembered", "record_id"}  # fmt: skip
 COUNTS = {"samples", "calls", "cost_usd"}
 TIMES = {"harmless_rate_lower", "certificate", "elapsed_ms", "overhead_ms"}
-HEADERS = {"decision", "reason", "policy", "mode", "record-id", "alpha", "unscanned", "would-block"}
+HEADERS = {"decision", "reason", "policy", "mode", "record-id", "alpha", "unscanned", "would-block",
+           "remembered"}  # fmt: skip
 LEVELS = {
     "none": (TOLD, HEADERS),
     "counts": (TOLD | COUNTS, HEADERS | {"samples", "cost-usd"}),

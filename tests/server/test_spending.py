@@ -23,7 +23,7 @@ def spending(kit, **fields):
 def only_for_the_first(kit):
     """A policy with a test at the first number's alpha and none at the second's."""
     rules = compile_policy(kit.make_policy())
-    asked = required_rate(rules, UNSCALED), rules.expected_harmless_rate, rules.power
+    asked = required_rate(rules, UNSCALED), rules.q1, rules.power
     first, second = (
         smallest_fixed(asked[0], spent_alpha(rules.alpha, k), *asked[1:])[0] for k in (1, 2)
     )
@@ -94,6 +94,18 @@ def test_a_field_of_the_request_names_no_principal(run, kit):
     ]
 
 
+def test_a_block_that_is_remembered_holds_no_number(run, kit):
+    """Nothing is drawn; and where it was found at a larger alpha, it serves a stricter try too."""
+
+    async def scenario():
+        async with kit.proxy([kit.HARM], policy=spending(kit)) as proxy:
+            return [await ask(proxy, kit, index) for index in (0, 0, 0, 1)]
+
+    first, again, once_more, other = run(scenario())
+    assert alpha_of(first) == alpha_of(again) == alpha_of(once_more) == spent_alpha(0.001, 1)
+    assert alpha_of(other) == spent_alpha(0.001, 2)
+
+
 def test_texts_and_passes_spend_nothing(run, kit):
     def script(call):
         return kit.HARM if "harm" in str(call.body["messages"]) else "A picture."
@@ -118,7 +130,7 @@ def test_spent_attempts_are_a_429_and_no_block(run, kit):
         async with kit.proxy([kit.HARM], policy=only_for_the_first(kit)) as proxy:
             first = await ask(proxy, kit)
             calls = len(proxy.calls)
-            later = [await ask(proxy, kit, i, route) for i, route in enumerate(ROUTES)]
+            later = [await ask(proxy, kit, i, route) for i, route in enumerate(ROUTES, start=1)]
             assert len(proxy.calls) == calls
             return first, later
 
@@ -207,7 +219,7 @@ class TestService:
 
     def test_a_policy_that_leaves_no_first_try_is_refused_when_somebody_is_named(self, kit):
         rules = compile_policy(kit.make_policy())
-        asked = rules.alpha, rules.expected_harmless_rate, rules.power
+        asked = rules.alpha, rules.q1, rules.power
         enough, _ = smallest_fixed(required_rate(rules, UNSCALED), *asked)
         service = self.service(kit, sampling={"max_samples": enough})
         assert service.principal() is None

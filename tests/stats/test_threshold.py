@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from guardrail.errors import CertificationError
 from guardrail.stats import (
     choose_threshold,
+    false_alarm_upper_at_any_threshold,
     fewest_harmful,
     fixed_threshold,
     harmless_rate_upper,
@@ -139,7 +141,7 @@ class TestChoice:
             choose_threshold([0.5] * 58, target=0.05, delta=0.05)
 
     def test_no_labels_at_all(self):
-        with pytest.raises(CertificationError, match="0 harmful answers"):
+        with pytest.raises(CertificationError, match="answers to 0 requests"):
             choose_threshold([], target=0.05, delta=0.05)
 
     def test_scores_of_zero_cannot_be_caught(self):
@@ -170,3 +172,67 @@ class TestFixed:
     def test_thresholds_lie_inside(self, threshold):
         with pytest.raises(CertificationError, match="threshold"):
             fixed_threshold([0.5], threshold=threshold, delta=0.05)
+
+
+class TestFalseAlarmsAtAnyThreshold:
+    """Each request has a harmful and a harmless answer; the first chooses, the second is bounded.
+
+    The score of the harmless one is a function of that of the harmful one: as dependent as can be.
+    """
+
+    HARMLESS = (0.9, 0.1, 0.9, 0.7)
+
+    def failures(self, n, target, delta, steps=6):
+        """(worst P[rate > bound], worst P[rate > Clopper–Pearson]) at the chosen threshold."""
+        rows = []
+        for counts in outcomes(n, len(LEVELS)):
+            at = choose_threshold(scores(counts), target=target, delta=delta).threshold
+            pairs = zip(self.HARMLESS, counts, strict=True)
+            harmless = [score for score, count in pairs for _ in range(count)]
+            alarms = sum(score >= at for score in harmless)
+            bound = false_alarm_upper_at_any_threshold(harmless, threshold=at, delta=delta)
+            rows.append((counts, at, bound, harmless_rate_upper(alarms, n, delta)))
+        ours = naive = 0.0
+        for shares in distributions(len(LEVELS), steps):
+            rate = {
+                at: sum(p for p, s in zip(shares, self.HARMLESS, strict=True) if s >= at)
+                for at in LEVELS
+            }
+            found = [(probability(c, shares), rate[at], bound, cp) for c, at, bound, cp in rows]
+            ours = max(ours, math.fsum(p for p, r, bound, _ in found if r > bound + 1e-12))
+            naive = max(naive, math.fsum(p for p, r, _, cp in found if r > cp + 1e-12))
+        return ours, naive
+
+    def test_holds_where_clopper_pearson_fails(self):
+        ours, naive = self.failures(8, 0.6, 0.2)
+        assert ours <= 0.2 < naive
+
+    @pytest.mark.parametrize("delta", [0.05, 0.5])
+    def test_holds_at_all_thresholds_at_once(self, delta):
+        """Even for one picked to be wrong: uniform scores, by a fine grid of all samples."""
+        n, grid = 4, 6
+        wrong = 0
+        for ranks in itertools.product(range(grid), repeat=n):
+            values = [(rank + 0.5) / grid for rank in ranks]
+            wrong += any(
+                1.0 - t / grid
+                > false_alarm_upper_at_any_threshold(values, threshold=t / grid, delta=delta)
+                + 1e-12
+                for t in range(1, grid)
+            )
+        assert wrong / grid**n <= delta
+
+    def test_is_a_staircase_above_clopper_pearson(self):
+        values = [i / 100 for i in range(100)]
+        bounds = [
+            false_alarm_upper_at_any_threshold(values, threshold=t / 100, delta=0.05)
+            for t in range(1, 100)
+        ]
+        assert bounds == sorted(bounds, reverse=True)
+        assert len(set(bounds)) < 25
+        # 9 false alarms count as 10, at one 21st of delta: there are 21 steps below 100.
+        assert bounds[90] == harmless_rate_upper(10, 100, 0.05 / 21)
+
+    def test_without_scores_or_with_only_alarms_bounds_nothing(self):
+        assert false_alarm_upper_at_any_threshold([], threshold=0.5, delta=0.05) == 1.0
+        assert false_alarm_upper_at_any_threshold([0.9] * 9, threshold=0.5, delta=0.05) == 1.0

@@ -1,9 +1,17 @@
 """Labelled answers and oracles whose scores are known."""
 
+import dataclasses
+import itertools
+
 import pytest
 
+from guardrail.engine.rules import Mode
+from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError
 from guardrail.oracles.base import Judgement
+from guardrail.policy.schema import Policy
+from guardrail.records.journal import FileJournal
+from guardrail.records.model import Record
 from guardrail.tuning.dataset import Dataset, LabelledAnswer
 from guardrail.tuning.scores import Scored
 from guardrail.tuning.scoring import ScoredAnswer
@@ -59,9 +67,67 @@ def dataset():
 
 @pytest.fixture(scope="session")
 def scored():
-    """A scored answer; further fields are those of its row."""
+    """A scored answer to a request of its own; further fields are those of its row."""
+    numbers = itertools.count()
 
     def make(score, harmful, **fields):
+        fields = {"group": f"g{next(numbers)}", **fields}
         return ScoredAnswer(LabelledAnswer(1, "", "text", harmful, **fields), Scored(score, 1.0))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def policy():
+    return Policy.model_validate({"name": "mine", "oracle": {"kind": "builtin"}})
+
+
+EMPTY = {"str": "", "int": 0, "float": 0.0, "bool": False, "Mode": Mode.ENFORCE}
+
+
+def make_record(**facts):
+    """A record with these facts; all else in it is empty."""
+    fields = {}
+    for field in dataclasses.fields(Record):
+        kind = str(field.type)
+        empty = () if kind.startswith("tuple") else EMPTY.get(kind)
+        if field.default is dataclasses.MISSING:
+            fields[field.name] = empty
+    return Record(**{**fields, **facts})
+
+
+def delivery(number, **changes):
+    """A record of a delivered answer to a request without a picture, not yet chained."""
+    message = {"role": "assistant", "content": f"answer {number}"}
+    facts = {
+        "record_id": f"r{number:04}", "created": f"2026-03-{1 + number % 28:02}T12:00:00+00:00",
+        "action": Action.PASS, "reason": Reason.NO_IMAGE, "outside_claim": True, "policy": "p",
+        "policy_digest": "ab" * 32, "answer_chars": 8,
+        "content": {"messages": [{"role": "user", "content": f"question {number}"}],
+                    "parameters": {}, "answer": message, "answers": {}},
+    }  # fmt: skip
+    return make_record(**{**facts, **changes})
+
+
+@pytest.fixture(scope="session")
+def record_of_facts():
+    return make_record
+
+
+@pytest.fixture(scope="session")
+def delivered():
+    return delivery
+
+
+@pytest.fixture
+def record_file(tmp_path):
+    """A file of records, chained and sealed."""
+
+    def make(*records, name="records.jsonl"):
+        journal = FileJournal(tmp_path / name)
+        for record in records:
+            journal.append(record)
+        journal.close()
+        return tmp_path / name
 
     return make

@@ -29,16 +29,16 @@ def lines(tmp_path):
 class TestReading:
     def test_every_field_arrives(self, lines):
         row = {**GOOD, "prompt": "p", "category": "c", "language": "de", "weight": 2,
-               "stratum": "s", "id": "ignored"}  # fmt: skip
+               "stratum": "s", "group": "g", "id": "ignored"}  # fmt: skip
         (found,) = read_dataset(lines(row)).rows
-        assert found == LabelledAnswer(1, "p", "an answer", True, "c", "de", 2.0, "s")
+        assert found == LabelledAnswer(1, "p", "an answer", True, "c", "de", 2.0, "s", "g")
         assert (found.exchange.prompt, found.exchange.response) == ("p", "an answer")
 
-    @pytest.mark.parametrize("label", [True, 1, 1.0, "1", "true", "TRUE", " yes "])
+    @pytest.mark.parametrize("label", [True, 1, 1.0, "1", "true", "TRUE", " yes ", "harmful"])
     def test_words_for_harmful(self, lines, label):
         assert read_dataset(lines({**GOOD, "harmful": label})).rows[0].harmful is True
 
-    @pytest.mark.parametrize("label", [False, 0, 0.0, "0", "false", "No"])
+    @pytest.mark.parametrize("label", [False, 0, 0.0, "0", "false", "No", "Harmless"])
     def test_words_for_harmless(self, lines, label):
         assert read_dataset(lines({**GOOD, "harmful": label})).rows[0].harmful is False
 
@@ -84,6 +84,9 @@ class TestReading:
         assert one != read_dataset(lines({**GOOD, "harmful": False})).digest
         assert one != read_dataset(lines({**GOOD, "response": "other"})).digest
 
+    def test_a_group_may_be_a_number(self, lines):
+        assert [r.group for r in read_dataset(lines({**GOOD, "group": 7}, GOOD)).rows] == ["7", ""]
+
     def test_copies_and_contradictions_are_counted(self, lines):
         found = read_dataset(lines(GOOD, {**GOOD, "harmful": 0}, GOOD, {**GOOD, "prompt": "p"}))
         assert (found.repeated, found.contradictory) == ((2, 3), (2,))
@@ -103,6 +106,8 @@ BAD = [
     ('{"response": "  ", "harmful": true}', "'response' is missing"),
     ('{"response": 5, "harmful": true}', "'response' is no text"),
     ('{"response": "a", "harmful": true, "prompt": {}}', "'prompt' is no text"),
+    ('{"response": "a", "harmful": true, "group": ["x"]}', "'group' is no text"),
+    ('{"response": "a", "harmful": true, "group": true}', "'group' is no text"),
     ('{"response": "a", "harmful": true, "weight": 0}', "'weight'"),
     ('{"response": "a", "harmful": true, "weight": NaN}', "'weight'"),
     ('{"response": "a", "harmful": true, "weight": true}', "'weight'"),
@@ -122,9 +127,25 @@ class TestBadRows:
         assert [row.line for row in found.rows] == [1]
         assert [problem.line for problem in found.problems] == [2]
 
-    def test_are_listed_up_to_ten(self, lines):
-        with pytest.raises(ConfigError, match=r"12 rows.*and 2 more"):
+    def test_equal_problems_are_told_once(self, lines):
+        match = (
+            r"12 rows cannot be used: \S+:1: this is no JSON \(and in 11 more: 2, 3, 4, …\)\. Mend"
+        )
+        with pytest.raises(ConfigError, match=match):
             read_dataset(lines(*["{"] * 12))
+
+    def test_different_ones_are_listed(self, lines):
+        with pytest.raises(ConfigError, match=r"3 rows.*jsonl:1: this is no JSON \(and in 1 more: "
+                           r"3\); \S+jsonl:2: 'response' is missing"):  # fmt: skip
+            read_dataset(lines("{", {"harmful": 1}, "{", GOOD))
+
+    def test_a_file_without_the_columns_says_which_it_has(self, lines):
+        row = {"answer": "a", "label": 1, "a secret of somebody": 2}
+        with pytest.raises(ConfigError, match=r"the first row has the columns answer, label\)"):
+            read_dataset(lines(row, row))
+        with pytest.raises(ConfigError) as caught:
+            read_dataset(lines(GOOD, row, name="b.jsonl"))
+        assert "columns" not in str(caught.value)
 
     def test_never_quote(self, lines):
         with pytest.raises(ConfigError) as caught:
@@ -191,6 +212,12 @@ class TestWeights:
             read_dataset(
                 lines({**GOOD, "weight": 2, "stratum": "a"}, {**GOOD, "weight": 3, "stratum": "a"})
             )
+
+    def test_a_request_has_one_weighted_row(self, lines):
+        row = {**GOOD, "weight": 2, "stratum": "a"}
+        read_dataset(lines({**row, "group": "x"}, {**row, "group": 7}, row, row))
+        with pytest.raises(ConfigError, match=r"labels.jsonl:2: .*a request that has a row"):
+            read_dataset(lines({**row, "group": 7}, {**row, "group": "7"}))
 
     def test_weighted_rows_are_never_skipped(self, lines):
         """Each stands for a known number of answers, so the shares would be wrong."""

@@ -27,11 +27,6 @@ def results(scored):
 
 
 @pytest.fixture(scope="module")
-def policy():
-    return Policy.model_validate({"name": "mine", "oracle": {"kind": "builtin"}})
-
-
-@pytest.fixture(scope="module")
 def weighted(scored):
     low = [scored(0.1 + i / 1000, False, weight=50.0, stratum="low") for i in range(100)]
     high = [scored(0.5 + i / 1000, True, weight=2.0, stratum="high") for i in range(90)]
@@ -41,9 +36,9 @@ def weighted(scored):
 
 class TestMeasure:
     def test_a_chosen_threshold_reports_its_target(self, results):
-        sample = Sample(results)
-        found = measure(sample, target=0.1, delta=0.05)
-        assert found.threshold == choose_threshold(sample.harmful, target=0.1, delta=0.05).threshold
+        found = measure(Sample(results), target=0.1, delta=0.05)
+        scores = [r.scored.score for r in results if r.row.harmful]
+        assert found.threshold == choose_threshold(scores, target=0.1, delta=0.05).threshold
         assert found.miss_rate_upper == 0.1 > harmless_rate_upper(found.misses, 200, 0.06)
         assert found.miss_rate == found.misses / 200
 
@@ -104,8 +99,7 @@ class TestTradeOffs:
     def test_a_price_is_that_of_the_policys_promise(self, results, policy):
         measured = measure(Sample(results), target=0.15, delta=0.05)
         found = price(policy, measured, price_per_call_usd=0.5)
-        raised = floor_with_misses(0.5, 0.15)
-        expected = required_harmless_rate(0.25, sigma=0.5, floor=raised)
+        expected = required_harmless_rate(0.25, sigma=0.5, floor=floor_with_misses(0.5, 0.15))
         assert found.q_required == pytest.approx(expected, abs=1e-6)
         answered = policy.sampling.expected_success_rate
         assert found.harmless_rate == (1.0 - measured.false_alarm_rate) * answered
@@ -127,7 +121,7 @@ class TestTradeOffs:
         assert len(set(rates)) > 3
 
     def test_alarms_on_everything_never_pass(self, scored, policy):
-        rows = [scored(0.9, True)] * 60 + [scored(0.95, False)] * 60
+        rows = [scored(0.9, True) for _ in range(60)] + [scored(0.95, False) for _ in range(60)]
         found = price(policy, measure(Sample(rows), target=0.2, delta=0.05), price_per_call_usd=0.1)
         assert (found.harmless_rate, found.calls, found.usd) == (0.0, None, None)
         assert found.calls_in_words == "cannot pass"
@@ -169,10 +163,10 @@ class TestOutcome:
         assert (outcome.design, outcome.recalls) == ("stratified", ())
 
     def test_an_oracle_that_misses_everything_has_no_calibration(self, scored, policy, dataset):
-        outcome = evaluate([scored(0.1, True)] * 5, policy, delta=0.05, threshold=0.5)
+        outcome = evaluate([scored(0.1, True) for _ in range(5)], policy, delta=0.05, threshold=0.5)
         with pytest.raises(ConfigError, match="lower the threshold"):
             calibration_of(outcome, dataset(("a", True)), "revision")
 
     def test_too_few_labels_for_the_target(self, scored, policy):
         with pytest.raises(CertificationError, match="it takes 29"):
-            evaluate([scored(0.9, True)] * 10, policy, delta=0.05, target=0.1)
+            evaluate([scored(0.9, True) for _ in range(10)], policy, delta=0.05, target=0.1)
