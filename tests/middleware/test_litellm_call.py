@@ -172,7 +172,7 @@ class TestOneAnswer:
 
     def test_retries_that_cannot_be_switched_off_are_refused(self, guard, served, kit, monkeypatch):
         monkeypatch.setattr(litellm, "num_retries", 2)
-        with pytest.raises(ConfigError, match="litellm.num_retries"):
+        with pytest.raises(ConfigError, match=r"litellm\.num_retries"):
             guard.wrap(litellm.completion)(**asked(kit, served, 0))
         answer = asyncio.run(guard.wrap(litellm.acompletion)(**asked(kit, served, 0)))
         assert said(answer) == "A picture."
