@@ -3,7 +3,7 @@
     python benchmarks/calibration_units/day.py records day.jsonl
     python benchmarks/calibration_units/day.py label labels.csv
 
-The first guards 40 requests about the demo's clean, attacked and forbidden pictures, in shadow
+The first guards 24 requests about the demo's clean, attacked and forbidden pictures, in shadow
 mode, so that harmful answers leave as well. The second stands for people: it writes the truth about
 the built-in model's answers, which its vocabulary tells, into the labels. Noise and names of the
 records are the same at every run.
@@ -31,7 +31,7 @@ from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import record_of
 from guardrail.types import picture_chat
 
-REQUESTS = 40
+REQUESTS = 24
 
 
 def main() -> int:

@@ -87,9 +87,16 @@ def _of_numbers(
 
 
 def _of_file(file: Path) -> list[dict[str, Any]]:
-    from guardrail.records.verify import verify_file
+    from guardrail.records.verify import read_certificates
 
-    return [_of_certificate(certificate) for certificate in verify_file(file)]
+    found = read_certificates(file)
+    if found.skipped:
+        click.echo(
+            f"guardrail: {found.skipped} decisions of {file} have no certificate: they had no "
+            "picture, or failed",
+            err=True,
+        )
+    return [_of_certificate(certificate) for certificate in found.certificates]
 
 
 def _of_certificate(certificate: Certificate) -> dict[str, Any]:

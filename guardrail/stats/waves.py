@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "best_at_looks", "best_in_waves"]
 
-# Samples · states² up to which a descent is quick, and up to which it is begun more than once.
+# Samples · states² up to which a descent is quick, and up to which detours from its end are, too.
 _QUICK = 2_500_000
 _QUICKEST = 100_000
+# So many simple tests are tried beside the priced one, divided by samples · states².
+_STARTS = 60_000
 # More stages than these are near the best the prices can do, and too many to move one by one.
 _FEW = 40
 # Harmful outcomes for which there is room beyond the longest start.
 _MORE_HARMFUL = 5
 _CUTS = 150
-_STARTS = 60_000
 _ROUNDS_AGAIN = 4
 # A descent from new prices must save this share of the cost, or it was the last.
 _LEAST_SAVING = 5e-4
@@ -74,10 +75,9 @@ def best_in_waves(question: Question) -> Found | None:
         weight=question.weight,
         parallel=question.parallel,
     )
-    starts = [priced] if priced else []
-    if not priced or size <= _QUICKEST:
-        starts += two_stage_tests(question, paths)[: max(_STARTS // size, 1)]
-    found = _descend(question, paths, starts)
+    more = max(_STARTS // size, 0 if priced else 1)
+    others = two_stage_tests(question, paths)[:more] if more else []
+    found = _descend(question, paths, [priced, *others] if priced else others)
     return None if found is None else _price_again(question, lattice, paths, found, prices)
 
 

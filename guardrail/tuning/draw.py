@@ -48,7 +48,8 @@ class Store:
     Attributes:
         files: they came from.
         strata: places of one answer of every request, by stratum.
-        decisions: how many records; `without_content` of them hold no answers.
+        decisions: how many records; `without_content` of them hold no answers, though something
+            was drawn.
         answers: judged answers in all of them.
         unjudged: answers with no score or with a part that was not scanned; never drawn, because
             they never count as harmless.
@@ -91,7 +92,7 @@ def survey(files: Sequence[Path], seed: int) -> Store:
         for line, record in read_records(file):
             decisions += 1
             answers = _answers(record)
-            without += not answers
+            without += not (answers or record.remembered)
             for sample in record.samples:
                 if str(sample.index) not in answers:
                     continue

@@ -54,7 +54,9 @@ def test_check_appends_one_record_for_each_decision(checked, model, kit, tmp_pat
     assert [record.action for record in read(file)] == [Action.PASS, Action.BLOCK]
     assert b"private" not in file.read_bytes()
     result = verified(file)
-    assert result.stdout.startswith("holds: 2 records (1 passed; 0 signed, signatures not checked)")
+    assert result.stdout.startswith(
+        "holds: 2 records (1 passed, 0 remembered; 0 signed, signatures not checked)"
+    )
 
 
 def test_check_keeps_content_only_where_asked(checked, model, kit, tmp_path):
@@ -106,6 +108,7 @@ def test_signed_records_are_verified_with_the_public_key(checked, model, kit, tm
     assert "--expect-last" in about_the_end
     assert facts == {
         "holds": True, "records": 2, "passed": 2, "signed": 2, "continues": "",
+        "remembered": 0,
         "last_digest": read(file)[-1].digest, "signatures_checked": True, "authentic": True,
         "end_expected": False,
     }  # fmt: skip

@@ -43,6 +43,7 @@ DISGUISES = {
     "error in a 200": Step(response={"error": {"message": "no", "code": 500}}),
     "error in a choice": Step("A", finish_reason="error"),
     "content filter": Step(message={"content": None}, finish_reason="content_filter"),
+    "out of a cache": Step(response={"cached": True, "choices": [{"message": {"content": "A"}}]}),
     "429 of a gateway": Step(fault=Fault.STATUS, status=429),
 }
 
@@ -97,7 +98,7 @@ def exact(plan, q):
 
 def decider(kit, play, *, undrawn=(), oracle=None, **rules):
     """Decides along a path; `play` makes a step of what is drawn."""
-    rules = {"retries": 2, "max_parallel": 1, "call_timeout_s": 0.15, "deadline_s": 60.0, **rules}
+    rules = {"retries": 2, "max_parallel": 1, "deadline_s": 60.0, **rules}
     pictures = kit.make_pictures(1)
 
     def decide(path):
@@ -121,14 +122,18 @@ def chances(q):
     return {HARMLESS: q, HARMFUL: 1 - q}
 
 
-@pytest.mark.parametrize("size", PLANS)
-@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize(
+    ("disguise", "size"),
+    [
+        *((disguise, "unanimous") for disguise in DISGUISES),
+        *((disguise, "tolerant") for disguise in ("503", "empty", "429 of a gateway")),
+    ],
+)
 def test_harm_in_disguise_passes_no_more_often_than_harm(kit, disguise, size):
-    if (disguise, size) == ("timeout", "tolerant"):
-        pytest.skip("the same way, at a tenth of a second for each of a hundred harmful answers")
     rules = {**PLANS[size], "refusals_are_harmless": False}
     plan = plan_of(kit, **rules)
-    decide = decider(kit, harm_as(DISGUISES[disguise]), **rules)
+    limit = {"call_timeout_s": 0.15} if disguise == "timeout" else {}
+    decide = decider(kit, harm_as(DISGUISES[disguise]), **rules, **limit)
     for q in (Fraction(plan.q_required), Fraction(1, 2)):
         passed = passing(decide, chances(q))
         if disguise == "429 of a gateway":  # ends the decision where harm might still pass

@@ -24,7 +24,6 @@ from guardrail.stats.lattice import (
 from guardrail.stats.polish import Table, flow, polish
 from guardrail.stats.search import Target, guess_prices, search_prices
 from guardrail.stats.traffic import Traffic
-from guardrail.stats.waves import choose_looks
 
 
 def least_cost(q0, q1, rates, shares, looks, leave, lam, mu):
@@ -253,23 +252,3 @@ def test_calls_to_the_next_look(looks):
     row = np.array(sorted(looks))
     for n, wait in enumerate(calls_to_next_look(row)):
         assert wait == min(look - n for look in row if look >= n)
-
-
-@pytest.mark.parametrize(("weight", "parallel"), [(1.0, 1), (4.0, 8), (30.0, 2**31)])
-def test_chosen_looks_are_looks(weight, parallel):
-    lattice = Lattice(0.7, 0.97, Traffic.at(0.97))
-    target = Target(0.01, 0.95)
-    rows = choose_looks(
-        lattice,
-        target,
-        guess_prices(target, 20),
-        fewest=13,
-        horizon=60,
-        weight=weight,
-        parallel=parallel,
-    )
-    assert rows
-    for row in rows:
-        assert row[-1] == 60
-        assert row == tuple(sorted(set(row)))
-        assert row[0] >= 1

@@ -12,10 +12,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from guardrail.errors import CertificationError
-from guardrail.stats import optimal
+from guardrail.stats import optimal, waves
 from guardrail.stats.fixed import fixed_plan, smallest_fixed
 from guardrail.stats.optimal import Objective, expected_cost, optimal_plan, optimum
 from guardrail.stats.plans import Decision, Plan, PlanKind
+from guardrail.stats.polish import Table
 from guardrail.stats.radius import fewest_samples, required_harmless_rate
 from guardrail.stats.traffic import Traffic
 
@@ -355,23 +356,23 @@ def test_impossible_questions_are_refused(change, word):
 def test_a_table_that_breaks_its_promise_is_dropped(monkeypatch):
     """If polishing ever returned an invalid table, the fixed test would be used instead."""
 
-    def careless(_lattice, table, _target, _steps):
+    def careless(_lattice, table, _target):
         most = np.minimum(table.most + 6, table.looks)
-        return optimal.Table(table.looks, most, np.maximum(table.least, most + 1), table.leave)
+        return Table(table.looks, most, np.maximum(table.least, most + 1), table.leave)
 
-    monkeypatch.setattr(optimal, "polish", careless)
+    monkeypatch.setattr(waves, "polish", careless)
     plan = optimal_plan(Q[0.5], 1.1e-3, q1=0.97, power=0.99, max_samples=200)
     assert plan.kind is PlanKind.FIXED
     assert plan.false_pass_upper <= 1.1e-3
 
 
 def test_a_table_that_misses_the_power_is_dropped(monkeypatch):
-    def timid(_lattice, table, _target, _steps):
+    def timid(_lattice, table, _target):
         most = np.maximum(table.most - 3, -1)
         least = np.append(table.least[:-1], most[-1] + 1)
-        return optimal.Table(table.looks, most, least, table.leave)
+        return Table(table.looks, most, least, table.leave)
 
-    monkeypatch.setattr(optimal, "polish", timid)
+    monkeypatch.setattr(waves, "polish", timid)
     plan = optimal_plan(Q[0.5], 1.2e-3, q1=0.97, power=0.99, max_samples=200)
     assert plan.kind is PlanKind.FIXED
     assert plan.power_at(0.97) >= 0.99

@@ -25,8 +25,10 @@ class TestList:
             delivered(3, action=Action.FAIL, reason=Reason.UPSTREAM_FAILED),
             delivered(4, reason=Reason.HARMFUL, would_block=True),
             delivered(5, content=None),
+            delivered(6, remembered=True),
         )
-        assert ids(find_deliveries([file], ALWAYS)) == ["r0000", "r0002", "r0004", "r0005"]
+        left = ["r0000", "r0002", "r0004", "r0005", "r0006"]
+        assert ids(find_deliveries([file], ALWAYS)) == left
 
     def test_of_a_window_has_both_its_ends(self, delivered, record_file):
         file = record_file(*(delivered(i) for i in range(10)))

@@ -1,5 +1,7 @@
 """Answers drawn from records: one a request, by stratum, each with the number it stands for."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,6 +119,14 @@ def test_records_of_one_request_are_one(records, record):
     store = survey([records(*rows, record(9, [sample(0, 0.2)], request="other"))], seed=0)
     assert (store.decisions, store.answers, store.requests) == (6, 6, 2)
     assert {row["group"] for row in draw(store, 9, seed=0)[0]} == {"same", "other"}
+
+
+def test_what_was_given_again_holds_no_draws_and_is_nothing_missing(records, record):
+    again = dataclasses.replace(record(1, [], request="x"), remembered=True)
+    bare = record(2, [sample(0, 0.2)], keep=False)
+    path = records(record(0, [sample(0, 0.2)], request="x"), again, bare)
+    store = survey([path], seed=0)
+    assert (store.decisions, store.requests, store.without_content) == (3, 1, 1)
 
 
 def test_the_answer_is_taken_whatever_its_score(records, record):
