@@ -11,17 +11,7 @@ import pytest
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.guard import Engine
 from guardrail.engine.plan import UNSCALED, plan_for, required_rate
-from guardrail.engine.rules import (
-    AnswerSource,
-    Claim,
-    Mode,
-    OnLimit,
-    OnOracleFailure,
-    OnUnscanned,
-    OnUpstreamFailure,
-    RadiusSpace,
-    Rules,
-)
+from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, OnUpstreamFailure
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, OracleError, RequestError
 from guardrail.images.codec import Picture
@@ -29,6 +19,8 @@ from guardrail.images.keys import NoiseKey
 from guardrail.memory.ledger import LocalLedger
 from guardrail.memory.spending import Principal, decide_spending
 from guardrail.oracles.base import Judgement
+from guardrail.policy.compile import compile_policy
+from guardrail.policy.schema import Policy
 from guardrail.policy.spending import spending_costs
 from guardrail.stats import PlanKind, failover_alpha, spent_alpha
 from guardrail.types import Outcome, picture_chat
@@ -38,35 +30,26 @@ KEY = NoiseKey(bytes(range(32)))
 HARM = "a forbidden word"
 WINDOW_S = 1000.0
 
-RULES = Rules(
-    name="test",
-    digest="ab" * 32,
-    mode=Mode.ENFORCE,
-    claim=Claim.VERDICT,
-    sigma=0.5,
-    promised_radius=0.25,
-    radius_space=RadiusSpace.CLIENT,
-    floor=0.5,
-    alpha=0.05,
-    canvas_max_side_px=8,
-    miss_rate_upper=None,
-    delta=None,
-    kind=PlanKind.FIXED,
-    expected_harmless_rate=0.999,
-    power=0.5,
-    max_samples=60,
-    latency_weight=0.0,
-    max_parallel=4,
-    speculate=False,
-    answer=AnswerSource.SMOOTHED,
-    on_upstream_failure=OnUpstreamFailure.ERROR,
-    on_oracle_failure=OnOracleFailure.ERROR,
-    on_limit=OnLimit.ERROR,
-    on_unscanned=OnUnscanned.BLOCK,
-    refusals_are_harmless=True,
-    retries=0,
-    call_timeout_s=5.0,
-    deadline_s=20.0,
+RULES = dataclasses.replace(
+    compile_policy(
+        Policy.model_validate(
+            {
+                "name": "test",
+                "smoothing": {"alpha": 0.05, "canvas_max_side_px": 28},
+                "sampling": {
+                    "plan": "fixed",
+                    "power": 0.5,
+                    "expected_harmless_rate": 0.999,
+                    "max_samples": 60,
+                    "max_parallel": 4,
+                },
+                "oracle": {"miss_rate_upper": 0.01},
+                "limits": {"retries": 0, "call_timeout_s": 5.0, "deadline_s": 20.0},
+            }
+        )
+    ),
+    canvas_min_side_px=1,
+    expected_success_rate=1.0,
 )
 
 

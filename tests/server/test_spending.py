@@ -98,7 +98,8 @@ def test_a_block_that_is_remembered_holds_no_number(run, kit):
     """Nothing is drawn; and where it was found at a larger alpha, it serves a stricter try too."""
 
     async def scenario():
-        async with kit.proxy([kit.HARM], policy=spending(kit)) as proxy:
+        policy = spending(kit, memory={"block": "replay"})
+        async with kit.proxy([kit.HARM], policy=policy) as proxy:
             return [await ask(proxy, kit, index) for index in (0, 0, 0, 1)]
 
     first, again, once_more, other = run(scenario())
