@@ -66,7 +66,7 @@ def make_policy(**fields):
     sections = {
         "name": "test",
         "oracle": {"miss_rate_upper": 0.01},
-        "sampling": {"plan": "fixed", "max_samples": 100},
+        "sampling": {"plan": "fixed", "max_samples": 100, "expected_success_rate": 1.0},
         "limits": {"retries": 0, "call_timeout_s": 60.0, "deadline_s": 120.0},
         "memory": {"pass": "redraw", "block": "redraw"},  # each request is decided by itself
     }
