@@ -124,7 +124,9 @@ class TestFile:
         out = tmp_path / "c.yaml"
         found = facts("--oracle=builtin", f"--data={labels}", "--target-miss-rate=0.1",
                       "--delta=0.05", f"--out={out}")  # fmt: skip
-        (tmp_path / "policy.yaml").write_text("name: mine\noracle: {calibration: c.yaml}\n")
+        (tmp_path / "policy.yaml").write_text(
+            "name: mine\nsmoothing: {claim: harmlessness}\noracle: {calibration: c.yaml}\n"
+        )
         policy = load_policy(tmp_path / "policy.yaml")
         rules = compile_policy(policy)
         assert (rules.miss_rate_upper, rules.delta) == (0.1, 0.05)

@@ -104,7 +104,7 @@ def test_a_floor_that_is_not_reached_has_no_radius(certify, model, kit):
 def test_half_space_radius_is_below_the_truth_and_near_it(certify, model, pictures):
     """The true radius is known: the distance to the plane."""
     file = pictures / "a.png"
-    pixels = np.full((6, 8, 3), 128, dtype=np.uint8)
+    pixels = np.full((28, 28, 3), 128, dtype=np.uint8)  # the least side of a canvas: no padding
     Image.fromarray(pixels).save(file)
     normal = np.zeros(pixels.size)
     normal[5] = 1.0

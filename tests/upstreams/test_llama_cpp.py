@@ -45,7 +45,7 @@ def proxy(processes, server, folder):
 
 def talk(server, talking):
     async def run():
-        upstream = OpenAICompatible(server, timeout_s=30.0, max_connections=SLOTS)
+        upstream = OpenAICompatible(server, timeout_s=30.0, max_connections=SLOTS, seeds=True)
         try:
             return await talking(upstream)
         finally:
@@ -96,10 +96,10 @@ def test_a_stream_is_broken_off_and_its_slot_is_free_again(server, make_chat):
     assert len(after.text.split()) == 2
 
 
-def test_a_seed_fixes_the_answer_and_without_one_each_call_draws_anew(server, make_chat):
+def test_a_seed_fixes_the_answer_and_each_seed_draws_anew(server, make_chat):
     async def talking(upstream):
-        fixed, free = make_chat(0, seed=5, max_tokens=12), make_chat(0, max_tokens=12)
-        calls = [upstream.complete(chat, (), seed=1) for chat in (fixed, free) for _ in range(8)]
+        chat = make_chat(0, max_tokens=12)
+        calls = [upstream.complete(chat, (), seed=seed) for seed in (*[5] * 8, *range(8))]
         return [answer.text for answer in await asyncio.gather(*calls)]
 
     texts = talk(server, talking)

@@ -24,7 +24,7 @@ MODEL = str(BUILTIN_FOLDER)
 PROMPT = "What is shown in this picture?"
 SERVE = "from transformers.cli.transformers import main; main()"
 PICTURE_TOKENS = 64
-FEWEST = 28  # the first look of the default policy
+FEWEST = 19  # no test of the default policy passes with fewer
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_a_clean_picture_is_answered_with_a_certificate(proxy, picture):
 def test_a_forbidden_picture_is_blocked(proxy, picture):
     reply = asked(proxy, picture("forbidden-1")).json()
     assert reply["guardrail"]["decision"] == "block"
-    assert reply["guardrail"]["certificate"]["radius"] == 0.0
+    assert "certificate" not in reply["guardrail"]  # a blocked client is told no counts
     assert reply["choices"][0]["message"]["content"] is None
     assert reply["choices"][0]["finish_reason"] == "content_filter"
 
