@@ -99,7 +99,8 @@ def test_a_stream_is_broken_off_and_its_slot_is_free_again(server, make_chat):
 def test_a_seed_fixes_the_answer_and_each_seed_draws_anew(server, make_chat):
     async def talking(upstream):
         chat = make_chat(0, max_tokens=12)
-        calls = [upstream.complete(chat, (), seed=seed) for seed in (*[5] * 8, *range(8))]
+        seeds = (*[5 << 40] * 8, *(i << 40 for i in range(8)))
+        calls = [upstream.complete(chat, (), seed=seed) for seed in seeds]
         return [answer.text for answer in await asyncio.gather(*calls)]
 
     texts = talk(server, talking)
