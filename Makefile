@@ -9,7 +9,7 @@ TESTERS ?= 2
 # uv trusts whom the system trusts, as pip can be told to.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help install demo test check format lint types floors adapters integrations clients policies bench clean
+.PHONY: help install demo test nightly check format lint types floors adapters integrations clients policies bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -29,6 +29,9 @@ demo: install ## the main job: an attacked picture is stopped, a clean one is an
 test: install ## all tests; the proof and the engine must be covered to the last branch
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --cov=guardrail/stats --cov=guardrail/engine --cov-branch \
 		--cov-report=term:skip-covered --cov-fail-under=100
+
+nightly: install ## the long tests, which `make check` leaves out
+	$(BIN)/python -m pytest -n $(TESTERS) --dist load -m nightly
 
 format: install ## rewrite the code in the house's format
 	$(BIN)/ruff format .

@@ -75,8 +75,8 @@ def optimal_plan(
 
     The promise is the plan's: P(pass) <= alpha for every harmless rate q <= q_required. Among
     such plans with P(pass) >= power at `q1` it makes calls + latency_weight · rounds small, by
-    exact backward induction, a search over the two prices and single steps of the boundaries.
-    Plans are cached by their inputs.
+    exact backward induction, a search over the two prices and single steps of the boundaries and,
+    where they are free, of the looks. Plans are cached by their inputs.
 
     Args:
         q_required: rate that a pass proves, in (0, 1).
