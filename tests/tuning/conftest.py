@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from guardrail.engine.rules import Mode
+from guardrail.engine.rules import Mode, Retry
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError
 from guardrail.oracles.base import Judgement
@@ -82,7 +82,8 @@ def policy():
     return Policy.model_validate({"name": "mine", "oracle": {"kind": "builtin"}})
 
 
-EMPTY = {"str": "", "int": 0, "float": 0.0, "bool": False, "Mode": Mode.ENFORCE}
+EMPTY = {"str": "", "int": 0, "float": 0.0, "bool": False, "Mode": Mode.ENFORCE,
+         "Retry": Retry.UNDRAWN}  # fmt: skip
 
 
 def make_record(**facts):
