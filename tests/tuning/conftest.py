@@ -82,14 +82,8 @@ def policy():
     return Policy.model_validate({"name": "mine", "oracle": {"kind": "builtin"}})
 
 
-EMPTY = {
-    "str": "",
-    "int": 0,
-    "float": 0.0,
-    "bool": False,
-    "Mode": Mode.ENFORCE,
-    "Retry": Retry.UNDRAWN,
-}
+EMPTY = {"str": "", "int": 0, "float": 0.0, "bool": False, "Mode": Mode.ENFORCE,
+         "Retry": Retry.UNDRAWN}  # fmt: skip
 
 
 def make_record(**facts):

@@ -157,6 +157,7 @@ def test_the_proxy_judges_a_text_once_and_passes_it(proxy):
 def test_token_probabilities_pass_without_their_alternatives(proxy):
     reply = posted(proxy, "Say something.", seed=3, max_tokens=4, logprobs=True).json()
     choice = reply["choices"][0]
+    assert choice["logprobs"], reply
     tokens = choice["logprobs"]["content"]
     assert "".join(token["token"] for token in tokens) == choice["message"]["content"]
     assert not any(token.get("top_logprobs") for token in tokens)
