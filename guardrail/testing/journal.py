@@ -13,7 +13,8 @@ __all__ = ["MemoryJournal", "comparable"]
 _OF_THE_PLACE = frozenset({"record_id", "previous", "digest", "signer", "signature"})
 _OF_THE_TIME = frozenset({"created", "elapsed_s", "overhead_s"})
 _OF_THE_MODEL = frozenset({"upstream", "upstream_revision"})  # the way to it, not what it says
-_DIFFERENT = _OF_THE_PLACE | _OF_THE_TIME | _OF_THE_MODEL
+_OF_THE_DRAWS = {"attempt", "noise_digest"}  # every decision has noise of its own
+_DIFFERENT = _OF_THE_PLACE | _OF_THE_TIME | _OF_THE_MODEL | _OF_THE_DRAWS
 
 
 class MemoryJournal:
