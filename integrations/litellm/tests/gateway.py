@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
@@ -21,6 +20,16 @@ from guardrail.testing.stage import proxy_record, running_model
 
 MASTER_KEY = f"sk-{secrets.token_hex(16)}"
 START_S = 300.0
+# LiteLLM's own command, in a process whose noise the scenarios' models know.
+PROXY = """
+from importlib.metadata import entry_points
+
+from guardrail.testing.attempts import same_attempt
+
+(command,) = entry_points(group="console_scripts", name="litellm")
+with same_attempt():
+    command.load()()
+"""
 
 
 class Switched:
@@ -116,7 +125,7 @@ def gateway(folder, write):
 
 @contextmanager
 def _process(folder, port, log):
-    command = [str(Path(sys.executable).with_name("litellm")), "--config", "config.yaml"]
+    command = [sys.executable, "-c", PROXY, "--config", "config.yaml"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     environment = {**kept, "HOME": str(folder), "LITELLM_MASTER_KEY": MASTER_KEY}
