@@ -80,8 +80,6 @@ class FailoverEngine(Engine):
             verdict = await self._engines[position].decide(
                 chat, pictures, alpha=share, deadline=end, budget=budget, digest=digest
             )
-            if tried and verdict.reason is Reason.NOT_CERTIFIABLE:
-                break  # no test at its share: what kept the request from being decided still holds
             tried.append(self._signed(verdict, position))
             if not _let_down(verdict) or asyncio.get_running_loop().time() >= end:
                 break
@@ -113,10 +111,12 @@ def _let_down(verdict: Verdict) -> bool:
 def _together(tried: Sequence[Verdict], alpha: float | None) -> Verdict:
     """The last verdict, with the alpha that all tests share and what all of them took.
 
-    Its cost is the common budget's already.
+    An upstream without a test at its share of alpha decides nothing: what the one before it failed
+    of is what is told. The cost is the common budget's already.
     """
+    tested = [verdict for verdict in tried if verdict.reason is not Reason.NOT_CERTIFIABLE]
     return dataclasses.replace(
-        tried[-1],
+        (tested or tried)[-1],
         alpha=alpha,
         usage=sum((verdict.usage for verdict in tried), Usage()),
         elapsed_s=sum(verdict.elapsed_s for verdict in tried),

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from guardrail.engine.attempt import ATTEMPT_BYTES, ONLY_ATTEMPT
+from guardrail.engine.canonical_chat import canonical_chat
+from guardrail.engine.digest import request_digest
 from guardrail.engine.rules import AnswerSource, OnUpstreamFailure
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import ConfigError, RequestError
@@ -223,6 +225,16 @@ class TestCleanAnswer:
         assert len(verdict.samples) == NINE
         assert kit.is_clean(upstream.calls[-1], kit.make_picture())
         assert verdict.usage.calls == NINE + 1
+
+    def test_its_seed_is_the_same_where_the_digest_is_known_already(self, kit):
+        picture, chat = kit.make_picture(), kit.make_chat(1)
+        digest = request_digest(canonical_chat(chat), [picture])
+        seeds = []
+        for known in (None, digest):
+            engine = kit.make_fixed_engine(lambda _: "A cat.", answer=AnswerSource.CLEAN)
+            assert kit.decide(engine, [picture], chat, digest=known).action is Action.PASS
+            seeds.append(engine.upstream.calls[-1].seed)
+        assert seeds[0] == seeds[1] is not None
 
     def test_it_is_judged(self, kit):
         verdict, _ = self.run(kit, kit.HARM)

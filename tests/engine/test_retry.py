@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from guardrail.engine.calls import BusyClock, Caller
-from guardrail.engine.retry import repeat_rule
+from guardrail.engine.retry import may_judge_again, repeat_rule
 from guardrail.engine.rules import Mode, OnUpstreamFailure, Retry
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError, UpstreamError
@@ -208,6 +208,10 @@ class TestJudgements:
         upstream = Scripted(["A cat."])
         assert sampled(kit, upstream, oracle=oracle, **rules).outcome is Outcome.HARMLESS
         assert (len(oracle.seen), len(upstream.calls)) == (2, 1)
+
+    def test_a_model_s_fault_is_not_the_oracle_s_to_repeat(self, kit):
+        fault = UpstreamError("busy", status=503, transient=True, undrawn=True)
+        assert not may_judge_again(Retry.ANY, kit.Words(), fault)
 
     @pytest.mark.parametrize("is_function", [False, True])
     def test_with_a_reference_its_own_oracle_counts(self, kit, is_function):
