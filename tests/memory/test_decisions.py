@@ -387,12 +387,14 @@ class TestWhatAVerdictDependsOn:
         parts = {"rules": kit.make_rules(), "key": kit.KEY, "oracle": kit.Words()}
         other_oracle = kit.Words()
         other_oracle.revision = "other words"
+        upgraded = type("Upgraded", (Scripted,), {"revision": "scripted, 2"})(["A cat."])
         for change in (
             {},
             {"rules": kit.make_rules(digest="cd" * 32)},
             {"key": type(kit.KEY)(bytes(32))},
             {"oracle": other_oracle},
             {"upstream": Scripted(["A cat."], model="another")},
+            {"upstream": upgraded},
         ):
             made = {"upstream": Scripted(["A cat."]), **parts, **change}
             engine = Engine(made["rules"], made["upstream"], made["oracle"], made["key"])
@@ -400,7 +402,7 @@ class TestWhatAVerdictDependsOn:
             assert not verdict.remembered, change
             seen.add(verdict.attempt)
             assert asked(kit, kit.make_decisions(store=store), engine).remembered
-        assert len(seen) == 5
+        assert len(seen) == 6
 
     def test_models_of_one_name_are_told_apart_by_their_scope(self, kit):
         store = LocalStore(MemoryRules())
