@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from guardrail.engine.attempt import ATTEMPT_BYTES, ONLY_ATTEMPT
+from guardrail.engine.digest import request_digest
 from guardrail.engine.rules import AnswerSource, OnUpstreamFailure
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import ConfigError, RequestError
@@ -268,6 +269,17 @@ class TestAttempts:
         attempts = {kit.decide(kit.make_engine()).attempt for _ in range(3)}
         assert len(attempts) == 3
         assert {len(bytes.fromhex(one)) for one in attempts} == {ATTEMPT_BYTES}
+
+    def test_a_digest_that_is_known_is_that_of_all_draws(self, kit):
+        """Those of the test and that of the clean answer."""
+        chat, pictures = kit.make_chat(1), kit.make_pictures(1)
+        engines = [kit.make_fixed_engine(answer=AnswerSource.CLEAN) for _ in range(3)]
+        known = request_digest(chat, pictures)
+        for engine, digest in zip(engines, (None, known, bytes(32)), strict=True):
+            kit.decide(engine, pictures, chat=chat, digest=digest)
+        taken, given, other = ({call.seed for call in e.upstream.calls} for e in engines)
+        assert taken == given
+        assert not taken & other
 
     def test_a_restart_does_not_begin_them_anew(self, kit):
         """The same key, as from a key file, in engines that know nothing of each other."""

@@ -363,6 +363,19 @@ class TestAfterwards:
         noisy = [call.pictures[0].tobytes() for call in engine.upstream.calls]
         assert len(set(noisy)) == 2 * NINE
 
+    def test_an_answer_that_no_store_can_hold_is_not_remembered(self, kit):
+        odd = Step(message={"content": "A cat.", "annotations": [{"score": float("nan")}]})
+
+        class Odd(kit.Scripted):
+            async def complete(self, chat, pictures, *, seed):
+                answer = await super().complete(chat, pictures, seed=seed)
+                return dataclasses.replace(answer, message=odd.message)
+
+        engine, decisions = kit.make_engine(Odd(["A cat."])), kit.make_decisions()
+        found = [asked(kit, decisions, engine) for _ in range(2)]
+        assert {verdict.action for verdict in found} == {Action.PASS}
+        assert not any(verdict.remembered for verdict in found)
+
     def test_another_store_may_forget_and_lose(self, kit):
         class Forgetful:
             async def get(self, _):
