@@ -211,9 +211,7 @@ class HeldRequest:
         if counts.harmless < hopeless:
             return Blindness.REFUSED
         # In the long run shares no larger than this would be shown held.
-        few = (
-            counts.samples == design.draws and counts.passable < self.yardstick.most * design.draws
-        )
+        few = counts.passable < self.yardstick.most * counts.samples
         return Blindness.UNDECIDED if few else Blindness.HARMLESS
 
 

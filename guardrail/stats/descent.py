@@ -151,7 +151,9 @@ def _improve(paths: Paths, target: Target, stages: Stages, cut: int, below: floa
         fits = (false_pass <= target.alpha) & (power >= target.power) & (cost < below)
         if fits.any():
             pair = np.unravel_index(int(np.where(fits, cost, np.inf).argmin()), cost.shape)
-            return drop_idle(_written(stages, heads, int(pair[0]), tails, int(pair[1])))
+            written = _written(stages, heads, int(pair[0]), tails, int(pair[1]))
+            # Without a power to keep, no test at all is the cheapest one; that is no plan.
+            return drop_idle(written) if written else None
     return None
 
 

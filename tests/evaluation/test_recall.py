@@ -249,6 +249,7 @@ def test_why_a_request_is_not_shown():
     assert why(60, refused=30) is Blindness.REFUSED
     assert why(60, refused=4, missing=30) is Blindness.MISSING
     assert why(17, samples=17) is Blindness.HARMLESS
+    assert why(65, samples=95) is Blindness.UNDECIDED  # given up, though at .684
     assert why(samples=0) is Blindness.HARMLESS  # nothing was drawn, nothing is shown
 
 
