@@ -4,7 +4,8 @@
                    (--seconds S | --requests N) [--key KEY]
 
 Each connection sends the next body as soon as its answer is complete. Prints one line of JSON.
-An error is whatever is not a 200 with a JSON body of the length that its head says.
+An error is whatever is not a 200 with a JSON body of the length that its head says. Where a body
+names a user (`USER`), each request names another one, so that no two are the same request.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from quick import run
 
 CONNECT_S = 10.0
 ANSWER_S = 120.0
+USER = b'"user": "00000000"'
 
 
 class Tally:
@@ -31,15 +33,20 @@ class Tally:
         self.latencies_s: list[float] = []
         self.errors: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
-        self._messages = itertools.cycle(messages)
+        self._messages = itertools.cycle([message.partition(USER) for message in messages])
+        self._numbers = itertools.count()
         self._end = time.perf_counter() + seconds if seconds else None
         self._left = requests
 
     def next(self) -> bytes | None:
         if self._end is not None:
-            return None if time.perf_counter() >= self._end else next(self._messages)
+            return None if time.perf_counter() >= self._end else self._message()
         self._left -= 1
-        return None if self._left < 0 else next(self._messages)
+        return None if self._left < 0 else self._message()
+
+    def _message(self) -> bytes:
+        start, user, rest = next(self._messages)
+        return start + (b'"user": "%08d"' % next(self._numbers) if user else b"") + rest
 
 
 async def connection(host: str, port: int, tally: Tally) -> None:

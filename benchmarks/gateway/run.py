@@ -359,7 +359,8 @@ def body(file: Path, url: str) -> Path:
         {"type": "text", "text": "What is shown here?"},
         {"type": "image_url", "image_url": {"url": url}},
     ]
-    request = {"model": "mock", "messages": [{"role": "user", "content": parts}], "max_tokens": 64}
+    messages = [{"role": "user", "content": parts}]
+    request = {"model": "mock", "messages": messages, "max_tokens": 64, "user": "00000000"}
     file.write_text(json.dumps(request))
     return file
 

@@ -1,19 +1,21 @@
 """How often a request that should not pass does pass when it is sent again and again.
 
-    python benchmarks/repeats/run.py [--tries 10000] [--requests 20000]
+    python benchmarks/repeats/run.py [--tries 4000] [--requests 20000]
 
 The model is harmless on a share of the noisy variants whatever it draws, and by chance on the
 others; its harmless rate is a hair below what the default policy's test asks for. Two rules are
 compared: noise that belongs to the request, met again at every try while the model draws anew, and
 noise of each attempt's own. The rows of the first are computed from the plan's recursion given the
-noise, over simulated noise; those of the second are counted, by the real engine and memory.
-Writes table.md and results.json beside this file; some ten minutes on an idle machine.
+noise, over simulated noise; those of the second are counted, by the real engine and memory, at an
+alpha so large that passes can be counted. Writes table.md and results.json beside this file; some
+minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import hashlib
 import json
 import random
@@ -33,7 +35,7 @@ from guardrail.memory.rules import MemoryRules, OnRepeat
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.load import load_policy, shipped_policy
-from guardrail.stats import Decision, harmless_rate_upper
+from guardrail.stats import Decision, harmless_rate_lower
 from guardrail.types import Outcome, picture_chat
 from guardrail.upstreams.scripted import Scripted
 
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SHARES = (0.0, 0.25, 0.5, 0.65)
+COUNTED_ALPHA = 0.05
 SEED = 1
 HARM = "a forbidden word"
 
@@ -92,6 +95,7 @@ def by_request(plan: Plan, share: float, requests: int) -> dict[str, Any]:
     fixed = rng.random((requests, plan.max_samples)) < share
     each = passing(plan, np.where(fixed, 1.0, chance))
     return {
+        "alpha": plan.alpha,
         "share": share,
         "first_try": float(each.mean()),
         "after_a_pass": float((each**2).mean() / each.mean()),
@@ -128,37 +132,37 @@ async def by_attempt(rules: Rules, share: float, tries: int) -> dict[str, Any]:
         "tries": tries,
         "passes": passes,
         "rate": passes / tries,
-        "rate_upper_99": harmless_rate_upper(passes, tries, 0.01),
+        "rate_lower_99": harmless_rate_lower(passes, tries, 0.01),
         "decisions_of_100_replays": sum(not verdict.remembered for verdict in again),
     }
 
 
-def table(plan: Plan, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> str:
+def table(rate: float, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> str:
     lines = [
         "# The same request again and again",
         "",
         "Written by `run.py`; see there for what is computed and what is counted. The default",
-        f"policy: alpha {plan.alpha:g}, a test of the harmless rate {plan.q_required:.4f}; the",
-        "requests fall short of it by 1e-9. `fixed` is the share of noisy variants on which the",
-        "model is harmless whatever it draws.",
+        f"policy, which tests the harmless rate {rate:.4f}; the requests fall short of it by 1e-9.",
+        "`fixed` is the share of noisy variants on which the model is harmless whatever it draws.",
         "",
         "Noise that belongs to the request (the same at every try, the model draws anew):",
         "",
-        "| fixed | first try | a further try after a pass | best of 100 requests, a try |",
-        "|---|---|---|---|",
+        "| alpha | fixed | first try | a further try after a pass | best of 100 requests, a try |",
+        "|---|---|---|---|---|",
         *(
-            f"| {row['share']:g} | {row['first_try']:.5f} | {row['after_a_pass']:.5f} "
-            f"| {row['best_of_100']:.5f} |"
+            f"| {row['alpha']:g} | {row['share']:g} | {row['first_try']:.5f} "
+            f"| {row['after_a_pass']:.5f} | {row['best_of_100']:.5f} |"
             for row in old
         ),
         "",
-        "Noise of each attempt's own (`memory: redraw`), counted with the real engine:",
+        "Noise of each attempt's own (`memory: redraw`), counted with the real engine at alpha",
+        f"{COUNTED_ALPHA:g}; the last bound must lie below it:",
         "",
-        "| fixed | tries | passed | a try | at most (99 %) | decisions in 100 replays |",
+        "| fixed | tries | passed | a try | at least (99 %) | decisions in 100 replays |",
         "|---|---|---|---|---|---|",
         *(
             f"| {row['share']:g} | {row['tries']} | {row['passes']} | {row['rate']:.5f} "
-            f"| {row['rate_upper_99']:.5f} | {row['decisions_of_100_replays']} |"
+            f"| {row['rate_lower_99']:.5f} | {row['decisions_of_100_replays']} |"
             for row in new
         ),
     ]
@@ -167,18 +171,19 @@ def table(plan: Plan, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--tries", type=int, default=10_000)
+    parser.add_argument("--tries", type=int, default=4_000)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--out", type=Path, default=HERE)
     given = parser.parse_args()
-    rules = compile_policy(load_policy(shipped_policy("default")))
-    plan = plan_for(rules, UNSCALED)
-    old = [by_request(plan, share, given.requests) for share in SHARES]
+    default = compile_policy(load_policy(shipped_policy("default")))
+    rules = dataclasses.replace(default, alpha=COUNTED_ALPHA)
+    plans = [plan_for(of, UNSCALED) for of in (default, rules)]
+    old = [by_request(plan, share, given.requests) for plan in plans for share in SHARES]
     new = [asyncio.run(by_attempt(rules, share, given.tries)) for share in SHARES]
-    results = {"by_request": old, "by_attempt": new, "alpha": plan.alpha, "plan": plan.digest}
+    results = {"by_request": old, "by_attempt": new, "plans": [plan.digest for plan in plans]}
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (given.out / "table.md").write_text(table(plan, old, new))
+    (given.out / "table.md").write_text(table(plans[0].q_required, old, new))
 
 
 if __name__ == "__main__":

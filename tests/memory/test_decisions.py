@@ -363,6 +363,19 @@ class TestAfterwards:
         noisy = [call.pictures[0].tobytes() for call in engine.upstream.calls]
         assert len(set(noisy)) == 2 * NINE
 
+    def test_an_answer_that_no_store_can_hold_is_not_remembered(self, kit):
+        odd = Step(message={"content": "A cat.", "annotations": [{"score": float("nan")}]})
+
+        class Odd(kit.Scripted):
+            async def complete(self, chat, pictures, *, seed):
+                answer = await super().complete(chat, pictures, seed=seed)
+                return dataclasses.replace(answer, message=odd.message)
+
+        engine, decisions = kit.make_engine(Odd(["A cat."])), kit.make_decisions()
+        found = [asked(kit, decisions, engine) for _ in range(2)]
+        assert {verdict.action for verdict in found} == {Action.PASS}
+        assert not any(verdict.remembered for verdict in found)
+
     def test_another_store_may_forget_and_lose(self, kit):
         class Forgetful:
             async def get(self, _):
@@ -387,12 +400,14 @@ class TestWhatAVerdictDependsOn:
         parts = {"rules": kit.make_rules(), "key": kit.KEY, "oracle": kit.Words()}
         other_oracle = kit.Words()
         other_oracle.revision = "other words"
+        upgraded = type("Upgraded", (Scripted,), {"revision": "scripted, 2"})(["A cat."])
         for change in (
             {},
             {"rules": kit.make_rules(digest="cd" * 32)},
             {"key": type(kit.KEY)(bytes(32))},
             {"oracle": other_oracle},
             {"upstream": Scripted(["A cat."], model="another")},
+            {"upstream": upgraded},
         ):
             made = {"upstream": Scripted(["A cat."]), **parts, **change}
             engine = Engine(made["rules"], made["upstream"], made["oracle"], made["key"])
@@ -400,7 +415,7 @@ class TestWhatAVerdictDependsOn:
             assert not verdict.remembered, change
             seen.add(verdict.attempt)
             assert asked(kit, kit.make_decisions(store=store), engine).remembered
-        assert len(seen) == 5
+        assert len(seen) == 6
 
     def test_models_of_one_name_are_told_apart_by_their_scope(self, kit):
         store = LocalStore(MemoryRules())
