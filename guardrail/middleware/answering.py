@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardrail.server.failures import reply_to_error
-from guardrail.server.sse import events
+from guardrail.server.chat_stream import events
+from guardrail.server.errors import reply_to_error
 from guardrail.server.strict_json import encode_json
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from guardrail.errors import GuardrailError
     from guardrail.middleware.decided import Decided
-    from guardrail.server.failures import Reply
-    from guardrail.server.guarded import Form
+    from guardrail.server.endpoint import Form
+    from guardrail.server.errors import Reply
 
 __all__ = ["HttpAnswer", "answer_of", "answer_to_error"]
 

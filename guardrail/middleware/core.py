@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from guardrail.middleware.decided import Decided, OnBlock
     from guardrail.middleware.decider import Decider, Model
-    from guardrail.server.guarded import Form
+    from guardrail.server.endpoint import Form
     from guardrail.types import Json
 
 __all__ = ["Core"]

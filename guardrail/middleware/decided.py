@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from guardrail.engine.certificate import Certificate
     from guardrail.engine.verdict import Verdict
-    from guardrail.server.failures import Reply
+    from guardrail.server.errors import Reply
     from guardrail.server.wire import Incoming
     from guardrail.types import Json
 

@@ -15,8 +15,8 @@ from guardrail.policy.compile import compile_policy, variant_options
 from guardrail.policy.load import named_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
-from guardrail.server.guarded import check_model, decided_with
-from guardrail.server.limits import too_large
+from guardrail.server.admission import too_large
+from guardrail.server.endpoint import check_model, decided_with
 from guardrail.server.service import Service
 from guardrail.server.settings import Settings
 from guardrail.server.strict_json import encode_json
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from guardrail.memory.ledger import Ledger
     from guardrail.middleware.records import Records
     from guardrail.oracles.base import Oracle
-    from guardrail.server.guarded import Form
+    from guardrail.server.endpoint import Form
     from guardrail.server.wire import Incoming
     from guardrail.types import Json
 

@@ -11,8 +11,8 @@ from guardrail.middleware.core import Core
 from guardrail.middleware.decider import Decider, key_of, policy_of
 from guardrail.middleware.records import Records
 from guardrail.middleware.wrapping import wrapped
-from guardrail.server.chat import CHAT_FORM
-from guardrail.server.sse import chunks
+from guardrail.server.chat_form import CHAT_FORM
+from guardrail.server.chat_stream import chunks
 
 if TYPE_CHECKING:
     import os

@@ -9,9 +9,9 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ConfigError
-from guardrail.server.chat import CHAT_FORM
+from guardrail.server.chat_form import CHAT_FORM
+from guardrail.server.chat_stream import chunks
 from guardrail.server.fields import refused
-from guardrail.server.sse import chunks
 from guardrail.upstreams.litellm_sdk import (
     ASKED_ONCE,
     BY_NAME,

@@ -15,8 +15,8 @@ import httpx
 
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.middleware.answering import answer_of, answer_to_error
-from guardrail.server.chat import CHAT_FORM
-from guardrail.server.responses import RESPONSES_FORM
+from guardrail.server.chat_form import CHAT_FORM
+from guardrail.server.responses_form import RESPONSES_FORM
 from guardrail.upstreams.cached import names_cache_hit
 from guardrail.upstreams.undrawn import is_direct, statuses_undrawn
 from guardrail.upstreams.wire import parse_json
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from guardrail.middleware.core import Core
     from guardrail.middleware.decided import Decided
-    from guardrail.server.guarded import Form
+    from guardrail.server.endpoint import Form
     from guardrail.types import Json
     from guardrail.upstreams.function import Call, FunctionUpstream
 

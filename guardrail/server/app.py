@@ -15,7 +15,7 @@ from guardrail.server.access import AccessLog
 from guardrail.server.chat import chat_router
 from guardrail.server.check import check_router
 from guardrail.server.docs_page import docs_router
-from guardrail.server.failures import Reply, Shield, error_reply, reply_to_error
+from guardrail.server.errors import Reply, error_reply, reply_to_error
 from guardrail.server.fetch import INTERNET
 from guardrail.server.health import health_router
 from guardrail.server.json_response import json_response
@@ -25,6 +25,7 @@ from guardrail.server.openapi import ABOUT
 from guardrail.server.responses import responses_router
 from guardrail.server.service import Service, random_record
 from guardrail.server.settings import Settings
+from guardrail.server.shield import Shield
 from guardrail.version import __version__
 
 if TYPE_CHECKING:

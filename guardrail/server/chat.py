@@ -7,26 +7,17 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 
+from guardrail.server.chat_form import CHAT_FORM
 from guardrail.server.described import CHAT
 from guardrail.server.direct import Direct
-from guardrail.server.guarded import Form, guarded
-from guardrail.server.reply import reply_to
-from guardrail.server.sse import events
-from guardrail.server.wire import read_chat
+from guardrail.server.guarded import guarded
 
 if TYPE_CHECKING:
     from guardrail.server.service import Service
 
-__all__ = ["CHAT_FORM", "chat_router"]
+__all__ = ["chat_router"]
 
 _SUMMARY = "Chat completions, guarded."
-CHAT_FORM = Form(
-    read=read_chat,
-    reply=lambda verdict, incoming, policy, record_id: reply_to(
-        verdict, incoming.chat, policy, record_id
-    ),
-    events=lambda reply, incoming: events(reply, incoming.include_usage),
-)
 
 
 def chat_router(service: Service) -> APIRouter:

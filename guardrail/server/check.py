@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 
-from guardrail.engine.verdict import Action, Verdict
+from guardrail.server.check_form import CHECK_FORM
 from guardrail.server.described import CHECK
 from guardrail.server.direct import Direct
-from guardrail.server.failures import Reply
-from guardrail.server.fields import flag, wrong
-from guardrail.server.guarded import Form, guarded
-from guardrail.server.reply import dressed, said, told_usage, usage_of
-from guardrail.server.sse import DONE
-from guardrail.server.strict_json import encode_json, parse_object
-from guardrail.server.wire import Incoming, incoming_chat
+from guardrail.server.guarded import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from guardrail.images.codec import ImageLimits
-    from guardrail.policy.schema import Policy
     from guardrail.server.service import Service
 
 __all__ = ["check_router"]
@@ -38,41 +26,6 @@ def check_router(service: Service) -> APIRouter:
 
     @router.post("/v1/guardrail/check", summary=_SUMMARY, openapi_extra=CHECK)
     async def check(request: Request) -> Response:
-        return await guarded(service, request, _FORM)
+        return await guarded(service, request, CHECK_FORM)
 
     return router
-
-
-def _read(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
-    """A chat request that may ask for `progress`. Raises RequestError."""
-    body = dict(parse_object(raw))
-    progress = flag(body.pop("progress", None), "progress")
-    incoming = incoming_chat(body, max_images=max_images, limits=limits)
-    if progress and not incoming.stream:
-        raise wrong("progress", "belongs to streams only; leave it out or set stream")
-    return dataclasses.replace(incoming, progress=progress)
-
-
-def _reply(verdict: Verdict, incoming: Incoming, policy: Policy, record_id: str) -> Reply:
-    """200 for every verdict, whatever the style of a block; an error where there is none."""
-    if verdict.action is Action.FAIL:
-        failure = said(verdict, policy)
-        assert isinstance(failure, Reply)
-        return dressed(failure, verdict, policy, record_id)
-    body = {
-        "id": f"check-{record_id}",
-        "object": "guardrail.check",
-        "created": int(time.time()),
-        "model": incoming.chat.model,
-        "usage": told_usage(usage_of(verdict, policy)),
-    }
-    return dressed(Reply(200, body), verdict, policy, record_id)
-
-
-def _events(reply: Reply, _incoming: Incoming) -> Iterator[bytes]:
-    kind = "error" if reply.is_error else "verdict"
-    yield f"event: {kind}\ndata: ".encode() + encode_json(reply.body) + b"\n\n"
-    yield DONE
-
-
-_FORM = Form(read=_read, reply=_reply, events=_events)

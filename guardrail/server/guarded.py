@@ -1,59 +1,35 @@
-"""One guarded request: admitted, read, decided, answered at once or as a stream that is held."""
+"""One guarded request over HTTP: admitted, read, decided, answered at once or as a held stream."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from guardrail.errors import GuardrailError, RequestError
+from guardrail.errors import GuardrailError
 from guardrail.server.access import note
-from guardrail.server.failures import Reply, log_crash, reply_to_error
+from guardrail.server.body import read_body
+from guardrail.server.endpoint import check_model, decided_with
+from guardrail.server.errors import Reply, log_crash, reply_to_error
+from guardrail.server.held_stream import WAITING, HeldStream, stream_response
 from guardrail.server.json_response import json_response
-from guardrail.server.limits import read_body
 from guardrail.server.progress import RUNNING, Tally, counted
 from guardrail.server.reply import pending_headers
-from guardrail.server.sse import WAITING, HeldStream, stream_response
 from guardrail.server.watch import settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from guardrail.engine.guard import Engine
-    from guardrail.engine.verdict import Verdict
-    from guardrail.images.codec import ImageLimits, Picture
-    from guardrail.policy.schema import Policy
-    from guardrail.server.pictures import Source
+    from guardrail.server.endpoint import Form
     from guardrail.server.service import Service
     from guardrail.server.wire import Incoming
 
-__all__ = ["Form", "check_model", "decided_with", "guarded", "read_aside"]
+__all__ = ["guarded", "read_aside"]
 
 _T = TypeVar("_T")
 _INLINE_BYTES = 1 << 15  # a smaller body is read faster than a thread is woken
-
-
-class _Read(Protocol):
-    def __call__(self, raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What is particular to a route.
-
-    Attributes:
-        read: a request's body to a chat. Raises RequestError.
-        reply: the whole answer to a verdict, the same for plain and streamed requests.
-        events: that answer, or an error, as the events of a stream.
-    """
-
-    read: _Read
-    reply: Callable[[Verdict, Incoming, Policy, str], Reply]
-    events: Callable[[Reply, Incoming], Iterator[bytes]]
 
 
 async def guarded(service: Service, request: Request, form: Form) -> Response:
@@ -114,71 +90,6 @@ async def _incoming(service: Service, request: Request, form: Form) -> Incoming:
     incoming = await read_aside(service, request, read)
     await check_model(service, incoming.chat.model)
     return incoming
-
-
-async def check_model(service: Service, model: str) -> None:
-    """Raises RequestError where only listed models are known and this one is not."""
-    if service.settings.known_models_only and model not in await service.models.get():
-        raise RequestError(
-            "model: there is no such model here; GET /v1/models lists those there are",
-            status=404,
-            param="model",
-            code="model_not_found",
-        )
-
-
-async def decided_with(
-    service: Service,
-    engine: Engine,
-    incoming: Incoming,
-    *,
-    end_user: str | None = None,
-    scope: str | None = "",
-    loop: asyncio.AbstractEventLoop | None = None,
-) -> Verdict:
-    """The verdict on one request; getting the pictures takes of the same time.
-
-    Args:
-        service: what all requests share.
-        engine: decides, unless an equal request is or was decided.
-        incoming: the request.
-        end_user: whose try it is, as a trusted caller names them.
-        scope: see `Decisions.decide`.
-        loop: see there.
-
-    Raises:
-        RequestError: see `Decisions.decide`; or the pictures cannot be had.
-    """
-    deadline = asyncio.get_running_loop().time() + engine.rules.deadline_s
-    async with AsyncExitStack() as held:
-        return await service.decisions.decide(
-            engine,
-            incoming.chat,
-            await _opened(service, incoming.sources, held, deadline),
-            principal=service.principal(end_user),
-            scope=scope,
-            loop=loop,
-            deadline=deadline,
-            held=held,
-        )
-
-
-async def _opened(
-    service: Service, sources: list[Source], held: AsyncExitStack, deadline: float
-) -> tuple[Picture, ...]:
-    """The pictures, decoded, as long as `held` is. Raises RequestError."""
-    if not sources:
-        return ()
-    try:
-        async with asyncio.timeout_at(deadline):
-            return await held.enter_async_context(service.desk.opened(sources))
-    except TimeoutError:
-        raise RequestError(
-            "the pictures could not be fetched and decoded before the decision's deadline; "
-            "retry later, or raise limits.deadline_s",
-            status=503,
-            code="overloaded",
-        ) from None
 
 
 async def _decided(

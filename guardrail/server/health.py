@@ -11,7 +11,7 @@ from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at ru
 from guardrail.errors import GuardrailError, OracleError
 from guardrail.oracles.base import Exchange
 from guardrail.server.cached import Cached
-from guardrail.server.failures import Reply, log_crash
+from guardrail.server.errors import Reply, log_crash
 from guardrail.server.json_response import json_response
 from guardrail.types import Outcome
 

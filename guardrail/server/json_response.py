@@ -9,7 +9,7 @@ from starlette.responses import Response
 from guardrail.server.strict_json import encode_json
 
 if TYPE_CHECKING:
-    from guardrail.server.failures import Reply
+    from guardrail.server.errors import Reply
 
 __all__ = ["json_response"]
 

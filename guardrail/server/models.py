@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 
 from guardrail.errors import RequestError
-from guardrail.server.failures import Reply
+from guardrail.server.errors import Reply
 from guardrail.server.json_response import json_response
 from guardrail.server.openapi import LISTED
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from guardrail.engine.verdict import Action, Verdict
 from guardrail.errors import CertificationError
-from guardrail.server.failures import Reply, error_reply, reply_to_error
+from guardrail.server.errors import Reply, error_reply, reply_to_error
 from guardrail.server.logprobs import told_logprobs
 from guardrail.types import Usage
 

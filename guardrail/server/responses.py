@@ -9,18 +9,15 @@ from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at ru
 
 from guardrail.server.described import RESPONSES
 from guardrail.server.direct import Direct
-from guardrail.server.guarded import Form, guarded
-from guardrail.server.responses_events import response_events
-from guardrail.server.responses_reply import response_to
-from guardrail.server.responses_request import read_response
+from guardrail.server.guarded import guarded
+from guardrail.server.responses_form import RESPONSES_FORM
 
 if TYPE_CHECKING:
     from guardrail.server.service import Service
 
-__all__ = ["RESPONSES_FORM", "responses_router"]
+__all__ = ["responses_router"]
 
 _SUMMARY = "The Responses API, guarded; nothing is stored."
-RESPONSES_FORM = Form(read=read_response, reply=response_to, events=response_events)
 
 
 def responses_router(service: Service) -> APIRouter:

@@ -6,14 +6,14 @@ import itertools
 import uuid
 from typing import TYPE_CHECKING
 
+from guardrail.server.chat_stream import pieces
 from guardrail.server.responses_reply import begun
-from guardrail.server.sse import pieces
 from guardrail.server.strict_json import encode_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from guardrail.server.failures import Reply
+    from guardrail.server.errors import Reply
     from guardrail.server.wire import Incoming
     from guardrail.types import Json
 

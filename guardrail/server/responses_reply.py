@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from guardrail.server.failures import Reply
+from guardrail.server.errors import Reply
 from guardrail.server.reply import dressed, said, usage_of
 
 if TYPE_CHECKING:

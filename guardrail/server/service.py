@@ -12,9 +12,9 @@ from guardrail.memory.decisions import Decisions
 from guardrail.memory.ledger import LocalLedger
 from guardrail.memory.spending import Principal
 from guardrail.policy.compile import check_first_try, image_limits, memory_rules
+from guardrail.server.admission import Admission
 from guardrail.server.cached import Cached
 from guardrail.server.fetch import INTERNET, Network, RemoteImages
-from guardrail.server.limits import Admission
 from guardrail.server.pictures import PictureDesk
 from guardrail.server.settings import Settings
 

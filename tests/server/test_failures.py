@@ -12,7 +12,8 @@ from guardrail.errors import (
     RequestError,
     UpstreamError,
 )
-from guardrail.server.failures import Shield, error_reply, reply_to_error
+from guardrail.server.errors import error_reply, reply_to_error
+from guardrail.server.shield import Shield
 
 SECRET = "sk-secret content of a user"
 

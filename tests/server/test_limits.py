@@ -7,7 +7,8 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from guardrail.errors import RequestError
-from guardrail.server.limits import Admission, read_body
+from guardrail.server.admission import Admission
+from guardrail.server.body import read_body
 
 
 async def turns(rounds=5):

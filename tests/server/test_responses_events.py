@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardrail.engine.verdict import Action, Reason, Verdict
-from guardrail.server.failures import error_reply
+from guardrail.server.errors import error_reply
 from guardrail.server.responses_events import response_events, typed_events
 from guardrail.server.responses_reply import response_to
 from guardrail.server.wire import Incoming

@@ -17,16 +17,13 @@ from guardrail.errors import (
     RequestError,
     UpstreamError,
 )
-from guardrail.server.strict_json import encode_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
     from guardrail.types import Json
 
-__all__ = ["Reply", "Shield", "error_reply", "log_crash", "reply_to_error"]
+__all__ = ["Reply", "error_reply", "log_crash", "reply_to_error"]
 
 _log = logging.getLogger("guardrail.server")
 _RETRY_AFTER_S = 5.0
@@ -108,38 +105,3 @@ def log_crash(error: BaseException) -> None:
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     place = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames))
     _log.error("unforeseen %s at %s", type(error).__name__, place)
-
-
-class Shield:
-    """ASGI middleware: an exception that nothing caught becomes a reply, and no stack is shown."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except Exception as error:  # noqa: BLE001 (the server's edge)
-            log_crash(error)
-            if scope["type"] == "http" and not started:
-                await send_reply(reply_to_error(error), send)
-
-
-async def send_reply(reply: Reply, send: Send) -> None:
-    """Sends a reply as raw ASGI messages."""
-    body = encode_json(reply.body)
-    headers = {
-        **reply.headers,
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-    }
-    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body})

@@ -1,17 +1,13 @@
-"""How much the server takes on: bytes of a body, requests at a time, requests that wait."""
+"""How many requests are decided at a time, and how many may wait."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
 
 from guardrail.errors import RequestError
 
-if TYPE_CHECKING:
-    from starlette.requests import Request
-
-__all__ = ["Admission", "Ticket", "read_body", "too_large"]
+__all__ = ["Admission", "Ticket", "too_large"]
 
 
 class Admission:
@@ -83,52 +79,6 @@ class Ticket:
         if self._admission is not None:
             self._admission._leave()  # noqa: SLF001 (one class in two halves)
             self._admission = None
-
-
-async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
-    """The body of a JSON request, never holding more than `max_bytes` of it.
-
-    Raises:
-        RequestError: 408, 413 or 415.
-        ClientDisconnect: the client went away.
-    """
-    _check_headers(request, max_bytes)
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(timeout_s):
-            async for piece in request.stream():
-                size += len(piece)
-                if size > max_bytes:
-                    raise too_large(max_bytes)
-                pieces.append(piece)
-    except TimeoutError:
-        raise RequestError(
-            f"the request body did not arrive within {timeout_s:g} s; send it faster",
-            status=408,
-            code="request_timeout",
-        ) from None
-    return b"".join(pieces)
-
-
-def _check_headers(request: Request, max_bytes: int) -> None:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        # Browsers send other types to other sites unasked, and this one only after asking.
-        raise _unsupported("content type", "set Content-Type: application/json")
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise _unsupported("content encoding", "send the body uncompressed")
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > max_bytes:
-        raise too_large(max_bytes)
-
-
-def _unsupported(what: str, remedy: str) -> RequestError:
-    return RequestError(
-        f"the {what} of the request is not supported; {remedy}",
-        status=415,
-        code="unsupported_media_type",
-    )
 
 
 def too_large(max_bytes: int) -> RequestError:

@@ -1,83 +1,23 @@
-"""Streams that hold everything back until the verdict, and then send the answer in pieces."""
+"""A chat completion as the chunks of a stream, and those as server-sent events."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
-
 from guardrail.server.strict_json import encode_json
-from guardrail.server.watch import settled
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from starlette.types import Receive, Scope, Send
-
-    from guardrail.server.failures import Reply
+    from guardrail.server.errors import Reply
     from guardrail.types import Json
 
-__all__ = ["DONE", "WAITING", "HeldStream", "chunks", "events", "pieces", "stream_response"]
+__all__ = ["DONE", "chunks", "events", "pieces"]
 
-WAITING = b": waiting for the verdict\n\n"
 DONE = b"data: [DONE]\n\n"
-_BLOCK_BYTES = 1 << 14
 _PIECE_CHARS = 48
 _MOST_PIECES = 512
-_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",  # else nginx gathers the heartbeats
-}
 _PIECEWISE = ("reasoning", "reasoning_content", "content", "refusal")
-
-
-class HeldStream(Response):
-    """Sends heartbeats until `decision` is done, then its reply as events.
-
-    Owns the decision: if the client goes away, or this response is stopped, so is the decision.
-    """
-
-    def __init__(
-        self,
-        decision: asyncio.Task[Reply],
-        *,
-        heartbeat_s: float,
-        heartbeat: Callable[[], bytes],
-        events: Callable[[Reply], Iterable[bytes]],
-        headers: Mapping[str, str],
-    ) -> None:
-        super().__init__(headers={**headers, **_HEADERS})
-        del self.headers["content-length"]
-        self._decision = decision
-        self._heartbeat_s = heartbeat_s
-        self._heartbeat = heartbeat
-        self._events = events
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 (ASGI's signature)
-        async def body(data: bytes, *, more: bool = True) -> None:
-            await send({"type": "http.response.body", "body": data, "more_body": more})
-
-        try:
-            start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-            await send(start)
-            while not self._decision.done():
-                await body(self._heartbeat())
-                await settled(self._decision, receive, timeout_s=self._heartbeat_s)
-            for block in _blocks(self._events(self._decision.result())):
-                await body(block)
-            await body(b"", more=False)
-        except ClientDisconnect:
-            return  # nobody is left to be told, and it is no fault
-        finally:
-            self._decision.cancel()
-
-
-def stream_response(reply: Reply, made: Iterable[bytes]) -> Response:
-    """A stream whose verdict fell before it began: complete, with the verdict's own headers."""
-    return Response(b"".join(made), status_code=reply.status, headers={**reply.headers, **_HEADERS})
 
 
 def events(reply: Reply, include_usage: bool) -> Iterator[bytes]:
@@ -167,14 +107,3 @@ def pieces(text: str) -> Iterator[str]:
             stop = text.rfind(" ", start + 1, stop) + 1 or stop
         yield text[start:stop]
         start = stop
-
-
-def _blocks(made: Iterable[bytes]) -> Iterator[bytes]:
-    """Events gathered for the socket: the answer is complete, so nothing is gained by dripping."""
-    gathered = bytearray()
-    for piece in made:
-        gathered += piece
-        if len(gathered) >= _BLOCK_BYTES:
-            yield bytes(gathered)
-            gathered.clear()
-    yield bytes(gathered)

@@ -1,0 +1,50 @@
+"""The outermost layer of the app: what nothing else caught becomes an error reply."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guardrail.server.errors import log_crash, reply_to_error
+from guardrail.server.strict_json import encode_json
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from guardrail.server.errors import Reply
+
+__all__ = ["Shield"]
+
+
+class Shield:
+    """ASGI middleware: an exception that nothing caught becomes a reply, and no stack is shown."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:  # noqa: BLE001 (the server's edge)
+            log_crash(error)
+            if scope["type"] == "http" and not started:
+                await send_reply(reply_to_error(error), send)
+
+
+async def send_reply(reply: Reply, send: Send) -> None:
+    """Sends a reply as raw ASGI messages."""
+    body = encode_json(reply.body)
+    headers = {
+        **reply.headers,
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+    }
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})
