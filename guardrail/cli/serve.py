@@ -49,9 +49,9 @@ def command(
     litellm_model: str | None,
 ) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
+    from guardrail.api.settings import Settings
     from guardrail.engine.retry import repeat_rule
     from guardrail.server.serve import serve
-    from guardrail.server.settings import Settings
     from guardrail.upstreams.lineup import members
 
     policy = read_policy(policy_name)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardrail.server.chat_stream import events
-from guardrail.server.errors import reply_to_error
-from guardrail.server.strict_json import encode_json
+from guardrail.api.chat.stream import events
+from guardrail.api.errors import reply_to_error
+from guardrail.api.strict_json import encode_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from guardrail.api.endpoint import Form
+    from guardrail.api.errors import Reply
     from guardrail.errors import GuardrailError
     from guardrail.middleware.decided import Decided
-    from guardrail.server.endpoint import Form
-    from guardrail.server.errors import Reply
 
 __all__ = ["HttpAnswer", "answer_of", "answer_to_error"]
 

@@ -12,9 +12,9 @@ from guardrail.middleware.home import Home
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from guardrail.api.endpoint import Form
     from guardrail.middleware.decided import Decided, OnBlock
     from guardrail.middleware.decider import Decider, Model
-    from guardrail.server.endpoint import Form
     from guardrail.types import Json
 
 __all__ = ["Core"]

@@ -12,10 +12,10 @@ from guardrail.middleware.blocked import ContentBlocked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from guardrail.api.chat.request import Incoming
+    from guardrail.api.errors import Reply
     from guardrail.engine.certificate import Certificate
     from guardrail.engine.verdict import Verdict
-    from guardrail.server.errors import Reply
-    from guardrail.server.wire import Incoming
     from guardrail.types import Json
 
 __all__ = ["Decided", "OnBlock"]

@@ -6,6 +6,11 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from guardrail.api.admission import too_large
+from guardrail.api.endpoint import check_model, decided_with
+from guardrail.api.service import Service
+from guardrail.api.settings import Settings
+from guardrail.api.strict_json import encode_json
 from guardrail.engine.guard import Engine
 from guardrail.engine.recall import check_recall
 from guardrail.errors import ConfigError, RequestError
@@ -15,11 +20,6 @@ from guardrail.policy.compile import compile_policy, variant_options
 from guardrail.policy.load import named_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
-from guardrail.server.admission import too_large
-from guardrail.server.endpoint import check_model, decided_with
-from guardrail.server.service import Service
-from guardrail.server.settings import Settings
-from guardrail.server.strict_json import encode_json
 from guardrail.upstreams.base import Upstream
 from guardrail.upstreams.function import Call, FunctionUpstream
 from guardrail.upstreams.registry import build_upstream, is_local
@@ -27,11 +27,11 @@ from guardrail.upstreams.registry import build_upstream, is_local
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from guardrail.api.chat.request import Incoming
+    from guardrail.api.endpoint import Form
     from guardrail.memory.ledger import Ledger
     from guardrail.middleware.records import Records
     from guardrail.oracles.base import Oracle
-    from guardrail.server.endpoint import Form
-    from guardrail.server.wire import Incoming
     from guardrail.types import Json
 
 __all__ = ["Decider", "Model", "key_of", "policy_of"]

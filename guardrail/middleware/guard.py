@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from guardrail.api.chat.form import CHAT_FORM
+from guardrail.api.chat.stream import chunks
 from guardrail.errors import GuardrailError
 from guardrail.middleware.answering import answer_of, answer_to_error
 from guardrail.middleware.core import Core
 from guardrail.middleware.decider import Decider, key_of, policy_of
 from guardrail.middleware.records import Records
 from guardrail.middleware.wrapping import wrapped
-from guardrail.server.chat_form import CHAT_FORM
-from guardrail.server.chat_stream import chunks
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Iterator, Mapping
 
+    from guardrail.api.service import Record
     from guardrail.images.keys import NoiseKey
     from guardrail.memory.ledger import Ledger
     from guardrail.middleware.answering import HttpAnswer
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from guardrail.oracles.base import Oracle
     from guardrail.policy.schema import Policy
     from guardrail.records.journal import Journal
-    from guardrail.server.service import Record
     from guardrail.types import Json
 
 __all__ = ["Guard"]

@@ -8,10 +8,10 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from guardrail.api.chat.form import CHAT_FORM
+from guardrail.api.chat.stream import chunks
+from guardrail.api.fields import refused
 from guardrail.errors import ConfigError
-from guardrail.server.chat_form import CHAT_FORM
-from guardrail.server.chat_stream import chunks
-from guardrail.server.fields import refused
 from guardrail.upstreams.litellm_sdk import (
     ASKED_ONCE,
     BY_NAME,

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from guardrail.api.chat.form import CHAT_FORM
+from guardrail.api.responses.form import RESPONSES_FORM
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.middleware.answering import answer_of, answer_to_error
-from guardrail.server.chat_form import CHAT_FORM
-from guardrail.server.responses_form import RESPONSES_FORM
 from guardrail.upstreams.cached import names_cache_hit
 from guardrail.upstreams.undrawn import is_direct, statuses_undrawn
 from guardrail.upstreams.wire import parse_json
@@ -24,9 +24,9 @@ from guardrail.upstreams.wire import parse_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from guardrail.api.endpoint import Form
     from guardrail.middleware.core import Core
     from guardrail.middleware.decided import Decided
-    from guardrail.server.endpoint import Form
     from guardrail.types import Json
     from guardrail.upstreams.function import Call, FunctionUpstream
 

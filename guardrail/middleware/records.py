@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from guardrail.api.service import random_record
 from guardrail.errors import ConfigError
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import Recorder
-from guardrail.server.service import random_record
 
 if TYPE_CHECKING:
+    from guardrail.api.service import Record
     from guardrail.engine.guard import Engine
     from guardrail.records.journal import Journal
-    from guardrail.server.service import Record
 
 __all__ = ["Records"]
 

@@ -10,21 +10,21 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from guardrail.api.errors import Reply, error_reply, reply_to_error
+from guardrail.api.openapi.about import ABOUT
+from guardrail.api.pictures.fetch import INTERNET
+from guardrail.api.service import Service, random_record
+from guardrail.api.settings import Settings
 from guardrail.errors import GuardrailError
 from guardrail.server.access import AccessLog
 from guardrail.server.chat import chat_router
 from guardrail.server.check import check_router
 from guardrail.server.docs_page import docs_router
-from guardrail.server.errors import Reply, error_reply, reply_to_error
-from guardrail.server.fetch import INTERNET
 from guardrail.server.health import health_router
 from guardrail.server.json_response import json_response
 from guardrail.server.litellm_api import litellm_router
 from guardrail.server.models import models_router
-from guardrail.server.openapi import ABOUT
 from guardrail.server.responses import responses_router
-from guardrail.server.service import Service, random_record
-from guardrail.server.settings import Settings
 from guardrail.server.shield import Shield
 from guardrail.version import __version__
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from guardrail.api.pictures.fetch import Network
+    from guardrail.api.service import Record
     from guardrail.engine.guard import Engine
     from guardrail.policy.schema import Policy
-    from guardrail.server.fetch import Network
-    from guardrail.server.service import Record
 
 __all__ = ["create_app"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from guardrail.api.admission import too_large
 from guardrail.errors import RequestError
-from guardrail.server.admission import too_large
 
 if TYPE_CHECKING:
     from starlette.requests import Request

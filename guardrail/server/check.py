@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 
-from guardrail.server.check_form import CHECK_FORM
-from guardrail.server.described import CHECK
+from guardrail.api.check import CHECK_FORM
+from guardrail.api.openapi.described import CHECK
 from guardrail.server.direct import Direct
 from guardrail.server.guarded import guarded
 
 if TYPE_CHECKING:
-    from guardrail.server.service import Service
+    from guardrail.api.service import Service
 
 __all__ = ["check_router"]
 

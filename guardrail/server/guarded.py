@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
+from guardrail.api.chat.reply import pending_headers
+from guardrail.api.endpoint import check_model, decided_with
+from guardrail.api.errors import Reply, log_crash, reply_to_error
+from guardrail.api.progress import RUNNING, Tally, counted
 from guardrail.errors import GuardrailError
 from guardrail.server.access import note
 from guardrail.server.body import read_body
-from guardrail.server.endpoint import check_model, decided_with
-from guardrail.server.errors import Reply, log_crash, reply_to_error
 from guardrail.server.held_stream import WAITING, HeldStream, stream_response
 from guardrail.server.json_response import json_response
-from guardrail.server.progress import RUNNING, Tally, counted
-from guardrail.server.reply import pending_headers
 from guardrail.server.watch import settled
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from guardrail.server.endpoint import Form
-    from guardrail.server.service import Service
-    from guardrail.server.wire import Incoming
+    from guardrail.api.chat.request import Incoming
+    from guardrail.api.endpoint import Form
+    from guardrail.api.service import Service
 
 __all__ = ["guarded", "read_aside"]
 

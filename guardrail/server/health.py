@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 
+from guardrail.api.cached import Cached
+from guardrail.api.errors import Reply, log_crash
 from guardrail.errors import GuardrailError, OracleError
 from guardrail.oracles.base import Exchange
-from guardrail.server.cached import Cached
-from guardrail.server.errors import Reply, log_crash
 from guardrail.server.json_response import json_response
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from guardrail.server.service import Service
+    from guardrail.api.service import Service
 
 __all__ = ["health_router"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from guardrail.server.errors import Reply
+    from guardrail.api.errors import Reply
 
 __all__ = ["WAITING", "HeldStream", "stream_response"]
 

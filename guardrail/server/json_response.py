@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from guardrail.server.strict_json import encode_json
+from guardrail.api.strict_json import encode_json
 
 if TYPE_CHECKING:
-    from guardrail.server.errors import Reply
+    from guardrail.api.errors import Reply
 
 __all__ = ["json_response"]
 

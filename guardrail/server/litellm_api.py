@@ -14,23 +14,23 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 from starlette.requests import ClientDisconnect
 
+from guardrail.api.errors import log_crash
+from guardrail.api.litellm.decide import blocked_reply, decide_question
+from guardrail.api.litellm.request import read_question
+from guardrail.api.openapi.described import LITELLM
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.server.access import note
-from guardrail.server.described import LITELLM
 from guardrail.server.direct import Direct
-from guardrail.server.errors import log_crash
 from guardrail.server.guarded import read_aside
 from guardrail.server.json_response import json_response
-from guardrail.server.litellm_question import blocked_reply, decide_question
-from guardrail.server.litellm_request import read_question
 from guardrail.server.watch import settled
 
 if TYPE_CHECKING:
+    from guardrail.api.chat.request import Incoming
+    from guardrail.api.errors import Reply
+    from guardrail.api.litellm.request import Said
+    from guardrail.api.service import Service
     from guardrail.engine.verdict import Verdict
-    from guardrail.server.errors import Reply
-    from guardrail.server.litellm_request import Said
-    from guardrail.server.service import Service
-    from guardrail.server.wire import Incoming
 
 __all__ = ["litellm_router"]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 
+from guardrail.api.errors import Reply
+from guardrail.api.openapi.about import LISTED
 from guardrail.errors import RequestError
-from guardrail.server.errors import Reply
 from guardrail.server.json_response import json_response
-from guardrail.server.openapi import LISTED
 
 if TYPE_CHECKING:
-    from guardrail.server.service import Service
+    from guardrail.api.service import Service
     from guardrail.types import Json
 
 __all__ = ["models_router"]

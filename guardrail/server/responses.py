@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 
-from guardrail.server.described import RESPONSES
+from guardrail.api.openapi.described import RESPONSES
+from guardrail.api.responses.form import RESPONSES_FORM
 from guardrail.server.direct import Direct
 from guardrail.server.guarded import guarded
-from guardrail.server.responses_form import RESPONSES_FORM
 
 if TYPE_CHECKING:
-    from guardrail.server.service import Service
+    from guardrail.api.service import Service
 
 __all__ = ["responses_router"]
 

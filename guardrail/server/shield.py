@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.server.errors import log_crash, reply_to_error
-from guardrail.server.strict_json import encode_json
+from guardrail.api.errors import log_crash, reply_to_error
+from guardrail.api.strict_json import encode_json
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from guardrail.server.errors import Reply
+    from guardrail.api.errors import Reply
 
 __all__ = ["Shield"]
 

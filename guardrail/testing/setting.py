@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from guardrail.api.chat.request import read_chat
 from guardrail.engine.attempt import ONLY_ATTEMPT
 from guardrail.engine.case import prepare
 from guardrail.images.codec import decode_image, parse_data_url
@@ -14,7 +15,6 @@ from guardrail.images.keys import NoiseKey
 from guardrail.images.limits import ImageLimits
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.load import load_policy
-from guardrail.server.wire import read_chat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel
 
+from guardrail.api.settings import Settings
 from guardrail.engine.guard import Engine
 from guardrail.errors import OracleError
 from guardrail.images.keys import NoiseKey
@@ -30,7 +31,6 @@ from guardrail.oracles.worker import ThreadedOracle
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
 from guardrail.server.serve import running_server_async
-from guardrail.server.settings import Settings
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, State, Step
 from guardrail.upstreams.scripted_server import scripted_server

@@ -5,8 +5,8 @@ import re
 import openai
 import pytest
 
+from guardrail.api.fields import _SHARED, _STEERING
 from guardrail.engine.canonical_chat import NOT_SENT
-from guardrail.server.fields import _SHARED, _STEERING
 
 FUNCTION = {"name": "weather", "parameters": {"type": "object", "properties": {}}}
 TOOL = {"type": "function", "function": FUNCTION}

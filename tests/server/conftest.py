@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from guardrail.api.settings import Settings
 from guardrail.engine.guard import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
 from guardrail.server.serve import running_server, running_server_async
-from guardrail.server.settings import Settings
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Scripted
 

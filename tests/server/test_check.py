@@ -2,8 +2,8 @@
 
 import pytest
 
+from guardrail.api.settings import Settings
 from guardrail.oracles.base import Reference
-from guardrail.server.settings import Settings
 from guardrail.testing.attempts import same_attempt
 from guardrail.upstreams.scripted import Fault, Step
 

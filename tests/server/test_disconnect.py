@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from guardrail.server.settings import Settings
+from guardrail.api.settings import Settings
 from guardrail.upstreams.scripted import Fault, State, Step
 
 

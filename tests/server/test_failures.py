@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from guardrail.api.errors import error_reply, reply_to_error
 from guardrail.errors import (
     CertificationError,
     ConfigError,
@@ -12,7 +13,6 @@ from guardrail.errors import (
     RequestError,
     UpstreamError,
 )
-from guardrail.server.errors import error_reply, reply_to_error
 from guardrail.server.shield import Shield
 
 SECRET = "sk-secret content of a user"

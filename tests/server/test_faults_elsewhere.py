@@ -7,12 +7,12 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
+from guardrail.api.settings import Settings
 from guardrail.engine.guard import Engine
 from guardrail.errors import OracleError, RequestError, UpstreamError
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.server.serve import running_server
-from guardrail.server.settings import Settings
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 LEAK = "the unguarded answer"

@@ -6,8 +6,8 @@ import json
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
+from guardrail.api.admission import Admission
 from guardrail.errors import RequestError
-from guardrail.server.admission import Admission
 from guardrail.server.body import read_body
 
 

@@ -9,8 +9,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from guardrail.server.fetch import Network
-from guardrail.server.settings import Settings
+from guardrail.api.pictures.fetch import Network
+from guardrail.api.settings import Settings
 from guardrail.testing.attempts import same_attempt
 
 LOOPBACK, PRIVATE = IPv4Address("127.0.0.1"), IPv4Address("10.0.0.7")

@@ -7,11 +7,11 @@ import os
 import httpx
 import pytest
 
+from guardrail.api.settings import Settings
 from guardrail.engine.guard import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.server.serve import running_server
-from guardrail.server.settings import Settings
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 # What litellm and the libraries it loads warn of is their own affair.

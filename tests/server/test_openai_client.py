@@ -5,11 +5,11 @@ import base64
 import openai
 import pytest
 
+from guardrail.api.settings import Settings
 from guardrail.engine.guard import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.server.serve import running_server
-from guardrail.server.settings import Settings
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 QUESTION = [{"role": "user", "content": "What is this?"}]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from guardrail.api.litellm import request as litellm_request
+from guardrail.api.responses import request as responses_request
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
-from guardrail.server import litellm_request, responses_request
 from guardrail.server.docs_page import docs_page
 
 GUARDED = [

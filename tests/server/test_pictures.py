@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
+from guardrail.api.pictures import loader as module
+from guardrail.api.pictures.fetch import RemoteImages
+from guardrail.api.pictures.loader import Embedded, Link, PictureDesk, source_at
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
-from guardrail.server import pictures as module
-from guardrail.server.fetch import RemoteImages
-from guardrail.server.pictures import Embedded, Link, PictureDesk, source_at
 
 LIMITS = ImageLimits(max_pixels=5000, max_total_pixels=6000)
 

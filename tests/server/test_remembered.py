@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 import pytest
 
+from guardrail.api.settings import Settings
 from guardrail.engine.guard import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.memory.flights import Flights
@@ -13,7 +14,6 @@ from guardrail.policy.compile import compile_policy
 from guardrail.records.audit import audit_file
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import Recorder
-from guardrail.server.settings import Settings
 from guardrail.upstreams.scripted import State, Step
 
 T = TypeVar("T")

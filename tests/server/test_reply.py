@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardrail.api.chat.reply import _floored, _header_text, reply_to
 from guardrail.engine.guard import Engine
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import CertificationError, OracleError, UpstreamError
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
-from guardrail.server.reply import _floored, _header_text, reply_to
 from guardrail.types import Answer, Chat, Usage, picture_chat
 from guardrail.upstreams.scripted import Scripted
 

@@ -4,11 +4,11 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from guardrail.api.settings import Settings
 from guardrail.engine.guard import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.server.serve import running_server
-from guardrail.server.settings import Settings
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": "b"}'}}

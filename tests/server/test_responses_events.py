@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardrail.api.chat.request import Incoming
+from guardrail.api.errors import error_reply
+from guardrail.api.responses.events import response_events, typed_events
+from guardrail.api.responses.reply import response_to
 from guardrail.engine.verdict import Action, Reason, Verdict
-from guardrail.server.errors import error_reply
-from guardrail.server.responses_events import response_events, typed_events
-from guardrail.server.responses_reply import response_to
-from guardrail.server.wire import Incoming
 from guardrail.types import Answer, Chat, Usage
 
 INCOMING = Incoming(Chat("asked-for", ()), echo={"temperature": 0.5, "tools": []})

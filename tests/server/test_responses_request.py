@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardrail.api.responses.request import read_response
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
-from guardrail.server.responses_request import read_response
 from guardrail.types import image_placeholder
 from guardrail.upstreams.base import fill_images
 
@@ -298,5 +298,5 @@ def _unpictured(items, tools):
     """The chat alone: decoding is tested above."""
     from unittest.mock import patch
 
-    with patch("guardrail.server.fields.Found.sources", lambda _self, _limits: []):
+    with patch("guardrail.api.fields.Found.sources", lambda _self, _limits: []):
         return read(max_images=100, input=items, tools=tools).chat

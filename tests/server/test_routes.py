@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from guardrail.api.settings import Settings
 from guardrail.errors import UpstreamError
-from guardrail.server.settings import Settings
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
 UNGUARDED = [

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from guardrail.api.cached import Cached
 from guardrail.engine.guard import Engine
 from guardrail.errors import ConfigError
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
-from guardrail.server.cached import Cached
 from guardrail.server.serve import RunningServer, running_server, running_server_async, serve
 from guardrail.upstreams.scripted import Scripted
 

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
+from guardrail.api.service import Service
+from guardrail.api.settings import Settings
 from guardrail.engine.plan import UNSCALED, required_rate
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy
-from guardrail.server.service import Service
-from guardrail.server.settings import Settings
 from guardrail.stats import spent_alpha
 from guardrail.stats.fixed import smallest_fixed
 from guardrail.upstreams.scripted import Fault, Step

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.server.chat_stream import chunks, events
-from guardrail.server.errors import Reply, error_reply
-from guardrail.server.settings import Settings
+from guardrail.api.chat.stream import chunks, events
+from guardrail.api.errors import Reply, error_reply
+from guardrail.api.settings import Settings
 from guardrail.upstreams.scripted import Fault, Step
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 import pytest
 
+from guardrail.api.settings import Settings
 from guardrail.engine.certificate import Certificate
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.guard import Engine
@@ -15,7 +16,6 @@ from guardrail.policy.compile import compile_policy
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import Recorder
 from guardrail.server.serve import running_server_async
-from guardrail.server.settings import Settings
 from guardrail.stats import failover_alpha
 from guardrail.upstreams.gate import Limits
 from guardrail.upstreams.governed import Governed

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardrail.api.chat.request import read_chat
+from guardrail.api.pictures.fetch import RemoteImages
+from guardrail.api.pictures.loader import PictureDesk
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
-from guardrail.server.fetch import RemoteImages
-from guardrail.server.pictures import PictureDesk
-from guardrail.server.wire import read_chat
 from guardrail.types import image_placeholder
 from guardrail.upstreams.base import fill_images
 

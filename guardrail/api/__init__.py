@@ -1,0 +1,1 @@
+"""The wire without HTTP: requests are read, decided and replied to as values and bytes."""

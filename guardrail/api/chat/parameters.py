@@ -1,0 +1,118 @@
+"""The fields of a chat request beside its messages: passed on unchanged, or refused by name.
+
+Unknown ones are passed on, since providers have fields of their own. Refused is what would have to
+be dropped here, or would bring an answer that nobody judged: none of it is dropped silently.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guardrail.api.fields import (
+    check_fields,
+    check_parameters,
+    flag,
+    object_at,
+    refused,
+    wrong,
+)
+from guardrail.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.types import Json
+
+__all__ = ["chat_parameters", "streaming"]
+
+_OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options"})
+_REFUSED = {
+    "audio": "a spoken answer cannot be judged; leave it out",
+    "web_search_options": "what the provider would fetch is not seen here; leave it out",
+}
+_TOOLS = ("function", "custom")
+
+
+def chat_parameters(body: Mapping[str, Json]) -> dict[str, Json]:
+    """What goes to the provider beside model and messages. Raises RequestError."""
+    parameters = {name: value for name, value in body.items() if name not in _OWN_FIELDS}
+    for name, why in _REFUSED.items():
+        if parameters.get(name) is not None:
+            raise refused(name, why)
+    _check_n(parameters.get("n"))
+    _check_store(parameters.get("store"))
+    _check_modalities(parameters.get("modalities"))
+    _check_top_logprobs(parameters.get("top_logprobs"))
+    _check_tools(parameters.get("tools"))
+    check_parameters(parameters)
+    return parameters
+
+
+def streaming(body: Mapping[str, Json]) -> tuple[bool, bool]:
+    """Whether a stream is asked for, and usage at its end. Raises RequestError."""
+    stream = flag(body.get("stream"), "stream")
+    given = body.get("stream_options")
+    if given is None:
+        return stream, False
+    options, at = object_at(given, "stream_options"), "stream_options"
+    if not stream:
+        raise wrong(at, "belongs to streams only; leave it out or set stream")
+    check_fields(options, {"include_usage", "include_obfuscation"}, at)
+    if flag(options.get("include_obfuscation"), f"{at}.include_obfuscation"):
+        raise refused(f"{at}.include_obfuscation", "is not done here; set it to false")
+    return stream, flag(options.get("include_usage"), f"{at}.include_usage")
+
+
+def _check_n(value: Json) -> None:
+    if value is None or (value == 1 and type(value) is int):
+        return
+    if type(value) is not int:
+        raise wrong("n", "must be 1")
+    raise _unsupported("n", "only one choice is guarded per request; leave n out or set it to 1")
+
+
+def _check_store(value: Json) -> None:
+    """The noisy variants' answers would be kept, those that were judged harmful as well."""
+    if flag(value, "store"):
+        raise refused("store", "answers are not kept here; set it to false or leave it out")
+
+
+def _check_modalities(value: Json) -> None:
+    if value is not None and value != ["text"]:
+        raise _unsupported("modalities", "only text can be judged; leave it out or say ['text']")
+
+
+def _check_top_logprobs(value: Json) -> None:
+    """The likeliest tokens side by side spell answers that nobody judged."""
+    if value is None or (value == 0 and type(value) is int):
+        return
+    if type(value) is not int:
+        raise wrong("top_logprobs", "must be 0")
+    raise _unsupported(
+        "top_logprobs",
+        "tokens that the answer does not hold are not judged; leave it out, logprobs works alone",
+    )
+
+
+def _check_tools(value: Json) -> None:
+    if value is None:
+        return
+    if not isinstance(value, list):
+        raise wrong("tools", "must be a list of functions")
+    for i, tool in enumerate(value):
+        _check_tool(object_at(tool, f"tools[{i}]"), f"tools[{i}]")
+
+
+def _check_tool(tool: Mapping[str, Json], at: str) -> None:
+    kind = tool.get("type", "function" if "function" in tool else None)
+    if kind not in _TOOLS:
+        raise RequestError(
+            f"{at}.type: only tools of the types function and custom can be guarded; what others "
+            "bring to the model would not be seen here",
+            param=f"{at}.type",
+            code="unsupported_tool",
+        )
+
+
+def _unsupported(at: str, what: str) -> RequestError:
+    return RequestError(f"{at}: {what}", param=at, code="unsupported_value")

@@ -1,0 +1,270 @@
+"""A verdict as a client sees it: an OpenAI chat completion, a block or an error, and headers.
+
+Nothing that was not judged leaves: of what a provider sends beside the message only the fields
+named here are passed on; the names of the others are listed under `guardrail.withheld`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, assert_never
+from urllib.parse import quote
+
+from guardrail.api.chat.logprobs import told_logprobs
+from guardrail.api.errors import Reply, error_reply, reply_to_error
+from guardrail.engine.verdict import Action, Verdict
+from guardrail.errors import CertificationError
+from guardrail.types import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from guardrail.policy.schema import BlockDetails, Policy
+    from guardrail.types import Chat, Json
+
+__all__ = [
+    "Said",
+    "about_verdict",
+    "details_of",
+    "dressed",
+    "pending_headers",
+    "reply_to",
+    "said",
+    "told_usage",
+    "usage_of",
+]
+
+_CHOICE_EXTRAS = ("stop_reason",)
+_RESPONSE_EXTRAS = ("system_fingerprint", "service_tier")
+_HEADER_SAFE = " !#$&'()*+,/:;<=>?@[]^`{|}~"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a client is told: an answer that passed, or the words of a block as one.
+
+    Attributes:
+        message: the assistant message in OpenAI's form.
+        finish_reason: OpenAI's word.
+        model: the model that answered; empty where none is named.
+        extra: what else the provider sent, as in `Answer`.
+    """
+
+    message: Mapping[str, Json]
+    finish_reason: str
+    model: str = ""
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+
+def reply_to(verdict: Verdict, chat: Chat, policy: Policy, record_id: str) -> Reply:
+    """The whole chat completion, the same for plain and streamed requests.
+
+    Raises:
+        CertificationError: the verdict says pass but holds no answer.
+    """
+    told = said(verdict, policy)
+    if isinstance(told, Reply):
+        return dressed(told, verdict, policy, record_id)
+    reply = Reply(200, _completion(told, usage_of(verdict, policy), chat, record_id))
+    return dressed(reply, verdict, policy, record_id, _withheld(told, reply.body))
+
+
+def dressed(
+    reply: Reply,
+    verdict: Verdict,
+    policy: Policy,
+    record_id: str,
+    withheld: Collection[str] = (),
+) -> Reply:
+    """The reply with the `guardrail` object in its body and its headers.
+
+    `withheld` names parts of the answer that are not passed on.
+    """
+    about = about_verdict(verdict, policy, record_id)
+    if withheld:
+        about["withheld"] = sorted(withheld)
+    return replace(
+        reply,
+        body={**reply.body, "guardrail": about},
+        headers={**reply.headers, **_headers(verdict, policy, record_id)},
+    )
+
+
+def pending_headers(policy: Policy) -> dict[str, str]:
+    """What can be said in a stream's headers before the verdict; its last chunk says the rest."""
+    return {
+        "x-guardrail-decision": "pending",
+        "x-guardrail-policy": _header_text(policy.name),
+        "x-guardrail-mode": policy.mode.value,
+    }
+
+
+def said(verdict: Verdict, policy: Policy) -> Said | Reply:
+    """What the client is told, or the error that it gets instead.
+
+    Raises:
+        CertificationError: the verdict says pass but holds no answer.
+    """
+    match verdict.action:
+        case Action.PASS:
+            if verdict.answer is None:
+                raise CertificationError("a verdict passed without an answer; report this")
+            answer = verdict.answer
+            return Said(answer.message, answer.finish_reason, answer.model, answer.extra)
+        case Action.BLOCK:
+            return _blocked(policy)
+        case Action.FAIL:
+            return reply_to_error(verdict.failure or CertificationError("the guard failed"))
+        case _:
+            assert_never(verdict.action)
+
+
+def _blocked(policy: Policy) -> Said | Reply:
+    text = policy.block.text
+    match policy.block.style:
+        case "error":
+            return error_reply(400, text, code="content_policy_violation")
+        case "message":
+            return Said({"role": "assistant", "content": text}, "content_filter")
+        case "refusal":
+            return Said({"role": "assistant", "refusal": text}, "content_filter")
+        case _:
+            assert_never(policy.block.style)
+
+
+def _withheld(told: Said, body: Mapping[str, Json]) -> list[str]:
+    passed_on = {*_CHOICE_EXTRAS, *_RESPONSE_EXTRAS}
+    if not told.extra.get("logprobs") or body["choices"][0]["logprobs"] is not None:
+        passed_on.add("logprobs")
+    return [str(name) for name in told.extra if name not in passed_on]
+
+
+def _completion(told: Said, usage: Usage, chat: Chat, record_id: str) -> dict[str, Json]:
+    extra = told.extra
+    choice = {
+        "index": 0,
+        "logprobs": told_logprobs(extra.get("logprobs"), told.message),
+        "message": {"role": "assistant", "content": None, "refusal": None, **told.message},
+        "finish_reason": told.finish_reason,
+        **{name: extra[name] for name in _CHOICE_EXTRAS if name in extra},
+    }
+    return {
+        "id": f"chatcmpl-{record_id}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": told.model or chat.model,
+        "choices": [choice],
+        "usage": told_usage(usage),
+        **{name: extra[name] for name in _RESPONSE_EXTRAS if name in extra},
+    }
+
+
+def details_of(verdict: Verdict, policy: Policy) -> BlockDetails:
+    """How much a client is told: everything of a pass; of all else, what the policy says.
+
+    Counts, calls, cost, tokens and times tell how near a request came to passing, and hence which
+    change of its picture brings it nearer. So do those of a request that would be blocked.
+    """
+    passed = verdict.action is Action.PASS and not verdict.would_block
+    return "full" if passed else policy.block.details
+
+
+def usage_of(verdict: Verdict, policy: Policy) -> Usage:
+    """The tokens of all calls; where they may not be told, those of what is delivered.
+
+    That is nothing in a block: zeros, since official clients fail where there is no usage at all.
+    """
+    if details_of(verdict, policy) != "none":
+        return verdict.usage
+    delivered = verdict.answer if verdict.action is Action.PASS else None
+    return Usage() if delivered is None else delivered.usage
+
+
+def told_usage(usage: Usage) -> dict[str, Json]:
+    """Tokens in the form of a chat completion."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
+
+
+def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, Json]:
+    """The `guardrail` object of a body."""
+    certificate, details = verdict.certificate, details_of(verdict, policy)
+    about: dict[str, Json] = {
+        "decision": verdict.action.value,
+        "reason": verdict.reason.value,
+        "would_block": verdict.would_block,
+        "policy": policy.name,
+        "alpha": verdict.alpha,
+        "unscanned": list(verdict.unscanned),
+        "outside_claim": verdict.outside_claim,
+        "remembered": verdict.remembered,
+        "record_id": record_id,
+    }
+    if details != "none":
+        about["samples"] = {
+            "total": 0 if certificate is None else certificate.samples,
+            "harmless": 0 if certificate is None else certificate.harmless,
+        }
+        about["calls"] = verdict.usage.calls
+        about["cost_usd"] = None if verdict.cost_usd is None else _micros_up(verdict.cost_usd)
+    if details == "full":
+        about["harmless_rate_lower"] = (
+            0.0 if certificate is None else certificate.harmless_rate_lower
+        )
+        about["certificate"] = None if certificate is None else certificate.to_dict()
+        about["elapsed_ms"] = _ms(verdict.elapsed_s)
+        about["overhead_ms"] = _ms(verdict.overhead_s)
+    return about
+
+
+def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]:
+    certificate, details = verdict.certificate, details_of(verdict, policy)
+    values = {
+        "decision": verdict.action.value,
+        "reason": verdict.reason.value,
+        "policy": policy.name,
+        "mode": policy.mode.value,
+        "record-id": record_id,
+        "unscanned": ", ".join(verdict.unscanned) or "none",
+        "would-block": "true" if verdict.would_block else "false",
+        "remembered": "true" if verdict.remembered else "false",
+    }
+    if verdict.alpha is not None:
+        values["alpha"] = repr(verdict.alpha)
+    if details != "none":
+        values["samples"] = str(0 if certificate is None else certificate.samples)
+        if verdict.cost_usd is not None:
+            values["cost-usd"] = f"{_micros_up(verdict.cost_usd):.6f}"
+    if details == "full":
+        radius, rate = (
+            (0.0, 0.0)
+            if certificate is None
+            else (certificate.radius, certificate.harmless_rate_lower)
+        )
+        values["radius"], values["harmless-rate-lower"] = _floored(radius), _floored(rate)
+        values["overhead-ms"] = f"{_ms(verdict.overhead_s):g}"
+    return {f"x-guardrail-{name}": _header_text(value) for name, value in values.items()}
+
+
+def _floored(value: float) -> str:
+    """Four decimals, rounded down: what is shown is never more than what is certified."""
+    return f"{math.floor(value * 1e4) / 1e4:.4f}"
+
+
+def _micros_up(usd: float) -> float:
+    """Six decimals, rounded up: what is shown is never less than what is owed."""
+    return math.ceil(round(usd * 1e6, 3)) / 1e6
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1e3, 1)
+
+
+def _header_text(value: str) -> str:
+    """Printable ASCII; everything else percent-encoded, line breaks first of all."""
+    return quote(value, safe=_HEADER_SAFE, errors="replace")

@@ -1,0 +1,59 @@
+"""POST /v1/guardrail/check, without HTTP: a verdict and its certificate, and no answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+from guardrail.api.chat.reply import dressed, said, told_usage, usage_of
+from guardrail.api.chat.request import Incoming, incoming_chat
+from guardrail.api.chat.stream import DONE
+from guardrail.api.endpoint import Form
+from guardrail.api.errors import Reply
+from guardrail.api.fields import flag, wrong
+from guardrail.api.strict_json import encode_json, parse_object
+from guardrail.engine.verdict import Action, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from guardrail.images.codec import ImageLimits
+    from guardrail.policy.schema import Policy
+
+__all__ = ["CHECK_FORM"]
+
+
+def _read(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
+    """A chat request that may ask for `progress`. Raises RequestError."""
+    body = dict(parse_object(raw))
+    progress = flag(body.pop("progress", None), "progress")
+    incoming = incoming_chat(body, max_images=max_images, limits=limits)
+    if progress and not incoming.stream:
+        raise wrong("progress", "belongs to streams only; leave it out or set stream")
+    return dataclasses.replace(incoming, progress=progress)
+
+
+def _reply(verdict: Verdict, incoming: Incoming, policy: Policy, record_id: str) -> Reply:
+    """200 for every verdict, whatever the style of a block; an error where there is none."""
+    if verdict.action is Action.FAIL:
+        failure = said(verdict, policy)
+        assert isinstance(failure, Reply)
+        return dressed(failure, verdict, policy, record_id)
+    body = {
+        "id": f"check-{record_id}",
+        "object": "guardrail.check",
+        "created": int(time.time()),
+        "model": incoming.chat.model,
+        "usage": told_usage(usage_of(verdict, policy)),
+    }
+    return dressed(Reply(200, body), verdict, policy, record_id)
+
+
+def _events(reply: Reply, _incoming: Incoming) -> Iterator[bytes]:
+    kind = "error" if reply.is_error else "verdict"
+    yield f"event: {kind}\ndata: ".encode() + encode_json(reply.body) + b"\n\n"
+    yield DONE
+
+
+CHECK_FORM = Form(read=_read, reply=_reply, events=_events)

@@ -1,0 +1,108 @@
+"""What each kind of request brings of its own, and the decision that is common to all."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from guardrail.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from guardrail.api.chat.request import Incoming
+    from guardrail.api.errors import Reply
+    from guardrail.api.pictures.loader import Source
+    from guardrail.api.service import Service
+    from guardrail.engine.guard import Engine
+    from guardrail.engine.verdict import Verdict
+    from guardrail.images.codec import ImageLimits, Picture
+    from guardrail.policy.schema import Policy
+
+__all__ = ["Form", "check_model", "decided_with"]
+
+
+class _Read(Protocol):
+    def __call__(self, raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What is particular to a route.
+
+    Attributes:
+        read: a request's body to a chat. Raises RequestError.
+        reply: the whole answer to a verdict, the same for plain and streamed requests.
+        events: that answer, or an error, as the events of a stream.
+    """
+
+    read: _Read
+    reply: Callable[[Verdict, Incoming, Policy, str], Reply]
+    events: Callable[[Reply, Incoming], Iterator[bytes]]
+
+
+async def check_model(service: Service, model: str) -> None:
+    """Raises RequestError where only listed models are known and this one is not."""
+    if service.settings.known_models_only and model not in await service.models.get():
+        raise RequestError(
+            "model: there is no such model here; GET /v1/models lists those there are",
+            status=404,
+            param="model",
+            code="model_not_found",
+        )
+
+
+async def decided_with(
+    service: Service,
+    engine: Engine,
+    incoming: Incoming,
+    *,
+    end_user: str | None = None,
+    scope: str | None = "",
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> Verdict:
+    """The verdict on one request; getting the pictures takes of the same time.
+
+    Args:
+        service: what all requests share.
+        engine: decides, unless an equal request is or was decided.
+        incoming: the request.
+        end_user: whose try it is, as a trusted caller names them.
+        scope: see `Decisions.decide`.
+        loop: see there.
+
+    Raises:
+        RequestError: see `Decisions.decide`; or the pictures cannot be had.
+    """
+    deadline = asyncio.get_running_loop().time() + engine.rules.deadline_s
+    async with AsyncExitStack() as held:
+        return await service.decisions.decide(
+            engine,
+            incoming.chat,
+            await _opened(service, incoming.sources, held, deadline),
+            principal=service.principal(end_user),
+            scope=scope,
+            loop=loop,
+            deadline=deadline,
+            held=held,
+        )
+
+
+async def _opened(
+    service: Service, sources: list[Source], held: AsyncExitStack, deadline: float
+) -> tuple[Picture, ...]:
+    """The pictures, decoded, as long as `held` is. Raises RequestError."""
+    if not sources:
+        return ()
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await held.enter_async_context(service.desk.opened(sources))
+    except TimeoutError:
+        raise RequestError(
+            "the pictures could not be fetched and decoded before the decision's deadline; "
+            "retry later, or raise limits.deadline_s",
+            status=503,
+            code="overloaded",
+        ) from None

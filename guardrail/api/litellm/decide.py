@@ -1,0 +1,85 @@
+"""LiteLLM's Generic Guardrail API, without HTTP: one question, answered NONE or BLOCKED."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guardrail.api.endpoint import check_model, decided_with
+from guardrail.api.errors import Reply
+from guardrail.api.litellm.request import Said
+from guardrail.engine.guard import Engine
+from guardrail.engine.verdict import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from guardrail.api.chat.request import Incoming
+    from guardrail.api.service import Service
+    from guardrail.engine.verdict import Verdict
+    from guardrail.types import Answer, Chat, Pixels
+
+__all__ = ["blocked_reply", "decide_question"]
+
+
+async def decide_question(
+    service: Service, question: Incoming | Said | None, note: Callable[[Verdict, str], None]
+) -> Reply:
+    """The reply to one question.
+
+    Args:
+        service: what all requests share.
+        question: what LiteLLM asks; None asks for nothing.
+        note: told the verdict and the name of its record.
+
+    Raises:
+        GuardrailError: there is no verdict.
+    """
+    if question is None:
+        return Reply(200, {"action": "NONE"})
+    if isinstance(question, Said):
+        verdict = await _judged(service, question)
+    else:
+        await check_model(service, question.chat.model)
+        verdict = await decided_with(service, service.engine, question)
+    note(verdict, service.record(verdict, question.chat))
+    if verdict.action is Action.PASS:
+        return Reply(200, {"action": "NONE"})
+    return blocked_reply(_reason(service, verdict))
+
+
+async def _judged(service: Service, said: Said) -> Verdict:
+    """The decision on an answer that is there already."""
+    engine = service.engine
+    given = Engine(engine.rules, _Given(said.answer), engine.oracle, engine.key)
+    return await service.decisions.decide(given, said.chat, scope=None)
+
+
+def _reason(service: Service, verdict: Verdict) -> str:
+    if verdict.action is Action.BLOCK:
+        return f"{service.policy.block.text} ({verdict.reason.value})"
+    return f"The guard could not decide ({verdict.reason.value}): {verdict.failure}"
+
+
+def blocked_reply(reason: str) -> Reply:
+    """What LiteLLM takes for a block; the status of everything here is 200."""
+    return Reply(200, {"action": "BLOCKED", "blocked_reason": reason})
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """An upstream with one answer."""
+
+    answer: Answer
+    name: str = "given"
+    revision: str = "given"
+    deterministic: bool = True  # see `is_deterministic`
+
+    async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:  # noqa: ARG002 (the protocol's)
+        return self.answer
+
+    async def models(self) -> list[str]:
+        return []
+
+    async def aclose(self) -> None:
+        """Nothing is open."""

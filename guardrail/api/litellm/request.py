@@ -1,0 +1,127 @@
+"""What LiteLLM's Generic Guardrail API sends, to a chat with pictures or to an answer.
+
+A request is the chat as LiteLLM shows it; a response is judged as one assistant message made of
+everything that LiteLLM found in it. What is not understood is refused, and so is what LiteLLM
+extracted but did not show in its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from guardrail.api.chat.request import incoming_chat
+from guardrail.api.fields import check_fields, object_at, strings, wrong
+from guardrail.api.strict_json import parse_object
+from guardrail.types import Answer, Chat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.api.chat.request import Incoming
+    from guardrail.images.codec import ImageLimits
+    from guardrail.types import Json
+
+__all__ = ["Said", "read_question"]
+
+_FIELDS = frozenset(
+    {"input_type", "texts", "images", "tools", "tool_calls", "structured_messages", "model"}
+    # About the call, not of it.
+    | {"litellm_call_id", "litellm_trace_id", "litellm_version", "request_data"}
+    | {"request_headers", "additional_provider_specific_params"}
+)
+_UNNAMED = "unnamed"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A response: the answer to judge, and a chat that stands for the question."""
+
+    chat: Chat
+    answer: Answer
+
+
+def read_question(
+    raw: bytes, *, model: str | None, max_images: int, limits: ImageLimits
+) -> Incoming | Said | None:
+    """What is to be decided; None for a request without pictures, which says nothing yet.
+
+    Args:
+        raw: the body.
+        model: certifies pictures in place of the one that LiteLLM names.
+        max_images: most pictures.
+        limits: of each picture.
+
+    Raises:
+        RequestError: names the field at fault, and quotes no content.
+    """
+    body = parse_object(raw)
+    check_fields(body, _FIELDS, "")
+    match _input_type(body.get("input_type")):
+        case "response":
+            return _said(body)
+        case "request":
+            named = model or body.get("model")
+            return _asked(body, named, max_images=max_images, limits=limits)
+
+
+def _input_type(value: Json) -> Literal["request", "response"]:
+    if value == "request":
+        return "request"
+    if value == "response":
+        return "response"
+    raise wrong("input_type", "must be request or response")
+
+
+def _asked(
+    body: Mapping[str, Json], model: Json, *, max_images: int, limits: ImageLimits
+) -> Incoming | None:
+    images = _texts(body.get("images"), "images")
+    messages = _list(body.get("structured_messages"), "structured_messages")
+    if not messages and not images:
+        return None
+    if not messages:
+        raise wrong("structured_messages", "must show the messages that the pictures stand in")
+    chat = {"model": model or _UNNAMED, "messages": messages, "tools": body.get("tools")}
+    given = {name: value for name, value in chat.items() if value is not None}
+    incoming = incoming_chat(given, max_images=max_images, limits=limits)
+    shown = set(strings(messages))
+    if len(images) > incoming.chat.pictures or not shown.issuperset(images):
+        raise wrong("images", "must all stand in structured_messages, where they can be certified")
+    if not incoming.sources:
+        return None
+    if not model:
+        raise wrong("model", "must be named for pictures to be certified; set litellm_model here")
+    return incoming
+
+
+def _said(body: Mapping[str, Json]) -> Said:
+    texts = _texts(body.get("texts"), "texts")
+    calls = [object_at(c, "tool_calls[]") for c in _list(body.get("tool_calls"), "tool_calls")]
+    images = _texts(body.get("images"), "images")
+    if not calls and not images and not "".join(texts).strip():
+        raise wrong("texts", "there is nothing to judge in this response")
+    message = {
+        "role": "assistant",
+        "content": [{"type": "text", "text": text} for text in texts],
+        "tool_calls": calls,
+        "images": bool(images),  # marks the answer as not wholly judged; nothing reads pictures
+    }
+    model = body.get("model")
+    chat = Chat(model if isinstance(model, str) else _UNNAMED, ())
+    return Said(chat, Answer({name: value for name, value in message.items() if value}))
+
+
+def _texts(value: Json, at: str) -> list[str]:
+    texts = _list(value, at)
+    if not all(isinstance(text, str) for text in texts):
+        raise wrong(at, "must be a list of texts")
+    return texts
+
+
+def _list(value: Json, at: str) -> list[Json]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise wrong(at, "must be a list")
+    return value

@@ -1,0 +1,1 @@
+"""Pictures of requests: links fetched, bytes decoded, memory bounded."""

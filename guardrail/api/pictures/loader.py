@@ -1,0 +1,174 @@
+"""The pictures of a request: where they are, and how they become pixels.
+
+A link differs from a data URL only in where its bytes come from: both are decoded by the same
+limits, in the same threads, into the same pixels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages, fetch_image
+from guardrail.api.pictures.room import PixelRoom
+from guardrail.errors import RequestError
+from guardrail.images.apart import decode_apart, holds_others_up
+from guardrail.images.codec import PixelBudget, decode_image, measured_size, parse_data_url
+from guardrail.images.data_url import is_link
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from guardrail.images.codec import ImageLimits, Picture
+
+__all__ = ["Embedded", "Link", "PictureDesk", "Source", "source_at"]
+
+_MOST_FETCHES = 32
+"""Links followed at a time, over all requests."""
+_DECODERS = min(4, os.cpu_count() or 1)
+_INLINE_BYTES, _INLINE_PIXELS = 1 << 15, 1 << 16
+"""Pictures up to these are decoded faster than a thread is woken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A picture whose bytes are there; `media_type` is what its sender says it is, if anything."""
+
+    data: bytes = field(repr=False)
+    media_type: str | None
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A picture that would have to be fetched."""
+
+    url: str = field(repr=False)
+    at: str
+
+
+Source: TypeAlias = Embedded | Link
+"""A picture of a request; `at` is its JSON path there."""
+
+
+def source_at(url: str, at: str, limits: ImageLimits) -> Source:
+    """What a URL holds or leads to. Raises RequestError for one that is neither."""
+    if is_link(url):
+        return Link(url, at)
+    media_type, data = parse_data_url(url, limits=limits, param=at)
+    return Embedded(data, media_type, at)
+
+
+class PictureDesk:
+    """Fetches and decodes pictures, and bounds what all requests together may hold of them.
+
+    Args:
+        limits: of the pictures of one request.
+        remote: which links are followed.
+        max_link_bytes: of all pictures behind the links of one request.
+        max_pixels: held decoded at a time, over all requests; never less than one request may have.
+        network: for tests only.
+    """
+
+    def __init__(
+        self,
+        limits: ImageLimits,
+        remote: RemoteImages,
+        *,
+        max_link_bytes: int,
+        max_pixels: int,
+        network: Network = INTERNET,
+    ) -> None:
+        self.limits = limits
+        self.remote = remote
+        self.room = PixelRoom(max(max_pixels, limits.max_total_pixels))
+        self._max_link_bytes = max_link_bytes
+        self._network = network
+        self._fetches = asyncio.Semaphore(_MOST_FETCHES)
+        self._threads = ThreadPoolExecutor(_DECODERS, "guardrail-decode")
+
+    @asynccontextmanager
+    async def opened(self, sources: list[Source]) -> AsyncIterator[tuple[Picture, ...]]:
+        """The pictures, decoded, as long as the context lasts; `sources` is empty then.
+
+        Raises:
+            RequestError: a link may not or cannot be followed, or there is no picture that may be
+                decoded; names its place.
+        """
+        if not sources:
+            yield ()
+            return
+        found = await self._fetched(sources)
+        pixels = self._measured(found)
+        async with self.room.held(pixels):
+            pictures = await self._decoded(found, pixels)
+            found.clear()
+            sources.clear()
+            yield pictures
+
+    def close(self) -> None:
+        """Waits for no thread: what is being decoded is not wanted any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _fetched(self, sources: Sequence[Source]) -> list[Embedded]:
+        """All pictures with their bytes, in order; the first fault ends the others."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = {
+                    source.at: group.create_task(self._behind(source))
+                    for source in sources
+                    if isinstance(source, Link)
+                }
+        except ExceptionGroup as faults:
+            raise faults.exceptions[0] from None
+        found = [
+            source if isinstance(source, Embedded) else tasks[source.at].result()
+            for source in sources
+        ]
+        self._check_together([item for item in found if item.at in tasks])
+        return found
+
+    async def _behind(self, link: Link) -> Embedded:
+        async with self._fetches:
+            data = await fetch_image(link.url, self.remote, param=link.at, network=self._network)
+        return Embedded(data, None, link.at)
+
+    def _check_together(self, fetched: Sequence[Embedded]) -> None:
+        if sum(len(item.data) for item in fetched) > self._max_link_bytes:
+            raise RequestError(
+                f"{fetched[-1].at}: the pictures behind the links of this request have more than "
+                f"{self._max_link_bytes} bytes together; send fewer or smaller ones",
+                status=413,
+                param=fetched[-1].at,
+                code="images_too_large",
+            )
+
+    def _measured(self, found: Sequence[Embedded]) -> int:
+        """The pixels of all pictures, by their headers; each within the limits, and all."""
+        budget, pixels = PixelBudget(self.limits), 0
+        for item in found:
+            size = measured_size(item.data, item.media_type, self.limits, item.at)
+            budget.spend(*size, item.at)
+            pixels += size[0] * size[1]
+        return pixels
+
+    async def _decoded(self, found: Sequence[Embedded], pixels: int) -> tuple[Picture, ...]:
+        size_bytes = sum(len(item.data) for item in found)
+        if size_bytes <= _INLINE_BYTES and pixels <= _INLINE_PIXELS:
+            return self._pictures(found)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._pictures, found)
+
+    def _pictures(self, found: Sequence[Embedded]) -> tuple[Picture, ...]:
+        return tuple(map(self._picture, found))
+
+    def _picture(self, item: Embedded) -> Picture:
+        size = measured_size(item.data, item.media_type, self.limits, item.at)
+        decode = decode_apart if holds_others_up(item.data, size) else decode_image
+        return decode(
+            item.data, declared_media_type=item.media_type, limits=self.limits, param=item.at
+        )

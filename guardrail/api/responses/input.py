@@ -1,0 +1,138 @@
+"""The input of a Responses request, item by item, to the messages of a chat.
+
+A function call joins the assistant's message before it, as chats want all calls of one turn in
+one message. Ids and states of items name things in a store that is not there, and say nothing to
+a model: they alone are left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guardrail.api.fields import Found, check_fields, object_at, refused, text_at, wrong
+from guardrail.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.types import Json
+
+__all__ = ["read_input"]
+
+_ROLES = ("user", "assistant", "system", "developer")
+_STATE = frozenset({"id", "status", "type"})
+_TEXT_PARTS: Mapping[Json, tuple[str, str]] = {
+    # Their text field, and the kind of chat part that carries it.
+    "input_text": ("text", "text"),
+    "output_text": ("text", "text"),
+    "refusal": ("refusal", "refusal"),
+}
+
+
+def read_input(value: Json, found: Found) -> list[dict[str, Json]]:
+    """The messages that say what the input says, its pictures replaced by placeholders.
+
+    Raises:
+        RequestError: names the item and the field.
+    """
+    if isinstance(value, str):
+        return [{"role": "user", "content": value}]
+    if not isinstance(value, list) or not value:
+        raise wrong("input", "must be text or a list of at least one item")
+    messages: list[dict[str, Json]] = []
+    for i, item in enumerate(value):
+        _add(messages, object_at(item, f"input[{i}]"), f"input[{i}]", found)
+    return messages
+
+
+def _add(messages: list[dict[str, Json]], item: Mapping[str, Json], at: str, found: Found) -> None:
+    kind = item.get("type", "message" if "role" in item else None)
+    if kind == "message":
+        messages.append(_message(item, at, found))
+    elif kind == "function_call":
+        _add_call(messages, _call(item, at))
+    elif kind == "function_call_output":
+        messages.append(_call_output(item, at, found))
+    else:
+        raise RequestError(
+            f"{at}.type: only message, function_call and function_call_output items can be "
+            "guarded; send what the others say as messages, or leave them out",
+            param=f"{at}.type",
+            code="unsupported_input_item",
+        )
+
+
+def _message(item: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
+    check_fields(item, _STATE | {"role", "content"}, at)
+    role = item.get("role")
+    if role not in _ROLES:
+        raise wrong(f"{at}.role", f"must be one of {', '.join(_ROLES)}")
+    return {"role": role, "content": _content(item.get("content"), f"{at}.content", found)}
+
+
+def _call(item: Mapping[str, Json], at: str) -> dict[str, Json]:
+    check_fields(item, _STATE | {"call_id", "name", "arguments"}, at)
+    name, arguments = (text_at(item.get(n), f"{at}.{n}") for n in ("name", "arguments"))
+    return {
+        "id": text_at(item.get("call_id"), f"{at}.call_id"),
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
+
+
+def _add_call(messages: list[dict[str, Json]], call: dict[str, Json]) -> None:
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    messages[-1].setdefault("tool_calls", []).append(call)
+
+
+def _call_output(item: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
+    check_fields(item, _STATE | {"call_id", "output"}, at)
+    return {
+        "role": "tool",
+        "tool_call_id": text_at(item.get("call_id"), f"{at}.call_id"),
+        "content": _content(item.get("output"), f"{at}.output", found),
+    }
+
+
+def _content(value: Json, at: str, found: Found) -> str | list[Json]:
+    """One text stays text, which every server understands."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list) or not value:
+        raise wrong(at, "must be text or a list of content parts")
+    parts = [
+        _part(object_at(part, f"{at}[{i}]"), f"{at}[{i}]", found) for i, part in enumerate(value)
+    ]
+    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
+
+
+def _part(value: Json, at: str, found: Found) -> dict[str, Json]:
+    part = object_at(value, at)
+    kind = part.get("type")
+    if kind == "input_image":
+        return _image(part, at, found)
+    if not isinstance(kind, str) or kind not in _TEXT_PARTS:
+        raise RequestError(
+            f"{at}.type: only text, refusal and input_image parts can be guarded; send the others "
+            "as text or as pictures, or leave them out",
+            param=f"{at}.type",
+            code="unsupported_content_part",
+        )
+    source, target = _TEXT_PARTS[kind]
+    said = {name: field for name, field in part.items() if field != []}  # no annotations, say
+    check_fields(said, {"type", source}, at)
+    return {"type": target, target: text_at(part.get(source), f"{at}.{source}")}
+
+
+def _image(part: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
+    if part.get("file_id") is not None:
+        raise refused(f"{at}.file_id", "files cannot be guarded; send the picture as a data URL")
+    check_fields(part, {"type", "image_url", "detail"}, at)
+    url = part.get("image_url")
+    if not isinstance(url, str):
+        raise wrong(f"{at}.image_url", "must be a URL as text, 'data:image/png;base64,...'")
+    image: dict[str, Json] = {"url": found.add(url, f"{at}.image_url")}
+    if part.get("detail") is not None:
+        image["detail"] = text_at(part["detail"], f"{at}.detail")
+    return {"type": "image_url", "image_url": image}

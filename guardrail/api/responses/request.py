@@ -1,0 +1,209 @@
+"""A request to the Responses API, to a chat and its pictures.
+
+Closed where the chat's reader is open: a field that a chat completion cannot express is refused
+by name and never dropped, since a client would take its answer for one that heeded the field.
+Nothing is stored here, so whatever refers to stored state is refused as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guardrail.api.chat.request import Incoming, model_at
+from guardrail.api.fields import (
+    Found,
+    check_fields,
+    check_parameters,
+    flag,
+    joined,
+    object_at,
+    refused,
+    text_at,
+    wrong,
+)
+from guardrail.api.responses.input import read_input
+from guardrail.api.strict_json import parse_object
+from guardrail.errors import RequestError
+from guardrail.types import Chat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.images.codec import ImageLimits
+    from guardrail.types import Json
+
+__all__ = ["read_response"]
+
+_SAME = (
+    # Named alike and meaning the same in a chat completion.
+    *("temperature", "top_p", "parallel_tool_calls", "user", "safety_identifier", "service_tier"),
+    *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
+    # Not of this API, but taken by many servers and sent through `extra_body`.
+    *("seed", "stop", "top_k", "min_p", "frequency_penalty", "presence_penalty"),
+    "repetition_penalty",
+)
+_ECHOED = (
+    *("instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "reasoning"),
+    *("safety_identifier", "service_tier", "temperature", "text", "tool_choice", "tools"),
+    *("top_p", "user", "prompt_cache_key"),
+)
+_OWN = ("model", "input", "stream", "max_output_tokens", *_ECHOED)
+_WITHOUT_EFFECT: Mapping[str, tuple[Json, ...]] = {
+    # The values that ask for nothing; any other one is refused.
+    "background": (False,),
+    "include": ([],),
+    "store": (False,),
+    "stream_options": ({}, {"include_obfuscation": False}),
+    "top_logprobs": (0,),
+    "truncation": ("disabled",),
+}
+_REFUSALS = {
+    "background": "answers are given at once here; leave it out",
+    "conversation": "nothing is stored here; send the whole conversation as input",
+    "previous_response_id": "nothing is stored here; send the whole conversation as input",
+    "store": "nothing is stored here; set it to false or leave it out",
+    "truncation": "the input is sent as it is; leave it out or set it to 'disabled'",
+}
+_CHOICES = ("none", "auto", "required")
+_FORMATS: Mapping[Json, frozenset[str]] = {
+    "text": frozenset({"type"}),
+    "json_object": frozenset({"type"}),
+    "json_schema": frozenset({"type", "name", "schema", "description", "strict"}),
+}
+_FUNCTION_FIELDS = ("name", "description", "parameters", "strict")
+
+
+def read_response(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
+    """Reads a request body; slow for a large one.
+
+    Raises:
+        RequestError: names the field at fault and what to do, and quotes no content.
+    """
+    body = parse_object(raw)
+    _check_known(body)
+    found = Found(max_images)
+    chat = Chat(
+        model=model_at(body.get("model")),
+        messages=(*_instructions(body.get("instructions")), *read_input(body.get("input"), found)),
+        parameters=_parameters(body),
+        pictures=len(found.urls),
+    )
+    return Incoming(
+        chat,
+        found.sources(limits),
+        flag(body.get("stream"), "stream"),
+        echo={name: body[name] for name in _ECHOED if body.get(name) is not None},
+    )
+
+
+def _check_known(body: Mapping[str, Json]) -> None:
+    for name, value in body.items():
+        if value is None or name in _OWN or name in _SAME:
+            continue
+        if any(
+            type(value) is type(idle) and value == idle for idle in _WITHOUT_EFFECT.get(name, ())
+        ):
+            continue
+        why = "cannot be carried over to a chat completion; leave it out"
+        raise refused(joined("", name), _REFUSALS.get(name, why))
+    _check_metadata(body.get("metadata"))
+
+
+def _check_metadata(value: Json) -> None:
+    """It is repeated in the answer and goes nowhere else."""
+    for text in object_at(value or {}, "metadata").values():
+        text_at(text, "metadata")
+
+
+def _instructions(value: Json) -> tuple[Mapping[str, Json], ...]:
+    if value is None:
+        return ()
+    return ({"role": "system", "content": text_at(value, "instructions")},)
+
+
+def _parameters(body: Mapping[str, Json]) -> dict[str, Json]:
+    made = {
+        "max_completion_tokens": _limit(body.get("max_output_tokens")),
+        "reasoning_effort": _effort(body.get("reasoning")),
+        "tools": _tools(body.get("tools")),
+        "tool_choice": _tool_choice(body.get("tool_choice")),
+        **_text(body.get("text")),
+        **{name: body.get(name) for name in _SAME},
+    }
+    parameters = {name: value for name, value in made.items() if value is not None}
+    check_parameters(parameters)
+    return parameters
+
+
+def _limit(value: Json) -> int | None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise wrong("max_output_tokens", "must be a whole number of at least 1")
+    return value
+
+
+def _effort(value: Json) -> str | None:
+    if value is None:
+        return None
+    reasoning = object_at(value, "reasoning")
+    check_fields(reasoning, {"effort"}, "reasoning")
+    effort = reasoning.get("effort")
+    return None if effort is None else text_at(effort, "reasoning.effort")
+
+
+def _text(value: Json) -> dict[str, Json]:
+    text = object_at({} if value is None else value, "text")
+    check_fields(text, {"format", "verbosity"}, "text")
+    verbosity = text.get("verbosity")
+    if verbosity is not None:
+        text_at(verbosity, "text.verbosity")
+    return {"response_format": _format(text.get("format")), "verbosity": verbosity}
+
+
+def _format(value: Json) -> dict[str, Json] | None:
+    at = "text.format"
+    if value is None:
+        return None
+    given = object_at(value, at)
+    kind = text_at(given.get("type"), f"{at}.type")
+    if kind not in _FORMATS:
+        raise wrong(f"{at}.type", f"must be one of {', '.join(_FORMATS)}")
+    check_fields(given, _FORMATS[kind], at)
+    if kind != "json_schema":
+        return {"type": kind}
+    text_at(given.get("name"), f"{at}.name")
+    object_at(given.get("schema"), f"{at}.schema")
+    schema = {name: part for name, part in given.items() if name != "type" and part is not None}
+    return {"type": kind, "json_schema": schema}
+
+
+def _tools(value: Json) -> list[Json] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise wrong("tools", "must be a list of functions")
+    return [_tool(tool, f"tools[{i}]") for i, tool in enumerate(value)] or None
+
+
+def _tool(value: Json, at: str) -> dict[str, Json]:
+    tool = object_at(value, at)
+    if tool.get("type") != "function":
+        raise RequestError(
+            f"{at}.type: only tools of the type function can be guarded; what others bring to the "
+            "model would not be seen here",
+            param=f"{at}.type",
+            code="unsupported_tool",
+        )
+    check_fields(tool, {"type", *_FUNCTION_FIELDS}, at)
+    text_at(tool.get("name"), f"{at}.name")
+    given = {name: tool[name] for name in _FUNCTION_FIELDS if tool.get(name) is not None}
+    return {"type": "function", "function": given}
+
+
+def _tool_choice(value: Json) -> Json:
+    at = "tool_choice"
+    if value is None or (isinstance(value, str) and value in _CHOICES):
+        return value
+    if not isinstance(value, dict) or value.get("type") != "function":
+        raise wrong(at, f"must be one of {', '.join(_CHOICES)} or name a function")
+    check_fields(value, {"type", "name"}, at)
+    return {"type": "function", "function": {"name": text_at(value.get("name"), f"{at}.name")}}

@@ -1,0 +1,146 @@
+"""What the routes share: one policy, one engine, and the places that requests take."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from guardrail.api.admission import Admission
+from guardrail.api.cached import Cached
+from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages
+from guardrail.api.pictures.loader import PictureDesk
+from guardrail.api.settings import Settings
+from guardrail.errors import ConfigError, UpstreamError
+from guardrail.memory.decisions import Decisions
+from guardrail.memory.ledger import LocalLedger
+from guardrail.memory.spending import Principal
+from guardrail.policy.compile import check_first_try, image_limits, memory_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from guardrail.engine.guard import Engine
+    from guardrail.engine.verdict import Verdict
+    from guardrail.memory.ledger import Ledger
+    from guardrail.policy.schema import Policy
+    from guardrail.types import Chat
+
+__all__ = ["Record", "Service", "random_record"]
+
+Record: TypeAlias = "Callable[[Verdict, Chat], str]"
+"""Keeps a decision and returns the name under which it is found."""
+
+
+_EVERYBODY = "everybody"
+
+
+def random_record(_verdict: Verdict, _chat: Chat) -> str:
+    """A name for a decision that nobody keeps."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class Service:
+    """Made once for an app.
+
+    If `record` fails, so does the request: nothing leaves unrecorded. `network` is for tests only.
+    `ledger` counts the tries of principals, and may be shared; None makes one in this process.
+
+    Raises:
+        ConfigError: the ledger's window is shorter than the policy's.
+    """
+
+    policy: Policy
+    engine: Engine
+    settings: Settings = field(default_factory=Settings)
+    record: Record = random_record
+    network: Network = INTERNET
+    ledger: Ledger | None = None
+    admission: Admission = field(init=False)
+    models: Cached[list[str]] = field(init=False)
+    desk: PictureDesk = field(init=False)
+    decisions: Decisions = field(init=False)
+
+    def __post_init__(self) -> None:
+        limits = self.policy.limits
+        self._set(
+            ledger=self._counting(),
+            admission=Admission(limits.max_concurrent_requests, limits.max_waiting_requests),
+            models=Cached(self._models, self.settings.probe_cache_s),
+            desk=self._desk(),
+            decisions=Decisions(memory_rules(self.policy)),
+        )
+
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _counting(self) -> Ledger:
+        window_s = self.policy.spending.window_s
+        if self.ledger is not None and self.ledger.window_s < window_s:
+            raise ConfigError(
+                f"its window of {self.ledger.window_s:g} s is shorter than that of the policy, "
+                f"{window_s:g} s; make one of the longest window of all that share it",
+                field="ledger",
+            )
+        return self.ledger or LocalLedger(window_s)
+
+    def principal(self, end_user: str | None = None) -> Principal | None:
+        """Whose try a request is; None where its tries are not counted.
+
+        Args:
+            end_user: whom an authenticated caller names. A caller that names nobody is known by its
+                key; as long as there are no keys, all callers are one.
+
+        Raises:
+            ConfigError: the name is empty, or the policy leaves no test to a first try.
+        """
+        ledger, mode = self.ledger, self.policy.spending.mode
+        assert ledger is not None  # made with this
+        if mode == "off" or (mode == "end_user" and end_user is None):
+            return None
+        if end_user is None:
+            return Principal(_EVERYBODY, ledger)
+        if not end_user:
+            raise ConfigError("must name somebody; leave it out for nobody", field="principal")
+        check_first_try(self.engine.rules)
+        return Principal(f"end user: {end_user}", ledger)
+
+    def _desk(self) -> PictureDesk:
+        images, limits = self.policy.images, self.policy.limits
+        return PictureDesk(
+            image_limits(self.policy),
+            RemoteImages(
+                images.remote,
+                frozenset(images.remote_hosts),
+                max_bytes=limits.max_image_bytes,
+                timeout_s=images.remote_timeout_s,
+                max_redirects=images.remote_max_redirects,
+            ),
+            max_link_bytes=limits.max_body_bytes,
+            max_pixels=limits.max_pixels_at_once,
+            network=self.network,
+        )
+
+    async def _models(self) -> list[str]:
+        timeout_s = self.settings.probe_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self.engine.upstream.models()
+        except TimeoutError:
+            raise UpstreamError(
+                f"the upstream did not list its models within {timeout_s:g} s; check that it runs",
+                status=504,
+                transient=True,
+            ) from None
+
+    async def aclose(self) -> None:
+        """Ends what is under way, and closes the upstream and the oracle, whatever fails."""
+        await self.decisions.aclose()
+        self.desk.close()
+        try:
+            await self.engine.upstream.aclose()
+        finally:
+            await self.engine.oracle.aclose()
