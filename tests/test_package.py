@@ -66,6 +66,26 @@ def test_a_proxy_for_a_remote_model_needs_no_torch():
     assert not loaded_by(program) & {"torch", "transformers", "detoxify", "litellm", "openai"}
 
 
+GUARDED = """
+import base64, io, numpy
+from PIL import Image
+from guardrail import Guard
+buffer = io.BytesIO()
+Image.fromarray(numpy.zeros((32, 32, 3), numpy.uint8)).save(buffer, "PNG")
+url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+message = {"role": "assistant", "content": "A cat."}
+with Guard("quick", lambda body: {"choices": [{"message": message, "finish_reason": "stop"}]}) as guard:
+    content = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": url}}]
+    guard.complete_sync({"model": "m", "messages": [{"role": "user", "content": content}]})
+"""
+
+
+def test_a_decision_in_process_loads_no_web_server():
+    loaded = loaded_by(GUARDED)
+    assert {"numpy", "pydantic"} <= loaded
+    assert not loaded & {"fastapi", "starlette", "uvicorn"}
+
+
 def names_of(file):
     """(what `__all__` lists, what the module itself defines or imports), from its text."""
     tree = ast.parse(file.read_text())
