@@ -73,9 +73,9 @@ from guardrail import Guard
 buffer = io.BytesIO()
 Image.fromarray(numpy.zeros((32, 32, 3), numpy.uint8)).save(buffer, "PNG")
 url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-message = {"role": "assistant", "content": "A cat."}
-with Guard("quick", lambda body: {"choices": [{"message": message, "finish_reason": "stop"}]}) as guard:
-    content = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": url}}]
+choice = {"message": {"role": "assistant", "content": "A cat."}, "finish_reason": "stop"}
+content = [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": url}}]
+with Guard("quick", lambda body: {"choices": [choice]}) as guard:
     guard.complete_sync({"model": "m", "messages": [{"role": "user", "content": content}]})
 """
 
