@@ -24,8 +24,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from guardrail.errors import OracleError
-from guardrail.oracles.ngrams import grams
-from guardrail.oracles.normalise import normalise
+from guardrail.oracles.text.ngrams import grams
+from guardrail.oracles.text.normalise import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from guardrail.oracles.base import Exchange
-    from guardrail.oracles.ngrams import Grams
+    from guardrail.oracles.text.ngrams import Grams
 
 __all__ = ["BUILTIN_MODEL", "BuiltinScorer", "LinearTextModel"]
 

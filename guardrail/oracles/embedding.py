@@ -27,9 +27,9 @@ import numpy as np
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import NamedScore
 from guardrail.oracles.builtin import BuiltinScorer, windows
-from guardrail.oracles.ngrams import grams
-from guardrail.oracles.normalise import normalise
-from guardrail.oracles.sentences import SentenceEncoder, window_starts
+from guardrail.oracles.text.ngrams import grams
+from guardrail.oracles.text.normalise import normalise
+from guardrail.oracles.text.sentences import SentenceEncoder, window_starts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

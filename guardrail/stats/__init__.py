@@ -10,6 +10,7 @@ from guardrail.stats.availability import (
 from guardrail.stats.betting import betting_plan
 from guardrail.stats.binomial import harmless_rate_lower, harmless_rate_upper
 from guardrail.stats.classes import ClassBound, SequentialClass, certify_class, select_class
+from guardrail.stats.combined_misses import cascade_miss_upper, delta_upper, k_of_n_miss_upper
 from guardrail.stats.confseq import (
     ConfidenceSequence,
     anytime_interval,
@@ -103,12 +104,14 @@ __all__ = [
     "anytime_upper",
     "betting_plan",
     "calls_curve",
+    "cascade_miss_upper",
     "certified_floor",
     "certified_radius",
     "certify_class",
     "choose_stratified_threshold",
     "choose_threshold",
     "delivered_harm_upper",
+    "delta_upper",
     "explain_radius",
     "failover_alpha",
     "false_alarm_upper_at_any_threshold",
@@ -125,6 +128,7 @@ __all__ = [
     "harmless_rate_lower",
     "harmless_rate_upper",
     "held_radius",
+    "k_of_n_miss_upper",
     "most_harmful_delivered",
     "most_misses",
     "optimal_plan",

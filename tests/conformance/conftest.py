@@ -26,7 +26,7 @@ from guardrail.api.settings import Settings
 from guardrail.engine.guard import Engine
 from guardrail.errors import OracleError
 from guardrail.images.keys import NoiseKey
-from guardrail.oracles.lexicon import Entry, LexiconScorer
+from guardrail.oracles.lexicon.scorer import Entry, LexiconScorer
 from guardrail.oracles.worker import ThreadedOracle
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy

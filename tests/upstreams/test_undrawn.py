@@ -9,7 +9,7 @@ import openai
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from guardrail.upstreams.analytic import HalfSpaceUpstream
+from guardrail.testing.half_space import HalfSpaceUpstream
 from guardrail.upstreams.base import is_deterministic, undrawn_statuses
 from guardrail.upstreams.builtin import builtin_upstream
 from guardrail.upstreams.gate import Limits

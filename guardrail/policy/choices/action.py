@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from guardrail.errors import ConfigError
-from guardrail.oracles.action_arguments import Arguments, Texts
-from guardrail.oracles.action_space import ActionRule, ActionSpace, Source
+from guardrail.oracles.action.arguments import Arguments, Texts
+from guardrail.oracles.action.space import ActionRule, ActionSpace, Source
 from guardrail.policy.choices.compared import ComparedChoice
 from guardrail.policy.section import Section, Word
 
@@ -72,7 +72,7 @@ class ActionChoice(ComparedChoice):
         return "action"
 
     def build(self, folder: Path) -> Oracle:
-        from guardrail.oracles.action import ActionOracle
+        from guardrail.oracles.action.oracle import ActionOracle
 
         return ActionOracle(self._space(), n0=self.n0, harm=self.build_harm(folder))
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from guardrail.oracles.ensemble_bounds import cascade_miss_upper, delta_upper
 from guardrail.policy.choices.base import HarmChoice, Rates
 from guardrail.policy.choices.members import build_members
+from guardrail.stats import cascade_miss_upper, delta_upper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ class CascadeChoice(HarmChoice):
         return self
 
     def build(self, folder: Path) -> Oracle:
-        from guardrail.oracles.cascade import CascadeOracle
+        from guardrail.oracles.combined.cascade import CascadeOracle
 
         cheap, expensive = build_members((self.cheap, self.expensive), folder)
         return CascadeOracle(cheap, expensive, high=self.high, threshold=self.threshold)

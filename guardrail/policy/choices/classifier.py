@@ -48,7 +48,7 @@ class ClassifierChoice(SequenceChoice):
         return self
 
     def build(self, folder: Path) -> Oracle:
-        from guardrail.oracles.classifier import ClassifierScorer
+        from guardrail.oracles.classifier.classifier import ClassifierScorer
         from guardrail.oracles.packages import require
 
         require("classifier", "torch", "transformers", "safetensors", extra="local")

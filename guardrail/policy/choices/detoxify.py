@@ -43,7 +43,7 @@ class DetoxifyChoice(SequenceChoice):
         return self
 
     def build(self, folder: Path) -> Oracle:
-        from guardrail.oracles.detoxify import DetoxifyScorer
+        from guardrail.oracles.classifier.detoxify import DetoxifyScorer
         from guardrail.oracles.packages import require
 
         require("detoxify", "torch", "transformers", "detoxify", extra="detoxify")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardrail.oracles.base import Oracle
-    from guardrail.oracles.sentences import SentenceEncoder
+    from guardrail.oracles.text.sentences import SentenceEncoder
 
 __all__ = ["EmbeddingChoice"]
 
@@ -50,7 +50,7 @@ class EmbeddingChoice(ThreadedChoice):
     def build(self, folder: Path) -> Oracle:
         from guardrail.oracles.embedding import EMBEDDING_HEADS, EmbeddingScorer
         from guardrail.oracles.packages import require
-        from guardrail.oracles.sentences import DEFAULT_PACKAGE
+        from guardrail.oracles.text.sentences import DEFAULT_PACKAGE
 
         own = [DEFAULT_PACKAGE] if self.model is None else []
         require("embedding", "torch", "transformers", *own, extra="embedding")
@@ -61,7 +61,7 @@ class EmbeddingChoice(ThreadedChoice):
     def _encoder(self, folder: Path) -> SentenceEncoder:
         """The usual one, or `model`: a folder beside the policy, or else an id."""
         from guardrail.oracles.embedding import default_encoder
-        from guardrail.oracles.sentences import SentenceEncoder
+        from guardrail.oracles.text.sentences import SentenceEncoder
 
         if self.model is None:
             return default_encoder(self.device, self.precision)

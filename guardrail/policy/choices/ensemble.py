@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from guardrail.errors import ConfigError
-from guardrail.oracles.ensemble_bounds import delta_upper, k_of_n_miss_upper
-from guardrail.oracles.ensemble_rules import Rule, Votes
+from guardrail.oracles.combined.rules import Rule, Votes
 from guardrail.policy.choices.base import HarmChoice, Rates
 from guardrail.policy.choices.members import build_members
 from guardrail.policy.section import Word
+from guardrail.stats import delta_upper, k_of_n_miss_upper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ class EnsembleChoice(HarmChoice):
         return self
 
     def build(self, folder: Path) -> Oracle:
-        from guardrail.oracles.ensemble import EnsembleOracle
+        from guardrail.oracles.combined.ensemble import EnsembleOracle
 
         votes = self._votes()
         return EnsembleOracle(build_members(self.members, folder), votes, threshold=self.threshold)

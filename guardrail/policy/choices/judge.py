@@ -13,8 +13,8 @@ from guardrail.policy.choices.base import HarmChoice
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from guardrail.oracles.asking import Logprobs
     from guardrail.oracles.base import Oracle
+    from guardrail.oracles.judge.asking import Logprobs
     from guardrail.upstreams.base import Upstream
 
 __all__ = ["JudgeChoice"]
@@ -53,7 +53,7 @@ class JudgeChoice(HarmChoice):
 
     @model_validator(mode="after")
     def _check_template(self) -> Self:
-        from guardrail.oracles.templates import build_template
+        from guardrail.oracles.judge.templates import build_template
 
         try:
             template = build_template(self.template, rubric=self.rubric, form=self.form)
@@ -71,9 +71,9 @@ class JudgeChoice(HarmChoice):
         return self
 
     def build(self, folder: Path) -> Oracle:
-        from guardrail.oracles.asking import Asker
-        from guardrail.oracles.judge import JudgeOracle
-        from guardrail.oracles.templates import build_template
+        from guardrail.oracles.judge.asking import Asker
+        from guardrail.oracles.judge.oracle import JudgeOracle
+        from guardrail.oracles.judge.templates import build_template
 
         template = build_template(self.template, rubric=self.rubric, form=self.form)
         asker = Asker(
@@ -109,7 +109,7 @@ class JudgeChoice(HarmChoice):
         return key
 
     def _logprobs(self) -> Logprobs:
-        from guardrail.oracles.asking import Logprobs
+        from guardrail.oracles.judge.asking import Logprobs
 
         if self.logprobs is None:
             asked = self.upstream.startswith("openai_compatible:")

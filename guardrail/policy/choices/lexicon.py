@@ -26,8 +26,8 @@ class LexiconChoice(ThreadedChoice):
     """The YAML file with the list; policies/lexicons/example.yaml shows its form."""
 
     def build(self, folder: Path) -> Oracle:
-        from guardrail.oracles.lexicon import LexiconOracle, LexiconScorer
-        from guardrail.oracles.lexicon_file import read_lexicon
+        from guardrail.oracles.lexicon.file import read_lexicon
+        from guardrail.oracles.lexicon.scorer import LexiconOracle, LexiconScorer
 
         path = folder / self.file
         scorer = LexiconScorer(read_lexicon(path), file=str(path))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.base import ReferenceOracle
-from guardrail.oracles.ensemble_members import Member
+from guardrail.oracles.combined.members import Member
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

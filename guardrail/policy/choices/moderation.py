@@ -46,7 +46,7 @@ class ModerationChoice(HarmChoice):
     """Longest wait for a judgement; later it counts as missing."""
 
     def build(self, folder: Path) -> Oracle:
-        from guardrail.oracles.moderation import ModerationOracle
+        from guardrail.oracles.moderation.oracle import ModerationOracle
         from guardrail.oracles.packages import require
 
         del folder

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardrail.oracles.base import Oracle
-    from guardrail.oracles.semantic_compare import Comparer
+    from guardrail.oracles.semantic.compare import Comparer
 
 __all__ = ["SemanticChoice"]
 
@@ -63,7 +63,7 @@ class SemanticChoice(ComparedChoice):
         return "meaning"
 
     def build(self, folder: Path) -> Oracle:
-        from guardrail.oracles.semantic import SemanticOracle
+        from guardrail.oracles.semantic.oracle import SemanticOracle
 
         return SemanticOracle(self._comparer(folder), n0=self.n0, harm=self.build_harm(folder))
 
@@ -77,8 +77,8 @@ class SemanticChoice(ComparedChoice):
                 return self._by_judge()
 
     def _by_judge(self) -> Comparer:
-        from guardrail.oracles.asking import Asker
-        from guardrail.oracles.semantic_compare import JudgeComparer
+        from guardrail.oracles.judge.asking import Asker
+        from guardrail.oracles.semantic.compare import JudgeComparer
         from guardrail.upstreams.registry import build_upstream
 
         upstream = build_upstream(str(self.upstream))
@@ -86,9 +86,9 @@ class SemanticChoice(ComparedChoice):
         return JudgeComparer(asker)
 
     def _by_entailment(self, folder: Path) -> Comparer:
-        from guardrail.oracles.classifier import ClassifierScorer
+        from guardrail.oracles.classifier.classifier import ClassifierScorer
         from guardrail.oracles.packages import require
-        from guardrail.oracles.semantic_nli import NliComparer
+        from guardrail.oracles.semantic.nli import NliComparer
 
         require("semantic", "torch", "transformers", "safetensors", extra="local")
         scorer = ClassifierScorer(
@@ -101,8 +101,8 @@ class SemanticChoice(ComparedChoice):
 
     def _by_embedding(self, folder: Path) -> Comparer:
         from guardrail.oracles.packages import require
-        from guardrail.oracles.semantic_compare import EmbeddingComparer
-        from guardrail.oracles.sentences import DEFAULT_PACKAGE, SentenceEncoder
+        from guardrail.oracles.semantic.compare import EmbeddingComparer
+        from guardrail.oracles.text.sentences import DEFAULT_PACKAGE, SentenceEncoder
 
         own = [DEFAULT_PACKAGE] if self.model is None else []
         require("semantic", "torch", "transformers", *own, extra="embedding")

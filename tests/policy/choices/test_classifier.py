@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from guardrail.errors import ConfigError
-from guardrail.oracles import classifier
+from guardrail.oracles.classifier import classifier
 from guardrail.policy.choices.classifier import ClassifierChoice
 from guardrail.policy.schema import Policy
 

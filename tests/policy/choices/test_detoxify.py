@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from guardrail.errors import ConfigError
-from guardrail.oracles import detoxify
+from guardrail.oracles.classifier import detoxify
 from guardrail.policy.choices.detoxify import DetoxifyChoice
 
 

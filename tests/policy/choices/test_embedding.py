@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from guardrail.errors import ConfigError
-from guardrail.oracles import embedding, sentences
+from guardrail.oracles import embedding
+from guardrail.oracles.text import sentences
 from guardrail.policy.choices.embedding import EmbeddingChoice
 
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.base import Exchange
-from guardrail.oracles.templates import TEMPLATES
+from guardrail.oracles.judge.templates import TEMPLATES
 from guardrail.policy.choices.judge import JudgeChoice
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
