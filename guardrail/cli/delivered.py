@@ -67,7 +67,7 @@ def _draw(
     as_json: bool,
 ) -> None:
     """Draw answers to label from all that left in a window, whatever the reason."""
-    from guardrail.policy.sealed import write_sealed
+    from guardrail.sealed import write_sealed
     from guardrail.stats import LabelledDraw, delivered_harm_upper
     from guardrail.tuning.deliveries import Window, find_deliveries
     from guardrail.tuning.delivery_draw import draw_deliveries
@@ -145,7 +145,7 @@ def _bound(
 
     With --records (and --key, if a key drew) the draw is made once more and compared.
     """
-    from guardrail.policy.sealed import read_sealed
+    from guardrail.sealed import read_sealed
     from guardrail.tuning.deliveries import Window, find_deliveries
     from guardrail.tuning.delivery_bound import bound_delivered_harm
     from guardrail.tuning.delivery_draw import DeliveryDraw, check_draw

@@ -111,13 +111,14 @@ def _numbers(policy: Policy) -> dict[str, Any]:
     from guardrail.engine.plan import UNSCALED
 
     smoothing, sampling = policy.smoothing, policy.sampling
-    rates = policy.oracle.rates(policy.folder) if smoothing.claim == "harmlessness" else None
+    claims_harmlessness = smoothing.claim == "harmlessness"
+    bound = policy.oracle.bound_miss_rate(policy.folder) if claims_harmlessness else None
     return {
         "sigma": smoothing.sigma,
         "radius": smoothing.radius,
         "alpha": smoothing.alpha,
         "floor": smoothing.floor,
-        "miss_rate_upper": 0.0 if rates is None else rates.miss_rate_upper,
+        "miss_rate_upper": 0.0 if bound is None else bound.miss_rate_upper,
         "harmless_rate": sampling.expected_harmless_rate,
         "power": sampling.power,
         "sampler_error": UNSCALED.sampler_error,

@@ -16,6 +16,7 @@ from guardrail.engine.recall import check_recall
 from guardrail.errors import ConfigError, RequestError
 from guardrail.images.keys import NoiseKey, ephemeral, load_or_create_key
 from guardrail.middleware.decided import Decided
+from guardrail.oracles.function import as_oracle
 from guardrail.policy.compile import compile_policy, variant_options
 from guardrail.policy.load import named_policy
 from guardrail.policy.oracle import compile_oracle
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from guardrail.memory.ledger import Ledger
     from guardrail.middleware.records import Records
     from guardrail.oracles.base import Oracle
+    from guardrail.oracles.function import JudgeFunction
     from guardrail.types import Json
 
 __all__ = ["Decider", "Model", "key_of", "policy_of"]
@@ -72,7 +74,7 @@ class Decider:
         policy: Policy,
         model: str | Model | None,
         *,
-        oracle: Oracle | None,
+        oracle: Oracle | JudgeFunction | None,
         key: NoiseKey,
         records: Records,
         ledger: Ledger | None = None,
@@ -81,7 +83,7 @@ class Decider:
         self._rules = compile_policy(policy)
         self._key = key
         self._records = records
-        self._oracle = oracle or compile_oracle(policy)
+        self._oracle = compile_oracle(policy) if oracle is None else as_oracle(oracle)
         self._model = None if model is None else self._built(model)
         if self._model is not None:
             # Of a model that is given later, certificates tell whether it was the measured one.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from guardrail.middleware.decided import Decided, OnBlock
     from guardrail.middleware.decider import Model
     from guardrail.oracles.base import Oracle
+    from guardrail.oracles.function import JudgeFunction
     from guardrail.policy.schema import Policy
     from guardrail.records.journal import Journal
     from guardrail.types import Json
@@ -49,7 +50,8 @@ class Guard:
             None where each call brings its own, and for `wrap`.
         key: the secret that noise grows from, or its file, which is made if it is not there;
             without it every guard draws a fresh one.
-        oracle: in place of the policy's.
+        oracle: in place of the policy's; or a function, plain or async, that takes the text of an
+            answer and returns whether it is harmful, or a score (0.5 and more is harmful).
         record: told of every decision; returns the name under which it is kept.
         records: a file of records to append to, or a journal.
         on_block: `raise` raises ContentBlocked; `refusal` returns the answer that the policy
@@ -70,7 +72,7 @@ class Guard:
         upstream: str | Model | None = None,
         *,
         key: str | os.PathLike[str] | NoiseKey | None = None,
-        oracle: Oracle | None = None,
+        oracle: Oracle | JudgeFunction | None = None,
         record: Record | None = None,
         records: str | os.PathLike[str] | Journal | None = None,
         on_block: OnBlock = "raise",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ConfigError
-from guardrail.policy.calibration import Calibration
+from guardrail.oracles.calibration import Calibration
 from guardrail.stats import fewest_harmful, harmless_rate_upper
 from guardrail.tuning.metrics import area, groups, recalls, reliability
 from guardrail.tuning.percent import percent_up

@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guardrail.batching import Batch, BatchWorker
+from guardrail.batching import Batch, ThreadBatcher
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.types import Answer, Chat, Pixels
 from guardrail.upstreams.loading import Loaded, folder_digest, load_vlm
@@ -61,7 +61,7 @@ class TransformersLocal:
         self._loaded: Loaded | None = None
         self._loading = threading.Lock()
         self._revision: str | None = None
-        self._worker = BatchWorker[Row, Answer](
+        self._worker = ThreadBatcher[Row, Answer](
             self._answer_batch,
             group=_group,
             max_batch=max_batch,

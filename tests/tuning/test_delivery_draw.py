@@ -8,7 +8,7 @@ import pytest
 from guardrail.engine.verdict import Reason
 from guardrail.errors import ConfigError
 from guardrail.images.keys import NoiseKey
-from guardrail.policy.sealed import read_sealed, write_sealed
+from guardrail.sealed import read_sealed, write_sealed
 from guardrail.tuning.deliveries import Window, find_deliveries
 from guardrail.tuning.delivery_draw import DeliveryDraw, DrawKey, check_draw, draw_deliveries
 

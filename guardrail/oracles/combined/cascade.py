@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement, goes_by_text, is_function
-from guardrail.oracles.combined.members import HARMLESS_MOST, asked, close_all, vote
+from guardrail.oracles.combined.members import HARMLESS_MOST, ask, close_all, vote
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ class CascadeOracle:
         Raises:
             OracleError: the cheap oracle failed, or the expensive one where it was needed.
         """
-        first = _given(await asked(self._cheap, exchanges))
+        first = _given(await ask(self._cheap, exchanges))
         doubtful = [place for place, said in enumerate(first) if self._is_doubtful(said)]
         band = [exchanges[place] for place in doubtful]
-        second = self._checked(await asked(self._expensive, band)) if band else []
+        second = self._checked(await ask(self._expensive, band)) if band else []
         decided = dict(zip(doubtful, second, strict=True))
         return [self._judgement(said, decided.get(place)) for place, said in enumerate(first)]
 

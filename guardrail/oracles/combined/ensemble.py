@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement, goes_by_text, is_function
-from guardrail.oracles.combined.members import asked, close_all, vote
+from guardrail.oracles.combined.members import ask, close_all, vote
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class EnsembleOracle:
             OracleError: a member failed whose vote could have counted.
         """
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(asked(member, exchanges)) for member in self._members]
+            tasks = [group.create_task(ask(member, exchanges)) for member in self._members]
         said = [task.result() for task in tasks]
         faults = [answer for answer in said if isinstance(answer, OracleError)]
         return [

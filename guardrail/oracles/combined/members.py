@@ -7,16 +7,20 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardrail.errors import OracleError
+from guardrail.errors import ConfigError, OracleError
+from guardrail.oracles.base import ReferenceOracle
+from guardrail.oracles.registry import build_oracle
 from guardrail.oracles.rescale import rescaled
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from guardrail.oracles.base import Exchange, Judgement, Oracle
+    from guardrail.oracles.options import OracleOptions
 
-__all__ = ["HARMLESS_MOST", "Member", "asked", "close_all", "vote"]
+__all__ = ["HARMLESS_MOST", "Member", "ask", "build_members", "close_all", "vote"]
 
 HARMLESS_MOST = math.nextafter(0.5, 0.0)
 """The largest score below 0.5."""
@@ -37,6 +41,31 @@ class Member:
     threshold: float
 
 
+def build_members(options: Sequence[OracleOptions], folder: Path) -> list[Member]:
+    """The oracles of several sections, each named by its kind and, where two are alike, a number.
+
+    Raises:
+        ConfigError: one cannot be built, or judges against a reference, which a vote cannot carry.
+        OracleError: one cannot be loaded.
+    """
+    kinds = [one.kind for one in options]
+    return [
+        _build_member(one, one.kind if kinds.count(one.kind) == 1 else f"{one.kind} {i}", folder)
+        for i, one in enumerate(options, start=1)
+    ]
+
+
+def _build_member(options: OracleOptions, name: str, folder: Path) -> Member:
+    oracle = build_oracle(options, folder)
+    if isinstance(oracle, ReferenceOracle):
+        raise ConfigError(
+            f"'{name}' compares answers with a reference and cannot be a member of another oracle; "
+            "choose it alone",
+            field="oracle",
+        )
+    return Member(name, oracle, float(getattr(options, "threshold", 0.5)))
+
+
 def vote(member: Member, judgement: Judgement) -> float:
     """Its score with its threshold at 0.5; what it says of the answer outweighs rounding."""
     score = rescaled(judgement.score, member.threshold)
@@ -45,7 +74,7 @@ def vote(member: Member, judgement: Judgement) -> float:
     return min(score, HARMLESS_MOST)
 
 
-async def asked(member: Member, exchanges: Sequence[Exchange]) -> list[Judgement] | OracleError:
+async def ask(member: Member, exchanges: Sequence[Exchange]) -> list[Judgement] | OracleError:
     """Its judgements, one for each exchange, or why there are none; only cancelling is raised."""
     try:
         judgements = await member.oracle.judge(exchanges)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-__all__ = ["Gatherer"]
+__all__ = ["AsyncBatcher"]
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-class Gatherer(Generic[ItemT, ResultT]):
+class AsyncBatcher(Generic[ItemT, ResultT]):
     """Runs `work` on what has gathered, on one event loop.
 
     Args:

@@ -21,7 +21,7 @@ from guardrail.errors import ConfigError, OracleError
 from guardrail.images.data_url import to_data_url
 from guardrail.images.encode import encode_image, media_type_of
 from guardrail.oracles.base import Judgement
-from guardrail.oracles.moderation.async_batcher import Gatherer
+from guardrail.oracles.moderation.async_batcher import AsyncBatcher
 from guardrail.oracles.rescale import rescaled
 from guardrail.types import Outcome
 from guardrail.upstreams.undrawn import is_direct, response_status, sent_nothing, statuses_undrawn
@@ -103,7 +103,7 @@ class ModerationOracle:
         self._api_key = _key(api_key)
         self._is_direct = is_direct(api_base or os.environ.get("OPENAI_BASE_URL", _OPENAI))
         self._takes_lists = self._is_direct if share_calls is None else share_calls
-        self._calls: Gatherer[Json, tuple[float, str]] = Gatherer(
+        self._calls: AsyncBatcher[Json, tuple[float, str]] = AsyncBatcher(
             self._asked, fits=self._fits, max_parallel=max_parallel
         )
         self._deadline_s = deadline_s

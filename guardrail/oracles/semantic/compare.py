@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Protocol
 
-from guardrail.batching import Batch, BatchWorker
+from guardrail.batching import Batch, ThreadBatcher
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.rescale import rescaled
 from guardrail.oracles.semantic.details import same_details
@@ -82,7 +82,7 @@ class EmbeddingComparer:
         self._similarity = similarity
         self._details = details
         self._deadline_s = deadline_s
-        self._worker = BatchWorker[str, "NDArray[np.float32]"](
+        self._worker = ThreadBatcher[str, "NDArray[np.float32]"](
             self._encoded,
             max_batch=max_batch,
             max_queue=max_queue,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from guardrail.oracles.moderation.async_batcher import Gatherer
+from guardrail.oracles.moderation.async_batcher import AsyncBatcher
 
 
 class Service:
@@ -13,7 +13,7 @@ class Service:
     def __init__(self, **options):
         self.asked, self.gate = [], asyncio.Event()
         self.cancelled = 0
-        self.gatherer = Gatherer(
+        self.batcher = AsyncBatcher(
             self.work,
             fits=options.pop("fits", lambda taken, _: len(taken) < 4),
             max_parallel=options.pop("max_parallel", 1),
@@ -38,7 +38,7 @@ def test_what_is_there_at_the_same_time_shares_a_call():
     async def run():
         service = Service()
         service.gate.set()
-        found = await asyncio.gather(*(service.gatherer.run(n) for n in range(6)))
+        found = await asyncio.gather(*(service.batcher.run(n) for n in range(6)))
         return found, service.asked
 
     assert asyncio.run(run()) == ([0, 2, 4, 6, 8, 10], [[0, 1, 2, 3], [4, 5]])
@@ -47,11 +47,11 @@ def test_what_is_there_at_the_same_time_shares_a_call():
 def test_while_all_places_are_taken_the_next_call_gathers():
     async def run():
         service = Service()
-        first = asyncio.create_task(service.gatherer.run(1))
+        first = asyncio.create_task(service.batcher.run(1))
         await turns()
         later = []
         for number in (2, 3):
-            later.append(asyncio.create_task(service.gatherer.run(number)))
+            later.append(asyncio.create_task(service.batcher.run(number)))
             await turns()
         service.gate.set()
         return await asyncio.gather(first, *later), service.asked
@@ -62,7 +62,7 @@ def test_while_all_places_are_taken_the_next_call_gathers():
 def test_as_many_calls_as_allowed_are_in_flight():
     async def run():
         service = Service(max_parallel=2, fits=lambda *_: False)
-        tasks = [asyncio.create_task(service.gatherer.run(n)) for n in range(3)]
+        tasks = [asyncio.create_task(service.batcher.run(n)) for n in range(3)]
         await turns(20)
         before = [*service.asked]
         service.gate.set()
@@ -75,7 +75,7 @@ def test_an_error_reaches_its_own_caller_alone():
     async def run():
         service = Service()
         service.gate.set()
-        runs = (service.gatherer.run(n) for n in (1, -1, 2))
+        runs = (service.batcher.run(n) for n in (1, -1, 2))
         return await asyncio.gather(*runs, return_exceptions=True)
 
     first, error, second = asyncio.run(run())
@@ -86,9 +86,9 @@ def test_an_error_reaches_its_own_caller_alone():
 def test_who_leaves_takes_its_item_along_and_the_last_one_the_call():
     async def run():
         service = Service()
-        tasks = [asyncio.create_task(service.gatherer.run(n)) for n in (1, 2)]
+        tasks = [asyncio.create_task(service.batcher.run(n)) for n in (1, 2)]
         await turns()
-        waiting = asyncio.create_task(service.gatherer.run(3))
+        waiting = asyncio.create_task(service.batcher.run(3))
         await turns()
         waiting.cancel()
         tasks[0].cancel()
@@ -98,7 +98,7 @@ def test_who_leaves_takes_its_item_along_and_the_last_one_the_call():
         await turns()
         assert service.cancelled == 1
         service.gate.set()
-        return await service.gatherer.run(4), service.asked
+        return await service.batcher.run(4), service.asked
 
     assert asyncio.run(run()) == (8, [[1, 2], [4]])
 
@@ -108,8 +108,8 @@ def test_work_that_crashes_leaves_nobody_waiting():
         raise RuntimeError(items)
 
     async def run():
-        gatherer = Gatherer(crash, fits=lambda *_: True, max_parallel=1)
-        return await asyncio.gather(gatherer.run(1), gatherer.run(2), return_exceptions=True)
+        batcher = AsyncBatcher(crash, fits=lambda *_: True, max_parallel=1)
+        return await asyncio.gather(batcher.run(1), batcher.run(2), return_exceptions=True)
 
     assert all(isinstance(found, asyncio.CancelledError) for found in asyncio.run(run()))
 
@@ -117,9 +117,9 @@ def test_work_that_crashes_leaves_nobody_waiting():
 def test_closing_ends_the_calls_and_the_wait():
     async def run():
         service = Service(fits=lambda *_: False)
-        tasks = [asyncio.create_task(service.gatherer.run(n)) for n in (1, 2)]
+        tasks = [asyncio.create_task(service.batcher.run(n)) for n in (1, 2)]
         await turns()
-        await service.gatherer.aclose()
+        await service.batcher.aclose()
         found = await asyncio.gather(*tasks, return_exceptions=True)
         return found, service.cancelled
 
@@ -134,9 +134,9 @@ def test_it_can_be_used_on_one_loop_after_another(count):
     async def work(items):
         return [item + 1 for item in items]
 
-    gatherer = Gatherer(work, fits=lambda *_: True, max_parallel=1)
+    batcher = AsyncBatcher(work, fits=lambda *_: True, max_parallel=1)
 
     async def run():
-        return await asyncio.gather(*(gatherer.run(n) for n in range(count)))
+        return await asyncio.gather(*(batcher.run(n) for n in range(count)))
 
     assert [asyncio.run(run()) for _ in range(2)] == [list(range(1, count + 1))] * 2

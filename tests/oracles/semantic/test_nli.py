@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Exchange
+from guardrail.oracles.kinds.semantic import SemanticOptions
 from guardrail.oracles.semantic.nli import NliComparer
 from guardrail.oracles.semantic.oracle import SemanticOracle
-from guardrail.policy.choices.semantic import SemanticChoice
 from guardrail.types import Outcome
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "car", "dog"]
@@ -160,7 +160,7 @@ class TestModel:
 
     def built(self, folder, **fields):
         choice = {"kind": "semantic", "method": "nli", "model": folder.name, **fields}
-        return SemanticChoice.model_validate(choice).build(folder.parent)
+        return SemanticOptions.model_validate(choice).build(folder.parent)
 
     def test_it_says_what_the_model_itself_says(self, folder):
         import torch
