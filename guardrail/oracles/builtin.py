@@ -118,7 +118,7 @@ class BuiltinScorer:
 
     @property
     def revision(self) -> str:
-        return self._loaded[1]
+        return self._model_and_digest[1]
 
     @property
     def threshold(self) -> float:
@@ -127,17 +127,17 @@ class BuiltinScorer:
 
     @property
     def model(self) -> LinearTextModel:
-        return self._loaded[0]
+        return self._model_and_digest[0]
 
     def scores(self, exchanges: Sequence[Exchange]) -> list[float]:
         return [self.model.probability(exchange.response) for exchange in exchanges]
 
     @cached_property
-    def _loaded(self) -> tuple[LinearTextModel, str]:
+    def _model_and_digest(self) -> tuple[LinearTextModel, str]:
         try:
             data = self._path.read_bytes()
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                model = _unpacked(arrays)
+                model = _unpack(arrays)
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise OracleError(
                 f"the built-in oracle's weights at {self._path} cannot be read "
@@ -147,7 +147,7 @@ class BuiltinScorer:
         return model, f"builtin-{hashlib.sha256(data).hexdigest()[:12]}"
 
 
-def _unpacked(arrays: Any) -> LinearTextModel:
+def _unpack(arrays: Any) -> LinearTextModel:
     if int(arrays["format"]) != FORMAT:
         raise ValueError("written for another version of this package")
     rarity = arrays["rarity"].astype(np.float32) / np.float32(16.0)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from guardrail.oracles.base import Oracle, Scorer
     from guardrail.oracles.worker import ThreadedOracle
 
-__all__ = ["HarmOptions", "MissRateBound", "OracleOptions", "ThreadedOptions"]
+__all__ = ["HarmOptions", "MissRateBound", "OracleOptions", "ThreadedOptions", "find_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +170,11 @@ class ThreadedOptions(HarmOptions):
             max_queue=self.max_queue,
             deadline_s=self.deadline_s,
         )
+
+
+def find_model(folder: Path, model: str) -> Path | str:
+    """A model's folder beside the policy where there is one, else its Hugging Face id."""
+    return folder / model if (folder / model).is_dir() else model
 
 
 def _other(file: Path, field: str, measured: object, wanted: object) -> ConfigError:

@@ -72,7 +72,7 @@ def find_options(kind: str) -> type[OracleOptions]:
     reference = _reference_of(kind)
     found = _load(reference)
     if isinstance(found, type):
-        return _checked_class(found, reference)
+        return _check_class(found, reference)
     if callable(found):
         return FunctionOptions
     raise ConfigError(
@@ -197,7 +197,7 @@ def _missing(reference: str, module: str, absent: str) -> str:
     )
 
 
-def _checked_class(found: type, reference: str) -> type[OracleOptions]:
+def _check_class(found: type, reference: str) -> type[OracleOptions]:
     if not issubclass(found, OracleOptions):
         what = "the class of an oracle" if hasattr(found, "judge") else "a class"
         raise ConfigError(

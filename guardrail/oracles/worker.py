@@ -163,14 +163,14 @@ class InlineOracle(ThreadedOracle):
 def score_all(scorer: Scorer, exchanges: Sequence[Exchange]) -> list[float | OracleError]:
     """Scores a batch; if that fails, each alone, so that one bad text fails by itself."""
     try:
-        return _checked(scorer.scores(exchanges), len(exchanges))
+        return _check_scores(scorer.scores(exchanges), len(exchanges))
     except BaseException as error:  # noqa: BLE001 - rim of the thread: a caller must always hear
         if len(exchanges) == 1:
             return [as_oracle_error(error)]
     return [result for exchange in exchanges for result in score_all(scorer, [exchange])]
 
 
-def _checked(scores: Iterable[float], expected: int) -> list[float | OracleError]:
+def _check_scores(scores: Iterable[float], expected: int) -> list[float | OracleError]:
     values = [score if isinstance(score, NamedScore) else float(score) for score in scores]
     if len(values) != expected:
         raise OracleError(f"the scorer returned {len(values)} scores for {expected} answers")

@@ -16,7 +16,7 @@ from guardrail.errors import ConfigError
 if TYPE_CHECKING:
     from guardrail.types import Json
 
-__all__ = ["Arguments", "Texts", "compiled_pattern", "parse_strictly"]
+__all__ = ["Arguments", "Texts", "compile_pattern", "parse_strictly"]
 
 _LONGEST = 65_536  # characters of arguments or of an answer that are read at all
 _SHOWN = 40
@@ -75,7 +75,7 @@ class Arguments:
     def normal(self, value: Json) -> dict[str, Json] | None:
         """The arguments that matter in their one form; None where they do not fit the schema."""
         try:
-            filled = self._filled(self.schema, value)
+            filled = self._fill_defaults(self.schema, value)
             if not isinstance(filled, dict) or not self._validator.is_valid(filled):
                 return None
             return {
@@ -86,7 +86,7 @@ class Arguments:
         except _FAULTS:
             return None
 
-    def shown(self, normal: Mapping[str, Json]) -> dict[str, str]:
+    def readable_texts(self, normal: Mapping[str, Json]) -> dict[str, str]:
         """Those of the normal arguments that a person may read: words of the schema's own."""
         parts = self.schema.get("properties", {})
         found = {}
@@ -100,7 +100,7 @@ class Arguments:
     def _validator(self) -> Any:
         return _validator(self.schema)
 
-    def _filled(self, schema: Json, value: Json) -> Json:
+    def _fill_defaults(self, schema: Json, value: Json) -> Json:
         """With defaults in place, and texts of an enumeration spelt as the schema spells them."""
         if not isinstance(schema, Mapping):
             return value
@@ -108,7 +108,7 @@ class Arguments:
             words = (word for word in _texts(schema) if self.texts.same(word))
             return next((w for w in words if self.texts.same(w) == self.texts.same(value)), value)
         if isinstance(value, list):
-            return [self._filled(schema.get("items"), item) for item in value]
+            return [self._fill_defaults(schema.get("items"), item) for item in value]
         if not isinstance(value, Mapping):
             return value
         parts = schema.get("properties", {})
@@ -118,7 +118,7 @@ class Arguments:
             if isinstance(part, Mapping) and "default" in part
         }
         return {
-            name: self._filled(parts.get(name), item)
+            name: self._fill_defaults(parts.get(name), item)
             for name, item in {**defaults, **value}.items()
         }
 
@@ -128,7 +128,7 @@ class Arguments:
         if isinstance(value, bool) or value is None:
             return value
         if isinstance(value, int | float):
-            return _rounded(value, step)
+            return _round_to_step(value, step)
         if isinstance(value, list):
             return [self._form(item, step) for item in value]
         return {name: self._form(item, step) for name, item in value.items()}
@@ -143,10 +143,15 @@ def parse_strictly(text: str) -> Json:
     """
     if len(text) > _LONGEST:
         raise ValueError("too long")
-    return json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+    return json.loads(
+        text,
+        object_pairs_hook=_refuse_duplicate_keys,
+        parse_float=_require_finite,
+        parse_constant=_require_finite,
+    )
 
 
-def compiled_pattern(pattern: str, name: str) -> Any:
+def compile_pattern(pattern: str, name: str) -> Any:
     """The pattern for RE2, which takes linear time whatever text it meets. Raises ConfigError."""
     import re2
 
@@ -161,21 +166,21 @@ def compiled_pattern(pattern: str, name: str) -> Any:
         ) from error
 
 
-def _rounded(value: Json, step: float | None) -> Json:
+def _round_to_step(value: Json, step: float | None) -> Json:
     """The number of the nearest multiple; without a step the number, 3.0 as 3."""
     if step is not None:
         return math.floor(value / step + 0.5)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+def _refuse_duplicate_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key stands twice")
     return found
 
 
-def _finite(text: str) -> float:
+def _require_finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise ValueError("not a finite number")
@@ -218,7 +223,7 @@ def _check_keyword(schema: Mapping[str, Json], name: str, value: Json) -> None:
     elif name == "patternProperties":
         raise ConfigError("write the names out; names by pattern are not read", field="schema")
     elif name == "pattern" and isinstance(value, str):
-        compiled_pattern(value, "schema")
+        compile_pattern(value, "schema")
 
 
 def _check_reference(schema: Mapping[str, Json], reference: str) -> None:
@@ -264,5 +269,5 @@ def _pattern(validator: Any, pattern: str, instance: Json, schema: Json) -> Iter
 
     del schema
     fits = not validator.is_type(instance, "string")
-    if not fits and not compiled_pattern(pattern, "schema").search(instance):
+    if not fits and not compile_pattern(pattern, "schema").search(instance):
         yield jsonschema.ValidationError("the pattern does not fit")

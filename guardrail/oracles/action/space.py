@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guardrail.errors import ConfigError
-from guardrail.oracles.action.arguments import Arguments, compiled_pattern, parse_strictly
+from guardrail.oracles.action.arguments import Arguments, compile_pattern, parse_strictly
 from guardrail.types import Answer
 
 if TYPE_CHECKING:
@@ -142,13 +142,13 @@ class ActionSpace:
         except (ValueError, RecursionError):
             return Unparseable("arguments that do not fit")
         digest = hashlib.sha256(text.encode()).hexdigest()
-        named = [self._named(name, arguments) for name, arguments in calls[:_MOST_NAMED]]
+        named = [self._name_action(name, arguments) for name, arguments in calls[:_MOST_NAMED]]
         more = ["…"] if len(calls) > _MOST_NAMED else []
         forbidden = any(self._rules[name].forbidden for name, _ in calls)
         return Action(f"{' + '.join(named + more)} #{digest[:12]}", digest, forbidden)
 
-    def _named(self, name: str, arguments: Mapping[str, Json]) -> str:
-        shown = self._rules[name].arguments.shown(arguments)
+    def _name_action(self, name: str, arguments: Mapping[str, Json]) -> str:
+        shown = self._rules[name].arguments.readable_texts(arguments)
         words = ", ".join(f"{key}={value}" for key, value in shown.items())
         return f"{name}({words})" if words else name
 
@@ -199,7 +199,7 @@ class ActionSpace:
             raise ConfigError(f"the action '{name}' {problem}", field="actions")
         if rule.pattern is None:
             return None
-        return compiled_pattern(rule.pattern, f"actions.{name}.pattern")
+        return compile_pattern(rule.pattern, f"actions.{name}.pattern")
 
 
 def _settings(arguments: Arguments) -> list[Json]:
@@ -215,7 +215,7 @@ def _tool_calls(message: Mapping[str, Json]) -> Calls | Unparseable:
     if not (calls or old):
         return Unparseable("no call")
     functions = [old] if old else [_function(call) for call in calls]
-    read = [_named_arguments(function) for function in functions]
+    read = [_function_of_call(function) for function in functions]
     known = [call for call in read if call is not None]
     return known if len(known) == len(read) else Unparseable("a call that cannot be read")
 
@@ -226,7 +226,7 @@ def _function(call: Json) -> Json:
     return call.get("function")
 
 
-def _named_arguments(function: Json) -> tuple[str, Json] | None:
+def _function_of_call(function: Json) -> tuple[str, Json] | None:
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         return None
     text = function.get("arguments", "")

@@ -16,7 +16,12 @@ from guardrail.oracles.classifier.harm_labels import (
     harmful_labels,
     harmless_label,
 )
-from guardrail.oracles.classifier.sequence_model import Activation, SequenceModel, digest, placed
+from guardrail.oracles.classifier.sequence_model import (
+    Activation,
+    SequenceModel,
+    digest,
+    move_to_device,
+)
 from guardrail.oracles.classifier.sequence_scorer import (
     LoadedClassifier,
     Running,
@@ -113,7 +118,7 @@ class ClassifierScorer(SequenceScorer):
     def _sequence(self, tokenizer: Any, model: Any) -> SequenceModel:
         frame = frame_of(tokenizer, paired=self._paired)
         return SequenceModel(
-            model=placed(model, self._running.device),
+            model=move_to_device(model, self._running.device),
             tokenizer=tokenizer,
             frame=frame,
             activation=_activation(model.config, self._problem),

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 from guardrail.errors import ConfigError
 from guardrail.oracles.classifier.detoxify_checkpoint import (
     EXTRA,
-    built,
-    published,
+    build_model,
+    find_published,
     read_checkpoint,
 )
 from guardrail.oracles.classifier.harm_labels import HarmLabels, check_thresholds, harmful_labels
-from guardrail.oracles.classifier.sequence_model import SequenceModel, digest, file_digest, placed
+from guardrail.oracles.classifier.sequence_model import (
+    SequenceModel,
+    digest,
+    file_digest,
+    move_to_device,
+)
 from guardrail.oracles.classifier.sequence_scorer import (
     LoadedClassifier,
     Running,
@@ -97,13 +102,13 @@ class DetoxifyScorer(SequenceScorer):
 
     def _load(self) -> LoadedClassifier:
         torch, transformers = import_torch(EXTRA)
-        path = self._checkpoint or published(torch, self._model_type)
+        path = self._checkpoint or find_published(torch, self._model_type)
         checkpoint = read_checkpoint(torch, path, trust=self._trust)
-        model, tokenizer = built(transformers, checkpoint, self._config_path)
+        model, tokenizer = build_model(transformers, checkpoint, self._config_path)
         labels = self._labels(checkpoint.names)
         frame = frame_of(tokenizer, paired=False)
         sequence = SequenceModel(
-            model=placed(model, self._running.device),
+            model=move_to_device(model, self._running.device),
             tokenizer=tokenizer,
             frame=frame,
             activation="sigmoid",

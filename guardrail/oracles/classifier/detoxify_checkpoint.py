@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 from guardrail.oracles.packages import missing_package
 
-__all__ = ["EXTRA", "Checkpoint", "built", "published", "read_checkpoint"]
+__all__ = ["EXTRA", "Checkpoint", "build_model", "find_published", "read_checkpoint"]
 
 EXTRA = "detoxify"
 _STANDARD_NAMES = {
@@ -32,7 +32,7 @@ class Checkpoint:
     weights: Any
 
 
-def published(torch: Any, model_type: str) -> Path:
+def find_published(torch: Any, model_type: str) -> Path:
     """The weights of one of Detoxify's models in torch's hub folder, or downloaded to it.
 
     Raises:
@@ -62,11 +62,11 @@ def read_checkpoint(torch: Any, path: Path, *, trust: bool) -> Checkpoint:
             f"no Detoxify checkpoint at {path}; put the file there or correct 'checkpoint'"
         )
     content = _content(torch, path, trust=trust)
-    architecture, names = _described(content, path)
+    architecture, names = _architecture_of(content, path)
     return Checkpoint(path, architecture, names, content["state_dict"])
 
 
-def built(
+def build_model(
     transformers: Any, checkpoint: Checkpoint, config_path: Path | str | None
 ) -> tuple[Any, Any]:
     """The model with the checkpoint's weights, and its tokenizer.
@@ -75,8 +75,8 @@ def built(
         OracleError: The base model's files are missing, or do not fit the weights.
     """
     architecture, path = checkpoint.architecture, checkpoint.path
-    model_class = _class_named(transformers, architecture["model_name"], path)
-    tokenizer_class = _class_named(transformers, architecture["tokenizer_name"], path)
+    model_class = _find_class(transformers, architecture["model_name"], path)
+    tokenizer_class = _find_class(transformers, architecture["tokenizer_name"], path)
     source = config_path or architecture["model_type"]
     local = config_path is not None
     if local and not (Path(source) / "config.json").is_file():
@@ -122,7 +122,7 @@ def _content(torch: Any, path: Path, *, trust: bool) -> Any:
         ) from error
 
 
-def _described(content: Any, path: Path) -> tuple[Mapping[str, Any], list[str]]:
+def _architecture_of(content: Any, path: Path) -> tuple[Mapping[str, Any], list[str]]:
     try:
         architecture = content["config"]["arch"]["args"]
         classes = content["config"]["dataset"]["args"]["classes"]
@@ -145,7 +145,7 @@ def _not_a_checkpoint(path: Path) -> str:
     )
 
 
-def _class_named(transformers: Any, name: str, path: Path) -> Any:
+def _find_class(transformers: Any, name: str, path: Path) -> Any:
     """Only classifiers and tokenizers: a file may not choose just any class to be built."""
     fits = str(name).endswith(("ForSequenceClassification", "Tokenizer", "TokenizerFast"))
     found = getattr(transformers, str(name), None) if fits else None

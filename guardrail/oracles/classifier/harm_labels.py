@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.base import NamedScore
-from guardrail.oracles.rescale import rescaled, worse
+from guardrail.oracles.rescale import rescale, worse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class HarmLabels:
             zip(self.columns, self.thresholds, strict=True)
         ):
             probability = 1.0 - row[column] if self.complement else row[column]
-            worst = worse(worst, NamedScore(rescaled(probability, threshold), self._name(place)))
+            worst = worse(worst, NamedScore(rescale(probability, threshold), self._name(place)))
         return worst
 
     def _name(self, place: int) -> str:

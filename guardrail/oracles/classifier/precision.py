@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from guardrail.oracles.classifier.sequence_model import SequenceModel
 
-__all__ = ["PRECISIONS", "TOLERANCE", "Agreement", "check_precision", "lowered"]
+__all__ = ["PRECISIONS", "TOLERANCE", "Agreement", "check_precision", "lower_precision"]
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 TOLERANCE = 0.05
@@ -43,7 +43,7 @@ def check_precision(precision: str, device: str) -> None:
         raise ConfigError("'int8' is for device 'cpu'; use 'bfloat16' elsewhere", field="precision")
 
 
-def lowered(
+def lower_precision(
     model: SequenceModel, precision: str, score: Callable[[SequenceModel, str], float]
 ) -> tuple[SequenceModel, Agreement | None]:
     """The model in that precision, once its scores of the probe texts are near those in float32.
@@ -57,17 +57,17 @@ def lowered(
         return model, None
     before = [score(model, text) for text in PROBES]
     try:
-        fast = replace(model, model=_converted(model.model, precision))
+        fast = replace(model, model=_convert(model.model, precision))
         after = [score(fast, text) for text in PROBES]
     except Exception as error:  # torch raises many kinds
         raise ConfigError(
             f"the model cannot compute in {precision} here ({type(error).__name__}); use 'float32'",
             field="precision",
         ) from error
-    return fast, _agreed(before, after, precision)
+    return fast, _check_agreement(before, after, precision)
 
 
-def _converted(model: Any, precision: str) -> Any:
+def _convert(model: Any, precision: str) -> Any:
     if precision == "int8":
         from guardrail.oracles.classifier.int8_linear import with_int8_layers
 
@@ -79,7 +79,7 @@ def _converted(model: Any, precision: str) -> Any:
     return with_packed_layers(small) if can_pack(device) else small
 
 
-def _agreed(before: list[float], after: list[float], precision: str) -> Agreement:
+def _check_agreement(before: list[float], after: list[float], precision: str) -> Agreement:
     pairs = list(zip(before, after, strict=True))
     differing = sum((first >= 0.5) != (second >= 0.5) for first, second in pairs)
     # NaN is nowhere near anything

@@ -24,7 +24,7 @@ __all__ = [
     "digest",
     "file_digest",
     "like_lengths",
-    "placed",
+    "move_to_device",
 ]
 
 Activation = Literal["sigmoid", "softmax"]
@@ -100,11 +100,11 @@ class SequenceModel:
         width = max(len(window.ids) for window in windows)
         padding = self.model.config.pad_token_id or 0
         columns = {
-            "input_ids": [_filled(window.ids, width, padding) for window in windows],
-            "attention_mask": [_filled([1] * len(window.ids), width, 0) for window in windows],
+            "input_ids": [_pad(window.ids, width, padding) for window in windows],
+            "attention_mask": [_pad([1] * len(window.ids), width, 0) for window in windows],
         }
         if "token_type_ids" in self.tokenizer.model_input_names:
-            columns["token_type_ids"] = [_filled(window.types, width, 0) for window in windows]
+            columns["token_type_ids"] = [_pad(window.types, width, 0) for window in windows]
         device = self.model.device
         return {name: torch.tensor(rows, device=device) for name, rows in columns.items()}
 
@@ -125,7 +125,7 @@ def like_lengths(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
         yield batch
 
 
-def placed(model: Any, device: str) -> Any:
+def move_to_device(model: Any, device: str) -> Any:
     """The model on a device, ready to judge and not to learn. Raises ConfigError."""
     try:
         return model.to(device).eval()
@@ -154,5 +154,5 @@ def digest(model: SequenceModel, *settings: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _filled(row: list[int], width: int, value: int) -> list[int]:
+def _pad(row: list[int], width: int, value: int) -> list[int]:
     return row + [value] * (width - len(row))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.base import NamedScore
-from guardrail.oracles.classifier.precision import Agreement, check_precision, lowered
+from guardrail.oracles.classifier.precision import Agreement, check_precision, lower_precision
 from guardrail.oracles.rescale import worse
 from guardrail.oracles.text.windows import Window, windows
 
@@ -125,5 +125,5 @@ def in_precision(
         (found,) = LoadedClassifier(model, labels, revision).scores([text], [text])
         return found
 
-    fast, agreement = lowered(model, precision, score)
+    fast, agreement = lower_precision(model, precision, score)
     return LoadedClassifier(fast, labels, revision, agreement)

@@ -75,10 +75,10 @@ class CascadeOracle:
         Raises:
             OracleError: the cheap oracle failed, or the expensive one where it was needed.
         """
-        first = _given(await ask(self._cheap, exchanges))
+        first = _require_judgements(await ask(self._cheap, exchanges))
         doubtful = [place for place, said in enumerate(first) if self._is_doubtful(said)]
         band = [exchanges[place] for place in doubtful]
-        second = self._checked(await ask(self._expensive, band)) if band else []
+        second = self._require_second(await ask(self._expensive, band)) if band else []
         decided = dict(zip(doubtful, second, strict=True))
         return [self._judgement(said, decided.get(place)) for place, said in enumerate(first)]
 
@@ -86,11 +86,11 @@ class CascadeOracle:
         """Closes both. Raises OracleError if one could not be closed."""
         await close_all((self._cheap, self._expensive))
 
-    def _checked(self, said: list[Judgement] | OracleError) -> list[Judgement]:
+    def _require_second(self, said: list[Judgement] | OracleError) -> list[Judgement]:
         """The expensive one's judgements; a cheap one that draws must not be asked again."""
         if isinstance(said, OracleError) and not is_function(self._cheap.oracle):
             said.undrawn = False
-        return _given(said)
+        return _require_judgements(said)
 
     def _is_doubtful(self, said: Judgement) -> bool:
         return said.outcome is Outcome.HARMFUL and said.score < self._high
@@ -113,7 +113,7 @@ class CascadeOracle:
         return 0.5 * vote(self._cheap, first)
 
 
-def _given(said: list[Judgement] | OracleError) -> list[Judgement]:
+def _require_judgements(said: list[Judgement] | OracleError) -> list[Judgement]:
     if isinstance(said, OracleError):
         raise said
     return said

@@ -92,8 +92,8 @@ class EnsembleOracle:
         """A missing vote counts as the mildest one: who is harmful without it, is with it."""
         pairs = list(zip(self._members, ballot, strict=True))
         scores = [0.0 if said is None else vote(member, said) for member, said in pairs]
-        score = self._votes.combined(scores)
-        unscanned = _united(ballot)
+        score = self._votes.combine(scores)
+        unscanned = _unite_unscanned(ballot)
         if score >= self._threshold:
             return Judgement(Outcome.HARMFUL, score, self._reason(ballot), unscanned)
         if faults:
@@ -117,6 +117,6 @@ class EnsembleOracle:
         return f"{self._votes.rule.value}: {', '.join(against) or 'no single member'}"
 
 
-def _united(ballot: Sequence[Judgement | None]) -> tuple[str, ...]:
+def _unite_unscanned(ballot: Sequence[Judgement | None]) -> tuple[str, ...]:
     parts = (part for said in ballot if said is not None for part in said.unscanned)
     return tuple(dict.fromkeys(parts))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import ReferenceOracle
 from guardrail.oracles.registry import build_oracle
-from guardrail.oracles.rescale import rescaled
+from guardrail.oracles.rescale import rescale
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _build_member(options: OracleOptions, name: str, folder: Path) -> Member:
 
 def vote(member: Member, judgement: Judgement) -> float:
     """Its score with its threshold at 0.5; what it says of the answer outweighs rounding."""
-    score = rescaled(judgement.score, member.threshold)
+    score = rescale(judgement.score, member.threshold)
     if judgement.outcome is Outcome.HARMFUL:
         return max(score, 0.5)
     return min(score, HARMLESS_MOST)

@@ -75,7 +75,7 @@ class Votes:
             case _:
                 assert_never(self.rule)
 
-    def combined(self, scores: Sequence[float]) -> float:
+    def combine(self, scores: Sequence[float]) -> float:
         """One score in [0, 1] of one for each member, each in [0, 1] with its threshold at 0.5."""
         if self.needed is not None:
             return sorted(scores, reverse=True)[self.needed - 1]

@@ -110,7 +110,7 @@ class Asker:
         asked = {**(parameters or {}), **self._parameters}
         chat = Chat(self._model, tuple(messages), asked, len(pictures))
         # Raised here, outside any `except`: an unknown exception may quote the question.
-        result = await self._exchanged(chat, pictures)
+        result = await self._exchange(chat, pictures)
         if isinstance(result, OracleError):
             raise result
         if self._logprobs is Logprobs.REQUIRED and not result.tokens:
@@ -139,7 +139,7 @@ class Asker:
         except GuardrailError as error:
             raise OracleError(f"the judge's upstream could not be closed: {error}") from error
 
-    async def _exchanged(self, chat: Chat, pictures: Sequence[Pixels]) -> Reply | OracleError:
+    async def _exchange(self, chat: Chat, pictures: Sequence[Pixels]) -> Reply | OracleError:
         try:
             async with asyncio.timeout(self._deadline_s), self._room:
                 answer = await self._upstream.complete(chat, pictures, seed=0)

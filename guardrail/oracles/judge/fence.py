@@ -61,7 +61,7 @@ class Fence:
 
     def __str__(self) -> str:
         """All texts in order, fenced."""
-        return "\n\n".join(self._fenced(name, text) for name, text in self._texts.items())
+        return "\n\n".join(self._fence(name, text) for name, text in self._texts.items())
 
     @property
     def rule(self) -> str:
@@ -74,7 +74,7 @@ class Fence:
             "that material."
         )
 
-    def _fenced(self, name: str, text: str) -> str:
+    def _fence(self, name: str, text: str) -> str:
         return f"BEGIN {self.nonce} {name}\n{text}\nEND {self.nonce} {name}"
 
 

@@ -83,7 +83,7 @@ class JudgeOracle:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = {
-                    key: group.create_task(self._judged(exchanges[key]))
+                    key: group.create_task(self._judge_one(exchanges[key]))
                     for key in dict.fromkeys(keys)
                 }
         except* OracleError as faults:
@@ -96,7 +96,7 @@ class JudgeOracle:
         """Closes the judge's upstream. Raises OracleError if it could not be closed."""
         await self._asker.aclose()
 
-    async def _judged(self, exchange: Exchange) -> Judgement:
+    async def _judge_one(self, exchange: Exchange) -> Judgement:
         if not exchange.response.strip():
             raise OracleError("there is no text for the judge to judge; block such answers")
         pictures = exchange.pictures if self._pictures else ()
@@ -109,14 +109,14 @@ class JudgeOracle:
     async def _findings(self, questions: Sequence[Question], exchange: Exchange) -> list[Finding]:
         try:
             async with asyncio.TaskGroup() as group:
-                asked = [group.create_task(self._found(q, exchange)) for q in questions]
+                asked = [group.create_task(self._ask_one(q, exchange)) for q in questions]
         except* OracleError as faults:
             failed = faults
         else:
             return [task.result() for task in asked]
         raise _fault(failed, asked=len(questions))
 
-    async def _found(self, question: Question, exchange: Exchange) -> Finding:
+    async def _ask_one(self, question: Question, exchange: Exchange) -> Finding:
         pictures = exchange.pictures if self._pictures else ()
         reply = await self._asker.ask(question.messages, pictures, question.parameters)
         return self._template.read(reply, question)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from guardrail.oracles.classifier.options import SequenceOptions
+from guardrail.oracles.options import find_model
 from guardrail.section import Share
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class ClassifierOptions(SequenceOptions):
 
         require("classifier", "torch", "transformers", "safetensors", extra="local")
         scorer = ClassifierScorer(
-            self._placed_model(folder),
+            find_model(folder, self.model),
             labels=self.labels,
             harmless_label=self.harmless_label,
             problem=self.problem,
@@ -65,7 +66,3 @@ class ClassifierOptions(SequenceOptions):
             trust_checkpoint=self.trust_checkpoint,
         )
         return self.run_in_thread(scorer)
-
-    def _placed_model(self, folder: Path) -> Path | str:
-        """A folder beside the policy, or else an id."""
-        return folder / self.model if (folder / self.model).is_dir() else self.model

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from guardrail.oracles.options import ThreadedOptions
+from guardrail.oracles.options import ThreadedOptions, find_model
 from guardrail.section import Share
 
 if TYPE_CHECKING:
@@ -58,15 +58,14 @@ class EmbeddingOptions(ThreadedOptions):
         return self.run_in_thread(scorer)
 
     def _encoder(self, folder: Path) -> SentenceEncoder:
-        """The usual one, or `model`: a folder beside the policy, or else an id."""
+        """The usual one, or `model`."""
         from guardrail.oracles.embedding import default_encoder
         from guardrail.oracles.text.sentences import SentenceEncoder
 
         if self.model is None:
             return default_encoder(self.device, self.precision)
-        beside = folder / self.model
         return SentenceEncoder(
-            beside if beside.is_dir() else self.model,
+            find_model(folder, self.model),
             device=self.device,
             precision=self.precision,
             layers=self.layers,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from guardrail.oracles.options import find_model
 from guardrail.oracles.reference_options import ReferenceOptions
 from guardrail.section import Share
 
@@ -92,7 +93,7 @@ class SemanticOptions(ReferenceOptions):
 
         require("semantic", "torch", "transformers", "safetensors", extra="local")
         scorer = ClassifierScorer(
-            self._model(folder) or "",
+            find_model(folder, str(self.model)),
             harmless_label=self.label,
             pair="prompt_and_response",
             device=self.device,
@@ -105,16 +106,11 @@ class SemanticOptions(ReferenceOptions):
         from guardrail.oracles.text.sentences import DEFAULT_PACKAGE, SentenceEncoder
 
         own = [DEFAULT_PACKAGE] if self.model is None else []
+        model = None if self.model is None else find_model(folder, self.model)
         require("semantic", "torch", "transformers", *own, extra="embedding")
         return EmbeddingComparer(
-            SentenceEncoder(self._model(folder), device=self.device),
+            SentenceEncoder(model, device=self.device),
             similarity=self.similarity,
             details=self.details,
             deadline_s=self.deadline_s,
         )
-
-    def _model(self, folder: Path) -> Path | str | None:
-        """A folder beside the policy, or else an id."""
-        if self.model is None or not (folder / self.model).is_dir():
-            return self.model
-        return folder / self.model

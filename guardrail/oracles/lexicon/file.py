@@ -28,7 +28,7 @@ def read_lexicon(path: Path) -> list[Entry]:
         ConfigError: the file cannot be read, is too large, or something in it is wrong.
     """
     file = str(path)
-    root = _composed(_data(path), file)
+    root = _compose(_data(path), file)
     fields = _fields(root, file)
     if set(fields) != {"version", "entries"} or _plain(fields["version"]) != 1:
         raise _wrong("a lexicon has two fields, 'version: 1' and 'entries'", file, root)
@@ -53,7 +53,7 @@ def _data(path: Path) -> bytes:
     return data
 
 
-def _composed(data: bytes, file: str) -> yaml.Node | None:
+def _compose(data: bytes, file: str) -> yaml.Node | None:
     try:
         return yaml.compose(data, Loader=_NoAliases)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -79,7 +79,7 @@ def _entry(node: yaml.Node, file: str) -> Entry:
     fields = _fields(node, file)
     for name, value in fields.items():
         if name not in _FIELDS:
-            raise _wrong(f"an entry has no such field; known are {_known()}", file, value)
+            raise _wrong(f"an entry has no such field; known are {_known_fields()}", file, value)
     if ("phrase" in fields) == ("pattern" in fields):
         raise _wrong("an entry has either 'phrase' or 'pattern'", file, node)
     kind = "phrase" if "phrase" in fields else "pattern"
@@ -92,7 +92,7 @@ def _entry(node: yaml.Node, file: str) -> Entry:
     )
 
 
-def _known() -> str:
+def _known_fields() -> str:
     return ", ".join(sorted(_FIELDS))
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.base import Judgement
-from guardrail.oracles.text.normalise import folded, spelled_out, views
+from guardrail.oracles.text.normalise import find_spelled_words, fold, views
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class LexiconScorer:
         self._entries = tuple(entries)
         for entry in self._entries:
             _check(entry, file)
-        self._groups = _grouped(self._entries, file)
+        self._groups = _group_entries(self._entries, file)
 
     @cached_property
     def revision(self) -> str:
@@ -107,16 +107,16 @@ class LexiconScorer:
         return f"lexicon-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def scores(self, exchanges: Sequence[Exchange]) -> list[float]:
-        return [self.found(exchange.response)[0] for exchange in exchanges]
+        return [self.find(exchange.response)[0] for exchange in exchanges]
 
-    def found(self, text: str) -> tuple[float, str]:
+    def find(self, text: str) -> tuple[float, str]:
         """The largest weight of what the text contains, and its category."""
         forms = views(text)
         if not any(forms):
             return 1.0, "nothing to read"
         plain = [form.encode() for form in forms]
         wordy = [f" {_NO_WORD.sub(' ', form)} ".encode() for form in forms]
-        spelled = [word.encode() for word in spelled_out(text)]
+        spelled = [word.encode() for word in find_spelled_words(text)]
         for group in self._groups:
             if (
                 _has(group.phrases, wordy)
@@ -150,16 +150,17 @@ class LexiconOracle:
     async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """One judgement for each exchange, in order. Raises OracleError."""
         judgements = await self._scored.judge(exchanges)
-        return [await self._named(*pair) for pair in zip(exchanges, judgements, strict=True)]
+        pairs = zip(exchanges, judgements, strict=True)
+        return [await self._name_category(*pair) for pair in pairs]
 
     async def aclose(self) -> None:
         await self._scored.aclose()
 
-    async def _named(self, exchange: Exchange, judgement: Judgement) -> Judgement:
+    async def _name_category(self, exchange: Exchange, judgement: Judgement) -> Judgement:
         """Searched once more where harm was found, which is rare, to say of which category."""
         if judgement.outcome is not Outcome.HARMFUL:
             return judgement
-        _, category = await asyncio.to_thread(self._scorer.found, exchange.response)
+        _, category = await asyncio.to_thread(self._scorer.find, exchange.response)
         return Judgement(Outcome.HARMFUL, judgement.score, f"lexicon: {category}")
 
 
@@ -171,7 +172,7 @@ def _has(searches: Iterable[Any], texts: Iterable[bytes]) -> bool:
 def _check(entry: Entry, file: str | None) -> None:
     """Each pattern compiles by itself, so that a message can name its line."""
     if entry.is_pattern:
-        if _compiled(entry.text, file, entry.line).search(b"") is not None:
+        if _compile(entry.text, file, entry.line).search(b"") is not None:
             raise ConfigError(
                 "this pattern matches the empty text, so every answer; make it ask for something",
                 file=file,
@@ -185,7 +186,7 @@ def _check(entry: Entry, file: str | None) -> None:
         )
 
 
-def _grouped(entries: Sequence[Entry], file: str | None) -> list[_Group]:
+def _group_entries(entries: Sequence[Entry], file: str | None) -> list[_Group]:
     """The heaviest first, so that the first match gives the score."""
     kinds: dict[tuple[float, str], list[Entry]] = {}
     for entry in entries:
@@ -200,7 +201,7 @@ def _group(weight: float, category: str, entries: Sequence[Entry], file: str | N
         category=category,
         weight=weight,
         phrases=_alternations([_phrase(phrase) for phrase in words], file),
-        spelled=_alternations([f"^{''.join(map(_stretched, phrase))}$" for phrase in words], file),
+        spelled=_alternations([f"^{''.join(map(_stretch, phrase))}$" for phrase in words], file),
         patterns=_alternations([entry.text for entry in entries if entry.is_pattern], file),
     )
 
@@ -208,14 +209,14 @@ def _group(weight: float, category: str, entries: Sequence[Entry], file: str | N
 def _phrase(words: Sequence[str]) -> str:
     begin = "" if _is_unspaced(words[0][0]) else " "
     end = "" if _is_unspaced(words[-1][-1]) else " "
-    return begin + " ".join(map(_stretched, words)) + end
+    return begin + " ".join(map(_stretch, words)) + end
 
 
 def _words(phrase: str) -> list[str]:
-    return _NO_WORD.sub(" ", folded(phrase)).split()
+    return _NO_WORD.sub(" ", fold(phrase)).split()
 
 
-def _stretched(word: str) -> str:
+def _stretch(word: str) -> str:
     """Any letter may be drawn out (`killll`), but twice is not drawn out: `as` is not `ass`."""
     return "".join(f"{char}(?:{char}{char}+)?" if char.isalpha() else char for char in word)
 
@@ -228,10 +229,10 @@ def _is_unspaced(char: str) -> bool:
 def _alternations(patterns: Sequence[str], file: str | None) -> tuple[Any, ...]:
     """All of them in few searches, none larger than RE2 handles well."""
     chunks = (patterns[i : i + _AT_ONCE] for i in range(0, len(patterns), _AT_ONCE))
-    return tuple(_compiled("|".join(f"(?:{one})" for one in chunk), file, 0) for chunk in chunks)
+    return tuple(_compile("|".join(f"(?:{one})" for one in chunk), file, 0) for chunk in chunks)
 
 
-def _compiled(pattern: str, file: str | None, line: int) -> Any:
+def _compile(pattern: str, file: str | None, line: int) -> Any:
     import re2
 
     options = re2.Options()

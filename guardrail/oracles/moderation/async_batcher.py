@@ -65,16 +65,16 @@ class AsyncBatcher(Generic[ItemT, ResultT]):
             self._leaving = True
             task = asyncio.get_running_loop().create_task(self._call())
             self._running.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._finish)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _finish(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # seen: its callers have been told
         self._start()
 
     async def _call(self) -> None:
-        taken = self._taken()
+        taken = self._take()
         self._leaving = False
         self._start()
         if taken:
@@ -82,7 +82,7 @@ class AsyncBatcher(Generic[ItemT, ResultT]):
             self._stop_without_callers(futures)
             try:
                 for future, result in zip(futures, await self._work(items), strict=True):
-                    _settle(future, result)
+                    _resolve(future, result)
             finally:
                 for future in futures:
                     future.cancel()  # whoever has no result would wait for ever
@@ -98,7 +98,7 @@ class AsyncBatcher(Generic[ItemT, ResultT]):
         for future in futures:
             future.add_done_callback(left)
 
-    def _taken(self) -> list[tuple[ItemT, asyncio.Future[ResultT]]]:
+    def _take(self) -> list[tuple[ItemT, asyncio.Future[ResultT]]]:
         """The first in line, and those behind it that fit; who has left is passed over."""
         taken: list[tuple[ItemT, asyncio.Future[ResultT]]] = []
         while self._waiting:
@@ -111,7 +111,7 @@ class AsyncBatcher(Generic[ItemT, ResultT]):
         return taken
 
 
-def _settle(future: asyncio.Future[ResultT], result: ResultT | Exception) -> None:
+def _resolve(future: asyncio.Future[ResultT], result: ResultT | Exception) -> None:
     if future.done():
         return
     if isinstance(result, Exception):

@@ -22,7 +22,7 @@ from guardrail.images.data_url import to_data_url
 from guardrail.images.encode import encode_image, media_type_of
 from guardrail.oracles.base import Judgement
 from guardrail.oracles.moderation.async_batcher import AsyncBatcher
-from guardrail.oracles.rescale import rescaled
+from guardrail.oracles.rescale import rescale
 from guardrail.types import Outcome
 from guardrail.upstreams.undrawn import is_direct, response_status, sent_nothing, statuses_undrawn
 
@@ -104,7 +104,7 @@ class ModerationOracle:
         self._is_direct = is_direct(api_base or os.environ.get("OPENAI_BASE_URL", _OPENAI))
         self._takes_lists = self._is_direct if share_calls is None else share_calls
         self._calls: AsyncBatcher[Json, tuple[float, str]] = AsyncBatcher(
-            self._asked, fits=self._fits, max_parallel=max_parallel
+            self._ask, fits=self._fits, max_parallel=max_parallel
         )
         self._deadline_s = deadline_s
         self._client: Any = None
@@ -131,7 +131,7 @@ class ModerationOracle:
         try:
             async with asyncio.timeout(self._deadline_s), asyncio.TaskGroup() as group:
                 tasks = {
-                    key: group.create_task(self._judged(exchange))
+                    key: group.create_task(self._judge_one(exchange))
                     for key, exchange in inputs.items()
                 }
         except TimeoutError as error:
@@ -155,7 +155,7 @@ class ModerationOracle:
         """What makes two exchanges one question: the text, and the very same pictures."""
         return exchange.response, id(exchange.pictures) if self._pictures else 0
 
-    async def _judged(self, exchange: Exchange) -> Judgement:
+    async def _judge_one(self, exchange: Exchange) -> Judgement:
         if not exchange.response.strip():
             raise OracleError("there is no text for the moderation endpoint to judge")
         scores: list[tuple[float, str]] = []
@@ -182,34 +182,34 @@ class ModerationOracle:
             return False
         return len(texts) <= _MOST_TEXTS and sum(map(len, texts)) <= _MOST_LETTERS
 
-    async def _asked(self, inputs: Sequence[Json]) -> list[tuple[float, str] | Exception]:
+    async def _ask(self, inputs: Sequence[Json]) -> list[tuple[float, str] | Exception]:
         """Of each input the rescaled score of the worst category and its name, or the fault."""
         try:
-            results = _results(await self._called(inputs), len(inputs))
+            results = _results(await self._call(inputs), len(inputs))
             return [self._worst(result) for result in results]
         except Exception as error:  # noqa: BLE001 (the client raises many kinds)
             if len(inputs) > 1 and getattr(error, "status_code", None) in _ABOUT_THE_INPUT:
-                return await self._asked_alone(inputs)
+                return await self._ask_each(inputs)
             return [_fault(error, direct=self._is_direct) for _ in inputs]
 
-    async def _asked_alone(self, inputs: Sequence[Json]) -> list[tuple[float, str] | Exception]:
+    async def _ask_each(self, inputs: Sequence[Json]) -> list[tuple[float, str] | Exception]:
         """Each by itself, so that one bad text fails alone; if none does, lists are at fault."""
-        found = [one for given in inputs for one in await self._asked([given])]
+        found = [one for given in inputs for one in await self._ask([given])]
         self._takes_lists = any(isinstance(one, Exception) for one in found)
         return found
 
-    async def _called(self, inputs: Sequence[Json]) -> Mapping[str, Json]:
+    async def _call(self, inputs: Sequence[Json]) -> Mapping[str, Json]:
         litellm = await asyncio.to_thread(_litellm)  # its first import takes seconds
         response = await litellm.amoderation(
             input=inputs[0] if len(inputs) == 1 else list(inputs),
             model=self._model,
             custom_llm_provider="openai",
-            client=self._connected(),
+            client=self._connect(),
         )
         found: Mapping[str, Json] = response.model_dump()
         return found
 
-    def _connected(self) -> Any:
+    def _connect(self) -> Any:
         if self._client is None:
             import openai
 
@@ -227,8 +227,10 @@ class ModerationOracle:
         if not isinstance(found, dict) or not isinstance(flagged, bool):
             raise _unusable("lacks 'category_scores' or 'flagged'")
         scores = {_bare(name): score for name, score in found.items()}
-        wanted = self._thresholds or dict.fromkeys(_known(scores), 0.5)
-        score, category = max((_rated(scores, name, limit), name) for name, limit in wanted.items())
+        wanted = self._thresholds or dict.fromkeys(_categories_of(scores), 0.5)
+        score, category = max(
+            (_rescale_category(scores, name, limit), name) for name, limit in wanted.items()
+        )
         if flagged and self._flagged_is_harmful and score < 0.5:
             return 0.5, "flagged"
         return score, category
@@ -288,7 +290,7 @@ def _results(response: Mapping[str, Json], wanted: int) -> list[Mapping[str, Jso
     return usable
 
 
-def _known(scores: Mapping[str, Json]) -> list[str]:
+def _categories_of(scores: Mapping[str, Json]) -> list[str]:
     """All categories, less those that an older model does not know and leaves without a number."""
     return [n for n in CATEGORIES if n not in _NEWER or scores.get(_bare(n)) is not None]
 
@@ -298,12 +300,12 @@ def _bare(name: str) -> str:
     return name.replace("/", "_").replace("-", "_")
 
 
-def _rated(scores: Mapping[str, Json], name: str, limit: float) -> float:
+def _rescale_category(scores: Mapping[str, Json], name: str, limit: float) -> float:
     score = scores.get(_bare(name))
     # written so that NaN fails the comparison
     if isinstance(score, bool) or not isinstance(score, int | float) or not 0.0 <= score <= 1.0:
         raise _unusable(f"has no score in [0, 1] for '{name}'")
-    return rescaled(float(score), limit)
+    return rescale(float(score), limit)
 
 
 def _unusable(what: str) -> OracleError:

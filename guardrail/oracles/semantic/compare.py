@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from guardrail.batching import Batch, ThreadBatcher
 from guardrail.errors import ConfigError, OracleError
-from guardrail.oracles.rescale import rescaled
+from guardrail.oracles.rescale import rescale
 from guardrail.oracles.semantic.details import same_details
+from guardrail.oracles.worker import as_oracle_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,12 +85,12 @@ class EmbeddingComparer:
         self._details = details
         self._deadline_s = deadline_s
         self._worker = ThreadBatcher[str, "NDArray[np.float32]"](
-            self._encoded,
+            self._encode_batch,
             max_batch=max_batch,
             max_queue=max_queue,
             name="semantic",
             closed=lambda: OracleError("the semantic oracle is closed; make a new one"),
-            failed=_failed,
+            failed=partial(as_oracle_error, what="the sentence encoder"),
             merge_equal=True,
         )
 
@@ -122,9 +124,9 @@ class EmbeddingComparer:
         # Just below the limit is another meaning; the limit itself is the same one.
         distance = min(max((1.0 - cosine) / 2.0, 0.0), 1.0)
         limit = (1.0 - self._similarity) / 2.0
-        return rescaled(distance, limit) if distance != limit else 0.499999
+        return rescale(distance, limit) if distance != limit else 0.499999
 
-    def _encoded(self, batch: Batch[str]) -> list[NDArray[np.float32]]:
+    def _encode_batch(self, batch: Batch[str]) -> list[NDArray[np.float32]]:
         distinct = list(dict.fromkeys(batch.items))
         rows = dict(zip(distinct, self._encoder.encode(distinct), strict=True))
         return [rows[text] for text in batch.items]
@@ -149,7 +151,7 @@ class JudgeComparer:
         distinct = [text for text in dict.fromkeys(texts) if text != reference]
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = {text: group.create_task(self._asked(reference, text)) for text in distinct}
+                tasks = {text: group.create_task(self._ask(reference, text)) for text in distinct}
         except ExceptionGroup as faults:
             fault = _first(faults)
             # The others may have been answered, or be on their way.
@@ -161,7 +163,7 @@ class JudgeComparer:
     async def aclose(self) -> None:
         await self._asker.aclose()
 
-    async def _asked(self, reference: str, text: str) -> float:
+    async def _ask(self, reference: str, text: str) -> float:
         sure = await self._asker.yes_no(_QUESTION, {"first text": reference, "second text": text})
         return 1.0 - sure
 
@@ -171,10 +173,3 @@ def _first(faults: BaseExceptionGroup[BaseException]) -> OracleError:
     if isinstance(first, OracleError):
         return first
     return OracleError(f"the comparison crashed ({type(first).__name__})")
-
-
-def _failed(error: BaseException) -> OracleError:
-    """Names the fault by its class: the text of an unknown exception may quote."""
-    if isinstance(error, OracleError):
-        return OracleError(str(error))
-    return OracleError(f"the sentence encoder raised {type(error).__name__}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.base import Exchange
-from guardrail.oracles.rescale import rescaled
+from guardrail.oracles.rescale import rescale
 from guardrail.oracles.worker import ThreadedOracle
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class NliComparer:
         scores = [one.score for one in await self._oracle.judge([*there, *back])]
         worst = map(max, scores[: len(others)], scores[len(others) :])
         found = {
-            text: rescaled(score, self._limit) for text, score in zip(others, worst, strict=True)
+            text: rescale(score, self._limit) for text, score in zip(others, worst, strict=True)
         }
         return [found.get(text, 0.0) for text in texts]
 

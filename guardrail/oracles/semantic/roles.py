@@ -35,7 +35,7 @@ def opposite_roles(first: Sequence[str], second: Sequence[str]) -> bool:
     passives, others = set(_passives(first)), set(_passives(second))
     passives, others = passives - others, others - passives
     swapped = any(_Passive(one.agent, one.deed, one.patient) in others for one in passives)
-    return swapped or _reversed(passives, second) or _reversed(others, first)
+    return swapped or _says_reversed(passives, second) or _says_reversed(others, first)
 
 
 def _passives(words: Sequence[str]) -> Iterator[_Passive]:
@@ -50,7 +50,7 @@ def _passives(words: Sequence[str]) -> Iterator[_Passive]:
             yield from (_Passive(patient, deed, agent) for agent in agents if agent != patient)
 
 
-def _reversed(passives: set[_Passive], words: Sequence[str]) -> bool:
+def _says_reversed(passives: set[_Passive], words: Sequence[str]) -> bool:
     """Whether the words name the patient, then the deed in the active, then the agent."""
     if not passives:
         return False

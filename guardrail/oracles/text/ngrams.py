@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Grams", "grams", "mixed"]
+__all__ = ["Grams", "grams", "mix_bits"]
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, hence invertible modulo 2**64
 _INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 2**64))
@@ -75,11 +75,11 @@ def grams(text: str) -> Grams:
     begins, ends = _tokens(kinds)
     raw = _span_hashes(codes, begins, ends)
     raw[kinds[begins] == _DIGIT] = _ONE
-    words = mixed(raw)  # before they are combined: sums of the raw, short hashes would collide
+    words = mix_bits(raw)  # before they are combined: sums of the raw, short hashes would collide
     pairs = words[:-1] * np.uint64(3) + words[1:] * np.uint64(5)
     triples = words[:-2] * np.uint64(7) + words[1:-1] * np.uint64(11) + words[2:] * np.uint64(13)
     chars, char_token = _char_grams(codes, kinds, begins)
-    rest = mixed(np.concatenate((pairs, triples, *chars)))  # at once: most texts are short
+    rest = mix_bits(np.concatenate((pairs, triples, *chars)))  # at once: most texts are short
     first, second = pairs.size, pairs.size + triples.size
     return Grams(
         words=words,
@@ -91,7 +91,7 @@ def grams(text: str) -> Grams:
     )
 
 
-def mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix_bits(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Spreads every bit over all others (the finaliser of splitmix64)."""
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from functools import cache
 
-__all__ = ["folded", "normalise", "spelled_out", "views"]
+__all__ = ["find_spelled_words", "fold", "normalise", "views"]
 
 # Letters of other scripts that look like Latin ones, after lower-casing.
 _LOOKALIKES = (
@@ -61,28 +61,28 @@ def _is_visible(char: str) -> bool:
 
 
 def views(text: str) -> list[str]:
-    """Every plain form of a text that a list of words should look at; the first is `folded`.
+    """Every plain form of a text that a list of words should look at; the first is `fold`.
 
     Further ones join letters that were spelled out (`k i l l`) and undo leetspeak, once for each
     letter that `1`, `!` and `|` can stand for. All are lower-case, every blank a single space.
     """
-    plain = folded(text)
-    joined = _joined(plain)
+    plain = fold(text)
+    joined = _join(plain)
     forms = [plain, joined, *_unleets(joined)]
     return list(dict.fromkeys(_ANY_SPACE.sub(" ", form).strip() for form in forms))
 
 
-def spelled_out(text: str) -> list[str]:
+def find_spelled_words(text: str) -> list[str]:
     """What was spelled out letter by letter, with leetspeak undone: words, or words run together.
 
     A change of the gap between two letters ends a word; where there is none, words run together.
     """
-    plain = folded(text)
+    plain = fold(text)
     words = [_word(plain, run) for run in _runs(plain)]
     return list(dict.fromkeys(form for word in words for form in (word, *_unleets(word))))
 
 
-def folded(text: str) -> str:
+def fold(text: str) -> str:
     """Lower-case text without invisible characters, accents and look-alike letters.
 
     Like `normalise`, with the Unicode consortium's own table of look-alikes besides, and with
@@ -110,7 +110,7 @@ def _consortium() -> dict[int, str]:
     return capitals | table
 
 
-def _joined(text: str) -> str:
+def _join(text: str) -> str:
     parts, end = [], 0
     for run in _runs(text):
         parts += [text[end : run[0]], _word(text, run)]
@@ -145,14 +145,14 @@ def _unleet(text: str, one: str) -> str:
     """Signs and digits as the letters that they stand for, in words that have a letter."""
     table = _leet_table(one)
 
-    def undone(match: re.Match[str]) -> str:
+    def undo(match: re.Match[str]) -> str:
         word = match[0]
         if word.isalpha() or not any("a" <= char <= "z" for char in word):
             return word
         body = word.rstrip("!|+")  # the end of a sentence is no letter
         return body.translate(table) + word[len(body) :]
 
-    return _LEET_RUN.sub(undone, text)
+    return _LEET_RUN.sub(undo, text)
 
 
 @cache

@@ -156,7 +156,7 @@ class SentenceEncoder:
         matrix, owners = self.encode_windows(texts)
         sums = np.zeros((len(texts), matrix.shape[1]), dtype=np.float32)
         np.add.at(sums, owners, matrix)
-        return _normalised(sums)
+        return _normalise_rows(sums)
 
     def encode_windows(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """One vector of length 1 for each window of each text, and the text it belongs to.
@@ -191,7 +191,7 @@ class SentenceEncoder:
                 "the sentence encoder gave numbers that are not finite; use precision 'float32', "
                 "or check the model's files"
             )
-        return _normalised(found)
+        return _normalise_rows(found)
 
     def _load(self) -> _Loaded:
         torch, transformers = import_torch(_EXTRA)
@@ -203,7 +203,7 @@ class SentenceEncoder:
         window = self._window(recipe, model.config, tokenizer, len(prefix) + len(suffix))
         settings = f"{folder_digest(folder)} {recipe} {window} {self._precision} {self._layers}"
         return _Loaded(
-            model=_packed(_placed(model, self._device).eval(), self._precision),
+            model=_pack(_move(model, self._device).eval(), self._precision),
             tokenizer=tokenizer,
             recipe=recipe,
             prefix=prefix,
@@ -345,7 +345,7 @@ def _quiet(logging: Any) -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _placed(model: Any, device: str) -> Any:
+def _move(model: Any, device: str) -> Any:
     try:
         return model.to(device)
     except Exception as error:
@@ -356,7 +356,7 @@ def _placed(model: Any, device: str) -> Any:
         ) from error
 
 
-def _packed(model: Any, precision: str) -> Any:
+def _pack(model: Any, precision: str) -> Any:
     """The same numbers faster, where the processor computes in bfloat16."""
     if precision != "bfloat16":
         return model
@@ -426,6 +426,6 @@ def _mean(states: Any, mask: Any) -> Any:
     return (states * weight).sum(1) / weight.sum(1)
 
 
-def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def _normalise_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(lengths, 1e-12), dtype=np.float32)

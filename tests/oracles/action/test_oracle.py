@@ -340,8 +340,8 @@ class TestArguments:
         }
         rule = Arguments(schema)
         given = {"word": "YES", "long": "x" * 41, "odd": "a\nb", "free": "yes", "any": "yes"}
-        assert rule.shown(rule.normal(given)) == {"word": "yes"}
-        assert rule.shown(rule.normal({"word": 3})) == {}
+        assert rule.readable_texts(rule.normal(given)) == {"word": "yes"}
+        assert rule.readable_texts(rule.normal({"word": 3})) == {}
 
     def test_patterns_of_a_schema_are_re2s(self):
         rule = Arguments({"properties": {"x": {"pattern": "^(a+)+$"}}})

@@ -9,7 +9,7 @@ import pytest
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.classifier import precision as module
-from guardrail.oracles.classifier.precision import Agreement, check_precision, lowered
+from guardrail.oracles.classifier.precision import Agreement, check_precision, lower_precision
 from guardrail.oracles.classifier.probe_texts import PROBES
 from guardrail.oracles.classifier.sequence_model import SequenceModel
 
@@ -104,14 +104,14 @@ def tiny() -> Any:
 
 def test_float32_is_left_alone():
     model = sequence(tiny())
-    assert lowered(model, "float32", reading) == (model, None)
+    assert lower_precision(model, "float32", reading) == (model, None)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
 def test_the_agreement_is_that_of_the_probes(precision):
     model = tiny()
     exact = sequence(copy.deepcopy(model))
-    fast, agreement = lowered(sequence(model), precision, reading)
+    fast, agreement = lower_precision(sequence(model), precision, reading)
     pairs = [(reading(exact, text), reading(fast, text)) for text in PROBES]
     largest = max(abs(first - second) for first, second in pairs)
     differing = sum((first >= 0.5) != (second >= 0.5) for first, second in pairs)
@@ -132,11 +132,11 @@ def saying(change: Callable[[float], float]) -> Callable[[SequenceModel, str], f
 @pytest.mark.parametrize("shift", [0.051, -0.051, float("nan")])
 def test_too_large_a_difference_on_a_single_probe_is_refused(shift):
     with pytest.raises(ConfigError, match=r"precision.*in int8 the scores of \d+ probe.*'float32'"):
-        lowered(sequence(tiny()), "int8", saying(lambda score: score + shift))
+        lower_precision(sequence(tiny()), "int8", saying(lambda score: score + shift))
 
 
 def test_a_small_difference_is_reported_with_its_verdicts():
-    _, agreement = lowered(sequence(tiny()), "int8", saying(lambda score: score - 0.04))
+    _, agreement = lower_precision(sequence(tiny()), "int8", saying(lambda score: score - 0.04))
     assert agreement == Agreement(len(PROBES), 1, pytest.approx(0.04))
 
 
@@ -146,7 +146,7 @@ def test_a_machine_that_cannot_is_refused_by_name(monkeypatch):
 
     monkeypatch.setattr(torch, "_int_mm", without)
     with pytest.raises(ConfigError, match="cannot compute in int8 here"):
-        lowered(sequence(tiny()), "int8", reading)
+        lower_precision(sequence(tiny()), "int8", reading)
 
 
 @pytest.mark.parametrize(("precision", "device"), [("float16", "cpu"), ("int8", "cuda")])

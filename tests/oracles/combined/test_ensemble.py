@@ -90,19 +90,19 @@ def test_a_member_that_sees_more_harm_never_lowers_the_score(scores, other, plac
     worse[place] = max(worse[place], other)
     for name in ("any", "all", "k", "weighted"):
         votes = rule_of(name, 3)
-        assert votes.combined(scores) <= votes.combined(worse)
+        assert votes.combine(scores) <= votes.combine(worse)
 
 
 def test_k_of_n_at_its_ends_is_any_and_all():
     for scores in itertools.product((0.1, 0.5, 0.9), repeat=3):
-        assert Votes(Rule.K_OF_N, 3, k=1).combined(scores) == rule_of("any", 3).combined(scores)
-        assert Votes(Rule.K_OF_N, 3, k=3).combined(scores) == rule_of("all", 3).combined(scores)
+        assert Votes(Rule.K_OF_N, 3, k=1).combine(scores) == rule_of("any", 3).combine(scores)
+        assert Votes(Rule.K_OF_N, 3, k=3).combine(scores) == rule_of("all", 3).combine(scores)
 
 
 @given(st.lists(SCORES, min_size=2, max_size=2), st.lists(st.floats(0.01, 9), min_size=2))
 def test_weighted_is_the_weighted_mean(scores, weights):
     first, second = weights[:2]
-    mean = Votes(Rule.WEIGHTED, 2, weights=(first, second)).combined(scores)
+    mean = Votes(Rule.WEIGHTED, 2, weights=(first, second)).combine(scores)
     assert mean == pytest.approx((first * scores[0] + second * scores[1]) / (first + second))
     assert 0.0 <= mean <= 1.0
 

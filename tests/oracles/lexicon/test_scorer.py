@@ -11,7 +11,7 @@ from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Exchange, Oracle, Scorer
 from guardrail.oracles.lexicon.file import read_lexicon
 from guardrail.oracles.lexicon.scorer import Entry, LexiconOracle, LexiconScorer
-from guardrail.oracles.text.normalise import folded, spelled_out, views
+from guardrail.oracles.text.normalise import find_spelled_words, fold, views
 from guardrail.oracles.worker import ThreadedOracle
 from guardrail.types import Outcome
 
@@ -25,7 +25,7 @@ def pattern(text, weight=1.0, category="harm"):
 
 
 def score(text, *entries):
-    return LexiconScorer(entries).found(text)[0]
+    return LexiconScorer(entries).find(text)[0]
 
 
 WRITTEN = {
@@ -115,9 +115,9 @@ def test_patterns_are_searched_in_plain_forms(listed, text, found):
 def test_the_score_is_the_largest_weight_of_what_is_found():
     entries = (phrase("a cat", 0.2, "cats"), phrase("a dog", 0.9, "dogs"), pattern("bird", 0.4))
     scorer = LexiconScorer(entries)
-    assert scorer.found("a cat and a bird") == (0.4, "harm")
-    assert scorer.found("a dog, a cat") == (0.9, "dogs")
-    assert scorer.found("a horse") == (0.0, "")
+    assert scorer.find("a cat and a bird") == (0.4, "harm")
+    assert scorer.find("a dog, a cat") == (0.9, "dogs")
+    assert scorer.find("a horse") == (0.0, "")
 
 
 @given(
@@ -156,14 +156,14 @@ def test_a_phrase_of_signs_is_refused():
 def test_hundreds_of_entries_are_all_searched():
     words = [f"word{i}x" for i in range(700)]
     scorer = LexiconScorer([phrase(word) for word in words])
-    assert all(scorer.found(f"one {word} here")[0] for word in words)
-    assert scorer.found("one word700x here")[0] == 0.0
+    assert all(scorer.find(f"one {word} here")[0] for word in words)
+    assert scorer.find("one word700x here")[0] == 0.0
 
 
 def test_the_worst_texts_end():
     scorer = LexiconScorer([phrase("kill them"), pattern("(a+)+b"), pattern("(.*)*c.*d")])
     for unit in ("a", "a ", "1", "!", "é", "k i l l ", "\n", "-"):
-        assert scorer.found(unit * (300_000 // len(unit)) + " kill them")[0] == 1.0
+        assert scorer.find(unit * (300_000 // len(unit)) + " kill them")[0] == 1.0
 
 
 @given(st.text(max_size=80))
@@ -177,12 +177,12 @@ def test_invisible_characters_change_no_form(text, data):
     hidden = data.draw(st.sampled_from("\u200b\u2060\ufeff\u00ad"))
     changed = text[:place] + hidden + text[place:]
     assert views(changed) == views(text)
-    assert spelled_out(changed) == spelled_out(text)
+    assert find_spelled_words(changed) == find_spelled_words(text)
 
 
 @given(st.text(alphabet=st.characters(codec="ascii"), max_size=80))
 def test_the_first_form_is_the_folded_text(text):
-    assert views(text)[0] == " ".join(re.split(r"\s+", folded(text).strip()))
+    assert views(text)[0] == " ".join(re.split(r"\s+", fold(text).strip()))
 
 
 def test_the_revision_follows_all_that_fixes_scores():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.oracles.text.ngrams import grams, mixed
+from guardrail.oracles.text.ngrams import grams, mix_bits
 
 TEXTS = st.text(alphabet="abcz' .,!?7\n", max_size=80)
 
@@ -102,7 +102,7 @@ def test_features_hold_every_gram_once_for_each_occurrence(text):
 
 def test_mixing_loses_nothing_and_fills_the_high_bits():
     numbers = np.arange(200_000, dtype=np.uint64)
-    spread = mixed(numbers)
+    spread = mix_bits(numbers)
     assert len(np.unique(spread)) == len(numbers)
     counts = np.bincount((spread >> np.uint64(60)).astype(np.int64), minlength=16)
     assert counts.min() > 0.9 * len(numbers) / 16

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from guardrail.oracles.judge.reply import Reply
     from guardrail.types import Json
 
-__all__ = ["Finding", "Question", "Template", "asked_of", "template_revision", "user_turn"]
+__all__ = ["Finding", "Question", "Template", "prompt_of", "template_revision", "user_turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def template_revision(template: Template) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def asked_of(exchange: Exchange) -> str:
+def prompt_of(exchange: Exchange) -> str:
     """The user's words, plain; chat templates want some where none are known."""
     return without_roles(exchange.prompt).strip() or "(The question is not known.)"
 

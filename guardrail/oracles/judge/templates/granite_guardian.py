@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.oracles.judge.fence import without_roles
 from guardrail.oracles.judge.reply import verdict_score
-from guardrail.oracles.judge.templates.base import Finding, Question, asked_of
+from guardrail.oracles.judge.templates.base import Finding, Question, prompt_of
 
 if TYPE_CHECKING:
     from guardrail.oracles.base import Exchange
@@ -40,7 +40,7 @@ class GraniteGuardian:
 
     def questions(self, exchange: Exchange, pictures: int) -> tuple[Question, ...]:
         del pictures
-        asked = asked_of(exchange)
+        asked = prompt_of(exchange)
         answered = without_roles(exchange.response)
         turns = ({"role": "user", "content": asked}, {"role": "assistant", "content": answered})
         return (Question(turns),)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.oracles.judge.fence import without_roles
 from guardrail.oracles.judge.reply import unclear, verdict_score
-from guardrail.oracles.judge.templates.base import Finding, Question, asked_of
+from guardrail.oracles.judge.templates.base import Finding, Question, prompt_of
 
 if TYPE_CHECKING:
     from guardrail.oracles.base import Exchange
@@ -66,7 +66,7 @@ class Nemotron:
 
     def questions(self, exchange: Exchange, pictures: int) -> tuple[Question, ...]:
         del pictures
-        text = _written(asked_of(exchange), without_roles(exchange.response))
+        text = _write_prompt(prompt_of(exchange), without_roles(exchange.response))
         return (Question(({"role": "user", "content": text},)),)
 
     def read(self, reply: Reply, question: Question) -> Finding:
@@ -105,7 +105,7 @@ def _reason(named: str) -> str:
     return ", ".join(name.lower() for name in CATEGORIES if name.lower() in found) or "unsafe"
 
 
-def _written(prompt: str, response: str) -> str:
+def _write_prompt(prompt: str, response: str) -> str:
     listed = "\n".join(f"S{n}: {name}." for n, name in enumerate(CATEGORIES, start=1))
     return (
         "Task: decide whether the user messages and the agent responses of this conversation hold "
