@@ -179,7 +179,7 @@ def _running_sum(
 
 
 def _from_zero(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Running sums, of nothing first. The method: `np.cumsum` takes longer to call than to add."""
+    """Running sums that begin with 0. By the method, since calling `np.cumsum` takes longer."""
     sums = np.zeros(len(values) + 1)
     values.cumsum(out=sums[1:])
     return sums

@@ -227,7 +227,7 @@ def is_unreadable(text: str) -> bool:
 
 
 def _is_foreign(text: str) -> bool:
-    """Scripts that put no blanks between words would pass for a single unknown word."""
+    """Whether much of it is not Latin: scripts without blanks would look like one unknown word."""
     if text.isascii():
         return False
     return any(

@@ -80,7 +80,7 @@ class Comparison:
 async def then_harm(
     exchanges: Sequence[Exchange], judgements: Sequence[Judgement], harm: Oracle | None
 ) -> list[Judgement]:
-    """What is not harmful yet is judged by `harm`, whose word then counts. Raises OracleError."""
+    """Answers that are not harmful yet are judged by `harm`, which decides. Raises OracleError."""
     if len(judgements) != len(exchanges):
         raise OracleError(f"{len(judgements)} of {len(exchanges)} answers were compared")
     left = [i for i, given in enumerate(judgements) if given.outcome is Outcome.HARMLESS]

@@ -11,7 +11,7 @@ _Score = TypeVar("_Score", bound=float)
 
 
 def rescale(score: float, threshold: float) -> float:
-    """The score, bent so that its own threshold becomes 0.5.
+    """The score on a piecewise linear scale where its own threshold becomes 0.5.
 
     Monotone and continuous, from [0, 1] onto [0, 1]; NaN stays NaN.
 

@@ -103,7 +103,7 @@ def _alone(action: Action | Unparseable) -> Judgement:
 
 
 def _majority(actions: Sequence[Action | Unparseable]) -> Action | None:
-    """Less than half could hardly be certified, and a tie would be broken by chance.
+    """The action of more than half: fewer could hardly be certified, and ties are arbitrary.
 
     A forbidden action may win: all is harmful then, and the certificate says what it was.
     """

@@ -79,7 +79,7 @@ def parts_of(transformers: Any, folder: Path, *, trust: bool) -> tuple[Any, Any]
 
 
 def _check_whole(found: Mapping[str, Any], folder: Path) -> None:
-    """What is missing the library would make up, and a made-up head judges at random."""
+    """Refuses missing weights: the library would fill them with random numbers."""
     if found["missing_keys"] or found.get("mismatched_keys"):
         raise OracleError(
             f"{folder} lacks weights of its own architecture, {len(found['missing_keys'])} at "

@@ -1,4 +1,4 @@
-"""What the choices of text classifiers from Hugging Face have in common."""
+"""The options that text classifiers from Hugging Face have in common."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class SequenceModel:
 
 
 def like_lengths(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Places in batches of at most `most`, by length, of which hardly any part is padding."""
+    """Indices in batches of at most `most`, sorted by length so that little is padding."""
     batch: list[int] = []
     real = 0
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):

@@ -1,6 +1,6 @@
 """Several oracles that vote, as one oracle.
 
-How often they miss harm together is the matter of `guardrail.stats.combined_misses`.
+`guardrail.stats.combined_misses` bounds how often they miss harm together.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class EnsembleOracle:
     def _judgement(
         self, ballot: Sequence[Judgement | None], faults: Sequence[OracleError]
     ) -> Judgement:
-        """A missing vote counts as the mildest one: who is harmful without it, is with it."""
+        """A missing vote counts as score 0: what is harmful without it is harmful with it."""
         pairs = list(zip(self._members, ballot, strict=True))
         scores = [0.0 if said is None else vote(member, said) for member, said in pairs]
         score = self._votes.combine(scores)

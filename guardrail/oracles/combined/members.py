@@ -1,4 +1,4 @@
-"""Oracles that work for another one: asked side by side, checked, and closed together."""
+"""The members of a combined oracle: built, asked side by side, checked and closed."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _build_member(options: OracleOptions, name: str, folder: Path) -> Member:
 
 
 def vote(member: Member, judgement: Judgement) -> float:
-    """Its score with its threshold at 0.5; what it says of the answer outweighs rounding."""
+    """Its score, rescaled to a threshold of 0.5; where rounding matters, its outcome decides."""
     score = rescale(judgement.score, member.threshold)
     if judgement.outcome is Outcome.HARMFUL:
         return max(score, 0.5)

@@ -1,4 +1,4 @@
-"""Questions that an oracle puts to a model, with deterministic settings and strict answers."""
+"""Questions of an oracle to a model: deterministic settings, and strict reading of replies."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _compose(data: bytes, file: str) -> yaml.Node | None:
 
 
 class _NoAliases(yaml.SafeLoader):
-    """An alias would let a small file stand for a huge list."""
+    """A loader that refuses aliases, by which a small file could expand to a huge list."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.events.AliasEvent):

@@ -157,7 +157,7 @@ class LexiconOracle:
         await self._scored.aclose()
 
     async def _name_category(self, exchange: Exchange, judgement: Judgement) -> Judgement:
-        """Searched once more where harm was found, which is rare, to say of which category."""
+        """Searches harmful answers, which are rare, once more for the category."""
         if judgement.outcome is not Outcome.HARMFUL:
             return judgement
         _, category = await asyncio.to_thread(self._scorer.find, exchange.response)
@@ -187,7 +187,7 @@ def _check(entry: Entry, file: str | None) -> None:
 
 
 def _group_entries(entries: Sequence[Entry], file: str | None) -> list[_Group]:
-    """The heaviest first, so that the first match gives the score."""
+    """Groups by weight, the heaviest first: the first match then gives the score."""
     kinds: dict[tuple[float, str], list[Entry]] = {}
     for entry in entries:
         kinds.setdefault((entry.weight, entry.category), []).append(entry)

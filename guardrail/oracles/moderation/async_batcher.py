@@ -1,7 +1,8 @@
-"""Calls of many coroutines gathered into few, for what is asked over a network.
+"""Batches of items for a service that is asked over a network.
 
-Whatever is asked for before a call leaves goes with it; where all places for calls are taken the
-next ones gather by themselves. So load makes batches and an idle service is asked at once.
+Items that arrive before a call is sent are sent with it. While the most calls allowed are in
+flight, further items wait and form the next batch. So load makes large batches, and an idle service
+is asked at once.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ResultT = TypeVar("ResultT")
 
 
 class AsyncBatcher(Generic[ItemT, ResultT]):
-    """Runs `work` on what has gathered, on one event loop.
+    """Runs `work` on batches of items, on one event loop.
 
     Args:
         work: one result, or the error to raise, for each item in order; does not raise.
@@ -43,14 +44,14 @@ class AsyncBatcher(Generic[ItemT, ResultT]):
         self._leaving = False
 
     async def run(self, item: ItemT) -> ResultT:
-        """The item's result; raises its error. Who is cancelled takes its item along."""
+        """The item's result; raises its error. A caller that is cancelled withdraws its item."""
         future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._start()
         return await future
 
     async def aclose(self) -> None:
-        """Ends all calls; who waits is cancelled."""
+        """Ends all calls; callers that wait are cancelled."""
         running = [*self._running]
         for _, future in self._waiting:
             future.cancel()
@@ -60,7 +61,7 @@ class AsyncBatcher(Generic[ItemT, ResultT]):
         await asyncio.gather(*running, return_exceptions=True)
 
     def _start(self) -> None:
-        """Lets one call leave at the loop's next turn, so that what comes until then may join."""
+        """Starts one call at the loop's next turn; items that come until then join it."""
         if self._waiting and not self._leaving and len(self._running) < self._max_parallel:
             self._leaving = True
             task = asyncio.get_running_loop().create_task(self._call())
@@ -99,7 +100,7 @@ class AsyncBatcher(Generic[ItemT, ResultT]):
             future.add_done_callback(left)
 
     def _take(self) -> list[tuple[ItemT, asyncio.Future[ResultT]]]:
-        """The first in line, and those behind it that fit; who has left is passed over."""
+        """The first item, and those behind it that fit; items of cancelled callers are dropped."""
         taken: list[tuple[ItemT, asyncio.Future[ResultT]]] = []
         while self._waiting:
             item, future = self._waiting[0]

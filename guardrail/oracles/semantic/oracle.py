@@ -96,7 +96,7 @@ class SemanticOracle:
         return [_judgement(value) for value in await self._differences(reference, texts)]
 
     async def _differences(self, reference: str, texts: Sequence[str]) -> list[float]:
-        """What says nothing means the same as nothing, not even as itself. Raises OracleError."""
+        """An empty text differs from every text, itself included. Raises OracleError."""
         spoken = [text for text in texts if text.strip() and reference.strip()]
         found = await self._comparer.differences(reference, spoken) if spoken else []
         if len(found) != len(spoken) or not all(0.0 <= value <= 1.0 for value in found):

@@ -123,7 +123,7 @@ def windows(
 
 
 def _ends(tokens: Sequence[int], most: int) -> Sequence[int]:
-    """The beginning and the end: a question stands at either more often than in the middle."""
+    """The beginning and the end of a prompt, where its question stands more often."""
     if len(tokens) <= most:
         return tokens
     tail = most // 2

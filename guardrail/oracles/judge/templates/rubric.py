@@ -1,6 +1,6 @@
 """A rule in plain words, for any model that follows instructions: does the answer break it?
 
-The form is our own; the texts stand in a fence (`judge_fence.py`) and the rule before and after.
+The form is our own; the texts stand in a fence (`fence.py`) and the rule before and after.
 """
 
 from __future__ import annotations
