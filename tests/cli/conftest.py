@@ -134,8 +134,7 @@ def model(monkeypatch):
             key = load_or_create_key(key_file) if key_file else NoiseKey(bytes(32))
             return Engine(compile_policy(policy), upstream, Words(), key)
 
-        for command in ("certify", "check", "recall", "serve"):
-            monkeypatch.setattr(f"guardrail.cli.{command}.build_engine", build)
+        monkeypatch.setattr("guardrail.assembly.build_engine", build)
         return upstream
 
     return put
