@@ -14,7 +14,8 @@ from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.guard import Engine
 from guardrail.engine.recall import check_recall
 from guardrail.errors import ConfigError
-from guardrail.images.keys import NoiseKey, ephemeral, load_or_create_key
+from guardrail.images.keys import NoiseKey, ephemeral
+from guardrail.key_files import load_or_create_key
 from guardrail.oracles.base import Oracle
 from guardrail.policy.compile import compile_policy, variant_options
 from guardrail.policy.load import named_policy

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from guardrail.engine.guard import Engine
-from guardrail.images.keys import NoiseKey, load_or_create_key
+from guardrail.images.keys import NoiseKey
+from guardrail.key_files import load_or_create_key
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.types import Outcome

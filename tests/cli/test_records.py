@@ -16,8 +16,8 @@ from guardrail.engine.verdict import Action
 from guardrail.errors import CertificationError, ConfigError, GuardrailError
 from guardrail.images.codec import decode_image
 from guardrail.images.data_url import to_data_url
-from guardrail.images.keys import load_or_create_keyring
 from guardrail.images.limits import ImageLimits
+from guardrail.key_files import load_or_create_keyring
 from guardrail.records.audit import read_records
 from guardrail.records.journal import FileJournal
 from guardrail.records.replay import replay

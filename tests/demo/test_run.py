@@ -266,5 +266,5 @@ def test_shipped_scenes_come_back(picture_folder, scenes):
 )
 def test_missing_or_damaged_pictures_say_what_to_do(picture_folder, damage):
     damage(picture_folder)
-    with pytest.raises(ConfigError, match=r"python -m guardrail\.demo\.make"):
+    with pytest.raises(ConfigError, match=r"install the package again"):
         load_scenes(picture_folder)
