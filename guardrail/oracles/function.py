@@ -181,15 +181,15 @@ class FunctionOracle:
         return OracleError(f"the function '{self._name}' is closed as an oracle; make a new one")
 
 
-def as_oracle(given: Oracle | JudgeFunction) -> Oracle:
-    """An oracle as it is, a function as a `FunctionOracle`.
+def as_oracle(given: object) -> Oracle:
+    """An oracle as it is, a function (see `JudgeFunction`) as a `FunctionOracle`.
 
     Raises:
         ConfigError: it is neither.
     """
-    if not callable(given) or _has(given, "judge"):
-        return check_oracle(given, "what was given as oracle")
-    return FunctionOracle(given)
+    if callable(given) and not isinstance(given, type) and not _has(given, "judge"):
+        return FunctionOracle(given)
+    return check_oracle(given, "what was given")
 
 
 def check_oracle(given: object, what: str) -> Oracle:
@@ -207,7 +207,8 @@ def check_oracle(given: object, what: str) -> Oracle:
     missing = [name for name in ("judge", "aclose", "revision") if not _has(given, name)]
     if missing:
         raise ConfigError(
-            f"{what} is no oracle: its type {type(given).__name__} lacks {', '.join(missing)}",
+            f"{what} is no oracle: its type {type(given).__name__} lacks {', '.join(missing)}; see "
+            "guardrail.oracles.Oracle",
             field="oracle",
         )
     return cast("Oracle", given)

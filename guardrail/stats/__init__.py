@@ -9,7 +9,6 @@ from guardrail.stats.availability import (
 )
 from guardrail.stats.betting import betting_plan
 from guardrail.stats.binomial import harmless_rate_lower, harmless_rate_upper
-from guardrail.stats.classes import ClassBound, SequentialClass, certify_class, select_class
 from guardrail.stats.combined_misses import cascade_miss_upper, delta_upper, k_of_n_miss_upper
 from guardrail.stats.confseq import (
     ConfidenceSequence,
@@ -79,7 +78,6 @@ __all__ = [
     "NOT_HELD",
     "RECALLS",
     "BoundedThreshold",
-    "ClassBound",
     "ConfidenceSequence",
     "Decision",
     "FaultForecast",
@@ -97,7 +95,6 @@ __all__ = [
     "ScalingLaw",
     "Scenario",
     "ScoredStratum",
-    "SequentialClass",
     "Traffic",
     "anytime_interval",
     "anytime_lower",
@@ -107,7 +104,6 @@ __all__ = [
     "cascade_miss_upper",
     "certified_floor",
     "certified_radius",
-    "certify_class",
     "choose_stratified_threshold",
     "choose_threshold",
     "delivered_harm_upper",
@@ -141,7 +137,6 @@ __all__ = [
     "required_harmless_rate",
     "round_norm_up",
     "scaling_law",
-    "select_class",
     "spending_level",
     "spent_alpha",
     "stratified_false_alarm_upper",

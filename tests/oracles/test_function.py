@@ -352,7 +352,7 @@ class TestAsOracle:
             (42, "its type int lacks judge, aclose, revision"),
             ("builtin", "its type str lacks judge"),
             (Whole, "is a class; give an object of it"),
-            (Bad, "is no function"),
+            (Bad, "is a class; give an object of it"),
             (type("Half", (), {"judge": None, "revision": "1"})(), "lacks judge, aclose"),
         ],
     )
