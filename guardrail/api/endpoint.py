@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import ImageLimits, Picture
     from guardrail.policy.schema import Policy
 
-__all__ = ["Form", "check_listed", "check_model", "decide_incoming"]
+__all__ = ["Endpoint", "check_listed", "check_model", "decide_incoming"]
 
 
 class _Read(Protocol):
@@ -29,7 +29,7 @@ class _Read(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Endpoint:
     """What is particular to a route.
 
     Attributes:
@@ -104,7 +104,7 @@ async def _open_pictures(
         return ()
     try:
         async with asyncio.timeout_at(deadline):
-            return await held.enter_async_context(service.desk.open(sources))
+            return await held.enter_async_context(service.image_loader.open(sources))
     except TimeoutError:
         raise RequestError(
             "the pictures could not be fetched and decoded before the decision's deadline; "

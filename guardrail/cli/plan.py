@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
-    from guardrail.stats import Forecast, Plan, PlanForecast, Scenario
+    from guardrail.stats import Forecast, Plan, PlanForecast, PlanScenario
 
 __all__ = ["command"]
 
@@ -82,17 +82,17 @@ def command(
         _print(result)
 
 
-def _scenario(numbers: dict[str, Any]) -> Scenario:
-    from guardrail.stats import Scenario
+def _scenario(numbers: dict[str, Any]) -> PlanScenario:
+    from guardrail.stats import PlanScenario
 
     if numbers["max_samples"] is not None:
-        return Scenario(**numbers)
-    return Scenario(
-        **{**numbers, "max_samples": _enough(Scenario(**{**numbers, "max_samples": 1}))}
+        return PlanScenario(**numbers)
+    return PlanScenario(
+        **{**numbers, "max_samples": _enough(PlanScenario(**{**numbers, "max_samples": 1}))}
     )
 
 
-def _enough(scenario: Scenario) -> int:
+def _enough(scenario: PlanScenario) -> int:
     """Room for the optimal plan to spread; more than this lowers its mean hardly at all."""
     from guardrail.stats.fixed import smallest_fixed
 
@@ -170,7 +170,7 @@ def _print(result: Forecast) -> None:
     )
 
 
-def _condition(scenario: Scenario) -> str:
+def _condition(scenario: PlanScenario) -> str:
     misses = scenario.miss_rate_upper
     return f", on requests of which the oracle misses at most {misses:g}" if misses else ""
 
@@ -249,7 +249,7 @@ def _draw(result: Forecast) -> str:
     )  # fmt: skip
 
 
-def _plans(scenario: Scenario) -> list[tuple[str, Plan]]:
+def _plans(scenario: PlanScenario) -> list[tuple[str, Plan]]:
     """The tests whose calls depend on the outcomes, as `forecast` makes them."""
     from guardrail.stats import betting_plan, fixed_plan, optimal_plan
 

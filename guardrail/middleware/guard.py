@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from guardrail.api.chat.form import CHAT_FORM
+from guardrail.api.chat.endpoint import CHAT_ENDPOINT
 from guardrail.api.chat.stream import chunks
 from guardrail.assembly import check_argument, read_policy
 from guardrail.errors import GuardrailError
@@ -119,7 +119,7 @@ class Guard:
                 principal can be counted.
             ConfigError: there is no model, the guard is closed, or the decision was not kept.
         """
-        return await self._runtime.decide(request, CHAT_FORM, upstream, principal=principal)
+        return await self._runtime.decide(request, CHAT_ENDPOINT, upstream, principal=principal)
 
     def decide_sync(
         self,
@@ -129,7 +129,7 @@ class Guard:
         principal: str | None = None,
     ) -> Result:
         """`decide` for callers without an event loop; waits."""
-        return self._runtime.decide_sync(request, CHAT_FORM, upstream, principal=principal)
+        return self._runtime.decide_sync(request, CHAT_ENDPOINT, upstream, principal=principal)
 
     async def complete(
         self,
@@ -203,10 +203,12 @@ class Guard:
     ) -> HttpAnswer:
         """What the proxy would send, as bytes; for web frameworks. Blocks and faults included."""
         try:
-            result = await self._runtime.decide(request, CHAT_FORM, upstream, principal=principal)
+            result = await self._runtime.decide(
+                request, CHAT_ENDPOINT, upstream, principal=principal
+            )
         except GuardrailError as error:
             return answer_to_error(error)
-        return answer_of(result, CHAT_FORM)
+        return answer_of(result, CHAT_ENDPOINT)
 
     # Clients
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.api.pictures.apart import decode_apart, holds_others_up
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages, fetch_image
-from guardrail.api.pictures.room import PixelRoom
+from guardrail.api.pictures.pixel_semaphore import PixelSemaphore
 from guardrail.errors import RequestError
 from guardrail.images.codec import PixelBudget, decode_image, measure_size, parse_data_url
 from guardrail.images.data_url import is_link
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from guardrail.images.codec import ImageLimits, Picture
 
-__all__ = ["Embedded", "Link", "PictureDesk", "Source", "source_at"]
+__all__ = ["Embedded", "ImageLoader", "Link", "Source", "source_at"]
 
 _MOST_FETCHES = 32
 """Links followed at a time, over all requests."""
@@ -63,7 +63,7 @@ def source_at(url: str, at: str, limits: ImageLimits) -> Source:
     return Embedded(data, media_type, at)
 
 
-class PictureDesk:
+class ImageLoader:
     """Fetches and decodes pictures, and bounds what all requests together may hold of them.
 
     Args:
@@ -85,7 +85,7 @@ class PictureDesk:
     ) -> None:
         self.limits = limits
         self.remote = remote
-        self.room = PixelRoom(max(max_pixels, limits.max_total_pixels))
+        self.room = PixelSemaphore(max(max_pixels, limits.max_total_pixels))
         self._max_link_bytes = max_link_bytes
         self._network = network
         self._fetches = asyncio.Semaphore(_MOST_FETCHES)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.api.pictures.room import PixelRoom
+from guardrail.api.pictures.pixel_semaphore import PixelSemaphore
 
 
 async def turns(rounds=5):
@@ -18,7 +18,7 @@ class Visitors:
     """Tasks that hold room until they are told to leave; `inside` names them as they enter."""
 
     def __init__(self, most):
-        self.room = PixelRoom(most)
+        self.room = PixelSemaphore(most)
         self.inside = []
         self.leave = {}
         self.tasks = {}
@@ -53,7 +53,7 @@ def test_who_finds_too_little_waits_and_nobody_overtakes(run):
 
 def test_more_than_there_is_takes_all(run):
     async def scenario():
-        room = PixelRoom(10)
+        room = PixelSemaphore(10)
         async with room.hold(1000):
             assert room.free == 0
         assert room.free == 10
@@ -63,7 +63,7 @@ def test_more_than_there_is_takes_all(run):
 
 def test_a_fault_inside_gives_the_room_back(run):
     async def scenario():
-        room = PixelRoom(10)
+        room = PixelSemaphore(10)
         with pytest.raises(ValueError, match="inside"):
             async with room.hold(5):
                 raise ValueError("inside")
