@@ -173,8 +173,8 @@ def test_what_is_promised_is_read_off_the_required_rate(found):
             knobs = HARD_KNOBS if scenario is HARD else {"sigma": 0.25}
             due = certified_radius(scenario.q_required, floor=tested, **knobs)
             assert row.radius == due
-    assert found.list_promised == SCENARIO.list_promised()
-    assert found.list_promised[0].radius == pytest.approx(0.25, abs=1e-12)
+    assert found.promised == SCENARIO.list_promised()
+    assert found.promised[0].radius == pytest.approx(0.25, abs=1e-12)
 
 
 def test_a_low_floor_promises_nothing_at_a_higher_one():
