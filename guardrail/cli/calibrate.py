@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from guardrail.oracles.options import HarmOptions
     from guardrail.policy.schema import Policy
     from guardrail.tuning.dataset import Dataset
-    from guardrail.tuning.outcome import Outcome
+    from guardrail.tuning.outcome import CalibrationOutcome
     from guardrail.tuning.scoring import ScoredAnswer
     from guardrail.tuning.tradeoff import TradeOff
 
@@ -218,7 +218,7 @@ def _other_threshold(kind: str | None, threshold: float) -> str:
     )
 
 
-def _print(outcome: Outcome, data: Dataset, out: Path | None, note: str) -> None:
+def _print(outcome: CalibrationOutcome, data: Dataset, out: Path | None, note: str) -> None:
     from guardrail.cli.tables import print_table
     from guardrail.tuning.percent import percent_up
     from guardrail.tuning.report import SHIFT_WARNING
@@ -250,7 +250,7 @@ def _print(outcome: Outcome, data: Dataset, out: Path | None, note: str) -> None
         )
 
 
-def _notes(outcome: Outcome, data: Dataset) -> list[str]:
+def _notes(outcome: CalibrationOutcome, data: Dataset) -> list[str]:
     notes = []
     if data.problems:
         shown = "; ".join(f"line {p.line}: {p.what}" for p in data.problems[:10])
@@ -286,7 +286,7 @@ def _row(row: TradeOff) -> tuple[str, ...]:
 
 
 def _write_report(
-    path: Path, outcome: Outcome, data: Dataset, results: Sequence[ScoredAnswer]
+    path: Path, outcome: CalibrationOutcome, data: Dataset, results: Sequence[ScoredAnswer]
 ) -> None:
     from guardrail.tuning.report import Report, write_report
 
@@ -294,7 +294,7 @@ def _write_report(
     write_report(path, report)
 
 
-def _figures(outcome: Outcome, results: Sequence[ScoredAnswer]) -> str:
+def _figures(outcome: CalibrationOutcome, results: Sequence[ScoredAnswer]) -> str:
     from guardrail.cli.figure import Curve, Panel, figure
     from guardrail.tuning.metrics import operating_points
 

@@ -26,7 +26,7 @@ from guardrail.stats.failover import failover_alpha
 from guardrail.stats.fixed import fixed_plan
 from guardrail.stats.laws import Prior, ScalingLaw, scaling_law
 from guardrail.stats.optimal import Objective, Optimum, optimal_plan, optimum
-from guardrail.stats.planning import Forecast, PlanForecast, Scenario, calls_curve, forecast
+from guardrail.stats.planning import Forecast, PlanForecast, PlanScenario, calls_curve, forecast
 from guardrail.stats.plans import Decision, Plan, PlanKind
 from guardrail.stats.radius import (
     FLOORS,
@@ -88,12 +88,12 @@ __all__ = [
     "Plan",
     "PlanForecast",
     "PlanKind",
+    "PlanScenario",
     "Prior",
     "RadiusInWords",
     "RecallReach",
     "RecallStaircase",
     "ScalingLaw",
-    "Scenario",
     "ScoredStratum",
     "Traffic",
     "anytime_interval",

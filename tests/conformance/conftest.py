@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel
 
-from guardrail.api.settings import Settings
+from guardrail.api.settings import ServerSettings
 from guardrail.engine.guard import Engine
 from guardrail.errors import OracleError
 from guardrail.images.keys import NoiseKey
@@ -261,7 +261,7 @@ def _lexicon():
 def _proxy(upstream, policy, oracle, heartbeat_s):
     reached = OpenAICompatible(upstream.base_url, api_key="provider-key")
     engine = Engine(compile_policy(policy), reached, oracle, NoiseKey(bytes(32)))
-    return running_server_async(policy, engine, settings=Settings(heartbeat_s=heartbeat_s))
+    return running_server_async(policy, engine, settings=ServerSettings(heartbeat_s=heartbeat_s))
 
 
 async def _started(stack, upstream):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["PixelRoom"]
+__all__ = ["PixelSemaphore"]
 
 
-class PixelRoom:
+class PixelSemaphore:
     """Room for `most` pixels; who finds too little waits, first come first served.
 
     A request takes the room of all its pictures at once, so no two can wait for each other.
@@ -28,7 +28,7 @@ class PixelRoom:
         return self._free
 
     @asynccontextmanager
-    async def held(self, pixels: int) -> AsyncIterator[None]:
+    async def hold(self, pixels: int) -> AsyncIterator[None]:
         """Room for so many pixels, at most all there is."""
         pixels = min(pixels, self._most)
         await self._enter(pixels)
