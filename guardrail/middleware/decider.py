@@ -70,7 +70,9 @@ class Decider:
             chosen = read_upstreams((model,) if isinstance(model, str) else (), upstreams)
             # A model in this process answers to no names but its own.
             settings = ServerSettings(known_models_only=is_local(chosen))
-        engine = build_engine(policy, chosen, key, oracle=oracle)
+        engine = build_engine(
+            policy, chosen, key, oracle=oracle, is_placeholder=not self._has_model
+        )
         self._service = Service(policy, engine, settings, ledger=ledger)
 
     def function(self, call: Call, **options: Any) -> FunctionUpstream:
