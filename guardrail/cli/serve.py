@@ -51,7 +51,7 @@ def command(
     )
     from guardrail.engine.retry import repeat_rule
     from guardrail.server.serve import serve
-    from guardrail.upstreams.lineup import members
+    from guardrail.upstreams.chain import members
 
     policy = read_policy(policy_name)
     chosen = read_upstreams(upstreams, upstreams_file)

@@ -25,7 +25,7 @@ from guardrail.errors import GuardrailError, OracleError, UpstreamError
 from guardrail.oracles.base import Exchange, Judgement, ReferenceOracle, goes_by_text
 from guardrail.types import Outcome, Usage
 from guardrail.upstreams.cached import CACHED_ANSWER
-from guardrail.upstreams.governed import streams, turn
+from guardrail.upstreams.limited import permit, streams
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from guardrail.oracles.base import Oracle, Reference
     from guardrail.types import Answer, Pixels
     from guardrail.upstreams.base import Upstream
-    from guardrail.upstreams.governed import Turn
+    from guardrail.upstreams.limited import Permit
 
 __all__ = ["BusyClock", "Caller", "Sample"]
 
@@ -188,7 +188,7 @@ class Caller:
     ) -> Answer:
         """One answer within the budget. Raises UpstreamError, BudgetSpentError."""
 
-        async def call(way: Turn) -> Answer:
+        async def call(way: Permit) -> Answer:
             self.budget.open()
             try:
                 chat = self.probe if variant else self.chat
@@ -205,7 +205,7 @@ class Caller:
 
     async def _answered(
         self,
-        call: Callable[[Turn], Awaitable[Answer]],
+        call: Callable[[Permit], Awaitable[Answer]],
         stop: EarlyStop | None = None,
         *,
         order: int = 0,
@@ -217,7 +217,7 @@ class Caller:
         """
 
         async def timed() -> Answer:
-            async with turn(self._upstream, self, order) as way:
+            async with permit(self._upstream, self, order) as way:
                 with self._clock.running():
                     return await call(way)
 
@@ -231,7 +231,7 @@ class Caller:
 
     async def _call(
         self,
-        way: Turn,
+        way: Permit,
         pictures: Sequence[Pixels],
         seed: int,
         chat: CanonicalChat,

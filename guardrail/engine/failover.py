@@ -13,8 +13,8 @@ from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import UpstreamError
 from guardrail.stats import failover_alpha
 from guardrail.types import Usage
-from guardrail.upstreams.gate import OVERLOADED, UNAVAILABLE
-from guardrail.upstreams.lineup import Lineup
+from guardrail.upstreams.chain import UpstreamChain
+from guardrail.upstreams.limits.limiter import OVERLOADED, UNAVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,12 +44,12 @@ class FailoverEngine(Engine):
     Each upstream tests at its share of alpha; `failover_alpha` proves that they add up.
     """
 
-    upstream: Lineup
+    upstream: UpstreamChain
 
     def __init__(
         self, rules: Rules, upstreams: Sequence[Upstream], oracle: Oracle, key: NoiseKey
     ) -> None:
-        super().__init__(rules, Lineup(upstreams), oracle, key)
+        super().__init__(rules, UpstreamChain(upstreams), oracle, key)
         self._engines = tuple(Engine(rules, upstream, oracle, key) for upstream in upstreams)
         self._named = [(upstream.name, upstream.revision) for upstream in upstreams]
 

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from guardrail.batching import Batch, Room, ThreadBatcher
+from guardrail.batching import Batch, FifoSemaphore, ThreadBatcher
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement
 from guardrail.oracles.worker import as_oracle_error
@@ -71,7 +71,7 @@ class FunctionOracle:
         self._is_async = is_async(function)
         self._by_text = getattr(function, "by_text", False) is True
         self._code = _revision_of(function, self._name)
-        self._room = Room(max_parallel)
+        self._room = FifoSemaphore(max_parallel)
         self._is_closed = False
         self._worker = ThreadBatcher[str, float | OracleError](
             self._score_batch,

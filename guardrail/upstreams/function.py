@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from guardrail.batching import Room
+from guardrail.batching import FifoSemaphore
 from guardrail.errors import GuardrailError, UpstreamError
 from guardrail.types import Json
 from guardrail.upstreams.base import fill_images
@@ -80,7 +80,7 @@ class FunctionUpstream:
         self._revision = revision
         self._models = tuple(models)
         self._encoding = Encoding(variant_format, jpeg_quality)
-        self._room = Room(max_connections)
+        self._room = FifoSemaphore(max_connections)
         self._home: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ import pytest
 from guardrail.engine import attempt
 from guardrail.engine.attempt import ATTEMPT_BYTES, ONLY_ATTEMPT, attempt_of, draw_attempt
 from guardrail.testing.attempts import numbered_attempts, same_attempt
-from guardrail.upstreams.lineup import Lineup
+from guardrail.upstreams.chain import UpstreamChain
 
 
 @dataclass
@@ -32,8 +32,8 @@ def test_no_two_are_alike():
         (Part(False), Part(by_text=True), False),
         (Part("yes"), Part(by_text=True), False),
         (object(), Part(by_text=True), False),
-        (Lineup([Part(True), Part(True)]), Part(by_text=True), True),
-        (Lineup([Part(True), Part(False)]), Part(by_text=True), False),
+        (UpstreamChain([Part(True), Part(True)]), Part(by_text=True), True),
+        (UpstreamChain([Part(True), Part(False)]), Part(by_text=True), False),
     ],
 )
 def test_it_is_fresh_wherever_something_is_drawn(upstream, oracle, fixed):

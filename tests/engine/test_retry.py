@@ -13,9 +13,9 @@ from guardrail.errors import OracleError, UpstreamError
 from guardrail.oracles.base import Judgement, Reference
 from guardrail.types import Answer, Outcome
 from guardrail.upstreams.cached import CACHED_ANSWER
-from guardrail.upstreams.gate import Limits
-from guardrail.upstreams.governed import Governed
-from guardrail.upstreams.lineup import Lineup, members
+from guardrail.upstreams.chain import UpstreamChain, members
+from guardrail.upstreams.limited import LimitedUpstream
+from guardrail.upstreams.limits.limiter import CallLimits
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 from guardrail.upstreams.undrawn import statuses_undrawn
 
@@ -105,7 +105,7 @@ class TestCalls:
 
     def test_a_gate_hands_on_what_its_upstream_says_of_itself(self, kit):
         async def scene(upstream):
-            governed = Governed(upstream, Limits())
+            governed = LimitedUpstream(upstream, CallLimits())
             caller = make_caller(kit, governed)
             sample = await caller.sample(0, (), seed=1)
             await governed.aclose()
@@ -288,8 +288,8 @@ class TestCaches:
         """The gateway lives; what it says is of no use here."""
 
         async def scene():
-            limits = Limits(breaker_faults=1, breaker_after_s=0.0)
-            governed = Governed(Scripted([self.HIT, "A cat."]), limits)
+            limits = CallLimits(breaker_faults=1, breaker_after_s=0.0)
+            governed = LimitedUpstream(Scripted([self.HIT, "A cat."]), limits)
             caller = make_caller(kit, governed, retries=0)
             outcomes = [
                 (await caller.sample(i, (), seed=i, variant=True)).outcome for i in range(2)
@@ -334,10 +334,10 @@ class TestWords:
 
     def test_a_line_up_is_said_member_by_member(self):
         first, second = Scripted([], deterministic=True), Scripted([])
-        assert members(Lineup([first, second])) == (first, second)
+        assert members(UpstreamChain([first, second])) == (first, second)
         assert members(first) == (first,)
-        assert not Lineup([first, second]).deterministic
-        assert Lineup([first]).deterministic
+        assert not UpstreamChain([first, second]).deterministic
+        assert UpstreamChain([first]).deterministic
 
 
 def test_cancelling_ends_a_pause_before_a_repeat(kit):

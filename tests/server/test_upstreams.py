@@ -17,8 +17,8 @@ from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import Recorder
 from guardrail.server.serve import running_server_async
 from guardrail.stats import failover_alpha
-from guardrail.upstreams.gate import Limits
-from guardrail.upstreams.governed import Governed
+from guardrail.upstreams.limited import LimitedUpstream
+from guardrail.upstreams.limits.limiter import CallLimits
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, State, Step
 from guardrail.upstreams.scripted_server import scripted_server
@@ -36,7 +36,8 @@ async def proxy(kit, *scripts, gate=None, settings=None, records=None, **policy)
             for script, name in zip(scripts, ("one", "two"), strict=False)
         ]
         members = [
-            Governed(OpenAICompatible(server.base_url), gate or Limits()) for server in servers
+            LimitedUpstream(OpenAICompatible(server.base_url), gate or CallLimits())
+            for server in servers
         ]
         policy = kit.make_policy(**policy)
         rules = compile_policy(policy, upstreams=len(members))
@@ -115,7 +116,7 @@ def test_nothing_passes_where_all_are_down(run, kit, images):
 
 
 def test_a_full_line_asks_the_client_to_come_back(run, kit):
-    gate = Limits(max_concurrency=1, max_queue=1)
+    gate = CallLimits(max_concurrency=1, max_queue=1)
     response, _ = asked(run, kit, [Step("A cat.", delay_s=0.01)], gate=gate)
     assert response.status_code == 503
     assert response.json()["error"]["code"] == "upstream_overloaded"
@@ -150,7 +151,7 @@ def test_models_and_readiness_are_those_of_all(run, kit):
 def test_a_client_that_goes_away_takes_the_calls_to_the_second_with_it(run, kit):
     async def scene():
         options = {
-            "gate": Limits(max_concurrency=4),
+            "gate": CallLimits(max_concurrency=4),
             "limits": {"call_timeout_s": 600, "deadline_s": 600},
         }
         async with proxy(kit, DOWN, HANG, **options) as (client, (_, second)):

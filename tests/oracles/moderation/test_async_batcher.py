@@ -11,7 +11,7 @@ class Service:
     """Doubles numbers, once its gate is open; keeps what it was asked."""
 
     def __init__(self, **options):
-        self.asked, self.gate = [], asyncio.Event()
+        self.asked, self.limiter = [], asyncio.Event()
         self.cancelled = 0
         self.batcher = AsyncBatcher(
             self.work,
@@ -22,7 +22,7 @@ class Service:
     async def work(self, items):
         self.asked.append(list(items))
         try:
-            await self.gate.wait()
+            await self.limiter.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -37,7 +37,7 @@ async def turns(count=5):
 def test_what_is_there_at_the_same_time_shares_a_call():
     async def run():
         service = Service()
-        service.gate.set()
+        service.limiter.set()
         found = await asyncio.gather(*(service.batcher.run(n) for n in range(6)))
         return found, service.asked
 
@@ -53,7 +53,7 @@ def test_while_all_places_are_taken_the_next_call_gathers():
         for number in (2, 3):
             later.append(asyncio.create_task(service.batcher.run(number)))
             await turns()
-        service.gate.set()
+        service.limiter.set()
         return await asyncio.gather(first, *later), service.asked
 
     assert asyncio.run(run()) == ([2, 4, 6], [[1], [2, 3]])
@@ -65,7 +65,7 @@ def test_as_many_calls_as_allowed_are_in_flight():
         tasks = [asyncio.create_task(service.batcher.run(n)) for n in range(3)]
         await turns(20)
         before = [*service.asked]
-        service.gate.set()
+        service.limiter.set()
         return before, await asyncio.gather(*tasks)
 
     assert asyncio.run(run()) == ([[0], [1]], [0, 2, 4])
@@ -74,7 +74,7 @@ def test_as_many_calls_as_allowed_are_in_flight():
 def test_an_error_reaches_its_own_caller_alone():
     async def run():
         service = Service()
-        service.gate.set()
+        service.limiter.set()
         runs = (service.batcher.run(n) for n in (1, -1, 2))
         return await asyncio.gather(*runs, return_exceptions=True)
 
@@ -97,7 +97,7 @@ def test_who_leaves_takes_its_item_along_and_the_last_one_the_call():
         tasks[1].cancel()
         await turns()
         assert service.cancelled == 1
-        service.gate.set()
+        service.limiter.set()
         return await service.batcher.run(4), service.asked
 
     assert asyncio.run(run()) == (8, [[1, 2], [4]])

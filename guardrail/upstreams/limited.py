@@ -1,4 +1,4 @@
-"""An upstream behind a gate: its limits, its line, its breaker.
+"""An upstream behind a limiter: its limits, its line, its breaker.
 
 Why the parts are written here: what matters is who is next. aiolimiter wakes those that wait in
 the order of the amounts they asked for and lets a whole period's worth through at once;
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.errors import GuardrailError, UpstreamError
 from guardrail.upstreams.base import StreamingUpstream, is_deterministic, undrawn_statuses
-from guardrail.upstreams.gate import End, Gate, Limits, Start
+from guardrail.upstreams.limits.limiter import CallEnd, CallLimits, Grant, Limiter
 from guardrail.upstreams.wire import EMPTY_ANSWER
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from guardrail.types import Answer, Chat, Pixels
     from guardrail.upstreams.base import Upstream, Watch
-    from guardrail.upstreams.gate import Clock
+    from guardrail.upstreams.limits.limiter import Clock
 
-__all__ = ["Governed", "Turn", "streams", "turn"]
+__all__ = ["LimitedUpstream", "Permit", "permit", "streams"]
 
 
-class Governed:
+class LimitedUpstream:
     """An upstream whose calls wait for their turn; name and revision are those of the model.
 
     `complete` waits by itself, each chat taking turns with the others. A caller with many calls of
@@ -39,9 +39,11 @@ class Governed:
     call's time.
     """
 
-    def __init__(self, upstream: Upstream, limits: Limits, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, upstream: Upstream, limits: CallLimits, *, clock: Clock | None = None
+    ) -> None:
         self.upstream = upstream
-        self.gate = Gate(limits, clock=clock)
+        self.limiter = Limiter(limits, clock=clock)
 
     def __repr__(self) -> str:
         return f"Governed({self.upstream!r})"
@@ -64,7 +66,7 @@ class Governed:
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One answer; see `Upstream.complete`. Raises UpstreamError, also where `enter` does."""
-        async with turn(self, chat) as way:
+        async with permit(self, chat) as way:
             return await way.complete(chat, pictures, seed=seed)
 
     async def models(self) -> list[str]:
@@ -72,40 +74,42 @@ class Governed:
         return await self.upstream.models()
 
     async def aclose(self) -> None:
-        self.gate.close()
+        self.limiter.close()
         await self.upstream.aclose()
 
 
 def streams(upstream: Upstream) -> bool:
-    """Whether its answers can be watched, by way of `Turn.complete`."""
+    """Whether its answers can be watched, by way of `Permit.complete`."""
     return isinstance(_bare(upstream), StreamingUpstream)
 
 
-def turn(upstream: Upstream, decision: object, order: int = 0) -> Turn:
-    """The way of one call, to be entered by `async with`; without a gate it is always free."""
-    gate = upstream.gate if isinstance(upstream, Governed) else None
-    return Turn(gate, _bare(upstream), decision, order)
+def permit(upstream: Upstream, decision: object, order: int = 0) -> Permit:
+    """The way of one call, to be entered by `async with`; without a limiter it is always free."""
+    limiter = upstream.limiter if isinstance(upstream, LimitedUpstream) else None
+    return Permit(limiter, _bare(upstream), decision, order)
 
 
-class Turn:
-    """One call: waits on entering (see `Gate.enter`), tells the gate on leaving how it went.
+class Permit:
+    """One call: waits on entering (see `Limiter.enter`), tells the limiter on leaving how it went.
 
     What is raised inside counts, not only what the upstream itself raises: a call that was cut off
     as too late is a fault of the upstream, one that was given up because the client left is not.
     """
 
-    def __init__(self, gate: Gate | None, upstream: Upstream, decision: object, order: int) -> None:
-        self._gate = gate
+    def __init__(
+        self, limiter: Limiter | None, upstream: Upstream, decision: object, order: int
+    ) -> None:
+        self._limiter = limiter
         self._upstream = upstream
         self._decision = decision
         self._order = order
-        self._start: Start | None = None
+        self._start: Grant | None = None
         self._sent = False
         self._answer: Answer | None = None
 
-    async def __aenter__(self) -> Turn:
-        if self._gate is not None:
-            self._start = await self._gate.enter(self._decision, self._order)
+    async def __aenter__(self) -> Permit:
+        if self._limiter is not None:
+            self._start = await self._limiter.enter(self._decision, self._order)
         return self
 
     async def __aexit__(
@@ -114,8 +118,8 @@ class Turn:
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        if self._gate is not None and self._start is not None:
-            self._gate.leave(self._start, self._end(error))
+        if self._limiter is not None and self._start is not None:
+            self._limiter.leave(self._start, self._end(error))
 
     async def complete(
         self, chat: Chat, pictures: Sequence[Pixels], *, seed: int, watch: Watch | None = None
@@ -130,27 +134,27 @@ class Turn:
             self._answer = await self._upstream.complete(chat, pictures, seed=seed)
         return self._answer
 
-    def _end(self, error: BaseException | None) -> End:
+    def _end(self, error: BaseException | None) -> CallEnd:
         if self._answer is not None:
             usage = self._answer.usage
-            return End(alive=True, tokens=usage.prompt_tokens + usage.completion_tokens or None)
+            return CallEnd(alive=True, tokens=usage.prompt_tokens + usage.completion_tokens or None)
         if not self._sent:
-            return End(tokens=0)
+            return CallEnd(tokens=0)
         if error is None or isinstance(error, asyncio.CancelledError):
-            return End()
+            return CallEnd()
         return _fault_end(error)
 
 
 def _bare(upstream: Upstream) -> Upstream:
-    return upstream.upstream if isinstance(upstream, Governed) else upstream
+    return upstream.upstream if isinstance(upstream, LimitedUpstream) else upstream
 
 
-def _fault_end(error: BaseException) -> End:
+def _fault_end(error: BaseException) -> CallEnd:
     """What a fault says about the upstream: a refusal, whosever fault, is a sign of life."""
     if not isinstance(error, UpstreamError):
         # Ours were raised before anything was sent; an unforeseen one counts as the upstream's.
-        return End(alive=None if isinstance(error, GuardrailError) else False, tokens=0)
+        return CallEnd(alive=None if isinstance(error, GuardrailError) else False, tokens=0)
     # Nor may whoever gets a model to say nothing take it away from all others.
     if error.status < 500 or error.code == EMPTY_ANSWER:
-        return End(alive=True, tokens=0, pause_s=error.retry_after_s)
-    return End(alive=False if error.transient else None, tokens=0, pause_s=error.retry_after_s)
+        return CallEnd(alive=True, tokens=0, pause_s=error.retry_after_s)
+    return CallEnd(alive=False if error.transient else None, tokens=0, pause_s=error.retry_after_s)

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from guardrail.errors import UpstreamError
-from guardrail.upstreams.breaker import BreakerState
-from guardrail.upstreams.gate import OVERLOADED, UNAVAILABLE, End, Gate, Limits
+from guardrail.upstreams.limits.breaker import BreakerState
+from guardrail.upstreams.limits.limiter import OVERLOADED, UNAVAILABLE, CallEnd, CallLimits, Limiter
 
-FINE, DOWN, GIVEN_UP = End(alive=True, tokens=0), End(alive=False, tokens=0), End()
+FINE, DOWN, GIVEN_UP = CallEnd(alive=True, tokens=0), CallEnd(alive=False, tokens=0), CallEnd()
 
 
 async def settle():
@@ -22,7 +22,7 @@ class Crowd:
 
     def __init__(self, clock, **limits):
         self.clock = clock
-        self.gate = Gate(Limits(**limits), clock=clock)
+        self.limiter = Limiter(CallLimits(**limits), clock=clock)
         self.tasks, self.starts, self.order = {}, {}, []
 
     async def come(self, name, decision=None, order=0):
@@ -30,11 +30,11 @@ class Crowd:
         await settle()
 
     async def _enter(self, name, decision, order):
-        self.starts[name] = await self.gate.enter(decision, order)
+        self.starts[name] = await self.limiter.enter(decision, order)
         self.order.append(name)
 
     async def leave(self, name, end=FINE):
-        self.gate.leave(self.starts.pop(name), end)
+        self.limiter.leave(self.starts.pop(name), end)
         await settle()
 
     async def advance(self, seconds):
@@ -80,13 +80,13 @@ class TestConcurrency:
             for name in "abcd":
                 await crowd.come(name)
             assert crowd.order == ["a", "b"]
-            assert (crowd.gate.in_flight, crowd.gate.waiting) == (2, 2)
+            assert (crowd.limiter.in_flight, crowd.limiter.waiting) == (2, 2)
             await crowd.leave("a")
             assert crowd.order == ["a", "b", "c"]
             await crowd.leave("c")
             await crowd.leave("b")
             await crowd.leave("d")
-            assert (crowd.gate.in_flight, crowd.gate.waiting) == (0, 0)
+            assert (crowd.limiter.in_flight, crowd.limiter.waiting) == (0, 0)
 
         play(scene, max_concurrency=2)
 
@@ -123,7 +123,7 @@ class TestABoundedLine:
             error = crowd.tasks["d"].exception()
             assert (error.status, error.transient) == (503, False)
             assert error.retry_after_s > 0
-            assert crowd.gate.waiting == 2
+            assert crowd.limiter.waiting == 2
             await crowd.leave("a")  # the line moves on
             await crowd.come("e")
             assert crowd.fault("e") is None
@@ -135,7 +135,7 @@ class TestABoundedLine:
             for name in "abcd":
                 await crowd.come(name)
             await crowd.cancel("b", "c")
-            assert crowd.gate.waiting == 1
+            assert crowd.limiter.waiting == 1
             await crowd.leave("a")
             assert crowd.order == ["a", "d"]
 
@@ -145,10 +145,10 @@ class TestABoundedLine:
         async def scene(crowd):
             for name in "abc":
                 await crowd.come(name)
-            crowd.gate.leave(crowd.starts.pop("a"), FINE)  # b's turn, which it does not know yet
+            crowd.limiter.leave(crowd.starts.pop("a"), FINE)  # b's turn, which it does not know yet
             await crowd.cancel("b")
             assert crowd.order == ["a", "c"]
-            assert crowd.gate.in_flight == 1
+            assert crowd.limiter.in_flight == 1
 
         play(scene, max_concurrency=1)
 
@@ -159,7 +159,7 @@ class TestABoundedLine:
             crowd.tasks["b"].cancel()  # it has not run since
             await crowd.leave("a")
             assert crowd.order == ["a", "c"]
-            assert (crowd.gate.in_flight, crowd.gate.waiting) == (1, 0)
+            assert (crowd.limiter.in_flight, crowd.limiter.waiting) == (1, 0)
 
         play(scene, max_concurrency=1)
 
@@ -195,9 +195,9 @@ class TestRates:
             for name in "abcd":
                 await crowd.come(name)
             assert crowd.order == ["a"]  # nobody knows yet what a call costs
-            await crowd.leave("a", End(alive=True, tokens=50))  # of 100 at once
+            await crowd.leave("a", CallEnd(alive=True, tokens=50))  # of 100 at once
             assert crowd.order == ["a", "b"]
-            await crowd.leave("b", End(alive=True, tokens=150))
+            await crowd.leave("b", CallEnd(alive=True, tokens=150))
             assert crowd.order == ["a", "b"]
             await crowd.advance(15.9)  # 100 too many, and 60 for the next, at 10 a second
             assert crowd.order == ["a", "b"]
@@ -219,7 +219,7 @@ class TestRetryAfter:
     def test_it_stops_every_call_until_then(self, play):
         async def scene(crowd):
             await crowd.come("a")
-            await crowd.leave("a", End(alive=True, tokens=0, pause_s=7.0))
+            await crowd.leave("a", CallEnd(alive=True, tokens=0, pause_s=7.0))
             await crowd.come("b")
             await crowd.come("c")
             await crowd.advance(6.9)
@@ -232,7 +232,7 @@ class TestRetryAfter:
     def test_a_long_wish_is_cut(self, play):
         async def scene(crowd):
             await crowd.come("a")
-            await crowd.leave("a", End(alive=True, pause_s=3600.0))
+            await crowd.leave("a", CallEnd(alive=True, pause_s=3600.0))
             await crowd.come("b")
             await crowd.advance(10.1)
             assert crowd.order == ["a", "b"]
@@ -242,11 +242,11 @@ class TestRetryAfter:
     def test_new_decisions_had_better_go_elsewhere_while_it_is_long(self, play):
         async def scene(crowd):
             await crowd.come("a")
-            assert crowd.gate.available
-            await crowd.leave("a", End(alive=True, pause_s=9.0))
-            assert not crowd.gate.available
+            assert crowd.limiter.available
+            await crowd.leave("a", CallEnd(alive=True, pause_s=9.0))
+            assert not crowd.limiter.available
             await crowd.advance(4.0)
-            assert crowd.gate.available
+            assert crowd.limiter.available
 
         play(scene)
 
@@ -254,8 +254,8 @@ class TestRetryAfter:
         async def scene(crowd):
             for name in "abc":
                 await crowd.come(name)
-            await crowd.leave("a", End(alive=True, pause_s=7.0))
-            await crowd.leave("b", End(alive=True, pause_s=2.0))
+            await crowd.leave("a", CallEnd(alive=True, pause_s=7.0))
+            await crowd.leave("b", CallEnd(alive=True, pause_s=2.0))
             await crowd.come("d")
             await crowd.advance(3.0)
             assert "d" not in crowd.order
@@ -271,7 +271,7 @@ async def break_it(crowd):
         await crowd.come(name)
         await crowd.advance(1.0)
         await crowd.leave(name, DOWN)
-    assert crowd.gate.state is BreakerState.OPEN
+    assert crowd.limiter.state is BreakerState.OPEN
 
 
 BREAKER = {"breaker_faults": 2, "breaker_after_s": 1.0, "breaker_open_s": 10.0}
@@ -281,7 +281,7 @@ class TestTheBreaker:
     def test_while_it_is_open_calls_fail_at_once(self, play):
         async def scene(crowd):
             await break_it(crowd)
-            assert not crowd.gate.available
+            assert not crowd.limiter.available
             await crowd.advance(4.0)
             await crowd.come("late")
             error = crowd.tasks["late"].exception()
@@ -300,7 +300,7 @@ class TestTheBreaker:
             assert crowd.order == ["a", "b"]
             await crowd.leave("b", DOWN)
             assert crowd.fault("c") == UNAVAILABLE
-            assert crowd.gate.waiting == 0
+            assert crowd.limiter.waiting == 0
 
         play(scene, max_concurrency=1, **{**BREAKER, "breaker_after_s": 0.0})
 
@@ -311,7 +311,7 @@ class TestTheBreaker:
             crowd.tasks["b"].cancel()  # it has not run since
             await crowd.leave("a", DOWN)
             assert crowd.tasks["b"].cancelled()
-            assert crowd.gate.waiting == 0
+            assert crowd.limiter.waiting == 0
 
         play(scene, max_concurrency=1, breaker_faults=1, breaker_after_s=0.0)
 
@@ -319,13 +319,13 @@ class TestTheBreaker:
         async def scene(crowd):
             await break_it(crowd)
             await crowd.advance(10.0)
-            assert crowd.gate.available
+            assert crowd.limiter.available
             for name in "abc":
                 await crowd.come(name)
             assert crowd.order[2:] == ["a"]
-            assert not crowd.gate.available  # new decisions had better go elsewhere
+            assert not crowd.limiter.available  # new decisions had better go elsewhere
             await crowd.leave("a", FINE)
-            assert crowd.gate.state is BreakerState.CLOSED
+            assert crowd.limiter.state is BreakerState.CLOSED
             assert crowd.order[2:] == ["a", "b", "c"]
 
         play(scene, **BREAKER)
@@ -338,7 +338,7 @@ class TestTheBreaker:
                 await crowd.come(name)
             await crowd.leave("a", DOWN)
             assert [crowd.fault(name) for name in "bc"] == [UNAVAILABLE] * 2
-            assert crowd.gate.state is BreakerState.OPEN
+            assert crowd.limiter.state is BreakerState.OPEN
 
         play(scene, **BREAKER)
 
@@ -351,7 +351,7 @@ class TestTheBreaker:
             await crowd.leave("a", GIVEN_UP)
             assert crowd.order[2:] == ["a", "b"]
             await crowd.leave("b", FINE)
-            assert crowd.gate.state is BreakerState.CLOSED
+            assert crowd.limiter.state is BreakerState.CLOSED
 
         play(scene, **BREAKER)
 
@@ -371,7 +371,7 @@ class TestTheEnd:
         async def scene(crowd):
             await crowd.come("a")
             await crowd.come("b")
-            crowd.gate.close()
+            crowd.limiter.close()
             await crowd.come("c")
             assert "closed" in str(crowd.tasks["b"].exception())
             assert "closed" in str(crowd.tasks["c"].exception())
@@ -382,10 +382,10 @@ class TestTheEnd:
 
     def test_without_a_clock_it_goes_by_the_event_loop(self):
         async def scene():
-            gate = Gate(Limits(requests_per_minute=60_000.0, max_concurrency=8))
+            gate = Limiter(CallLimits(requests_per_minute=60_000.0, max_concurrency=8))
             starts = [await gate.enter(object()) for _ in range(3)]
             for start in starts:
-                gate.leave(start, End(alive=True, pause_s=0.001))
+                gate.leave(start, CallEnd(alive=True, pause_s=0.001))
             gate.leave(await gate.enter(object()), FINE)
             return gate
 

@@ -1,4 +1,4 @@
-"""The way to one upstream: how many calls at a time and per minute, who is next, and when none."""
+"""Limits of the calls to one upstream: how many at once and a minute, and in which order."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from guardrail.errors import UpstreamError
-from guardrail.upstreams.breaker import Breaker, BreakerState
-from guardrail.upstreams.fair_queue import FairQueue
-from guardrail.upstreams.rate import Bucket, TokenBudget
+from guardrail.upstreams.limits.breaker import Breaker, BreakerState
+from guardrail.upstreams.limits.fair_queue import FairQueue
+from guardrail.upstreams.limits.rate import Bucket, TokenBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["OVERLOADED", "UNAVAILABLE", "Clock", "End", "Gate", "Limits", "Start"]
+__all__ = ["OVERLOADED", "UNAVAILABLE", "CallEnd", "CallLimits", "Clock", "Grant", "Limiter"]
 
 OVERLOADED = "upstream_overloaded"
 """The code of a call that found the line full."""
@@ -28,7 +28,7 @@ _SHORT_PAUSE_S = 5.0  # a decision had better wait that long than go to another 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class CallLimits:
     """How an upstream may be used.
 
     Attributes:
@@ -61,7 +61,7 @@ class Clock(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class Grant:
     """A call that was let through: since when, with how many tokens, and whether it decides."""
 
     at: float
@@ -70,7 +70,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class CallEnd:
     """What became of it.
 
     Attributes:
@@ -84,15 +84,15 @@ class End:
     pause_s: float | None = None
 
 
-class Gate:
+class Limiter:
     """Lets calls through in turn; used from one event loop.
 
     Calls are let through one by one, by the rule of `FairQueue`. A call that finds the line full,
     or the upstream down, fails at once and for good: repeated by every variant of every decision,
-    it would be the load that the gate is there to keep off.
+    it would be the load that the limiter is there to keep off.
     """
 
-    def __init__(self, limits: Limits, *, clock: Clock | None = None) -> None:
+    def __init__(self, limits: CallLimits, *, clock: Clock | None = None) -> None:
         self._limits = limits
         self._given_clock = clock
         self._breaker = Breaker(
@@ -100,7 +100,7 @@ class Gate:
             after_s=limits.breaker_after_s,
             open_s=limits.breaker_open_s,
         )
-        self._queue = FairQueue[asyncio.Future[Start]]()
+        self._queue = FairQueue[asyncio.Future[Grant]]()
         self._in_flight = 0
         self._paused_until = -math.inf
         self._requests: Bucket | None = None
@@ -127,7 +127,7 @@ class Gate:
         paused = self._paused_until - self._clock.time() > _SHORT_PAUSE_S
         return not paused and self.state is not BreakerState.OPEN and not self._breaker.probing
 
-    async def enter(self, decision: object, order: int = 0) -> Start:
+    async def enter(self, decision: object, order: int = 0) -> Grant:
         """Waits for a turn; whoever gets one must `leave`.
 
         Args:
@@ -135,14 +135,14 @@ class Gate:
             order: its number in the decision; the lowest goes first.
 
         Raises:
-            UpstreamError: `OVERLOADED`, `UNAVAILABLE`, or the gate was closed.
+            UpstreamError: `OVERLOADED`, `UNAVAILABLE`, or the limiter was closed.
         """
         now = self._clock.time()
         self._refuse(now)
         self._open_buckets(now)
         if not self._queue and self._is_free(now):
             return self._start(now)
-        turn: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
         place = self._queue.push(decision, order, turn)
         self._serve()
         try:
@@ -150,10 +150,10 @@ class Gate:
         except asyncio.CancelledError:
             self._queue.discard(place)
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.leave(turn.result(), End(tokens=0))  # the turn came in the same moment
+                self.leave(turn.result(), CallEnd(tokens=0))  # the turn came in the same moment
             raise
 
-    def leave(self, start: Start, end: End) -> None:
+    def leave(self, start: Grant, end: CallEnd) -> None:
         """Reports how a call ended, and lets the next one through."""
         now = self._clock.time()
         self._in_flight -= 1
@@ -202,7 +202,7 @@ class Gate:
             undrawn=True,
         )
 
-    def _tell_breaker(self, start: Start, end: End, now: float) -> None:
+    def _tell_breaker(self, start: Grant, end: CallEnd, now: float) -> None:
         if end.alive is None:
             self._breaker.unknown(probe=start.probe)
         elif end.alive:
@@ -230,7 +230,7 @@ class Gate:
             self._timer = self._clock.call_later(self._wait_s(now), self._serve)
 
     def _open_buckets(self, now: float) -> None:
-        """Fills them at the first call, since a gate is made before there is a clock."""
+        """Fills them at the first call, since a limiter is made before there is a clock."""
         if self._begun:
             return
         self._begun = True
@@ -259,12 +259,12 @@ class Gate:
             self._tokens.wait_s(now) if self._tokens else 0.0,
         )
 
-    def _start(self, now: float) -> Start:
+    def _start(self, now: float) -> Grant:
         self._in_flight += 1
         if self._requests is not None:
             self._requests.take(1.0, now)
         tokens = 0.0 if self._tokens is None else self._tokens.reserve(now)
-        return Start(now, tokens, self._breaker.start(now))
+        return Grant(now, tokens, self._breaker.start(now))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

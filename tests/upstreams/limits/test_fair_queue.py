@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.upstreams.fair_queue import FairQueue
+from guardrail.upstreams.limits.fair_queue import FairQueue
 
 
 class Group:

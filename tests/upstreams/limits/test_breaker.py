@@ -2,7 +2,7 @@
 
 import pytest
 
-from guardrail.upstreams.breaker import Breaker, BreakerState
+from guardrail.upstreams.limits.breaker import Breaker, BreakerState
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.upstreams.rate import Bucket, TokenBudget
+from guardrail.upstreams.limits.rate import Bucket, TokenBudget
 
 
 def test_a_full_bucket_gives_its_burst_and_then_refills_evenly():

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from guardrail.upstreams.base import is_deterministic
-from guardrail.upstreams.governed import Governed
+from guardrail.upstreams.limited import LimitedUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from guardrail.types import Answer, Chat, Pixels
     from guardrail.upstreams.base import Upstream
 
-__all__ = ["Lineup", "members"]
+__all__ = ["UpstreamChain", "members"]
 
 
-class Lineup:
+class UpstreamChain:
     """What several upstreams are together: their names, their models, their end.
 
     It chooses nothing: a decision must be made by one of `members`, and `complete` asks the first.
@@ -79,8 +79,8 @@ class Lineup:
 
 
 def members(upstream: Upstream) -> tuple[Upstream, ...]:
-    """The upstreams that it stands for: those of a line-up, else itself."""
-    return upstream.members if isinstance(upstream, Lineup) else (upstream,)
+    """The upstreams that it stands for: those of a chain, else itself."""
+    return upstream.members if isinstance(upstream, UpstreamChain) else (upstream,)
 
 
 def _has_answered(task: asyncio.Task[list[str]]) -> bool:
@@ -92,4 +92,4 @@ def _each_once(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _is_available(upstream: Upstream) -> bool:
-    return not isinstance(upstream, Governed) or upstream.gate.available
+    return not isinstance(upstream, LimitedUpstream) or upstream.limiter.available

@@ -8,9 +8,9 @@ import pytest
 from guardrail.errors import RequestError, UpstreamError
 from guardrail.types import Chat
 from guardrail.upstreams.base import Upstream
-from guardrail.upstreams.breaker import BreakerState
-from guardrail.upstreams.gate import UNAVAILABLE, Limits
-from guardrail.upstreams.governed import Governed, streams, turn
+from guardrail.upstreams.limited import LimitedUpstream, permit, streams
+from guardrail.upstreams.limits.breaker import BreakerState
+from guardrail.upstreams.limits.limiter import UNAVAILABLE, CallLimits
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 from guardrail.upstreams.scripted_server import scripted_server
@@ -23,7 +23,9 @@ EAGER = {"breaker_faults": 2, "breaker_after_s": 0.0}
 async def governed(script, *, clock=None, **limits):
     """(the upstream, the server behind it)."""
     async with scripted_server(script, model="fake") as server:
-        upstream = Governed(OpenAICompatible(server.base_url), Limits(**limits), clock=clock)
+        upstream = LimitedUpstream(
+            OpenAICompatible(server.base_url), CallLimits(**limits), clock=clock
+        )
         try:
             yield upstream, server
         finally:
@@ -86,11 +88,11 @@ def test_one_429_stops_all_calls_until_the_provider_takes_them_again(clock):
             clock.advance(6.9)
             await asyncio.sleep(0)
             assert len(server.calls) == 1
-            assert upstream.gate.in_flight == 0
+            assert upstream.limiter.in_flight == 0
             assert not any(task.done() for task in others)
             clock.advance(0.2)
             answers = await asyncio.gather(*others)
-            return len(server.calls), {answer.text for answer in answers}, upstream.gate.state
+            return len(server.calls), {answer.text for answer in answers}, upstream.limiter.state
 
     assert asyncio.run(scene()) == (6, {"a"}, BreakerState.CLOSED)
 
@@ -107,7 +109,7 @@ def test_a_server_that_fails_is_left_alone(status, clock):
             server.log.script = ["well again"]
             clock.advance(10.0)
             assert (await upstream.complete(CHAT, (), seed=0)).text == "well again"
-            return upstream.gate.state
+            return upstream.limiter.state
 
     assert asyncio.run(scene()) is BreakerState.CLOSED
 
@@ -118,7 +120,7 @@ def test_so_is_one_that_breaks_off(fault):
         async with governed([Step(fault=fault)], **EAGER) as (upstream, _):
             for _ in range(2):
                 await fault_of(upstream)
-            return upstream.gate.state
+            return upstream.limiter.state
 
     assert asyncio.run(scene()) is BreakerState.OPEN
 
@@ -129,7 +131,7 @@ def test_a_model_that_says_nothing_lives():
     async def scene():
         async with governed([Step(fault=Fault.EMPTY)], **EAGER) as (upstream, _):
             codes = {(await fault_of(upstream)).code for _ in range(5)}
-            return codes, upstream.gate.state
+            return codes, upstream.limiter.state
 
     assert asyncio.run(scene()) == ({"upstream_empty_answer"}, BreakerState.CLOSED)
 
@@ -142,7 +144,7 @@ def test_refusals_never_open_the_breaker(status):
         script = [Step(fault=Fault.STATUS, status=status)]
         async with governed(script, **EAGER) as (upstream, _):
             faults = [await fault_of(upstream) for _ in range(5)]
-            return {fault.status for fault in faults}, upstream.gate.state
+            return {fault.status for fault in faults}, upstream.limiter.state
 
     assert asyncio.run(scene()) == ({status}, BreakerState.CLOSED)
 
@@ -153,7 +155,7 @@ def test_neither_do_requests_that_are_not_sent():
             for _ in range(5):
                 with pytest.raises(RequestError):
                     await upstream.complete(Chat("m", CHAT.messages, {"n": 2}), (), seed=0)
-            return len(server.calls), upstream.gate.state
+            return len(server.calls), upstream.limiter.state
 
     assert asyncio.run(scene()) == (0, BreakerState.CLOSED)
 
@@ -163,7 +165,7 @@ def test_nor_a_redirect_that_no_retry_mends():
         async with governed([Step(fault=Fault.REDIRECT)], **EAGER) as (upstream, _):
             for _ in range(5):
                 await fault_of(upstream)
-            return upstream.gate.state
+            return upstream.limiter.state
 
     assert asyncio.run(scene()) is BreakerState.CLOSED
 
@@ -177,7 +179,7 @@ def test_nor_calls_that_are_given_up():
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await until(lambda: server.log.in_flight == 0)
-            gate = upstream.gate
+            gate = upstream.limiter
             return server.log.count(State.CANCELLED), gate.state, gate.in_flight
 
     assert asyncio.run(scene()) == (5, BreakerState.CLOSED, 0)
@@ -185,37 +187,37 @@ def test_nor_calls_that_are_given_up():
 
 def test_an_unforeseen_crash_counts_as_a_fault():
     async def scene():
-        upstream = Governed(Scripted([Step(fault=Fault.CRASH)]), Limits(**EAGER))
+        upstream = LimitedUpstream(Scripted([Step(fault=Fault.CRASH)]), CallLimits(**EAGER))
         for _ in range(2):
             with pytest.raises(RuntimeError):
                 await upstream.complete(CHAT, (), seed=0)
-        return upstream.gate.state
+        return upstream.limiter.state
 
     assert asyncio.run(scene()) is BreakerState.OPEN
 
 
 def test_what_goes_wrong_with_an_answer_that_came_is_not_the_upstreams_fault():
     async def empty(upstream):
-        async with turn(upstream, "decision") as way:
+        async with permit(upstream, "decision") as way:
             await way.complete(CHAT, (), seed=0)
             raise UpstreamError("the model's answer is empty", transient=True)
 
     async def scene():
-        upstream = Governed(Scripted(["a"]), Limits(**EAGER))
+        upstream = LimitedUpstream(Scripted(["a"]), CallLimits(**EAGER))
         for _ in range(5):
             with pytest.raises(UpstreamError):
                 await empty(upstream)
-        return upstream.gate.state
+        return upstream.limiter.state
 
     assert asyncio.run(scene()) is BreakerState.CLOSED
 
 
 def test_a_turn_that_is_not_used_says_nothing():
     async def scene():
-        upstream = Governed(Scripted(["a"]), Limits(**EAGER))
-        async with turn(upstream, "decision"):
-            assert upstream.gate.in_flight == 1
-        return upstream.gate.in_flight, upstream.gate.state
+        upstream = LimitedUpstream(Scripted(["a"]), CallLimits(**EAGER))
+        async with permit(upstream, "decision"):
+            assert upstream.limiter.in_flight == 1
+        return upstream.limiter.in_flight, upstream.limiter.state
 
     assert asyncio.run(scene()) == (0, BreakerState.CLOSED)
 
@@ -241,7 +243,7 @@ def test_tokens_are_those_that_the_provider_tells(clock):
 def test_an_ungoverned_upstream_is_always_free():
     async def scene():
         bare = Scripted(["bare"])
-        async with turn(bare, object(), 3) as way:
+        async with permit(bare, object(), 3) as way:
             return (await way.complete(CHAT, (), seed=5)).text, bare.calls[0].seed
 
     assert asyncio.run(scene()) == ("bare", 5)
@@ -249,15 +251,15 @@ def test_an_ungoverned_upstream_is_always_free():
 
 def test_what_stops_a_call_before_it_is_sent_is_no_fault():
     async def stopped(upstream):
-        async with turn(upstream, "decision"):
+        async with permit(upstream, "decision"):
             raise RuntimeError("the decision may make no further call")
 
     async def scene():
-        upstream = Governed(Scripted(["a"]), Limits(**EAGER))
+        upstream = LimitedUpstream(Scripted(["a"]), CallLimits(**EAGER))
         for _ in range(5):
             with pytest.raises(RuntimeError):
                 await stopped(upstream)
-        return upstream.gate.in_flight, upstream.gate.state
+        return upstream.limiter.in_flight, upstream.limiter.state
 
     assert asyncio.run(scene()) == (0, BreakerState.CLOSED)
 
@@ -269,11 +271,11 @@ class Unwatched(Upstream):
 
 
 def test_it_streams_if_the_upstream_behind_it_does():
-    limits = Limits()
+    limits = CallLimits()
     assert streams(OpenAICompatible("http://127.0.0.1:9/v1"))
-    assert streams(Governed(OpenAICompatible("http://127.0.0.1:9/v1"), limits))
+    assert streams(LimitedUpstream(OpenAICompatible("http://127.0.0.1:9/v1"), limits))
     assert not streams(Unwatched())
-    assert not streams(Governed(Unwatched(), limits))
+    assert not streams(LimitedUpstream(Unwatched(), limits))
 
 
 def test_a_watched_answer_that_is_broken_off_is_an_answer():
@@ -286,9 +288,9 @@ def test_a_watched_answer_that_is_broken_off_is_an_answer():
 
         script = [Step("a long answer", word_pause_s=0.05)]  # else it comes in one piece
         async with governed(script, **EAGER) as (upstream, server):
-            async with turn(upstream, "decision") as way:
+            async with permit(upstream, "decision") as way:
                 await way.complete(CHAT, (), seed=0, watch=watch)
-            return seen, server.calls[0].body.get("stream"), upstream.gate.state
+            return seen, server.calls[0].body.get("stream"), upstream.limiter.state
 
     seen, streamed, state = asyncio.run(scene())
     assert len(seen) == 1
