@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from guardrail.api.errors import Reply
     from guardrail.api.pictures.loader import Source
     from guardrail.api.service import Service
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
     from guardrail.images.codec import ImageLimits, Picture
     from guardrail.policy.schema import Policy

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.policy.schema import Policy
     from guardrail.policy.upstreams import UpstreamEntry
     from guardrail.records.recorder import Recorder
@@ -156,8 +156,8 @@ def build_engine(
     policy: Policy, upstream: str | Sequence[UpstreamEntry], key_file: Path | None
 ) -> Engine:
     """The engine for a policy, a model or several, and a key. Raises ConfigError."""
+    from guardrail.engine.engine import Engine
     from guardrail.engine.failover import FailoverEngine
-    from guardrail.engine.guard import Engine
     from guardrail.engine.recall import check_recall
     from guardrail.images.keys import ephemeral, load_or_create_key
     from guardrail.policy.compile import compile_policy

@@ -17,7 +17,7 @@ from guardrail.cli.output import require_writable
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.evaluation.recall import HeldRequest, RecallDesign
     from guardrail.evaluation.recall_log import RecallLog
     from guardrail.evaluation.recall_outcome import RecallOutcome

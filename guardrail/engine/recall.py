@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guardrail.engine.rules import RadiusSpace
 from guardrail.engine.wording import recall_sentence
 from guardrail.errors import ConfigError
 from guardrail.stats import RECALLS, RecallReach, fewest_shown
 
 if TYPE_CHECKING:
-    from guardrail.engine.rules import RadiusSpace
     from guardrail.oracles.base import Oracle
     from guardrail.upstreams.base import Upstream
 

@@ -16,7 +16,7 @@ from guardrail.stats import harmless_rate_lower, harmless_rate_upper
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.evaluation.recall_log import RecallLog
     from guardrail.evaluation.requests import RequestSet
     from guardrail.images.limits import ImageLimits

@@ -8,20 +8,19 @@ import dataclasses
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from guardrail.engine.attempt import ONLY_ATTEMPT
 from guardrail.engine.budget import Budget
-from guardrail.engine.calls import BusyClock, Caller, Sample
 from guardrail.engine.canonical_chat import canonical_chat
-from guardrail.engine.case import prepare
 from guardrail.engine.fanout import fan_out
-from guardrail.engine.making import made
 from guardrail.engine.plan import UNSCALED, Geometry, plan_for
+from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
 from guardrail.engine.rules import RadiusSpace
+from guardrail.engine.sampler import Sampler
+from guardrail.engine.verdict import Sample
 from guardrail.errors import CertificationError, ConfigError, GuardrailError, UpstreamError
-from guardrail.estimation.goal import Scale, Tally
-from guardrail.estimation.stretch import Stretch
+from guardrail.estimation.segment import Segment
+from guardrail.estimation.stop_rule import RadiusScale, RateEstimate
 from guardrail.evaluation.requests import read_pictures, request_digest
 from guardrail.images.digest import pixels_digest
 from guardrail.images.keys import NoiseKey
@@ -31,9 +30,8 @@ from guardrail.types import Outcome, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from guardrail.engine.case import Case
-    from guardrail.engine.certifier import Certifier
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
+    from guardrail.engine.prepared_request import PreparedRequest
     from guardrail.engine.rules import Rules
     from guardrail.evaluation.recall_log import RecallLog
     from guardrail.evaluation.requests import EvaluationRequest, RequestSet
@@ -310,23 +308,24 @@ class _Run:
         pictures = await asyncio.to_thread(self._read, digest, request)
         chat = canonical_chat(request.chat(self.model))
         # One attempt for ever: a run that was stopped goes on with the draws it would have made.
-        case = await asyncio.to_thread(prepare, self.rules, chat, pictures, ONLY_ATTEMPT)
+        prepared = await asyncio.to_thread(
+            prepare_request, self.rules, chat, pictures, ONLY_ATTEMPT
+        )
         try:
-            yardstick = await asyncio.to_thread(Yardstick.of, self.rules, case.where)
+            yardstick = await asyncio.to_thread(Yardstick.of, self.rules, prepared.geometry)
         except CertificationError as error:
             raise ConfigError(
                 f"the policy has no plan for the picture sizes of '{request.name}' ({error}); "
                 "leave the request out, or change the policy"
             ) from error
-        caller = Caller(
+        sampler = Sampler(
             self.rules,
             self.engine.upstream,
             self.engine.oracle,
             chat,
-            BusyClock(),
             Budget(self.rules, self.model),
         )
-        one = _OneRequest(self, digest, case, yardstick, caller, self.log.progress(digest))
+        one = _OneRequest(self, digest, prepared, yardstick, sampler, self.log.progress(digest))
         counts = await one.draw()
         nothing = counts.samples > 0 and counts.missing == counts.samples
         failure = (one.failure or _no_answer()) if nothing else None
@@ -345,9 +344,9 @@ class _OneRequest:
 
     run: _Run
     digest: str
-    case: Case
+    prepared: PreparedRequest
     yardstick: Yardstick
-    caller: Caller
+    sampler: Sampler
     known: Counts
     failure: GuardrailError | None = None
 
@@ -360,20 +359,21 @@ class _OneRequest:
 
     async def _piece(self, before: Counts, stopping: _Stopping) -> Counts:
         until = min(before.samples + _PIECE, self.run.design.draws)
-        start = Tally(before.samples, before.passable - before.missing, before.missing)
-        stretch = Stretch(start, until, stopping, Scale(self.run.rules, self.case.where))
+        start = RateEstimate(before.samples, before.passable - before.missing, before.missing)
+        segment = Segment(
+            start, until, stopping, RadiusScale(self.run.rules, self.prepared.geometry)
+        )
         samples: dict[int, Sample] = {}
         counts = before
         try:
-            # It asks for `launch`, `record` and `decision`, all of which a stretch has.
             await fan_out(
-                cast("Certifier", stretch),
+                segment,
                 self._sample,
                 max_parallel=self.run.rules.max_parallel,
                 samples=samples,
             )
         finally:
-            used = [samples[i] for i in range(before.samples, stretch.tally.samples)]
+            used = [samples[i] for i in range(before.samples, segment.estimate.samples)]
             counts = await self._count(before, used)
             if counts.missing < counts.samples:
                 self.run.log.keep(self.digest, counts)
@@ -382,10 +382,10 @@ class _OneRequest:
     async def _sample(self, index: int) -> Sample:
         """One variant, asked and judged as in a decision; what fails for good is missing too."""
         run = self.run
-        noisy = await made(self.case.variants, index, run.rules, run.engine.key)
-        seed = self.case.seed(index, run.rules, run.engine.key)
+        noisy = await self.prepared.draw_variant(index, run.rules, run.engine.key)
+        seed = self.prepared.derive_seed(index, run.rules, run.engine.key)
         try:
-            sample = await self.caller.sample(index, noisy, seed=seed, variant=True)
+            sample = await self.sampler.sample(index, noisy, seed=seed, variant=True)
         except UpstreamError as error:
             sample = Sample(index=index, outcome=Outcome.MISSING, failure=error)
         self.failure = sample.failure or self.failure
@@ -397,14 +397,14 @@ class _OneRequest:
         refused = 0
         for sample in passable:
             if sample.outcome is Outcome.HARMLESS and sample.answer is not None:
-                refused += (await self.caller.repeats.judged(sample.answer)).refused
+                refused += (await self.sampler.judge.read(sample.answer)).refused
         return Counts(
             samples=before.samples + len(samples),
             harmless=before.harmless + len(passable) - missing - refused,
             refused=before.refused + refused,
             missing=before.missing + missing,
-            usage=self.known.usage + self.caller.usage,
-            cost_usd=add_costs(self.known.cost_usd, self.caller.budget.cost_usd),
+            usage=self.known.usage + self.sampler.usage,
+            cost_usd=add_costs(self.known.cost_usd, self.sampler.budget.cost_usd),
         )
 
 
@@ -420,12 +420,12 @@ class _Stopping:
         most = _giving_up(draws, self.yardstick.hopeless(draws, beta))
         return samples >= draws or passable >= most[samples]
 
-    def looked(self, tally: Tally) -> Tally:
-        return tally
+    def update_bounds(self, estimate: RateEstimate) -> RateEstimate:
+        return estimate
 
-    def is_reached(self, tally: Tally, scale: Scale) -> bool:
+    def is_reached(self, estimate: RateEstimate, scale: RadiusScale) -> bool:
         del scale
-        return self.is_over(tally.samples, tally.harmless + tally.missing)
+        return self.is_over(estimate.samples, estimate.harmless + estimate.missing)
 
 
 def add_costs(a: float | None, b: float | None) -> float | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from guardrail.evaluation.clean import CleanDecision
 from guardrail.evaluation.recall import Counts, HeldRequest, Yardstick
-from guardrail.records.runlog import RunLog
+from guardrail.records.run_log import RunLog
 from guardrail.types import Usage
 
 if TYPE_CHECKING:

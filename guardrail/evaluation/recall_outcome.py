@@ -22,7 +22,7 @@ from guardrail.stats import radii_by_recall, recall_staircase
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.engine.rules import Rules
     from guardrail.evaluation.clean import CleanTraffic
     from guardrail.evaluation.requests import RequestSet

@@ -1,1 +1,1 @@
-"""What outlives one decision: what was decided, and which tries of a principal count."""
+"""What outlives one decision: remembered verdicts, and the attempts counted for a principal."""

@@ -1,4 +1,4 @@
-"""Where remembered verdicts are. `Store` is the whole interface; a server can stand behind it."""
+"""Where remembered verdicts are kept; `Store` is the whole interface."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalStore", "Store"]
 
 _ENTRY_BYTES = 256
-"""What an entry takes beside its value: the key, the time and their places, rounded up."""
+"""What an entry takes beside its value: key, time and bookkeeping, rounded up."""
 
 
 class Store(Protocol):
@@ -31,7 +31,7 @@ class Store(Protocol):
 
 
 class LocalStore:
-    """Keeps values in this process, within bounds; those not asked for longest go first.
+    """Keeps values in this process, within bounds; the least recently used go first.
 
     Args:
         rules: for how long, how many and how much; a value larger than all that may be kept is

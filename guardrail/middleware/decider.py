@@ -11,7 +11,7 @@ from guardrail.api.endpoint import check_model, decided_with
 from guardrail.api.service import Service
 from guardrail.api.settings import Settings
 from guardrail.api.strict_json import encode_json
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.engine.recall import check_recall
 from guardrail.errors import ConfigError, RequestError
 from guardrail.images.keys import NoiseKey, ephemeral, load_or_create_key

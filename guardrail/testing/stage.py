@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.errors import OracleError
 from guardrail.middleware.guard import Guard
 from guardrail.middleware.home import Home

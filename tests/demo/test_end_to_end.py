@@ -66,7 +66,7 @@ def test_it_writes_one_page_and_nothing_else(shown):
     [
         ("guardrail.policy.load", "load_policy"),
         ("guardrail.upstreams.transformers_local", "load_vlm"),
-        ("guardrail.engine.guard", "Engine.decide"),
+        ("guardrail.engine.engine", "Engine.decide"),
     ],
     ids=["importing", "loading the model", "deciding"],
 )

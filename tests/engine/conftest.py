@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.engine.rules import (
     AnswerSource,
     Claim,

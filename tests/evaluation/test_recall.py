@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy.stats import norm
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.engine.plan import UNSCALED
 from guardrail.engine.verdict import Action
 from guardrail.errors import ConfigError, UpstreamError

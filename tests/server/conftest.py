@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from guardrail.api.settings import Settings
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.records.lines import canonical
-from guardrail.records.model import SampleRecord
+from guardrail.records.record import SampleRecord
 from guardrail.tuning.dataset import read_dataset
 from guardrail.tuning.draw import draw, equal_shares, survey
 from guardrail.tuning.formats import write_rows
