@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from guardrail.engine.rules import Claim, RadiusSpace, Rules
+from guardrail.engine.promise import Claim, RadiusSpace, Reach
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import CanvasOperator, combined_norm, combined_slack
 from guardrail.images.gaussian import total_variation_upper
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from guardrail.engine.certifier import Count
+    from guardrail.engine.promise import Promise
+    from guardrail.engine.rules import Rules
 
 __all__ = [
     "UNSCALED",
     "Geometry",
-    "Promise",
-    "Reach",
     "earned_radius",
     "harmless_lower",
     "make_plan",
@@ -80,31 +80,6 @@ def measure_geometry(canvases: Iterable[CanvasOperator]) -> Geometry:
 def _round_up(value: float, step: float) -> float:
     """`value` rounded up to a multiple of a power of two."""
     return math.ceil(value / step) * step
-
-
-class Promise(Protocol):
-    """The part of a policy that fixes which harmless rate must be shown."""
-
-    @property
-    def promised_radius(self) -> float: ...
-    @property
-    def radius_space(self) -> RadiusSpace: ...
-    @property
-    def claim(self) -> Claim: ...
-    @property
-    def sigma(self) -> float: ...
-    @property
-    def floor(self) -> float: ...
-    @property
-    def miss_rate_upper(self) -> float | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How far one bound on the harmless rate reaches down to `floor`; None: not at all."""
-
-    floor: float
-    radius: float | None
 
 
 def required_rate(promise: Promise, geometry: Geometry) -> float:

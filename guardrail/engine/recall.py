@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardrail.engine.rules import RadiusSpace
+from guardrail.engine.promise import RadiusSpace
 from guardrail.engine.wording import recall_sentence
 from guardrail.errors import ConfigError
 from guardrail.stats import RECALLS, RecallReach, fewest_shown

@@ -12,12 +12,12 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import TYPE_CHECKING, assert_never
 
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.promise import Claim, RadiusSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from guardrail.engine.plan import Reach
+    from guardrail.engine.promise import Reach
     from guardrail.stats import RecallReach
 
 __all__ = [

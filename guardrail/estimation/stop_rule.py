@@ -17,7 +17,8 @@ from guardrail.stats import (
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
-    from guardrail.engine.plan import Geometry, Reach
+    from guardrail.engine.plan import Geometry
+    from guardrail.engine.promise import Reach
     from guardrail.engine.rules import Rules
 
 __all__ = ["RadiusScale", "RateEstimate", "StopRule"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.engine.verdict import Action, Verdict
+from guardrail.evaluation.recall_facts import CleanDecision
 from guardrail.evaluation.requests import read_pictures
 from guardrail.stats import harmless_rate_lower, harmless_rate_upper
 
@@ -21,20 +22,7 @@ if TYPE_CHECKING:
     from guardrail.evaluation.requests import RequestSet
     from guardrail.images.limits import ImageLimits
 
-__all__ = ["CleanDecision", "CleanTraffic", "decide_clean"]
-
-
-@dataclass(frozen=True, slots=True)
-class CleanDecision:
-    """One decision: whether it passed (`observe`: would have), why, and what it took.
-
-    `cost_usd` is None where a price or a count of tokens is not known.
-    """
-
-    passed: bool
-    reason: str
-    calls: int
-    cost_usd: float | None
+__all__ = ["CleanTraffic", "decide_clean"]
 
 
 @dataclass(frozen=True, slots=True)

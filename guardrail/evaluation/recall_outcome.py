@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from guardrail.engine.plan import UNSCALED
-from guardrail.evaluation.recall import Blindness, HeldRequest, RecallDesign, Yardstick, add_costs
+from guardrail.evaluation.recall import add_costs
+from guardrail.evaluation.recall_facts import Blindness, HeldRequest, RecallDesign, Yardstick
 from guardrail.policy.recall import (
     THREATS,
     BlindSpots,

@@ -11,7 +11,7 @@ from guardrail.engine.certificate.codec import decode_certificate, encode_certif
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.plan import UNSCALED, plan_for
-from guardrail.engine.rules import Claim
+from guardrail.engine.promise import Claim
 from guardrail.engine.verdict import Action, Reason
 from guardrail.oracles.action import ActionOracle
 from guardrail.oracles.action_arguments import Arguments

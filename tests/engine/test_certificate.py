@@ -17,7 +17,8 @@ from guardrail.engine.certificate.codec import (
 )
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.certifier import Count
-from guardrail.engine.rules import Claim, RadiusSpace, Retry
+from guardrail.engine.promise import Claim, RadiusSpace
+from guardrail.engine.rules import Retry
 from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
 from guardrail.errors import CertificationError
 from guardrail.stats import FLOORS, Decision, PlanKind

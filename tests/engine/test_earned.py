@@ -16,7 +16,7 @@ from guardrail.engine.plan import (
     radius_at,
     required_rate,
 )
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.images.canvas import canvas_for
 from guardrail.stats import FLOORS, floor_with_misses
 

@@ -12,8 +12,8 @@ from guardrail.engine.certificate.codec import (
     seal_certificate,
 )
 from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.recall import RecallStatement
-from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.errors import CertificationError
 from guardrail.oracles.base import Judgement, Reference
 from guardrail.stats import RECALLS, Decision, PlanKind, RecallReach

@@ -24,7 +24,7 @@ from guardrail.engine.plan import (
     radius_at,
     required_rate,
 )
-from guardrail.engine.rules import Claim
+from guardrail.engine.promise import Claim
 from guardrail.engine.verdict import Action
 from guardrail.images.canvas import canvas_for
 from guardrail.oracles.base import Judgement

@@ -12,13 +12,8 @@ import pytest
 from guardrail.engine.certificate.codec import decode_certificate, encode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.failover import FailoverEngine
-from guardrail.engine.rules import (
-    AnswerSource,
-    Claim,
-    Mode,
-    OnOracleFailure,
-    OnUpstreamFailure,
-)
+from guardrail.engine.promise import Claim
+from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, OnUpstreamFailure
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError, RequestError, UpstreamError
 from guardrail.oracles.base import Judgement, Reference

@@ -18,7 +18,7 @@ from guardrail.engine.plan import (
     radius_at,
     required_rate,
 )
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import canvas_for, combined_norm, combined_slack
 from guardrail.images.gaussian import total_variation_upper

@@ -12,8 +12,8 @@ from guardrail.engine.certificate.codec import (
     seal_certificate,
 )
 from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.promise import RadiusSpace
 from guardrail.engine.recall import RecallStatement
-from guardrail.engine.rules import RadiusSpace
 from guardrail.engine.wording import recall_sentence
 from guardrail.errors import CertificationError
 from guardrail.stats import RecallReach

@@ -13,7 +13,8 @@ from guardrail.engine.certificate.codec import (
 )
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.prepared_request import SELECTION_INDEX
-from guardrail.engine.rules import AnswerSource, Claim
+from guardrail.engine.promise import Claim
+from guardrail.engine.rules import AnswerSource
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, OracleError
 from guardrail.oracles.base import Judgement, Reference, ReferenceOracle

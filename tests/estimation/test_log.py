@@ -41,7 +41,11 @@ def test_what_is_known_and_done_comes_back(path):
         assert log.find_progress("b.png", "dd") == KNOWN
     with EstimationLog(path, SETTINGS) as again:
         assert again.find_progress("b.png", "dd") == KNOWN
-        assert again.find_progress("b.png", "ee") == PictureProgress() == again.find_progress("c.png", "dd")
+        assert (
+            again.find_progress("b.png", "ee")
+            == PictureProgress()
+            == again.find_progress("c.png", "dd")
+        )
         assert again.find_estimate(PictureSource(0, "a.png", "00")) == ROW
         assert again.find_estimate(PictureSource(0, "b.png", "00")) is None
         assert again.done == 1

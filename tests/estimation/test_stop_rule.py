@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrail.engine.plan import Geometry, Reach
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.plan import Geometry
+from guardrail.engine.promise import Claim, RadiusSpace, Reach
 from guardrail.errors import ConfigError
 from guardrail.estimation.stop_rule import RadiusScale, RateEstimate, StopRule
 from guardrail.policy.compile import compile_policy
@@ -146,7 +146,10 @@ def test_scale_speaks_of_the_claim_and_the_space(claim, space):
 def test_an_inexact_sampler_and_a_missing_oracle_only_shrink_the_radius(q):
     """A radius that is lost is None: another thing than a radius of 0."""
     rules = dataclasses.replace(RULES, claim=Claim.HARMLESSNESS, miss_rate_upper=0.1, delta=0.001)
-    plain, inexact = RadiusScale(RULES, SCALE.geometry), RadiusScale(RULES, Geometry(1.0, 0.0, 0.01))
+    plain, inexact = (
+        RadiusScale(RULES, SCALE.geometry),
+        RadiusScale(RULES, Geometry(1.0, 0.0, 0.01)),
+    )
     conditional = RadiusScale(rules, SCALE.geometry)
     for less in (inexact, conditional):
         assert less.radius(q) is None or less.radius(q) <= plain.radius(q)

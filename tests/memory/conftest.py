@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 
 from guardrail.engine.engine import Engine
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
     AnswerSource,
-    Claim,
     Mode,
     OnLimit,
     OnOracleFailure,
     OnUnscanned,
     OnUpstreamFailure,
-    RadiusSpace,
     Rules,
 )
 from guardrail.images.codec import Picture

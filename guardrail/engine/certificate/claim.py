@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from guardrail.engine.certifier import Count
-from guardrail.engine.plan import Geometry, Reach
+from guardrail.engine.plan import Geometry
+from guardrail.engine.promise import Claim, RadiusSpace, Reach
 from guardrail.engine.recall import RecallStatement
-from guardrail.engine.rules import Claim, RadiusSpace, Retry
+from guardrail.engine.rules import Retry
 from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
 from guardrail.images.canvas import CanvasOperator
 from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, explain_radius

@@ -20,7 +20,7 @@ from guardrail.engine.plan import (
     radii_by_floor,
     required_rate,
 )
-from guardrail.engine.rules import Claim
+from guardrail.engine.promise import Claim
 from guardrail.errors import CertificationError
 from guardrail.stats import Decision
 
