@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from guardrail.cli import options
+from guardrail.assembly import build_engine
 from guardrail.policy.load import load_policy
 
 
@@ -15,7 +15,7 @@ def engine_of(tmp_path):
     def build(upstream, *lines):
         path = tmp_path / "policy.yaml"
         path.write_text("\n".join(["name: mine", "oracle: {miss_rate_upper: 0.05}", *lines]))
-        return options.build_engine(load_policy(path), upstream, None)
+        return build_engine(load_policy(path), upstream, None)
 
     return build
 
