@@ -88,8 +88,10 @@ def canonical_chat(chat: Chat) -> CanonicalChat:
     try:
         return CanonicalChat(
             model=chat.model,
-            messages=tuple(_message(message) for message in chat.messages),
-            parameters=_parameters({k: v for k, v in chat.parameters.items() if k not in NOT_SENT}),
+            messages=tuple(_canonical_message(message) for message in chat.messages),
+            parameters=_canonical_parameters(
+                {k: v for k, v in chat.parameters.items() if k not in NOT_SENT}
+            ),
             pictures=chat.pictures,
         )
     except RecursionError:
@@ -123,13 +125,13 @@ def request_digest(chat: Chat, pictures: Sequence[Picture]) -> bytes:
     return digest.digest()
 
 
-def _parameters(given: Mapping[str, Json]) -> dict[str, Json]:
-    values = {name: _value(given[name]) for name in sorted(given)}
+def _canonical_parameters(given: Mapping[str, Json]) -> dict[str, Json]:
+    values = {name: _canonical_value(given[name]) for name in sorted(given)}
     for name in ("functions", "tools"):
         if isinstance(values.get(name), list):
-            values[name] = [_schema_holder(item) for item in values[name]]
+            values[name] = [_drop_nulls_but_in_schemas(item) for item in values[name]]
     if "response_format" in values:
-        values["response_format"] = _schema_holder(values["response_format"])
+        values["response_format"] = _drop_nulls_but_in_schemas(values["response_format"])
     return {
         name: value
         for name, value in values.items()
@@ -137,22 +139,22 @@ def _parameters(given: Mapping[str, Json]) -> dict[str, Json]:
     }
 
 
-def _schema_holder(item: Json) -> Json:
+def _drop_nulls_but_in_schemas(item: Json) -> Json:
     """A tool or a response format without its nulls; schemas, in which null says much, as given."""
     if not isinstance(item, dict):
         return item
     return {
-        name: _without_null(value) if name in _NAMED_SCHEMAS else value
-        for name, value in _without_null(item).items()
+        name: _drop_nulls(value) if name in _NAMED_SCHEMAS else value
+        for name, value in _drop_nulls(item).items()
     }
 
 
-def _message(message: Mapping[str, Json]) -> Mapping[str, Json]:
+def _canonical_message(message: Mapping[str, Json]) -> Mapping[str, Json]:
     """Role and content first, the content always there: null where nothing is said."""
     content = message.get("content")
     if isinstance(content, list | tuple):
-        content = [_part(part) for part in content] or None
-    others = {name: _value(message[name]) for name in sorted(message)}
+        content = [_canonical_part(part) for part in content] or None
+    others = {name: _canonical_value(message[name]) for name in sorted(message)}
     return {
         **({"role": message["role"]} if "role" in message else {}),
         "content": content,
@@ -166,11 +168,11 @@ def _message(message: Mapping[str, Json]) -> Mapping[str, Json]:
     }
 
 
-def _part(part: Json) -> Json:
+def _canonical_part(part: Json) -> Json:
     """A part of a content; a text stays, however short."""
     if not isinstance(part, Mapping):
-        return _value(part)
-    fields = {name: _value(part[name]) for name in sorted(part)}
+        return _canonical_value(part)
+    fields = {name: _canonical_value(part[name]) for name in sorted(part)}
     image = fields.get("image_url")
     if isinstance(image, dict):
         fields["image_url"] = {
@@ -182,18 +184,18 @@ def _part(part: Json) -> Json:
     return {name: value for name, value in fields.items() if name == kind or not _is_empty(value)}
 
 
-def _value(value: Json) -> Json:
+def _canonical_value(value: Json) -> Json:
     """A JSON value in plain containers, its numbers in one form: 1.0 is 1, and -0.0 is 0."""
     if isinstance(value, Mapping):
-        return {name: _value(item) for name, item in value.items()}
+        return {name: _canonical_value(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_value(item) for item in value]
+        return [_canonical_value(item) for item in value]
     if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
         return int(value)
     return value
 
 
-def _without_null(value: Json) -> Json:
+def _drop_nulls(value: Json) -> Json:
     if not isinstance(value, dict):
         return value
     return {name: item for name, item in value.items() if item is not None}

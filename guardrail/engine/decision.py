@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.budget import BudgetSpentError
 from guardrail.engine.canonical_chat import request_digest
-from guardrail.engine.certificate.building import Names, build_certificate
+from guardrail.engine.certificate.building import CertificateNames, build_certificate
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.plan import plan_for
@@ -250,9 +250,9 @@ class DecisionRun:
     def _certify(
         self, request: PreparedRequest, certifier: Certifier, *, outside_claim: bool
     ) -> Certificate:
-        """The certificate. Names are read now: a model may learn its revision by being asked."""
+        """The certificate; names are read now, as a model may learn its revision while loading."""
         sampler = self.sampler
-        names = Names(
+        names = CertificateNames(
             model=sampler.chat.model,
             upstream=sampler.upstream.name,
             upstream_revision=sampler.upstream.revision,

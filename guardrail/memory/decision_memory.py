@@ -23,7 +23,7 @@ from guardrail.memory.remembered_verdict import RememberedVerdict, as_delivered_
 from guardrail.memory.rules import OnRepeat
 from guardrail.memory.shared_tasks import SharedTasks
 from guardrail.memory.spending import decide_spending
-from guardrail.memory.store import LocalStore
+from guardrail.memory.store import LocalVerdictStore
 from guardrail.stats import spent_alpha
 from guardrail.version import __version__
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import Picture
     from guardrail.memory.rules import MemoryRules
     from guardrail.memory.spending import Principal
-    from guardrail.memory.store import Store
+    from guardrail.memory.store import VerdictStore
     from guardrail.types import Chat
 
 __all__ = ["DecisionMemory"]
@@ -61,12 +61,12 @@ class DecisionMemory:
 
     Args:
         rules: what becomes of a request that was decided before.
-        store: where verdicts are; a `LocalStore` where none is given.
+        store: where verdicts are; a `LocalVerdictStore` where none is given.
     """
 
-    def __init__(self, rules: MemoryRules, *, store: Store | None = None) -> None:
+    def __init__(self, rules: MemoryRules, *, store: VerdictStore | None = None) -> None:
         self._rules = rules
-        self._store = LocalStore(rules) if store is None else store
+        self._store = LocalVerdictStore(rules) if store is None else store
         self._tasks = SharedTasks["Verdict"]()
 
     async def decide(

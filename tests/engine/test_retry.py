@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from guardrail.engine.retry import may_judge_again, repeat_rule
+from guardrail.engine.retry import describe_repeats, may_judge_again
 from guardrail.engine.rules import Mode, OnUpstreamFailure, Retry
 from guardrail.engine.sampler import Sampler
 from guardrail.engine.verdict import Action, Reason
@@ -322,13 +322,13 @@ class TestWords:
     def test_each_rule_is_one_line(self):
         gateway, direct = Scripted([]), Scripted([], undrawn=DIRECT | {503})
         local = Scripted([], deterministic=True)
-        lines = [repeat_rule(Retry.UNDRAWN, upstream) for upstream in (gateway, direct, local)]
+        lines = [describe_repeats(Retry.UNDRAWN, upstream) for upstream in (gateway, direct, local)]
         assert "a 429 ends the decision" in lines[0]
         assert lines[1] == (
             "calls are repeated only after: nothing was sent, status 429, status 503"
         )
         assert "after any fault" in lines[2]
-        assert "limits.retry: any" in repeat_rule(Retry.ANY, gateway)
+        assert "limits.retry: any" in describe_repeats(Retry.ANY, gateway)
         assert not any("\n" in line for line in lines)
 
     def test_a_line_up_is_said_member_by_member(self):

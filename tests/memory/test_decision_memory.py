@@ -17,7 +17,7 @@ from guardrail.errors import RequestError, UpstreamError
 from guardrail.memory.ledger import LocalLedger
 from guardrail.memory.rules import MemoryRules, OnRepeat
 from guardrail.memory.spending import Principal
-from guardrail.memory.store import LocalStore
+from guardrail.memory.store import LocalVerdictStore
 from guardrail.stats import spent_alpha
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 
@@ -313,7 +313,7 @@ class TestAfterwards:
             assert len({verdict.attempt for verdict in verdicts}) == (3 if redrawn else 1)
 
     def test_what_was_remembered_under_other_rules_of_memory_is_not_replayed(self, kit):
-        store, engine = LocalStore(MemoryRules()), kit.make_engine()
+        store, engine = LocalVerdictStore(MemoryRules()), kit.make_engine()
         asked(kit, kit.make_decisions(store=store), engine)
         again = asked(kit, kit.make_decisions(OnRepeat.REDRAW, store=store), engine)
         assert not again.remembered
@@ -337,7 +337,7 @@ class TestAfterwards:
 
     def test_it_ends_with_its_time(self, kit, clock):
         rules = MemoryRules(ttl_s=10.0)
-        decisions = kit.make_decisions(store=LocalStore(rules, clock=clock))
+        decisions = kit.make_decisions(store=LocalVerdictStore(rules, clock=clock))
         engine = kit.make_engine()
         first = asked(kit, decisions, engine)
         clock.now = 9.0
@@ -397,7 +397,7 @@ class TestAfterwards:
 
 class TestWhatAVerdictDependsOn:
     def test_anything_new_decides_anew(self, kit):
-        store, seen = LocalStore(MemoryRules()), set()
+        store, seen = LocalVerdictStore(MemoryRules()), set()
         parts = {"rules": kit.make_rules(), "key": kit.KEY, "oracle": kit.Words()}
         other_oracle = kit.Words()
         other_oracle.revision = "other words"
@@ -419,7 +419,7 @@ class TestWhatAVerdictDependsOn:
         assert len(seen) == 6
 
     def test_models_of_one_name_are_told_apart_by_their_scope(self, kit):
-        store = LocalStore(MemoryRules())
+        store = LocalVerdictStore(MemoryRules())
 
         def found(scope):
             decisions = kit.make_decisions(store=store)

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
     from guardrail.oracles.base import Reference
 
-__all__ = ["Names", "build_certificate"]
+__all__ = ["CertificateNames", "build_certificate"]
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class CertificateNames:
     """Who decided, as a certificate names them.
 
     Attributes:
@@ -46,7 +46,7 @@ def build_certificate(
     rules: Rules,
     request: PreparedRequest,
     certifier: Certifier,
-    names: Names,
+    names: CertificateNames,
     *,
     reference: Reference | None,
     shortens: bool,
@@ -113,7 +113,7 @@ def build_certificate(
     return seal_certificate(dataclasses.replace(certificate, promise_digest=promise))
 
 
-def _measured_recall(rules: Rules, names: Names) -> RecallStatement | None:
+def _measured_recall(rules: Rules, names: CertificateNames) -> RecallStatement | None:
     """The policy's recall, where it was measured with the model and oracle that decided here."""
     recall = rules.recall
     if recall is None or not recall.speaks_of(
