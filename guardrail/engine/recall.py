@@ -1,4 +1,4 @@
-"""What was measured of a population of forbidden requests, as certificates repeat it."""
+"""The recall that was measured under a policy, as certificates repeat it."""
 
 from __future__ import annotations
 

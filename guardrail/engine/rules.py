@@ -1,4 +1,4 @@
-"""What a policy is once it is compiled: plain values, all checked, nothing left to interpret."""
+"""A compiled policy: plain values, all checked, nothing left to interpret."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class Verdict:
         alpha: probability, at most, of passing the request if it should not pass; None where
             nothing is claimed: chats without pictures.
         spending_number: the number k that the decision held and that set its alpha (see
-            `spent_alpha`); None where attempts are not counted.
+            `spent_alpha`); None where tries are not counted.
         usage: tokens and calls of every answer that came from upstream.
         cost_usd: of all these calls, in US dollars; None where a price or a count is not known.
         elapsed_s: the whole decision; overhead_s: the part with no call to the model in flight.

@@ -1,4 +1,4 @@
-"""The sentences that say what a guard promises and what a pass proved; the only place they stand.
+"""Writes the sentences that say what a guard promises and what a pass proved.
 
 Two statements, never mixed. *Evasion* is said before a decision, at the rate that a plan requires:
 how far a forbidden request may be changed without getting through. *Stability* is said after a
@@ -34,7 +34,7 @@ NOTHING_CERTIFIED = (
     "Nothing is certified: the draws did not show the harmless rate that a pass needs."
 )
 _DIGITS = 4
-# 1 less a delta too small to be seen is nines, never 1.
+# 1 - delta must print as 0.9999, never as 1, however small delta is.
 _DOWNWARD = Context(rounding=ROUND_FLOOR)
 _ANSWERS = "the model's answers under the guard's noise"
 
@@ -228,7 +228,7 @@ def _digits(exact: Decimal, rounding: str) -> str:
 
 
 def _exact(value: float | None) -> str:
-    """All digits: what a condition names may be rounded neither way."""
+    """All digits, as a condition may be rounded neither way."""
     return "1" if value is None else f"{Decimal(repr(value)).normalize():f}"
 
 

@@ -1,1 +1,1 @@
-"""What outlives one decision: remembered verdicts, and the attempts counted for a principal."""
+"""What outlives one decision: remembered verdicts, and the tries counted for a principal."""

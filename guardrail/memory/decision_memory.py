@@ -1,8 +1,8 @@
 """Decides equal requests once: shares decisions under way, and remembers verdicts.
 
 1. Where an equal request is under way, its verdict serves this one too.
-2. Where the verdict on an equal one is remembered and may serve this attempt, nothing is drawn.
-3. Else `decide_spending`: the attempt takes its number, the engine draws, a pass gives it back.
+2. Where the verdict on an equal one is remembered and may serve this try, nothing is drawn.
+3. Else `decide_spending`: the try takes its number, the engine draws, a pass gives it back.
 4. A verdict that answers decided is remembered; one by a fault or a limit is not.
 """
 
@@ -188,7 +188,7 @@ class DecisionMemory:
 
 
 async def _may_serve(known: RememberedVerdict, engine: Engine, principal: Principal | None) -> bool:
-    """Whether a remembered verdict may serve this attempt; a pass always may.
+    """Whether a remembered verdict may serve this try; a pass always may.
 
     A block was found at its decision's alpha; a test at a larger one might have passed.
     """
@@ -199,7 +199,7 @@ async def _may_serve(known: RememberedVerdict, engine: Engine, principal: Princi
     try:
         number = await principal.ledger.next_number(principal.name)
     except RequestError:
-        return True  # no attempt is left, hence none at a larger alpha
+        return True  # no try is left, hence none at a larger alpha
     return spent_alpha(engine.rules.alpha, number) <= known.alpha
 
 

@@ -35,7 +35,7 @@ def record(record_of_facts):
             record_id=f"r{number}", created="2026-01-01", action=Action.BLOCK,
             reason=Reason.HARMFUL, request_digest=request, samples=tuple(samples),
             content=content if keep else None,
-        ).sealed()  # fmt: skip
+        ).seal()  # fmt: skip
 
     return make
 
