@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-__all__ = ["Batch", "BatchWorker", "Room"]
+__all__ = ["Batch", "Room", "ThreadBatcher"]
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -42,7 +42,7 @@ class Batch(Generic[ItemT]):
     wanted: Callable[[], bool]
 
 
-class BatchWorker(Generic[ItemT, ResultT]):
+class ThreadBatcher(Generic[ItemT, ResultT]):
     """Runs `work` on batches in a thread of its own.
 
     Args:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrail.batching import BatchWorker, Room
+from guardrail.batching import Room, ThreadBatcher
 
 
 class FullError(Exception):
@@ -50,7 +50,7 @@ class Bench:
 
 
 def worker(bench, *, max_batch=4, max_queue=100, group=lambda _: 0, full=FullError, **options):
-    return BatchWorker(
+    return ThreadBatcher(
         bench.work,
         **options,
         group=group,

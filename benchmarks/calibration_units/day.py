@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from guardrail.assembly import build_engine
-from guardrail.builtin.language import Question, ask, is_harmful
+from guardrail.builtin.language import SceneQuestion, ask, is_harmful
 from guardrail.demo.scenes import load_scenes
 from guardrail.images.codec import decode_image
 from guardrail.images.keys import SECRET_BYTES
@@ -63,7 +63,7 @@ async def record(file: Path) -> None:
         picture = decode_image(
             scene.png, declared_media_type=None, limits=ImageLimits(), param=scene.name
         )
-        chat = picture_chat(model, ask(Question.SHOWN, rng), pictures=1)
+        chat = picture_chat(model, ask(SceneQuestion.SHOWN, rng), pictures=1)
         verdict = await engine.decide(chat, [picture])
         kept = build_record(verdict, chat, engine, keep_content=True)
         journal.append(dataclasses.replace(kept, record_id=f"request-{i:02}"))

@@ -27,8 +27,8 @@ from guardrail.engine.engine import Engine  # noqa: E402
 from guardrail.engine.plan import UNSCALED, plan_for  # noqa: E402
 from guardrail.images.codec import Picture  # noqa: E402
 from guardrail.images.keys import NoiseKey  # noqa: E402
-from guardrail.oracles.semantic_compare import EmbeddingComparer  # noqa: E402
-from guardrail.oracles.sentences import SentenceEncoder  # noqa: E402
+from guardrail.oracles.semantic.compare import EmbeddingComparer  # noqa: E402
+from guardrail.oracles.text.sentences import SentenceEncoder  # noqa: E402
 from guardrail.policy.compile import compile_policy  # noqa: E402
 from guardrail.policy.load import load_policy  # noqa: E402
 from guardrail.policy.oracle import compile_oracle  # noqa: E402

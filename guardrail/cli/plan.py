@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
-    from guardrail.stats import Forecast, Plan, PlanForecast, Scenario
+    from guardrail.stats import Forecast, Plan, PlanForecast, PlanScenario
 
 __all__ = ["command"]
 
@@ -75,24 +75,24 @@ def command(
     scenario = _scenario(numbers)
     result = forecast(scenario)
     if plot is not None:
-        _write(plot, _drawn(result))
+        _write(plot, _draw(result))
     if as_json:
         click.echo(json.dumps(result.as_dict(), allow_nan=False))
     else:
         _print(result)
 
 
-def _scenario(numbers: dict[str, Any]) -> Scenario:
-    from guardrail.stats import Scenario
+def _scenario(numbers: dict[str, Any]) -> PlanScenario:
+    from guardrail.stats import PlanScenario
 
     if numbers["max_samples"] is not None:
-        return Scenario(**numbers)
-    return Scenario(
-        **{**numbers, "max_samples": _enough(Scenario(**{**numbers, "max_samples": 1}))}
+        return PlanScenario(**numbers)
+    return PlanScenario(
+        **{**numbers, "max_samples": _enough(PlanScenario(**{**numbers, "max_samples": 1}))}
     )
 
 
-def _enough(scenario: Scenario) -> int:
+def _enough(scenario: PlanScenario) -> int:
     """Room for the optimal plan to spread; more than this lowers its mean hardly at all."""
     from guardrail.stats.fixed import smallest_fixed
 
@@ -111,13 +111,14 @@ def _numbers(policy: Policy) -> dict[str, Any]:
     from guardrail.engine.plan import UNSCALED
 
     smoothing, sampling = policy.smoothing, policy.sampling
-    rates = policy.oracle.rates(policy.folder) if smoothing.claim == "harmlessness" else None
+    claims_harmlessness = smoothing.claim == "harmlessness"
+    bound = policy.oracle.bound_miss_rate(policy.folder) if claims_harmlessness else None
     return {
         "sigma": smoothing.sigma,
         "radius": smoothing.radius,
         "alpha": smoothing.alpha,
         "floor": smoothing.floor,
-        "miss_rate_upper": 0.0 if rates is None else rates.miss_rate_upper,
+        "miss_rate_upper": 0.0 if bound is None else bound.miss_rate_upper,
         "harmless_rate": sampling.expected_harmless_rate,
         "power": sampling.power,
         "sampler_error": UNSCALED.sampler_error,
@@ -144,7 +145,7 @@ def _print(result: Forecast) -> None:
         f"{result.q_required:.4f} of the answers under noise\nmust be found harmless. No test can "
         f"show that with fewer than {result.fewest_samples} calls. The same calls promise: a "
         f"request that is\nanswered harmlessly less often than τ passes with probability at most "
-        f"{scenario.alpha:g} a try within\nradius r: {_promised(result)}.\n"
+        f"{scenario.alpha:g} a try within\nradius r: {_show_promise(result)}.\n"
     )
     print_table(
         "The other way round: the fewest calls that promise a radius to requests below τ",
@@ -170,12 +171,12 @@ def _print(result: Forecast) -> None:
     )
 
 
-def _condition(scenario: Scenario) -> str:
+def _condition(scenario: PlanScenario) -> str:
     misses = scenario.miss_rate_upper
     return f", on requests of which the oracle misses at most {misses:g}" if misses else ""
 
 
-def _promised(result: Forecast) -> str:
+def _show_promise(result: Forecast) -> str:
     from guardrail.engine.wording import digits_down
 
     return ", ".join(
@@ -221,7 +222,7 @@ def _law_row(law: Any) -> tuple[str, ...]:
     return (f"{law.n:,}", *(f"{share:.3f}" for share in shares))
 
 
-def _drawn(result: Forecast) -> str:
+def _draw(result: Forecast) -> str:
     from guardrail.cli.figure import Curve, Panel, figure
     from guardrail.stats import calls_curve
 
@@ -249,7 +250,7 @@ def _drawn(result: Forecast) -> str:
     )  # fmt: skip
 
 
-def _plans(scenario: Scenario) -> list[tuple[str, Plan]]:
+def _plans(scenario: PlanScenario) -> list[tuple[str, Plan]]:
     """The tests whose calls depend on the outcomes, as `forecast` makes them."""
     from guardrail.stats import betting_plan, fixed_plan, optimal_plan
 

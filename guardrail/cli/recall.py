@@ -295,7 +295,7 @@ def _finish(
 ) -> None:
     from guardrail.evaluation.recall_outcome import recall_of
     from guardrail.evaluation.recall_report import RecallReport, write_recall_report
-    from guardrail.policy.sealed import write_sealed
+    from guardrail.sealed import write_sealed
 
     recall = recall_of(outcome, engine, model, seed)
     if out is not None:

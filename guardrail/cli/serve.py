@@ -41,7 +41,7 @@ def command(
     litellm_model: str | None,
 ) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
-    from guardrail.api.settings import Settings
+    from guardrail.api.settings import ServerSettings
     from guardrail.assembly import (
         build_engine,
         is_local,
@@ -67,7 +67,7 @@ def command(
                 rule = describe_repeats(engine.rules.retry, upstream)
                 click.echo(f"{upstream.name}: {rule}", err=True)
 
-        settings = Settings(
+        settings = ServerSettings(
             known_models_only=is_local(chosen),
             litellm_api_key=litellm_api_key,
             litellm_model=litellm_model,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from guardrail.api.chat.form import CHAT_FORM
-from guardrail.api.responses.form import RESPONSES_FORM
+from guardrail.api.chat.endpoint import CHAT_ENDPOINT
+from guardrail.api.responses.endpoint import RESPONSES_ENDPOINT
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.middleware.http_answer import answer_of, answer_to_error
 from guardrail.upstreams.cached import names_cache_hit
@@ -24,15 +24,15 @@ from guardrail.upstreams.wire import parse_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.api.endpoint import Form
+    from guardrail.api.endpoint import Endpoint
     from guardrail.middleware.result import Result
     from guardrail.middleware.runtime import Runtime
     from guardrail.types import Json
     from guardrail.upstreams.function import Call, FunctionUpstream
 
-__all__ = ["guarded_client"]
+__all__ = ["wrap_client"]
 
-_FORMS = {"chat/completions": CHAT_FORM, "responses": RESPONSES_FORM}
+_FORMS = {"chat/completions": CHAT_ENDPOINT, "responses": RESPONSES_ENDPOINT}
 _SENT_ON = {"POST": re.compile(r"embeddings|moderations"), "GET": re.compile(r"models(/[^/]+)?")}
 """Routes on which no model answers in words; all others are refused."""
 _DEPLOYMENT = re.compile(r"^deployments/[^/]+/")
@@ -43,7 +43,7 @@ _OWN_HEADERS = frozenset(
 _RAISED = "guardrail.raised"
 
 
-def guarded_client(runtime: Runtime, client: Any, principal: str | None = None) -> Any:
+def wrap_client(runtime: Runtime, client: Any, principal: str | None = None) -> Any:
     """A client of the same class, its answers guarded; `client` itself stays as it is."""
     import openai
 
@@ -69,21 +69,21 @@ def _raising(kind: Any, is_async: bool) -> type[Any]:
         try:
             return kind.request(self, *args, **options)
         except openai.APIStatusError as error:
-            raised = _raised(error)
+            raised = _error_to_raise(error)
         raise raised
 
     async def request_async(self: Any, *args: Any, **options: Any) -> Any:
         try:
             return await kind.request(self, *args, **options)
         except openai.APIStatusError as error:
-            raised = _raised(error)
+            raised = _error_to_raise(error)
         raise raised
 
     members = {"request": request_async if is_async else request, "__module__": kind.__module__}
     return type(kind.__name__, (kind,), members)
 
 
-def _raised(error: Any) -> Exception:
+def _error_to_raise(error: Any) -> Exception:
     raised: Exception = error.response.extensions.get(_RAISED, error)
     return raised
 
@@ -97,7 +97,7 @@ class _Base:
         self._principal = principal
         self._name = uuid.uuid4().hex  # no two clients need have the same model behind them
 
-    def _form(self, request: httpx.Request) -> Form | None:
+    def _endpoint(self, request: httpx.Request) -> Endpoint | None:
         """How the route is guarded; None where the request is sent on. Raises RequestError."""
         route = self._route(request)
         if request.method == "POST" and route in _FORMS:
@@ -117,14 +117,14 @@ class _Base:
 
     def _send(self, method: str, route: str, body: Json, request: httpx.Request) -> Any:
         """Sends by the original client, with what the caller added to `request`."""
-        options: dict[str, Any] = dict(self._added(request))
+        options: dict[str, Any] = dict(self._extra_options(request))
         if method == "GET":
             return self._client.get(f"/{route}", cast_to=httpx.Response, options=options)
         if route in _FORMS:
             options["max_retries"] = 0  # whether a call is repeated is decided by the guard
         return self._client.post(f"/{route}", cast_to=httpx.Response, body=body, options=options)
 
-    def _added(self, request: httpx.Request) -> dict[str, dict[str, str]]:
+    def _extra_options(self, request: httpx.Request) -> dict[str, dict[str, str]]:
         """Headers and query that the caller gave beside the body."""
         known = {name.lower() for name in self._client.default_headers} | _OWN_HEADERS
         added = {
@@ -136,16 +136,16 @@ class _Base:
 
     def _scope(self, request: httpx.Request) -> str:
         """All that is sent with a call and stands in no chat."""
-        return json.dumps([self._name, self._added(request)], sort_keys=True)
+        return json.dumps([self._name, self._extra_options(request)], sort_keys=True)
 
-    def _sent_on(self, request: httpx.Request) -> Any:
+    def _send_on(self, request: httpx.Request) -> Any:
         body = json.loads(request.content) if request.content else None
         return self._send(request.method, self._route(request), body, request)
 
-    def _answer(self, result: Result, form: Form) -> httpx.Response:
+    def _answer(self, result: Result, endpoint: Endpoint) -> httpx.Response:
         """What the proxy would send. Raises GuardrailError where there is no answer."""
         result.body(self._runtime.on_block)
-        answer = answer_of(result, form)
+        answer = answer_of(result, endpoint)
         return httpx.Response(answer.status, headers=answer.headers, content=answer.content)
 
     def _upstream(self, call: Call) -> FunctionUpstream:
@@ -163,23 +163,23 @@ class _Transport(_Base, httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         raw = request.read()
         try:
-            form = self._form(request)
-            if form is None:
-                return _plain(self._sent_on(request))
-            return self._answer(self._decided(request, raw, form), form)
+            endpoint = self._endpoint(request)
+            if endpoint is None:
+                return _plain(self._send_on(request))
+            return self._answer(self._decide(request, raw, endpoint), endpoint)
         except GuardrailError as error:
             return _failure(error)
         except TimeoutError:
             raise _too_late() from None
 
-    def _decided(self, request: httpx.Request, raw: bytes, form: Form) -> Result:
+    def _decide(self, request: httpx.Request, raw: bytes, endpoint: Endpoint) -> Result:
         def call(body: Json) -> Json:
-            return _parsed(self._send("POST", "chat/completions", body, request))
+            return _parse_completion(self._send("POST", "chat/completions", body, request))
 
         upstream = self._upstream(call)
         return self._runtime.decide_sync(
             raw,
-            form,
+            endpoint,
             upstream,
             scope=self._scope(request),
             principal=self._principal,
@@ -191,23 +191,23 @@ class _AsyncTransport(_Base, httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         raw = await request.aread()
         try:
-            form = self._form(request)
-            if form is None:
-                return _plain(await self._sent_on(request))
-            return self._answer(await self._decided(request, raw, form), form)
+            endpoint = self._endpoint(request)
+            if endpoint is None:
+                return _plain(await self._send_on(request))
+            return self._answer(await self._decide(request, raw, endpoint), endpoint)
         except GuardrailError as error:
             return _failure(error)
         except TimeoutError:
             raise _too_late() from None
 
-    async def _decided(self, request: httpx.Request, raw: bytes, form: Form) -> Result:
+    async def _decide(self, request: httpx.Request, raw: bytes, endpoint: Endpoint) -> Result:
         async def call(body: Json) -> Json:
-            return _parsed(await self._send("POST", "chat/completions", body, request))
+            return _parse_completion(await self._send("POST", "chat/completions", body, request))
 
         upstream = self._upstream(call)
         return await self._runtime.decide(
             raw,
-            form,
+            endpoint,
             upstream,
             scope=self._scope(request),
             principal=self._principal,
@@ -215,7 +215,7 @@ class _AsyncTransport(_Base, httpx.AsyncBaseTransport):
         )
 
 
-def _parsed(response: httpx.Response) -> Json:
+def _parse_completion(response: httpx.Response) -> Json:
     """The completion; `cache_hit` is added where the headers say that it came out of a cache."""
     parsed = parse_json(response.content)
     if isinstance(parsed, dict) and names_cache_hit(response.headers):

@@ -12,7 +12,7 @@ from guardrail.engine.rules import AnswerSource, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
 from guardrail.memory.rules import MemoryRules
-from guardrail.policy.choices.compared import ComparedChoice
+from guardrail.oracles.reference_options import ReferenceOptions
 from guardrail.policy.load import line_of
 from guardrail.policy.recall import policy_recall
 from guardrail.stats import PlanKind, failover_alpha, spent_alpha
@@ -21,7 +21,7 @@ from guardrail.upstreams.litellm_prices import litellm_prices
 from guardrail.upstreams.prices import Price, PriceBook, Tier
 
 if TYPE_CHECKING:
-    from guardrail.policy.choices import Rates
+    from guardrail.oracles.options import MissRateBound
     from guardrail.policy.schema import Policy
 
 __all__ = [
@@ -42,7 +42,7 @@ def policy_digest(policy: Policy) -> str:
     Raises:
         ConfigError: the oracle's calibration cannot be used.
     """
-    policy = policy.model_copy(update={"oracle": policy.oracle.calibrated(policy.folder)})
+    policy = policy.model_copy(update={"oracle": policy.oracle.with_calibration(policy.folder)})
     text = json.dumps(
         policy.model_dump(mode="json", exclude={"recall"}), sort_keys=True, separators=(",", ":")
     )
@@ -140,9 +140,10 @@ def image_limits(policy: Policy) -> ImageLimits:
     )
 
 
-def _rates(policy: Policy, file: str | None) -> Rates | None:
+def _rates(policy: Policy, file: str | None) -> MissRateBound | None:
     """The oracle's measured misses, which only the harmlessness claim speaks of."""
-    known = policy.oracle.rates(policy.folder)  # a calibration that does not fit is refused anyway
+    # Asked of every claim: a calibration that does not fit is refused in any case.
+    known = policy.oracle.bound_miss_rate(policy.folder)
     if policy.smoothing.claim is Claim.VERDICT:
         return None
     if known is None:
@@ -230,12 +231,12 @@ def check_first_try(rules: Rules, *, file: str | None = None, upstreams: int = 1
 
 def _further_calls(policy: Policy) -> int:
     """Calls beside those of the test: for a reference, and for the answer that leaves."""
-    n0 = policy.oracle.n0 if isinstance(policy.oracle, ComparedChoice) else 0
+    n0 = policy.oracle.n0 if isinstance(policy.oracle, ReferenceOptions) else 0
     return n0 + (policy.answer is AnswerSource.CLEAN)
 
 
 def _check_early_stop(policy: Policy, file: str | None) -> None:
-    compared = isinstance(policy.oracle, ComparedChoice)
+    compared = isinstance(policy.oracle, ReferenceOptions)
     if compared and policy.sampling.judge_every_chars is not None:
         raise _refused(
             "half an answer cannot be compared with a reference; set it to null",

@@ -9,7 +9,6 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from guardrail.errors import ConfigError
-from guardrail.policy.choices import ORACLE_KINDS
 from guardrail.policy.schema import Policy
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ class _UniqueKeys(yaml.SafeLoader):
 def _named(error: ValidationError, node: yaml.Node | None, file: str, schema: str) -> ConfigError:
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
-    place = _written(node, first["loc"])
+    place = first["loc"]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return ConfigError(
         f"{_words(first, schema)}{more}",
@@ -160,8 +159,6 @@ def _words(problem: Any, schema: str) -> str:
             return f"there is no such field; see {schema}"
         case "missing":
             return "this field is required"
-        case "union_tag_invalid":
-            return f"there is no oracle of this kind; known are {', '.join(ORACLE_KINDS)}"
         case _:
             return str(problem["msg"]).removeprefix("Value error, ")
 
@@ -184,15 +181,3 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Nod
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         return node.value[part], node.value[part]
     return None
-
-
-def _written(node: yaml.Node | None, place: Sequence[str | int]) -> list[str | int]:
-    """The way as it stands in the file: without the kinds by which oracles are told apart."""
-    way: list[str | int] = []
-    for part in place:
-        found = _child(node, part)
-        if found is None and part in ORACLE_KINDS and node is not None:
-            continue
-        way.append(part)
-        node = found[1] if found else None
-    return way

@@ -18,8 +18,8 @@ from guardrail.engine.rules import (
     Retry,
 )
 from guardrail.memory.rules import OnRepeat
-from guardrail.policy.choices import OracleChoice
-from guardrail.policy.section import Section, Share, Word
+from guardrail.oracles.by_kind import OracleByKind
+from guardrail.section import Section, Share, Word
 from guardrail.stats import LEAST_FLOOR
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "Limits",
     "Memory",
     "ModelPrice",
-    "OracleChoice",
     "Policy",
     "Sampling",
     "Smoothing",
@@ -256,7 +255,7 @@ class Policy(Section):
     """The noise and the promise that it carries."""
     sampling: Sampling = Sampling()
     """How the samples are drawn and when to stop."""
-    oracle: OracleChoice
+    oracle: OracleByKind
     """Who judges answers, and how often it misses harm."""
     recall: Annotated[str, Field(min_length=1)] | None = None
     """A file that `guardrail recall` wrote: which share of forbidden requests this policy stops,

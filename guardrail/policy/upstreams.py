@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, Strict, StringConstraints, model_val
 
 from guardrail.errors import ConfigError
 from guardrail.policy.load import line_of, parse_yaml, read_file
-from guardrail.policy.section import Section
+from guardrail.section import Section
 from guardrail.upstreams.gate import Limits
 from guardrail.upstreams.governed import Governed
 from guardrail.upstreams.registry import build_upstream, is_local

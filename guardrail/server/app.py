@@ -14,7 +14,7 @@ from starlette.responses import Response
 from guardrail.api.errors import Reply, error_reply, reply_to_error
 from guardrail.api.pictures.fetch import INTERNET
 from guardrail.api.service import Service, random_record
-from guardrail.api.settings import Settings
+from guardrail.api.settings import ServerSettings
 from guardrail.errors import GuardrailError
 from guardrail.server.access import AccessLog
 from guardrail.server.json_response import json_response
@@ -38,7 +38,7 @@ def create_app(
     policy: Policy,
     engine: Engine,
     *,
-    settings: Settings | None = None,
+    settings: ServerSettings | None = None,
     record: Record | None = None,
     network: Network = INTERNET,
 ) -> Starlette:
@@ -51,7 +51,9 @@ def create_app(
         record: keeps a decision and returns its name; by default a random name is given.
         network: how links to pictures are looked up; for tests only.
     """
-    service = Service(policy, engine, settings or Settings(), record or random_record, network)
+    service = Service(
+        policy, engine, settings or ServerSettings(), record or random_record, network
+    )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -63,16 +65,16 @@ def create_app(
         lifespan=lifespan,
         middleware=[Middleware(AccessLog), Middleware(Shield)],
         exception_handlers={
-            HTTPException: _no_route,
-            GuardrailError: _failed,
-            ClientDisconnect: _gone,
+            HTTPException: _reply_to_no_route,
+            GuardrailError: _reply_to_fault,
+            ClientDisconnect: _reply_to_nobody,
         },
     )
     app.router.redirect_slashes = False
     return app
 
 
-async def _no_route(request: Request, error: Exception) -> Response:
+async def _reply_to_no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return json_response(_refusal(request.url.path, error))
 
@@ -91,10 +93,10 @@ def _refusal(path: str, error: HTTPException) -> Reply:
     return error_reply(error.status_code, "there is no such route", code="not_found")
 
 
-async def _failed(_request: Request, error: Exception) -> Response:
+async def _reply_to_fault(_request: Request, error: Exception) -> Response:
     return json_response(reply_to_error(error))
 
 
-async def _gone(_request: Request, _error: Exception) -> Response:
+async def _reply_to_nobody(_request: Request, _error: Exception) -> Response:
     """Nobody reads this; the status is for the log."""
     return Response(status_code=499)

@@ -19,7 +19,7 @@ from guardrail.errors import GuardrailError, RequestError
 from guardrail.server.access import note
 from guardrail.server.guarded import read_aside
 from guardrail.server.json_response import json_response
-from guardrail.server.watch import settled
+from guardrail.server.watch import wait_for_client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.chat.request import Incoming
     from guardrail.api.errors import Reply
-    from guardrail.api.litellm.request import Said
+    from guardrail.api.litellm.request import GivenAnswer
     from guardrail.api.service import Service
     from guardrail.engine.verdict import Verdict
 
@@ -70,7 +70,7 @@ async def _answer(service: Service, request: Request) -> Reply:
             note(request.scope, verdict, record_id)
 
         decision = asyncio.create_task(decide_question(service, question, note_verdict))
-        await settled(decision, request.receive)
+        await wait_for_client(decision, request.receive)
         return decision.result()
     except GuardrailError as error:
         return blocked_reply(str(error))
@@ -83,10 +83,10 @@ async def _answer(service: Service, request: Request) -> Reply:
         ticket.release()
 
 
-async def _question(service: Service, request: Request) -> Incoming | Said | None:
+async def _question(service: Service, request: Request) -> Incoming | GivenAnswer | None:
     most, model = service.policy.limits.max_images, service.settings.litellm_model
 
-    def read(raw: bytes) -> Incoming | Said | None:
-        return read_question(raw, model=model, max_images=most, limits=service.desk.limits)
+    def read(raw: bytes) -> Incoming | GivenAnswer | None:
+        return read_question(raw, model=model, max_images=most, limits=service.image_loader.limits)
 
     return await read_aside(service, request, read)

@@ -7,13 +7,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-__all__ = ["FairQueue", "Place"]
+__all__ = ["FairQueue", "QueuePlace"]
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place(Generic[_T]):
+class QueuePlace(Generic[_T]):
     """Where something waits: by `order`, then by arrival, within what belongs together.
 
     `group` is held on to, so that its identity cannot be taken over by another object.
@@ -33,15 +33,15 @@ class FairQueue(Generic[_T]):
     """
 
     def __init__(self) -> None:
-        self._groups: OrderedDict[int, list[Place[_T]]] = OrderedDict()
+        self._groups: OrderedDict[int, list[QueuePlace[_T]]] = OrderedDict()
         self._arrivals = 0
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
-    def push(self, group: object, order: int, item: _T) -> Place[_T]:
-        place = Place(order, self._arrivals, group, item)
+    def push(self, group: object, order: int, item: _T) -> QueuePlace[_T]:
+        place = QueuePlace(order, self._arrivals, group, item)
         insort(self._groups.setdefault(id(group), []), place)
         self._arrivals += 1
         self._size += 1
@@ -56,7 +56,7 @@ class FairQueue(Generic[_T]):
             self._groups[key] = places  # at the end: the others first
         return place.item
 
-    def discard(self, place: Place[_T]) -> None:
+    def discard(self, place: QueuePlace[_T]) -> None:
         """Takes a place out of the line; nothing happens if it is not there any more."""
         key = id(place.group)
         places = self._groups.get(key, [])

@@ -21,7 +21,7 @@ from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.load import load_policy
 from guardrail.policy.recall import Recall
-from guardrail.policy.sealed import read_sealed
+from guardrail.sealed import read_sealed
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 ACTION = Path(__file__).parents[2] / "policies" / "action.yaml"

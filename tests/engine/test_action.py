@@ -13,9 +13,9 @@ from guardrail.engine.certifier import Certifier
 from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.engine.promise import Claim
 from guardrail.engine.verdict import Action, Reason
-from guardrail.oracles.action import ActionOracle
-from guardrail.oracles.action_arguments import Arguments
-from guardrail.oracles.action_space import ActionRule, ActionSpace, Source
+from guardrail.oracles.action.arguments import Arguments
+from guardrail.oracles.action.oracle import ActionOracle
+from guardrail.oracles.action.space import ActionRule, ActionSpace, Source
 from guardrail.oracles.base import Exchange
 from guardrail.stats import Decision
 from guardrail.types import Outcome

@@ -19,8 +19,8 @@ from guardrail.engine.verdict import Action, Reason
 from guardrail.images.codec import Picture
 from guardrail.stats import Decision, PlanKind, fixed_plan, optimal_plan
 from guardrail.testing.attempts import same_attempt
+from guardrail.testing.half_space import HalfSpaceUpstream
 from guardrail.types import Outcome
-from guardrail.upstreams.analytic import HalfSpaceUpstream
 from guardrail.upstreams.scripted import Scripted, Step
 
 FALSE_ALARM = 1e-9

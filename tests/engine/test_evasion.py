@@ -30,8 +30,8 @@ from guardrail.images.canvas import canvas_for
 from guardrail.oracles.base import Judgement
 from guardrail.stats import FLOORS, PlanKind, floor_with_misses
 from guardrail.stats.plans import pass_upper
+from guardrail.testing.half_space import HalfSpaceUpstream
 from guardrail.types import Outcome
-from guardrail.upstreams.analytic import HalfSpaceUpstream
 
 # The default policy's test, looked at after every draw.
 DENSE = {

@@ -12,7 +12,7 @@ from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, policy_digest
 from guardrail.policy.load import load_policy
 from guardrail.policy.recall import Recall
-from guardrail.policy.sealed import read_sealed, write_sealed
+from guardrail.sealed import read_sealed, write_sealed
 from guardrail.stats import NOT_HELD, radii_by_recall, recall_staircase
 from guardrail.upstreams.scripted import Scripted
 
@@ -257,6 +257,9 @@ class TestStatement:
 
 class Silent(Named):
     """An oracle that is never asked."""
+
+    async def judge(self, exchanges):
+        raise AssertionError(f"asked about {len(exchanges)} answers")
 
     async def aclose(self):
         pass

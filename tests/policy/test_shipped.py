@@ -41,7 +41,7 @@ def fields(schema, definitions, place=()):
 def documented(definitions):
     """Every field of every kind of oracle."""
     for name, section in definitions.items():
-        if name.endswith("Choice"):
+        if name.endswith("Options"):
             for field, entry in section["properties"].items():
                 inner = definitions.get(entry.get("$ref", "").rsplit("/", 1)[-1], {})
                 yield (name, field), entry.get("description") or inner.get("description")
@@ -87,7 +87,7 @@ def test_every_field_stands_in_the_default_file():
             value = value[name]
     assert list(content) == list(Policy.model_fields)
     for name, section in Policy.model_fields.items():
-        if hasattr(section.annotation, "model_fields"):
+        if name != "oracle" and hasattr(section.annotation, "model_fields"):
             inner = section.annotation.model_fields.items()
             assert list(content[name]) == [field.alias or name for name, field in inner]
 

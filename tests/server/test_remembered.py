@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import pytest
 
-from guardrail.api.settings import Settings
+from guardrail.api.settings import ServerSettings
 from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.memory.shared_tasks import SharedTasks
@@ -155,7 +155,7 @@ def under_way(monkeypatch):
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_decision_goes_on_for_those_who_stay(run, kit, under_way, stream):
     """The first client closes its connection while another one waits for the same decision."""
-    settings = Settings(heartbeat_s=0.05)
+    settings = ServerSettings(heartbeat_s=0.05)
 
     async def scenario():
         may_answer = asyncio.Event()

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 import pytest
 
-from guardrail.api.settings import Settings
+from guardrail.api.settings import ServerSettings
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.engine import Engine
@@ -46,7 +46,7 @@ async def proxy(kit, *scripts, gate=None, settings=None, records=None, **policy)
             engine = Engine(rules, members[0], oracle, key)
         else:
             engine = FailoverEngine(rules, members, oracle, key)
-        options = {"settings": settings or Settings(heartbeat_s=60.0)}
+        options = {"settings": settings or ServerSettings(heartbeat_s=60.0)}
         if records is not None:
             journal = FileJournal(records)
             stack.callback(journal.close)
@@ -126,7 +126,7 @@ def test_a_full_line_asks_the_client_to_come_back(run, kit):
 
 def test_progress_is_told_of_the_one_that_decides_too(run, kit):
     async def scene():
-        settings = Settings(heartbeat_s=0.02)
+        settings = ServerSettings(heartbeat_s=0.02)
         slow = [Step("A dog.", delay_s=0.05)]
         async with proxy(kit, DOWN, slow, settings=settings) as (client, _):
             path = "/v1/guardrail/check"

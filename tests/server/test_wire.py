@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from guardrail.api.chat.request import read_chat
 from guardrail.api.openapi.operations import CHAT
 from guardrail.api.pictures.fetch import RemoteImages
-from guardrail.api.pictures.loader import PictureDesk
+from guardrail.api.pictures.loader import ImageLoader
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
 from guardrail.types import image_placeholder
@@ -28,23 +28,23 @@ def read(body, max_images=4):
     return incoming
 
 
-def opened(incoming):
+def open_pictures(incoming):
     """Its pictures, decoded."""
 
     async def decoded():
-        desk = PictureDesk(ImageLimits(), RemoteImages(), max_link_bytes=1, max_pixels=1)
+        loader = ImageLoader(ImageLimits(), RemoteImages(), max_link_bytes=1, max_pixels=1)
         try:
-            async with desk.opened(incoming.sources) as pictures:
+            async with loader.open(incoming.sources) as pictures:
                 return pictures
         finally:
-            desk.close()
+            loader.close()
 
     return asyncio.run(decoded())
 
 
 def refused(body, param, **options):
     with pytest.raises(RequestError) as caught:
-        opened(read(body, **options))
+        open_pictures(read(body, **options))
     assert caught.value.param == param
     assert str(caught.value).startswith(param)
     return caught.value

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import quote
 
-from guardrail.api.chat.logprobs import told_logprobs
+from guardrail.api.chat.logprobs import format_logprobs
 from guardrail.api.errors import Reply, error_reply, reply_to_error
 from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.engine.verdict import Action, Verdict
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from guardrail.types import Chat, Json
 
 __all__ = [
-    "Said",
+    "AnswerBody",
     "about_verdict",
+    "add_guardrail",
+    "answer_body",
     "details_of",
-    "dressed",
+    "format_usage",
     "pending_headers",
     "reply_to",
-    "said",
-    "told_usage",
     "usage_of",
 ]
 
@@ -43,7 +43,7 @@ _HEADER_SAFE = " !#$&'()*+,/:;<=>?@[]^`{|}~"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class AnswerBody:
     """What a client is told: an answer that passed, or the words of a block as one.
 
     Attributes:
@@ -65,14 +65,14 @@ def reply_to(verdict: Verdict, chat: Chat, policy: Policy, record_id: str) -> Re
     Raises:
         CertificationError: the verdict says pass but holds no answer.
     """
-    told = said(verdict, policy)
+    told = answer_body(verdict, policy)
     if isinstance(told, Reply):
-        return dressed(told, verdict, policy, record_id)
+        return add_guardrail(told, verdict, policy, record_id)
     reply = Reply(200, _completion(told, usage_of(verdict, policy), chat, record_id))
-    return dressed(reply, verdict, policy, record_id, _withheld(told, reply.body))
+    return add_guardrail(reply, verdict, policy, record_id, _withheld(told, reply.body))
 
 
-def dressed(
+def add_guardrail(
     reply: Reply,
     verdict: Verdict,
     policy: Policy,
@@ -102,7 +102,7 @@ def pending_headers(policy: Policy) -> dict[str, str]:
     }
 
 
-def said(verdict: Verdict, policy: Policy) -> Said | Reply:
+def answer_body(verdict: Verdict, policy: Policy) -> AnswerBody | Reply:
     """What the client is told, or the error that it gets instead.
 
     Raises:
@@ -113,40 +113,40 @@ def said(verdict: Verdict, policy: Policy) -> Said | Reply:
             if verdict.answer is None:
                 raise CertificationError("a verdict passed without an answer; report this")
             answer = verdict.answer
-            return Said(answer.message, answer.finish_reason, answer.model, answer.extra)
+            return AnswerBody(answer.message, answer.finish_reason, answer.model, answer.extra)
         case Action.BLOCK:
-            return _blocked(policy)
+            return _block_body(policy)
         case Action.FAIL:
             return reply_to_error(verdict.failure or CertificationError("the guard failed"))
         case _:
             assert_never(verdict.action)
 
 
-def _blocked(policy: Policy) -> Said | Reply:
+def _block_body(policy: Policy) -> AnswerBody | Reply:
     text = policy.block.text
     match policy.block.style:
         case "error":
             return error_reply(400, text, code="content_policy_violation")
         case "message":
-            return Said({"role": "assistant", "content": text}, "content_filter")
+            return AnswerBody({"role": "assistant", "content": text}, "content_filter")
         case "refusal":
-            return Said({"role": "assistant", "refusal": text}, "content_filter")
+            return AnswerBody({"role": "assistant", "refusal": text}, "content_filter")
         case _:
             assert_never(policy.block.style)
 
 
-def _withheld(told: Said, body: Mapping[str, Json]) -> list[str]:
+def _withheld(told: AnswerBody, body: Mapping[str, Json]) -> list[str]:
     passed_on = {*_CHOICE_EXTRAS, *_RESPONSE_EXTRAS}
     if not told.extra.get("logprobs") or body["choices"][0]["logprobs"] is not None:
         passed_on.add("logprobs")
     return [str(name) for name in told.extra if name not in passed_on]
 
 
-def _completion(told: Said, usage: Usage, chat: Chat, record_id: str) -> dict[str, Json]:
+def _completion(told: AnswerBody, usage: Usage, chat: Chat, record_id: str) -> dict[str, Json]:
     extra = told.extra
     choice = {
         "index": 0,
-        "logprobs": told_logprobs(extra.get("logprobs"), told.message),
+        "logprobs": format_logprobs(extra.get("logprobs"), told.message),
         "message": {"role": "assistant", "content": None, "refusal": None, **told.message},
         "finish_reason": told.finish_reason,
         **{name: extra[name] for name in _CHOICE_EXTRAS if name in extra},
@@ -157,7 +157,7 @@ def _completion(told: Said, usage: Usage, chat: Chat, record_id: str) -> dict[st
         "created": int(time.time()),
         "model": told.model or chat.model,
         "choices": [choice],
-        "usage": told_usage(usage),
+        "usage": format_usage(usage),
         **{name: extra[name] for name in _RESPONSE_EXTRAS if name in extra},
     }
 
@@ -183,7 +183,7 @@ def usage_of(verdict: Verdict, policy: Policy) -> Usage:
     return Usage() if delivered is None else delivered.usage
 
 
-def told_usage(usage: Usage) -> dict[str, Json]:
+def format_usage(usage: Usage) -> dict[str, Json]:
     """Tokens in the form of a chat completion."""
     return {
         "prompt_tokens": usage.prompt_tokens,
@@ -247,12 +247,12 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]
             if certificate is None
             else (certificate.radius, certificate.harmless_rate_lower)
         )
-        values["radius"], values["harmless-rate-lower"] = _floored(radius), _floored(rate)
+        values["radius"], values["harmless-rate-lower"] = _round_down(radius), _round_down(rate)
         values["overhead-ms"] = f"{_ms(verdict.overhead_s):g}"
     return {f"x-guardrail-{name}": _header_text(value) for name, value in values.items()}
 
 
-def _floored(value: float) -> str:
+def _round_down(value: float) -> str:
     """Four decimals, rounded down: what is shown is never more than what is certified."""
     return f"{math.floor(value * 1e4) / 1e4:.4f}"
 

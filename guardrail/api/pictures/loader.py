@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.api.pictures.apart import decode_apart, holds_others_up
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages, fetch_image
-from guardrail.api.pictures.room import PixelRoom
+from guardrail.api.pictures.pixel_semaphore import PixelSemaphore
 from guardrail.errors import RequestError
-from guardrail.images.codec import PixelBudget, decode_image, measured_size, parse_data_url
+from guardrail.images.codec import PixelBudget, decode_image, measure_size, parse_data_url
 from guardrail.images.data_url import is_link
 from guardrail.offload import DECODE_PICTURES, offload
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from guardrail.images.codec import ImageLimits, Picture
 
-__all__ = ["Embedded", "Link", "PictureDesk", "Source", "source_at"]
+__all__ = ["Embedded", "ImageLoader", "Link", "Source", "source_at"]
 
 _MOST_FETCHES = 32
 """Links followed at a time, over all requests."""
@@ -62,7 +62,7 @@ def source_at(url: str, at: str, limits: ImageLimits) -> Source:
     return Embedded(data, media_type, at)
 
 
-class PictureDesk:
+class ImageLoader:
     """Fetches and decodes pictures, and bounds what all requests together may hold of them.
 
     Args:
@@ -84,14 +84,14 @@ class PictureDesk:
     ) -> None:
         self.limits = limits
         self.remote = remote
-        self.room = PixelRoom(max(max_pixels, limits.max_total_pixels))
+        self.room = PixelSemaphore(max(max_pixels, limits.max_total_pixels))
         self._max_link_bytes = max_link_bytes
         self._network = network
         self._fetches = asyncio.Semaphore(_MOST_FETCHES)
         self._threads = ThreadPoolExecutor(_DECODERS, "guardrail-decode")
 
     @asynccontextmanager
-    async def opened(self, sources: list[Source]) -> AsyncIterator[tuple[Picture, ...]]:
+    async def open(self, sources: list[Source]) -> AsyncIterator[tuple[Picture, ...]]:
         """The pictures, decoded, as long as the context lasts; `sources` is empty then.
 
         Raises:
@@ -101,10 +101,10 @@ class PictureDesk:
         if not sources:
             yield ()
             return
-        found = await self._fetched(sources)
-        pixels = self._measured(found)
-        async with self.room.held(pixels):
-            pictures = await self._decoded(found, pixels)
+        found = await self._fetch(sources)
+        pixels = self._measure(found)
+        async with self.room.hold(pixels):
+            pictures = await self._decode(found, pixels)
             found.clear()
             sources.clear()
             yield pictures
@@ -113,7 +113,7 @@ class PictureDesk:
         """Waits for no thread: what is being decoded is not wanted any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _fetched(self, sources: Sequence[Source]) -> list[Embedded]:
+    async def _fetch(self, sources: Sequence[Source]) -> list[Embedded]:
         """All pictures with their bytes, in order; the first fault ends the others."""
         try:
             async with asyncio.TaskGroup() as group:
@@ -146,16 +146,16 @@ class PictureDesk:
                 code="images_too_large",
             )
 
-    def _measured(self, found: Sequence[Embedded]) -> int:
+    def _measure(self, found: Sequence[Embedded]) -> int:
         """The pixels of all pictures, by their headers; each within the limits, and all."""
         budget, pixels = PixelBudget(self.limits), 0
         for item in found:
-            size = measured_size(item.data, item.media_type, self.limits, item.at)
+            size = measure_size(item.data, item.media_type, self.limits, item.at)
             budget.spend(*size, item.at)
             pixels += size[0] * size[1]
         return pixels
 
-    async def _decoded(self, found: Sequence[Embedded], pixels: int) -> tuple[Picture, ...]:
+    async def _decode(self, found: Sequence[Embedded], pixels: int) -> tuple[Picture, ...]:
         size_bytes = sum(len(item.data) for item in found)
         return await offload(
             DECODE_PICTURES, (size_bytes, pixels), self._pictures, found, executor=self._threads
@@ -165,7 +165,7 @@ class PictureDesk:
         return tuple(map(self._picture, found))
 
     def _picture(self, item: Embedded) -> Picture:
-        size = measured_size(item.data, item.media_type, self.limits, item.at)
+        size = measure_size(item.data, item.media_type, self.limits, item.at)
         decode = decode_apart if holds_others_up(item.data, size) else decode_image
         return decode(
             item.data, declared_media_type=item.media_type, limits=self.limits, param=item.at

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.api.fields import Found, object_at, refused, text_at, wrong
+from guardrail.api.fields import ImageCollector, invalid_field, object_at, refused_field, text_at
 from guardrail.api.shapes import (
     ANYTHING,
     TEXT,
@@ -80,7 +80,7 @@ INPUT = any_of(
 """The JSON Schema of `input`, made of the tables that it is read by."""
 
 
-def read_input(value: Json, found: Found) -> list[dict[str, Json]]:
+def read_input(value: Json, found: ImageCollector) -> list[dict[str, Json]]:
     """The messages that say what the input says, its pictures replaced by placeholders.
 
     Raises:
@@ -89,14 +89,16 @@ def read_input(value: Json, found: Found) -> list[dict[str, Json]]:
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
     if not isinstance(value, list) or not value:
-        raise wrong("input", "must be text or a list of at least one item")
+        raise invalid_field("input", "must be text or a list of at least one item")
     messages: list[dict[str, Json]] = []
     for i, item in enumerate(value):
         _add(messages, object_at(item, f"input[{i}]"), f"input[{i}]", found)
     return messages
 
 
-def _add(messages: list[dict[str, Json]], item: Mapping[str, Json], at: str, found: Found) -> None:
+def _add(
+    messages: list[dict[str, Json]], item: Mapping[str, Json], at: str, found: ImageCollector
+) -> None:
     kind = item.get("type", "message" if "role" in item else None)
     if kind == "message":
         messages.append(_message(item, at, found))
@@ -113,11 +115,11 @@ def _add(messages: list[dict[str, Json]], item: Mapping[str, Json], at: str, fou
         )
 
 
-def _message(item: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
+def _message(item: Mapping[str, Json], at: str, found: ImageCollector) -> dict[str, Json]:
     check_fields(item, _ITEMS["message"], at)
     role = item.get("role")
     if role not in _ROLES:
-        raise wrong(f"{at}.role", f"must be one of {', '.join(_ROLES)}")
+        raise invalid_field(f"{at}.role", f"must be one of {', '.join(_ROLES)}")
     return {"role": role, "content": _content(item.get("content"), f"{at}.content", found)}
 
 
@@ -137,7 +139,7 @@ def _add_call(messages: list[dict[str, Json]], call: dict[str, Json]) -> None:
     messages[-1].setdefault("tool_calls", []).append(call)
 
 
-def _call_output(item: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
+def _call_output(item: Mapping[str, Json], at: str, found: ImageCollector) -> dict[str, Json]:
     check_fields(item, _ITEMS["function_call_output"], at)
     return {
         "role": "tool",
@@ -146,19 +148,19 @@ def _call_output(item: Mapping[str, Json], at: str, found: Found) -> dict[str, J
     }
 
 
-def _content(value: Json, at: str, found: Found) -> str | list[Json]:
+def _content(value: Json, at: str, found: ImageCollector) -> str | list[Json]:
     """One text stays text, which every server understands."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not value:
-        raise wrong(at, "must be text or a list of content parts")
+        raise invalid_field(at, "must be text or a list of content parts")
     parts = [
         _part(object_at(part, f"{at}[{i}]"), f"{at}[{i}]", found) for i, part in enumerate(value)
     ]
     return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
 
 
-def _part(value: Json, at: str, found: Found) -> dict[str, Json]:
+def _part(value: Json, at: str, found: ImageCollector) -> dict[str, Json]:
     part = object_at(value, at)
     kind = part.get("type")
     if kind == "input_image":
@@ -176,13 +178,15 @@ def _part(value: Json, at: str, found: Found) -> dict[str, Json]:
     return {"type": target, target: text_at(part.get(source), f"{at}.{source}")}
 
 
-def _image(part: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
+def _image(part: Mapping[str, Json], at: str, found: ImageCollector) -> dict[str, Json]:
     if part.get("file_id") is not None:
-        raise refused(f"{at}.file_id", "files cannot be guarded; send the picture as a data URL")
+        raise refused_field(
+            f"{at}.file_id", "files cannot be guarded; send the picture as a data URL"
+        )
     check_fields(part, _IMAGE_FIELDS, at)
     url = part.get("image_url")
     if not isinstance(url, str):
-        raise wrong(f"{at}.image_url", "must be a URL as text, 'data:image/png;base64,...'")
+        raise invalid_field(f"{at}.image_url", "must be a URL as text, 'data:image/png;base64,...'")
     image: dict[str, Json] = {"url": found.add(url, f"{at}.image_url")}
     if part.get("detail") is not None:
         image["detail"] = part["detail"]
