@@ -28,7 +28,7 @@ from guardrail.images.keys import SECRET_BYTES
 from guardrail.images.limits import ImageLimits
 from guardrail.policy.load import named_policy
 from guardrail.records.journal import FileJournal
-from guardrail.records.recorder import record_of
+from guardrail.records.recorder import build_record
 from guardrail.types import picture_chat
 
 REQUESTS = 24
@@ -65,7 +65,7 @@ async def record(file: Path) -> None:
         )
         chat = picture_chat(model, ask(SceneQuestion.SHOWN, rng), pictures=1)
         verdict = await engine.decide(chat, [picture])
-        kept = record_of(verdict, chat, engine, keep_content=True)
+        kept = build_record(verdict, chat, engine, keep_content=True)
         journal.append(dataclasses.replace(kept, record_id=f"request-{i:02}"))
     journal.close()
     await engine.aclose()

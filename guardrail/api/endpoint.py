@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from guardrail.api.errors import Reply
     from guardrail.api.pictures.loader import Source
     from guardrail.api.service import Service
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
     from guardrail.images.codec import ImageLimits, Picture
     from guardrail.policy.schema import Policy
@@ -76,11 +76,11 @@ async def decide_incoming(
         engine: decides, unless an equal request is or was decided.
         incoming: the request.
         end_user: whose try it is, as a trusted caller names them.
-        scope: see `Decisions.decide`.
+        scope: see `DecisionMemory.decide`.
         loop: see there.
 
     Raises:
-        RequestError: see `Decisions.decide`; or the pictures cannot be had.
+        RequestError: see `DecisionMemory.decide`; or the pictures cannot be had.
     """
     deadline = asyncio.get_running_loop().time() + engine.rules.deadline_s
     async with AsyncExitStack() as held:

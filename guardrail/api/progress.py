@@ -17,7 +17,7 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.oracles.base import Exchange, Judgement, Oracle, Reference
 
 __all__ = ["RUNNING", "JudgementCount", "count_judgements"]

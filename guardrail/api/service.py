@@ -13,7 +13,7 @@ from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages
 from guardrail.api.pictures.loader import ImageLoader
 from guardrail.api.settings import ServerSettings
 from guardrail.errors import ConfigError, UpstreamError
-from guardrail.memory.decisions import Decisions
+from guardrail.memory.decision_memory import DecisionMemory
 from guardrail.memory.ledger import LocalLedger
 from guardrail.memory.spending import Principal
 from guardrail.policy.compile import check_first_try, image_limits, memory_rules
@@ -21,7 +21,7 @@ from guardrail.policy.compile import check_first_try, image_limits, memory_rules
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
     from guardrail.memory.ledger import Ledger
     from guardrail.policy.schema import Policy
@@ -61,7 +61,7 @@ class Service:
     admission: Admission = field(init=False)
     models: Cached[list[str]] = field(init=False)
     image_loader: ImageLoader = field(init=False)
-    decisions: Decisions = field(init=False)
+    decisions: DecisionMemory = field(init=False)
 
     def __post_init__(self) -> None:
         limits = self.policy.limits
@@ -70,7 +70,7 @@ class Service:
             admission=Admission(limits.max_concurrent_requests, limits.max_waiting_requests),
             models=Cached(self._models, self.settings.probe_cache_s),
             image_loader=self._make_image_loader(),
-            decisions=Decisions(memory_rules(self.policy)),
+            decisions=DecisionMemory(memory_rules(self.policy)),
         )
 
     def _set(self, **values: object) -> None:

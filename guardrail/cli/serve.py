@@ -49,7 +49,7 @@ def command(
         read_policy,
         read_upstreams,
     )
-    from guardrail.engine.retry import repeat_rule
+    from guardrail.engine.retry import describe_repeats
     from guardrail.server.serve import serve
     from guardrail.upstreams.chain import members
 
@@ -64,7 +64,7 @@ def command(
                 err=True,
             )
             for upstream in members(engine.upstream):
-                rule = repeat_rule(engine.rules.retry, upstream)
+                rule = describe_repeats(engine.rules.retry, upstream)
                 click.echo(f"{upstream.name}: {rule}", err=True)
 
         settings = ServerSettings(

@@ -11,7 +11,7 @@ from guardrail.api.service import Service
 from guardrail.api.settings import ServerSettings
 from guardrail.api.strict_json import encode_json
 from guardrail.assembly import build_engine, is_local, read_model, read_upstreams
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.errors import ConfigError, RequestError
 from guardrail.middleware.result import Result
 from guardrail.policy.compile import variant_options

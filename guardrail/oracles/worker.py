@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.batching import Batch, ThreadBatcher
 from guardrail.errors import ConfigError, OracleError
+from guardrail.offload import SCORE_TEXT, InlineLimit
 from guardrail.oracles.base import Exchange, Judgement, NamedScore, Scorer
 from guardrail.types import Outcome
 
@@ -139,19 +140,19 @@ class InlineOracle(ThreadedOracle):
 
     Args:
         scorer: computes the scores.
-        inline_chars: most characters, of all answers of one call together, judged at once.
+        inline: most characters, of all answers of one call together, judged at once.
         options: see `ThreadedOracle`.
     """
 
-    def __init__(self, scorer: Scorer, *, inline_chars: int = 1024, **options: Any) -> None:
+    def __init__(self, scorer: Scorer, *, inline: InlineLimit = SCORE_TEXT, **options: Any) -> None:
         super().__init__(scorer, **options)
-        self._inline_chars = inline_chars
+        self._inline = inline
         self._closed = False
 
     async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """See `ThreadedOracle.judge`."""
         chars = sum(len(exchange.response) for exchange in exchanges)
-        if self._closed or chars > self._inline_chars:
+        if self._closed or not self._inline.allows(chars):
             return await super().judge(exchanges)  # the worker says that it is closed
         return [self._judgement(score) for score in score_all(self._scorer, exchanges)]
 

@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from guardrail.engine.plan import UNSCALED, plan_for, required_rate
-from guardrail.engine.rules import AnswerSource, Claim, OnUnscanned, Rules
+from guardrail.engine.promise import Claim
+from guardrail.engine.rules import AnswerSource, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
 from guardrail.memory.rules import MemoryRules

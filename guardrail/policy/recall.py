@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.recall import RecallStatement
-from guardrail.engine.rules import Claim, RadiusSpace, Retry
+from guardrail.engine.rules import Retry
 from guardrail.errors import ConfigError
 from guardrail.sealed import Sealed, read_sealed
 from guardrail.section import Section, Share, Word

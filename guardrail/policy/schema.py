@@ -7,15 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
     AnswerSource,
-    Claim,
     Mode,
     OnLimit,
     OnOracleFailure,
     OnUnscanned,
     OnUpstreamFailure,
-    RadiusSpace,
     Retry,
 )
 from guardrail.memory.rules import OnRepeat

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.pictures.fetch import Network
     from guardrail.api.service import Record
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.policy.schema import Policy
 
 __all__ = ["create_app"]

@@ -10,6 +10,7 @@ from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import Reply, log_crash, reply_to_error
 from guardrail.api.progress import RUNNING, JudgementCount, count_judgements
 from guardrail.errors import GuardrailError
+from guardrail.offload import READ_BODY, offload
 from guardrail.server.access import note
 from guardrail.server.body import read_body
 from guardrail.server.held_stream import WAITING, HeldStream, stream_response
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["answer_guarded", "read_aside"]
 
 _T = TypeVar("_T")
-_INLINE_BYTES = 1 << 15  # a smaller body is read faster than a thread is woken
 
 
 async def answer_guarded(service: Service, request: Request, endpoint: Endpoint) -> Response:
@@ -78,7 +78,7 @@ async def read_aside(service: Service, request: Request, read: Callable[[bytes],
         max_bytes=service.policy.limits.max_body_bytes,
         timeout_s=service.settings.body_timeout_s,
     )
-    return read(raw) if len(raw) <= _INLINE_BYTES else await asyncio.to_thread(read, raw)
+    return await offload(READ_BODY, len(raw), read, raw)
 
 
 async def _read_incoming(service: Service, request: Request, endpoint: Endpoint) -> Incoming:

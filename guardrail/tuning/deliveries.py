@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from guardrail.records.model import Record
+    from guardrail.records.record import Record
     from guardrail.records.signing import RecordVerifier
 
 __all__ = ["Deliveries", "Delivery", "DeliveryWindow", "delivered_text", "find_deliveries"]

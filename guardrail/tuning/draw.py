@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from guardrail.records.model import Record
+    from guardrail.records.record import Record
     from guardrail.types import Json
 
 __all__ = ["DrawStore", "Drawn", "draw", "equal_shares", "prompt_of", "survey"]

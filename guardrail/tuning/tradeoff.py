@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.engine.plan import UNSCALED, make_plan, required_rate
-from guardrail.engine.rules import Claim
+from guardrail.engine.promise import Claim
 from guardrail.errors import CertificationError
 from guardrail.stats import PlanKind
 from guardrail.tuning.thresholds import Measured, measure
 
 if TYPE_CHECKING:
-    from guardrail.engine.rules import RadiusSpace
+    from guardrail.engine.promise import RadiusSpace
     from guardrail.policy.schema import Policy
     from guardrail.tuning.thresholds import LabelledSample
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.key_files import load_or_create_key
 from guardrail.oracles.base import Judgement

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 
 from guardrail.assembly import build_engine, is_local, read_policy, read_upstreams
 from guardrail.cli import check
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import decode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
-from guardrail.engine.guard import Engine
 from guardrail.errors import ConfigError
 from guardrail.policy.upstreams import UpstreamEntry
 from guardrail.stats import failover_alpha
@@ -46,8 +47,8 @@ def test_check_goes_on_to_the_next_one_and_verify_reads_its_record(kit, policy, 
         )  # fmt: skip
     assert result.exit_code == 0
     facts = json.loads(result.stdout)
-    certificate = Certificate.from_dict(facts["certificate"])
-    certificate.verify(facts["certificate"])
+    certificate = decode_certificate(facts["certificate"])
+    verify_certificate(certificate, facts["certificate"])
     assert certificate.upstream == spec(two)
     assert certificate.alpha == failover_alpha(0.001, 1, 2)
     record = json.loads(records.read_text().splitlines()[-1])

@@ -23,7 +23,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from guardrail.api.settings import ServerSettings
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.errors import OracleError
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.lexicon.scorer import Entry, LexiconScorer

@@ -9,15 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import decode_certificate, encode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.failover import FailoverEngine
-from guardrail.engine.rules import (
-    AnswerSource,
-    Claim,
-    Mode,
-    OnOracleFailure,
-    OnUpstreamFailure,
-)
+from guardrail.engine.promise import Claim
+from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, OnUpstreamFailure
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError, RequestError, UpstreamError
 from guardrail.oracles.base import Judgement, Reference
@@ -126,9 +122,9 @@ class TestWhoAnswers:
 
     def test_its_certificate_can_be_verified(self, kit):
         verdict, _, _ = decided(kit, DOWN, DOWN, ["A dog."])
-        data = json.loads(json.dumps(verdict.certificate.to_dict()))
-        again = Certificate.from_dict(data)
-        again.verify(data)
+        data = json.loads(json.dumps(encode_certificate(verdict.certificate)))
+        again = decode_certificate(data)
+        verify_certificate(again, data)
         assert again.alpha == failover_alpha(0.05, 2, 3)
         assert again.decision is Decision.PASS
         assert f"an event of probability at most {again.alpha:.4f} occurred" in again.statement

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.engine.verdict import Action, Reason
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey

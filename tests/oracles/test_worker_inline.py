@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from guardrail.errors import OracleError
+from guardrail.offload import InlineLimit
 from guardrail.oracles.base import Exchange
 from guardrail.oracles.builtin import BuiltinScorer
 from guardrail.oracles.worker import InlineOracle, ThreadedOracle
@@ -49,7 +50,7 @@ def judged(oracle, *texts):
 @pytest.mark.parametrize(("chars", "inline"), [(10, True), (11, False)])
 def test_the_length_of_all_answers_together_chooses_the_thread(chars, inline):
     scorer = Lengths()
-    oracle = InlineOracle(scorer, inline_chars=10, threshold=0.5)
+    oracle = InlineOracle(scorer, inline=InlineLimit(chars=10), threshold=0.5)
     judgements = judged(oracle, "x" * 4, "x" * (chars - 4))
     assert [judgement.score for judgement in judgements] == [0.04, (chars - 4) / 100]
     assert {thread is threading.main_thread() for thread in scorer.threads} == {inline}

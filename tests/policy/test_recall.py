@@ -6,8 +6,8 @@ import json
 import pytest
 
 from guardrail import Guard
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.recall import RecallStatement, check_recall
-from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, policy_digest
 from guardrail.policy.load import load_policy

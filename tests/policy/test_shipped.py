@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from guardrail.engine.plan import UNSCALED, Geometry, plan_for, radii_by_floor
-from guardrail.engine.rules import AnswerSource, Claim, Mode, OnOracleFailure, OnUpstreamFailure
+from guardrail.engine.promise import Claim
+from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, OnUpstreamFailure
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.facts import describe_rules
 from guardrail.policy.load import SHIPPED, load_policy, shipped_policy

@@ -20,7 +20,7 @@ from PIL import Image
 
 from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, RESPONSES
 from guardrail.api.settings import ServerSettings
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy

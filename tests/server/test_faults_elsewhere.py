@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from guardrail.api.settings import ServerSettings
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.errors import OracleError, RequestError, UpstreamError
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy

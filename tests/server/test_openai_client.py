@@ -6,7 +6,7 @@ import openai
 import pytest
 
 from guardrail.api.settings import ServerSettings
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.server.serve import running_server

@@ -5,7 +5,7 @@ import pytest
 from pydantic import BaseModel
 
 from guardrail.api.settings import ServerSettings
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.server.serve import running_server

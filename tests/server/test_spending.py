@@ -187,7 +187,7 @@ def test_a_stream_that_began_ends_in_the_error(run, kit):
 
 class TestService:
     def service(self, kit, **sections):
-        from guardrail.engine.guard import Engine
+        from guardrail.engine.engine import Engine
         from guardrail.images.keys import NoiseKey
         from guardrail.upstreams.scripted import Scripted
 

@@ -8,9 +8,10 @@ import httpx
 import pytest
 
 from guardrail.api.settings import ServerSettings
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import decode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
-from guardrail.engine.guard import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.records.journal import FileJournal
@@ -75,8 +76,8 @@ def test_the_next_one_answers_and_the_certificate_and_the_record_say_so(run, kit
     assert response.status_code == 200
     body = response.json()
     assert (body["model"], body["choices"][0]["message"]["content"]) == ("two", "A dog.")
-    certificate = Certificate.from_dict(body["guardrail"]["certificate"])
-    certificate.verify(body["guardrail"]["certificate"])
+    certificate = decode_certificate(body["guardrail"]["certificate"])
+    verify_certificate(certificate, body["guardrail"]["certificate"])
     assert certificate.alpha == failover_alpha(0.001, 1, 2)
     assert certificate.samples == calls[1] == body["guardrail"]["calls"]
     record = json.loads(records.read_text())

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from guardrail.api.chat.logprobs import format_logprobs
 from guardrail.api.errors import Reply, error_reply, reply_to_error
+from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.engine.verdict import Action, Verdict
 from guardrail.errors import CertificationError
 from guardrail.types import Usage
@@ -216,7 +217,7 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str,
         about["harmless_rate_lower"] = (
             0.0 if certificate is None else certificate.harmless_rate_lower
         )
-        about["certificate"] = None if certificate is None else certificate.to_dict()
+        about["certificate"] = None if certificate is None else encode_certificate(certificate)
         about["elapsed_ms"] = _ms(verdict.elapsed_s)
         about["overhead_ms"] = _ms(verdict.overhead_s)
     return about

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import Reply
 from guardrail.api.litellm.request import GivenAnswer
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.engine.verdict import Action
 
 if TYPE_CHECKING:

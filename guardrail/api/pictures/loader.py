@@ -19,6 +19,7 @@ from guardrail.api.pictures.pixel_semaphore import PixelSemaphore
 from guardrail.errors import RequestError
 from guardrail.images.codec import PixelBudget, decode_image, measure_size, parse_data_url
 from guardrail.images.data_url import is_link
+from guardrail.offload import DECODE_PICTURES, offload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -30,8 +31,6 @@ __all__ = ["Embedded", "ImageLoader", "Link", "Source", "source_at"]
 _MOST_FETCHES = 32
 """Links followed at a time, over all requests."""
 _DECODERS = min(4, os.cpu_count() or 1)
-_INLINE_BYTES, _INLINE_PIXELS = 1 << 15, 1 << 16
-"""Pictures up to these are decoded faster than a thread is woken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +157,9 @@ class ImageLoader:
 
     async def _decode(self, found: Sequence[Embedded], pixels: int) -> tuple[Picture, ...]:
         size_bytes = sum(len(item.data) for item in found)
-        if size_bytes <= _INLINE_BYTES and pixels <= _INLINE_PIXELS:
-            return self._pictures(found)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._pictures, found)
+        return await offload(
+            DECODE_PICTURES, (size_bytes, pixels), self._pictures, found, executor=self._threads
+        )
 
     def _pictures(self, found: Sequence[Embedded]) -> tuple[Picture, ...]:
         return tuple(map(self._picture, found))

@@ -6,7 +6,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from guardrail.engine.rules import Claim
+from guardrail.engine.promise import Claim
 from guardrail.errors import ConfigError
 from guardrail.oracles.base import Exchange, ReferenceOracle
 from guardrail.oracles.kinds.action import ActionOptions

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from pydantic import ValidationError
 
-from guardrail.engine.rules import Claim
+from guardrail.engine.promise import Claim
 from guardrail.errors import ConfigError
 from guardrail.oracles.base import ReferenceOracle
 from guardrail.policy.compile import compile_policy
