@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from guardrail.policy.shipped import shipped_names
+
 if TYPE_CHECKING:
     from guardrail.engine.guard import Engine
     from guardrail.policy.schema import Policy
@@ -73,8 +75,7 @@ def _policy_options(function: _F) -> _F:
             "policy_name",
             default="default",
             show_default=True,
-            help="Policy file, or the name of a shipped one: default, quick, strict, observe, "
-            "detoxify, judge, action, semantic.",
+            help=f"Policy file, or the name of a shipped one: {', '.join(shipped_names())}.",
         ),
     ):
         function = option(function)
@@ -147,9 +148,9 @@ def open_recorder(
 
 def read_policy(name: str) -> Policy:
     """A shipped policy by name, else a file. Raises ConfigError."""
-    from guardrail.policy.load import named_policy
+    from guardrail.policy.load import load_policy
 
-    return named_policy(name)
+    return load_policy(name)
 
 
 def build_engine(

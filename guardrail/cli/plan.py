@@ -110,7 +110,7 @@ def _of_policy(name: str) -> dict[str, Any]:
 def _numbers(policy: Policy) -> dict[str, Any]:
     from guardrail.engine.plan import UNSCALED
 
-    smoothing, sampling = policy.smoothing, policy.sampling
+    smoothing, sampling = policy.smoothing, policy.advanced.sampling
     rates = policy.oracle.rates(policy.folder) if smoothing.claim == "harmlessness" else None
     return {
         "sigma": smoothing.sigma,
@@ -121,7 +121,7 @@ def _numbers(policy: Policy) -> dict[str, Any]:
         "harmless_rate": sampling.expected_harmless_rate,
         "power": sampling.power,
         "sampler_error": UNSCALED.sampler_error,
-        "max_samples": sampling.max_samples,
+        "max_samples": policy.sampling.max_samples,
         "parallel": sampling.max_parallel,
         "latency_weight": sampling.latency_weight,
     }

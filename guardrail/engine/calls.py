@@ -246,8 +246,8 @@ class Caller:
             raise
         except TimeoutError:
             raise UpstreamError(
-                f"the model did not answer within {limit_s:g} s; raise limits.call_timeout_s or "
-                "ask for fewer tokens",
+                f"the model did not answer within {limit_s:g} s; raise "
+                "advanced.limits.call_timeout_s or ask for fewer tokens",
                 status=504,
                 transient=True,
             ) from None

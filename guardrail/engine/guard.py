@@ -178,7 +178,7 @@ def _let_through(
 
 def _too_late() -> UpstreamError:
     return UpstreamError(
-        "the model did not answer before the decision's deadline; raise limits.deadline_s",
+        "the model did not answer before the decision's deadline; raise advanced.limits.deadline_s",
         status=504,
     )
 

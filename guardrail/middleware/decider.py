@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guardrail.api.admission import too_large
@@ -17,7 +16,7 @@ from guardrail.errors import ConfigError, RequestError
 from guardrail.images.keys import NoiseKey, ephemeral, load_or_create_key
 from guardrail.middleware.decided import Decided
 from guardrail.policy.compile import compile_policy, variant_options
-from guardrail.policy.load import named_policy
+from guardrail.policy.load import load_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
 from guardrail.upstreams.base import Upstream
@@ -25,6 +24,7 @@ from guardrail.upstreams.function import Call, FunctionUpstream
 from guardrail.upstreams.registry import build_upstream, is_local
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from guardrail.api.chat.request import Incoming
@@ -42,7 +42,7 @@ Model: TypeAlias = Upstream | Call
 
 def policy_of(policy: str | os.PathLike[str] | Policy) -> Policy:
     """A policy as it is, by the name of a shipped one, or from a file. Raises ConfigError."""
-    return policy if isinstance(policy, Policy) else named_policy(os.fspath(policy))
+    return policy if isinstance(policy, Policy) else load_policy(policy)
 
 
 def key_of(key: str | os.PathLike[str] | NoiseKey | None) -> NoiseKey:
@@ -182,7 +182,7 @@ class Decider:
         return self._model
 
     def _read(self, request: Mapping[str, Json] | bytes, form: Form) -> Incoming:
-        limits = self.policy.limits
+        limits = self.policy.advanced.limits
         raw = request if isinstance(request, bytes) else _encoded(request)
         if len(raw) > limits.max_body_bytes:
             raise too_large(limits.max_body_bytes)

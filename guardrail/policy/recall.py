@@ -200,14 +200,14 @@ def policy_recall(policy: Policy, policy_digest: str) -> RecallStatement | None:
         ("sigma", recall.sigma, policy.smoothing.sigma),
         ("alpha", recall.alpha, policy.smoothing.alpha),
         ("claim", recall.claim, policy.smoothing.claim),
-        ("radius_space", recall.radius_space, policy.smoothing.radius_space),
+        ("radius_space", recall.radius_space, policy.advanced.smoothing.radius_space),
         (
             "refusals_are_harmless",
             recall.refusals_are_harmless,
             policy.failures.refusals_are_harmless,
         ),
-        ("retry", recall.retry, policy.limits.retry),
-        ("retries", recall.retries, policy.limits.retries),
+        ("retry", recall.retry, policy.advanced.limits.retry),
+        ("retries", recall.retries, policy.advanced.limits.retries),
         ("threats", tuple(recall.threats), THREATS),
         ("policy_digest", recall.policy_digest, policy_digest),
     ):

@@ -75,14 +75,14 @@ async def read_aside(service: Service, request: Request, read: Callable[[bytes],
     """The body, read in a thread where it is large. Raises RequestError."""
     raw = await read_body(
         request,
-        max_bytes=service.policy.limits.max_body_bytes,
+        max_bytes=service.policy.advanced.limits.max_body_bytes,
         timeout_s=service.settings.body_timeout_s,
     )
     return read(raw) if len(raw) <= _INLINE_BYTES else await asyncio.to_thread(read, raw)
 
 
 async def _incoming(service: Service, request: Request, form: Form) -> Incoming:
-    most = service.policy.limits.max_images
+    most = service.policy.advanced.limits.max_images
 
     def read(raw: bytes) -> Incoming:
         return form.read(raw, max_images=most, limits=service.desk.limits)

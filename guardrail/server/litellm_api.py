@@ -88,7 +88,7 @@ async def _answered(service: Service, request: Request) -> Reply:
 
 
 async def _question(service: Service, request: Request) -> Incoming | Said | None:
-    most, model = service.policy.limits.max_images, service.settings.litellm_model
+    most, model = service.policy.advanced.limits.max_images, service.settings.litellm_model
 
     def read(raw: bytes) -> Incoming | Said | None:
         return read_question(raw, model=model, max_images=most, limits=service.desk.limits)

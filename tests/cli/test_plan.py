@@ -13,7 +13,8 @@ from guardrail.cli.plan import command
 from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.policy.compile import compile_policy
-from guardrail.policy.load import load_policy, shipped_policy
+from guardrail.policy.load import load_policy
+from guardrail.policy.shipped import shipped_policy
 from guardrail.stats import optimal_plan, required_harmless_rate
 
 PLAN_KEYS = {

@@ -10,8 +10,9 @@ from guardrail.cli.policy import command
 from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy
-from guardrail.policy.load import load_policy, shipped_policy
+from guardrail.policy.load import load_policy
 from guardrail.policy.schema import Policy
+from guardrail.policy.shipped import shipped_policy
 
 
 def policy(*arguments):

@@ -19,7 +19,7 @@ from guardrail import (
     UpstreamError,
 )
 from guardrail.engine.verdict import Action, Reason
-from guardrail.policy.load import shipped_policy
+from guardrail.policy.shipped import shipped_policy
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 
 

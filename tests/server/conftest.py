@@ -25,6 +25,7 @@ from guardrail.policy.schema import Policy
 from guardrail.server.serve import running_server, running_server_async
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Scripted
+from tests.policies import arrange
 
 HARM = "sadly, a forbidden word"
 
@@ -73,7 +74,7 @@ def make_policy(**fields):
     for name, value in fields.items():
         old = sections.get(name)
         sections[name] = {**old, **value} if isinstance(old, dict) else value
-    return Policy.model_validate(sections)
+    return Policy.model_validate(arrange(sections))
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from guardrail.policy.choices.sequence import SequenceChoice
 from guardrail.policy.choices.threaded import threaded
-from guardrail.policy.section import Share
+from guardrail.policy.section import FilePath, Share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,9 +26,9 @@ class DetoxifyChoice(SequenceChoice):
     model: str | None = None
     """Detoxify's model type (`original`, `unbiased`, `multilingual`, `original-small`,
     `unbiased-small`)."""
-    checkpoint: str | None = None
+    checkpoint: FilePath | None = None
     """A local Detoxify checkpoint, instead of `model`."""
-    config_path: str | None = None
+    config_path: FilePath | None = None
     """Folder of the Hugging Face configuration that belongs to `checkpoint`."""
     thresholds: dict[str, Share] | None = None
     """Category to the probability from which it counts as harm; every harm at 0.5 if left out.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Literal
 
 from guardrail.policy.choices.base import ThreadedChoice
 from guardrail.policy.choices.threaded import threaded
+from guardrail.policy.section import FilePath
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +21,7 @@ class LexiconChoice(ThreadedChoice):
 
     kind: Literal["lexicon"]
     """A list of words; a part of an ensemble rather than an oracle to rely on alone."""
-    file: Annotated[str, Field(min_length=1)]
+    file: FilePath
     """The YAML file with the list; policies/lexicons/example.yaml shows its form."""
 
     def build(self, folder: Path) -> Oracle:

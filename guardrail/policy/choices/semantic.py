@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from guardrail.policy.choices.compared import ComparedChoice
-from guardrail.policy.section import Share
+from guardrail.policy.section import FolderOrId, Share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ class SemanticChoice(ComparedChoice):
     details: bool = True
     """For `embedding`: numbers, negations, colours, directions and other opposites must agree too,
     and the same words must stand in one order (English); embeddings hardly see them."""
-    model: str | None = None
+    model: FolderOrId | None = None
     """For `embedding`: folder or Hugging Face id of another sentence model. For `nli`, which needs
     it: those of a text classifier trained on entailment."""
     entailment: Share = 0.5
