@@ -19,6 +19,8 @@ __all__ = ["NOWHERE", "Document", "Source", "find_child", "parse_document", "rea
 
 _MISSING = object()
 _LARGEST_BYTES = 1024 * 1024
+_BOOL = "tag:yaml.org,2002:bool"
+_YAML_1_2_BOOL = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")
 _YAML_1_2_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
@@ -88,11 +90,10 @@ NOWHERE = Source(Path())
 
 def find_child(value: Any, part: str | int, *, missing: Any = None) -> Any:
     """A field of a mapping or an item of a list; `missing` where there is none."""
-    if isinstance(value, dict) or (isinstance(value, list) and isinstance(part, int)):
-        try:
-            return value[part]
-        except (KeyError, IndexError):
-            return missing
+    if isinstance(value, dict):
+        return value.get(part, missing)
+    if isinstance(value, list) and isinstance(part, int) and part < len(value):
+        return value[part]
     return missing
 
 
@@ -121,9 +122,18 @@ def parse_document(data: bytes, *, file: str) -> Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads `1e-3` as a number, as YAML 1.2 does; YAML 1.1 wants a dot and a sign: `1.0e-3`."""
+    """Reads numbers and words as YAML 1.2, and JSON Schema after it, understand them.
+
+    YAML 1.1 takes `1e-3` for a text, as it wants a dot and a sign: `1.0e-3`; and it takes `off`,
+    `on`, `yes` and `no` for false and true.
+    """
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, _YAML_1_2_BOOL, list("tTfF"))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _YAML_1_2_FLOAT, list("-+.0123456789"))
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel, ValidationError
 
-    from guardrail.policy.document import Source, find_child
-from guardrail.policy.fields import SchemaTree
+    from guardrail.policy.document import Source
+    from guardrail.policy.fields import SchemaTree
 
 __all__ = ["MistakesError", "find_mistakes", "list_mistakes", "raise_mistakes"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from guardrail.engine.rules import (
     AnswerSource,
@@ -58,9 +58,8 @@ __all__ = [
 BlockStyle = Literal["refusal", "message", "error"]
 VariantFormat = Literal["png", "jpeg", "webp"]
 BlockDetails = Literal["none", "counts", "full"]
-_Off = BeforeValidator(lambda value: "off" if value is False else value)  # YAML's reading of `off`
-Remote = Annotated[Literal["off", "allow_list", "public"], _Off]
-SpendingMode = Annotated[Literal["off", "end_user", "principal"], _Off]
+Remote = Literal["off", "allow_list", "public"]
+SpendingMode = Literal["off", "end_user", "principal"]
 Host = Annotated[
     str, Field(max_length=253, pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[1-9][0-9]{0,4})?$")
 ]
@@ -390,6 +389,8 @@ class Policy(Section):
 
 class PolicyFile(Policy):
     """A policy as people write it. Every field but the name has a default."""
+
+    model_config = ConfigDict(title="Policy")
 
     extends: Annotated[str, Field(min_length=1)] | None = None
     """The policy that this one changes: the name of a shipped one, or a file (ending in .yaml, .yml

@@ -24,9 +24,23 @@ def test_a_small_policy_takes_the_defaults(write, minimal):
     assert policy.oracle.miss_rate_upper == 0.05
 
 
-@pytest.mark.parametrize("off", ["off", "'off'", "no", "false"])
-def test_links_are_off_however_yaml_reads_the_word(write, minimal, off):
-    assert load_policy(write(f"{minimal}images: {{remote: {off}}}\n")).images.remote == "off"
+@pytest.mark.parametrize("off", ["off", "'off'"])
+def test_off_is_a_word(write, minimal, off):
+    """YAML 1.1 reads it as false."""
+    policy = load_policy(write(f"{minimal}images: {{remote: {off}}}\nspending: {{mode: {off}}}\n"))
+    assert (policy.images.remote, policy.spending.mode) == ("off", "off")
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "on", "off", "'true'"])
+def test_only_true_and_false_are_true_and_false(write, minimal, word):
+    with pytest.raises(ConfigError, match="boolean"):
+        load_policy(write(f"{minimal}failures: {{refusals_are_harmless: {word}}}\n"))
+
+
+@pytest.mark.parametrize("word", ["false", "FALSE", "False"])
+def test_false_is_false(write, minimal, word):
+    text = f"{minimal}failures: {{refusals_are_harmless: {word}}}\n"
+    assert load_policy(write(text)).failures.refusals_are_harmless is False
 
 
 def test_hosts_may_be_listed(write, minimal):
