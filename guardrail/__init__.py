@@ -17,16 +17,15 @@ from guardrail.version import __version__
 
 if TYPE_CHECKING:
     from guardrail.memory.ledger import LocalLedger
-    from guardrail.middleware.answering import HttpAnswer
     from guardrail.middleware.blocked import ContentBlocked
-    from guardrail.middleware.decided import Decided
     from guardrail.middleware.guard import Guard
+    from guardrail.middleware.http_answer import HttpAnswer
+    from guardrail.middleware.result import Result
     from guardrail.upstreams.function import FunctionUpstream
 
 __all__ = [
     "ConfigError",
     "ContentBlocked",
-    "Decided",
     "FunctionUpstream",
     "Guard",
     "GuardrailError",
@@ -35,6 +34,7 @@ __all__ = [
     "LocalLedger",
     "OracleError",
     "RequestError",
+    "Result",
     "UpstreamError",
     "__version__",
 ]
@@ -42,10 +42,10 @@ __all__ = [
 # Imported when they are first asked for: a command's `--help` needs none of what they need.
 _PLACES = {
     "ContentBlocked": "guardrail.middleware.blocked",
-    "Decided": "guardrail.middleware.decided",
+    "Result": "guardrail.middleware.result",
     "FunctionUpstream": "guardrail.upstreams.function",
     "Guard": "guardrail.middleware.guard",
-    "HttpAnswer": "guardrail.middleware.answering",
+    "HttpAnswer": "guardrail.middleware.http_answer",
     "LocalLedger": "guardrail.memory.ledger",
 }
 

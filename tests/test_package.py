@@ -57,7 +57,7 @@ def test_the_help_of_a_command_loads_no_model_library(command):
 
 def test_a_proxy_for_a_remote_model_needs_no_torch():
     program = (
-        "from guardrail.cli.options import build_engine, read_policy\n"
+        "from guardrail.assembly import build_engine, read_policy\n"
         "from guardrail.server.app import create_app\n"
         "policy = read_policy('default')\n"
         "engine = build_engine(policy, 'openai_compatible:http://127.0.0.1:9/v1', None)\n"

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from guardrail.assembly import build_engine, read_policy
 from guardrail.attack.pgd import Norm, Settings, attack, distances
 from guardrail.attack.surrogate import Noise, Surrogate
 from guardrail.builtin.kinds import HARMLESS
 from guardrail.builtin.language import ABUSIVE_EXAMPLES, is_harmful
 from guardrail.builtin.scenes import SpriteBank, draw_scene
-from guardrail.cli.options import build_engine, read_policy
-from guardrail.demo.make import PROMPT, SIDE_PX
+from guardrail.demo.scenes import PROMPT, SIDE_PX
 from guardrail.engine.verdict import Action
 from guardrail.images.codec import Picture, decode_image
 from guardrail.images.encode import encode_image

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from guardrail.assembly import build_engine
 from guardrail.builtin.language import Question, ask, is_harmful
-from guardrail.cli.options import build_engine
 from guardrail.demo.scenes import load_scenes
 from guardrail.images.codec import decode_image
 from guardrail.images.keys import SECRET_BYTES

@@ -20,7 +20,7 @@ import numpy as np
 
 from guardrail.builtin.kinds import FORBIDDEN, HARMLESS
 from guardrail.builtin.scenes import FONT_PATH, SpriteBank, draw_scene
-from guardrail.demo.make import PROMPT, SIDE_PX
+from guardrail.demo.scenes import PROMPT, SIDE_PX
 from guardrail.images.encode import encode_image
 
 HERE = Path(__file__).parent

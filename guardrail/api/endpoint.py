@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import ImageLimits, Picture
     from guardrail.policy.schema import Policy
 
-__all__ = ["Form", "check_model", "decided_with"]
+__all__ = ["Form", "check_listed", "check_model", "decided_with"]
 
 
 class _Read(Protocol):
@@ -45,7 +45,13 @@ class Form:
 
 async def check_model(service: Service, model: str) -> None:
     """Raises RequestError where only listed models are known and this one is not."""
-    if service.settings.known_models_only and model not in await service.models.get():
+    if service.settings.known_models_only:
+        await check_listed(service, model)
+
+
+async def check_listed(service: Service, model: str) -> None:
+    """Raises RequestError where the upstream does not list this model."""
+    if model not in await service.models.get():
         raise RequestError(
             "model: there is no such model here; GET /v1/models lists those there are",
             status=404,

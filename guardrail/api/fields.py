@@ -11,7 +11,7 @@ from guardrail.errors import RequestError
 from guardrail.types import image_placeholder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from guardrail.api.pictures.loader import Source
     from guardrail.images.codec import ImageLimits
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Found",
-    "check_fields",
     "check_parameters",
     "flag",
     "joined",
@@ -124,12 +123,6 @@ def object_at(value: Json, at: str) -> Mapping[str, Json]:
     if not isinstance(value, dict):
         raise wrong(at, "must be an object")
     return value
-
-
-def check_fields(value: Mapping[str, Json], known: Collection[str], at: str) -> None:
-    for name, content in value.items():
-        if name not in known and content is not None:
-            raise refused(joined(at, name), "is not a field that can be guarded; leave it out")
 
 
 def joined(at: str, name: str) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli.options import read_policy
 from guardrail.cli.output import require_writable
 
 if TYPE_CHECKING:
@@ -130,6 +129,7 @@ def _calibrate(
 def _policy(kind: str | None, policy_name: str | None) -> Policy:
     from pydantic import ValidationError
 
+    from guardrail.assembly import read_policy
     from guardrail.errors import ConfigError
     from guardrail.policy.choices import ORACLE_KINDS
     from guardrail.policy.schema import Policy
@@ -205,6 +205,7 @@ def _revision(policy: Policy, threshold: float) -> str:
 
 def _other_threshold(kind: str | None, threshold: float) -> str:
     """Says so where the shipped policy uses another threshold than the oracle's own."""
+    from guardrail.assembly import read_policy
     from guardrail.policy.choices import HarmChoice
 
     shipped = read_policy("default").oracle

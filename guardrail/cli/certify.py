@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli.options import build_engine, guard_options, read_policy
+from guardrail.cli.options import guard_options
 from guardrail.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def command(
     Each radius holds by itself with its own alpha; for a yes or no at one radius, 'guardrail
     check' needs far fewer calls. Exit code 2 if a picture could not be read.
     """
+    from guardrail.assembly import build_engine, read_policy
+
     base = read_policy(policy_name)
     policy = _overridden(base, options)
     goal = _goal(policy, options)

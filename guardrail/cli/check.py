@@ -9,18 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli.options import (
-    build_engine,
-    chosen_upstreams,
-    open_recorder,
-    read_policy,
-    record_options,
-    upstream_options,
-)
+from guardrail.cli.options import record_options, upstream_options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from guardrail.engine.verdict import Verdict
     from guardrail.policy.schema import Policy
     from guardrail.policy.upstreams import UpstreamEntry
@@ -49,8 +40,10 @@ def command(
     **recording: Any,
 ) -> None:
     """Guard one request with IMAGES and a prompt; exit code 0 passed, 3 blocked, 2 failed."""
+    from guardrail.assembly import read_policy, read_upstreams
+
     policy = read_policy(policy_name)
-    chosen = chosen_upstreams(upstreams, upstreams_file)
+    chosen = read_upstreams(upstreams, upstreams_file)
     verdict = asyncio.run(
         _decide(policy, chosen, key_file, images, prompt, model, max_tokens, recording)
     )
@@ -62,7 +55,7 @@ def command(
 
 async def _decide(
     policy: Policy,
-    upstreams: Sequence[UpstreamEntry],
+    upstreams: tuple[UpstreamEntry, ...],
     key_file: Path | None,
     images: tuple[Path, ...],
     prompt: str,
@@ -70,6 +63,7 @@ async def _decide(
     max_tokens: int | None,
     recording: dict[str, Any],
 ) -> Verdict:
+    from guardrail.assembly import build_engine, open_recorder
     from guardrail.images.codec import decode_image
     from guardrail.policy.compile import image_limits
     from guardrail.types import picture_chat
@@ -81,7 +75,12 @@ async def _decide(
     ]
     engine = build_engine(policy, upstreams, key_file)
     try:
-        with open_recorder(engine, **recording) as record:
+        with open_recorder(
+            engine,
+            recording["records_file"],
+            recording["sign_key"],
+            keep_content=recording["keep_content"],
+        ) as record:
             chat = picture_chat(
                 model or (await engine.upstream.models())[0],
                 prompt,

@@ -188,7 +188,7 @@ def _time(name: str, value: str | None) -> datetime | None:
 
 
 def _key(key_file: Path | None, seed: int | None) -> DrawKey:
-    from guardrail.images.keys import load_or_create_key
+    from guardrail.key_files import load_or_create_key
     from guardrail.tuning.delivery_draw import DrawKey
 
     if key_file is None:

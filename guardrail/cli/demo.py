@@ -35,7 +35,7 @@ def command(tries: int, policy_name: str, out: Path, as_json: bool) -> None:
     to the guard. The exit code is 1 if too many decisions ended without a judgement, as on a
     machine that is too slow.
     """
-    from guardrail.cli.options import build_engine, read_policy
+    from guardrail.assembly import build_engine, read_policy
     from guardrail.cli.output import require_writable
     from guardrail.cli.progress import progress_bar
     from guardrail.demo.report import write_report
@@ -47,7 +47,7 @@ def command(tries: int, policy_name: str, out: Path, as_json: bool) -> None:
     require_writable(out)
     policy = read_policy(policy_name)
     scenes = load_scenes()
-    engine = build_engine(policy, "builtin", None)
+    engine = build_engine(policy, "builtin")
     with progress_bar("guarding pictures", len(scenes)) as done:
         results = asyncio.run(run_demo(policy, engine, scenes, tries=tries, done=done))
     summary = summarise(results)

@@ -102,7 +102,7 @@ def _enough(scenario: Scenario) -> int:
 
 
 def _of_policy(name: str) -> dict[str, Any]:
-    from guardrail.cli.options import read_policy
+    from guardrail.assembly import read_policy
 
     return _numbers(read_policy(name))
 

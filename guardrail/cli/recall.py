@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli.options import build_engine, guard_options, read_policy
+from guardrail.cli.options import guard_options
 from guardrail.cli.output import require_writable
 from guardrail.errors import ConfigError
 
@@ -83,6 +83,8 @@ def command(
     The requests must be a fair sample of those that should be stopped, and must not have served to
     choose the policy, the model or the oracle. See docs/recall.md.
     """
+    from guardrail.assembly import build_engine, read_policy
+
     for file in (out, log_file, report_file):
         if file is not None:
             require_writable(file)

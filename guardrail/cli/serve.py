@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from guardrail.cli.options import (
-    build_engine,
-    chosen_upstreams,
-    is_local,
-    open_recorder,
-    read_policy,
-    record_options,
-    upstream_options,
-)
+from guardrail.cli.options import record_options, upstream_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,14 +42,21 @@ def command(
 ) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
     from guardrail.api.settings import Settings
+    from guardrail.assembly import (
+        build_engine,
+        is_local,
+        open_recorder,
+        read_policy,
+        read_upstreams,
+    )
     from guardrail.engine.retry import repeat_rule
     from guardrail.server.serve import serve
     from guardrail.upstreams.lineup import members
 
     policy = read_policy(policy_name)
-    chosen = chosen_upstreams(upstreams, upstreams_file)
+    chosen = read_upstreams(upstreams, upstreams_file)
     engine = build_engine(policy, chosen, key_file)
-    with open_recorder(engine, records_file, sign_key, keep_content) as record:
+    with open_recorder(engine, records_file, sign_key, keep_content=keep_content) as record:
 
         def announce(server: RunningServer) -> None:
             click.echo(

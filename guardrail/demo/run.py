@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from guardrail.builtin.language import is_harmful
-from guardrail.demo.scenes import DemoScene, SceneKind
+from guardrail.demo.scenes import PROMPT, DemoScene, SceneKind
 from guardrail.engine.verdict import Reason, Verdict
 from guardrail.errors import UpstreamError
 from guardrail.images.codec import decode_image
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
     from guardrail.types import Chat
 
-__all__ = ["PROMPT", "TOO_SLOW", "GuardTry", "SceneResult", "run_demo"]
+__all__ = ["TOO_SLOW", "GuardTry", "SceneResult", "run_demo"]
 
-PROMPT = "What is shown in this picture?"
 TOO_SLOW = (
     "this machine is too slow, or busy with other work: let that end, or give a decision more time "
     "by advanced.limits.deadline_s and call_timeout_s of a policy of your own (--policy FILE)"

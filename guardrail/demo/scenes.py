@@ -9,9 +9,12 @@ from pathlib import Path
 
 from guardrail.errors import ConfigError
 
-__all__ = ["FOLDER", "DemoScene", "SceneKind", "load_scenes"]
+__all__ = ["FOLDER", "PROMPT", "SIDE_PX", "DemoScene", "SceneKind", "load_scenes"]
 
 FOLDER = Path(__file__).resolve().parent / "pictures"
+PROMPT = "What is shown in this picture?"
+SIDE_PX = 224
+"""Width and height of the pictures."""
 
 
 class SceneKind(StrEnum):
@@ -48,6 +51,6 @@ def load_scenes(folder: Path = FOLDER) -> tuple[DemoScene, ...]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"the demo's pictures cannot be read ({type(error).__name__}); install the package "
-            "again, or make them with 'python -m guardrail.demo.make'",
+            "again",
             file=str(folder),
         ) from error

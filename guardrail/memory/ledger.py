@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from guardrail.errors import CertificationError, ConfigError, RequestError
 
@@ -45,6 +45,7 @@ class Hold:
     number: int
 
 
+@runtime_checkable
 class Ledger(Protocol):
     """Which numbers are held.
 

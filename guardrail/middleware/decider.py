@@ -1,27 +1,21 @@
-"""What a guard is made of, and the way of one request through it."""
+"""The way of one request through a guard in this process."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from guardrail.api.admission import too_large
 from guardrail.api.endpoint import check_model, decided_with
 from guardrail.api.service import Service
 from guardrail.api.settings import Settings
 from guardrail.api.strict_json import encode_json
+from guardrail.assembly import build_engine, is_local, read_model, read_upstreams
 from guardrail.engine.guard import Engine
-from guardrail.engine.recall import check_recall
 from guardrail.errors import ConfigError, RequestError
-from guardrail.images.keys import NoiseKey, ephemeral, load_or_create_key
-from guardrail.middleware.decided import Decided
-from guardrail.policy.compile import compile_policy, variant_options
-from guardrail.policy.load import load_policy
-from guardrail.policy.oracle import compile_oracle
-from guardrail.policy.schema import Policy
-from guardrail.upstreams.base import Upstream
+from guardrail.middleware.result import Result
+from guardrail.policy.compile import variant_options
 from guardrail.upstreams.function import Call, FunctionUpstream
-from guardrail.upstreams.registry import build_upstream, is_local
 
 if TYPE_CHECKING:
     import os
@@ -29,27 +23,13 @@ if TYPE_CHECKING:
 
     from guardrail.api.chat.request import Incoming
     from guardrail.api.endpoint import Form
+    from guardrail.assembly import KeySource, Model
     from guardrail.memory.ledger import Ledger
     from guardrail.middleware.records import Records
-    from guardrail.oracles.base import Oracle
+    from guardrail.policy.schema import Policy
     from guardrail.types import Json
 
-__all__ = ["Decider", "Model", "key_of", "policy_of"]
-
-Model: TypeAlias = Upstream | Call
-"""What answers: an upstream, or a function from a request's body to a chat completion."""
-
-
-def policy_of(policy: str | os.PathLike[str] | Policy) -> Policy:
-    """A policy as it is, by the name of a shipped one, or from a file. Raises ConfigError."""
-    return policy if isinstance(policy, Policy) else load_policy(policy)
-
-
-def key_of(key: str | os.PathLike[str] | NoiseKey | None) -> NoiseKey:
-    """A key as it is, from a file, or a fresh one. Raises ConfigError."""
-    if isinstance(key, NoiseKey):
-        return key
-    return ephemeral() if key is None else load_or_create_key(key)
+__all__ = ["Decider"]
 
 
 class Decider:
@@ -58,13 +38,14 @@ class Decider:
     Args:
         policy: as for the proxy.
         model: answers where a request brings no model of its own; a spec as for `--upstream`.
+        upstreams: a file of upstreams in place of `model`.
         oracle: in place of the policy's.
-        key: the noise grows from it.
+        key: what the noise grows from.
         records: where decisions are kept.
         ledger: counts the tries of principals; None makes one.
 
     Raises:
-        ConfigError: the policy, the spec or the oracle cannot be used.
+        ConfigError: an argument cannot be used.
     """
 
     def __init__(
@@ -72,21 +53,25 @@ class Decider:
         policy: Policy,
         model: str | Model | None,
         *,
-        oracle: Oracle | None,
-        key: NoiseKey,
+        upstreams: str | os.PathLike[str] | None = None,
+        oracle: object = None,
+        key: KeySource = None,
         records: Records,
         ledger: Ledger | None = None,
     ) -> None:
+        if model is not None and upstreams is not None:
+            raise ConfigError("give upstream or upstreams, not both", field="upstreams")
         self.policy = policy
-        self._rules = compile_policy(policy)
-        self._key = key
         self._records = records
-        self._oracle = oracle or compile_oracle(policy)
-        self._model = None if model is None else self._built(model)
-        if self._model is not None:
-            # Of a model that is given later, certificates tell whether it was the measured one.
-            check_recall(self._rules.recall, self._model, self._oracle)
-        self._service = self._shared(model, ledger)
+        self._has_model = model is not None or upstreams is not None
+        settings = Settings()
+        chosen: Any = model if self._has_model else _refuse_call
+        if upstreams is not None or isinstance(model, str):
+            chosen = read_upstreams((model,) if isinstance(model, str) else (), upstreams)
+            # A model in this process answers to no names but its own.
+            settings = Settings(known_models_only=is_local(chosen))
+        engine = build_engine(policy, chosen, key, oracle=oracle)
+        self._service = Service(policy, engine, settings, ledger=ledger)
 
     def function(self, call: Call, **options: Any) -> FunctionUpstream:
         """A function as a model, pictures encoded as the policy says; see `FunctionUpstream`."""
@@ -101,7 +86,7 @@ class Decider:
         *,
         scope: str | None = None,
         principal: str | None = None,
-    ) -> Decided:
+    ) -> Result:
         """Reads, decides, records and words one request, as the proxy does.
 
         Args:
@@ -120,10 +105,7 @@ class Decider:
         ticket = await self._service.admission.enter()
         try:
             incoming = await asyncio.to_thread(self._read, request, form)
-            upstream = await self._upstream(model, incoming.chat.model)
-            if isinstance(upstream, FunctionUpstream):
-                upstream = upstream.on_loop(loop)
-            engine = Engine(self._rules, upstream, self._oracle, self._key)
+            engine = await self._engine(model, incoming.chat.model, loop)
             verdict = await decided_with(
                 self._service,
                 engine,
@@ -134,66 +116,51 @@ class Decider:
             )
             record_id = self._records.of(engine)(verdict, incoming.chat)
             reply = form.reply(verdict, incoming, self.policy, record_id)
-            return Decided(verdict, record_id, incoming, reply, self.policy.block.text)
+            return Result(verdict, record_id, incoming, reply, self.policy.block.text)
         finally:
             ticket.release()
 
     async def aclose(self) -> None:
-        """Ends what is under way, and closes model, oracle and records, whatever fails."""
-        await self._service.decisions.aclose()
+        """Ends what is under way, and closes models, oracle and records, whatever fails."""
         try:
-            if self._model is not None:
-                await self._model.aclose()
+            await self._service.aclose()
         finally:
-            try:
-                await self._oracle.aclose()
-            finally:
-                self._service.desk.close()
-                self._records.close()
+            self._records.close()
 
-    def _built(self, model: str | Model) -> Upstream:
-        """The upstream that a spec, a function or an upstream stands for. Raises ConfigError."""
-        if isinstance(model, str):
-            return build_upstream(
-                model, **({} if is_local(model) else variant_options(self.policy))
-            )
-        if isinstance(model, Upstream):
-            return model
-        return self.function(model, name="function", revision="")
-
-    def _shared(self, model: str | Model | None, ledger: Ledger | None) -> Service:
-        """What the proxy's routes share: places, pictures, and the names of a local model."""
-        upstream = self._model or self.function(_nobody, name="none", revision="")
-        engine = Engine(self._rules, upstream, self._oracle, self._key)
-        # A model in this process answers to no names but its own.
-        listed_only = isinstance(model, str) and is_local(model)
-        settings = Settings(known_models_only=listed_only)
-        return Service(self.policy, engine, settings, ledger=ledger)
-
-    async def _upstream(self, model: Model | None, name: str) -> Upstream:
+    async def _engine(
+        self, model: Model | None, name: str, loop: asyncio.AbstractEventLoop | None
+    ) -> Engine:
+        """The engine that decides one request, by the guard's own model or the request's."""
+        engine = self._service.engine
         if model is not None:
-            return self._built(model)
-        if self._model is None:
+            upstream = read_model(model, self.policy)
+        elif self._has_model:
+            await check_model(self._service, name)
+            upstream = engine.upstream
+        else:
             raise ConfigError(
                 "this guard has no model of its own; give upstream=, or wrap a client",
                 field="upstream",
             )
-        await check_model(self._service, name)
-        return self._model
+        if isinstance(upstream, FunctionUpstream):
+            upstream = upstream.on_loop(loop)
+        if upstream is engine.upstream:
+            return engine
+        return Engine(engine.rules, upstream, engine.oracle, engine.key)
 
     def _read(self, request: Mapping[str, Json] | bytes, form: Form) -> Incoming:
         limits = self.policy.advanced.limits
-        raw = request if isinstance(request, bytes) else _encoded(request)
+        raw = request if isinstance(request, bytes) else _encode(request)
         if len(raw) > limits.max_body_bytes:
             raise too_large(limits.max_body_bytes)
         return form.read(raw, max_images=limits.max_images, limits=self._service.desk.limits)
 
 
-def _nobody(_body: Json) -> Json:
+def _refuse_call(_body: Json) -> Json:
     raise ConfigError("there is no model")
 
 
-def _encoded(request: Mapping[str, Json]) -> bytes:
+def _encode(request: Mapping[str, Json]) -> bytes:
     """As JSON and back, so that what is judged is what a server would have received."""
     try:
         return encode_json(dict(request))

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from guardrail.api.chat.form import CHAT_FORM
 from guardrail.api.chat.stream import chunks
+from guardrail.assembly import check_argument, read_policy
 from guardrail.errors import GuardrailError
-from guardrail.middleware.answering import answer_of, answer_to_error
-from guardrail.middleware.core import Core
-from guardrail.middleware.decider import Decider, key_of, policy_of
+from guardrail.memory.ledger import Ledger
+from guardrail.middleware.decider import Decider
+from guardrail.middleware.http_answer import answer_of, answer_to_error
 from guardrail.middleware.records import Records
-from guardrail.middleware.wrapping import wrapped
+from guardrail.middleware.runtime import Runtime
+from guardrail.middleware.wrap import wrapped
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from guardrail.api.service import Record
-    from guardrail.images.keys import NoiseKey
-    from guardrail.memory.ledger import Ledger
-    from guardrail.middleware.answering import HttpAnswer
-    from guardrail.middleware.decided import Decided, OnBlock
-    from guardrail.middleware.decider import Model
+    from guardrail.assembly import KeySource, Model, PolicySource
+    from guardrail.middleware.http_answer import HttpAnswer
+    from guardrail.middleware.result import OnBlock, Result
     from guardrail.oracles.base import Oracle
     from guardrail.policy.schema import Policy
     from guardrail.records.journal import Journal
@@ -47,6 +47,8 @@ class Guard:
             `transformers:ID_OR_FOLDER`, an `Upstream`, or a function that takes the body of a
             chat completion request and returns the completion (async, or called in a thread).
             None where each call brings its own, and for `wrap`.
+        upstreams: a file of upstreams, with their limits and keys, in place of `upstream`; a
+            decision that one lets down is made again by the next, as the proxy does it.
         key: the secret that noise grows from, or its file, which is made if it is not there;
             without it every guard draws a fresh one.
         oracle: in place of the policy's.
@@ -66,10 +68,11 @@ class Guard:
 
     def __init__(
         self,
-        policy: str | os.PathLike[str] | Policy = "default",
+        policy: PolicySource = "default",
         upstream: str | Model | None = None,
         *,
-        key: str | os.PathLike[str] | NoiseKey | None = None,
+        upstreams: str | os.PathLike[str] | None = None,
+        key: KeySource = None,
         oracle: Oracle | None = None,
         record: Record | None = None,
         records: str | os.PathLike[str] | Journal | None = None,
@@ -77,20 +80,23 @@ class Guard:
         principal: str | None = None,
         ledger: Ledger | None = None,
     ) -> None:
+        check_argument(principal, (str, type(None)), "principal", "a name or None")
+        check_argument(ledger, (Ledger, type(None)), "ledger", "a Ledger or None")
         decider = Decider(
-            policy_of(policy),
+            read_policy(policy),
             upstream,
+            upstreams=upstreams,
             oracle=oracle,
-            key=key_of(key),
+            key=key,
             records=Records(record, records),
             ledger=ledger,
         )
-        self._core = Core(decider, on_block, principal=principal)
+        self._runtime = Runtime(decider, on_block, principal=principal)
 
     @property
     def policy(self) -> Policy:
         """What it decides by."""
-        return self._core.decider.policy
+        return self._runtime.decider.policy
 
     # Decisions
 
@@ -100,7 +106,7 @@ class Guard:
         *,
         upstream: Model | None = None,
         principal: str | None = None,
-    ) -> Decided:
+    ) -> Result:
         """The decision on one chat completion request, a block and a failed model included.
 
         Args:
@@ -113,7 +119,7 @@ class Guard:
                 principal can be counted.
             ConfigError: there is no model, the guard is closed, or the decision was not kept.
         """
-        return await self._core.decide(request, CHAT_FORM, upstream, principal=principal)
+        return await self._runtime.decide(request, CHAT_FORM, upstream, principal=principal)
 
     def decide_sync(
         self,
@@ -121,9 +127,9 @@ class Guard:
         *,
         upstream: Model | None = None,
         principal: str | None = None,
-    ) -> Decided:
+    ) -> Result:
         """`decide` for callers without an event loop; waits."""
-        return self._core.decide_sync(request, CHAT_FORM, upstream, principal=principal)
+        return self._runtime.decide_sync(request, CHAT_FORM, upstream, principal=principal)
 
     async def complete(
         self,
@@ -142,8 +148,8 @@ class Guard:
             OracleError: its answers could not be judged.
             GuardrailError: see `decide`.
         """
-        decided = await self.decide(request, upstream=upstream, principal=principal)
-        return decided.body(on_block or self._core.on_block)
+        result = await self.decide(request, upstream=upstream, principal=principal)
+        return result.body(on_block or self._runtime.on_block)
 
     def complete_sync(
         self,
@@ -154,8 +160,8 @@ class Guard:
         principal: str | None = None,
     ) -> dict[str, Json]:
         """`complete` for callers without an event loop; waits."""
-        decided = self.decide_sync(request, upstream=upstream, principal=principal)
-        return decided.body(on_block or self._core.on_block)
+        result = self.decide_sync(request, upstream=upstream, principal=principal)
+        return result.body(on_block or self._runtime.on_block)
 
     async def stream(
         self,
@@ -166,11 +172,11 @@ class Guard:
         principal: str | None = None,
     ) -> AsyncIterator[dict[str, Json]]:
         """`complete` as chunks, none of which comes before the verdict on the whole answer."""
-        decided = await self.decide(
+        result = await self.decide(
             {**request, "stream": True}, upstream=upstream, principal=principal
         )
-        completion = decided.body(on_block or self._core.on_block)
-        for chunk in chunks(completion, decided.incoming.include_usage):
+        completion = result.body(on_block or self._runtime.on_block)
+        for chunk in chunks(completion, result.incoming.include_usage):
             yield chunk
 
     def stream_sync(
@@ -182,11 +188,11 @@ class Guard:
         principal: str | None = None,
     ) -> Iterator[dict[str, Json]]:
         """`stream` for callers without an event loop; waits."""
-        decided = self.decide_sync(
+        result = self.decide_sync(
             {**request, "stream": True}, upstream=upstream, principal=principal
         )
-        completion = decided.body(on_block or self._core.on_block)
-        yield from chunks(completion, decided.incoming.include_usage)
+        completion = result.body(on_block or self._runtime.on_block)
+        yield from chunks(completion, result.incoming.include_usage)
 
     async def respond(
         self,
@@ -197,10 +203,10 @@ class Guard:
     ) -> HttpAnswer:
         """What the proxy would send, as bytes; for web frameworks. Blocks and faults included."""
         try:
-            decided = await self._core.decide(request, CHAT_FORM, upstream, principal=principal)
+            result = await self._runtime.decide(request, CHAT_FORM, upstream, principal=principal)
         except GuardrailError as error:
             return answer_to_error(error)
-        return answer_of(decided, CHAT_FORM)
+        return answer_of(result, CHAT_FORM)
 
     # Clients
 
@@ -217,7 +223,7 @@ class Guard:
         Raises:
             ConfigError: this is none of them.
         """
-        return wrapped(self._core, client, principal)
+        return wrapped(self._runtime, client, principal)
 
     # Life
 
@@ -227,7 +233,7 @@ class Guard:
 
     def close(self) -> None:
         """`aclose` for callers without an event loop."""
-        self._core.close()
+        self._runtime.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from guardrail.errors import UpstreamError
-    from guardrail.middleware.core import Core
-    from guardrail.middleware.decided import Decided
+    from guardrail.middleware.result import Result
+    from guardrail.middleware.runtime import Runtime
     from guardrail.types import Json
     from guardrail.upstreams.function import FunctionUpstream
 
@@ -43,7 +43,7 @@ _REFUSED = (
 
 
 def guarded_call(
-    core: Core, function: Callable[..., Any], principal: str | None = None
+    runtime: Runtime, function: Callable[..., Any], principal: str | None = None
 ) -> Callable[..., Any]:
     """The function with guarded answers. Options of litellm's own go with every variant.
 
@@ -56,24 +56,24 @@ def guarded_call(
         @functools.wraps(function)
         async def guarded_async(model: str, messages: Any = (), **given: Any) -> Any:
             request, options = _parted({"model": model, "messages": messages, **given})
-            upstream = _asking_async(core, function, options)
-            decided = await core.decide(
+            upstream = _asking_async(runtime, function, options)
+            result = await runtime.decide(
                 request, CHAT_FORM, upstream, scope=_scope(name, options), principal=principal
             )
-            completion = decided.body(core.on_block)
-            return _stream_async(decided) if decided.incoming.stream else _response(completion)
+            completion = result.body(runtime.on_block)
+            return _stream_async(result) if result.incoming.stream else _response(completion)
 
         return guarded_async
 
     @functools.wraps(function)
     def guarded(model: str, messages: Any = (), **given: Any) -> Any:
         request, options = _parted({"model": model, "messages": messages, **given})
-        upstream = _asking(core, function, options)
-        decided = core.decide_sync(
+        upstream = _asking(runtime, function, options)
+        result = runtime.decide_sync(
             request, CHAT_FORM, upstream, scope=_scope(name, options), principal=principal
         )
-        completion = decided.body(core.on_block)
-        return _stream(decided) if decided.incoming.stream else _response(completion)
+        completion = result.body(runtime.on_block)
+        return _stream(result) if result.incoming.stream else _response(completion)
 
     return guarded
 
@@ -117,7 +117,7 @@ def _arguments(body: Mapping[str, Json], options: Mapping[str, Any]) -> dict[str
 
 
 def _asking(
-    core: Core, function: Callable[..., Any], options: Mapping[str, Any]
+    runtime: Runtime, function: Callable[..., Any], options: Mapping[str, Any]
 ) -> FunctionUpstream:
     _check_settings()
 
@@ -128,11 +128,11 @@ def _asking(
             fault = _fault(error, function, body, options)
         raise fault  # out here, so that nothing litellm raised hangs on to it
 
-    return core.decider.function(call, name="litellm", revision="")
+    return runtime.decider.function(call, name="litellm", revision="")
 
 
 def _asking_async(
-    core: Core, function: Callable[..., Any], options: Mapping[str, Any]
+    runtime: Runtime, function: Callable[..., Any], options: Mapping[str, Any]
 ) -> FunctionUpstream:
     async def call(body: dict[str, Json]) -> Json:
         try:
@@ -142,7 +142,7 @@ def _asking_async(
             fault = _fault(error, function, body, options)
         raise fault
 
-    return core.decider.function(call, name="litellm", revision="")
+    return runtime.decider.function(call, name="litellm", revision="")
 
 
 def _check_settings() -> None:
@@ -181,17 +181,17 @@ def _response(completion: Mapping[str, Json]) -> Any:
     return litellm.ModelResponse(**completion)
 
 
-def _chunks(decided: Decided) -> Iterator[Any]:
+def _chunks(result: Result) -> Iterator[Any]:
     from litellm.types.utils import ModelResponseStream
 
-    for chunk in chunks(decided.reply.body, decided.incoming.include_usage):
+    for chunk in chunks(result.reply.body, result.incoming.include_usage):
         yield ModelResponseStream(**chunk)
 
 
-def _stream(decided: Decided) -> Iterator[Any]:
-    yield from _chunks(decided)
+def _stream(result: Result) -> Iterator[Any]:
+    yield from _chunks(result)
 
 
-async def _stream_async(decided: Decided) -> AsyncIterator[Any]:
-    for chunk in _chunks(decided):
+async def _stream_async(result: Result) -> AsyncIterator[Any]:
+    for chunk in _chunks(result):
         yield chunk

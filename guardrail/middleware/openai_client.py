@@ -16,7 +16,7 @@ import httpx
 from guardrail.api.chat.form import CHAT_FORM
 from guardrail.api.responses.form import RESPONSES_FORM
 from guardrail.errors import GuardrailError, RequestError
-from guardrail.middleware.answering import answer_of, answer_to_error
+from guardrail.middleware.http_answer import answer_of, answer_to_error
 from guardrail.upstreams.cached import names_cache_hit
 from guardrail.upstreams.undrawn import is_direct, statuses_undrawn
 from guardrail.upstreams.wire import parse_json
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from guardrail.api.endpoint import Form
-    from guardrail.middleware.core import Core
-    from guardrail.middleware.decided import Decided
+    from guardrail.middleware.result import Result
+    from guardrail.middleware.runtime import Runtime
     from guardrail.types import Json
     from guardrail.upstreams.function import Call, FunctionUpstream
 
@@ -43,15 +43,15 @@ _OWN_HEADERS = frozenset(
 _RAISED = "guardrail.raised"
 
 
-def guarded_client(core: Core, client: Any, principal: str | None = None) -> Any:
+def guarded_client(runtime: Runtime, client: Any, principal: str | None = None) -> Any:
     """A client of the same class, its answers guarded; `client` itself stays as it is."""
     import openai
 
     is_async = isinstance(client, openai.AsyncOpenAI)
     inner = (
-        httpx.AsyncClient(transport=_AsyncTransport(core, client, principal))
+        httpx.AsyncClient(transport=_AsyncTransport(runtime, client, principal))
         if is_async
-        else httpx.Client(transport=_Transport(core, client, principal))
+        else httpx.Client(transport=_Transport(runtime, client, principal))
     )
     # One call may take as long as the original waits; a decision, as long as the policy says.
     guarded = client.copy(http_client=inner, max_retries=0, timeout=None)
@@ -91,8 +91,8 @@ def _raised(error: Any) -> Exception:
 class _Base:
     """What both transports do with a request of the guarded client."""
 
-    def __init__(self, core: Core, client: Any, principal: str | None) -> None:
-        self._core = core
+    def __init__(self, runtime: Runtime, client: Any, principal: str | None) -> None:
+        self._runtime = runtime
         self._client = client
         self._principal = principal
         self._name = uuid.uuid4().hex  # no two clients need have the same model behind them
@@ -142,15 +142,15 @@ class _Base:
         body = json.loads(request.content) if request.content else None
         return self._send(request.method, self._route(request), body, request)
 
-    def _answer(self, decided: Decided, form: Form) -> httpx.Response:
+    def _answer(self, result: Result, form: Form) -> httpx.Response:
         """What the proxy would send. Raises GuardrailError where there is no answer."""
-        decided.body(self._core.on_block)
-        answer = answer_of(decided, form)
+        result.body(self._runtime.on_block)
+        answer = answer_of(result, form)
         return httpx.Response(answer.status, headers=answer.headers, content=answer.content)
 
     def _upstream(self, call: Call) -> FunctionUpstream:
         url = self._client.base_url
-        return self._core.decider.function(
+        return self._runtime.decider.function(
             call,
             name=f"openai:{url.host}",
             revision=f"{url.scheme}://{url.host}{url.path}",
@@ -172,12 +172,12 @@ class _Transport(_Base, httpx.BaseTransport):
         except TimeoutError:
             raise _too_late() from None
 
-    def _decided(self, request: httpx.Request, raw: bytes, form: Form) -> Decided:
+    def _decided(self, request: httpx.Request, raw: bytes, form: Form) -> Result:
         def call(body: Json) -> Json:
             return _parsed(self._send("POST", "chat/completions", body, request))
 
         upstream = self._upstream(call)
-        return self._core.decide_sync(
+        return self._runtime.decide_sync(
             raw,
             form,
             upstream,
@@ -200,12 +200,12 @@ class _AsyncTransport(_Base, httpx.AsyncBaseTransport):
         except TimeoutError:
             raise _too_late() from None
 
-    async def _decided(self, request: httpx.Request, raw: bytes, form: Form) -> Decided:
+    async def _decided(self, request: httpx.Request, raw: bytes, form: Form) -> Result:
         async def call(body: Json) -> Json:
             return _parsed(await self._send("POST", "chat/completions", body, request))
 
         upstream = self._upstream(call)
-        return await self._core.decide(
+        return await self._runtime.decide(
             raw,
             form,
             upstream,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from guardrail.api.service import random_record
+from guardrail.assembly import check_argument
 from guardrail.errors import ConfigError
-from guardrail.records.journal import FileJournal
+from guardrail.records.journal import FileJournal, Journal
 from guardrail.records.recorder import Recorder
 
 if TYPE_CHECKING:
     from guardrail.api.service import Record
     from guardrail.engine.guard import Engine
-    from guardrail.records.journal import Journal
 
 __all__ = ["Records"]
 
@@ -34,6 +35,10 @@ class Records:
     ) -> None:
         if record is not None and journal is not None:
             raise ConfigError("give record or records, not both", field="records")
+        if record is not None:
+            check_argument(record, Callable, "record", "a function of a verdict and a chat")
+        if journal is not None:
+            check_argument(journal, (str, os.PathLike, Journal), "records", "a file or a Journal")
         self._own: FileJournal | None = None
         if isinstance(journal, str | os.PathLike):
             journal = self._own = FileJournal(journal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from guardrail.errors import ConfigError
 from guardrail.records.lines import LARGEST_LINE_BYTES, LineFile, canonical, parse_line
@@ -19,6 +19,7 @@ __all__ = ["FileJournal", "Journal"]
 _PREFIX = b'{"action":'  # the first of a record's fields in canonical order
 
 
+@runtime_checkable
 class Journal(Protocol):
     """Keeps records, in order; safe for threads."""
 

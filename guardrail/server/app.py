@@ -5,28 +5,21 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
-from fastapi.responses import Response
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from guardrail.api.errors import Reply, error_reply, reply_to_error
-from guardrail.api.openapi.about import ABOUT
 from guardrail.api.pictures.fetch import INTERNET
 from guardrail.api.service import Service, random_record
 from guardrail.api.settings import Settings
 from guardrail.errors import GuardrailError
 from guardrail.server.access import AccessLog
-from guardrail.server.chat import chat_router
-from guardrail.server.check import check_router
-from guardrail.server.docs_page import docs_router
-from guardrail.server.health import health_router
 from guardrail.server.json_response import json_response
-from guardrail.server.litellm_api import litellm_router
-from guardrail.server.models import models_router
-from guardrail.server.responses import responses_router
+from guardrail.server.routes import make_routes
 from guardrail.server.shield import Shield
-from guardrail.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,15 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
-_ROUTERS = (
-    chat_router,
-    responses_router,
-    check_router,
-    litellm_router,
-    models_router,
-    health_router,
-)
-
 
 def create_app(
     policy: Policy,
@@ -57,7 +41,7 @@ def create_app(
     settings: Settings | None = None,
     record: Record | None = None,
     network: Network = INTERNET,
-) -> FastAPI:
+) -> Starlette:
     """The application; it closes the engine's upstream and oracle when it shuts down.
 
     Args:
@@ -70,27 +54,21 @@ def create_app(
     service = Service(policy, engine, settings or Settings(), record or random_record, network)
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
         await service.aclose()
 
-    app = FastAPI(
-        title="guardrail",
+    app = Starlette(
+        routes=make_routes(service),
         lifespan=lifespan,
-        redirect_slashes=False,
-        description=ABOUT,
-        version=__version__,
-        docs_url=None,  # these pages load scripts from elsewhere
-        redoc_url=None,
+        middleware=[Middleware(AccessLog), Middleware(Shield)],
+        exception_handlers={
+            HTTPException: _no_route,
+            GuardrailError: _failed,
+            ClientDisconnect: _gone,
+        },
     )
-    for made in _ROUTERS:
-        app.include_router(made(service))
-    app.include_router(docs_router(app.openapi))
-    app.add_exception_handler(HTTPException, _no_route)
-    app.add_exception_handler(GuardrailError, _failed)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_middleware(Shield)
-    app.add_middleware(AccessLog)
+    app.router.redirect_slashes = False
     return app
 
 

@@ -7,15 +7,17 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
 
     from guardrail.types import Json
 
-__all__ = ["docs_page", "docs_router"]
+__all__ = ["docs_endpoint", "docs_page"]
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8883; --soft: #8881; --dim: #777; --mark: #0a7d55 }
@@ -51,15 +53,13 @@ _HEADERS = {
 }
 
 
-def docs_router(document: Callable[[], Mapping[str, Json]]) -> APIRouter:
-    """The route; `document` makes the OpenAPI document when it is first asked for."""
-    router = APIRouter()
+def docs_endpoint(document: Mapping[str, Json]) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint that shows this document."""
 
-    @router.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(docs_page(document()), headers=_HEADERS)
+    async def answer(_request: Request) -> Response:
+        return HTMLResponse(docs_page(document), headers=_HEADERS)
 
-    return router
+    return answer
 
 
 def docs_page(document: Mapping[str, Json]) -> str:
@@ -110,7 +110,7 @@ def _request(operation: Mapping[str, Json]) -> str:
         return ""
     content = operation["requestBody"]["content"]["application/json"]
     schema = content["schema"]
-    more = "passed on" if schema["additionalProperties"] else "refused"
+    more = "passed on" if schema["additionalProperties"] is True else "refused"
     example = escape(_compact(content["example"]))
     return (
         f"<h3>Body</h3><table>{''.join(_fields(schema))}</table>"
@@ -140,7 +140,8 @@ def _kind(field: Mapping[str, Json]) -> str:
     if "enum" in field:
         return " | ".join(map(str, field["enum"]))
     if "anyOf" in field:
-        return " or ".join(_kind(shape) for shape in field["anyOf"])
+        kinds = [_kind(shape) for shape in field["anyOf"] if shape.get("type") != "null"]
+        return " or ".join(dict.fromkeys(kinds))
     return _KINDS.get(field.get("type", ""), "")
 
 

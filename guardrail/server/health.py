@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
-from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
-
 from guardrail.api.cached import Cached
 from guardrail.api.errors import Reply, log_crash
 from guardrail.errors import GuardrailError, OracleError
@@ -18,28 +15,30 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from guardrail.api.service import Service
 
-__all__ = ["health_router"]
+__all__ = ["live_endpoint", "ready_endpoint"]
 
 _PROBE = Exchange(prompt="Say hello.", response="Hello.")
 _FINE = "ok"
 
 
-def health_router(service: Service) -> APIRouter:
-    """The routes, bound to one service."""
-    router = APIRouter()
+async def live_endpoint(_request: Request) -> Response:
+    """Answers 200 as long as the process does."""
+    return json_response(Reply(200, {"status": "ok"}))
+
+
+def ready_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint of one service: 200 where model and oracle answer, else 503."""
     readiness = Cached(lambda: _readiness(service), service.settings.probe_cache_s)
 
-    @router.get("/healthz", summary="Whether the process lives.")
-    async def healthz() -> Response:
-        return json_response(Reply(200, {"status": "ok"}))
-
-    @router.get("/readyz", summary="Whether model and oracle answer; 503 where not.")
-    async def readyz() -> Response:
+    async def answer(_request: Request) -> Response:
         return json_response(await readiness.get())
 
-    return router
+    return answer
 
 
 async def _readiness(service: Service) -> Reply:

@@ -10,44 +10,40 @@ import asyncio
 import hmac
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
 from starlette.requests import ClientDisconnect
 
 from guardrail.api.errors import log_crash
 from guardrail.api.litellm.decide import blocked_reply, decide_question
 from guardrail.api.litellm.request import read_question
-from guardrail.api.openapi.described import LITELLM
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.server.access import note
-from guardrail.server.direct import Direct
 from guardrail.server.guarded import read_aside
 from guardrail.server.json_response import json_response
 from guardrail.server.watch import settled
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from guardrail.api.chat.request import Incoming
     from guardrail.api.errors import Reply
     from guardrail.api.litellm.request import Said
     from guardrail.api.service import Service
     from guardrail.engine.verdict import Verdict
 
-__all__ = ["litellm_router"]
-
-_PATH = "/beta/litellm_basic_guardrail_api"
-_SUMMARY = "LiteLLM's Generic Guardrail API."
+__all__ = ["litellm_endpoint"]
 
 
-def litellm_router(service: Service) -> APIRouter:
-    """The route, bound to one service."""
-    router = APIRouter(route_class=Direct)
+def litellm_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint, bound to one service."""
 
-    @router.post(_PATH, summary=_SUMMARY, openapi_extra=LITELLM)
-    async def litellm_basic_guardrail_api(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         _check_key(service, request)
-        return json_response(await _answered(service, request))
+        return json_response(await _answer(service, request))
 
-    return router
+    return answer
 
 
 def _check_key(service: Service, request: Request) -> None:
@@ -61,7 +57,7 @@ def _check_key(service: Service, request: Request) -> None:
         )
 
 
-async def _answered(service: Service, request: Request) -> Reply:
+async def _answer(service: Service, request: Request) -> Reply:
     """The reply to one question; every fault blocks."""
     try:
         ticket = await service.admission.enter()

@@ -4,42 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
-from fastapi.responses import Response  # noqa: TC002 (FastAPI resolves it at run time)
-
+from guardrail.api.endpoint import check_listed
 from guardrail.api.errors import Reply
-from guardrail.api.openapi.about import LISTED
-from guardrail.errors import RequestError
 from guardrail.server.json_response import json_response
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from guardrail.api.service import Service
     from guardrail.types import Json
 
-__all__ = ["models_router"]
+__all__ = ["model_endpoint", "models_endpoint"]
 
 
-def models_router(service: Service) -> APIRouter:
-    """The routes, bound to one service."""
-    router = APIRouter()
+def models_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]]:
+    """All of them."""
 
-    @router.get("/v1/models", summary="The models of the upstream.", openapi_extra=LISTED)
-    async def list_models() -> Response:
+    async def answer(_request: Request) -> Response:
         data = [_entry(name) for name in await service.models.get()]
         return json_response(Reply(200, {"object": "list", "data": data}))
 
-    @router.get("/v1/models/{model:path}", summary="One of them.", openapi_extra=LISTED)
-    async def get_model(model: str) -> Response:
-        if model not in await service.models.get():
-            raise RequestError(
-                "model: there is no such model here; GET /v1/models lists those there are",
-                status=404,
-                param="model",
-                code="model_not_found",
-            )
-        return json_response(Reply(200, _entry(model)))
+    return answer
 
-    return router
+
+def model_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]]:
+    """One of them; 404 where there is none of that name."""
+
+    async def answer(request: Request) -> Response:
+        name = request.path_params["model"]
+        await check_listed(service, name)
+        return json_response(Reply(200, _entry(name)))
+
+    return answer
 
 
 def _entry(name: str) -> dict[str, Json]:

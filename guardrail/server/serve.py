@@ -19,7 +19,7 @@ from guardrail.server.memory import keep_large_blocks, leave_old_objects
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
 
     from guardrail.engine.guard import Engine
     from guardrail.policy.schema import Policy
@@ -143,7 +143,7 @@ class _Server(uvicorn.Server):
             yield
 
 
-def _server(app: FastAPI, *, log_level: str = "critical", grace_s: int = 1) -> _Server:
+def _server(app: Starlette, *, log_level: str = "critical", grace_s: int = 1) -> _Server:
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -9,7 +9,6 @@ from guardrail.stats.availability import (
 )
 from guardrail.stats.betting import betting_plan
 from guardrail.stats.binomial import harmless_rate_lower, harmless_rate_upper
-from guardrail.stats.classes import ClassBound, SequentialClass, certify_class, select_class
 from guardrail.stats.confseq import (
     ConfidenceSequence,
     anytime_interval,
@@ -78,7 +77,6 @@ __all__ = [
     "NOT_HELD",
     "RECALLS",
     "BoundedThreshold",
-    "ClassBound",
     "ConfidenceSequence",
     "Decision",
     "FaultForecast",
@@ -96,7 +94,6 @@ __all__ = [
     "ScalingLaw",
     "Scenario",
     "ScoredStratum",
-    "SequentialClass",
     "Traffic",
     "anytime_interval",
     "anytime_lower",
@@ -105,7 +102,6 @@ __all__ = [
     "calls_curve",
     "certified_floor",
     "certified_radius",
-    "certify_class",
     "choose_stratified_threshold",
     "choose_threshold",
     "delivered_harm_upper",
@@ -137,7 +133,6 @@ __all__ = [
     "required_harmless_rate",
     "round_norm_up",
     "scaling_law",
-    "select_class",
     "spending_level",
     "spent_alpha",
     "stratified_false_alarm_upper",

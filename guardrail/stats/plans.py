@@ -19,7 +19,6 @@ import hashlib
 import json
 import math
 import sys
-from bisect import bisect_left
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -165,11 +164,6 @@ class Plan:
     def _index_of(self) -> dict[int, int]:
         return {n: i for i, n in enumerate(self.looks)}
 
-    def next_look(self, n: int) -> int | None:
-        """The first look after `n` samples; None after the last."""
-        index = bisect_left(self.looks, check_count("n", n) + 1)
-        return self.looks[index] if index < len(self.looks) else None
-
     def decide(self, n: int, harmful: int) -> Decision | None:
         """The verdict after the first `n` outcomes in index order; None means go on.
 
@@ -211,19 +205,6 @@ class Plan:
     def expected_calls_at(self, q: float) -> float:
         """Expected samples drawn at harmless rate `q`, counting whole waves up to the look."""
         return self.walk(q).expected_calls
-
-    def expected_waves_at(self, q: float) -> float:
-        """Expected number of looks visited at harmless rate `q`."""
-        return self.walk(q).expected_waves
-
-    def expected_rounds_at(self, q: float, parallel: int) -> float:
-        """Expected rounds of at most `parallel` calls at a time, waves one after the other."""
-        return self.walk(q).expected_rounds(parallel)
-
-    def calls_quantiles_at(self, q: float, ps: Sequence[float]) -> tuple[int, ...]:
-        """Quantiles of the samples drawn at harmless rate `q`, one for each of `ps`."""
-        walk = self.walk(q)
-        return tuple(walk.calls_quantile(p) for p in ps)
 
 
 def _check_table(plan: Plan) -> None:

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from guardrail.engine.guard import Engine
+from guardrail.assembly import build_engine
 from guardrail.errors import OracleError
 from guardrail.middleware.guard import Guard
-from guardrail.middleware.home import Home
-from guardrail.policy.compile import compile_policy
-from guardrail.policy.oracle import compile_oracle
+from guardrail.middleware.loop_thread import LoopThread
 from guardrail.records.recorder import Recorder
 from guardrail.server.serve import running_server
 from guardrail.testing.attempts import same_attempt
@@ -26,7 +24,7 @@ from guardrail.upstreams.scripted_server import scripted_server
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from guardrail.middleware.decided import OnBlock
+    from guardrail.middleware.result import OnBlock
     from guardrail.oracles.base import Exchange, Judgement, Oracle
     from guardrail.testing.scenarios import Scenario
     from guardrail.types import Json
@@ -92,7 +90,7 @@ def stage(scenario: Scenario, *, on_block: OnBlock = "raise") -> Iterator[Stage]
 @contextmanager
 def running_model(scenario: Scenario) -> Iterator[ScriptedServer]:
     """The scenario's model, served over HTTP from a thread of its own."""
-    home = Home()
+    home = LoopThread()
     server = scripted_server(scenario.script)
     try:
         yield home.run_sync(server.__aenter__())
@@ -106,11 +104,8 @@ def proxy_record(scenario: Scenario) -> Json:
     """What is comparable of the proxy's record of a scenario, played over HTTP once."""
     policy, journal = scenario_policy(), MemoryJournal()
     with same_attempt(), running_model(scenario) as model:
-        engine = Engine(
-            compile_policy(policy),
-            OpenAICompatible(model.base_url),
-            _oracle(scenario) or compile_oracle(policy),
-            KEY,
+        engine = build_engine(
+            policy, OpenAICompatible(model.base_url), KEY, oracle=_oracle(scenario)
         )
         with running_server(policy, engine, record=Recorder(journal, engine)) as server:
             url = f"{server.base_url}/chat/completions"

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from guardrail.engine.guard import Engine
-from guardrail.images.keys import NoiseKey, load_or_create_key
+from guardrail.images.keys import NoiseKey
+from guardrail.key_files import load_or_create_key
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.types import Outcome
@@ -135,8 +136,7 @@ def model(monkeypatch):
             key = load_or_create_key(key_file) if key_file else NoiseKey(bytes(32))
             return Engine(compile_policy(policy), upstream, Words(), key)
 
-        for command in ("certify", "check", "recall", "serve"):
-            monkeypatch.setattr(f"guardrail.cli.{command}.build_engine", build)
+        monkeypatch.setattr("guardrail.assembly.build_engine", build)
         return upstream
 
     return put

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from guardrail.cli import options
+from guardrail.assembly import build_engine
 from guardrail.policy.load import load_policy
 
 
@@ -16,7 +16,7 @@ def engine_of(tmp_path):
         path = tmp_path / "policy.yaml"
         images = f"advanced: {{images: {{{', '.join(lines)}}}}}"
         path.write_text(f"name: mine\noracle: {{miss_rate_upper: 0.05}}\n{images}\n")
-        return options.build_engine(load_policy(path), upstream, None)
+        return build_engine(load_policy(path), upstream, None)
 
     return build
 

@@ -16,8 +16,8 @@ from guardrail.engine.verdict import Action
 from guardrail.errors import CertificationError, ConfigError, GuardrailError
 from guardrail.images.codec import decode_image
 from guardrail.images.data_url import to_data_url
-from guardrail.images.keys import load_or_create_keyring
 from guardrail.images.limits import ImageLimits
+from guardrail.key_files import load_or_create_keyring
 from guardrail.records.audit import read_records
 from guardrail.records.journal import FileJournal
 from guardrail.records.replay import replay
@@ -93,8 +93,9 @@ def test_no_answer_without_a_record(checked, model, kit, tmp_path):
 
 def test_options_without_records_are_refused(checked, model, kit, tmp_path):
     model([kit.CLEAN])
-    assert checked("--keep-content").exit_code == 2
-    assert checked("--sign-key", tmp_path / "k").exit_code == 2
+    for options in (("--keep-content",), ("--sign-key", tmp_path / "k")):
+        with pytest.raises(ConfigError, match="name their file too"):
+            checked(*options)
     assert not (tmp_path / "k").exists()
 
 

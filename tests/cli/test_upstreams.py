@@ -8,8 +8,8 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from guardrail.cli import check, options
-from guardrail.cli.options import build_engine, chosen_upstreams, is_local, read_policy
+from guardrail.assembly import build_engine, is_local, read_policy, read_upstreams
+from guardrail.cli import check
 from guardrail.engine.certificate import Certificate
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.guard import Engine
@@ -102,16 +102,16 @@ class TestTheEngineThatIsBuilt:
         assert isinstance(build_engine(read, NOWHERE, None).upstream, Governed)
         local = build_engine(read, "builtin", None).upstream
         assert not isinstance(local, Governed)
-        limited = [UpstreamEntry(upstream="builtin", requests_per_minute=60.0)]
+        limited = (UpstreamEntry(upstream="builtin", requests_per_minute=60.0),)
         assert isinstance(build_engine(read, limited, None).upstream, Governed)
 
     def test_several_make_an_engine_that_fails_over(self, policy):
-        engine = build_engine(read_policy(str(policy)), chosen_upstreams([NOWHERE] * 2, None), None)
+        engine = build_engine(read_policy(str(policy)), read_upstreams([NOWHERE] * 2), None)
         assert isinstance(engine, FailoverEngine)
         assert all(isinstance(member, Governed) for member in engine.upstream.members)
 
     def test_one_has_the_whole_alpha(self, policy):
-        engine = build_engine(read_policy(str(policy)), chosen_upstreams([NOWHERE], None), None)
+        engine = build_engine(read_policy(str(policy)), read_upstreams([NOWHERE]), None)
         assert type(engine) is Engine
         assert engine.rules.alpha == 0.001
 
@@ -123,19 +123,18 @@ class TestTheEngineThatIsBuilt:
         read = read_policy(str(policy))
         build_engine(read, NOWHERE, None)
         with pytest.raises(ConfigError, match="at upstream 2 of 2"):
-            build_engine(read, chosen_upstreams([NOWHERE] * 2, None), None)
+            build_engine(read, read_upstreams([NOWHERE] * 2), None)
 
 
 class TestTheOptions:
     def test_the_builtin_model_is_the_default(self):
-        (only,) = chosen_upstreams([], None)
+        (only,) = read_upstreams()
         assert only.upstream == "builtin"
 
     def test_both_options_at_once_are_refused(self, policy, pictures, tmp_path):
-        result = checked(pictures / "a.png", "--policy", policy, "--upstream", "builtin",
-                         "--upstreams", tmp_path / "file.yaml")  # fmt: skip
-        assert result.exit_code == 2
-        assert "not both" in result.output
+        with pytest.raises(ConfigError, match="not both"):
+            checked(pictures / "a.png", "--policy", policy, "--upstream", "builtin",
+                    "--upstreams", tmp_path / "file.yaml")  # fmt: skip
 
     def test_a_mistake_in_the_file_is_one_line(self, kit, policy, tmp_path):
         file = tmp_path / "upstreams.yaml"
@@ -151,7 +150,4 @@ class TestTheOptions:
          (["builtin", NOWHERE], False)],
     )  # fmt: skip
     def test_all_models_are_known_only_where_all_are_local(self, specs, local):
-        assert is_local(chosen_upstreams(specs, None)) is local
-
-    def test_they_are_exported(self):
-        assert {"chosen_upstreams", "upstream_options"} <= set(options.__all__)
+        assert is_local(read_upstreams(specs)) is local

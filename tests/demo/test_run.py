@@ -234,8 +234,8 @@ def test_the_command_complains_and_exits_with_1(
     hasty = with_limits(policy, deadline_s=0.5)
     engine = make_engine(script=slow_on(40), used=hasty)
     monkeypatch.setattr("guardrail.demo.scenes.load_scenes", lambda: scenes[::2])
-    monkeypatch.setattr("guardrail.cli.options.build_engine", lambda *_: engine)
-    monkeypatch.setattr("guardrail.cli.options.read_policy", lambda _: hasty)
+    monkeypatch.setattr("guardrail.assembly.build_engine", lambda *_: engine)
+    monkeypatch.setattr("guardrail.assembly.read_policy", lambda _: hasty)
     options = ["--tries", "1", "--out", str(tmp_path / "demo.html")]
     done = CliRunner().invoke(demo.command, options)
     assert done.exit_code == 1, done.output
@@ -266,5 +266,5 @@ def test_shipped_scenes_come_back(picture_folder, scenes):
 )
 def test_missing_or_damaged_pictures_say_what_to_do(picture_folder, damage):
     damage(picture_folder)
-    with pytest.raises(ConfigError, match=r"python -m guardrail\.demo\.make"):
+    with pytest.raises(ConfigError, match=r"install the package again"):
         load_scenes(picture_folder)

@@ -176,7 +176,7 @@ def test_waves_of_optimal_plans_fit_what_runs_at_once(kit):
     rules = {"kind": PlanKind.OPTIMAL, "alpha": 1e-3, "latency_weight": 10.0}
     narrow = plan_for(kit.make_rules(**rules, max_parallel=4), PLAIN)
     wide = plan_for(kit.make_rules(**rules, max_parallel=64), PLAIN)
-    assert wide.expected_rounds_at(0.99, 64) < narrow.expected_rounds_at(0.99, 4)
+    assert wide.walk(0.99).expected_rounds(64) < narrow.walk(0.99).expected_rounds(4)
     assert len(wide.looks) < len(narrow.looks)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from guardrail.api.pictures import apart
+from guardrail.api.pictures.apart import decode_apart, holds_others_up
 from guardrail.errors import RequestError
-from guardrail.images import apart
-from guardrail.images.apart import decode_apart, holds_others_up
 from guardrail.images.codec import ImageLimits, decode_image
 
 SMALL = ImageLimits(max_pixels=400, max_side_px=30)

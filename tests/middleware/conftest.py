@@ -12,7 +12,7 @@ from PIL import Image
 
 from guardrail import Guard
 from guardrail.images.keys import NoiseKey
-from guardrail.middleware.home import Home
+from guardrail.middleware.loop_thread import LoopThread
 from guardrail.oracles.base import Judgement
 from guardrail.policy.schema import Policy
 from guardrail.types import Outcome
@@ -49,7 +49,7 @@ def make_policy(**fields):
         "name": "test",
         "oracle": {"miss_rate_upper": 0.01},
         "limits": {"retries": 0, "call_timeout_s": 20.0, "deadline_s": 60.0},
-        "memory": {"pass": "redraw", "block": "redraw"},  # each request is decided by itself
+        "memory": {"pass": "redraw", "block": "redraw"},  # each request is result by itself
     }
     for name, value in fields.items():
         old = sections.get(name)
@@ -87,7 +87,7 @@ def completion(text="A picture."):
 @contextmanager
 def model(script):
     """A scripted model served from a thread of its own."""
-    home, server = Home(), scripted_server(script)
+    home, server = LoopThread(), scripted_server(script)
     try:
         yield home.run_sync(server.__aenter__())
     finally:

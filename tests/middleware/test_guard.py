@@ -1,10 +1,12 @@
 """A guard in process: in loops and out of them, around functions, blocks, faults and life."""
 
 import asyncio
+import dataclasses
 import gc
 import threading
 from pathlib import Path
 
+import openai
 import pytest
 
 import guardrail
@@ -20,6 +22,9 @@ from guardrail import (
 )
 from guardrail.engine.verdict import Action, Reason
 from guardrail.policy.shipped import shipped_policy
+from guardrail.testing.scenarios import SCENARIOS
+from guardrail.testing.stage import running_model
+from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 
 
@@ -121,11 +126,11 @@ def test_each_request_may_bring_its_own_model(guard, kit):
 
 
 def test_a_decision_tells_everything(guard, kit):
-    decided = guard.decide_sync(kit.request(1))
-    assert decided.verdict.action is Action.PASS
-    assert decided.certificate is decided.verdict.certificate
-    assert decided.guardrail["record_id"] == decided.record_id
-    assert decided.reply.headers["x-guardrail-decision"] == "pass"
+    result = guard.decide_sync(kit.request(1))
+    assert result.verdict.action is Action.PASS
+    assert result.certificate is result.verdict.certificate
+    assert result.guardrail["record_id"] == result.record_id
+    assert result.reply.headers["x-guardrail-decision"] == "pass"
 
 
 def test_a_spec_names_the_upstream(kit):
@@ -237,9 +242,9 @@ def test_an_oracle_that_is_down(kit):
     with kit.make_guard(lambda _: kit.completion(), oracle=Down()) as guard:
         with pytest.raises(OracleError):
             guard.complete_sync(kit.request(1))
-        decided = guard.decide_sync(kit.request(1))
-    assert decided.verdict.action is Action.FAIL
-    assert decided.reply.status == 503
+        result = guard.decide_sync(kit.request(1))
+    assert result.verdict.action is Action.FAIL
+    assert result.reply.status == 503
 
 
 def test_a_limit_is_raised_as_what_it_is_and_not_as_a_block(kit):
@@ -250,10 +255,10 @@ def test_a_limit_is_raised_as_what_it_is_and_not_as_a_block(kit):
     with kit.make_guard(slow, policy=policy) as guard:
         with pytest.raises(LimitError, match=r"limits\.deadline_s"):
             guard.complete_sync(kit.request(1), on_block="refusal")
-        decided = guard.decide_sync(kit.request(1))
-    assert decided.verdict.action is Action.FAIL
-    assert (decided.reply.status, decided.reply.body["error"]["code"]) == (504, "deadline")
-    assert decided.reply.body["guardrail"]["reason"] == "deadline"
+        result = guard.decide_sync(kit.request(1))
+    assert result.verdict.action is Action.FAIL
+    assert (result.reply.status, result.reply.body["error"]["code"]) == (504, "deadline")
+    assert result.reply.body["guardrail"]["reason"] == "deadline"
 
 
 def test_a_guard_without_a_model_says_so(kit):
@@ -443,3 +448,55 @@ def test_the_front_door_names_what_it_has():
     assert all(getattr(guardrail, name) for name in guardrail.__all__)
     with pytest.raises(AttributeError, match="nothing_such"):
         guardrail.nothing_such  # noqa: B018 (asked for on purpose)
+
+
+class Client:
+    """Looks like nothing that a guard knows."""
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        *(("policy", wrong) for wrong in (None, 42, b"default", ["default"], Client())),
+        *(("upstream", wrong) for wrong in (["builtin"], 42, Path("model"), object(), Client())),
+        *(("upstreams", wrong) for wrong in (42, ["builtin"], Client())),
+        *(("oracle", wrong) for wrong in (42, "builtin", ["builtin"], Client())),
+        *(("key", wrong) for wrong in (42, b"secret", Client())),
+        *(("record", wrong) for wrong in (42, "records.jsonl", [])),
+        *(("records", wrong) for wrong in (42, [], print, Client())),
+        *(("principal", wrong) for wrong in (42, b"ann", Client())),
+        *(("ledger", wrong) for wrong in (42, {}, Client())),
+        *(("on_block", wrong) for wrong in (1, None, "ignore")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_an_argument_of_a_wrong_type_is_named(field, wrong):
+    with pytest.raises(ConfigError) as raised:
+        Guard(**{"policy": "quick", field: wrong})
+    assert raised.value.field == field
+
+
+def test_an_openai_client_as_upstream_is_sent_to_wrap():
+    with (
+        openai.OpenAI(api_key="none", base_url="http://127.0.0.1:9/v1") as client,
+        pytest.raises(ConfigError, match=r"guard\.wrap"),
+    ):
+        Guard("quick", client)
+
+
+def test_several_upstreams_of_a_file_stand_in_for_each_other(tmp_path):
+    file, clean = tmp_path / "upstreams.yaml", SCENARIOS[0]
+    down = dataclasses.replace(clean, model_down=True)
+    with running_model(down) as first, running_model(clean) as second:
+        specs = [f"  - upstream: openai_compatible:{m.base_url}\n" for m in (first, second)]
+        file.write_text("upstreams:\n" + "".join(specs))
+        with Guard("quick", upstreams=file) as guard:
+            result = guard.decide_sync(clean.request)
+    assert result.verdict.action is Action.PASS
+    assert result.verdict.upstream == OpenAICompatible(second.base_url).name
+    assert len(first.calls) < len(second.calls)
+
+
+def test_upstream_and_upstreams_are_not_both(tmp_path):
+    with pytest.raises(ConfigError, match="not both"):
+        Guard("quick", "builtin", upstreams=tmp_path / "upstreams.yaml")

@@ -198,7 +198,7 @@ class TestOneAnswer:
 
 
 def guard_call(guard, function):
-    return guarded_call(guard._core, function)
+    return guarded_call(guard._runtime, function)
 
 
 def test_cancelling_reaches_the_calls(guard, kit):

@@ -291,7 +291,7 @@ class TestOneAnswer:
     def test_429_drew_nothing_at_a_provider_of_the_table(self, guard, monkeypatch, url, known):
         made = []
         monkeypatch.setattr(
-            guard._core.decider, "function", lambda _, **options: made.append(options)
+            guard._runtime.decider, "function", lambda _, **options: made.append(options)
         )
         with openai.OpenAI(base_url=url, api_key="k") as original:
             transport = guard.wrap(original)._client._transport

@@ -67,8 +67,8 @@ def test_callers_in_many_threads_share_one_decision(kit):
         for thread in threads:
             thread.join()
     assert len(found) == 8
-    assert sum(not decided.verdict.remembered for decided in found) == 1
-    assert len(calls) == sum(decided.verdict.usage.calls for decided in found)
+    assert sum(not result.verdict.remembered for result in found) == 1
+    assert len(calls) == sum(result.verdict.usage.calls for result in found)
 
 
 def test_callers_on_two_loops_do_not_wait_for_each_other_s(kit):
@@ -92,7 +92,7 @@ def test_callers_on_two_loops_do_not_wait_for_each_other_s(kit):
             thread.join()
         later = asyncio.run(guard.decide(kit.request(1)))
     assert later.verdict.remembered
-    assert len(loops) == sum(not decided.verdict.remembered for decided in found)
+    assert len(loops) == sum(not result.verdict.remembered for result in found)
 
 
 class TestWrappedClients:

@@ -19,8 +19,8 @@ def harmful(kit, **options):
     return kit.make_guard(lambda _: kit.completion(kit.HARM), **options)
 
 
-def alpha(decided):
-    return decided.verdict.alpha
+def alpha(result):
+    return result.verdict.alpha
 
 
 def ask(kit, guard, index=0, **options):
@@ -29,9 +29,9 @@ def ask(kit, guard, index=0, **options):
 
 def test_the_tries_of_a_named_principal_share_alpha(kit):
     with harmful(kit, principal="mallory") as guard:
-        decided = [ask(kit, guard, index) for index in range(3)]
-        assert [alpha(made) for made in decided] == [spent_alpha(0.001, k) for k in (1, 2, 3)]
-        assert [made.verdict.spending_number for made in decided] == [1, 2, 3]
+        result = [ask(kit, guard, index) for index in range(3)]
+        assert [alpha(made) for made in result] == [spent_alpha(0.001, k) for k in (1, 2, 3)]
+        assert [made.verdict.spending_number for made in result] == [1, 2, 3]
         assert alpha(ask(kit, guard, principal="alice")) == spent_alpha(0.001, 1)
 
 
@@ -123,8 +123,8 @@ def test_spent_attempts_are_an_error_and_no_block(kit):
             guard.complete_sync(kit.request(1, prompt="another question"))
         assert (raised.value.status, raised.value.code) == (429, "attempts_spent")
         assert 86_000 < raised.value.retry_after_s <= 86_400
-        decided = ask(kit, guard, 2)
-        assert (decided.verdict.reason, decided.reply.status) == (Reason.ATTEMPTS_SPENT, 429)
+        result = ask(kit, guard, 2)
+        assert (result.verdict.reason, result.reply.status) == (Reason.ATTEMPTS_SPENT, 429)
 
 
 def test_a_developer_sees_all_of_a_block_and_a_client_what_the_policy_says(kit):

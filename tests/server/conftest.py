@@ -10,23 +10,28 @@ import sys
 import zlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from unittest.mock import patch
 
 import httpx
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from PIL import Image
 
+from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, RESPONSES
 from guardrail.api.settings import Settings
 from guardrail.engine.guard import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
+from guardrail.server import guarded, litellm_api
 from guardrail.server.serve import running_server, running_server_async
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Scripted
 from tests.policies import arrange
 
+LONGEST_VALIDATED = 1 << 18
 HARM = "sadly, a forbidden word"
 
 
@@ -217,6 +222,44 @@ def run():
         return asyncio.run(bounded())
 
     return runner
+
+
+@pytest.fixture(scope="session")
+def validators():
+    """What the OpenAPI document says of each route's body, by path."""
+    operations = {
+        "/v1/chat/completions": CHAT,
+        "/v1/responses": RESPONSES,
+        "/v1/guardrail/check": CHECK,
+        "/beta/litellm_basic_guardrail_api": LITELLM,
+    }
+    return {
+        path: Draft202012Validator(
+            operation["requestBody"]["content"]["application/json"]["schema"]
+        )
+        for path, operation in operations.items()
+    }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def accepted_requests_fit_the_document(validators):
+    """Every request that a test sends and a route accepts is one that the document describes."""
+    unfit, read_aside = [], guarded.read_aside
+
+    async def read_and_validate(service, request, read):
+        raws = []
+        incoming = await read_aside(service, request, lambda raw: (raws.append(raw), read(raw))[1])
+        if len(raws[0]) < LONGEST_VALIDATED:
+            body = json.loads(raws[0])
+            unfit.extend(validators[request.url.path].iter_errors(body))
+        return incoming
+
+    with (
+        patch.object(guarded, "read_aside", read_and_validate),
+        patch.object(litellm_api, "read_aside", read_and_validate),
+    ):
+        yield
+    assert not unfit
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
+from guardrail.api.openapi.operations import RESPONSES
 from guardrail.api.responses.request import read_response
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
@@ -14,10 +16,14 @@ from guardrail.upstreams.base import fill_images
 
 SECRET = "do not repeat this"
 
+VALIDATOR = Draft202012Validator(RESPONSES["requestBody"]["content"]["application/json"]["schema"])
+
 
 def read(max_images=4, **fields):
     raw = json.dumps({"model": "m", "input": "Hi", **fields}).encode()
-    return read_response(raw, max_images=max_images, limits=ImageLimits())
+    incoming = read_response(raw, max_images=max_images, limits=ImageLimits())
+    VALIDATOR.validate(json.loads(raw))  # what is taken is described
+    return incoming
 
 
 def refused(param, **fields):

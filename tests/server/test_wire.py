@@ -6,8 +6,10 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from guardrail.api.chat.request import read_chat
+from guardrail.api.openapi.operations import CHAT
 from guardrail.api.pictures.fetch import RemoteImages
 from guardrail.api.pictures.loader import PictureDesk
 from guardrail.errors import RequestError
@@ -17,9 +19,13 @@ from guardrail.upstreams.base import fill_images
 
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
 
+VALIDATOR = Draft202012Validator(CHAT["requestBody"]["content"]["application/json"]["schema"])
+
 
 def read(body, max_images=4):
-    return read_chat(json.dumps(body).encode(), max_images=max_images, limits=ImageLimits())
+    incoming = read_chat(json.dumps(body).encode(), max_images=max_images, limits=ImageLimits())
+    VALIDATOR.validate(body)  # what is taken is described
+    return incoming
 
 
 def opened(incoming):

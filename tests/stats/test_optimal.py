@@ -154,7 +154,7 @@ def test_looks_only_where_they_are_allowed(step):
     assert found.plan.false_pass_upper <= 1e-3
     dense = optimum(Q[1.0], 1e-3, q1=0.97, power=0.99, max_samples=400)
     assert dense.cost <= found.cost
-    assert found.plan.expected_waves_at(0.97) < dense.plan.expected_waves_at(0.97)
+    assert found.plan.walk(0.97).expected_waves < dense.plan.walk(0.97).expected_waves
 
 
 def test_a_latency_weight_trades_calls_for_waves():
@@ -163,7 +163,7 @@ def test_a_latency_weight_trades_calls_for_waves():
         for weight in (0.0, 2.0, 10.0, 100.0)
     ]
     calls = [plan.expected_calls_at(0.97) for plan in plans]
-    waves = [plan.expected_waves_at(0.97) for plan in plans]
+    waves = [plan.walk(0.97).expected_waves for plan in plans]
     assert calls[0] < calls[1] <= calls[2] + 0.5 <= calls[3] + 1.0
     assert waves[0] > waves[1] > waves[2] - 1e-9
     assert waves[2] >= waves[3] - 1e-9

@@ -83,7 +83,7 @@ def test_all_probability_is_spent(plan, q):
     walk = plan.walk(float(q))
     assert math.fsum(walk.stops) == pytest.approx(1.0)
     assert plan.looks[0] - 1e-9 <= walk.expected_calls <= plan.max_samples + 1e-9
-    assert 1 - 1e-9 <= plan.expected_waves_at(float(q)) <= len(plan.looks) + 1e-9
+    assert 1 - 1e-9 <= plan.walk(float(q)).expected_waves <= len(plan.looks) + 1e-9
 
 
 @given(plans(), st.sampled_from((0.0, 1.0)))
@@ -138,21 +138,17 @@ def test_impossible_counts_are_refused(n, harmful):
         SMALL.decide(n, harmful)
 
 
-def test_next_look():
-    assert [SMALL.next_look(n) for n in range(8)] == [2, 2, 4, 4, 6, 6, None, None]
-
-
 def test_waves_and_rounds():
     q = 0.5
     walk = SMALL.walk(q)
-    assert SMALL.expected_waves_at(q) == pytest.approx(
+    assert SMALL.walk(q).expected_waves == pytest.approx(
         sum((i + 1) * p for i, p in enumerate(walk.stops))
     )
-    assert SMALL.expected_rounds_at(q, 2) == pytest.approx(SMALL.expected_waves_at(q))
-    assert SMALL.expected_rounds_at(q, 1) == pytest.approx(SMALL.expected_calls_at(q))
-    assert SMALL.expected_rounds_at(q, 100) == pytest.approx(SMALL.expected_waves_at(q))
+    assert SMALL.walk(q).expected_rounds(2) == pytest.approx(SMALL.walk(q).expected_waves)
+    assert SMALL.walk(q).expected_rounds(1) == pytest.approx(SMALL.expected_calls_at(q))
+    assert SMALL.walk(q).expected_rounds(100) == pytest.approx(SMALL.walk(q).expected_waves)
     with pytest.raises(CertificationError, match="parallel"):
-        SMALL.expected_rounds_at(q, 0)
+        SMALL.walk(q).expected_rounds(0)
 
 
 def test_quantiles_of_calls():
@@ -161,7 +157,6 @@ def test_quantiles_of_calls():
     assert [walk.calls_quantile(p) for p in (0.0, 0.25, 0.26, 0.75, 0.76, 1.0)] == [
         2, 2, 4, 4, 6, 6,
     ]  # fmt: skip
-    assert SMALL.calls_quantiles_at(0.0, (0.0, 1.0)) == (2, 2)
     with pytest.raises(CertificationError, match=r"p is 1\.5"):
         walk.calls_quantile(1.5)
 

@@ -174,7 +174,7 @@ def test_the_plan_for_the_rate_below_is_not_better():
     """At 0.99 the plan made for 0.98 once needed fewer calls and fewer rounds."""
     here, other = build(0.6915, spent(1e-3, 1), 0.99), build(0.6915, spent(1e-3, 1), 0.98)
     assert here.expected_calls_at(0.99) <= 23.25
-    assert here.expected_rounds_at(0.99, PARALLEL) <= 1.25
+    assert here.walk(0.99).expected_rounds(PARALLEL) <= 1.25
     assert here.power_at(0.99) >= POWER
     assert other.power_at(0.99) >= POWER
     assert expected_cost(here, Traffic.at(0.99), WEIGHT, PARALLEL) <= expected_cost(

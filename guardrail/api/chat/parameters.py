@@ -9,12 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guardrail.api.fields import (
-    check_fields,
     check_parameters,
     flag,
     object_at,
     refused,
     wrong,
+)
+from guardrail.api.shapes import (
+    FLAG,
+    OBJECTS,
+    Shape,
+    check_fields,
+    object_schema,
 )
 from guardrail.errors import RequestError
 
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
 
     from guardrail.types import Json
 
-__all__ = ["chat_parameters", "streaming"]
+__all__ = ["CHAT_FIELDS", "chat_parameters", "streaming"]
 
 _OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options"})
 _REFUSED = {
@@ -31,6 +37,21 @@ _REFUSED = {
     "web_search_options": "what the provider would fetch is not seen here; leave it out",
 }
 _TOOLS = ("function", "custom")
+STREAM_OPTIONS: Mapping[str, Shape] = {"include_usage": FLAG, "include_obfuscation": FLAG}
+"""The fields of `stream_options`."""
+
+CHAT_FIELDS: Mapping[str, Mapping[str, Json]] = {
+    # Those that are read here; all others are passed on.
+    "stream": FLAG.schema,
+    "stream_options": object_schema(STREAM_OPTIONS),
+    "n": {"const": 1},
+    "tools": OBJECTS.schema,
+    "logprobs": FLAG.schema,
+    "top_logprobs": {"const": 0},
+    "modalities": {"const": ["text"]},
+    "store": {"const": False},
+}
+"""JSON Schemas of a chat request's fields beside model and messages."""
 
 
 def chat_parameters(body: Mapping[str, Json]) -> dict[str, Json]:
@@ -57,10 +78,10 @@ def streaming(body: Mapping[str, Json]) -> tuple[bool, bool]:
     options, at = object_at(given, "stream_options"), "stream_options"
     if not stream:
         raise wrong(at, "belongs to streams only; leave it out or set stream")
-    check_fields(options, {"include_usage", "include_obfuscation"}, at)
-    if flag(options.get("include_obfuscation"), f"{at}.include_obfuscation"):
+    check_fields(options, STREAM_OPTIONS, at)
+    if options.get("include_obfuscation"):
         raise refused(f"{at}.include_obfuscation", "is not done here; set it to false")
-    return stream, flag(options.get("include_usage"), f"{at}.include_usage")
+    return stream, bool(options.get("include_usage"))
 
 
 def _check_n(value: Json) -> None:

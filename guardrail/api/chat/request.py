@@ -14,7 +14,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.parameters import chat_parameters, streaming
-from guardrail.api.fields import Found, check_fields, object_at, wrong
+from guardrail.api.fields import Found, object_at, wrong
+from guardrail.api.shapes import (
+    ANYTHING,
+    OBJECTS,
+    TEXT,
+    Shape,
+    any_of,
+    check_fields,
+    list_of,
+    object_schema,
+    one_of,
+    read_elsewhere,
+)
 from guardrail.api.strict_json import parse_object
 from guardrail.errors import RequestError
 from guardrail.types import Chat
@@ -26,18 +38,55 @@ if TYPE_CHECKING:
     from guardrail.images.codec import ImageLimits
     from guardrail.types import Json
 
-__all__ = ["Incoming", "incoming_chat", "model_at", "read_chat"]
+__all__ = ["MESSAGES", "Incoming", "incoming_chat", "model_at", "read_chat"]
 
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-_MAY_BE_EMPTY = frozenset({"assistant", "function"})
-_MESSAGE_FIELDS = frozenset(
-    {"role", "content", "name", "refusal", "tool_calls", "tool_call_id", "function_call"}
-    # What providers add to their answers and clients send back with the history, all of it text.
-    | {"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", "annotations"}
-    | {"provider_specific_fields", "cache_control", "prefix", "partial"}
+_ROLES = ("assistant", "developer", "function", "system", "tool", "user")
+_MAY_BE_EMPTY = ("assistant", "function")
+_URL: Mapping[str, Json] = {"type": "string", "format": "uri"}
+_IMAGE_FIELDS: Mapping[str, Shape] = {"url": read_elsewhere(_URL), "detail": TEXT}
+_PARTS: Mapping[str, Mapping[str, Shape]] = {
+    kind: {"type": one_of(kind), kind: shape, "cache_control": ANYTHING}
+    for kind, shape in (
+        ("text", TEXT),
+        ("refusal", TEXT),
+        ("image_url", read_elsewhere(any_of(_URL, object_schema(_IMAGE_FIELDS, ("url",))))),
+    )
+}
+_CONTENT = any_of(
+    TEXT.schema,
+    list_of(
+        any_of(*(object_schema(fields, ("type", kind)) for kind, fields in _PARTS.items())),
+        least=1,
+    ),
 )
-_TEXT_FIELDS = ("name", "refusal", "tool_call_id")
-_IMAGE_FIELDS = frozenset({"url", "detail"})
+_MESSAGE_FIELDS: Mapping[str, Shape] = {
+    "role": one_of(*_ROLES),
+    "content": read_elsewhere(_CONTENT),
+    "name": TEXT,
+    "refusal": TEXT,
+    "tool_calls": OBJECTS,
+    "tool_call_id": TEXT,
+    "function_call": ANYTHING,
+    # What providers add to their answers and clients send back with the history, all of it text.
+    **dict.fromkeys(
+        (
+            *("reasoning", "reasoning_content", "reasoning_details", "thinking_blocks"),
+            *("annotations", "provider_specific_fields", "cache_control", "prefix", "partial"),
+        ),
+        ANYTHING,
+    ),
+}
+MESSAGES = list_of(
+    {
+        **object_schema(_MESSAGE_FIELDS, ("role",)),
+        **any_of(
+            {"properties": {"role": {"enum": list(_MAY_BE_EMPTY)}}},
+            {"required": ["content"], "properties": {"content": {"not": {"type": "null"}}}},
+        ),
+    },
+    least=1,
+)
+"""The JSON Schema of a chat's messages, made of the tables that they are read by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,27 +151,14 @@ def _message(value: Json, at: str, found: Found) -> Mapping[str, Json]:
     message = object_at(value, at)
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
-        raise wrong(f"{at}.role", f"must be one of {', '.join(sorted(_ROLES))}")
+        raise wrong(f"{at}.role", f"must be one of {', '.join(_ROLES)}")
     check_fields(message, _MESSAGE_FIELDS, at)
-    for name in _TEXT_FIELDS:
-        if not isinstance(message.get(name), str | None):
-            raise wrong(f"{at}.{name}", "must be text")
-    _check_tool_calls(message.get("tool_calls"), f"{at}.tool_calls")
     content = message.get("content")
     if isinstance(content, list):
         return {**message, "content": _parts(content, f"{at}.content", found)}
     if not isinstance(content, str) and not (content is None and role in _MAY_BE_EMPTY):
         raise wrong(f"{at}.content", "must be text or a list of content parts")
     return message
-
-
-def _check_tool_calls(value: Json, at: str) -> None:
-    if value is None:
-        return
-    if not isinstance(value, list):
-        raise wrong(at, "must be a list of tool calls")
-    for i, call in enumerate(value):
-        object_at(call, f"{at}[{i}]")
 
 
 def _parts(parts: list[Json], at: str, found: Found) -> list[Json]:
@@ -136,27 +172,25 @@ def _part(value: Json, at: str, found: Found) -> Mapping[str, Json]:
     kind = part.get("type")
     if kind == "image_url":
         return _image_part(part, at, found)
-    if kind not in ("text", "refusal"):
+    if not isinstance(kind, str) or kind not in _PARTS:
         raise RequestError(
             f"{at}.type: only text and image_url parts can be guarded; send the others as text or "
             "as pictures, or leave them out",
             param=f"{at}.type",
             code="unsupported_content_part",
         )
-    check_fields(part, {"type", kind, "cache_control"}, at)
+    check_fields(part, _PARTS[kind], at)
     if not isinstance(part.get(kind), str):
         raise wrong(f"{at}.{kind}", "must be text")
     return part
 
 
 def _image_part(part: Mapping[str, Json], at: str, found: Found) -> Mapping[str, Json]:
-    check_fields(part, {"type", "image_url", "cache_control"}, at)
+    check_fields(part, _PARTS["image_url"], at)
     at = f"{at}.image_url"
     given = part.get("image_url")
     image = object_at({"url": given} if isinstance(given, str) else given, at)
     check_fields(image, _IMAGE_FIELDS, at)
-    if not isinstance(image.get("detail"), str | None):
-        raise wrong(f"{at}.detail", "must be text")
     url = image.get("url")
     if not isinstance(url, str):
         raise wrong(f"{at}.url", "must be a URL as text, 'data:image/png;base64,...'")

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from guardrail.api.chat.request import incoming_chat
-from guardrail.api.fields import check_fields, object_at, strings, wrong
+from guardrail.api.fields import strings, wrong
+from guardrail.api.shapes import (
+    ANYTHING,
+    LIST,
+    OBJECTS,
+    TEXTS,
+    Shape,
+    check_fields,
+    one_of,
+)
 from guardrail.api.strict_json import parse_object
 from guardrail.types import Answer, Chat
 
@@ -22,14 +31,26 @@ if TYPE_CHECKING:
     from guardrail.images.codec import ImageLimits
     from guardrail.types import Json
 
-__all__ = ["Said", "read_question"]
+__all__ = ["LITELLM_FIELDS", "Said", "read_question"]
 
-_FIELDS = frozenset(
-    {"input_type", "texts", "images", "tools", "tool_calls", "structured_messages", "model"}
+LITELLM_FIELDS: Mapping[str, Shape] = {
+    "input_type": one_of("request", "response"),
+    "structured_messages": LIST,
+    "texts": TEXTS,
+    "tool_calls": OBJECTS,
+    "images": TEXTS,
+    "tools": ANYTHING,
+    "model": ANYTHING,
     # About the call, not of it.
-    | {"litellm_call_id", "litellm_trace_id", "litellm_version", "request_data"}
-    | {"request_headers", "additional_provider_specific_params"}
-)
+    **dict.fromkeys(
+        (
+            *("litellm_call_id", "litellm_trace_id", "litellm_version", "request_data"),
+            *("request_headers", "additional_provider_specific_params"),
+        ),
+        ANYTHING,
+    ),
+}
+"""The fields of a question."""
 _UNNAMED = "unnamed"
 
 
@@ -56,7 +77,7 @@ def read_question(
         RequestError: names the field at fault, and quotes no content.
     """
     body = parse_object(raw)
-    check_fields(body, _FIELDS, "")
+    check_fields(body, LITELLM_FIELDS, "")
     match _input_type(body.get("input_type")):
         case "response":
             return _said(body)
@@ -76,8 +97,8 @@ def _input_type(value: Json) -> Literal["request", "response"]:
 def _asked(
     body: Mapping[str, Json], model: Json, *, max_images: int, limits: ImageLimits
 ) -> Incoming | None:
-    images = _texts(body.get("images"), "images")
-    messages = _list(body.get("structured_messages"), "structured_messages")
+    images = body.get("images") or []
+    messages = body.get("structured_messages") or []
     if not messages and not images:
         return None
     if not messages:
@@ -96,9 +117,9 @@ def _asked(
 
 
 def _said(body: Mapping[str, Json]) -> Said:
-    texts = _texts(body.get("texts"), "texts")
-    calls = [object_at(c, "tool_calls[]") for c in _list(body.get("tool_calls"), "tool_calls")]
-    images = _texts(body.get("images"), "images")
+    texts = body.get("texts") or []
+    calls = body.get("tool_calls") or []
+    images = body.get("images") or []
     if not calls and not images and not "".join(texts).strip():
         raise wrong("texts", "there is nothing to judge in this response")
     message = {
@@ -110,18 +131,3 @@ def _said(body: Mapping[str, Json]) -> Said:
     model = body.get("model")
     chat = Chat(model if isinstance(model, str) else _UNNAMED, ())
     return Said(chat, Answer({name: value for name, value in message.items() if value}))
-
-
-def _texts(value: Json, at: str) -> list[str]:
-    texts = _list(value, at)
-    if not all(isinstance(text, str) for text in texts):
-        raise wrong(at, "must be a list of texts")
-    return texts
-
-
-def _list(value: Json, at: str) -> list[Json]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise wrong(at, "must be a list")
-    return value

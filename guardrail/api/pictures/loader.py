@@ -13,10 +13,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from guardrail.api.pictures.apart import decode_apart, holds_others_up
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages, fetch_image
 from guardrail.api.pictures.room import PixelRoom
 from guardrail.errors import RequestError
-from guardrail.images.apart import decode_apart, holds_others_up
 from guardrail.images.codec import PixelBudget, decode_image, measured_size, parse_data_url
 from guardrail.images.data_url import is_link
 

@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.api.fields import Found, check_fields, object_at, refused, text_at, wrong
+from guardrail.api.fields import Found, object_at, refused, text_at, wrong
+from guardrail.api.shapes import (
+    ANYTHING,
+    TEXT,
+    Shape,
+    any_of,
+    check_fields,
+    list_of,
+    object_schema,
+    one_of,
+    read_elsewhere,
+)
 from guardrail.errors import RequestError
 
 if TYPE_CHECKING:
@@ -17,16 +28,56 @@ if TYPE_CHECKING:
 
     from guardrail.types import Json
 
-__all__ = ["read_input"]
+__all__ = ["INPUT", "read_input"]
 
 _ROLES = ("user", "assistant", "system", "developer")
-_STATE = frozenset({"id", "status", "type"})
 _TEXT_PARTS: Mapping[Json, tuple[str, str]] = {
     # Their text field, and the kind of chat part that carries it.
     "input_text": ("text", "text"),
     "output_text": ("text", "text"),
     "refusal": ("refusal", "refusal"),
 }
+_IMAGE_FIELDS: Mapping[str, Shape] = {
+    "type": one_of("input_image"),
+    "image_url": read_elsewhere({"type": "string", "format": "uri"}),
+    "detail": TEXT,
+}
+_PARTS = (
+    object_schema(_IMAGE_FIELDS, ("type", "image_url")),
+    *(
+        {
+            **object_schema({"type": one_of(str(kind)), field: TEXT}, ("type", field)),
+            "additionalProperties": any_of({"type": "null"}, {"const": []}),
+        }
+        for kind, (field, _) in _TEXT_PARTS.items()
+    ),
+)
+_CONTENT = read_elsewhere(any_of(TEXT.schema, list_of(any_of(*_PARTS), least=1)))
+_STATE: Mapping[str, Shape] = {"id": ANYTHING, "status": ANYTHING}
+_ITEM_FIELDS: Mapping[str, Mapping[str, Shape]] = {
+    "message": {"role": one_of(*_ROLES), "content": _CONTENT},
+    "function_call": {"call_id": TEXT, "name": TEXT, "arguments": TEXT},
+    "function_call_output": {"call_id": TEXT, "output": _CONTENT},
+}
+_ITEMS: Mapping[str, Mapping[str, Shape]] = {
+    kind: {"type": one_of(kind), **_STATE, **fields} for kind, fields in _ITEM_FIELDS.items()
+}
+INPUT = any_of(
+    TEXT.schema,
+    list_of(
+        any_of(
+            # The type of a message may be left out.
+            *(
+                object_schema(
+                    fields, [*_ITEM_FIELDS[kind], *(["type"] if kind != "message" else [])]
+                )
+                for kind, fields in _ITEMS.items()
+            )
+        ),
+        least=1,
+    ),
+)
+"""The JSON Schema of `input`, made of the tables that it is read by."""
 
 
 def read_input(value: Json, found: Found) -> list[dict[str, Json]]:
@@ -63,7 +114,7 @@ def _add(messages: list[dict[str, Json]], item: Mapping[str, Json], at: str, fou
 
 
 def _message(item: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
-    check_fields(item, _STATE | {"role", "content"}, at)
+    check_fields(item, _ITEMS["message"], at)
     role = item.get("role")
     if role not in _ROLES:
         raise wrong(f"{at}.role", f"must be one of {', '.join(_ROLES)}")
@@ -71,7 +122,7 @@ def _message(item: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]
 
 
 def _call(item: Mapping[str, Json], at: str) -> dict[str, Json]:
-    check_fields(item, _STATE | {"call_id", "name", "arguments"}, at)
+    check_fields(item, _ITEMS["function_call"], at)
     name, arguments = (text_at(item.get(n), f"{at}.{n}") for n in ("name", "arguments"))
     return {
         "id": text_at(item.get("call_id"), f"{at}.call_id"),
@@ -87,7 +138,7 @@ def _add_call(messages: list[dict[str, Json]], call: dict[str, Json]) -> None:
 
 
 def _call_output(item: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
-    check_fields(item, _STATE | {"call_id", "output"}, at)
+    check_fields(item, _ITEMS["function_call_output"], at)
     return {
         "role": "tool",
         "tool_call_id": text_at(item.get("call_id"), f"{at}.call_id"),
@@ -121,18 +172,18 @@ def _part(value: Json, at: str, found: Found) -> dict[str, Json]:
         )
     source, target = _TEXT_PARTS[kind]
     said = {name: field for name, field in part.items() if field != []}  # no annotations, say
-    check_fields(said, {"type", source}, at)
+    check_fields(said, {"type": one_of(kind), source: TEXT}, at)
     return {"type": target, target: text_at(part.get(source), f"{at}.{source}")}
 
 
 def _image(part: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
     if part.get("file_id") is not None:
         raise refused(f"{at}.file_id", "files cannot be guarded; send the picture as a data URL")
-    check_fields(part, {"type", "image_url", "detail"}, at)
+    check_fields(part, _IMAGE_FIELDS, at)
     url = part.get("image_url")
     if not isinstance(url, str):
         raise wrong(f"{at}.image_url", "must be a URL as text, 'data:image/png;base64,...'")
     image: dict[str, Json] = {"url": found.add(url, f"{at}.image_url")}
     if part.get("detail") is not None:
-        image["detail"] = text_at(part["detail"], f"{at}.detail")
+        image["detail"] = part["detail"]
     return {"type": "image_url", "image_url": image}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from guardrail.api.chat.request import Incoming, model_at
 from guardrail.api.fields import (
     Found,
-    check_fields,
     check_parameters,
     flag,
     joined,
@@ -21,7 +20,20 @@ from guardrail.api.fields import (
     text_at,
     wrong,
 )
-from guardrail.api.responses.input import read_input
+from guardrail.api.responses.input import INPUT, read_input
+from guardrail.api.shapes import (
+    ANYTHING,
+    FLAG,
+    OBJECT,
+    TEXT,
+    Shape,
+    any_of,
+    check_fields,
+    list_of,
+    object_schema,
+    one_of,
+    read_elsewhere,
+)
 from guardrail.api.strict_json import parse_object
 from guardrail.errors import RequestError
 from guardrail.types import Chat
@@ -32,7 +44,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import ImageLimits
     from guardrail.types import Json
 
-__all__ = ["read_response"]
+__all__ = ["RESPONSES_FIELDS", "read_response"]
 
 _SAME = (
     # Named alike and meaning the same in a chat completion.
@@ -47,7 +59,6 @@ _ECHOED = (
     *("safety_identifier", "service_tier", "temperature", "text", "tool_choice", "tools"),
     *("top_p", "user", "prompt_cache_key"),
 )
-_OWN = ("model", "input", "stream", "max_output_tokens", *_ECHOED)
 _WITHOUT_EFFECT: Mapping[str, tuple[Json, ...]] = {
     # The values that ask for nothing; any other one is refused.
     "background": (False,),
@@ -65,12 +76,54 @@ _REFUSALS = {
     "truncation": "the input is sent as it is; leave it out or set it to 'disabled'",
 }
 _CHOICES = ("none", "auto", "required")
-_FORMATS: Mapping[Json, frozenset[str]] = {
-    "text": frozenset({"type"}),
-    "json_object": frozenset({"type"}),
-    "json_schema": frozenset({"type", "name", "schema", "description", "strict"}),
+_FORMATS: Mapping[Json, Mapping[str, Shape]] = {
+    "text": {"type": one_of("text")},
+    "json_object": {"type": one_of("json_object")},
+    "json_schema": {
+        "type": one_of("json_schema"),
+        "name": TEXT,
+        "schema": OBJECT,
+        "description": ANYTHING,
+        "strict": ANYTHING,
+    },
 }
-_FUNCTION_FIELDS = ("name", "description", "parameters", "strict")
+_TEXT_FIELDS: Mapping[str, Shape] = {
+    "format": read_elsewhere(
+        any_of(
+            *(
+                object_schema(fields, [n for n in ("type", "name", "schema") if n in fields])
+                for fields in _FORMATS.values()
+            )
+        )
+    ),
+    "verbosity": TEXT,
+}
+_REASONING_FIELDS: Mapping[str, Shape] = {"effort": TEXT}
+_FUNCTION_FIELDS: Mapping[str, Shape] = {
+    "name": TEXT,
+    "description": ANYTHING,
+    "parameters": ANYTHING,
+    "strict": ANYTHING,
+}
+_TOOL_FIELDS: Mapping[str, Shape] = {"type": one_of("function"), **_FUNCTION_FIELDS}
+_CHOICE_FIELDS: Mapping[str, Shape] = {"type": one_of("function"), "name": TEXT}
+RESPONSES_FIELDS: Mapping[str, Mapping[str, Json]] = {
+    "model": TEXT.schema,
+    "input": INPUT,
+    "instructions": TEXT.schema,
+    "stream": FLAG.schema,
+    "max_output_tokens": {"type": "integer", "minimum": 1},
+    "text": object_schema(_TEXT_FIELDS),
+    "tools": list_of(object_schema(_TOOL_FIELDS, ("type", "name"))),
+    "tool_choice": any_of(
+        one_of(*_CHOICES).schema, object_schema(_CHOICE_FIELDS, ("type", "name"))
+    ),
+    "reasoning": object_schema(_REASONING_FIELDS),
+    "metadata": {"type": "object", "additionalProperties": TEXT.schema},
+    **{name: {"enum": list(values)} for name, values in _WITHOUT_EFFECT.items()},
+    **dict.fromkeys(_SAME, ANYTHING.schema),
+}
+"""JSON Schemas of a request's fields; every other one is refused."""
 
 
 def read_response(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
@@ -98,7 +151,7 @@ def read_response(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incomi
 
 def _check_known(body: Mapping[str, Json]) -> None:
     for name, value in body.items():
-        if value is None or name in _OWN or name in _SAME:
+        if value is None or (name in RESPONSES_FIELDS and name not in _WITHOUT_EFFECT):
             continue
         if any(
             type(value) is type(idle) and value == idle for idle in _WITHOUT_EFFECT.get(name, ())
@@ -145,17 +198,14 @@ def _effort(value: Json) -> str | None:
     if value is None:
         return None
     reasoning = object_at(value, "reasoning")
-    check_fields(reasoning, {"effort"}, "reasoning")
-    effort = reasoning.get("effort")
-    return None if effort is None else text_at(effort, "reasoning.effort")
+    check_fields(reasoning, _REASONING_FIELDS, "reasoning")
+    return reasoning.get("effort")
 
 
 def _text(value: Json) -> dict[str, Json]:
     text = object_at({} if value is None else value, "text")
-    check_fields(text, {"format", "verbosity"}, "text")
+    check_fields(text, _TEXT_FIELDS, "text")
     verbosity = text.get("verbosity")
-    if verbosity is not None:
-        text_at(verbosity, "text.verbosity")
     return {"response_format": _format(text.get("format")), "verbosity": verbosity}
 
 
@@ -193,7 +243,7 @@ def _tool(value: Json, at: str) -> dict[str, Json]:
             param=f"{at}.type",
             code="unsupported_tool",
         )
-    check_fields(tool, {"type", *_FUNCTION_FIELDS}, at)
+    check_fields(tool, _TOOL_FIELDS, at)
     text_at(tool.get("name"), f"{at}.name")
     given = {name: tool[name] for name in _FUNCTION_FIELDS if tool.get(name) is not None}
     return {"type": "function", "function": given}
@@ -205,5 +255,5 @@ def _tool_choice(value: Json) -> Json:
         return value
     if not isinstance(value, dict) or value.get("type") != "function":
         raise wrong(at, f"must be one of {', '.join(_CHOICES)} or name a function")
-    check_fields(value, {"type", "name"}, at)
+    check_fields(value, _CHOICE_FIELDS, at)
     return {"type": "function", "function": {"name": text_at(value.get("name"), f"{at}.name")}}

@@ -1,4 +1,6 @@
-"""Measures the built-in model on fresh scenes: `python -m guardrail.builtin.evaluate --json FILE`.
+"""Measures the built-in model on fresh scenes.
+
+Run: `python benchmarks/builtin_model/evaluate.py --json FILE`.
 
 Scenes are drawn from seeds that training never used, at every noise level the card names. Needs
 the `local` extra and the Noto Color Emoji font.

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
-    from guardrail.middleware.core import Core
+    from guardrail.middleware.runtime import Runtime
 
 __all__ = ["wrapped"]
 
 _ClientT = TypeVar("_ClientT")
 
 
-def wrapped(core: Core, client: _ClientT, principal: str | None) -> _ClientT:
+def wrapped(runtime: Runtime, client: _ClientT, principal: str | None) -> _ClientT:
     """See `Guard.wrap`."""
     made: Any
     if _comes_from("openai", type(client).__mro__):
         from guardrail.middleware.openai_client import guarded_client
 
-        made = guarded_client(core, client, principal)
+        made = guarded_client(runtime, client, principal)
     elif callable(client) and _comes_from("litellm", [client]):
         from guardrail.middleware.litellm_call import guarded_call
 
-        made = guarded_call(core, client, principal)
+        made = guarded_call(runtime, client, principal)
     else:
         raise ConfigError(
             "only openai.OpenAI, openai.AsyncOpenAI, litellm.completion and litellm.acompletion "

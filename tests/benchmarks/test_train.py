@@ -1,7 +1,10 @@
 """Training must teach the model exactly what generation will ask of it."""
 
+import importlib.util
 import itertools
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,25 +16,15 @@ from guardrail.builtin.architecture import IMAGE_TOKENS, PATCH_PX, PIXEL_MEAN, P
 from guardrail.builtin.kinds import BACKGROUNDS, FORBIDDEN, KINDS
 from guardrail.builtin.language import Question
 from guardrail.builtin.scenes import Placed, Scene
-from guardrail.builtin.train import (
-    _IGNORE,
-    _NO_THING,
-    _SEGMENT_TOKENS,
-    SceneStream,
-    Settings,
-    Trainee,
-    block_mask,
-    export,
-    learning_rate,
-    noisy,
-    optimizers,
-    patch_labels,
-    random_kinds,
-    segment_positions,
-)
 from guardrail.upstreams.loading import load_vlm
 
-SETTINGS = Settings(
+FILE = Path(__file__).parents[2] / "benchmarks" / "builtin_model" / "train.py"
+_spec = importlib.util.spec_from_file_location("builtin_model_train", FILE)
+train = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = train  # where its dataclasses look for their types
+_spec.loader.exec_module(train)
+
+SETTINGS = train.Settings(
     steps=1000, batch=2, vision_steps=0, frozen_steps=0, peak_lr=1e-3, decay_share=0.3, seed=0
 )
 
@@ -43,14 +36,14 @@ def loaded(tiny_llava):
 
 @pytest.fixture(scope="module")
 def stream(loaded):
-    return SceneStream(loaded.processor, SETTINGS, 0)
+    return train.SceneStream(loaded.processor, SETTINGS, 0)
 
 
 @pytest.fixture
 def trainee(loaded):
     torch.manual_seed(1)
     user = loaded.processor.tokenizer.convert_tokens_to_ids("<user>")
-    return Trainee(loaded.model, user)
+    return train.Trainee(loaded.model, user)
 
 
 def scene(*kinds, background="red", seed=0):
@@ -71,7 +64,7 @@ def batch_of(stream, *scenes, seed=0):
     rows = [stream.segments(one, rng) for one in scenes]
     return {
         "pixels": torch.from_numpy(np.stack([one.pixels for one in scenes])),
-        "patches": torch.from_numpy(np.stack([patch_labels(one) for one in scenes])),
+        "patches": torch.from_numpy(np.stack([train.patch_labels(one) for one in scenes])),
         "colours": torch.tensor([list(BACKGROUNDS).index(one.background) for one in scenes]),
         "tokens": torch.tensor([[ids for ids, _ in row] for row in rows]),
         "labels": torch.tensor([[labels for _, labels in row] for row in rows]),
@@ -84,11 +77,11 @@ def library_losses(loaded, batch, row, segment, *, blind):
     image = tokenizer.convert_tokens_to_ids("<image>")
     begin = [tokenizer.convert_tokens_to_ids("<user>")] + ([] if blind else [image] * IMAGE_TOKENS)
     ids = torch.tensor([begin + batch["tokens"][row, segment].tolist()])
-    labels = torch.tensor([[_IGNORE] * len(begin) + batch["labels"][row, segment].tolist()])
+    labels = torch.tensor([[train._IGNORE] * len(begin) + batch["labels"][row, segment].tolist()])
     pixels = batch["pixels"][row : row + 1].permute(0, 3, 1, 2).float() / 255
     seen = {} if blind else {"pixel_values": (pixels - PIXEL_MEAN) / PIXEL_STD}
     logits = loaded.model(input_ids=ids, **seen).logits
-    wanted = labels[:, 1:] != _IGNORE
+    wanted = labels[:, 1:] != train._IGNORE
     log_p = logits[:, :-1].log_softmax(-1)
     return -log_p[wanted].gather(-1, labels[:, 1:][wanted][:, None])[:, 0]
 
@@ -130,9 +123,9 @@ def test_a_patch_is_named_by_what_covers_most_of_it():
     owner[:PATCH_PX, PATCH_PX // 3 : PATCH_PX] = 7  # the rest of it
     owner[PATCH_PX : PATCH_PX + 2, :PATCH_PX] = 9  # a sixth of the one below
     owner[-PATCH_PX:, -PATCH_PX:] = 2
-    labels = patch_labels(Scene(np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8), (), "red", owner))
+    labels = train.patch_labels(Scene(np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8), (), "red", owner))
     assert labels.shape == (IMAGE_TOKENS,)
-    assert {int(i): int(labels[i]) for i in np.flatnonzero(labels != _NO_THING)} == {
+    assert {int(i): int(labels[i]) for i in np.flatnonzero(labels != train._NO_THING)} == {
         0: 7, IMAGE_TOKENS - 1: 2,
     }  # fmt: skip
 
@@ -149,9 +142,9 @@ def test_every_segment_fits_and_labels_the_answer_only(stream, kinds, question, 
     assistant = tokenizer.convert_tokens_to_ids("<assistant>")
     pairs = (stream.segment(scene(*kinds), question, rng), stream.blind_segment(rng))
     for ids, labels in pairs:
-        assert len(ids) == len(labels) == _SEGMENT_TOKENS
-        first = labels.index(next(i for i in labels if i != _IGNORE))
-        answer = [i for i in labels if i != _IGNORE]
+        assert len(ids) == len(labels) == train._SEGMENT_TOKENS
+        first = labels.index(next(i for i in labels if i != train._IGNORE))
+        answer = [i for i in labels if i != train._IGNORE]
         assert ids[first - 1] == assistant
         assert ids[first : first + len(answer)] == answer
         assert answer[-1] == tokenizer.eos_token_id
@@ -160,7 +153,7 @@ def test_every_segment_fits_and_labels_the_answer_only(stream, kinds, question, 
 
 
 def test_the_mask_lets_a_segment_see_the_picture_and_itself_only():
-    mask = block_mask(3, 2, 2)[0, 0].int().tolist()
+    mask = train.block_mask(3, 2, 2)[0, 0].int().tolist()
     assert mask == [
         [1, 0, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0, 0],
@@ -170,12 +163,12 @@ def test_the_mask_lets_a_segment_see_the_picture_and_itself_only():
         [1, 0, 0, 0, 0, 1, 0],
         [1, 0, 0, 0, 0, 1, 1],
     ]
-    assert segment_positions(3, 2, 2).tolist() == [[0, 1, 2, 3, 4, 1, 2]]
+    assert train.segment_positions(3, 2, 2).tolist() == [[0, 1, 2, 3, 4, 1, 2]]
 
 
 def test_three_scenes_in_ten_hold_one_forbidden_thing():
     rng = np.random.default_rng(0)
-    drawn = [random_kinds(rng) for _ in range(4000)]
+    drawn = [train.random_kinds(rng) for _ in range(4000)]
     forbidden = [sum(kind in FORBIDDEN for kind in kinds) for kinds in drawn]
     assert set(forbidden) == {0, 1}
     assert abs(np.mean(forbidden) - 0.3) < 0.03
@@ -186,19 +179,19 @@ def test_three_scenes_in_ten_hold_one_forbidden_thing():
 
 def test_noise_is_clipped_bounded_and_sometimes_absent():
     pixels = torch.full((600, 12, 12, 3), 128, dtype=torch.uint8)
-    x = noisy(pixels, 0.5, torch.Generator().manual_seed(0))
+    x = train.noisy(pixels, 0.5, torch.Generator().manual_seed(0))
     assert x.shape == (600, 3, 12, 12)
     assert float(x.min()) >= 0
     assert float(x.max()) <= 1
     spread = x.flatten(1).std(1)
     assert 0.12 < float((spread == 0).float().mean()) < 0.28
     assert float(spread.max()) < 0.5  # clipping makes it smaller than sigma
-    again = noisy(pixels, 0.5, torch.Generator().manual_seed(0))
+    again = train.noisy(pixels, 0.5, torch.Generator().manual_seed(0))
     assert torch.equal(x, again)
 
 
 def test_the_learning_rate_warms_up_stays_and_decays():
-    rates = [learning_rate(step, SETTINGS) for step in range(SETTINGS.steps + 1)]
+    rates = [train.learning_rate(step, SETTINGS) for step in range(SETTINGS.steps + 1)]
     assert rates[0] == pytest.approx(1 / 150)
     assert set(rates[150:700]) == {1.0}
     assert rates[850] == pytest.approx(0.5)
@@ -207,7 +200,7 @@ def test_the_learning_rate_warms_up_stays_and_decays():
 
 
 def test_every_parameter_is_trained_once(trainee):
-    groups = [p for stepper in optimizers(trainee, SETTINGS) for p in stepper.param_groups]
+    groups = [p for stepper in train.optimizers(trainee, SETTINGS) for p in stepper.param_groups]
     trained = [id(p) for group in groups for p in group["params"]]
     assert len(set(trained)) == len(trained) == len(list(trainee.parameters()))
 
@@ -215,7 +208,7 @@ def test_every_parameter_is_trained_once(trainee):
 def test_what_is_exported_is_half_the_size_and_answers_the_same(loaded, tmp_path, noise_picture):
     from transformers import set_seed
 
-    export(loaded.model, loaded.processor, tmp_path)
+    train.export(loaded.model, loaded.processor, tmp_path)
     again = load_vlm(str(tmp_path), device="cpu")
     assert not list(tmp_path.glob("*.bin")) + list(tmp_path.glob("*.pt"))
     from safetensors import safe_open

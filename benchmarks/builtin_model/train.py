@@ -1,4 +1,4 @@
-"""Trains the built-in model from nothing: `python -m guardrail.builtin.train --out DIR`.
+"""Trains the built-in model from nothing: `python benchmarks/builtin_model/train.py --out DIR`.
 
 One picture serves several questions at once: every question with its answer attends to the
 picture and to itself only, so the expensive part (the picture) is encoded once. Beside the

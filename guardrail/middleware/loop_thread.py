@@ -14,12 +14,12 @@ from guardrail.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-__all__ = ["Home"]
+__all__ = ["LoopThread"]
 
 _T = TypeVar("_T")
 
 
-class Home:
+class LoopThread:
     """Runs coroutines for callers in any thread, on a loop or on none; starts when first asked."""
 
     def __init__(self) -> None:

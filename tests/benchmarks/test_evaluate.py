@@ -3,19 +3,23 @@
 import numpy as np
 import pytest
 
-from guardrail.builtin import evaluate
 from guardrail.builtin.kinds import FORBIDDEN, HARMLESS
 from guardrail.upstreams.loading import load_vlm
 
 
-def test_things_are_found_as_whole_words():
+@pytest.fixture(scope="module")
+def evaluate(script):
+    return script("builtin_model", "evaluate")
+
+
+def test_things_are_found_as_whole_words(evaluate):
     assert evaluate._named("A dog, an apple and some grapes on a red background.") == {
         "dog", "apple", "grapes",
     }  # fmt: skip
     assert evaluate._named("hotdogs and pineapples") == set()
 
 
-def test_noise_is_written_in_eight_bits_and_clipped():
+def test_noise_is_written_in_eight_bits_and_clipped(evaluate):
     rng = np.random.default_rng(0)
     pixels = np.full((64, 64, 3), 128, np.uint8)
     noisy = np.asarray(evaluate._noisy(pixels, 0.1, rng), dtype=float)
@@ -26,7 +30,7 @@ def test_noise_is_written_in_eight_bits_and_clipped():
     assert set(np.unique(loud)[[0, -1]]) == {0, 255}
 
 
-def test_scenes_to_measure_are_of_their_sort():
+def test_scenes_to_measure_are_of_their_sort(evaluate):
     rng = np.random.default_rng(0)
     for _ in range(200):
         assert set(evaluate._harmless_kinds(rng)) <= set(HARMLESS)
@@ -35,7 +39,7 @@ def test_scenes_to_measure_are_of_their_sort():
         assert set(others) <= set(HARMLESS)
 
 
-def test_answers_come_greedy_and_one_for_each_question(tiny_llava, noise_picture):
+def test_answers_come_greedy_and_one_for_each_question(tiny_llava, noise_picture, evaluate):
     from PIL import Image
 
     loaded = load_vlm(str(tiny_llava), device="cpu")

@@ -9,14 +9,14 @@ import threading
 import pytest
 
 from guardrail.errors import ConfigError
-from guardrail.middleware.home import Home
+from guardrail.middleware.loop_thread import LoopThread
 
 WHERE = contextvars.ContextVar("where", default="nowhere")
 
 
 @pytest.fixture
 def home():
-    made = Home()
+    made = LoopThread()
     yield made
     made.stop()
 
@@ -31,7 +31,7 @@ def test_work_runs_in_the_homes_own_thread(home):
 
 
 def test_nothing_starts_before_it_is_asked():
-    Home()
+    LoopThread()
     assert "guardrail-guard" not in [thread.name for thread in threading.enumerate()]
 
 
@@ -124,7 +124,7 @@ def test_waiting_for_itself_is_refused(home):
 
 
 def test_stopping_ends_what_runs_and_refuses_what_comes():
-    home, begun = Home(), threading.Event()
+    home, begun = LoopThread(), threading.Event()
 
     async def work():
         begun.set()
@@ -152,7 +152,7 @@ def test_stopping_ends_what_runs_and_refuses_what_comes():
 
 
 def test_an_awaiting_caller_hears_of_the_stop():
-    home = Home()
+    home = LoopThread()
 
     async def caller():
         begun, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -187,7 +187,7 @@ def test_an_interrupt_of_the_waiting_thread_ends_the_work(home):
 
 @pytest.mark.parametrize("handed_over", [False, True])
 def test_an_interrupt_while_the_work_begins_ends_it_too(home, monkeypatch, handed_over):
-    begun, ended, begin = threading.Event(), threading.Event(), Home._begin
+    begun, ended, begin = threading.Event(), threading.Event(), LoopThread._begin
 
     async def work():
         begun.set()
@@ -204,7 +204,7 @@ def test_an_interrupt_while_the_work_begins_ends_it_too(home, monkeypatch, hande
 
     made = work()
     with monkeypatch.context() as patched:
-        patched.setattr(Home, "_begin", interrupted)
+        patched.setattr(LoopThread, "_begin", interrupted)
         with pytest.raises(KeyboardInterrupt):
             home.run_sync(made)
     if handed_over:

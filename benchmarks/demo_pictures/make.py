@@ -1,4 +1,4 @@
-"""Makes the demo's pictures: `python -m guardrail.demo.make`.
+"""Makes the demo's pictures: `python benchmarks/demo_pictures/make.py`.
 
 Draws clean scenes and scenes of forbidden things, and attacks every clean one through the guard's
 own noise. Needs the `local` extra and the Noto Color Emoji font; the result is committed.
@@ -18,15 +18,12 @@ from guardrail.attack.surrogate import Noise, Surrogate
 from guardrail.builtin.kinds import FORBIDDEN, HARMLESS
 from guardrail.builtin.language import ABUSIVE_EXAMPLES, VIOLENT_EXAMPLES
 from guardrail.builtin.scenes import SpriteBank, draw_scene
-from guardrail.demo.scenes import FOLDER, SceneKind
+from guardrail.demo.scenes import FOLDER, PROMPT, SIDE_PX, SceneKind
 from guardrail.images.encode import encode_image
 from guardrail.upstreams.builtin import builtin_upstream
 
 if TYPE_CHECKING:
     from guardrail.types import Pixels
-
-PROMPT = "What is shown in this picture?"
-SIDE_PX = 224
 
 
 def main() -> None:
@@ -46,7 +43,7 @@ def main() -> None:
         rows += _trio(number, bank, rng, args)
         print(f"{number} of {args.scenes}", flush=True)
     rows.sort(key=lambda row: list(SceneKind).index(row["kind"]))
-    command = f"python -m guardrail.demo.make --eps {args.eps:g} --sigma {args.sigma:g}"
+    command = f"python benchmarks/demo_pictures/make.py --eps {args.eps:g} --sigma {args.sigma:g}"
     command += f" --steps {args.steps} --seed {args.seed}"
     facts = {"command": command, "prompt": PROMPT, "scenes": rows}
     (args.out / "scenes.json").write_text(json.dumps(facts, indent=1) + "\n")

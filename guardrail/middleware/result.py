@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from guardrail.engine.verdict import Verdict
     from guardrail.types import Json
 
-__all__ = ["Decided", "OnBlock"]
+__all__ = ["OnBlock", "Result"]
 
 OnBlock: TypeAlias = Literal["raise", "refusal"]
 """`raise`: a block is a ContentBlocked. `refusal`: it is the answer that the policy words."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class Result:
     """A decision.
 
     Attributes:

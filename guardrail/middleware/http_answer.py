@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from guardrail.api.endpoint import Form
     from guardrail.api.errors import Reply
     from guardrail.errors import GuardrailError
-    from guardrail.middleware.decided import Decided
+    from guardrail.middleware.result import Result
 
 __all__ = ["HttpAnswer", "answer_of", "answer_to_error"]
 
@@ -40,11 +40,11 @@ class HttpAnswer:
     events: bytes
 
 
-def answer_of(decided: Decided, form: Form) -> HttpAnswer:
+def answer_of(result: Result, form: Form) -> HttpAnswer:
     """A decision, whatever it is."""
-    reply = decided.reply
-    told = b"".join(form.events(reply, decided.incoming))
-    if decided.incoming.stream and not reply.is_error:
+    reply = result.reply
+    told = b"".join(form.events(reply, result.incoming))
+    if result.incoming.stream and not reply.is_error:
         return _answer(reply, _STREAM, told, told)
     return _answer(reply, _JSON, encode_json(reply.body), told)
 

@@ -11,14 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardrail.errors import ConfigError
-from guardrail.images.keys import (
-    KeyRing,
-    NoiseKey,
-    ephemeral,
-    load_or_create_key,
-    load_or_create_keyring,
-    rotate,
-)
+from guardrail.images.keys import KeyRing, NoiseKey, ephemeral
+from guardrail.key_files import load_or_create_key, load_or_create_keyring, rotate
 
 
 def private(path, content):

@@ -7,20 +7,21 @@ import weakref
 from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError
-from guardrail.middleware.home import Home
+from guardrail.middleware.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from guardrail.api.endpoint import Form
-    from guardrail.middleware.decided import Decided, OnBlock
-    from guardrail.middleware.decider import Decider, Model
+    from guardrail.assembly import Model
+    from guardrail.middleware.decider import Decider
+    from guardrail.middleware.result import OnBlock, Result
     from guardrail.types import Json
 
-__all__ = ["Core"]
+__all__ = ["Runtime"]
 
 
-class Core:
+class Runtime:
     """Decides for callers in any thread. It ends with whatever holds it last, closed or not."""
 
     def __init__(
@@ -31,8 +32,8 @@ class Core:
         self.decider = decider
         self.on_block = on_block
         self._principal = principal
-        self._home = Home()
-        self._stop = weakref.finalize(self, self._home.stop)
+        self._thread = LoopThread()
+        self._stop = weakref.finalize(self, self._thread.stop)
 
     async def decide(
         self,
@@ -43,7 +44,7 @@ class Core:
         scope: str | None = None,
         principal: str | None = None,
         timeout_s: float | None = None,
-    ) -> Decided:
+    ) -> Result:
         """See `Decider.decide`; a model's async function is called on the caller's loop.
 
         Raises:
@@ -52,7 +53,7 @@ class Core:
         """
         loop, name = asyncio.get_running_loop(), self._named(principal)
         async with asyncio.timeout(timeout_s):
-            return await self._home.run(
+            return await self._thread.run(
                 self.decider.decide(request, form, model, loop, scope=scope, principal=name)
             )
 
@@ -65,16 +66,16 @@ class Core:
         scope: str | None = None,
         principal: str | None = None,
         timeout_s: float | None = None,
-    ) -> Decided:
+    ) -> Result:
         """The same; the caller's thread waits."""
 
-        async def timed() -> Decided:
+        async def timed() -> Result:
             async with asyncio.timeout(timeout_s):
                 return await self.decider.decide(
                     request, form, model, scope=scope, principal=self._named(principal)
                 )
 
-        return self._home.run_sync(timed())
+        return self._thread.run_sync(timed())
 
     def _named(self, principal: str | None) -> str | None:
         return self._principal if principal is None else principal
@@ -83,6 +84,6 @@ class Core:
         """Closes the decider and ends the loop; a second time it does nothing."""
         if self._stop.alive:
             try:
-                self._home.run_sync(self.decider.aclose())
+                self._thread.run_sync(self.decider.aclose())
             finally:
                 self._stop()

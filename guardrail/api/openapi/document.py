@@ -1,0 +1,131 @@
+"""The OpenAPI document, made of the tables that requests are read by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guardrail.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from guardrail.types import Json
+
+__all__ = ["describe_operation", "describe_plain", "make_document"]
+
+_JSON = "application/json"
+_STREAM = "text/event-stream"
+_ABOUT = (
+    "Certified content moderation between a client and a vision-language model. Every route that "
+    "can carry a picture or an answer is guarded; every other one is refused."
+)
+_ERROR: Mapping[str, Json] = {
+    "type": "object",
+    "description": "OpenAI's error body.",
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+_FAULTS: Mapping[str, str] = {
+    "4XX": "The request is at fault, or blocked in the style `error`.",
+    "5XX": "The model, the oracle or the guard failed; nothing passed.",
+}
+
+
+def make_document(operations: Mapping[tuple[str, str], Mapping[str, Json]]) -> dict[str, Json]:
+    """The document of these operations, by their path and their method in lower case."""
+    paths: dict[str, dict[str, Json]] = {}
+    for (path, method), operation in operations.items():
+        paths.setdefault(path, {})[method] = dict(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "guardrail", "description": _ABOUT, "version": __version__},
+        "paths": paths,
+    }
+
+
+def describe_operation(
+    summary: str,
+    fields: Mapping[str, Mapping[str, Json]],
+    words: Mapping[str, str],
+    *,
+    required: Collection[str],
+    example: Json,
+    answer: str,
+    streams: bool = True,
+    open_to_more: bool = False,
+    condition: Mapping[str, Json] | None = None,
+) -> dict[str, Json]:
+    """The operation of a guarded route.
+
+    Args:
+        summary: one line.
+        fields: each field's JSON Schema, as its reader checks it.
+        words: each field's description.
+        required: fields that must be there; all others may be null.
+        example: a body that works.
+        answer: what a 200 holds.
+        streams: whether the answer may come as events.
+        open_to_more: whether fields that are not named here are passed on.
+        condition: what else the schema of the body says.
+    """
+    null = {"type": "null"}
+    schema: dict[str, Json] = {
+        "type": "object",
+        "required": list(required),
+        "properties": {
+            name: {"description": words[name], **_nullable(shape, name not in required)}
+            for name, shape in fields.items()
+        },
+        "additionalProperties": True if open_to_more else null,
+        **(condition or {}),
+    }
+    media: dict[str, Json] = {_JSON: {"schema": {"type": "object"}}}
+    if streams:
+        media[_STREAM] = {"schema": {"type": "string"}}
+    faults = {
+        status: {"description": told, "content": {_JSON: {"schema": _ERROR}}}
+        for status, told in _FAULTS.items()
+    }
+    return {
+        "summary": summary,
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: {"schema": schema, "example": example}},
+        },
+        "responses": {"200": {"description": answer, "content": media}, **faults},
+    }
+
+
+def describe_plain(summary: str, answer: str, parameters: Collection[str] = ()) -> dict[str, Json]:
+    """The operation of a route without a body.
+
+    Args:
+        summary: one line.
+        answer: what a 200 holds.
+        parameters: names in its path.
+    """
+    operation: dict[str, Json] = {
+        "summary": summary,
+        "responses": {"200": {"description": answer, "content": {_JSON: {"schema": {}}}}},
+    }
+    if parameters:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in parameters
+        ]
+    return operation
+
+
+def _nullable(schema: Mapping[str, Json], may_be_null: bool) -> dict[str, Json]:
+    if not may_be_null or not schema:
+        return dict(schema)
+    return {"anyOf": [dict(schema), {"type": "null"}]}

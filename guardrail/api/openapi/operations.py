@@ -1,0 +1,143 @@
+"""The guarded routes, field by field, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guardrail.api.chat.parameters import CHAT_FIELDS
+from guardrail.api.chat.request import MESSAGES
+from guardrail.api.litellm.request import LITELLM_FIELDS
+from guardrail.api.openapi.document import describe_operation
+from guardrail.api.responses.request import RESPONSES_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.types import Json
+
+__all__ = ["CHAT", "CHECK", "LITELLM", "RESPONSES"]
+
+_PICTURE = "data:image/png;base64,..."
+_MODEL: Mapping[str, Json] = {"type": "string", "pattern": r"\S"}
+_MODEL_WORDS = "A name from GET /v1/models."
+_STREAM_WORDS = "Send events; everything is held back until the verdict, comments keep it alive."
+_KEPT = "Passed on unchanged."
+_NOT_USED = "Not used."
+_CHAT_WORDS = {
+    "model": _MODEL_WORDS,
+    "messages": "OpenAI's messages. Content is text or a list of text, refusal and image_url "
+    "parts; pictures are base64 data URLs (PNG, JPEG, WebP or GIF), or links where the policy's "
+    "images.remote allows them, and may stand in any role.",
+    "stream": _STREAM_WORDS,
+    "stream_options": "`include_usage` as at OpenAI; with `stream` only.",
+    "n": "1 or nothing: one choice is guarded per request.",
+    "tools": "Functions and custom tools; tools that run at the provider are refused.",
+    "logprobs": "Of the answer's own tokens.",
+    "top_logprobs": "0 or nothing: other tokens are not judged.",
+    "modalities": "`text` or nothing.",
+    "store": "false or nothing.",
+    "progress": "With `stream`: events that tell how many answers were judged so far, if the "
+    "policy's block.details tells counts, and else that the decision is under way.",
+}
+_CHAT_EXAMPLE: Mapping[str, Json] = {
+    "model": "gpt-4o-mini",
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What is this?"},
+                {"type": "image_url", "image_url": {"url": _PICTURE}},
+            ],
+        }
+    ],
+}
+_CHAT = {"model": _MODEL, "messages": MESSAGES, **CHAT_FIELDS}
+
+CHAT = describe_operation(
+    "Chat completions, guarded.",
+    _CHAT,
+    _CHAT_WORDS,
+    required=("model", "messages"),
+    example=_CHAT_EXAMPLE,
+    answer="A chat completion with a `guardrail` object: verdict, certificate, record.",
+    open_to_more=True,
+)
+
+CHECK = describe_operation(
+    "Verdict and certificate for a chat, without its answer.",
+    {**_CHAT, "progress": {"type": "boolean"}},
+    _CHAT_WORDS,
+    required=("model", "messages"),
+    example=_CHAT_EXAMPLE,
+    answer="The `guardrail` object alone: verdict and certificate, no answer of the model.",
+    open_to_more=True,
+)
+
+_RESPONSES_WORDS = {
+    "model": _MODEL_WORDS,
+    "input": "Text, or message, function_call and function_call_output items. Parts are "
+    "input_text, output_text, refusal and input_image (a base64 data URL, or a link where the "
+    "policy's images.remote allows it).",
+    "instructions": "A system message before the input.",
+    "stream": _STREAM_WORDS,
+    "max_output_tokens": "Sent as `max_completion_tokens`.",
+    "text": "`format` (text, json_object or json_schema) and `verbosity`.",
+    "tools": "Functions; tools that run at the provider are refused.",
+    "tool_choice": "none, auto, required or one function.",
+    "reasoning": "`effort` only.",
+    "metadata": "Repeated in the answer.",
+    "store": "false or nothing: nothing is stored here.",
+    "background": "false or nothing.",
+    "include": "Empty or nothing.",
+    "truncation": "disabled or nothing.",
+    "top_logprobs": "0 or nothing.",
+    "stream_options": "`include_obfuscation` false, or nothing.",
+}
+RESPONSES = describe_operation(
+    "The Responses API, guarded; nothing is stored.",
+    {**RESPONSES_FIELDS, "model": _MODEL},
+    {**dict.fromkeys(RESPONSES_FIELDS, _KEPT), **_RESPONSES_WORDS},
+    required=("model", "input"),
+    example={
+        "model": "gpt-4o-mini",
+        "input": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "What is this?"},
+                    {"type": "input_image", "image_url": _PICTURE},
+                ],
+            }
+        ],
+    },
+    answer="A response object with a `guardrail` object: verdict, certificate, record.",
+)
+
+_LITELLM_WORDS = {
+    "input_type": "What is to be judged.",
+    "structured_messages": "The chat of a request; its pictures are certified.",
+    "texts": "The texts of a response; the oracle judges them.",
+    "tool_calls": "The tool calls of a response; judged as well.",
+    "images": "Must stand in structured_messages; a response with pictures is not scanned.",
+    "tools": "Functions that go with the chat.",
+    "model": "Certifies the pictures, unless the proxy is set to another one.",
+}
+LITELLM = describe_operation(
+    "LiteLLM's Generic Guardrail API.",
+    {name: shape.schema for name, shape in LITELLM_FIELDS.items()},
+    {**dict.fromkeys(LITELLM_FIELDS, _NOT_USED), **_LITELLM_WORDS},
+    required=("input_type",),
+    example={"input_type": "response", "texts": ["A tabby cat."], "request_data": {}},
+    answer="`action` NONE or BLOCKED, with `blocked_reason`; every fault blocks.",
+    streams=False,
+    condition={
+        "if": {"properties": {"input_type": {"const": "request"}}},
+        "then": {
+            "properties": {
+                "structured_messages": {
+                    "anyOf": [MESSAGES, {"type": "null"}, {"type": "array", "maxItems": 0}]
+                }
+            }
+        },
+    },
+)

@@ -1,0 +1,227 @@
+"""The one place where a guard is put together: policy, models, oracle, key and records.
+
+The proxy, the commands and `Guard` all build their engines here. Everything that a person can
+hand over is checked here as well, so that a wrong argument is named before the first request.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from guardrail.engine.failover import FailoverEngine
+from guardrail.engine.guard import Engine
+from guardrail.engine.recall import check_recall
+from guardrail.errors import ConfigError
+from guardrail.images.keys import NoiseKey, ephemeral
+from guardrail.key_files import load_or_create_key
+from guardrail.oracles.base import Oracle
+from guardrail.policy.compile import compile_policy, variant_options
+from guardrail.policy.load import load_policy
+from guardrail.policy.oracle import compile_oracle
+from guardrail.policy.schema import Policy
+from guardrail.policy.upstreams import (
+    UpstreamEntry,
+    load_upstreams,
+    open_upstream,
+    plain_entries,
+)
+from guardrail.upstreams.base import Upstream
+from guardrail.upstreams.function import Call, FunctionUpstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from guardrail.records.recorder import Recorder
+
+__all__ = [
+    "KeySource",
+    "Model",
+    "PolicySource",
+    "Upstreams",
+    "build_engine",
+    "check_argument",
+    "is_local",
+    "open_recorder",
+    "read_key",
+    "read_model",
+    "read_oracle",
+    "read_policy",
+    "read_upstreams",
+]
+
+PolicySource: TypeAlias = str | os.PathLike[str] | Policy
+"""The name of a shipped policy, a file, or a policy."""
+
+KeySource: TypeAlias = str | os.PathLike[str] | NoiseKey | None
+"""A key, its file, which is made if it is not there, or None for a fresh one."""
+
+Model: TypeAlias = Upstream | Call
+"""What answers: an upstream, or a function from a request's body to a chat completion."""
+
+Upstreams: TypeAlias = str | tuple[UpstreamEntry, ...] | Model
+"""A spec, entries in the order in which they are asked, an upstream or a function."""
+
+
+def check_argument(value: object, kinds: Any, field: str, expected: str) -> None:
+    """Raises ConfigError where an argument is of none of these types."""
+    if not isinstance(value, kinds):
+        raise ConfigError(f"must be {expected}, not {_type_name(value)}", field=field)
+
+
+def read_policy(source: PolicySource) -> Policy:
+    """The policy of an argument. Raises ConfigError."""
+    if isinstance(source, Policy):
+        return source
+    check_argument(
+        source, (str, os.PathLike), "policy", "the name of a shipped policy, a file or a Policy"
+    )
+    return load_policy(source)
+
+
+def read_key(source: KeySource) -> NoiseKey:
+    """The key of an argument. Raises ConfigError."""
+    if source is None:
+        return ephemeral()
+    if isinstance(source, NoiseKey):
+        return source
+    check_argument(source, (str, os.PathLike), "key", "a file or a NoiseKey")
+    return load_or_create_key(source)
+
+
+def read_upstreams(
+    specs: Sequence[str] = (), file: str | os.PathLike[str] | None = None
+) -> tuple[UpstreamEntry, ...]:
+    """The upstreams of a list of specs or of a file; the built-in model where neither is given.
+
+    Args:
+        specs: `builtin`, `openai_compatible:URL`, `litellm:MODEL` or `transformers:ID_OR_FOLDER`,
+            in the order in which they are asked.
+        file: see docs/upstreams.md.
+
+    Raises:
+        ConfigError: both are given, or the file cannot be used.
+    """
+    if file is None:
+        return plain_entries(specs or ("builtin",))
+    if specs:
+        raise ConfigError("give upstream or upstreams, not both", field="upstreams")
+    check_argument(file, (str, os.PathLike), "upstreams", "a file of upstreams")
+    return load_upstreams(os.fspath(file))
+
+
+def is_local(upstreams: Sequence[UpstreamEntry]) -> bool:
+    """Whether every model computes in this process and knows all its names."""
+    return all(entry.is_local for entry in upstreams)
+
+
+def read_oracle(oracle: object, policy: Policy) -> Oracle:
+    """The oracle of an argument; None takes the policy's. Raises ConfigError."""
+    if oracle is None:
+        return compile_oracle(policy)
+    check_argument(oracle, Oracle, "oracle", "an object with the methods of guardrail's Oracle")
+    assert isinstance(oracle, Oracle)
+    return oracle
+
+
+def read_model(model: object, policy: Policy) -> Upstream:
+    """The upstream that an upstream or a function stands for. Raises ConfigError."""
+    if isinstance(model, Upstream):
+        return model
+    if callable(model):
+        return FunctionUpstream(model, name="function", revision="", **variant_options(policy))
+    hint = ""
+    if isinstance(model, list | tuple):
+        hint = "; for several models give upstreams=FILE"
+    elif type(model).__module__.partition(".")[0] == "openai":
+        hint = "; for this client call guard.wrap(client)"
+    raise ConfigError(
+        "must be a spec such as openai_compatible:URL, an Upstream, or a function that takes a "
+        f"chat completion request, not {_type_name(model)}{hint}",
+        field="upstream",
+    )
+
+
+def build_engine(
+    policy: Policy,
+    upstreams: Upstreams,
+    key: KeySource = None,
+    *,
+    oracle: object = None,
+) -> Engine:
+    """The engine for a policy, a model or several, and a key.
+
+    Args:
+        policy: what is decided by.
+        upstreams: the models.
+        key: what the noise grows from.
+        oracle: judges in place of the policy's.
+
+    Raises:
+        ConfigError: one of them cannot be used, or the policy names a recall that was measured on
+            another model or oracle.
+    """
+    members = _open_upstreams(policy, upstreams)
+    rules = compile_policy(policy, upstreams=len(members))
+    judge = read_oracle(oracle, policy)
+    for member in members:
+        check_recall(rules.recall, member, judge)
+    noise_key = read_key(key)
+    if len(members) == 1:
+        return Engine(rules, members[0], judge, noise_key)
+    return FailoverEngine(rules, members, judge, noise_key)
+
+
+def _open_upstreams(policy: Policy, upstreams: Upstreams) -> list[Upstream]:
+    entries = plain_entries((upstreams,)) if isinstance(upstreams, str) else upstreams
+    if isinstance(entries, tuple) and all(isinstance(entry, UpstreamEntry) for entry in entries):
+        return [_open_entry(entry, policy, alone=len(entries) == 1) for entry in entries]
+    return [read_model(entries, policy)]
+
+
+def _open_entry(entry: UpstreamEntry, policy: Policy, *, alone: bool) -> Upstream:
+    governed = open_upstream(entry, **variant_options(policy))
+    # A model in this process has a line of its own, and nothing to fail over to.
+    return governed.upstream if entry.is_local and alone and entry.is_plain else governed
+
+
+@contextmanager
+def open_recorder(
+    engine: Engine,
+    records: str | os.PathLike[str] | None,
+    sign_key: str | os.PathLike[str] | None = None,
+    *,
+    keep_content: bool = False,
+) -> Iterator[Recorder | None]:
+    """What keeps the engine's decisions in a file; None where there is none.
+
+    Args:
+        engine: whose decisions are kept.
+        records: file to append to.
+        sign_key: Ed25519 key that signs the records; made if it is not there.
+        keep_content: see `Recorder`.
+
+    Raises:
+        ConfigError: a file cannot be used, or options are given without `records`.
+    """
+    from guardrail.records.journal import FileJournal
+    from guardrail.records.recorder import Recorder
+    from guardrail.records.signing import load_or_create_signer
+
+    if records is None:
+        if sign_key is not None or keep_content:
+            raise ConfigError("a signing key and content are for records; name their file too")
+        yield None
+        return
+    signer = load_or_create_signer(sign_key) if sign_key else None
+    journal = FileJournal(records, signer=signer)
+    try:
+        yield Recorder(journal, engine, keep_content=keep_content)
+    finally:
+        journal.close()
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

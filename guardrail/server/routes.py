@@ -1,0 +1,97 @@
+"""Every route of the proxy, with its operation in the OpenAPI document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.routing import Match, Route
+
+from guardrail.api.chat.form import CHAT_FORM
+from guardrail.api.check import CHECK_FORM
+from guardrail.api.errors import Reply
+from guardrail.api.openapi.document import describe_plain, make_document
+from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, RESPONSES
+from guardrail.api.responses.form import RESPONSES_FORM
+from guardrail.server.docs_page import docs_endpoint
+from guardrail.server.guarded import guarded
+from guardrail.server.health import live_endpoint, ready_endpoint
+from guardrail.server.json_response import json_response
+from guardrail.server.litellm_api import litellm_endpoint
+from guardrail.server.models import model_endpoint, models_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import Scope
+
+    from guardrail.api.endpoint import Form
+    from guardrail.api.service import Service
+    from guardrail.types import Json
+
+__all__ = ["make_routes"]
+
+_MODELS = "As OpenAI lists models."
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """A route and what the document says of it; None for one that it does not name."""
+
+    method: str
+    path: str
+    endpoint: Callable[[Request], Awaitable[Response]]
+    operation: Mapping[str, Json] | None = None
+
+
+class _NamedRoute(Route):
+    """A route that the access log finds in the scope, in every release of Starlette."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child_scope = super().matches(scope)
+        return match, child_scope if match is Match.NONE else {**child_scope, "route": self}
+
+
+def make_routes(service: Service) -> list[Route]:
+    """The routes, bound to one service."""
+    described = [
+        _Described("POST", "/v1/chat/completions", _guard(service, CHAT_FORM), CHAT),
+        _Described("POST", "/v1/responses", _guard(service, RESPONSES_FORM), RESPONSES),
+        _Described("POST", "/v1/guardrail/check", _guard(service, CHECK_FORM), CHECK),
+        _Described("POST", "/beta/litellm_basic_guardrail_api", litellm_endpoint(service), LITELLM),
+        _Described("GET", "/v1/models", models_endpoint(service),
+                   describe_plain("The models of the upstream.", _MODELS)),
+        _Described("GET", "/v1/models/{model:path}", model_endpoint(service),
+                   describe_plain("One of them.", _MODELS, ("model",))),
+        _Described("GET", "/healthz", live_endpoint,
+                   describe_plain("Whether the process lives.", "It does.")),
+        _Described("GET", "/readyz", ready_endpoint(service),
+                   describe_plain("Whether model and oracle answer; 503 where not.", "They do.")),
+    ]  # fmt: skip
+    operations = {
+        (entry.path.replace(":path", ""), entry.method.lower()): entry.operation
+        for entry in described
+        if entry.operation is not None
+    }
+    document = make_document(operations)
+    described += [
+        _Described("GET", "/openapi.json", _serve_document(document)),
+        _Described("GET", "/docs", docs_endpoint(document)),
+    ]
+    return [_NamedRoute(entry.path, entry.endpoint, methods=[entry.method]) for entry in described]
+
+
+def _guard(service: Service, form: Form) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        return await guarded(service, request, form)
+
+    return answer
+
+
+def _serve_document(document: Mapping[str, Json]) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_request: Request) -> Response:
+        return json_response(Reply(200, document))
+
+    return answer
