@@ -104,8 +104,6 @@ def show(name: str | None, resolved: bool) -> None:
 
     Without NAME, list the shipped policies.
     """
-    from guardrail.policy.document import read_file
-    from guardrail.policy.load import load_policy
     from guardrail.policy.shipped import find_policy_file, shipped_names
 
     if name is None:
@@ -113,9 +111,13 @@ def show(name: str | None, resolved: bool) -> None:
     elif resolved:
         import yaml
 
+        from guardrail.policy.load import load_policy
+
         fields = load_policy(name).model_dump(mode="json", by_alias=True)
         click.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
     else:
+        from guardrail.policy.document import read_file
+
         file = find_policy_file(name, Path())
         click.echo(read_file(file, "policy").decode(errors="replace"), nl=False)
 

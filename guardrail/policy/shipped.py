@@ -32,11 +32,9 @@ def shipped_policy(name: str) -> Path:
     if name in names:
         return _folder() / f"{name}.yaml"
     near = difflib.get_close_matches(name, names, n=1)
-    meant = f"did you mean '{near[0]}'? " if near else ""
-    raise ConfigError(
-        f"there is no file and no shipped policy '{name}'; {meant}Those that ship are "
-        f"{', '.join(names)}"
-    )
+    listed = f"those that ship are {', '.join(names)}"
+    hint = f"did you mean '{near[0]}'? T{listed[1:]}" if near else listed
+    raise ConfigError(f"there is no file and no shipped policy '{name}'; {hint}")
 
 
 def find_policy_file(name: str, folder: Path) -> Path:
