@@ -14,6 +14,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob
 FIELDS = {".".join(field.place) for field in describe_fields(PolicyFile)}
 SECTIONS = {name.partition(".")[0] for name in FIELDS if "." in name} | {"limits", "memory"}
 NAMED = re.compile(rf"(?<![\w./-])((?:{'|'.join(sorted(SECTIONS))})(?:\.[a-z_]+)+)(?![\w/(-])")
+BLOCK = re.compile(r"```yaml\n(?!guardrails:)(.*?)```", re.DOTALL)
 EXAMPLES = [
     pytest.param(text, id=f"{page}-{number}")
     for page in ("policy.md", "wire.md")

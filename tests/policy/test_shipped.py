@@ -159,7 +159,7 @@ def test_files_come_before_names_and_paths_are_never_names(tmp_path):
     ("name", "words"),
     [
         ("strikt", r"did you mean 'strict'\?"),
-        ("my-policy", "Those that ship are default, action, "),
+        ("my-policy", "; those that ship are default, action, "),
     ],
 )
 def test_a_name_that_is_not_shipped_lists_those_that_are(name, words):
