@@ -18,11 +18,7 @@ BLOCK = re.compile(r"```yaml\n(?!guardrails:)(.*?)```", re.DOTALL)
 EXAMPLES = [
     pytest.param(text, id=f"{page}-{number}")
     for page in ("policy.md", "wire.md")
-    for number, text in enumerate(
-        re.findall(
-            r"```yaml\n(?!guardrails:)(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL
-        )
-    )
+    for number, text in enumerate(BLOCK.findall((ROOT / "docs" / page).read_text()))
 ]
 
 
