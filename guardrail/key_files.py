@@ -53,7 +53,7 @@ def rotate(path: str | os.PathLike[str]) -> KeyRing:
         ConfigError: the file is malformed, not private, or cannot be read or written.
     """
     file = Path(path)
-    ring = load_or_create_keyring(file).rotated()
+    ring = load_or_create_keyring(file).rotate()
     try:
         _write_beside(file, ring).replace(file)
     except OSError as error:

@@ -165,7 +165,7 @@ def test_a_retired_key_that_is_gone_is_named_by_its_id():
 
 def test_a_ring_in_memory_rotates_too():
     ring = KeyRing(ephemeral())
-    turned = ring.rotated()
+    turned = ring.rotate()
     assert turned.retired == (ring.current,)
     assert turned.current != ring.current
 

@@ -6,12 +6,12 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from guardrail.api.chat.reply import dressed, said, told_usage, usage_of
+from guardrail.api.chat.reply import add_guardrail, answer_body, format_usage, usage_of
 from guardrail.api.chat.request import Incoming, incoming_chat
 from guardrail.api.chat.stream import DONE
 from guardrail.api.endpoint import Form
 from guardrail.api.errors import Reply
-from guardrail.api.fields import flag, wrong
+from guardrail.api.fields import flag, invalid_field
 from guardrail.api.strict_json import encode_json, parse_object
 from guardrail.engine.verdict import Action, Verdict
 
@@ -30,24 +30,24 @@ def _read(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
     progress = flag(body.pop("progress", None), "progress")
     incoming = incoming_chat(body, max_images=max_images, limits=limits)
     if progress and not incoming.stream:
-        raise wrong("progress", "belongs to streams only; leave it out or set stream")
+        raise invalid_field("progress", "belongs to streams only; leave it out or set stream")
     return dataclasses.replace(incoming, progress=progress)
 
 
 def _reply(verdict: Verdict, incoming: Incoming, policy: Policy, record_id: str) -> Reply:
     """200 for every verdict, whatever the style of a block; an error where there is none."""
     if verdict.action is Action.FAIL:
-        failure = said(verdict, policy)
+        failure = answer_body(verdict, policy)
         assert isinstance(failure, Reply)
-        return dressed(failure, verdict, policy, record_id)
+        return add_guardrail(failure, verdict, policy, record_id)
     body = {
         "id": f"check-{record_id}",
         "object": "guardrail.check",
         "created": int(time.time()),
         "model": incoming.chat.model,
-        "usage": told_usage(usage_of(verdict, policy)),
+        "usage": format_usage(usage_of(verdict, policy)),
     }
-    return dressed(Reply(200, body), verdict, policy, record_id)
+    return add_guardrail(Reply(200, body), verdict, policy, record_id)
 
 
 def _events(reply: Reply, _incoming: Incoming) -> Iterator[bytes]:

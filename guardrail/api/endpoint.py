@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import ImageLimits, Picture
     from guardrail.policy.schema import Policy
 
-__all__ = ["Form", "check_listed", "check_model", "decided_with"]
+__all__ = ["Form", "check_listed", "check_model", "decide_incoming"]
 
 
 class _Read(Protocol):
@@ -60,7 +60,7 @@ async def check_listed(service: Service, model: str) -> None:
         )
 
 
-async def decided_with(
+async def decide_incoming(
     service: Service,
     engine: Engine,
     incoming: Incoming,
@@ -87,7 +87,7 @@ async def decided_with(
         return await service.decisions.decide(
             engine,
             incoming.chat,
-            await _opened(service, incoming.sources, held, deadline),
+            await _open_pictures(service, incoming.sources, held, deadline),
             principal=service.principal(end_user),
             scope=scope,
             loop=loop,
@@ -96,7 +96,7 @@ async def decided_with(
         )
 
 
-async def _opened(
+async def _open_pictures(
     service: Service, sources: list[Source], held: AsyncExitStack, deadline: float
 ) -> tuple[Picture, ...]:
     """The pictures, decoded, as long as `held` is. Raises RequestError."""
@@ -104,7 +104,7 @@ async def _opened(
         return ()
     try:
         async with asyncio.timeout_at(deadline):
-            return await held.enter_async_context(service.desk.opened(sources))
+            return await held.enter_async_context(service.desk.open(sources))
     except TimeoutError:
         raise RequestError(
             "the pictures could not be fetched and decoded before the decision's deadline; "

@@ -21,12 +21,12 @@ __all__ = [
     "Found",
     "check_parameters",
     "flag",
-    "joined",
+    "invalid_field",
+    "join_path",
     "object_at",
-    "refused",
+    "refused_field",
     "strings",
     "text_at",
-    "wrong",
 ]
 
 _STEERING = frozenset(
@@ -81,16 +81,16 @@ def check_parameters(parameters: Mapping[str, Json]) -> None:
     """Refuses what would steer the call or bring a picture past the guard. Raises RequestError."""
     for name, value in parameters.items():
         if name in _STEERING and value is not None:
-            raise refused(name, "is not taken from requests; leave it out")
+            raise refused_field(name, "is not taken from requests; leave it out")
         if name in _SHARED and value is not None:
-            raise refused(
+            raise refused_field(
                 name,
                 "would tie the calls about one request together, which must be independent of "
                 "each other; leave it out",
             )
         if any(_DATA_URL.match(text) for text in strings(value)):
-            raise refused(
-                joined("", name),
+            raise refused_field(
+                join_path("", name),
                 "holds a data URL, which would not be guarded here; send pictures as parts of "
                 "messages",
             )
@@ -109,31 +109,31 @@ def strings(value: Json) -> Iterator[str]:
 
 def flag(value: Json, at: str) -> bool:
     if value is not None and not isinstance(value, bool):
-        raise wrong(at, "must be true or false")
+        raise invalid_field(at, "must be true or false")
     return bool(value)
 
 
 def text_at(value: Json, at: str) -> str:
     if not isinstance(value, str):
-        raise wrong(at, "must be text")
+        raise invalid_field(at, "must be text")
     return value
 
 
 def object_at(value: Json, at: str) -> Mapping[str, Json]:
     if not isinstance(value, dict):
-        raise wrong(at, "must be an object")
+        raise invalid_field(at, "must be an object")
     return value
 
 
-def joined(at: str, name: str) -> str:
+def join_path(at: str, name: str) -> str:
     """The path of a field whose name the client chose; odd names are not repeated."""
     plain = name if _PLAIN_NAME.fullmatch(name) else "?"
     return f"{at}.{plain}" if at else plain
 
 
-def wrong(at: str, what: str) -> RequestError:
+def invalid_field(at: str, what: str) -> RequestError:
     return RequestError(f"{at}: {what}", param=at, code="invalid_value")
 
 
-def refused(at: str, what: str) -> RequestError:
+def refused_field(at: str, what: str) -> RequestError:
     return RequestError(f"{at}: {what}", param=at, code="unsupported_parameter")

@@ -16,7 +16,7 @@ import pybase64
 if TYPE_CHECKING:
     from guardrail.types import Json
 
-__all__ = ["Lifted", "lifted"]
+__all__ = ["Lifted", "lift_payloads"]
 
 _MARK = b";base64,"
 _FEWEST_BYTES = 1 << 16
@@ -39,16 +39,16 @@ class Lifted:
                 if isinstance(inner, dict | list):
                     left.append(inner)
                 elif isinstance(inner, str) and self.token in inner:
-                    item[place] = self._restored(inner)
+                    item[place] = self._restore(inner)
                     found += 1
         return found == len(self.payloads)
 
-    def _restored(self, text: str) -> str:
+    def _restore(self, text: str) -> str:
         head, _, number = text.rpartition(self.token)
         return head + self.payloads[int(number)].decode("ascii")
 
 
-def lifted(raw: bytes) -> Lifted:
+def lift_payloads(raw: bytes) -> Lifted:
     """The body without the long base64 texts that end a string each."""
     token = secrets.token_hex(16)  # nobody who writes a body can know it
     parts: list[bytes] = []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from guardrail.engine.guard import Engine
     from guardrail.oracles.base import Exchange, Judgement, Oracle, Reference
 
-__all__ = ["RUNNING", "Tally", "counted"]
+__all__ = ["RUNNING", "Tally", "count_judgements"]
 
 
 def _event(**counts: int) -> bytes:
@@ -50,7 +50,7 @@ class Tally:
         )
 
 
-def counted(engine: Engine, tally: Tally) -> Engine:
+def count_judgements(engine: Engine, tally: Tally) -> Engine:
     """The same engine, its judgements counted: the same verdicts and certificates."""
     oracle = engine.oracle
     kind = _CountedReferences if isinstance(oracle, ReferenceOracle) else _Counted

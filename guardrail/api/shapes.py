@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from guardrail.api.fields import joined, refused, wrong
+from guardrail.api.fields import invalid_field, join_path, refused_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -57,8 +57,10 @@ def check_fields(value: Mapping[str, Json], fields: Fields, at: str) -> None:
         if content is None:
             continue
         if name not in fields:
-            raise refused(joined(at, name), "is not a field that can be guarded; leave it out")
-        fields[name].check(content, joined(at, name))
+            raise refused_field(
+                join_path(at, name), "is not a field that can be guarded; leave it out"
+            )
+        fields[name].check(content, join_path(at, name))
 
 
 def object_schema(
@@ -99,7 +101,7 @@ def one_of(*values: str) -> Shape:
 
     def check(value: Json, at: str) -> None:
         if value not in values:
-            raise wrong(at, f"must be one of {', '.join(values)}")
+            raise invalid_field(at, f"must be one of {', '.join(values)}")
 
     return Shape({"enum": list(values)}, check)
 
@@ -107,7 +109,7 @@ def one_of(*values: str) -> Shape:
 def _typed(kind: type, schema_type: str, expected: str) -> Shape:
     def check(value: Json, at: str) -> None:
         if not isinstance(value, kind):
-            raise wrong(at, f"must be {expected}")
+            raise invalid_field(at, f"must be {expected}")
 
     return Shape({"type": schema_type}, check)
 
@@ -121,7 +123,7 @@ OBJECT = _typed(dict, "object", "an object")
 def _list(item: Shape, expected: str) -> Shape:
     def check(value: Json, at: str) -> None:
         if not isinstance(value, list):
-            raise wrong(at, f"must be {expected}")
+            raise invalid_field(at, f"must be {expected}")
         for index, content in enumerate(value):
             item.check(content, f"{at}[{index}]")
 

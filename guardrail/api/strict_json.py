@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from guardrail.api.payloads import lifted
+from guardrail.api.payloads import lift_payloads
 from guardrail.errors import RequestError
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ def parse_object(raw: bytes) -> dict[str, Json]:
         RequestError: says which; quotes nothing.
     """
     if len(raw) > _LARGE_BYTES:
-        light = lifted(raw)
+        light = lift_payloads(raw)
         with suppress(RequestError):  # it is told below, with its true place
-            value = _parsed(light.body)
+            value = _parse(light.body)
             if light.put_back(value):
                 return value
-    return _parsed(raw)
+    return _parse(raw)
 
 
-def _parsed(raw: bytes) -> dict[str, Json]:
+def _parse(raw: bytes) -> dict[str, Json]:
     try:
         value = json.loads(
             raw.decode("utf-8"),

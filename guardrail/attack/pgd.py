@@ -94,7 +94,7 @@ def attack(
         for restart in range(settings.restarts):
             start = _start(origin, settings, restart)
             change = _descend(surrogate, origin, start, settings, progress)
-            found = _quantised(origin, change, settings)
+            found = _quantise(origin, change, settings)
             loss = _score(surrogate, found, settings)
             if loss < best.loss:
                 best = Attacked(_to_pixels(found), loss)
@@ -106,7 +106,7 @@ def _start(origin: torch.Tensor, settings: Settings, restart: int) -> torch.Tens
     if restart == 0:
         return torch.zeros_like(origin)
     generator = torch.Generator().manual_seed(settings.seed + restart)
-    return _projected(
+    return _project(
         settings.epsilon * torch.randn(origin.shape, generator=generator).to(origin), settings
     )
 
@@ -140,7 +140,7 @@ def _descend(
         (gradient,) = torch.autograd.grad(loss, change)
         gradient = torch.nan_to_num(gradient)  # halves overflow on some models
         size = settings.epsilon * 0.25 * (1 - step / settings.steps)
-        change = _projected(change.detach() - size * _direction(gradient, settings.norm), settings)
+        change = _project(change.detach() - size * _direction(gradient, settings.norm), settings)
         change = (origin + change).clamp(0, 1) - origin
         done()
     return change.detach()
@@ -156,7 +156,7 @@ def _direction(gradient: torch.Tensor, norm: Norm) -> torch.Tensor:
             assert_never(norm)
 
 
-def _projected(change: torch.Tensor, settings: Settings) -> torch.Tensor:
+def _project(change: torch.Tensor, settings: Settings) -> torch.Tensor:
     match settings.norm:
         case Norm.L2:
             share = min(1.0, settings.epsilon / max(float(change.norm()), 1e-20))
@@ -167,7 +167,7 @@ def _projected(change: torch.Tensor, settings: Settings) -> torch.Tensor:
             assert_never(settings.norm)
 
 
-def _quantised(origin: torch.Tensor, change: torch.Tensor, settings: Settings) -> torch.Tensor:
+def _quantise(origin: torch.Tensor, change: torch.Tensor, settings: Settings) -> torch.Tensor:
     """The picture on the 8-bit grid; shrinks the change until the rounded one is in the ball.
 
     Ends, because a change shrunk below half a level rounds to none.

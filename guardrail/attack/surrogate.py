@@ -73,7 +73,7 @@ class Surrogate:
     def loss(self, x: torch.Tensor, noise: Noise | None, draws: int) -> torch.Tensor:
         """The loss of pixels `x`, shape (3, h, w) in [0, 1]; with noise, its mean over `draws`."""
         pictures = x[None] if noise is None else _noisy(x, noise, draws)
-        features = self._normalised(pictures)
+        features = self._normalise(pictures)
         targets = self._text["input_ids"].shape[0]
         rows = {
             name: value.repeat(len(pictures), *[1] * (value.ndim - 1))
@@ -87,7 +87,7 @@ class Surrogate:
             logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_IGNORE
         )
 
-    def _normalised(self, pictures: torch.Tensor) -> torch.Tensor:
+    def _normalise(self, pictures: torch.Tensor) -> torch.Tensor:
         if pictures.shape[-2:] != self._size:
             pictures = functional.interpolate(
                 pictures, self._size, mode="bilinear", antialias=True, align_corners=False
@@ -99,15 +99,15 @@ class Surrogate:
         pictures = getattr(self._processor, "image_processor", None)
         values = [getattr(pictures, name, None) for name in ("image_mean", "image_std")]
         if any(value is None for value in values):
-            raise _unsupported("names no mean and spread of its pixels")
+            raise _unsupported_error("names no mean and spread of its pixels")
         mean, std = (torch.tensor(v, device=self._device).view(1, -1, 1, 1) for v in values)
         return mean, std
 
     def _input_size(self, pixels: Pixels) -> tuple[int, int]:
         """What size the model sees a picture of this size in."""
-        values = self._processed("x", pixels).get("pixel_values")
+        values = self._preprocess("x", pixels).get("pixel_values")
         if values is None or values.ndim != 4 or values.shape[0] != 1:
-            raise _unsupported("cuts pictures into tiles or patches")
+            raise _unsupported_error("cuts pictures into tiles or patches")
         return values.shape[-2], values.shape[-1]
 
     def _agree(self, pixels: Pixels) -> None:
@@ -117,17 +117,17 @@ class Surrogate:
         itself, if it is smooth, might not show.
         """
         probe = _waves(*pixels.shape[:2])
-        theirs = self._processed("x", probe)["pixel_values"].to(self._device).float()
-        ours = self._normalised(_tensor(probe, self._device)[None]).float()
+        theirs = self._preprocess("x", probe)["pixel_values"].to(self._device).float()
+        ours = self._normalise(_tensor(probe, self._device)[None]).float()
         if float(((ours - theirs) * self._std).abs().mean()) > _LARGEST_MISMATCH:
-            raise _unsupported("does more than resize and normalise a picture of this shape")
+            raise _unsupported_error("does more than resize and normalise a picture of this shape")
 
     def _teacher_forcing(
         self, prompt: str, targets: Sequence[str], pixels: Pixels
     ) -> dict[str, torch.Tensor]:
         """Prompt and wanted answer as token ids, right-padded, with labels on the answer only."""
         tokenizer = self._processor.tokenizer
-        asked = self._processed(prompt, pixels)["input_ids"][0].tolist()
+        asked = self._preprocess(prompt, pixels)["input_ids"][0].tolist()
         answers = [tokenizer.encode(t, add_special_tokens=False) for t in targets]
         if not answers or not all(answers):
             raise ConfigError(
@@ -144,7 +144,7 @@ class Surrogate:
         labels[:, : len(asked)] = _IGNORE
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
-    def _processed(self, prompt: str, pixels: Pixels) -> dict[str, Any]:
+    def _preprocess(self, prompt: str, pixels: Pixels) -> dict[str, Any]:
         from PIL import Image
 
         content = [{"type": "image"}, {"type": "text", "text": prompt}]
@@ -159,7 +159,7 @@ class Surrogate:
         )
 
 
-def _unsupported(what: str) -> ConfigError:
+def _unsupported_error(what: str) -> ConfigError:
     return ConfigError(
         f"this model's processor {what}, which the attack cannot follow; make the picture square, "
         "or attack a model whose processor only resizes and normalises"

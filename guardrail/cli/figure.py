@@ -54,7 +54,7 @@ class _Axis:
     log: bool
 
     def at(self, value: float) -> float:
-        low, high, here = (_scaled(v, self.log) for v in (self.low, self.high, value))
+        low, high, here = (_scale(v, self.log) for v in (self.low, self.high, value))
         return self.start + (self.end - self.start) * (here - low) / ((high - low) or 1.0)
 
     def ticks(self) -> list[float]:
@@ -99,14 +99,14 @@ def _panel(panel: Panel) -> str:
 
 def _axis(panel: Panel, part: int, log: bool, start: float, end: float) -> _Axis:
     """From the smallest to the largest value of all curves; a linear one begins at 0 or below."""
-    values = [point[part] for curve in panel.curves for point in _shown(curve, panel)]
+    values = [point[part] for curve in panel.curves for point in _show(curve, panel)]
     low, high = min(values), max(values)
     if log:
         low, high = 10.0 ** math.floor(math.log10(low)), 10.0 ** math.ceil(math.log10(high))
     return _Axis(low if log else min(low, 0.0), high, start, end, log)
 
 
-def _shown(curve: Curve, panel: Panel) -> list[tuple[float, float]]:
+def _show(curve: Curve, panel: Panel) -> list[tuple[float, float]]:
     return [
         (x, y)
         for x, y in curve.points
@@ -117,7 +117,7 @@ def _shown(curve: Curve, panel: Panel) -> list[tuple[float, float]]:
 def _curve(curve: Curve, index: int, panel: Panel, x: _Axis, y: _Axis) -> str:
     colour = _COLOURS[index % len(_COLOURS)]
     dash = ' stroke-dasharray="6 4"' if curve.dashed else ""
-    points = " ".join(f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in _shown(curve, panel))
+    points = " ".join(f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in _show(curve, panel))
     left, top = _WIDTH - _RIGHT + 14, _TOP + 12 + 18 * index
     return (
         f'<polyline fill="none" stroke="{colour}" stroke-width="2"{dash} points="{points}"/>'
@@ -169,7 +169,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.6g}"
 
 
-def _scaled(value: float, log: bool) -> float:
+def _scale(value: float, log: bool) -> float:
     return math.log10(value) if log else value
 
 

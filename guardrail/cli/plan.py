@@ -75,7 +75,7 @@ def command(
     scenario = _scenario(numbers)
     result = forecast(scenario)
     if plot is not None:
-        _write(plot, _drawn(result))
+        _write(plot, _draw(result))
     if as_json:
         click.echo(json.dumps(result.as_dict(), allow_nan=False))
     else:
@@ -144,7 +144,7 @@ def _print(result: Forecast) -> None:
         f"{result.q_required:.4f} of the answers under noise\nmust be found harmless. No test can "
         f"show that with fewer than {result.fewest_samples} calls. The same calls promise: a "
         f"request that is\nanswered harmlessly less often than τ passes with probability at most "
-        f"{scenario.alpha:g} a try within\nradius r: {_promised(result)}.\n"
+        f"{scenario.alpha:g} a try within\nradius r: {_show_promise(result)}.\n"
     )
     print_table(
         "The other way round: the fewest calls that promise a radius to requests below τ",
@@ -175,7 +175,7 @@ def _condition(scenario: Scenario) -> str:
     return f", on requests of which the oracle misses at most {misses:g}" if misses else ""
 
 
-def _promised(result: Forecast) -> str:
+def _show_promise(result: Forecast) -> str:
     from guardrail.engine.wording import digits_down
 
     return ", ".join(
@@ -221,7 +221,7 @@ def _law_row(law: Any) -> tuple[str, ...]:
     return (f"{law.n:,}", *(f"{share:.3f}" for share in shares))
 
 
-def _drawn(result: Forecast) -> str:
+def _draw(result: Forecast) -> str:
     from guardrail.cli.figure import Curve, Panel, figure
     from guardrail.stats import calls_curve
 

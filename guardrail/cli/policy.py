@@ -77,7 +77,7 @@ def _check_one(name: str, wishes: list[tuple[float, float]], *, as_json: bool) -
         click.echo(json.dumps(_as_dict(name, rules, facts, costs), allow_nan=False))
         return
     click.echo(f"{name}: ok")
-    for line in (*promise_lines(rules, facts), *_wrapped(_reach_rows(rules, costs))):
+    for line in (*promise_lines(rules, facts), *_wrap(_reach_rows(rules, costs))):
         click.echo(line)
 
 
@@ -136,7 +136,7 @@ def promise_lines(rules: Rules, facts: PolicyFacts) -> tuple[str, ...]:
 
     The same lines head the shipped policy files, where a test holds them equal.
     """
-    return tuple(_wrapped(_rows(rules, facts)))
+    return tuple(_wrap(_rows(rules, facts)))
 
 
 def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
@@ -148,12 +148,12 @@ def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
     fewest = f"{facts.fewest_samples} harmless answers in a row are enough"
     yield "needs", f"a harmless rate above {facts.q_required:.4f}; {fewest}"
     usual, harmful = facts.usual, facts.harmful
-    ordinary = f"harmless rate {usual.harmless_rate:g}, of which {_floored(usual.passes)} pass"
+    ordinary = f"harmless rate {usual.harmless_rate:g}, of which {_round_down(usual.passes)} pass"
     cost = f"{_calls(usual)} for ordinary requests ({ordinary})"
     most = f"at most {facts.max_samples}"
     yield "costs", f"{cost}, {_calls(harmful)} at {harmful.harmless_rate:g}; {most}"
     lost = ", ".join(
-        f"{row.fault_share * 100:g} % → {_floored(row.pass_rate)}" for row in facts.faults
+        f"{row.fault_share * 100:g} % → {_round_down(row.pass_rate)}" for row in facts.faults
     )
     yield (
         "faults",
@@ -199,7 +199,7 @@ def _calls(cost: Cost) -> str:
     return f"{cost.calls:.1f} calls in {cost.rounds:.2f} rounds"
 
 
-def _floored(share: float) -> str:
+def _round_down(share: float) -> str:
     """Percent, rounded down: only what always passes is 100 %."""
     return f"{math.floor(share * 1000) / 10:.1f} %"
 
@@ -225,7 +225,7 @@ def _reach_rows(rules: Rules, costs: list[ReachCost]) -> Iterator[tuple[str, str
             yield "reach", f"{told}; {cost.calls:.1f} on average for ordinary requests"
 
 
-def _wrapped(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
+def _wrap(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
     indent = " " * (_LABEL_WIDTH + 2)
     for label, text in rows:
         lines = textwrap.wrap(

@@ -133,9 +133,9 @@ async def run_demo(
         model = engine.upstream.name
         async with client:
             for scene in scenes:
-                bare = await _undefended(policy, engine, scene, tries)
+                bare = await _ask_undefended(policy, engine, scene, tries)
                 count = 1 if scene.kind is SceneKind.CLEAN else tries
-                guard = [await _guarded(client, model, scene, i, kept) for i in range(count)]
+                guard = [await _ask_guarded(client, model, scene, i, kept) for i in range(count)]
                 results.append(SceneResult(scene, *bare, guard=tuple(guard)))
                 _check_hope([one for result in results for one in result.guard])
                 done()
@@ -152,7 +152,7 @@ def _check_hope(tries: Sequence[GuardTry]) -> None:
         )
 
 
-async def _undefended(
+async def _ask_undefended(
     policy: Policy, engine: Engine, scene: DemoScene, tries: int
 ) -> tuple[tuple[str, ...], tuple[bool, ...]]:
     picture = decode_image(
@@ -175,7 +175,7 @@ def _seed(scene: DemoScene, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{scene.name} {number}".encode()).digest()[:7], "big")
 
 
-async def _guarded(
+async def _ask_guarded(
     client: Any, model: str, scene: DemoScene, number: int, kept: dict[str, tuple[Verdict, Chat]]
 ) -> GuardTry:
     """One request; every try is another user's, and hence another request with other noise.
@@ -202,9 +202,9 @@ async def _guarded(
     except APIStatusError as error:
         about = error.response.json().get("guardrail")
         if about is None:
-            raise _undecided(scene, error) from error
+            raise _undecided_try(scene, error) from error
     except APIError as error:
-        raise _undecided(scene, error) from error
+        raise _undecided_try(scene, error) from error
     else:
         choice = completion.choices[0]
         passed = choice.finish_reason != "content_filter"
@@ -232,7 +232,7 @@ async def _guarded(
     )
 
 
-def _undecided(scene: DemoScene, error: Exception) -> UpstreamError:
+def _undecided_try(scene: DemoScene, error: Exception) -> UpstreamError:
     return UpstreamError(f"the proxy did not decide on {scene.name}: {error}")
 
 

@@ -117,11 +117,11 @@ def summarise(results: Sequence[SceneResult]) -> Summary:
         guard=_system(
             "guard",
             results,
-            lambda r: tuple(one.harmful_delivery for one in _decided(r)),
-            _mean(not one.passed for r in clean for one in _decided(r)),
+            lambda r: tuple(one.harmful_delivery for one in _count_decided(r)),
+            _mean(not one.passed for r in clean for one in _count_decided(r)),
             _mean(one.samples for one in tries if not one.is_undecided),
         ),
-        forbidden_block_rate=_mean(not one.passed for r in forbidden for one in _decided(r)),
+        forbidden_block_rate=_mean(not one.passed for r in forbidden for one in _count_decided(r)),
         tries=max(len(r.undefended) for r in results),
         decisions=len(tries),
         undecided=Counter(one.reason.value for one in undecided),
@@ -129,7 +129,7 @@ def summarise(results: Sequence[SceneResult]) -> Summary:
     )
 
 
-def _decided(result: SceneResult) -> list[GuardTry]:
+def _count_decided(result: SceneResult) -> list[GuardTry]:
     return [one for one in result.guard if not one.is_undecided]
 
 

@@ -107,7 +107,7 @@ class Goal:
                 field="anytime",
             )
 
-    def looked(self, tally: Tally) -> Tally:
+    def with_look(self, tally: Tally) -> Tally:
         """The tally with its bounds brought up to date, where it is time to look."""
         k, n = tally.harmless, tally.samples
         if self.anytime:

@@ -16,7 +16,7 @@ __all__ = ["Stopping", "Stretch"]
 class Stopping(Protocol):
     """When enough is known; looked at after every outcome, in the order of their index."""
 
-    def looked(self, tally: Tally) -> Tally:
+    def with_look(self, tally: Tally) -> Tally:
         """The tally with what follows from it brought up to date."""
 
     def is_reached(self, tally: Tally, scale: Scale) -> bool:
@@ -73,6 +73,6 @@ class Stretch:
             self._consume(self._arrived.pop(self.tally.samples))
 
     def _consume(self, outcome: Outcome) -> None:
-        self.tally = self._goal.looked(self.tally.after(outcome))
+        self.tally = self._goal.with_look(self.tally.after(outcome))
         done = self._goal.is_reached(self.tally, self._scale)
         self._is_over = done or self.tally.samples >= self._until

@@ -420,7 +420,7 @@ class _Stopping:
         most = _giving_up(draws, self.yardstick.hopeless(draws, beta))
         return samples >= draws or passable >= most[samples]
 
-    def looked(self, tally: Tally) -> Tally:
+    def with_look(self, tally: Tally) -> Tally:
         return tally
 
     def is_reached(self, tally: Tally, scale: Scale) -> bool:

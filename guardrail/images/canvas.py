@@ -102,7 +102,7 @@ class CanvasOperator:
                 f"this canvas takes uint8 pixels of shape {(*self.source_size, _CHANNELS)}, "
                 f"not {pixels.dtype} of shape {pixels.shape}"
             )
-        scaled = self._scaled(pixels)
+        scaled = self._scale(pixels)
         if self.size == self.scaled_size:
             return scaled
         grid = np.full((*self.size, _CHANNELS), _WHITE, dtype=np.int32)
@@ -110,7 +110,7 @@ class CanvasOperator:
         grid[top : top + self.scaled_size[0], left : left + self.scaled_size[1]] = scaled
         return grid
 
-    def _scaled(self, pixels: NDArray[np.uint8]) -> GridArray:
+    def _scale(self, pixels: NDArray[np.uint8]) -> GridArray:
         if not self.resized:
             return pixels.astype(np.int32) * np.int32(STEPS_PER_LEVEL)
         rows, columns = map(_overlaps, self.source_size, self.scaled_size)

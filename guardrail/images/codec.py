@@ -29,10 +29,10 @@ __all__ = [
     "ImageLimits",
     "Picture",
     "PixelBudget",
-    "damaged",
+    "damaged_error",
     "decode_image",
     "encode_image",
-    "measured_size",
+    "measure_size",
     "media_type_of",
     "parse_data_url",
     "to_data_url",
@@ -73,14 +73,14 @@ class Picture:
         return int(self.pixels.shape[1])
 
 
-def measured_size(
+def measure_size(
     data: bytes, declared_media_type: str | None, limits: ImageLimits, param: str
 ) -> tuple[int, int]:
     """(width, height) in pixels by the header alone, checked like `decode_image` does."""
     limits.check_bytes(len(data), param)
     size = declared_size(data, _format_of(data, declared_media_type, param))
     if size is None:
-        raise damaged(param)
+        raise damaged_error(param)
     limits.check_size(*size, param)
     return size
 
@@ -107,10 +107,10 @@ def decode_image(
         RequestError: 400 for a damaged picture or a wrong media type, 413 for one over the limits,
             415 for another format. The message quotes nothing of the picture.
     """
-    size = measured_size(data, declared_media_type, limits, param)
+    size = measure_size(data, declared_media_type, limits, param)
     image_format = _format_of(data, declared_media_type, param)
     if image_format == "JPEG" and has_too_many_scans(data):
-        raise damaged(param)
+        raise damaged_error(param)
     try:
         with QUIET, Image.open(io.BytesIO(data), formats=[image_format]) as image:
             _check_agrees(image.size, size, param)
@@ -119,17 +119,17 @@ def decode_image(
     except RequestError:
         raise
     except Exception:  # noqa: BLE001 - Pillow fails in dozens of ways on hostile bytes
-        raise damaged(param) from None  # its messages may quote the file
+        raise damaged_error(param) from None  # its messages may quote the file
     return Picture(pixels, MEDIA_TYPES[image_format], *size, len(data))
 
 
 def _format_of(data: bytes, declared_media_type: str | None, param: str) -> str:
-    declared = _normalised(declared_media_type)
+    declared = _normalise(declared_media_type)
     if declared is not None and declared not in MEDIA_TYPES.values():
-        raise _unsupported("the declared media type is not supported", param)
+        raise _unsupported_error("the declared media type is not supported", param)
     image_format = sniff(data)
     if image_format is None:
-        raise _unsupported("the content is none of the supported formats", param)
+        raise _unsupported_error("the content is none of the supported formats", param)
     if declared not in (None, MEDIA_TYPES[image_format]):
         raise RequestError(
             f"{param}: declared as {declared} but the content is {MEDIA_TYPES[image_format]}; "
@@ -140,14 +140,14 @@ def _format_of(data: bytes, declared_media_type: str | None, param: str) -> str:
     return image_format
 
 
-def _normalised(media_type: str | None) -> str | None:
+def _normalise(media_type: str | None) -> str | None:
     if media_type is None:
         return None
     plain = media_type.partition(";")[0].strip().lower()
     return _ALIASES.get(plain, plain)
 
 
-def _unsupported(what: str, param: str) -> RequestError:
+def _unsupported_error(what: str, param: str) -> RequestError:
     return RequestError(
         f"{param}: {what}; send a PNG, JPEG, WebP or GIF picture",
         status=415,
@@ -156,7 +156,7 @@ def _unsupported(what: str, param: str) -> RequestError:
     )
 
 
-def damaged(param: str) -> RequestError:
+def damaged_error(param: str) -> RequestError:
     return RequestError(
         f"{param}: the picture is damaged or incomplete and cannot be decoded; export it again "
         "as PNG or JPEG",
@@ -168,7 +168,7 @@ def damaged(param: str) -> RequestError:
 def _check_agrees(size: tuple[int, int], declared: tuple[int, int], param: str) -> None:
     """Raises RequestError where a file has two sizes: limits and room went by the declared one."""
     if size != declared:
-        raise damaged(param)
+        raise damaged_error(param)
 
 
 def _rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from guardrail.images.grid import GridArray
 
-__all__ = ["KeyedPass", "compiled_pass", "keyed_pass"]
+__all__ = ["KeyedPass", "compile_pass", "keyed_pass"]
 
 _log = logging.getLogger(__name__)
 _BLOCK = 1 << 12  # values at a time
@@ -117,7 +117,7 @@ def keyed_pass(
 
 
 @lru_cache(maxsize=1)
-def compiled_pass() -> KeyedPass | None:
+def compile_pass() -> KeyedPass | None:
     """The pass as machine code; None where numba is missing or does not work here.
 
     Compiles at the first call, which takes seconds, and finds the result on disk at the next start.

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from guardrail.errors import ConfigError
-from guardrail.images.compiled import KeyedPass, compiled_pass
+from guardrail.images.compiled import KeyedPass, compile_pass
 from guardrail.images.grid import (
     FRACTION_BITS,
     HALF_LEVEL,
@@ -93,18 +93,18 @@ def add_noise(grid: GridArray, sigma: float, uniforms: Uniforms) -> NDArray[np.u
         sigma: standard deviation in [0, 1] pixel units, positive.
         uniforms: one 64-bit integer for each value.
     """
-    reach, state, compiled = _reach(sigma), uniforms.state, compiled_pass()
+    reach, state, compiled = _reach(sigma), uniforms.state, compile_pass()
     grid = np.ascontiguousarray(grid)
     if compiled is None or state is None:
-        pixels, positions, u = _settled(grid, uniforms, reach)
+        pixels, positions, u = _is_settled(grid, uniforms, reach)
     else:
-        pixels, positions, u = _settled_by(compiled, grid, state, reach)
+        pixels, positions, u = _settle_by(compiled, grid, state, reach)
     if positions.size:
-        pixels[positions] = _clipped(round_to_levels(grid[positions] + noise_steps(u, sigma)))
+        pixels[positions] = _clip(round_to_levels(grid[positions] + noise_steps(u, sigma)))
     return pixels
 
 
-def _clipped(levels: GridArray) -> NDArray[np.uint8]:
+def _clip(levels: GridArray) -> NDArray[np.uint8]:
     # As `np.clip` does, which takes longer to look at its bounds than at a few values.
     pixels: NDArray[np.uint8] = np.maximum(np.minimum(levels, 255), 0).astype(np.uint8)
     return pixels
@@ -114,7 +114,7 @@ _Settled: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.uint
 """The pixels that some bits settle, the positions of the others, and the integers there."""
 
 
-def _settled_by(
+def _settle_by(
     compiled: KeyedPass, grid: GridArray, state: NDArray[np.uint64], reach: _Reach
 ) -> _Settled:
     pixels = np.empty(grid.size, dtype=np.uint8)
@@ -124,7 +124,7 @@ def _settled_by(
     return pixels, positions[:count], u[:count]
 
 
-def _settled(grid: GridArray, uniforms: Uniforms, reach: _Reach) -> _Settled:
+def _is_settled(grid: GridArray, uniforms: Uniforms, reach: _Reach) -> _Settled:
     leading = uniforms.leading(grid.size)
     pixels, doubtful = np.empty(grid.size, np.uint8), np.empty(grid.size, np.bool_)
     for start in range(0, grid.size, _BLOCK):
@@ -152,7 +152,7 @@ def _fill(
     # The sum wrapped around: the climb may reach the next level. Equal: the climb was marked.
     np.less_equal(climbed, lower, out=doubtful)
     total >>= FRACTION_BITS
-    pixels[:] = _clipped(total)
+    pixels[:] = _clip(total)
 
 
 def _settle(
@@ -164,8 +164,8 @@ def _settle(
 ) -> NDArray[np.intp]:
     """Decides what all leading bits can decide, on the grid itself; returns the rest."""
     index, centre = leading[doubtful], grid[doubtful]
-    low = _clipped((reach.least[index] + centre) >> np.int32(FRACTION_BITS))
-    high = _clipped((reach.greatest[index] + centre) >> np.int32(FRACTION_BITS))
+    low = _clip((reach.least[index] + centre) >> np.int32(FRACTION_BITS))
+    high = _clip((reach.greatest[index] + centre) >> np.int32(FRACTION_BITS))
     pixels[doubtful] = low
     unsettled: NDArray[np.intp] = doubtful[low != high]
     return unsettled

@@ -62,7 +62,7 @@ class KeyRing:
             "key file to replay decisions made with it"
         )
 
-    def rotated(self) -> KeyRing:
+    def rotate(self) -> KeyRing:
         """The same ring with a fresh current key; the present one is retired."""
         return KeyRing(ephemeral(), self.keys)
 

@@ -42,7 +42,7 @@ def write_png(pixels: NDArray[np.uint8], level: int = 0) -> bytes:
     rows[:, 1:].reshape(height, width, 3)[...] = pixels
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8-bit RGB, not interlaced
     data = rows.reshape(-1).data
-    body = _stored(data) if level == 0 else (zlib_ng.compress(data, level),)
+    body = _store(data) if level == 0 else (zlib_ng.compress(data, level),)
     chunks = (_chunk(b"IHDR", (header,)), _chunk(b"IDAT", body), _chunk(b"IEND", ()))
     return b"".join((_SIGNATURE, *(part for chunk in chunks for part in chunk)))
 
@@ -57,7 +57,7 @@ def _chunk(kind: bytes, body: Iterable[Part]) -> list[Part]:
     return [size.to_bytes(4, "big"), *parts, crc.to_bytes(4, "big")]
 
 
-def _stored(data: memoryview) -> Iterator[Part]:
+def _store(data: memoryview) -> Iterator[Part]:
     """A zlib stream that holds `data`, which is not empty, uncompressed."""
     yield _ZLIB_HEADER
     for start in range(0, len(data), _MOST_STORED):

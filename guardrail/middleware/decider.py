@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from guardrail.api.admission import too_large
-from guardrail.api.endpoint import check_model, decided_with
+from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.service import Service
 from guardrail.api.settings import Settings
 from guardrail.api.strict_json import encode_json
@@ -70,7 +70,9 @@ class Decider:
             chosen = read_upstreams((model,) if isinstance(model, str) else (), upstreams)
             # A model in this process answers to no names but its own.
             settings = Settings(known_models_only=is_local(chosen))
-        engine = build_engine(policy, chosen, key, oracle=oracle)
+        engine = build_engine(
+            policy, chosen, key, oracle=oracle, is_placeholder=not self._has_model
+        )
         self._service = Service(policy, engine, settings, ledger=ledger)
 
     def function(self, call: Call, **options: Any) -> FunctionUpstream:
@@ -106,7 +108,7 @@ class Decider:
         try:
             incoming = await asyncio.to_thread(self._read, request, form)
             engine = await self._engine(model, incoming.chat.model, loop)
-            verdict = await decided_with(
+            verdict = await decide_incoming(
                 self._service,
                 engine,
                 incoming,

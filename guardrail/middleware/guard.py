@@ -14,7 +14,7 @@ from guardrail.middleware.decider import Decider
 from guardrail.middleware.http_answer import answer_of, answer_to_error
 from guardrail.middleware.records import Records
 from guardrail.middleware.runtime import Runtime
-from guardrail.middleware.wrap import wrapped
+from guardrail.middleware.wrap import wrap
 
 if TYPE_CHECKING:
     import os
@@ -223,7 +223,7 @@ class Guard:
         Raises:
             ConfigError: this is none of them.
         """
-        return wrapped(self._runtime, client, principal)
+        return wrap(self._runtime, client, principal)
 
     # Life
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.api.chat.form import CHAT_FORM
 from guardrail.api.chat.stream import chunks
-from guardrail.api.fields import refused
+from guardrail.api.fields import refused_field
 from guardrail.errors import ConfigError
 from guardrail.upstreams.litellm_sdk import (
     ASKED_ONCE,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from guardrail.types import Json
     from guardrail.upstreams.function import FunctionUpstream
 
-__all__ = ["guarded_call"]
+__all__ = ["wrap_call"]
 
 _OWN = frozenset({"model", "messages", "stream", "stream_options"})
 _REPEATING = frozenset({*ASKED_ONCE, "retry_policy", "retry_strategy"})
@@ -42,7 +42,7 @@ _REFUSED = (
 )
 
 
-def guarded_call(
+def wrap_call(
     runtime: Runtime, function: Callable[..., Any], principal: str | None = None
 ) -> Callable[..., Any]:
     """The function with guarded answers. Options of litellm's own go with every variant.
@@ -55,7 +55,7 @@ def guarded_call(
 
         @functools.wraps(function)
         async def guarded_async(model: str, messages: Any = (), **given: Any) -> Any:
-            request, options = _parted({"model": model, "messages": messages, **given})
+            request, options = _split_options({"model": model, "messages": messages, **given})
             upstream = _asking_async(runtime, function, options)
             result = await runtime.decide(
                 request, CHAT_FORM, upstream, scope=_scope(name, options), principal=principal
@@ -67,7 +67,7 @@ def guarded_call(
 
     @functools.wraps(function)
     def guarded(model: str, messages: Any = (), **given: Any) -> Any:
-        request, options = _parted({"model": model, "messages": messages, **given})
+        request, options = _split_options({"model": model, "messages": messages, **given})
         upstream = _asking(runtime, function, options)
         result = runtime.decide_sync(
             request, CHAT_FORM, upstream, scope=_scope(name, options), principal=principal
@@ -78,7 +78,7 @@ def guarded_call(
     return guarded
 
 
-def _parted(given: Mapping[str, Any]) -> tuple[dict[str, Json], dict[str, Any]]:
+def _split_options(given: Mapping[str, Any]) -> tuple[dict[str, Json], dict[str, Any]]:
     """OpenAI's request, which the guard reads, and what litellm alone understands.
 
     Raises:
@@ -86,7 +86,7 @@ def _parted(given: Mapping[str, Any]) -> tuple[dict[str, Json], dict[str, Any]]:
     """
     for name in _REFUSED:
         if given.get(name):
-            raise refused(name, "would answer in the model's place; leave it out")
+            raise refused_field(name, "would answer in the model's place; leave it out")
     request = {name: value for name, value in given.items() if name in BY_NAME | _OWN}
     request = {name: value for name, value in request.items() if value is not None}
     request["messages"] = [_plain_message(message) for message in given["messages"]]

@@ -37,7 +37,7 @@ class LoopThread:
             return await asyncio.shield(waiting)
         except asyncio.CancelledError:
             if waiting.cancelled() and not _is_cancelled():
-                raise _closed() from None
+                raise _closed_error() from None
             job.cancel()
             await asyncio.wait({waiting})
             if not waiting.cancelled():
@@ -54,7 +54,7 @@ class LoopThread:
             self._begin(job)  # in here, as an interrupt may come while it has just begun
             return job.result.result()
         except CancelledError:
-            raise _closed() from None
+            raise _closed_error() from None
         except KeyboardInterrupt:
             job.cancel()
             raise
@@ -74,13 +74,13 @@ class LoopThread:
         """Starts the job in the context of its caller. Raises ConfigError once this is stopped."""
         with self._lock:
             if not self._stopped:
-                job.loop = self._started()
+                job.loop = self._ensure_started()
                 job.loop.call_soon_threadsafe(job.begin, job.loop)
                 return
         job.work.close()
-        raise _closed()
+        raise _closed_error()
 
-    def _started(self) -> asyncio.AbstractEventLoop:
+    def _ensure_started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             # A daemon: a guard that nobody closes must not keep the process from ending.
@@ -136,5 +136,5 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _closed() -> ConfigError:
+def _closed_error() -> ConfigError:
     return ConfigError("this guard is closed; make a new one")

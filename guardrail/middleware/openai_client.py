@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from guardrail.types import Json
     from guardrail.upstreams.function import Call, FunctionUpstream
 
-__all__ = ["guarded_client"]
+__all__ = ["wrap_client"]
 
 _FORMS = {"chat/completions": CHAT_FORM, "responses": RESPONSES_FORM}
 _SENT_ON = {"POST": re.compile(r"embeddings|moderations"), "GET": re.compile(r"models(/[^/]+)?")}
@@ -43,7 +43,7 @@ _OWN_HEADERS = frozenset(
 _RAISED = "guardrail.raised"
 
 
-def guarded_client(runtime: Runtime, client: Any, principal: str | None = None) -> Any:
+def wrap_client(runtime: Runtime, client: Any, principal: str | None = None) -> Any:
     """A client of the same class, its answers guarded; `client` itself stays as it is."""
     import openai
 
@@ -69,21 +69,21 @@ def _raising(kind: Any, is_async: bool) -> type[Any]:
         try:
             return kind.request(self, *args, **options)
         except openai.APIStatusError as error:
-            raised = _raised(error)
+            raised = _error_to_raise(error)
         raise raised
 
     async def request_async(self: Any, *args: Any, **options: Any) -> Any:
         try:
             return await kind.request(self, *args, **options)
         except openai.APIStatusError as error:
-            raised = _raised(error)
+            raised = _error_to_raise(error)
         raise raised
 
     members = {"request": request_async if is_async else request, "__module__": kind.__module__}
     return type(kind.__name__, (kind,), members)
 
 
-def _raised(error: Any) -> Exception:
+def _error_to_raise(error: Any) -> Exception:
     raised: Exception = error.response.extensions.get(_RAISED, error)
     return raised
 
@@ -117,14 +117,14 @@ class _Base:
 
     def _send(self, method: str, route: str, body: Json, request: httpx.Request) -> Any:
         """Sends by the original client, with what the caller added to `request`."""
-        options: dict[str, Any] = dict(self._added(request))
+        options: dict[str, Any] = dict(self._extra_options(request))
         if method == "GET":
             return self._client.get(f"/{route}", cast_to=httpx.Response, options=options)
         if route in _FORMS:
             options["max_retries"] = 0  # whether a call is repeated is decided by the guard
         return self._client.post(f"/{route}", cast_to=httpx.Response, body=body, options=options)
 
-    def _added(self, request: httpx.Request) -> dict[str, dict[str, str]]:
+    def _extra_options(self, request: httpx.Request) -> dict[str, dict[str, str]]:
         """Headers and query that the caller gave beside the body."""
         known = {name.lower() for name in self._client.default_headers} | _OWN_HEADERS
         added = {
@@ -136,9 +136,9 @@ class _Base:
 
     def _scope(self, request: httpx.Request) -> str:
         """All that is sent with a call and stands in no chat."""
-        return json.dumps([self._name, self._added(request)], sort_keys=True)
+        return json.dumps([self._name, self._extra_options(request)], sort_keys=True)
 
-    def _sent_on(self, request: httpx.Request) -> Any:
+    def _send_on(self, request: httpx.Request) -> Any:
         body = json.loads(request.content) if request.content else None
         return self._send(request.method, self._route(request), body, request)
 
@@ -165,16 +165,16 @@ class _Transport(_Base, httpx.BaseTransport):
         try:
             form = self._form(request)
             if form is None:
-                return _plain(self._sent_on(request))
-            return self._answer(self._decided(request, raw, form), form)
+                return _plain(self._send_on(request))
+            return self._answer(self._decide(request, raw, form), form)
         except GuardrailError as error:
             return _failure(error)
         except TimeoutError:
             raise _too_late() from None
 
-    def _decided(self, request: httpx.Request, raw: bytes, form: Form) -> Result:
+    def _decide(self, request: httpx.Request, raw: bytes, form: Form) -> Result:
         def call(body: Json) -> Json:
-            return _parsed(self._send("POST", "chat/completions", body, request))
+            return _parse_completion(self._send("POST", "chat/completions", body, request))
 
         upstream = self._upstream(call)
         return self._runtime.decide_sync(
@@ -193,16 +193,16 @@ class _AsyncTransport(_Base, httpx.AsyncBaseTransport):
         try:
             form = self._form(request)
             if form is None:
-                return _plain(await self._sent_on(request))
-            return self._answer(await self._decided(request, raw, form), form)
+                return _plain(await self._send_on(request))
+            return self._answer(await self._decide(request, raw, form), form)
         except GuardrailError as error:
             return _failure(error)
         except TimeoutError:
             raise _too_late() from None
 
-    async def _decided(self, request: httpx.Request, raw: bytes, form: Form) -> Result:
+    async def _decide(self, request: httpx.Request, raw: bytes, form: Form) -> Result:
         async def call(body: Json) -> Json:
-            return _parsed(await self._send("POST", "chat/completions", body, request))
+            return _parse_completion(await self._send("POST", "chat/completions", body, request))
 
         upstream = self._upstream(call)
         return await self._runtime.decide(
@@ -215,7 +215,7 @@ class _AsyncTransport(_Base, httpx.AsyncBaseTransport):
         )
 
 
-def _parsed(response: httpx.Response) -> Json:
+def _parse_completion(response: httpx.Response) -> Json:
     """The completion; `cache_hit` is added where the headers say that it came out of a cache."""
     parsed = parse_json(response.content)
     if isinstance(parsed, dict) and names_cache_hit(response.headers):

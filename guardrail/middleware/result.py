@@ -66,14 +66,14 @@ class Result:
                 return dict(self.reply.body)
             case Action.BLOCK:
                 if on_block == "raise" or self.reply.is_error:
-                    raise self._blocked()
+                    raise self._block_error()
                 return dict(self.reply.body)
             case Action.FAIL:
                 raise self.verdict.failure or CertificationError("the guard failed")
             case _:
                 assert_never(self.verdict.action)
 
-    def _blocked(self) -> ContentBlocked:
+    def _block_error(self) -> ContentBlocked:
         return ContentBlocked(
             self.words, verdict=self.verdict, record_id=self.record_id, body=self.reply.body
         )

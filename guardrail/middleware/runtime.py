@@ -51,7 +51,7 @@ class Runtime:
             TimeoutError: there was no decision in time.
             ConfigError: it is closed.
         """
-        loop, name = asyncio.get_running_loop(), self._named(principal)
+        loop, name = asyncio.get_running_loop(), self._principal_of(principal)
         async with asyncio.timeout(timeout_s):
             return await self._thread.run(
                 self.decider.decide(request, form, model, loop, scope=scope, principal=name)
@@ -72,12 +72,12 @@ class Runtime:
         async def timed() -> Result:
             async with asyncio.timeout(timeout_s):
                 return await self.decider.decide(
-                    request, form, model, scope=scope, principal=self._named(principal)
+                    request, form, model, scope=scope, principal=self._principal_of(principal)
                 )
 
         return self._thread.run_sync(timed())
 
-    def _named(self, principal: str | None) -> str | None:
+    def _principal_of(self, principal: str | None) -> str | None:
         return self._principal if principal is None else principal
 
     def close(self) -> None:

@@ -9,22 +9,22 @@ from guardrail.errors import ConfigError
 if TYPE_CHECKING:
     from guardrail.middleware.runtime import Runtime
 
-__all__ = ["wrapped"]
+__all__ = ["wrap"]
 
 _ClientT = TypeVar("_ClientT")
 
 
-def wrapped(runtime: Runtime, client: _ClientT, principal: str | None) -> _ClientT:
+def wrap(runtime: Runtime, client: _ClientT, principal: str | None) -> _ClientT:
     """See `Guard.wrap`."""
     made: Any
     if _comes_from("openai", type(client).__mro__):
-        from guardrail.middleware.openai_client import guarded_client
+        from guardrail.middleware.openai_client import wrap_client
 
-        made = guarded_client(runtime, client, principal)
+        made = wrap_client(runtime, client, principal)
     elif callable(client) and _comes_from("litellm", [client]):
-        from guardrail.middleware.litellm_call import guarded_call
+        from guardrail.middleware.litellm_call import wrap_call
 
-        made = guarded_call(runtime, client, principal)
+        made = wrap_call(runtime, client, principal)
     else:
         raise ConfigError(
             "only openai.OpenAI, openai.AsyncOpenAI, litellm.completion and litellm.acompletion "

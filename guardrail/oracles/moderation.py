@@ -24,7 +24,12 @@ from guardrail.oracles.base import Judgement
 from guardrail.oracles.gathered import Gatherer
 from guardrail.oracles.rescale import rescaled
 from guardrail.types import Outcome
-from guardrail.upstreams.undrawn import is_direct, response_status, sent_nothing, statuses_undrawn
+from guardrail.upstreams.undrawn import (
+    has_sent_nothing,
+    is_direct,
+    response_status,
+    statuses_undrawn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -314,7 +319,7 @@ def _fault(error: Exception, *, direct: bool = False) -> OracleError:
     """Names what happened by its class and status: the text of the fault may quote."""
     if isinstance(error, OracleError):
         return OracleError(str(error), undrawn=error.undrawn)
-    undrawn = sent_nothing(error) or response_status(error) in statuses_undrawn(direct=direct)
+    undrawn = has_sent_nothing(error) or response_status(error) in statuses_undrawn(direct=direct)
     status = getattr(error, "status_code", None)
     shown = f" ({type(error).__name__}{f', HTTP {status}' if status else ''})"
     hint = {

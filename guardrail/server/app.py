@@ -63,16 +63,16 @@ def create_app(
         lifespan=lifespan,
         middleware=[Middleware(AccessLog), Middleware(Shield)],
         exception_handlers={
-            HTTPException: _no_route,
-            GuardrailError: _failed,
-            ClientDisconnect: _gone,
+            HTTPException: _reply_to_no_route,
+            GuardrailError: _reply_to_fault,
+            ClientDisconnect: _reply_to_nobody,
         },
     )
     app.router.redirect_slashes = False
     return app
 
 
-async def _no_route(request: Request, error: Exception) -> Response:
+async def _reply_to_no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return json_response(_refusal(request.url.path, error))
 
@@ -91,10 +91,10 @@ def _refusal(path: str, error: HTTPException) -> Reply:
     return error_reply(error.status_code, "there is no such route", code="not_found")
 
 
-async def _failed(_request: Request, error: Exception) -> Response:
+async def _reply_to_fault(_request: Request, error: Exception) -> Response:
     return json_response(reply_to_error(error))
 
 
-async def _gone(_request: Request, _error: Exception) -> Response:
+async def _reply_to_nobody(_request: Request, _error: Exception) -> Response:
     """Nobody reads this; the status is for the log."""
     return Response(status_code=499)

@@ -44,15 +44,15 @@ def _check_headers(request: Request, max_bytes: int) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         # Browsers send other types to other sites unasked, and this one only after asking.
-        raise _unsupported("content type", "set Content-Type: application/json")
+        raise _unsupported_error("content type", "set Content-Type: application/json")
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise _unsupported("content encoding", "send the body uncompressed")
+        raise _unsupported_error("content encoding", "send the body uncompressed")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > max_bytes:
         raise too_large(max_bytes)
 
 
-def _unsupported(what: str, remedy: str) -> RequestError:
+def _unsupported_error(what: str, remedy: str) -> RequestError:
     return RequestError(
         f"the {what} of the request is not supported; {remedy}",
         status=415,

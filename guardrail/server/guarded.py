@@ -6,15 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from guardrail.api.chat.reply import pending_headers
-from guardrail.api.endpoint import check_model, decided_with
+from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import Reply, log_crash, reply_to_error
-from guardrail.api.progress import RUNNING, Tally, counted
+from guardrail.api.progress import RUNNING, Tally, count_judgements
 from guardrail.errors import GuardrailError
 from guardrail.server.access import note
 from guardrail.server.body import read_body
 from guardrail.server.held_stream import WAITING, HeldStream, stream_response
 from guardrail.server.json_response import json_response
-from guardrail.server.watch import settled
+from guardrail.server.watch import wait_for_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from guardrail.api.endpoint import Form
     from guardrail.api.service import Service
 
-__all__ = ["guarded", "read_aside"]
+__all__ = ["answer_guarded", "read_aside"]
 
 _T = TypeVar("_T")
 _INLINE_BYTES = 1 << 15  # a smaller body is read faster than a thread is woken
 
 
-async def guarded(service: Service, request: Request, form: Form) -> Response:
+async def answer_guarded(service: Service, request: Request, form: Form) -> Response:
     """Admits, reads, decides; a stream is handed over at its first heartbeat."""
     ticket = await service.admission.enter()
     try:
-        incoming = await _incoming(service, request, form)
+        incoming = await _read_incoming(service, request, form)
     except BaseException:
         ticket.release()
         raise
     tally = _tally(service, incoming)
-    decision = asyncio.create_task(_decided(service, request, form, incoming, tally))
+    decision = asyncio.create_task(_decide(service, request, form, incoming, tally))
     # Not inside the task: one that is cancelled before it runs would never get there.
     decision.add_done_callback(lambda _: ticket.release())
     heartbeat_s = service.settings.heartbeat_s if incoming.stream else None
-    if not await settled(decision, request.receive, timeout_s=heartbeat_s):
+    if not await wait_for_client(decision, request.receive, timeout_s=heartbeat_s):
         return HeldStream(
             decision,
             heartbeat_s=service.settings.heartbeat_s,
@@ -81,7 +81,7 @@ async def read_aside(service: Service, request: Request, read: Callable[[bytes],
     return read(raw) if len(raw) <= _INLINE_BYTES else await asyncio.to_thread(read, raw)
 
 
-async def _incoming(service: Service, request: Request, form: Form) -> Incoming:
+async def _read_incoming(service: Service, request: Request, form: Form) -> Incoming:
     most = service.policy.advanced.limits.max_images
 
     def read(raw: bytes) -> Incoming:
@@ -92,13 +92,13 @@ async def _incoming(service: Service, request: Request, form: Form) -> Incoming:
     return incoming
 
 
-async def _decided(
+async def _decide(
     service: Service, request: Request, form: Form, incoming: Incoming, tally: Tally | None
 ) -> Reply:
     """The reply to one chat; every fault is one as well."""
     try:
-        engine = service.engine if tally is None else counted(service.engine, tally)
-        verdict = await decided_with(service, engine, incoming)
+        engine = service.engine if tally is None else count_judgements(service.engine, tally)
+        verdict = await decide_incoming(service, engine, incoming)
         record_id = service.record(verdict, incoming.chat)
         note(request.scope, verdict, record_id)
         return form.reply(verdict, incoming, service.policy, record_id)

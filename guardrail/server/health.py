@@ -43,14 +43,14 @@ def ready_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]]
 
 async def _readiness(service: Service) -> Reply:
     upstream, oracle = await asyncio.gather(
-        _checked(service.models.get), _checked(lambda: _probe_oracle(service))
+        _check(service.models.get), _check(lambda: _probe_oracle(service))
     )
     ready = upstream == oracle == _FINE
     body = {"status": "ready" if ready else "not ready", "upstream": upstream, "oracle": oracle}
     return Reply(200 if ready else 503, body, {} if ready else {"retry-after": "5"})
 
 
-async def _checked(probe: Callable[[], Awaitable[object]]) -> str:
+async def _check(probe: Callable[[], Awaitable[object]]) -> str:
     """`ok`, or what is wrong."""
     try:
         await probe()

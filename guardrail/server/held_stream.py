@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from guardrail.server.watch import settled
+from guardrail.server.watch import wait_for_client
 
 if TYPE_CHECKING:
     import asyncio
@@ -59,7 +59,7 @@ class HeldStream(Response):
             await send(start)
             while not self._decision.done():
                 await body(self._heartbeat())
-                await settled(self._decision, receive, timeout_s=self._heartbeat_s)
+                await wait_for_client(self._decision, receive, timeout_s=self._heartbeat_s)
             for block in _blocks(self._events(self._decision.result())):
                 await body(block)
             await body(b"", more=False)

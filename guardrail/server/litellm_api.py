@@ -19,7 +19,7 @@ from guardrail.errors import GuardrailError, RequestError
 from guardrail.server.access import note
 from guardrail.server.guarded import read_aside
 from guardrail.server.json_response import json_response
-from guardrail.server.watch import settled
+from guardrail.server.watch import wait_for_client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -70,7 +70,7 @@ async def _answer(service: Service, request: Request) -> Reply:
             note(request.scope, verdict, record_id)
 
         decision = asyncio.create_task(decide_question(service, question, note_verdict))
-        await settled(decision, request.receive)
+        await wait_for_client(decision, request.receive)
         return decision.result()
     except GuardrailError as error:
         return blocked_reply(str(error))

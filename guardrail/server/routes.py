@@ -14,7 +14,7 @@ from guardrail.api.openapi.document import describe_plain, make_document
 from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, RESPONSES
 from guardrail.api.responses.form import RESPONSES_FORM
 from guardrail.server.docs_page import docs_endpoint
-from guardrail.server.guarded import guarded
+from guardrail.server.guarded import answer_guarded
 from guardrail.server.health import live_endpoint, ready_endpoint
 from guardrail.server.json_response import json_response
 from guardrail.server.litellm_api import litellm_endpoint
@@ -85,7 +85,7 @@ def make_routes(service: Service) -> list[Route]:
 
 def _guard(service: Service, form: Form) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        return await guarded(service, request, form)
+        return await answer_guarded(service, request, form)
 
     return answer
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from guardrail.errors import ConfigError
-from guardrail.images.compiled import compiled_pass
+from guardrail.images.compiled import compile_pass
 from guardrail.server.app import create_app
 from guardrail.server.memory import keep_large_blocks, leave_old_objects
 
@@ -74,7 +74,7 @@ def serve(
     """
     listener = _listener(host, port)
     keep_large_blocks()
-    compiled_pass()  # now, and not while the first request waits
+    compile_pass()  # now, and not while the first request waits
     app = create_app(policy, engine, **options)
     leave_old_objects()
     announce(_where(listener))

@@ -10,10 +10,10 @@ from starlette.requests import ClientDisconnect
 if TYPE_CHECKING:
     from starlette.types import Receive
 
-__all__ = ["settled"]
+__all__ = ["wait_for_client"]
 
 
-async def settled(
+async def wait_for_client(
     task: asyncio.Task[Any], receive: Receive, *, timeout_s: float | None = None
 ) -> bool:
     """Whether `task` is done within `timeout_s`.
@@ -24,7 +24,7 @@ async def settled(
         ClientDisconnect: the client went away first; the task was cancelled and has ended. The
             same happens to the task if this coroutine is cancelled.
     """
-    gone = asyncio.create_task(_disconnected(receive))
+    gone = asyncio.create_task(_wait_for_disconnect(receive))
     try:
         await asyncio.wait({task, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
@@ -43,6 +43,6 @@ async def _stop(task: asyncio.Task[Any]) -> None:
     await asyncio.wait({task})
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

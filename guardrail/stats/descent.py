@@ -151,7 +151,7 @@ def _improve(paths: Paths, target: Target, stages: Stages, cut: int, below: floa
         fits = (false_pass <= target.alpha) & (power >= target.power) & (cost < below)
         if fits.any():
             pair = np.unravel_index(int(np.where(fits, cost, np.inf).argmin()), cost.shape)
-            written = _written(stages, heads, int(pair[0]), tails, int(pair[1]))
+            written = _write(stages, heads, int(pair[0]), tails, int(pair[1]))
             # Without a power to keep, no test at all is the cheapest one; that is no plan.
             return drop_idle(written) if written else None
     return None
@@ -168,7 +168,7 @@ def _changes(paths: Paths, stages: Stages, cut: int) -> Iterator[tuple[_Heads, _
     )
     if cut < len(stages):
         first, kept = begun[0].look, len(stages) - cut - 1
-        merged = _merged(stages, cut, first + 1, _last(paths, endings[0]), paths.width)
+        merged = _merge(stages, cut, first + 1, _last(paths, endings[0]), paths.width)
         yield (
             _keep_head(paths, max(cut - 1, 0), begun[0], first),
             _write_tail(paths, kept, endings[0], merged, first),
@@ -313,7 +313,7 @@ def _between(stages: Stages, cut: int, first: int, last: int, width: int) -> _Ch
     return _Choice(looks, _pairs(passes, blocks, width))
 
 
-def _merged(stages: Stages, cut: int, first: int, last: int, width: int) -> _Choice:
+def _merge(stages: Stages, cut: int, first: int, last: int, width: int) -> _Choice:
     """One stage with the boundaries of either of two, or one more or fewer."""
     both = stages[max(cut - 1, 0) : cut + 1]
     passes = {bound for _, most, _ in both for bound in _by_one(most)}
@@ -331,7 +331,7 @@ def _pairs(most: Iterable[int], least: Iterable[int], width: int) -> Integers:
     return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
 
 
-def _written(stages: Stages, heads: _Heads, head: int, tails: _Tails, tail: int) -> Stages:
+def _write(stages: Stages, heads: _Heads, head: int, tails: _Tails, tail: int) -> Stages:
     front, back = stages[: heads.kept[head]], stages[len(stages) - tails.kept[tail] :]
     new = (heads.stage[head].tolist(), tails.stage[tail].tolist())
     middle = ((look, most, least) for look, most, least in new if look)

@@ -50,9 +50,9 @@ def failover_alpha(alpha: float, position: int, upstreams: int) -> float:
     if upstreams == 1:
         return alpha
     share = _FIRST if position == 0 else (1 - _FIRST) / (upstreams - 1)
-    return _rounded_down(Fraction(alpha) * share)
+    return _round_down(Fraction(alpha) * share)
 
 
-def _rounded_down(exact: Fraction) -> float:
+def _round_down(exact: Fraction) -> float:
     nearest = float(exact)
     return nearest if Fraction(nearest) <= exact else math.nextafter(nearest, 0.0)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["check_rates", "curtailed", "fixed_plan", "most_harmful", "smallest_fixed"]
+__all__ = ["check_rates", "curtail", "fixed_plan", "most_harmful", "smallest_fixed"]
 
 # Accepting a count only when its tail clears alpha by this much keeps the plan's own, upward
 # rounded evaluation below alpha too.
@@ -101,10 +101,10 @@ def fixed_plan(
             f"{alpha:g} with power {power:g} for traffic at {q1:.6g}; the smallest max_samples "
             f"that does is {n}"
         )
-    return curtailed(n, c, q_required, alpha, looks)
+    return curtail(n, c, q_required, alpha, looks)
 
 
-def curtailed(
+def curtail(
     n: int, c: int, q_required: float, alpha: float, looks: Iterable[int] | None = None
 ) -> Plan:
     """The test "at most c harmful of n", stopped as soon as its verdict is settled.

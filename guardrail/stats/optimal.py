@@ -12,7 +12,7 @@ import numpy as np
 
 from guardrail.errors import CertificationError
 from guardrail.stats._checks import check_count, check_increasing, check_non_negative
-from guardrail.stats.fixed import check_rates, curtailed, most_harmful
+from guardrail.stats.fixed import check_rates, curtail, most_harmful
 from guardrail.stats.plans import Plan, PlanKind
 from guardrail.stats.question import Question
 from guardrail.stats.traffic import Traffic
@@ -222,7 +222,7 @@ def _fallback(question: Question) -> Optimum:
     looks = (*every, smallest) if question.looks is None else question.looks
     for n in ends:
         c = most_harmful(n, question.q_required, question.alpha)
-        plan = curtailed(n, c, question.q_required, question.alpha, looks)
+        plan = curtail(n, c, question.q_required, question.alpha, looks)
         if plan.power_at(question.q1) >= question.power:
             return Optimum(plan, _cost(question, plan), -math.inf)
     raise CertificationError(

@@ -108,7 +108,7 @@ class Scenario:
             sampler_error=self.sampler_error,
         )
 
-    def promised(self) -> tuple[Promised, ...]:
+    def list_promised(self) -> tuple[Promised, ...]:
         """How far the scenario's own test reaches, at each of `FLOORS`."""
         q = self.q_required
         return tuple(Promised(floor, self._radius_for(q, floor)) for floor in FLOORS)
@@ -263,7 +263,7 @@ def forecast(scenario: Scenario) -> Forecast:
     return Forecast(
         scenario=scenario,
         q_required=q,
-        promised=scenario.promised(),
+        promised=scenario.list_promised(),
         fewest_samples=fewest_samples(q, scenario.alpha),
         fewest_by_reach=tuple(
             ReachNeed(radius, floor, _fewest(scenario, radius, floor))

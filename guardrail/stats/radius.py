@@ -93,8 +93,8 @@ def certified_radius(
     norm = check_positive("operator_norm", operator_norm)
     slack = check_non_negative("grid_slack", grid_slack)
     error = check_unit("sampler_error", sampler_error)
-    high = _shifted_down(check_unit("q_lower", q_lower), error)
-    low = _shifted_up(_check_floor(floor), error)
+    high = _shift_down(check_unit("q_lower", q_lower), error)
+    low = _shift_up(_check_floor(floor), error)
     if high <= low:
         return None
     top, bottom = float(special.ndtri(high)), float(special.ndtri(low))
@@ -192,7 +192,7 @@ def certified_floor(
     norm = check_positive("operator_norm", operator_norm)
     slack = check_non_negative("grid_slack", grid_slack)
     error = check_unit("sampler_error", sampler_error)
-    high = _shifted_down(check_unit("q_lower", q_lower), error)
+    high = _shift_down(check_unit("q_lower", q_lower), error)
     if high <= 0.0:
         return 0.0
     shift = _up(_up(_up(radius * norm) + slack) / sigma)
@@ -299,13 +299,13 @@ def _check_floor(floor: float) -> float:
     return floor
 
 
-def _shifted_down(rate: float, error: float) -> float:
+def _shift_down(rate: float, error: float) -> float:
     """`rate` less the sampler's error, rounded down, and below 1 so that no radius is infinite."""
     less = rate if error == 0.0 else max(0.0, _down(rate - error))
     return min(less, _BELOW_ONE)
 
 
-def _shifted_up(floor: float, error: float) -> float:
+def _shift_up(floor: float, error: float) -> float:
     return floor if error == 0.0 else min(1.0, _up(floor + error))
 
 

@@ -34,11 +34,11 @@ def check_adapter(package: ModuleType) -> None:
         assert len(text.splitlines()) <= _MOST_LINES, f"{file.name}: over {_MOST_LINES} lines"
         for found in _names(ast.parse(text)):
             assert found not in _DECIDING, f"{file.name}: '{found}' decides; the engine does that"
-        for name in _imported(ast.parse(text)):
+        for name in _list_imports(ast.parse(text)):
             assert name in guardrail.__all__, f"{file.name}: guardrail.{name} is not public"
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
+def _list_imports(tree: ast.Module) -> Iterator[str]:
     """What is imported from guardrail and below, by the name after `guardrail.`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:

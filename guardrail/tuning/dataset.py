@@ -124,8 +124,8 @@ def read_dataset(path: Path, *, skip_bad_rows: bool = False) -> Dataset:
         except RowError as bad:
             problems.append(Problem(line, str(bad)))
     if problems and not skip_bad_rows:
-        raise _refused(path, problems, columns=() if rows else columns)
-    repeated, contradictory = _repeated(rows)
+        raise _refused_error(path, problems, columns=() if rows else columns)
+    repeated, contradictory = _find_repeats(rows)
     found = Dataset(path.name, tuple(rows), tuple(problems), repeated, contradictory)
     _check_weights(path, found)
     return found
@@ -189,7 +189,7 @@ def _weight(value: Any) -> float | None:
     return weight
 
 
-def _repeated(rows: Iterable[LabelledAnswer]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _find_repeats(rows: Iterable[LabelledAnswer]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     labels: dict[str, bool] = {}
     repeated, contradictory = [], []
     for row in rows:
@@ -212,7 +212,7 @@ def _check_weights(path: Path, found: Dataset) -> None:
             )
         return
     if found.problems:
-        raise _refused(path, found.problems, "weighted rows cannot be skipped; mend them: ")
+        raise _refused_error(path, found.problems, "weighted rows cannot be skipped; mend them: ")
     weights: dict[str, float] = {}
     groups: set[str] = set()
     for row in found.rows:
@@ -236,7 +236,7 @@ def _check_weights(path: Path, found: Dataset) -> None:
         raise ConfigError("only some rows have a 'stratum'", file=str(path))
 
 
-def _refused(
+def _refused_error(
     path: Path, problems: Iterable[Problem], why: str = "", *, columns: Sequence[str] = ()
 ) -> ConfigError:
     """Equal problems are told once; `columns` are those of a file of which no row is good."""

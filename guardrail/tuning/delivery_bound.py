@@ -108,14 +108,14 @@ def _labels(draw: DeliveryDraw, file: Path) -> dict[str, bool | None]:
     labels: dict[str, bool | None] = {}
     for line, row in raw_rows(file):
         try:
-            record_id, label = _labelled(row, draw.mark, known - labels.keys())
+            record_id, label = _count_labels(row, draw.mark, known - labels.keys())
         except RowError as error:
             raise ConfigError(str(error), file=str(file), line=line) from error
         labels[record_id] = label
     return labels
 
 
-def _labelled(
+def _count_labels(
     row: dict[str, Any] | RowError, mark: str, open_: set[str]
 ) -> tuple[str, bool | None]:
     """Id and label of a row; `open_` are the answers that wait for one."""

@@ -38,10 +38,12 @@ def raw_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
     reader = _of_kind(path, _READERS)
     try:
         if path.stat().st_size > _LARGEST_FILE_BYTES:
-            raise _refused(f"a file has at most {_LARGEST_FILE_BYTES} bytes; draw a sample", path)
+            raise _refused_error(
+                f"a file has at most {_LARGEST_FILE_BYTES} bytes; draw a sample", path
+            )
         yield from reader(path)
     except OSError as error:
-        raise _refused(
+        raise _refused_error(
             f"the file cannot be read ({error.strerror or type(error).__name__}); check the path",
             path,
         ) from error
@@ -61,11 +63,11 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Json]]) -> None:
         path.touch(mode=0o600, exist_ok=False)
         path.write_bytes(data)
     except FileExistsError as error:
-        raise _refused(
+        raise _refused_error(
             "this file is there already and may hold labels; name another", path
         ) from error
     except OSError as error:
-        raise _refused(
+        raise _refused_error(
             f"this file cannot be written ({error.strerror}); choose another path", path
         ) from error
 
@@ -76,7 +78,7 @@ _F = TypeVar("_F")
 def _of_kind(path: Path, ways: Mapping[str, _F]) -> _F:
     way = ways.get(path.suffix.lower())
     if way is None:
-        raise _refused(f"this kind of file is not known; give {', '.join(ways)}", path)
+        raise _refused_error(f"this kind of file is not known; give {', '.join(ways)}", path)
     return way
 
 
@@ -111,7 +113,9 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
                 yield ends + 1 if ends else 2, _csv_row(row)
                 ends = reader.line_num
     except (csv.Error, UnicodeDecodeError) as error:
-        raise _refused("this is no CSV in UTF-8 with commas and double quotes", path) from error
+        raise _refused_error(
+            "this is no CSV in UTF-8 with commas and double quotes", path
+        ) from error
     finally:
         csv.field_size_limit(limit)
 
@@ -120,14 +124,14 @@ def _csv_row(row: dict[str | Any, Any]) -> dict[str, Any] | RowError:
     """Empty cells are fields that are not given."""
     if "" in row:
         return RowError("this row has more cells than the first line has names")
-    return {name: _unquoted(value) for name, value in row.items() if value not in (None, "")}
+    return {name: _unquote(value) for name, value in row.items() if value not in (None, "")}
 
 
-def _unquoted(cell: str) -> str:
+def _unquote(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-def _quoted(cell: Json) -> Json:
+def _quote(cell: Json) -> Json:
     return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
 
 
@@ -141,7 +145,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
                     number += 1
                     yield number, {name: value for name, value in row.items() if value is not None}
     except pyarrow.ArrowException as error:
-        raise _refused("this is no sound Parquet file", path) from error
+        raise _refused_error("this is no sound Parquet file", path) from error
 
 
 def _pyarrow(path: Path) -> Any:
@@ -149,7 +153,7 @@ def _pyarrow(path: Path) -> Any:
         import pyarrow
         import pyarrow.parquet
     except ModuleNotFoundError as error:
-        raise _refused(
+        raise _refused_error(
             f"Parquet needs the package pyarrow; {install_command('parquet')}, or give JSON lines",
             path,
         ) from error
@@ -166,7 +170,7 @@ def _csv_of(path: Path, rows: Sequence[Mapping[str, Json]]) -> bytes:
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
     writer.writerow(rows[0] if rows else ())
-    writer.writerows([_quoted(cell) for cell in row.values()] for row in rows)
+    writer.writerows([_quote(cell) for cell in row.values()] for row in rows)
     # The mark at the beginning tells spreadsheets that this is UTF-8.
     return stream.getvalue().encode("utf-8-sig", errors="replace")
 
@@ -201,5 +205,5 @@ _WRITERS: dict[str, Callable[[Path, Sequence[Mapping[str, Json]]], bytes]] = {
 }
 
 
-def _refused(problem: str, path: Path) -> ConfigError:
+def _refused_error(problem: str, path: Path) -> ConfigError:
     return ConfigError(problem, file=str(path))

@@ -94,7 +94,7 @@ def _headline(outcome: Outcome) -> str:
          "" if area is None or area.lower is None or area.upper is None
          else f"95 % interval {area.lower:.4f} to {area.upper:.4f} (DeLong)"),
         (outcome.price.calls_in_words, "model calls per clean request",
-         f"harmless share to show: {_required(outcome.price)}"),
+         f"harmless share to show: {_require(outcome.price)}"),
         (f"{outcome.ms_per_answer:.2f} ms", "per answer judged", ""),
     ]  # fmt: skip
     return "".join(
@@ -135,13 +135,13 @@ def _tradeoff(row: TradeOff) -> tuple[str, ...]:
         f"{measured.threshold:g}",
         percent_up(measured.false_alarm_rate),
         percent_up(measured.false_alarm_rate_upper),
-        _required(cost),
+        _require(cost),
         cost.calls_in_words,
         "–" if cost.usd is None else f"{cost.usd:.4f}",
     )
 
 
-def _required(cost: Price) -> str:
+def _require(cost: Price) -> str:
     return "cannot be promised" if cost.q_required is None else f"{cost.q_required:.4f}"
 
 

@@ -55,12 +55,12 @@ async def score_all(
         failures |= {key: scored for key, scored in found.items() if scored.failed}
         for _ in found:
             step()
-    results = [ScoredAnswer(row, known.get(key) or failures[key]) for row, key in _keyed(data)]
+    results = [ScoredAnswer(row, known.get(key) or failures[key]) for row, key in _with_keys(data)]
     _check_failures(results)
     return results
 
 
-def _keyed(data: Dataset) -> list[tuple[LabelledAnswer, str]]:
+def _with_keys(data: Dataset) -> list[tuple[LabelledAnswer, str]]:
     return [(row, row.digest) for row in data.rows]
 
 
@@ -83,7 +83,7 @@ class _Judge:
         self._failed_in_a_row = 0
         ms = (time.perf_counter() - started) * 1000.0 / len(rows)
         pairs = zip(rows, judgements, strict=True)
-        return {row.digest: _scored(judgement, ms) for row, judgement in pairs}
+        return {row.digest: _score(judgement, ms) for row, judgement in pairs}
 
     def _failure(self, error: OracleError) -> Scored:
         self._failed_in_a_row += 1
@@ -95,7 +95,7 @@ class _Judge:
         return Scored(1.0, 0.0, failed=True)
 
 
-def _scored(judgement: Judgement, ms: float) -> Scored:
+def _score(judgement: Judgement, ms: float) -> Scored:
     if judgement.unscanned or judgement.outcome is Outcome.MISSING:
         return Scored(1.0, ms, unscanned=True)
     score = float(judgement.score)

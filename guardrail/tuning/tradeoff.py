@@ -88,7 +88,7 @@ def price(policy: Policy, measured: Measured, *, price_per_call_usd: float | Non
         rate = min(rate, 1.0 - measured.false_alarm_rate)
     rate *= sampling.expected_success_rate
     calls = None
-    required = _required(policy, measured.miss_rate_upper)
+    required = _require(policy, measured.miss_rate_upper)
     if required is not None and required < rate:
         calls = _calls(policy, required, rate)
     usd = None if calls is None or price_per_call_usd is None else calls * price_per_call_usd
@@ -107,7 +107,7 @@ def _row(
     )
 
 
-def _required(policy: Policy, miss_rate_upper: float) -> float | None:
+def _require(policy: Policy, miss_rate_upper: float) -> float | None:
     smoothing = policy.smoothing
     promise = _Promise(
         smoothing.radius,

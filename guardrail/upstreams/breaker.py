@@ -63,7 +63,7 @@ class Breaker:
             self._probing = False
             self._opens_until = None
 
-    def failed(self, started: float, now: float, *, probe: bool) -> None:
+    def record_fault(self, started: float, now: float, *, probe: bool) -> None:
         """A call failed by the upstream's own fault."""
         if probe:
             self._probing = False

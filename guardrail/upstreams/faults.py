@@ -84,12 +84,12 @@ def retry_after_s(headers: Mapping[str, str], *, now_s: float | None = None) -> 
     """
     milliseconds = _finite(headers.get("retry-after-ms"))
     if milliseconds is not None:
-        return _bounded(milliseconds / 1000)
+        return _bound(milliseconds / 1000)
     value = headers.get("retry-after")
     seconds = _finite(value)
     if seconds is None:
         seconds = _seconds_until(value, time.time() if now_s is None else now_s)
-    return None if seconds is None else _bounded(seconds)
+    return None if seconds is None else _bound(seconds)
 
 
 def _finite(text: str | None) -> float | None:
@@ -107,7 +107,7 @@ def _seconds_until(date: str | None, now_s: float) -> float | None:
         return None
 
 
-def _bounded(seconds: float) -> float:
+def _bound(seconds: float) -> float:
     return min(max(seconds, 0.0), RETRY_AFTER_MAX_S)
 
 

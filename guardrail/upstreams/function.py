@@ -17,7 +17,7 @@ from guardrail.types import Json
 from guardrail.upstreams.base import fill_images
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault
-from guardrail.upstreams.undrawn import response_status, sent_nothing
+from guardrail.upstreams.undrawn import has_sent_nothing, response_status
 from guardrail.upstreams.wire import answer_from, check_pictures, request_parameters
 
 if TYPE_CHECKING:
@@ -136,21 +136,21 @@ class FunctionUpstream:
 
     async def _result(self, body: dict[str, Json]) -> Json | UpstreamError:
         try:
-            return await self._called(body)
+            return await self._run_call(body)
         except Exception as error:  # noqa: BLE001 (other people's code)
             fault = fault_of(error)
             if self._one_request and fault is not error:
-                fault.undrawn = sent_nothing(error) or response_status(error) in self._undrawn
+                fault.undrawn = has_sent_nothing(error) or response_status(error) in self._undrawn
             return fault
 
-    async def _called(self, body: dict[str, Json]) -> Json:
+    async def _run_call(self, body: dict[str, Json]) -> Json:
         if _is_async(self._call):
-            return await self._at_home(lambda: self._call(body))
+            return await self._await_on_loop(lambda: self._call(body))
         run = functools.partial(contextvars.copy_context().run, self._call, body)
         called = await asyncio.get_running_loop().run_in_executor(_threads(), run)
-        return await self._at_home(lambda: called) if inspect.isawaitable(called) else called
+        return await self._await_on_loop(lambda: called) if inspect.isawaitable(called) else called
 
-    async def _at_home(self, begin: Callable[[], Any]) -> Json:
+    async def _await_on_loop(self, begin: Callable[[], Any]) -> Json:
         """Awaits what `begin` returns where it belongs; it is not begun if that is cancelled."""
 
         async def begun() -> Json:

@@ -141,7 +141,7 @@ class Gate:
         self._refuse(now)
         self._open_buckets(now)
         if not self._queue and self._is_free(now):
-            return self._started(now)
+            return self._start(now)
         turn: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
         place = self._queue.push(decision, order, turn)
         self._serve()
@@ -208,7 +208,7 @@ class Gate:
         elif end.alive:
             self._breaker.alive(now, probe=start.probe)
         else:
-            self._breaker.failed(start.at, now, probe=start.probe)
+            self._breaker.record_fault(start.at, now, probe=start.probe)
         if self._breaker.state(now) is BreakerState.OPEN:
             self._fail_all()
 
@@ -225,7 +225,7 @@ class Gate:
         while self._queue and self._is_free(now):
             turn = self._queue.pop()
             if not turn.done():
-                turn.set_result(self._started(now))
+                turn.set_result(self._start(now))
         if self._queue and self._has_room(now):
             self._timer = self._clock.call_later(self._wait_s(now), self._serve)
 
@@ -259,7 +259,7 @@ class Gate:
             self._tokens.wait_s(now) if self._tokens else 0.0,
         )
 
-    def _started(self, now: float) -> Start:
+    def _start(self, now: float) -> Start:
         self._in_flight += 1
         if self._requests is not None:
             self._requests.take(1.0, now)

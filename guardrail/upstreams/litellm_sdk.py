@@ -22,11 +22,11 @@ from guardrail.upstreams.base import fill_images
 from guardrail.upstreams.cached import names_cache_hit
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
-from guardrail.upstreams.streamed import Gathered, broken
+from guardrail.upstreams.streamed import Gathered, broken_stream_error
 from guardrail.upstreams.undrawn import (
+    has_sent_nothing,
     is_direct_provider,
     response_status,
-    sent_nothing,
     statuses_undrawn,
 )
 from guardrail.upstreams.wire import (
@@ -204,11 +204,11 @@ class LiteLLM:
             arguments["messages"] = await self._messages(chat, pictures)
             stream = await self._or_fault(lambda: self._ask(arguments))
             try:
-                return await self._watched(stream, watch)
+                return await self._watch(stream, watch)
             finally:
                 await stream.aclose()  # the provider sees that nobody reads on, and stops
 
-    async def _watched(self, stream: Any, watch: Watch) -> Answer:
+    async def _watch(self, stream: Any, watch: Watch) -> Answer:
         gathered = Gathered()
         cached = _is_cached(stream)
         end = asyncio.get_running_loop().time() + self._timeout_s
@@ -220,7 +220,7 @@ class LiteLLM:
             if await watch(gathered.message, gathered.chars):
                 return Answer(gathered.message, "length", usage=Usage(calls=1))
         if stream.received_finish_reason is None:
-            raise broken("no end")  # litellm makes one up
+            raise broken_stream_error("no end")  # litellm makes one up
         return dataclasses.replace(answer_from(gathered.completion()), cached=cached)
 
     def _arguments(self, chat: Chat, seed: int) -> dict[str, Json]:
@@ -403,7 +403,7 @@ def litellm_fault(
     the status of the very response counts among those by which nothing was drawn.
     """
     fault = _fault(litellm, error, timeout_s, hidden)
-    fault.undrawn = sent_nothing(error) or response_status(error) in undrawn
+    fault.undrawn = has_sent_nothing(error) or response_status(error) in undrawn
     return fault
 
 
@@ -413,7 +413,7 @@ def _fault(
     headers, status = _headers_of(error), getattr(error, "status_code", None)
     if isinstance(error, litellm.exceptions.Timeout) and not headers:
         return timeout_fault(timeout_s)
-    if not headers and isinstance(error, _unreached(litellm)):
+    if not headers and isinstance(error, _was_not_reached(litellm)):
         return UpstreamError(
             "litellm could not reach the upstream, or could not read what it answered; check "
             "the model's name, api_base and that the upstream runs",
@@ -429,7 +429,7 @@ def _fault(
     return fault
 
 
-def _unreached(litellm: ModuleType) -> tuple[type[Exception], ...]:
+def _was_not_reached(litellm: ModuleType) -> tuple[type[Exception], ...]:
     """What litellm raises, with made-up statuses, where no response was had or understood."""
     errors = litellm.exceptions
     return (errors.APIConnectionError, errors.InternalServerError)

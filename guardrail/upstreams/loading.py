@@ -63,7 +63,7 @@ def load_vlm(name: str, *, device: str | None = None, dtype: str | None = None) 
     except Exception as error:
         raise ConfigError(_remedy(name, error), field="upstream") from error
     _prepare_tokenizer(name, processor)
-    return Loaded(_placed(model, where).eval(), processor, where)
+    return Loaded(_place(model, where).eval(), processor, where)
 
 
 def folder_digest(folder: Path) -> str:
@@ -101,7 +101,7 @@ def _dtype(torch: Any, name: str) -> Any:
     return kind
 
 
-def _placed(model: Any, device: str) -> Any:
+def _place(model: Any, device: str) -> Any:
     try:
         return model.to(device)
     except Exception as error:

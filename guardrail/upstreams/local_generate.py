@@ -128,7 +128,7 @@ def _answer(
 ) -> Answer:
     end_ids = _end_ids(loaded)
     length = next((i for i, token in enumerate(ids) if token in end_ids), None)
-    written = _unpadded(loaded, ids) if length is None else ids[:length]
+    written = _unpad(loaded, ids) if length is None else ids[:length]
     text = loaded.processor.decode(written, skip_special_tokens=True).strip()
     cuts = [text.index(stop) for stop in request.stop if stop in text]
     return Answer(
@@ -144,7 +144,7 @@ def _end_ids(loaded: Loaded) -> set[int]:
     return set(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
 
-def _unpadded(loaded: Loaded, ids: list[int]) -> list[int]:
+def _unpad(loaded: Loaded, ids: list[int]) -> list[int]:
     """Without the padding behind a row that a stop text has ended."""
     length = len(ids)
     while length and ids[length - 1] == loaded.processor.tokenizer.pad_token_id:

@@ -22,7 +22,7 @@ from guardrail.types import Answer, Usage
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
 from guardrail.upstreams.pieces import PiecesPayload
-from guardrail.upstreams.streamed import Events, Gathered, broken
+from guardrail.upstreams.streamed import Events, Gathered, broken_stream_error
 from guardrail.upstreams.undrawn import is_direct, statuses_undrawn
 from guardrail.upstreams.wire import (
     Frame,
@@ -103,11 +103,11 @@ class OpenAICompatible:
         _require(timeout_s > 0, "timeout_s", "must be more than 0")
         _require(max_connections >= 1, "max_connections", "must be at least 1")
         _require(max_answer_bytes >= 1, "max_answer_bytes", "must be at least 1")
-        self._base_url = _checked_url(base_url)
+        self._base_url = _check_url(base_url)
         self._encoding = Encoding(variant_format, jpeg_quality)
         self._model_map = dict(model_map or {})
         self._token_limit_name = token_limit_name
-        self._headers = _checked_headers(api_key, headers or {})
+        self._headers = _check_headers(api_key, headers or {})
         self._hidden = _secrets(api_key, headers or {})
         self._timeout_s = timeout_s
         self._max_answer_bytes = max_answer_bytes
@@ -162,7 +162,7 @@ class OpenAICompatible:
         check_pictures(chat, pictures)
 
         async def read(response: aiohttp.ClientResponse) -> Answer | UpstreamError:
-            return await self._watched(response, watch)
+            return await self._watch(response, watch)
 
         async with self._slots:
             body = await self._body(chat, pictures, seed, stream=True)
@@ -225,7 +225,7 @@ class OpenAICompatible:
                 method, self._base_url + path, data=payload, allow_redirects=False
             ) as response:
                 if response.status != 200:
-                    return await self._refused(response)
+                    return await self._refused_error(response)
                 return await read(response)
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:  # TimeoutError too
             fault = _transport_fault(error, self._timeout_s)
@@ -233,7 +233,7 @@ class OpenAICompatible:
             fault.undrawn = payload is not None and not payload.started
             return fault
 
-    async def _refused(self, response: aiohttp.ClientResponse) -> UpstreamError:
+    async def _refused_error(self, response: aiohttp.ClientResponse) -> UpstreamError:
         start = await _error_body(response)
         return status_fault(
             response.status, response.headers, start, hidden=self._hidden, undrawn=self._undrawn
@@ -245,7 +245,7 @@ class OpenAICompatible:
         raw = await _read_at_most(response, self._max_answer_bytes)
         return _too_long(self._max_answer_bytes) if raw is None else (raw, response.headers)
 
-    async def _watched(
+    async def _watch(
         self, response: aiohttp.ClientResponse, watch: Watch
     ) -> Answer | UpstreamError:
         """Reads a stream; servers that do not stream have sent the answer whole."""
@@ -303,7 +303,7 @@ def _whole(
 ) -> Answer | UpstreamError:
     """The answer of a stream that came to its end; some servers send no closing event."""
     if not events.done and not gathered.finished:
-        return broken("no end")
+        return broken_stream_error("no end")
     return answer_from(gathered.completion(), headers)
 
 
@@ -365,7 +365,7 @@ def _require(holds: bool, field: str, what: str) -> None:
         raise ConfigError(what, field=field)
 
 
-def _checked_url(base_url: str) -> str:
+def _check_url(base_url: str) -> str:
     """The URL without a trailing slash; a message never quotes it, as it may hold a password."""
     try:
         parts = urlsplit(base_url)
@@ -379,7 +379,7 @@ def _checked_url(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
-def _checked_headers(api_key: str | None, headers: Mapping[str, str]) -> dict[str, str]:
+def _check_headers(api_key: str | None, headers: Mapping[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         good = _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)
         _require(bool(good), "headers", "names must be tokens and values printable ASCII")

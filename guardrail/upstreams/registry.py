@@ -66,7 +66,7 @@ def _builtin(_argument: str, options: dict[str, Any]) -> Upstream:
         from guardrail.upstreams.builtin import builtin_upstream
     except ModuleNotFoundError as error:
         raise _missing(error) from error
-    return _made("builtin", builtin_upstream, options)
+    return _make("builtin", builtin_upstream, options)
 
 
 def _transformers(model: str, options: dict[str, Any]) -> Upstream:
@@ -74,22 +74,22 @@ def _transformers(model: str, options: dict[str, Any]) -> Upstream:
         from guardrail.upstreams.transformers_local import TransformersLocal
     except ModuleNotFoundError as error:
         raise _missing(error) from error
-    return _made("transformers", TransformersLocal, options, model)
+    return _make("transformers", TransformersLocal, options, model)
 
 
 def _openai_compatible(url: str, options: dict[str, Any]) -> Upstream:
     from guardrail.upstreams.openai_http import OpenAICompatible
 
-    return _made("openai_compatible", OpenAICompatible, options, url)
+    return _make("openai_compatible", OpenAICompatible, options, url)
 
 
 def _litellm(model: str, options: dict[str, Any]) -> Upstream:
     from guardrail.upstreams.litellm_sdk import LiteLLM
 
-    return _made("litellm", LiteLLM, options, model)
+    return _make("litellm", LiteLLM, options, model)
 
 
-def _made(
+def _make(
     kind: str, make: Callable[..., Upstream], options: dict[str, Any], *arguments: str
 ) -> Upstream:
     """Calls the maker, with a friendly word about options that it does not take."""

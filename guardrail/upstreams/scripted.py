@@ -199,15 +199,15 @@ class Scripted:
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """Plays the call's step. Raises UpstreamError, or RuntimeError for `Fault.CRASH`."""
-        return await self._recorded(chat, pictures, seed, None)
+        return await self._record(chat, pictures, seed, None)
 
     async def complete_watched(
         self, chat: Chat, pictures: Sequence[Pixels], *, seed: int, watch: Watch
     ) -> Answer:
         """The same, watched word by word; a step that is broken off counts as cancelled."""
-        return await self._recorded(chat, pictures, seed, watch)
+        return await self._record(chat, pictures, seed, watch)
 
-    async def _recorded(
+    async def _record(
         self, chat: Chat, pictures: Sequence[Pixels], seed: int, watch: Watch | None
     ) -> Answer:
         check_pictures(chat, pictures)
@@ -217,7 +217,7 @@ class Scripted:
         state = State.FAILED
         try:
             answer = await self._play(step)
-            begun = None if watch is None else await _broken_off(step, watch)
+            begun = None if watch is None else await _break_off(step, watch)
             state = State.ANSWERED if begun is None else State.CANCELLED
         except asyncio.CancelledError:
             state = State.CANCELLED
@@ -248,7 +248,7 @@ def words(step: Step) -> list[str]:
     return re.findall(r"\s*\S+\s*", step.text)
 
 
-async def _broken_off(step: Step, watch: Watch) -> str | None:
+async def _break_off(step: Step, watch: Watch) -> str | None:
     """What was said of the step's text when `watch` broke it off; None where it did not."""
     said = ""
     for word in words(step):

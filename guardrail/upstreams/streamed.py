@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from guardrail.types import Json
 
-__all__ = ["Events", "Gathered", "broken"]
+__all__ = ["Events", "Gathered", "broken_stream_error"]
 
 _KEPT = ("id", "model", "system_fingerprint", "service_tier")
 _GROWING = frozenset({"arguments", "input"})
@@ -65,15 +65,15 @@ class Gathered:
     def add(self, chunk: Json) -> None:
         """Takes one chunk. Raises UpstreamError where it is none, or an error."""
         if not isinstance(chunk, dict):
-            raise broken("a chunk that is no object")
+            raise broken_stream_error("a chunk that is no object")
         if chunk.get("error") or chunk.get("object") == "error":
-            raise broken("an error")
+            raise broken_stream_error("an error")
         self._response |= {name: chunk[name] for name in _KEPT if chunk.get(name)}
         if chunk.get("usage"):
             self._response["usage"] = chunk["usage"]
         choices = chunk.get("choices") or []
         if not isinstance(choices, list):
-            raise broken("choices that are not a list")
+            raise broken_stream_error("choices that are not a list")
         for choice in choices:
             self._add_choice(choice)
 
@@ -83,7 +83,7 @@ class Gathered:
 
     def _add_choice(self, choice: Json) -> None:
         if not isinstance(choice, dict) or choice.get("index", 0) != 0:
-            raise broken("another choice than the one that was asked for")
+            raise broken_stream_error("another choice than the one that was asked for")
         self.chunks += 1
         if choice.get("finish_reason") is not None:
             self._choice["finish_reason"] = choice["finish_reason"]
@@ -91,7 +91,7 @@ class Gathered:
             _grow(self._choice.setdefault("logprobs", {}), choice["logprobs"])
         delta = choice.get("delta") or {}
         if not isinstance(delta, dict):
-            raise broken("a delta that is no object")
+            raise broken_stream_error("a delta that is no object")
         for name, value in delta.items():
             self._add_field(name, value)
 
@@ -110,7 +110,7 @@ class Gathered:
     def _add_call(self, call: Json) -> None:
         index = call.get("index", 0) if isinstance(call, dict) else None
         if type(index) is not int:
-            raise broken("a tool call without its place")
+            raise broken_stream_error("a tool call without its place")
         if index not in self._calls:
             self._calls[index] = {}
             self.message["tool_calls"] = [self._calls[i] for i in sorted(self._calls)]
@@ -118,7 +118,7 @@ class Gathered:
         self.chars += _merge_call(self._calls[index], given)
 
 
-def broken(what: str) -> UpstreamError:
+def broken_stream_error(what: str) -> UpstreamError:
     """The error for a stream that is not one answer."""
     return UpstreamError(
         f"the upstream's stream held {what}, or broke off; check that its base URL leads to a "
@@ -135,7 +135,7 @@ def _merge_call(call: dict[str, Json], more: Mapping[str, Json]) -> int:
         if isinstance(value, dict):
             inner = call.setdefault(name, {})
             if not isinstance(inner, dict):
-                raise broken("a tool call of two forms")
+                raise broken_stream_error("a tool call of two forms")
             grown += _merge_call(inner, value)
         elif name in _GROWING and isinstance(value, str) and isinstance(call.get(name), str):
             call[name] += value

@@ -67,9 +67,9 @@ class TransformersLocal:
             max_batch=max_batch,
             max_queue=max_queue,
             name=f"model {self._name}",
-            full=_overloaded,
-            closed=_closed,
-            failed=_failed,
+            full=_overloaded_error,
+            closed=_closed_error,
+            failed=_failed_error,
         )
 
     @property
@@ -127,7 +127,7 @@ def _group(row: Row) -> Hashable:
     return row.request.group, tuple(pixels.shape for pixels in row.pictures)
 
 
-def _failed(error: BaseException) -> Exception:
+def _failed_error(error: BaseException) -> Exception:
     """What a model library raises may quote the prompt, so its kind and place only go on."""
     if isinstance(error, UpstreamError):
         return copy.copy(error)
@@ -142,7 +142,7 @@ def _failed(error: BaseException) -> Exception:
     )
 
 
-def _overloaded() -> Exception:
+def _overloaded_error() -> Exception:
     return UpstreamError(
         "the local model has too many requests waiting; try again later",
         status=503,
@@ -152,5 +152,5 @@ def _overloaded() -> Exception:
     )
 
 
-def _closed() -> Exception:
+def _closed_error() -> Exception:
     return UpstreamError("the local model has been closed", status=503)

@@ -21,10 +21,10 @@ __all__ = [
     "DIRECT_HOSTS",
     "DIRECT_PROVIDERS",
     "TOO_MANY_REQUESTS",
+    "has_sent_nothing",
     "is_direct",
     "is_direct_provider",
     "response_status",
-    "sent_nothing",
     "statuses_undrawn",
 ]
 
@@ -91,7 +91,7 @@ def statuses_undrawn(*, direct: bool, listed: Collection[int] = ()) -> frozenset
     return frozenset(listed) | (frozenset({TOO_MANY_REQUESTS}) if direct else frozenset())
 
 
-def sent_nothing(error: BaseException) -> bool:
+def has_sent_nothing(error: BaseException) -> bool:
     """Whether what an HTTP client raised says that no byte of the request's body was sent.
 
     Looks through what the error was raised from: libraries wrap what they catch. False where two

@@ -114,7 +114,7 @@ def request_frame(
         RequestError: a parameter is not JSON.
         UpstreamError: a picture has no place in the messages.
     """
-    parameters = _limited(request_parameters(chat), token_limit_name)
+    parameters = _limit(request_parameters(chat), token_limit_name)
     body = {**parameters, "model": model, "messages": chat.messages}
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -133,7 +133,7 @@ def request_frame(
     return Frame(tuple(pieces))
 
 
-def _limited(parameters: dict[str, Json], name: TokenLimitName | None) -> dict[str, Json]:
+def _limit(parameters: dict[str, Json], name: TokenLimitName | None) -> dict[str, Json]:
     """The parameters with their limit under one name; the smaller one where they hold two."""
     given = [parameters[limit] for limit in _TOKEN_LIMITS if parameters.get(limit) is not None]
     if name is None or not given:
@@ -166,7 +166,7 @@ def parse_json(raw: bytes) -> Json:
     except (ValueError, RecursionError):
         parsed = _GARBAGE
     if parsed is _GARBAGE:
-        raise _malformed("a body that is not JSON")
+        raise _malformed_error("a body that is not JSON")
     return parsed
 
 
@@ -188,9 +188,9 @@ def answer_from(response: Json, headers: Mapping[str, str] | None = None) -> Ans
     choice = _only_choice(_object(response, "a body"))
     finish_reason = choice.get("finish_reason") or "stop"
     if not isinstance(finish_reason, str):
-        raise _malformed("a finish_reason that is not text")
+        raise _malformed_error("a finish_reason that is not text")
     if finish_reason in _BROKEN_OFF:
-        raise _malformed("an answer that it had broken off itself")
+        raise _malformed_error("an answer that it had broken off itself")
     message = _object(choice.get("message"), "a message")
     _check_message(message, filtered=finish_reason == "content_filter")
     model = response.get("model")
@@ -211,7 +211,7 @@ def model_names(response: Json) -> list[str]:
     if models is None and body.get("object") == "list":
         models = []  # Ollama's word for none
     if not isinstance(models, list):
-        raise _malformed("no list of models")
+        raise _malformed_error("no list of models")
     names = [model.get("id") for model in models if isinstance(model, dict)]
     return [name for name in names if isinstance(name, str)]
 
@@ -219,15 +219,15 @@ def model_names(response: Json) -> list[str]:
 def _only_choice(response: Mapping[str, Json]) -> Mapping[str, Json]:
     choices = response.get("choices")
     if not isinstance(choices, list) or not choices:
-        raise _malformed("no choice")
+        raise _malformed_error("no choice")
     if len(choices) > 1:
-        raise _malformed("more choices than were asked for", transient=False)
+        raise _malformed_error("more choices than were asked for", transient=False)
     return _object(choices[0], "a choice")
 
 
 def _check_message(message: Mapping[str, Json], *, filtered: bool) -> None:
     if message.get("role", "assistant") != "assistant":
-        raise _malformed("a message that is not the assistant's")
+        raise _malformed_error("a message that is not the assistant's")
     said = [
         _has_content(message.get("content")),
         _has_text(message.get("refusal"), "a refusal"),
@@ -235,7 +235,7 @@ def _check_message(message: Mapping[str, Json], *, filtered: bool) -> None:
         _has_call(message.get("function_call")),
     ]
     if not filtered and not any(said):
-        raise _malformed("an empty message", code=EMPTY_ANSWER)
+        raise _malformed_error("an empty message", code=EMPTY_ANSWER)
 
 
 def _has_content(content: Json) -> bool:
@@ -248,15 +248,15 @@ def _has_content(content: Json) -> bool:
 def _has_part(part: Mapping[str, Json]) -> bool:
     kind = part.get("type")
     if not isinstance(kind, str):
-        raise _malformed("a content part without a type")
+        raise _malformed_error("a content part without a type")
     if kind in ("text", "refusal") and not isinstance(part.get(kind), str):
-        raise _malformed("a content part without its text")
+        raise _malformed_error("a content part without its text")
     return kind in ("text", "refusal") and bool(part[kind].strip())
 
 
 def _has_text(value: Json, what: str) -> bool:
     if value is not None and not isinstance(value, str):
-        raise _malformed(f"{what} of a wrong type")
+        raise _malformed_error(f"{what} of a wrong type")
     return bool(value and value.strip())
 
 
@@ -264,7 +264,7 @@ def _has_calls(calls: Json) -> bool:
     if calls is None:
         return False
     if not isinstance(calls, list):
-        raise _malformed("tool_calls that are not a list")
+        raise _malformed_error("tool_calls that are not a list")
     checked = [_has_tool_call(_object(call, "a tool call")) for call in calls]
     return any(checked)
 
@@ -284,13 +284,13 @@ def _has_call(function: Json) -> bool:
 
 def _strings(value: Mapping[str, Json], *names: str) -> bool:
     if not all(isinstance(value.get(name), str) for name in names):
-        raise _malformed("a tool call without its name or arguments")
+        raise _malformed_error("a tool call without its name or arguments")
     return True
 
 
 def _object(value: Json, what: str) -> Mapping[str, Json]:
     if not isinstance(value, dict):
-        raise _malformed(f"{what} that is not a JSON object")
+        raise _malformed_error(f"{what} that is not a JSON object")
     return value
 
 
@@ -310,7 +310,7 @@ def _without(fields: Mapping[str, Json], names: Collection[str]) -> dict[str, Js
     return {name: value for name, value in fields.items() if name not in names}
 
 
-def _malformed(what: str, *, transient: bool = True, code: str = _MALFORMED) -> UpstreamError:
+def _malformed_error(what: str, *, transient: bool = True, code: str = _MALFORMED) -> UpstreamError:
     return UpstreamError(
         f"the upstream answered with {what}; check that its base URL leads to a chat model",
         transient=transient,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardrail.api import payloads, strict_json
-from guardrail.api.payloads import lifted
+from guardrail.api.payloads import lift_payloads
 from guardrail.api.strict_json import parse_object
 from guardrail.errors import RequestError
 
@@ -29,7 +29,7 @@ def outcome(raw):
 
 def plainly(raw):
     try:
-        return strict_json._parsed(raw)
+        return strict_json._parse(raw)
     except RequestError as error:
         return str(error)
 
@@ -38,7 +38,7 @@ def test_a_large_picture_comes_back_as_it_was():
     url = f"data:image/png;base64,{base64.b64encode(bytes(1 << 21)).decode()}"
     body = {"a": [{"url": url}, url[:-4]], "b": "x;base64,"}
     raw = json.dumps(body).encode()
-    light = lifted(raw)
+    light = lift_payloads(raw)
     assert len(light.body) < 300
     assert len(light.payloads) == 2
     assert parse_object(raw) == body
@@ -93,6 +93,6 @@ def test_names_and_faults_are_read_from_the_whole(eager, raw):
 
 
 def test_nobody_can_write_the_token(eager):
-    first, second = lifted(b"{}"), lifted(b"{}")
+    first, second = lift_payloads(b"{}"), lift_payloads(b"{}")
     assert first.token != second.token
     assert len(first.token) == 32

@@ -120,6 +120,7 @@ def test_the_auto_classes_load_it_offline_from_its_folder(shipped_weights):
     assert done.stdout.strip()
 
 
+@pytest.mark.nightly
 @needs_font
 def test_it_names_things_on_fresh_scenes(drawn):
     answers = replies([(pixels, 0, {"temperature": 0}) for pixels, _ in drawn])
@@ -161,6 +162,7 @@ def test_attacked_pictures_are_as_near_to_the_clean_ones_as_stated(shown):
         assert after.l2 > 0 == before.l2
 
 
+@pytest.mark.nightly
 @needs_font
 def test_forty_answers_in_one_batch_are_those_of_forty_alone(drawn):
     """Same seed, same answer: with company, without it, and again."""

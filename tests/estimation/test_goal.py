@@ -33,7 +33,7 @@ def run(goal, outcomes, scale=SCALE):
     for outcome in outcomes:
         if goal.is_reached(tally, scale):
             break
-        tally = goal.looked(tally.after(outcome))
+        tally = goal.with_look(tally.after(outcome))
     return tally
 
 
@@ -68,7 +68,7 @@ def test_anytime_bounds_are_the_tightest_so_far(k, seed):
     goal = Goal(60, 0.01, anytime=True, width=1e-9)
     tally = Tally()
     for outcome in outcomes(k, 60, seed):
-        before, tally = tally, goal.looked(tally.after(outcome))
+        before, tally = tally, goal.with_look(tally.after(outcome))
         assert before.lower <= tally.lower <= tally.upper <= before.upper
     assert tally.lower >= anytime_lower(k, 60, 0.01)
 
@@ -78,7 +78,7 @@ def test_looks_grow_sparse_and_never_depend_on_outcomes():
     moved = []
     for n in range(1, 3000):
         before = Tally(samples=n - 1, harmless=n - 1)
-        if goal.looked(before.after(Outcome.HARMLESS)).lower > 0:
+        if goal.with_look(before.after(Outcome.HARMLESS)).lower > 0:
             moved.append(n)
     assert moved[:100] == list(range(moved[0], moved[0] + 100))
     assert 100 / 128 * moved[-1] < moved[-2]

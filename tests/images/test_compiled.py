@@ -24,7 +24,7 @@ SIGMAS = [0.001, 0.02, 0.25, 0.5, 4.0]
 @pytest.fixture(autouse=True)
 def fresh():
     yield
-    compiled.compiled_pass.cache_clear()
+    compiled.compile_pass.cache_clear()
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def by_numpy(monkeypatch):
     def both(function):
         with_compiled = function()
         with monkeypatch.context() as without:
-            without.setattr(gaussian, "compiled_pass", lambda: None)
+            without.setattr(gaussian, "compile_pass", lambda: None)
             return with_compiled, function()
 
     return both
@@ -105,7 +105,7 @@ def test_the_noise_bends_no_further_from_the_line_than_it_is_said_to(sigma):
 def test_few_values_need_all_bits():
     draw = np.random.default_rng(2)
     grid = draw.integers(0, STEPS_PER_UNIT, 1 << 17).astype(np.int32)
-    _, positions, _ = run(compiled.compiled_pass(), grid, 0.25, KeyedUniforms(bytes(32)))
+    _, positions, _ = run(compiled.compile_pass(), grid, 0.25, KeyedUniforms(bytes(32)))
     assert 0 < positions.size < grid.size / 1000
 
 
@@ -118,7 +118,7 @@ def test_few_values_need_all_bits():
 def test_what_is_compiled_is_the_function_that_can_be_read(values, sigma, seed):
     grid, uniforms = np.array(values, dtype=np.int32), KeyedUniforms(seed)
     read = run(compiled.keyed_pass, grid, sigma, uniforms)
-    ran = run(compiled.compiled_pass(), grid, sigma, uniforms)
+    ran = run(compiled.compile_pass(), grid, sigma, uniforms)
     for ours, theirs in zip(read, ran, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(ran[2], integers(uniforms, grid.size)[ran[1]])
@@ -153,8 +153,8 @@ def test_read_only_and_strided_grids_are_taken(by_numpy):
 
 def test_without_numba_there_is_none(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "numba", None)
-    compiled.compiled_pass.cache_clear()
-    assert compiled.compiled_pass() is None
+    compiled.compile_pass.cache_clear()
+    assert compiled.compile_pass() is None
     assert not caplog.records
 
 
@@ -166,8 +166,8 @@ def test_a_compiler_that_fails_or_errs_is_not_used(monkeypatch, caplog, fault):
         return lambda _function: lambda *_arrays: 1  # compiles to something else
 
     monkeypatch.setattr(numba, "njit", njit)
-    compiled.compiled_pass.cache_clear()
+    compiled.compile_pass.cache_clear()
     with caplog.at_level(logging.WARNING):
-        assert compiled.compiled_pass() is None
+        assert compiled.compile_pass() is None
     assert "does not work here" in caplog.text
     assert "no compiler" not in caplog.text

@@ -6,7 +6,7 @@ import litellm
 import pytest
 
 from guardrail import ConfigError, ContentBlocked, RequestError, UpstreamError
-from guardrail.middleware.litellm_call import guarded_call
+from guardrail.middleware.litellm_call import wrap_call
 from guardrail.testing.scenarios import SCENARIOS
 from guardrail.testing.stage import stage
 from guardrail.upstreams.scripted import Fault, State, Step
@@ -198,7 +198,7 @@ class TestOneAnswer:
 
 
 def guard_call(guard, function):
-    return guarded_call(guard._runtime, function)
+    return wrap_call(guard._runtime, function)
 
 
 def test_cancelling_reaches_the_calls(guard, kit):

@@ -221,6 +221,7 @@ def test_reported_bounds_hold_the_rates():
         assert row.get("miss_rate", 0) <= row.get("miss_rate_upper", 1)
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared data is not here")
 def test_report_can_be_recomputed(monkeypatch):
     """One source of the held-out fold, measured again."""
@@ -247,6 +248,7 @@ def test_the_bound_for_a_policy_counts_requests():
         sys.modules.pop(name, None)
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared data is not here")
 def test_no_group_is_both_trained_and_tested_on(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "builtin_oracle"))

@@ -258,6 +258,9 @@ class TestStatement:
 class Silent(Named):
     """An oracle that is never asked."""
 
+    async def judge(self, exchanges):
+        raise AssertionError(exchanges)
+
     async def aclose(self):
         pass
 

@@ -45,7 +45,7 @@ def test_pictures_come_in_order_and_take_room(run, kit):
     async def scenario():
         async with desk() as made:
             sources = [embedded(kit.png(seed=i), f"p{i}") for i in range(3)]
-            async with made.opened(sources) as pictures:
+            async with made.open(sources) as pictures:
                 assert sources == []  # nothing encoded is kept while a decision lasts
                 assert made.room.free == 6000 - 3 * 12 * 9
             assert made.room.free == 6000
@@ -57,7 +57,7 @@ def test_pictures_come_in_order_and_take_room(run, kit):
 
 def test_no_picture_takes_nothing(run):
     async def scenario():
-        async with desk() as made, made.opened([]) as pictures:
+        async with desk() as made, made.open([]) as pictures:
             return pictures, made.room.free
 
     assert run(scenario()) == ((), 6000)
@@ -84,7 +84,7 @@ def test_faults_name_the_picture_and_leave_all_room(run, kit, sources, status, p
     async def scenario():
         async with desk() as made:
             with pytest.raises(RequestError) as caught:
-                async with made.opened([embedded(files[name], at) for name, at in sources]):
+                async with made.open([embedded(files[name], at) for name, at in sources]):
                     pass
             return caught.value, made.room.free
 
@@ -108,7 +108,7 @@ def test_only_small_pictures_are_decoded_on_the_event_loop(run, kit, monkeypatch
     async def scenario():
         async with desk(ImageLimits(), max_pixels=1) as made:
             for data in (kit.png(), plain):
-                async with made.opened([embedded(data)]):
+                async with made.open([embedded(data)]):
                     pass
 
     run(scenario())
@@ -122,7 +122,7 @@ def test_requests_wait_for_the_pixels_of_others(run, kit):
         leave = asyncio.Event()
 
         async def visit(made, name):
-            async with made.opened([embedded(kit.png(60, 60))]):
+            async with made.open([embedded(kit.png(60, 60))]):
                 entered.append(name)
                 await leave.wait()
 
@@ -143,7 +143,7 @@ def test_links_are_refused_by_default_with_the_field_that_would_allow_them(run):
     async def scenario():
         async with desk() as made:
             with pytest.raises(RequestError) as caught:
-                async with made.opened([Link("https://a.example/x.png", "p")]):
+                async with made.open([Link("https://a.example/x.png", "p")]):
                     pass
             return caught.value
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.api.chat.reply import _floored, _header_text, reply_to
+from guardrail.api.chat.reply import _header_text, _round_down, reply_to
 from guardrail.engine.guard import Engine
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import CertificationError, OracleError, UpstreamError
@@ -323,5 +323,5 @@ def test_no_text_breaks_a_header(text):
 
 @given(st.floats(0, 100))
 def test_a_radius_is_never_shown_larger_than_it_is(radius):
-    shown = float(_floored(radius))
+    shown = float(_round_down(radius))
     assert shown <= radius < shown + 1.1e-4

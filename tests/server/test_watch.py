@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from starlette.requests import ClientDisconnect
 
-from guardrail.server.watch import settled
+from guardrail.server.watch import wait_for_client
 
 
 async def endless():
@@ -36,7 +36,7 @@ def client(*messages):
 def test_a_decision_that_falls(run):
     async def scenario():
         task = asyncio.create_task(asyncio.sleep(0.01, "verdict"))
-        return await settled(task, client()), task.result()
+        return await wait_for_client(task, client()), task.result()
 
     assert run(scenario()) == (True, "verdict")
 
@@ -44,7 +44,7 @@ def test_a_decision_that_falls(run):
 def test_a_decision_that_takes_longer_goes_on(run):
     async def scenario():
         task = asyncio.create_task(endless())
-        first = await settled(task, client("http.request"), timeout_s=0.01)
+        first = await wait_for_client(task, client("http.request"), timeout_s=0.01)
         alive = not task.done()
         task.cancel()
         return first, alive
@@ -56,7 +56,7 @@ def test_a_verdict_and_a_farewell_at_once_is_a_verdict(run):
     async def scenario():
         task = asyncio.create_task(asyncio.sleep(0, "verdict"))
         await asyncio.sleep(0.01)
-        return await settled(task, client("http.disconnect"))
+        return await wait_for_client(task, client("http.disconnect"))
 
     assert run(scenario())
 
@@ -66,7 +66,7 @@ def test_a_client_that_leaves_waits_until_all_has_stopped(run):
         left = []
         task = asyncio.create_task(stubborn(left))
         with pytest.raises(ClientDisconnect):
-            await settled(task, client("http.request", "http.disconnect"))
+            await wait_for_client(task, client("http.request", "http.disconnect"))
         return task.cancelled(), left
 
     assert run(scenario()) == (True, [True])
@@ -76,7 +76,7 @@ def test_a_stopped_server_stops_the_decision(run):
     async def scenario():
         left = []
         task = asyncio.create_task(stubborn(left))
-        waiting = asyncio.create_task(settled(task, client()))
+        waiting = asyncio.create_task(wait_for_client(task, client()))
         await asyncio.sleep(0.01)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -9,7 +9,7 @@ from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import State, Step
 from guardrail.upstreams.scripted_server import scripted_server
 
-MORE = "and then many more words follow it. " * 60
+MORE = "and then many more words follow it. " * 12
 
 
 def by_litellm(url):

@@ -28,13 +28,13 @@ def read(body, max_images=4):
     return incoming
 
 
-def opened(incoming):
+def open_pictures(incoming):
     """Its pictures, decoded."""
 
     async def decoded():
         desk = PictureDesk(ImageLimits(), RemoteImages(), max_link_bytes=1, max_pixels=1)
         try:
-            async with desk.opened(incoming.sources) as pictures:
+            async with desk.open(incoming.sources) as pictures:
                 return pictures
         finally:
             desk.close()
@@ -44,7 +44,7 @@ def opened(incoming):
 
 def refused(body, param, **options):
     with pytest.raises(RequestError) as caught:
-        opened(read(body, **options))
+        open_pictures(read(body, **options))
     assert caught.value.param == param
     assert str(caught.value).startswith(param)
     return caught.value

@@ -11,7 +11,7 @@ from scipy import stats
 
 from guardrail.errors import CertificationError
 from guardrail.stats.binomial import harmless_rate_lower
-from guardrail.stats.fixed import curtailed, fixed_plan, most_harmful, smallest_fixed
+from guardrail.stats.fixed import curtail, fixed_plan, most_harmful, smallest_fixed
 from guardrail.stats.plans import Decision, PlanKind
 from guardrail.stats.radius import required_harmless_rate
 
@@ -67,7 +67,7 @@ def test_most_harmful_is_where_clopper_pearson_still_proves_the_rate(n, q, alpha
 def test_curtailment_never_changes_the_verdict(exact, n, data):
     """Every path to the end: stopping early agrees with counting all n, in any order."""
     c = data.draw(st.integers(-1, n - 1))
-    plan = curtailed(n, c, 0.01, 0.9999999)
+    plan = curtail(n, c, 0.01, 0.9999999)
     for outcomes in itertools.product((True, False), repeat=n):
         verdict, used = exact.play(plan, outcomes)
         harmful = n - sum(outcomes)
@@ -148,4 +148,4 @@ def test_impossible_questions_are_refused(change, word):
 
 def test_a_test_that_is_not_valid_cannot_be_curtailed_into_a_plan():
     with pytest.raises(CertificationError, match="more than alpha"):
-        curtailed(10, 3, 0.9, 0.01)
+        curtail(10, 3, 0.9, 0.01)

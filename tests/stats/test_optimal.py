@@ -87,7 +87,9 @@ def random_questions(count, seed):
         }
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(1, 10))]
+)
 def test_five_hundred_random_plans_are_valid_in_exact_arithmetic(exact, seed):
     """False pass in fractions, at the very float that is the required rate."""
     for question in random_questions(50, seed):
@@ -246,7 +248,7 @@ def test_tiny_alphas(alpha):
     assert found.cost <= 1.01 * found.cost_lower
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_twenty_thousand_samples():
     """Log-ratios far beyond the range of floats appear; nothing overflows or is lost."""
     found = optimum(0.996, 1e-9, q1=0.999, power=0.99, max_samples=20_000)

@@ -166,20 +166,20 @@ def test_norm_floor_slack_misses_and_sampler_error_enter_the_required_rate():
 def test_what_is_promised_is_read_off_the_required_rate(found):
     """One rate gives all radii; it holds the sampler's error, which is subtracted once."""
     for scenario in (SCENARIO, HARD):
-        promised = scenario.promised()
+        promised = scenario.list_promised()
         assert [row.floor for row in promised] == list(FLOORS)
         for row in promised:
             tested = floor_with_misses(row.floor, scenario.miss_rate_upper)
             knobs = HARD_KNOBS if scenario is HARD else {"sigma": 0.25}
             due = certified_radius(scenario.q_required, floor=tested, **knobs)
             assert row.radius == due
-    assert found.promised == SCENARIO.promised()
-    assert found.promised[0].radius == pytest.approx(0.25, abs=1e-12)
+    assert found.list_promised == SCENARIO.list_promised()
+    assert found.list_promised[0].radius == pytest.approx(0.25, abs=1e-12)
 
 
 def test_a_low_floor_promises_nothing_at_a_higher_one():
     low = Scenario(sigma=0.5, radius=0.1, alpha=0.01, floor=0.1)
-    radii = {row.floor: row.radius for row in low.promised()}
+    radii = {row.floor: row.radius for row in low.list_promised()}
     assert radii[0.5] is radii[0.2] is None
     assert radii[0.1] == pytest.approx(0.1, abs=1e-12)
     assert radii[0.01] > radii[0.05] > radii[0.1]

@@ -9,7 +9,7 @@ CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.H
 
 def fail(breaker, now, times=1, started=None):
     for _ in range(times):
-        breaker.failed(now if started is None else started, now, probe=False)
+        breaker.record_fault(now if started is None else started, now, probe=False)
 
 
 def opened(now=100.0):
@@ -37,7 +37,7 @@ def test_it_opens_closes_and_tries_in_between():
 def test_a_try_that_fails_opens_it_again():
     breaker = opened(100.0)
     breaker.start(110.0)
-    breaker.failed(110.0, 115.0, probe=True)
+    breaker.record_fault(110.0, 115.0, probe=True)
     assert breaker.state(115.0) is OPEN
     assert breaker.wait_s(115.0) == 10.0
     assert not breaker.probing

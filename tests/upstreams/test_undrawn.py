@@ -18,10 +18,10 @@ from guardrail.upstreams.scripted import Scripted
 from guardrail.upstreams.transformers_local import TransformersLocal
 from guardrail.upstreams.undrawn import (
     DIRECT_HOSTS,
+    has_sent_nothing,
     is_direct,
     is_direct_provider,
     response_status,
-    sent_nothing,
     statuses_undrawn,
 )
 
@@ -123,7 +123,7 @@ class TestWhatWasSent:
         ids=repr,
     )
     def test_nothing(self, error):
-        assert sent_nothing(error)
+        assert has_sent_nothing(error)
 
     @pytest.mark.parametrize(
         "error",
@@ -147,12 +147,12 @@ class TestWhatWasSent:
         ids=repr,
     )
     def test_something_or_nobody_knows(self, error):
-        assert not sent_nothing(error)
+        assert not has_sent_nothing(error)
 
     def test_an_error_that_was_raised_from_itself_ends(self):
         error = httpx.ConnectError("a")
         error.__cause__ = error
-        assert sent_nothing(error)
+        assert has_sent_nothing(error)
 
 
 def answered(status):

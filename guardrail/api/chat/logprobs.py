@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from guardrail.types import Json
 
-__all__ = ["told_logprobs"]
+__all__ = ["format_logprobs"]
 
 _TEXTS = ("content", "refusal")
 
 
-def told_logprobs(logprobs: Json, message: Mapping[str, Json]) -> dict[str, Json] | None:
+def format_logprobs(logprobs: Json, message: Mapping[str, Json]) -> dict[str, Json] | None:
     """The probability of each token of the message; None where they are not exactly those.
 
     Alternatives are left out, whether asked for or not.

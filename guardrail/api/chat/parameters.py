@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from guardrail.api.fields import (
     check_parameters,
     flag,
+    invalid_field,
     object_at,
-    refused,
-    wrong,
+    refused_field,
 )
 from guardrail.api.shapes import (
     FLAG,
@@ -46,7 +46,7 @@ CHAT_FIELDS: Mapping[str, Mapping[str, Json]] = {
     "stream_options": object_schema(STREAM_OPTIONS),
     "n": {"const": 1},
     "tools": OBJECTS.schema,
-    "logprobs": FLAG.schema,
+    "logprobs": {},  # passed on as it is
     "top_logprobs": {"const": 0},
     "modalities": {"const": ["text"]},
     "store": {"const": False},
@@ -59,7 +59,7 @@ def chat_parameters(body: Mapping[str, Json]) -> dict[str, Json]:
     parameters = {name: value for name, value in body.items() if name not in _OWN_FIELDS}
     for name, why in _REFUSED.items():
         if parameters.get(name) is not None:
-            raise refused(name, why)
+            raise refused_field(name, why)
     _check_n(parameters.get("n"))
     _check_store(parameters.get("store"))
     _check_modalities(parameters.get("modalities"))
@@ -77,10 +77,10 @@ def streaming(body: Mapping[str, Json]) -> tuple[bool, bool]:
         return stream, False
     options, at = object_at(given, "stream_options"), "stream_options"
     if not stream:
-        raise wrong(at, "belongs to streams only; leave it out or set stream")
+        raise invalid_field(at, "belongs to streams only; leave it out or set stream")
     check_fields(options, STREAM_OPTIONS, at)
     if options.get("include_obfuscation"):
-        raise refused(f"{at}.include_obfuscation", "is not done here; set it to false")
+        raise refused_field(f"{at}.include_obfuscation", "is not done here; set it to false")
     return stream, bool(options.get("include_usage"))
 
 
@@ -88,19 +88,23 @@ def _check_n(value: Json) -> None:
     if value is None or (value == 1 and type(value) is int):
         return
     if type(value) is not int:
-        raise wrong("n", "must be 1")
-    raise _unsupported("n", "only one choice is guarded per request; leave n out or set it to 1")
+        raise invalid_field("n", "must be 1")
+    raise _unsupported_error(
+        "n", "only one choice is guarded per request; leave n out or set it to 1"
+    )
 
 
 def _check_store(value: Json) -> None:
     """The noisy variants' answers would be kept, those that were judged harmful as well."""
     if flag(value, "store"):
-        raise refused("store", "answers are not kept here; set it to false or leave it out")
+        raise refused_field("store", "answers are not kept here; set it to false or leave it out")
 
 
 def _check_modalities(value: Json) -> None:
     if value is not None and value != ["text"]:
-        raise _unsupported("modalities", "only text can be judged; leave it out or say ['text']")
+        raise _unsupported_error(
+            "modalities", "only text can be judged; leave it out or say ['text']"
+        )
 
 
 def _check_top_logprobs(value: Json) -> None:
@@ -108,8 +112,8 @@ def _check_top_logprobs(value: Json) -> None:
     if value is None or (value == 0 and type(value) is int):
         return
     if type(value) is not int:
-        raise wrong("top_logprobs", "must be 0")
-    raise _unsupported(
+        raise invalid_field("top_logprobs", "must be 0")
+    raise _unsupported_error(
         "top_logprobs",
         "tokens that the answer does not hold are not judged; leave it out, logprobs works alone",
     )
@@ -119,7 +123,7 @@ def _check_tools(value: Json) -> None:
     if value is None:
         return
     if not isinstance(value, list):
-        raise wrong("tools", "must be a list of functions")
+        raise invalid_field("tools", "must be a list of functions")
     for i, tool in enumerate(value):
         _check_tool(object_at(tool, f"tools[{i}]"), f"tools[{i}]")
 
@@ -135,5 +139,5 @@ def _check_tool(tool: Mapping[str, Json], at: str) -> None:
         )
 
 
-def _unsupported(at: str, what: str) -> RequestError:
+def _unsupported_error(at: str, what: str) -> RequestError:
     return RequestError(f"{at}: {what}", param=at, code="unsupported_value")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import quote
 
-from guardrail.api.chat.logprobs import told_logprobs
+from guardrail.api.chat.logprobs import format_logprobs
 from guardrail.api.errors import Reply, error_reply, reply_to_error
 from guardrail.engine.verdict import Action, Verdict
 from guardrail.errors import CertificationError
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Said",
     "about_verdict",
+    "add_guardrail",
+    "answer_body",
     "details_of",
-    "dressed",
+    "format_usage",
     "pending_headers",
     "reply_to",
-    "said",
-    "told_usage",
     "usage_of",
 ]
 
@@ -64,14 +64,14 @@ def reply_to(verdict: Verdict, chat: Chat, policy: Policy, record_id: str) -> Re
     Raises:
         CertificationError: the verdict says pass but holds no answer.
     """
-    told = said(verdict, policy)
+    told = answer_body(verdict, policy)
     if isinstance(told, Reply):
-        return dressed(told, verdict, policy, record_id)
+        return add_guardrail(told, verdict, policy, record_id)
     reply = Reply(200, _completion(told, usage_of(verdict, policy), chat, record_id))
-    return dressed(reply, verdict, policy, record_id, _withheld(told, reply.body))
+    return add_guardrail(reply, verdict, policy, record_id, _withheld(told, reply.body))
 
 
-def dressed(
+def add_guardrail(
     reply: Reply,
     verdict: Verdict,
     policy: Policy,
@@ -101,7 +101,7 @@ def pending_headers(policy: Policy) -> dict[str, str]:
     }
 
 
-def said(verdict: Verdict, policy: Policy) -> Said | Reply:
+def answer_body(verdict: Verdict, policy: Policy) -> Said | Reply:
     """What the client is told, or the error that it gets instead.
 
     Raises:
@@ -114,14 +114,14 @@ def said(verdict: Verdict, policy: Policy) -> Said | Reply:
             answer = verdict.answer
             return Said(answer.message, answer.finish_reason, answer.model, answer.extra)
         case Action.BLOCK:
-            return _blocked(policy)
+            return _block_body(policy)
         case Action.FAIL:
             return reply_to_error(verdict.failure or CertificationError("the guard failed"))
         case _:
             assert_never(verdict.action)
 
 
-def _blocked(policy: Policy) -> Said | Reply:
+def _block_body(policy: Policy) -> Said | Reply:
     text = policy.block.text
     match policy.block.style:
         case "error":
@@ -145,7 +145,7 @@ def _completion(told: Said, usage: Usage, chat: Chat, record_id: str) -> dict[st
     extra = told.extra
     choice = {
         "index": 0,
-        "logprobs": told_logprobs(extra.get("logprobs"), told.message),
+        "logprobs": format_logprobs(extra.get("logprobs"), told.message),
         "message": {"role": "assistant", "content": None, "refusal": None, **told.message},
         "finish_reason": told.finish_reason,
         **{name: extra[name] for name in _CHOICE_EXTRAS if name in extra},
@@ -156,7 +156,7 @@ def _completion(told: Said, usage: Usage, chat: Chat, record_id: str) -> dict[st
         "created": int(time.time()),
         "model": told.model or chat.model,
         "choices": [choice],
-        "usage": told_usage(usage),
+        "usage": format_usage(usage),
         **{name: extra[name] for name in _RESPONSE_EXTRAS if name in extra},
     }
 
@@ -182,7 +182,7 @@ def usage_of(verdict: Verdict, policy: Policy) -> Usage:
     return Usage() if delivered is None else delivered.usage
 
 
-def told_usage(usage: Usage) -> dict[str, Json]:
+def format_usage(usage: Usage) -> dict[str, Json]:
     """Tokens in the form of a chat completion."""
     return {
         "prompt_tokens": usage.prompt_tokens,
@@ -246,12 +246,12 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]
             if certificate is None
             else (certificate.radius, certificate.harmless_rate_lower)
         )
-        values["radius"], values["harmless-rate-lower"] = _floored(radius), _floored(rate)
+        values["radius"], values["harmless-rate-lower"] = _round_down(radius), _round_down(rate)
         values["overhead-ms"] = f"{_ms(verdict.overhead_s):g}"
     return {f"x-guardrail-{name}": _header_text(value) for name, value in values.items()}
 
 
-def _floored(value: float) -> str:
+def _round_down(value: float) -> str:
     """Four decimals, rounded down: what is shown is never more than what is certified."""
     return f"{math.floor(value * 1e4) / 1e4:.4f}"
 

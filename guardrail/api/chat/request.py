@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.parameters import chat_parameters, streaming
-from guardrail.api.fields import Found, object_at, wrong
+from guardrail.api.fields import Found, invalid_field, object_at
 from guardrail.api.shapes import (
     ANYTHING,
     OBJECTS,
@@ -134,7 +134,7 @@ def incoming_chat(body: Mapping[str, Json], *, max_images: int, limits: ImageLim
 
 def model_at(value: Json) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise wrong("model", "must name a model as text; GET /v1/models lists them")
+        raise invalid_field("model", "must name a model as text; GET /v1/models lists them")
     return value
 
 
@@ -143,7 +143,7 @@ def model_at(value: Json) -> str:
 
 def _messages(value: Json, found: Found) -> tuple[Mapping[str, Json], ...]:
     if not isinstance(value, list) or not value:
-        raise wrong("messages", "must be a list of at least one message")
+        raise invalid_field("messages", "must be a list of at least one message")
     return tuple(_message(item, f"messages[{i}]", found) for i, item in enumerate(value))
 
 
@@ -151,19 +151,19 @@ def _message(value: Json, at: str, found: Found) -> Mapping[str, Json]:
     message = object_at(value, at)
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
-        raise wrong(f"{at}.role", f"must be one of {', '.join(_ROLES)}")
+        raise invalid_field(f"{at}.role", f"must be one of {', '.join(_ROLES)}")
     check_fields(message, _MESSAGE_FIELDS, at)
     content = message.get("content")
     if isinstance(content, list):
         return {**message, "content": _parts(content, f"{at}.content", found)}
     if not isinstance(content, str) and not (content is None and role in _MAY_BE_EMPTY):
-        raise wrong(f"{at}.content", "must be text or a list of content parts")
+        raise invalid_field(f"{at}.content", "must be text or a list of content parts")
     return message
 
 
 def _parts(parts: list[Json], at: str, found: Found) -> list[Json]:
     if not parts:
-        raise wrong(at, "must hold at least one content part")
+        raise invalid_field(at, "must hold at least one content part")
     return [_part(part, f"{at}[{i}]", found) for i, part in enumerate(parts)]
 
 
@@ -181,7 +181,7 @@ def _part(value: Json, at: str, found: Found) -> Mapping[str, Json]:
         )
     check_fields(part, _PARTS[kind], at)
     if not isinstance(part.get(kind), str):
-        raise wrong(f"{at}.{kind}", "must be text")
+        raise invalid_field(f"{at}.{kind}", "must be text")
     return part
 
 
@@ -193,5 +193,5 @@ def _image_part(part: Mapping[str, Json], at: str, found: Found) -> Mapping[str,
     check_fields(image, _IMAGE_FIELDS, at)
     url = image.get("url")
     if not isinstance(url, str):
-        raise wrong(f"{at}.url", "must be a URL as text, 'data:image/png;base64,...'")
+        raise invalid_field(f"{at}.url", "must be a URL as text, 'data:image/png;base64,...'")
     return {**part, "image_url": {**image, "url": found.add(url, f"{at}.url")}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardrail.api.endpoint import check_model, decided_with
+from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import Reply
 from guardrail.api.litellm.request import Said
 from guardrail.engine.guard import Engine
@@ -38,17 +38,17 @@ async def decide_question(
     if question is None:
         return Reply(200, {"action": "NONE"})
     if isinstance(question, Said):
-        verdict = await _judged(service, question)
+        verdict = await _judge_answer(service, question)
     else:
         await check_model(service, question.chat.model)
-        verdict = await decided_with(service, service.engine, question)
+        verdict = await decide_incoming(service, service.engine, question)
     note(verdict, service.record(verdict, question.chat))
     if verdict.action is Action.PASS:
         return Reply(200, {"action": "NONE"})
     return blocked_reply(_reason(service, verdict))
 
 
-async def _judged(service: Service, said: Said) -> Verdict:
+async def _judge_answer(service: Service, said: Said) -> Verdict:
     """The decision on an answer that is there already."""
     engine = service.engine
     given = Engine(engine.rules, _Given(said.answer), engine.oracle, engine.key)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from guardrail.api.chat.request import incoming_chat
-from guardrail.api.fields import strings, wrong
+from guardrail.api.fields import invalid_field, strings
 from guardrail.api.shapes import (
     ANYTHING,
     LIST,
@@ -80,10 +80,10 @@ def read_question(
     check_fields(body, LITELLM_FIELDS, "")
     match _input_type(body.get("input_type")):
         case "response":
-            return _said(body)
+            return _read_response(body)
         case "request":
             named = model or body.get("model")
-            return _asked(body, named, max_images=max_images, limits=limits)
+            return _read_request(body, named, max_images=max_images, limits=limits)
 
 
 def _input_type(value: Json) -> Literal["request", "response"]:
@@ -91,10 +91,10 @@ def _input_type(value: Json) -> Literal["request", "response"]:
         return "request"
     if value == "response":
         return "response"
-    raise wrong("input_type", "must be request or response")
+    raise invalid_field("input_type", "must be request or response")
 
 
-def _asked(
+def _read_request(
     body: Mapping[str, Json], model: Json, *, max_images: int, limits: ImageLimits
 ) -> Incoming | None:
     images = body.get("images") or []
@@ -102,26 +102,32 @@ def _asked(
     if not messages and not images:
         return None
     if not messages:
-        raise wrong("structured_messages", "must show the messages that the pictures stand in")
+        raise invalid_field(
+            "structured_messages", "must show the messages that the pictures stand in"
+        )
     chat = {"model": model or _UNNAMED, "messages": messages, "tools": body.get("tools")}
     given = {name: value for name, value in chat.items() if value is not None}
     incoming = incoming_chat(given, max_images=max_images, limits=limits)
     shown = set(strings(messages))
     if len(images) > incoming.chat.pictures or not shown.issuperset(images):
-        raise wrong("images", "must all stand in structured_messages, where they can be certified")
+        raise invalid_field(
+            "images", "must all stand in structured_messages, where they can be certified"
+        )
     if not incoming.sources:
         return None
     if not model:
-        raise wrong("model", "must be named for pictures to be certified; set litellm_model here")
+        raise invalid_field(
+            "model", "must be named for pictures to be certified; set litellm_model here"
+        )
     return incoming
 
 
-def _said(body: Mapping[str, Json]) -> Said:
+def _read_response(body: Mapping[str, Json]) -> Said:
     texts = body.get("texts") or []
     calls = body.get("tool_calls") or []
     images = body.get("images") or []
     if not calls and not images and not "".join(texts).strip():
-        raise wrong("texts", "there is nothing to judge in this response")
+        raise invalid_field("texts", "there is nothing to judge in this response")
     message = {
         "role": "assistant",
         "content": [{"type": "text", "text": text} for text in texts],

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from guardrail.errors import RequestError
-from guardrail.images.codec import Picture, damaged, decode_image
+from guardrail.images.codec import Picture, damaged_error, decode_image
 from guardrail.images.header import sniff
 from guardrail.images.limits import ImageLimits
 
@@ -67,7 +67,7 @@ def decode_apart(
             _write(child.stdin, json.dumps(asked).encode() + b"\n", data)
             return _answer(child.stdout, param)
         except (OSError, EOFError, ValueError):  # the child is gone
-            raise damaged(param) from None
+            raise damaged_error(param) from None
         finally:
             alarm.cancel()
             child.kill()

@@ -200,11 +200,11 @@ async def _follow(url: str, rules: RemoteImages, param: str, network: Network) -
         found = await _one_hop(target, rules, param, network)
         if isinstance(found, bytes):
             return found
-        target = _target(_joined(target, found, param), rules, param)
+        target = _target(_resolve_redirect(target, found, param), rules, param)
     raise _fault(f"the link redirects more than {rules.max_redirects} times; {_SEND}", param)
 
 
-def _joined(base: URL, location: str, param: str) -> str:
+def _resolve_redirect(base: URL, location: str, param: str) -> str:
     if len(location) > _MAX_URL_CHARS or _FOREIGN.search(location):
         raise _invalid(param)
     try:
@@ -251,7 +251,7 @@ def _is_numeric(host: str) -> bool:
 
 async def _one_hop(target: URL, rules: RemoteImages, param: str, network: Network) -> bytes | str:
     """The body behind one URL, or where it redirects to."""
-    addresses = await _checked_addresses(target, param, network)
+    addresses = await _check_addresses(target, param, network)
     connector = aiohttp.TCPConnector(
         resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, limit=1, ssl=network.tls
     )
@@ -271,7 +271,7 @@ async def _one_hop(target: URL, rules: RemoteImages, param: str, network: Networ
         return await _body(response, rules.max_bytes, param)
 
 
-async def _checked_addresses(target: URL, param: str, network: Network) -> list[Address]:
+async def _check_addresses(target: URL, param: str, network: Network) -> list[Address]:
     """Every address of the target's host. Raises RequestError if a single one is not permitted."""
     host = target.raw_host or ""
     try:

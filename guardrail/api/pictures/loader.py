@@ -17,7 +17,7 @@ from guardrail.api.pictures.apart import decode_apart, holds_others_up
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages, fetch_image
 from guardrail.api.pictures.room import PixelRoom
 from guardrail.errors import RequestError
-from guardrail.images.codec import PixelBudget, decode_image, measured_size, parse_data_url
+from guardrail.images.codec import PixelBudget, decode_image, measure_size, parse_data_url
 from guardrail.images.data_url import is_link
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class PictureDesk:
         self._threads = ThreadPoolExecutor(_DECODERS, "guardrail-decode")
 
     @asynccontextmanager
-    async def opened(self, sources: list[Source]) -> AsyncIterator[tuple[Picture, ...]]:
+    async def open(self, sources: list[Source]) -> AsyncIterator[tuple[Picture, ...]]:
         """The pictures, decoded, as long as the context lasts; `sources` is empty then.
 
         Raises:
@@ -102,10 +102,10 @@ class PictureDesk:
         if not sources:
             yield ()
             return
-        found = await self._fetched(sources)
-        pixels = self._measured(found)
-        async with self.room.held(pixels):
-            pictures = await self._decoded(found, pixels)
+        found = await self._fetch(sources)
+        pixels = self._measure(found)
+        async with self.room.hold(pixels):
+            pictures = await self._decode(found, pixels)
             found.clear()
             sources.clear()
             yield pictures
@@ -114,7 +114,7 @@ class PictureDesk:
         """Waits for no thread: what is being decoded is not wanted any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _fetched(self, sources: Sequence[Source]) -> list[Embedded]:
+    async def _fetch(self, sources: Sequence[Source]) -> list[Embedded]:
         """All pictures with their bytes, in order; the first fault ends the others."""
         try:
             async with asyncio.TaskGroup() as group:
@@ -147,16 +147,16 @@ class PictureDesk:
                 code="images_too_large",
             )
 
-    def _measured(self, found: Sequence[Embedded]) -> int:
+    def _measure(self, found: Sequence[Embedded]) -> int:
         """The pixels of all pictures, by their headers; each within the limits, and all."""
         budget, pixels = PixelBudget(self.limits), 0
         for item in found:
-            size = measured_size(item.data, item.media_type, self.limits, item.at)
+            size = measure_size(item.data, item.media_type, self.limits, item.at)
             budget.spend(*size, item.at)
             pixels += size[0] * size[1]
         return pixels
 
-    async def _decoded(self, found: Sequence[Embedded], pixels: int) -> tuple[Picture, ...]:
+    async def _decode(self, found: Sequence[Embedded], pixels: int) -> tuple[Picture, ...]:
         size_bytes = sum(len(item.data) for item in found)
         if size_bytes <= _INLINE_BYTES and pixels <= _INLINE_PIXELS:
             return self._pictures(found)
@@ -167,7 +167,7 @@ class PictureDesk:
         return tuple(map(self._picture, found))
 
     def _picture(self, item: Embedded) -> Picture:
-        size = measured_size(item.data, item.media_type, self.limits, item.at)
+        size = measure_size(item.data, item.media_type, self.limits, item.at)
         decode = decode_apart if holds_others_up(item.data, size) else decode_image
         return decode(
             item.data, declared_media_type=item.media_type, limits=self.limits, param=item.at

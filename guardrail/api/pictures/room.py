@@ -28,7 +28,7 @@ class PixelRoom:
         return self._free
 
     @asynccontextmanager
-    async def held(self, pixels: int) -> AsyncIterator[None]:
+    async def hold(self, pixels: int) -> AsyncIterator[None]:
         """Room for so many pixels, at most all there is."""
         pixels = min(pixels, self._most)
         await self._enter(pixels)

@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.stream import pieces
-from guardrail.api.responses.reply import begun
+from guardrail.api.responses.reply import begin_response
 from guardrail.api.strict_json import encode_json
 
 if TYPE_CHECKING:
@@ -50,17 +50,17 @@ def _failure(reply: Reply, incoming: Incoming) -> Iterator[_Event]:
     """First as a response that failed, then as an error, which the official client raises."""
     error: Mapping[str, Json] = reply.body["error"]
     about = reply.body.get("guardrail")
-    start = begun(incoming, about["record_id"] if about else uuid.uuid4().hex)
+    start = begin_response(incoming, about["record_id"] if about else uuid.uuid4().hex)
     told = {"code": error["code"] or "server_error", "message": error["message"]}
     failed = {**start, "status": "failed", "guardrail": about}
-    failed["error"] = {**told, "code": _declared(reply.status)}
+    failed["error"] = {**told, "code": _declare_item(reply.status)}
     yield "response.created", {"response": start}
     yield "response.in_progress", {"response": start}
     yield "response.failed", {"response": failed}
     yield "error", {**told, "param": error["param"], "error": error, "guardrail": about}
 
 
-def _declared(status: int) -> str:
+def _declare_item(status: int) -> str:
     """The code of a response that failed: OpenAI's clients declare a few, and none of ours."""
     if status == 429:
         return "rate_limit_exceeded"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.api.fields import Found, object_at, refused, text_at, wrong
+from guardrail.api.fields import Found, invalid_field, object_at, refused_field, text_at
 from guardrail.api.shapes import (
     ANYTHING,
     TEXT,
@@ -89,7 +89,7 @@ def read_input(value: Json, found: Found) -> list[dict[str, Json]]:
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
     if not isinstance(value, list) or not value:
-        raise wrong("input", "must be text or a list of at least one item")
+        raise invalid_field("input", "must be text or a list of at least one item")
     messages: list[dict[str, Json]] = []
     for i, item in enumerate(value):
         _add(messages, object_at(item, f"input[{i}]"), f"input[{i}]", found)
@@ -117,7 +117,7 @@ def _message(item: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]
     check_fields(item, _ITEMS["message"], at)
     role = item.get("role")
     if role not in _ROLES:
-        raise wrong(f"{at}.role", f"must be one of {', '.join(_ROLES)}")
+        raise invalid_field(f"{at}.role", f"must be one of {', '.join(_ROLES)}")
     return {"role": role, "content": _content(item.get("content"), f"{at}.content", found)}
 
 
@@ -151,7 +151,7 @@ def _content(value: Json, at: str, found: Found) -> str | list[Json]:
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not value:
-        raise wrong(at, "must be text or a list of content parts")
+        raise invalid_field(at, "must be text or a list of content parts")
     parts = [
         _part(object_at(part, f"{at}[{i}]"), f"{at}[{i}]", found) for i, part in enumerate(value)
     ]
@@ -178,11 +178,13 @@ def _part(value: Json, at: str, found: Found) -> dict[str, Json]:
 
 def _image(part: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
     if part.get("file_id") is not None:
-        raise refused(f"{at}.file_id", "files cannot be guarded; send the picture as a data URL")
+        raise refused_field(
+            f"{at}.file_id", "files cannot be guarded; send the picture as a data URL"
+        )
     check_fields(part, _IMAGE_FIELDS, at)
     url = part.get("image_url")
     if not isinstance(url, str):
-        raise wrong(f"{at}.image_url", "must be a URL as text, 'data:image/png;base64,...'")
+        raise invalid_field(f"{at}.image_url", "must be a URL as text, 'data:image/png;base64,...'")
     image: dict[str, Json] = {"url": found.add(url, f"{at}.image_url")}
     if part.get("detail") is not None:
         image["detail"] = part["detail"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from guardrail.api.chat.reply import dressed, said, usage_of
+from guardrail.api.chat.reply import add_guardrail, answer_body, usage_of
 from guardrail.api.errors import Reply
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
     from guardrail.types import Json, Usage
 
-__all__ = ["begun", "response_to"]
+__all__ = ["begin_response", "response_to"]
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _TOLD = frozenset({"role", "content", "refusal", "tool_calls", "function_call"})
@@ -47,18 +47,18 @@ def response_to(verdict: Verdict, incoming: Incoming, policy: Policy, record_id:
     Raises:
         CertificationError: the verdict says pass but holds no answer.
     """
-    told = said(verdict, policy)
+    told = answer_body(verdict, policy)
     if isinstance(told, Reply):
-        return dressed(told, verdict, policy, record_id)
+        return add_guardrail(told, verdict, policy, record_id)
     reply = Reply(200, _response(told, usage_of(verdict, policy), incoming, record_id))
-    return dressed(reply, verdict, policy, record_id, _withheld(told))
+    return add_guardrail(reply, verdict, policy, record_id, _withheld(told))
 
 
 def _response(told: Said, usage: Usage, incoming: Incoming, record_id: str) -> dict[str, Json]:
     cause = _INCOMPLETE.get(told.finish_reason)
     status = "incomplete" if cause else "completed"
     return {
-        **begun(incoming, record_id),
+        **begin_response(incoming, record_id),
         "status": status,
         "incomplete_details": {"reason": cause} if cause else None,
         "model": told.model or incoming.chat.model,
@@ -67,7 +67,7 @@ def _response(told: Said, usage: Usage, incoming: Incoming, record_id: str) -> d
     }
 
 
-def begun(incoming: Incoming, record_id: str) -> dict[str, Json]:
+def begin_response(incoming: Incoming, record_id: str) -> dict[str, Json]:
     """A response of which nothing is known yet but the request."""
     return {
         **_UNASKED,

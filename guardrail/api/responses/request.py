@@ -14,11 +14,11 @@ from guardrail.api.fields import (
     Found,
     check_parameters,
     flag,
-    joined,
+    invalid_field,
+    join_path,
     object_at,
-    refused,
+    refused_field,
     text_at,
-    wrong,
 )
 from guardrail.api.responses.input import INPUT, read_input
 from guardrail.api.shapes import (
@@ -158,7 +158,7 @@ def _check_known(body: Mapping[str, Json]) -> None:
         ):
             continue
         why = "cannot be carried over to a chat completion; leave it out"
-        raise refused(joined("", name), _REFUSALS.get(name, why))
+        raise refused_field(join_path("", name), _REFUSALS.get(name, why))
     _check_metadata(body.get("metadata"))
 
 
@@ -190,7 +190,7 @@ def _parameters(body: Mapping[str, Json]) -> dict[str, Json]:
 
 def _limit(value: Json) -> int | None:
     if value is not None and (type(value) is not int or value < 1):
-        raise wrong("max_output_tokens", "must be a whole number of at least 1")
+        raise invalid_field("max_output_tokens", "must be a whole number of at least 1")
     return value
 
 
@@ -216,7 +216,7 @@ def _format(value: Json) -> dict[str, Json] | None:
     given = object_at(value, at)
     kind = text_at(given.get("type"), f"{at}.type")
     if kind not in _FORMATS:
-        raise wrong(f"{at}.type", f"must be one of {', '.join(_FORMATS)}")
+        raise invalid_field(f"{at}.type", f"must be one of {', '.join(_FORMATS)}")
     check_fields(given, _FORMATS[kind], at)
     if kind != "json_schema":
         return {"type": kind}
@@ -230,7 +230,7 @@ def _tools(value: Json) -> list[Json] | None:
     if value is None:
         return None
     if not isinstance(value, list):
-        raise wrong("tools", "must be a list of functions")
+        raise invalid_field("tools", "must be a list of functions")
     return [_tool(tool, f"tools[{i}]") for i, tool in enumerate(value)] or None
 
 
@@ -254,6 +254,6 @@ def _tool_choice(value: Json) -> Json:
     if value is None or (isinstance(value, str) and value in _CHOICES):
         return value
     if not isinstance(value, dict) or value.get("type") != "function":
-        raise wrong(at, f"must be one of {', '.join(_CHOICES)} or name a function")
+        raise invalid_field(at, f"must be one of {', '.join(_CHOICES)} or name a function")
     check_fields(value, _CHOICE_FIELDS, at)
     return {"type": "function", "function": {"name": text_at(value.get("name"), f"{at}.name")}}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.api.chat.logprobs import told_logprobs
+from guardrail.api.chat.logprobs import format_logprobs
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 JSON = st.recursive(
@@ -19,7 +19,7 @@ def entry(token, data=None, **fields):
 
 
 def told(content, *entries, **fields):
-    return told_logprobs(
+    return format_logprobs(
         {"content": list(entries), "refusal": None, **fields}, {"content": content}
     )
 
@@ -62,13 +62,13 @@ def test_further_fields_are_left_out():
 
 
 def test_those_of_a_refusal():
-    made = told_logprobs({"refusal": [entry("No.")]}, {"content": None, "refusal": "No."})
+    made = format_logprobs({"refusal": [entry("No.")]}, {"content": None, "refusal": "No."})
     assert (made["content"], made["refusal"][0]["token"]) == (None, "No.")
 
 
 @pytest.mark.parametrize("empty", [None, []])
 def test_nothing_stays_nothing(empty):
-    assert told_logprobs({"content": empty}, {"content": "x"}) == {
+    assert format_logprobs({"content": empty}, {"content": "x"}) == {
         "content": empty,
         "refusal": None,
     }
@@ -94,7 +94,7 @@ def test_nothing_stays_nothing(empty):
     ],
 )
 def test_what_does_not_add_up_is_withheld(entries):
-    assert told_logprobs({"content": entries}, {"content": "cat"}) is None
+    assert format_logprobs({"content": entries}, {"content": "cat"}) is None
 
 
 @pytest.mark.parametrize(
@@ -108,16 +108,16 @@ def test_what_does_not_add_up_is_withheld(entries):
     ],
 )
 def test_other_forms_are_withheld(logprobs):
-    assert told_logprobs(logprobs, {"content": "cat"}) is None
+    assert format_logprobs(logprobs, {"content": "cat"}) is None
 
 
 def test_content_in_parts_has_none():
     parts = [{"type": "text", "text": "cat"}]
-    assert told_logprobs({"content": [entry("cat")]}, {"content": parts}) is None
+    assert format_logprobs({"content": [entry("cat")]}, {"content": parts}) is None
 
 
 @given(JSON, JSON)
 def test_whatever_comes_no_word_leaves_that_was_not_said(content, message):
-    made = told_logprobs({"content": content}, {"content": message})
+    made = format_logprobs({"content": content}, {"content": message})
     for item in (made or {}).get("content") or []:
         assert item["token"] in message

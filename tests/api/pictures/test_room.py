@@ -28,7 +28,7 @@ class Visitors:
         self.tasks[name] = asyncio.create_task(self._visit(name, pixels))
 
     async def _visit(self, name, pixels):
-        async with self.room.held(pixels):
+        async with self.room.hold(pixels):
             self.inside.append(name)
             await self.leave[name].wait()
 
@@ -54,7 +54,7 @@ def test_who_finds_too_little_waits_and_nobody_overtakes(run):
 def test_more_than_there_is_takes_all(run):
     async def scenario():
         room = PixelRoom(10)
-        async with room.held(1000):
+        async with room.hold(1000):
             assert room.free == 0
         assert room.free == 10
 
@@ -65,7 +65,7 @@ def test_a_fault_inside_gives_the_room_back(run):
     async def scenario():
         room = PixelRoom(10)
         with pytest.raises(ValueError, match="inside"):
-            async with room.held(5):
+            async with room.hold(5):
                 raise ValueError("inside")
         return room.free
 
