@@ -53,7 +53,7 @@ def check(
     """
     from guardrail.policy.mistakes import list_mistakes
 
-    wishes = [_reach(text) for text in reaches]
+    wishes = [_parse_reach(text) for text in reaches]
     all_sound = True
     for name in names:
         try:
@@ -257,7 +257,7 @@ def _as_dict(name: str, rules: Rules, facts: PolicyFacts, costs: list[ReachCost]
     }
 
 
-def _reach(text: str) -> tuple[float, float]:
+def _parse_reach(text: str) -> tuple[float, float]:
     """`1@0.1` as radius and floor."""
     found = re.fullmatch(r"(\d*\.?\d+)@(\d*\.?\d+)", text)
     if found is None:
