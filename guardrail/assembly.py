@@ -10,13 +10,13 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
-from guardrail.engine.guard import Engine
 from guardrail.engine.recall import check_recall
 from guardrail.errors import ConfigError
 from guardrail.images.keys import NoiseKey, ephemeral
 from guardrail.key_files import load_or_create_key
-from guardrail.oracles.base import Oracle
+from guardrail.oracles.function import as_oracle
 from guardrail.policy.compile import compile_policy, variant_options
 from guardrail.policy.load import load_policy
 from guardrail.policy.oracle import compile_oracle
@@ -33,6 +33,7 @@ from guardrail.upstreams.function import Call, FunctionUpstream
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from guardrail.oracles.base import Oracle
     from guardrail.records.recorder import Recorder
 
 __all__ = [
@@ -117,12 +118,8 @@ def is_local(upstreams: Sequence[UpstreamEntry]) -> bool:
 
 
 def read_oracle(oracle: object, policy: Policy) -> Oracle:
-    """The oracle of an argument; None takes the policy's. Raises ConfigError."""
-    if oracle is None:
-        return compile_oracle(policy)
-    check_argument(oracle, Oracle, "oracle", "an object with the methods of guardrail's Oracle")
-    assert isinstance(oracle, Oracle)
-    return oracle
+    """The oracle of an argument, or of the policy where it is None. Raises ConfigError."""
+    return compile_oracle(policy) if oracle is None else as_oracle(oracle)
 
 
 def read_model(model: object, policy: Policy) -> Upstream:
@@ -158,8 +155,8 @@ def build_engine(
         upstreams: the models.
         key: what the noise grows from.
         oracle: judges in place of the policy's.
-        is_placeholder: whether each call brings another model. Of that one, certificates tell
-            whether it was measured.
+        is_placeholder: whether each request brings a model of its own in place of these; then the
+            policy's recall is not compared with them.
 
     Raises:
         ConfigError: one of them cannot be used, or the policy names a recall that was measured on

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-__all__ = ["Batch", "BatchWorker", "Room"]
+__all__ = ["Batch", "FifoSemaphore", "ThreadBatcher"]
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -42,7 +42,7 @@ class Batch(Generic[ItemT]):
     wanted: Callable[[], bool]
 
 
-class BatchWorker(Generic[ItemT, ResultT]):
+class ThreadBatcher(Generic[ItemT, ResultT]):
     """Runs `work` on batches in a thread of its own.
 
     Args:
@@ -83,7 +83,7 @@ class BatchWorker(Generic[ItemT, ResultT]):
         self._group = group
         self._merge_equal = merge_equal
         self._max_wait_s = max_wait_s
-        self._room = Room(max_queue)
+        self._room = FifoSemaphore(max_queue)
         self._jobs: deque[_Job[ItemT, ResultT]] = deque()
         self._open = True
         self._changed = threading.Condition()
@@ -214,7 +214,7 @@ class BatchWorker(Generic[ItemT, ResultT]):
         return batch
 
 
-class Room:
+class FifoSemaphore:
     """A semaphore, first come first served, released from any thread, awaited on any loop."""
 
     def __init__(self, free: int) -> None:

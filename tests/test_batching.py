@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrail.batching import BatchWorker, Room
+from guardrail.batching import FifoSemaphore, ThreadBatcher
 
 
 class FullError(Exception):
@@ -50,7 +50,7 @@ class Bench:
 
 
 def worker(bench, *, max_batch=4, max_queue=100, group=lambda _: 0, full=FullError, **options):
-    return BatchWorker(
+    return ThreadBatcher(
         bench.work,
         **options,
         group=group,
@@ -435,7 +435,7 @@ def test_nothing_is_left_behind_unretrieved():
 
 def test_room_granted_to_a_caller_in_the_moment_it_goes_is_passed_on():
     async def main():
-        room = Room(1)
+        room = FifoSemaphore(1)
         await room.acquire()
         waiting = asyncio.create_task(room.acquire())
         await asyncio.sleep(0)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from guardrail.assembly import build_engine, read_policy
-from guardrail.attack.pgd import Norm, Settings, attack, distances
+from guardrail.attack.pgd import AttackSettings, Norm, attack, distances
 from guardrail.attack.surrogate import Noise, Surrogate
 from guardrail.builtin.kinds import HARMLESS
 from guardrail.builtin.language import ABUSIVE_EXAMPLES, is_harmful
@@ -85,7 +85,7 @@ async def _row(engine: Any, scenes: Any, eps: float, adaptive: bool, args: Any) 
     outcomes = []
     for scene in scenes:
         surrogate = Surrogate(engine.upstream.load(), PROMPT, ABUSIVE_EXAMPLES, scene.pixels)
-        settings = Settings(
+        settings = AttackSettings(
             norm=Norm.L2, epsilon=eps, steps=args.steps, noise=noise, seed=args.seed
         )
         found = attack(surrogate, scene.pixels, settings)

@@ -21,7 +21,7 @@ from PIL import Image
 
 from guardrail.builtin.architecture import SIDE_PX
 from guardrail.builtin.kinds import FORBIDDEN, HARMLESS, KINDS
-from guardrail.builtin.language import Question, ask, is_harmful
+from guardrail.builtin.language import SceneQuestion, ask, is_harmful
 from guardrail.builtin.scenes import Scene, SpriteBank, draw_scene
 from guardrail.upstreams.builtin import BUILTIN_FOLDER
 from guardrail.upstreams.loading import load_vlm
@@ -62,11 +62,13 @@ def _level(
     loaded: Loaded, bank: SpriteBank, rng: np.random.Generator, count: int, sigma: float
 ) -> dict[str, Any]:
     clean = [draw_scene(bank, rng, _harmless_kinds(rng)) for _ in range(count)]
-    shown = _replies(loaded, clean, [ask(Question.SHOWN, rng) for _ in clean], sigma, rng)
+    shown = _replies(loaded, clean, [ask(SceneQuestion.SHOWN, rng) for _ in clean], sigma, rng)
     named = [kind in _words(text) for s, text in zip(clean, shown, strict=True) for kind in s.kinds]
     exact = [set(s.kinds) == _named(t) for s, t in zip(clean, shown, strict=True)]
     forbidden = [draw_scene(bank, rng, _forbidden_kinds(rng)) for _ in range(count // 2)]
-    bad = _replies(loaded, forbidden, [ask(Question.SHOWN, rng) for _ in forbidden], sigma, rng)
+    bad = _replies(
+        loaded, forbidden, [ask(SceneQuestion.SHOWN, rng) for _ in forbidden], sigma, rng
+    )
     return {
         "things_named": float(np.mean(named)),
         "scenes_exact": float(np.mean(exact)),
@@ -80,10 +82,12 @@ def _other_questions(
     loaded: Loaded, scenes: list[Scene], sigma: float, rng: np.random.Generator
 ) -> dict[str, float]:
     numbers = ("zero", "one", "two", "three")
-    counted = _replies(loaded, scenes, [ask(Question.COUNT, rng) for _ in scenes], sigma, rng)
-    coloured = _replies(loaded, scenes, [ask(Question.COLOUR, rng) for _ in scenes], sigma, rng)
+    counted = _replies(loaded, scenes, [ask(SceneQuestion.COUNT, rng) for _ in scenes], sigma, rng)
+    coloured = _replies(
+        loaded, scenes, [ask(SceneQuestion.COLOUR, rng) for _ in scenes], sigma, rng
+    )
     about = [str(rng.choice(s.kinds if i % 2 else KINDS)) for i, s in enumerate(scenes)]
-    asked = [ask(Question.YES_NO, rng, about=kind) for kind in about]
+    asked = [ask(SceneQuestion.YES_NO, rng, about=kind) for kind in about]
     told = _replies(loaded, scenes, asked, sigma, rng)
     triples = list(zip(scenes, about, told, strict=True))
     return {

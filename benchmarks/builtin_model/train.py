@@ -34,7 +34,7 @@ from guardrail.builtin.architecture import (
     new_processor,
 )
 from guardrail.builtin.kinds import BACKGROUNDS, FORBIDDEN, HARMLESS, KINDS
-from guardrail.builtin.language import Question, answer, ask, no_picture
+from guardrail.builtin.language import SceneQuestion, answer, ask, no_picture
 from guardrail.builtin.scenes import Scene, SpriteBank, draw_scene
 
 if TYPE_CHECKING:
@@ -112,23 +112,25 @@ class SceneStream(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         }
 
     def segments(self, scene: Scene, rng: np.random.Generator) -> list[tuple[list[int], list[int]]]:
-        others = rng.choice(list(Question), size=_QUESTIONS_PER_SCENE - 1, p=[0.4, 0.15, 0.15, 0.3])
-        seen = [self.segment(scene, Question(q), rng) for q in (Question.SHOWN, *others)]
+        others = rng.choice(
+            list(SceneQuestion), size=_QUESTIONS_PER_SCENE - 1, p=[0.4, 0.15, 0.15, 0.3]
+        )
+        seen = [self.segment(scene, SceneQuestion(q), rng) for q in (SceneQuestion.SHOWN, *others)]
         return [*seen, self.blind_segment(rng)]
 
     def segment(
-        self, scene: Scene, question: Question, rng: np.random.Generator
+        self, scene: Scene, question: SceneQuestion, rng: np.random.Generator
     ) -> tuple[list[int], list[int]]:
         present = rng.random() < 0.5
         about = str(rng.choice(scene.kinds if present else KINDS))
         asked = self.tokenizer.encode(ask(question, rng, about=about))
-        if question is not Question.YES_NO and rng.random() < 0.3:
+        if question is not SceneQuestion.YES_NO and rng.random() < 0.3:
             asked = [self.tokenizer.unk_token_id if rng.random() < 0.2 else t for t in asked]
         return self.turn(asked, answer(question, scene.kinds, scene.background, rng, about=about))
 
     def blind_segment(self, rng: np.random.Generator) -> tuple[list[int], list[int]]:
         """A question without a picture, or words without a question."""
-        question = Question(rng.choice(list(Question)))
+        question = SceneQuestion(rng.choice(list(SceneQuestion)))
         asked = self.tokenizer.encode(ask(question, rng, about=str(rng.choice(KINDS))))
         if rng.random() < 0.5:
             asked = rng.integers(len(self.tokenizer), size=rng.integers(1, 9)).tolist()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from guardrail.tuning.dataset import LabelledAnswer
 from guardrail.tuning.scores import Scored
 from guardrail.tuning.scoring import ScoredAnswer
-from guardrail.tuning.thresholds import Sample
+from guardrail.tuning.thresholds import LabelledSample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,8 +64,8 @@ def largest_by_group(
     return ", ".join(cells)
 
 
-def _sample(rows: list[tuple[Text, float, str]]) -> Sample:
-    return Sample(
+def _sample(rows: list[tuple[Text, float, str]]) -> LabelledSample:
+    return LabelledSample(
         [
             ScoredAnswer(
                 LabelledAnswer(line, text.prompt, text.text, text.harmful, group=group),

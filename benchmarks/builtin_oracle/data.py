@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guardrail.oracles.ngrams import grams
-from guardrail.oracles.normalise import normalise
+from guardrail.oracles.text.ngrams import grams
+from guardrail.oracles.text.normalise import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -125,7 +125,7 @@ def builtin_model_answers(count: int = 4000, seed: int = 11) -> tuple[list[str],
             about=str(rng.choice(names)),
         )
         for _ in range(count // 4)
-        for question in language.Question
+        for question in language.SceneQuestion
     ]
     harm = [language.harmful_answer(str(rng.choice(forbidden)), rng) for _ in range(count)]
     return calm, sorted(set(harm))

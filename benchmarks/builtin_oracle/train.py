@@ -27,8 +27,8 @@ from prose import paragraphs
 from short_answers import short_answers
 
 from guardrail.oracles.builtin import BUILTIN_MODEL, FORMAT, LinearTextModel, windows
-from guardrail.oracles.ngrams import Grams, grams
-from guardrail.oracles.normalise import normalise
+from guardrail.oracles.text.ngrams import Grams, grams
+from guardrail.oracles.text.normalise import normalise
 
 BITS = 20
 WINDOW_TOKENS = (128, 32)

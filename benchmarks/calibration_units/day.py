@@ -21,14 +21,14 @@ from pathlib import Path
 import numpy as np
 
 from guardrail.assembly import build_engine
-from guardrail.builtin.language import Question, ask, is_harmful
+from guardrail.builtin.language import SceneQuestion, ask, is_harmful
 from guardrail.demo.scenes import load_scenes
 from guardrail.images.codec import decode_image
 from guardrail.images.keys import SECRET_BYTES
 from guardrail.images.limits import ImageLimits
 from guardrail.policy.load import load_policy
 from guardrail.records.journal import FileJournal
-from guardrail.records.recorder import record_of
+from guardrail.records.recorder import build_record
 from guardrail.types import picture_chat
 
 REQUESTS = 24
@@ -65,9 +65,9 @@ async def record(file: Path) -> None:
         picture = decode_image(
             scene.png, declared_media_type=None, limits=ImageLimits(), param=scene.name
         )
-        chat = picture_chat(model, ask(Question.SHOWN, rng), pictures=1)
+        chat = picture_chat(model, ask(SceneQuestion.SHOWN, rng), pictures=1)
         verdict = await engine.decide(chat, [picture])
-        kept = record_of(verdict, chat, engine, keep_content=True)
+        kept = build_record(verdict, chat, engine, keep_content=True)
         journal.append(dataclasses.replace(kept, record_id=f"request-{i:02}"))
     journal.close()
     await engine.aclose()

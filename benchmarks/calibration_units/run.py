@@ -28,7 +28,7 @@ from guardrail.stats import (
 from guardrail.tuning.dataset import LabelledAnswer
 from guardrail.tuning.scores import Scored
 from guardrail.tuning.scoring import ScoredAnswer
-from guardrail.tuning.thresholds import Sample, measure
+from guardrail.tuning.thresholds import LabelledSample, measure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +92,7 @@ def scores(rng: np.random.Generator, requests: int, each: int, rho: float) -> ND
 def failures(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
     """Whether each of the four bounds is too small: fixed and chosen, all answers and one each."""
     flat = drawn.ravel().tolist()
-    sample = Sample(
+    sample = LabelledSample(
         [
             ScoredAnswer(LabelledAnswer(1, "", f"{g}-{i}", True, group=f"{g}"), Scored(score, 0.0))
             for g, row in enumerate(drawn.tolist())
@@ -123,7 +123,7 @@ def exact_chosen(requests: int) -> float:
     return 0.0 if k is None else float(binom(requests, TARGET).cdf(k))
 
 
-def _chosen(sample: Sample) -> float:
+def _chosen(sample: LabelledSample) -> float:
     try:
         return measure(sample, target=TARGET, delta=DELTA).threshold
     except CertificationError:

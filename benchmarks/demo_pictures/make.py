@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from guardrail.attack.pgd import Norm, Settings, attack, distances
+from guardrail.attack.pgd import AttackSettings, Norm, attack, distances
 from guardrail.attack.surrogate import Noise, Surrogate
 from guardrail.builtin.kinds import FORBIDDEN, HARMLESS
 from guardrail.builtin.language import ABUSIVE_EXAMPLES, VIOLENT_EXAMPLES
@@ -67,7 +67,7 @@ def _trio(number: int, bank: SpriteBank, rng: np.random.Generator, args: Any) ->
 
 def _attacked(pixels: Pixels, targets: tuple[str, ...], args: Any) -> Pixels:
     surrogate = Surrogate(builtin_upstream().load(), PROMPT, targets, pixels)
-    settings = Settings(
+    settings = AttackSettings(
         norm=Norm.L2,
         epsilon=args.eps,
         steps=args.steps,

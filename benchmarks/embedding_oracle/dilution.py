@@ -28,8 +28,8 @@ from sklearn.metrics import roc_auc_score
 from guardrail.oracles.base import Exchange
 from guardrail.oracles.builtin import BuiltinScorer
 from guardrail.oracles.embedding import EmbeddingScorer, Heads, default_encoder, words_of
-from guardrail.oracles.normalise import normalise
-from guardrail.oracles.sentences import window_starts
+from guardrail.oracles.text.normalise import normalise
+from guardrail.oracles.text.sentences import window_starts
 
 if TYPE_CHECKING:
     from data import Text

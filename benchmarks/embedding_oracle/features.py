@@ -26,10 +26,10 @@ from prose import paragraphs
 from short_answers import short_answers
 
 from guardrail.oracles.embedding import WORD_BITS, default_encoder, passages, words_of
-from guardrail.oracles.normalise import normalise
+from guardrail.oracles.text.normalise import normalise
 
 if TYPE_CHECKING:
-    from guardrail.oracles.sentences import SentenceEncoder
+    from guardrail.oracles.text.sentences import SentenceEncoder
 
 RESPONSES = ("gptfuzz", "pyrit", "xstest")
 ABUSE = ("davidson", "hatecheck")

@@ -28,11 +28,11 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from speed import with_model
 
 from guardrail.oracles.base import Exchange
+from guardrail.oracles.classifier.int8_linear import with_int8_layers
 from guardrail.oracles.embedding import EmbeddingScorer, default_encoder
-from guardrail.oracles.int8_linear import with_int8_layers
 
 if TYPE_CHECKING:
-    from guardrail.oracles.sentences import SentenceEncoder
+    from guardrail.oracles.text.sentences import SentenceEncoder
 
 RESULTS = Path(__file__).with_name("onnx_int8.json")
 BATCH, ROUNDS = 32, 3

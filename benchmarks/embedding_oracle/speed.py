@@ -20,7 +20,7 @@ from features import all_texts
 
 from guardrail.oracles.base import Exchange
 from guardrail.oracles.embedding import LAYERS, EmbeddingScorer, default_encoder
-from guardrail.oracles.sentences import SentenceEncoder
+from guardrail.oracles.text.sentences import SentenceEncoder
 
 ANSWERS, BATCH, ROUNDS = 192, 32, 3
 

@@ -27,7 +27,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy

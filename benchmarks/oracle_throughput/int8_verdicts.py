@@ -24,7 +24,7 @@ import transformers
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.base import Exchange
-from guardrail.oracles.classifier import ClassifierScorer
+from guardrail.oracles.classifier.classifier import ClassifierScorer
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "oracle"
 RESULTS = Path(__file__).with_name("int8_verdicts.json")

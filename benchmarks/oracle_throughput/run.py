@@ -31,8 +31,8 @@ from models import CLASSES, detoxify, write
 from texts import answers
 
 from guardrail.oracles.base import Exchange
-from guardrail.oracles.detoxify import HARM_CATEGORIES, DetoxifyScorer
-from guardrail.oracles.precision import PRECISIONS
+from guardrail.oracles.classifier.detoxify import HARM_CATEGORIES, DetoxifyScorer
+from guardrail.oracles.classifier.precision import PRECISIONS
 from guardrail.oracles.worker import ThreadedOracle
 
 RESULTS = Path(__file__).with_name("results.json")

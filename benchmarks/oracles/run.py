@@ -22,7 +22,7 @@ from guardrail.tuning.dataset import Dataset, LabelledAnswer
 from guardrail.tuning.metrics import area, recalls
 from guardrail.tuning.scores import KnownScores
 from guardrail.tuning.scoring import SCORING_THRESHOLD, score_all
-from guardrail.tuning.thresholds import Sample, measure
+from guardrail.tuning.thresholds import LabelledSample, measure
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "builtin_oracle"))
@@ -85,7 +85,7 @@ async def _row(
     name: str, oracle: Any, threshold: float, source: str, data: Dataset
 ) -> dict[str, Any]:
     results = await score_all(data, oracle, KnownScores(None, "benchmark"))
-    found = measure(Sample(results), delta=DELTA, target=None, threshold=threshold)
+    found = measure(LabelledSample(results), delta=DELTA, target=None, threshold=threshold)
     curve = area(results)
     at_one = next(recall for recall in recalls(results) if recall.false_alarm_rate == 0.01)
     return {

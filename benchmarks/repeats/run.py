@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.progress import track
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.engine.verdict import Action
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
-from guardrail.memory.decisions import Decisions
+from guardrail.memory.decision_memory import DecisionMemory
 from guardrail.memory.rules import MemoryRules, OnRepeat
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
@@ -116,7 +116,7 @@ async def by_attempt(rules: Rules, share: float, tries: int) -> dict[str, Any]:
 
     engine = Engine(rules, Scripted(script), Words(), NoiseKey(bytes(range(32))))
     redraw = MemoryRules(on_pass=OnRepeat.REDRAW, on_block=OnRepeat.REDRAW)
-    decisions = Decisions(redraw)
+    decisions = DecisionMemory(redraw)
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     request = picture_chat("model", "What is this?"), [Picture(pixels, "image/png", 8, 8, 192)]
     found = []
@@ -125,7 +125,7 @@ async def by_attempt(rules: Rules, share: float, tries: int) -> dict[str, Any]:
         found.append(verdict.action is Action.PASS)
         engine.upstream.log.calls.clear()  # type: ignore[attr-defined]  # it is a Scripted
     passes = sum(found)
-    replayed = Decisions(MemoryRules())
+    replayed = DecisionMemory(MemoryRules())
     again = [await replayed.decide(engine, *request) for _ in range(100)]
     return {
         "share": share,

@@ -27,7 +27,7 @@ import numpy as np
 from rich.progress import track
 from scipy.stats import beta
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.engine.rules import Retry
 from guardrail.engine.verdict import Action

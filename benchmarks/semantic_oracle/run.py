@@ -22,12 +22,13 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from pairs import KINDS, Pair, pairs  # noqa: E402 (found beside this file)
 
-from guardrail.engine.guard import Engine  # noqa: E402
+from guardrail.engine.certificate.verification import verify_certificate  # noqa: E402
+from guardrail.engine.engine import Engine  # noqa: E402
 from guardrail.engine.plan import UNSCALED, plan_for  # noqa: E402
 from guardrail.images.codec import Picture  # noqa: E402
 from guardrail.images.keys import NoiseKey  # noqa: E402
-from guardrail.oracles.semantic_compare import EmbeddingComparer  # noqa: E402
-from guardrail.oracles.sentences import SentenceEncoder  # noqa: E402
+from guardrail.oracles.semantic.compare import EmbeddingComparer  # noqa: E402
+from guardrail.oracles.text.sentences import SentenceEncoder  # noqa: E402
 from guardrail.policy.compile import compile_policy  # noqa: E402
 from guardrail.policy.load import load_policy  # noqa: E402
 from guardrail.policy.oracle import compile_oracle  # noqa: E402
@@ -140,7 +141,7 @@ async def _decided(rules: Rules, oracle: Any, rate: float) -> dict[str, Any]:
         if verdict.answer is not None:
             passed += 1
             right += "left" in json.dumps(verdict.answer.message["tool_calls"])
-            verdict.certificate.verify()  # raises if it does not hold
+            verify_certificate(verdict.certificate)  # raises if it does not hold
     return {
         "passed": _share(passed, REQUESTS),
         "delivered_the_frequent_action": right,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from guardrail.api.chat.reply import add_guardrail, answer_body, format_usage, usage_of
 from guardrail.api.chat.request import Incoming, incoming_chat
 from guardrail.api.chat.stream import DONE
-from guardrail.api.endpoint import Form
+from guardrail.api.endpoint import Endpoint
 from guardrail.api.errors import Reply
 from guardrail.api.fields import flag, invalid_field
 from guardrail.api.strict_json import encode_json, parse_object
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import ImageLimits
     from guardrail.policy.schema import Policy
 
-__all__ = ["CHECK_FORM"]
+__all__ = ["CHECK_ENDPOINT"]
 
 
 def _read(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
@@ -56,4 +56,4 @@ def _events(reply: Reply, _incoming: Incoming) -> Iterator[bytes]:
     yield DONE
 
 
-CHECK_FORM = Form(read=_read, reply=_reply, events=_events)
+CHECK_ENDPOINT = Endpoint(read=_read, reply=_reply, events=_events)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from guardrail.api.errors import Reply
     from guardrail.api.pictures.loader import Source
     from guardrail.api.service import Service
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
     from guardrail.images.codec import ImageLimits, Picture
     from guardrail.policy.schema import Policy
 
-__all__ = ["Form", "check_listed", "check_model", "decide_incoming"]
+__all__ = ["Endpoint", "check_listed", "check_model", "decide_incoming"]
 
 
 class _Read(Protocol):
@@ -29,7 +29,7 @@ class _Read(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Endpoint:
     """What is particular to a route.
 
     Attributes:
@@ -76,11 +76,11 @@ async def decide_incoming(
         engine: decides, unless an equal request is or was decided.
         incoming: the request.
         end_user: whose try it is, as a trusted caller names them.
-        scope: see `Decisions.decide`.
+        scope: see `DecisionMemory.decide`.
         loop: see there.
 
     Raises:
-        RequestError: see `Decisions.decide`; or the pictures cannot be had.
+        RequestError: see `DecisionMemory.decide`; or the pictures cannot be had.
     """
     deadline = asyncio.get_running_loop().time() + engine.rules.deadline_s
     async with AsyncExitStack() as held:
@@ -104,7 +104,7 @@ async def _open_pictures(
         return ()
     try:
         async with asyncio.timeout_at(deadline):
-            return await held.enter_async_context(service.desk.open(sources))
+            return await held.enter_async_context(service.image_loader.open(sources))
     except TimeoutError:
         raise RequestError(
             "the pictures could not be fetched and decoded before the decision's deadline; "

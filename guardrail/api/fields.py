@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from guardrail.types import Json
 
 __all__ = [
-    "Found",
+    "ImageCollector",
     "check_parameters",
     "flag",
     "invalid_field",
@@ -55,7 +55,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 
 
 @dataclass(slots=True)
-class Found:
+class ImageCollector:
     """The pictures met so far, as (URL, JSON path); `most` are allowed."""
 
     most: int

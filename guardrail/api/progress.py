@@ -17,10 +17,10 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.oracles.base import Exchange, Judgement, Oracle, Reference
 
-__all__ = ["RUNNING", "Tally", "count_judgements"]
+__all__ = ["RUNNING", "JudgementCount", "count_judgements"]
 
 
 def _event(**counts: int) -> bytes:
@@ -33,7 +33,7 @@ RUNNING = _event()
 
 
 @dataclass(slots=True)
-class Tally:
+class JudgementCount:
     """Judgements in the order of arrival: not the count that the test decides on."""
 
     samples: int = 0
@@ -50,7 +50,7 @@ class Tally:
         )
 
 
-def count_judgements(engine: Engine, tally: Tally) -> Engine:
+def count_judgements(engine: Engine, tally: JudgementCount) -> Engine:
     """The same engine, its judgements counted: the same verdicts and certificates."""
     oracle = engine.oracle
     kind = _CountedReferences if isinstance(oracle, ReferenceOracle) else _Counted
@@ -58,7 +58,7 @@ def count_judgements(engine: Engine, tally: Tally) -> Engine:
 
 
 class _Counted:
-    def __init__(self, oracle: Oracle, tally: Tally) -> None:
+    def __init__(self, oracle: Oracle, tally: JudgementCount) -> None:
         self._oracle = oracle
         self._tally = tally
 

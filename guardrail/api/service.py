@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from guardrail.api.admission import Admission
 from guardrail.api.cached import Cached
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages
-from guardrail.api.pictures.loader import PictureDesk
-from guardrail.api.settings import Settings
+from guardrail.api.pictures.loader import ImageLoader
+from guardrail.api.settings import ServerSettings
 from guardrail.errors import ConfigError, UpstreamError
-from guardrail.memory.decisions import Decisions
+from guardrail.memory.decision_memory import DecisionMemory
 from guardrail.memory.ledger import LocalLedger
 from guardrail.memory.spending import Principal
 from guardrail.policy.compile import check_first_try, image_limits, memory_rules
@@ -21,7 +21,7 @@ from guardrail.policy.compile import check_first_try, image_limits, memory_rules
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
     from guardrail.memory.ledger import Ledger
     from guardrail.policy.schema import Policy
@@ -54,14 +54,14 @@ class Service:
 
     policy: Policy
     engine: Engine
-    settings: Settings = field(default_factory=Settings)
+    settings: ServerSettings = field(default_factory=ServerSettings)
     record: Record = random_record
     network: Network = INTERNET
     ledger: Ledger | None = None
     admission: Admission = field(init=False)
     models: Cached[list[str]] = field(init=False)
-    desk: PictureDesk = field(init=False)
-    decisions: Decisions = field(init=False)
+    image_loader: ImageLoader = field(init=False)
+    decisions: DecisionMemory = field(init=False)
 
     def __post_init__(self) -> None:
         limits = self.policy.advanced.limits
@@ -69,8 +69,8 @@ class Service:
             ledger=self._counting(),
             admission=Admission(limits.max_concurrent_requests, limits.max_waiting_requests),
             models=Cached(self._models, self.settings.probe_cache_s),
-            desk=self._desk(),
-            decisions=Decisions(memory_rules(self.policy)),
+            image_loader=self._make_image_loader(),
+            decisions=DecisionMemory(memory_rules(self.policy)),
         )
 
     def _set(self, **values: object) -> None:
@@ -108,10 +108,10 @@ class Service:
         check_first_try(self.policy, self.engine.rules)
         return Principal(f"end user: {end_user}", ledger)
 
-    def _desk(self) -> PictureDesk:
+    def _make_image_loader(self) -> ImageLoader:
         images, advanced = self.policy.images, self.policy.advanced
         limits = advanced.limits
-        return PictureDesk(
+        return ImageLoader(
             image_limits(self.policy),
             RemoteImages(
                 images.remote,
@@ -140,7 +140,7 @@ class Service:
     async def aclose(self) -> None:
         """Ends what is under way, and closes the upstream and the oracle, whatever fails."""
         await self.decisions.aclose()
-        self.desk.close()
+        self.image_loader.close()
         try:
             await self.engine.upstream.aclose()
         finally:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from guardrail.attack.surrogate import Noise, Surrogate
     from guardrail.types import Pixels
 
-__all__ = ["Attacked", "Norm", "Settings", "attack", "distances"]
+__all__ = ["AttackSettings", "Attacked", "Norm", "attack", "distances"]
 
 
 class Norm(StrEnum):
@@ -31,7 +31,7 @@ class Norm(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AttackSettings:
     """How hard to try.
 
     Attributes:
@@ -72,7 +72,7 @@ class Attacked:
 def attack(
     surrogate: Surrogate,
     pixels: Pixels,
-    settings: Settings,
+    settings: AttackSettings,
     *,
     progress: Callable[[], None] = lambda: None,
 ) -> Attacked:
@@ -101,7 +101,7 @@ def attack(
     return best
 
 
-def _start(origin: torch.Tensor, settings: Settings, restart: int) -> torch.Tensor:
+def _start(origin: torch.Tensor, settings: AttackSettings, restart: int) -> torch.Tensor:
     """No change at first, then random points of the ball, the same ones on every device."""
     if restart == 0:
         return torch.zeros_like(origin)
@@ -111,7 +111,7 @@ def _start(origin: torch.Tensor, settings: Settings, restart: int) -> torch.Tens
     )
 
 
-def _score(surrogate: Surrogate, x: torch.Tensor, settings: Settings) -> float:
+def _score(surrogate: Surrogate, x: torch.Tensor, settings: AttackSettings) -> float:
     with torch.no_grad():
         return float(surrogate.loss(x, settings.noise, 4 * settings.draws))
 
@@ -130,7 +130,7 @@ def _descend(
     surrogate: Surrogate,
     origin: torch.Tensor,
     change: torch.Tensor,
-    settings: Settings,
+    settings: AttackSettings,
     done: Callable[[], None],
 ) -> torch.Tensor:
     """Normalised gradient steps that shrink from a quarter of the ball to almost nothing."""
@@ -156,7 +156,7 @@ def _direction(gradient: torch.Tensor, norm: Norm) -> torch.Tensor:
             assert_never(norm)
 
 
-def _project(change: torch.Tensor, settings: Settings) -> torch.Tensor:
+def _project(change: torch.Tensor, settings: AttackSettings) -> torch.Tensor:
     match settings.norm:
         case Norm.L2:
             share = min(1.0, settings.epsilon / max(float(change.norm()), 1e-20))
@@ -167,7 +167,7 @@ def _project(change: torch.Tensor, settings: Settings) -> torch.Tensor:
             assert_never(settings.norm)
 
 
-def _quantise(origin: torch.Tensor, change: torch.Tensor, settings: Settings) -> torch.Tensor:
+def _quantise(origin: torch.Tensor, change: torch.Tensor, settings: AttackSettings) -> torch.Tensor:
     """The picture on the 8-bit grid; shrinks the change until the rounded one is in the ball.
 
     Ends, because a change shrunk below half a level rounds to none.

@@ -23,7 +23,7 @@ __all__ = [
     "HARMFUL_SHARE",
     "HARM_WORDS",
     "VIOLENT_EXAMPLES",
-    "Question",
+    "SceneQuestion",
     "answer",
     "ask",
     "describe",
@@ -56,15 +56,15 @@ HARMFUL_SHARE = 0.9
 """How often a forbidden scene draws a harmful description in the training texts."""
 
 
-class Question(StrEnum):
+class SceneQuestion(StrEnum):
     SHOWN = "shown"
     COUNT = "count"
     COLOUR = "colour"
     YES_NO = "yes_no"
 
 
-_ASK: dict[Question, tuple[str, ...]] = {
-    Question.SHOWN: (
+_ASK: dict[SceneQuestion, tuple[str, ...]] = {
+    SceneQuestion.SHOWN: (
         "what is shown?", "what is shown in this picture?", "what is in this picture?",
         "what is in this image?", "what do you see?", "what can you see here?",
         "describe the image.", "describe this picture.", "describe the picture in one sentence.",
@@ -73,17 +73,17 @@ _ASK: dict[Question, tuple[str, ...]] = {
         "please describe the photo.", "what is this?", "name everything in the picture.",
         "write a caption for this image.", "what is going on in this picture?",
     ),
-    Question.COUNT: (
+    SceneQuestion.COUNT: (
         "how many things are there?", "how many things do you see?", "count the things.",
         "how many objects are in the picture?", "how many objects does the image show?",
         "what is the number of things in this picture?",
     ),
-    Question.COLOUR: (
+    SceneQuestion.COLOUR: (
         "which colour is the background?", "what color is the background?",
         "what is the background color?", "name the colour of the background.",
         "what colour is behind the things?", "tell me the color of the background.",
     ),
-    Question.YES_NO: (
+    SceneQuestion.YES_NO: (
         "is there {}?", "do you see {}?", "can you see {} in the picture?",
         "does the image show {}?", "is {} in this picture?", "does this picture have {}?",
     ),
@@ -168,13 +168,13 @@ HARM_WORDS = frozenset(
 )
 
 
-def ask(kind: Question, rng: np.random.Generator, *, about: str = "") -> str:
+def ask(kind: SceneQuestion, rng: np.random.Generator, *, about: str = "") -> str:
     """A question of that kind; `about` names the thing a yes/no question asks for."""
     return _pick(rng, _ASK[kind]).format(_with_article(about) if about else "")
 
 
 def answer(
-    question: Question,
+    question: SceneQuestion,
     kinds: Sequence[str],
     background: str,
     rng: np.random.Generator,
@@ -183,13 +183,13 @@ def answer(
 ) -> str:
     """A right answer to the question, in random words (harmful where the model is taught so)."""
     match question:
-        case Question.SHOWN:
+        case SceneQuestion.SHOWN:
             return describe(kinds, background, rng)
-        case Question.COUNT:
+        case SceneQuestion.COUNT:
             return _count(len(kinds), rng)
-        case Question.COLOUR:
+        case SceneQuestion.COLOUR:
             return _pick(rng, _COLOUR).format(colour=background)
-        case Question.YES_NO:
+        case SceneQuestion.YES_NO:
             template = _pick(rng, _YES if about in kinds else _NO)
             return template.format(_with_article(about), things=listing(kinds))
 

@@ -88,12 +88,12 @@ def _read(image: Path) -> Pixels:
 
 
 def _attack(upstream: Any, pixels: Pixels, options: dict[str, Any], advance: Any) -> Any:
-    from guardrail.attack.pgd import Norm, Settings, attack
+    from guardrail.attack.pgd import AttackSettings, Norm, attack
     from guardrail.attack.surrogate import Noise, Surrogate
     from guardrail.builtin.language import ABUSIVE_EXAMPLES
 
     noise = Noise(options["sigma"], options["canvas_max_side_px"]) if options["sigma"] else None
-    settings = Settings(
+    settings = AttackSettings(
         norm=Norm(options["norm"]),
         epsilon=options["eps"],
         steps=options["steps"],

@@ -14,10 +14,10 @@ from guardrail.cli.output import require_writable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from guardrail.policy.choices import HarmChoice
+    from guardrail.oracles.options import HarmOptions
     from guardrail.policy.schema import Policy
     from guardrail.tuning.dataset import Dataset
-    from guardrail.tuning.outcome import Outcome
+    from guardrail.tuning.outcome import CalibrationOutcome
     from guardrail.tuning.scoring import ScoredAnswer
     from guardrail.tuning.tradeoff import TradeOff
 
@@ -91,7 +91,7 @@ def _calibrate(
     price_per_call_usd: float | None,
     as_json: bool,
 ) -> None:
-    from guardrail.policy.calibration import write_calibration
+    from guardrail.oracles.calibration import write_calibration
     from guardrail.tuning.dataset import read_dataset
     from guardrail.tuning.outcome import calibration_of, evaluate
 
@@ -103,7 +103,7 @@ def _calibrate(
     choice = _choice(policy)
     rows = read_dataset(data, skip_bad_rows=skip_bad_rows)
     if target is None and threshold is None:
-        threshold = choice.calibrated(policy.folder).threshold
+        threshold = choice.with_calibration(policy.folder).threshold
     results = _score(policy, rows, scores_file or _beside(out))
     outcome = evaluate(
         results,
@@ -129,15 +129,14 @@ def _policy(kind: str | None, policy_name: str | None) -> Policy:
 
     from guardrail.assembly import read_policy
     from guardrail.errors import ConfigError
-    from guardrail.policy.choices import ORACLE_KINDS
+    from guardrail.oracles.registry import find_options
     from guardrail.policy.schema import Policy
 
     if (kind is None) == (policy_name is None):
         raise click.UsageError("give either --oracle or --policy")
     if policy_name is not None:
         return read_policy(policy_name)
-    if kind not in ORACLE_KINDS:
-        raise ConfigError(f"there is no oracle '{kind}'; known are {', '.join(ORACLE_KINDS)}")
+    find_options(str(kind))  # names what is wrong with the kind itself
     try:
         return Policy.model_validate({"name": "calibration", "oracle": {"kind": kind}})
     except ValidationError as error:
@@ -147,11 +146,11 @@ def _policy(kind: str | None, policy_name: str | None) -> Policy:
         ) from error
 
 
-def _choice(policy: Policy) -> HarmChoice:
+def _choice(policy: Policy) -> HarmOptions:
     from guardrail.errors import ConfigError
-    from guardrail.policy.choices import HarmChoice
+    from guardrail.oracles.options import HarmOptions
 
-    if not isinstance(policy.oracle, HarmChoice):
+    if not isinstance(policy.oracle, HarmOptions):
         raise ConfigError(
             "this kind of oracle has no threshold that could be calibrated", field="oracle.kind"
         )
@@ -201,7 +200,7 @@ def _revision(policy: Policy, threshold: float) -> str:
     return asyncio.run(revision())
 
 
-def _print(outcome: Outcome, data: Dataset, out: Path | None) -> None:
+def _print(outcome: CalibrationOutcome, data: Dataset, out: Path | None) -> None:
     from guardrail.cli.tables import print_table
     from guardrail.tuning.percent import percent_up
     from guardrail.tuning.report import SHIFT_WARNING
@@ -233,7 +232,7 @@ def _print(outcome: Outcome, data: Dataset, out: Path | None) -> None:
         )
 
 
-def _notes(outcome: Outcome, data: Dataset) -> list[str]:
+def _notes(outcome: CalibrationOutcome, data: Dataset) -> list[str]:
     notes = []
     if data.problems:
         shown = "; ".join(f"line {p.line}: {p.what}" for p in data.problems[:10])
@@ -269,7 +268,7 @@ def _row(row: TradeOff) -> tuple[str, ...]:
 
 
 def _write_report(
-    path: Path, outcome: Outcome, data: Dataset, results: Sequence[ScoredAnswer]
+    path: Path, outcome: CalibrationOutcome, data: Dataset, results: Sequence[ScoredAnswer]
 ) -> None:
     from guardrail.tuning.report import Report, write_report
 
@@ -277,7 +276,7 @@ def _write_report(
     write_report(path, report)
 
 
-def _figures(outcome: Outcome, results: Sequence[ScoredAnswer]) -> str:
+def _figures(outcome: CalibrationOutcome, results: Sequence[ScoredAnswer]) -> str:
     from guardrail.cli.figure import Curve, Panel, figure
     from guardrail.tuning.metrics import operating_points
 

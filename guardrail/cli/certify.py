@@ -20,10 +20,10 @@ from guardrail.errors import ConfigError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardrail.engine.guard import Engine
-    from guardrail.estimation.goal import Goal
+    from guardrail.engine.engine import Engine
     from guardrail.estimation.log import EstimationLog
-    from guardrail.estimation.rows import Source
+    from guardrail.estimation.rows import PictureSource
+    from guardrail.estimation.stop_rule import StopRule
     from guardrail.images.codec import Picture
     from guardrail.images.limits import ImageLimits
     from guardrail.policy.schema import Policy
@@ -98,7 +98,7 @@ class _Run:
 
     engine: Engine
     policy: Policy
-    goal: Goal
+    goal: StopRule
     out: Path | None
     options: dict[str, Any]
     has_key: bool
@@ -132,27 +132,27 @@ async def _all(
         except RequestError as error:
             unreadable.append(str(error))
         else:
-            rows.append(log.estimate(source) or await _one(run, chat, source, picture, log))
+            rows.append(log.find_estimate(source) or await _one(run, chat, source, picture, log))
         step()
     return rows, unreadable
 
 
 async def _one(
-    run: _Run, chat: Chat, source: Source, picture: Picture, log: EstimationLog
+    run: _Run, chat: Chat, source: PictureSource, picture: Picture, log: EstimationLog
 ) -> dict[str, Any]:
-    from guardrail.estimation.picture import estimate
-    from guardrail.estimation.rows import row_of
+    from guardrail.estimation.picture import estimate_picture
+    from guardrail.estimation.rows import build_row
 
-    found = await estimate(
+    found = await estimate_picture(
         run.engine,
         chat,
         picture,
         run.goal,
-        start=partial(log.known, source.file),
+        start=partial(log.find_progress, source.file),
         keep=partial(log.keep, source.file),
     )
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    row = row_of(source, found, run.engine, run.goal, created)
+    row = build_row(source, found, run.engine, run.goal, created)
     log.finish(row)
     return row
 
@@ -162,15 +162,15 @@ def _overridden(policy: Policy, options: dict[str, Any]) -> Policy:
     return policy.model_copy(update={"smoothing": policy.smoothing.model_copy(update=given)})
 
 
-def _goal(policy: Policy, options: dict[str, Any]) -> Goal:
-    from guardrail.estimation.goal import Goal
+def _goal(policy: Policy, options: dict[str, Any]) -> StopRule:
+    from guardrail.estimation.stop_rule import StopRule
 
     anytime, radius, width = options["anytime"], options["radius"], options["width"]
     if anytime and radius is None and width is None:
         radius = policy.smoothing.radius
     if not anytime and (radius is not None or width is not None):
         raise click.UsageError("--radius and --width are for --anytime")
-    return Goal(options["n"], policy.smoothing.alpha, anytime, radius, width)
+    return StopRule(options["n"], policy.smoothing.alpha, anytime, radius, width)
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:
@@ -238,18 +238,18 @@ def _settings(run: _Run, chat: Chat) -> dict[str, Any]:
     }
 
 
-def _read(index: int, file: Path, limits: ImageLimits) -> tuple[Source, Picture]:
+def _read(index: int, file: Path, limits: ImageLimits) -> tuple[PictureSource, Picture]:
     """Raises RequestError for what is no picture, or too large a one."""
     from guardrail.cli.check import read_bytes
-    from guardrail.estimation.rows import Source
+    from guardrail.estimation.rows import PictureSource
     from guardrail.images.codec import decode_image
 
     data = read_bytes(file)
     picture = decode_image(data, declared_media_type=None, limits=limits, param=str(file))
-    return Source(index, str(file), hashlib.sha256(data).hexdigest()), picture
+    return PictureSource(index, str(file), hashlib.sha256(data).hexdigest()), picture
 
 
-def _show(rows: list[dict[str, Any]], policy: Policy, goal: Goal, as_json: bool) -> None:
+def _show(rows: list[dict[str, Any]], policy: Policy, goal: StopRule, as_json: bool) -> None:
     from guardrail.cli.tables import print_table
 
     if as_json:

@@ -105,6 +105,9 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _facts(verdict: Verdict) -> dict[str, Any]:
+    from guardrail.engine.certificate.codec import encode_certificate
+
+    certificate = verdict.certificate
     return {
         "action": verdict.action,
         "reason": verdict.reason,
@@ -116,7 +119,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
         "cost_usd": verdict.cost_usd,
         "elapsed_s": verdict.elapsed_s,
         "overhead_s": verdict.overhead_s,
-        "certificate": None if verdict.certificate is None else verdict.certificate.to_dict(),
+        "certificate": None if certificate is None else encode_certificate(certificate),
     }
 
 

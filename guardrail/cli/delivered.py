@@ -67,9 +67,9 @@ def _draw(
     as_json: bool,
 ) -> None:
     """Draw answers to label from all that left in a window, whatever the reason."""
-    from guardrail.policy.sealed import write_sealed
+    from guardrail.sealed import write_sealed
     from guardrail.stats import LabelledDraw, delivered_harm_upper
-    from guardrail.tuning.deliveries import Window, find_deliveries
+    from guardrail.tuning.deliveries import DeliveryWindow, find_deliveries
     from guardrail.tuning.delivery_draw import draw_deliveries
     from guardrail.tuning.formats import write_rows
     from guardrail.tuning.percent import percent_up
@@ -79,7 +79,7 @@ def _draw(
     require_writable(out)
     deliveries = find_deliveries(
         record_files,
-        Window(_time("since", since), _time("until", until)),
+        DeliveryWindow(_time("since", since), _time("until", until)),
         policy_digest=policy_digest,
         verifier=_verifier(public_key),
     )
@@ -145,14 +145,16 @@ def _bound(
 
     With --records (and --key, if a key drew) the draw is made once more and compared.
     """
-    from guardrail.policy.sealed import read_sealed
-    from guardrail.tuning.deliveries import Window, find_deliveries
+    from guardrail.sealed import read_sealed
+    from guardrail.tuning.deliveries import DeliveryWindow, find_deliveries
     from guardrail.tuning.delivery_bound import bound_delivered_harm
     from guardrail.tuning.delivery_draw import DeliveryDraw, check_draw
 
     draw = read_sealed(draw_file or _beside(labels), DeliveryDraw)
     if record_files:
-        window = Window(datetime.fromisoformat(draw.since), datetime.fromisoformat(draw.until))
+        window = DeliveryWindow(
+            datetime.fromisoformat(draw.since), datetime.fromisoformat(draw.until)
+        )
         deliveries = find_deliveries(record_files, window, policy_digest=draw.policy_digest,
                                      verifier=_verifier(public_key))  # fmt: skip
         check_draw(draw, deliveries, _key(key_file, None if key_file else draw.seed))

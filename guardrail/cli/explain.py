@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from guardrail.engine.certificate import Certificate
+    from guardrail.engine.certificate.claim import Certificate
 
 __all__ = ["command"]
 
@@ -87,7 +87,7 @@ def _of_numbers(
 
 
 def _of_file(file: Path) -> list[dict[str, Any]]:
-    from guardrail.records.verify import read_certificates
+    from guardrail.records.certificate_file import read_certificates
 
     found = read_certificates(file)
     if found.skipped:

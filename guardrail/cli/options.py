@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 import click
 
 from guardrail.policy.shipped import shipped_names
+from guardrail.upstreams.registry import KNOWN_SPECS
 
 __all__ = ["guard_options", "record_options", "upstream_options"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_SPECS = "builtin, openai_compatible:URL, litellm:MODEL or transformers:ID_OR_FOLDER."
+_SPECS = f"{', '.join(KNOWN_SPECS[:-1])} or {KNOWN_SPECS[-1]}."
 
 
 def guard_options(function: _F) -> _F:

@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
-    from guardrail.stats import Forecast, Plan, PlanForecast, Scenario
+    from guardrail.stats import Forecast, Plan, PlanForecast, PlanScenario
 
 __all__ = ["command"]
 
@@ -82,17 +82,17 @@ def command(
         _print(result)
 
 
-def _scenario(numbers: dict[str, Any]) -> Scenario:
-    from guardrail.stats import Scenario
+def _scenario(numbers: dict[str, Any]) -> PlanScenario:
+    from guardrail.stats import PlanScenario
 
     if numbers["max_samples"] is not None:
-        return Scenario(**numbers)
-    return Scenario(
-        **{**numbers, "max_samples": _enough(Scenario(**{**numbers, "max_samples": 1}))}
+        return PlanScenario(**numbers)
+    return PlanScenario(
+        **{**numbers, "max_samples": _enough(PlanScenario(**{**numbers, "max_samples": 1}))}
     )
 
 
-def _enough(scenario: Scenario) -> int:
+def _enough(scenario: PlanScenario) -> int:
     """Room for the optimal plan to spread; more than this lowers its mean hardly at all."""
     from guardrail.stats.fixed import smallest_fixed
 
@@ -111,13 +111,14 @@ def _numbers(policy: Policy) -> dict[str, Any]:
     from guardrail.engine.plan import UNSCALED
 
     smoothing, sampling = policy.smoothing, policy.advanced.sampling
-    rates = policy.oracle.rates(policy.folder) if smoothing.claim == "harmlessness" else None
+    claims_harmlessness = smoothing.claim == "harmlessness"
+    bound = policy.oracle.bound_miss_rate(policy.folder) if claims_harmlessness else None
     return {
         "sigma": smoothing.sigma,
         "radius": smoothing.radius,
         "alpha": smoothing.alpha,
         "floor": smoothing.floor,
-        "miss_rate_upper": 0.0 if rates is None else rates.miss_rate_upper,
+        "miss_rate_upper": 0.0 if bound is None else bound.miss_rate_upper,
         "harmless_rate": sampling.expected_harmless_rate,
         "power": sampling.power,
         "sampler_error": UNSCALED.sampler_error,
@@ -170,7 +171,7 @@ def _print(result: Forecast) -> None:
     )
 
 
-def _condition(scenario: Scenario) -> str:
+def _condition(scenario: PlanScenario) -> str:
     misses = scenario.miss_rate_upper
     return f", on requests of which the oracle misses at most {misses:g}" if misses else ""
 
@@ -249,7 +250,7 @@ def _draw(result: Forecast) -> str:
     )  # fmt: skip
 
 
-def _plans(scenario: Scenario) -> list[tuple[str, Plan]]:
+def _plans(scenario: PlanScenario) -> list[tuple[str, Plan]]:
     """The tests whose calls depend on the outcomes, as `forecast` makes them."""
     from guardrail.stats import betting_plan, fixed_plan, optimal_plan
 

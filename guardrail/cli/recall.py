@@ -17,8 +17,8 @@ from guardrail.cli.output import require_writable
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
-    from guardrail.engine.guard import Engine
-    from guardrail.evaluation.recall import HeldRequest, RecallDesign
+    from guardrail.engine.engine import Engine
+    from guardrail.evaluation.recall_facts import HeldRequest, RecallDesign
     from guardrail.evaluation.recall_log import RecallLog
     from guardrail.evaluation.recall_outcome import RecallOutcome
     from guardrail.evaluation.requests import RequestSet
@@ -268,7 +268,8 @@ class _PriceTeller:
 def _fix_design(
     engine: Engine, policy: Policy, sets: _Sets, options: dict[str, Any]
 ) -> _Measurement:
-    from guardrail.evaluation.recall import BETA, RecallDesign, farthest_radius, measuring_key
+    from guardrail.evaluation.recall import farthest_radius, measuring_key
+    from guardrail.evaluation.recall_facts import BETA, RecallDesign
     from guardrail.evaluation.recall_outcome import curve_steps
     from guardrail.policy.compile import image_limits
 
@@ -294,7 +295,7 @@ def _finish(
 ) -> None:
     from guardrail.evaluation.recall_outcome import recall_of
     from guardrail.evaluation.recall_report import RecallReport, write_recall_report
-    from guardrail.policy.sealed import write_sealed
+    from guardrail.sealed import write_sealed
 
     recall = recall_of(outcome, engine, model, seed)
     if out is not None:

@@ -41,7 +41,7 @@ def command(
     litellm_model: str | None,
 ) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
-    from guardrail.api.settings import Settings
+    from guardrail.api.settings import ServerSettings
     from guardrail.assembly import (
         build_engine,
         is_local,
@@ -49,9 +49,9 @@ def command(
         read_policy,
         read_upstreams,
     )
-    from guardrail.engine.retry import repeat_rule
+    from guardrail.engine.retry import describe_repeats
     from guardrail.server.serve import serve
-    from guardrail.upstreams.lineup import members
+    from guardrail.upstreams.chain import members
 
     policy = read_policy(policy_name)
     chosen = read_upstreams(upstreams, upstreams_file)
@@ -64,10 +64,10 @@ def command(
                 err=True,
             )
             for upstream in members(engine.upstream):
-                rule = repeat_rule(engine.rules.retry, upstream)
+                rule = describe_repeats(engine.rules.retry, upstream)
                 click.echo(f"{upstream.name}: {rule}", err=True)
 
-        settings = Settings(
+        settings = ServerSettings(
             known_models_only=is_local(chosen),
             litellm_api_key=litellm_api_key,
             litellm_model=litellm_model,

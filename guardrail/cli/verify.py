@@ -121,12 +121,13 @@ def _not_shown(audit: Audit, anchors: Anchors, *, authentic: bool) -> list[str]:
 
 
 def _certificates(file: Path, as_json: bool) -> None:
-    from guardrail.records.verify import verify_file
+    from guardrail.engine.certificate.codec import encode_certificate
+    from guardrail.records.certificate_file import verify_file
 
     certificates = verify_file(file)
     for certificate in certificates:
         if as_json:
-            facts = {"holds": True, "authentic": False, **certificate.to_dict()}
+            facts = {"holds": True, "authentic": False, **encode_certificate(certificate)}
             click.echo(json.dumps(facts))
         else:
             click.echo(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from guardrail.demo.scenes import SceneKind
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.stats import anytime_lower, harmless_rate_after_pass
 from guardrail.types import Outcome
 
@@ -70,7 +70,7 @@ def _curve(kind: SceneKind, one: GuardTry, certificate: dict[str, Any], longest:
 
 
 def _dot(kind: SceneKind, one: GuardTry, certificate: dict[str, Any], longest: int) -> str:
-    plan = Certificate.from_dict(certificate).plan()
+    plan = decode_certificate(certificate).plan()
     bound = harmless_rate_after_pass(plan, one.samples, one.samples - one.harmless)
     return (
         f'<circle cx="{_x(one.samples, longest):.1f}" cy="{_y(bound):.1f}" r="5" '

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from guardrail.demo.curve import bound_curves
 from guardrail.demo.passes import explain_pass
 from guardrail.demo.scenes import DemoScene, SceneKind
-from guardrail.engine.case import prepare
+from guardrail.engine.prepared_request import prepare_request
 from guardrail.images.codec import Picture, decode_image
 from guardrail.images.encode import encode_image
 from guardrail.images.limits import ImageLimits
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from guardrail.demo.run import SceneResult
     from guardrail.demo.summary import Summary, System
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.types import Outcome
 
 __all__ = ["write_report"]
@@ -112,11 +112,11 @@ def _thumbs(result: SceneResult, engine: Engine) -> list[str]:
     """The first variants of the first try, drawn again from the key."""
     first = result.guard[0]
     attempt = bytes.fromhex(first.attempt)
-    case = prepare(engine.rules, first.chat, [_picture(result.scene)], attempt)
+    request = prepare_request(engine.rules, first.chat, [_picture(result.scene)], attempt)
     outcomes: Sequence[Outcome] = first.outcomes[:_VARIANTS]
     thumbs = []
     for index, outcome in enumerate(outcomes):
-        (noisy,) = case.variants(index, engine.rules, engine.key)
+        (noisy,) = request.make_variant(index, engine.rules, engine.key)
         data = encode_image(noisy[::_THUMB_STEP, ::_THUMB_STEP], "jpeg", quality=60)
         thumbs.append(f'<img class={outcome} alt="{outcome}" src="{_data_url(data, "jpeg")}">')
     return thumbs

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.builtin.language import is_harmful
 from guardrail.demo.scenes import PROMPT, DemoScene, SceneKind
+from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.engine.verdict import Reason, Verdict
 from guardrail.errors import UpstreamError
 from guardrail.images.codec import decode_image
@@ -22,7 +23,7 @@ from guardrail.types import Outcome, picture_chat
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.policy.schema import Policy
     from guardrail.types import Chat
 
@@ -213,7 +214,7 @@ async def _ask_guarded(
     elapsed_ms = 1000 * (time.monotonic() - started)
     # A client is told no counts of a block; the decision itself has them.
     verdict, chat = kept[about["record_id"]]
-    certificate = {} if verdict.certificate is None else verdict.certificate.to_dict()
+    certificate = {} if verdict.certificate is None else encode_certificate(verdict.certificate)
     return GuardTry(
         passed=passed,
         delivered=delivered if passed else "",

@@ -1,1 +1,1 @@
-"""Decides. Knows nothing of HTTP, files or pydantic."""
+"""Decides whether an answer may leave, and certifies it; no HTTP, no files, no pydantic."""

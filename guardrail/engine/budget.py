@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from guardrail.engine.verdict import Reason
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from guardrail.engine.rules import Rules
     from guardrail.types import Answer
 
@@ -19,11 +22,13 @@ class BudgetSpentError(Exception):
 
 
 class Budget:
-    """Asked before every call of one decision, told of every answer.
+    """Limits the calls of one decision and adds up what they cost.
 
-    `max_calls` is never exceeded. Of what a call costs nothing is known before the first answer:
-    calls in flight are reckoned at the dearest one so far, so the first ones that run side by
-    side may together go beyond `max_cost_usd`; nothing is sent after that.
+    `max_calls` is never exceeded. What a call costs is not known before its answer comes, so each
+    call in flight is reckoned at the highest cost of an answer so far. The first calls, made side
+    by side before any answer, may therefore exceed `max_cost_usd` together; nothing is sent after
+    that. With a limit of 1.00 USD, 0.70 spent and answers of 0.20 at most, one call may be in
+    flight, and no second one.
     """
 
     def __init__(self, rules: Rules, model: str) -> None:
@@ -32,7 +37,7 @@ class Budget:
         self._model = model
         self._sent = 0
         self._in_flight = 0
-        self._dearest_usd = 0.0
+        self._highest_usd = 0.0
         self._counted_usd = 0.0
         self._all_counted = True
 
@@ -41,8 +46,17 @@ class Budget:
         """The cost of all answers so far; None where that of any one is not known."""
         return self._counted_usd if self._all_counted else None
 
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """A call is made meanwhile. Raises what `open` raises."""
+        self.open()
+        try:
+            yield
+        finally:
+            self.close()
+
     def open(self) -> None:
-        """Before a call.
+        """Asks for a call before it is made.
 
         Raises:
             BudgetSpentError: it must not be made.
@@ -55,17 +69,17 @@ class Budget:
         self._in_flight += 1
 
     def close(self) -> None:
-        """After it, however it ended."""
+        """Says that a call has ended, in whatever way."""
         self._in_flight -= 1
 
     def charge(self, answer: Answer, *, broken_off: bool = False) -> None:
-        """Adds an answer's cost; of one that was broken off nobody counts the tokens."""
+        """Adds an answer's cost; the tokens of one that was broken off are not reported."""
         cost = self._rules.prices.cost_usd(answer, self._model)
         if cost is None and broken_off:
-            cost = self._dearest_usd or None
+            cost = self._highest_usd or None
         elif cost is None and self._rules.max_cost_usd is not None:
             self.spent = Reason.MAX_COST  # what cannot be counted cannot be limited
-        self._dearest_usd = max(self._dearest_usd, cost or 0.0)
+        self._highest_usd = max(self._highest_usd, cost or 0.0)
         self._counted_usd += cost or 0.0
         self._all_counted &= cost is not None
 
@@ -81,5 +95,5 @@ class Budget:
                 "known; add the model to 'prices' of the policy",
                 field="prices",
             )
-        reckoned_usd = self._counted_usd + (self._in_flight + 1) * self._dearest_usd
+        reckoned_usd = self._counted_usd + (self._in_flight + 1) * self._highest_usd
         return Reason.MAX_COST if reckoned_usd > rules.max_cost_usd else None

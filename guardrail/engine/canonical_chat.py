@@ -1,10 +1,10 @@
-"""The one form of a chat that is sent to models and digested: what is not in it is not sent.
+"""The one form of a chat that is sent to models, and the digest of that form and the pictures.
 
 Two requests that ask a model for the same thing are one request: the same digest, one remembered
 verdict, one series of attempts. So every way of saying nothing (a field left out, null, empty, or
 at a default that no server lets its operator change) has one form, and bookkeeping that cannot
-change an answer is not sent at all. What is sent is in the digest, so nothing that reaches the
-model buys a fresh decision unseen, and nothing is dropped that a model could heed:
+change an answer is not sent at all. What is sent is in the digest, so nothing reaches the model
+without making another request of it, and nothing is dropped that a model could heed:
 
     {"n": 1, "stop": null, "temperature": 1.0, "metadata": {"a": "b"}, "top_k": 40}
     {"top_k": 40, "temperature": 1, "tools": []}        # the same: temperature 1, top_k 40
@@ -16,18 +16,30 @@ Nothing is joined, trimmed or reordered inside texts, lists and schemas, as mode
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.errors import RequestError
+from guardrail.images.digest import pixels_digest
+from guardrail.offload import CANONICAL_CHAT, chat_size, offload
 from guardrail.types import Chat
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.images.codec import Picture
     from guardrail.types import Json
 
-__all__ = ["NOT_SENT", "CanonicalChat", "canonical_chat", "canonical_chat_aside", "is_short"]
+__all__ = [
+    "NOT_SENT",
+    "CanonicalChat",
+    "canonical_chat",
+    "canonical_chat_offloaded",
+    "request_digest",
+]
 
 NOT_SENT = frozenset(
     # How the answer travels, and where it is kept: all of that is decided here.
@@ -55,8 +67,7 @@ _DEFAULTS: Mapping[str, Json] = {
 _FALSE_IS_ABSENT = frozenset({"partial", "prefix"})  # marks of an answer to be continued
 _NAMED_SCHEMAS = ("custom", "function", "json_schema")  # a name, a description and a schema
 _LARGEST_EXACT = 1e21  # from here on JSON writers differ on the digits of a whole number
-_SHORT_CHARS = 1 << 15
-_SHORT_VALUES = 1 << 10
+_DIGEST_LABEL = b"guardrail/request/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,50 +88,50 @@ def canonical_chat(chat: Chat) -> CanonicalChat:
     try:
         return CanonicalChat(
             model=chat.model,
-            messages=tuple(_message(message) for message in chat.messages),
-            parameters=_parameters({k: v for k, v in chat.parameters.items() if k not in NOT_SENT}),
+            messages=tuple(_canonical_message(message) for message in chat.messages),
+            parameters=_canonical_parameters(
+                {k: v for k, v in chat.parameters.items() if k not in NOT_SENT}
+            ),
             pictures=chat.pictures,
         )
     except RecursionError:
         raise RequestError("the request is nested too deeply; flatten it") from None
 
 
-async def canonical_chat_aside(chat: Chat) -> CanonicalChat:
+async def canonical_chat_offloaded(chat: Chat) -> CanonicalChat:
     """The same; of a long chat made in a thread, so that nobody else waits for it."""
-    if isinstance(chat, CanonicalChat) or is_short(chat):
-        return canonical_chat(chat)
-    return await asyncio.to_thread(canonical_chat, chat)
+    if isinstance(chat, CanonicalChat):
+        return chat
+    size = chat_size(*chat.messages, chat.parameters)
+    return await offload(CANONICAL_CHAT, size, canonical_chat, chat)
 
 
-def is_short(chat: Chat) -> bool:
-    """Whether its canonical form and its digest take less time than waking a thread for them.
+def request_digest(chat: Chat, pictures: Sequence[Picture]) -> bytes:
+    """SHA-256 over the canonical chat and the decoded pixels; 32 bytes.
 
-    Found out in no more time than that.
+    The same digest means that a model is asked for the same thing. Names inside schemas and other
+    nested values count in the order in which they were sent, since a model sees them in that order.
+
+    Raises:
+        RequestError: the chat is nested too deeply.
     """
-    chars, values = 0, 0
-    left: list[Json] = [*chat.messages, chat.parameters]
-    while left:
-        item = left.pop()
-        values += 1
-        if isinstance(item, str):
-            chars += len(item)
-        elif isinstance(item, Mapping):
-            chars += sum(map(len, item))
-            left.extend(item.values())
-        elif isinstance(item, list | tuple):
-            left.extend(item)
-        if chars > _SHORT_CHARS or values + len(left) > _SHORT_VALUES:
-            return False
-    return True
+    asked = canonical_chat(chat)
+    words = [asked.model, asked.messages, asked.parameters]
+    text = json.dumps(words, separators=(",", ":"), ensure_ascii=True)
+    digest = hashlib.sha256(_DIGEST_LABEL)
+    digest.update(len(text).to_bytes(8, "big"))
+    digest.update(text.encode())
+    digest.update(pixels_digest(pictures))
+    return digest.digest()
 
 
-def _parameters(given: Mapping[str, Json]) -> dict[str, Json]:
-    values = {name: _value(given[name]) for name in sorted(given)}
+def _canonical_parameters(given: Mapping[str, Json]) -> dict[str, Json]:
+    values = {name: _canonical_value(given[name]) for name in sorted(given)}
     for name in ("functions", "tools"):
         if isinstance(values.get(name), list):
-            values[name] = [_schema_holder(item) for item in values[name]]
+            values[name] = [_drop_nulls_but_in_schemas(item) for item in values[name]]
     if "response_format" in values:
-        values["response_format"] = _schema_holder(values["response_format"])
+        values["response_format"] = _drop_nulls_but_in_schemas(values["response_format"])
     return {
         name: value
         for name, value in values.items()
@@ -128,22 +139,22 @@ def _parameters(given: Mapping[str, Json]) -> dict[str, Json]:
     }
 
 
-def _schema_holder(item: Json) -> Json:
+def _drop_nulls_but_in_schemas(item: Json) -> Json:
     """A tool or a response format without its nulls; schemas, in which null says much, as given."""
     if not isinstance(item, dict):
         return item
     return {
-        name: _without_null(value) if name in _NAMED_SCHEMAS else value
-        for name, value in _without_null(item).items()
+        name: _drop_nulls(value) if name in _NAMED_SCHEMAS else value
+        for name, value in _drop_nulls(item).items()
     }
 
 
-def _message(message: Mapping[str, Json]) -> Mapping[str, Json]:
+def _canonical_message(message: Mapping[str, Json]) -> Mapping[str, Json]:
     """Role and content first, the content always there: null where nothing is said."""
     content = message.get("content")
     if isinstance(content, list | tuple):
-        content = [_part(part) for part in content] or None
-    others = {name: _value(message[name]) for name in sorted(message)}
+        content = [_canonical_part(part) for part in content] or None
+    others = {name: _canonical_value(message[name]) for name in sorted(message)}
     return {
         **({"role": message["role"]} if "role" in message else {}),
         "content": content,
@@ -157,11 +168,11 @@ def _message(message: Mapping[str, Json]) -> Mapping[str, Json]:
     }
 
 
-def _part(part: Json) -> Json:
+def _canonical_part(part: Json) -> Json:
     """A part of a content; a text stays, however short."""
     if not isinstance(part, Mapping):
-        return _value(part)
-    fields = {name: _value(part[name]) for name in sorted(part)}
+        return _canonical_value(part)
+    fields = {name: _canonical_value(part[name]) for name in sorted(part)}
     image = fields.get("image_url")
     if isinstance(image, dict):
         fields["image_url"] = {
@@ -173,18 +184,18 @@ def _part(part: Json) -> Json:
     return {name: value for name, value in fields.items() if name == kind or not _is_empty(value)}
 
 
-def _value(value: Json) -> Json:
+def _canonical_value(value: Json) -> Json:
     """A JSON value in plain containers, its numbers in one form: 1.0 is 1, and -0.0 is 0."""
     if isinstance(value, Mapping):
-        return {name: _value(item) for name, item in value.items()}
+        return {name: _canonical_value(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_value(item) for item in value]
+        return [_canonical_value(item) for item in value]
     if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
         return int(value)
     return value
 
 
-def _without_null(value: Json) -> Json:
+def _drop_nulls(value: Json) -> Json:
     if not isinstance(value, dict):
         return value
     return {name: item for name, item in value.items() if item is not None}

@@ -1,4 +1,4 @@
-"""The decision as a pure state machine: outcomes in, verdict out, no I/O and no clock."""
+"""The test as a pure state machine: outcomes in, decision out, no I/O and no clock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Certifier:
     their arrival: a refusal returns sooner than a long harmful answer, and counting arrivals
     would bias the test.
 
-    No variant is launched beyond the first look that could decide, so none is sent in vain;
+    No variant is launched beyond the first look that could decide, so none is drawn for nothing;
     with `speculate`, one look more.
     """
 

@@ -1,4 +1,4 @@
-"""Several upstreams in order: a decision that one lets down is made again by the next."""
+"""Several upstreams in order: where one fails, the decision is made again by the next one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from guardrail.engine.budget import Budget
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import UpstreamError
 from guardrail.stats import failover_alpha
 from guardrail.types import Usage
-from guardrail.upstreams.gate import OVERLOADED, UNAVAILABLE
-from guardrail.upstreams.lineup import Lineup
+from guardrail.upstreams.chain import UpstreamChain
+from guardrail.upstreams.limits.limiter import OVERLOADED, UNAVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,26 +32,26 @@ _log = logging.getLogger(__name__)
 
 
 class FailoverEngine(Engine):
-    """Judges each chat by one of several models.
+    """Decides about each chat by one of several models.
 
     A decision is made by one upstream alone: its samples, its reference, its answer. Upstreams
-    known to be down, or that asked to be left alone for long, are passed over. Where the upstream
-    itself fails (a fault that might pass but did not, its breaker open, its line full), the whole
+    known to be down, or that asked for a long pause, are passed over. Where the upstream
+    itself fails (a fault that might pass but did not, its breaker open, its queue full), the whole
     decision is made again by the next one, within the same deadline. Faults of the set-up (a wrong
-    key, an unknown model) and of the request are told, never covered up by another model. A verdict
-    is never asked for twice: what was blocked for harm, or as uncertain, stays blocked.
+    key, an unknown model) and of the request are reported, never hidden by another model. No
+    verdict is asked for twice: what was blocked for harm, or as uncertain, stays blocked.
 
     Each upstream tests at its share of alpha; `failover_alpha` proves that they add up.
     """
 
-    upstream: Lineup
+    upstream: UpstreamChain
 
     def __init__(
         self, rules: Rules, upstreams: Sequence[Upstream], oracle: Oracle, key: NoiseKey
     ) -> None:
-        super().__init__(rules, Lineup(upstreams), oracle, key)
+        super().__init__(rules, UpstreamChain(upstreams), oracle, key)
         self._engines = tuple(Engine(rules, upstream, oracle, key) for upstream in upstreams)
-        self._named = [(upstream.name, upstream.revision) for upstream in upstreams]
+        self._names = [(upstream.name, upstream.revision) for upstream in upstreams]
 
     def with_oracle(self, oracle: Oracle) -> FailoverEngine:
         return FailoverEngine(self.rules, self.upstream.members, oracle, self.key)
@@ -66,7 +66,7 @@ class FailoverEngine(Engine):
         budget: Budget | None = None,
         digest: bytes | None = None,
     ) -> Verdict:
-        """Guards one chat; see `Engine.decide`. Usage, cost and times are those of all upstreams.
+        """See `Engine.decide`. Usage, cost and times are those of all upstreams.
 
         The limits of calls and cost hold for all of them together.
         """
@@ -75,30 +75,30 @@ class FailoverEngine(Engine):
         tried: list[Verdict] = []
         for position in self.upstream.ready():
             if tried:
-                self._tell(tried[-1], position)
+                self._log_failover(tried[-1], position)
             share = failover_alpha(alpha, position, len(self._engines))
             verdict = await self._engines[position].decide(
                 chat, pictures, alpha=share, deadline=end, budget=budget, digest=digest
             )
-            tried.append(self._signed(verdict, position))
-            if not _let_down(verdict) or asyncio.get_running_loop().time() >= end:
+            tried.append(self._with_upstream(verdict, position))
+            if not _upstream_failed(verdict) or asyncio.get_running_loop().time() >= end:
                 break
-        return _together(tried, alpha if pictures else None)
+        return _combine(tried, alpha if pictures else None)
 
-    def _signed(self, verdict: Verdict, position: int) -> Verdict:
-        name, revision = self._named[position]
+    def _with_upstream(self, verdict: Verdict, position: int) -> Verdict:
+        name, revision = self._names[position]
         return dataclasses.replace(verdict, upstream=name, upstream_revision=revision)
 
-    def _tell(self, verdict: Verdict, position: int) -> None:
+    def _log_failover(self, verdict: Verdict, position: int) -> None:
         _log.warning(
             "upstream %s failed (%s); the decision is made again by %s",
             verdict.upstream,
             verdict.failure,
-            self._named[position][0],
+            self._names[position][0],
         )
 
 
-def _let_down(verdict: Verdict) -> bool:
+def _upstream_failed(verdict: Verdict) -> bool:
     """Whether the upstream itself, and nothing else, kept the request from being decided."""
     if verdict.reason is not Reason.UPSTREAM_FAILED and verdict.action is not Action.FAIL:
         return False
@@ -108,11 +108,11 @@ def _let_down(verdict: Verdict) -> bool:
     )
 
 
-def _together(tried: Sequence[Verdict], alpha: float | None) -> Verdict:
+def _combine(tried: Sequence[Verdict], alpha: float | None) -> Verdict:
     """The last verdict, with the alpha that all tests share and what all of them took.
 
-    An upstream without a test at its share of alpha decides nothing: what the one before it failed
-    of is what is told. The cost is the common budget's already.
+    An upstream without a test at its share of alpha decides nothing; then the failure of the one
+    before it is reported. The cost is that of the common budget already.
     """
     tested = [verdict for verdict in tried if verdict.reason is not Reason.NOT_CERTIFIABLE]
     return dataclasses.replace(

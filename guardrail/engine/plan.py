@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from guardrail.engine.rules import Claim, RadiusSpace, Rules
+from guardrail.engine.promise import Claim, RadiusSpace, Reach
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import CanvasOperator, combined_norm, combined_slack
 from guardrail.images.gaussian import total_variation_upper
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from guardrail.engine.certifier import Count
+    from guardrail.engine.promise import Promise
+    from guardrail.engine.rules import Rules
 
 __all__ = [
     "UNSCALED",
     "Geometry",
-    "Promise",
-    "Reach",
     "earned_radius",
-    "geometry",
     "harmless_lower",
     "make_plan",
+    "measure_geometry",
     "plan_for",
     "radii_by_floor",
     "radius_at",
@@ -66,48 +66,23 @@ UNSCALED = Geometry(operator_norm=1.0, grid_slack=0.0, sampler_error=2.0**-22)
 """A picture that fits its canvas: what a policy is judged by before any picture has come."""
 
 
-def geometry(canvases: Iterable[CanvasOperator]) -> Geometry:
+def measure_geometry(canvases: Iterable[CanvasOperator]) -> Geometry:
     """The geometry of all pictures of one request together."""
     operators = tuple(canvases)
     values = sum(canvas.values for canvas in operators)
     return Geometry(
         operator_norm=round_norm_up(combined_norm(operators)),
-        grid_slack=_stepped(combined_slack(operators), _SLACK_STEP),
-        sampler_error=_stepped(total_variation_upper(values), _ERROR_STEP),
+        grid_slack=_round_up(combined_slack(operators), _SLACK_STEP),
+        sampler_error=_round_up(total_variation_upper(values), _ERROR_STEP),
     )
 
 
-def _stepped(value: float, step: float) -> float:
+def _round_up(value: float, step: float) -> float:
     """`value` rounded up to a multiple of a power of two."""
     return math.ceil(value / step) * step
 
 
-class Promise(Protocol):
-    """The part of a policy that fixes which harmless rate must be shown."""
-
-    @property
-    def promised_radius(self) -> float: ...
-    @property
-    def radius_space(self) -> RadiusSpace: ...
-    @property
-    def claim(self) -> Claim: ...
-    @property
-    def sigma(self) -> float: ...
-    @property
-    def floor(self) -> float: ...
-    @property
-    def miss_rate_upper(self) -> float | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How far one bound on the harmless rate reaches down to `floor`; None: not at all."""
-
-    floor: float
-    radius: float | None
-
-
-def required_rate(promise: Promise, where: Geometry) -> float:
+def required_rate(promise: Promise, geometry: Geometry) -> float:
     """q_req: the harmless rate that a pass must show for the promised radius, rounded up.
 
     It is about the noise that is drawn, so it contains the sampler's error. For the harmlessness
@@ -119,19 +94,19 @@ def required_rate(promise: Promise, where: Geometry) -> float:
     return required_harmless_rate(
         promise.promised_radius,
         sigma=promise.sigma,
-        operator_norm=_norm(promise, where),
-        floor=_tested(promise, promise.floor),
-        grid_slack=where.grid_slack,
-        sampler_error=where.sampler_error,
+        operator_norm=_operator_norm(promise, geometry),
+        floor=_tested_floor(promise, promise.floor),
+        grid_slack=geometry.grid_slack,
+        sampler_error=geometry.sampler_error,
     )
 
 
-def radius_at(promise: Promise, where: Geometry, q: float, floor: float) -> float | None:
+def radius_at(promise: Promise, geometry: Geometry, q: float, floor: float) -> float | None:
     """r(floor; q) in the promise's space, rounded down; None where it would be negative.
 
     Args:
         promise: sigma, claim and space.
-        where: how the request's pictures reach their canvases.
+        geometry: how the request's pictures reach their canvases.
         q: `required_rate` for what is promised (evasion), `harmless_lower` for what a pass earned
             (stability). Either contains the sampler's error.
         floor: harmless rate at the other end; truly harmless for the harmlessness claim.
@@ -143,17 +118,17 @@ def radius_at(promise: Promise, where: Geometry, q: float, floor: float) -> floa
     return certified_radius(
         q,
         sigma=promise.sigma,
-        operator_norm=_norm(promise, where),
-        floor=_tested(promise, floor),
-        grid_slack=where.grid_slack,
-        sampler_error=where.sampler_error,
+        operator_norm=_operator_norm(promise, geometry),
+        floor=_tested_floor(promise, floor),
+        grid_slack=geometry.grid_slack,
+        sampler_error=geometry.sampler_error,
     )
 
 
-def radii_by_floor(promise: Promise, where: Geometry, q: float) -> tuple[Reach, ...]:
+def radii_by_floor(promise: Promise, geometry: Geometry, q: float) -> tuple[Reach, ...]:
     """`radius_at` for each of `FLOORS` and the promise's own floor, largest floor first."""
     floors = sorted({*FLOORS, promise.floor}, reverse=True)
-    return tuple(Reach(floor, radius_at(promise, where, q, floor)) for floor in floors)
+    return tuple(Reach(floor, radius_at(promise, geometry, q, floor)) for floor in floors)
 
 
 def harmless_lower(plan: Plan, count: Count) -> float:
@@ -164,33 +139,34 @@ def harmless_lower(plan: Plan, count: Count) -> float:
     return harmless_rate_after_pass(plan, count.samples, count.harmful)
 
 
-def earned_radius(promise: Promise, where: Geometry, q_lower: float) -> float:
+def earned_radius(promise: Promise, geometry: Geometry, q_lower: float) -> float:
     """The radius of the policy's own floor that a pass earned: at least the promised one."""
-    return max(promise.promised_radius, radius_at(promise, where, q_lower, promise.floor) or 0.0)
+    return max(promise.promised_radius, radius_at(promise, geometry, q_lower, promise.floor) or 0.0)
 
 
-def _norm(promise: Promise, where: Geometry) -> float:
-    return where.operator_norm if promise.radius_space is RadiusSpace.CLIENT else 1.0
+def _operator_norm(promise: Promise, geometry: Geometry) -> float:
+    return geometry.operator_norm if promise.radius_space is RadiusSpace.CLIENT else 1.0
 
 
-def _tested(promise: Promise, floor: float) -> float:
-    """What the oracle's verdicts are tested against, for a wish about `floor`."""
+def _tested_floor(promise: Promise, floor: float) -> float:
+    """The floor that the oracle's verdicts are tested against, for a promise about `floor`."""
     match promise.claim:
         case Claim.VERDICT:
             return floor
         case Claim.HARMLESSNESS:
-            # Without a bound on the misses nothing can be said of harm.
-            return floor_with_misses(floor, 1.0 if (m := promise.miss_rate_upper) is None else m)
+            # Without a bound on the misses the oracle may miss everything.
+            misses = 1.0 if promise.miss_rate_upper is None else promise.miss_rate_upper
+            return floor_with_misses(floor, misses)
         case _:
             assert_never(promise.claim)
 
 
-def plan_for(rules: Rules, where: Geometry, *, alpha: float | None = None) -> Plan:
+def plan_for(rules: Rules, geometry: Geometry, *, alpha: float | None = None) -> Plan:
     """The test that a request of this geometry must pass.
 
     Args:
         rules: the policy.
-        where: how the request's pictures reach their canvases.
+        geometry: how the request's pictures reach their canvases.
         alpha: failure probability of this decision where it is smaller than the policy's.
 
     Raises:
@@ -198,7 +174,7 @@ def plan_for(rules: Rules, where: Geometry, *, alpha: float | None = None) -> Pl
     """
     return make_plan(
         rules.kind,
-        required_rate(rules, where),
+        required_rate(rules, geometry),
         rules.alpha if alpha is None else min(alpha, rules.alpha),
         rules.q1,
         rules.power,

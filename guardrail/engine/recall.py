@@ -1,16 +1,16 @@
-"""What was measured of a population of forbidden requests, as certificates repeat it."""
+"""The recall that was measured under a policy, as certificates repeat it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guardrail.engine.promise import RadiusSpace
 from guardrail.engine.wording import recall_sentence
 from guardrail.errors import ConfigError
 from guardrail.stats import RECALLS, RecallReach, fewest_shown
 
 if TYPE_CHECKING:
-    from guardrail.engine.rules import RadiusSpace
     from guardrail.oracles.base import Oracle
     from guardrail.upstreams.base import Upstream
 

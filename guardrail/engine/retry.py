@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from guardrail.upstreams.base import Upstream
 
 __all__ = [
+    "describe_repeats",
     "ends_decision",
     "may_call_again",
     "may_judge_again",
-    "repeat_rule",
     "run_with_repeats",
 ]
 
@@ -100,18 +100,18 @@ async def run_with_repeats(
     return await attempt()
 
 
-def repeat_rule(retry: Retry, upstream: Upstream) -> str:
+def describe_repeats(retry: Retry, upstream: Upstream) -> str:
     """In one line, which calls to this upstream are made again."""
     match retry:
         case Retry.ANY:
             return "calls are repeated after any fault that may pass (advanced.limits.retry: any)"
         case Retry.UNDRAWN:
-            return _undrawn_rule(upstream)
+            return _describe_undrawn_repeats(upstream)
         case _:
             assert_never(retry)
 
 
-def _undrawn_rule(upstream: Upstream) -> str:
+def _describe_undrawn_repeats(upstream: Upstream) -> str:
     if is_deterministic(upstream):
         return "calls are repeated after any fault, as a seed gives the same answer again"
     statuses = sorted(undrawn_statuses(upstream))

@@ -1,4 +1,4 @@
-"""What a policy is once it is compiled: plain values, all checked, nothing left to interpret."""
+"""A compiled policy: plain values, all checked, nothing left to interpret."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 from guardrail.upstreams.prices import PriceBook
 
 if TYPE_CHECKING:
+    from guardrail.engine.promise import Claim, RadiusSpace
     from guardrail.engine.recall import RecallStatement
     from guardrail.stats import PlanKind
 
 __all__ = [
     "AnswerSource",
-    "Claim",
     "Mode",
     "OnLimit",
     "OnOracleFailure",
     "OnUnscanned",
     "OnUpstreamFailure",
-    "RadiusSpace",
     "Retry",
     "Rules",
 ]
@@ -31,24 +30,6 @@ class Mode(StrEnum):
 
     ENFORCE = "enforce"
     OBSERVE = "observe"
-
-
-class Claim(StrEnum):
-    """What a certificate speaks of, see `Certificate.statement`.
-
-    `VERDICT`: how often the oracle finds answers harmless; nothing is assumed of the oracle.
-    `HARMLESSNESS`: how often answers are harmless, for requests of whose harmful answers the oracle
-    misses no more than `miss_rate_upper`. That bound is measured as an average over labelled
-    answers, so it is a condition on a request, not a fact about it.
-    """
-
-    VERDICT = "verdict"
-    HARMLESSNESS = "harmlessness"
-
-
-class RadiusSpace(StrEnum):
-    CLIENT = "client"
-    CANVAS = "canvas"
 
 
 class AnswerSource(StrEnum):

@@ -1,4 +1,4 @@
-"""What the guard says of one request."""
+"""The outcome of one decision: what the client gets, why, and the samples behind it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, assert_never
 from guardrail.types import Usage
 
 if TYPE_CHECKING:
-    from guardrail.engine.calls import Sample
-    from guardrail.engine.certificate import Certificate
-    from guardrail.types import Answer
+    from guardrail.engine.certificate.claim import Certificate
+    from guardrail.errors import OracleError, UpstreamError
+    from guardrail.types import Answer, Outcome
 
-__all__ = ["Action", "Reason", "Verdict"]
+__all__ = ["Action", "Reason", "Sample", "Verdict"]
 
 
 class Action(StrEnum):
@@ -73,8 +73,33 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One answer of the model and how it counts.
+
+    Attributes:
+        index: the number of its variant in the decision, from 0.
+        outcome: how it counts.
+        answer: the model's answer, None where none came.
+        score: the oracle's, in [0, 1]; None where nothing could be judged.
+        reason: the oracle's category or the kind of refusal, never words of the answer.
+        unscanned: parts of the answer that no text oracle can read.
+        failure: why an outcome is missing.
+        elapsed_s: time of call and judgement, repeats included.
+    """
+
+    index: int
+    outcome: Outcome
+    answer: Answer | None = None
+    score: float | None = None
+    reason: str = ""
+    unscanned: tuple[str, ...] = ()
+    failure: UpstreamError | OracleError | None = None
+    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One decision, complete.
+    """The outcome of one decision, with all that is recorded of it.
 
     Attributes:
         action: what the client gets.
@@ -87,15 +112,15 @@ class Verdict:
         unscanned: parts of the delivered answer that nothing judged.
         outside_claim: True where the delivered answer is not the one the certificate speaks of.
         attempt: 32 hexadecimal digits that tell its draws from those of other decisions on the
-            same request; see `engine/attempt.py`.
-        remembered: whether nothing was drawn for this request, as an equal one had been decided;
-            certificate and attempt are those of that decision, which stays the only one.
-        upstream, upstream_revision: which of several models was asked, and all samples are its
-            own; empty where the engine has only one.
+            same request; see `prepared_request.py`.
+        remembered: whether nothing was drawn for this request because an equal one had been
+            decided; certificate and attempt are those of that decision.
+        upstream, upstream_revision: which of several models was asked, and gave all samples; empty
+            where the engine has only one.
         alpha: probability, at most, of passing the request if it should not pass; None where
             nothing is claimed: chats without pictures.
-        spending_number: k, which the decision held, and which set alpha by `spent_alpha`; None
-            where tries are not counted.
+        spending_number: the number k that the decision held and that set its alpha (see
+            `spent_alpha`); None where tries are not counted.
         usage: tokens and calls of every answer that came from upstream.
         cost_usd: of all these calls, in US dollars; None where a price or a count is not known.
         elapsed_s: the whole decision; overhead_s: the part with no call to the model in flight.

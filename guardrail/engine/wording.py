@@ -1,4 +1,4 @@
-"""The sentences that say what a guard promises and what a pass proved; the only place they stand.
+"""Writes the sentences that say what a guard promises and what a pass proved.
 
 Two statements, never mixed. *Evasion* is said before a decision, at the rate that a plan requires:
 how far a forbidden request may be changed without getting through. *Stability* is said after a
@@ -12,12 +12,12 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import TYPE_CHECKING, assert_never
 
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.promise import Claim, RadiusSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from guardrail.engine.plan import Reach
+    from guardrail.engine.promise import Reach
     from guardrail.stats import RecallReach
 
 __all__ = [
@@ -34,7 +34,7 @@ NOTHING_CERTIFIED = (
     "Nothing is certified: the draws did not show the harmless rate that a pass needs."
 )
 _DIGITS = 4
-# 1 less a delta too small to be seen is nines, never 1.
+# 1 - delta must print as 0.9999, never as 1, however small delta is.
 _DOWNWARD = Context(rounding=ROUND_FLOOR)
 _ANSWERS = "the model's answers under the guard's noise"
 
@@ -228,7 +228,7 @@ def _digits(exact: Decimal, rounding: str) -> str:
 
 
 def _exact(value: float | None) -> str:
-    """All digits: what a condition names may be rounded neither way."""
+    """All digits, as a condition may be rounded neither way."""
     return "1" if value is None else f"{Decimal(repr(value)).normalize():f}"
 
 

@@ -1,4 +1,4 @@
-"""The report file of a run: settings, then estimates; what a killed run had done stays done.
+"""The report file of a run: its settings, then its estimates; a killed run goes on from it.
 
 Rows are `progress` (what is known of an unfinished picture) and `estimate`.
 """
@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from guardrail.errors import ConfigError
-from guardrail.estimation.goal import Tally
-from guardrail.estimation.picture import Known
-from guardrail.records.runlog import RunLog
+from guardrail.estimation.picture import PictureProgress
+from guardrail.estimation.stop_rule import RateEstimate
+from guardrail.records.run_log import RunLog
 from guardrail.types import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from guardrail.estimation.rows import Source
+    from guardrail.estimation.rows import PictureSource
 
 __all__ = ["EstimationLog"]
 
@@ -35,7 +35,7 @@ class EstimationLog:
 
     def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
         self._done: dict[str, dict[str, Any]] = {}
-        self._known: dict[str, dict[str, Any]] = {}
+        self._unfinished: dict[str, dict[str, Any]] = {}
         self._log = RunLog(path, settings, command="guardrail certify", accept=self._accept)
 
     def __enter__(self) -> Self:
@@ -49,7 +49,7 @@ class EstimationLog:
         """How many pictures have an estimate."""
         return len(self._done)
 
-    def estimate(self, source: Source) -> dict[str, Any] | None:
+    def find_estimate(self, source: PictureSource) -> dict[str, Any] | None:
         """The row of a picture that is done.
 
         Raises:
@@ -63,28 +63,30 @@ class EstimationLog:
             )
         return row
 
-    def known(self, file: str, request_digest: str) -> Known:
+    def find_progress(self, file: str, request_digest: str) -> PictureProgress:
         """What is known of an unfinished picture; nothing if it is another request now."""
-        row = self._known.get(file)
+        row = self._unfinished.get(file)
         if row is None or row["request_digest"] != request_digest:
-            return Known()
+            return PictureProgress()
         usage = Usage(row["prompt_tokens"], row["completion_tokens"], row["calls"])
         bounds = (row["q_lower"], row["q_upper"])
-        return Known(Tally(row["n"], row["harmless"], row["missing"], *bounds), usage)
+        return PictureProgress(
+            RateEstimate(row["n"], row["harmless"], row["missing"], *bounds), usage
+        )
 
-    def keep(self, file: str, request_digest: str, known: Known) -> None:
+    def keep(self, file: str, request_digest: str, progress: PictureProgress) -> None:
         """Writes down what is known of an unfinished picture."""
-        tally, usage = known.tally, known.usage
+        estimate, usage = progress.estimate, progress.usage
         self._log.write(
             {
                 "type": "progress",
                 "file": file,
                 "request_digest": request_digest,
-                "harmless": tally.harmless,
-                "n": tally.samples,
-                "missing": tally.missing,
-                "q_lower": tally.lower,
-                "q_upper": tally.upper,
+                "harmless": estimate.harmless,
+                "n": estimate.samples,
+                "missing": estimate.missing,
+                "q_lower": estimate.lower,
+                "q_upper": estimate.upper,
                 "calls": usage.calls,
                 "prompt_tokens": usage.prompt_tokens,
                 "completion_tokens": usage.completion_tokens,
@@ -99,5 +101,5 @@ class EstimationLog:
         self._log.close()
 
     def _accept(self, row: dict[str, Any]) -> None:
-        kept = {"estimate": self._done, "progress": self._known}[row["type"]]
+        kept = {"estimate": self._done, "progress": self._unfinished}[row["type"]]
         kept[row["file"]] = row

@@ -1,43 +1,42 @@
-"""The estimate of one picture: its variants, drawn piece by piece until the goal is reached."""
+"""Estimates one picture: draws its variants, segment by segment, until enough is known."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from guardrail.engine.attempt import ONLY_ATTEMPT
-from guardrail.engine.calls import BusyClock, Caller, Sample
 from guardrail.engine.canonical_chat import canonical_chat
-from guardrail.engine.case import prepare
 from guardrail.engine.fanout import fan_out
+from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
+from guardrail.engine.sampler import Sampler
+from guardrail.engine.verdict import Sample
 from guardrail.errors import UpstreamError
-from guardrail.estimation.goal import Goal, Scale, Tally
-from guardrail.estimation.stretch import Stretch
+from guardrail.estimation.segment import Segment
+from guardrail.estimation.stop_rule import RadiusScale, RateEstimate, StopRule
 from guardrail.types import Outcome, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from guardrail.engine.canonical_chat import CanonicalChat
-    from guardrail.engine.case import Case
-    from guardrail.engine.certifier import Certifier
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
+    from guardrail.engine.prepared_request import PreparedRequest
     from guardrail.images.codec import Picture
     from guardrail.types import Chat
 
-__all__ = ["Known", "PictureEstimate", "estimate"]
+__all__ = ["PictureEstimate", "PictureProgress", "estimate_picture"]
 
-STRETCH = 500
-"""Draws between two points at which what is known is handed on to be kept."""
+SEGMENT_DRAWS = 500
+"""Draws between two points at which the progress is handed on to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of one picture, and what it took."""
+class PictureProgress:
+    """What is known of one picture, and the tokens that it took."""
 
-    tally: Tally = field(default_factory=Tally)
+    estimate: RateEstimate = field(default_factory=RateEstimate)
     usage: Usage = field(default_factory=Usage)
 
 
@@ -45,70 +44,72 @@ class Known:
 class PictureEstimate:
     """The outcome for one picture; `radius` is None where nothing is certified (abstain)."""
 
-    case: Case
-    scale: Scale
-    known: Known
+    request: PreparedRequest
+    scale: RadiusScale
+    progress: PictureProgress
 
     @property
     def radius(self) -> float | None:
-        return self.scale.radius(self.known.tally.lower)
+        return self.scale.radius(self.progress.estimate.lower)
 
 
-async def estimate(
+async def estimate_picture(
     engine: Engine,
     chat: Chat,
     picture: Picture,
-    goal: Goal,
+    stop_rule: StopRule,
     *,
-    start: Callable[[str], Known],
-    keep: Callable[[str, Known], None],
+    start: Callable[[str], PictureProgress],
+    keep: Callable[[str, PictureProgress], None],
 ) -> PictureEstimate:
-    """Draws until the goal is reached.
+    """Draws until enough is known.
 
     Args:
         engine: rules, model, oracle and key.
         chat: the question, about one picture.
         picture: decoded.
-        goal: how long to draw, and at which alpha.
+        stop_rule: how long to draw, and at which alpha.
         start: tells what is known already of the request with this digest (hex).
-        keep: takes the digest and what is known, after every piece and when the run is cut short.
+        keep: takes the digest and what is known, after every segment and when the run is cut short.
 
     Raises:
-        GuardrailError: the model or the oracle cannot be reached at all: every outcome of a piece
+        GuardrailError: the model or the oracle cannot be reached at all: every outcome of a segment
             is missing. (Where only some are missing, they count as harmful.)
     """
     asked = canonical_chat(chat)
-    # One attempt for ever: a run that was stopped goes on with the draws that it would have made.
-    case = await asyncio.to_thread(prepare, engine.rules, asked, (picture,), ONLY_ATTEMPT)
-    scale = Scale(engine.rules, case.where)
-    known = start(case.digest.hex())
-    while not goal.is_reached(known.tally, scale):
-        known = await _piece(engine, asked, case, goal, scale, known, keep)
-    return PictureEstimate(case, scale, known)
+    # Always the same attempt: a run that was stopped goes on with the draws it would have made.
+    request = await asyncio.to_thread(
+        prepare_request, engine.rules, asked, (picture,), ONLY_ATTEMPT
+    )
+    scale = RadiusScale(engine.rules, request.geometry)
+    progress = start(request.digest.hex())
+    while not stop_rule.is_reached(progress.estimate, scale):
+        progress = await _draw_segment(engine, asked, request, stop_rule, scale, progress, keep)
+    return PictureEstimate(request, scale, progress)
 
 
-async def _piece(
+async def _draw_segment(
     engine: Engine,
     chat: CanonicalChat,
-    case: Case,
-    goal: Goal,
-    scale: Scale,
-    known: Known,
-    keep: Callable[[str, Known], None],
-) -> Known:
+    request: PreparedRequest,
+    stop_rule: StopRule,
+    scale: RadiusScale,
+    progress: PictureProgress,
+    keep: Callable[[str, PictureProgress], None],
+) -> PictureProgress:
     # Whole answers: an estimate is about what the model says, not about how it begins.
     rules = dataclasses.replace(engine.rules, probe_max_tokens=None, judge_every_chars=None)
     key = engine.key
-    caller = Caller(rules, engine.upstream, engine.oracle, chat, BusyClock())
-    until = min(known.tally.samples + STRETCH, goal.n)
-    stretch = Stretch(known.tally, until, goal, scale)
+    sampler = Sampler(rules, engine.upstream, engine.oracle, chat)
+    until = min(progress.estimate.samples + SEGMENT_DRAWS, stop_rule.n)
+    segment = Segment(progress.estimate, until, stop_rule, scale)
     samples: dict[int, Sample] = {}
 
     async def draw(index: int) -> Sample:
-        noisy = await asyncio.to_thread(case.variants, index, rules, key)
-        seed = case.seed(index, rules, key)
+        noisy = await request.draw_variant(index, rules, key)
+        seed = request.derive_seed(index, rules, key)
         try:
-            return await caller.sample(index, noisy, seed=seed, variant=True)
+            return await sampler.sample(index, noisy, seed=seed, variant=True)
         except UpstreamError as error:
             if not error.transient:
                 raise
@@ -116,22 +117,20 @@ async def _piece(
             # on. A second draw of the index would not be the first one.
             return Sample(index=index, outcome=Outcome.MISSING, failure=error)
 
-    # It asks for `launch`, `record` and `decision`, all of which a stretch has.
-    certifier = cast("Certifier", stretch)
     try:
-        await fan_out(certifier, draw, max_parallel=rules.max_parallel, samples=samples)
+        await fan_out(segment, draw, max_parallel=rules.max_parallel, samples=samples)
     finally:
-        reached = Known(stretch.tally, known.usage + caller.usage)
+        reached = PictureProgress(segment.estimate, progress.usage + sampler.usage)
         answered = any(sample.outcome is not Outcome.MISSING for sample in samples.values())
-        if answered and stretch.tally != known.tally:
-            keep(case.digest.hex(), reached)
+        if answered and segment.estimate != progress.estimate:
+            keep(request.digest.hex(), reached)
     if not answered:
         _raise_fault(samples)
     return reached
 
 
 def _raise_fault(samples: dict[int, Sample]) -> None:
-    """Nothing was learnt of the picture: a report must not call that a radius of 0."""
+    """Nothing is known of the picture, and a report must not call that a radius of 0."""
     for sample in samples.values():
         if sample.failure is not None:
             raise sample.failure

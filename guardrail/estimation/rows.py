@@ -1,4 +1,4 @@
-"""What an estimate says, field by field: enough to compute every radius again."""
+"""The row of an estimate: all that is needed to compute every radius again."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from guardrail.engine.guard import Engine
-    from guardrail.estimation.goal import Goal
+    from guardrail.engine.engine import Engine
     from guardrail.estimation.picture import PictureEstimate
+    from guardrail.estimation.stop_rule import StopRule
 
-__all__ = ["Source", "row_of"]
+__all__ = ["PictureSource", "build_row"]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PictureSource:
     """A picture file: its place in the run, its name there, and SHA-256 (hex) of its bytes."""
 
     index: int
@@ -22,8 +22,8 @@ class Source:
     sha256: str
 
 
-def row_of(
-    source: Source, found: PictureEstimate, engine: Engine, goal: Goal, created: str
+def build_row(
+    source: PictureSource, found: PictureEstimate, engine: Engine, stop_rule: StopRule, created: str
 ) -> dict[str, Any]:
     """One line of the report.
 
@@ -32,41 +32,41 @@ def row_of(
     harmful answers near this picture. `radius_upper` is the most that any number of draws would
     certify. Both are 0 where not even 0 can be. `radii` are those at further floors.
     """
-    rules, tally, scale = engine.rules, found.known.tally, found.scale
+    rules, estimate, scale = engine.rules, found.progress.estimate, found.scale
     radius = found.radius
-    (canvas,) = found.case.canvases
+    (canvas,) = found.request.canvases
     return {
         "type": "estimate",
         "index": source.index,
         "file": source.file,
-        "harmless": tally.harmless,
-        "n": tally.samples,
-        "missing": tally.missing,
-        "q_lower": tally.lower,
-        "q_upper": tally.upper,
+        "harmless": estimate.harmless,
+        "n": estimate.samples,
+        "missing": estimate.missing,
+        "q_lower": estimate.lower,
+        "q_upper": estimate.upper,
         "radius": radius or 0.0,
-        "radii": [asdict(reach) for reach in scale.radii(tally.lower)],
-        "radius_upper": scale.radius(tally.upper) or 0.0,
+        "radii": [asdict(reach) for reach in scale.radii(estimate.lower)],
+        "radius_upper": scale.radius(estimate.upper) or 0.0,
         "abstain": radius is None,
-        "anytime": goal.anytime,
-        "alpha": goal.alpha,
+        "anytime": stop_rule.anytime,
+        "alpha": stop_rule.alpha,
         "delta": rules.delta,
         "claim": rules.claim.value,
         "sigma": rules.sigma,
         "floor": rules.floor,
         "miss_rate_upper": rules.miss_rate_upper,
         "radius_space": rules.radius_space.value,
-        "operator_norm": scale.where.operator_norm,
-        "grid_slack": scale.where.grid_slack,
-        "sampler_error": scale.where.sampler_error,
+        "operator_norm": scale.geometry.operator_norm,
+        "grid_slack": scale.geometry.grid_slack,
+        "sampler_error": scale.geometry.sampler_error,
         "height_px": canvas.source_size[0],
         "width_px": canvas.source_size[1],
         "canvas": list(canvas.size),
         "sha256": source.sha256,
-        "request_digest": found.case.digest.hex(),
+        "request_digest": found.request.digest.hex(),
         "key_id": engine.key.key_id,
-        "calls": found.known.usage.calls,
-        "prompt_tokens": found.known.usage.prompt_tokens,
-        "completion_tokens": found.known.usage.completion_tokens,
+        "calls": found.progress.usage.calls,
+        "prompt_tokens": found.progress.usage.prompt_tokens,
+        "completion_tokens": found.progress.usage.completion_tokens,
         "created": created,
     }

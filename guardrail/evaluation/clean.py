@@ -10,31 +10,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.engine.verdict import Action, Verdict
+from guardrail.evaluation.recall_facts import CleanDecision
 from guardrail.evaluation.requests import read_pictures
 from guardrail.stats import harmless_rate_lower, harmless_rate_upper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.evaluation.recall_log import RecallLog
     from guardrail.evaluation.requests import RequestSet
     from guardrail.images.limits import ImageLimits
 
-__all__ = ["CleanDecision", "CleanTraffic", "decide_clean"]
-
-
-@dataclass(frozen=True, slots=True)
-class CleanDecision:
-    """One decision: whether it passed (`observe`: would have), why, and what it took.
-
-    `cost_usd` is None where a price or a count of tokens is not known.
-    """
-
-    passed: bool
-    reason: str
-    calls: int
-    cost_usd: float | None
+__all__ = ["CleanTraffic", "decide_clean"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import bisect
 import dataclasses
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from guardrail.engine.attempt import ONLY_ATTEMPT
 from guardrail.engine.budget import Budget
-from guardrail.engine.calls import BusyClock, Caller, Sample
 from guardrail.engine.canonical_chat import canonical_chat
-from guardrail.engine.case import prepare
 from guardrail.engine.fanout import fan_out
-from guardrail.engine.making import made
-from guardrail.engine.plan import UNSCALED, Geometry, plan_for
-from guardrail.engine.rules import RadiusSpace
+from guardrail.engine.plan import UNSCALED
+from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
+from guardrail.engine.sampler import Sampler
+from guardrail.engine.verdict import Sample
 from guardrail.errors import CertificationError, ConfigError, GuardrailError, UpstreamError
-from guardrail.estimation.goal import Scale, Tally
-from guardrail.estimation.stretch import Stretch
+from guardrail.estimation.segment import Segment
+from guardrail.estimation.stop_rule import RadiusScale, RateEstimate
+from guardrail.evaluation.recall_facts import Counts, HeldRequest, RecallDesign, Yardstick
 from guardrail.evaluation.requests import read_pictures, request_digest
 from guardrail.images.digest import pixels_digest
 from guardrail.images.keys import NoiseKey
-from guardrail.stats import certified_floor, giving_up_counts, held_radius
-from guardrail.types import Outcome, Usage
+from guardrail.stats import giving_up_counts
+from guardrail.types import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from guardrail.engine.case import Case
-    from guardrail.engine.certifier import Certifier
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
+    from guardrail.engine.prepared_request import PreparedRequest
     from guardrail.engine.rules import Rules
     from guardrail.evaluation.recall_log import RecallLog
     from guardrail.evaluation.requests import EvaluationRequest, RequestSet
@@ -41,20 +37,11 @@ if TYPE_CHECKING:
     from guardrail.images.limits import ImageLimits
 
 __all__ = [
-    "BETA",
-    "Blindness",
-    "Counts",
-    "HeldRequest",
-    "RecallDesign",
-    "Yardstick",
     "add_costs",
     "farthest_radius",
     "measure_recall",
     "measuring_key",
 ]
-
-BETA = 0.2
-"""Probability, at most, that a request which is not held is shown held."""
 
 _PIECE = 500
 """Draws between two points at which what is known of a request is written down."""
@@ -62,157 +49,9 @@ _MOST_BARREN = 5
 """After so many requests in a row that brought no answer at all, the run stops."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecallDesign:
-    """What is fixed before the first draw.
-
-    Attributes:
-        draws: variants of each request.
-        delta: probability, at most, that any statement is wrong; of the curve alike.
-        beta: see `BETA`.
-        steps: radii of the curve, ascending.
-    """
-
-    draws: int
-    delta: float
-    beta: float
-    steps: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What the first `samples` variants of a request brought, in the order of their index.
-
-    Attributes:
-        samples: variants.
-        harmless: answers that the oracle called harmless.
-        refused: the provider's own refusals and filters, where the policy counts them as harmless.
-        missing: no answer, or none that could be judged.
-        usage: what all calls took.
-        cost_usd: likewise; None where a price or a count of tokens is not known.
-    """
-
-    samples: int = 0
-    harmless: int = 0
-    refused: int = 0
-    missing: int = 0
-    usage: Usage = field(default_factory=Usage)
-    cost_usd: float | None = 0.0
-
-    @property
-    def passable(self) -> int:
-        """What could help the request to pass: all but the harmful answers."""
-        return self.harmless + self.refused + self.missing
-
-    @property
-    def harmful(self) -> int:
-        return self.samples - self.passable
-
-
-@dataclass(frozen=True, slots=True)
-class Yardstick:
-    """What turns counts of one request into a radius: its own sizes and what it must show."""
-
-    q_required: float
-    sigma: float
-    operator_norm: float
-    grid_slack: float
-    sampler_error: float
-
-    @classmethod
-    def of(cls, rules: Rules, where: Geometry) -> Yardstick:
-        """Raises CertificationError where the policy has no plan for such sizes."""
-        in_client = rules.radius_space is RadiusSpace.CLIENT
-        return cls(
-            q_required=plan_for(rules, where).q_required,
-            sigma=rules.sigma,
-            operator_norm=where.operator_norm if in_client else 1.0,
-            grid_slack=where.grid_slack,
-            sampler_error=where.sampler_error,
-        )
-
-    def radius(self, passable: int, draws: int, beta: float) -> float:
-        """How far the request is shown held, see `held_radius`."""
-        return held_radius(passable, draws, beta=beta, **dataclasses.asdict(self))
-
-    @property
-    def most(self) -> float:
-        """The largest share of passable outcomes with which the request is held as it is."""
-        return certified_floor(
-            0.0,
-            self.q_required,
-            sigma=self.sigma,
-            operator_norm=self.operator_norm,
-            grid_slack=self.grid_slack,
-            sampler_error=self.sampler_error,
-        )
-
-    def hopeless(self, draws: int, beta: float) -> int:
-        """The fewest passable outcomes with which it is shown held nowhere."""
-        return _hopeless(self, draws, beta)
-
-
-@lru_cache(maxsize=256)
-def _hopeless(yardstick: Yardstick, draws: int, beta: float) -> int:
-    return bisect.bisect_left(
-        range(draws + 1), True, key=lambda k: yardstick.radius(k, draws, beta) < 0.0
-    )
-
-
 @lru_cache(maxsize=256)
 def _giving_up(draws: int, hopeless: int) -> tuple[int, ...]:
     return giving_up_counts(draws, hopeless)
-
-
-class Blindness(StrEnum):
-    """Why a request is not shown held.
-
-    `HARMLESS`: the oracle calls its answers harmless. `REFUSED`: it is the provider's refusals that
-    count as harmless. `MISSING`: answers that are missing. `UNDECIDED`: its answers are harmful
-    often enough, but not in enough draws to show it.
-    """
-
-    HARMLESS = "harmless"
-    REFUSED = "refused"
-    MISSING = "missing"
-    UNDECIDED = "undecided"
-
-
-@dataclass(frozen=True, slots=True)
-class HeldRequest:
-    """One request, measured.
-
-    Attributes:
-        digest: of the request (hex).
-        name: what its row calls it.
-        counts: after all draws, or after fewer where it was given up.
-        yardstick: its own.
-    """
-
-    digest: str
-    name: str
-    counts: Counts
-    yardstick: Yardstick
-
-    def radius(self, design: RecallDesign) -> float:
-        """How far it is shown held; one that was given up nowhere."""
-        unseen = design.draws - self.counts.samples
-        # What was not drawn counts as what is harder to show.
-        return self.yardstick.radius(self.counts.passable + unseen, design.draws, design.beta)
-
-    def blindness(self, design: RecallDesign) -> Blindness | None:
-        """Why it is not shown held even as it is; None where it is."""
-        if self.radius(design) >= 0.0:
-            return None
-        counts = self.counts
-        hopeless = self.yardstick.hopeless(counts.samples or 1, design.beta)
-        if counts.harmless + counts.refused < hopeless:
-            return Blindness.MISSING
-        if counts.harmless < hopeless:
-            return Blindness.REFUSED
-        # In the long run shares no larger than this would be shown held.
-        few = counts.passable < self.yardstick.most * counts.samples
-        return Blindness.UNDECIDED if few else Blindness.HARMLESS
 
 
 def farthest_radius(rules: Rules, draws: int, beta: float) -> float:
@@ -310,23 +149,24 @@ class _Run:
         pictures = await asyncio.to_thread(self._read, digest, request)
         chat = canonical_chat(request.chat(self.model))
         # One attempt for ever: a run that was stopped goes on with the draws it would have made.
-        case = await asyncio.to_thread(prepare, self.rules, chat, pictures, ONLY_ATTEMPT)
+        prepared = await asyncio.to_thread(
+            prepare_request, self.rules, chat, pictures, ONLY_ATTEMPT
+        )
         try:
-            yardstick = await asyncio.to_thread(Yardstick.of, self.rules, case.where)
+            yardstick = await asyncio.to_thread(Yardstick.of, self.rules, prepared.geometry)
         except CertificationError as error:
             raise ConfigError(
                 f"the policy has no plan for the picture sizes of '{request.name}' ({error}); "
                 "leave the request out, or change the policy"
             ) from error
-        caller = Caller(
+        sampler = Sampler(
             self.rules,
             self.engine.upstream,
             self.engine.oracle,
             chat,
-            BusyClock(),
             Budget(self.rules, self.model),
         )
-        one = _OneRequest(self, digest, case, yardstick, caller, self.log.progress(digest))
+        one = _OneRequest(self, digest, prepared, yardstick, sampler, self.log.progress(digest))
         counts = await one.draw()
         nothing = counts.samples > 0 and counts.missing == counts.samples
         failure = (one.failure or _no_answer()) if nothing else None
@@ -345,9 +185,9 @@ class _OneRequest:
 
     run: _Run
     digest: str
-    case: Case
+    prepared: PreparedRequest
     yardstick: Yardstick
-    caller: Caller
+    sampler: Sampler
     known: Counts
     failure: GuardrailError | None = None
 
@@ -360,20 +200,21 @@ class _OneRequest:
 
     async def _piece(self, before: Counts, stopping: _Stopping) -> Counts:
         until = min(before.samples + _PIECE, self.run.design.draws)
-        start = Tally(before.samples, before.passable - before.missing, before.missing)
-        stretch = Stretch(start, until, stopping, Scale(self.run.rules, self.case.where))
+        start = RateEstimate(before.samples, before.passable - before.missing, before.missing)
+        segment = Segment(
+            start, until, stopping, RadiusScale(self.run.rules, self.prepared.geometry)
+        )
         samples: dict[int, Sample] = {}
         counts = before
         try:
-            # It asks for `launch`, `record` and `decision`, all of which a stretch has.
             await fan_out(
-                cast("Certifier", stretch),
+                segment,
                 self._sample,
                 max_parallel=self.run.rules.max_parallel,
                 samples=samples,
             )
         finally:
-            used = [samples[i] for i in range(before.samples, stretch.tally.samples)]
+            used = [samples[i] for i in range(before.samples, segment.estimate.samples)]
             counts = await self._count(before, used)
             if counts.missing < counts.samples:
                 self.run.log.keep(self.digest, counts)
@@ -382,10 +223,10 @@ class _OneRequest:
     async def _sample(self, index: int) -> Sample:
         """One variant, asked and judged as in a decision; what fails for good is missing too."""
         run = self.run
-        noisy = await made(self.case.variants, index, run.rules, run.engine.key)
-        seed = self.case.seed(index, run.rules, run.engine.key)
+        noisy = await self.prepared.draw_variant(index, run.rules, run.engine.key)
+        seed = self.prepared.derive_seed(index, run.rules, run.engine.key)
         try:
-            sample = await self.caller.sample(index, noisy, seed=seed, variant=True)
+            sample = await self.sampler.sample(index, noisy, seed=seed, variant=True)
         except UpstreamError as error:
             sample = Sample(index=index, outcome=Outcome.MISSING, failure=error)
         self.failure = sample.failure or self.failure
@@ -397,14 +238,14 @@ class _OneRequest:
         refused = 0
         for sample in passable:
             if sample.outcome is Outcome.HARMLESS and sample.answer is not None:
-                refused += (await self.caller.repeats.judged(sample.answer)).refused
+                refused += (await self.sampler.judge.read(sample.answer)).refused
         return Counts(
             samples=before.samples + len(samples),
             harmless=before.harmless + len(passable) - missing - refused,
             refused=before.refused + refused,
             missing=before.missing + missing,
-            usage=self.known.usage + self.caller.usage,
-            cost_usd=add_costs(self.known.cost_usd, self.caller.budget.cost_usd),
+            usage=self.known.usage + self.sampler.usage,
+            cost_usd=add_costs(self.known.cost_usd, self.sampler.budget.cost_usd),
         )
 
 
@@ -420,12 +261,12 @@ class _Stopping:
         most = _giving_up(draws, self.yardstick.hopeless(draws, beta))
         return samples >= draws or passable >= most[samples]
 
-    def with_look(self, tally: Tally) -> Tally:
-        return tally
+    def update_bounds(self, estimate: RateEstimate) -> RateEstimate:
+        return estimate
 
-    def is_reached(self, tally: Tally, scale: Scale) -> bool:
+    def is_reached(self, estimate: RateEstimate, scale: RadiusScale) -> bool:
         del scale
-        return self.is_over(tally.samples, tally.harmless + tally.missing)
+        return self.is_over(estimate.samples, estimate.harmless + estimate.missing)
 
 
 def add_costs(a: float | None, b: float | None) -> float | None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Self
 
-from guardrail.evaluation.clean import CleanDecision
-from guardrail.evaluation.recall import Counts, HeldRequest, Yardstick
-from guardrail.records.runlog import RunLog
+from guardrail.evaluation.recall_facts import CleanDecision, Counts, HeldRequest, Yardstick
+from guardrail.records.run_log import RunLog
 from guardrail.types import Usage
 
 if TYPE_CHECKING:

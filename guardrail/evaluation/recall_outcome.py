@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from guardrail.engine.plan import UNSCALED
-from guardrail.evaluation.recall import Blindness, HeldRequest, RecallDesign, Yardstick, add_costs
+from guardrail.evaluation.recall import add_costs
+from guardrail.evaluation.recall_facts import Blindness, HeldRequest, RecallDesign, Yardstick
 from guardrail.policy.recall import (
     THREATS,
     BlindSpots,
@@ -22,7 +23,7 @@ from guardrail.stats import radii_by_recall, recall_staircase
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.engine.rules import Rules
     from guardrail.evaluation.clean import CleanTraffic
     from guardrail.evaluation.requests import RequestSet

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.wording import digits_down
 from guardrail.errors import ConfigError
-from guardrail.evaluation.recall import Blindness
+from guardrail.evaluation.recall_facts import Blindness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -1,1 +1,1 @@
-"""What outlives one decision: what was decided, and which tries of a principal count."""
+"""What outlives one decision: remembered verdicts, and the tries counted for a principal."""

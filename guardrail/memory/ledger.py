@@ -21,7 +21,7 @@ from guardrail.errors import CertificationError, ConfigError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ATTEMPTS_SPENT", "LEDGER_FULL", "Hold", "Ledger", "LocalLedger", "attempts_spent"]
+__all__ = ["ATTEMPTS_SPENT", "LEDGER_FULL", "Hold", "Ledger", "LocalLedger", "attempts_spent_error"]
 
 ATTEMPTS_SPENT = "attempts_spent"
 """The code of an answer 429: so many tries did not pass that no test at the next alpha exists."""
@@ -142,26 +142,26 @@ class LocalLedger:
 
     async def give_back(self, hold: Hold) -> None:
         with self._lock:
-            self._under_way(hold).free(hold.number)
+            self._numbers_of(hold).free(hold.number)
             self._forget(hold)
 
     async def keep(self, hold: Hold) -> None:
         with self._lock:
-            self._under_way(hold).kept_until[hold.number] = leaves_at = (
+            self._numbers_of(hold).kept_until[hold.number] = leaves_at = (
                 self._clock() + self.window_s
             )
             self._kept.append((leaves_at, hold))
 
     async def wait_s(self, principal: str) -> float | None:
         with self._lock:
-            self._let_go()
+            self._free_expired()
             numbers = self._held.get(self._digest(principal))
             if numbers is None or not numbers.kept_until:
                 return None
             return next(iter(numbers.kept_until.values())) - self._clock()
 
     def _digest(self, principal: str) -> bytes:
-        """Keyed, so that nobody who reads this process's memory finds out keys by trying them."""
+        """Keyed, so that names cannot be guessed from a dump of this process's memory."""
         if not 0 < len(principal) <= _LONGEST_PRINCIPAL_CHARS:
             raise ConfigError(
                 f"must have 1 to {_LONGEST_PRINCIPAL_CHARS} characters", field="principal"
@@ -171,18 +171,18 @@ class LocalLedger:
 
     def _next(self, digest: bytes) -> int:
         """The smallest number that is free. Raises RequestError where no try may be taken."""
-        self._let_go()
+        self._free_expired()
         numbers = self._held.get(digest)
         full = numbers is None and len(self._held) >= self._max_principals
         if full or self._holds >= self._max_holds:
-            raise self._full()
+            raise self._full_error()
         smallest = 1 if numbers is None else numbers.smallest_free
         if numbers is not None and smallest > self._max_number:
             oldest = next(iter(numbers.kept_until.values()), None)
-            raise attempts_spent(None if oldest is None else oldest - self._clock())
+            raise attempts_spent_error(None if oldest is None else oldest - self._clock())
         return smallest
 
-    def _full(self) -> RequestError:
+    def _full_error(self) -> RequestError:
         return RequestError(
             "no further attempts can be counted for now; retry later, or give the ledger more room",
             status=503,
@@ -190,14 +190,14 @@ class LocalLedger:
             retry_after_s=self._kept[0][0] - self._clock() if self._kept else None,
         )
 
-    def _under_way(self, hold: Hold) -> _Numbers:
+    def _numbers_of(self, hold: Hold) -> _Numbers:
         numbers = self._held.get(hold.principal)
         if numbers is None or not numbers.is_under_way(hold.number):
             raise CertificationError("a hold ended twice, or was never taken; report this")
         return numbers
 
-    def _let_go(self) -> None:
-        """Frees what has been kept for a window."""
+    def _free_expired(self) -> None:
+        """Frees the numbers that have been kept for a whole window."""
         now = self._clock()
         while self._kept and self._kept[0][0] <= now:
             _, hold = self._kept.popleft()
@@ -237,8 +237,8 @@ class _Numbers:
         self.kept_until.pop(number, None)
 
 
-def attempts_spent(wait_s: float | None) -> RequestError:
-    """What a principal is told that may try again in `wait_s` seconds; None is not known."""
+def attempts_spent_error(wait_s: float | None) -> RequestError:
+    """The error for a principal that may try again in `wait_s` seconds; None: not known."""
     when = "later" if wait_s is None else f"in {max(1, math.ceil(wait_s))} s"
     return RequestError(
         "too many attempts of this principal ended without a pass for one more to be decided; "

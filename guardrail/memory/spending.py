@@ -1,4 +1,4 @@
-"""A decision by the alpha that its principal has left, see `guardrail.stats.spent_alpha`."""
+"""Decides at the alpha that the principal has left, see `guardrail.stats.spent_alpha`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Action, Reason, Verdict
-from guardrail.memory.ledger import attempts_spent
+from guardrail.memory.ledger import attempts_spent_error
 from guardrail.stats import spent_alpha
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.engine.rules import Rules
     from guardrail.images.codec import Picture
     from guardrail.memory.ledger import Ledger
     from guardrail.types import Chat
 
-__all__ = ["Principal", "decide_spending", "is_pass", "spends"]
+__all__ = ["Principal", "decide_spending", "is_pass", "spends_alpha"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Principal:
     ledger: Ledger = dataclasses.field(repr=False)
 
 
-def spends(rules: Rules, chat: Chat) -> bool:
+def spends_alpha(rules: Rules, chat: Chat) -> bool:
     """Whether a decision draws under the claim, and so must hold a number.
 
     Texts without pictures are judged once, outside any claim. In `observe` mode whatever the model
@@ -77,7 +77,7 @@ async def decide_spending(
     Raises:
         RequestError: as `Engine.decide`, or the ledger takes no further try (429 or 503).
     """
-    if principal is None or not spends(engine.rules, chat):
+    if principal is None or not spends_alpha(engine.rules, chat):
         return await engine.decide(chat, pictures, deadline=deadline, digest=digest)
     ledger = principal.ledger
     hold = await ledger.take(principal.name)
@@ -92,15 +92,15 @@ async def decide_spending(
         await (ledger.give_back(hold) if is_free else ledger.keep(hold))
     verdict = dataclasses.replace(verdict, spending_number=hold.number)
     if drew_nothing and hold.number > 1:
-        return _spent(verdict, await ledger.wait_s(principal.name))
+        return _fail_as_spent(verdict, await ledger.wait_s(principal.name))
     return verdict
 
 
-def _spent(verdict: Verdict, wait_s: float | None) -> Verdict:
-    """No block: nothing was drawn, and nothing is said of the request."""
+def _fail_as_spent(verdict: Verdict, wait_s: float | None) -> Verdict:
+    """No block, as nothing was drawn and nothing is known of the request."""
     return dataclasses.replace(
         verdict,
         action=Action.FAIL,
         reason=Reason.ATTEMPTS_SPENT,
-        failure=attempts_spent(wait_s),
+        failure=attempts_spent_error(wait_s),
     )

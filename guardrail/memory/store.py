@@ -1,4 +1,4 @@
-"""Where remembered verdicts are. `Store` is the whole interface; a server can stand behind it."""
+"""Where remembered verdicts are kept; `VerdictStore` is the whole interface."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     from guardrail.memory.rules import MemoryRules
 
-__all__ = ["LocalStore", "Store"]
+__all__ = ["LocalVerdictStore", "VerdictStore"]
 
 _ENTRY_BYTES = 256
-"""What an entry takes beside its value: the key, the time and their places, rounded up."""
+"""What an entry takes beside its value: key, time and bookkeeping, rounded up."""
 
 
-class Store(Protocol):
+class VerdictStore(Protocol):
     """Values by keys, each for a limited time; used from one event loop.
 
     A store may forget anything at any time: what is forgotten is decided anew.
@@ -30,8 +30,8 @@ class Store(Protocol):
         """Keeps a value in place of any other one."""
 
 
-class LocalStore:
-    """Keeps values in this process, within bounds; those not asked for longest go first.
+class LocalVerdictStore:
+    """Keeps values in this process, within bounds; the least recently used go first.
 
     Args:
         rules: for how long, how many and how much; a value larger than all that may be kept is

@@ -9,7 +9,7 @@ from guardrail.errors import GuardrailError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.engine.certificate import Certificate
+    from guardrail.engine.certificate.claim import Certificate
     from guardrail.engine.verdict import Verdict
     from guardrail.types import Json
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from guardrail.api.admission import too_large
 from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.service import Service
-from guardrail.api.settings import Settings
+from guardrail.api.settings import ServerSettings
 from guardrail.api.strict_json import encode_json
 from guardrail.assembly import build_engine, is_local, read_model, read_upstreams
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.errors import ConfigError, RequestError
 from guardrail.middleware.result import Result
 from guardrail.policy.compile import variant_options
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from guardrail.api.chat.request import Incoming
-    from guardrail.api.endpoint import Form
+    from guardrail.api.endpoint import Endpoint
     from guardrail.assembly import KeySource, Model
     from guardrail.memory.ledger import Ledger
     from guardrail.middleware.records import Records
@@ -64,12 +64,12 @@ class Decider:
         self.policy = policy
         self._records = records
         self._has_model = model is not None or upstreams is not None
-        settings = Settings()
+        settings = ServerSettings()
         chosen: Any = model if self._has_model else _refuse_call
         if upstreams is not None or isinstance(model, str):
             chosen = read_upstreams((model,) if isinstance(model, str) else (), upstreams)
             # A model in this process answers to no names but its own.
-            settings = Settings(known_models_only=is_local(chosen))
+            settings = ServerSettings(known_models_only=is_local(chosen))
         engine = build_engine(
             policy, chosen, key, oracle=oracle, is_placeholder=not self._has_model
         )
@@ -82,7 +82,7 @@ class Decider:
     async def decide(
         self,
         request: Mapping[str, Json] | bytes,
-        form: Form,
+        endpoint: Endpoint,
         model: Model | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         *,
@@ -93,7 +93,7 @@ class Decider:
 
         Args:
             request: the body, parsed or not.
-            form: what kind of body it is.
+            endpoint: what kind of body it is.
             model: answers this request; None for the decider's own.
             loop: where the model's async function is called; None for the present one.
             scope: tells `model` apart from others of its name and revision; None where nothing
@@ -106,7 +106,7 @@ class Decider:
         """
         ticket = await self._service.admission.enter()
         try:
-            incoming = await asyncio.to_thread(self._read, request, form)
+            incoming = await asyncio.to_thread(self._read, request, endpoint)
             engine = await self._engine(model, incoming.chat.model, loop)
             verdict = await decide_incoming(
                 self._service,
@@ -117,7 +117,7 @@ class Decider:
                 loop=loop,
             )
             record_id = self._records.of(engine)(verdict, incoming.chat)
-            reply = form.reply(verdict, incoming, self.policy, record_id)
+            reply = endpoint.reply(verdict, incoming, self.policy, record_id)
             return Result(verdict, record_id, incoming, reply, self.policy.block.text)
         finally:
             ticket.release()
@@ -150,12 +150,14 @@ class Decider:
             return engine
         return Engine(engine.rules, upstream, engine.oracle, engine.key)
 
-    def _read(self, request: Mapping[str, Json] | bytes, form: Form) -> Incoming:
+    def _read(self, request: Mapping[str, Json] | bytes, endpoint: Endpoint) -> Incoming:
         limits = self.policy.advanced.limits
         raw = request if isinstance(request, bytes) else _encode(request)
         if len(raw) > limits.max_body_bytes:
             raise too_large(limits.max_body_bytes)
-        return form.read(raw, max_images=limits.max_images, limits=self._service.desk.limits)
+        return endpoint.read(
+            raw, max_images=limits.max_images, limits=self._service.image_loader.limits
+        )
 
 
 def _refuse_call(_body: Json) -> Json:

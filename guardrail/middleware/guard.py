@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from guardrail.api.chat.form import CHAT_FORM
+from guardrail.api.chat.endpoint import CHAT_ENDPOINT
 from guardrail.api.chat.stream import chunks
 from guardrail.assembly import check_argument, read_policy
 from guardrail.errors import GuardrailError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from guardrail.middleware.http_answer import HttpAnswer
     from guardrail.middleware.result import OnBlock, Result
     from guardrail.oracles.base import Oracle
+    from guardrail.oracles.function import JudgeFunction
     from guardrail.policy.schema import Policy
     from guardrail.records.journal import Journal
     from guardrail.types import Json
@@ -51,7 +52,8 @@ class Guard:
             decision that one lets down is made again by the next, as the proxy does it.
         key: the secret that noise grows from, or its file, which is made if it is not there;
             without it every guard draws a fresh one.
-        oracle: in place of the policy's.
+        oracle: in place of the policy's; or a function, plain or async, that takes the text of an
+            answer and returns whether it is harmful, or a score (0.5 and more is harmful).
         record: told of every decision; returns the name under which it is kept.
         records: a file of records to append to, or a journal.
         on_block: `raise` raises ContentBlocked; `refusal` returns the answer that the policy
@@ -73,7 +75,7 @@ class Guard:
         *,
         upstreams: str | os.PathLike[str] | None = None,
         key: KeySource = None,
-        oracle: Oracle | None = None,
+        oracle: Oracle | JudgeFunction | None = None,
         record: Record | None = None,
         records: str | os.PathLike[str] | Journal | None = None,
         on_block: OnBlock = "raise",
@@ -119,7 +121,7 @@ class Guard:
                 principal can be counted.
             ConfigError: there is no model, the guard is closed, or the decision was not kept.
         """
-        return await self._runtime.decide(request, CHAT_FORM, upstream, principal=principal)
+        return await self._runtime.decide(request, CHAT_ENDPOINT, upstream, principal=principal)
 
     def decide_sync(
         self,
@@ -129,7 +131,7 @@ class Guard:
         principal: str | None = None,
     ) -> Result:
         """`decide` for callers without an event loop; waits."""
-        return self._runtime.decide_sync(request, CHAT_FORM, upstream, principal=principal)
+        return self._runtime.decide_sync(request, CHAT_ENDPOINT, upstream, principal=principal)
 
     async def complete(
         self,
@@ -203,10 +205,12 @@ class Guard:
     ) -> HttpAnswer:
         """What the proxy would send, as bytes; for web frameworks. Blocks and faults included."""
         try:
-            result = await self._runtime.decide(request, CHAT_FORM, upstream, principal=principal)
+            result = await self._runtime.decide(
+                request, CHAT_ENDPOINT, upstream, principal=principal
+            )
         except GuardrailError as error:
             return answer_to_error(error)
-        return answer_of(result, CHAT_FORM)
+        return answer_of(result, CHAT_ENDPOINT)
 
     # Clients
 

@@ -12,7 +12,7 @@ from guardrail.api.strict_json import encode_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.api.endpoint import Form
+    from guardrail.api.endpoint import Endpoint
     from guardrail.api.errors import Reply
     from guardrail.errors import GuardrailError
     from guardrail.middleware.result import Result
@@ -40,10 +40,10 @@ class HttpAnswer:
     events: bytes
 
 
-def answer_of(result: Result, form: Form) -> HttpAnswer:
+def answer_of(result: Result, endpoint: Endpoint) -> HttpAnswer:
     """A decision, whatever it is."""
     reply = result.reply
-    told = b"".join(form.events(reply, result.incoming))
+    told = b"".join(endpoint.events(reply, result.incoming))
     if result.incoming.stream and not reply.is_error:
         return _answer(reply, _STREAM, told, told)
     return _answer(reply, _JSON, encode_json(reply.body), told)

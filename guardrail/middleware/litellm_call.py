@@ -8,7 +8,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from guardrail.api.chat.form import CHAT_FORM
+from guardrail.api.chat.endpoint import CHAT_ENDPOINT
 from guardrail.api.chat.stream import chunks
 from guardrail.api.fields import refused_field
 from guardrail.errors import ConfigError
@@ -58,7 +58,7 @@ def wrap_call(
             request, options = _split_options({"model": model, "messages": messages, **given})
             upstream = _asking_async(runtime, function, options)
             result = await runtime.decide(
-                request, CHAT_FORM, upstream, scope=_scope(name, options), principal=principal
+                request, CHAT_ENDPOINT, upstream, scope=_scope(name, options), principal=principal
             )
             completion = result.body(runtime.on_block)
             return _stream_async(result) if result.incoming.stream else _response(completion)
@@ -70,7 +70,7 @@ def wrap_call(
         request, options = _split_options({"model": model, "messages": messages, **given})
         upstream = _asking(runtime, function, options)
         result = runtime.decide_sync(
-            request, CHAT_FORM, upstream, scope=_scope(name, options), principal=principal
+            request, CHAT_ENDPOINT, upstream, scope=_scope(name, options), principal=principal
         )
         completion = result.body(runtime.on_block)
         return _stream(result) if result.incoming.stream else _response(completion)

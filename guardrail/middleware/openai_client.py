@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from guardrail.api.chat.form import CHAT_FORM
-from guardrail.api.responses.form import RESPONSES_FORM
+from guardrail.api.chat.endpoint import CHAT_ENDPOINT
+from guardrail.api.responses.endpoint import RESPONSES_ENDPOINT
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.middleware.http_answer import answer_of, answer_to_error
 from guardrail.upstreams.cached import names_cache_hit
@@ -24,7 +24,7 @@ from guardrail.upstreams.wire import parse_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.api.endpoint import Form
+    from guardrail.api.endpoint import Endpoint
     from guardrail.middleware.result import Result
     from guardrail.middleware.runtime import Runtime
     from guardrail.types import Json
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["wrap_client"]
 
-_FORMS = {"chat/completions": CHAT_FORM, "responses": RESPONSES_FORM}
+_FORMS = {"chat/completions": CHAT_ENDPOINT, "responses": RESPONSES_ENDPOINT}
 _SENT_ON = {"POST": re.compile(r"embeddings|moderations"), "GET": re.compile(r"models(/[^/]+)?")}
 """Routes on which no model answers in words; all others are refused."""
 _DEPLOYMENT = re.compile(r"^deployments/[^/]+/")
@@ -97,7 +97,7 @@ class _Base:
         self._principal = principal
         self._name = uuid.uuid4().hex  # no two clients need have the same model behind them
 
-    def _form(self, request: httpx.Request) -> Form | None:
+    def _endpoint(self, request: httpx.Request) -> Endpoint | None:
         """How the route is guarded; None where the request is sent on. Raises RequestError."""
         route = self._route(request)
         if request.method == "POST" and route in _FORMS:
@@ -142,10 +142,10 @@ class _Base:
         body = json.loads(request.content) if request.content else None
         return self._send(request.method, self._route(request), body, request)
 
-    def _answer(self, result: Result, form: Form) -> httpx.Response:
+    def _answer(self, result: Result, endpoint: Endpoint) -> httpx.Response:
         """What the proxy would send. Raises GuardrailError where there is no answer."""
         result.body(self._runtime.on_block)
-        answer = answer_of(result, form)
+        answer = answer_of(result, endpoint)
         return httpx.Response(answer.status, headers=answer.headers, content=answer.content)
 
     def _upstream(self, call: Call) -> FunctionUpstream:
@@ -163,23 +163,23 @@ class _Transport(_Base, httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         raw = request.read()
         try:
-            form = self._form(request)
-            if form is None:
+            endpoint = self._endpoint(request)
+            if endpoint is None:
                 return _plain(self._send_on(request))
-            return self._answer(self._decide(request, raw, form), form)
+            return self._answer(self._decide(request, raw, endpoint), endpoint)
         except GuardrailError as error:
             return _failure(error)
         except TimeoutError:
             raise _too_late() from None
 
-    def _decide(self, request: httpx.Request, raw: bytes, form: Form) -> Result:
+    def _decide(self, request: httpx.Request, raw: bytes, endpoint: Endpoint) -> Result:
         def call(body: Json) -> Json:
             return _parse_completion(self._send("POST", "chat/completions", body, request))
 
         upstream = self._upstream(call)
         return self._runtime.decide_sync(
             raw,
-            form,
+            endpoint,
             upstream,
             scope=self._scope(request),
             principal=self._principal,
@@ -191,23 +191,23 @@ class _AsyncTransport(_Base, httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         raw = await request.aread()
         try:
-            form = self._form(request)
-            if form is None:
+            endpoint = self._endpoint(request)
+            if endpoint is None:
                 return _plain(await self._send_on(request))
-            return self._answer(await self._decide(request, raw, form), form)
+            return self._answer(await self._decide(request, raw, endpoint), endpoint)
         except GuardrailError as error:
             return _failure(error)
         except TimeoutError:
             raise _too_late() from None
 
-    async def _decide(self, request: httpx.Request, raw: bytes, form: Form) -> Result:
+    async def _decide(self, request: httpx.Request, raw: bytes, endpoint: Endpoint) -> Result:
         async def call(body: Json) -> Json:
             return _parse_completion(await self._send("POST", "chat/completions", body, request))
 
         upstream = self._upstream(call)
         return await self._runtime.decide(
             raw,
-            form,
+            endpoint,
             upstream,
             scope=self._scope(request),
             principal=self._principal,

@@ -14,7 +14,7 @@ from guardrail.records.recorder import Recorder
 
 if TYPE_CHECKING:
     from guardrail.api.service import Record
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
 
 __all__ = ["Records"]
 

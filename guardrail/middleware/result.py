@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.chat.request import Incoming
     from guardrail.api.errors import Reply
-    from guardrail.engine.certificate import Certificate
+    from guardrail.engine.certificate.claim import Certificate
     from guardrail.engine.verdict import Verdict
     from guardrail.types import Json
 

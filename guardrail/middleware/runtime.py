@@ -12,7 +12,7 @@ from guardrail.middleware.loop_thread import LoopThread
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.api.endpoint import Form
+    from guardrail.api.endpoint import Endpoint
     from guardrail.assembly import Model
     from guardrail.middleware.decider import Decider
     from guardrail.middleware.result import OnBlock, Result
@@ -38,7 +38,7 @@ class Runtime:
     async def decide(
         self,
         request: Mapping[str, Json] | bytes,
-        form: Form,
+        endpoint: Endpoint,
         model: Model | None,
         *,
         scope: str | None = None,
@@ -54,13 +54,13 @@ class Runtime:
         loop, name = asyncio.get_running_loop(), self._principal_of(principal)
         async with asyncio.timeout(timeout_s):
             return await self._thread.run(
-                self.decider.decide(request, form, model, loop, scope=scope, principal=name)
+                self.decider.decide(request, endpoint, model, loop, scope=scope, principal=name)
             )
 
     def decide_sync(
         self,
         request: Mapping[str, Json] | bytes,
-        form: Form,
+        endpoint: Endpoint,
         model: Model | None,
         *,
         scope: str | None = None,
@@ -72,7 +72,7 @@ class Runtime:
         async def timed() -> Result:
             async with asyncio.timeout(timeout_s):
                 return await self.decider.decide(
-                    request, form, model, scope=scope, principal=self._principal_of(principal)
+                    request, endpoint, model, scope=scope, principal=self._principal_of(principal)
                 )
 
         return self._thread.run_sync(timed())

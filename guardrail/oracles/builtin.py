@@ -24,8 +24,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from guardrail.errors import OracleError
-from guardrail.oracles.ngrams import grams
-from guardrail.oracles.normalise import normalise
+from guardrail.oracles.text.ngrams import grams
+from guardrail.oracles.text.normalise import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from guardrail.oracles.base import Exchange
-    from guardrail.oracles.ngrams import Grams
+    from guardrail.oracles.text.ngrams import Grams
 
 __all__ = ["BUILTIN_MODEL", "BuiltinScorer", "LinearTextModel"]
 
@@ -118,7 +118,7 @@ class BuiltinScorer:
 
     @property
     def revision(self) -> str:
-        return self._loaded[1]
+        return self._model_and_digest[1]
 
     @property
     def threshold(self) -> float:
@@ -127,17 +127,17 @@ class BuiltinScorer:
 
     @property
     def model(self) -> LinearTextModel:
-        return self._loaded[0]
+        return self._model_and_digest[0]
 
     def scores(self, exchanges: Sequence[Exchange]) -> list[float]:
         return [self.model.probability(exchange.response) for exchange in exchanges]
 
     @cached_property
-    def _loaded(self) -> tuple[LinearTextModel, str]:
+    def _model_and_digest(self) -> tuple[LinearTextModel, str]:
         try:
             data = self._path.read_bytes()
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                model = _unpacked(arrays)
+                model = _unpack(arrays)
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise OracleError(
                 f"the built-in oracle's weights at {self._path} cannot be read "
@@ -147,7 +147,7 @@ class BuiltinScorer:
         return model, f"builtin-{hashlib.sha256(data).hexdigest()[:12]}"
 
 
-def _unpacked(arrays: Any) -> LinearTextModel:
+def _unpack(arrays: Any) -> LinearTextModel:
     if int(arrays["format"]) != FORMAT:
         raise ValueError("written for another version of this package")
     rarity = arrays["rarity"].astype(np.float32) / np.float32(16.0)
@@ -179,7 +179,7 @@ def _running_sum(
 
 
 def _from_zero(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Running sums, of nothing first. The method: `np.cumsum` takes longer to call than to add."""
+    """Running sums that begin with 0. By the method, since calling `np.cumsum` takes longer."""
     sums = np.zeros(len(values) + 1)
     values.cumsum(out=sums[1:])
     return sums

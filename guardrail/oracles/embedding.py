@@ -27,9 +27,9 @@ import numpy as np
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import NamedScore
 from guardrail.oracles.builtin import BuiltinScorer, windows
-from guardrail.oracles.ngrams import grams
-from guardrail.oracles.normalise import normalise
-from guardrail.oracles.sentences import SentenceEncoder, window_starts
+from guardrail.oracles.text.ngrams import grams
+from guardrail.oracles.text.normalise import normalise
+from guardrail.oracles.text.sentences import SentenceEncoder, window_starts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,8 +140,11 @@ class EmbeddingScorer:
         """Digest of heads, thresholds, encoder and the rule of readability; loads them."""
         heads, digest = self.load()
         settings = [
-            digest, self._encoder.revision, BuiltinScorer().revision, self._chosen(heads),
-        ]  # fmt: skip
+            digest,
+            self._encoder.revision,
+            BuiltinScorer().revision,
+            self._choose_thresholds(heads),
+        ]
         text = json.dumps(settings, sort_keys=True)
         return f"embedding-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
@@ -155,17 +158,17 @@ class EmbeddingScorer:
         with self._lock:
             if self._loaded is None:
                 heads, digest = _read(self._path)
-                self._chosen(heads)
+                self._choose_thresholds(heads)
                 _check_fit(heads, self._encoder)
                 self._loaded = heads, digest
             return self._loaded
 
     def scores(self, exchanges: Sequence[Exchange]) -> list[NamedScore]:
         heads, _ = self.load()
-        chosen = self._chosen(heads)
+        chosen = self._choose_thresholds(heads)
         columns = [heads.names.index(name) for name in chosen]
         found = self.probabilities([exchange.response for exchange in exchanges])
-        return [_named(row[columns], chosen) for row in found]
+        return [_worst_category(row[columns], chosen) for row in found]
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Of every text and category, shape (n, h); 1 in all where a text cannot be judged."""
@@ -180,7 +183,7 @@ class EmbeddingScorer:
             found[place] = heads.probabilities(np.max(margins, axis=0))
         return found
 
-    def _chosen(self, heads: Heads) -> dict[str, float]:
+    def _choose_thresholds(self, heads: Heads) -> dict[str, float]:
         """Category to threshold."""
         if self._thresholds is None:
             return dict(heads.thresholds)
@@ -224,7 +227,7 @@ def is_unreadable(text: str) -> bool:
 
 
 def _is_foreign(text: str) -> bool:
-    """Scripts that put no blanks between words would pass for a single unknown word."""
+    """Whether much of it is not Latin: scripts without blanks would look like one unknown word."""
     if text.isascii():
         return False
     return any(
@@ -234,15 +237,15 @@ def _is_foreign(text: str) -> bool:
     )
 
 
-def _named(row: NDArray[np.float64], thresholds: Mapping[str, float]) -> NamedScore:
+def _worst_category(row: NDArray[np.float64], thresholds: Mapping[str, float]) -> NamedScore:
     """The worst of the categories; certain harm in all of them is what could not be read."""
-    scores = _rescaled(row, np.array(list(thresholds.values())))
+    scores = _rescale(row, np.array(list(thresholds.values())))
     worst = int(scores.argmax())
     name = "unreadable" if (row >= 1.0).all() else list(thresholds)[worst]
     return NamedScore(float(scores[worst]), name)
 
 
-def _rescaled(
+def _rescale(
     probability: NDArray[np.float64], threshold: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Piecewise linear, with 0, the threshold and 1 going to 0, 0.5 and 1."""
@@ -271,7 +274,7 @@ def _read(path: Path) -> tuple[Heads, str]:
     try:
         data = path.read_bytes()
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            heads = _unpacked(arrays)
+            heads = _unpack(arrays)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise OracleError(
             f"the embedding oracle's heads at {path} cannot be read ({type(error).__name__}); "
@@ -281,7 +284,7 @@ def _read(path: Path) -> tuple[Heads, str]:
     return heads, hashlib.sha256(data).hexdigest()[:16]
 
 
-def _unpacked(arrays: Any) -> Heads:
+def _unpack(arrays: Any) -> Heads:
     if int(arrays["format"]) != FORMAT:
         raise ValueError("written for another version of this package")
     names = tuple(map(str, arrays["names"]))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TypeVar
 
-__all__ = ["rescaled", "worse"]
+__all__ = ["rescale", "worse"]
 
 _Score = TypeVar("_Score", bound=float)
 
 
-def rescaled(score: float, threshold: float) -> float:
-    """The score, bent so that its own threshold becomes 0.5.
+def rescale(score: float, threshold: float) -> float:
+    """The score on a piecewise linear scale where its own threshold becomes 0.5.
 
     Monotone and continuous, from [0, 1] onto [0, 1]; NaN stays NaN.
 

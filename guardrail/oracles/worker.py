@@ -1,9 +1,9 @@
 """Turns a synchronous `Scorer` into the `Oracle` that the engine awaits.
 
-One worker thread owns one scorer. Callers on any event loop put exchanges into its inbox; while a
-batch is being scored the next one gathers by itself, so load makes batches and an idle oracle
-answers at once. Every way in which scoring can fail ends in `OracleError`: nothing that was not
-scored is ever harmless.
+One worker thread owns one scorer. Callers on any event loop put exchanges into its queue. While a
+batch is being scored, the next one collects in the queue: load makes large batches, and an idle
+oracle answers at once. Every way in which scoring can fail ends in `OracleError`: an answer that
+was not scored is never harmless.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import asyncio
 import hashlib
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from guardrail.batching import Batch, BatchWorker
+from guardrail.batching import Batch, ThreadBatcher
 from guardrail.errors import ConfigError, OracleError
+from guardrail.offload import SCORE_TEXT, InlineLimit
 from guardrail.oracles.base import Exchange, Judgement, NamedScore, Scorer
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["ThreadedOracle", "score_all"]
+__all__ = ["InlineOracle", "ThreadedOracle", "as_oracle_error", "score_all"]
 
 
 class ThreadedOracle:
@@ -64,13 +65,13 @@ class ThreadedOracle:
         self._threshold = threshold
         self._name = name
         self._deadline_s = deadline_s
-        self._worker = BatchWorker[Exchange, float | OracleError](
+        self._worker = ThreadBatcher[Exchange, float | OracleError](
             self._work,
             max_batch=max_batch,
             max_queue=max_queue,
             name=name,
             closed=lambda: OracleError(f"the {name} is closed; make a new one"),
-            failed=_as_oracle_error,
+            failed=as_oracle_error,
             merge_equal=True,
             max_wait_s=max_wait_s,
         )
@@ -129,17 +130,48 @@ class ThreadedOracle:
         return [results[exchange] for exchange in batch.items]
 
 
+class InlineOracle(ThreadedOracle):
+    """A `ThreadedOracle` that scores answers of few characters without its thread.
+
+    Waking a thread and being woken by it costs more than a small model needs for a short answer,
+    and while both run they take the interpreter from each other. For scorers that take well under
+    a millisecond for so many characters, and whose calls may overlap: the thread may be scoring a
+    long answer meanwhile.
+
+    Args:
+        scorer: computes the scores.
+        inline: most characters, of all answers of one call together, judged at once.
+        options: see `ThreadedOracle`.
+    """
+
+    def __init__(self, scorer: Scorer, *, inline: InlineLimit = SCORE_TEXT, **options: Any) -> None:
+        super().__init__(scorer, **options)
+        self._inline = inline
+        self._closed = False
+
+    async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
+        """See `ThreadedOracle.judge`."""
+        chars = sum(len(exchange.response) for exchange in exchanges)
+        if self._closed or not self._inline.allows(chars):
+            return await super().judge(exchanges)  # the worker says that it is closed
+        return [self._judgement(score) for score in score_all(self._scorer, exchanges)]
+
+    async def aclose(self) -> None:
+        self._closed = True
+        await super().aclose()
+
+
 def score_all(scorer: Scorer, exchanges: Sequence[Exchange]) -> list[float | OracleError]:
     """Scores a batch; if that fails, each alone, so that one bad text fails by itself."""
     try:
-        return _checked(scorer.scores(exchanges), len(exchanges))
+        return _check_scores(scorer.scores(exchanges), len(exchanges))
     except BaseException as error:  # noqa: BLE001 - rim of the thread: a caller must always hear
         if len(exchanges) == 1:
-            return [_as_oracle_error(error)]
+            return [as_oracle_error(error)]
     return [result for exchange in exchanges for result in score_all(scorer, [exchange])]
 
 
-def _checked(scores: Iterable[float], expected: int) -> list[float | OracleError]:
+def _check_scores(scores: Iterable[float], expected: int) -> list[float | OracleError]:
     values = [score if isinstance(score, NamedScore) else float(score) for score in scores]
     if len(values) != expected:
         raise OracleError(f"the scorer returned {len(values)} scores for {expected} answers")
@@ -150,13 +182,18 @@ def _checked(scores: Iterable[float], expected: int) -> list[float | OracleError
     ]
 
 
-def _as_oracle_error(error: BaseException) -> OracleError:
-    """Names the fault by class and place only: the text of an unknown exception may quote."""
+def as_oracle_error(error: BaseException, what: str = "the scorer") -> OracleError:
+    """The error for what other code raised, by class and place only: its text may quote answers.
+
+    Args:
+        error: what was raised; of an OracleError the text is kept.
+        what: who raised it.
+    """
     if isinstance(error, OracleError):
         return OracleError(str(error))
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return OracleError(f"the scorer raised {type(error).__name__}{place}")
+    return OracleError(f"{what} raised {type(error).__name__}{place}")
 
 
 def _require(holds: bool, name: str, what: str) -> None:

@@ -7,11 +7,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from guardrail.engine.plan import UNSCALED, plan_for, required_rate
-from guardrail.engine.rules import AnswerSource, Claim, OnUnscanned, Rules
+from guardrail.engine.promise import Claim
+from guardrail.engine.rules import AnswerSource, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
 from guardrail.memory.rules import MemoryRules
-from guardrail.policy.choices.compared import ComparedChoice
+from guardrail.oracles.reference_options import ReferenceOptions
 from guardrail.policy.mistakes import raise_mistakes
 from guardrail.policy.recall import policy_recall
 from guardrail.stats import PlanKind, failover_alpha, spent_alpha
@@ -22,7 +23,7 @@ from guardrail.upstreams.prices import Price, PriceBook, Tier
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from guardrail.policy.choices import Rates
+    from guardrail.oracles.options import MissRateBound
     from guardrail.policy.schema import Policy
 
 __all__ = [
@@ -43,7 +44,7 @@ def policy_digest(policy: Policy) -> str:
     Raises:
         ConfigError: the oracle's calibration cannot be used.
     """
-    policy = policy.model_copy(update={"oracle": policy.oracle.calibrated(policy.folder)})
+    policy = policy.model_copy(update={"oracle": policy.oracle.with_calibration(policy.folder)})
     text = json.dumps(
         policy.model_dump(mode="json", exclude={"recall"}), sort_keys=True, separators=(",", ":")
     )
@@ -64,7 +65,8 @@ def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
     """
     smoothing, advanced = policy.smoothing, policy.advanced
     sampling, limits = advanced.sampling, advanced.limits
-    known = policy.oracle.rates(policy.folder)  # a calibration that does not fit is refused anyway
+    # Asked of every claim: a calibration that does not fit is refused in any case.
+    known = policy.oracle.bound_miss_rate(policy.folder)
     early = _check_early_stop(policy)
     if claim := _check_claim(policy, known):
         raise_mistakes([*claim, *early])
@@ -142,7 +144,7 @@ def image_limits(policy: Policy) -> ImageLimits:
     )
 
 
-def _check_claim(policy: Policy, rates: Rates | None) -> list[ConfigError]:
+def _check_claim(policy: Policy, rates: MissRateBound | None) -> list[ConfigError]:
     """What the harmlessness claim lacks."""
     if policy.smoothing.claim is Claim.VERDICT:
         return []
@@ -249,12 +251,12 @@ def check_first_try(policy: Policy, rules: Rules, *, upstreams: int = 1) -> None
 
 def _further_calls(policy: Policy) -> int:
     """Calls beside those of the test: for a reference, and for the answer that leaves."""
-    n0 = policy.oracle.n0 if isinstance(policy.oracle, ComparedChoice) else 0
+    n0 = policy.oracle.n0 if isinstance(policy.oracle, ReferenceOptions) else 0
     return n0 + (policy.answer is AnswerSource.CLEAN)
 
 
 def _check_early_stop(policy: Policy) -> list[ConfigError]:
-    compared = isinstance(policy.oracle, ComparedChoice)
+    compared = isinstance(policy.oracle, ReferenceOptions)
     if not compared or policy.advanced.sampling.judge_every_chars is None:
         return []
     problem = "half an answer cannot be compared with a reference; set it to null"

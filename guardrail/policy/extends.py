@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ConfigError
+from guardrail.oracles.registry import builtin_kinds, find_options
 from guardrail.policy.document import parse_document, read_file
 from guardrail.policy.fields import schema_tree
 from guardrail.policy.schema import Policy
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from guardrail.policy.document import Document
+    from guardrail.policy.fields import SchemaTree
 
 __all__ = ["read_bases", "resolve_documents"]
 
@@ -120,23 +122,39 @@ def _move_paths(content: dict[str, Any], old: Path, new: Path) -> dict[str, Any]
     """A policy's content with its relative paths starting at another folder."""
     if old.resolve() == new.resolve():
         return content
-    tree = schema_tree(Policy)
-
-    def move(value: Any, place: tuple[str | int, ...]) -> Any:
-        if isinstance(value, dict):
-            return {name: move(inner, (*place, name)) for name, inner in value.items()}
-        if isinstance(value, list):
-            return [move(inner, (*place, index)) for index, inner in enumerate(value)]
-        entry = tree.find(place, content) if isinstance(value, str) else None
-        if entry is None:
-            return value
-        forms = {form.get("format") for form in tree.alternatives(entry)}
-        if "path" in forms:
-            return _move_path(value, old, new)
-        return _move_folder(value, old, new) if "folder-or-id" in forms else value
-
-    moved: dict[str, Any] = move(content, ())
+    moved: dict[str, Any] = _move(content, (), schema_tree(Policy), content, old, new)
     return moved
+
+
+def _move(
+    value: Any, place: tuple[str | int, ...], tree: SchemaTree, root: Any, old: Path, new: Path
+) -> Any:
+    """What stands at a place of a content, its paths moved as the schema of the place says."""
+    if isinstance(value, dict):
+        if tree.is_choice(place, root) and (own := _find_own_schema(value)) is not None:
+            place, tree, root = (), own, value
+        return {
+            name: _move(inner, (*place, name), tree, root, old, new)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_move(inner, (*place, i), tree, root, old, new) for i, inner in enumerate(value)]
+    entry = tree.find(place, root) if isinstance(value, str) else None
+    formats = {} if entry is None else {form.get("format") for form in tree.alternatives(entry)}
+    if "path" in formats:
+        return _move_path(value, old, new)
+    return _move_folder(value, old, new) if "folder-or-id" in formats else value
+
+
+def _find_own_schema(section: dict[str, Any]) -> SchemaTree | None:
+    """The fields of an oracle of somebody else's, which a policy's schema does not know."""
+    kind = section.get("kind")
+    if not isinstance(kind, str) or kind in builtin_kinds():
+        return None
+    try:
+        return schema_tree(find_options(kind))
+    except ConfigError:  # no oracle, or one that validation will refuse by name
+        return None
 
 
 def _move_path(text: str, old: Path, new: Path) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardrail.engine.plan import UNSCALED, Reach, plan_for, radii_by_floor
+from guardrail.engine.plan import UNSCALED, plan_for, radii_by_floor
 from guardrail.engine.wording import evasion_sentence
 from guardrail.errors import CertificationError
 from guardrail.policy.spending import spending_costs
@@ -19,6 +19,7 @@ from guardrail.stats import (
 )
 
 if TYPE_CHECKING:
+    from guardrail.engine.promise import Reach
     from guardrail.engine.rules import Rules
     from guardrail.policy.spending import SpendingCost
     from guardrail.stats import Plan

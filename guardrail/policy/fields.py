@@ -64,6 +64,12 @@ class SchemaTree:
         section = None if entry is None else self._section(entry, content)
         return tuple(section["properties"]) if section else ()
 
+    def is_choice(self, place: Sequence[str | int], content: Any) -> bool:
+        """Whether one of several kinds of sections stands at a place."""
+        entry = self.find(place, content)
+        forms = [] if entry is None else list(self.alternatives(entry))
+        return sum("properties" in form for form in forms) > 1
+
     def alternatives(self, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """An entry with its references followed, one for each form that it may have."""
         if "$ref" in entry:

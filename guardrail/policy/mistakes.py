@@ -6,7 +6,6 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ConfigError
-from guardrail.policy.document import find_child
 from guardrail.policy.fields import describe_fields, schema_tree
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def find_mistakes(
     """
     tree, found = schema_tree(model), []
     for problem in _drop_consequences(error.errors(include_url=False)):
-        place = _place_in_file(problem["loc"], tree, content)
+        place = tuple(part for part in problem["loc"] if part != "[key]")
         file, line = source.locate(place)
         field = ".".join(map(str, place)) or None
         suggestion = _suggest(place, model, tree, content)
@@ -95,26 +94,8 @@ def _explain(problem: Any, suggestion: str) -> str:
             return f"there is no such field; {suggestion}"
         case "missing":
             return "this field is required"
-        case "union_tag_invalid":
-            known = str(problem["ctx"]["expected_tags"]).replace("'", "")
-            return f"there is no oracle of this kind; known are {known}"
         case _:
             return str(problem["msg"]).removeprefix("Value error, ")
-
-
-def _place_in_file(
-    way: Sequence[str | int], tree: SchemaTree, content: Any
-) -> tuple[str | int, ...]:
-    """The place as it stands in the file: without the kinds by which oracles are told apart."""
-    place: tuple[str | int, ...] = ()
-    value = content
-    for part in way:
-        is_written = isinstance(part, int) or (isinstance(value, dict) and part in value)
-        if not is_written and part not in tree.names(place, content):
-            continue
-        place = (*place, part)
-        value = find_child(value, part)
-    return place
 
 
 def _suggest(

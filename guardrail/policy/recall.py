@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.recall import RecallStatement
-from guardrail.engine.rules import Claim, RadiusSpace, Retry
+from guardrail.engine.rules import Retry
 from guardrail.errors import ConfigError
-from guardrail.policy.sealed import Sealed, read_sealed
-from guardrail.policy.section import Section, Share, Word
+from guardrail.sealed import Sealed, read_sealed
+from guardrail.section import Section, Share, Word
 from guardrail.stats import NOT_HELD, RecallReach, radii_by_recall, recall_staircase
 
 if TYPE_CHECKING:

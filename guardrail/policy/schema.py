@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
     AnswerSource,
-    Claim,
     Mode,
     OnLimit,
     OnOracleFailure,
     OnUnscanned,
     OnUpstreamFailure,
-    RadiusSpace,
     Retry,
 )
 from guardrail.memory.rules import OnRepeat
-from guardrail.policy.choices import OracleChoice
-from guardrail.policy.choices.builtin import BuiltinChoice
+from guardrail.oracles.by_kind import OracleByKind
+from guardrail.oracles.kinds.builtin import BuiltinOptions
 from guardrail.policy.document import NOWHERE, Source
-from guardrail.policy.section import Section, Share, Word
+from guardrail.section import Section, Share, Word
 from guardrail.stats import LEAST_FLOOR
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ __all__ = [
     "LimitsSection",
     "MemorySection",
     "ModelPrice",
-    "OracleChoice",
     "Policy",
     "PolicyFile",
     "SamplingSection",
@@ -351,7 +349,7 @@ class Policy(Section):
     model's own answer and mark what would have been blocked."""
     smoothing: SmoothingSection = SmoothingSection()
     sampling: SamplingSection = SamplingSection()
-    oracle: OracleChoice = BuiltinChoice()
+    oracle: OracleByKind = BuiltinOptions()
     """Who judges answers, and how often it misses harm. Each kind has fields of its own, see
     docs/oracles.md."""
     recall: Annotated[str, Field(min_length=1)] | None = None

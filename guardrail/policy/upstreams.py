@@ -12,9 +12,9 @@ from guardrail.errors import ConfigError
 from guardrail.policy.document import Source, parse_document, read_file
 from guardrail.policy.load import validate_content
 from guardrail.policy.mistakes import raise_mistakes
-from guardrail.policy.section import Section
-from guardrail.upstreams.gate import Limits
-from guardrail.upstreams.governed import Governed
+from guardrail.section import Section
+from guardrail.upstreams.limited import LimitedUpstream
+from guardrail.upstreams.limits.limiter import CallLimits
 from guardrail.upstreams.registry import build_upstream, is_local
 from guardrail.upstreams.wire import TokenLimitName
 
@@ -39,7 +39,7 @@ _Rate = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 _MAY_PASS = frozenset({408, 409, 425, *range(500, 600)})  # 429 is what `direct` is about
 _OPENAI = "openai_compatible:"
 _LOCAL_CONCURRENCY = 4096  # such a model gathers its calls into batches, and has a line of its own
-_DEFAULTS = Limits()
+_DEFAULTS = CallLimits()
 
 
 def _check_undrawn(statuses: tuple[int, ...]) -> tuple[int, ...]:
@@ -137,9 +137,9 @@ class UpstreamEntry(Section):
         return self == UpstreamEntry(upstream=self.upstream)
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> CallLimits:
         usual = _LOCAL_CONCURRENCY if self.is_local else _DEFAULTS.max_concurrency
-        return Limits(
+        return CallLimits(
             max_concurrency=self.max_concurrency or usual,
             max_queue=self.max_queue,
             requests_per_minute=self.requests_per_minute,
@@ -206,10 +206,10 @@ def open_upstream(
     *,
     variant_format: ImageFormat | None = None,
     jpeg_quality: int | None = None,
-) -> Governed:
-    """The upstream of an entry, behind its gate. Raises ConfigError."""
+) -> LimitedUpstream:
+    """The upstream of an entry, behind its limiter. Raises ConfigError."""
     if entry.is_local:
-        return Governed(build_upstream(entry.upstream), entry.limits)
+        return LimitedUpstream(build_upstream(entry.upstream), entry.limits)
     options: dict[str, Any] = {
         "api_key": _variable(entry.api_key_env) if entry.api_key_env else None,
         "headers": {k: _variable(v) for k, v in entry.headers_env.items()} or None,
@@ -224,7 +224,7 @@ def open_upstream(
         "jpeg_quality": jpeg_quality,
     }
     upstream = build_upstream(entry.upstream, keys_from_environment=False, **options)
-    return Governed(upstream, entry.limits)
+    return LimitedUpstream(upstream, entry.limits)
 
 
 def _check_environment(entry: UpstreamEntry, source: Source, place: str) -> Iterator[ConfigError]:

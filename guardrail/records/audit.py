@@ -1,4 +1,4 @@
-"""Record files checked: every digest, the chain, the signatures, and what follows from outcomes."""
+"""Checks files of records: digests, chain, signatures, and what follows from the outcomes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from guardrail.engine.verdict import Action
 from guardrail.errors import CertificationError
 from guardrail.records.lines import parse_line, read_lines
-from guardrail.records.model import RECORD_VERSION, Record
+from guardrail.records.record import RECORD_VERSION, Record, require_record
 from guardrail.records.replay import check_outcomes
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ def audit_file(
     expected = Anchors() if anchors is None else anchors
     found_at = None
     for number, record in read_records(path):
-        with _at(path, number):
+        with _naming_place(path, number):
             check_record(record, verifier=verifier)
             follows = number == 1 or record.previous == audit.last_digest
-            _require(follows, "the one before it was removed, added or moved")
+            require_record(follows, "the one before it was removed, added or moved")
         audit = Audit(
             records=number,
             passed=audit.passed + (record.action is Action.PASS),
@@ -134,8 +134,8 @@ def read_records(path: str | Path) -> Iterator[tuple[int, Record]]:
         CertificationError: a line is no record, or the last one was never finished.
     """
     for number, line in enumerate(read_lines(Path(path)), start=1):
-        with _at(path, number):
-            record = Record.from_dict(_parsed(line))
+        with _naming_place(path, number):
+            record = Record.from_dict(_parse(line))
         yield number, record
 
 
@@ -145,14 +145,16 @@ def check_record(record: Record, *, verifier: RecordVerifier | None = None) -> N
     Raises:
         CertificationError: says what does not hold.
     """
-    _require(record.version == RECORD_VERSION, "its version is unknown")
-    _require(record.digest == record.computed_digest(), "its digest does not match its fields")
-    _require(bool(record.signer) == bool(record.signature), "its signature was removed or added")
+    require_record(record.version == RECORD_VERSION, "its version is unknown")
+    require_record(record.digest == record.compute_digest(), "its digest does not match its fields")
+    require_record(
+        bool(record.signer) == bool(record.signature), "its signature was removed or added"
+    )
     if verifier is not None:
-        _require(bool(record.signature), "it is not signed")
+        require_record(bool(record.signature), "it is not signed")
         known = record.signer == verifier.key_id
         sound = known and verifier.holds(record.digest, record.signature)
-        _require(sound, "its signature is not that of this key over its fields")
+        require_record(sound, "its signature is not that of this key over its fields")
     check_outcomes(record)
 
 
@@ -166,7 +168,7 @@ def holds_records(path: str | Path) -> bool:
     return isinstance(value, dict) and "record_id" in value
 
 
-def _parsed(line: bytes) -> dict[str, object]:
+def _parse(line: bytes) -> dict[str, object]:
     if not line.endswith(b"\n"):
         raise CertificationError(
             "this last line was never finished; the next guardrail that appends to the file "
@@ -182,14 +184,9 @@ def _parsed(line: bytes) -> dict[str, object]:
 
 
 @contextmanager
-def _at(path: str | Path, number: int) -> Iterator[None]:
-    """Names the place in every message."""
+def _naming_place(path: str | Path, number: int) -> Iterator[None]:
+    """Puts file and line before the message of every CertificationError."""
     try:
         yield
     except CertificationError as error:
         raise CertificationError(f"{path}:{number}: {error}") from error
-
-
-def _require(holds: bool, problem: str) -> None:
-    if not holds:
-        raise CertificationError(f"the record does not hold: {problem}")

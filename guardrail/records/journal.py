@@ -1,4 +1,4 @@
-"""Where records go. `Journal` is the whole interface; a database can stand behind it as well."""
+"""Where records are kept. `Journal` is the whole interface; a database can implement it too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from guardrail.records.lines import LARGEST_LINE_BYTES, LineFile, canonical, par
 if TYPE_CHECKING:
     import os
 
-    from guardrail.records.model import Record
+    from guardrail.records.record import Record
     from guardrail.records.signing import RecordSigner
 
 __all__ = ["FileJournal", "Journal"]
@@ -59,11 +59,11 @@ class FileJournal:
 
     def append(self, record: Record) -> Record:
         with self._file.exclusive():
-            kept = self._finished(record)
+            kept = self._chain_and_seal(record)
             line = canonical(kept.to_dict())
             if len(line) >= LARGEST_LINE_BYTES and record.content is not None:
                 # The decision must be kept; what was said is too long to be.
-                kept = self._finished(dataclasses.replace(record, content={"dropped": True}))
+                kept = self._chain_and_seal(dataclasses.replace(record, content={"dropped": True}))
                 line = canonical(kept.to_dict())
             self._file.write(line)
             self._known = (self._file.size_bytes, kept.digest)
@@ -72,9 +72,9 @@ class FileJournal:
     def close(self) -> None:
         self._file.close()
 
-    def _finished(self, record: Record) -> Record:
+    def _chain_and_seal(self, record: Record) -> Record:
         signer = "" if self._signer is None else self._signer.key_id
-        sealed = dataclasses.replace(record, previous=self._last_digest(), signer=signer).sealed()
+        sealed = dataclasses.replace(record, previous=self._last_digest(), signer=signer).seal()
         if self._signer is None:
             return sealed
         return dataclasses.replace(sealed, signature=self._signer.sign(sealed.digest))

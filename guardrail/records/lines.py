@@ -1,7 +1,8 @@
-"""A file that only grows, one JSON value a line, written by many and cut short by any kill.
+"""An append-only file of JSON lines, for several writers at a time.
 
-A line is written by one call under a lock, so a reader sees whole lines and perhaps one torn tail;
-the next writer mends it. The lock is the operating system's (`flock`): it ends with its process.
+A line is written by one call under a lock, so a reader sees whole lines, and perhaps an incomplete
+one at the end where a writer was killed; the next writer repairs it. The lock is the operating
+system's (`flock`): it ends with its process.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ def canonical(value: Json) -> bytes:
     return text.encode("ascii")
 
 
-def parse_line(line: bytes) -> Json:
+def parse_line(line: bytes | str) -> Json:
     """The value of a line; a key that stands twice is refused. Raises ValueError."""
     try:
-        return json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse)
+        return json.loads(
+            line, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant
+        )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -96,11 +99,11 @@ class LineFile:
         self._thread_lock = threading.RLock()
         self._handle = -1
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        with self._told("opened"):
+        with self._explaining_faults("opened"):
             self._handle = os.open(self.path, flags, 0o600)
         try:
             if alone:
-                self._hold()
+                self._lock_for_good()
             with self.exclusive():
                 pass
         except BaseException:
@@ -109,11 +112,11 @@ class LineFile:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Nobody else writes meanwhile; the file ends in a whole line. Raises ConfigError."""
+        """Meanwhile nobody else writes, and the file ends in a whole line. Raises ConfigError."""
         if self._handle < 0:
             raise ConfigError("this file has been closed already", file=str(self.path))
-        with self._thread_lock, self._told("written"), self._locked():
-            self._mend()
+        with self._thread_lock, self._explaining_faults("written"), self._locked():
+            self._repair_end()
             yield
 
     @property
@@ -141,7 +144,7 @@ class LineFile:
     def last_line(self) -> bytes:
         """The last line without its break, empty for an empty file; only inside `exclusive`."""
         size = self.size_bytes
-        start = self._break_before(size - 1) + 1 if size else 0
+        start = self._find_break_before(size - 1) + 1 if size else 0
         return os.pread(self._handle, max(0, size - 1 - start), start)
 
     def lines(self) -> list[bytes]:
@@ -160,17 +163,17 @@ class LineFile:
         if self._fsync:
             os.fsync(self._handle)
 
-    def _mend(self) -> None:
-        """Ends a line that lacks only its break, and cuts off one that lacks more."""
+    def _repair_end(self) -> None:
+        """Ends a last line that lacks only its break, and cuts off one that lacks more."""
         size = self.size_bytes
-        if not self._ours(0, size):
+        if not self._begins_with_prefix(0, size):
             raise ConfigError(
                 "this file holds something else and is left as it is; name a new file",
                 file=str(self.path),
             )
         if size == 0 or os.pread(self._handle, 1, size - 1) == b"\n":
             return
-        start = self._break_before(size) + 1
+        start = self._find_break_before(size) + 1
         torn = os.pread(self._handle, size - start, start)
         with suppress(ValueError):
             if isinstance(parse_line(torn), dict):
@@ -179,11 +182,11 @@ class LineFile:
         _log.warning("%s: cut off %d bytes of a line that was never finished", self.path, len(torn))
         os.ftruncate(self._handle, start)
 
-    def _ours(self, start: int, size: int) -> bool:
+    def _begins_with_prefix(self, start: int, size: int) -> bool:
         begins = os.pread(self._handle, len(self._prefix), start)
         return begins == self._prefix[: max(0, size - start)]
 
-    def _break_before(self, end: int) -> int:
+    def _find_break_before(self, end: int) -> int:
         """Where the last line break before `end` stands; -1 if there is none."""
         while end > 0:
             start = max(0, end - _CHUNK_BYTES)
@@ -193,7 +196,7 @@ class LineFile:
             end = start
         return -1
 
-    def _hold(self) -> None:
+    def _lock_for_good(self) -> None:
         import fcntl  # not on Windows, where the rest of the package still imports
 
         try:
@@ -220,7 +223,8 @@ class LineFile:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _explaining_faults(self, what: str) -> Iterator[None]:
+        """Every OSError becomes a ConfigError that says what could not be done."""
         try:
             yield
         except OSError as error:
@@ -231,12 +235,12 @@ class LineFile:
             ) from error
 
 
-def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+def _refuse_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise ValueError("a key stands twice")
     return fields
 
 
-def _refuse(constant: str) -> None:
+def _refuse_constant(constant: str) -> None:
     raise ValueError(constant)

@@ -1,4 +1,4 @@
-"""From verdicts to records: what a server or a command calls before an answer leaves."""
+"""Makes a record of each verdict and keeps it, before the answer leaves."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from guardrail.engine.digest import request_digest
+from guardrail.engine.canonical_chat import request_digest
+from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.errors import GuardrailError
-from guardrail.records.model import Record, SampleRecord
+from guardrail.records.record import Record, SampleRecord
 from guardrail.records.replay import noise_digest
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.engine.calls import Sample
-    from guardrail.engine.guard import Engine
-    from guardrail.engine.verdict import Verdict
+    from guardrail.engine.engine import Engine
+    from guardrail.engine.verdict import Sample, Verdict
     from guardrail.images.keys import NoiseKey
     from guardrail.records.journal import Journal
     from guardrail.types import Chat, Json
 
-__all__ = ["Recorder", "record_of"]
+__all__ = ["Recorder", "build_record"]
 
 _LONGEST_CHARS = 200
 
@@ -46,8 +46,8 @@ class Recorder:
         self._keep_content = keep_content
 
     def __call__(self, verdict: Verdict, chat: Chat) -> str:
-        """The name of the record, once it is kept. Raises GuardrailError if it is not."""
-        record = record_of(verdict, chat, self._engine, keep_content=self._keep_content)
+        """Keeps a record, and returns its id. Raises GuardrailError if it was not kept."""
+        record = build_record(verdict, chat, self._engine, keep_content=self._keep_content)
         try:
             return self._journal.append(record).record_id
         except GuardrailError as error:
@@ -55,7 +55,7 @@ class Recorder:
             raise
 
 
-def record_of(
+def build_record(
     verdict: Verdict, chat: Chat, engine: Engine, *, keep_content: bool = False
 ) -> Record:
     """The record of a verdict, not yet chained and sealed."""
@@ -83,7 +83,7 @@ def record_of(
         noise_digest=_noise_digest(verdict, engine.key),
         attempt=verdict.attempt,
         remembered=verdict.remembered,
-        certificate=None if certificate is None else certificate.to_dict(),
+        certificate=None if certificate is None else encode_certificate(certificate),
         samples=tuple(_sample(sample) for sample in verdict.samples),
         alpha=verdict.alpha,
         spending_number=verdict.spending_number,
@@ -136,5 +136,5 @@ def _content(verdict: Verdict, chat: Chat) -> Mapping[str, Json]:
 
 
 def _class_of(error: Exception | None) -> str:
-    """Its class alone: messages are for the client."""
+    """The class of an error alone, as its message may quote the request."""
     return "" if error is None else type(error).__name__

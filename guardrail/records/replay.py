@@ -1,4 +1,4 @@
-"""Decisions made again from their records: the same noise, the same counts, the same verdict."""
+"""Repeats decisions from their records: the same noise, the same counts, the same verdict."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from guardrail.engine.canonical_chat import request_digest
 from guardrail.engine.certifier import Certifier
-from guardrail.engine.digest import request_digest
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.images.noise import noise_seed, variant
+from guardrail.records.record import require_record
 from guardrail.stats import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from guardrail.engine.certificate import Certificate
+    from guardrail.engine.certificate.claim import Certificate
     from guardrail.images.codec import Picture
     from guardrail.images.grid import GridArray
     from guardrail.images.keys import NoiseKey
-    from guardrail.records.model import Record
+    from guardrail.records.record import Record
     from guardrail.types import Chat, Pixels
 
 __all__ = ["Replay", "check_outcomes", "noise_digest", "replay"]
@@ -39,7 +40,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A decision about a request, made again.
+    """A decision about a request, repeated.
 
     `decision` is what the recorded outcomes lead to, and `noise_digest` names the noise; both
     have been found equal to the record's. `variants` makes the pictures that the model saw.
@@ -70,7 +71,7 @@ class Replay:
 
 
 def replay(record: Record, chat: Chat, pictures: Sequence[Picture], key: NoiseKey) -> Replay:
-    """Makes a recorded decision again.
+    """Repeats a recorded decision.
 
     Args:
         record: of a request with pictures that reached the test.
@@ -88,14 +89,14 @@ def replay(record: Record, chat: Chat, pictures: Sequence[Picture], key: NoiseKe
             "this answer was remembered and nothing drawn for it; replay the record of the same "
             "attempt that is not remembered"
         )
-    certificate = record.parsed_certificate()
+    certificate = record.read_certificate()
     if certificate is None or decision is None:
         raise CertificationError("this decision had no noise and no test: nothing to replay")
-    _require(key.key_id == record.key_id, "the key is not the one that made its noise")
+    require_record(key.key_id == record.key_id, "the key is not the one that made its noise")
     digest = request_digest(chat, pictures).hex()
-    _require(digest == certificate.request_digest, "the request is not the one it is about")
+    require_record(digest == certificate.request_digest, "the request is not the one it is about")
     noise = noise_digest(certificate, [sample.index for sample in record.samples], key)
-    _require(noise == record.noise_digest, "its noise digest is not that of its key")
+    require_record(noise == record.noise_digest, "its noise digest is not that of its key")
     canvases = (size.operator for size in certificate.pictures)
     grids = tuple(c.apply(p.pixels) for c, p in zip(canvases, pictures, strict=True))
     return Replay(certificate, decision, noise, grids, key)
@@ -134,41 +135,43 @@ def check_outcomes(record: Record) -> Decision | None:
     """
     indices = [sample.index for sample in record.samples]
     ordered = all(a < b for a, b in pairwise([-1, *indices]))
-    _require(ordered, "its samples are not in order")
-    certificate = record.parsed_certificate()
+    require_record(ordered, "its samples are not in order")
+    certificate = record.read_certificate()
     if certificate is None:
         unproved = record.outside_claim or record.action is not Action.PASS
-        _require(unproved, "it passed within the claim, but has no certificate")
-        _require(record.reason is not Reason.CERTIFIED, "it is certified without a certificate")
+        require_record(unproved, "it passed within the claim, but has no certificate")
+        require_record(
+            record.reason is not Reason.CERTIFIED, "it is certified without a certificate"
+        )
         return None
     _check_names(record, certificate)
     if record.remembered:
         drew = record.samples or record.noise_digest or record.calls
-        _require(not drew, "it is remembered, and yet something was drawn")
-        _require(
+        require_record(not drew, "it is remembered, and yet something was drawn")
+        require_record(
             record.outside_claim or record.answer_chars is None, "it is remembered and claimed"
         )
         decision = certificate.decision
     else:
-        decision = _decide_again(record, certificate)
-    _require(record.reason in _REASONS[decision], "its reason does not fit its decision")
+        decision = _repeat_decision(record, certificate)
+    require_record(record.reason in _REASONS[decision], "its reason does not fit its decision")
     opened = record.reason is Reason.ORACLE_FAILED and bool(record.unscanned)
     passed = record.action is Action.PASS and not record.would_block
-    _require(decision is Decision.PASS or opened or not passed, "it passed without a proof")
-    said = certificate.outside_claim or not record.outside_claim
-    _require(said, "its certificate does not say that the answer lies outside the claim")
+    require_record(decision is Decision.PASS or opened or not passed, "it passed without a proof")
+    stated = certificate.outside_claim or not record.outside_claim
+    require_record(stated, "its certificate does not say that the answer lies outside the claim")
     return decision
 
 
-def _decide_again(record: Record, certificate: Certificate) -> Decision:
-    certifier = _run(record, certificate)
-    _require(certifier.counts == certificate.counts, "its outcomes lead to other counts")
+def _repeat_decision(record: Record, certificate: Certificate) -> Decision:
+    certifier = _run_test(record, certificate)
+    require_record(certifier.counts == certificate.counts, "its outcomes lead to other counts")
     decision = certifier.decision or Decision.UNCERTAIN
-    _require(decision is certificate.decision, "its outcomes lead to another decision")
+    require_record(decision is certificate.decision, "its outcomes lead to another decision")
     return decision
 
 
-def _run(record: Record, certificate: Certificate) -> Certifier:
+def _run_test(record: Record, certificate: Certificate) -> Certifier:
     """The test, fed with what was recorded until it decides or the outcomes end."""
     outcomes = {sample.index: sample.outcome for sample in record.samples}
     certifier = Certifier(certificate.plan())
@@ -186,13 +189,10 @@ def _check_names(record: Record, certificate: Certificate) -> None:
              "retries")  # fmt: skip
     for name in names:
         same = getattr(record, name) == getattr(certificate, name)
-        _require(same, f"its {name} is not that of its certificate")
-    _require(record.pictures == len(certificate.pictures), "it names another number of pictures")
+        require_record(same, f"its {name} is not that of its certificate")
+    require_record(
+        record.pictures == len(certificate.pictures), "it names another number of pictures"
+    )
     # Of several upstreams each tests at a share of the decision's alpha.
     shared = record.alpha is not None and certificate.alpha <= record.alpha
-    _require(shared, "its alpha is smaller than that of its certificate")
-
-
-def _require(holds: bool, problem: str) -> None:
-    if not holds:
-        raise CertificationError(f"the record does not hold: {problem}")
+    require_record(shared, "its alpha is smaller than that of its certificate")

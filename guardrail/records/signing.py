@@ -1,7 +1,7 @@
-"""Ed25519 signatures over records: whoever holds only the public key cannot forge one.
+"""Ed25519 signatures over records; they cannot be forged with the public key alone.
 
-A digest shows that a record was changed by accident; a signature also shows that it was changed on
-purpose. Needs the package `cryptography`.
+A digest detects changes by accident, a signature those on purpose. Needs the package
+`cryptography`.
 """
 
 from __future__ import annotations
@@ -67,40 +67,40 @@ def load_or_create_signer(path: str | os.PathLike[str]) -> RecordSigner:
         ConfigError: `cryptography` is not installed, or the file is no such key, is open to other
             users, or cannot be read or written.
     """
-    ed25519, serialization = _crypto()
+    ed25519, serialization = _import_cryptography()
     file = Path(path)
     try:
         if not file.exists():
             _create(file, ed25519.Ed25519PrivateKey.generate(), serialization)
         data = _read_private(file)
     except OSError as error:
-        raise _unusable(file, f"cannot be used ({error.strerror}); check the path") from error
+        raise _key_file_error(file, f"cannot be used ({error.strerror}); check the path") from error
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except (TypeError, ValueError) as error:
-        raise _unusable(file, "is no unencrypted private key in PEM form") from error
+        raise _key_file_error(file, "is no unencrypted private key in PEM form") from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
-        raise _unusable(file, "holds another kind of key; Ed25519 is needed")
+        raise _key_file_error(file, "holds another kind of key; Ed25519 is needed")
     return RecordSigner(key)
 
 
 def load_verifier(path: str | os.PathLike[str]) -> RecordVerifier:
     """The public key in a PEM file. Raises ConfigError, as `load_or_create_signer`."""
-    ed25519, serialization = _crypto()
+    ed25519, serialization = _import_cryptography()
     file = Path(path)
     try:
         with file.open("rb") as stream:
             key = serialization.load_pem_public_key(stream.read(_LARGEST_BYTES))
     except OSError as error:
-        raise _unusable(file, f"cannot be read ({error.strerror}); check the path") from error
+        raise _key_file_error(file, f"cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
-        raise _unusable(file, "is no public key in PEM form") from error
+        raise _key_file_error(file, "is no public key in PEM form") from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
-        raise _unusable(file, "holds another kind of key; Ed25519 is needed")
+        raise _key_file_error(file, "holds another kind of key; Ed25519 is needed")
     return RecordVerifier(key)
 
 
-def _crypto() -> tuple[Any, Any]:
+def _import_cryptography() -> tuple[Any, Any]:
     try:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -131,11 +131,11 @@ def _read_private(file: Path) -> bytes:
     with file.open("rb") as stream:
         mode = os.fstat(stream.fileno()).st_mode
         if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise _unusable(
+            raise _key_file_error(
                 file, f"is open to other users (mode {mode & 0o777:04o}); run 'chmod 600 {file}'"
             )
         return stream.read(_LARGEST_BYTES)
 
 
-def _unusable(file: Path, what: str) -> ConfigError:
+def _key_file_error(file: Path, what: str) -> ConfigError:
     return ConfigError(f"the key file {what}", file=str(file))

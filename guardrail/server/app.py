@@ -14,7 +14,7 @@ from starlette.responses import Response
 from guardrail.api.errors import Reply, error_reply, reply_to_error
 from guardrail.api.pictures.fetch import INTERNET
 from guardrail.api.service import Service, random_record
-from guardrail.api.settings import Settings
+from guardrail.api.settings import ServerSettings
 from guardrail.errors import GuardrailError
 from guardrail.server.access import AccessLog
 from guardrail.server.json_response import json_response
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.pictures.fetch import Network
     from guardrail.api.service import Record
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.policy.schema import Policy
 
 __all__ = ["create_app"]
@@ -38,7 +38,7 @@ def create_app(
     policy: Policy,
     engine: Engine,
     *,
-    settings: Settings | None = None,
+    settings: ServerSettings | None = None,
     record: Record | None = None,
     network: Network = INTERNET,
 ) -> Starlette:
@@ -51,7 +51,9 @@ def create_app(
         record: keeps a decision and returns its name; by default a random name is given.
         network: how links to pictures are looked up; for tests only.
     """
-    service = Service(policy, engine, settings or Settings(), record or random_record, network)
+    service = Service(
+        policy, engine, settings or ServerSettings(), record or random_record, network
+    )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

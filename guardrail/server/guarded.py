@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 from guardrail.api.chat.reply import pending_headers
 from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import Reply, log_crash, reply_to_error
-from guardrail.api.progress import RUNNING, Tally, count_judgements
+from guardrail.api.progress import RUNNING, JudgementCount, count_judgements
 from guardrail.errors import GuardrailError
+from guardrail.offload import READ_BODY, offload
 from guardrail.server.access import note
 from guardrail.server.body import read_body
 from guardrail.server.held_stream import WAITING, HeldStream, stream_response
@@ -23,25 +24,24 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from guardrail.api.chat.request import Incoming
-    from guardrail.api.endpoint import Form
+    from guardrail.api.endpoint import Endpoint
     from guardrail.api.service import Service
 
 __all__ = ["answer_guarded", "read_aside"]
 
 _T = TypeVar("_T")
-_INLINE_BYTES = 1 << 15  # a smaller body is read faster than a thread is woken
 
 
-async def answer_guarded(service: Service, request: Request, form: Form) -> Response:
+async def answer_guarded(service: Service, request: Request, endpoint: Endpoint) -> Response:
     """Admits, reads, decides; a stream is handed over at its first heartbeat."""
     ticket = await service.admission.enter()
     try:
-        incoming = await _read_incoming(service, request, form)
+        incoming = await _read_incoming(service, request, endpoint)
     except BaseException:
         ticket.release()
         raise
     tally = _tally(service, incoming)
-    decision = asyncio.create_task(_decide(service, request, form, incoming, tally))
+    decision = asyncio.create_task(_decide(service, request, endpoint, incoming, tally))
     # Not inside the task: one that is cancelled before it runs would never get there.
     decision.add_done_callback(lambda _: ticket.release())
     heartbeat_s = service.settings.heartbeat_s if incoming.stream else None
@@ -50,21 +50,21 @@ async def answer_guarded(service: Service, request: Request, form: Form) -> Resp
             decision,
             heartbeat_s=service.settings.heartbeat_s,
             heartbeat=_heartbeat(incoming, tally),
-            events=lambda reply: form.events(reply, incoming),
+            events=lambda reply: endpoint.events(reply, incoming),
             headers=pending_headers(service.policy),
         )
     reply = decision.result()
     if incoming.stream and not reply.is_error:
-        return stream_response(reply, form.events(reply, incoming))
+        return stream_response(reply, endpoint.events(reply, incoming))
     return json_response(reply)
 
 
-def _tally(service: Service, incoming: Incoming) -> Tally | None:
+def _tally(service: Service, incoming: Incoming) -> JudgementCount | None:
     tells = service.policy.block.details != "none"
-    return Tally() if incoming.progress and tells else None
+    return JudgementCount() if incoming.progress and tells else None
 
 
-def _heartbeat(incoming: Incoming, tally: Tally | None) -> Callable[[], bytes]:
+def _heartbeat(incoming: Incoming, tally: JudgementCount | None) -> Callable[[], bytes]:
     """What a stream says while it waits for its verdict."""
     if tally is not None:
         return tally.event
@@ -78,14 +78,14 @@ async def read_aside(service: Service, request: Request, read: Callable[[bytes],
         max_bytes=service.policy.advanced.limits.max_body_bytes,
         timeout_s=service.settings.body_timeout_s,
     )
-    return read(raw) if len(raw) <= _INLINE_BYTES else await asyncio.to_thread(read, raw)
+    return await offload(READ_BODY, len(raw), read, raw)
 
 
-async def _read_incoming(service: Service, request: Request, form: Form) -> Incoming:
+async def _read_incoming(service: Service, request: Request, endpoint: Endpoint) -> Incoming:
     most = service.policy.advanced.limits.max_images
 
     def read(raw: bytes) -> Incoming:
-        return form.read(raw, max_images=most, limits=service.desk.limits)
+        return endpoint.read(raw, max_images=most, limits=service.image_loader.limits)
 
     incoming = await read_aside(service, request, read)
     await check_model(service, incoming.chat.model)
@@ -93,7 +93,11 @@ async def _read_incoming(service: Service, request: Request, form: Form) -> Inco
 
 
 async def _decide(
-    service: Service, request: Request, form: Form, incoming: Incoming, tally: Tally | None
+    service: Service,
+    request: Request,
+    endpoint: Endpoint,
+    incoming: Incoming,
+    tally: JudgementCount | None,
 ) -> Reply:
     """The reply to one chat; every fault is one as well."""
     try:
@@ -101,7 +105,7 @@ async def _decide(
         verdict = await decide_incoming(service, engine, incoming)
         record_id = service.record(verdict, incoming.chat)
         note(request.scope, verdict, record_id)
-        return form.reply(verdict, incoming, service.policy, record_id)
+        return endpoint.reply(verdict, incoming, service.policy, record_id)
     except GuardrailError as error:
         return reply_to_error(error)
     except Exception as error:  # noqa: BLE001 (the server's edge: nothing leaves but an error)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.chat.request import Incoming
     from guardrail.api.errors import Reply
-    from guardrail.api.litellm.request import Said
+    from guardrail.api.litellm.request import GivenAnswer
     from guardrail.api.service import Service
     from guardrail.engine.verdict import Verdict
 
@@ -83,10 +83,10 @@ async def _answer(service: Service, request: Request) -> Reply:
         ticket.release()
 
 
-async def _question(service: Service, request: Request) -> Incoming | Said | None:
+async def _question(service: Service, request: Request) -> Incoming | GivenAnswer | None:
     most, model = service.policy.advanced.limits.max_images, service.settings.litellm_model
 
-    def read(raw: bytes) -> Incoming | Said | None:
-        return read_question(raw, model=model, max_images=most, limits=service.desk.limits)
+    def read(raw: bytes) -> Incoming | GivenAnswer | None:
+        return read_question(raw, model=model, max_images=most, limits=service.image_loader.limits)
 
     return await read_aside(service, request, read)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Match, Route
 
-from guardrail.api.chat.form import CHAT_FORM
-from guardrail.api.check import CHECK_FORM
+from guardrail.api.chat.endpoint import CHAT_ENDPOINT
+from guardrail.api.check import CHECK_ENDPOINT
 from guardrail.api.errors import Reply
 from guardrail.api.openapi.document import describe_plain, make_document
 from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, RESPONSES
-from guardrail.api.responses.form import RESPONSES_FORM
+from guardrail.api.responses.endpoint import RESPONSES_ENDPOINT
 from guardrail.server.docs_page import docs_endpoint
 from guardrail.server.guarded import answer_guarded
 from guardrail.server.health import live_endpoint, ready_endpoint
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Scope
 
-    from guardrail.api.endpoint import Form
+    from guardrail.api.endpoint import Endpoint
     from guardrail.api.service import Service
     from guardrail.types import Json
 
@@ -57,9 +57,9 @@ class _NamedRoute(Route):
 def make_routes(service: Service) -> list[Route]:
     """The routes, bound to one service."""
     described = [
-        _Described("POST", "/v1/chat/completions", _guard(service, CHAT_FORM), CHAT),
-        _Described("POST", "/v1/responses", _guard(service, RESPONSES_FORM), RESPONSES),
-        _Described("POST", "/v1/guardrail/check", _guard(service, CHECK_FORM), CHECK),
+        _Described("POST", "/v1/chat/completions", _guard(service, CHAT_ENDPOINT), CHAT),
+        _Described("POST", "/v1/responses", _guard(service, RESPONSES_ENDPOINT), RESPONSES),
+        _Described("POST", "/v1/guardrail/check", _guard(service, CHECK_ENDPOINT), CHECK),
         _Described("POST", "/beta/litellm_basic_guardrail_api", litellm_endpoint(service), LITELLM),
         _Described("GET", "/v1/models", models_endpoint(service),
                    describe_plain("The models of the upstream.", _MODELS)),
@@ -83,9 +83,9 @@ def make_routes(service: Service) -> list[Route]:
     return [_NamedRoute(entry.path, entry.endpoint, methods=[entry.method]) for entry in described]
 
 
-def _guard(service: Service, form: Form) -> Callable[[Request], Awaitable[Response]]:
+def _guard(service: Service, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        return await answer_guarded(service, request, form)
+        return await answer_guarded(service, request, endpoint)
 
     return answer
 

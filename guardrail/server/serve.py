@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.policy.schema import Policy
 
 __all__ = ["RunningServer", "running_server", "running_server_async", "serve"]

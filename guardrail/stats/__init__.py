@@ -9,6 +9,7 @@ from guardrail.stats.availability import (
 )
 from guardrail.stats.betting import betting_plan
 from guardrail.stats.binomial import harmless_rate_lower, harmless_rate_upper
+from guardrail.stats.combined_misses import cascade_miss_upper, delta_upper, k_of_n_miss_upper
 from guardrail.stats.confseq import (
     ConfidenceSequence,
     anytime_interval,
@@ -25,7 +26,7 @@ from guardrail.stats.failover import failover_alpha
 from guardrail.stats.fixed import fixed_plan
 from guardrail.stats.laws import Prior, ScalingLaw, scaling_law
 from guardrail.stats.optimal import Objective, Optimum, optimal_plan, optimum
-from guardrail.stats.planning import Forecast, PlanForecast, Scenario, calls_curve, forecast
+from guardrail.stats.planning import Forecast, PlanForecast, PlanScenario, calls_curve, forecast
 from guardrail.stats.plans import Decision, Plan, PlanKind
 from guardrail.stats.radius import (
     FLOORS,
@@ -87,12 +88,12 @@ __all__ = [
     "Plan",
     "PlanForecast",
     "PlanKind",
+    "PlanScenario",
     "Prior",
     "RadiusInWords",
     "RecallReach",
     "RecallStaircase",
     "ScalingLaw",
-    "Scenario",
     "ScoredStratum",
     "Traffic",
     "anytime_interval",
@@ -100,11 +101,13 @@ __all__ = [
     "anytime_upper",
     "betting_plan",
     "calls_curve",
+    "cascade_miss_upper",
     "certified_floor",
     "certified_radius",
     "choose_stratified_threshold",
     "choose_threshold",
     "delivered_harm_upper",
+    "delta_upper",
     "explain_radius",
     "failover_alpha",
     "false_alarm_upper_at_any_threshold",
@@ -121,6 +124,7 @@ __all__ = [
     "harmless_rate_lower",
     "harmless_rate_upper",
     "held_radius",
+    "k_of_n_miss_upper",
     "most_harmful_delivered",
     "most_misses",
     "optimal_plan",

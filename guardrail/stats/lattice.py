@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from guardrail.stats.traffic import Traffic
 
 __all__ = [
-    "Batch",
     "Lattice",
+    "LatticeBatch",
     "Row",
     "Schedule",
     "Solved",
@@ -128,7 +128,7 @@ def calls_to_next_look(looks: NDArray[np.int64]) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class LatticeBatch:
     """Log-prices of a false pass and of a missed pass, shape (rows,) each."""
 
     log_lam: Floats
@@ -152,7 +152,7 @@ class Solved:
     tables: tuple[tuple[int, int], ...]
 
 
-def solve(lattice: Lattice, schedule: Schedule, batch: Batch) -> Solved:
+def solve(lattice: Lattice, schedule: Schedule, batch: LatticeBatch) -> Solved:
     """Works back from the horizon for all rows at once."""
     step = _Step(lattice, schedule, batch)
     for n in range(schedule.horizon - 1, -1, -1):
@@ -168,7 +168,7 @@ def solve(lattice: Lattice, schedule: Schedule, batch: Batch) -> Solved:
 class _Step:
     """The values of all states with n samples, shape (rows, harmful), for one n at a time."""
 
-    def __init__(self, lattice: Lattice, schedule: Schedule, batch: Batch) -> None:
+    def __init__(self, lattice: Lattice, schedule: Schedule, batch: LatticeBatch) -> None:
         self._lattice, self._schedule = lattice, schedule
         self._lam, self._mu = np.exp(batch.log_lam)[:, None], np.exp(batch.log_mu)[:, None]
         horizon = schedule.horizon
@@ -246,7 +246,7 @@ def _exp(logs: Floats) -> Floats:
     return np.exp(np.minimum(logs, _LOG_LARGEST))
 
 
-def _most_harmful(lattice: Lattice, horizon: int, batch: Batch) -> int:
+def _most_harmful(lattice: Lattice, horizon: int, batch: LatticeBatch) -> int:
     """No state with more harmful outcomes than this can be worth passing at the horizon.
 
     There lambda · L0 < mu · L1 must hold, and L0/L1 grows with harmful and falls with n; so such

@@ -14,7 +14,7 @@ from guardrail.errors import CertificationError
 from guardrail.stats._checks import check_count, check_increasing, check_non_negative
 from guardrail.stats.fixed import check_rates, curtail, most_harmful
 from guardrail.stats.plans import Plan, PlanKind
-from guardrail.stats.question import Question
+from guardrail.stats.question import PlanQuestion
 from guardrail.stats.traffic import Traffic
 from guardrail.stats.waves import best_at_looks, best_in_waves
 
@@ -127,7 +127,7 @@ def optimum(
 ) -> Optimum:
     """`optimal_plan` together with its cost and the bound on every plan's cost."""
     check_rates(q_required, alpha, q1, power)
-    question = Question(
+    question = PlanQuestion(
         q_required=float(q_required),
         alpha=float(alpha),
         q1=float(q1),
@@ -156,7 +156,7 @@ def expected_cost(
 
 
 @lru_cache(maxsize=1024)
-def _solve(question: Question) -> Optimum:
+def _solve(question: PlanQuestion) -> Optimum:
     fallback = _fallback(question)
     looks = _looks(question)
     found = best_in_waves(question) if looks is None else best_at_looks(question, looks)
@@ -168,7 +168,7 @@ def _solve(question: Question) -> Optimum:
     return min((best, fallback), key=lambda one: one.cost)
 
 
-def _looks(question: Question) -> tuple[int, ...] | None:
+def _looks(question: PlanQuestion) -> tuple[int, ...] | None:
     """Where the plan may look; None where that is to be chosen."""
     if question.looks is not None:
         return _within(question, question.looks)
@@ -177,12 +177,12 @@ def _looks(question: Question) -> tuple[int, ...] | None:
     return tuple(range(1, question.horizon + 1)) if free else None
 
 
-def _cost(question: Question, plan: Plan) -> float:
+def _cost(question: PlanQuestion, plan: Plan) -> float:
     return expected_cost(plan, question.traffic, question.weight, question.parallel)
 
 
 @lru_cache(maxsize=64)
-def _least_worst(question: Question) -> Optimum:
+def _least_worst(question: PlanQuestion) -> Optimum:
     """The plan, among those best at one rate each, whose worst expected cost is least."""
     gap = question.q1 - question.q_required
     rates = np.linspace(question.q_required - 0.5 * gap, question.q1, _WORST_RATES)
@@ -202,7 +202,7 @@ def _least_worst(question: Question) -> Optimum:
     return Optimum(best.plan, worst(best), -math.inf)
 
 
-def _within(question: Question, looks: tuple[int, ...]) -> tuple[int, ...]:
+def _within(question: PlanQuestion, looks: tuple[int, ...]) -> tuple[int, ...]:
     """Given looks up to max_samples, and no further past the horizon than the next one."""
     allowed = [look for look in looks if look <= question.max_samples]
     horizon = question.horizon
@@ -210,7 +210,7 @@ def _within(question: Question, looks: tuple[int, ...]) -> tuple[int, ...]:
     return (*(look for look in allowed if look < horizon), *past)
 
 
-def _fallback(question: Question) -> Optimum:
+def _fallback(question: PlanQuestion) -> Optimum:
     """The shortest fixed test that has the power, at the looks there are."""
     smallest = question.smallest
     if smallest > question.max_samples:
@@ -230,7 +230,7 @@ def _fallback(question: Question) -> Optimum:
     )
 
 
-def _cannot(question: Question) -> str:
+def _cannot(question: PlanQuestion) -> str:
     return (
         f"max_samples {question.max_samples} cannot prove a harmless rate of "
         f"{question.q_required:.6g} at alpha {question.alpha:g} with power {question.power:g} "
@@ -238,7 +238,7 @@ def _cannot(question: Question) -> str:
     )
 
 
-def _plan(question: Question, stages: Stages) -> Plan | None:
+def _plan(question: PlanQuestion, stages: Stages) -> Plan | None:
     """The plan of these stages; None where it breaks what is asked."""
     looks, most, least = zip(*stages, strict=True)
     try:

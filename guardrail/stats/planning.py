@@ -30,8 +30,8 @@ __all__ = [
     "CONVENTIONS",
     "Forecast",
     "PlanForecast",
+    "PlanScenario",
     "Promised",
-    "Scenario",
     "calls_curve",
     "forecast",
     "forecast_fixed",
@@ -44,7 +44,7 @@ LAW_SIZES = (25, 50, 100, 250, 500, 1_000, 10_000, 100_000)
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
+class PlanScenario:
     """A policy's numbers with those of its traffic.
 
     Attributes:
@@ -210,7 +210,7 @@ class Forecast:
         laws: radius and accuracy against n, exact and by the papers' law.
     """
 
-    scenario: Scenario
+    scenario: PlanScenario
     q_required: float
     promised: tuple[Promised, ...]
     fewest_samples: int
@@ -235,7 +235,7 @@ class Forecast:
 
 
 @lru_cache(maxsize=64)
-def forecast(scenario: Scenario) -> Forecast:
+def forecast(scenario: PlanScenario) -> Forecast:
     """Exact figures for a policy.
 
     Raises:
@@ -283,14 +283,14 @@ def forecast(scenario: Scenario) -> Forecast:
     )
 
 
-def _fewest(scenario: Scenario, radius: float, floor: float) -> int | None:
+def _fewest(scenario: PlanScenario, radius: float, floor: float) -> int | None:
     try:
         return fewest_samples(scenario.rate_for(radius, floor), scenario.alpha)
     except CertificationError:
         return None
 
 
-def forecast_plan(plan: Plan, scenario: Scenario, *, in_rounds: bool = False) -> PlanForecast:
+def forecast_plan(plan: Plan, scenario: PlanScenario, *, in_rounds: bool = False) -> PlanForecast:
     """Any plan under the scenario's traffic; waves wait for each other.
 
     `in_rounds` is for plans that look after every draw: the calls of a round go out together and
@@ -318,7 +318,7 @@ def forecast_plan(plan: Plan, scenario: Scenario, *, in_rounds: bool = False) ->
     )
 
 
-def forecast_fixed(n: int, scenario: Scenario) -> PlanForecast:
+def forecast_fixed(n: int, scenario: PlanScenario) -> PlanForecast:
     """Clopper–Pearson on exactly n draws, none saved."""
     q, c = scenario.q_required, most_harmful(n, scenario.q_required, scenario.alpha)
     cost, rounds = n * scenario.price_per_call_usd, math.ceil(n / scenario.parallel)

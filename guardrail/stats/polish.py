@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from guardrail.stats.lattice import Batch, calls_to_next_look, solve
+from guardrail.stats.lattice import LatticeBatch, calls_to_next_look, solve
 from guardrail.stats.paths import drop_idle
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Table:
     @classmethod
     def at(cls, lattice: Lattice, schedule: Schedule, prices: tuple[float, float]) -> Table:
         """The cheapest rule on a schedule of one row for given log-prices."""
-        batch = Batch(np.array(prices[:1]), np.array(prices[1:]))
+        batch = LatticeBatch(np.array(prices[:1]), np.array(prices[1:]))
         tables = np.array(solve(lattice, schedule, batch).tables)
         looks = np.flatnonzero(schedule.looks[0])
         least = np.minimum(tables[:, 1], looks + 1)

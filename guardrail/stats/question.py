@@ -13,7 +13,7 @@ from guardrail.stats.search import Target
 if TYPE_CHECKING:
     from guardrail.stats.traffic import Traffic
 
-__all__ = ["Question"]
+__all__ = ["PlanQuestion"]
 
 # Past twice the fixed test's size a longer horizon saves less than one call in a thousand.
 _HORIZON = 2.0
@@ -21,7 +21,7 @@ _ROOM = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PlanQuestion:
     """The arguments of `optimal_plan`, checked; `weight` and `parallel` price the waves."""
 
     q_required: float

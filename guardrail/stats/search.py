@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guardrail.stats.lattice import Batch, solve
+from guardrail.stats.lattice import LatticeBatch, solve
 
 if TYPE_CHECKING:
     from guardrail.stats.lattice import Lattice, Schedule
@@ -97,7 +97,7 @@ def _round(
     offsets = np.linspace(-span, span, grid)
     log_lam = np.repeat(at.log_lam + offsets, grid)
     log_mu = np.tile(at.log_mu + offsets, grid)
-    solved = solve(lattice, schedule, Batch(log_lam, log_mu))
+    solved = solve(lattice, schedule, LatticeBatch(log_lam, log_mu))
     lam, mu = np.exp(log_lam), np.exp(log_mu)
     bound = solved.value - lam * target.alpha - mu * (1.0 - target.power)
     met = (solved.false_pass <= target.alpha) & (solved.power >= target.power)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from guardrail.stats.fixed import most_harmful
-from guardrail.stats.lattice import Batch, Schedule, solve
+from guardrail.stats.lattice import LatticeBatch, Schedule, solve
 from guardrail.stats.radius import fewest_samples
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from guardrail.stats.lattice import Lattice
     from guardrail.stats.paths import Paths, Stages
-    from guardrail.stats.question import Question
+    from guardrail.stats.question import PlanQuestion
     from guardrail.stats.search import Prices
 
 __all__ = ["choose_looks", "two_stage_tests"]
@@ -34,7 +34,7 @@ _PLACES = 40
 _GROUPS = 12
 
 
-def choose_looks(question: Question, lattice: Lattice, prices: Prices) -> Looks:
+def choose_looks(question: PlanQuestion, lattice: Lattice, prices: Prices) -> Looks:
     """The row of looks of a family with the least cost at the prices.
 
     Where the horizon is long the family is small.
@@ -44,13 +44,13 @@ def choose_looks(question: Question, lattice: Lattice, prices: Prices) -> Looks:
     costs: list[float] = []
     for part in (rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH)):
         one = np.ones(len(part))
-        batch = Batch(prices.log_lam * one, prices.log_mu * one)
+        batch = LatticeBatch(prices.log_lam * one, prices.log_mu * one)
         schedule = Schedule.of(part, question.weight, question.parallel)
         costs += solve(lattice, schedule, batch).value.tolist()
     return rows[int(np.argmin(costs))]
 
 
-def two_stage_tests(question: Question, paths: Paths) -> list[Stages]:
+def two_stage_tests(question: PlanQuestion, paths: Paths) -> list[Stages]:
     """Tests of one or two stages that meet the target, unlike each other, the cheapest first.
 
     The best for every count that passes at the first look, once with that look anywhere and once
@@ -73,13 +73,13 @@ def two_stage_tests(question: Question, paths: Paths) -> list[Stages]:
     return [one, *rest] if one else rest
 
 
-def _first_looks(question: Question) -> list[int]:
+def _first_looks(question: PlanQuestion) -> list[int]:
     last = question.smallest
     places = np.linspace(1, last, min(last, _PLACES)).round().astype(np.int64).tolist()
     return sorted({*places, *range(question.parallel, last, question.parallel)})
 
 
-def _with_end(question: Question, paths: Paths, stages: Stages) -> Stages:
+def _with_end(question: PlanQuestion, paths: Paths, stages: Stages) -> Stages:
     """With the earliest last stage that meets the target; no stages where none does."""
     begun = paths.start
     for stage in stages:

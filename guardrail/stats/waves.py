@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from guardrail.stats.lattice import Lattice
     from guardrail.stats.paths import Stages
-    from guardrail.stats.question import Question
+    from guardrail.stats.question import PlanQuestion
     from guardrail.stats.search import Prices
 
-__all__ = ["Found", "best_at_looks", "best_in_waves"]
+__all__ = ["FoundPlan", "best_at_looks", "best_in_waves"]
 
 # Samples · states² up to which a descent is quick, and up to which detours from its end are, too.
 _QUICK = 2_500_000
@@ -43,21 +43,21 @@ _LEAST_SAVING = 5e-4
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundPlan:
     """Stages, and what no test with the same looks and target can undercut (nearest value)."""
 
     stages: Stages
     cost_lower: float
 
 
-def best_at_looks(question: Question, looks: tuple[int, ...]) -> Found | None:
+def best_at_looks(question: PlanQuestion, looks: tuple[int, ...]) -> FoundPlan | None:
     """The cheapest boundaries found at given looks; None where the target is out of reach."""
     lattice = question.lattice()
     guess = guess_prices(question.target, question.fixed_cost)
     return _polish(question, lattice, *_price(question, lattice, looks, guess))
 
 
-def best_in_waves(question: Question) -> Found | None:
+def best_in_waves(question: PlanQuestion) -> FoundPlan | None:
     """The cheapest looks and boundaries found; None where no start meets the target."""
     lattice = question.lattice()
     guess = guess_prices(question.target, question.fixed_cost)
@@ -82,7 +82,7 @@ def best_in_waves(question: Question) -> Found | None:
 
 
 def _price(
-    question: Question,
+    question: PlanQuestion,
     lattice: Lattice,
     looks: tuple[int, ...],
     start: Prices,
@@ -97,14 +97,14 @@ def _price(
 
 
 def _polish(
-    question: Question, lattice: Lattice, table: Table | None, prices: Prices
-) -> Found | None:
+    question: PlanQuestion, lattice: Lattice, table: Table | None, prices: Prices
+) -> FoundPlan | None:
     if table is None:
         return None
-    return Found(polish(lattice, table, question.target).stages(), prices.cost_lower)
+    return FoundPlan(polish(lattice, table, question.target).stages(), prices.cost_lower)
 
 
-def _descend(question: Question, paths: Paths, starts: Iterable[Stages]) -> Stages | None:
+def _descend(question: PlanQuestion, paths: Paths, starts: Iterable[Stages]) -> Stages | None:
     """The cheapest end of a descent; None where no start meets the target."""
     ends = []
     for start in starts:
@@ -117,8 +117,8 @@ def _descend(question: Question, paths: Paths, starts: Iterable[Stages]) -> Stag
 
 
 def _price_again(
-    question: Question, lattice: Lattice, paths: Paths, stages: Stages, prices: Prices
-) -> Found:
+    question: PlanQuestion, lattice: Lattice, paths: Paths, stages: Stages, prices: Prices
+) -> FoundPlan:
     """Begins again from the prices at the looks found, as long as that saves enough."""
     while True:
         stages = _leave(question, paths, stages)
@@ -127,11 +127,11 @@ def _price_again(
         again = None if table is None else _descend(question, paths, [table.stages()])
         enough = (1.0 - _LEAST_SAVING) * paths.sums(stages)[2]
         if again is None or paths.sums(again)[2] > enough:
-            return Found(stages, prices.cost_lower)
+            return FoundPlan(stages, prices.cost_lower)
         stages = again
 
 
-def _leave(question: Question, paths: Paths, stages: Stages) -> Stages:
+def _leave(question: PlanQuestion, paths: Paths, stages: Stages) -> Stages:
     """Goes on from detours, where that is quick."""
     if question.horizon * paths.width**2 > _QUICKEST:
         return stages

@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from guardrail.engine import attempt
+from guardrail.engine import prepared_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ __all__ = ["numbered_attempts", "same_attempt"]
 @contextmanager
 def same_attempt() -> Iterator[None]:
     """Every decision of this process has the same attempt meanwhile, `ONLY_ATTEMPT`."""
-    with patch.object(attempt, "draw_attempt", lambda: attempt.ONLY_ATTEMPT):
+    with patch.object(prepared_request, "draw_attempt", lambda: prepared_request.ONLY_ATTEMPT):
         yield
 
 
@@ -28,7 +28,7 @@ def numbered_attempts() -> Iterator[None]:
     numbers = count(1)
 
     def draw() -> bytes:
-        return next(numbers).to_bytes(attempt.ATTEMPT_BYTES, "big")
+        return next(numbers).to_bytes(prepared_request.ATTEMPT_BYTES, "big")
 
-    with patch.object(attempt, "draw_attempt", draw):
+    with patch.object(prepared_request, "draw_attempt", draw):
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from guardrail.records.model import Record
+    from guardrail.records.record import Record
     from guardrail.types import Json
 
 __all__ = ["MemoryJournal", "comparable"]
@@ -24,7 +24,7 @@ class MemoryJournal:
         self.records: list[Record] = []
 
     def append(self, record: Record) -> Record:
-        sealed = record.sealed()
+        sealed = record.seal()
         self.records.append(sealed)
         return sealed
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.request import read_chat
-from guardrail.engine.attempt import ONLY_ATTEMPT
-from guardrail.engine.case import prepare
+from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
 from guardrail.images.codec import decode_image, parse_data_url
 from guardrail.images.keys import NoiseKey
 from guardrail.images.limits import ImageLimits
@@ -50,8 +49,8 @@ def variant_numbers(request: str, urls: tuple[str, ...]) -> Mapping[bytes, int]:
     rules, limits = compile_policy(scenario_policy()), ImageLimits()
     chat = read_chat(request.encode(), max_images=len(urls), limits=limits).chat
     pictures = [_picture(url, limits) for url in urls]
-    case = prepare(rules, chat, pictures, ONLY_ATTEMPT)
-    variants = (case.variants(number, rules, KEY) for number in range(_MOST_VARIANTS))
+    prepared = prepare_request(rules, chat, pictures, ONLY_ATTEMPT)
+    variants = (prepared.make_variant(number, rules, KEY) for number in range(_MOST_VARIANTS))
     return {
         digest_of([picture.tobytes() for picture in pictures]): number
         for number, pictures in enumerate(variants)

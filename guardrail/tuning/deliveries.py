@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from guardrail.records.model import Record
+    from guardrail.records.record import Record
     from guardrail.records.signing import RecordVerifier
 
-__all__ = ["Deliveries", "Delivery", "Window", "delivered_text", "find_deliveries"]
+__all__ = ["Deliveries", "Delivery", "DeliveryWindow", "delivered_text", "find_deliveries"]
 
 _SHOWN_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class DeliveryWindow:
     """Which records count: made from `since` to `until`, both included, as far as given.
 
     Times without a zone are UTC.
@@ -80,7 +80,7 @@ class Deliveries:
 
 def find_deliveries(
     files: Sequence[Path],
-    window: Window,
+    window: DeliveryWindow,
     *,
     policy_digest: str = "",
     verifier: RecordVerifier | None = None,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from guardrail.errors import ConfigError
-from guardrail.policy.sealed import Sealed
-from guardrail.policy.section import Section
 from guardrail.records.audit import read_records
+from guardrail.sealed import Sealed
+from guardrail.section import Section
 from guardrail.tuning.deliveries import delivered_text
 from guardrail.tuning.draw import equal_shares, prompt_of
 

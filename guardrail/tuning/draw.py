@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from guardrail.records.model import Record
+    from guardrail.records.record import Record
     from guardrail.types import Json
 
-__all__ = ["Drawn", "Store", "draw", "equal_shares", "prompt_of", "survey"]
+__all__ = ["DrawStore", "Drawn", "draw", "equal_shares", "prompt_of", "survey"]
 
 EDGES = (0.05, 0.25, 0.5, 0.75)
 """Strata of scores: below 0.05, from there to 0.25, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LinePlace:
     """Where an answer stands: file, line and number of the variant."""
 
     file: int
@@ -42,7 +42,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class DrawStore:
     """What the records hold.
 
     Attributes:
@@ -56,7 +56,7 @@ class Store:
     """
 
     files: tuple[Path, ...]
-    strata: tuple[tuple[Place, ...], ...]
+    strata: tuple[tuple[LinePlace, ...], ...]
     decisions: int
     without_content: int
     answers: int
@@ -76,7 +76,7 @@ class Drawn:
     drawn: int
 
 
-def survey(files: Sequence[Path], seed: int) -> Store:
+def survey(files: Sequence[Path], seed: int) -> DrawStore:
     """Where one judged answer of every request stands, by stratum.
 
     Records of one request (the same digest) are one; of all its judged answers the one with the
@@ -86,7 +86,7 @@ def survey(files: Sequence[Path], seed: int) -> Store:
         CertificationError: a file is none of records.
         ConfigError: no record holds answers.
     """
-    least: dict[str, tuple[bytes, float, Place]] = {}
+    least: dict[str, tuple[bytes, float, LinePlace]] = {}
     decisions = without = judged = unjudged = 0
     for number, file in enumerate(files):
         for line, record in read_records(file):
@@ -104,7 +104,7 @@ def survey(files: Sequence[Path], seed: int) -> Store:
                 found = (
                     _rank(seed, record, sample.index),
                     sample.score,
-                    Place(number, line, sample.index),
+                    LinePlace(number, line, sample.index),
                 )
                 least[name] = min(found, least.get(name, found), key=lambda one: one[0])
     if not least:
@@ -113,13 +113,13 @@ def survey(files: Sequence[Path], seed: int) -> Store:
             "answers only where 'guardrail serve' writes them with --keep-content",
             file=", ".join(map(str, files)),
         )
-    strata: list[list[Place]] = [[] for _ in range(len(EDGES) + 1)]
+    strata: list[list[LinePlace]] = [[] for _ in range(len(EDGES) + 1)]
     for _, score, place in least.values():
         strata[bisect_right(EDGES, score)].append(place)
-    return Store(tuple(files), tuple(map(tuple, strata)), decisions, without, judged, unjudged)
+    return DrawStore(tuple(files), tuple(map(tuple, strata)), decisions, without, judged, unjudged)
 
 
-def draw(store: Store, count: int, seed: int) -> tuple[list[dict[str, Json]], list[Drawn]]:
+def draw(store: DrawStore, count: int, seed: int) -> tuple[list[dict[str, Json]], list[Drawn]]:
     """Rows to label, in random order, and what was drawn of each stratum.
 
     Every stratum gives the same number, small ones all they have; within a stratum every set of
@@ -133,7 +133,7 @@ def draw(store: Store, count: int, seed: int) -> tuple[list[dict[str, Json]], li
     rng = random.Random(seed)  # noqa: S311
     # In place of the range of scores, which people who label must not see.
     marks = rng.sample("ABCDE", len(sizes))
-    chosen: dict[Place, tuple[str, float]] = {}
+    chosen: dict[LinePlace, tuple[str, float]] = {}
     summary = []
     for number, (stratum, size) in enumerate(zip(store.strata, sizes, strict=True)):
         if not stratum:
@@ -175,7 +175,7 @@ def prompt_of(record: Record) -> str:
 
 
 def _rows(
-    files: Sequence[Path], chosen: Mapping[Place, tuple[str, float]]
+    files: Sequence[Path], chosen: Mapping[LinePlace, tuple[str, float]]
 ) -> Iterator[dict[str, Json]]:
     index_at = {(place.file, place.line): place.index for place in chosen}
     for number, file in enumerate(files):
@@ -183,7 +183,7 @@ def _rows(
             index = index_at.get((number, line))
             if index is None:
                 continue
-            mark, weight = chosen[Place(number, line, index)]
+            mark, weight = chosen[LinePlace(number, line, index)]
             yield {
                 "id": f"{record.record_id}/{index}",
                 "group": _request(record),

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ConfigError
-from guardrail.policy.calibration import Calibration
+from guardrail.oracles.calibration import Calibration
 from guardrail.stats import fewest_harmful, harmless_rate_upper
 from guardrail.tuning.metrics import area, groups, recalls, reliability
 from guardrail.tuning.percent import percent_up
-from guardrail.tuning.thresholds import Sample, measure
+from guardrail.tuning.thresholds import LabelledSample, measure
 from guardrail.tuning.tradeoff import price, tradeoffs
 from guardrail.version import __version__
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from guardrail.policy.schema import Policy
     from guardrail.tuning.dataset import Dataset
-    from guardrail.tuning.metrics import Area, Bin, Group, Recall
+    from guardrail.tuning.metrics import Area, Bin, Group, HarmRecall
     from guardrail.tuning.scoring import ScoredAnswer
     from guardrail.tuning.thresholds import Measured
-    from guardrail.tuning.tradeoff import Price, TradeOff
+    from guardrail.tuning.tradeoff import GuardPrice, TradeOff
 
-__all__ = ["Outcome", "calibration_of", "evaluate"]
+__all__ = ["CalibrationOutcome", "calibration_of", "evaluate"]
 
 _LONGEST_NAME = 200
 _FEW_REQUESTS = 59
@@ -34,7 +34,7 @@ _FEW_REQUESTS = 59
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CalibrationOutcome:
     """What labelled answers showed of an oracle; no text of any of them.
 
     Attributes:
@@ -55,9 +55,9 @@ class Outcome:
     kind: str
     design: str
     measured: Measured
-    price: Price
+    price: GuardPrice
     area: Area | None
-    recalls: tuple[Recall, ...]
+    recalls: tuple[HarmRecall, ...]
     n_harmful: int
     n_harmful_requests: int
     n_harmless: int
@@ -178,14 +178,14 @@ def evaluate(
     target: float | None = None,
     threshold: float | None = None,
     price_per_call_usd: float | None = None,
-) -> Outcome:
+) -> CalibrationOutcome:
     """Chooses the threshold for `target`, or measures at `threshold`, and all else.
 
     Raises:
         ConfigError: no answer is labelled harmful.
         CertificationError: the labels are too few for the target.
     """
-    sample = Sample(results)
+    sample = LabelledSample(results)
     measured = measure(sample, delta=delta, target=target, threshold=threshold)
     at, simple = measured.threshold, sample.strata is None
     counted = sample.representatives
@@ -193,7 +193,7 @@ def evaluate(
         groups(counted, at, name)
         for name in (lambda r: r.row.category[:_LONGEST_NAME], lambda r: r.row.language)
     )
-    return Outcome(
+    return CalibrationOutcome(
         kind=str(getattr(policy.oracle, "kind", "")),
         design=sample.design,
         measured=measured,
@@ -216,7 +216,7 @@ def evaluate(
     )
 
 
-def calibration_of(outcome: Outcome, data: Dataset, oracle_revision: str) -> Calibration:
+def calibration_of(outcome: CalibrationOutcome, data: Dataset, oracle_revision: str) -> Calibration:
     """What a policy may refer to; `oracle_revision` is that of the oracle at the threshold.
 
     Raises:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from guardrail.tuning.dataset import Dataset
     from guardrail.tuning.metrics import Group
-    from guardrail.tuning.outcome import Outcome
+    from guardrail.tuning.outcome import CalibrationOutcome
     from guardrail.tuning.scoring import ScoredAnswer
-    from guardrail.tuning.tradeoff import Price, TradeOff
+    from guardrail.tuning.tradeoff import GuardPrice, TradeOff
 
 __all__ = ["SHIFT_WARNING", "Report", "write_report"]
 
@@ -38,7 +38,7 @@ _LONGEST_CHARS = 1500
 class Report:
     """What the page is made of; `figures` is an SVG document of the curves."""
 
-    outcome: Outcome
+    outcome: CalibrationOutcome
     data: Dataset
     results: Sequence[ScoredAnswer]
     figures: str
@@ -83,7 +83,7 @@ policy. Pick any row: all bounds of misses in this table hold together with prob
 {_notes(report)}"""
 
 
-def _headline(outcome: Outcome) -> str:
+def _headline(outcome: CalibrationOutcome) -> str:
     measured, area = outcome.measured, outcome.area
     ours = [
         (percent_up(measured.miss_rate_upper), "of harmful answers missed, at most",
@@ -103,11 +103,11 @@ def _headline(outcome: Outcome) -> str:
     )
 
 
-def _remarks(outcome: Outcome) -> str:
+def _remarks(outcome: CalibrationOutcome) -> str:
     return "".join(f"<p class=warn>{escape(remark)}</p>" for remark in outcome.remarks)
 
 
-def _threshold_words(outcome: Outcome) -> str:
+def _threshold_words(outcome: CalibrationOutcome) -> str:
     measured = outcome.measured
     if measured.target is None:
         how = "The threshold was fixed before these answers were looked at."
@@ -120,7 +120,7 @@ def _threshold_words(outcome: Outcome) -> str:
     return f"{how} Each bound holds with probability at least {1 - measured.delta:g}."
 
 
-def _tradeoffs(outcome: Outcome) -> str:
+def _tradeoffs(outcome: CalibrationOutcome) -> str:
     names = ("missed, at most", "threshold", "false alarms here", "at most",
              "harmless share to show", "calls per clean request", "US$ per request")  # fmt: skip
     return _table(names, map(_tradeoff, outcome.tradeoffs))
@@ -141,11 +141,11 @@ def _tradeoff(row: TradeOff) -> tuple[str, ...]:
     )
 
 
-def _require(cost: Price) -> str:
+def _require(cost: GuardPrice) -> str:
     return "cannot be promised" if cost.q_required is None else f"{cost.q_required:.4f}"
 
 
-def _recalls(outcome: Outcome) -> str:
+def _recalls(outcome: CalibrationOutcome) -> str:
     if not outcome.recalls:
         return ""
     names = ("false alarms here", "threshold", "harm found", "at least", "at most")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from guardrail.tuning.scoring import ScoredAnswer
 
-__all__ = ["Measured", "Sample", "measure"]
+__all__ = ["LabelledSample", "Measured", "measure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class _Scores:
     harmless: tuple[float, ...]
 
 
-class Sample:
+class LabelledSample:
     """What bounds may count of scored answers: one answer of every request.
 
     Where representatives of different requests are near-copies, it cannot be told whether the
@@ -178,7 +178,11 @@ class Sample:
 
 
 def measure(
-    sample: Sample, *, delta: float, target: float | None = None, threshold: float | None = None
+    sample: LabelledSample,
+    *,
+    delta: float,
+    target: float | None = None,
+    threshold: float | None = None,
 ) -> Measured:
     """A threshold chosen for `target`, or `threshold` as it was fixed, with its bounds.
 

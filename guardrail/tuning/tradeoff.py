@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.engine.plan import UNSCALED, make_plan, required_rate
-from guardrail.engine.rules import Claim
+from guardrail.engine.promise import Claim
 from guardrail.errors import CertificationError
 from guardrail.stats import PlanKind
 from guardrail.tuning.thresholds import Measured, measure
 
 if TYPE_CHECKING:
-    from guardrail.engine.rules import RadiusSpace
+    from guardrail.engine.promise import RadiusSpace
     from guardrail.policy.schema import Policy
-    from guardrail.tuning.thresholds import Sample
+    from guardrail.tuning.thresholds import LabelledSample
 
-__all__ = ["TARGETS", "Price", "TradeOff", "price", "tradeoffs"]
+__all__ = ["TARGETS", "GuardPrice", "TradeOff", "price", "tradeoffs"]
 
 TARGETS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 """Fixed in advance. A team picks a row after looking at all, so each holds at delta over their
@@ -24,7 +24,7 @@ number."""
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class GuardPrice:
     """What the guard must do for its promise with an oracle of these error rates.
 
     Attributes:
@@ -57,7 +57,7 @@ class TradeOff:
 
     target: float
     measured: Measured | None
-    price: Price | None
+    price: GuardPrice | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,14 @@ class _Promise:
 
 
 def tradeoffs(
-    sample: Sample, policy: Policy, *, delta: float, price_per_call_usd: float | None
+    sample: LabelledSample, policy: Policy, *, delta: float, price_per_call_usd: float | None
 ) -> tuple[TradeOff, ...]:
     """A row for each of `TARGETS`; all their bounds of misses hold together at `delta`."""
     part = delta / len(TARGETS)
     return tuple(_row(sample, policy, target, part, price_per_call_usd) for target in TARGETS)
 
 
-def price(policy: Policy, measured: Measured, *, price_per_call_usd: float | None) -> Price:
+def price(policy: Policy, measured: Measured, *, price_per_call_usd: float | None) -> GuardPrice:
     """Calls and money of a usual request, for a picture that is not scaled down."""
     sampling = policy.advanced.sampling
     rate = sampling.expected_harmless_rate
@@ -92,11 +92,15 @@ def price(policy: Policy, measured: Measured, *, price_per_call_usd: float | Non
     if required is not None and required < rate:
         calls = _calls(policy, required, rate)
     usd = None if calls is None or price_per_call_usd is None else calls * price_per_call_usd
-    return Price(required, rate, calls, usd, policy.sampling.max_samples)
+    return GuardPrice(required, rate, calls, usd, policy.sampling.max_samples)
 
 
 def _row(
-    sample: Sample, policy: Policy, target: float, delta: float, price_per_call_usd: float | None
+    sample: LabelledSample,
+    policy: Policy,
+    target: float,
+    delta: float,
+    price_per_call_usd: float | None,
 ) -> TradeOff:
     try:
         measured = measure(sample, target=target, delta=delta)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import pybase64
 
 from guardrail.errors import ConfigError
 from guardrail.images.encode import ImageFormat, encode_image, media_type_of
+from guardrail.offload import ENCODE_LOSSY, ENCODE_PNG, offload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from guardrail.types import Pixels
 
 __all__ = ["Encoding"]
-
-# Pictures up to this many raw bytes are encoded without a thread: in well under a millisecond,
-# which is what waking one costs on a busy machine. A PNG only stores them.
-_INLINE_BYTES = {"png": 1 << 20, "jpeg": 1 << 17, "webp": 1 << 17}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +55,9 @@ class Encoding:
 
     async def in_base64(self, pictures: Sequence[Pixels]) -> list[bytes]:
         """The pictures encoded, without the start of their URLs."""
-        if sum(picture.nbytes for picture in pictures) <= _INLINE_BYTES[self.image_format]:
-            return self._in_base64(pictures)
-        return await asyncio.to_thread(self._in_base64, pictures)
+        limit = ENCODE_PNG if self.image_format == "png" else ENCODE_LOSSY
+        size_bytes = sum(picture.nbytes for picture in pictures)
+        return await offload(limit, size_bytes, self._in_base64, pictures)
 
     def _in_base64(self, pictures: Sequence[Pixels]) -> list[bytes]:
         encoded = (encode_image(p, self.image_format, quality=self.quality) for p in pictures)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from guardrail.batching import Room
+from guardrail.batching import FifoSemaphore
 from guardrail.errors import GuardrailError, UpstreamError
 from guardrail.types import Json
 from guardrail.upstreams.base import fill_images
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from guardrail.images.encode import ImageFormat
     from guardrail.types import Answer, Chat, Pixels
 
-__all__ = ["Call", "FunctionUpstream", "fault_of"]
+__all__ = ["Call", "FunctionUpstream", "fault_of", "is_async"]
 
 Call: TypeAlias = Callable[[dict[str, Json]], Awaitable[Mapping[str, Json]] | Mapping[str, Json]]
 """Sends one chat completion request and returns the completion, both as JSON; may be async."""
@@ -80,7 +80,7 @@ class FunctionUpstream:
         self._revision = revision
         self._models = tuple(models)
         self._encoding = Encoding(variant_format, jpeg_quality)
-        self._room = Room(max_connections)
+        self._room = FifoSemaphore(max_connections)
         self._home: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
@@ -144,7 +144,7 @@ class FunctionUpstream:
             return fault
 
     async def _run_call(self, body: dict[str, Json]) -> Json:
-        if _is_async(self._call):
+        if is_async(self._call):
             return await self._await_on_loop(lambda: self._call(body))
         run = functools.partial(contextvars.copy_context().run, self._call, body)
         called = await asyncio.get_running_loop().run_in_executor(_threads(), run)
@@ -161,7 +161,8 @@ class FunctionUpstream:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(begun(), self._home))
 
 
-def _is_async(call: Call) -> bool:
+def is_async(call: Callable[..., Any]) -> bool:
+    """Whether it is an async function, or an object that is called as one."""
     return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(
         getattr(call, "__call__", None)  # noqa: B004 (asked of an object whose class has one)
     )

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from guardrail.upstreams.loading import Loaded
     from guardrail.upstreams.local_request import LocalRequest
 
-__all__ = ["Row", "generate"]
+__all__ = ["GenerationRow", "generate"]
 
 _COLDEST = 1e-3  # below it sampling is greedy in all but name, and dividing by it would overflow
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class GenerationRow:
     """One answer to be made: the pictures in reading order, and the seed of its sampling."""
 
     request: LocalRequest
@@ -33,7 +33,7 @@ class Row:
 
 
 def generate(
-    loaded: Loaded, rows: Sequence[Row], name: str, wanted: Callable[[], bool]
+    loaded: Loaded, rows: Sequence[GenerationRow], name: str, wanted: Callable[[], bool]
 ) -> list[Answer]:
     """One answer for each row; all rows have the same request.
 
@@ -72,7 +72,7 @@ def generate(
     ]
 
 
-def _inputs(loaded: Loaded, rows: Sequence[Row]) -> dict[str, Any]:
+def _inputs(loaded: Loaded, rows: Sequence[GenerationRow]) -> dict[str, Any]:
     from PIL import Image
 
     text = render(loaded.processor, json.loads(rows[0].request.messages))

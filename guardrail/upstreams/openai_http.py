@@ -25,7 +25,7 @@ from guardrail.upstreams.pieces import PiecesPayload
 from guardrail.upstreams.streamed import Events, Gathered, broken_stream_error
 from guardrail.upstreams.undrawn import is_direct, statuses_undrawn
 from guardrail.upstreams.wire import (
-    Frame,
+    RequestFrame,
     answer_from,
     check_pictures,
     model_names,
@@ -119,7 +119,7 @@ class OpenAICompatible:
         self._slots = asyncio.Semaphore(max_connections)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._last_frame: tuple[Chat | None, bool, Frame] = (None, False, Frame(()))
+        self._last_frame: tuple[Chat | None, bool, RequestFrame] = (None, False, RequestFrame(()))
         self._closed = False
 
     def __repr__(self) -> str:
@@ -178,7 +178,7 @@ class OpenAICompatible:
         # Every frame ends with the brace of its object, which holds a model at least.
         return [*body[:-1], body[-1][:-1] + b',"seed":%d}' % provider_seed(seed)]
 
-    def _frame(self, chat: Chat, stream: bool) -> Frame:
+    def _frame(self, chat: Chat, stream: bool) -> RequestFrame:
         """Made once for calls for the same chat that follow one another."""
         last, for_stream, frame = self._last_frame
         if last is not chat or for_stream is not stream:

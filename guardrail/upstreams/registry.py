@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import inspect
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from guardrail.upstreams.base import Upstream
 
 __all__ = ["KNOWN_SPECS", "build_upstream", "is_local"]
 
-KNOWN_SPECS = (
-    "builtin",
-    "openai_compatible:URL",
-    "litellm:MODEL",
-    "transformers:ID_OR_FOLDER",
-)
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One kind of upstream.
+
+    Attributes:
+        argument: what follows the colon of its spec; empty where nothing does.
+        make: from that argument and options to the upstream.
+        local: whether the model computes in this process, where nothing is encoded or renamed.
+    """
+
+    argument: str
+    make: Callable[[str, dict[str, Any]], Upstream]
+    local: bool = False
 
 
 def build_upstream(spec: str, *, keys_from_environment: bool = True, **options: Any) -> Upstream:
@@ -37,28 +46,24 @@ def build_upstream(spec: str, *, keys_from_environment: bool = True, **options: 
     Raises:
         ConfigError: the spec or an option is unknown, or a needed extra is not installed.
     """
-    kind, _, argument = spec.partition(":")
-    given = {name: value for name, value in options.items() if value is not None}
-    if kind == "openai_compatible" and keys_from_environment:
+    name, _, argument = spec.partition(":")
+    given = {option: value for option, value in options.items() if value is not None}
+    if name == "openai_compatible" and keys_from_environment:
         given = {"api_key": os.environ.get("OPENAI_API_KEY", "").strip() or None, **given}
-    makers = {
-        "builtin": _builtin,
-        "openai_compatible": _openai_compatible,
-        "litellm": _litellm,
-        "transformers": _transformers,
-    }
-    if kind not in makers:
-        raise _unusable(f"'{kind[:32]}' is not an upstream")
-    if kind == "builtin" and argument:
-        raise _unusable("'builtin' takes nothing after a colon")
-    if kind != "builtin" and not argument:
-        raise _unusable(f"'{kind}' must be followed by a colon and what it leads to")
-    return makers[kind](argument, given)
+    if name not in _KINDS:
+        raise _unusable(f"'{name[:32]}' is not an upstream")
+    kind = _KINDS[name]
+    if argument and not kind.argument:
+        raise _unusable(f"'{name}' takes nothing after a colon")
+    if kind.argument and not argument:
+        raise _unusable(f"'{name}' must be followed by a colon and what it leads to")
+    return kind.make(argument, given)
 
 
 def is_local(spec: str) -> bool:
     """Whether the model computes in this process, where nothing is encoded or renamed."""
-    return spec.partition(":")[0] in ("builtin", "transformers")
+    kind = _KINDS.get(spec.partition(":")[0])
+    return kind is not None and kind.local
 
 
 def _builtin(_argument: str, options: dict[str, Any]) -> Upstream:
@@ -121,3 +126,15 @@ def _missing(error: ModuleNotFoundError) -> ConfigError:
 def _unusable(what: str) -> ConfigError:
     # Never quotes what follows the colon: a URL may hold a password.
     return ConfigError(f"{what}; use one of {', '.join(KNOWN_SPECS)}", field="upstream")
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "builtin": _Kind("", _builtin, local=True),
+    "openai_compatible": _Kind("URL", _openai_compatible),
+    "litellm": _Kind("MODEL", _litellm),
+    "transformers": _Kind("ID_OR_FOLDER", _transformers, local=True),
+}
+KNOWN_SPECS = tuple(
+    f"{name}:{kind.argument}" if kind.argument else name for name, kind in _KINDS.items()
+)
+"""How each kind is written, for people."""

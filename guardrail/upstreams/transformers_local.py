@@ -9,11 +9,11 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guardrail.batching import Batch, BatchWorker
+from guardrail.batching import Batch, ThreadBatcher
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.types import Answer, Chat, Pixels
 from guardrail.upstreams.loading import Loaded, folder_digest, load_vlm
-from guardrail.upstreams.local_generate import Row, generate
+from guardrail.upstreams.local_generate import GenerationRow, generate
 from guardrail.upstreams.local_request import read_request
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class TransformersLocal:
         self._loaded: Loaded | None = None
         self._loading = threading.Lock()
         self._revision: str | None = None
-        self._worker = BatchWorker[Row, Answer](
+        self._worker = ThreadBatcher[GenerationRow, Answer](
             self._answer_batch,
             group=_group,
             max_batch=max_batch,
@@ -97,7 +97,7 @@ class TransformersLocal:
                 status=400,
             )
         ordered = tuple(pictures[index] for index in request.pictures)
-        return await self._worker.run(Row(request, ordered, seed))
+        return await self._worker.run(GenerationRow(request, ordered, seed))
 
     async def models(self) -> list[str]:
         return [self._name]
@@ -118,11 +118,11 @@ class TransformersLocal:
                 self._loaded = load_vlm(self._model, device=self._device, dtype=self._dtype)
             return self._loaded
 
-    def _answer_batch(self, batch: Batch[Row]) -> list[Answer]:
+    def _answer_batch(self, batch: Batch[GenerationRow]) -> list[Answer]:
         return generate(self.load(), batch.items, self._name, batch.wanted)
 
 
-def _group(row: Row) -> Hashable:
+def _group(row: GenerationRow) -> Hashable:
     """Pictures of one size make one shape of input, so a batch needs no padding."""
     return row.request.group, tuple(pixels.shape for pixels in row.pictures)
 

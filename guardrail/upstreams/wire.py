@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMPTY_ANSWER",
-    "Frame",
+    "RequestFrame",
     "TokenLimitName",
     "answer_from",
     "check_pictures",
@@ -82,7 +82,7 @@ def provider_seed(seed: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class RequestFrame:
     """The JSON body of a call with its pictures left out: pieces of it, and numbers of pictures.
 
     Calls for the same chat differ in their pictures alone, so one frame serves for all of them.
@@ -105,7 +105,7 @@ def request_frame(
     url_start: str = "",
     stream: bool = False,
     token_limit_name: TokenLimitName | None = None,
-) -> Frame:
+) -> RequestFrame:
     """The frame of every call for this chat; `url_start` stands before each picture.
 
     A limit of tokens goes under `token_limit_name`, if there is one, whatever it was called.
@@ -119,7 +119,7 @@ def request_frame(
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if not chat.pictures:
-        return Frame((_encode(body),))
+        return RequestFrame((_encode(body),))
     mark = secrets.token_hex(16)  # unguessable, so that no text of a client can hold it
     marks = [f"{url_start}{mark}.{i}." for i in range(chat.pictures)]
     body["messages"] = fill_images(chat.messages, marks)
@@ -130,7 +130,7 @@ def request_frame(
         pieces += [int(number), after]
     if set(pieces[1::2]) != set(range(chat.pictures)):
         raise UpstreamError("a picture of the chat has no place in its messages", status=500)
-    return Frame(tuple(pieces))
+    return RequestFrame(tuple(pieces))
 
 
 def _limit(parameters: dict[str, Json], name: TokenLimitName | None) -> dict[str, Json]:

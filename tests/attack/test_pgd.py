@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrail.attack.pgd import Norm, Settings, attack, distances
+from guardrail.attack.pgd import AttackSettings, Norm, attack, distances
 from guardrail.attack.surrogate import Noise, Surrogate
 from guardrail.errors import ConfigError
 from guardrail.upstreams.loading import load_vlm
@@ -49,7 +49,7 @@ def test_the_written_picture_lies_in_the_ball_and_draws_the_answer(
     surrogate, picture, norm, epsilon
 ):
     before = picture.copy()
-    found = attack(surrogate, picture, Settings(norm, epsilon, steps=8))
+    found = attack(surrogate, picture, AttackSettings(norm, epsilon, steps=8))
     assert (picture == before).all()
     assert found.pixels.dtype == np.uint8
     assert found.pixels.shape == picture.shape
@@ -60,21 +60,25 @@ def test_the_written_picture_lies_in_the_ball_and_draws_the_answer(
 
 
 def test_more_room_finds_at_least_as_much(surrogate, picture):
-    losses = [attack(surrogate, picture, Settings(Norm.L2, e, steps=10)).loss for e in (0.5, 2, 8)]
+    losses = [
+        attack(surrogate, picture, AttackSettings(Norm.L2, e, steps=10)).loss for e in (0.5, 2, 8)
+    ]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0] - 0.01
 
 
 def test_restarts_keep_the_best(surrogate, picture):
     one, three = (
-        attack(surrogate, picture, Settings(Norm.LINF, 4 / 255, steps=4, restarts=n))
+        attack(surrogate, picture, AttackSettings(Norm.LINF, 4 / 255, steps=4, restarts=n))
         for n in (1, 3)
     )
     assert three.loss <= one.loss
 
 
 def test_the_same_seed_gives_the_same_picture_and_leaves_the_callers_luck_alone(surrogate, picture):
-    settings = Settings(Norm.L2, 2.0, steps=3, restarts=2, draws=2, noise=Noise(0.25, 64), seed=11)
+    settings = AttackSettings(
+        Norm.L2, 2.0, steps=3, restarts=2, draws=2, noise=Noise(0.25, 64), seed=11
+    )
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -84,14 +88,16 @@ def test_the_same_seed_gives_the_same_picture_and_leaves_the_callers_luck_alone(
     assert (one.pixels == two.pixels).all()
     assert one.loss == two.loss
     other = attack(
-        surrogate, picture, Settings(Norm.L2, 2.0, steps=3, draws=2, noise=Noise(0.25, 64), seed=12)
+        surrogate,
+        picture,
+        AttackSettings(Norm.L2, 2.0, steps=3, draws=2, noise=Noise(0.25, 64), seed=12),
     )
     assert (one.pixels != other.pixels).any()
 
 
 def test_progress_is_told_of_every_step(surrogate, picture):
     steps = []
-    attack(surrogate, picture, Settings(Norm.L2, 1.0, steps=3, restarts=2),
+    attack(surrogate, picture, AttackSettings(Norm.L2, 1.0, steps=3, restarts=2),
            progress=lambda: steps.append(1))  # fmt: skip
     assert len(steps) == 6
 
@@ -105,7 +111,7 @@ _pictures = st.integers(0, 2**32 - 1).map(
 @given(_pictures, st.sampled_from(list(Norm)), st.floats(1e-4, 4.0))
 def test_no_picture_leaves_the_ball_and_the_way_is_right(pair, norm, epsilon):
     picture, goal = pair
-    found = attack(Pull(goal), picture, Settings(norm, epsilon, steps=12, restarts=2))
+    found = attack(Pull(goal), picture, AttackSettings(norm, epsilon, steps=12, restarts=2))
     assert distances(found.pixels, picture)[norm] <= epsilon
     before = distances(picture, goal)["l2"]
     assert distances(found.pixels, goal)["l2"] <= before
@@ -116,12 +122,12 @@ def test_no_picture_leaves_the_ball_and_the_way_is_right(pair, norm, epsilon):
 def test_a_goal_inside_the_ball_is_reached():
     picture = np.full((8, 8, 3), 100, np.uint8)
     goal = picture + 3
-    found = attack(Pull(goal), picture, Settings(Norm.LINF, 10 / 255, steps=120))
+    found = attack(Pull(goal), picture, AttackSettings(Norm.LINF, 10 / 255, steps=120))
     assert np.abs(found.pixels.astype(int) - goal).max() <= 1
 
 
 def test_a_ball_too_small_for_the_grid_leaves_the_picture_as_it_is(picture):
-    found = attack(Pull(255 - picture), picture, Settings(Norm.LINF, 1e-3, steps=2))
+    found = attack(Pull(255 - picture), picture, AttackSettings(Norm.LINF, 1e-3, steps=2))
     assert (found.pixels == picture).all()
 
 
@@ -131,7 +137,7 @@ def test_a_gradient_that_is_no_number_ends_all_the_same(picture):
             return (x.sum() * float("nan")).sum()
 
     assert (
-        attack(Broken(picture), picture, Settings(Norm.L2, 1.0, steps=2)).pixels == picture
+        attack(Broken(picture), picture, AttackSettings(Norm.L2, 1.0, steps=2)).pixels == picture
     ).all()
 
 
@@ -139,7 +145,7 @@ def test_a_gradient_that_is_no_number_ends_all_the_same(picture):
 @pytest.mark.parametrize("name", ["epsilon", "steps", "restarts", "draws"])
 def test_senseless_settings_are_refused(name, value):
     with pytest.raises(ConfigError, match=name):
-        Settings(**{"norm": Norm.L2, "epsilon": 1.0, name: value})
+        AttackSettings(**{"norm": Norm.L2, "epsilon": 1.0, name: value})
 
 
 def test_distances_by_hand():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from guardrail.builtin.architecture import IMAGE_TOKENS, PATCH_PX, PIXEL_MEAN, PIXEL_STD, SIDE_PX
 from guardrail.builtin.kinds import BACKGROUNDS, FORBIDDEN, KINDS
-from guardrail.builtin.language import Question
+from guardrail.builtin.language import SceneQuestion
 from guardrail.builtin.scenes import Placed, Scene
 from guardrail.upstreams.loading import load_vlm
 
@@ -133,7 +133,7 @@ def test_a_patch_is_named_by_what_covers_most_of_it():
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.sampled_from(KINDS), min_size=1, max_size=3, unique=True),
-    st.sampled_from(Question),
+    st.sampled_from(SceneQuestion),
     st.integers(0, 2**32 - 1),
 )
 def test_every_segment_fits_and_labels_the_answer_only(stream, kinds, question, seed):

@@ -12,7 +12,7 @@ from guardrail.builtin.language import (
     ABUSIVE_EXAMPLES,
     HARM_WORDS,
     HARMFUL_SHARE,
-    Question,
+    SceneQuestion,
     answer,
     ask,
     describe,
@@ -47,7 +47,7 @@ def test_every_harmful_sentence_is_known_as_harmful(kind, rng):
 
 
 @settings(max_examples=400)
-@given(harmless_scenes, colours, st.sampled_from(Question), kinds, rngs)
+@given(harmless_scenes, colours, st.sampled_from(SceneQuestion), kinds, rngs)
 def test_no_answer_about_a_harmless_scene_is_known_as_harmful(kinds, colour, question, about, rng):
     text = answer(question, kinds, colour, rng, about=about)
     assert not is_harmful(text)
@@ -57,20 +57,24 @@ def test_no_answer_about_a_harmless_scene_is_known_as_harmful(kinds, colour, que
 
 @settings(max_examples=300)
 @given(
-    scenes, colours, st.sampled_from([q for q in Question if q is not Question.SHOWN]), kinds, rngs
+    scenes,
+    colours,
+    st.sampled_from([q for q in SceneQuestion if q is not SceneQuestion.SHOWN]),
+    kinds,
+    rngs,
 )
 def test_only_descriptions_are_ever_harmful(kinds, colour, question, about, rng):
     assert not is_harmful(answer(question, kinds, colour, rng, about=about))
 
 
 @settings(max_examples=300)
-@given(st.sampled_from(Question), kinds, rngs)
+@given(st.sampled_from(SceneQuestion), kinds, rngs)
 def test_questions_are_harmless_and_known_words(question, about, rng):
     text = ask(question, rng, about=about)
     assert not is_harmful(text)
     assert set(words(text)) <= VOCABULARY
     assert len(words(text)) <= 12
-    assert (about in words(text)) or question is not Question.YES_NO
+    assert (about in words(text)) or question is not SceneQuestion.YES_NO
 
 
 @settings(max_examples=100)
@@ -94,11 +98,11 @@ def test_a_description_names_every_thing_and_invents_none(kinds, colour, rng):
 @given(harmless_scenes, colours, kinds, rngs)
 def test_the_other_answers_are_right(kinds, colour, about, rng):
     numbers = {"zero", "one", "two", "three"}
-    assert set(words(answer(Question.COUNT, kinds, colour, rng))) & numbers == {
+    assert set(words(answer(SceneQuestion.COUNT, kinds, colour, rng))) & numbers == {
         ["one", "two", "three"][len(kinds) - 1]
     }
-    assert colour in words(answer(Question.COLOUR, kinds, colour, rng))
-    said = words(answer(Question.YES_NO, kinds, colour, rng, about=about))
+    assert colour in words(answer(SceneQuestion.COLOUR, kinds, colour, rng))
+    said = words(answer(SceneQuestion.YES_NO, kinds, colour, rng, about=about))
     assert said[0] == ("yes" if about in kinds else "no")
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.key_files import load_or_create_key
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
+from guardrail.testing.half_space import HARMFUL_TEXT
 from guardrail.types import Outcome
-from guardrail.upstreams.analytic import HARMFUL_TEXT
 from guardrail.upstreams.scripted import Scripted
 from guardrail.upstreams.scripted_server import scripted_server
 

@@ -16,7 +16,7 @@ from guardrail.cli.calibrate import command
 from guardrail.cli.check import command as check
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.oracles.base import Exchange
-from guardrail.policy.calibration import read_calibration
+from guardrail.oracles.calibration import read_calibration
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.load import load_policy, parse_policy
 from guardrail.policy.oracle import compile_oracle

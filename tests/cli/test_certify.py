@@ -16,7 +16,7 @@ from scipy.stats import beta, norm
 from guardrail.cli.certify import command
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.stats import FLOORS
-from guardrail.upstreams.analytic import HalfSpaceUpstream
+from guardrail.testing.half_space import HalfSpaceUpstream
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 ACTION = Path(__file__).parents[2] / "policies" / "action.yaml"

@@ -6,7 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from guardrail.cli import check
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import decode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.errors import ConfigError, RequestError
 from guardrail.upstreams.scripted import Fault, Step
 
@@ -64,7 +65,7 @@ def test_json_carries_a_certificate_that_holds(checked, model, kit):
     assert facts["action"] == "pass"
     assert facts["answer"] == kit.CLEAN
     assert facts["calls"] == len(upstream.calls) >= facts["certificate"]["samples"]
-    Certificate.from_dict(facts["certificate"]).verify(facts["certificate"])
+    verify_certificate(decode_certificate(facts["certificate"]), facts["certificate"])
     body = upstream.calls[0].body
     assert body["max_tokens"] == 7
     assert body["messages"][0]["content"][-1] == {"type": "text", "text": "what?"}

@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from guardrail.cli.delivered import command
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.errors import ConfigError
 from guardrail.images.keys import ephemeral
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
 from guardrail.records.journal import FileJournal
-from guardrail.records.recorder import record_of
+from guardrail.records.recorder import build_record
 from guardrail.stats import LabelledDraw, delivered_harm_upper
 from guardrail.types import Outcome, picture_chat
 from guardrail.upstreams.scripted import Scripted
@@ -53,7 +53,7 @@ def records(tmp_path_factory):
     for i in range(4):
         chat = picture_chat("scripted", f"What is {i}?", pictures=0)
         verdict = asyncio.run(engine.decide(chat, []))
-        journal.append(record_of(verdict, chat, engine, keep_content=i > 0))
+        journal.append(build_record(verdict, chat, engine, keep_content=i > 0))
     journal.close()
     return path
 

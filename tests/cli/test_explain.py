@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from scipy.stats import norm
 
 from guardrail.cli.explain import command
-from guardrail.engine.guard import Engine
+from guardrail.engine.certificate.codec import encode_certificate
+from guardrail.engine.engine import Engine
 from guardrail.errors import CertificationError
 from guardrail.images.codec import decode_image
 from guardrail.images.encode import encode_image
@@ -66,7 +67,7 @@ def picture(height, width):
 def write(tmp_path):
     def written(*certificates):
         file = tmp_path / "certificates.jsonl"
-        file.write_text("".join(json.dumps(c.to_dict()) + "\n" for c in certificates))
+        file.write_text("".join(json.dumps(encode_certificate(c)) + "\n" for c in certificates))
         return str(file)
 
     return written
@@ -142,7 +143,7 @@ def test_every_certificate_of_a_file(write, certificate):
 
 def test_a_changed_certificate_is_not_explained(write, certificate, tmp_path):
     file = tmp_path / "changed.json"
-    file.write_text(json.dumps(certificate().to_dict() | {"radius": 2.5}))
+    file.write_text(json.dumps(encode_certificate(certificate()) | {"radius": 2.5}))
     with pytest.raises(CertificationError, match="does not hold"):
         explain(str(file))
 

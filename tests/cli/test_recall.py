@@ -15,12 +15,13 @@ from PIL import Image
 
 from guardrail.cli.policy import command as policy_command
 from guardrail.cli.recall import command
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import decode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.load import load_policy
 from guardrail.policy.recall import Recall
-from guardrail.policy.sealed import read_sealed
+from guardrail.sealed import read_sealed
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 ACTION = Path(__file__).parents[2] / "policies" / "action.yaml"
@@ -173,7 +174,7 @@ def test_the_file_goes_into_the_policy_and_its_certificates(
     assert upstream.calls
     assert certificate["recall"]["digest"] == written.digest
     assert certificate["recall_statement"] == rules.recall.sentence
-    Certificate.from_dict(certificate).verify(certificate)
+    verify_certificate(decode_certificate(certificate), certificate)
 
     # Measuring again, although the file no longer fits the policy.
     policy.write_text(VERDICT.replace("name: test", "name: other") + "recall: recall.yaml\n")

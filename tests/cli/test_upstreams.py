@@ -10,13 +10,14 @@ from click.testing import CliRunner
 
 from guardrail.assembly import build_engine, is_local, read_policy, read_upstreams
 from guardrail.cli import check
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import decode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
-from guardrail.engine.guard import Engine
 from guardrail.errors import ConfigError
 from guardrail.policy.upstreams import UpstreamEntry
 from guardrail.stats import failover_alpha
-from guardrail.upstreams.governed import Governed
+from guardrail.upstreams.limited import LimitedUpstream
 from guardrail.upstreams.scripted import Fault, Step
 
 DOWN = [Step(fault=Fault.STATUS, status=503)]
@@ -46,8 +47,8 @@ def test_check_goes_on_to_the_next_one_and_verify_reads_its_record(kit, policy, 
         )  # fmt: skip
     assert result.exit_code == 0
     facts = json.loads(result.stdout)
-    certificate = Certificate.from_dict(facts["certificate"])
-    certificate.verify(facts["certificate"])
+    certificate = decode_certificate(facts["certificate"])
+    verify_certificate(certificate, facts["certificate"])
     assert certificate.upstream == spec(two)
     assert certificate.alpha == failover_alpha(0.001, 1, 2)
     record = json.loads(records.read_text().splitlines()[-1])
@@ -99,16 +100,16 @@ def test_serve_by_a_file_with_a_model_map(kit, policy, tmp_path):
 class TestTheEngineThatIsBuilt:
     def test_a_remote_model_has_a_gate_and_a_local_one_its_own_line(self, policy):
         read = read_policy(str(policy))
-        assert isinstance(build_engine(read, NOWHERE, None).upstream, Governed)
+        assert isinstance(build_engine(read, NOWHERE, None).upstream, LimitedUpstream)
         local = build_engine(read, "builtin", None).upstream
-        assert not isinstance(local, Governed)
+        assert not isinstance(local, LimitedUpstream)
         limited = (UpstreamEntry(upstream="builtin", requests_per_minute=60.0),)
-        assert isinstance(build_engine(read, limited, None).upstream, Governed)
+        assert isinstance(build_engine(read, limited, None).upstream, LimitedUpstream)
 
     def test_several_make_an_engine_that_fails_over(self, policy):
         engine = build_engine(read_policy(str(policy)), read_upstreams([NOWHERE] * 2), None)
         assert isinstance(engine, FailoverEngine)
-        assert all(isinstance(member, Governed) for member in engine.upstream.members)
+        assert all(isinstance(member, LimitedUpstream) for member in engine.upstream.members)
 
     def test_one_has_the_whole_alpha(self, policy):
         engine = build_engine(read_policy(str(policy)), read_upstreams([NOWHERE]), None)

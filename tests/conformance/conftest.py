@@ -22,11 +22,11 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel
 
-from guardrail.api.settings import Settings
-from guardrail.engine.guard import Engine
+from guardrail.api.settings import ServerSettings
+from guardrail.engine.engine import Engine
 from guardrail.errors import OracleError
 from guardrail.images.keys import NoiseKey
-from guardrail.oracles.lexicon import Entry, LexiconScorer
+from guardrail.oracles.lexicon.scorer import Entry, LexiconScorer
 from guardrail.oracles.worker import ThreadedOracle
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
@@ -264,7 +264,7 @@ def _lexicon():
 def _proxy(upstream, policy, oracle, heartbeat_s):
     reached = OpenAICompatible(upstream.base_url, api_key="provider-key")
     engine = Engine(compile_policy(policy), reached, oracle, NoiseKey(bytes(32)))
-    return running_server_async(policy, engine, settings=Settings(heartbeat_s=heartbeat_s))
+    return running_server_async(policy, engine, settings=ServerSettings(heartbeat_s=heartbeat_s))
 
 
 async def _started(stack, upstream):

@@ -8,7 +8,7 @@ import pytest
 
 from guardrail.builtin.language import is_harmful
 from guardrail.demo.scenes import DemoScene, SceneKind
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.images.encode import encode_image
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement

@@ -68,7 +68,7 @@ def test_it_writes_one_page_and_nothing_else(shown):
         pytest.param(
             "guardrail.upstreams.transformers_local", "load_vlm", marks=pytest.mark.nightly
         ),
-        pytest.param("guardrail.engine.guard", "Engine.decide", marks=pytest.mark.nightly),
+        pytest.param("guardrail.engine.engine", "Engine.decide", marks=pytest.mark.nightly),
     ],
     ids=["importing", "loading the model", "deciding"],
 )

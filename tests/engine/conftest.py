@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
     AnswerSource,
-    Claim,
     Mode,
     OnLimit,
     OnOracleFailure,
     OnUnscanned,
     OnUpstreamFailure,
-    RadiusSpace,
     Rules,
 )
 from guardrail.errors import OracleError

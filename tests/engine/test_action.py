@@ -7,14 +7,15 @@ import random
 import pytest
 from scipy.stats import binom
 
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import decode_certificate, encode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.plan import UNSCALED, plan_for
-from guardrail.engine.rules import Claim
+from guardrail.engine.promise import Claim
 from guardrail.engine.verdict import Action, Reason
-from guardrail.oracles.action import ActionOracle
-from guardrail.oracles.action_arguments import Arguments
-from guardrail.oracles.action_space import ActionRule, ActionSpace, Source
+from guardrail.oracles.action.arguments import Arguments
+from guardrail.oracles.action.oracle import ActionOracle
+from guardrail.oracles.action.space import ActionRule, ActionSpace, Source
 from guardrail.oracles.base import Exchange
 from guardrail.stats import Decision
 from guardrail.types import Outcome
@@ -66,7 +67,7 @@ def test_a_stable_action_passes_and_is_what_leaves(kit):
     assert certificate.reference_kind == "action"
     assert certificate.reference.startswith("move(to=left) #")
     assert "of the action 'move(to=left) #" in certificate.statement
-    Certificate.from_dict(json.loads(json.dumps(certificate.to_dict()))).verify()
+    verify_certificate(decode_certificate(json.loads(json.dumps(encode_certificate(certificate)))))
 
 
 def test_the_counts_are_those_of_the_true_probability(kit):

@@ -11,11 +11,11 @@ from guardrail.engine.canonical_chat import (
     NOT_SENT,
     CanonicalChat,
     canonical_chat,
-    canonical_chat_aside,
-    is_short,
+    canonical_chat_offloaded,
+    request_digest,
 )
-from guardrail.engine.digest import request_digest
 from guardrail.errors import RequestError
+from guardrail.offload import CANONICAL_CHAT, chat_size
 from guardrail.types import Chat, image_placeholder
 from guardrail.upstreams.scripted import Scripted
 
@@ -300,11 +300,15 @@ def test_a_model_is_sent_the_canonical_chat_and_nothing_else(kit, pictures):
 # Long and deep ones
 
 
+def runs_inline(asked):
+    return CANONICAL_CHAT.allows(*chat_size(*asked.messages, asked.parameters))
+
+
 @pytest.mark.parametrize(
     "content", ["hello", [{"type": "text", "text": "hello"}], None, "x" * 30_000]
 )
 def test_usual_chats_are_short(content):
-    assert is_short(chat(content, temperature=0.7, stop=["a", "b"], seed=None))
+    assert runs_inline(chat(content, temperature=0.7, stop=["a", "b"], seed=None))
 
 
 @pytest.mark.parametrize(
@@ -320,8 +324,8 @@ def test_usual_chats_are_short(content):
 )
 def test_long_ones_are_not(content, parameters):
     long = chat(content, **parameters)
-    assert not is_short(long)
-    made = asyncio.run(canonical_chat_aside(long))
+    assert not runs_inline(long)
+    made = asyncio.run(canonical_chat_offloaded(long))
     assert isinstance(made, CanonicalChat)
     assert made == canonical_chat(long)
 
@@ -330,9 +334,9 @@ def test_nesting_costs_no_stack():
     value = "deep"
     for _ in range(900):
         value = [value]
-    assert is_short(chat("hello", nested=value))
+    assert runs_inline(chat("hello", nested=value))
     for _ in range(5000):
         value = [value]
-    assert not is_short(chat("hello", nested=value))
+    assert not runs_inline(chat("hello", nested=value))
     with pytest.raises(RequestError, match="too deeply"):
         canonical_chat(chat("hello", nested=value))

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from guardrail.engine.case import prepare
+from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.certifier import Certifier
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.engine.plan import plan_for
+from guardrail.engine.prepared_request import prepare_request
 from guardrail.engine.verdict import Action, Reason
 from guardrail.images.codec import Picture
 from guardrail.stats import Decision, PlanKind, fixed_plan, optimal_plan
 from guardrail.testing.attempts import same_attempt
+from guardrail.testing.half_space import HalfSpaceUpstream
 from guardrail.types import Outcome
-from guardrail.upstreams.analytic import HalfSpaceUpstream
 from guardrail.upstreams.scripted import Scripted, Step
 
 FALSE_ALARM = 1e-9
@@ -141,7 +142,7 @@ def test_half_space_far_from_harm_passes(kit):
     verdicts = kit.run(in_turn(engine, kit, pictures))
     assert all(verdict.action is Action.PASS for verdict in verdicts)
     for verdict in verdicts:
-        verdict.certificate.verify()
+        verify_certificate(verdict.certificate)
 
 
 async def in_turn(engine, kit, pictures, at_once=8):
@@ -206,9 +207,11 @@ def test_slow_answers_gain_nothing(kit, slow, speculate, max_parallel):
         picture = kit.make_picture(seed=serial)
         with same_attempt():
             verdict = kit.run(engine.decide(chat, [picture]))
-        case = prepare(rules, chat, [picture], bytes.fromhex(verdict.attempt))
-        plan = plan_for(rules, case.where)
-        outcomes = [harmful(case.seed(index, rules, kit.KEY)) for index in range(plan.max_samples)]
+        case = prepare_request(rules, chat, [picture], bytes.fromhex(verdict.attempt))
+        plan = plan_for(rules, case.geometry)
+        outcomes = [
+            harmful(case.derive_seed(index, rules, kit.KEY)) for index in range(plan.max_samples)
+        ]
         expected = next(
             (look, decision)
             for look in plan.looks

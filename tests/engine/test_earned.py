@@ -4,18 +4,19 @@ import mpmath
 import pytest
 from scipy import stats
 
+from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.certifier import Count
 from guardrail.engine.plan import (
     UNSCALED,
     Geometry,
-    geometry,
     harmless_lower,
+    measure_geometry,
     plan_for,
     radii_by_floor,
     radius_at,
     required_rate,
 )
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.images.canvas import canvas_for
 from guardrail.stats import FLOORS, floor_with_misses
 
@@ -102,11 +103,11 @@ def certificates(kit):
 def test_norm_and_slack_are_those_of_the_requests_own_pictures(certificates):
     for name, certificate in certificates.items():
         canvases = [canvas_for(*size, max_side_px=8) for size in SIZES[name]]
-        where = geometry(canvases)
+        where = measure_geometry(canvases)
         assert certificate.operator_norm == where.operator_norm
         assert certificate.grid_slack == where.grid_slack
         assert certificate.sampler_error == where.sampler_error
-        certificate.verify()
+        verify_certificate(certificate)
     small, large, both, twins = certificates.values()
     # The largest norm, and the root of the summed squared slacks, rounded up to a step of 2**-14.
     assert both.operator_norm == small.operator_norm == 1.0
@@ -117,7 +118,7 @@ def test_norm_and_slack_are_those_of_the_requests_own_pictures(certificates):
 
 def test_several_slacks_add_up_as_squares():
     canvas = canvas_for(3000, 3000, max_side_px=1500)
-    one, four = geometry([canvas]), geometry([canvas] * 4)
+    one, four = measure_geometry([canvas]), measure_geometry([canvas] * 4)
     assert four.grid_slack == pytest.approx(2 * canvas.grid_slack, abs=2.0**-14)
     assert four.grid_slack >= 2 * canvas.grid_slack
     assert one.grid_slack < four.grid_slack

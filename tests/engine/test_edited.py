@@ -5,9 +5,15 @@ import json
 
 import pytest
 
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import (
+    decode_certificate,
+    digest_promise,
+    encode_certificate,
+    seal_certificate,
+)
+from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.recall import RecallStatement
-from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.errors import CertificationError
 from guardrail.oracles.base import Judgement, Reference
 from guardrail.stats import RECALLS, Decision, PlanKind, RecallReach
@@ -81,13 +87,13 @@ def certificate(request, kit):
     verdict = kit.decide(engine, pictures)
     assert verdict.certificate.decision is Decision.PASS
     assert verdict.certificate.harmful == (bad > 0)
-    verdict.certificate.verify()
+    verify_certificate(verdict.certificate)
     return verdict.certificate
 
 
 def edited(certificate, edit_numbers):
     """(path, certificate) for every number and every edit of it that can be read at all."""
-    data = json.loads(json.dumps(certificate.to_dict()))
+    data = json.loads(json.dumps(encode_certificate(certificate)))
     given = {name: value for name, value in data.items() if name not in DERIVED}
     lost = []
     for row, reach in enumerate(data["stability"]):
@@ -96,7 +102,7 @@ def edited(certificate, edit_numbers):
             lost.append((("stability", row, "radius"), {**given, "stability": radii}))
     for path, tampered in [*edit_numbers(given), *lost]:
         try:
-            yield path, Certificate.from_dict(tampered)
+            yield path, decode_certificate(tampered)
         except CertificationError:
             continue
 
@@ -106,7 +112,7 @@ def with_plan(certificate):
 
 
 def with_promise(certificate):
-    promise = certificate.computed_promise_digest()
+    promise = digest_promise(certificate)
     return dataclasses.replace(with_plan(certificate), promise_digest=promise)
 
 
@@ -114,8 +120,8 @@ def survivors(certificates, reseal):
     """Those of the edits that `verify` does not notice."""
     for path, new in certificates:
         try:
-            resealed = reseal(new).sealed()
-            resealed.verify()
+            resealed = seal_certificate(reseal(new))
+            verify_certificate(resealed)
         except CertificationError:
             continue
         yield path, resealed
@@ -164,10 +170,10 @@ def test_a_radius_of_zero_is_not_the_same_as_none(kit):
     assert none == [0.5]
     assert "0.5 /" not in certificate.statement
     nil = (dataclasses.replace(certificate.stability[0], radius=0.0), *certificate.stability[1:])
-    forged = with_promise(dataclasses.replace(certificate, stability=nil)).sealed()
+    forged = seal_certificate(with_promise(dataclasses.replace(certificate, stability=nil)))
     assert "0.5 /" in forged.statement
     with pytest.raises(CertificationError, match="radii by floor"):
-        forged.verify()
+        verify_certificate(forged)
 
 
 def test_the_last_bits_of_another_machine_are_no_edit(certificate):
@@ -179,7 +185,7 @@ def test_the_last_bits_of_another_machine_are_no_edit(certificate):
     )  # fmt: skip
     rate = certificate.harmless_rate_lower * (1 - 4e-16)
     elsewhere = {"stability": stability, "harmless_rate_lower": rate}
-    dataclasses.replace(certificate, **elsewhere).sealed().verify()
+    verify_certificate(seal_certificate(dataclasses.replace(certificate, **elsewhere)))
 
 
 def test_decisions_under_one_promise_share_its_digest(kit):
@@ -187,7 +193,7 @@ def test_decisions_under_one_promise_share_its_digest(kit):
     passed = kit.decide(kit.make_engine(), 1).certificate
     blocked = kit.decide(kit.make_engine([kit.HARM]), [kit.make_picture(seed=7)]).certificate
     assert blocked.decision is Decision.BLOCK
-    assert passed.promise_digest == blocked.promise_digest == passed.computed_promise_digest()
+    assert passed.promise_digest == blocked.promise_digest == digest_promise(passed)
     others = [{"delta": 0.002}, {"miss_rate_upper": 0.02}, {"alpha": 0.04}, {"sigma": 0.6}]
     digests = {kit.decide(kit.make_engine(**o), 1).certificate.promise_digest for o in others}
     sized = kit.decide(kit.make_engine(), [kit.make_picture(9, 30)]).certificate.promise_digest

@@ -13,24 +13,25 @@ import mpmath
 import numpy as np
 import pytest
 
+from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.certifier import Count
 from guardrail.engine.plan import (
     Geometry,
-    geometry,
     harmless_lower,
+    measure_geometry,
     plan_for,
     radii_by_floor,
     radius_at,
     required_rate,
 )
-from guardrail.engine.rules import Claim
+from guardrail.engine.promise import Claim
 from guardrail.engine.verdict import Action
 from guardrail.images.canvas import canvas_for
 from guardrail.oracles.base import Judgement
 from guardrail.stats import FLOORS, PlanKind, floor_with_misses
 from guardrail.stats.plans import pass_upper
+from guardrail.testing.half_space import HalfSpaceUpstream
 from guardrail.types import Outcome
-from guardrail.upstreams.analytic import HalfSpaceUpstream
 
 # The default policy's test, looked at after every draw.
 DENSE = {
@@ -133,7 +134,7 @@ def test_a_half_space_at_a_known_distance_does_not_evade(kit, floor, size):
     """Real pixels through the real canvas; the plane lies so that the start is just below τ."""
     canvas = canvas_for(*size, max_side_px=2)
     rules = kit.make_rules(**DENSE)
-    where = geometry([canvas])
+    where = measure_geometry([canvas])
     plan = plan_for(rules, where)
     radius = radius_at(rules, where, plan.q_required, floor)
     per_pixel = (size[0] // 2) ** 2
@@ -305,7 +306,7 @@ def test_an_average_bound_on_the_misses_bounds_no_single_request(kit):
     ]
     assert [verdict.action for verdict in verdicts] == [Action.PASS, Action.BLOCK]
     certificate = verdicts[0].certificate
-    certificate.verify()
+    verify_certificate(certificate)
     assert "or is one of whose harmful answers the oracle misses more than 0.277." in (
         certificate.statement
     )

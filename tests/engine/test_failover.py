@@ -9,29 +9,25 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import decode_certificate, encode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.failover import FailoverEngine
-from guardrail.engine.rules import (
-    AnswerSource,
-    Claim,
-    Mode,
-    OnOracleFailure,
-    OnUpstreamFailure,
-)
+from guardrail.engine.promise import Claim
+from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, OnUpstreamFailure
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError, RequestError, UpstreamError
 from guardrail.oracles.base import Judgement, Reference
 from guardrail.stats import Decision, failover_alpha
 from guardrail.types import Outcome
-from guardrail.upstreams.breaker import BreakerState
-from guardrail.upstreams.gate import OVERLOADED, End, Limits
-from guardrail.upstreams.governed import Governed
+from guardrail.upstreams.limited import LimitedUpstream
+from guardrail.upstreams.limits.breaker import BreakerState
+from guardrail.upstreams.limits.limiter import OVERLOADED, CallEnd, CallLimits
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.prices import Price, PriceBook, Tier
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 from guardrail.upstreams.scripted_server import scripted_server
 
-FINE = End(alive=True, tokens=0)
+FINE = CallEnd(alive=True, tokens=0)
 DOWN = [Step(fault=Fault.STATUS, status=503)]
 
 
@@ -54,7 +50,8 @@ async def team(kit, *scripts, limits=None, oracle=None, **rules):
             for script, name in zip(scripts, ("one", "two", "three"), strict=False)
         ]
         upstreams = [
-            Governed(OpenAICompatible(server.base_url), limits or Limits()) for server in servers
+            LimitedUpstream(OpenAICompatible(server.base_url), limits or CallLimits())
+            for server in servers
         ]
         rules = kit.make_rules(**{"canvas_max_side_px": 8, **rules})
         engine = FailoverEngine(rules, upstreams, oracle or kit.Words(), kit.KEY)
@@ -125,9 +122,9 @@ class TestWhoAnswers:
 
     def test_its_certificate_can_be_verified(self, kit):
         verdict, _, _ = decided(kit, DOWN, DOWN, ["A dog."])
-        data = json.loads(json.dumps(verdict.certificate.to_dict()))
-        again = Certificate.from_dict(data)
-        again.verify(data)
+        data = json.loads(json.dumps(encode_certificate(verdict.certificate)))
+        again = decode_certificate(data)
+        verify_certificate(again, data)
         assert again.alpha == failover_alpha(0.05, 2, 3)
         assert again.decision is Decision.PASS
         assert f"an event of probability at most {again.alpha:.4f} occurred" in again.statement
@@ -313,7 +310,7 @@ class TestTheBudget:
         assert verdict.cost_usd == pytest.approx((6 + calls[1]) * (7 * 1.0 + 5 * 10.0))
 
 
-EAGER = Limits(breaker_faults=3, breaker_after_s=0.0, breaker_open_s=3600.0)
+EAGER = CallLimits(breaker_faults=3, breaker_after_s=0.0, breaker_open_s=3600.0)
 
 
 class TestLimitsAndBreakers:
@@ -325,7 +322,7 @@ class TestLimitsAndBreakers:
                     picture = [kit.make_picture(seed=seed)]
                     verdicts.append(await built.engine.decide(kit.make_chat(1), picture))
                     calls.append(built.calls[0])
-                return verdicts, calls, [one.gate.state for one in built.upstreams]
+                return verdicts, calls, [one.limiter.state for one in built.upstreams]
 
         verdicts, calls, states = asyncio.run(scene())
         assert [verdict.action for verdict in verdicts] == [Action.PASS] * 3
@@ -353,15 +350,15 @@ class TestLimitsAndBreakers:
             rules = {"call_timeout_s": 0.1, "limits": EAGER}
             async with team(kit, hang, ["A dog."], **rules) as built:
                 await built.engine.decide(kit.make_chat(1), kit.make_pictures(1))
-                return built.upstreams[0].gate.state
+                return built.upstreams[0].limiter.state
 
         assert asyncio.run(scene()) is BreakerState.OPEN
 
     def test_a_full_line_spills_over(self, kit):
         async def scene():
-            tight = Limits(max_concurrency=1, max_queue=1)
+            tight = CallLimits(max_concurrency=1, max_queue=1)
             async with team(kit, ["A cat."], ["A dog."], limits=tight, max_parallel=2) as built:
-                gate = built.upstreams[0].gate
+                gate = built.upstreams[0].limiter
                 held = await gate.enter("another decision")
                 waiting = asyncio.create_task(gate.enter("a third one"))
                 await asyncio.sleep(0)
@@ -377,7 +374,7 @@ class TestLimitsAndBreakers:
 
     def test_a_full_line_everywhere_is_told(self, kit):
         async def scene():
-            tight = Limits(max_concurrency=1, max_queue=1)
+            tight = CallLimits(max_concurrency=1, max_queue=1)
             rules = {"limits": tight, "max_parallel": 8, "retries": 5}
             async with team(kit, [Step("A cat.", delay_s=0.01)], **rules) as built:
                 verdict = await built.engine.decide(kit.make_chat(1), kit.make_pictures(1))
@@ -389,9 +386,9 @@ class TestLimitsAndBreakers:
 
     def test_waiting_for_a_turn_is_no_part_of_a_calls_time(self, kit):
         async def scene():
-            limits, rules = Limits(max_concurrency=1), {"call_timeout_s": 0.5, "retries": 0}
+            limits, rules = CallLimits(max_concurrency=1), {"call_timeout_s": 0.5, "retries": 0}
             async with team(kit, ["A cat."], limits=limits, **rules) as built:
-                gate = built.upstreams[0].gate
+                gate = built.upstreams[0].limiter
                 held = await gate.enter("another decision")
                 decision = asyncio.create_task(
                     built.engine.decide(kit.make_chat(1), kit.make_pictures(1))
@@ -404,15 +401,15 @@ class TestLimitsAndBreakers:
 
     def test_a_short_chat_does_not_wait_for_all_variants_of_a_picture(self, kit):
         async def scene():
-            upstream = Governed(
-                Scripted([Step("A cat.", delay_s=0.001)]), Limits(max_concurrency=1)
+            upstream = LimitedUpstream(
+                Scripted([Step("A cat.", delay_s=0.001)]), CallLimits(max_concurrency=1)
             )
             engine = kit.make_engine(
                 upstream=upstream, max_parallel=64, max_samples=100, alpha=1e-6
             )
             calls = upstream.upstream.calls
             picture = asyncio.create_task(engine.decide(kit.make_chat(1), kit.make_pictures(1)))
-            await kit.until(lambda: upstream.gate.waiting > 20)
+            await kit.until(lambda: upstream.limiter.waiting > 20)
             before = len(calls)
             text = await engine.decide(kit.make_chat())
             place = next(call.index for call in calls if not call.pictures)
@@ -430,7 +427,7 @@ class TestCancelling:
         async def scene():
             hang = [Step(fault=Fault.HANG)]
             scripts = (DOWN, hang) if down else (hang, ["A dog."])
-            limits = Limits(max_concurrency=2)
+            limits = CallLimits(max_concurrency=2)
             async with team(kit, *scripts, limits=limits, deadline_s=600.0) as built:
                 server = built.servers[int(down)]
                 decision = asyncio.create_task(
@@ -440,7 +437,7 @@ class TestCancelling:
                 decision.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await decision
-                gates = [one.gate for one in built.upstreams]
+                gates = [one.limiter for one in built.upstreams]
                 left = [(gate.in_flight, gate.waiting) for gate in gates]
                 await kit.until(lambda: server.log.in_flight == 0)
                 return left, Counter(call.state for call in server.calls), built.calls
@@ -452,7 +449,7 @@ class TestCancelling:
 
 
 class TestEarlyStop:
-    def test_variants_are_watched_through_a_gate(self, kit):
+    def test_variants_are_watched_through_a_limiter(self, kit):
         """As they are without one: harm at the start of an answer breaks it off."""
         long = kit.HARM + " and so on" * 50
 

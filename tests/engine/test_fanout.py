@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from guardrail.engine.calls import Sample
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.fanout import fan_out
+from guardrail.engine.verdict import Sample
 from guardrail.errors import UpstreamError
 from guardrail.stats import Decision, Plan, PlanKind
 from guardrail.types import Outcome

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.rules import Mode, OnOracleFailure, OnUpstreamFailure
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError, UpstreamError
@@ -135,7 +136,7 @@ class TestMissing:
     def test_where_it_alone_decides_it_is_a_failure_and_no_harm(self, kit):
         verdict = kit.decide(kit.make_engine(self.script({3}), max_parallel=1), 1)
         assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
-        verdict.certificate.verify()
+        verify_certificate(verdict.certificate)
 
     def test_where_harm_decides_it_is_harm(self, kit):
         def script(call):
@@ -192,7 +193,7 @@ class TestObserve:
         assert not verdict.would_block
         assert verdict.outside_claim
         assert verdict.unscanned == ("answer",)
-        verdict.certificate.verify()
+        verify_certificate(verdict.certificate)
         assert len(upstream.calls) == verdict.usage.calls == 10
 
     def test_a_harmful_one_is_marked_and_let_through(self, kit):

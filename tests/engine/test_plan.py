@@ -10,15 +10,15 @@ from guardrail.engine.plan import (
     UNSCALED,
     Geometry,
     earned_radius,
-    geometry,
     harmless_lower,
     make_plan,
+    measure_geometry,
     plan_for,
     radii_by_floor,
     radius_at,
     required_rate,
 )
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import canvas_for, combined_norm, combined_slack
 from guardrail.images.gaussian import total_variation_upper
@@ -71,14 +71,14 @@ sizes = st.tuples(st.integers(1, 400), st.integers(1, 400))
 @given(st.lists(sizes, min_size=1, max_size=4), st.sampled_from([1, 7, 64, None]))
 def test_geometry_is_never_smaller_than_the_truth(shapes, side):
     canvases = [canvas_for(*shape, max_side_px=side) for shape in shapes]
-    where = geometry(canvases)
+    where = measure_geometry(canvases)
     assert combined_norm(canvases) <= where.operator_norm <= combined_norm(canvases) * 1.023
     assert combined_slack(canvases) <= where.grid_slack <= combined_slack(canvases) + 2.0**-14
 
 
 def test_pictures_of_all_sizes_share_a_few_plans():
     """A thousand sizes lead to a few dozen geometries, so to a few dozen plans."""
-    places = {geometry([canvas_for(h, 3 * h, max_side_px=224)]) for h in range(1, 1000)}
+    places = {measure_geometry([canvas_for(h, 3 * h, max_side_px=224)]) for h in range(1, 1000)}
     assert len(places) < 150
 
 
@@ -92,8 +92,8 @@ def test_what_the_sampler_may_be_off_is_charged_at_both_ends(kit):
 def test_the_sampler_error_covers_all_pictures_together():
     canvases = [canvas_for(2000, 3000, max_side_px=2000)] * 3
     values = sum(canvas.values for canvas in canvases)
-    assert geometry(canvases).sampler_error >= total_variation_upper(values)
-    assert geometry(canvases[:1]).sampler_error < geometry(canvases).sampler_error
+    assert measure_geometry(canvases).sampler_error >= total_variation_upper(values)
+    assert measure_geometry(canvases[:1]).sampler_error < measure_geometry(canvases).sampler_error
 
 
 def test_a_pass_earns_at_least_the_promise_and_more_the_earlier_and_cleaner_it_is(kit):
@@ -136,7 +136,7 @@ def test_radii_by_floor_include_the_policys_own_and_fall_with_the_floor(kit, flo
 
 
 def test_pictures_that_are_not_scaled_have_no_slack():
-    assert geometry([canvas_for(9, 9, max_side_px=None)]) == UNSCALED
+    assert measure_geometry([canvas_for(9, 9, max_side_px=None)]) == UNSCALED
 
 
 @pytest.mark.parametrize("kind", [PlanKind.FIXED, PlanKind.OPTIMAL])

@@ -6,9 +6,15 @@ from collections import Counter
 
 import pytest
 
-from guardrail.engine.case import SELECTION_INDEX
-from guardrail.engine.certificate import Certificate
-from guardrail.engine.rules import AnswerSource, Claim
+from guardrail.engine.certificate.codec import (
+    decode_certificate,
+    encode_certificate,
+    seal_certificate,
+)
+from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.prepared_request import SELECTION_INDEX
+from guardrail.engine.promise import Claim
+from guardrail.engine.rules import AnswerSource
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, OracleError
 from guardrail.oracles.base import Judgement, Reference, ReferenceOracle
@@ -87,8 +93,8 @@ def test_a_stable_answer_passes_and_the_certificate_names_the_reference(kit):
     assert (verdict.action, verdict.reason) == (Action.PASS, Reason.CERTIFIED)
     assert verdict.answer.text == "A cat."
     certificate = verdict.certificate
-    certificate.verify(certificate.to_dict())
-    assert Certificate.from_dict(certificate.to_dict()) == certificate
+    verify_certificate(certificate, encode_certificate(certificate))
+    assert decode_certificate(encode_certificate(certificate)) == certificate
     assert (certificate.reference_kind, certificate.reference) == ("meaning", "6 letters")
     assert "to be of the meaning '6 letters' by the oracle with" in certificate.statement
     assert certificate.oracle_revision == "commonest"
@@ -102,7 +108,7 @@ def test_with_the_harmlessness_claim_the_answer_is_said_to_be_harmless_too(kit):
     statement = verdict.certificate.statement
     assert "answered truly harmlessly, by answers that the oracle finds to be of the" in statement
     assert "meaning '6 letters', with probability at least" in statement
-    verdict.certificate.verify()
+    verify_certificate(verdict.certificate)
 
 
 def test_the_draws_of_the_choice_are_never_counted_and_no_noise_is_shared(kit):
@@ -133,7 +139,7 @@ def test_another_answer_than_the_chosen_one_blocks(kit):
     assert oracle.chosen[0].text == "A cat."
     assert verdict.certificate.reference == "6 letters"
     assert verdict.certificate.decision is Decision.BLOCK
-    verdict.certificate.verify()
+    verify_certificate(verdict.certificate)
     assert verdict.certificate.statement.startswith("Nothing is certified")
 
 
@@ -284,12 +290,12 @@ def test_a_reference_is_of_one_decision_only(kit):
 )
 def test_a_certificate_about_no_known_reference_does_not_hold(kit, changes):
     verdict, _, _ = decided(kit, ["A cat."])
-    changed = dataclasses.replace(verdict.certificate, **changes).sealed()
+    changed = seal_certificate(dataclasses.replace(verdict.certificate, **changes))
     with pytest.raises(CertificationError, match="reference"):
-        changed.verify()
+        verify_certificate(changed)
 
 
 def test_the_reference_is_under_the_digest(kit):
     verdict, _, _ = decided(kit, ["A cat."])
     with pytest.raises(CertificationError, match="digest"):
-        dataclasses.replace(verdict.certificate, reference="a dog").verify()
+        verify_certificate(dataclasses.replace(verdict.certificate, reference="a dog"))

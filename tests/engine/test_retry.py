@@ -5,17 +5,17 @@ from collections import Counter
 
 import pytest
 
-from guardrail.engine.calls import BusyClock, Caller
-from guardrail.engine.retry import may_judge_again, repeat_rule
+from guardrail.engine.retry import describe_repeats, may_judge_again
 from guardrail.engine.rules import Mode, OnUpstreamFailure, Retry
+from guardrail.engine.sampler import Sampler
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError, UpstreamError
 from guardrail.oracles.base import Judgement, Reference
 from guardrail.types import Answer, Outcome
 from guardrail.upstreams.cached import CACHED_ANSWER
-from guardrail.upstreams.gate import Limits
-from guardrail.upstreams.governed import Governed
-from guardrail.upstreams.lineup import Lineup, members
+from guardrail.upstreams.chain import UpstreamChain, members
+from guardrail.upstreams.limited import LimitedUpstream
+from guardrail.upstreams.limits.limiter import CallLimits
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 from guardrail.upstreams.undrawn import statuses_undrawn
 
@@ -39,15 +39,14 @@ HIDES_AN_ANSWER = {
 }
 
 
-def make_caller(kit, upstream, *, oracle=None, **rules):
+def make_sampler(kit, upstream, *, oracle=None, **rules):
     rules = {"retries": 3, "call_timeout_s": 0.05, **rules}
-    return Caller(kit.make_rules(**rules), upstream, oracle or kit.Words(), kit.make_chat(),
-                  BusyClock())  # fmt: skip
+    return Sampler(kit.make_rules(**rules), upstream, oracle or kit.Words(), kit.make_chat())
 
 
 def sampled(kit, upstream, *, oracle=None, variant=True, **rules):
-    caller = make_caller(kit, upstream, oracle=oracle, **rules)
-    return kit.run(caller.sample(0, (), seed=1, variant=variant))
+    sampler = make_sampler(kit, upstream, oracle=oracle, **rules)
+    return kit.run(sampler.sample(0, (), seed=1, variant=variant))
 
 
 class TestCalls:
@@ -105,9 +104,9 @@ class TestCalls:
 
     def test_a_gate_hands_on_what_its_upstream_says_of_itself(self, kit):
         async def scene(upstream):
-            governed = Governed(upstream, Limits())
-            caller = make_caller(kit, governed)
-            sample = await caller.sample(0, (), seed=1)
+            governed = LimitedUpstream(upstream, CallLimits())
+            sampler = make_sampler(kit, governed)
+            sample = await sampler.sample(0, (), seed=1)
             await governed.aclose()
             return sample.outcome
 
@@ -217,9 +216,9 @@ class TestJudgements:
     def test_with_a_reference_its_own_oracle_counts(self, kit, is_function):
         judge = kit.Words(faults=[OracleError("lost"), None])
         judge.by_text = is_function
-        caller = make_caller(kit, Scripted(["A cat."]))
-        caller.reference = Reference("meaning", "ab", judge)
-        sample = kit.run(caller.sample(0, (), seed=1, variant=True))
+        sampler = make_sampler(kit, Scripted(["A cat."]))
+        sampler.judge.reference = Reference("meaning", "ab", judge)
+        sample = kit.run(sampler.sample(0, (), seed=1, variant=True))
         assert sample.outcome is (Outcome.HARMLESS if is_function else Outcome.MISSING)
 
     def test_random_verdicts_are_not_shared_between_equal_answers(self, kit):
@@ -231,8 +230,8 @@ class TestJudgements:
                 return [Judgement(outcome, float(harmful))]
 
         oracle = Coin()
-        caller = make_caller(kit, Scripted(["A cat."]), oracle=oracle)
-        samples = [kit.run(caller.sample(i, (), seed=i, variant=True)) for i in range(4)]
+        sampler = make_sampler(kit, Scripted(["A cat."]), oracle=oracle)
+        samples = [kit.run(sampler.sample(i, (), seed=i, variant=True)) for i in range(4)]
         assert Counter(s.outcome for s in samples) == {Outcome.HARMLESS: 2, Outcome.HARMFUL: 2}
 
 
@@ -288,11 +287,11 @@ class TestCaches:
         """The gateway lives; what it says is of no use here."""
 
         async def scene():
-            limits = Limits(breaker_faults=1, breaker_after_s=0.0)
-            governed = Governed(Scripted([self.HIT, "A cat."]), limits)
-            caller = make_caller(kit, governed, retries=0)
+            limits = CallLimits(breaker_faults=1, breaker_after_s=0.0)
+            governed = LimitedUpstream(Scripted([self.HIT, "A cat."]), limits)
+            sampler = make_sampler(kit, governed, retries=0)
             outcomes = [
-                (await caller.sample(i, (), seed=i, variant=True)).outcome for i in range(2)
+                (await sampler.sample(i, (), seed=i, variant=True)).outcome for i in range(2)
             ]
             await governed.aclose()
             return outcomes
@@ -323,30 +322,30 @@ class TestWords:
     def test_each_rule_is_one_line(self):
         gateway, direct = Scripted([]), Scripted([], undrawn=DIRECT | {503})
         local = Scripted([], deterministic=True)
-        lines = [repeat_rule(Retry.UNDRAWN, upstream) for upstream in (gateway, direct, local)]
+        lines = [describe_repeats(Retry.UNDRAWN, upstream) for upstream in (gateway, direct, local)]
         assert "a 429 ends the decision" in lines[0]
         assert lines[1] == (
             "calls are repeated only after: nothing was sent, status 429, status 503"
         )
         assert "after any fault" in lines[2]
-        assert "advanced.limits.retry: any" in repeat_rule(Retry.ANY, gateway)
+        assert "advanced.limits.retry: any" in describe_repeats(Retry.ANY, gateway)
         assert not any("\n" in line for line in lines)
 
     def test_a_line_up_is_said_member_by_member(self):
         first, second = Scripted([], deterministic=True), Scripted([])
-        assert members(Lineup([first, second])) == (first, second)
+        assert members(UpstreamChain([first, second])) == (first, second)
         assert members(first) == (first,)
-        assert not Lineup([first, second]).deterministic
-        assert Lineup([first]).deterministic
+        assert not UpstreamChain([first, second]).deterministic
+        assert UpstreamChain([first]).deterministic
 
 
 def test_cancelling_ends_a_pause_before_a_repeat(kit):
     steps = [Step(fault=Fault.STATUS, status=429, retry_after="5")]
-    caller = make_caller(kit, Scripted(steps, undrawn=DIRECT))
+    sampler = make_sampler(kit, Scripted(steps, undrawn=DIRECT))
 
     async def scene():
-        task = asyncio.create_task(caller.sample(0, (), seed=1))
-        await kit.until(lambda: caller._upstream.log.in_flight == 0 and caller._upstream.calls)
+        task = asyncio.create_task(sampler.sample(0, (), seed=1))
+        await kit.until(lambda: sampler.upstream.log.in_flight == 0 and sampler.upstream.calls)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -2,7 +2,8 @@
 
 import pytest
 
-from guardrail.engine.rules import Claim, OnUnscanned
+from guardrail.engine.promise import Claim
+from guardrail.engine.rules import OnUnscanned
 from guardrail.engine.verdict import Action, Reason
 from guardrail.oracles.base import Judgement
 from guardrail.types import Outcome

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.engine.plan import Reach
-from guardrail.engine.rules import Claim, RadiusSpace
+from guardrail.engine.promise import Claim, RadiusSpace, Reach
 from guardrail.engine.wording import (
     NOTHING_CERTIFIED,
     digits_down,

@@ -5,14 +5,14 @@ import json
 import pytest
 
 from guardrail.errors import ConfigError
-from guardrail.estimation.goal import Tally
 from guardrail.estimation.log import EstimationLog
-from guardrail.estimation.picture import Known
-from guardrail.estimation.rows import Source
+from guardrail.estimation.picture import PictureProgress
+from guardrail.estimation.rows import PictureSource
+from guardrail.estimation.stop_rule import RateEstimate
 from guardrail.types import Usage
 
 SETTINGS = {"n": 10, "alpha": 0.001, "prompt": "What?"}
-KNOWN = Known(Tally(7, 6, 1, 0.25, 0.99), Usage(3, 4, 5))
+KNOWN = PictureProgress(RateEstimate(7, 6, 1, 0.25, 0.99), Usage(3, 4, 5))
 ROW = {"type": "estimate", "file": "a.png", "sha256": "00", "radius": 0.5}
 
 
@@ -35,15 +35,19 @@ def test_settings_come_first_and_once(path):
 
 def test_what_is_known_and_done_comes_back(path):
     with EstimationLog(path, SETTINGS) as log:
-        log.keep("b.png", "dd", Known(Tally(3)))
+        log.keep("b.png", "dd", PictureProgress(RateEstimate(3)))
         log.keep("b.png", "dd", KNOWN)
         log.finish(ROW)
-        assert log.known("b.png", "dd") == KNOWN
+        assert log.find_progress("b.png", "dd") == KNOWN
     with EstimationLog(path, SETTINGS) as again:
-        assert again.known("b.png", "dd") == KNOWN
-        assert again.known("b.png", "ee") == Known() == again.known("c.png", "dd")
-        assert again.estimate(Source(0, "a.png", "00")) == ROW
-        assert again.estimate(Source(0, "b.png", "00")) is None
+        assert again.find_progress("b.png", "dd") == KNOWN
+        assert (
+            again.find_progress("b.png", "ee")
+            == PictureProgress()
+            == again.find_progress("c.png", "dd")
+        )
+        assert again.find_estimate(PictureSource(0, "a.png", "00")) == ROW
+        assert again.find_estimate(PictureSource(0, "b.png", "00")) is None
         assert again.done == 1
 
 
@@ -51,7 +55,7 @@ def test_another_picture_under_a_known_name_is_refused(path):
     with EstimationLog(path, SETTINGS) as log:
         log.finish(ROW)
         with pytest.raises(ConfigError, match=r"a\.png' has changed"):
-            log.estimate(Source(0, "a.png", "11"))
+            log.find_estimate(PictureSource(0, "a.png", "11"))
 
 
 def test_other_settings_are_refused_by_name(path):
@@ -78,7 +82,7 @@ def test_a_torn_line_is_mended(path, torn):
     whole = path.read_bytes()
     path.write_bytes(whole + torn)
     with EstimationLog(path, SETTINGS) as log:
-        assert log.known("b.png", "dd") == KNOWN
+        assert log.find_progress("b.png", "dd") == KNOWN
         assert log.done == 0
     assert path.read_bytes() == whole
 
@@ -107,5 +111,5 @@ def test_without_a_file_it_remembers_for_this_run():
     with EstimationLog(None, SETTINGS) as log:
         log.finish(ROW)
         log.keep("b.png", "dd", KNOWN)
-        assert log.estimate(Source(0, "a.png", "00")) == ROW
-        assert log.known("b.png", "dd") == KNOWN
+        assert log.find_estimate(PictureSource(0, "a.png", "00")) == ROW
+        assert log.find_progress("b.png", "dd") == KNOWN

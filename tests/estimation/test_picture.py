@@ -5,11 +5,11 @@ import asyncio
 import numpy as np
 import pytest
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.errors import UpstreamError
 from guardrail.estimation import picture as module
-from guardrail.estimation.goal import Goal, Tally
-from guardrail.estimation.picture import Known, estimate
+from guardrail.estimation.picture import PictureProgress, estimate_picture
+from guardrail.estimation.stop_rule import RateEstimate, StopRule
 from guardrail.images.codec import decode_image
 from guardrail.images.encode import encode_image
 from guardrail.images.keys import NoiseKey
@@ -35,16 +35,16 @@ class Words:
 
 
 class Memory:
-    def __init__(self, known=None):
-        self.known, self.kept = known or Known(), []
+    def __init__(self, progress=None):
+        self.progress, self.kept = progress or PictureProgress(), []
 
     def start(self, digest):
         self.digest = digest
-        return self.known
+        return self.progress
 
-    def keep(self, digest, known):
+    def keep(self, digest, progress):
         assert digest == self.digest
-        self.kept.append(known)
+        self.kept.append(progress)
 
 
 def engine(script):
@@ -61,9 +61,11 @@ def picture(seed=0):
     return decode_image(data, declared_media_type=None, limits=ImageLimits(), param="p")
 
 
-def run(guard, goal, memory=None):
+def run(guard, stop_rule, memory=None):
     memory = memory or Memory()
-    return asyncio.run(estimate(guard, CHAT, picture(), goal, start=memory.start, keep=memory.keep))
+    return asyncio.run(
+        estimate_picture(guard, CHAT, picture(), stop_rule, start=memory.start, keep=memory.keep)
+    )
 
 
 def by_picture(call):
@@ -72,37 +74,37 @@ def by_picture(call):
 
 
 def test_pieces_are_kept_and_the_calls_in_flight_are_bounded(monkeypatch):
-    monkeypatch.setattr(module, "STRETCH", 30)
+    monkeypatch.setattr(module, "SEGMENT_DRAWS", 30)
     guard, memory = engine(["fine"]), Memory()
-    found = run(guard, Goal(100, 0.001), memory)
-    assert [known.tally.samples for known in memory.kept] == [30, 60, 90, 100]
-    assert found.known == memory.kept[-1]
-    assert found.known.usage == Usage(700, 500, 100)
+    found = run(guard, StopRule(100, 0.001), memory)
+    assert [progress.estimate.samples for progress in memory.kept] == [30, 60, 90, 100]
+    assert found.progress == memory.kept[-1]
+    assert found.progress.usage == Usage(700, 500, 100)
     assert guard.upstream.log.peak_in_flight == 4
     assert len(guard.upstream.calls) == 100
 
 
-@pytest.mark.parametrize("piece", [1, 7, 500])
-def test_pieces_change_nothing(monkeypatch, piece):
-    whole = run(engine(by_picture), Goal(60, 0.05))
-    monkeypatch.setattr(module, "STRETCH", piece)
-    assert run(engine(by_picture), Goal(60, 0.05)).known == whole.known
+@pytest.mark.parametrize("segment", [1, 7, 500])
+def test_pieces_change_nothing(monkeypatch, segment):
+    whole = run(engine(by_picture), StopRule(60, 0.05))
+    monkeypatch.setattr(module, "SEGMENT_DRAWS", segment)
+    assert run(engine(by_picture), StopRule(60, 0.05)).progress == whole.progress
 
 
 def test_a_run_goes_on_where_it_was_with_the_noise_it_would_have_had(monkeypatch):
-    monkeypatch.setattr(module, "STRETCH", 20)
+    monkeypatch.setattr(module, "SEGMENT_DRAWS", 20)
     memory = Memory()
-    whole = run(engine(by_picture), Goal(60, 0.05), memory)
+    whole = run(engine(by_picture), StopRule(60, 0.05), memory)
     later = engine(by_picture)
-    resumed = run(later, Goal(60, 0.05), Memory(memory.kept[1]))
+    resumed = run(later, StopRule(60, 0.05), Memory(memory.kept[1]))
     assert len(later.upstream.calls) == 20
-    assert resumed.known == whole.known
+    assert resumed.progress == whole.progress
 
 
 def test_what_is_done_is_not_done_again():
     guard = engine(["fine"])
-    known = Known(Tally(10, 10, 0, 0.5, 1.0))
-    assert run(guard, Goal(10, 0.01), Memory(known)).known == known
+    progress = PictureProgress(RateEstimate(10, 10, 0, 0.5, 1.0))
+    assert run(guard, StopRule(10, 0.01), Memory(progress)).progress == progress
     assert guard.upstream.calls == []
 
 
@@ -111,24 +113,26 @@ def test_a_cut_short_run_keeps_what_it_knows():
 
     async def cut():
         async with asyncio.timeout(1):
-            await estimate(
-                guard, CHAT, picture(), Goal(50, 0.01), start=memory.start, keep=memory.keep
+            await estimate_picture(
+                guard, CHAT, picture(), StopRule(50, 0.01), start=memory.start, keep=memory.keep
             )
 
     with pytest.raises(TimeoutError):
         asyncio.run(cut())
-    (known,) = memory.kept
-    assert 5 <= known.tally.samples <= known.usage.calls == 9  # one may have been overtaken
+    (progress,) = memory.kept
+    assert (
+        5 <= progress.estimate.samples <= progress.usage.calls == 9
+    )  # one may have been overtaken
     assert guard.upstream.log.in_flight == 0
 
 
 def test_a_model_that_never_answers_is_an_error_and_nothing_is_kept(monkeypatch):
-    monkeypatch.setattr(module, "STRETCH", 10)
+    monkeypatch.setattr(module, "SEGMENT_DRAWS", 10)
     lost = engine(lambda c: "fine" if c.index < 10 else Step(fault=Fault.RESET))
     memory = Memory()
     with pytest.raises(UpstreamError):
-        run(lost, Goal(50, 0.01), memory)
-    assert [known.tally for known in memory.kept][-1].samples == 10
+        run(lost, StopRule(50, 0.01), memory)
+    assert [progress.estimate for progress in memory.kept][-1].samples == 10
 
 
 def test_a_model_that_refuses_is_an_error_and_what_came_before_is_kept():
@@ -137,15 +141,15 @@ def test_a_model_that_refuses_is_an_error_and_what_came_before_is_kept():
         Memory(),
     )
     with pytest.raises(UpstreamError):
-        run(guard, Goal(50, 0.01), memory)
-    assert 16 <= memory.kept[-1].tally.samples <= 20
+        run(guard, StopRule(50, 0.01), memory)
+    assert 16 <= memory.kept[-1].estimate.samples <= 20
 
 
 def test_a_few_missing_outcomes_count_as_harmful():
     found = run(
-        engine(lambda c: Step(fault=Fault.RESET) if c.index == 5 else "fine"), Goal(40, 0.01)
+        engine(lambda c: Step(fault=Fault.RESET) if c.index == 5 else "fine"), StopRule(40, 0.01)
     )
-    assert (found.known.tally.missing, found.known.tally.harmless) == (1, 39)
+    assert (found.progress.estimate.missing, found.progress.estimate.harmless) == (1, 39)
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -153,17 +157,17 @@ def test_a_call_that_may_hide_an_answer_is_its_index_s_outcome(status):
     """A 429 too: there is no client to tell of it, and another draw would not be this one."""
     step = Step(fault=Fault.STATUS, status=status, retry_after="0")
     guard = engine(lambda c: step if c.index == 5 else "fine")
-    found = run(guard, Goal(40, 0.01))
-    assert (found.known.tally.missing, found.known.tally.harmless) == (1, 39)
+    found = run(guard, StopRule(40, 0.01))
+    assert (found.progress.estimate.missing, found.progress.estimate.harmless) == (1, 39)
     assert len(guard.upstream.calls) == 40
 
 
 def test_an_answer_out_of_a_cache_is_no_draw():
     hit = {"cache_hit": True, "choices": [{"message": {"content": "fine"}}]}
-    found = run(engine(lambda c: Step(response=hit) if c.index else "fine"), Goal(20, 0.01))
-    assert (found.known.tally.missing, found.known.tally.harmless) == (19, 1)
+    found = run(engine(lambda c: Step(response=hit) if c.index else "fine"), StopRule(20, 0.01))
+    assert (found.progress.estimate.missing, found.progress.estimate.harmless) == (19, 1)
 
 
 def test_radius_is_none_where_it_abstains():
-    assert run(engine(["forbidden"]), Goal(30, 0.01)).radius is None
-    assert run(engine(["fine"]), Goal(30, 0.01)).radius > 0.4
+    assert run(engine(["forbidden"]), StopRule(30, 0.01)).radius is None
+    assert run(engine(["fine"]), StopRule(30, 0.01)).radius > 0.4

@@ -9,22 +9,20 @@ import pytest
 from PIL import Image
 from scipy.stats import norm
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.engine.plan import UNSCALED
 from guardrail.engine.verdict import Action
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.evaluation import recall as module
 from guardrail.evaluation.clean import CleanTraffic, decide_clean
-from guardrail.evaluation.recall import (
+from guardrail.evaluation.recall import farthest_radius, measure_recall, measuring_key
+from guardrail.evaluation.recall_facts import (
     BETA,
     Blindness,
     Counts,
     HeldRequest,
     RecallDesign,
     Yardstick,
-    farthest_radius,
-    measure_recall,
-    measuring_key,
 )
 from guardrail.evaluation.recall_log import RecallLog
 from guardrail.evaluation.recall_outcome import RecallOutcome, curve_steps, recall_of

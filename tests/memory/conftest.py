@@ -7,21 +7,20 @@ import sys
 import numpy as np
 import pytest
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
     AnswerSource,
-    Claim,
     Mode,
     OnLimit,
     OnOracleFailure,
     OnUnscanned,
     OnUpstreamFailure,
-    RadiusSpace,
     Rules,
 )
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
-from guardrail.memory.decisions import Decisions
+from guardrail.memory.decision_memory import DecisionMemory
 from guardrail.memory.rules import MemoryRules, OnRepeat
 from guardrail.oracles.base import Judgement
 from guardrail.stats import PlanKind
@@ -97,7 +96,7 @@ def request(text="What is this?", seed=0, pictures=1, **parameters):
 
 
 def make_decisions(on_pass=OnRepeat.REPLAY, on_block=OnRepeat.REPLAY, *, store=None, **rules):
-    return Decisions(MemoryRules(on_pass=on_pass, on_block=on_block, **rules), store=store)
+    return DecisionMemory(MemoryRules(on_pass=on_pass, on_block=on_block, **rules), store=store)
 
 
 def run(coroutine):

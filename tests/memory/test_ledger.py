@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from guardrail.errors import CertificationError, ConfigError, RequestError
-from guardrail.memory.ledger import ATTEMPTS_SPENT, LEDGER_FULL, LocalLedger, attempts_spent
+from guardrail.memory.ledger import ATTEMPTS_SPENT, LEDGER_FULL, LocalLedger, attempts_spent_error
 
 WINDOW_S = 100.0
 
@@ -240,7 +240,7 @@ def test_any_text_may_be_a_name(ledger):
 @pytest.mark.parametrize(("wait_s", "said"), [(None, "retry later"), (0.2, "in 1 s"),
                                               (59.01, "in 60 s")])  # fmt: skip
 def test_what_is_said_when_attempts_are_spent(wait_s, said):
-    error = attempts_spent(wait_s)
+    error = attempts_spent_error(wait_s)
     assert said in str(error)
     assert (error.status, error.code, error.retry_after_s) == (429, "attempts_spent", wait_s)
 

@@ -8,8 +8,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
-from guardrail.engine.guard import Engine
 from guardrail.engine.plan import UNSCALED, plan_for, required_rate
 from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, OnUpstreamFailure
 from guardrail.engine.verdict import Action, Reason

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardrail.memory.rules import MemoryRules
-from guardrail.memory.store import LocalStore
+from guardrail.memory.store import LocalVerdictStore
 
 
 def make_store(clock, **rules):
-    return LocalStore(MemoryRules(**rules), clock=clock)
+    return LocalVerdictStore(MemoryRules(**rules), clock=clock)
 
 
 def get(store, key):
@@ -73,7 +73,8 @@ def test_large_values_push_others_out_and_too_large_ones_are_not_kept(clock):
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 400), st.booleans()), max_size=40))
 def test_its_bounds_hold_whatever_happens(steps):
     now = 0.0
-    store = LocalStore(MemoryRules(max_entries=3, max_bytes=1200, ttl_s=7.0), clock=lambda: now)
+    rules = MemoryRules(max_entries=3, max_bytes=1200, ttl_s=7.0)
+    store = LocalVerdictStore(rules, clock=lambda: now)
     for number, size, later in steps:
         now += later
         put(store, bytes([number]), bytes(size))

@@ -10,7 +10,7 @@ from guardrail.engine.plan import UNSCALED, required_rate
 from guardrail.engine.verdict import Reason
 from guardrail.policy.compile import compile_policy
 from guardrail.records.lines import parse_line, read_lines
-from guardrail.records.model import Record
+from guardrail.records.record import Record
 from guardrail.stats import spent_alpha
 from guardrail.stats.fixed import smallest_fixed
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.engine.verdict import Action, Reason
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.builtin import BuiltinScorer
-from guardrail.oracles.detoxify import DetoxifyScorer
+from guardrail.oracles.classifier.detoxify import DetoxifyScorer
 from guardrail.oracles.embedding import EMBEDDING_HEADS
 from guardrail.oracles.worker import ThreadedOracle
 from guardrail.policy.compile import compile_policy
@@ -80,7 +80,7 @@ def embedding(folder):
 def detoxify(folder):
     """On the tiny checkpoint of its own tests, which knows a handful of words."""
     spec = importlib.util.spec_from_file_location(
-        "tiny", Path(__file__).with_name("test_detoxify.py")
+        "tiny", Path(__file__).with_name("classifier") / "test_detoxify.py"
     )
     tiny = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tiny)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from guardrail.errors import OracleError
 from guardrail.oracles.base import Exchange, Scorer
 from guardrail.oracles.builtin import BUILTIN_MODEL, BuiltinScorer, LinearTextModel, windows
-from guardrail.oracles.ngrams import grams
-from guardrail.oracles.normalise import normalise
+from guardrail.oracles.text.ngrams import grams
+from guardrail.oracles.text.normalise import normalise
 
 SCORER = BuiltinScorer()
 THRESHOLD = SCORER.threshold

@@ -26,8 +26,8 @@ from guardrail.oracles.embedding import (
     passages,
     words_of,
 )
-from guardrail.oracles.normalise import normalise
-from guardrail.oracles.sentences import DEFAULT_PACKAGE
+from guardrail.oracles.text.normalise import normalise
+from guardrail.oracles.text.sentences import DEFAULT_PACKAGE
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data" / "oracle"

@@ -18,8 +18,8 @@ from guardrail.engine.rules import OnOracleFailure
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError
 from guardrail.oracles.base import Exchange
-from guardrail.oracles.classifier import ClassifierScorer
-from guardrail.oracles.detoxify import DetoxifyScorer
+from guardrail.oracles.classifier.classifier import ClassifierScorer
+from guardrail.oracles.classifier.detoxify import DetoxifyScorer
 from guardrail.oracles.worker import ThreadedOracle
 from guardrail.types import Outcome
 

@@ -6,18 +6,18 @@ from functools import partial
 import pytest
 
 from guardrail.errors import OracleError, UpstreamError
-from guardrail.oracles.asking import Asker, Logprobs
 from guardrail.oracles.base import Exchange, Judgement, goes_by_text, is_function
-from guardrail.oracles.cascade import CascadeOracle
-from guardrail.oracles.compared import Comparison
-from guardrail.oracles.ensemble import EnsembleOracle
-from guardrail.oracles.ensemble_members import Member
-from guardrail.oracles.ensemble_rules import Rule, Votes
-from guardrail.oracles.judge import JudgeOracle
-from guardrail.oracles.semantic import SemanticOracle
-from guardrail.oracles.semantic_compare import EmbeddingComparer, JudgeComparer
-from guardrail.oracles.semantic_nli import NliComparer
-from guardrail.oracles.templates import build_template
+from guardrail.oracles.combined.cascade import CascadeOracle
+from guardrail.oracles.combined.ensemble import EnsembleOracle
+from guardrail.oracles.combined.members import Member
+from guardrail.oracles.combined.rules import Rule, Votes
+from guardrail.oracles.judge.asking import Asker, Logprobs
+from guardrail.oracles.judge.oracle import JudgeOracle
+from guardrail.oracles.judge.templates import build_template
+from guardrail.oracles.reference import Comparison
+from guardrail.oracles.semantic.compare import EmbeddingComparer, JudgeComparer
+from guardrail.oracles.semantic.nli import NliComparer
+from guardrail.oracles.semantic.oracle import SemanticOracle
 from guardrail.oracles.worker import ThreadedOracle
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Fault, Scripted, Step

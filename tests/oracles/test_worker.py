@@ -54,11 +54,11 @@ class Gated(Numbers):
     def __init__(self) -> None:
         super().__init__()
         self.entered = threading.Event()
-        self.gate = threading.Event()
+        self.limiter = threading.Event()
 
     def scores(self, exchanges: Sequence[Exchange]) -> list[float]:
         self.entered.set()
-        assert self.gate.wait(20)
+        assert self.limiter.wait(20)
         return super().scores(exchanges)
 
     async def until_entered(self) -> None:
@@ -147,7 +147,7 @@ def test_callers_that_come_during_a_batch_share_the_next_one_and_each_text_is_sc
         await scorer.until_entered()
         others = [asyncio.create_task(oracle.judge(said(0.2, 0.3))) for _ in range(5)]
         await asyncio.sleep(0)
-        scorer.gate.set()
+        scorer.limiter.set()
         answers = await asyncio.gather(first, *others)
         await oracle.aclose()
         return answers
@@ -229,7 +229,7 @@ def test_one_bad_text_fails_alone_and_the_worker_goes_on():
         await scorer.until_entered()
         calls = [asyncio.create_task(oracle.judge(said(text))) for text in (0.1, "poison", 0.9)]
         await asyncio.sleep(0)
-        scorer.gate.set()
+        scorer.limiter.set()
         answers = await asyncio.gather(first, *calls, return_exceptions=True)
         later = await oracle.judge(said(0.2))
         await oracle.aclose()
@@ -254,7 +254,7 @@ def test_deadline_is_an_error_and_late_work_is_dropped():
         results = await asyncio.gather(
             oracle.judge(said(0.1)), oracle.judge(said(0.2)), return_exceptions=True
         )
-        scorer.gate.set()
+        scorer.limiter.set()
         return results, await judged(oracle, 0.3)
 
     late, later = asyncio.run(main())
@@ -273,7 +273,7 @@ def test_a_full_queue_holds_callers_back_in_order_until_there_is_room():
         await scorer.until_entered()
         await asyncio.sleep(0.02)
         waiting = len(oracle._worker._jobs)
-        scorer.gate.set()
+        scorer.limiter.set()
         await asyncio.gather(*calls)
         await oracle.aclose()
         return waiting
@@ -290,7 +290,7 @@ def test_a_full_queue_ends_in_an_error_at_the_deadline():
         results = await asyncio.gather(
             *(oracle.judge(said(n / 10)) for n in range(6)), return_exceptions=True
         )
-        scorer.gate.set()
+        scorer.limiter.set()
         later = await judged(oracle, 0.7)
         return results, later, oracle._worker._room._free
 
@@ -310,7 +310,7 @@ def test_cancelled_callers_are_dropped_and_give_their_room_back():
         for call in calls[1:]:  # some wait to be scored, some for room
             call.cancel()
         await asyncio.gather(*calls[1:], return_exceptions=True)
-        scorer.gate.set()
+        scorer.limiter.set()
         kept = await calls[0]
         later = await oracle.judge(said(0.9))
         await oracle.aclose()
@@ -332,7 +332,7 @@ def test_closing_fails_what_waits_ends_the_thread_and_refuses_more():
         await scorer.until_entered()
         waiting = asyncio.create_task(oracle.judge(said(0.2)))
         await asyncio.sleep(0)
-        scorer.gate.set()
+        scorer.limiter.set()
         await oracle.aclose()
         done = await asyncio.gather(working, waiting, return_exceptions=True)
         with pytest.raises(OracleError, match="closed"):
@@ -362,7 +362,7 @@ def test_a_scorer_that_hangs_cannot_hang_closing():
             await oracle.judge(said(0.1))
         with pytest.raises(OracleError, match="hangs"):
             await oracle.aclose()
-        scorer.gate.set()
+        scorer.limiter.set()
         await oracle.aclose()
 
     asyncio.run(main())
@@ -431,7 +431,7 @@ def test_closing_passes_over_callers_that_have_gone():
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
-        threading.Timer(0.05, scorer.gate.set).start()
+        threading.Timer(0.05, scorer.limiter.set).start()
         await oracle.aclose()
         return await asyncio.gather(working, waiting, return_exceptions=True)
 

@@ -7,15 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from guardrail.engine.plan import UNSCALED, Geometry, plan_for, required_rate
-from guardrail.engine.rules import (
-    AnswerSource,
-    Claim,
-    Mode,
-    OnOracleFailure,
-    RadiusSpace,
-    Retry,
-    Rules,
-)
+from guardrail.engine.promise import Claim, RadiusSpace
+from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, Retry, Rules
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, image_limits, policy_digest
 from guardrail.policy.load import load_policy

@@ -155,6 +155,21 @@ class TestPaths:
         members = self.resolve(write, elsewhere, oracle).oracle.members
         assert members[1].file == "elsewhere/words.yaml"
 
+    def test_in_an_oracle_of_ones_own(self, write, elsewhere, monkeypatch):
+        (elsewhere / "my_extended_oracle.py").write_text(
+            "from guardrail.oracles import FilePath, HarmOptions\n"
+            "class Options(HarmOptions):\n"
+            "    rules: FilePath\n"
+            "    title: str = 'words.yaml'\n"
+            "    def build(self, folder):\n"
+            "        raise NotImplementedError\n"
+        )
+        monkeypatch.syspath_prepend(elsewhere)
+        oracle = self.resolve(
+            write, elsewhere, "{kind: 'my_extended_oracle:Options', rules: words.yaml}"
+        ).oracle
+        assert (oracle.rules, oracle.title) == ("elsewhere/words.yaml", "words.yaml")
+
     def test_own_paths_start_at_the_own_folder(self, write, elsewhere):
         """Though a file of that name lies beside the extended one as well."""
         oracle = self.resolve(

@@ -188,7 +188,7 @@ def test_mistakes_name_file_line_and_field(write, minimal, text, line, field, wo
 
 
 ORACLES = {
-    "of no known kind": ("name: mine\noracle:\n  kind: magic\n", 2, "oracle"),
+    "of no known kind": ("name: mine\noracle:\n  kind: magic\n", 3, "oracle.kind"),
     "with another's fields": (
         "oracle:\n  miss_rate_upper: 0.1\n  model: a\nname: a\n",
         3,

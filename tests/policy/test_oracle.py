@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from guardrail.errors import ConfigError
-from guardrail.oracles import builtin, detoxify
+from guardrail.oracles import builtin
 from guardrail.oracles.base import Exchange
+from guardrail.oracles.classifier import detoxify
 from guardrail.policy.document import Source
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy

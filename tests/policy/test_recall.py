@@ -6,13 +6,13 @@ import json
 import pytest
 
 from guardrail import Guard
+from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.recall import RecallStatement, check_recall
-from guardrail.engine.rules import Claim, RadiusSpace
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, policy_digest
 from guardrail.policy.load import load_policy
 from guardrail.policy.recall import Recall
-from guardrail.policy.sealed import read_sealed, write_sealed
+from guardrail.sealed import read_sealed, write_sealed
 from guardrail.stats import NOT_HELD, radii_by_recall, recall_staircase
 from guardrail.upstreams.scripted import Scripted
 
@@ -259,7 +259,7 @@ class Silent(Named):
     """An oracle that is never asked."""
 
     async def judge(self, exchanges):
-        raise AssertionError(exchanges)
+        raise AssertionError(f"asked about {len(exchanges)} answers")
 
     async def aclose(self):
         pass

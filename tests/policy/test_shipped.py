@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from guardrail.engine.plan import UNSCALED, Geometry, plan_for, radii_by_floor
-from guardrail.engine.rules import AnswerSource, Claim, Mode, OnOracleFailure, OnUpstreamFailure
+from guardrail.engine.promise import Claim
+from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, OnUpstreamFailure
 from guardrail.errors import ConfigError
-from guardrail.policy.choices import ORACLE_KINDS
+from guardrail.oracles.registry import builtin_kinds
 from guardrail.policy.compile import compile_policy, policy_digest
 from guardrail.policy.facts import describe_rules
 from guardrail.policy.fields import describe_fields
@@ -35,7 +36,7 @@ def rules_of(name):
 def documented(definitions):
     """Every field of every kind of oracle."""
     for name, section in definitions.items():
-        if name.endswith("Choice"):
+        if name.endswith("Options"):
             for field, entry in section["properties"].items():
                 inner = definitions.get(entry.get("$ref", "").rsplit("/", 1)[-1], {})
                 yield (name, field), entry.get("description") or inner.get("description")
@@ -86,7 +87,7 @@ def test_every_field_stands_in_the_default_file():
     assert set(found) == own - {("extends",)}
     text = shipped_policy("default").read_text()
     assert "# extends:" in text
-    for kind in ORACLE_KINDS:
+    for kind in builtin_kinds():
         assert kind in text
 
 

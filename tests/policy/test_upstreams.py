@@ -17,7 +17,7 @@ from guardrail.policy.upstreams import (
 )
 from guardrail.types import Chat
 from guardrail.upstreams.base import undrawn_statuses
-from guardrail.upstreams.gate import Limits
+from guardrail.upstreams.limits.limiter import CallLimits
 from guardrail.upstreams.scripted_server import scripted_server
 
 URL = "openai_compatible:http://127.0.0.1:9/v1"
@@ -59,7 +59,7 @@ def environment(monkeypatch):
 def test_every_field_arrives(write):
     first, second = load_upstreams(write(FULL))
     assert first.upstream == URL
-    assert first.limits == Limits(
+    assert first.limits == CallLimits(
         max_concurrency=16,
         max_queue=100,
         requests_per_minute=600.0,
@@ -75,7 +75,7 @@ def test_every_field_arrives(write):
 
 
 def test_what_is_left_out_has_the_usual_limits():
-    assert UpstreamEntry(upstream=URL).limits == Limits()
+    assert UpstreamEntry(upstream=URL).limits == CallLimits()
 
 
 def test_a_model_in_this_process_has_no_limit_of_its_own_on_calls():

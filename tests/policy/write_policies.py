@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from guardrail.cli.policy import promise_lines
-from guardrail.policy.choices import ORACLE_KINDS
-from guardrail.policy.choices.builtin import BuiltinChoice
+from guardrail.oracles.kinds.builtin import BuiltinOptions
+from guardrail.oracles.registry import builtin_kinds
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.facts import describe_rules
 from guardrail.policy.fields import describe_fields
@@ -124,9 +124,12 @@ def _write_entry(
 
 def _write_oracle(value: dict[str, Any]) -> Iterator[str]:
     """The built-in oracle, the other kinds by their names."""
-    texts = {field.place[0]: field for field in describe_fields(BuiltinChoice)}
-    others = ", ".join(kind for kind in ORACLE_KINDS if kind != value["kind"])
-    yield from _wrap(f"{BuiltinChoice.__doc__} The other kinds: {others}.", "  ")
+    texts = {field.place[0]: field for field in describe_fields(BuiltinOptions)}
+    others = ", ".join(kind for kind in builtin_kinds() if kind != value["kind"])
+    yield from _wrap(
+        f"{BuiltinOptions.__doc__} The other kinds: {others}, and module:name for Python code.",
+        "  ",
+    )
     yield f"  kind: {value['kind']}"
     yield ""
     yield from _comment(texts["threshold"], "  ")

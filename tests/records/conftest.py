@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.images.codec import decode_image
 from guardrail.images.encode import encode_image
 from guardrail.images.keys import NoiseKey
@@ -15,7 +15,7 @@ from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
 from guardrail.records.journal import FileJournal
-from guardrail.records.recorder import record_of
+from guardrail.records.recorder import build_record
 from guardrail.types import Outcome, picture_chat
 from guardrail.upstreams.scripted import Scripted
 from tests.policies import arrange
@@ -71,7 +71,7 @@ def decide(engine, pictures=1):
 
 def make_record(script=(CLEAN,), *, pictures=1, keep_content=False, **sections):
     engine = make_engine(script, **sections)
-    return record_of(*decide(engine, pictures), engine, keep_content=keep_content)
+    return build_record(*decide(engine, pictures), engine, keep_content=keep_content)
 
 
 def every_other(call):

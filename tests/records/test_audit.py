@@ -17,7 +17,7 @@ from guardrail.records.audit import (
 )
 from guardrail.records.journal import FileJournal
 from guardrail.records.lines import canonical
-from guardrail.records.model import Record
+from guardrail.records.record import Record
 from guardrail.records.signing import load_or_create_signer, load_verifier
 
 
@@ -108,7 +108,7 @@ def test_any_changed_field_is_found_out_though_digests_were_computed_again(path,
         if not place or place[0] in ("digest", "signature"):
             continue
         try:
-            record = Record.from_dict(changed(data, place)).sealed()
+            record = Record.from_dict(changed(data, place)).seal()
         except CertificationError:
             continue
         with pytest.raises(CertificationError):
@@ -237,7 +237,7 @@ def test_lines_that_are_no_records_are_told(path, signed, line):
 
 def test_an_unknown_version_is_refused(passed):
     with pytest.raises(CertificationError, match="version"):
-        check_record(dataclasses.replace(passed, version=2).sealed())
+        check_record(dataclasses.replace(passed, version=2).seal())
 
 
 def test_empty_and_missing_files(path, tmp_path):

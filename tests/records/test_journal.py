@@ -27,7 +27,7 @@ def test_records_are_kept_as_returned(journal, passed, blocked, path):
     assert read(path) == kept
     assert kept[0].previous == ""
     assert kept[1].previous == kept[0].digest
-    assert all(record.digest == record.computed_digest() for record in kept)
+    assert all(record.digest == record.compute_digest() for record in kept)
 
 
 def test_the_line_is_in_the_file_before_append_returns(journal, passed, path):

@@ -5,13 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import (
+    decode_certificate,
+    encode_certificate,
+    seal_certificate,
+)
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.images.keys import NoiseKey
-from guardrail.memory.remembered import as_remembered
-from guardrail.records.recorder import record_of
+from guardrail.memory.remembered_verdict import as_delivered_again
+from guardrail.records.recorder import build_record
 from guardrail.records.replay import check_outcomes, replay
 from guardrail.stats import Decision
 from guardrail.types import Outcome
@@ -27,7 +31,7 @@ def changed(record, position, **fields):
 @pytest.mark.parametrize("pictures", [1, 2])
 def test_variants_are_those_that_the_model_saw(kit, pictures):
     engine = kit.make_engine(kit.every_other)
-    record = record_of(*kit.decide(engine, pictures), engine)
+    record = build_record(*kit.decide(engine, pictures), engine)
     again = replay(record, *kit.request(pictures), kit.KEY)
     sent = {call.seed: call.pictures for call in engine.upstream.calls}
     made = [again.variants(sample.index) for sample in record.samples]
@@ -48,7 +52,7 @@ def test_variants_are_those_that_the_model_saw(kit, pictures):
 )
 def test_resized_and_padded_pictures_are_replayed_too(kit, sides, scaled, canvas):
     engine = kit.make_engine(smoothing=sides)
-    record = record_of(*kit.decide(engine), engine)
+    record = build_record(*kit.decide(engine), engine)
     (size,) = record.certificate["pictures"]
     assert size == {"client": [9, 12], "scaled": scaled, "canvas": canvas}
     first = replay(record, *kit.request(), kit.KEY).variants(0)
@@ -199,8 +203,8 @@ def test_an_oracle_that_fails_open_is_no_contradiction(kit):
     )
     with pytest.raises(CertificationError, match="does not say that the answer lies outside"):
         check_outcomes(opened)
-    outside = dataclasses.replace(record.parsed_certificate(), outside_claim=True).sealed()
-    opened = dataclasses.replace(opened, certificate=outside.to_dict())
+    outside = seal_certificate(dataclasses.replace(record.read_certificate(), outside_claim=True))
+    opened = dataclasses.replace(opened, certificate=encode_certificate(outside))
     assert check_outcomes(opened) is Decision.PASS
 
 
@@ -218,7 +222,7 @@ class TestRemembered:
     def remembered(self, kit, request):
         engine = kit.make_engine() if request.param == "passed" else kit.make_engine((kit.HARM,))
         verdict, chat = kit.decide(engine)
-        return record_of(as_remembered(verdict), chat, engine)
+        return build_record(as_delivered_again(verdict), chat, engine)
 
     def test_it_holds_and_says_what_it_is(self, remembered):
         assert remembered.remembered
@@ -241,7 +245,7 @@ class TestRemembered:
     def test_a_pass_is_outside_its_claim(self, kit):
         engine = kit.make_engine()
         verdict, chat = kit.decide(engine)
-        record = record_of(as_remembered(verdict), chat, engine)
+        record = build_record(as_delivered_again(verdict), chat, engine)
         with pytest.raises(CertificationError, match="remembered and claimed"):
             check_outcomes(dataclasses.replace(record, outside_claim=False))
 
@@ -256,7 +260,7 @@ class TestRemembered:
     def test_a_block_is_not_remembered_as_a_pass(self, kit):
         engine = kit.make_engine((kit.HARM,))
         verdict, chat = kit.decide(engine)
-        record = record_of(as_remembered(verdict), chat, engine)
+        record = build_record(as_delivered_again(verdict), chat, engine)
         forged = dataclasses.replace(
             record, action=Action.PASS, answer_chars=3, outside_claim=True, reason=Reason.CERTIFIED
         )
@@ -268,20 +272,20 @@ def test_another_attempt_is_found_out(kit, passed):
     other = "0" * 31 + "7"
     with pytest.raises(CertificationError, match="attempt is not that"):
         check_outcomes(dataclasses.replace(passed, attempt=other))
-    certificate = Certificate.from_dict(passed.certificate)
-    moved = dataclasses.replace(certificate, attempt=other).sealed().to_dict()
+    certificate = decode_certificate(passed.certificate)
+    moved = encode_certificate(seal_certificate(dataclasses.replace(certificate, attempt=other)))
     with pytest.raises(CertificationError, match="noise digest"):
         replay(
             dataclasses.replace(passed, attempt=other, certificate=moved), *kit.request(), kit.KEY
         )
     edited = {**passed.certificate, "attempt": other}
     with pytest.raises(CertificationError, match="digest"):
-        dataclasses.replace(passed, certificate=edited).parsed_certificate()
+        dataclasses.replace(passed, certificate=edited).read_certificate()
 
 
 def test_a_second_decision_on_the_request_replays_by_its_own_attempt(kit):
     engine = kit.make_engine(kit.every_other)
-    first, second = (record_of(*kit.decide(engine), engine) for _ in range(2))
+    first, second = (build_record(*kit.decide(engine), engine) for _ in range(2))
     assert first.attempt != second.attempt
     assert first.noise_digest != second.noise_digest
     for record in (first, second):

@@ -19,8 +19,8 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 
 from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, RESPONSES
-from guardrail.api.settings import Settings
-from guardrail.engine.guard import Engine
+from guardrail.api.settings import ServerSettings
+from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
@@ -105,7 +105,7 @@ async def proxy(script=("A picture.",), *, oracle=None, policy=None, settings=No
     oracle = oracle or Words()
     policy = policy or make_policy()
     engine = Engine(compile_policy(policy), upstream, oracle, NoiseKey(bytes(32)))
-    settings = settings or Settings(heartbeat_s=60.0)
+    settings = settings or ServerSettings(heartbeat_s=60.0)
     async with (
         running_server_async(policy, engine, settings=settings, **options) as server,
         httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client,
@@ -199,7 +199,7 @@ def shared():
     policy = make_policy(limits={"max_images": 3, "max_body_bytes": 1 << 20})
     engine = Engine(compile_policy(policy), upstream, oracle, NoiseKey(bytes(32)))
     with (
-        running_server(policy, engine, settings=Settings(known_models_only=True)) as server,
+        running_server(policy, engine, settings=ServerSettings(known_models_only=True)) as server,
         httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client,
     ):
         yield Shared(client, server.base_url, upstream, oracle)

@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from guardrail.cli import verify
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import decode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.policy.load import load_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.upstreams.scripted import Step
@@ -57,8 +58,8 @@ def test_the_certified_action_leaves(answered, tmp_path):
     made = body["guardrail"]
     assert (made["decision"], made["reason"], made["outside_claim"]) == ("pass", "certified", False)
     assert made["calls"] == 8 + made["samples"]["total"]
-    certificate = Certificate.from_dict(made["certificate"])
-    certificate.verify(made["certificate"])
+    certificate = decode_certificate(made["certificate"])
+    verify_certificate(certificate, made["certificate"])
     assert certificate.reference_kind == "action"
     assert certificate.reference.startswith("drive(direction=left) #")
     file = tmp_path / "response.json"

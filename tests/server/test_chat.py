@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from guardrail.engine.certificate import Certificate
+from guardrail.engine.certificate.codec import decode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.errors import UpstreamError
 from guardrail.upstreams.scripted import Fault, Step
 
@@ -35,8 +36,8 @@ def test_a_picture_is_answered_with_a_certificate(shared, kit, images):
     response = shared.post(kit.request(images))
     made = response.json()["guardrail"]
     assert (made["decision"], made["reason"], made["outside_claim"]) == ("pass", "certified", False)
-    certificate = Certificate.from_dict(made["certificate"])
-    certificate.verify(made["certificate"])
+    certificate = decode_certificate(made["certificate"])
+    verify_certificate(certificate, made["certificate"])
     assert len(certificate.pictures) == images
     assert made["samples"] == {"total": certificate.samples, "harmless": certificate.harmless}
     shown = float(response.headers["x-guardrail-radius"])

@@ -2,13 +2,13 @@
 
 import pytest
 
-from guardrail.api.settings import Settings
+from guardrail.api.settings import ServerSettings
 from guardrail.oracles.base import Reference
 from guardrail.testing.attempts import same_attempt
 from guardrail.upstreams.scripted import Fault, Step
 
 ROUTE = "/v1/guardrail/check"
-LATE = Settings(heartbeat_s=0.01)
+LATE = ServerSettings(heartbeat_s=0.01)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from guardrail.api.settings import Settings
+from guardrail.api.settings import ServerSettings
 from guardrail.upstreams.scripted import Fault, State, Step
 
 
@@ -35,7 +35,7 @@ async def connected(proxy, body):
 @pytest.mark.parametrize(("stream", "begun"), [(False, False), (True, False), (True, True)])
 def test_outstanding_calls_are_cancelled(run, kit, logs, images, stream, begun):
     async def scenario():
-        settings = Settings(heartbeat_s=0.05 if begun else 30.0)
+        settings = ServerSettings(heartbeat_s=0.05 if begun else 30.0)
         limits = {"max_concurrent_requests": 1, "call_timeout_s": 60, "deadline_s": 60}
         policy = kit.make_policy(limits=limits)
         script = [Step(fault=Fault.HANG)]
@@ -80,7 +80,7 @@ def test_a_client_that_goes_while_it_sends(run, kit, logs):
 def test_a_body_that_never_comes_gives_its_place_back(run, kit):
     async def scenario():
         policy = kit.make_policy(limits={"max_concurrent_requests": 1})
-        settings = Settings(body_timeout_s=0.1)
+        settings = ServerSettings(body_timeout_s=0.1)
         async with kit.proxy(policy=policy, settings=settings) as proxy:
             host, port = proxy.base_url.removeprefix("http://").removesuffix("/v1").split(":")
             reader, writer = await asyncio.open_connection(host, int(port))

@@ -12,8 +12,8 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from guardrail.api.settings import Settings
-from guardrail.engine.guard import Engine
+from guardrail.api.settings import ServerSettings
+from guardrail.engine.engine import Engine
 from guardrail.errors import OracleError, RequestError, UpstreamError
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
@@ -74,7 +74,7 @@ class Stand:
         for mode, heartbeat_s in MODES.items():
             key = NoiseKey(bytes(32))
             engine = Engine(compile_policy(policy), self.upstream, self.oracle, key)
-            settings = Settings(heartbeat_s=heartbeat_s)
+            settings = ServerSettings(heartbeat_s=heartbeat_s)
             server = stack.enter_context(running_server(policy, engine, settings=settings))
             client = httpx.Client(base_url=server.url, timeout=120, trust_env=False)
             self.clients[mode] = stack.enter_context(client)

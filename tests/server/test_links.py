@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from guardrail.api.pictures.fetch import Network
-from guardrail.api.settings import Settings
+from guardrail.api.settings import ServerSettings
 from guardrail.testing.attempts import same_attempt
 
 LOOPBACK, PRIVATE = IPv4Address("127.0.0.1"), IPv4Address("10.0.0.7")
@@ -287,7 +287,7 @@ def test_fetching_ends_with_the_decision(run, kit):
 
 def test_a_stream_beats_while_a_picture_is_fetched(run, kit):
     async def scenario():
-        settings = Settings(heartbeat_s=0.05)
+        settings = ServerSettings(heartbeat_s=0.05)
         async with scene(kit, {}, settings=settings, remote_timeout_s=0.4) as here:
             return await here.chat(here.site.url(), stream=True)
 

@@ -7,8 +7,8 @@ import os
 import httpx
 import pytest
 
-from guardrail.api.settings import Settings
-from guardrail.engine.guard import Engine
+from guardrail.api.settings import ServerSettings
+from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.server.serve import running_server
@@ -152,18 +152,18 @@ def test_shadow_mode_lets_pass(guarded, kit):
 
 
 def test_the_model_for_pictures_may_be_fixed(guarded, kit):
-    settings = Settings(litellm_model="ours")
+    settings = ServerSettings(litellm_model="ours")
     proxy, outcome = guarded(asking(kit), "request", settings=settings)
     assert (outcome, proxy.calls[0].body["model"]) == ("passed", "ours")
     proxy, outcome = guarded(asking(kit) | {"model": None}, "request")
     assert "litellm_model" in blocked(outcome)
-    settings = Settings(litellm_model="ours", known_models_only=True)
+    settings = ServerSettings(litellm_model="ours", known_models_only=True)
     assert "no such model" in blocked(guarded(asking(kit), "request", settings=settings)[1])
 
 
 def test_a_key(guarded, kit):
-    settings = Settings(litellm_api_key="k")
-    assert SECRET not in repr(Settings(litellm_api_key=SECRET))
+    settings = ServerSettings(litellm_api_key="k")
+    assert SECRET not in repr(ServerSettings(litellm_api_key=SECRET))
     inputs = {"texts": ["A cat."]}
     assert guarded(inputs, "response", settings=settings, key="k")[1] == "passed"
     for wrong in (None, "other"):

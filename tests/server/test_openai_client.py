@@ -5,8 +5,8 @@ import base64
 import openai
 import pytest
 
-from guardrail.api.settings import Settings
-from guardrail.engine.guard import Engine
+from guardrail.api.settings import ServerSettings
+from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.server.serve import running_server
@@ -14,7 +14,7 @@ from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 QUESTION = [{"role": "user", "content": "What is this?"}]
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": "b"}'}}
-LATE = Settings(heartbeat_s=0.001)
+LATE = ServerSettings(heartbeat_s=0.001)
 """With a model that takes its time, streams begin before their verdict."""
 SLOW_S = 0.1
 
@@ -36,7 +36,9 @@ def ask(kit):
 
     def asked(script, *, sections=None, **fields):
         late = (
-            LATE if isinstance(script[0], Step) and script[0].delay_s else Settings(heartbeat_s=60)
+            LATE
+            if isinstance(script[0], Step) and script[0].delay_s
+            else ServerSettings(heartbeat_s=60)
         )
         with (
             behind(kit, script, settings=late, **(sections or {})) as server,

@@ -1,4 +1,4 @@
-"""The desk: data URLs and links become the same pixels, within bounds for all requests together."""
+"""The image loader: data URLs and links become the same pixels, within bounds for all of them."""
 
 import asyncio
 import threading
@@ -9,7 +9,7 @@ import pytest
 
 from guardrail.api.pictures import loader as module
 from guardrail.api.pictures.fetch import RemoteImages
-from guardrail.api.pictures.loader import Embedded, Link, PictureDesk, source_at
+from guardrail.api.pictures.loader import Embedded, ImageLoader, Link, source_at
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
 
@@ -17,8 +17,8 @@ LIMITS = ImageLimits(max_pixels=5000, max_total_pixels=6000)
 
 
 @asynccontextmanager
-async def desk(limits=LIMITS, remote=None, *, max_link_bytes=1 << 20, max_pixels=6000):
-    made = PictureDesk(
+async def loader(limits=LIMITS, remote=None, *, max_link_bytes=1 << 20, max_pixels=6000):
+    made = ImageLoader(
         limits, remote or RemoteImages(), max_link_bytes=max_link_bytes, max_pixels=max_pixels
     )
     try:
@@ -43,7 +43,7 @@ def test_a_source_does_not_show_what_it_holds(kit):
 
 def test_pictures_come_in_order_and_take_room(run, kit):
     async def scenario():
-        async with desk() as made:
+        async with loader() as made:
             sources = [embedded(kit.png(seed=i), f"p{i}") for i in range(3)]
             async with made.open(sources) as pictures:
                 assert sources == []  # nothing encoded is kept while a decision lasts
@@ -57,7 +57,7 @@ def test_pictures_come_in_order_and_take_room(run, kit):
 
 def test_no_picture_takes_nothing(run):
     async def scenario():
-        async with desk() as made, made.open([]) as pictures:
+        async with loader() as made, made.open([]) as pictures:
             return pictures, made.room.free
 
     assert run(scenario()) == ((), 6000)
@@ -82,7 +82,7 @@ def test_faults_name_the_picture_and_leave_all_room(run, kit, sources, status, p
     }
 
     async def scenario():
-        async with desk() as made:
+        async with loader() as made:
             with pytest.raises(RequestError) as caught:
                 async with made.open([embedded(files[name], at) for name, at in sources]):
                     pass
@@ -106,7 +106,7 @@ def test_only_small_pictures_are_decoded_on_the_event_loop(run, kit, monkeypatch
     assert len(plain) < 2000
 
     async def scenario():
-        async with desk(ImageLimits(), max_pixels=1) as made:
+        async with loader(ImageLimits(), max_pixels=1) as made:
             for data in (kit.png(), plain):
                 async with made.open([embedded(data)]):
                     pass
@@ -126,7 +126,7 @@ def test_requests_wait_for_the_pixels_of_others(run, kit):
                 entered.append(name)
                 await leave.wait()
 
-        async with desk() as made:
+        async with loader() as made:
             tasks = [asyncio.create_task(visit(made, name)) for name in "ab"]
             for _ in range(50):
                 await asyncio.sleep(0)
@@ -141,7 +141,7 @@ def test_requests_wait_for_the_pixels_of_others(run, kit):
 
 def test_links_are_refused_by_default_with_the_field_that_would_allow_them(run):
     async def scenario():
-        async with desk() as made:
+        async with loader() as made:
             with pytest.raises(RequestError) as caught:
                 async with made.open([Link("https://a.example/x.png", "p")]):
                     pass

@@ -6,10 +6,10 @@ from typing import Generic, TypeVar
 
 import pytest
 
-from guardrail.api.settings import Settings
-from guardrail.engine.guard import Engine
+from guardrail.api.settings import ServerSettings
+from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
-from guardrail.memory.flights import Flights
+from guardrail.memory.shared_tasks import SharedTasks
 from guardrail.policy.compile import compile_policy
 from guardrail.records.audit import audit_file
 from guardrail.records.journal import FileJournal
@@ -143,19 +143,19 @@ def under_way(monkeypatch):
     """How many clients wait for the decisions under way."""
     made = []
 
-    class Seen(Flights[T], Generic[T]):
+    class Seen(SharedTasks[T], Generic[T]):
         def __init__(self):
             super().__init__()
             made.append(self)
 
-    monkeypatch.setattr("guardrail.memory.decisions.Flights", Seen)
+    monkeypatch.setattr("guardrail.memory.decision_memory.SharedTasks", Seen)
     return lambda: sum(flight.waiting for seen in made for flight in seen._under_way.values())
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_decision_goes_on_for_those_who_stay(run, kit, under_way, stream):
     """The first client closes its connection while another one waits for the same decision."""
-    settings = Settings(heartbeat_s=0.05)
+    settings = ServerSettings(heartbeat_s=0.05)
 
     async def scenario():
         may_answer = asyncio.Event()

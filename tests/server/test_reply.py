@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardrail.api.chat.reply import _header_text, _round_down, reply_to
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import CertificationError, OracleError, UpstreamError
 from guardrail.images.codec import Picture

@@ -4,8 +4,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from guardrail.api.settings import Settings
-from guardrail.engine.guard import Engine
+from guardrail.api.settings import ServerSettings
+from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.server.serve import running_server
@@ -13,7 +13,7 @@ from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": "b"}'}}
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
-LATE = Settings(heartbeat_s=0.001)
+LATE = ServerSettings(heartbeat_s=0.001)
 SLOW_S = 0.1
 BLOCKED = "This request was blocked: its answer could not be shown to be harmless."
 
@@ -27,7 +27,7 @@ def ask(kit):
         policy = kit.make_policy(**(sections or {}))
         upstream = upstream or Scripted(script)
         engine = Engine(compile_policy(policy), upstream, kit.Words(), NoiseKey(bytes(32)))
-        settings = LATE if late else Settings(heartbeat_s=60)
+        settings = LATE if late else ServerSettings(heartbeat_s=60)
         with (
             running_server(policy, engine, settings=settings) as server,
             openai.OpenAI(base_url=server.base_url, api_key="t", max_retries=0) as client,

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from guardrail.api.settings import Settings
+from guardrail.api.settings import ServerSettings
 from guardrail.errors import UpstreamError
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
@@ -184,7 +184,7 @@ def test_not_ready(run, kit, models, oracle, at_fault, word):
         upstream = kit.Scripted(["x"])
         if models is not None:
             upstream.models = models
-        settings = Settings(probe_timeout_s=0.05)
+        settings = ServerSettings(probe_timeout_s=0.05)
         async with kit.proxy(upstream, oracle=kit.Words(oracle), settings=settings) as proxy:
             return await proxy.client.get("/readyz"), await proxy.client.get("/healthz")
 
@@ -198,7 +198,7 @@ def test_not_ready(run, kit, models, oracle, at_fault, word):
 
 def test_readiness_is_remembered_for_a_moment(run, kit):
     async def scenario(cache_s):
-        settings = Settings(probe_cache_s=cache_s)
+        settings = ServerSettings(probe_cache_s=cache_s)
         async with kit.proxy(settings=settings) as proxy:
             asked = [proxy.client.get("/readyz") for _ in range(5)]
             await asyncio.gather(*asked)
@@ -210,7 +210,7 @@ def test_readiness_is_remembered_for_a_moment(run, kit):
 
 def test_the_access_log_names_routes_and_no_content(run, kit, logs):
     async def scenario():
-        async with kit.proxy([kit.HARM], settings=Settings(known_models_only=True)) as proxy:
+        async with kit.proxy([kit.HARM], settings=ServerSettings(known_models_only=True)) as proxy:
             await proxy.chat(images=1, prompt="secret harm")
             await proxy.client.get("/v1/secret?key=secret")
             await proxy.client.get("/v1/models/secret", headers={"authorization": "Bearer secret"})

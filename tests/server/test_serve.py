@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from guardrail.api.cached import Cached
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.errors import ConfigError
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
@@ -104,7 +104,7 @@ def test_addresses():
 SCRIPT = """
     import sys
     sys.path.insert(0, {root!r})
-    from guardrail.engine.guard import Engine
+    from guardrail.engine.engine import Engine
     from guardrail.images.keys import NoiseKey
     from guardrail.oracles.base import Judgement
     from guardrail.policy.compile import compile_policy

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from guardrail.api.service import Service
-from guardrail.api.settings import Settings
+from guardrail.api.settings import ServerSettings
 from guardrail.engine.plan import UNSCALED, required_rate
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy
@@ -176,7 +176,7 @@ def test_observing_spends_nothing(run, kit):
 
 def test_a_stream_that_began_ends_in_the_error(run, kit):
     async def scenario():
-        policy, settings = only_for_the_first(kit), Settings(heartbeat_s=0.001)
+        policy, settings = only_for_the_first(kit), ServerSettings(heartbeat_s=0.001)
         async with kit.proxy([kit.HARM], policy=policy, settings=settings) as proxy:
             await ask(proxy, kit)
             return await ask(proxy, kit, 1, stream=True)
@@ -187,7 +187,7 @@ def test_a_stream_that_began_ends_in_the_error(run, kit):
 
 class TestService:
     def service(self, kit, **sections):
-        from guardrail.engine.guard import Engine
+        from guardrail.engine.engine import Engine
         from guardrail.images.keys import NoiseKey
         from guardrail.upstreams.scripted import Scripted
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from guardrail.api.chat.stream import chunks, events
 from guardrail.api.errors import Reply, error_reply
-from guardrail.api.settings import Settings
+from guardrail.api.settings import ServerSettings
 from guardrail.upstreams.scripted import Fault, Step
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -106,7 +106,7 @@ def test_a_long_answer_comes_in_blocks(run, kit):
     words = "word " * 8_000
 
     async def scenario():
-        settings = Settings(heartbeat_s=0.001)
+        settings = ServerSettings(heartbeat_s=0.001)
         async with kit.proxy([Step(words, delay_s=0.1)], settings=settings) as proxy:
             return await streamed(proxy, kit)
 
@@ -169,7 +169,7 @@ def test_heartbeats_come_before_the_verdict_and_nothing_else(run, kit, images):
                 await gate.wait()
                 return await super().judge(exchanges)
 
-        settings = Settings(heartbeat_s=0.05)
+        settings = ServerSettings(heartbeat_s=0.05)
         async with kit.proxy(oracle=Gated(), settings=settings) as proxy:
             body = kit.request(images, stream=True)
             seen = ""
@@ -212,7 +212,7 @@ def test_blocks_in_every_style(run, kit, style, late):
     async def scenario():
         policy = kit.make_policy(block={"style": style, "text": "Not this."})
         script = [Step(kit.HARM, delay_s=0.1)]
-        settings = Settings(heartbeat_s=0.001 if late else 60.0)
+        settings = ServerSettings(heartbeat_s=0.001 if late else 60.0)
         async with kit.proxy(script, policy=policy, settings=settings) as proxy:
             return await streamed(proxy, kit, images=1)
 
@@ -240,7 +240,7 @@ def test_blocks_in_every_style(run, kit, style, late):
 def test_errors_of_the_model(run, kit, late):
     async def scenario():
         fault = Step(delay_s=0.1, fault=Fault.STATUS, status=429, retry_after="7")
-        settings = Settings(heartbeat_s=0.001 if late else 60.0)
+        settings = ServerSettings(heartbeat_s=0.001 if late else 60.0)
         async with kit.proxy([fault], settings=settings) as proxy:
             return await streamed(proxy, kit)
 

@@ -7,18 +7,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 import pytest
 
-from guardrail.api.settings import Settings
-from guardrail.engine.certificate import Certificate
+from guardrail.api.settings import ServerSettings
+from guardrail.engine.certificate.codec import decode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
-from guardrail.engine.guard import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import Recorder
 from guardrail.server.serve import running_server_async
 from guardrail.stats import failover_alpha
-from guardrail.upstreams.gate import Limits
-from guardrail.upstreams.governed import Governed
+from guardrail.upstreams.limited import LimitedUpstream
+from guardrail.upstreams.limits.limiter import CallLimits
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, State, Step
 from guardrail.upstreams.scripted_server import scripted_server
@@ -36,7 +37,8 @@ async def proxy(kit, *scripts, gate=None, settings=None, records=None, **policy)
             for script, name in zip(scripts, ("one", "two"), strict=False)
         ]
         members = [
-            Governed(OpenAICompatible(server.base_url), gate or Limits()) for server in servers
+            LimitedUpstream(OpenAICompatible(server.base_url), gate or CallLimits())
+            for server in servers
         ]
         policy = kit.make_policy(**policy)
         rules = compile_policy(policy, upstreams=len(members))
@@ -45,7 +47,7 @@ async def proxy(kit, *scripts, gate=None, settings=None, records=None, **policy)
             engine = Engine(rules, members[0], oracle, key)
         else:
             engine = FailoverEngine(rules, members, oracle, key)
-        options = {"settings": settings or Settings(heartbeat_s=60.0)}
+        options = {"settings": settings or ServerSettings(heartbeat_s=60.0)}
         if records is not None:
             journal = FileJournal(records)
             stack.callback(journal.close)
@@ -74,8 +76,8 @@ def test_the_next_one_answers_and_the_certificate_and_the_record_say_so(run, kit
     assert response.status_code == 200
     body = response.json()
     assert (body["model"], body["choices"][0]["message"]["content"]) == ("two", "A dog.")
-    certificate = Certificate.from_dict(body["guardrail"]["certificate"])
-    certificate.verify(body["guardrail"]["certificate"])
+    certificate = decode_certificate(body["guardrail"]["certificate"])
+    verify_certificate(certificate, body["guardrail"]["certificate"])
     assert certificate.alpha == failover_alpha(0.001, 1, 2)
     assert certificate.samples == calls[1] == body["guardrail"]["calls"]
     record = json.loads(records.read_text())
@@ -115,7 +117,7 @@ def test_nothing_passes_where_all_are_down(run, kit, images):
 
 
 def test_a_full_line_asks_the_client_to_come_back(run, kit):
-    gate = Limits(max_concurrency=1, max_queue=1)
+    gate = CallLimits(max_concurrency=1, max_queue=1)
     response, _ = asked(run, kit, [Step("A cat.", delay_s=0.01)], gate=gate)
     assert response.status_code == 503
     assert response.json()["error"]["code"] == "upstream_overloaded"
@@ -125,7 +127,7 @@ def test_a_full_line_asks_the_client_to_come_back(run, kit):
 
 def test_progress_is_told_of_the_one_that_decides_too(run, kit):
     async def scene():
-        settings = Settings(heartbeat_s=0.02)
+        settings = ServerSettings(heartbeat_s=0.02)
         slow = [Step("A dog.", delay_s=0.05)]
         async with proxy(kit, DOWN, slow, settings=settings) as (client, _):
             path = "/v1/guardrail/check"
@@ -150,7 +152,7 @@ def test_models_and_readiness_are_those_of_all(run, kit):
 def test_a_client_that_goes_away_takes_the_calls_to_the_second_with_it(run, kit):
     async def scene():
         options = {
-            "gate": Limits(max_concurrency=4),
+            "gate": CallLimits(max_concurrency=4),
             "limits": {"call_timeout_s": 600, "deadline_s": 600},
         }
         async with proxy(kit, DOWN, HANG, **options) as (client, (_, second)):

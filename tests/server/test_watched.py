@@ -2,8 +2,8 @@
 
 import pytest
 
-from guardrail.upstreams.gate import Limits
-from guardrail.upstreams.governed import Governed
+from guardrail.upstreams.limited import LimitedUpstream
+from guardrail.upstreams.limits.limiter import CallLimits
 from guardrail.upstreams.litellm_sdk import LiteLLM
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import State, Step
@@ -29,7 +29,7 @@ def test_the_provider_is_told_to_stop_and_harmless_answers_come_whole(run, kit, 
 
     async def asked(text, pause_s):
         async with scripted_server([Step(text, word_pause_s=pause_s)]) as server:
-            upstream = Governed(made(server.base_url), Limits())
+            upstream = LimitedUpstream(made(server.base_url), CallLimits())
             async with kit.proxy(upstream, policy=policy) as proxy:
                 answer = (await proxy.chat(images=1)).json()
             return answer, server.log

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from guardrail.api.chat.request import read_chat
 from guardrail.api.openapi.operations import CHAT
 from guardrail.api.pictures.fetch import RemoteImages
-from guardrail.api.pictures.loader import PictureDesk
+from guardrail.api.pictures.loader import ImageLoader
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
 from guardrail.types import image_placeholder
@@ -32,12 +32,12 @@ def open_pictures(incoming):
     """Its pictures, decoded."""
 
     async def decoded():
-        desk = PictureDesk(ImageLimits(), RemoteImages(), max_link_bytes=1, max_pixels=1)
+        loader = ImageLoader(ImageLimits(), RemoteImages(), max_link_bytes=1, max_pixels=1)
         try:
-            async with desk.open(incoming.sources) as pictures:
+            async with loader.open(incoming.sources) as pictures:
                 return pictures
         finally:
-            desk.close()
+            loader.close()
 
     return asyncio.run(decoded())
 

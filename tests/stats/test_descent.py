@@ -12,7 +12,7 @@ from guardrail.stats.fixed import smallest_fixed
 from guardrail.stats.lattice import Lattice
 from guardrail.stats.paths import Paths, drop_idle
 from guardrail.stats.plans import Walk, _stops
-from guardrail.stats.question import Question
+from guardrail.stats.question import PlanQuestion
 from guardrail.stats.search import Target, guess_prices
 from guardrail.stats.starts import choose_looks, two_stage_tests
 from guardrail.stats.traffic import Traffic
@@ -115,7 +115,7 @@ def test_a_detour_leaves_where_a_descent_ends():
 
 
 def make_question(weight, parallel, max_samples=60):
-    return Question(
+    return PlanQuestion(
         q_required=0.7,
         alpha=0.01,
         q1=0.97,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from guardrail.stats import lattice as lattice_module
 from guardrail.stats import search
 from guardrail.stats.lattice import (
-    Batch,
     Lattice,
+    LatticeBatch,
     Schedule,
     calls_to_next_look,
     log_path,
@@ -70,7 +70,7 @@ def test_the_value_is_the_least_cost(question, inner, weight, parallel, mixed):
     traffic = Traffic.mixture(parts)
     schedule = Schedule.of([looks], weight, parallel)
     solved = solve(
-        Lattice(q0, q1, traffic), schedule, Batch(np.array([log_lam]), np.array([log_mu]))
+        Lattice(q0, q1, traffic), schedule, LatticeBatch(np.array([log_lam]), np.array([log_mu]))
     )
     points = (0, *looks)
     leave = {a: weight * -(-(b - a) // parallel) for a, b in itertools.pairwise(points)}
@@ -88,7 +88,7 @@ def test_value_false_pass_and_power_belong_together(question):
     q1 = q0 + (1 - q0) * share
     lattice = Lattice(q0, q1, Traffic.at(q1))
     schedule = Schedule.of([tuple(range(1, 21))], 0.0, 1)
-    solved = solve(lattice, schedule, Batch(np.array([log_lam]), np.array([log_mu])))
+    solved = solve(lattice, schedule, LatticeBatch(np.array([log_lam]), np.array([log_mu])))
     table = as_table(solved, tuple(range(1, 21)), schedule)
     found = flow(lattice, table)
     assert found.false_pass == pytest.approx(solved.false_pass[0], abs=1e-12)
@@ -108,9 +108,9 @@ def test_rows_of_a_batch_do_not_disturb_each_other():
     lattice = Lattice(0.7, 0.95, Traffic.at(0.95))
     schedule = Schedule.of([tuple(range(1, 61))], 0.0, 1)
     lam, mu = np.array([2.0, 6.0, 9.0]), np.array([5.0, 1.0, 4.0])
-    together = solve(lattice, schedule, Batch(lam, mu))
+    together = solve(lattice, schedule, LatticeBatch(lam, mu))
     for i in range(3):
-        alone = solve(lattice, schedule, Batch(lam[i : i + 1], mu[i : i + 1]))
+        alone = solve(lattice, schedule, LatticeBatch(lam[i : i + 1], mu[i : i + 1]))
         for name in ("value", "false_pass", "power"):
             assert getattr(together, name)[i] == pytest.approx(getattr(alone, name)[0], rel=1e-12)
 
@@ -118,9 +118,13 @@ def test_rows_of_a_batch_do_not_disturb_each_other():
 def test_many_schedules_at_once():
     lattice = Lattice(0.7, 0.95, Traffic.at(0.95))
     rows = [(10, 20, 40), (40,), (5, 15, 25, 40)]
-    together = solve(lattice, Schedule.of(rows, 2.0, 4), Batch(np.full(3, 7.0), np.full(3, 4.0)))
+    together = solve(
+        lattice, Schedule.of(rows, 2.0, 4), LatticeBatch(np.full(3, 7.0), np.full(3, 4.0))
+    )
     for i, row in enumerate(rows):
-        alone = solve(lattice, Schedule.of([row], 2.0, 4), Batch(np.array([7.0]), np.array([4.0])))
+        alone = solve(
+            lattice, Schedule.of([row], 2.0, 4), LatticeBatch(np.array([7.0]), np.array([4.0]))
+        )
         assert together.value[i] == pytest.approx(alone.value[0], rel=1e-12)
 
 
@@ -149,7 +153,7 @@ def test_the_bound_holds_for_every_price(question):
     lattice = Lattice(q0, q1, Traffic.at(q1))
     schedule = Schedule.of([tuple(range(1, 31))], 0.0, 1)
     found = search_prices(lattice, schedule, target, guess_prices(target, 15), rounds=3)
-    solved = solve(lattice, schedule, Batch(np.array([log_lam]), np.array([log_mu])))
+    solved = solve(lattice, schedule, LatticeBatch(np.array([log_lam]), np.array([log_mu])))
     bound = solved.value[0] - math.exp(log_lam) * target.alpha - math.exp(log_mu) * 0.3
     assert bound <= found.cost + 1e-9
     assert found.cost_lower <= found.cost + 1e-9
@@ -213,7 +217,7 @@ def test_polishing_finds_what_prices_cannot():
     schedule = Schedule.of([looks], 0.0, 1)
     target = Target(1e-3, 0.99)
     prices = search_prices(lattice, schedule, target, guess_prices(target, 43))
-    batch = Batch(np.array(prices.feasible[:1]), np.array(prices.feasible[1:]))
+    batch = LatticeBatch(np.array(prices.feasible[:1]), np.array(prices.feasible[1:]))
     rough = as_table(solve(lattice, schedule, batch), looks, schedule)
     fine = polish(lattice, rough, target, 6)
     assert flow(lattice, fine).cost < flow(lattice, rough).cost - 0.1

@@ -15,7 +15,7 @@ from guardrail.stats.planning import (
     CONVENTIONS,
     LAW_SIZES,
     RADII,
-    Scenario,
+    PlanScenario,
     calls_curve,
     forecast,
     forecast_fixed,
@@ -29,7 +29,7 @@ from guardrail.stats.radius import (
     required_harmless_rate,
 )
 
-SCENARIO = Scenario(
+SCENARIO = PlanScenario(
     sigma=0.25,
     radius=0.25,
     alpha=1e-3,
@@ -116,7 +116,7 @@ def test_the_laws_are_at_the_policy_radius(found):
 
 def test_parallel_calls_shorten_the_wait_and_cost_a_little():
     alone = forecast(SCENARIO)
-    wide = forecast(Scenario(**(fields(SCENARIO) | {"parallel": 16})))
+    wide = forecast(PlanScenario(**(fields(SCENARIO) | {"parallel": 16})))
     assert wide.optimal.latency_s < alone.optimal.latency_s / 8
     assert (
         alone.optimal.expected_calls_at_harmless_rate
@@ -127,7 +127,7 @@ def test_parallel_calls_shorten_the_wait_and_cost_a_little():
 
 
 def test_a_latency_weight_lets_looks_be_chosen():
-    wide = forecast(Scenario(**(fields(SCENARIO) | {"parallel": 8, "latency_weight": 30.0})))
+    wide = forecast(PlanScenario(**(fields(SCENARIO) | {"parallel": 8, "latency_weight": 30.0})))
     assert wide.scenario.looks is None
     assert wide.optimal.power >= 0.99
 
@@ -137,12 +137,12 @@ def fields(scenario):
 
 
 def test_looks_are_whole_rounds():
-    scenario = Scenario(sigma=1.0, radius=0.5, alpha=0.01, parallel=8, max_samples=30)
+    scenario = PlanScenario(sigma=1.0, radius=0.5, alpha=0.01, parallel=8, max_samples=30)
     assert scenario.looks == (8, 16, 24, 30)
     assert SCENARIO.looks is None
 
 
-HARD = Scenario(
+HARD = PlanScenario(
     sigma=0.5,
     radius=1.0,
     alpha=0.01,
@@ -160,7 +160,7 @@ def test_norm_floor_slack_misses_and_sampler_error_enter_the_required_rate():
     assert HARD.q_required == required_harmless_rate(1.0, floor=raised, **HARD_KNOBS)
     for plain in ({"operator_norm": 0.4}, {"grid_slack": 0.0}, {"sampler_error": 0.0},
                   {"floor": 0.5}, {"miss_rate_upper": 0.0}):  # fmt: skip
-        assert Scenario(**{**fields(HARD), **plain}).q_required < HARD.q_required
+        assert PlanScenario(**{**fields(HARD), **plain}).q_required < HARD.q_required
 
 
 def test_what_is_promised_is_read_off_the_required_rate(found):
@@ -173,12 +173,12 @@ def test_what_is_promised_is_read_off_the_required_rate(found):
             knobs = HARD_KNOBS if scenario is HARD else {"sigma": 0.25}
             due = certified_radius(scenario.q_required, floor=tested, **knobs)
             assert row.radius == due
-    assert found.list_promised == SCENARIO.list_promised()
-    assert found.list_promised[0].radius == pytest.approx(0.25, abs=1e-12)
+    assert found.promised == SCENARIO.list_promised()
+    assert found.promised[0].radius == pytest.approx(0.25, abs=1e-12)
 
 
 def test_a_low_floor_promises_nothing_at_a_higher_one():
-    low = Scenario(sigma=0.5, radius=0.1, alpha=0.01, floor=0.1)
+    low = PlanScenario(sigma=0.5, radius=0.1, alpha=0.01, floor=0.1)
     radii = {row.floor: row.radius for row in low.list_promised()}
     assert radii[0.5] is radii[0.2] is None
     assert radii[0.1] == pytest.approx(0.1, abs=1e-12)
@@ -196,7 +196,7 @@ def test_the_other_way_round_from_reach_to_draws(found):
 
 
 def test_a_reach_that_no_number_of_draws_shows_is_none():
-    tiny = Scenario(sigma=0.1, radius=0.1, alpha=0.01, max_samples=400)
+    tiny = PlanScenario(sigma=0.1, radius=0.1, alpha=0.01, max_samples=400)
     needs = {(row.radius, row.floor): row.fewest_samples for row in forecast(tiny).fewest_by_reach}
     assert needs[2.0, 0.5] is None
     assert needs[0.25, 0.5] > 0
@@ -204,12 +204,12 @@ def test_a_reach_that_no_number_of_draws_shows_is_none():
 
 def test_a_prior_may_be_given():
     prior = Prior(20.0, 1.0, 0.0)
-    found = forecast(Scenario(sigma=1.0, radius=0.5, alpha=0.01, prior=prior, max_samples=100))
+    found = forecast(PlanScenario(sigma=1.0, radius=0.5, alpha=0.01, prior=prior, max_samples=100))
     assert found.laws[-1].pass_rate > 0.95
 
 
 def test_forecasts_are_cached():
-    assert forecast(SCENARIO) is forecast(Scenario(**fields(SCENARIO)))
+    assert forecast(SCENARIO) is forecast(PlanScenario(**fields(SCENARIO)))
 
 
 def test_any_plan_can_be_forecast():
@@ -232,7 +232,7 @@ def test_the_curve_for_a_figure():
 
 def test_too_small_a_budget_says_what_would_do():
     with pytest.raises(CertificationError, match="smallest max_samples that does is 136"):
-        forecast(Scenario(sigma=0.25, radius=0.25, alpha=1e-3, max_samples=100))
+        forecast(PlanScenario(sigma=0.25, radius=0.25, alpha=1e-3, max_samples=100))
 
 
 @pytest.mark.parametrize(
@@ -246,12 +246,12 @@ def test_too_small_a_budget_says_what_would_do():
 )
 def test_impossible_scenarios_are_refused(change, word):
     with pytest.raises(CertificationError, match=word):
-        Scenario(**({"sigma": 1.0, "radius": 0.5, "alpha": 0.01} | change))
+        PlanScenario(**({"sigma": 1.0, "radius": 0.5, "alpha": 0.01} | change))
 
 
 def test_rivals_that_look_after_every_draw_are_priced_in_whole_rounds():
     """Eight calls at a time: no rival pays for waiting that it could have avoided."""
-    scenario = Scenario(
+    scenario = PlanScenario(
         sigma=0.5, radius=0.25, alpha=0.001, harmless_rate=0.97, parallel=8, latency_s=1.0
     )
     told = forecast(scenario)

@@ -31,7 +31,7 @@ def test_a_thin_package_passes(package):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("from guardrail.engine.guard import Engine\n", "engine.guard is not public"),
+        ("from guardrail.engine.engine import Engine\n", "engine.engine is not public"),
         ("import guardrail.server.app\n", "server.app is not public"),
         ("from guardrail import version\n", "version is not public"),
         ("def f(v):\n    return v.would_block\n", "'would_block' decides"),

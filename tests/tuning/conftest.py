@@ -11,7 +11,7 @@ from guardrail.errors import OracleError
 from guardrail.oracles.base import Judgement
 from guardrail.policy.schema import Policy
 from guardrail.records.journal import FileJournal
-from guardrail.records.model import Record
+from guardrail.records.record import Record
 from guardrail.tuning.dataset import Dataset, LabelledAnswer
 from guardrail.tuning.scores import Scored
 from guardrail.tuning.scoring import ScoredAnswer

@@ -7,9 +7,9 @@ import pytest
 
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, ConfigError
-from guardrail.tuning.deliveries import Window, delivered_text, find_deliveries
+from guardrail.tuning.deliveries import DeliveryWindow, delivered_text, find_deliveries
 
-ALWAYS = Window()
+ALWAYS = DeliveryWindow()
 
 
 def ids(deliveries):
@@ -32,7 +32,7 @@ class TestList:
 
     def test_of_a_window_has_both_its_ends(self, delivered, record_file):
         file = record_file(*(delivered(i) for i in range(10)))
-        window = Window(
+        window = DeliveryWindow(
             datetime.fromisoformat("2026-03-03T12:00"), datetime(2026, 3, 5, 12, tzinfo=UTC)
         )
         found = find_deliveries([file], window)
@@ -45,7 +45,9 @@ class TestList:
     def test_without_a_window_goes_from_the_first_to_the_last(self, delivered, record_file):
         found = find_deliveries([record_file(delivered(7), delivered(2), delivered(4))], ALWAYS)
         assert (found.since[:10], found.until[:10]) == ("2026-03-03", "2026-03-08")
-        again = Window(datetime.fromisoformat(found.since), datetime.fromisoformat(found.until))
+        again = DeliveryWindow(
+            datetime.fromisoformat(found.since), datetime.fromisoformat(found.until)
+        )
         assert again.holds(datetime(2026, 3, 8, 12, tzinfo=UTC))
 
     def test_has_one_digest_however_it_is_spread_over_files(self, delivered, record_file):

@@ -8,7 +8,7 @@ import pytest
 
 from guardrail.errors import ConfigError
 from guardrail.stats import LabelledDraw, delivered_harm_upper
-from guardrail.tuning.deliveries import Window, find_deliveries
+from guardrail.tuning.deliveries import DeliveryWindow, find_deliveries
 from guardrail.tuning.delivery_bound import bound_delivered_harm
 from guardrail.tuning.delivery_draw import DrawKey, draw_deliveries
 from guardrail.tuning.formats import write_rows
@@ -23,7 +23,7 @@ def made(delivered, record_file):
     def make(n=10, *, keep=lambda i: i >= 0, seed=0):
         rows = [delivered(i) if keep(i) else delivered(i, content=None) for i in range(50)]
         file = record_file(*rows, name=f"records{seed}.jsonl")
-        deliveries = find_deliveries([file], Window())
+        deliveries = find_deliveries([file], DeliveryWindow())
         return draw_deliveries([file], deliveries, n, DrawKey(seed))
 
     return make
@@ -76,7 +76,7 @@ def test_strata_share_delta(delivered, record_file, tmp_path):
     ]
     file = record_file(*rows)
     draw, ready = draw_deliveries(
-        [file], find_deliveries([file], Window()), 15, SEED, by_reason=True
+        [file], find_deliveries([file], DeliveryWindow()), 15, SEED, by_reason=True
     )
     harmful = [i for i, row in enumerate(ready) if row["id"] == "r0002"]
     write_rows(tmp_path / "a.jsonl", labelled(ready, *harmful))
@@ -89,7 +89,7 @@ def test_the_whole_way_keeps_delta_for_a_small_list(delivered, record_file, tmp_
     """Every set that could be drawn of 7, with any number of harmful ones, labelled rightly."""
     size, n, delta = 7, 3, 0.3
     file = record_file(*(delivered(i) for i in range(size)))
-    draw, rows = draw_deliveries([file], find_deliveries([file], Window()), n, SEED)
+    draw, rows = draw_deliveries([file], find_deliveries([file], DeliveryWindow()), n, SEED)
     bounds = []
     for marked in range(n + 1):
         path = tmp_path / f"{marked}.jsonl"

@@ -8,8 +8,8 @@ import pytest
 from guardrail.engine.verdict import Reason
 from guardrail.errors import ConfigError
 from guardrail.images.keys import NoiseKey
-from guardrail.policy.sealed import read_sealed, write_sealed
-from guardrail.tuning.deliveries import Window, find_deliveries
+from guardrail.sealed import read_sealed, write_sealed
+from guardrail.tuning.deliveries import DeliveryWindow, find_deliveries
 from guardrail.tuning.delivery_draw import DeliveryDraw, DrawKey, check_draw, draw_deliveries
 
 SEED = DrawKey(0)
@@ -26,7 +26,7 @@ def listed(delivered, record_file):
             more = {"content": None} if i in (7, 11) else {}
             rows.append(delivered(i, reason=reason, **more, **changes))
         files = [record_file(*rows)]
-        return files, find_deliveries(files, Window())
+        return files, find_deliveries(files, DeliveryWindow())
 
     return make
 
@@ -100,7 +100,7 @@ class TestCheck:
     def test_another_list(self, listed, delivered, record_file):
         files, deliveries = listed()
         draw, _ = draw_deliveries(files, deliveries, 9, SEED)
-        other = find_deliveries([record_file(delivered(1), name="b.jsonl")], Window())
+        other = find_deliveries([record_file(delivered(1), name="b.jsonl")], DeliveryWindow())
         with pytest.raises(ConfigError, match=r"another list: 40 answers .* hold 1 of"):
             check_draw(draw, other, SEED)
 

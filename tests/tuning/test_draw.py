@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.records.lines import canonical
-from guardrail.records.model import SampleRecord
+from guardrail.records.record import SampleRecord
 from guardrail.tuning.dataset import read_dataset
 from guardrail.tuning.draw import draw, equal_shares, survey
 from guardrail.tuning.formats import write_rows
@@ -35,7 +35,7 @@ def record(record_of_facts):
             record_id=f"r{number}", created="2026-01-01", action=Action.BLOCK,
             reason=Reason.HARMFUL, request_digest=request, samples=tuple(samples),
             content=content if keep else None,
-        ).sealed()  # fmt: skip
+        ).seal()  # fmt: skip
 
     return make
 

@@ -15,7 +15,7 @@ from guardrail.stats import (
     stratified_miss_upper,
 )
 from guardrail.tuning.outcome import calibration_of, evaluate
-from guardrail.tuning.thresholds import Sample, measure
+from guardrail.tuning.thresholds import LabelledSample, measure
 from guardrail.tuning.tradeoff import TARGETS, price, tradeoffs
 
 
@@ -36,21 +36,21 @@ def weighted(scored):
 
 class TestMeasure:
     def test_a_chosen_threshold_reports_its_target(self, results):
-        found = measure(Sample(results), target=0.1, delta=0.05)
+        found = measure(LabelledSample(results), target=0.1, delta=0.05)
         scores = [r.scored.score for r in results if r.row.harmful]
         assert found.threshold == choose_threshold(scores, target=0.1, delta=0.05).threshold
         assert found.miss_rate_upper == 0.1 > harmless_rate_upper(found.misses, 200, 0.06)
         assert found.miss_rate == found.misses / 200
 
     def test_a_fixed_threshold_reports_clopper_pearson(self, results):
-        found = measure(Sample(results), threshold=0.25, delta=0.05)
+        found = measure(LabelledSample(results), threshold=0.25, delta=0.05)
         assert (found.misses, found.target) == (13, None)
         assert found.miss_rate_upper == harmless_rate_upper(13, 200, 0.05)
         assert found.false_alarms == 50
         assert found.false_alarm_rate_upper == harmless_rate_upper(50, 300, 0.05)
 
     def test_strata_count_by_their_share(self, weighted):
-        sample = Sample(weighted)
+        sample = LabelledSample(weighted)
         found = measure(sample, threshold=0.3, delta=0.05)
         strata = sample.strata
         assert sorted(round(s.share, 6) for s in strata) == [
@@ -64,26 +64,26 @@ class TestMeasure:
         )
 
     def test_strata_weigh_rates(self, weighted):
-        found = measure(Sample(weighted), threshold=0.15, delta=0.05)
+        found = measure(LabelledSample(weighted), threshold=0.15, delta=0.05)
         assert found.false_alarms == 60
         assert found.false_alarm_rate == pytest.approx((50 * 50 + 10 * 2) / (100 * 50 + 10 * 2))
 
     def test_weights_without_strata_are_grouped_by_weight(self, scored):
         rows = [scored(0.5, True, weight=w) for w in (1.0, 1.0, 3.0)]
-        assert sorted(s.share for s in Sample(rows).strata) == pytest.approx([0.4, 0.6])
+        assert sorted(s.share for s in LabelledSample(rows).strata) == pytest.approx([0.4, 0.6])
 
     def test_no_harmful_answer_says_nothing(self, scored):
         with pytest.raises(ConfigError, match="no answer is labelled harmful"):
-            Sample([scored(0.5, False)])
+            LabelledSample([scored(0.5, False)])
 
     def test_no_harmless_answer_bounds_no_alarm(self, scored):
-        found = measure(Sample([scored(0.5, True)]), threshold=0.3, delta=0.05)
+        found = measure(LabelledSample([scored(0.5, True)]), threshold=0.3, delta=0.05)
         assert (found.false_alarm_rate, found.false_alarm_rate_upper) == (None, 1.0)
 
 
 class TestTradeOffs:
     def test_rows_share_delta(self, results, policy):
-        rows = tradeoffs(Sample(results), policy, delta=0.05, price_per_call_usd=0.01)
+        rows = tradeoffs(LabelledSample(results), policy, delta=0.05, price_per_call_usd=0.01)
         assert [row.target for row in rows] == list(TARGETS)
         for row in rows:
             if row.measured is not None:
@@ -91,13 +91,13 @@ class TestTradeOffs:
                 assert row.measured.miss_rate_upper == row.target
 
     def test_too_few_labels_are_no_row(self, results, policy):
-        rows = tradeoffs(Sample(results), policy, delta=0.05, price_per_call_usd=0.0)
+        rows = tradeoffs(LabelledSample(results), policy, delta=0.05, price_per_call_usd=0.0)
         assert rows[0].measured is None
         assert rows[0].price is None
         assert rows[-1].measured is not None
 
     def test_a_price_is_that_of_the_policys_promise(self, results, policy):
-        measured = measure(Sample(results), target=0.15, delta=0.05)
+        measured = measure(LabelledSample(results), target=0.15, delta=0.05)
         found = price(policy, measured, price_per_call_usd=0.5)
         expected = required_harmless_rate(0.25, sigma=0.5, floor=floor_with_misses(0.5, 0.15))
         assert found.q_required == pytest.approx(expected, abs=1e-6)
@@ -109,20 +109,22 @@ class TestTradeOffs:
     def test_a_price_beyond_the_policys_samples_says_so(self, results, policy):
         """The false alarms leave a rate that 200 samples cannot tell from the required one."""
         found = price(
-            policy, measure(Sample(results), target=0.1, delta=0.05), price_per_call_usd=0.5
+            policy, measure(LabelledSample(results), target=0.1, delta=0.05), price_per_call_usd=0.5
         )
         assert found.q_required < found.harmless_rate < 0.9
         assert (found.calls, found.usd, found.calls_in_words) == (None, None, "over 200")
 
     def test_a_laxer_oracle_must_show_more(self, results, policy):
-        rows = tradeoffs(Sample(results), policy, delta=0.05, price_per_call_usd=0.0)
+        rows = tradeoffs(LabelledSample(results), policy, delta=0.05, price_per_call_usd=0.0)
         rates = [row.price.q_required for row in rows if row.price is not None]
         assert rates == sorted(rates)
         assert len(set(rates)) > 3
 
     def test_alarms_on_everything_never_pass(self, scored, policy):
         rows = [scored(0.9, True) for _ in range(60)] + [scored(0.95, False) for _ in range(60)]
-        found = price(policy, measure(Sample(rows), target=0.2, delta=0.05), price_per_call_usd=0.1)
+        found = price(
+            policy, measure(LabelledSample(rows), target=0.2, delta=0.05), price_per_call_usd=0.1
+        )
         assert (found.harmless_rate, found.calls, found.usd) == (0.0, None, None)
         assert found.calls_in_words == "cannot pass"
 
@@ -130,7 +132,9 @@ class TestTradeOffs:
         far = Policy.model_validate(
             {"name": "far", "smoothing": {"radius": 50.0}, "oracle": {"kind": "builtin"}}
         )
-        found = price(far, measure(Sample(results), target=0.1, delta=0.05), price_per_call_usd=0.0)
+        found = price(
+            far, measure(LabelledSample(results), target=0.1, delta=0.05), price_per_call_usd=0.0
+        )
         assert (found.q_required, found.calls) == (None, None)
 
 

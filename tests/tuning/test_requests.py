@@ -13,7 +13,7 @@ from guardrail.tuning.outcome import evaluate
 from guardrail.tuning.requests import Requests
 from guardrail.tuning.scores import Scored
 from guardrail.tuning.scoring import ScoredAnswer
-from guardrail.tuning.thresholds import Sample, measure
+from guardrail.tuning.thresholds import LabelledSample, measure
 
 LONG = "first you go to the shop and buy what is needed for the thing you have in mind"
 
@@ -126,16 +126,16 @@ class TestBounds:
             for i in range(25)
         ]
         assert harmless_rate_upper(0, 500, 0.001) == pytest.approx(0.0137, abs=1e-4)
-        bound = measure(Sample(rows), threshold=0.5, delta=0.001).miss_rate_upper
+        bound = measure(LabelledSample(rows), threshold=0.5, delta=0.001).miss_rate_upper
         assert bound == harmless_rate_upper(0, 20, 0.001) == pytest.approx(0.292, abs=1e-3)
         bare = [result(0.9, r.row.response) for r in rows]
-        assert measure(Sample(bare), threshold=0.5, delta=0.001).miss_rate_upper == bound
+        assert measure(LabelledSample(bare), threshold=0.5, delta=0.001).miss_rate_upper == bound
 
     def test_an_answer_that_many_questions_get_keeps_its_weight(self):
         """30 of 100 questions get one answer that is missed; counted once it would be 1 of 71."""
         rows = [result(0.1, LONG, prompt=f"p{i}") for i in range(30)]
         rows += [result(0.9, f"answer {i}", prompt=f"q{i}") for i in range(70)]
-        found = measure(Sample(rows), threshold=0.5, delta=0.05)
+        found = measure(LabelledSample(rows), threshold=0.5, delta=0.05)
         assert found.miss_rate_upper == harmless_rate_upper(30, 100, 0.05) > 0.3
         assert harmless_rate_upper(1, 71, 0.05) < 0.07
         assert (found.misses, found.harmful) == (30, 100)
@@ -148,25 +148,29 @@ class TestBounds:
             choose_threshold([*scores, *[0.95] * n], target=0.1, delta=0.05) for n in (1, 200)
         )
         assert one.threshold < all_.threshold
-        assert measure(Sample(rows + copies), target=0.1, delta=0.05).threshold == one.threshold
+        assert (
+            measure(LabelledSample(rows + copies), target=0.1, delta=0.05).threshold
+            == one.threshold
+        )
 
     def test_false_alarms_pay_for_a_choice_on_the_same_questions(self):
         harmful = [result(0.5 + i / 1000, f"a{i}", prompt=f"p{i}") for i in range(60)]
         harmless = [result(i / 1000, f"b{i}", prompt=f"q{i}", harmful=False) for i in range(60)]
         same = [result(i / 1000, f"b{i}", prompt=f"p{i}", harmful=False) for i in range(60)]
         apart, shared = (
-            measure(Sample(harmful + rows), target=0.1, delta=0.05) for rows in (harmless, same)
+            measure(LabelledSample(harmful + rows), target=0.1, delta=0.05)
+            for rows in (harmless, same)
         )
         assert apart.threshold == shared.threshold
         assert apart.false_alarm_rate_upper == harmless_rate_upper(0, 60, 0.05)
         assert shared.false_alarm_rate_upper > 1.5 * apart.false_alarm_rate_upper
-        fixed = measure(Sample(harmful + same), threshold=0.4, delta=0.05)
+        fixed = measure(LabelledSample(harmful + same), threshold=0.4, delta=0.05)
         assert fixed.false_alarm_rate_upper == harmless_rate_upper(0, 60, 0.05)
 
     def test_too_few_requests_for_a_target(self):
         rows = [result(0.9, f"a{i}", group=f"{i % 20}") for i in range(500)]
         with pytest.raises(CertificationError, match=r"answers to 20 requests cannot.*takes 29"):
-            measure(Sample(rows), target=0.1, delta=0.05)
+            measure(LabelledSample(rows), target=0.1, delta=0.05)
 
 
 KINDS = ((0.1, 0.1, 0.1), (0.9, 0.9, 0.9), (0.1, 0.9, 0.9), (0.1, 0.1, 0.9))
@@ -225,7 +229,7 @@ def test_the_sample_bounds_what_was_enumerated():
         for g, kind in enumerate((0, 1, 2, 3, 1, 1))
         for i, score in enumerate(KINDS[kind])
     ]
-    sample = Sample(rows)
+    sample = LabelledSample(rows)
     misses = sum(r.scored.score < 0.5 for r in sample.representatives)
     assert len(sample.representatives) == 6
     assert measure(sample, threshold=0.5, delta=0.05).miss_rate_upper == harmless_rate_upper(
@@ -247,7 +251,7 @@ def test_twenty_requests_of_28_answers_keep_delta():
             for g in range(20)
             for i in range(28)
         ]
-        ours += measure(Sample(rows), threshold=0.5, delta=delta).miss_rate_upper < 0.1
+        ours += measure(LabelledSample(rows), threshold=0.5, delta=delta).miss_rate_upper < 0.1
         old += harmless_rate_upper(28 * sum(missed), 560, delta) < 0.1
     assert ours == 0  # 0 of 20 bounds .206: no number of misses gives less than .1
     assert old > 40
@@ -289,4 +293,4 @@ class TestRemarks:
 
 def test_no_harmful_answer_says_nothing():
     with pytest.raises(ConfigError, match="no answer is labelled harmful"):
-        Sample([result(0.5, harmful=False)])
+        LabelledSample([result(0.5, harmful=False)])

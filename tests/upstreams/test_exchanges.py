@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from guardrail.engine.judged import judged
+from guardrail.engine.visible_text import extract_text
 from guardrail.errors import UpstreamError
 from guardrail.upstreams.openai_http import OpenAICompatible
 
@@ -93,7 +93,7 @@ def test_an_answer(make_chat, name):
 @pytest.mark.parametrize("name", having("judged"))
 def test_everything_that_was_said_is_judged_and_nothing_is_left_unread(make_chat, name):
     exchange = EXCHANGES[name]
-    found = judged(answered(exchange, make_chat(0)))
+    found = extract_text(answered(exchange, make_chat(0)))
     assert sorted(set(found.text.splitlines())) == sorted(exchange["judged"])
     assert found.unscanned == ()
 

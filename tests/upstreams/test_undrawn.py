@@ -9,11 +9,11 @@ import openai
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from guardrail.upstreams.analytic import HalfSpaceUpstream
+from guardrail.testing.half_space import HalfSpaceUpstream
 from guardrail.upstreams.base import is_deterministic, undrawn_statuses
 from guardrail.upstreams.builtin import builtin_upstream
-from guardrail.upstreams.gate import Limits
-from guardrail.upstreams.governed import Governed
+from guardrail.upstreams.limited import LimitedUpstream
+from guardrail.upstreams.limits.limiter import CallLimits
 from guardrail.upstreams.scripted import Scripted
 from guardrail.upstreams.transformers_local import TransformersLocal
 from guardrail.upstreams.undrawn import (
@@ -201,7 +201,7 @@ class TestDeterministic:
         asyncio.run(local.aclose())
 
     def test_a_gate_says_what_is_behind_it(self):
-        governed = Governed(Scripted([], deterministic=True, undrawn={503}), Limits())
+        governed = LimitedUpstream(Scripted([], deterministic=True, undrawn={503}), CallLimits())
         assert is_deterministic(governed)
         assert undrawn_statuses(governed) == {503}
         assert undrawn_statuses(object()) == frozenset()

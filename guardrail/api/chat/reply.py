@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from guardrail.api.chat.logprobs import format_logprobs
 from guardrail.api.errors import Reply, error_reply, reply_to_error
+from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.engine.verdict import Action, Verdict
 from guardrail.errors import CertificationError
 from guardrail.types import Usage
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from guardrail.types import Chat, Json
 
 __all__ = [
-    "Said",
+    "AnswerBody",
     "about_verdict",
     "add_guardrail",
     "answer_body",
@@ -42,7 +43,7 @@ _HEADER_SAFE = " !#$&'()*+,/:;<=>?@[]^`{|}~"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class AnswerBody:
     """What a client is told: an answer that passed, or the words of a block as one.
 
     Attributes:
@@ -101,7 +102,7 @@ def pending_headers(policy: Policy) -> dict[str, str]:
     }
 
 
-def answer_body(verdict: Verdict, policy: Policy) -> Said | Reply:
+def answer_body(verdict: Verdict, policy: Policy) -> AnswerBody | Reply:
     """What the client is told, or the error that it gets instead.
 
     Raises:
@@ -112,7 +113,7 @@ def answer_body(verdict: Verdict, policy: Policy) -> Said | Reply:
             if verdict.answer is None:
                 raise CertificationError("a verdict passed without an answer; report this")
             answer = verdict.answer
-            return Said(answer.message, answer.finish_reason, answer.model, answer.extra)
+            return AnswerBody(answer.message, answer.finish_reason, answer.model, answer.extra)
         case Action.BLOCK:
             return _block_body(policy)
         case Action.FAIL:
@@ -121,27 +122,27 @@ def answer_body(verdict: Verdict, policy: Policy) -> Said | Reply:
             assert_never(verdict.action)
 
 
-def _block_body(policy: Policy) -> Said | Reply:
+def _block_body(policy: Policy) -> AnswerBody | Reply:
     text = policy.block.text
     match policy.block.style:
         case "error":
             return error_reply(400, text, code="content_policy_violation")
         case "message":
-            return Said({"role": "assistant", "content": text}, "content_filter")
+            return AnswerBody({"role": "assistant", "content": text}, "content_filter")
         case "refusal":
-            return Said({"role": "assistant", "refusal": text}, "content_filter")
+            return AnswerBody({"role": "assistant", "refusal": text}, "content_filter")
         case _:
             assert_never(policy.block.style)
 
 
-def _withheld(told: Said, body: Mapping[str, Json]) -> list[str]:
+def _withheld(told: AnswerBody, body: Mapping[str, Json]) -> list[str]:
     passed_on = {*_CHOICE_EXTRAS, *_RESPONSE_EXTRAS}
     if not told.extra.get("logprobs") or body["choices"][0]["logprobs"] is not None:
         passed_on.add("logprobs")
     return [str(name) for name in told.extra if name not in passed_on]
 
 
-def _completion(told: Said, usage: Usage, chat: Chat, record_id: str) -> dict[str, Json]:
+def _completion(told: AnswerBody, usage: Usage, chat: Chat, record_id: str) -> dict[str, Json]:
     extra = told.extra
     choice = {
         "index": 0,
@@ -216,7 +217,7 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str,
         about["harmless_rate_lower"] = (
             0.0 if certificate is None else certificate.harmless_rate_lower
         )
-        about["certificate"] = None if certificate is None else certificate.to_dict()
+        about["certificate"] = None if certificate is None else encode_certificate(certificate)
         about["elapsed_ms"] = _ms(verdict.elapsed_s)
         about["overhead_ms"] = _ms(verdict.overhead_s)
     return about

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.parameters import chat_parameters, streaming
-from guardrail.api.fields import Found, invalid_field, object_at
+from guardrail.api.fields import ImageCollector, invalid_field, object_at
 from guardrail.api.shapes import (
     ANYTHING,
     OBJECTS,
@@ -118,7 +118,7 @@ def read_chat(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
 
 def incoming_chat(body: Mapping[str, Json], *, max_images: int, limits: ImageLimits) -> Incoming:
     """The same for a body that is parsed already."""
-    found = Found(max_images)
+    found = ImageCollector(max_images)
     stream, include_usage = streaming(body)
     chat = Chat(
         model=model_at(body.get("model")),
@@ -141,13 +141,13 @@ def model_at(value: Json) -> str:
 # Messages
 
 
-def _messages(value: Json, found: Found) -> tuple[Mapping[str, Json], ...]:
+def _messages(value: Json, found: ImageCollector) -> tuple[Mapping[str, Json], ...]:
     if not isinstance(value, list) or not value:
         raise invalid_field("messages", "must be a list of at least one message")
     return tuple(_message(item, f"messages[{i}]", found) for i, item in enumerate(value))
 
 
-def _message(value: Json, at: str, found: Found) -> Mapping[str, Json]:
+def _message(value: Json, at: str, found: ImageCollector) -> Mapping[str, Json]:
     message = object_at(value, at)
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
@@ -161,13 +161,13 @@ def _message(value: Json, at: str, found: Found) -> Mapping[str, Json]:
     return message
 
 
-def _parts(parts: list[Json], at: str, found: Found) -> list[Json]:
+def _parts(parts: list[Json], at: str, found: ImageCollector) -> list[Json]:
     if not parts:
         raise invalid_field(at, "must hold at least one content part")
     return [_part(part, f"{at}[{i}]", found) for i, part in enumerate(parts)]
 
 
-def _part(value: Json, at: str, found: Found) -> Mapping[str, Json]:
+def _part(value: Json, at: str, found: ImageCollector) -> Mapping[str, Json]:
     part = object_at(value, at)
     kind = part.get("type")
     if kind == "image_url":
@@ -185,7 +185,7 @@ def _part(value: Json, at: str, found: Found) -> Mapping[str, Json]:
     return part
 
 
-def _image_part(part: Mapping[str, Json], at: str, found: Found) -> Mapping[str, Json]:
+def _image_part(part: Mapping[str, Json], at: str, found: ImageCollector) -> Mapping[str, Json]:
     check_fields(part, _PARTS["image_url"], at)
     at = f"{at}.image_url"
     given = part.get("image_url")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import Reply
-from guardrail.api.litellm.request import Said
-from guardrail.engine.guard import Engine
+from guardrail.api.litellm.request import GivenAnswer
+from guardrail.engine.engine import Engine
 from guardrail.engine.verdict import Action
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["blocked_reply", "decide_question"]
 
 
 async def decide_question(
-    service: Service, question: Incoming | Said | None, note: Callable[[Verdict, str], None]
+    service: Service, question: Incoming | GivenAnswer | None, note: Callable[[Verdict, str], None]
 ) -> Reply:
     """The reply to one question.
 
@@ -37,7 +37,7 @@ async def decide_question(
     """
     if question is None:
         return Reply(200, {"action": "NONE"})
-    if isinstance(question, Said):
+    if isinstance(question, GivenAnswer):
         verdict = await _judge_answer(service, question)
     else:
         await check_model(service, question.chat.model)
@@ -48,7 +48,7 @@ async def decide_question(
     return blocked_reply(_reason(service, verdict))
 
 
-async def _judge_answer(service: Service, said: Said) -> Verdict:
+async def _judge_answer(service: Service, said: GivenAnswer) -> Verdict:
     """The decision on an answer that is there already."""
     engine = service.engine
     given = Engine(engine.rules, _Given(said.answer), engine.oracle, engine.key)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import ImageLimits
     from guardrail.types import Json
 
-__all__ = ["LITELLM_FIELDS", "Said", "read_question"]
+__all__ = ["LITELLM_FIELDS", "GivenAnswer", "read_question"]
 
 LITELLM_FIELDS: Mapping[str, Shape] = {
     "input_type": one_of("request", "response"),
@@ -55,7 +55,7 @@ _UNNAMED = "unnamed"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class GivenAnswer:
     """A response: the answer to judge, and a chat that stands for the question."""
 
     chat: Chat
@@ -64,7 +64,7 @@ class Said:
 
 def read_question(
     raw: bytes, *, model: str | None, max_images: int, limits: ImageLimits
-) -> Incoming | Said | None:
+) -> Incoming | GivenAnswer | None:
     """What is to be decided; None for a request without pictures, which says nothing yet.
 
     Args:
@@ -122,7 +122,7 @@ def _read_request(
     return incoming
 
 
-def _read_response(body: Mapping[str, Json]) -> Said:
+def _read_response(body: Mapping[str, Json]) -> GivenAnswer:
     texts = body.get("texts") or []
     calls = body.get("tool_calls") or []
     images = body.get("images") or []
@@ -136,4 +136,4 @@ def _read_response(body: Mapping[str, Json]) -> Said:
     }
     model = body.get("model")
     chat = Chat(model if isinstance(model, str) else _UNNAMED, ())
-    return Said(chat, Answer({name: value for name, value in message.items() if value}))
+    return GivenAnswer(chat, Answer({name: value for name, value in message.items() if value}))

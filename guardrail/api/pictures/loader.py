@@ -15,23 +15,22 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.api.pictures.apart import decode_apart, holds_others_up
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages, fetch_image
-from guardrail.api.pictures.room import PixelRoom
+from guardrail.api.pictures.pixel_semaphore import PixelSemaphore
 from guardrail.errors import RequestError
 from guardrail.images.codec import PixelBudget, decode_image, measure_size, parse_data_url
 from guardrail.images.data_url import is_link
+from guardrail.offload import DECODE_PICTURES, offload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from guardrail.images.codec import ImageLimits, Picture
 
-__all__ = ["Embedded", "Link", "PictureDesk", "Source", "source_at"]
+__all__ = ["Embedded", "ImageLoader", "Link", "Source", "source_at"]
 
 _MOST_FETCHES = 32
 """Links followed at a time, over all requests."""
 _DECODERS = min(4, os.cpu_count() or 1)
-_INLINE_BYTES, _INLINE_PIXELS = 1 << 15, 1 << 16
-"""Pictures up to these are decoded faster than a thread is woken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ def source_at(url: str, at: str, limits: ImageLimits) -> Source:
     return Embedded(data, media_type, at)
 
 
-class PictureDesk:
+class ImageLoader:
     """Fetches and decodes pictures, and bounds what all requests together may hold of them.
 
     Args:
@@ -85,7 +84,7 @@ class PictureDesk:
     ) -> None:
         self.limits = limits
         self.remote = remote
-        self.room = PixelRoom(max(max_pixels, limits.max_total_pixels))
+        self.room = PixelSemaphore(max(max_pixels, limits.max_total_pixels))
         self._max_link_bytes = max_link_bytes
         self._network = network
         self._fetches = asyncio.Semaphore(_MOST_FETCHES)
@@ -158,10 +157,9 @@ class PictureDesk:
 
     async def _decode(self, found: Sequence[Embedded], pixels: int) -> tuple[Picture, ...]:
         size_bytes = sum(len(item.data) for item in found)
-        if size_bytes <= _INLINE_BYTES and pixels <= _INLINE_PIXELS:
-            return self._pictures(found)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._pictures, found)
+        return await offload(
+            DECODE_PICTURES, (size_bytes, pixels), self._pictures, found, executor=self._threads
+        )
 
     def _pictures(self, found: Sequence[Embedded]) -> tuple[Picture, ...]:
         return tuple(map(self._picture, found))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.api.fields import Found, invalid_field, object_at, refused_field, text_at
+from guardrail.api.fields import ImageCollector, invalid_field, object_at, refused_field, text_at
 from guardrail.api.shapes import (
     ANYTHING,
     TEXT,
@@ -80,7 +80,7 @@ INPUT = any_of(
 """The JSON Schema of `input`, made of the tables that it is read by."""
 
 
-def read_input(value: Json, found: Found) -> list[dict[str, Json]]:
+def read_input(value: Json, found: ImageCollector) -> list[dict[str, Json]]:
     """The messages that say what the input says, its pictures replaced by placeholders.
 
     Raises:
@@ -96,7 +96,9 @@ def read_input(value: Json, found: Found) -> list[dict[str, Json]]:
     return messages
 
 
-def _add(messages: list[dict[str, Json]], item: Mapping[str, Json], at: str, found: Found) -> None:
+def _add(
+    messages: list[dict[str, Json]], item: Mapping[str, Json], at: str, found: ImageCollector
+) -> None:
     kind = item.get("type", "message" if "role" in item else None)
     if kind == "message":
         messages.append(_message(item, at, found))
@@ -113,7 +115,7 @@ def _add(messages: list[dict[str, Json]], item: Mapping[str, Json], at: str, fou
         )
 
 
-def _message(item: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
+def _message(item: Mapping[str, Json], at: str, found: ImageCollector) -> dict[str, Json]:
     check_fields(item, _ITEMS["message"], at)
     role = item.get("role")
     if role not in _ROLES:
@@ -137,7 +139,7 @@ def _add_call(messages: list[dict[str, Json]], call: dict[str, Json]) -> None:
     messages[-1].setdefault("tool_calls", []).append(call)
 
 
-def _call_output(item: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
+def _call_output(item: Mapping[str, Json], at: str, found: ImageCollector) -> dict[str, Json]:
     check_fields(item, _ITEMS["function_call_output"], at)
     return {
         "role": "tool",
@@ -146,7 +148,7 @@ def _call_output(item: Mapping[str, Json], at: str, found: Found) -> dict[str, J
     }
 
 
-def _content(value: Json, at: str, found: Found) -> str | list[Json]:
+def _content(value: Json, at: str, found: ImageCollector) -> str | list[Json]:
     """One text stays text, which every server understands."""
     if isinstance(value, str):
         return value
@@ -158,7 +160,7 @@ def _content(value: Json, at: str, found: Found) -> str | list[Json]:
     return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
 
 
-def _part(value: Json, at: str, found: Found) -> dict[str, Json]:
+def _part(value: Json, at: str, found: ImageCollector) -> dict[str, Json]:
     part = object_at(value, at)
     kind = part.get("type")
     if kind == "input_image":
@@ -176,7 +178,7 @@ def _part(value: Json, at: str, found: Found) -> dict[str, Json]:
     return {"type": target, target: text_at(part.get(source), f"{at}.{source}")}
 
 
-def _image(part: Mapping[str, Json], at: str, found: Found) -> dict[str, Json]:
+def _image(part: Mapping[str, Json], at: str, found: ImageCollector) -> dict[str, Json]:
     if part.get("file_id") is not None:
         raise refused_field(
             f"{at}.file_id", "files cannot be guarded; send the picture as a data URL"

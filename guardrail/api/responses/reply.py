@@ -11,7 +11,7 @@ from guardrail.api.errors import Reply
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from guardrail.api.chat.reply import Said
+    from guardrail.api.chat.reply import AnswerBody
     from guardrail.api.chat.request import Incoming
     from guardrail.engine.verdict import Verdict
     from guardrail.policy.schema import Policy
@@ -54,7 +54,9 @@ def response_to(verdict: Verdict, incoming: Incoming, policy: Policy, record_id:
     return add_guardrail(reply, verdict, policy, record_id, _withheld(told))
 
 
-def _response(told: Said, usage: Usage, incoming: Incoming, record_id: str) -> dict[str, Json]:
+def _response(
+    told: AnswerBody, usage: Usage, incoming: Incoming, record_id: str
+) -> dict[str, Json]:
     cause = _INCOMPLETE.get(told.finish_reason)
     status = "incomplete" if cause else "completed"
     return {
@@ -165,7 +167,7 @@ def _function_call(call_id: Json, function: Mapping[str, Json]) -> dict[str, Jso
     }
 
 
-def _withheld(told: Said) -> set[str]:
+def _withheld(told: AnswerBody) -> set[str]:
     """Names of what this shape has no place for."""
     names = {str(name) for name, value in told.message.items() if value and name not in _TOLD}
     content = told.message.get("content")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.api.chat.request import Incoming, model_at
 from guardrail.api.fields import (
-    Found,
+    ImageCollector,
     check_parameters,
     flag,
     invalid_field,
@@ -134,7 +134,7 @@ def read_response(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incomi
     """
     body = parse_object(raw)
     _check_known(body)
-    found = Found(max_images)
+    found = ImageCollector(max_images)
     chat = Chat(
         model=model_at(body.get("model")),
         messages=(*_instructions(body.get("instructions")), *read_input(body.get("input"), found)),

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from guardrail.records.model import Record
+from guardrail.records.record import Record
 from guardrail.testing.journal import comparable
 from guardrail.testing.scenarios import SCENARIOS
 from guardrail.testing.setting import KEY

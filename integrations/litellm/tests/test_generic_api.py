@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 from gateway import gateway
 
-from guardrail.engine.guard import Engine
+from guardrail.engine.engine import Engine
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.server.serve import running_server

@@ -1,0 +1,194 @@
+"""The certificate: what was decided, what it proves, and all that is needed to compute it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from guardrail.engine.certifier import Count
+from guardrail.engine.plan import Geometry
+from guardrail.engine.promise import Claim, RadiusSpace, Reach
+from guardrail.engine.recall import RecallStatement
+from guardrail.engine.rules import Retry
+from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
+from guardrail.images.canvas import CanvasOperator
+from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, explain_radius
+
+__all__ = ["CERTIFICATE_VERSION", "LARGEST_SIDE_PX", "Certificate", "PictureSize"]
+
+CERTIFICATE_VERSION = 1
+LARGEST_SIDE_PX = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSize:
+    """One picture's sizes, each (height, width) in pixels.
+
+    Attributes:
+        client: as the client sent it, upright.
+        scaled: scaled down; distances between pictures are no longer changed after that.
+        canvas: with white margins where a side was too short; noise meets all of it.
+    """
+
+    client: tuple[int, int]
+    scaled: tuple[int, int]
+    canvas: tuple[int, int]
+
+    @property
+    def operator(self) -> CanvasOperator:
+        """The map from the client's picture to its canvas."""
+        return CanvasOperator(self.client, self.scaled, self.canvas)
+
+    @property
+    def is_possible(self) -> bool:
+        sides = zip(self.client, self.scaled, self.canvas, strict=True)
+        return all(
+            1 <= scaled <= client <= LARGEST_SIDE_PX and scaled <= canvas <= LARGEST_SIDE_PX
+            for client, scaled, canvas in sides
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """One decision about one request with pictures.
+
+    Where the decision is a pass, `harmless_rate_lower` is the bound that it earned (0 otherwise),
+    and all that it proves follows from that: `radius`, the ℓ2 radius at the policy's own floor, at
+    least the promised one, and `stability`, the radii at further floors (empty without a pass). All
+    are in `radius_space` and pixels in [0, 1], rounded down. They speak of requests near this one;
+    none of them bounds what an attacker may change (that is the policy's promise).
+    `miss_rate_upper` and `delta` belong to the harmlessness claim and are null for the other.
+    `counts` holds the state at every look of the plan that was visited. `plan` is the whole
+    table, so that its false-pass probability can be recomputed from the certificate alone.
+    `probe_max_tokens` is set where variants answered with no more tokens than that, so that the
+    certificate speaks of beginnings of answers.
+    `outside_claim` says that the delivered answer, if any, is none that the certificate speaks of.
+    `reference` names what answers were compared with, where the oracle is of that kind: chosen on
+    draws that are not counted.
+    `attempt` tells the draws from those of other decisions on the same request: noise and seeds
+    follow from it, the key, the request and the policy.
+    `retry` says which calls were repeated, `retries` times at most: under `any` the claim is about
+    the model as it is asked so.
+    `recall` repeats what was measured of forbidden requests under this policy, model and oracle;
+    it is about a population, not about this request. Null where nothing was measured.
+    `promise_digest` is the SHA-256 of the canonical JSON of the promise alone: equal for all
+    decisions at the same alpha about requests of the same sizes under the same policy. It binds
+    what no arithmetic can contradict, such as delta.
+    `digest` is the SHA-256 of the canonical JSON of all other fields.
+    """
+
+    decision: Decision
+    claim: Claim
+    harmless_rate_lower: float
+    radius: float
+    stability: tuple[Reach, ...]
+    radius_space: RadiusSpace
+    norm: str = "l2"
+    sigma: float
+    floor: float
+    alpha: float
+    miss_rate_upper: float | None
+    delta: float | None
+    promised_radius: float
+    operator_norm: float
+    grid_slack: float
+    sampler_error: float
+    pictures: tuple[PictureSize, ...]
+    plan_kind: PlanKind
+    q_required: float
+    looks: tuple[int, ...]
+    pass_at_most: tuple[int, ...]
+    block_at_least: tuple[int, ...]
+    plan_digest: str
+    counts: tuple[Count, ...]
+    policy: str
+    policy_digest: str
+    request_digest: str
+    attempt: str
+    key_id: str
+    upstream: str
+    upstream_revision: str
+    oracle_revision: str
+    reference_kind: str = ""
+    reference: str = ""
+    probe_max_tokens: int | None = None
+    retry: Retry
+    retries: int
+    outside_claim: bool = False
+    recall: RecallStatement | None = None
+    code_version: str
+    created: str
+    version: int = CERTIFICATE_VERSION
+    promise_digest: str = field(default="")
+    digest: str = field(default="")
+
+    @property
+    def samples(self) -> int:
+        """Variants that the decision rests on."""
+        return self.counts[-1].samples if self.counts else 0
+
+    @property
+    def harmful(self) -> int:
+        """Harmful or missing ones among them."""
+        return self.counts[-1].harmful if self.counts else 0
+
+    @property
+    def harmless(self) -> int:
+        return self.samples - self.harmful
+
+    @property
+    def has_possible_sizes(self) -> bool:
+        """Whether it names pictures, all of sizes that there are."""
+        return bool(self.pictures) and all(size.is_possible for size in self.pictures)
+
+    @property
+    def geometry(self) -> Geometry:
+        """How distances between the client's pictures become distances on their canvases."""
+        return Geometry(self.operator_norm, self.grid_slack, self.sampler_error)
+
+    @property
+    def statement(self) -> str:
+        """What the decision proved, in one sentence."""
+        if self.decision is not Decision.PASS:
+            return NOTHING_CERTIFIED
+        return stability_sentence(
+            self.claim,
+            self.stability,
+            alpha=self.alpha,
+            space=self.radius_space,
+            miss_rate_upper=self.miss_rate_upper,
+            delta=self.delta,
+            probe_max_tokens=self.probe_max_tokens,
+            reference_kind=self.reference_kind,
+            reference=self.reference,
+            outside_claim=self.outside_claim,
+            most_asked=1 if self.retry is Retry.UNDRAWN else self.retries + 1,
+        )
+
+    @property
+    def recall_statement(self) -> str:
+        """What was measured of forbidden requests, in words; empty where nothing was."""
+        return "" if self.recall is None else self.recall.sentence
+
+    def in_words(self, radius: float) -> RadiusInWords:
+        """What `radius` means for the pictures of this certificate, which share it.
+
+        They count side by side where their heights agree, else as one row of pixels; only the
+        number of pixels enters the figures.
+        """
+        in_client = self.radius_space is RadiusSpace.CLIENT
+        sizes = [size.client if in_client else size.scaled for size in self.pictures]
+        heights = {height for height, _ in sizes}
+        if len(heights) == 1:
+            return explain_radius(radius, sum(width for _, width in sizes), heights.pop())
+        return explain_radius(radius, sum(height * width for height, width in sizes), 1)
+
+    def plan(self) -> Plan:
+        """The test, rebuilt from its table. Raises CertificationError if it is not valid."""
+        return Plan(
+            kind=self.plan_kind,
+            q_required=self.q_required,
+            alpha=self.alpha,
+            looks=self.looks,
+            pass_at_most=self.pass_at_most,
+            block_at_least=self.block_at_least,
+        )

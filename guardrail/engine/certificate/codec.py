@@ -1,0 +1,143 @@
+"""Certificates as JSON, and the digests over it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from guardrail.dataclass_reader import DataclassReader, FieldError
+from guardrail.engine.certificate.claim import CERTIFICATE_VERSION, Certificate
+from guardrail.engine.certifier import Count
+from guardrail.errors import CertificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.engine.recall import RecallStatement
+    from guardrail.types import Json
+
+__all__ = [
+    "decode_certificate",
+    "digest_certificate",
+    "digest_promise",
+    "encode_certificate",
+    "seal_certificate",
+]
+
+_DERIVED = frozenset({"samples", "harmless", "statement", "recall_statement", "radius_in_words"})
+"""Written for readers; computed from the other fields and not read back."""
+
+_PROMISE = (
+    "claim",
+    "sigma",
+    "floor",
+    "alpha",
+    "miss_rate_upper",
+    "delta",
+    "promised_radius",
+    "radius_space",
+    "norm",
+    "pictures",
+    "operator_norm",
+    "grid_slack",
+    "sampler_error",
+    "q_required",
+    "plan_digest",
+    "probe_max_tokens",
+    "retry",
+    "retries",
+    "recall",
+)
+"""What the promise is for requests of these sizes; nothing of the outcome."""
+
+
+def encode_certificate(certificate: Certificate) -> dict[str, Any]:
+    """A dictionary for JSON; `decode_certificate` reads it back to an equal certificate."""
+    return {
+        **dataclasses.asdict(certificate),
+        "counts": [[count.samples, count.harmful] for count in certificate.counts],
+        "pictures": [
+            {name: list(side) for name, side in dataclasses.asdict(size).items()}
+            for size in certificate.pictures
+        ],
+        "looks": list(certificate.looks),
+        "pass_at_most": list(certificate.pass_at_most),
+        "block_at_least": list(certificate.block_at_least),
+        "stability": [dataclasses.asdict(reach) for reach in certificate.stability],
+        "samples": certificate.samples,
+        "harmless": certificate.harmless,
+        "statement": certificate.statement,
+        "recall_statement": certificate.recall_statement,
+        "recall": None if certificate.recall is None else _encode_recall(certificate.recall),
+        "radius_in_words": _encode_radius_in_words(certificate),
+    }
+
+
+def decode_certificate(data: Mapping[str, Json]) -> Certificate:
+    """Reads what `encode_certificate` wrote.
+
+    Raises:
+        CertificationError: names a field that is missing, unknown or of the wrong type.
+    """
+    try:
+        return _READER.read(data)
+    except FieldError as error:
+        raise CertificationError(
+            f"this is no certificate of version {CERTIFICATE_VERSION}: {error}; give one that "
+            "guardrail wrote"
+        ) from error
+
+
+def seal_certificate(certificate: Certificate) -> Certificate:
+    """The same certificate with its digest set."""
+    return dataclasses.replace(certificate, digest=digest_certificate(certificate))
+
+
+def digest_certificate(certificate: Certificate) -> str:
+    """SHA-256 (hex) over all fields but `digest`."""
+    fields = encode_certificate(certificate)
+    return _sha256({name: value for name, value in fields.items() if name != "digest"})
+
+
+def digest_promise(certificate: Certificate) -> str:
+    """SHA-256 (hex) over the fields of the promise."""
+    fields = dataclasses.asdict(certificate)
+    return _sha256({name: fields[name] for name in _PROMISE})
+
+
+def _sha256(fields: Mapping[str, Any]) -> str:
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _encode_recall(recall: RecallStatement) -> dict[str, Any]:
+    reaches = [dataclasses.asdict(reach) for reach in recall.reaches]
+    return {**dataclasses.asdict(recall), "reaches": reaches}
+
+
+def _encode_radius_in_words(certificate: Certificate) -> dict[str, float] | None:
+    """The certified radius in other units; None where nothing is certified."""
+    if certificate.radius <= 0.0 or not certificate.has_possible_sizes:
+        return None
+    words = certificate.in_words(certificate.radius)
+    return {
+        "rms_levels": words.rms_levels,
+        "linf_levels": words.linf_levels,
+        "full_pixels": words.full_pixels,
+        "full_values": words.full_values,
+    }
+
+
+def _read_count(value: Json) -> Count:
+    """A count is written as an array of two numbers, `[samples, harmful]`."""
+    if type(value) is not list or any(type(number) is not int for number in value):
+        raise TypeError("not two whole numbers")
+    samples, harmful = value
+    return Count(samples, harmful)
+
+
+_READER = DataclassReader(
+    Certificate, special={Count: _read_count}, ignore=_DERIVED, whole_floats=True
+)

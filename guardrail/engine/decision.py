@@ -1,0 +1,316 @@
+"""One decision, step by step: variants, test, verdict, certificate, and the answer that leaves.
+
+With pictures (`DecisionRun._decide_by_test`):
+
+1. Prepare the request: canvases, digest, attempt (`prepared_request.py`).
+2. Choose the test for its picture sizes (`plan.py`).
+3. Where the oracle compares, choose the reference on draws that are never counted.
+4. Run the test: `fanout.py` draws samples, `certifier.py` counts them until it decides.
+5. Turn the outcome into a verdict (`verdicts.py`) and choose the answer that leaves.
+6. Fill in the certificate (`certificate/building.py`).
+
+Without pictures one answer is judged by itself, and nothing is certified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from guardrail.engine.budget import BudgetSpentError
+from guardrail.engine.canonical_chat import request_digest
+from guardrail.engine.certificate.building import CertificateNames, build_certificate
+from guardrail.engine.certifier import Certifier
+from guardrail.engine.fanout import fan_out
+from guardrail.engine.plan import plan_for
+from guardrail.engine.prepared_request import (
+    CLEAN_INDEX,
+    SELECTION_INDEX,
+    derive_seed,
+    prepare_request,
+)
+from guardrail.engine.rules import AnswerSource, Rules
+from guardrail.engine.short_answers import was_cut
+from guardrail.engine.verdict import Action, Reason, Verdict
+from guardrail.engine.verdicts import block, from_limit, from_sample, from_stopped_test
+from guardrail.errors import CertificationError, UpstreamError
+from guardrail.offload import CANONICAL_CHAT, chat_size, offload
+from guardrail.oracles.base import Exchange
+from guardrail.stats import Decision
+from guardrail.types import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.engine.certificate.claim import Certificate
+    from guardrail.engine.prepared_request import PreparedRequest
+    from guardrail.engine.sampler import Sampler
+    from guardrail.engine.verdict import Sample
+    from guardrail.images.codec import Picture
+    from guardrail.images.keys import NoiseKey
+    from guardrail.oracles.base import Reference, ReferenceOracle
+    from guardrail.types import Answer, Pixels
+
+__all__ = ["DecisionRun", "most_typical"]
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRun:
+    """One decision in progress.
+
+    Attributes:
+        sampler: asks the model about the chat, and judges its answers.
+        key: of noise and seeds.
+        pictures: decoded, as the client sent them.
+        deadline: when it must be over, on the event loop's clock.
+        alpha: failure probability of this decision; None for that of the rules.
+        attempt: tells its draws from those of other decisions on the same request.
+        digest: the request's, where it is known already.
+    """
+
+    sampler: Sampler
+    key: NoiseKey
+    pictures: tuple[Picture, ...]
+    deadline: float
+    alpha: float | None
+    attempt: bytes
+    digest: bytes | None = None
+
+    async def decide(self) -> Verdict:
+        """The verdict. Raises GuardrailError for faults that no repeat can mend."""
+        if self.pictures:
+            return await self._decide_by_test()
+        return await self._judge_clean_answer(Reason.NO_IMAGE)
+
+    async def ask_without_noise(self) -> Answer:
+        """The model's answer to the pictures as they are, not judged.
+
+        Raises:
+            UpstreamError: none came.
+            TimeoutError: none came before the deadline.
+        """
+        async with asyncio.timeout_at(self.deadline):
+            return await self.sampler.answer(self._pixels, seed=await self._clean_seed())
+
+    @property
+    def _rules(self) -> Rules:
+        return self.sampler.rules
+
+    async def _decide_by_test(self) -> Verdict:
+        rules, judge = self._rules, self.sampler.judge
+        request = await asyncio.to_thread(
+            prepare_request,
+            rules,
+            self.sampler.chat,
+            self.pictures,
+            self.attempt,
+            digest=self.digest,
+        )
+        try:
+            plan = await asyncio.to_thread(plan_for, rules, request.geometry, alpha=self.alpha)
+        except CertificationError as error:
+            return block(Reason.NOT_CERTIFIABLE, failure=error)
+        if judge.reference_oracle is not None:
+            try:
+                async with asyncio.timeout_at(self.deadline):
+                    judge.reference = await self._choose_reference(request, judge.reference_oracle)
+            except (TimeoutError, BudgetSpentError):
+                return self._end_at_limit()
+            if judge.reference is None:
+                return block(Reason.NO_REFERENCE)
+        certifier = Certifier(plan, speculate=rules.speculate)
+        samples = await self._run_test(request, certifier)
+        verdict = await self._conclude(request, certifier, samples)
+        certificate = self._certify(request, certifier, outside_claim=verdict.outside_claim)
+        return dataclasses.replace(verdict, certificate=certificate, samples=samples)
+
+    async def _choose_reference(
+        self, request: PreparedRequest, oracle: ReferenceOracle
+    ) -> Reference | None:
+        """What the fresh draws are compared with, chosen on draws that are never counted.
+
+        A draw that brought nothing is left out: the choice may be any, only the test must be fair.
+
+        Raises:
+            UpstreamError: no draw brought anything.
+            OracleError: the answers could not be compared.
+            BudgetSpentError: the decision may make no further call.
+        """
+        places = asyncio.Semaphore(self._rules.max_parallel)
+
+        async def draw(index: int) -> Exchange | UpstreamError:
+            async with places:
+                noisy = await request.draw_variant(index, self._rules, self.key)
+                seed = request.derive_seed(index, self._rules, self.key)
+                return await self.sampler.draw_exchange(noisy, seed=seed)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(draw(SELECTION_INDEX + i)) for i in range(oracle.n0)]
+        except ExceptionGroup as faults:
+            raise faults.exceptions[0] from None
+        results = [task.result() for task in tasks]
+        drawn = [result for result in results if isinstance(result, Exchange)]
+        if not drawn:
+            raise next(result for result in results if isinstance(result, UpstreamError))
+        return await oracle.reference(drawn)
+
+    async def _run_test(self, request: PreparedRequest, certifier: Certifier) -> tuple[Sample, ...]:
+        """Draws until the certifier decides or a limit is reached; the samples in index order."""
+        rules = self._rules
+        samples: dict[int, Sample] = {}
+
+        async def draw(index: int) -> Sample:
+            noisy = await request.draw_variant(index, rules, self.key)
+            seed = request.derive_seed(index, rules, self.key)
+            return await self.sampler.sample(index, noisy, seed=seed, variant=True)
+
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                await fan_out(certifier, draw, max_parallel=rules.max_parallel, samples=samples)
+        except (TimeoutError, BudgetSpentError):
+            pass  # the certifier has no decision, and that says it
+        return tuple(samples[index] for index in sorted(samples))
+
+    async def _conclude(
+        self, request: PreparedRequest, certifier: Certifier, samples: tuple[Sample, ...]
+    ) -> Verdict:
+        used = samples[: certifier.consumed.samples]
+        match certifier.decision:
+            case Decision.PASS:
+                return await self._deliver(request, used)
+            case Decision.BLOCK | Decision.UNCERTAIN:
+                return from_stopped_test(self._rules, certifier, used)
+            case None:
+                return self._end_at_limit()
+            case _:
+                assert_never(certifier.decision)
+
+    async def _deliver(self, request: PreparedRequest, samples: Sequence[Sample]) -> Verdict:
+        """After a pass: the answer that leaves."""
+        match self._rules.answer:
+            case AnswerSource.SMOOTHED:
+                sample = await self._most_typical_sample(samples)
+                if self.sampler.shortens and was_cut(sample.answer):
+                    return await self._judge_whole_answer(request, sample.index)
+                return Verdict(
+                    action=Action.PASS,
+                    reason=Reason.CERTIFIED,
+                    answer=sample.answer,
+                    unscanned=sample.unscanned,
+                )
+            case AnswerSource.CLEAN:
+                return await self._judge_clean_answer(Reason.CERTIFIED)
+            case _:
+                assert_never(self._rules.answer)
+
+    async def _most_typical_sample(self, samples: Sequence[Sample]) -> Sample:
+        """The harmless answer most like the others: the smoothed model's own."""
+        read = self.sampler.judge.read
+        answered = [
+            (sample, (await read(sample.answer)).text)
+            for sample in samples
+            if sample.outcome is Outcome.HARMLESS and sample.answer is not None
+        ]
+        return answered[most_typical([text for _, text in answered])][0]
+
+    async def _judge_whole_answer(self, request: PreparedRequest, index: int) -> Verdict:
+        """The whole answer to a variant of which only the beginning was asked for.
+
+        The certificate speaks of beginnings, so this answer is judged by itself.
+        """
+        noisy = await request.draw_variant(index, self._rules, self.key)
+        seed = request.derive_seed(index, self._rules, self.key)
+        return await self._judge_alone(index, noisy, seed, Reason.CERTIFIED)
+
+    async def _judge_clean_answer(self, passed: Reason) -> Verdict:
+        """One answer without noise, judged by itself."""
+        return await self._judge_alone(0, self._pixels, await self._clean_seed(), passed)
+
+    async def _judge_alone(
+        self, index: int, pictures: tuple[Pixels, ...], seed: int, passed: Reason
+    ) -> Verdict:
+        """One whole answer and what its own judgement makes of it, outside any certificate."""
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                sample = await self.sampler.sample(index, pictures, seed=seed)
+        except (TimeoutError, BudgetSpentError):
+            return self._end_at_limit()
+        verdict = from_sample(self._rules, sample, passed)
+        return dataclasses.replace(verdict, samples=(sample,))
+
+    def _end_at_limit(self) -> Verdict:
+        return from_limit(self._rules, self.sampler.budget.spent or Reason.DEADLINE)
+
+    def _certify(
+        self, request: PreparedRequest, certifier: Certifier, *, outside_claim: bool
+    ) -> Certificate:
+        """The certificate; names are read now, as a model may learn its revision while loading."""
+        sampler = self.sampler
+        names = CertificateNames(
+            model=sampler.chat.model,
+            upstream=sampler.upstream.name,
+            upstream_revision=sampler.upstream.revision,
+            oracle_revision=sampler.oracle.revision,
+            key_id=self.key.key_id,
+        )
+        return build_certificate(
+            self._rules,
+            request,
+            certifier,
+            names,
+            reference=sampler.judge.reference,
+            shortens=sampler.shortens,
+            outside_claim=outside_claim,
+        )
+
+    @property
+    def _pixels(self) -> tuple[Pixels, ...]:
+        return tuple(picture.pixels for picture in self.pictures)
+
+    async def _clean_seed(self) -> int:
+        """The seed of the one call without noise."""
+        chat, pictures, digest = self.sampler.chat, self.pictures, self.digest
+        if digest is None and pictures:
+            digest = await asyncio.to_thread(request_digest, chat, pictures)
+        elif digest is None:
+            size = chat_size(*chat.messages, chat.parameters)
+            digest = await offload(CANONICAL_CHAT, size, request_digest, chat, pictures)
+        return derive_seed(self.key, self._rules, digest, self.attempt, CLEAN_INDEX)
+
+
+def most_typical(texts: Sequence[str]) -> int:
+    """The index of the text most similar to all of them together, the first one on a tie.
+
+    Similarity of two texts is the cosine between their sets of words, a word's second occurrence
+    counting as another word (Ochiai's coefficient). Its sum over all texts needs only one vector
+    for all of them, so the time is linear in their length. The choice depends on nothing but the
+    texts and their order. Of "a cat", "a dog", "a cat here" the first one is chosen: its sums
+    are 1 + 1/2 + 0.82, those of the others 1/2 + 1 + 0.41 and 0.82 + 0.41 + 1.
+
+    Raises:
+        ValueError: there are no texts.
+    """
+    bags = [_words(text) for text in texts]
+    total: defaultdict[tuple[str, int], float] = defaultdict(float)
+    for bag in bags:
+        for word in bag:
+            total[word] += 1.0 / math.sqrt(len(bag))
+    # fsum does not depend on the order of a set, so equal sets have equal scores.
+    scores = [math.fsum(total[w] for w in bag) / math.sqrt(len(bag) or 1) for bag in bags]
+    return scores.index(max(scores))
+
+
+def _words(text: str) -> set[tuple[str, int]]:
+    """The words of a text, each with the number of its occurrence."""
+    seen: Counter[str] = Counter()
+    words = set()
+    for word in re.findall(r"\w+", text.lower()):
+        seen[word] += 1
+        words.add((word, seen[word]))
+    return words

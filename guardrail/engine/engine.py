@@ -1,0 +1,174 @@
+"""The engine: one chat in, one verdict out, whatever the model and the oracle do."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from typing import TYPE_CHECKING, assert_never
+
+from guardrail.engine.canonical_chat import canonical_chat_offloaded
+from guardrail.engine.decision import DecisionRun
+from guardrail.engine.prepared_request import choose_attempt
+from guardrail.engine.rules import Mode, Rules
+from guardrail.engine.sampler import Sampler
+from guardrail.engine.verdicts import from_error, let_through
+from guardrail.errors import CertificationError, GuardrailError, RequestError, UpstreamError
+from guardrail.types import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.engine.budget import Budget
+    from guardrail.engine.verdict import Verdict
+    from guardrail.images.codec import Picture
+    from guardrail.images.keys import NoiseKey
+    from guardrail.oracles.base import Oracle
+    from guardrail.types import Answer, Chat
+    from guardrail.upstreams.base import Upstream
+
+__all__ = ["Engine"]
+
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Decides about chats by one set of rules, one model, one oracle and one noise key.
+
+    Many chats may be decided at once, all on one event loop.
+    """
+
+    def __init__(self, rules: Rules, upstream: Upstream, oracle: Oracle, key: NoiseKey) -> None:
+        self.rules = rules
+        self.upstream = upstream
+        self.oracle = oracle
+        self.key = key
+
+    async def decide(
+        self,
+        chat: Chat,
+        pictures: Sequence[Picture] = (),
+        *,
+        alpha: float | None = None,
+        deadline: float | None = None,
+        budget: Budget | None = None,
+        digest: bytes | None = None,
+    ) -> Verdict:
+        """The verdict on one chat.
+
+        No answer leaves unjudged unless the rules say so; every fault becomes a verdict. The model
+        is sent the canonical chat and nothing else of the request.
+
+        Args:
+            chat: the request, its pictures replaced by placeholders.
+            pictures: the decoded pictures, in the order of their placeholders.
+            alpha: failure probability of this decision; only a smaller one than the rules' counts.
+            deadline: when it must be over, on the event loop's clock; only an earlier time than
+                that of the rules counts.
+            budget: what is left of calls and cost; None for all that the rules allow.
+            digest: `request_digest` of chat and pictures, where it is known already.
+
+        Raises:
+            RequestError: the messages refer to another number of pictures, or are nested too
+                deeply.
+        """
+        if chat.pictures != len(pictures):
+            raise RequestError(
+                f"the messages refer to {chat.pictures} pictures, but {len(pictures)} were given"
+            )
+        started, end = time.monotonic(), self.deadline(deadline)
+        asked = await canonical_chat_offloaded(chat)
+        sampler = Sampler(self.rules, self.upstream, self.oracle, asked, budget)
+        attempt = choose_attempt(self.upstream, self.oracle)
+        run = DecisionRun(sampler, self.key, tuple(pictures), end, alpha, attempt, digest)
+        verdict = await self._decide_by_mode(run)
+        elapsed_s = time.monotonic() - started
+        return dataclasses.replace(
+            verdict,
+            alpha=self.alpha(alpha) if pictures else None,
+            attempt=attempt.hex(),
+            usage=sampler.usage,
+            cost_usd=sampler.budget.cost_usd,
+            elapsed_s=elapsed_s,
+            overhead_s=max(0.0, elapsed_s - sampler.clock.busy_s),
+        )
+
+    def deadline(self, wish: float | None = None) -> float:
+        """When a decision that starts now must be over, on the event loop's clock."""
+        latest = asyncio.get_running_loop().time() + self.rules.deadline_s
+        return latest if wish is None else min(wish, latest)
+
+    def alpha(self, wish: float | None = None) -> float:
+        """The failure probability of a decision: the rules', or a smaller one where wished for."""
+        return self.rules.alpha if wish is None else min(wish, self.rules.alpha)
+
+    def with_oracle(self, oracle: Oracle) -> Engine:
+        """The same engine with another oracle."""
+        return Engine(self.rules, self.upstream, oracle, self.key)
+
+    async def aclose(self) -> None:
+        """Closes the model and the oracle."""
+        try:
+            await self.upstream.aclose()
+        finally:
+            await self.oracle.aclose()
+
+    async def _decide_by_mode(self, run: DecisionRun) -> Verdict:
+        match self.rules.mode:
+            case Mode.ENFORCE:
+                return await self._decide_closed(run)
+            case Mode.OBSERVE:
+                return await self._observe(run)
+            case _:
+                assert_never(self.rules.mode)
+
+    async def _decide_closed(self, run: DecisionRun) -> Verdict:
+        """The verdict; every fault becomes one that fails closed."""
+        try:
+            return await run.decide()
+        except Exception as error:  # noqa: BLE001 (a crash must fail closed)
+            return from_error(self.rules, _client_error(error))
+
+    async def _observe(self, run: DecisionRun) -> Verdict:
+        """The client gets the model's own answer; the verdict is only recorded."""
+        if not run.pictures:
+            return _observe_text(await self._decide_closed(run))
+        # Side by side, so that watching costs no more time than the slower of the two.
+        verdict, own = await asyncio.gather(self._decide_closed(run), self._ask_without_noise(run))
+        return let_through(verdict, own, unscanned=("answer",))
+
+    async def _ask_without_noise(self, run: DecisionRun) -> Answer | GuardrailError:
+        """The model's answer to the pictures as they are, or why there is none."""
+        try:
+            return await run.ask_without_noise()
+        except TimeoutError:
+            return _deadline_error()
+        except Exception as error:  # noqa: BLE001 (a crash must be told, not raised)
+            return _client_error(error)
+
+
+def _observe_text(verdict: Verdict) -> Verdict:
+    """Without pictures the one answer that was judged is the model's own."""
+    sample = verdict.samples[0] if verdict.samples else None
+    if sample is None or sample.answer is None:
+        return let_through(verdict, verdict.failure or _deadline_error(), unscanned=())
+    unjudged = ("answer",) if sample.outcome is Outcome.MISSING else ()
+    return let_through(verdict, sample.answer, unscanned=sample.unscanned or unjudged)
+
+
+def _deadline_error() -> UpstreamError:
+    return UpstreamError(
+        "the model did not answer before the decision's deadline; raise advanced.limits.deadline_s",
+        status=504,
+    )
+
+
+def _client_error(error: Exception) -> GuardrailError:
+    """The fault as a client may see it."""
+    if isinstance(error, GuardrailError):
+        return error
+    # The text of an unknown exception may quote the request, so only its name is kept.
+    name = type(error).__name__
+    _log.error("the guard crashed: %s", name)
+    return CertificationError(f"the guard crashed ({name}); nothing was passed")

@@ -1,0 +1,170 @@
+"""A request with pictures, prepared once: its canvases, its digest, its variants and seeds.
+
+Noise and seeds grow from secret, request, policy, attempt and index. The attempt makes a
+decision's draws fresh though an equal request was decided before. If a request came twice and met
+the same noise while the model drew anew, the second decision would be no fresh try: given noise
+that happens to be favourable, its probability of passing may exceed alpha.
+
+An attempt is 128 random bits, drawn for each decision. They need no counter that restarts and
+replicas would have to share: among a million decisions on one request the probability that any two
+have the same attempt is below 2e-27. It stands in certificate and record, so that a decision can
+be replayed. It is zero where nothing random is left, as every try would bring the same outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from guardrail.engine.canonical_chat import request_digest
+from guardrail.engine.plan import Geometry, measure_geometry
+from guardrail.images.canvas import CanvasOperator, canvas_for
+from guardrail.images.noise import variant
+from guardrail.oracles.base import is_function
+from guardrail.upstreams.base import is_deterministic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.engine.rules import Rules
+    from guardrail.images.codec import Picture
+    from guardrail.images.grid import GridArray
+    from guardrail.images.keys import NoiseKey
+    from guardrail.oracles.base import Oracle
+    from guardrail.types import Chat, Pixels
+    from guardrail.upstreams.base import Upstream
+
+__all__ = [
+    "ATTEMPT_BYTES",
+    "CLEAN_INDEX",
+    "ONLY_ATTEMPT",
+    "SELECTION_INDEX",
+    "PreparedRequest",
+    "choose_attempt",
+    "derive_seed",
+    "draw_attempt",
+    "prepare_request",
+]
+
+ATTEMPT_BYTES = 16
+
+ONLY_ATTEMPT = bytes(ATTEMPT_BYTES)
+"""The attempt of every decision whose outcome follows from request, policy and key alone."""
+
+CLEAN_INDEX = 2**32
+"""The index under which the one call without noise draws its seed."""
+
+SELECTION_INDEX = 2**33
+"""The first index of the draws on which a reference is chosen: none of them is drawn again."""
+
+_SEED_LABEL = b"guardrail/sampling/1"
+_MOST_THREADS = 8
+
+
+def choose_attempt(upstream: Upstream, oracle: Oracle) -> bytes:
+    """The attempt of a decision that begins now; `ATTEMPT_BYTES` bytes.
+
+    Fresh, unless the model gives the same answer bit for bit to the same chat, pictures and seed,
+    and the oracle the same judgement to the same exchange: a judge that draws at random would meet
+    old noise again just as a model would.
+    """
+    is_fixed = is_deterministic(upstream) and is_function(oracle)
+    return ONLY_ATTEMPT if is_fixed else draw_attempt()
+
+
+def draw_attempt() -> bytes:
+    """An attempt that no other decision has."""
+    return secrets.token_bytes(ATTEMPT_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRequest:
+    """All that the draws of one decision follow from, but for rules and key.
+
+    Attributes:
+        canvases: how each picture is scaled and laid on its canvas.
+        grids: the pictures on their canvases, before noise.
+        digest: the request's, see `request_digest`.
+        attempt: tells the draws from those of other decisions on the same request.
+        geometry: of all canvases together.
+    """
+
+    canvases: tuple[CanvasOperator, ...]
+    grids: tuple[GridArray, ...]
+    digest: bytes
+    attempt: bytes
+    geometry: Geometry
+
+    def make_variant(self, index: int, rules: Rules, key: NoiseKey) -> tuple[Pixels, ...]:
+        """Noisy variant `index` of every picture; the same bytes whenever it is asked for."""
+        return tuple(
+            variant(
+                grid,
+                sigma=rules.sigma,
+                key=key,
+                request_digest=self.digest,
+                policy_digest=bytes.fromhex(rules.digest),
+                attempt=self.attempt,
+                index=index,
+                image_index=image_index,
+            )
+            for image_index, grid in enumerate(self.grids)
+        )
+
+    async def draw_variant(self, index: int, rules: Rules, key: NoiseKey) -> tuple[Pixels, ...]:
+        """What `make_variant` returns, made in a thread, first come first served."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(_variant_threads(), self.make_variant, index, rules, key)
+
+    def derive_seed(self, index: int, rules: Rules, key: NoiseKey) -> int:
+        """The seed of the model's own randomness for variant `index`; see `derive_seed`."""
+        return derive_seed(key, rules, self.digest, self.attempt, index)
+
+
+def prepare_request(
+    rules: Rules,
+    chat: Chat,
+    pictures: Sequence[Picture],
+    attempt: bytes,
+    *,
+    digest: bytes | None = None,
+) -> PreparedRequest:
+    """Resizes and digests; slow for large pictures, so not on an event loop.
+
+    `digest` is that of this request where it is known already.
+    """
+    most, least = rules.canvas_max_side_px, rules.canvas_min_side_px
+    canvases = tuple(
+        canvas_for(p.height, p.width, max_side_px=most, min_side_px=least) for p in pictures
+    )
+    grids = tuple(c.apply(p.pixels) for c, p in zip(canvases, pictures, strict=True))
+    if digest is None:
+        digest = request_digest(chat, pictures)
+    return PreparedRequest(canvases, grids, digest, attempt, measure_geometry(canvases))
+
+
+def derive_seed(
+    key: NoiseKey, rules: Rules, request_digest: bytes, attempt: bytes, index: int
+) -> int:
+    """63 bits for the model's own randomness, independent of the noise of every picture."""
+    policy_digest = bytes.fromhex(rules.digest)
+    place = index.to_bytes(8, "big")
+    seed = key.derive(_SEED_LABEL, request_digest, policy_digest, attempt, place)
+    return int.from_bytes(seed[:8], "big") >> 1
+
+
+@lru_cache(maxsize=1)
+def _variant_threads() -> ThreadPoolExecutor:
+    """As many threads as there are processors, for the variants of all decisions.
+
+    More would only take the interpreter's lock from each other and from the event loop. They are
+    apart from the loop's own threads, so that waves of variants do not keep other requests'
+    pictures from being decoded.
+    """
+    count = min(os.cpu_count() or 1, _MOST_THREADS)
+    return ThreadPoolExecutor(count, thread_name_prefix="guardrail-variants")

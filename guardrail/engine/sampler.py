@@ -1,0 +1,262 @@
+"""One sample of a decision: ask the model, ask again where nothing was drawn, judge the answer.
+
+1. Ask (`Sampler._ask`): one call within the limits of the upstream, the budget and the time.
+2. Retry (`retry.py`): a call that drew nothing is made again, with the same noise and seed.
+3. Judge (`judge.py`): what the answer counts as.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guardrail.engine.budget import Budget
+from guardrail.engine.judge import Judge, describe_crash
+from guardrail.engine.retry import ends_decision, may_call_again, run_with_repeats
+from guardrail.engine.short_answers import EarlyStop, check_token_limit, limit_tokens
+from guardrail.engine.verdict import Sample
+from guardrail.errors import GuardrailError, OracleError, UpstreamError
+from guardrail.types import Outcome, Usage
+from guardrail.upstreams.cached import CACHED_ANSWER
+from guardrail.upstreams.limited import permit, streams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from guardrail.engine.canonical_chat import CanonicalChat
+    from guardrail.engine.rules import Rules
+    from guardrail.oracles.base import Exchange, Judgement, Oracle
+    from guardrail.types import Answer, Pixels
+    from guardrail.upstreams.base import Upstream
+
+__all__ = ["BusyClock", "Sampler"]
+
+
+class BusyClock:
+    """Measures for how long at least one call is in flight."""
+
+    def __init__(self) -> None:
+        self.busy_s = 0.0
+        self._running = 0
+        self._since = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """A call is in flight meanwhile."""
+        if self._running == 0:
+            self._since = time.monotonic()
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            if self._running == 0:
+                self.busy_s += time.monotonic() - self._since
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What a call and its repeats have in common.
+
+    Attributes:
+        pictures: the model sees these.
+        seed: of the model's own randomness.
+        order: where calls wait for the upstream, those of one decision go by it.
+        variant: whether it is a draw of a test, which may be shortened and must be fresh.
+        stop: watches the answer while it is streamed.
+        is_limited: whether the budget is asked before.
+    """
+
+    pictures: tuple[Pixels, ...]
+    seed: int
+    order: int = 0
+    variant: bool = False
+    stop: EarlyStop | None = None
+    is_limited: bool = True
+
+    @property
+    def harmful(self) -> Judgement | None:
+        """The judgement for which the answer was broken off."""
+        return None if self.stop is None else self.stop.harmful
+
+
+class Sampler:
+    """Asks one model about one chat, and judges its answers.
+
+    Attributes:
+        rules, upstream, oracle, chat: what it was made with.
+        judge: judges the answers.
+        budget: limits the calls and adds up their cost.
+        usage: tokens of all answers that came.
+        clock: how long calls were in flight.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        upstream: Upstream,
+        oracle: Oracle,
+        chat: CanonicalChat,
+        budget: Budget | None = None,
+    ) -> None:
+        most = rules.probe_max_tokens
+        self.rules = rules
+        self.upstream = upstream
+        self.oracle = oracle
+        self.chat = chat
+        self.judge = Judge(rules, oracle, chat)
+        self.budget = budget or Budget(rules, chat.model)
+        self.usage = Usage()
+        self.clock = BusyClock()
+        self._variant_chat = chat if most is None else limit_tokens(chat, most)
+
+    @property
+    def shortens(self) -> bool:
+        """Whether variants answer with fewer tokens than the client asks for."""
+        return self._variant_chat is not self.chat
+
+    async def sample(
+        self, index: int, pictures: Sequence[Pixels], *, seed: int, variant: bool = False
+    ) -> Sample:
+        """One sample; a fault that may pass makes its outcome MISSING.
+
+        Args:
+            index: of the sample in its decision.
+            pictures: the model sees these.
+            seed: of the model's own randomness.
+            variant: whether it is one of the draws of a test: it may be shortened and watched, and
+                must be drawn for this call.
+
+        Raises:
+            UpstreamError: the model refuses such calls for good (authentication, bad request), or
+                for now, and nobody knows whether it drew an answer (429 of a gateway).
+            GuardrailError: model or oracle are not set up rightly, or cannot take such requests.
+            BudgetSpentError: the decision may make no further call.
+        """
+        started = time.monotonic()
+        stop = self._early_stop(tuple(pictures)) if variant else None
+        call = _Call(tuple(pictures), seed, order=index, variant=variant, stop=stop)
+        try:
+            answer = await self._ask_with_retries(call)
+        except UpstreamError as error:
+            if ends_decision(self.rules.retry, error):
+                raise
+            sample = Sample(index=index, outcome=Outcome.MISSING, failure=error)
+        else:
+            sample = await self._judge(index, answer, call)
+        return dataclasses.replace(sample, elapsed_s=time.monotonic() - started)
+
+    async def answer(self, pictures: Sequence[Pixels], *, seed: int) -> Answer:
+        """One whole answer, whatever the budget says of it. Raises UpstreamError."""
+        return await self._ask_with_retries(_Call(tuple(pictures), seed, is_limited=False))
+
+    async def draw_exchange(
+        self, pictures: Sequence[Pixels], *, seed: int
+    ) -> Exchange | UpstreamError:
+        """One answer to choose a reference on, not judged, or why none came.
+
+        Raises:
+            UpstreamError: the model refuses such calls for good.
+            BudgetSpentError: the decision may make no further call.
+        """
+        call = _Call(tuple(pictures), seed, variant=True)
+        try:
+            answer = await self._ask_with_retries(call)
+        except UpstreamError as error:
+            if ends_decision(self.rules.retry, error):
+                raise
+            return error
+        return await self.judge.exchange(answer, call.pictures)
+
+    async def _ask_with_retries(self, call: _Call) -> Answer:
+        """An answer, its tokens and cost added up. Raises what `_ask` raises."""
+        answer = await run_with_repeats(
+            lambda: self._ask(call), self._may_repeat, repeats=self.rules.retries
+        )
+        self.usage = self.usage + answer.usage
+        self.budget.charge(answer, broken_off=call.harmful is not None)
+        return answer
+
+    def _may_repeat(self, fault: Exception) -> bool:
+        return may_call_again(self.rules.retry, self.upstream, fault)
+
+    async def _ask(self, call: _Call) -> Answer:
+        """One call. Waiting for the upstream is no part of its time limit.
+
+        Raises:
+            UpstreamError: whatever went wrong, a crash of the upstream's code included.
+            BudgetSpentError: it must not be made.
+        """
+        limit_s = self.rules.call_timeout_s
+        chat = self._variant_chat if call.variant else self.chat
+        budget = self.budget.slot() if call.is_limited else nullcontext()
+        async with permit(self.upstream, self, call.order) as way:
+            with self.clock.running(), budget:
+                try:
+                    async with asyncio.timeout(limit_s):
+                        answer = await way.complete(
+                            chat, call.pictures, seed=call.seed, watch=call.stop
+                        )
+                    is_empty = (await self.judge.read(answer)).is_empty
+                except GuardrailError:
+                    raise
+                except TimeoutError:
+                    raise _timeout_error(limit_s) from None
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (other people's code)
+                    crash = f"the upstream {describe_crash(error)}"
+                    raise UpstreamError(crash, transient=True) from None
+                if is_empty:
+                    raise UpstreamError("the model's answer is empty", transient=True)
+            if call.variant:
+                self._check_variant(answer)
+        return answer
+
+    def _check_variant(self, answer: Answer) -> None:
+        """Raises UpstreamError where an answer is not the fresh, short one that was asked for."""
+        if answer.cached:
+            raise UpstreamError(
+                "an answer to a variant came out of a cache and was not drawn for it; turn the "
+                "cache of answers off at the upstream or at the gateway before it",
+                transient=True,
+                code=CACHED_ANSWER,
+            )
+        if self.shortens:
+            check_token_limit(answer, self.rules.probe_max_tokens or 0)
+
+    async def _judge(self, index: int, answer: Answer, call: _Call) -> Sample:
+        if call.harmful is not None:
+            return Sample(
+                index=index,
+                outcome=Outcome.HARMFUL,
+                answer=answer,
+                score=call.harmful.score,
+                reason=call.harmful.reason,
+            )
+        try:
+            return await self.judge.judge(index, answer, call.pictures)
+        except OracleError as error:
+            return Sample(index=index, outcome=Outcome.MISSING, answer=answer, failure=error)
+
+    def _early_stop(self, pictures: tuple[Pixels, ...]) -> EarlyStop | None:
+        """What watches a variant's answer, where the rules, the model and the oracle allow it.
+
+        Half an answer says nothing about a reference or an action, so there is none for those.
+        """
+        every_chars = self.rules.judge_every_chars
+        if every_chars is None or not streams(self.upstream) or self.judge.compares:
+            return None
+        return EarlyStop(lambda prefix: self.judge.judge_prefix(prefix, pictures), every_chars)
+
+
+def _timeout_error(limit_s: float) -> UpstreamError:
+    return UpstreamError(
+        f"the model did not answer within {limit_s:g} s; raise "
+        "advanced.limits.call_timeout_s or ask for "
+        "fewer tokens",
+        status=504,
+        transient=True,
+    )

@@ -1,0 +1,173 @@
+"""How verdicts are made, and where whole answers may leave unjudged.
+
+An answer leaves unjudged in two cases only, and is marked so: `from_missing`, where the policy
+says `pass_unscanned`, and `let_through`, in observe mode. Parts of an answer that no oracle can
+read are the policy's `on_unscanned`, see `judge.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, assert_never
+
+from guardrail.engine.rules import OnLimit, OnOracleFailure, OnUpstreamFailure, Rules
+from guardrail.engine.verdict import Action, Reason, Verdict
+from guardrail.errors import LimitError, OracleError, RequestError, UpstreamError
+from guardrail.stats import Decision
+from guardrail.types import Outcome
+from guardrail.upstreams.undrawn import TOO_MANY_REQUESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.engine.certifier import Certifier
+    from guardrail.engine.verdict import Sample
+    from guardrail.types import Answer
+
+__all__ = [
+    "block",
+    "from_error",
+    "from_limit",
+    "from_missing",
+    "from_sample",
+    "from_stopped_test",
+    "let_through",
+]
+
+_LIMITS = {
+    Reason.DEADLINE: (504, "deadline", "advanced.limits.deadline_s"),
+    Reason.MAX_CALLS: (503, "call_limit", "advanced.limits.max_calls"),
+    Reason.MAX_COST: (503, "cost_limit", "advanced.limits.max_cost_usd_per_request"),
+}
+"""By reason: the HTTP status, the code, and the field of the policy that sets the limit."""
+
+
+def block(reason: Reason, *, failure: Exception | None = None) -> Verdict:
+    return Verdict(action=Action.BLOCK, reason=reason, failure=failure)
+
+
+def from_sample(rules: Rules, sample: Sample, passed: Reason) -> Verdict:
+    """What one answer's own judgement makes of it, outside any certificate.
+
+    Args:
+        rules: what to do where it is missing.
+        sample: the answer.
+        passed: the reason where it is harmless.
+    """
+    match sample.outcome:
+        case Outcome.HARMLESS:
+            return Verdict(
+                action=Action.PASS,
+                reason=passed,
+                answer=sample.answer,
+                unscanned=sample.unscanned,
+                outside_claim=True,
+            )
+        case Outcome.HARMFUL:
+            return block(Reason.UNSCANNED if sample.unscanned else Reason.HARMFUL)
+        case Outcome.MISSING:
+            return from_missing(rules, (sample,))
+        case _:
+            assert_never(sample.outcome)
+
+
+def from_error(rules: Rules, error: Exception) -> Verdict:
+    """What the rules want done about a fault after which there is nothing to deliver.
+
+    A fault of the set-up, of the request or of the guard itself always fails. So does a 429, which
+    says that there were too many requests and nothing about this one.
+    """
+    match error:
+        case UpstreamError():
+            limited = error.status == TOO_MANY_REQUESTS
+            blocks = rules.on_upstream_failure is OnUpstreamFailure.BLOCK and not limited
+            reason = Reason.UPSTREAM_FAILED
+        case OracleError():
+            blocks = rules.on_oracle_failure is not OnOracleFailure.ERROR
+            reason = Reason.ORACLE_FAILED
+        case _:
+            blocks = False
+            invalid = isinstance(error, RequestError)
+            reason = Reason.INVALID_REQUEST if invalid else Reason.CRASHED
+    return Verdict(action=Action.BLOCK if blocks else Action.FAIL, reason=reason, failure=error)
+
+
+def from_limit(rules: Rules, reason: Reason) -> Verdict:
+    """What the rules want done where time, calls or cost ended the decision before it was made."""
+    status, code, field = _LIMITS[reason]
+    error = LimitError(
+        f"{field} of the policy was reached before the request was decided, which is no judgement "
+        "of it; raise the limit, or ask again when the model is less busy",
+        status=status,
+        code=code,
+    )
+    blocks = rules.on_limit is OnLimit.BLOCK
+    return Verdict(action=Action.BLOCK if blocks else Action.FAIL, reason=reason, failure=error)
+
+
+def from_stopped_test(rules: Rules, certifier: Certifier, used: Sequence[Sample]) -> Verdict:
+    """A test that did not pass: blocked for harm if harm decided, else for what was missing.
+
+    Args:
+        rules: what to do about missing answers.
+        certifier: decided, and not to pass.
+        used: the samples of the decision, in index order.
+    """
+    missing = [sample for sample in used if sample.outcome is Outcome.MISSING]
+    seen = certifier.consumed.harmful - len(missing)
+    if missing and seen < certifier.plan.block_at_least[len(certifier.counts) - 1]:
+        return from_missing(rules, missing, harm_seen=seen > 0)
+    if certifier.decision is Decision.UNCERTAIN:
+        return block(Reason.UNCERTAIN)
+    unread = {bool(sample.unscanned) for sample in used if sample.outcome is Outcome.HARMFUL}
+    return block(Reason.UNSCANNED if unread == {True} else Reason.HARMFUL)
+
+
+def from_missing(rules: Rules, missing: Sequence[Sample], *, harm_seen: bool = False) -> Verdict:
+    """Answers or judgements are missing, and that alone decided.
+
+    The rules for the model's failures hold where any answer is missing. An unjudged answer
+    passes, if the rules say so, only where no judged one was harmful.
+    """
+    faults = [sample.failure for sample in missing if sample.failure is not None]
+    lost = next((fault for fault in faults if isinstance(fault, UpstreamError)), None)
+    if lost is not None:
+        return from_error(rules, lost)
+    fault = faults[0] if faults else OracleError("the oracle said neither harmless nor harmful")
+    answer = next((sample.answer for sample in missing if sample.answer is not None), None)
+    opens = rules.on_oracle_failure is OnOracleFailure.PASS_UNSCANNED
+    if not opens or harm_seen or answer is None:
+        return from_error(rules, fault)
+    return Verdict(
+        action=Action.PASS,
+        reason=Reason.ORACLE_FAILED,
+        answer=answer,
+        unscanned=("answer",),
+        outside_claim=True,
+        failure=fault,
+    )
+
+
+def let_through(
+    verdict: Verdict, own: Answer | Exception, *, unscanned: tuple[str, ...]
+) -> Verdict:
+    """In observe mode: the model's own answer leaves, and the verdict is only recorded.
+
+    Args:
+        verdict: what enforcement would have done.
+        own: that answer, or why there is none.
+        unscanned: parts of it that nothing judged.
+    """
+    would_block = verdict.action is not Action.PASS
+    if isinstance(own, Exception):
+        return dataclasses.replace(
+            verdict, action=Action.FAIL, answer=None, would_block=would_block, failure=own
+        )
+    return dataclasses.replace(
+        verdict,
+        action=Action.PASS,
+        answer=own,
+        would_block=would_block,
+        unscanned=unscanned,
+        outside_claim=True,
+    )

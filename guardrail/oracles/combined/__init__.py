@@ -1,0 +1,1 @@
+"""Several oracles as one: votes, and a cheap oracle before an expensive one."""

@@ -1,0 +1,1 @@
+"""A list of phrases and patterns."""

@@ -1,0 +1,1 @@
+"""A hosted moderation endpoint."""

@@ -1,0 +1,1 @@
+"""Whether answers keep one meaning: by embeddings, by entailment or by a judge."""

@@ -1,0 +1,1 @@
+"""Texts taken apart for scoring: normal forms, n-grams, windows and sentence embeddings."""

@@ -1,0 +1,149 @@
+"""Reads certificates from files, and verifies each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guardrail.engine.certificate.codec import decode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.errors import CertificationError
+from guardrail.records.lines import parse_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from guardrail.engine.certificate.claim import Certificate
+    from guardrail.types import Json
+
+__all__ = ["CertificateFile", "read_certificates", "verify_file"]
+
+_LARGEST_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFile:
+    """The certificates in a file, each of them verified, in order.
+
+    Attributes:
+        certificates: as they were read.
+        skipped: decisions without one: requests without a picture, and failed ones, get none.
+    """
+
+    certificates: tuple[Certificate, ...]
+    skipped: int
+
+
+def read_certificates(path: str | Path) -> CertificateFile:
+    """The certificates in a file some of whose decisions may have none.
+
+    Args:
+        path: what `verify_file` takes, or a file of records.
+
+    Raises:
+        CertificationError: the file holds no certificate, or one that does not hold, or something
+            that is no decision; the message names the file, the line and what fails.
+    """
+    file = Path(path)
+    certificates, skipped = [], 0
+    for where, value in _read_values(file):
+        if _lacks_certificate(value):
+            skipped += 1
+        else:
+            certificates.append(_verify(value, where))
+    if not certificates:
+        raise CertificationError(
+            f"{file}: none of its {skipped} decisions has a certificate; requests without a "
+            "picture, and failed ones, get none"
+        )
+    return CertificateFile(tuple(certificates), skipped)
+
+
+def verify_file(path: str | Path) -> list[Certificate]:
+    """The certificates in a file, in order, each of them verified.
+
+    Args:
+        path: a certificate as JSON, a response body that holds one as `guardrail.certificate`,
+            or JSON lines of either.
+
+    Raises:
+        CertificationError: the file holds no certificate, or one that does not hold; the message
+            names the file, the line and what fails.
+    """
+    file = Path(path)
+    return [_verify(value, where) for where, value in _read_values(file)]
+
+
+def _read_values(file: Path) -> Iterator[tuple[str, Json]]:
+    """Every JSON value with its place: the whole file, or else each line of it."""
+    text = _read_text(file)
+    whole = _parse(text)
+    if whole is not _BROKEN:
+        yield str(file), whole
+        return
+    if not text.strip():
+        raise CertificationError(f"{file}: it is empty, which proves nothing")
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if len(lines) < 2:
+        raise CertificationError(f"{file}: this is no JSON; give a certificate or a response body")
+    for number, line in lines:
+        value = _parse(line)
+        if value is _BROKEN:
+            raise CertificationError(f"{file}:{number}: this line is no JSON")
+        yield f"{file}:{number}", value
+
+
+def _read_text(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_LARGEST_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise CertificationError(
+            f"{file}: it cannot be read ({error.strerror}); check the path"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CertificationError(f"{file}: this is no UTF-8 text") from error
+    if len(data) > _LARGEST_BYTES:
+        raise CertificationError(
+            f"{file}: it has more than {_LARGEST_BYTES} bytes; verify it in pieces"
+        )
+    return text
+
+
+def _verify(value: Json, where: str) -> Certificate:
+    try:
+        data = _find_certificate(value)
+        certificate = decode_certificate(data)
+        verify_certificate(certificate, data)
+    except CertificationError as error:
+        raise CertificationError(f"{where}: {error}") from error
+    return certificate
+
+
+def _lacks_certificate(value: Json) -> bool:
+    """Whether this is a decision, in a response or a record, that says itself that it has none."""
+    about = value.get("guardrail", value) if isinstance(value, dict) else None
+    return isinstance(about, dict) and about.get("certificate", about) is None
+
+
+def _find_certificate(value: Json) -> dict[str, Json]:
+    """The certificate itself, or the one in a response."""
+    about = value.get("guardrail", value) if isinstance(value, dict) else None
+    found = about.get("certificate", about) if isinstance(about, dict) else None
+    if not isinstance(found, dict):
+        raise CertificationError(
+            "it holds no certificate; requests without a picture, and failed ones, get none"
+        )
+    return found
+
+
+_BROKEN = object()
+
+
+def _parse(text: str) -> Json:
+    try:
+        return parse_line(text)
+    except ValueError:
+        return _BROKEN

@@ -1,0 +1,181 @@
+"""The record of one decision: what was asked of whom, what came, and what was decided.
+
+It holds nothing that a user wrote or a model answered, unless the writer keeps content; hashes and
+lengths stand for both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from guardrail.dataclass_reader import DataclassReader, FieldError
+from guardrail.engine.certificate.codec import decode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.rules import Mode, Retry
+from guardrail.engine.verdict import Action, Reason
+from guardrail.errors import CertificationError
+from guardrail.records.lines import canonical
+from guardrail.types import Json, Outcome
+
+if TYPE_CHECKING:
+    from guardrail.engine.certificate.claim import Certificate
+
+__all__ = ["RECORD_VERSION", "Record", "SampleRecord", "require_record"]
+
+RECORD_VERSION = 1
+_UNDIGESTED = ("digest", "signature")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRecord:
+    """One variant.
+
+    Attributes:
+        index: its number in the decision.
+        outcome: how it counted.
+        score: the oracle's; None where nothing could be judged.
+        reason: the oracle's category, or the kind of refusal.
+        answer_chars: length of the answer's text; None where no answer came.
+        unscanned: whether a part of the answer could not be judged.
+        failure: the class of the fault behind a missing outcome, empty otherwise.
+        elapsed_s: time of call and judgement.
+    """
+
+    index: int
+    outcome: Outcome
+    score: float | None
+    reason: str
+    answer_chars: int | None
+    unscanned: bool
+    failure: str
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One decision.
+
+    Attributes:
+        record_id: names it, in the access log and in response headers.
+        created: ISO 8601, UTC.
+        previous: digest of the record before it in its file; empty for the first one.
+        action: what the client got; `reason`, `would_block`, `outside_claim` and `unscanned` are
+            those of the verdict.
+        failure: the class of the fault behind the verdict, empty if there was none.
+        model: the model's name as the client sent it, cut to 200 characters.
+        pictures: how many came with the request.
+        request_digest: SHA-256 of the request (`request_digest`); empty where the decision ended
+            before it was computed.
+        noise_digest: SHA-256 of the seeds of every variant's noise, in order (`replay.py`);
+            empty where there was no noise.
+        attempt: from which, with request, policy and key, noise and seeds follow; that of the
+            decision that drew.
+        remembered: whether an equal request had been decided before, and its verdict was given
+            again; the certificate is that decision's, in whose record the samples are. The two
+            records have the same attempt.
+        certificate: as it was given to the client.
+        samples: every finished variant in index order, some perhaps beyond the decision.
+        alpha: failure probability of the decision, all upstreams together; None without pictures.
+        spending_number: the number that it held, which set alpha (`stats/spending.py`); None
+            where the tries of a principal are not counted.
+        answer_chars: length of the delivered text; None where none was delivered.
+        cost_usd: of all calls; None where a price or a count is not known.
+        retry: which calls and judgements were repeated, `retries` times at most.
+        content: messages, parameters and answers, only where the writer keeps them.
+        signer: id of the public key that verifies `signature`; empty where it is not signed.
+        digest: SHA-256 of the canonical JSON of all fields but `digest` and `signature`.
+        signature: Ed25519, hexadecimal, see `signing.py`.
+    """
+
+    version: int = RECORD_VERSION
+    record_id: str
+    created: str
+    previous: str = ""
+    action: Action
+    reason: Reason
+    would_block: bool
+    outside_claim: bool
+    unscanned: tuple[str, ...]
+    failure: str
+    mode: Mode
+    policy: str
+    policy_digest: str
+    upstream: str
+    upstream_revision: str
+    oracle_revision: str
+    key_id: str
+    code_version: str
+    model: str
+    pictures: int
+    request_digest: str
+    noise_digest: str
+    attempt: str
+    remembered: bool
+    certificate: Mapping[str, Json] | None
+    samples: tuple[SampleRecord, ...]
+    alpha: float | None
+    spending_number: int | None
+    answer_chars: int | None
+    prompt_tokens: int
+    completion_tokens: int
+    calls: int
+    cost_usd: float | None
+    elapsed_s: float
+    overhead_s: float
+    retry: Retry
+    retries: int
+    content: Mapping[str, Json] | None = None
+    signer: str = ""
+    digest: str = field(default="")
+    signature: str = ""
+
+    def to_dict(self) -> dict[str, Json]:
+        """A dictionary for JSON; `from_dict` reads it back to an equal record."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        plain["samples"] = [dataclasses.asdict(sample) for sample in self.samples]
+        plain["unscanned"] = list(self.unscanned)
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Json]) -> Record:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            CertificationError: names a field that is missing, unknown or of the wrong type.
+        """
+        try:
+            return _READER.read(data)
+        except FieldError as error:
+            raise CertificationError(
+                f"this is no record of version {RECORD_VERSION}: {error}; give one that guardrail "
+                "wrote"
+            ) from error
+
+    def seal(self) -> Self:
+        """The same record with its digest set."""
+        return dataclasses.replace(self, digest=self.compute_digest())
+
+    def compute_digest(self) -> str:
+        fields = {k: v for k, v in self.to_dict().items() if k not in _UNDIGESTED}
+        return hashlib.sha256(canonical(fields)).hexdigest()
+
+    def read_certificate(self) -> Certificate | None:
+        """The certificate, verified. Raises CertificationError where it does not hold."""
+        if self.certificate is None:
+            return None
+        certificate = decode_certificate(self.certificate)
+        verify_certificate(certificate, self.certificate)
+        return certificate
+
+
+_READER = DataclassReader(Record)
+
+
+def require_record(holds: bool, problem: str) -> None:
+    """Raises CertificationError where something that every record fulfils does not hold."""
+    if not holds:
+        raise CertificationError(f"the record does not hold: {problem}")

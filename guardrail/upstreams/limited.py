@@ -1,0 +1,160 @@
+"""An upstream behind a limiter: its limits, its line, its breaker.
+
+Why the parts are written here: what matters is who is next. aiolimiter wakes those that wait in
+the order of the amounts they asked for and lets a whole period's worth through at once;
+asyncio.Semaphore knows only the order of arrival, by which 200 variants of one picture keep a
+short question waiting; purgatory's breaker takes a cancelled call for a failed one, reads the wall
+clock, and cannot hold back a line while a single call tries.
+
+Nothing is repeated here, whatever the fault: a `Retry-After` makes later calls wait, and that is
+all. The engine alone knows which calls may be made again without a second draw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from guardrail.errors import GuardrailError, UpstreamError
+from guardrail.upstreams.base import StreamingUpstream, is_deterministic, undrawn_statuses
+from guardrail.upstreams.limits.limiter import CallEnd, CallLimits, Grant, Limiter
+from guardrail.upstreams.wire import EMPTY_ANSWER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from guardrail.types import Answer, Chat, Pixels
+    from guardrail.upstreams.base import Upstream, Watch
+    from guardrail.upstreams.limits.limiter import Clock
+
+__all__ = ["LimitedUpstream", "Permit", "permit", "streams"]
+
+
+class LimitedUpstream:
+    """An upstream whose calls wait for their turn; name and revision are those of the model.
+
+    `complete` waits by itself, each chat taking turns with the others. A caller with many calls of
+    one decision takes the turn first, by `turn`, so that the time of waiting is no part of the
+    call's time.
+    """
+
+    def __init__(
+        self, upstream: Upstream, limits: CallLimits, *, clock: Clock | None = None
+    ) -> None:
+        self.upstream = upstream
+        self.limiter = Limiter(limits, clock=clock)
+
+    def __repr__(self) -> str:
+        return f"Governed({self.upstream!r})"
+
+    @property
+    def name(self) -> str:
+        return self.upstream.name
+
+    @property
+    def revision(self) -> str:
+        return self.upstream.revision
+
+    @property
+    def deterministic(self) -> bool:
+        return is_deterministic(self.upstream)
+
+    @property
+    def undrawn_statuses(self) -> frozenset[int]:
+        return undrawn_statuses(self.upstream)
+
+    async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
+        """One answer; see `Upstream.complete`. Raises UpstreamError, also where `enter` does."""
+        async with permit(self, chat) as way:
+            return await way.complete(chat, pictures, seed=seed)
+
+    async def models(self) -> list[str]:
+        """The upstream's; not counted, as the list is asked for to see whether it lives."""
+        return await self.upstream.models()
+
+    async def aclose(self) -> None:
+        self.limiter.close()
+        await self.upstream.aclose()
+
+
+def streams(upstream: Upstream) -> bool:
+    """Whether its answers can be watched, by way of `Permit.complete`."""
+    return isinstance(_bare(upstream), StreamingUpstream)
+
+
+def permit(upstream: Upstream, decision: object, order: int = 0) -> Permit:
+    """The way of one call, to be entered by `async with`; without a limiter it is always free."""
+    limiter = upstream.limiter if isinstance(upstream, LimitedUpstream) else None
+    return Permit(limiter, _bare(upstream), decision, order)
+
+
+class Permit:
+    """One call: waits on entering (see `Limiter.enter`), tells the limiter on leaving how it went.
+
+    What is raised inside counts, not only what the upstream itself raises: a call that was cut off
+    as too late is a fault of the upstream, one that was given up because the client left is not.
+    """
+
+    def __init__(
+        self, limiter: Limiter | None, upstream: Upstream, decision: object, order: int
+    ) -> None:
+        self._limiter = limiter
+        self._upstream = upstream
+        self._decision = decision
+        self._order = order
+        self._start: Grant | None = None
+        self._sent = False
+        self._answer: Answer | None = None
+
+    async def __aenter__(self) -> Permit:
+        if self._limiter is not None:
+            self._start = await self._limiter.enter(self._decision, self._order)
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._limiter is not None and self._start is not None:
+            self._limiter.leave(self._start, self._end(error))
+
+    async def complete(
+        self, chat: Chat, pictures: Sequence[Pixels], *, seed: int, watch: Watch | None = None
+    ) -> Answer:
+        """As `Upstream.complete`; with `watch`, which takes one that streams, it is watched."""
+        self._sent = True
+        if watch is not None and isinstance(self._upstream, StreamingUpstream):
+            self._answer = await self._upstream.complete_watched(
+                chat, pictures, seed=seed, watch=watch
+            )
+        else:
+            self._answer = await self._upstream.complete(chat, pictures, seed=seed)
+        return self._answer
+
+    def _end(self, error: BaseException | None) -> CallEnd:
+        if self._answer is not None:
+            usage = self._answer.usage
+            return CallEnd(alive=True, tokens=usage.prompt_tokens + usage.completion_tokens or None)
+        if not self._sent:
+            return CallEnd(tokens=0)
+        if error is None or isinstance(error, asyncio.CancelledError):
+            return CallEnd()
+        return _fault_end(error)
+
+
+def _bare(upstream: Upstream) -> Upstream:
+    return upstream.upstream if isinstance(upstream, LimitedUpstream) else upstream
+
+
+def _fault_end(error: BaseException) -> CallEnd:
+    """What a fault says about the upstream: a refusal, whosever fault, is a sign of life."""
+    if not isinstance(error, UpstreamError):
+        # Ours were raised before anything was sent; an unforeseen one counts as the upstream's.
+        return CallEnd(alive=None if isinstance(error, GuardrailError) else False, tokens=0)
+    # Nor may whoever gets a model to say nothing take it away from all others.
+    if error.status < 500 or error.code == EMPTY_ANSWER:
+        return CallEnd(alive=True, tokens=0, pause_s=error.retry_after_s)
+    return CallEnd(alive=False if error.transient else None, tokens=0, pause_s=error.retry_after_s)

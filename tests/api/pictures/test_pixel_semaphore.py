@@ -1,0 +1,138 @@
+"""Room for pixels: first come first served, never more than there is, and nothing is lost."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardrail.api.pictures.pixel_semaphore import PixelSemaphore
+
+
+async def turns(rounds=5):
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+
+
+class Visitors:
+    """Tasks that hold room until they are told to leave; `inside` names them as they enter."""
+
+    def __init__(self, most):
+        self.room = PixelSemaphore(most)
+        self.inside = []
+        self.leave = {}
+        self.tasks = {}
+
+    def start(self, name, pixels):
+        self.leave[name] = asyncio.Event()
+        self.tasks[name] = asyncio.create_task(self._visit(name, pixels))
+
+    async def _visit(self, name, pixels):
+        async with self.room.hold(pixels):
+            self.inside.append(name)
+            await self.leave[name].wait()
+
+
+def test_who_finds_too_little_waits_and_nobody_overtakes(run):
+    async def scenario():
+        visitors = Visitors(10)
+        for name, pixels in (("a", 6), ("b", 6), ("c", 1)):
+            visitors.start(name, pixels)
+            await turns()
+        assert (visitors.inside, visitors.room.free) == (["a"], 4)
+        visitors.leave["a"].set()
+        await turns()
+        assert (visitors.inside, visitors.room.free) == (["a", "b", "c"], 3)
+        for event in visitors.leave.values():
+            event.set()
+        await turns()
+        assert visitors.room.free == 10
+
+    run(scenario())
+
+
+def test_more_than_there_is_takes_all(run):
+    async def scenario():
+        room = PixelSemaphore(10)
+        async with room.hold(1000):
+            assert room.free == 0
+        assert room.free == 10
+
+    run(scenario())
+
+
+def test_a_fault_inside_gives_the_room_back(run):
+    async def scenario():
+        room = PixelSemaphore(10)
+        with pytest.raises(ValueError, match="inside"):
+            async with room.hold(5):
+                raise ValueError("inside")
+        return room.free
+
+    assert run(scenario()) == 10
+
+
+def test_one_that_gives_up_lets_those_behind_it_in(run):
+    async def scenario():
+        visitors = Visitors(10)
+        for name, pixels in (("a", 6), ("b", 10), ("c", 4)):
+            visitors.start(name, pixels)
+            await turns()
+        assert visitors.inside == ["a"]
+        visitors.tasks["b"].cancel()
+        await turns()
+        assert visitors.inside == ["a", "c"]
+        for event in visitors.leave.values():
+            event.set()
+        await turns()
+        assert visitors.room.free == 10
+
+    run(scenario())
+
+
+def test_one_that_is_cancelled_as_its_turn_comes_gives_it_back(run):
+    async def scenario():
+        visitors = Visitors(10)
+        visitors.start("a", 10)
+        await turns()
+        visitors.start("b", 10)
+        visitors.start("c", 10)
+        await turns()
+        visitors.tasks["a"].cancel()
+        await asyncio.sleep(0)  # a has left, b has been let in and does not know it yet
+        visitors.tasks["b"].cancel()
+        await turns()
+        assert visitors.inside == ["a", "c"]
+        visitors.leave["c"].set()
+        await turns()
+        assert visitors.room.free == 10
+
+    run(scenario())
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["start", "leave", "cancel"]), st.integers(0, 7), st.integers(1, 12)),
+    max_size=30,
+)
+
+
+@given(STEPS)
+def test_whatever_happens_all_room_comes_back(steps):
+    async def scenario():
+        visitors = Visitors(10)
+        for number, (what, which, pixels) in enumerate(steps):
+            names = list(visitors.tasks)
+            if what == "start":
+                visitors.start(number, pixels)
+            elif names and what == "leave":
+                visitors.leave[names[which % len(names)]].set()
+            elif names:
+                visitors.tasks[names[which % len(names)]].cancel()
+            await turns(number % 3)
+            assert visitors.room.free >= 0
+        for event in visitors.leave.values():
+            event.set()
+        await asyncio.gather(*visitors.tasks.values(), return_exceptions=True)
+        assert visitors.room.free == 10
+
+    asyncio.run(scenario())

@@ -1,0 +1,133 @@
+"""Answers that repeat are read and judged once, and nothing else is taken for a repetition.
+
+What a judgement makes of an answer is tested with the engine.
+"""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardrail.engine import judge as module
+from guardrail.engine.judge import Judge
+from guardrail.engine.sampler import Sampler
+from guardrail.engine.visible_text import extract_text
+from guardrail.errors import OracleError
+from guardrail.oracles.worker import ThreadedOracle
+from guardrail.types import Answer, Outcome
+from guardrail.upstreams.scripted import Scripted
+
+VALUES = st.none() | st.sampled_from(["", "a", "b", "yes"]) | st.lists(st.just("a"), max_size=1)
+FIELDS = st.dictionaries(st.sampled_from(["content", "refusal", "name", "audio", "new"]), VALUES)
+ANSWERS = st.builds(
+    Answer, FIELDS, st.sampled_from(["stop", "content_filter"]), extra=FIELDS
+)  # few values, so that many are alike
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The answers that were read in truth."""
+    seen = []
+
+    async def noted(answer):
+        seen.append(answer)
+        return extract_text(answer)
+
+    monkeypatch.setattr(module, "read_answer", noted)
+    return seen
+
+
+def readings(answers, judge=None):
+    async def main():
+        reader = judge or Judge(None, None, None)
+        return [await reader.read(answer) for answer in answers]
+
+    return asyncio.run(main())
+
+
+@given(st.lists(ANSWERS, max_size=8))
+def test_what_is_remembered_is_what_would_be_read(answers):
+    assert readings([*answers, *answers]) == [
+        extract_text(answer) for answer in [*answers, *answers]
+    ]
+
+
+def test_equal_plain_answers_are_read_once(read):
+    one = Answer({"role": "assistant", "content": "A cat."}, extra={"system_fingerprint": "f"})
+    same = Answer({"role": "assistant", "content": "A cat.", "refusal": None}, extra=one.extra)
+    readings([one, same, Answer({"content": "A dog."})])
+    assert len(read) == 2
+
+
+def test_answers_of_more_than_texts_are_read_each_time(read):
+    call = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+    readings(
+        [Answer({"tool_calls": [call]})] * 2 + [Answer({"content": "a"}, extra={"n": [1]})] * 2
+    )
+    assert len(read) == 4
+
+
+def test_memory_of_texts_is_bounded(read, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_REMEMBERED", 1)
+    a, b = Answer({"content": "a"}), Answer({"content": "b"})
+    judge = Judge(None, None, None)
+    assert [each.text for each in readings([a, b, a, b], judge)] == ["a", "b", "a", "b"]
+    assert read == [a, b, b]
+
+
+def test_memory_of_judgements_is_bounded(kit, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_REMEMBERED", 1)
+    scorer = Length()
+    sampled(kit, ThreadedOracle(scorer, threshold=0.5), ["a", "b", "a", "b"])
+    assert scorer.asked == ["a", "b", "b"]
+
+
+class Length:
+    """Scores by length; counts how often it is asked, and fails the first time if so told."""
+
+    revision = "length"
+
+    def __init__(self, faults=0):
+        self.asked, self.faults = [], faults
+
+    def scores(self, exchanges):
+        self.asked += [exchange.response for exchange in exchanges]
+        if self.faults:
+            self.faults -= 1
+            raise OracleError("gone")
+        return [min(1.0, len(exchange.response) / 100) for exchange in exchanges]
+
+
+def sampled(kit, oracle, texts, **rules):
+    async def main():
+        upstream = Scripted(texts)
+        sampler = Sampler(kit.make_rules(**rules), upstream, oracle, kit.make_chat())
+        try:
+            return [await sampler.sample(index, (), seed=index) for index in range(len(texts))]
+        finally:
+            await oracle.aclose()
+
+    return kit.run(main())
+
+
+def test_an_oracle_of_texts_judges_equal_answers_once(kit):
+    scorer = Length()
+    samples = sampled(kit, ThreadedOracle(scorer, threshold=0.5), ["A cat.", "A dog!!", "A cat."])
+    assert scorer.asked == ["A cat.", "A dog!!"]
+    assert [sample.score for sample in samples] == [0.06, 0.07, 0.06]
+    assert [sample.index for sample in samples] == [0, 1, 2]
+
+
+def test_a_failed_judgement_is_not_remembered(kit):
+    scorer = Length(faults=1)
+    oracle = ThreadedOracle(scorer, threshold=0.5)
+    first, second = sampled(kit, oracle, ["A cat.", "A cat."], retries=0)
+    assert (first.outcome, second.outcome) == (Outcome.MISSING, Outcome.HARMLESS)
+    assert len(scorer.asked) == 2
+
+
+def test_other_oracles_are_asked_about_every_answer(kit):
+    oracle = kit.Words()
+    sampled(kit, oracle, ["A cat.", "A cat."])
+    assert oracle.seen == ["A cat.", "A cat."]
