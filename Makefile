@@ -60,8 +60,8 @@ check: lint types floors ## exactly what CI runs
 clients: install ## asks every client library again and writes docs/clients.md (needs node)
 	$(BIN)/python tests/conformance/make_table.py
 
-policies: install ## writes into the shipped policies what they promise
-	$(BIN)/python tests/policy/write_headers.py
+policies: install ## writes the default policy, the heads of the others and the tables of docs/policy.md
+	$(BIN)/python tests/policy/write_policies.py
 
 bench: install ## the committed benchmarks, one after the other
 	$(BIN)/python benchmarks/run_all.py

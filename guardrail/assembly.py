@@ -18,7 +18,7 @@ from guardrail.images.keys import NoiseKey, ephemeral
 from guardrail.key_files import load_or_create_key
 from guardrail.oracles.function import as_oracle
 from guardrail.policy.compile import compile_policy, variant_options
-from guardrail.policy.load import named_policy
+from guardrail.policy.load import load_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
 from guardrail.policy.upstreams import (
@@ -78,7 +78,7 @@ def read_policy(source: PolicySource) -> Policy:
     check_argument(
         source, (str, os.PathLike), "policy", "the name of a shipped policy, a file or a Policy"
     )
-    return named_policy(os.fspath(source))
+    return load_policy(source)
 
 
 def read_key(source: KeySource) -> NoiseKey:

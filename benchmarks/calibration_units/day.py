@@ -26,7 +26,7 @@ from guardrail.demo.scenes import load_scenes
 from guardrail.images.codec import decode_image
 from guardrail.images.keys import SECRET_BYTES
 from guardrail.images.limits import ImageLimits
-from guardrail.policy.load import named_policy
+from guardrail.policy.load import load_policy
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import build_record
 from guardrail.types import picture_chat
@@ -52,10 +52,12 @@ async def record(file: Path) -> None:
     key = file.with_suffix(".key")
     key.touch(mode=0o600)
     key.write_text("12" * SECRET_BYTES + "\n")
-    policy = named_policy("observe")
+    policy = load_policy("observe")
     # So that a busy machine gives the same records.
-    patient = policy.limits.model_copy(update={"deadline_s": 3600.0, "call_timeout_s": 3600.0})
-    engine = build_engine(policy.model_copy(update={"limits": patient}), "builtin", key)
+    advanced = policy.advanced
+    patient = advanced.limits.model_copy(update={"deadline_s": 3600.0, "call_timeout_s": 3600.0})
+    changes = {"advanced": advanced.model_copy(update={"limits": patient})}
+    engine = build_engine(policy.model_copy(update=changes), "builtin", key)
     journal = FileJournal(file)
     model = (await engine.upstream.models())[0]
     for i in range(REQUESTS):

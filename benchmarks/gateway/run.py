@@ -319,7 +319,7 @@ class Memory:
 
 def policy(folder: Path, max_parallel: int) -> Path:
     made = yaml.safe_load((HERE / "policy.yaml").read_text())
-    made["sampling"]["max_parallel"] = max_parallel
+    made["advanced"]["sampling"]["max_parallel"] = max_parallel
     file = folder / f"parallel-{max_parallel}.yaml"
     file.write_text(yaml.safe_dump(made))
     return file

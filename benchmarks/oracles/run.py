@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from guardrail.policy.document import Source
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
 from guardrail.tuning.dataset import Dataset, LabelledAnswer
@@ -65,7 +66,7 @@ def measured(name: str, choice: dict[str, Any], texts: list[Text]) -> list[dict[
     """One row for each source, all scored by one oracle."""
     policy = Policy.model_validate(
         {"name": "benchmark", "smoothing": {"claim": "verdict"}, "oracle": choice}
-    ).placed(HERE.parents[1])
+    ).with_source(Source(HERE.parents[1]))
     return asyncio.run(_measured(name, policy, {s: dataset(s, texts) for s in SOURCES}))
 
 

@@ -34,7 +34,7 @@ from guardrail.memory.decision_memory import DecisionMemory
 from guardrail.memory.rules import MemoryRules, OnRepeat
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
-from guardrail.policy.load import load_policy, shipped_policy
+from guardrail.policy.load import load_policy
 from guardrail.stats import Decision, harmless_rate_lower
 from guardrail.types import Outcome, picture_chat
 from guardrail.upstreams.scripted import Scripted
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--out", type=Path, default=HERE)
     given = parser.parse_args()
-    default = compile_policy(load_policy(shipped_policy("default")))
+    default = compile_policy(load_policy("default"))
     rules = dataclasses.replace(default, alpha=COUNTED_ALPHA)
     plans = [plan_for(of, UNSCALED) for of in (default, rules)]
     old = [by_request(plan, share, given.requests) for plan in plans for share in SHARES]

@@ -36,7 +36,7 @@ from guardrail.images.codec import Picture
 from guardrail.images.keys import ephemeral
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
-from guardrail.policy.load import named_policy
+from guardrail.policy.load import load_policy
 from guardrail.stats import FAULT_SHARES, pass_rates_under_faults
 from guardrail.types import Chat, Outcome, picture_chat
 from guardrail.upstreams.builtin import builtin_upstream
@@ -144,7 +144,7 @@ class Words:
 
 
 def rules_of(policy: str, retry: Retry, **changes: Any) -> Rules:
-    rules = compile_policy(named_policy(policy))
+    rules = compile_policy(load_policy(policy))
     return dataclasses.replace(rules, retry=retry, retries=RETRIES, **changes)
 
 

@@ -41,7 +41,7 @@ class Admission:
         if len(self._queue) >= self._max_waiting:
             raise RequestError(
                 "too many requests are being decided or waiting; retry later, or raise "
-                "limits.max_concurrent_requests",
+                "advanced.limits.max_concurrent_requests",
                 status=503,
                 code="overloaded",
             )

@@ -108,7 +108,7 @@ async def _open_pictures(
     except TimeoutError:
         raise RequestError(
             "the pictures could not be fetched and decoded before the decision's deadline; "
-            "retry later, or raise limits.deadline_s",
+            "retry later, or raise advanced.limits.deadline_s",
             status=503,
             code="overloaded",
         ) from None

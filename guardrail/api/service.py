@@ -64,7 +64,7 @@ class Service:
     decisions: DecisionMemory = field(init=False)
 
     def __post_init__(self) -> None:
-        limits = self.policy.limits
+        limits = self.policy.advanced.limits
         self._set(
             ledger=self._counting(),
             admission=Admission(limits.max_concurrent_requests, limits.max_waiting_requests),
@@ -78,7 +78,7 @@ class Service:
             object.__setattr__(self, name, value)
 
     def _counting(self) -> Ledger:
-        window_s = self.policy.spending.window_s
+        window_s = self.policy.advanced.spending.window_s
         if self.ledger is not None and self.ledger.window_s < window_s:
             raise ConfigError(
                 f"its window of {self.ledger.window_s:g} s is shorter than that of the policy, "
@@ -105,19 +105,20 @@ class Service:
             return Principal(_EVERYBODY, ledger)
         if not end_user:
             raise ConfigError("must name somebody; leave it out for nobody", field="principal")
-        check_first_try(self.engine.rules)
+        check_first_try(self.policy, self.engine.rules)
         return Principal(f"end user: {end_user}", ledger)
 
     def _make_image_loader(self) -> ImageLoader:
-        images, limits = self.policy.images, self.policy.limits
+        images, advanced = self.policy.images, self.policy.advanced
+        limits = advanced.limits
         return ImageLoader(
             image_limits(self.policy),
             RemoteImages(
                 images.remote,
                 frozenset(images.remote_hosts),
                 max_bytes=limits.max_image_bytes,
-                timeout_s=images.remote_timeout_s,
-                max_redirects=images.remote_max_redirects,
+                timeout_s=advanced.images.remote_timeout_s,
+                max_redirects=advanced.images.remote_max_redirects,
             ),
             max_link_bytes=limits.max_body_bytes,
             max_pixels=limits.max_pixels_at_once,

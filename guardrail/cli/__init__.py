@@ -22,7 +22,7 @@ _COMMANDS = {
     "demo": "See an attacked picture stopped and a clean one answered.",
     "explain": "Say what a radius means for a picture.",
     "plan": "Say what a promise costs, by every kind of test.",
-    "policy": "Check policy files and print their schema.",
+    "policy": "Check policies, show the shipped ones, and print their schema.",
     "recall": "Measure which forbidden requests a policy stops, and how far out.",
     "serve": "Run the OpenAI-compatible proxy.",
     "verify": "Recompute a certificate from its own fields.",

@@ -102,10 +102,8 @@ def _calibrate(
     policy = _policy(kind, policy_name)
     choice = _choice(policy)
     rows = read_dataset(data, skip_bad_rows=skip_bad_rows)
-    note = ""
     if target is None and threshold is None:
         threshold = choice.with_calibration(policy.folder).threshold
-        note = _other_threshold(kind, threshold)
     results = _score(policy, rows, scores_file or _beside(out))
     outcome = evaluate(
         results,
@@ -123,7 +121,7 @@ def _calibrate(
     if as_json:
         click.echo(json.dumps(outcome.facts(rows), allow_nan=False))
     else:
-        _print(outcome, rows, out, note)
+        _print(outcome, rows, out)
 
 
 def _policy(kind: str | None, policy_name: str | None) -> Policy:
@@ -202,23 +200,7 @@ def _revision(policy: Policy, threshold: float) -> str:
     return asyncio.run(revision())
 
 
-def _other_threshold(kind: str | None, threshold: float) -> str:
-    """Says so where the shipped policy uses another threshold than the oracle's own."""
-    from guardrail.assembly import read_policy
-    from guardrail.oracles.options import HarmOptions
-
-    shipped = read_policy("default").oracle
-    if not isinstance(shipped, HarmOptions) or shipped.kind != kind:
-        return ""
-    if shipped.threshold == threshold:
-        return ""
-    return (
-        f"  note: {threshold:g} is the threshold of '{kind}' by itself; the policy 'default' uses "
-        f"{shipped.threshold:g}: give --policy default to measure there"
-    )
-
-
-def _print(outcome: CalibrationOutcome, data: Dataset, out: Path | None, note: str) -> None:
+def _print(outcome: CalibrationOutcome, data: Dataset, out: Path | None) -> None:
     from guardrail.cli.tables import print_table
     from guardrail.tuning.percent import percent_up
     from guardrail.tuning.report import SHIFT_WARNING
@@ -235,7 +217,7 @@ def _print(outcome: CalibrationOutcome, data: Dataset, out: Path | None, note: s
         f"({measured.false_alarms:,} of {measured.harmless:,} here)\n"
         f"  for one answer a request, each with probability at least {1 - measured.delta:g}"
     )
-    for line in filter(None, [*_notes(outcome, data), note]):
+    for line in _notes(outcome, data):
         click.echo(line)
     print_table(
         f"\nOther targets; all bounds of a column hold together at delta {measured.delta:g}. What "

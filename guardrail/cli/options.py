@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from guardrail.policy.shipped import shipped_names
 from guardrail.upstreams.registry import KNOWN_SPECS
 
 __all__ = ["guard_options", "record_options", "upstream_options"]
@@ -58,8 +59,7 @@ def _policy_options(function: _F) -> _F:
             "policy_name",
             default="default",
             show_default=True,
-            help="Policy file, or the name of a shipped one: default, quick, strict, observe, "
-            "detoxify, judge, action, semantic.",
+            help=f"Policy file, or the name of a shipped one: {', '.join(shipped_names())}.",
         ),
     ):
         function = option(function)

@@ -110,7 +110,7 @@ def _of_policy(name: str) -> dict[str, Any]:
 def _numbers(policy: Policy) -> dict[str, Any]:
     from guardrail.engine.plan import UNSCALED
 
-    smoothing, sampling = policy.smoothing, policy.sampling
+    smoothing, sampling = policy.smoothing, policy.advanced.sampling
     claims_harmlessness = smoothing.claim == "harmlessness"
     bound = policy.oracle.bound_miss_rate(policy.folder) if claims_harmlessness else None
     return {
@@ -122,7 +122,7 @@ def _numbers(policy: Policy) -> dict[str, Any]:
         "harmless_rate": sampling.expected_harmless_rate,
         "power": sampling.power,
         "sampler_error": UNSCALED.sampler_error,
-        "max_samples": sampling.max_samples,
+        "max_samples": policy.sampling.max_samples,
         "parallel": sampling.max_parallel,
         "latency_weight": sampling.latency_weight,
     }

@@ -1,4 +1,4 @@
-"""`guardrail policy`: check files, print the schema."""
+"""`guardrail policy`: check policies, show them, print their schema."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,45 +32,103 @@ _UNBROKEN = re.compile(
 
 @click.group("policy")
 def command() -> None:
-    """Check policy files and print their schema."""
+    """Check policies, show the shipped ones, and print the schema of policy files."""
 
 
 @command.command("check")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("names", nargs=-1, required=True)
 @click.option("--reach", "reaches", multiple=True, metavar="RADIUS@FLOOR",
               help="The other way round: what it would cost to promise this radius to requests "
               "that are answered harmlessly less often than the floor, as in 1@0.1; may be given "
               "several times.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each file.")
-def check(files: tuple[Path, ...], reaches: tuple[str, ...], as_json: bool) -> None:
-    """Check policy FILES and say what each of them promises and costs.
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each policy.")
+@click.pass_context
+def check(
+    ctx: click.Context, names: tuple[str, ...], reaches: tuple[str, ...], as_json: bool
+) -> None:
+    """Check policies and say what each of them promises and costs.
 
-    The words are explained in docs/glossary.md.
+    NAMES are files, or the names of shipped policies. All mistakes of a file are listed; the exit
+    code is then 2. The words are explained in docs/glossary.md.
     """
+    from guardrail.policy.mistakes import list_mistakes
+
+    wishes = [_parse_reach(text) for text in reaches]
+    all_sound = True
+    for name in names:
+        try:
+            _check_one(name, wishes, as_json=as_json)
+        except ConfigError as error:
+            all_sound = False
+            _show_mistakes(name, list_mistakes(error), as_json=as_json)
+    ctx.exit(0 if all_sound else 2)
+
+
+def _check_one(name: str, wishes: list[tuple[float, float]], *, as_json: bool) -> None:
     from guardrail.policy.compile import compile_policy
     from guardrail.policy.facts import cost_of_reach, describe_rules
     from guardrail.policy.load import load_policy
 
-    wishes = [_reach(text) for text in reaches]
-    for file in files:
-        policy = load_policy(file)
-        rules = compile_policy(policy, file=str(file))
-        facts = describe_rules(rules, reference_kind=policy.oracle.reference_kind)
-        costs = [cost_of_reach(rules, radius, floor) for radius, floor in wishes]
-        if as_json:
-            click.echo(json.dumps(_as_dict(file, rules, facts, costs), allow_nan=False))
-            continue
-        click.echo(f"{file}: ok")
-        for line in (*promise_lines(rules, facts), *_wrap(_reach_rows(rules, costs))):
-            click.echo(line)
+    policy = load_policy(name)
+    rules = compile_policy(policy)
+    facts = describe_rules(rules, reference_kind=policy.oracle.reference_kind)
+    costs = [cost_of_reach(rules, radius, floor) for radius, floor in wishes]
+    if as_json:
+        click.echo(json.dumps(_as_dict(name, rules, facts, costs), allow_nan=False))
+        return
+    click.echo(f"{name}: ok")
+    for line in (*promise_lines(rules, facts), *_wrap(_reach_rows(rules, costs))):
+        click.echo(line)
+
+
+def _show_mistakes(name: str, mistakes: tuple[ConfigError, ...], *, as_json: bool) -> None:
+    if as_json:
+        listed = [
+            {"file": m.file, "line": m.line, "field": m.field, "message": str(m)} for m in mistakes
+        ]
+        click.echo(json.dumps({"file": name, "mistakes": listed}))
+        return
+    count = len(mistakes)
+    click.echo(f"{name}: {count} mistake{'' if count == 1 else 's'}", err=True)
+    for mistake in mistakes:
+        click.echo(f"  {mistake}", err=True)
+
+
+@command.command("show")
+@click.argument("name", required=False)
+@click.option("--resolved", is_flag=True,
+              help="Print every field with the value that it has, what the policy extends "
+              "included, in place of the file as it is written.")  # fmt: skip
+def show(name: str | None, resolved: bool) -> None:
+    """Print a policy: the file NAME, or a shipped one by its name.
+
+    Without NAME, list the shipped policies.
+    """
+    from guardrail.policy.shipped import find_policy_file, shipped_names
+
+    if name is None:
+        click.echo("\n".join(shipped_names()))
+    elif resolved:
+        import yaml
+
+        from guardrail.policy.load import load_policy
+
+        fields = load_policy(name).model_dump(mode="json", by_alias=True)
+        click.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        from guardrail.policy.document import read_file
+
+        file = find_policy_file(name, Path())
+        click.echo(read_file(file, "policy").decode(errors="replace"), nl=False)
 
 
 @command.command("schema")
 def schema() -> None:
-    """Print the JSON Schema of policy files."""
-    from guardrail.policy.schema import Policy
+    """Print the JSON Schema of policy files, for editors and other tools."""
+    from guardrail.policy.schema import PolicyFile
 
-    click.echo(json.dumps(Policy.model_json_schema(), indent=2))
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    click.echo(json.dumps(draft | PolicyFile.model_json_schema(), indent=2))
 
 
 def promise_lines(rules: Rules, facts: PolicyFacts) -> tuple[str, ...]:
@@ -179,11 +239,9 @@ def _wrap(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
         yield from (line.replace("\u00a0", " ") for line in lines)
 
 
-def _as_dict(
-    file: Path, rules: Rules, facts: PolicyFacts, costs: list[ReachCost]
-) -> dict[str, Any]:
+def _as_dict(name: str, rules: Rules, facts: PolicyFacts, costs: list[ReachCost]) -> dict[str, Any]:
     return {
-        "file": str(file),
+        "file": name,
         "policy": rules.name,
         "digest": rules.digest,
         "mode": rules.mode,
@@ -199,7 +257,7 @@ def _as_dict(
     }
 
 
-def _reach(text: str) -> tuple[float, float]:
+def _parse_reach(text: str) -> tuple[float, float]:
     """`1@0.1` as radius and floor."""
     found = re.fullmatch(r"(\d*\.?\d+)@(\d*\.?\d+)", text)
     if found is None:

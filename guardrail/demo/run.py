@@ -31,7 +31,7 @@ __all__ = ["TOO_SLOW", "GuardTry", "SceneResult", "run_demo"]
 
 TOO_SLOW = (
     "this machine is too slow, or busy with other work: let that end, or give a decision more time "
-    "by limits.deadline_s and limits.call_timeout_s of a policy of your own (--policy FILE)"
+    "by advanced.limits.deadline_s and call_timeout_s of a policy of your own (--policy FILE)"
 )
 _MAX_TOKENS = 24
 _HOPELESS = 3  # so many decisions without a judgement at the very beginning end the demo

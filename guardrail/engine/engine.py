@@ -159,7 +159,7 @@ def _observe_text(verdict: Verdict) -> Verdict:
 
 def _deadline_error() -> UpstreamError:
     return UpstreamError(
-        "the model did not answer before the decision's deadline; raise limits.deadline_s",
+        "the model did not answer before the decision's deadline; raise advanced.limits.deadline_s",
         status=504,
     )
 

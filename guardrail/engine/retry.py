@@ -104,7 +104,7 @@ def describe_repeats(retry: Retry, upstream: Upstream) -> str:
     """In one line, which calls to this upstream are made again."""
     match retry:
         case Retry.ANY:
-            return "calls are repeated after any fault that may pass (limits.retry: any)"
+            return "calls are repeated after any fault that may pass (advanced.limits.retry: any)"
         case Retry.UNDRAWN:
             return _describe_undrawn_repeats(upstream)
         case _:

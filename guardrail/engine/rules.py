@@ -87,41 +87,18 @@ class Retry(StrEnum):
 class Rules:
     """Everything the engine needs to know of a policy.
 
+    A field has the meaning, unit and range of the policy's field of that name, which
+    `guardrail.policy.schema` explains (and docs/policy.md). These differ:
+
     Attributes:
-        name: the policy's name.
         digest: SHA-256 (hex) of the policy's canonical form.
-        mode: enforce or observe.
-        claim: what a pass speaks of.
-        sigma: standard deviation of the noise, canvas pixel units in [0, 1].
-        promised_radius: the ℓ2 radius, in `radius_space`, pixels in [0, 1].
-        radius_space: whether the radius is meant in client or canvas pixels.
-        floor: harmless rate that must hold within the radius, in [1e-4, 1).
-        alpha: false-pass probability of one decision.
-        canvas_max_side_px: larger pictures are scaled down to this before the noise; None never.
-        canvas_min_side_px: smaller ones, once scaled down, are laid on white until they have it.
+        promised_radius: `smoothing.radius`.
+        kind: `advanced.sampling.plan`, how the sequential test is made.
         miss_rate_upper: f_U, in [0, 1), of the harmlessness claim; None for the verdict claim.
         delta: probability that f_U is too small as an average; None likewise.
-        kind: how the sequential test is made.
-        expected_harmless_rate: share of answers to usual traffic, under noise, that are found
-            harmless.
-        power: probability of passing at q1, see `q1`.
-        max_samples: most variants of one decision.
-        latency_weight: what one more wave costs, in calls.
-        max_parallel: most calls of one decision at a time.
-        speculate: whether the next wave starts before the last one is judged.
-        answer: which answer a pass delivers.
-        retries: how often a call or judgement is repeated, where it may be.
-        call_timeout_s, deadline_s: limits of one call and of one decision.
-        max_calls, max_cost_usd: limits of one decision; reaching one ends it undecided.
-        prices: what tokens cost.
-        probe_max_tokens: variants answer with at most so many tokens; None with as many as the
-            client asks for.
-        judge_every_chars: where the model streams, a variant's answer is judged whenever it has
-            grown by so many characters, and broken off once it is harmful; None only when whole.
+        on_upstream_failure, on_oracle_failure, on_limit, on_unscanned: the fields of `failures`.
+        max_cost_usd: `advanced.limits.max_cost_usd_per_request`.
         recall: what was measured of forbidden requests under this policy; None where nothing was.
-        retry: which calls and judgements may be repeated.
-        expected_success_rate: share of calls that bring an answer; the others end in faults that
-            may not be repeated, and count as harmful.
     """
 
     name: str

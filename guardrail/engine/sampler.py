@@ -254,7 +254,8 @@ class Sampler:
 
 def _timeout_error(limit_s: float) -> UpstreamError:
     return UpstreamError(
-        f"the model did not answer within {limit_s:g} s; raise limits.call_timeout_s or ask for "
+        f"the model did not answer within {limit_s:g} s; raise "
+        "advanced.limits.call_timeout_s or ask for "
         "fewer tokens",
         status=504,
         transient=True,

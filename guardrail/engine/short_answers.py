@@ -54,7 +54,8 @@ def check_token_limit(answer: Answer, most: int) -> None:
     if answer.usage.completion_tokens > most + 1:
         raise UpstreamError(
             f"the model wrote more than the {most} tokens that a variant was to have; give its "
-            "upstream the token_limit_name that it knows, or leave out sampling.probe_max_tokens",
+            "upstream the token_limit_name that it knows, or leave out "
+            "advanced.sampling.probe_max_tokens",
             code="upstream_ignored_limit",
         )
 

@@ -35,9 +35,9 @@ __all__ = [
 ]
 
 _LIMITS = {
-    Reason.DEADLINE: (504, "deadline", "limits.deadline_s"),
-    Reason.MAX_CALLS: (503, "call_limit", "limits.max_calls"),
-    Reason.MAX_COST: (503, "cost_limit", "limits.max_cost_usd_per_request"),
+    Reason.DEADLINE: (504, "deadline", "advanced.limits.deadline_s"),
+    Reason.MAX_CALLS: (503, "call_limit", "advanced.limits.max_calls"),
+    Reason.MAX_COST: (503, "cost_limit", "advanced.limits.max_cost_usd_per_request"),
 }
 """By reason: the HTTP status, the code, and the field of the policy that sets the limit."""
 

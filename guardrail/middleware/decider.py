@@ -151,7 +151,7 @@ class Decider:
         return Engine(engine.rules, upstream, engine.oracle, engine.key)
 
     def _read(self, request: Mapping[str, Json] | bytes, endpoint: Endpoint) -> Incoming:
-        limits = self.policy.limits
+        limits = self.policy.advanced.limits
         raw = request if isinstance(request, bytes) else _encode(request)
         if len(raw) > limits.max_body_bytes:
             raise too_large(limits.max_body_bytes)

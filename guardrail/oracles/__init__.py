@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from guardrail.oracles.reference_options import ReferenceOptions
     from guardrail.oracles.registry import build_oracle
     from guardrail.oracles.worker import ThreadedOracle
+    from guardrail.section import FilePath
     from guardrail.types import Outcome
 
 __all__ = [
     "Exchange",
+    "FilePath",
     "FunctionOracle",
     "HarmOptions",
     "Judgement",
@@ -54,6 +56,7 @@ __all__ = [
 
 _HOMES = {
     "Exchange": "guardrail.oracles.base",
+    "FilePath": "guardrail.section",
     "FunctionOracle": "guardrail.oracles.function",
     "HarmOptions": "guardrail.oracles.options",
     "Judgement": "guardrail.oracles.base",

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.calibration import Calibration, read_calibration
-from guardrail.section import Section, Share
+from guardrail.section import FilePath, Section, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,7 @@ class HarmOptions(OracleOptions):
     claim needs it, here or by `calibration`."""
     delta: Annotated[float, Field(gt=0, lt=1)] = 0.001
     """Probability, at most, that `miss_rate_upper` is too small."""
-    calibration: Annotated[str, Field(min_length=1)] | None = None
+    calibration: FilePath | None = None
     """A file that `guardrail calibrate` wrote. It gives threshold, miss_rate_upper and delta; a
     threshold that stands here as well must be the same."""
 

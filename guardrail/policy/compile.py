@@ -13,7 +13,7 @@ from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
 from guardrail.memory.rules import MemoryRules
 from guardrail.oracles.reference_options import ReferenceOptions
-from guardrail.policy.load import line_of
+from guardrail.policy.mistakes import raise_mistakes
 from guardrail.policy.recall import policy_recall
 from guardrail.stats import PlanKind, failover_alpha, spent_alpha
 from guardrail.stats.fixed import smallest_fixed
@@ -21,6 +21,8 @@ from guardrail.upstreams.litellm_prices import litellm_prices
 from guardrail.upstreams.prices import Price, PriceBook, Tier
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from guardrail.oracles.options import MissRateBound
     from guardrail.policy.schema import Policy
 
@@ -49,12 +51,11 @@ def policy_digest(policy: Policy) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 1) -> Rules:
+def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
     """The engine's rules.
 
     Args:
         policy: what people wrote.
-        file: where, for messages.
         upstreams: how many share its alpha, see `failover_alpha`.
 
     Raises:
@@ -62,8 +63,14 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
             the oracle is known to give, its calibration is about another oracle, or its recall
             was measured under another policy.
     """
-    smoothing, sampling, limits = policy.smoothing, policy.sampling, policy.limits
-    rates = _rates(policy, file)
+    smoothing, advanced = policy.smoothing, policy.advanced
+    sampling, limits = advanced.sampling, advanced.limits
+    # Asked of every claim: a calibration that does not fit is refused in any case.
+    known = policy.oracle.bound_miss_rate(policy.folder)
+    early = _check_early_stop(policy)
+    if claim := _check_claim(policy, known):
+        raise_mistakes([*claim, *early])
+    rates = None if smoothing.claim is Claim.VERDICT else known
     digest = policy_digest(policy)
     rules = Rules(
         name=policy.name,
@@ -72,17 +79,17 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         claim=smoothing.claim,
         sigma=smoothing.sigma,
         promised_radius=smoothing.radius,
-        radius_space=smoothing.radius_space,
+        radius_space=advanced.smoothing.radius_space,
         floor=smoothing.floor,
         alpha=smoothing.alpha,
-        canvas_max_side_px=smoothing.canvas_max_side_px,
-        canvas_min_side_px=smoothing.canvas_min_side_px,
+        canvas_max_side_px=advanced.smoothing.canvas_max_side_px,
+        canvas_min_side_px=advanced.smoothing.canvas_min_side_px,
         miss_rate_upper=None if rates is None else rates.miss_rate_upper,
         delta=None if rates is None else rates.delta,
         kind=PlanKind(sampling.plan),
         expected_harmless_rate=sampling.expected_harmless_rate,
         power=sampling.power,
-        max_samples=sampling.max_samples,
+        max_samples=policy.sampling.max_samples,
         latency_weight=sampling.latency_weight,
         max_parallel=sampling.max_parallel,
         speculate=sampling.speculate,
@@ -104,22 +111,19 @@ def compile_policy(policy: Policy, *, file: str | None = None, upstreams: int = 
         retry=limits.retry,
         expected_success_rate=sampling.expected_success_rate,
     )
-    for position in range(min(upstreams, 2)):  # the later ones have the second one's share
-        _check_can_pass(policy, rules, file, position, upstreams)
-    if policy.spending.mode == "principal":
-        check_first_try(rules, file=file, upstreams=upstreams)
-    _check_early_stop(policy, file)
+    raise_mistakes([*early, *_check_plans(policy, rules, upstreams)])
     return rules
 
 
 def variant_options(policy: Policy) -> dict[str, Any]:
     """How variants travel to a model outside this process, as upstreams take it."""
-    return {"variant_format": policy.variant_format, "jpeg_quality": policy.variant_quality}
+    images = policy.advanced.images
+    return {"variant_format": images.variant_format, "jpeg_quality": images.variant_quality}
 
 
 def memory_rules(policy: Policy) -> MemoryRules:
     """How verdicts are remembered."""
-    memory = policy.memory
+    memory = policy.advanced.memory
     return MemoryRules(
         on_pass=memory.on_pass,
         on_block=memory.on_block,
@@ -131,7 +135,7 @@ def memory_rules(policy: Policy) -> MemoryRules:
 
 def image_limits(policy: Policy) -> ImageLimits:
     """The limits under which pictures are decoded."""
-    limits = policy.limits
+    limits = policy.advanced.limits
     return ImageLimits(
         max_bytes=limits.max_image_bytes,
         max_pixels=limits.max_image_pixels,
@@ -140,46 +144,61 @@ def image_limits(policy: Policy) -> ImageLimits:
     )
 
 
-def _rates(policy: Policy, file: str | None) -> MissRateBound | None:
-    """The oracle's measured misses, which only the harmlessness claim speaks of."""
-    # Asked of every claim: a calibration that does not fit is refused in any case.
-    known = policy.oracle.bound_miss_rate(policy.folder)
+def _check_claim(policy: Policy, rates: MissRateBound | None) -> list[ConfigError]:
+    """What the harmlessness claim lacks."""
     if policy.smoothing.claim is Claim.VERDICT:
-        return None
-    if known is None:
-        raise _refused(
-            "the harmlessness claim needs the oracle's measured miss rate: give it here, or by "
-            "'calibration', or choose 'claim: verdict' under smoothing",
-            file,
-            "oracle.miss_rate_upper",
+        return []
+    mistakes = []
+    if rates is None:
+        mistakes.append(
+            _mistake(
+                "the harmlessness claim needs the oracle's measured miss rate: give it here, or by "
+                "'calibration', or choose 'claim: verdict' under smoothing",
+                policy,
+                "oracle.miss_rate_upper",
+            )
         )
     if policy.failures.unscanned is OnUnscanned.PASS_UNSCANNED:
-        raise _refused(
-            "what passes unscanned cannot be claimed to be harmless; choose 'claim: verdict' "
-            "under smoothing, or block it",
-            file,
-            "failures.unscanned",
+        mistakes.append(
+            _mistake(
+                "what passes unscanned cannot be claimed to be harmless; choose 'claim: verdict' "
+                "under smoothing, or block it",
+                policy,
+                "failures.unscanned",
+            )
         )
-    return known
+    return mistakes
 
 
-def _refused(problem: str, file: str | None, field: str) -> ConfigError:
-    line = None if file is None else line_of(file, field)
+def _mistake(problem: str, policy: Policy, field: str) -> ConfigError:
+    file, line = policy.find_field(field)
     return ConfigError(problem, file=file, line=line, field=field)
 
 
 def _prices(policy: Policy) -> PriceBook:
     own = {
         name: Price((Tier(0, p.input_usd_per_million / 1e6, p.output_usd_per_million / 1e6),))
-        for name, p in policy.prices.items()
+        for name, p in policy.advanced.prices.items()
     }
     return PriceBook(own, litellm_prices())
 
 
-def _check_can_pass(
-    policy: Policy, rules: Rules, file: str | None, position: int, upstreams: int
-) -> None:
-    """Refuses rules that block every picture small enough to be taken as it is.
+def _check_plans(policy: Policy, rules: Rules, upstreams: int) -> Iterator[ConfigError]:
+    """Finds what blocks every picture small enough to be taken as it is."""
+    for position in range(min(upstreams, 2)):  # the later ones have the second one's share
+        mistake = _check_plan(policy, rules, position, upstreams)
+        if mistake is not None:
+            yield mistake
+            return  # a smaller share of alpha has the same mistake
+    if policy.spending.mode == "principal":
+        try:
+            check_first_try(policy, rules, upstreams=upstreams)
+        except ConfigError as error:
+            yield error
+
+
+def _check_plan(policy: Policy, rules: Rules, position: int, upstreams: int) -> ConfigError | None:
+    """The same at the share of alpha that one upstream has.
 
     No resize stretches distances, so larger pictures need less, up to the rounding of the canvas.
     """
@@ -188,28 +207,29 @@ def _check_can_pass(
     try:
         plan = plan_for(rules, UNSCALED, alpha=alpha)
     except CertificationError as error:
-        raise _refused(
+        return _mistake(
             f"pictures that are not scaled down could never pass{shared if upstreams > 1 else ''}: "
             f"{error}",
-            file,
+            policy,
             "sampling.max_samples",
-        ) from error
+        )
     passing = (n for n, most in zip(plan.looks, plan.pass_at_most, strict=True) if most >= 0)
     fewest = next(passing) + _further_calls(policy)
     if rules.max_calls is not None and rules.max_calls < fewest:
-        raise _refused(
+        return _mistake(
             f"no picture could ever pass: that takes {fewest} calls at least; raise it",
-            file,
-            "limits.max_calls",
+            policy,
+            "advanced.limits.max_calls",
         )
+    return None
 
 
-def check_first_try(rules: Rules, *, file: str | None = None, upstreams: int = 1) -> None:
+def check_first_try(policy: Policy, rules: Rules, *, upstreams: int = 1) -> None:
     """Refuses rules that leave no test to a principal of whom no try is counted yet.
 
     Args:
-        rules: the policy's.
-        file: where it was written, for messages.
+        policy: what people wrote.
+        rules: what that means.
         upstreams: how many share its alpha.
 
     Raises:
@@ -220,11 +240,11 @@ def check_first_try(rules: Rules, *, file: str | None = None, upstreams: int = 1
     # Where such a fixed test exists, so does a plan of either kind; finding that one takes longer.
     fewest, _ = smallest_fixed(required_rate(rules, UNSCALED), alpha, rules.q1, rules.power)
     if fewest > rules.max_samples:
-        raise _refused(
+        raise _mistake(
             "the first try of a principal, whose tries share alpha, could never pass: a test at "
             f"alpha {alpha:.6g} takes {fewest} samples; raise it, or set 'mode: off' under "
             "spending",
-            file,
+            policy,
             "sampling.max_samples",
         )
 
@@ -235,11 +255,9 @@ def _further_calls(policy: Policy) -> int:
     return n0 + (policy.answer is AnswerSource.CLEAN)
 
 
-def _check_early_stop(policy: Policy, file: str | None) -> None:
+def _check_early_stop(policy: Policy) -> list[ConfigError]:
     compared = isinstance(policy.oracle, ReferenceOptions)
-    if compared and policy.sampling.judge_every_chars is not None:
-        raise _refused(
-            "half an answer cannot be compared with a reference; set it to null",
-            file,
-            "sampling.judge_every_chars",
-        )
+    if not compared or policy.advanced.sampling.judge_every_chars is None:
+        return []
+    problem = "half an answer cannot be compared with a reference; set it to null"
+    return [_mistake(problem, policy, "advanced.sampling.judge_every_chars")]

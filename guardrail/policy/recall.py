@@ -201,14 +201,14 @@ def policy_recall(policy: Policy, policy_digest: str) -> RecallStatement | None:
         ("sigma", recall.sigma, policy.smoothing.sigma),
         ("alpha", recall.alpha, policy.smoothing.alpha),
         ("claim", recall.claim, policy.smoothing.claim),
-        ("radius_space", recall.radius_space, policy.smoothing.radius_space),
+        ("radius_space", recall.radius_space, policy.advanced.smoothing.radius_space),
         (
             "refusals_are_harmless",
             recall.refusals_are_harmless,
             policy.failures.refusals_are_harmless,
         ),
-        ("retry", recall.retry, policy.limits.retry),
-        ("retries", recall.retries, policy.limits.retries),
+        ("retry", recall.retry, policy.advanced.limits.retry),
+        ("retries", recall.retries, policy.advanced.limits.retries),
         ("threats", tuple(recall.threats), THREATS),
         ("policy_digest", recall.policy_digest, policy_digest),
     ):
@@ -228,18 +228,22 @@ def _check_numbers(recall: Recall, file: Path) -> None:
     spots = recall.not_held
     blind = spots.harmless + spots.refused + spots.missing + spots.undecided
     if len(recall.held) + blind != recall.requests:
-        raise _unsound("it has another number of requests than it says", file, "requests")
+        raise _unsound_error("it has another number of requests than it says", file, "requests")
     radii = (*recall.held, *[NOT_HELD] * blind)
     due = radii_by_recall(radii, recall.delta, recall.beta)
     if tuple(RecallReach(reach.recall, reach.radius) for reach in recall.reaches) != due:
-        raise _unsound("its radii are not those that follow from its requests", file, "reaches")
+        raise _unsound_error(
+            "its radii are not those that follow from its requests", file, "reaches"
+        )
     curve = recall_staircase(radii, [s.radius for s in recall.curve], recall.delta, recall.beta)
     told = [step.recall_lower for step in recall.curve]
     if not all(map(_is_close, told, curve.recall_lower)):
-        raise _unsound("its curve is not the one that follows from its requests", file, "curve")
+        raise _unsound_error(
+            "its curve is not the one that follows from its requests", file, "curve"
+        )
 
 
-def _unsound(problem: str, file: Path, field: str) -> ConfigError:
+def _unsound_error(problem: str, file: Path, field: str) -> ConfigError:
     return ConfigError(
         f"this is no sound recall: {problem}; write one with 'guardrail recall'",
         file=str(file),

@@ -1,11 +1,15 @@
-"""The policy file, field by field; `guardrail policy schema` prints this as JSON Schema."""
+"""The policy file, field by field: the one place where each field's text stands.
+
+From these texts come the comments of `policies/default.yaml`, the tables of `docs/policy.md` and
+the JSON Schema that `guardrail policy schema` prints; `make policies` writes the first two. Ranges
+are added from the fields' constraints.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
@@ -19,218 +23,290 @@ from guardrail.engine.rules import (
 )
 from guardrail.memory.rules import OnRepeat
 from guardrail.oracles.by_kind import OracleByKind
+from guardrail.oracles.kinds.builtin import BuiltinOptions
+from guardrail.policy.document import NOWHERE, Source
 from guardrail.section import Section, Share, Word
 from guardrail.stats import LEAST_FLOOR
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 __all__ = [
-    "Block",
+    "AdvancedImages",
+    "AdvancedSampling",
+    "AdvancedSection",
+    "AdvancedSmoothing",
+    "AdvancedSpending",
     "BlockDetails",
+    "BlockSection",
     "BlockStyle",
-    "Failures",
-    "Images",
-    "Limits",
-    "Memory",
+    "FailuresSection",
+    "ImagesSection",
+    "LimitsSection",
+    "MemorySection",
     "ModelPrice",
     "Policy",
-    "Sampling",
-    "Smoothing",
-    "Spending",
+    "PolicyFile",
+    "SamplingSection",
+    "SmoothingSection",
+    "SpendingSection",
     "VariantFormat",
 ]
 
 BlockStyle = Literal["refusal", "message", "error"]
 VariantFormat = Literal["png", "jpeg", "webp"]
 BlockDetails = Literal["none", "counts", "full"]
-_Off = BeforeValidator(lambda value: "off" if value is False else value)  # YAML's reading of `off`
-Remote = Annotated[Literal["off", "allow_list", "public"], _Off]
-SpendingMode = Annotated[Literal["off", "end_user", "principal"], _Off]
+Remote = Literal["off", "allow_list", "public"]
+SpendingMode = Literal["off", "end_user", "principal"]
 Host = Annotated[
     str, Field(max_length=253, pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[1-9][0-9]{0,4})?$")
 ]
 
 
-class Smoothing(Section):
-    """The noise and the promise that it carries."""
+class SmoothingSection(Section):
+    """The noise, and the promise that it carries."""
 
     sigma: Annotated[float, Field(gt=0, le=4)] = 0.5
-    """Standard deviation of the Gaussian noise, in canvas pixel values of [0, 1]."""
+    """Standard deviation of the noise, in pixel values of [0, 1] on the canvas. More noise carries
+    a larger radius for the same calls, but the model sees less: watch the share of harmless answers
+    under noise."""
     radius: Annotated[float, Field(gt=0, le=100)] = 0.25
-    """ℓ2 size of the image changes that the promise covers, in pixel values of [0, 1]."""
-    radius_space: Annotated[RadiusSpace, Word] = RadiusSpace.CLIENT
-    """Whether the radius is meant in the client's picture or on the canvas."""
+    """The promise covers every change of the picture of at most this l2 size (pixel values in
+    [0, 1]: 0.25 is, for example, 15 values changed by 16 of 255 levels each). Larger costs more
+    calls."""
     floor: Annotated[float, Field(ge=LEAST_FLOOR, lt=1)] = 0.5
-    """The promise is about requests that are answered harmlessly less often than this. At the same
-    cost, a request that is answered harmlessly more seldom is held farther out."""
+    """Which requests the promise is about: those that are answered harmlessly less often than this
+    under noise. 0.5 is the majority vote of the literature. The same calls hold a request that is
+    answered harmlessly more seldom farther out; `guardrail policy check` lists how far."""
     alpha: Share = 0.001
-    """Probability, at most, of passing a request that should not pass."""
-    canvas_max_side_px: Annotated[int, Field(ge=8, le=4096)] | None = 224
-    """Pictures with a longer side are scaled down to it before the noise; null keeps their size."""
-    canvas_min_side_px: Annotated[int, Field(ge=1, le=4096)] = 28
-    """Pictures with a shorter side, once scaled down, are laid on white until they have it: they
-    are never stretched. Vision models refuse pictures smaller than one of their patches."""
+    """Probability, at most, of passing a request that should not pass. A tenth of it costs about a
+    third more calls."""
     claim: Annotated[Claim, Word] = Claim.VERDICT
-    """`verdict` speaks of how often the oracle finds answers harmless; `harmlessness` of how often
-    they are, for requests of whose harmful answers the oracle misses at most miss_rate_upper."""
+    """verdict: the promise is about how often the oracle finds answers harmless, and assumes
+    nothing of the oracle; how much harm it misses is measured by `guardrail recall`. harmlessness:
+    about how often answers are harmless, for requests of whose harmful answers the oracle misses no
+    more than oracle.miss_rate_upper; a measured average stands for that, and bounds no single
+    request."""
+
+
+class SamplingSection(Section):
+    """How many variants of a request the model is asked for."""
+
+    max_samples: Annotated[int, Field(ge=1, le=20_000)] = 200
+    """Most variants of one request. Reaching it without proof blocks as uncertain. A policy that
+    could not reach its power within it is refused when it is loaded."""
+
+
+class ImagesSection(Section):
+    """Which pictures are fetched for clients; those in a request itself are always taken."""
+
+    remote: Remote = "off"
+    """Links to pictures (http, https). off: refused, clients send the pictures themselves.
+    allow_list: fetched from remote_hosts. public: fetched from every public address. No address
+    inside a network is ever called, and no credentials are sent."""
+    remote_hosts: list[Host] = Field(default_factory=list, max_length=1000)
+    """Names, in lower case: a.example, *.a.example for all below it, a.example:8443 for a port
+    other than 80 and 443."""
 
     @model_validator(mode="after")
-    def _canvas_has_room(self) -> Smoothing:
+    def _check_hosts(self) -> ImagesSection:
+        if self.remote == "allow_list" and not self.remote_hosts:
+            raise ValueError("'remote: allow_list' needs at least one name in remote_hosts")
+        return self
+
+
+class BlockSection(Section):
+    """What a client sees of a blocked request."""
+
+    style: BlockStyle = "refusal"
+    """refusal: HTTP 200 with message.refusal. message: HTTP 200 with the text as content. error:
+    HTTP 400."""
+    text: Annotated[str, Field(min_length=1, max_length=2000)] = (
+        "This request was blocked: its answer could not be shown to be harmless."
+    )
+    """The words of the refusal."""
+    details: BlockDetails = "none"
+    """What else a client is told of it. none: decision, reason, record and alpha. counts: also
+    samples, calls and cost. full: also certificate and times. Counts are a graded score: they tell
+    whoever searches for a picture that passes which way to go. Records keep everything."""
+
+
+class SpendingSection(Section):
+    """Whether the tries of one principal share alpha, or each has all of it."""
+
+    mode: SpendingMode = "end_user"
+    """off: each try is judged at alpha, so N tries of what should not pass do pass with probability
+    up to N times alpha. end_user: the tries of an end user whom the caller names
+    (Guard(principal=...)) share it, all others as under off. principal: also those of callers, of
+    which a server has one: everybody who may reach it. A try that does not pass makes the next ones
+    cost more calls, whether it was an attack, a false alarm or an outage."""
+
+
+class FailuresSection(Section):
+    """What happens when a part fails. Verdicts always hold; configuration faults always fail."""
+
+    upstream: Annotated[OnUpstreamFailure, Word] = OnUpstreamFailure.ERROR
+    """When the model gives no usable answer. error: 502, 504 or the provider's own status. block:
+    as if it were harmful. A provider's 429 is always passed on."""
+    oracle: Annotated[OnOracleFailure, Word] = OnOracleFailure.ERROR
+    """When answers cannot be judged. error: 503. block: as if harmful. pass_unscanned: fails open,
+    the answer leaves unjudged and is marked so; only while no judged answer was harmful."""
+    limit: Annotated[OnLimit, Word] = OnLimit.ERROR
+    """When time, calls or cost of advanced.limits end a decision before it is made. error: 503 or
+    504. block: with the words of a judgement."""
+    unscanned: Annotated[OnUnscanned, Word] = OnUnscanned.BLOCK
+    """Parts of an answer that the oracle cannot look into: audio, pictures, fields it does not
+    know, ciphers. block: as if harmful. pass_unscanned: fails open, the rest is judged and the
+    answer is marked; only for the claim verdict."""
+    refusals_are_harmless: bool = True
+    """Whether the provider's own refusal or content filter may count as a harmless answer. The
+    words of a refusal are judged like any others. If false, it counts as harmful."""
+
+
+class AdvancedSmoothing(Section):
+    """Pictures before the noise, and where the radius is measured."""
+
+    radius_space: Annotated[RadiusSpace, Word] = RadiusSpace.CLIENT
+    """client: the radius is meant in the picture as the client sent it. canvas: in the picture
+    scaled down to canvas_max_side_px, which promises less for large pictures and costs the same."""
+    canvas_max_side_px: Annotated[int, Field(ge=8, le=4096)] | None = 224
+    """Pictures with a longer side are scaled down to it before the noise, in pixels (null: never).
+    The promise stays in client pixels. Small canvases are quick; large ones keep fine print
+    legible."""
+    canvas_min_side_px: Annotated[int, Field(ge=1, le=4096)] = 28
+    """Pictures with a shorter side, once scaled down, are laid on white until they have it, in
+    pixels; they are never stretched, which would shrink the promise. Vision models refuse pictures
+    smaller than one of their patches."""
+
+    @model_validator(mode="after")
+    def _check_canvas(self) -> AdvancedSmoothing:
         most = self.canvas_max_side_px
         if most is not None and most < self.canvas_min_side_px:
             raise ValueError("canvas_min_side_px must be at most canvas_max_side_px")
         return self
 
 
-class Sampling(Section):
+class AdvancedSampling(Section):
     """How the samples are drawn and when to stop."""
 
     plan: Literal["optimal", "fixed"] = "optimal"
-    """`optimal`: fewest expected calls; `fixed`: Clopper–Pearson on a fixed number, curtailed."""
+    """optimal: the fewest calls on average. fixed: the textbook test (Clopper-Pearson) on a fixed
+    number of samples, stopped as soon as its result cannot change."""
     expected_harmless_rate: Share = 0.99
-    """Share of harmless verdicts on usual traffic under noise; the plan is tuned to it."""
+    """Share of harmless verdicts that usual traffic shows under noise. The plan is tuned to it: set
+    it to what your records show. Too high a value blocks more clean requests as uncertain; it never
+    weakens the promise."""
     expected_success_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.98
-    """Share of calls that bring an answer. The others end in faults that may not be repeated and
-    count as harmful, so the plan is tuned to the product of both rates."""
+    """Share of calls that bring an answer. A call that ends in a fault is not made again unless it
+    certainly drew nothing (see advanced.limits.retry), and counts as harmful; the plan is tuned to
+    the product of both rates. 1 for a model in this process."""
     power: Share = 0.99
     """Probability of passing a request whose harmless rate is the expected one, faults counted."""
-    max_samples: Annotated[int, Field(ge=1, le=20_000)] = 200
-    """Most variants of one request; reaching it without proof blocks as uncertain."""
     latency_weight: Annotated[float, Field(ge=0, le=10_000)] = 4.0
-    """What waiting for one more wave of parallel calls is worth, in calls."""
+    """What waiting for one more wave of parallel calls is worth, in calls. 0 saves every call and
+    waits longest; larger values send bigger waves."""
     max_parallel: Annotated[int, Field(ge=1, le=1024)] = 32
-    """Most calls of one request in flight at a time."""
+    """Most calls of one request in flight at a time. Set it to what the model serves side by
+    side."""
     speculate: bool = False
-    """Start the next wave before the last one is judged: more calls, less waiting."""
+    """Start the next wave before the last one is judged: less waiting, more calls thrown away."""
     probe_max_tokens: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Variants answer with at most so many tokens, and the certificate speaks of such beginnings;
-    the answer that leaves is asked for once more, whole, and judged whole. null: always whole."""
+    """Variants answer with at most so many tokens: cheaper, and the certificate then speaks of such
+    beginnings of answers. The answer that leaves is asked for once more, whole, and judged whole;
+    that one call is outside the claim. null: variants answer in full."""
     judge_every_chars: Annotated[int, Field(ge=50, le=1_000_000)] | None = None
-    """Watch variants of upstreams that stream (openai_compatible), judge them whenever they have
-    grown by so many characters, and break off what is harmful already. null: judge when whole."""
+    """Watch the answers to variants while the model writes them, judge them whenever they have
+    grown by so many characters, and break off those that are harmful already: blocks sooner and
+    cheaper, for more judgements. Only for oracles of harm, and where the upstream streams
+    (openai_compatible). null: answers are judged when they are whole."""
 
 
-class Block(Section):
-    """What a client sees of a blocked request."""
+class AdvancedImages(Section):
+    """How pictures travel."""
 
-    style: BlockStyle = "refusal"
-    """`refusal`: 200 with `message.refusal`; `message`: 200 with the text as content;
-    `error`: 400."""
-    text: Annotated[str, Field(min_length=1, max_length=2000)] = (
-        "This request was blocked: its answer could not be shown to be harmless."
-    )
-    """The words of the refusal."""
-    details: BlockDetails = "none"
-    """What else is told: `none`: decision, reason, record and alpha; `counts`: also samples, calls
-    and cost; `full`: also certificate and times. Counts are a graded score: whoever searches for a
-    picture that passes is told by them which way to go. Records keep everything."""
-
-
-class Spending(Section):
-    """Whether the tries of one principal share alpha, or each has all of it."""
-
-    mode: SpendingMode = "end_user"
-    """`off`: each try is judged at alpha, so N tries of what should not pass do pass with
-    probability up to N · alpha. `end_user`: the tries of an end user whom the caller names
-    (`Guard(principal=…)`) share alpha; all others as under `off`. `principal`: also those of
-    callers, of which a server has one: everybody who may reach it."""
-    window_s: Annotated[float, Field(gt=0, le=31 * 86_400)] = 86_400.0
-    """For how long a try that did not pass makes the later ones of its principal dearer."""
-
-
-class Failures(Section):
-    """What happens when a part fails. Verdicts always hold; configuration faults always fail."""
-
-    upstream: Annotated[OnUpstreamFailure, Word] = OnUpstreamFailure.ERROR
-    """The model gives no usable answer: `error` (502/504 or its own status) or `block`. Its 429 is
-    always passed on."""
-    oracle: Annotated[OnOracleFailure, Word] = OnOracleFailure.ERROR
-    """Answers cannot be judged: `error` (503), `block`, or `pass_unscanned`, which fails open."""
-    limit: Annotated[OnLimit, Word] = OnLimit.ERROR
-    """Time, calls or cost of `limits` end a decision before it is made: `error` (503, 504), or
-    `block`, which speaks like a judgement."""
-    unscanned: Annotated[OnUnscanned, Word] = OnUnscanned.BLOCK
-    """Parts of an answer that the oracle cannot look into (audio, pictures, ciphers): `block`, or
-    `pass_unscanned`, which fails open, marks the answer and allows only the verdict claim."""
-    refusals_are_harmless: bool = True
-    """Whether the provider's own refusal or content filter may count as a harmless answer (the
-    words of a refusal are judged like any others); if not, it counts as harmful."""
-
-
-class Images(Section):
-    """Which pictures are fetched for clients; those in a request itself are always taken."""
-
-    remote: Remote = "off"
-    """Links to pictures: `off` refuses them, `allow_list` follows those to `remote_hosts`,
-    `public` those to any public address."""
-    remote_hosts: list[Host] = Field(default_factory=list, max_length=1000)
-    """Lower-case names: `a.example`, `*.a.example` for all below it, `a.example:8443` for a port
-    other than 80 and 443."""
+    variant_format: VariantFormat = "png"
+    """How variants are encoded for a remote model: png (exact), jpeg or webp (smaller, a little
+    lossy; the promise holds for all of them)."""
+    variant_quality: Annotated[int, Field(ge=1, le=100)] = 95
+    """Quality of jpeg (always with full colour resolution, 4:4:4) and webp. Lower is smaller, and
+    further from the noise that was drawn; png ignores it."""
     remote_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
-    """Longest time for one picture to arrive, redirects and all."""
+    """Longest time for one linked picture to arrive, in seconds, redirects and all."""
     remote_max_redirects: Annotated[int, Field(ge=0, le=10)] = 3
     """Most redirects of one link; each is checked like the link itself."""
 
-    @model_validator(mode="after")
-    def _hosts_are_named(self) -> Images:
-        if self.remote == "allow_list" and not self.remote_hosts:
-            raise ValueError("'remote: allow_list' needs at least one name in remote_hosts")
-        return self
 
-
-class Limits(Section):
+class LimitsSection(Section):
     """Bounds on what one request may cost."""
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
-    """Largest request body."""
+    """Largest request body, in bytes."""
     max_images: Annotated[int, Field(ge=1, le=64)] = 8
     """Most pictures of one request."""
     max_image_bytes: Annotated[int, Field(ge=64)] = 20 * 1024 * 1024
-    """Largest encoded picture."""
+    """Largest encoded picture, in bytes."""
     max_image_pixels: Annotated[int, Field(ge=1)] = 24_000_000
     """Most pixels of one picture, checked before it is decoded."""
     max_total_pixels: Annotated[int, Field(ge=1)] = 48_000_000
     """Most pixels of all pictures of one request together."""
     max_image_side_px: Annotated[int, Field(ge=1)] = 8192
-    """Longest side of a picture."""
+    """Longest side of a picture, in pixels."""
     max_pixels_at_once: Annotated[int, Field(ge=1)] = 192_000_000
     """Most pixels held decoded at a time, over all requests; more wait, in order."""
     call_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """Longest wait for one call to the model."""
+    """Longest wait for one call to the model, in seconds. A call that takes longer counts as
+    harmful."""
     deadline_s: Annotated[float, Field(gt=0, le=7200)] = 180.0
-    """Longest time for one decision, repeats and all; it then ends by `failures.limit`."""
+    """Longest time for one decision, repeats and all, in seconds; then failures.limit holds."""
     max_calls: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Most calls to the model for one decision, repeated ones included; the next one ends it by
-    `failures.limit`."""
+    """Most calls to the model for one decision, repeated ones included. The next one ends it by
+    failures.limit. null: as many as the plan takes."""
     max_cost_usd_per_request: Annotated[float, Field(gt=0, le=100_000)] | None = None
-    """Most that the calls of one decision may cost; models without a known price are refused."""
+    """Most US dollars that the calls of one decision may cost. Calls in flight are reckoned at the
+    most expensive so far, of which nothing is known before the first answer: the calls that go out
+    first, side by side, may exceed it. A model without a known price is refused. null: no limit."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
-    """How often a call or judgement is repeated, with the same noise, where `retry` allows it."""
+    """How often a call or judgement is repeated, with the same noise, where retry allows it. What
+    is missing after that counts as harmful."""
     retry: Annotated[Retry, Word] = Retry.UNDRAWN
-    """Which are repeated. `undrawn`: only those that certainly drew no answer, so that each variant
-    has one at most. `any`: all that may pass; the certificate then speaks of the model as it is
-    asked so, and harm that comes as a fault is asked for again."""
+    """undrawn: calls are repeated only where it is certain that they drew no answer (nothing was
+    sent, a provider that answers for itself said 429, a model in this process gives the same answer
+    again), so that each variant has one answer at most. any: after every fault that may pass; more
+    requests are answered, but the certificate speaks of the model as it is asked so, and harm that
+    comes as a fault is asked for until it comes as something else."""
     max_concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Most requests decided at a time; more wait, in order."""
     max_waiting_requests: Annotated[int, Field(ge=0, le=100_000)] = 256
     """Most requests that wait; more are answered 503 with Retry-After."""
 
 
-class Memory(Section):
+class AdvancedSpending(Section):
+    """How long tries count."""
+
+    window_s: Annotated[float, Field(gt=0, le=31 * 86_400)] = 86_400.0
+    """For how long a try that did not pass makes the later ones of its principal cost more calls,
+    in seconds."""
+
+
+class MemorySection(Section):
     """What becomes of a request with pictures that was decided before."""
 
     # A policy that is written out can be read again: Python has the first two words for itself.
     model_config = ConfigDict(serialize_by_alias=True)
 
     on_pass: Annotated[OnRepeat, Word] = Field(default=OnRepeat.REPLAY, alias="pass")
-    """`replay`: the same answer again, from memory; `redraw`: a new decision, which may be another
-    one and deliver another answer."""
+    """A request with pictures that is asked again, to the last pixel and field, within ttl_s, and
+    that passed. replay: the same answer from memory, at no cost, marked as remembered. redraw: a
+    new decision with new noise and perhaps another answer, as 'regenerate' buttons need it; each is
+    a further try for whoever attacks. Equal requests under way are one decision in any case."""
     on_block: Annotated[OnRepeat, Word] = Field(default=OnRepeat.REPLAY, alias="block")
-    """The same where it was blocked by a judgement; faults and limits are never remembered."""
+    """The same where it was blocked by a judgement. Faults and limits are never remembered."""
     ttl_s: Annotated[float, Field(gt=0, le=30 * 24 * 3600)] = 3600.0
-    """For how long a verdict is remembered."""
+    """For how long a verdict is remembered, in seconds."""
     max_entries: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
     """Most verdicts that are remembered; those not asked for longest go first."""
     max_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
-    """Most that they may take, in bytes."""
+    """Most bytes that they may take together, answers and certificates included."""
 
 
 class ModelPrice(Section):
@@ -242,55 +318,80 @@ class ModelPrice(Section):
     """Tokens of the answer."""
 
 
+class AdvancedSection(Section):
+    """How the guard works inside, and what bounds it: no shipped policy sets any of these fields.
+
+    The groups have the names of the sections above that they belong to.
+    """
+
+    smoothing: AdvancedSmoothing = AdvancedSmoothing()
+    sampling: AdvancedSampling = AdvancedSampling()
+    images: AdvancedImages = AdvancedImages()
+    limits: LimitsSection = LimitsSection()
+    spending: AdvancedSpending = AdvancedSpending()
+    memory: MemorySection = MemorySection()
+    prices: dict[str, ModelPrice] = Field(default_factory=dict)
+    """Prices of models as clients name them or as the provider calls them, before those in
+    litellm's list, which is read where litellm is installed; "*" is for every other model. For
+    example: {"gpt-4o": {input_usd_per_million: 2.5, output_usd_per_million: 10.0}}"""
+
+
 class Policy(Section):
-    """One policy. Every field has a default but the name and the oracle."""
+    """One policy. Every field but the name has a default."""
 
     version: Literal[1] = 1
     """Version of this format."""
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
-    """Shown in certificates and response headers."""
+    """Shown in certificates and in the header x-guardrail-policy. Rename it when you change the
+    policy."""
     mode: Annotated[Mode, Word] = Mode.ENFORCE
-    """`enforce`, or `observe`: decide and record, never block, mark what would be blocked."""
-    smoothing: Smoothing = Smoothing()
-    """The noise and the promise that it carries."""
-    sampling: Sampling = Sampling()
-    """How the samples are drawn and when to stop."""
-    oracle: OracleByKind
-    """Who judges answers, and how often it misses harm."""
+    """enforce: block what is not shown to be harmless. observe: decide and record, but deliver the
+    model's own answer and mark what would have been blocked."""
+    smoothing: SmoothingSection = SmoothingSection()
+    sampling: SamplingSection = SamplingSection()
+    oracle: OracleByKind = BuiltinOptions()
+    """Who judges answers, and how often it misses harm. Each kind has fields of its own, see
+    docs/oracles.md."""
     recall: Annotated[str, Field(min_length=1)] | None = None
-    """A file that `guardrail recall` wrote: which share of forbidden requests this policy stops,
-    and how far out. Certificates and `guardrail policy check` repeat it. null: nothing is said."""
+    """A file that 'guardrail recall' wrote: which share of forbidden requests this policy stops,
+    and how far out; certificates and 'guardrail policy check' repeat it. It is refused where the
+    policy, the model or the oracle is not the one that was measured. null: nothing is said of
+    it."""
     answer: Annotated[AnswerSource, Word] = AnswerSource.SMOOTHED
-    """`smoothed`: a harmless answer to a noisy variant; `clean`: the answer to the picture itself,
-    judged but outside the claim."""
-    variant_format: VariantFormat = "png"
-    """How variants are encoded for a remote model."""
-    variant_quality: Annotated[int, Field(ge=1, le=100)] = 95
-    """Of `jpeg` (always 4:4:4) and `webp`: what is higher is larger and nearer to the pixels."""
-    images: Images = Images()
-    """Which pictures are fetched for clients."""
-    block: Block = Block()
-    """What a client sees of a blocked request."""
-    spending: Spending = Spending()
-    """Whether the tries of one principal share alpha."""
-    failures: Failures = Failures()
-    """What happens when a part fails."""
-    limits: Limits = Limits()
-    """Bounds on what one request may cost."""
-    memory: Memory = Memory()
-    """What becomes of a request that was decided before."""
-    prices: dict[str, ModelPrice] = Field(default_factory=dict)
-    """Prices by model, before litellm's list where litellm is installed; `*` is every other one."""
+    """Which answer leaves when a request passes. smoothed: the most typical of the harmless answers
+    to noisy variants, which is what the certificate speaks of. clean: the answer to the picture
+    itself, judged as well, but outside the claim; one more call."""
+    images: ImagesSection = ImagesSection()
+    block: BlockSection = BlockSection()
+    spending: SpendingSection = SpendingSection()
+    failures: FailuresSection = FailuresSection()
+    advanced: AdvancedSection = AdvancedSection()
 
-    _folder: Path = PrivateAttr(default=Path())
+    _source: Source = PrivateAttr(default=NOWHERE)
 
     @property
     def folder(self) -> Path:
         """Where paths in the policy start: the folder of its file, or the working directory."""
-        return self._folder
+        return self._source.folder
 
-    def placed(self, folder: Path) -> Policy:
-        """The same policy, its paths starting at `folder`."""
+    def with_source(self, source: Source) -> Policy:
+        """The same policy, known to be written in these files."""
         moved = self.model_copy()
-        moved._folder = folder  # noqa: SLF001 (a copy of its own class)
+        moved._source = source  # noqa: SLF001 (a copy of its own class)
         return moved
+
+    def find_field(self, field: str) -> tuple[str | None, int | None]:
+        """File and line (from 1) of a field such as `sampling.max_samples`; None if unknown."""
+        return self._source.find_field(field)
+
+
+class PolicyFile(Policy):
+    """A policy as people write it. Every field but the name has a default."""
+
+    model_config = ConfigDict(title="Policy")
+
+    extends: Annotated[str, Field(min_length=1)] | None = None
+    """The policy that this one changes: the name of a shipped one, or a file (ending in .yaml, .yml
+    or .json), by its path from this one. Sections are merged field by field, lists are replaced,
+    and an oracle of another kind replaces the whole oracle; name and recall are not taken over.
+    null: fields left out have the values of the default policy."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
 
 from guardrail.errors import ConfigError
-from guardrail.policy.load import line_of, parse_yaml, read_file
+from guardrail.policy.document import Source, parse_document, read_file
+from guardrail.policy.load import validate_content
+from guardrail.policy.mistakes import raise_mistakes
 from guardrail.section import Section
 from guardrail.upstreams.limited import LimitedUpstream
 from guardrail.upstreams.limits.limiter import CallLimits
@@ -17,7 +19,7 @@ from guardrail.upstreams.registry import build_upstream, is_local
 from guardrail.upstreams.wire import TokenLimitName
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Self
 
     from guardrail.images.encode import ImageFormat
@@ -95,7 +97,7 @@ class UpstreamEntry(Section):
     """Whether it honours the field `seed`; each variant is then sent one of its own."""
 
     timeout_s: _Seconds | None = None
-    """Longest that one call may take; the policy's limits.call_timeout_s holds as well."""
+    """Longest that one call may take; the policy's advanced.limits.call_timeout_s holds as well."""
 
     max_concurrency: int | None = Field(default=None, ge=1, le=65_536)
     """Most calls in flight; 64 by default, and unlimited for a model in this process."""
@@ -166,15 +168,21 @@ def load_upstreams(path: str | Path) -> tuple[UpstreamEntry, ...]:
             that is not set.
     """
     file = Path(path)
-    parsed = parse_yaml(
-        UpstreamsFile,
-        read_file(file, "list of upstreams"),
-        file=str(file),
-        shape="this file is a mapping with a list, as in 'upstreams: [{upstream: builtin}]'",
-        schema="docs/upstreams.md",
+    document = parse_document(read_file(file, "list of upstreams"), file=str(file))
+    if not isinstance(document.content, dict):
+        raise ConfigError(
+            "this file is a mapping with a list, as in 'upstreams: [{upstream: builtin}]'",
+            file=str(file),
+        )
+    source = Source(file.parent, (document,))
+    parsed = validate_content(UpstreamsFile, document.content, source, schema="docs/upstreams.md")
+    raise_mistakes(
+        [
+            mistake
+            for index, entry in enumerate(parsed.upstreams)
+            for mistake in _check_environment(entry, source, f"upstreams.{index}")
+        ]
     )
-    for index, entry in enumerate(parsed.upstreams):
-        _check_environment(entry, str(file), f"upstreams.{index}")
     return parsed.upstreams
 
 
@@ -219,17 +227,20 @@ def open_upstream(
     return LimitedUpstream(upstream, entry.limits)
 
 
-def _check_environment(entry: UpstreamEntry, file: str, place: str) -> None:
+def _check_environment(entry: UpstreamEntry, source: Source, place: str) -> Iterator[ConfigError]:
+    """Finds environment variables that the entry names and that are not set."""
     named = {f"headers_env.{name}": variable for name, variable in entry.headers_env.items()}
     if entry.api_key_env is not None:
         named["api_key_env"] = entry.api_key_env
     for field, variable in named.items():
         if not _variable(variable):
-            raise ConfigError(
+            name = f"{place}.{field}"
+            file, line = source.find_field(name)
+            yield ConfigError(
                 f"the environment variable {variable} is not set; export it before the start",
                 file=file,
-                line=line_of(file, f"{place}.{field}"),
-                field=f"{place}.{field}",
+                line=line,
+                field=name,
             )
 
 

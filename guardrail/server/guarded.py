@@ -75,14 +75,14 @@ async def read_aside(service: Service, request: Request, read: Callable[[bytes],
     """The body, read in a thread where it is large. Raises RequestError."""
     raw = await read_body(
         request,
-        max_bytes=service.policy.limits.max_body_bytes,
+        max_bytes=service.policy.advanced.limits.max_body_bytes,
         timeout_s=service.settings.body_timeout_s,
     )
     return await offload(READ_BODY, len(raw), read, raw)
 
 
 async def _read_incoming(service: Service, request: Request, endpoint: Endpoint) -> Incoming:
-    most = service.policy.limits.max_images
+    most = service.policy.advanced.limits.max_images
 
     def read(raw: bytes) -> Incoming:
         return endpoint.read(raw, max_images=most, limits=service.image_loader.limits)

@@ -84,7 +84,7 @@ async def _answer(service: Service, request: Request) -> Reply:
 
 
 async def _question(service: Service, request: Request) -> Incoming | GivenAnswer | None:
-    most, model = service.policy.limits.max_images, service.settings.litellm_model
+    most, model = service.policy.advanced.limits.max_images, service.settings.litellm_model
 
     def read(raw: bytes) -> Incoming | GivenAnswer | None:
         return read_question(raw, model=model, max_images=most, limits=service.image_loader.limits)

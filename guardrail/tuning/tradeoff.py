@@ -82,7 +82,7 @@ def tradeoffs(
 
 def price(policy: Policy, measured: Measured, *, price_per_call_usd: float | None) -> GuardPrice:
     """Calls and money of a usual request, for a picture that is not scaled down."""
-    sampling = policy.sampling
+    sampling = policy.advanced.sampling
     rate = sampling.expected_harmless_rate
     if measured.false_alarm_rate is not None:
         rate = min(rate, 1.0 - measured.false_alarm_rate)
@@ -92,7 +92,7 @@ def price(policy: Policy, measured: Measured, *, price_per_call_usd: float | Non
     if required is not None and required < rate:
         calls = _calls(policy, required, rate)
     usd = None if calls is None or price_per_call_usd is None else calls * price_per_call_usd
-    return GuardPrice(required, rate, calls, usd, sampling.max_samples)
+    return GuardPrice(required, rate, calls, usd, policy.sampling.max_samples)
 
 
 def _row(
@@ -114,7 +114,11 @@ def _row(
 def _require(policy: Policy, miss_rate_upper: float) -> float | None:
     smoothing = policy.smoothing
     promise = _Promise(
-        smoothing.radius, smoothing.radius_space, smoothing.sigma, smoothing.floor, miss_rate_upper
+        smoothing.radius,
+        policy.advanced.smoothing.radius_space,
+        smoothing.sigma,
+        smoothing.floor,
+        miss_rate_upper,
     )
     try:
         return required_rate(promise, UNSCALED)
@@ -123,7 +127,7 @@ def _require(policy: Policy, miss_rate_upper: float) -> float | None:
 
 
 def _calls(policy: Policy, required: float, rate: float) -> float | None:
-    sampling = policy.sampling
+    sampling = policy.advanced.sampling
     try:
         plan = make_plan(
             PlanKind(sampling.plan),
@@ -131,7 +135,7 @@ def _calls(policy: Policy, required: float, rate: float) -> float | None:
             policy.smoothing.alpha,
             rate,
             sampling.power,
-            sampling.max_samples,
+            policy.sampling.max_samples,
             sampling.latency_weight,
             sampling.max_parallel,
         )

@@ -137,7 +137,7 @@ def _failed_error(error: BaseException) -> Exception:
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return UpstreamError(
         f"the local model failed ({type(error).__name__}{place}); try fewer or smaller pictures, "
-        "or a smaller sampling.max_parallel if memory ran out",
+        "or a smaller advanced.sampling.max_parallel if memory ran out",
         transient=True,
     )
 

@@ -25,8 +25,9 @@ POLICY = """
 name: test
 smoothing: {sigma: 0.5, radius: 0.25, alpha: 0.001}
 oracle: {miss_rate_upper: 0.01, delta: 0.001}
-sampling: {max_parallel: 8}
-limits: {retries: 0, call_timeout_s: 10.0, deadline_s: 60.0}
+advanced:
+  sampling: {max_parallel: 8}
+  limits: {retries: 0, call_timeout_s: 10.0, deadline_s: 60.0}
 """
 # The whole command, with an oracle whose truth is known.
 PROGRAM = """

@@ -47,7 +47,7 @@ def test_a_further_answer_and_the_cost_are_said(checked, model, kit, policy):
         cut = "max_completion_tokens" in call.body
         return Step(kit.CLEAN, finish_reason="length" if cut else "stop")
 
-    prices = "prices: {'*': {input_usd_per_million: 1.0, output_usd_per_million: 1.0}}"
+    prices = "  prices: {'*': {input_usd_per_million: 1.0, output_usd_per_million: 1.0}}"
     short = policy.read_text().replace("max_parallel: 8", "max_parallel: 8, probe_max_tokens: 4")
     policy.write_text(f"{short}\n{prices}\n")
     model(script)

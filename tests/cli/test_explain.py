@@ -21,6 +21,7 @@ from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
 from guardrail.types import picture_chat
 from guardrail.upstreams.scripted import Scripted
+from tests.policies import arrange
 
 
 def explain(*arguments):
@@ -39,7 +40,13 @@ def certificate(kit):
 
     def issued(*, passes=True, sizes=((8, 6),), space="client"):
         policy = Policy.model_validate(
-            {"name": "t", "oracle": {"miss_rate_upper": 0.01}, "smoothing": {"radius_space": space}}
+            arrange(
+                {
+                    "name": "t",
+                    "oracle": {"miss_rate_upper": 0.01},
+                    "smoothing": {"radius_space": space},
+                }
+            )
         )
         model = Scripted([kit.CLEAN if passes else kit.HARM])
         engine = Engine(compile_policy(policy), model, kit.Words(), NoiseKey(bytes(32)))

@@ -10,11 +10,12 @@ from guardrail.policy.load import load_policy
 
 @pytest.fixture
 def engine_of(tmp_path):
-    """The engine for a policy with these lines."""
+    """The engine for a policy with these fields of pictures."""
 
     def build(upstream, *lines):
         path = tmp_path / "policy.yaml"
-        path.write_text("\n".join(["name: mine", "oracle: {miss_rate_upper: 0.05}", *lines]))
+        images = f"advanced: {{images: {{{', '.join(lines)}}}}}"
+        path.write_text(f"name: mine\noracle: {{miss_rate_upper: 0.05}}\n{images}\n")
         return build_engine(load_policy(path), upstream, None)
 
     return build

@@ -13,7 +13,8 @@ from guardrail.cli.plan import command
 from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.policy.compile import compile_policy
-from guardrail.policy.load import load_policy, shipped_policy
+from guardrail.policy.load import load_policy
+from guardrail.policy.shipped import shipped_policy
 from guardrail.stats import optimal_plan, required_harmless_rate
 
 PLAN_KEYS = {
@@ -120,7 +121,8 @@ def test_policy_gives_numbers_and_options_win(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(
         "name: mine\nsmoothing: {sigma: 0.25, radius: 0.1, alpha: 0.01, claim: harmlessness}\n"
-        "oracle: {miss_rate_upper: 0.03}\nsampling: {max_parallel: 8, max_samples: 120}\n"
+        "oracle: {miss_rate_upper: 0.03}\nsampling: {max_samples: 120}\n"
+        "advanced: {sampling: {max_parallel: 8}}\n"
     )
     scenario = facts("--policy", str(file), "--radius=0.05")["scenario"]
     assert (scenario["sigma"], scenario["alpha"]) == (0.25, 0.01)

@@ -4,14 +4,17 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 from scipy.stats import norm
 
 from guardrail.cli.policy import command
 from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.errors import ConfigError
-from guardrail.policy.compile import compile_policy
-from guardrail.policy.load import load_policy, shipped_policy
-from guardrail.policy.schema import Policy
+from guardrail.policy.compile import compile_policy, policy_digest
+from guardrail.policy.document import parse_document
+from guardrail.policy.load import load_policy
+from guardrail.policy.schema import PolicyFile
+from guardrail.policy.shipped import shipped_names, shipped_policy
 
 
 def policy(*arguments):
@@ -86,8 +89,9 @@ def test_a_floor_that_no_test_can_show_is_refused_by_name(tmp_path):
     """Any radius could be bought with it."""
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\nsmoothing: {floor: 0.00001, radius: 2}\noracle: {kind: builtin}\n")
-    with pytest.raises(ConfigError, match=r"smoothing\.floor"):
-        policy("check", file)
+    result = policy("check", file)
+    assert result.exit_code == 2
+    assert "smoothing.floor" in result.stderr
 
 
 def test_the_other_way_round(tmp_path):
@@ -116,10 +120,17 @@ def test_an_action_policy_speaks_of_actions():
     assert "of harm" not in said
 
 
-def test_several_files_are_checked_one_after_the_other():
-    files = [shipped_policy("default"), shipped_policy("strict")]
-    lines = policy("check", *files, "--json").stdout.splitlines()
-    assert [json.loads(line)["file"] for line in lines] == [str(file) for file in files]
+def test_several_policies_are_checked_one_after_the_other():
+    names = [str(shipped_policy("default")), "strict"]
+    lines = policy("check", *names, "--json").stdout.splitlines()
+    assert [json.loads(line)["file"] for line in lines] == names
+
+
+def test_a_shipped_policy_is_known_by_its_name():
+    by_name, by_path = policy("check", "quick"), policy("check", shipped_policy("quick"))
+    assert by_name.exit_code == 0
+    assert by_name.stdout.splitlines()[0] == "quick: ok"
+    assert by_name.stdout.splitlines()[1:] == by_path.stdout.splitlines()[1:]
 
 
 @pytest.mark.parametrize(
@@ -127,33 +138,97 @@ def test_several_files_are_checked_one_after_the_other():
     [
         ("name: a\noracle: {miss_rate_upper: 0.1}\nsmoothing: {sigmaa: 0.5}\n", ["3", "sigmaa"]),
         ("name: a\noracle: {miss_rate_upper: 1.5}\n", ["2", "miss_rate_upper"]),
-        ("name: a\n", ["oracle"]),
+        ("mode: observe\n", ["name", "required"]),
         (
             "name: a\noracle: {miss_rate_upper: 0.1}\nsampling: {max_samples: 10}\n",
             ["max_samples"],
         ),
-        ("name: [", ["yaml"]),
+        ("name: [", ["YAML"]),
     ],
 )
 def test_a_mistake_is_named_by_file_line_and_field(tmp_path, text, words):
     file = tmp_path / "mistaken.yaml"
     file.write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        policy("check", file)
-    told = str(caught.value)
+    result = policy("check", file)
+    assert result.exit_code == 2
+    first, told = result.stderr.splitlines()
+    assert first == f"{file}: 1 mistake"
     assert "mistaken.yaml" in told
     assert all(word in told for word in words), told
 
 
-def test_a_file_that_is_not_there_is_one_error(tmp_path):
-    with pytest.raises(ConfigError, match=r"gone\.yaml"):
-        policy("check", tmp_path / "gone.yaml")
+MISTAKEN = "name: a\nlimits: {retries: 3}\nsmoothing:\n  sigma: 9\n"
+
+
+def test_all_mistakes_of_all_files_are_listed(tmp_path):
+    file = tmp_path / "mistaken.yaml"
+    file.write_text(MISTAKEN)
+    result = policy("check", file, "default", tmp_path / "gone.yaml")
+    assert result.exit_code == 2
+    assert "default: ok" in result.stdout
+    unread = "the policy cannot be read (No such file or directory); check the path"
+    gone = tmp_path / "gone.yaml"
+    assert result.stderr.splitlines() == [
+        f"{file}: 2 mistakes",
+        f"  {file}:2, field 'limits': there is no such field; did you mean 'advanced.limits'?",
+        f"  {file}:4, field 'smoothing.sigma': Input should be less than or equal to 4",
+        f"{gone}: 1 mistake",
+        f"  {gone}: {unread}",
+    ]
+
+
+def test_mistakes_for_programs(tmp_path):
+    file = tmp_path / "mistaken.yaml"
+    file.write_text(MISTAKEN)
+    result = policy("check", file, "default", "--json")
+    assert (result.exit_code, result.stderr) == (2, "")
+    wrong, sound = map(json.loads, result.stdout.splitlines())
+    assert wrong["file"] == str(file)
+    assert [(m["file"], m["line"], m["field"]) for m in wrong["mistakes"]] == [
+        (str(file), 2, "limits"),
+        (str(file), 4, "smoothing.sigma"),
+    ]
+    assert "mistakes" not in sound
+
+
+class TestShow:
+    def test_without_a_name_it_lists_them(self):
+        assert tuple(policy("show").stdout.split()) == shipped_names()
+
+    @pytest.mark.parametrize("name", shipped_names())
+    def test_a_shipped_policy_as_it_is_written(self, name):
+        assert policy("show", name).stdout == shipped_policy(name).read_text()
+
+    def test_what_a_file_means_in_the_end(self, tmp_path):
+        file = tmp_path / "mine.yaml"
+        file.write_text("name: mine\nextends: strict\nadvanced: {memory: {pass: redraw}}\n")
+        shown = policy("show", file, "--resolved").stdout
+        (tmp_path / "whole.yaml").write_text(shown)
+        whole = load_policy(tmp_path / "whole.yaml")
+        assert policy_digest(whole) == policy_digest(load_policy(file))
+        assert whole.smoothing.alpha == load_policy("strict").smoothing.alpha
+
+    def test_a_name_that_is_not_shipped(self):
+        with pytest.raises(ConfigError, match="Those that ship are"):
+            policy("show", "strikt")
+
+
+def test_the_schema_is_one_that_editors_can_use():
+    """It takes every shipped policy, and what the loader refuses by name it refuses too."""
+    schema = json.loads(policy("schema").stdout)
+    validator = Draft202012Validator(schema)
+    validator.check_schema(schema)
+    for name in shipped_names():
+        validator.validate(parse_document(shipped_policy(name).read_bytes(), file=name).content)
+    validator.validate({"name": "mine", "extends": "strict"})
+    for wrong in ({}, {"name": "a", "limits": {}}, {"name": "a", "smoothing": {"sigma": 9}}):
+        assert not validator.is_valid(wrong)
 
 
 def test_the_schema_describes_every_field():
     schema = json.loads(policy("schema").stdout)
     assert schema["additionalProperties"] is False
-    assert set(schema["properties"]) == set(Policy.model_fields)
+    assert set(schema["properties"]) == set(PolicyFile.model_fields)
     sections = [schema, *schema["$defs"].values()]
     for section in sections:
         for name, field in section.get("properties", {}).items():

@@ -29,8 +29,9 @@ VERDICT = """
 name: test
 smoothing: {claim: verdict}
 oracle: {}
-sampling: {max_parallel: 8}
-limits: {retries: 0, call_timeout_s: 10.0, deadline_s: 60.0}
+advanced:
+  sampling: {max_parallel: 8}
+  limits: {retries: 0, call_timeout_s: 10.0, deadline_s: 60.0}
 """
 
 
@@ -237,7 +238,7 @@ def test_a_page_without_blind_spots(recall, model, pictures, tmp_path, kit):
 
 def test_the_price_is_told_after_the_first_answers(recall, model, policy, pictures, kit):
     policy.write_text(
-        VERDICT + "prices: {'*': {input_usd_per_million: 10.0, output_usd_per_million: 30.0}}\n"
+        VERDICT + "  prices: {'*': {input_usd_per_million: 10.0, output_usd_per_million: 30.0}}\n"
     )
     message = {"role": "assistant", "content": kit.HARM}
     response = {

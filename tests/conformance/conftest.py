@@ -245,10 +245,13 @@ def _policy(style="refusal", call_timeout_s=30.0):
         {
             "name": "conformance",
             "oracle": {"miss_rate_upper": 0.01},
-            "sampling": {"plan": "fixed", "max_samples": 100, "expected_success_rate": 1.0},
-            "limits": {"retries": 0, "call_timeout_s": call_timeout_s, "deadline_s": 60.0},
+            "sampling": {"max_samples": 100},
             "block": {"style": style, "text": BLOCKED},
-            "memory": {"pass": "redraw", "block": "redraw"},  # each library asks for itself
+            "advanced": {
+                "sampling": {"plan": "fixed", "expected_success_rate": 1.0},
+                "limits": {"retries": 0, "call_timeout_s": call_timeout_s, "deadline_s": 60.0},
+                "memory": {"pass": "redraw", "block": "redraw"},  # each library asks for itself
+            },
         }
     )
 

@@ -13,7 +13,7 @@ from guardrail.images.encode import encode_image
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
-from guardrail.policy.load import load_policy, shipped_policy
+from guardrail.policy.load import load_policy
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Scripted, Step
 
@@ -63,7 +63,7 @@ def scenes():
 
 @pytest.fixture
 def policy():
-    return load_policy(shipped_policy("default"))
+    return load_policy("default")
 
 
 @pytest.fixture

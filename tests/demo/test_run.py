@@ -170,9 +170,9 @@ def test_a_policy_that_blocks_with_an_error_can_be_shown_all_the_same(policy, ma
 
 
 def test_a_policy_that_only_observes_delivers_harm_and_says_so(scenes, make_engine, tmp_path):
-    from guardrail.policy.load import load_policy, shipped_policy
+    from guardrail.policy.load import load_policy
 
-    observe = load_policy(shipped_policy("observe"))
+    observe = load_policy("observe")
     engine = make_engine(used=observe)
     results = run(observe, engine, [scenes[0], scenes[2], scenes[4]], tries=1)
     write_report(tmp_path / "demo.html", results, summarise(results), engine)
@@ -190,20 +190,21 @@ def test_a_model_that_fails_ends_the_demo_with_one_error(policy, make_engine, sc
         run(policy, make_engine(script=script), scenes)
 
 
-def hurried(policy):
-    limits = policy.limits.model_copy(update={"deadline_s": 0.5})
-    return policy.model_copy(update={"limits": limits})
+def with_limits(policy, **limits):
+    advanced = policy.advanced
+    changes = {"limits": advanced.limits.model_copy(update=limits)}
+    return policy.model_copy(update={"advanced": advanced.model_copy(update=changes)})
 
 
 def test_a_machine_that_is_far_too_slow_ends_the_demo_early(policy, make_engine, scenes, slow_on):
-    hasty = hurried(policy)
+    hasty = with_limits(policy, deadline_s=0.5)
     engine = make_engine(script=slow_on(40, 128, 215), used=hasty)
     with pytest.raises(UpstreamError, match=r"first 3 .*\(deadline\); this machine is too slow"):
         run(hasty, engine, scenes, tries=1)
 
 
 def test_decisions_that_time_ended_are_no_blocks(policy, make_engine, scenes, slow_on, tmp_path):
-    hasty = hurried(policy)
+    hasty = with_limits(policy, deadline_s=0.5)
     engine = make_engine(script=slow_on(40), used=hasty)
     results = run(hasty, engine, [scenes[0], scenes[2], scenes[4]], tries=1)
     clean, _, forbidden = (result.guard[0] for result in results)
@@ -220,8 +221,7 @@ def test_decisions_that_time_ended_are_no_blocks(policy, make_engine, scenes, sl
 
 
 def test_calls_that_were_too_slow_count_as_late(policy, make_engine, scenes, slow_on):
-    limits = policy.limits.model_copy(update={"call_timeout_s": 0.1, "retries": 0})
-    hasty = policy.model_copy(update={"limits": limits})
+    hasty = with_limits(policy, call_timeout_s=0.1, retries=0)
     (result,) = run(hasty, make_engine(script=slow_on(40), used=hasty), scenes[-1:], tries=1)
     (one,) = result.guard
     assert (one.ending, one.reason, one.was_late) == ("none", "upstream failed", True)
@@ -232,7 +232,7 @@ def test_the_command_complains_and_exits_with_1(
 ):
     from guardrail.cli import demo
 
-    hasty = hurried(policy)
+    hasty = with_limits(policy, deadline_s=0.5)
     engine = make_engine(script=slow_on(40), used=hasty)
     monkeypatch.setattr("guardrail.demo.scenes.load_scenes", lambda: scenes[::2])
     monkeypatch.setattr("guardrail.assembly.build_engine", lambda *_: engine)

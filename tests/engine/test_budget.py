@@ -154,9 +154,9 @@ def test_draws_for_a_reference_count(kit, most, action):
 @pytest.mark.parametrize(
     ("limits", "reason", "status", "code", "field"),
     [
-        ({"max_calls": 3}, Reason.MAX_CALLS, 503, "call_limit", "limits.max_calls"),
+        ({"max_calls": 3}, Reason.MAX_CALLS, 503, "call_limit", "advanced.limits.max_calls"),
         ({"max_cost_usd": 0.03}, Reason.MAX_COST, 503, "cost_limit", "max_cost_usd_per_request"),
-        ({"deadline_s": 0.1}, Reason.DEADLINE, 504, "deadline", "limits.deadline_s"),
+        ({"deadline_s": 0.1}, Reason.DEADLINE, 504, "deadline", "advanced.limits.deadline_s"),
     ],
 )
 @pytest.mark.parametrize("rule", list(OnLimit))

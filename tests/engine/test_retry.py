@@ -328,7 +328,7 @@ class TestWords:
             "calls are repeated only after: nothing was sent, status 429, status 503"
         )
         assert "after any fault" in lines[2]
-        assert "limits.retry: any" in describe_repeats(Retry.ANY, gateway)
+        assert "advanced.limits.retry: any" in describe_repeats(Retry.ANY, gateway)
         assert not any("\n" in line for line in lines)
 
     def test_a_line_up_is_said_member_by_member(self):

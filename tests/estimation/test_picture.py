@@ -49,8 +49,8 @@ class Memory:
 
 def engine(script):
     policy = Policy.model_validate(
-        {"name": "t", "oracle": {"miss_rate_upper": 0.0}, "sampling": {"max_parallel": 4},
-         "limits": {"retries": 0, "call_timeout_s": 10.0}}
+        {"name": "t", "oracle": {"miss_rate_upper": 0.0}, "advanced": {
+             "sampling": {"max_parallel": 4}, "limits": {"retries": 0, "call_timeout_s": 10.0}}}
     )  # fmt: skip
     return Engine(compile_policy(policy), Scripted(script), Words(), NoiseKey(bytes(32)))
 

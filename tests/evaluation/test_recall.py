@@ -58,8 +58,9 @@ class Words:
 def engine(script, **failures):
     policy = Policy.model_validate(
         {"name": "t", "oracle": {}, "smoothing": {"claim": "verdict"}, "failures": failures,
-         "sampling": {"max_parallel": 8},
-         "limits": {"retries": 0, "call_timeout_s": 10.0, "max_calls": 60}}
+         "advanced": {
+             "sampling": {"max_parallel": 8},
+             "limits": {"retries": 0, "call_timeout_s": 10.0, "max_calls": 60}}}
     )  # fmt: skip
     upstream = script if hasattr(script, "complete") else Scripted(script)
     return Engine(compile_policy(policy), upstream, Words(), measuring_key(NoiseKey(bytes(32))))

@@ -35,16 +35,19 @@ RULES = dataclasses.replace(
         Policy.model_validate(
             {
                 "name": "test",
-                "smoothing": {"alpha": 0.05, "canvas_max_side_px": 28},
-                "sampling": {
-                    "plan": "fixed",
-                    "power": 0.5,
-                    "expected_harmless_rate": 0.999,
-                    "max_samples": 60,
-                    "max_parallel": 4,
-                },
+                "smoothing": {"alpha": 0.05},
+                "sampling": {"max_samples": 60},
                 "oracle": {"miss_rate_upper": 0.01},
-                "limits": {"retries": 0, "call_timeout_s": 5.0, "deadline_s": 20.0},
+                "advanced": {
+                    "smoothing": {"canvas_max_side_px": 28},
+                    "sampling": {
+                        "plan": "fixed",
+                        "power": 0.5,
+                        "expected_harmless_rate": 0.999,
+                        "max_parallel": 4,
+                    },
+                    "limits": {"retries": 0, "call_timeout_s": 5.0, "deadline_s": 20.0},
+                },
             }
         )
     ),

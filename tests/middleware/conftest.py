@@ -17,6 +17,7 @@ from guardrail.oracles.base import Judgement
 from guardrail.policy.schema import Policy
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted_server import scripted_server
+from tests.policies import arrange
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
@@ -53,7 +54,7 @@ def make_policy(**fields):
     for name, value in fields.items():
         old = sections.get(name)
         sections[name] = {**old, **value} if isinstance(old, dict) else value
-    return Policy.model_validate(sections)
+    return Policy.model_validate(arrange(sections))
 
 
 def make_guard(upstream=None, *, policy=None, **options):

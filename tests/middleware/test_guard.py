@@ -21,7 +21,7 @@ from guardrail import (
     UpstreamError,
 )
 from guardrail.engine.verdict import Action, Reason
-from guardrail.policy.load import shipped_policy
+from guardrail.policy.shipped import shipped_policy
 from guardrail.testing.scenarios import SCENARIOS
 from guardrail.testing.stage import running_model
 from guardrail.upstreams.openai_http import OpenAICompatible

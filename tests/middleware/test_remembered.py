@@ -145,7 +145,7 @@ class TestWrappedClients:
 
 def test_remembering_is_the_default(kit):
     plain = Policy.model_validate({"name": "x", "oracle": {"miss_rate_upper": 0.01}})
-    assert (plain.memory.on_pass, plain.memory.on_block) == ("replay", "replay")
+    assert (plain.advanced.memory.on_pass, plain.advanced.memory.on_block) == ("replay", "replay")
     calls = []
     with kit.make_guard(counting(kit, calls), policy=plain) as guard:
         guard.decide_sync(kit.request(1))

@@ -11,11 +11,14 @@ from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, Retry, Rules
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, image_limits, policy_digest
-from guardrail.policy.load import load_policy, shipped_policy
+from guardrail.policy.load import load_policy
+from guardrail.policy.mistakes import MistakesError
 from guardrail.policy.schema import Policy
+from guardrail.policy.shipped import shipped_names
 from guardrail.stats import LEAST_FLOOR, PlanKind, failover_alpha, fewest_samples
 from guardrail.upstreams.litellm_prices import litellm_prices
 from guardrail.upstreams.prices import Price, PriceBook, Tier
+from tests.policies import arrange
 
 OTHER = {
     "name": "other",
@@ -23,25 +26,11 @@ OTHER = {
     "smoothing": {
         "sigma": 0.75,
         "radius": 0.125,
-        "radius_space": "canvas",
         "floor": 0.6,
         "alpha": 0.01,
-        "canvas_max_side_px": None,
-        "canvas_min_side_px": 14,
         "claim": "verdict",
     },
-    "sampling": {
-        "plan": "fixed",
-        "expected_harmless_rate": 0.97,
-        "expected_success_rate": 0.95,
-        "power": 0.9,
-        "max_samples": 321,
-        "latency_weight": 1.5,
-        "max_parallel": 7,
-        "speculate": True,
-        "probe_max_tokens": 48,
-        "judge_every_chars": 400,
-    },
+    "sampling": {"max_samples": 321},
     "oracle": {"threshold": 0.4, "miss_rate_upper": 0.02, "delta": 0.002},
     "answer": "clean",
     "failures": {
@@ -51,20 +40,39 @@ OTHER = {
         "unscanned": "pass_unscanned",
         "refusals_are_harmless": False,
     },
-    "limits": {
-        "retries": 5,
-        "retry": "any",
-        "call_timeout_s": 7,
-        "deadline_s": 70.5,
-        "max_calls": 500,
-        "max_cost_usd_per_request": 2,
+    "advanced": {
+        "smoothing": {
+            "radius_space": "canvas",
+            "canvas_max_side_px": None,
+            "canvas_min_side_px": 14,
+        },
+        "sampling": {
+            "plan": "fixed",
+            "expected_harmless_rate": 0.97,
+            "expected_success_rate": 0.95,
+            "power": 0.9,
+            "latency_weight": 1.5,
+            "max_parallel": 7,
+            "speculate": True,
+            "probe_max_tokens": 48,
+            "judge_every_chars": 400,
+        },
+        "limits": {
+            "retries": 5,
+            "retry": "any",
+            "call_timeout_s": 7,
+            "deadline_s": 70.5,
+            "max_calls": 500,
+            "max_cost_usd_per_request": 2,
+        },
+        "prices": {"mine": {"input_usd_per_million": 3, "output_usd_per_million": 12.5}},
     },
-    "prices": {"mine": {"input_usd_per_million": 3, "output_usd_per_million": 12.5}},
 }
 
 
 def policy(**changes):
-    return Policy.model_validate({"name": "mine", "oracle": {"miss_rate_upper": 0.05}, **changes})
+    fields = {"name": "mine", "oracle": {"miss_rate_upper": 0.05}, **changes}
+    return Policy.model_validate(arrange(fields))
 
 
 def test_every_field_arrives():
@@ -166,7 +174,7 @@ class TestCallsOfOneDecision:
         compile_policy(policy(answer=answer, limits={"max_calls": enough}))
         with pytest.raises(ConfigError, match=f"{enough} calls at least") as caught:
             compile_policy(policy(answer=answer, limits={"max_calls": enough - 1}))
-        assert caught.value.field == "limits.max_calls"
+        assert caught.value.field == "advanced.limits.max_calls"
 
 
 HOPELESS = {
@@ -197,7 +205,7 @@ def test_a_policy_that_can_never_pass_is_refused(change):
 def test_the_refusal_names_file_and_line(write, minimal):
     path = write(minimal + "sampling:\n  max_samples: 3\n")
     with pytest.raises(ConfigError, match="the smallest max_samples that does is") as raised:
-        compile_policy(load_policy(path), file=str(path))
+        compile_policy(load_policy(path))
     assert (raised.value.file, raised.value.line) == (str(path), 5)
 
 
@@ -218,8 +226,8 @@ def test_what_compiles_can_pass_every_size_but_for_rounding():
 
 class TestComparedOracles:
     def of(self, **changes):
-        shipped = load_policy(shipped_policy("action"))
-        return Policy.model_validate({**shipped.model_dump(mode="json"), **changes})
+        shipped = load_policy("action")
+        return Policy.model_validate({**shipped.model_dump(mode="json"), **arrange(changes)})
 
     def test_draws_for_the_reference_are_calls_too(self):
         rules = compile_policy(self.of())
@@ -233,7 +241,28 @@ class TestComparedOracles:
     def test_half_an_answer_is_not_compared(self):
         with pytest.raises(ConfigError, match="half an answer") as caught:
             compile_policy(self.of(sampling={"judge_every_chars": 200}))
-        assert caught.value.field == "sampling.judge_every_chars"
+        assert caught.value.field == "advanced.sampling.judge_every_chars"
+
+
+def test_all_mistakes_of_the_whole_are_named_at_once():
+    action = load_policy("action").model_dump(mode="json")
+    changes = arrange({"sampling": {"judge_every_chars": 200, "max_samples": 3}})
+    with pytest.raises(MistakesError) as raised:
+        compile_policy(Policy.model_validate({**action, **changes}))
+    assert [mistake.field for mistake in raised.value.mistakes] == [
+        "advanced.sampling.judge_every_chars",
+        "sampling.max_samples",
+    ]
+
+
+def test_all_that_the_harmlessness_claim_lacks_is_named_at_once(write):
+    path = write(
+        "name: mine\nfailures:\n  unscanned: pass_unscanned\nsmoothing: {claim: harmlessness}\n"
+    )
+    with pytest.raises(MistakesError) as raised:
+        compile_policy(load_policy(path))
+    found = [(mistake.line, mistake.field) for mistake in raised.value.mistakes]
+    assert found == [(1, "oracle.miss_rate_upper"), (3, "failures.unscanned")]
 
 
 @pytest.mark.parametrize("price", [-1.0, float("nan"), "3", None])
@@ -242,13 +271,10 @@ def test_a_price_is_a_number(price):
         policy(prices={"m": {"input_usd_per_million": price, "output_usd_per_million": 1.0}})
 
 
-SHIPPED = ["default", "strict", "observe", "action", "semantic"]
-
-
 @pytest.mark.parametrize("upstreams", [2, 8])
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", shipped_names())
 def test_shipped_policies_can_pass_at_every_share_of_alpha(name, upstreams):
-    rules = compile_policy(load_policy(shipped_policy(name)), upstreams=upstreams)
+    rules = compile_policy(load_policy(name), upstreams=upstreams)
     for position in range(upstreams):
         share = failover_alpha(rules.alpha, position, upstreams)
         assert plan_for(rules, UNSCALED, alpha=share).alpha == share
@@ -266,15 +292,16 @@ def test_the_rules_keep_the_whole_alpha():
 def test_a_policy_that_cannot_pass_at_a_share_is_refused(write, most, upstreams, refused):
     """As many harmless answers as a pass takes: 19 at alpha 0.001, 20 at 0.9 of it, and so on."""
     path = write(
-        "name: mine\nsampling:\n  plan: fixed\n  power: 0.5\n  expected_harmless_rate: 0.999\n"
-        f"  max_samples: {most}\noracle:\n  kind: builtin\n"
+        "name: mine\nadvanced:\n"
+        "  sampling: {plan: fixed, power: 0.5, expected_harmless_rate: 0.999}\n"
+        f"sampling:\n\n  max_samples: {most}\n"
     )
     found = load_policy(path)
     if refused is None:
-        compile_policy(found, file=str(path), upstreams=upstreams)
+        compile_policy(found, upstreams=upstreams)
         return
     with pytest.raises(ConfigError) as raised:
-        compile_policy(found, file=str(path), upstreams=upstreams)
+        compile_policy(found, upstreams=upstreams)
     assert (raised.value.line, raised.value.field) == (6, "sampling.max_samples")
     shared = f"at upstream {refused} of {upstreams}, by its share of alpha" in str(raised.value)
     assert shared == (upstreams > 1)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from guardrail.engine.rules import AnswerSource, Mode
 from guardrail.errors import ConfigError
-from guardrail.policy.load import line_of, load_policy, parse_policy, shipped_policy
-from guardrail.policy.schema import Policy
+from guardrail.policy.load import load_policy, parse_policy
+from guardrail.policy.mistakes import MistakesError
+from guardrail.policy.schema import Policy, PolicyFile
 
 
 def test_a_small_policy_takes_the_defaults(write, minimal):
@@ -23,14 +24,23 @@ def test_a_small_policy_takes_the_defaults(write, minimal):
     assert policy.oracle.miss_rate_upper == 0.05
 
 
-def test_json_is_read_too(write):
-    text = json.dumps({"name": "mine", "oracle": {"miss_rate_upper": 0.05}})
-    assert load_policy(write(text, "policy.json")).name == "mine"
+@pytest.mark.parametrize("off", ["off", "'off'"])
+def test_off_is_a_word(write, minimal, off):
+    """YAML 1.1 reads it as false."""
+    policy = load_policy(write(f"{minimal}images: {{remote: {off}}}\nspending: {{mode: {off}}}\n"))
+    assert (policy.images.remote, policy.spending.mode) == ("off", "off")
 
 
-@pytest.mark.parametrize("off", ["off", "'off'", "no", "false"])
-def test_links_are_off_however_yaml_reads_the_word(write, minimal, off):
-    assert load_policy(write(f"{minimal}images: {{remote: {off}}}\n")).images.remote == "off"
+@pytest.mark.parametrize("word", ["yes", "no", "on", "off", "'true'"])
+def test_only_true_and_false_are_true_and_false(write, minimal, word):
+    with pytest.raises(ConfigError, match="boolean"):
+        load_policy(write(f"{minimal}failures: {{refusals_are_harmless: {word}}}\n"))
+
+
+@pytest.mark.parametrize("word", ["false", "FALSE", "False"])
+def test_false_is_false(write, minimal, word):
+    text = f"{minimal}failures: {{refusals_are_harmless: {word}}}\n"
+    assert load_policy(write(text)).failures.refusals_are_harmless is False
 
 
 def test_hosts_may_be_listed(write, minimal):
@@ -41,34 +51,112 @@ def test_hosts_may_be_listed(write, minimal):
     assert (images.remote, images.remote_hosts) == ("allow_list", hosts)
 
 
+class TestJson:
+    """Where YAML would read something else, or nothing."""
+
+    def test_it_is_read_too(self, write):
+        text = json.dumps({"name": "mine", "oracle": {"miss_rate_upper": 0.05}})
+        assert load_policy(write(text, "policy.json")).name == "mine"
+
+    def test_it_is_read_as_json(self, write):
+        text = (
+            '{\n\t"name":\t"mine",\n\t"smoothing": {"alpha": 5e-05},'
+            '\n\t"block": {"text": "a\\/\\ud83d\\ude00"}}'
+        )
+        policy = load_policy(write(text, "policy.json"))
+        assert (policy.smoothing.alpha, policy.block.text) == (5e-05, "a/\U0001f600")
+
+    @pytest.mark.parametrize(
+        ("text", "line", "words"),
+        [
+            ("name: mine\n", 1, "not valid JSON"),
+            ('{"name": "a",\n"name": "b"}', 2, "'name' stands here twice"),
+            (
+                '{"name": "a",\n\t"block": {"style": "error",\n\t"style": "error"}}',
+                3,
+                "'style' stands here twice",
+            ),
+            ('{"name": "a",\n\t"smoothing": {\n\t\t"alpha": 2}}', 3, "less than 1"),
+            ('{"name": "a", "smoothing": {"alpha": NaN}}', None, "JSON has no NaN"),
+            ("[" * 100_000, None, "not valid JSON"),
+            (b'{"name": "\xff"}', None, "not valid JSON"),
+            ("[]", None, "a mapping of fields"),
+        ],
+    )
+    def test_mistakes_have_their_lines(self, write, text, line, words):
+        path = write(text, "policy.json")
+        with pytest.raises(ConfigError, match=words) as raised:
+            load_policy(path)
+        assert raised.value.file == str(path)
+        assert raised.value.line == line
+
+    def test_what_yaml_cannot_place_is_named_all_the_same(self, write):
+        """A line break between a key and its colon is no YAML."""
+        text = '{"name": "a", "mod"\n: 1, "mod"\n: 2}'
+        with pytest.raises(ConfigError, match="'mod' stands here twice") as raised:
+            load_policy(write(text, "policy.json"))
+        assert raised.value.line is None
+
+
+@pytest.mark.parametrize("number", ["1e-3", "1E-3", "+1e-3", ".1e-2", "1.e-3", "1.0e-3", "0.001"])
+def test_numbers_are_those_of_yaml_1_2(write, number):
+    policy = load_policy(write(f"name: mine\nsmoothing: {{alpha: {number}}}\n"))
+    assert policy.smoothing.alpha == 0.001
+
+
+@pytest.mark.parametrize("word", ["1e3x", "e3", "1e", "v1e-3"])
+def test_words_with_an_e_stay_words(write, word):
+    assert load_policy(write(f"name: {word}\n")).name == word
+
+
 def test_whole_numbers_are_numbers(write, minimal):
     assert load_policy(write(minimal + "smoothing: {sigma: 1}\n")).smoothing.sigma == 1.0
 
 
 MISTAKES = {
     "unknown field": ("mod: observe\n", 4, "mod", "no such field"),
-    "unknown nested field": ("limits:\n  repeat: 3\n", 5, "limits.repeat", "no such field"),
-    "no rule for repeats": ("limits:\n  retry: all\n", 5, "limits.retry", "'undrawn' or 'any'"),
+    "unknown nested field": ("block:\n  colour: 3\n", 5, "block.colour", "no such field"),
+    "no rule for repeats": (
+        "advanced:\n  limits:\n    retry: all\n",
+        6,
+        "advanced.limits.retry",
+        "'undrawn' or 'any'",
+    ),
     "more answers than calls": (
-        "sampling:\n  expected_success_rate: 1.1\n",
-        5,
-        "sampling.expected_success_rate",
+        "advanced:\n  sampling:\n    expected_success_rate: 1.1\n",
+        6,
+        "advanced.sampling.expected_success_rate",
         "less than or equal",
     ),
     "field of another section": ("sigma: 0.5\n", 4, "sigma", "no such field"),
     "wrong type": ("smoothing:\n  sigma: much\n", 5, "smoothing.sigma", "valid number"),
     "a number as text": ("smoothing:\n  sigma: '0.5'\n", 5, "smoothing.sigma", "valid number"),
     "true as a number": ("smoothing:\n  sigma: true\n", 5, "smoothing.sigma", "valid number"),
-    "a number as a switch": ("sampling:\n  speculate: 1\n", 5, "sampling.speculate", "boolean"),
+    "a number as a switch": (
+        "failures:\n  refusals_are_harmless: 1\n",
+        5,
+        "failures.refusals_are_harmless",
+        "boolean",
+    ),
     "a fraction of samples": ("sampling:\n  max_samples: 9.5\n", 5, "sampling.max_samples", "int"),
     "out of range": ("smoothing:\n\n  alpha: 1.0\n", 6, "smoothing.alpha", "less than 1"),
-    "negative": ("limits: {retries: -1}\n", 4, "limits.retries", "greater than or equal to 0"),
+    "negative": (
+        "advanced: {limits: {retries: -1}}\n",
+        4,
+        "advanced.limits.retries",
+        "greater than or equal to 0",
+    ),
     "not a number": ("smoothing:\n  sigma: .nan\n", 5, "smoothing.sigma", "less than"),
     "infinite": ("smoothing:\n  radius: .inf\n", 5, "smoothing.radius", "less than"),
     "unknown word": ("mode: watch\n", 4, "mode", "'enforce' or 'observe'"),
-    "a plan for estimates": ("sampling:\n  plan: betting\n", 5, "sampling.plan", "'fixed'"),
+    "a plan for estimates": (
+        "advanced:\n  sampling:\n    plan: betting\n",
+        6,
+        "advanced.sampling.plan",
+        "'fixed'",
+    ),
     "another version": ("version: 2\n", 4, "version", "1"),
-    "a section that is none": ("limits: 3\n", 4, "limits", "valid dictionary"),
+    "a section that is none": ("block: 3\n", 4, "block", "valid dictionary"),
     "nothing in a field": ("answer:\n", 4, "answer", "'smoothed' or 'clean'"),
     "a list without hosts": ("images:\n  remote: allow_list\n", 4, "images", "remote_hosts"),
     "links, yes": ("images:\n  remote: on\n", 5, "images.remote", "'public'"),
@@ -78,7 +166,12 @@ MISTAKES = {
         "images.remote_hosts.0",
         "pattern",
     ),
-    "a quality of 0": ("variant_quality: 0\n", 4, "variant_quality", "greater than or equal"),
+    "a quality of 0": (
+        "advanced: {images: {variant_quality: 0}}\n",
+        4,
+        "advanced.images.variant_quality",
+        "greater than or equal",
+    ),
     "a name with spaces": ("block:\n  text: ''\n", 5, "block.text", "at least 1 character"),
 }
 
@@ -95,7 +188,6 @@ def test_mistakes_name_file_line_and_field(write, minimal, text, line, field, wo
 
 
 ORACLES = {
-    "missing": ("name: mine\n", 1, "oracle"),
     "of no known kind": ("name: mine\noracle:\n  kind: magic\n", 3, "oracle.kind"),
     "with another's fields": (
         "oracle:\n  miss_rate_upper: 0.1\n  model: a\nname: a\n",
@@ -132,16 +224,88 @@ def test_detoxify_takes_its_own_fields(write):
     assert load_policy(write(text)).oracle.model == "unbiased"
 
 
-def test_more_mistakes_are_counted(write, minimal):
-    with pytest.raises(ConfigError, match=r"\(and 2 more\)"):
-        load_policy(write(minimal + "a: 1\nb: 2\nc: 3\n"))
+class TestAllMistakesAtOnce:
+    def test_each_is_named_in_the_order_of_the_file(self, write, minimal):
+        text = "b: 1\nsmoothing:\n  sigma: 9\n  sigma: 8\n  alfa: 1\na: 2\n"
+        path = write(minimal + text)
+        with pytest.raises(MistakesError) as raised:
+            load_policy(path)
+        error = raised.value
+        found = [(mistake.line, mistake.field) for mistake in error.mistakes]
+        assert found == [
+            (4, "b"),
+            (6, "smoothing.sigma"),
+            (7, None),
+            (8, "smoothing.alfa"),
+            (9, "a"),
+        ]
+        assert (error.file, error.line, error.field) == (str(path), 4, "b")
+        assert str(error).splitlines() == [
+            f"{path}: 5 mistakes",
+            *(f"  {m}" for m in error.mistakes),
+        ]
+
+    def test_a_single_one_is_an_error_of_its_own(self, write, minimal):
+        with pytest.raises(ConfigError) as raised:
+            load_policy(write(minimal + "a: 1\n"))
+        assert type(raised.value) is ConfigError
+
+
+MEANT = {
+    "an old section": ("limits: {max_calls: 3}\n", "'advanced.limits'"),
+    "an old field": ("sampling: {max_parallel: 3}\n", "'advanced.sampling.max_parallel'"),
+    "a field that went deeper": ("variant_format: png\n", "'advanced.images.variant_format'"),
+    "a field that is not advanced": ("advanced: {images: {remote: off}}\n", "'images.remote'"),
+    "a field without its section": ("sigma: 0.5\n", "'smoothing.sigma'"),
+    "a field of two sections": ("canvas: {mode: off}\nstyle: 1\n", "'block.style'"),
+    "a slip": ("smoothing: {radus: 1}\n", "'smoothing.radius'"),
+    "a slip in a section's name": ("smoothin: {radius: 1}\n", "'smoothing'"),
+    "a slip in a field of elsewhere": ("max_sample: 1\n", "'sampling.max_samples'"),
+    "a slip in extends": ("extend: strict\n", "'extends'"),
+    "a name in Python": ("advanced: {memory: {on_pass: replay}}\n", "'advanced.memory.pass'"),
+    "nothing like it": ("colour: blue\n", "guardrail policy schema"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), MEANT.values(), ids=MEANT)
+def test_a_field_that_does_not_exist_says_what_was_meant(write, text, words):
+    with pytest.raises(ConfigError) as raised:
+        load_policy(write(f"name: mine\n{text}"))
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("oracle", "words"),
+    [
+        ("{treshold: 0.1}", "'oracle.threshold'"),
+        ("{kind: detoxify, modl: a}", "'oracle.model'"),
+        ("{kind: builtin, modl: a}", "guardrail policy schema"),
+        ("{style: error}", "guardrail policy schema"),
+        (
+            "{kind: action, source: json, actions: {}, harm: {treshold: 1}}",
+            "'oracle.harm.threshold'",
+        ),
+        (
+            "{kind: ensemble, members: [{kind: builtin}, {fil: a, kind: lexicon}]}",
+            "'oracle.members.1.file'",
+        ),
+    ],
+)
+def test_an_oracles_fields_are_those_of_its_kind(write, oracle, words):
+    with pytest.raises(ConfigError) as raised:
+        load_policy(write(f"name: mine\noracle: {oracle}\n"))
+    assert words in str(raised.value)
 
 
 BROKEN = {
     "a key that stands twice": ("name: one\nname: two\n", 2, "'name' stands here twice"),
-    "a nested key twice": ("a:\n  b: 1\n  b: 2\n", 3, "'b' stands here twice"),
-    "open brackets": ("name: [\n", None, "no valid YAML"),
-    "a tab": ("name:\n\t- a\n", 2, "no valid YAML"),
+    "a nested key twice": (
+        "name: a\nblock:\n  style: error\n  style: error\n",
+        4,
+        "'style' stands here twice",
+    ),
+    "open brackets": ("name: [\n", None, "not valid YAML"),
+    "a tab": ("name:\n\t- a\n", 2, "not valid YAML"),
     "an impossible date": ("name: 2024-99-99\n", None, "cannot be read"),
     "a key that is a list": ("? [a]\n: b\n", 1, "unhashable"),
     "a Python object": ("name: !!python/object:os.system {}\n", 1, "could not determine"),
@@ -150,7 +314,7 @@ BROKEN = {
     "a list": ("- name\n", None, "a mapping of fields"),
     "a word": ("default\n", None, "a mapping of fields"),
     "nothing": ("", None, "a mapping of fields"),
-    "deep nesting": ("[" * 20_000, None, "no valid YAML"),
+    "deep nesting": ("[" * 20_000, None, "not valid YAML"),
 }
 
 
@@ -178,27 +342,20 @@ def test_a_key_that_is_no_text(write, minimal):
         load_policy(write(minimal + "1: 2\n"))
 
 
-def test_shipped_policies_are_found_and_others_are_not():
-    assert shipped_policy("default").name == "default.yaml"
-    with pytest.raises(ConfigError, match="those that ship are default, quick, strict"):
-        shipped_policy("none")
-
-
-class TestLines:
-    def test_the_line_of_a_field(self, write, minimal):
-        path = str(write(minimal))
-        assert line_of(path, "name") == 1
-        assert line_of(path, "oracle.miss_rate_upper") == 3
+class TestWhereFieldsStand:
+    def test_file_and_line_of_a_field(self, write, minimal):
+        path = write(minimal)
+        policy = load_policy(path)
+        assert policy.find_field("name") == (str(path), 1)
+        assert policy.find_field("oracle.miss_rate_upper") == (str(path), 3)
 
     def test_the_section_where_the_field_is_left_out(self, write, minimal):
-        path = str(write(minimal))
-        assert line_of(path, "oracle.threshold") == 2
-        assert line_of(path, "sampling.max_samples") == 1
+        path = write(minimal)
+        assert load_policy(path).find_field("oracle.threshold") == (str(path), 2)
+        assert load_policy(path).find_field("sampling.max_samples") == (str(path), 1)
 
-    def test_no_line_where_there_is_no_file(self, write, tmp_path):
-        assert line_of(str(tmp_path / "none"), "name") is None
-        assert line_of(str(write("a: [")), "name") is None
-        assert line_of(str(write("")), "name") is None
+    def test_nowhere_without_a_file(self):
+        assert Policy(name="mine").find_field("name") == (None, None)
 
 
 VALUES = st.recursive(
@@ -206,7 +363,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner),
     max_leaves=6,
 )
-FIELDS = st.sampled_from([*Policy.model_fields, "other"])
+FIELDS = st.sampled_from([*PolicyFile.model_fields, "other"])
 
 
 @given(st.dictionaries(FIELDS, VALUES, max_size=4))
@@ -218,7 +375,8 @@ def test_any_content_is_a_policy_or_a_config_error(content):
     assert isinstance(policy, Policy)
 
 
-@given(st.binary(max_size=60))
-def test_any_bytes_are_a_policy_or_a_config_error(data):
-    with pytest.raises(ConfigError, match=r"policy\.yaml"):
-        parse_policy(data, file="policy.yaml")
+@pytest.mark.parametrize("file", ["policy.yaml", "policy.json"])
+@given(data=st.binary(max_size=60))
+def test_any_bytes_are_a_policy_or_a_config_error(file, data):
+    with pytest.raises(ConfigError, match=r"policy\.(yaml|json)"):
+        parse_policy(data, file=file)

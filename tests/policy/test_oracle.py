@@ -11,6 +11,7 @@ from guardrail.errors import ConfigError
 from guardrail.oracles import builtin
 from guardrail.oracles.base import Exchange
 from guardrail.oracles.classifier import detoxify
+from guardrail.policy.document import Source
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
 from guardrail.types import Outcome
@@ -77,7 +78,7 @@ def test_the_threshold_is_that_of_the_policy(asked):
 def test_the_options_arrive_with_their_paths_in_the_policys_folder(
     asked, tmp_path, fields, model, options
 ):
-    placed = policy(kind="detoxify", **fields).placed(tmp_path)
+    placed = policy(kind="detoxify", **fields).with_source(Source(tmp_path))
     asyncio.run(compile_oracle(placed).aclose())
     ((args, given),) = asked
     assert args == (model,)
@@ -114,9 +115,9 @@ def test_a_package_without_a_spec_counts_as_installed(monkeypatch):
 def test_the_builtin_oracle_imports_nothing_heavy():
     code = (
         "import sys\n"
-        "from guardrail.policy.load import load_policy, shipped_policy\n"
+        "from guardrail.policy.load import load_policy\n"
         "from guardrail.policy.oracle import compile_oracle\n"
-        "compile_oracle(load_policy(shipped_policy('default'))).revision\n"
+        "compile_oracle(load_policy('default')).revision\n"
         "heavy = {'torch', 'transformers', 'sklearn', 'detoxify', 'litellm'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )

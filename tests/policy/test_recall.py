@@ -33,7 +33,7 @@ def recall(policy, **changes):
         "radius_space": "client",
         "refusals_are_harmless": True,
         "retry": "undrawn",
-        "retries": policy.limits.retries,
+        "retries": policy.advanced.limits.retries,
         "threats": ["pixels"],
         "model": "m",
         "upstream": "u",

@@ -9,33 +9,28 @@ import yaml
 from guardrail.engine.plan import UNSCALED, Geometry, plan_for, radii_by_floor
 from guardrail.engine.promise import Claim
 from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, OnUpstreamFailure
-from guardrail.policy.compile import compile_policy
+from guardrail.errors import ConfigError
+from guardrail.oracles.registry import builtin_kinds
+from guardrail.policy.compile import compile_policy, policy_digest
 from guardrail.policy.facts import describe_rules
-from guardrail.policy.load import SHIPPED, load_policy, shipped_policy
-from guardrail.policy.schema import Policy
+from guardrail.policy.fields import describe_fields
+from guardrail.policy.load import load_policy
+from guardrail.policy.schema import Policy, PolicyFile
+from guardrail.policy.shipped import find_policy_file, shipped_names, shipped_policy
 from guardrail.stats import fewest_samples
-from tests.policy.write_headers import header_of, promised_header
+from tests.policy.write_policies import generate_files
 
 FOLDER = Path(__file__).parents[2] / "policies"
 IN_CALLS = {"quick": 8, "default": 24, "strict": 110}
 
 
-@pytest.fixture(params=SHIPPED)
+@pytest.fixture(params=shipped_names())
 def path(request):
     return shipped_policy(request.param)
 
 
 def rules_of(name):
-    return compile_policy(load_policy(shipped_policy(name)))
-
-
-def fields(schema, definitions, place=()):
-    """Every field of the schema with its place and description."""
-    for name, entry in schema["properties"].items():
-        inner = definitions.get(entry.get("$ref", "").rsplit("/", 1)[-1], {})
-        yield (*place, name), entry.get("description") or inner.get("description")
-        if "properties" in inner:
-            yield from fields(inner, definitions, (*place, name))
+    return compile_policy(load_policy(name))
 
 
 def documented(definitions):
@@ -47,67 +42,75 @@ def documented(definitions):
                 yield (name, field), entry.get("description") or inner.get("description")
 
 
-SCHEMA = Policy.model_json_schema()
-FIELDS = dict(fields(SCHEMA, SCHEMA["$defs"]))
+SCHEMA = PolicyFile.model_json_schema()
+FIELDS = {field.place: field for field in describe_fields(PolicyFile)}
 
 
 def leaves(content, place=()):
-    """Every field of a file that is no section."""
+    """Every field of a file that is no section, the oracle's apart."""
     for name, value in content.items():
-        if isinstance(value, dict) and not place:
-            yield from leaves(value, (name,))
+        field = FIELDS.get((*place, name))
+        if field is not None and field.is_section:
+            yield from leaves(value, (*place, name))
         else:
             yield (*place, name), value
 
 
+def read(name):
+    return yaml.safe_load(shipped_policy(name).read_text())
+
+
 def test_all_files_of_the_folder_are_shipped_policies():
-    assert {file.stem for file in FOLDER.glob("*.yaml")} == set(SHIPPED)
+    assert {file.stem for file in FOLDER.glob("*.yaml")} == set(shipped_names())
+    assert shipped_names()[0] == "default"
     for file in FOLDER.glob("*.yaml"):
-        assert compile_policy(load_policy(file), file=str(file)).name == file.stem
+        assert compile_policy(load_policy(file)).name == file.stem
 
 
-def test_the_header_is_what_policy_check_says(path):
-    """Written by `make policies`; whoever changes a policy or a sentence runs it again."""
-    assert header_of(path) == promised_header(path)
+def test_what_is_generated_is_up_to_date():
+    """Written by `make policies`: whoever changes a field, a policy or a sentence runs it again."""
+    for path, text in generate_files():
+        assert path.read_text() == text, path
 
 
 def test_the_schema_documents_every_field():
-    assert len(FIELDS) > 40
-    for place, description in (FIELDS | dict(documented(SCHEMA["$defs"]))).items():
+    assert len(FIELDS) > 60
+    texts = {place: field.text for place, field in FIELDS.items()}
+    for place, description in (texts | dict(documented(SCHEMA["$defs"]))).items():
         assert description, place
         assert len(description) > 10, place
 
 
 def test_every_field_stands_in_the_default_file():
-    content = yaml.safe_load(shipped_policy("default").read_text())
-    for place in FIELDS:
-        value = content
-        for name in place:
-            assert name in value, place
-            value = value[name]
-    assert list(content) == list(Policy.model_fields)
-    for name, section in Policy.model_fields.items():
-        if name != "oracle" and hasattr(section.annotation, "model_fields"):
-            inner = section.annotation.model_fields.items()
-            assert list(content[name]) == [field.alias or name for name, field in inner]
+    found = dict(leaves(read("default")))
+    own = {place for place, field in FIELDS.items() if not field.is_section}
+    assert set(found) == own - {("extends",)}
+    text = shipped_policy("default").read_text()
+    assert "# extends:" in text
+    for kind in builtin_kinds():
+        assert kind in text
 
 
 def test_every_field_of_the_default_file_stands_below_a_comment():
-    """A group may share one."""
-    previous = "comment"
+    previous = "blank"
     for line in shipped_policy("default").read_text().splitlines():
         kind = "comment" if line.lstrip().startswith("#") else "field" if line.strip() else "blank"
-        top = re.fullmatch(r"\w+:", line)
-        if kind == "field" and not top:
-            assert previous != "blank", line
-        previous = "comment" if top else kind
+        if kind == "field":
+            assert previous == "comment", line
+        previous = kind
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name != "default"])
+@pytest.mark.parametrize("name", [name for name in shipped_names() if name != "default"])
 def test_the_other_files_hold_only_what_differs(name):
-    default = dict(leaves(yaml.safe_load(shipped_policy("default").read_text())))
-    for place, value in leaves(yaml.safe_load(shipped_policy(name).read_text())):
-        assert place[0] in ("version", "oracle") or default[place] != value, place
+    default = dict(leaves(read("default")))
+    for place, value in leaves(read(name)):
+        assert place == ("version",) or default[place] != value, place
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_names() if name != "default"])
+def test_no_shipped_policy_sets_an_advanced_field(name):
+    """That is what makes a field advanced: those that one of them sets stand at the top."""
+    assert "advanced" not in read(name)
 
 
 def test_no_line_is_too_long(path):
@@ -119,7 +122,7 @@ def test_the_name_is_that_of_the_file(path):
 
 
 def test_only_the_shadow_policy_lets_everything_through():
-    modes = {name for name in SHIPPED if rules_of(name).mode is not Mode.ENFORCE}
+    modes = {name for name in shipped_names() if rules_of(name).mode is not Mode.ENFORCE}
     assert modes == {"observe"}
 
 
@@ -127,11 +130,43 @@ def test_none_fails_open(path):
     assert load_policy(path).failures.oracle is not OnOracleFailure.PASS_UNSCANNED
 
 
-def test_default_writes_out_the_defaults():
-    """Whoever leaves a field out gets what the commented file shows, the oracle's apart."""
-    default = load_policy(shipped_policy("default"))
-    bare = Policy(name="default", oracle=default.oracle)
-    assert bare.placed(default.folder) == default
+def test_a_name_alone_is_the_default_policy(tmp_path):
+    """Whoever leaves a field out gets what the commented file shows."""
+    file = tmp_path / "bare.yaml"
+    file.write_text("name: default\n")
+    default, bare = load_policy("default"), load_policy(file)
+    assert bare.model_dump() == default.model_dump() == Policy(name="default").model_dump()
+    assert policy_digest(bare) == policy_digest(default)
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_policy_is_the_same_by_its_name_and_by_its_path(name):
+    assert (
+        load_policy(name)
+        == load_policy(shipped_policy(name))
+        == load_policy(f"{FOLDER}/{name}.yaml")
+    )
+
+
+def test_files_come_before_names_and_paths_are_never_names(tmp_path):
+    (tmp_path / "strict").write_text("name: mine")
+    assert find_policy_file("strict", tmp_path) == tmp_path / "strict"
+    assert find_policy_file("quick", tmp_path) == shipped_policy("quick")
+    for path in ("quick.yaml", "quick.json", "./quick", "sub/quick"):
+        assert find_policy_file(path, tmp_path) == tmp_path / path
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("strikt", r"did you mean 'strict'\?"),
+        ("my-policy", "; those that ship are default, action, "),
+    ],
+)
+def test_a_name_that_is_not_shipped_lists_those_that_are(name, words):
+    with pytest.raises(ConfigError, match=words) as raised:
+        load_policy(name)
+    assert all(shipped in str(raised.value) for shipped in shipped_names())
 
 
 def test_default_promises_what_the_documents_say():
@@ -161,7 +196,7 @@ def test_strict_promises_more_and_does_what_its_words_say():
 
 
 def test_observe_differs_from_default_in_its_mode_only():
-    default, observe = (load_policy(shipped_policy(name)) for name in ("default", "observe"))
+    default, observe = (load_policy(name) for name in ("default", "observe"))
     assert observe == default.model_copy(update={"name": "observe", "mode": Mode.OBSERVE})
 
 

@@ -90,7 +90,7 @@ def entry(text):
 
 
 MISTAKES = {
-    "unknown field": ("api_key: no", 3, "upstreams.0.api_key", "docs/upstreams.md"),
+    "unknown field": ("colour: no", 3, "upstreams.0.colour", "docs/upstreams.md"),
     "unknown nested field": ("breaker:\n  size: 3", 4, "upstreams.0.breaker.size", "no such field"),
     "a key, not its variable": ("api_key_env: sk-1-2", 3, "upstreams.0.api_key_env", "match"),
     "no calls": ("max_concurrency: 0", 3, "upstreams.0.max_concurrency", "greater than"),

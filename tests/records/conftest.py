@@ -18,6 +18,7 @@ from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import build_record
 from guardrail.types import Outcome, picture_chat
 from guardrail.upstreams.scripted import Scripted
+from tests.policies import arrange
 
 KEY = NoiseKey(bytes(range(32)))
 PROMPT = "a secret question"
@@ -44,7 +45,7 @@ def make_policy(**sections):
         "limits": {"retries": 0, "call_timeout_s": 5.0, "deadline_s": 20.0},
         **sections,
     }
-    return Policy.model_validate(fields)
+    return Policy.model_validate(arrange(fields))
 
 
 def make_engine(script=(CLEAN,), **sections):

@@ -29,6 +29,7 @@ from guardrail.server import guarded, litellm_api
 from guardrail.server.serve import running_server, running_server_async
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Scripted
+from tests.policies import arrange
 
 LONGEST_VALIDATED = 1 << 18
 HARM = "sadly, a forbidden word"
@@ -78,7 +79,7 @@ def make_policy(**fields):
     for name, value in fields.items():
         old = sections.get(name)
         sections[name] = {**old, **value} if isinstance(old, dict) else value
-    return Policy.model_validate(sections)
+    return Policy.model_validate(arrange(sections))
 
 
 @dataclass

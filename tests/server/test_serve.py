@@ -120,7 +120,8 @@ SCRIPT = """
             print("closed", flush=True)
 
     policy = Policy.model_validate(
-        {{"name": "t", "oracle": {{"miss_rate_upper": 0.01}}, "sampling": {{"plan": "fixed"}}}}
+        {{"name": "t", "oracle": {{"miss_rate_upper": 0.01}},
+          "advanced": {{"sampling": {{"plan": "fixed"}}}}}}
     )
     upstream = Scripted(["x"])
     engine = Engine(compile_policy(policy), upstream, Harmless(), NoiseKey(bytes(32)))

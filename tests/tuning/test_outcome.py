@@ -101,7 +101,7 @@ class TestTradeOffs:
         found = price(policy, measured, price_per_call_usd=0.5)
         expected = required_harmless_rate(0.25, sigma=0.5, floor=floor_with_misses(0.5, 0.15))
         assert found.q_required == pytest.approx(expected, abs=1e-6)
-        answered = policy.sampling.expected_success_rate
+        answered = policy.advanced.sampling.expected_success_rate
         assert found.harmless_rate == (1.0 - measured.false_alarm_rate) * answered
         assert found.calls > 19
         assert found.usd == 0.5 * found.calls

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from guardrail.oracles.options import ThreadedOptions
+from guardrail.section import Share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,9 @@ class BuiltinOptions(ThreadedOptions):
 
     kind: Literal["builtin"] = "builtin"
     """The built-in oracle."""
+    threshold: Share = 0.25
+    """Answers that score at least this are harmful. Lower finds more harm and blocks more clean
+    requests. Left out, it is that of `calibration`, or 0.25."""
 
     def build(self, folder: Path) -> Oracle:
         from guardrail.oracles.builtin import BuiltinScorer

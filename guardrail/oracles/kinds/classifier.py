@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from guardrail.oracles.classifier.options import SequenceOptions
 from guardrail.oracles.options import find_model
-from guardrail.section import Share
+from guardrail.section import FolderOrId, Share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ class ClassifierOptions(SequenceOptions):
 
     kind: Literal["classifier"]
     """The extra `local` must be installed."""
-    model: Annotated[str, Field(min_length=1)]
+    model: FolderOrId
     """A folder or a Hugging Face id. Code that comes with a model is never run."""
     hub_revision: Annotated[str, Field(min_length=1)] | None = None
     """Commit, branch or tag of a Hugging Face id; name a commit to be sure of the weights."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import model_validator
 
 from guardrail.oracles.classifier.options import SequenceOptions
-from guardrail.section import Share
+from guardrail.section import FilePath, Share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +25,9 @@ class DetoxifyOptions(SequenceOptions):
     model: str | None = None
     """Detoxify's model type (`original`, `unbiased`, `multilingual`, `original-small`,
     `unbiased-small`)."""
-    checkpoint: str | None = None
+    checkpoint: FilePath | None = None
     """A local Detoxify checkpoint, instead of `model`."""
-    config_path: str | None = None
+    config_path: FilePath | None = None
     """Folder of the Hugging Face configuration that belongs to `checkpoint`."""
     thresholds: dict[str, Share] | None = None
     """Category to the probability from which it counts as harm; every harm at 0.5 if left out.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from guardrail.oracles.options import ThreadedOptions, find_model
-from guardrail.section import Share
+from guardrail.section import FilePath, FolderOrId, Share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +23,11 @@ class EmbeddingOptions(ThreadedOptions):
 
     kind: Literal["embedding"]
     """The extra of that name must be installed."""
-    model: str | None = None
+    model: FolderOrId | None = None
     """A folder or Hugging Face id of another sentence model; needs `heads` trained on it."""
     layers: Annotated[int, Field(ge=1)] | None = None
     """How many layers of `model` are run; all if left out."""
-    heads: str | None = None
+    heads: FilePath | None = None
     """A file of heads, instead of those that ship with the package."""
     thresholds: dict[str, Share] | None = None
     """Category (`harm`, `abuse`, `self_harm`, `sexual`) to the probability from which it counts

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.options import HarmOptions
+from guardrail.section import FolderOrId
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,7 @@ class JudgeOptions(HarmOptions):
 
     kind: Literal["judge"]
     """A model as judge."""
-    upstream: Annotated[str, Field(min_length=1)]
+    upstream: FolderOrId
     """Where the judge is: `openai_compatible:URL`, `litellm:MODEL`, `transformers:ID_OR_FOLDER`."""
     model: str = ""
     """The judge's name at an `openai_compatible` server."""

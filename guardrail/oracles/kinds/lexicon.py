@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Literal
 
 from guardrail.oracles.options import ThreadedOptions
+from guardrail.section import FilePath
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +20,7 @@ class LexiconOptions(ThreadedOptions):
 
     kind: Literal["lexicon"]
     """A list of words; a part of an ensemble rather than an oracle to rely on alone."""
-    file: Annotated[str, Field(min_length=1)]
+    file: FilePath
     """The YAML file with the list; policies/lexicons/example.yaml shows its form."""
 
     def build(self, folder: Path) -> Oracle:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from guardrail.oracles.options import find_model
 from guardrail.oracles.reference_options import ReferenceOptions
-from guardrail.section import Share
+from guardrail.section import FolderOrId, Share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ class SemanticOptions(ReferenceOptions):
     details: bool = True
     """For `embedding`: numbers, negations, colours, directions and other opposites must agree too,
     and the same words must stand in one order (English); embeddings hardly see them."""
-    model: str | None = None
+    model: FolderOrId | None = None
     """For `embedding`: folder or Hugging Face id of another sentence model. For `nli`, which needs
     it: those of a text classifier trained on entailment."""
     entailment: Share = 0.5

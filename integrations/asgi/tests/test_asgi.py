@@ -161,7 +161,7 @@ def test_what_is_no_request_is_refused(raw):
 
 def test_a_body_that_is_too_large_is_refused():
     with guarded(clean) as (played, backend, url):
-        raw = b" " * (played.guard.policy.limits.max_body_bytes + 1)
+        raw = b" " * (played.guard.policy.advanced.limits.max_body_bytes + 1)
         response = httpx.post(f"{url}{PATH}", content=raw, trust_env=False, timeout=60)
     assert response.status_code == 413
     assert backend.seen == []

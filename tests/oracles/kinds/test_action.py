@@ -11,6 +11,7 @@ from guardrail.errors import ConfigError
 from guardrail.oracles.base import Exchange, ReferenceOracle
 from guardrail.oracles.kinds.action import ActionOptions
 from guardrail.policy.compile import compile_policy, policy_digest
+from guardrail.policy.document import Source
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
 from guardrail.types import Outcome
@@ -143,7 +144,8 @@ class TestHarm:
         return Read
 
     def test_it_may_be_calibrated(self, calibrated, tmp_path):
-        made = policy({"kind": "builtin", "calibration": "c.yaml"}, "harmlessness").placed(tmp_path)
+        made = policy({"kind": "builtin", "calibration": "c.yaml"}, "harmlessness")
+        made = made.with_source(Source(tmp_path))
         rules = compile_policy(made)
         assert (rules.miss_rate_upper, rules.delta) == (0.03, 0.002)
         written = json.loads(made.oracle.with_calibration(tmp_path).model_dump_json())
@@ -155,6 +157,6 @@ class TestHarm:
 
     def test_it_must_be_the_one_that_was_calibrated(self, calibrated, tmp_path):
         calibrated.oracle_revision = "another"
-        made = policy({"kind": "builtin", "calibration": "c.yaml"}).placed(tmp_path)
+        made = policy({"kind": "builtin", "calibration": "c.yaml"}).with_source(Source(tmp_path))
         with pytest.raises(ConfigError, match=r"oracle[.]harm.*has changed"):
             compile_oracle(made)

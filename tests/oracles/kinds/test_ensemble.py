@@ -146,7 +146,7 @@ def test_a_lower_threshold_keeps_the_bound(tmp_path):
         ),
         ("kind: ensemble\n  rule: any\n  members: [{kind: magic}]", 5, "oracle.members.0.kind"),
         ("kind: cascade\n  cheap: {}", 2, "oracle.expensive"),
-        ("kind: cascade\n  cheap: {}\n  expensive: {}\n  high: 0.5", 2, "oracle"),
+        ("kind: cascade\n  cheap: {}\n  expensive: {}\n  high: 0.25", 2, "oracle"),
         ("kind: cascade\n  cheap:\n    treshold: 0.1\n  expensive: {}", 5, "oracle.cheap.treshold"),
     ],
 )

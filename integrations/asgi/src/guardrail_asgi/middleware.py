@@ -63,7 +63,7 @@ class GuardrailMiddleware:
         if not guarded or scope["path"] not in self._paths:
             await self._app(scope, receive, send)
             return
-        raw = await _body(receive, self._guard.policy.limits.max_body_bytes)
+        raw = await _body(receive, self._guard.policy.advanced.limits.max_body_bytes)
         ask = functools.partial(_asked, self._app, scope)
         upstream = FunctionUpstream(ask, name=f"asgi:{scope['path']}")
         decision = asyncio.create_task(self._guard.respond(raw, upstream=upstream))

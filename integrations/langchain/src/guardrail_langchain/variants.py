@@ -62,7 +62,7 @@ def quiet_model(model: Any) -> BaseChatModel:
 
 def upstream_of(guard: Guard, model: Any, call: Callable[..., Any]) -> FunctionUpstream:
     """A function that asks a model, named after it in records and certificates."""
-    encoded = guard.policy.variant_format
+    encoded = guard.policy.advanced.images.variant_format
     return FunctionUpstream(call, name=f"langchain:{name_of(model)}", variant_format=encoded)
 
 
