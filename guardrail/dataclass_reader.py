@@ -49,8 +49,6 @@ class DataclassReader(Generic[_T]):
         special: how values of certain types are read instead, such as a dataclass that is written
             as an array. These functions raise TypeError or ValueError.
         ignore: names that may stand beside the fields and are not read.
-        whole_floats: whether a `float` may be written without a decimal point, as JSON writers in
-            other languages do.
     """
 
     def __init__(
@@ -59,12 +57,10 @@ class DataclassReader(Generic[_T]):
         *,
         special: Mapping[type, _Read] | None = None,
         ignore: Collection[str] = (),
-        whole_floats: bool = False,
     ) -> None:
         self._cls = cls
         self._special = special or {}
         self._ignore = frozenset(ignore)
-        self._whole_floats = whole_floats
 
     def read(self, data: Json) -> _T:
         """The dataclass.
@@ -134,7 +130,7 @@ class DataclassReader(Generic[_T]):
         )
 
     def _read_float(self, value: Json) -> float:
-        whole = self._whole_floats and type(value) is int
+        whole = type(value) is int  # the canonical form writes 1.0 as 1
         number = float(value) if whole else _exactly(float)(value)
         if not math.isfinite(number):
             raise ValueError("not a finite number")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from guardrail.canonical import digest_json, parse_strict
 from guardrail.errors import ConfigError
 from guardrail.section import Section
 
@@ -38,8 +38,7 @@ class Sealed(Section):
 
     def computed_digest(self) -> str:
         fields = self.model_dump(mode="json", exclude={"digest"})
-        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest_json(fields)
 
 
 _S = TypeVar("_S", bound=Sealed)
@@ -108,7 +107,7 @@ def _content(path: Path, kind: type[Sealed]) -> Any:
         raise _refused(f"a {kind.title} has at most {kind.largest_bytes} bytes", path)
     try:
         # YAML would read a number such as 1e-05 as text.
-        return json.loads(data) if path.suffix == ".json" else yaml.safe_load(data)
+        return parse_strict(data) if path.suffix == ".json" else yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _refused(
             f"this is no valid YAML or JSON; run '{kind.command}' again", path

@@ -92,15 +92,15 @@ def test_a_wrong_value_is_named(name, value):
         DataclassReader(Shape).read(data(**{name: value}))
 
 
-@pytest.mark.parametrize("x", [1, "0.5", True, None, float("nan"), float("-inf")])
+@pytest.mark.parametrize("x", ["0.5", True, None, float("nan"), float("-inf")])
 def test_a_float_is_one_and_finite(x):
     with pytest.raises(FieldError, match="'x' has a wrong type"):
         DataclassReader(Point).read({"x": x, "y": 0.0})
 
 
 @pytest.mark.parametrize(("x", "fits"), [(1, True), (True, False), (10**400, False), ("1", False)])
-def test_a_float_may_be_whole_where_the_reader_says_so(x, fits):
-    reader = DataclassReader(Point, whole_floats=True)
+def test_a_float_may_be_written_without_a_point(x, fits):
+    reader = DataclassReader(Point)
     if fits:
         found = reader.read({"x": x, "y": 0.0})
         assert (found, type(found.x)) == (Point(1.0, 0.0), float)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from guardrail.api.payloads import lift_payloads
+from guardrail.canonical import (
+    DuplicateKeyError,
+    NestedTooDeeplyError,
+    NotFiniteError,
+    parse_strict,
+)
 from guardrail.errors import RequestError
 
 if TYPE_CHECKING:
@@ -43,18 +48,19 @@ def parse_object(raw: bytes) -> dict[str, Json]:
 
 def _parse(raw: bytes) -> dict[str, Json]:
     try:
-        value = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=_not_finite,
-            parse_float=_finite,
-        )
+        value = parse_strict(raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise _invalid("is not UTF-8; encode it so") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise _invalid(f"is not valid JSON ({place}); send a JSON object") from None
-    except RecursionError:
+    except DuplicateKeyError:
+        raise _invalid("names a field twice in one object; name each field once") from None
+    except NotFiniteError:
+        raise _invalid(
+            "holds NaN or an infinity, which is not JSON; send a number or null"
+        ) from None
+    except NestedTooDeeplyError:
         raise _too_deep() from None
     except ValueError:  # Python reads no integer of more than some thousand digits
         raise _invalid("holds a number with too many digits; shorten it") from None
@@ -68,22 +74,6 @@ def _parse(raw: bytes) -> dict[str, Json]:
 def encode_json(value: Json) -> bytes:
     """Compact ASCII JSON, so that no character can fail to encode."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
-def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise _invalid("names a field twice in one object; name each field once")
-    return fields
-
-
-def _not_finite(_constant: str) -> NoReturn:
-    raise _invalid("holds NaN or an infinity, which is not JSON; send a number or null")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _not_finite(text)
 
 
 def _check_depth(value: Json) -> None:

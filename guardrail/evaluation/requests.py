@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from guardrail.canonical import canonical_json
 from guardrail.errors import ConfigError, RequestError
 from guardrail.images.codec import decode_image
 from guardrail.images.limits import PixelBudget
 from guardrail.images.perceptual import mark_of
-from guardrail.records.lines import canonical
 from guardrail.tuning.clusters import cluster_requests
 from guardrail.tuning.formats import RowError, raw_rows
 from guardrail.types import picture_chat
@@ -113,7 +113,7 @@ def request_digest(request: EvaluationRequest, pictures: Sequence[bytes]) -> str
     """
     shown = [digest.hex() for digest in pictures]
     content = [request.prompt, dict(request.parameters), shown, request.group]
-    return hashlib.sha256(canonical(content)).hexdigest()
+    return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
 def read_requests(

@@ -12,7 +12,6 @@ words are mostly unknown to the model (another language, a cipher) score 1.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from guardrail.canonical import short_digest
 from guardrail.errors import OracleError
 from guardrail.oracles.text.ngrams import grams
 from guardrail.oracles.text.normalise import normalise
@@ -144,7 +144,7 @@ class BuiltinScorer:
                 f"({type(error).__name__}); reinstall the package, or point to a model that "
                 "benchmarks/builtin_oracle/train.py has written"
             ) from error
-        return model, f"builtin-{hashlib.sha256(data).hexdigest()[:12]}"
+        return model, f"builtin-{short_digest(data, 12)}"
 
 
 def _unpack(arrays: Any) -> LinearTextModel:

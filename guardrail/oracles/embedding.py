@@ -13,7 +13,6 @@ what they miss stand in `embedding_heads/CARD.md` and `report.json`.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import threading
@@ -24,6 +23,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import NamedScore
 from guardrail.oracles.builtin import BuiltinScorer, windows
@@ -146,7 +146,7 @@ class EmbeddingScorer:
             self._choose_thresholds(heads),
         ]
         text = json.dumps(settings, sort_keys=True)
-        return f"embedding-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return f"embedding-{short_digest(text, 12)}"
 
     def load(self) -> tuple[Heads, str]:
         """The heads and a digest of their file; worth calling before traffic comes.
@@ -281,7 +281,7 @@ def _read(path: Path) -> tuple[Heads, str]:
             "reinstall the package, or point to heads that benchmarks/embedding_oracle/fit.py "
             "has written"
         ) from error
-    return heads, hashlib.sha256(data).hexdigest()[:16]
+    return heads, short_digest(data, 16)
 
 
 def _unpack(arrays: Any) -> Heads:

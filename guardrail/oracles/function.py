@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from guardrail.batching import Batch, FifoSemaphore, ThreadBatcher
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement
 from guardrail.oracles.worker import as_oracle_error
@@ -85,7 +85,7 @@ class FunctionOracle:
     @property
     def revision(self) -> str:
         text = f"{self._code}\n{self._threshold!r}"
-        return f"function-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return f"function-{short_digest(text, 12)}"
 
     @property
     def threshold(self) -> float:

@@ -9,12 +9,12 @@ was not scored is never harmless.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardrail.batching import Batch, ThreadBatcher
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.offload import SCORE_TEXT, InlineLimit
 from guardrail.oracles.base import Exchange, Judgement, NamedScore, Scorer
@@ -79,7 +79,7 @@ class ThreadedOracle:
     @property
     def revision(self) -> str:
         text = f"{self._scorer.revision}\n{self._threshold!r}"
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return short_digest(text, 16)
 
     @property
     def threshold(self) -> float:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
+from guardrail.canonical import digest_json
 from guardrail.engine.plan import UNSCALED, plan_for, required_rate
 from guardrail.engine.promise import Claim
 from guardrail.engine.rules import AnswerSource, OnUnscanned, Rules
@@ -45,10 +44,7 @@ def policy_digest(policy: Policy) -> str:
         ConfigError: the oracle's calibration cannot be used.
     """
     policy = policy.model_copy(update={"oracle": policy.oracle.with_calibration(policy.folder)})
-    text = json.dumps(
-        policy.model_dump(mode="json", exclude={"recall"}), sort_keys=True, separators=(",", ":")
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_json(policy.model_dump(mode="json", exclude={"recall"}))
 
 
 def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:

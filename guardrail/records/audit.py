@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import parse_strict
 from guardrail.engine.verdict import Action
 from guardrail.errors import CertificationError
-from guardrail.records.lines import parse_line, read_lines
+from guardrail.records.lines import read_lines
 from guardrail.records.record import RECORD_VERSION, Record, require_record
 from guardrail.records.replay import check_outcomes
 
@@ -162,7 +163,7 @@ def holds_records(path: str | Path) -> bool:
     """Whether a file looks like one of records, by its first line."""
     first = next(read_lines(Path(path)), b"")
     try:
-        value = parse_line(first)
+        value = parse_strict(first)
     except ValueError:
         return False
     return isinstance(value, dict) and "record_id" in value
@@ -175,7 +176,7 @@ def _parse(line: bytes) -> dict[str, object]:
             "mends it"
         )
     try:
-        value: dict[str, object] = parse_line(line)
+        value: dict[str, object] = parse_strict(line)
     except ValueError as error:
         raise CertificationError(
             "this line is no JSON object with every key once; give a file that guardrail wrote"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import parse_strict
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.errors import CertificationError
-from guardrail.records.lines import parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,6 +144,6 @@ _BROKEN = object()
 
 def _parse(text: str) -> Json:
     try:
-        return parse_line(text)
+        return parse_strict(text)
     except ValueError:
         return _BROKEN

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from guardrail.canonical import canonical_json, parse_strict
 from guardrail.errors import ConfigError
-from guardrail.records.lines import LARGEST_LINE_BYTES, LineFile, canonical, parse_line
+from guardrail.records.lines import LARGEST_LINE_BYTES, LineFile
 
 if TYPE_CHECKING:
     import os
@@ -60,11 +61,11 @@ class FileJournal:
     def append(self, record: Record) -> Record:
         with self._file.exclusive():
             kept = self._chain_and_seal(record)
-            line = canonical(kept.to_dict())
+            line = canonical_json(kept.to_dict())
             if len(line) >= LARGEST_LINE_BYTES and record.content is not None:
                 # The decision must be kept; what was said is too long to be.
                 kept = self._chain_and_seal(dataclasses.replace(record, content={"dropped": True}))
-                line = canonical(kept.to_dict())
+                line = canonical_json(kept.to_dict())
             self._file.write(line)
             self._known = (self._file.size_bytes, kept.digest)
         return kept
@@ -90,7 +91,7 @@ class FileJournal:
 
     def _digest_of(self, line: bytes) -> str:
         try:
-            return str(parse_line(line)["digest"])
+            return str(parse_strict(line)["digest"])
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
                 "the last line of this file is no record; name a new file",

@@ -7,7 +7,6 @@ system's (`flock`): it ends with its process.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -15,37 +14,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import parse_strict
 from guardrail.errors import CertificationError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from guardrail.types import Json
 
-__all__ = ["LARGEST_LINE_BYTES", "LineFile", "canonical", "parse_line", "read_lines"]
+__all__ = ["LARGEST_LINE_BYTES", "LineFile", "read_lines"]
 
 LARGEST_LINE_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 1 << 16
 
 _log = logging.getLogger(__name__)
-
-
-def canonical(value: Json) -> bytes:
-    """The one way to write a JSON value: sorted keys, no spaces, ASCII, no line breaks inside."""
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    )
-    return text.encode("ascii")
-
-
-def parse_line(line: bytes | str) -> Json:
-    """The value of a line; a key that stands twice is refused. Raises ValueError."""
-    try:
-        return json.loads(
-            line, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant
-        )
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
@@ -176,7 +157,7 @@ class LineFile:
         start = self._find_break_before(size) + 1
         torn = os.pread(self._handle, size - start, start)
         with suppress(ValueError):
-            if isinstance(parse_line(torn), dict):
+            if isinstance(parse_strict(torn), dict):
                 self._write_all(b"\n")
                 return
         _log.warning("%s: cut off %d bytes of a line that was never finished", self.path, len(torn))
@@ -233,14 +214,3 @@ class LineFile:
                 "and the space on the disk",
                 file=str(self.path),
             ) from error
-
-
-def _refuse_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key stands twice")
-    return fields
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(constant)

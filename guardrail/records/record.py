@@ -7,18 +7,17 @@ lengths stand for both.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from guardrail.canonical import digest_json
 from guardrail.dataclass_reader import DataclassReader, FieldError
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.rules import Mode, Retry
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
-from guardrail.records.lines import canonical
 from guardrail.types import Json, Outcome
 
 if TYPE_CHECKING:
@@ -160,8 +159,15 @@ class Record:
         return dataclasses.replace(self, digest=self.compute_digest())
 
     def compute_digest(self) -> str:
+        """SHA-256 over all that the digest covers. Raises CertificationError."""
         fields = {k: v for k, v in self.to_dict().items() if k not in _UNDIGESTED}
-        return hashlib.sha256(canonical(fields)).hexdigest()
+        try:
+            return digest_json(fields)
+        except ValueError as error:
+            raise CertificationError(
+                "the record holds a number or a text that JSON cannot carry; give one that "
+                "guardrail wrote"
+            ) from error
 
     def read_certificate(self) -> Certificate | None:
         """The certificate, verified. Raises CertificationError where it does not hold."""

@@ -7,6 +7,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import make_interoperable
 from guardrail.engine.canonical_chat import request_digest
 from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.errors import GuardrailError
@@ -127,12 +128,15 @@ def _sample(sample: Sample) -> SampleRecord:
 
 def _content(verdict: Verdict, chat: Chat) -> Mapping[str, Json]:
     answers = {s.index: s.answer.text for s in verdict.samples if s.answer is not None}
-    return {
-        "messages": [dict(message) for message in chat.messages],
-        "parameters": dict(chat.parameters),
-        "answer": None if verdict.answer is None else dict(verdict.answer.message),
-        "answers": {str(index): text for index, text in answers.items()},
-    }
+    content: Mapping[str, Json] = make_interoperable(
+        {
+            "messages": [dict(message) for message in chat.messages],
+            "parameters": dict(chat.parameters),
+            "answer": None if verdict.answer is None else dict(verdict.answer.message),
+            "answers": {str(index): text for index, text in answers.items()},
+        }
+    )
+    return content
 
 
 def _class_of(error: Exception | None) -> str:

@@ -10,8 +10,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Self
 
+from guardrail.canonical import canonical_json, parse_strict
 from guardrail.errors import ConfigError
-from guardrail.records.lines import LineFile, canonical, parse_line
+from guardrail.records.lines import LineFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,7 +83,7 @@ class RunLog:
             return
         with self._file.exclusive():
             lines = self._file.lines()
-        digest = hashlib.sha256(canonical(dict(settings))).hexdigest()
+        digest = hashlib.sha256(canonical_json(dict(settings))).hexdigest()
         if not lines:
             header = {"version": _VERSION, "digest": digest, **settings}
             self._append({"type": "settings", **header})
@@ -96,7 +97,7 @@ class RunLog:
         self, number: int, line: bytes, accept: Callable[[dict[str, Any]], None]
     ) -> dict[str, Any]:
         try:
-            row = dict(parse_line(line))
+            row = dict(parse_strict(line))
             accept(row)
         except (KeyError, TypeError, ValueError) as error:
             problem = f"this line is none that '{self._command}' writes"

@@ -6,13 +6,13 @@ A digest detects changes by accident, a signature those on purpose. Needs the pa
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guardrail.canonical import short_digest
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError
 
@@ -37,7 +37,7 @@ class RecordVerifier:
     @property
     def key_id(self) -> str:
         """Sixteen hexadecimal digits of the public key's SHA-256."""
-        return hashlib.sha256(self._key.public_bytes_raw()).hexdigest()[:16]
+        return short_digest(self._key.public_bytes_raw(), 16)
 
     def holds(self, digest: str, signature: str) -> bool:
         """Whether `signature` is this key's over `digest`, both hexadecimal."""

@@ -10,8 +10,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
+from guardrail.canonical import parse_strict
 from guardrail.errors import ConfigError
-from guardrail.records.lines import LineFile, parse_line
+from guardrail.records.lines import LineFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +102,7 @@ class KnownScores:
             lines = self._file.lines()
         for number, line in enumerate(lines, start=1):
             try:
-                self._take(parse_line(line))
+                self._take(parse_strict(line))
             except (KeyError, TypeError, ValueError) as error:
                 raise ConfigError(
                     "this line is none that 'guardrail calibrate' writes; remove the file to score "

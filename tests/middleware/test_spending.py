@@ -6,10 +6,11 @@ import openai
 import pytest
 
 from guardrail import ConfigError, ContentBlocked, LocalLedger, RequestError
+from guardrail.canonical import parse_strict
 from guardrail.engine.plan import UNSCALED, required_rate
 from guardrail.engine.verdict import Reason
 from guardrail.policy.compile import compile_policy
-from guardrail.records.lines import parse_line, read_lines
+from guardrail.records.lines import read_lines
 from guardrail.records.record import Record
 from guardrail.stats import spent_alpha
 from guardrail.stats.fixed import smallest_fixed
@@ -143,7 +144,7 @@ def test_a_record_names_the_number_and_alpha(kit, tmp_path):
         for index in range(2):
             ask(kit, guard, index)
         ask(kit, guard, 2, principal="alice")
-    records = [Record.from_dict(parse_line(line)) for line in read_lines(file)]
+    records = [Record.from_dict(parse_strict(line)) for line in read_lines(file)]
     assert [record.spending_number for record in records] == [1, 2, 1]
     assert [record.alpha for record in records] == [spent_alpha(0.001, k) for k in (1, 2, 1)]
     assert "mallory" not in file.read_text()

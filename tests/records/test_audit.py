@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from guardrail.canonical import canonical_json
 from guardrail.errors import CertificationError
 from guardrail.records.audit import (
     Anchors,
@@ -16,7 +17,6 @@ from guardrail.records.audit import (
     read_records,
 )
 from guardrail.records.journal import FileJournal
-from guardrail.records.lines import canonical
 from guardrail.records.record import Record
 from guardrail.records.signing import load_or_create_signer, load_verifier
 
@@ -75,7 +75,7 @@ def changed(data, place):
 
 
 def write(path, *values):
-    path.write_bytes(b"".join(canonical(value) + b"\n" for value in values))
+    path.write_bytes(b"".join(canonical_json(value) + b"\n" for value in values))
 
 
 def test_a_sound_file(path, signed, keys):
@@ -87,7 +87,7 @@ def test_a_sound_file(path, signed, keys):
 
 
 def test_any_changed_field_is_found_out(path, signed, keys):
-    data = json.loads(canonical(signed[0].to_dict()))
+    data = json.loads(canonical_json(signed[0].to_dict()))
     tried = 0
     for place in places(data):
         if not place:
@@ -102,7 +102,7 @@ def test_any_changed_field_is_found_out(path, signed, keys):
 
 def test_any_changed_field_is_found_out_though_digests_were_computed_again(path, signed, keys):
     """Whoever changes a record can compute its digest again, but not its signature."""
-    data = json.loads(canonical(signed[0].to_dict()))
+    data = json.loads(canonical_json(signed[0].to_dict()))
     tried = 0
     for place in places(data):
         if not place or place[0] in ("digest", "signature"):

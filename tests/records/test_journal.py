@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
+from guardrail.canonical import canonical_json
 from guardrail.errors import ConfigError
 from guardrail.records import journal as module
 from guardrail.records.audit import audit_file, read_records
 from guardrail.records.journal import FileJournal
-from guardrail.records.lines import canonical
 from guardrail.records.signing import load_or_create_signer
 
 
@@ -86,7 +86,7 @@ def test_lines_that_are_no_records_are_refused(tmp_path, passed):
 
 def test_content_that_is_too_long_is_dropped_and_the_decision_kept(kit, path, monkeypatch):
     record = kit.make_record(keep_content=True)
-    monkeypatch.setattr(module, "LARGEST_LINE_BYTES", len(canonical(record.to_dict())) - 10)
+    monkeypatch.setattr(module, "LARGEST_LINE_BYTES", len(canonical_json(record.to_dict())) - 10)
     journal = FileJournal(path)
     assert journal.append(record).content == {"dropped": True}
     journal.close()

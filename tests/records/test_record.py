@@ -5,10 +5,10 @@ import json
 
 import pytest
 
+from guardrail.canonical import canonical_json
 from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
-from guardrail.records.lines import canonical
 from guardrail.records.record import Record
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Fault, Step
@@ -28,10 +28,10 @@ SAMPLE_KEYS = {
 
 
 def test_golden_keys(passed):
-    data = json.loads(canonical(passed.to_dict()))
+    data = json.loads(canonical_json(passed.to_dict()))
     assert set(data) == RECORD_KEYS
     assert all(set(sample) == SAMPLE_KEYS for sample in data["samples"])
-    assert canonical(data).startswith(b'{"action":')
+    assert canonical_json(data).startswith(b'{"action":')
 
 
 def test_a_pass_in_numbers(passed, kit):
@@ -50,7 +50,7 @@ def test_a_pass_in_numbers(passed, kit):
 
 def test_nothing_said_is_kept(kit):
     for script in ((kit.CLEAN,), (kit.HARM,), kit.every_other):
-        text = canonical(kit.make_record(script).to_dict()).decode()
+        text = canonical_json(kit.make_record(script).to_dict()).decode()
         assert not any(word in text for word in ("secret", "private", "forbidden"))
         assert "temperature" not in text
 
@@ -61,7 +61,7 @@ def test_content_is_kept_where_it_is_asked_for(kit):
     assert record.content["parameters"] == {"temperature": 0.7}
     assert record.content["answer"]["content"] == kit.CLEAN
     assert record.content["answers"]["0"] == kit.CLEAN
-    assert Record.from_dict(json.loads(canonical(record.to_dict()))) == record
+    assert Record.from_dict(json.loads(canonical_json(record.to_dict()))) == record
 
 
 def test_faults_are_named_by_their_class_only(kit):
@@ -93,7 +93,7 @@ def test_observed_blocks_are_marked(kit):
 @pytest.mark.parametrize("pictures", [0, 1, 2])
 def test_reads_back_equal(kit, pictures):
     record = kit.make_record(pictures=pictures).seal()
-    again = Record.from_dict(json.loads(canonical(record.to_dict())))
+    again = Record.from_dict(json.loads(canonical_json(record.to_dict())))
     assert again == record
     assert again.compute_digest() == record.digest
 
@@ -117,7 +117,7 @@ def test_a_missing_field_is_named(passed, name):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("action", "passed"), ("calls", True), ("calls", 1.0), ("elapsed_s", 1),
+    [("action", "passed"), ("calls", True), ("calls", 1.0),
      ("elapsed_s", float("inf")), ("would_block", 0), ("samples", {}), ("samples", [1]),
      ("unscanned", [1]), ("certificate", []), ("content", "x"), ("model", None),
      ("answer_chars", "3"), ("version", None)],

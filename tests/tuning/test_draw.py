@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardrail.canonical import canonical_json
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, ConfigError
-from guardrail.records.lines import canonical
 from guardrail.records.record import SampleRecord
 from guardrail.tuning.dataset import read_dataset
 from guardrail.tuning.draw import draw, equal_shares, survey
@@ -44,7 +44,7 @@ def record(record_of_facts):
 def records(tmp_path):
     def make(*rows, name="records.jsonl"):
         path = tmp_path / name
-        path.write_bytes(b"".join(canonical(row.to_dict()) + b"\n" for row in rows))
+        path.write_bytes(b"".join(canonical_json(row.to_dict()) + b"\n" for row in rows))
         return path
 
     return make

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
+from guardrail.canonical import digest_json
 from guardrail.dataclass_reader import DataclassReader, FieldError
 from guardrail.engine.certificate.claim import CERTIFICATE_VERSION, Certificate
 from guardrail.engine.certifier import Count
@@ -98,18 +97,22 @@ def seal_certificate(certificate: Certificate) -> Certificate:
 def digest_certificate(certificate: Certificate) -> str:
     """SHA-256 (hex) over all fields but `digest`."""
     fields = encode_certificate(certificate)
-    return _sha256({name: value for name, value in fields.items() if name != "digest"})
+    return _digest({name: value for name, value in fields.items() if name != "digest"})
 
 
 def digest_promise(certificate: Certificate) -> str:
-    """SHA-256 (hex) over the fields of the promise."""
+    """SHA-256 (hex) over the fields of the promise. Raises CertificationError."""
     fields = dataclasses.asdict(certificate)
-    return _sha256({name: fields[name] for name in _PROMISE})
+    return _digest({name: fields[name] for name in _PROMISE})
 
 
-def _sha256(fields: Mapping[str, Any]) -> str:
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _digest(fields: Mapping[str, Any]) -> str:
+    try:
+        return digest_json(fields)
+    except ValueError as error:
+        raise CertificationError(
+            "the certificate holds a number that no certificate has; give one that guardrail wrote"
+        ) from error
 
 
 def _encode_recall(recall: RecallStatement) -> dict[str, Any]:
@@ -138,6 +141,4 @@ def _read_count(value: Json) -> Count:
     return Count(samples, harmful)
 
 
-_READER = DataclassReader(
-    Certificate, special={Count: _read_count}, ignore=_DERIVED, whole_floats=True
-)
+_READER = DataclassReader(Certificate, special={Count: _read_count}, ignore=_DERIVED)

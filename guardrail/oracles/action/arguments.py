@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from guardrail.canonical import parse_strict
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -139,16 +139,10 @@ def parse_strictly(text: str) -> Json:
 
     Raises:
         ValueError: it is not of that kind.
-        RecursionError: it is nested too deeply.
     """
     if len(text) > _LONGEST:
         raise ValueError("too long")
-    return json.loads(
-        text,
-        object_pairs_hook=_refuse_duplicate_keys,
-        parse_float=_require_finite,
-        parse_constant=_require_finite,
-    )
+    return parse_strict(text)
 
 
 def compile_pattern(pattern: str, name: str) -> Any:
@@ -171,20 +165,6 @@ def _round_to_step(value: Json, step: float | None) -> Json:
     if step is not None:
         return math.floor(value / step + 0.5)
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _refuse_duplicate_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _require_finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("not a finite number")
-    return value
 
 
 def _texts(schema: Json) -> list[str]:

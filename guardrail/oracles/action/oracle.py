@@ -7,11 +7,11 @@ that can never be the reference: nobody knows what such an answer does.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError
 from guardrail.oracles.action.space import Action, Unparseable
 from guardrail.oracles.base import Judgement, Reference, is_function
@@ -55,7 +55,7 @@ class ActionOracle:
     def revision(self) -> str:
         harm = "" if self._harm is None else self._harm.revision
         text = f"{self._space.revision}\n{self._n0}\n{harm}"
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return short_digest(text, 16)
 
     @property
     def deterministic(self) -> bool:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError
 from guardrail.oracles.action.arguments import Arguments, compile_pattern, parse_strictly
 from guardrail.types import Answer
@@ -117,7 +118,7 @@ class ActionSpace:
             for name, rule in sorted(self._rules.items())
         ]
         parts = ["action/1", self._source.value, self._field, self._arguments_field, rules]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        return short_digest(json.dumps(parts, sort_keys=True), 16)
 
     def read(self, exchange: Exchange) -> Action | Unparseable:
         """The answer's action, or why there is none: the answer could be anything then."""

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def digest(model: SequenceModel, *settings: object) -> str:
         config.pop(key, None)
     parts = [vocabulary, config, model.activation, model.window_tokens, *settings]
     text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return short_digest(text, 12)
 
 
 def _pad(row: list[int], width: int, value: int) -> list[int]:

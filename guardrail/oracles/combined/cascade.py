@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement, goes_by_text, is_function
 from guardrail.oracles.combined.members import HARMLESS_MOST, ask, close_all, vote
@@ -58,7 +58,7 @@ class CascadeOracle:
     def revision(self) -> str:
         parts = [[m.threshold, m.oracle.revision] for m in (self._cheap, self._expensive)]
         text = json.dumps(["cascade", self._high, self._threshold, parts])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return short_digest(text, 16)
 
     @property
     def threshold(self) -> float:

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement, goes_by_text, is_function
 from guardrail.oracles.combined.members import ask, close_all, vote
@@ -53,7 +53,7 @@ class EnsembleOracle:
         votes = self._votes
         rule = [votes.rule.value, votes.k, votes.weights, self._threshold]
         parts = [[member.threshold, member.oracle.revision] for member in self._members]
-        return hashlib.sha256(json.dumps(["ensemble", rule, parts]).encode()).hexdigest()[:16]
+        return short_digest(json.dumps(["ensemble", rule, parts]), 16)
 
     @property
     def threshold(self) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, GuardrailError, OracleError, UpstreamError
 from guardrail.oracles.judge.fence import Fence
 from guardrail.oracles.judge.reply import Reply, read_reply, verdict_score
@@ -85,7 +85,7 @@ class Asker:
         """A digest of everything that fixes a reply, as far as the upstream knows it."""
         upstream = [self._upstream.name, self._upstream.revision, self._model]
         settings = [*upstream, self._parameters, self._logprobs.value]
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        return short_digest(json.dumps(settings, sort_keys=True), 16)
 
     @property
     def logprobs(self) -> Logprobs:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement
 from guardrail.oracles.judge.asking import Logprobs
@@ -62,7 +62,7 @@ class JudgeOracle:
     def revision(self) -> str:
         parts = [template_revision(self._template), self._asker.revision]
         text = json.dumps(["judge", *parts, self._threshold, self._pictures])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return short_digest(text, 16)
 
     @property
     def threshold(self) -> float:

@@ -11,7 +11,6 @@ one that runs out of memory reports that nothing matched.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 import unicodedata
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError
 from guardrail.oracles.base import Judgement
 from guardrail.oracles.text.normalise import find_spelled_words, fold, views
@@ -104,7 +104,7 @@ class LexiconScorer:
     def revision(self) -> str:
         parts = [[e.text, e.is_pattern, e.category, e.weight] for e in self._entries]
         text = json.dumps([_VERSION, unicodedata.unidata_version, parts])
-        return f"lexicon-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return f"lexicon-{short_digest(text, 12)}"
 
     def scores(self, exchanges: Sequence[Exchange]) -> list[float]:
         return [self.find(exchange.response)[0] for exchange in exchanges]

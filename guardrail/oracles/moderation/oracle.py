@@ -12,11 +12,11 @@ the client's.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.images.data_url import to_data_url
 from guardrail.images.encode import encode_image, media_type_of
@@ -124,7 +124,7 @@ class ModerationOracle:
             self._pictures,
         ]
         text = json.dumps(settings, sort_keys=True)
-        return f"moderation-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return f"moderation-{short_digest(text, 12)}"
 
     async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """One judgement for each exchange, in order; equal texts are asked about once.

@@ -6,11 +6,11 @@ A difference of 0.5 and more means another meaning.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from guardrail.batching import Batch, ThreadBatcher
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.rescale import rescale
 from guardrail.oracles.semantic.details import same_details
@@ -97,7 +97,7 @@ class EmbeddingComparer:
     @property
     def revision(self) -> str:
         text = f"{self._encoder.revision} {self._similarity!r} {self._details}"
-        return f"embedding-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return f"embedding-{short_digest(text, 12)}"
 
     async def differences(self, reference: str, texts: Sequence[str]) -> list[float]:
         try:
@@ -145,7 +145,7 @@ class JudgeComparer:
     @property
     def revision(self) -> str:
         text = f"{self._asker.revision} {_QUESTION}"
-        return f"judge-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return f"judge-{short_digest(text, 12)}"
 
     async def differences(self, reference: str, texts: Sequence[str]) -> list[float]:
         distinct = [text for text in dict.fromkeys(texts) if text != reference]

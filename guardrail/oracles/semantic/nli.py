@@ -6,9 +6,9 @@ long hypothesis is read in windows, each of which must follow.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError
 from guardrail.oracles.base import Exchange
 from guardrail.oracles.rescale import rescale
@@ -62,7 +62,7 @@ class NliComparer:
 
     @property
     def revision(self) -> str:
-        return f"nli-{hashlib.sha256(self._oracle.revision.encode()).hexdigest()[:12]}"
+        return f"nli-{short_digest(self._oracle.revision, 12)}"
 
     async def differences(self, reference: str, texts: Sequence[str]) -> list[float]:
         """By the direction that follows less; the very same text is no difference."""

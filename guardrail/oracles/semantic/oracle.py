@@ -6,11 +6,11 @@ shows what its miss rate then says.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import partial
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement, Reference, goes_by_text, is_function
 from guardrail.oracles.reference import Comparison, close_both
@@ -52,7 +52,7 @@ class SemanticOracle:
     def revision(self) -> str:
         harm = None if self._harm is None else self._harm.revision
         text = json.dumps([self._comparer.revision, self._n0, harm])
-        return f"semantic-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return f"semantic-{short_digest(text, 12)}"
 
     @property
     def by_text(self) -> bool:
@@ -80,7 +80,7 @@ class SemanticOracle:
         # rounded, since a batch's company changes the last bits
         ranks = [(count, -round(sum(row), 4)) for count, row in zip(alike, rows, strict=True)]
         text = texts[ranks.index(max(ranks))]
-        name = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+        name = short_digest(text.encode("utf-8", "replace"), 16)
         compare = partial(self._compare, text)
         oracle = Comparison(
             compare, self._harm, self.revision, is_function=is_function(self._comparer)

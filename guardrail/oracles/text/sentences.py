@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.packages import import_torch, missing_package
 from guardrail.upstreams.loading import folder_digest
@@ -209,7 +210,7 @@ class SentenceEncoder:
             prefix=prefix,
             suffix=suffix,
             window_tokens=window,
-            revision=f"sentences-{hashlib.sha256(settings.encode()).hexdigest()[:12]}",
+            revision=f"sentences-{short_digest(settings, 12)}",
             weights_digest=_weights_digest(folder, model.config.num_hidden_layers),
         )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from guardrail.canonical import short_digest
 from guardrail.oracles.base import Exchange
 from guardrail.oracles.judge.fence import without_roles
 from guardrail.types import image_placeholder
@@ -70,7 +70,7 @@ def template_revision(template: Template) -> str:
     example = Exchange("What is this?", "A hat.")
     asked = [[list(q.messages), q.label, q.parameters] for q in template.questions(example, 0)]
     text = json.dumps([template.name, asked], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return short_digest(text, 16)
 
 
 def prompt_of(exchange: Exchange) -> str:

@@ -11,10 +11,10 @@ A reply that speaks of the user's turn only is no verdict about the answer.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import parse_strict
 from guardrail.oracles.judge.fence import without_roles
 from guardrail.oracles.judge.reply import unclear, verdict_score
 from guardrail.oracles.judge.templates.base import Finding, Question, prompt_of
@@ -22,7 +22,6 @@ from guardrail.oracles.judge.templates.base import Finding, Question, prompt_of
 if TYPE_CHECKING:
     from guardrail.oracles.base import Exchange
     from guardrail.oracles.judge.reply import Reply
-    from guardrail.types import Json
 
 __all__ = ["CATEGORIES", "Nemotron"]
 
@@ -79,8 +78,8 @@ class Nemotron:
 def _fields(text: str) -> dict[str, str]:
     """The reply's fields, each of them text and named once, with a verdict about the answer."""
     try:
-        fields = json.loads(text, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
+        fields = parse_strict(text)
+    except ValueError:
         raise unclear() from None
     if not isinstance(fields, dict) or fields.keys() - {_USER, _RESPONSE, _NAMED}:
         raise unclear()
@@ -91,12 +90,6 @@ def _fields(text: str) -> dict[str, str]:
     if fields.get(_USER, "safe") not in ("safe", "unsafe"):
         raise unclear()
     return fields
-
-
-def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError
-    return dict(pairs)
 
 
 def _reason(named: str) -> str:
