@@ -23,7 +23,7 @@ from guardrail.engine.rules import (
 )
 from guardrail.memory.rules import OnRepeat
 from guardrail.oracles.by_kind import OracleByKind
-from guardrail.oracles.kinds.builtin import BuiltinOptions
+from guardrail.oracles.registry import find_options
 from guardrail.policy.document import NOWHERE, Source
 from guardrail.section import Section, Share, Word
 from guardrail.stats import LEAST_FLOOR
@@ -349,7 +349,9 @@ class Policy(Section):
     model's own answer and mark what would have been blocked."""
     smoothing: SmoothingSection = SmoothingSection()
     sampling: SamplingSection = SamplingSection()
-    oracle: OracleByKind = BuiltinOptions()
+    oracle: OracleByKind = Field(
+        default_factory=lambda: find_options("builtin")(kind="builtin")  # imported when asked for
+    )
     """Who judges answers, and how often it misses harm. Each kind has fields of its own, see
     docs/oracles.md."""
     recall: Annotated[str, Field(min_length=1)] | None = None

@@ -15,6 +15,7 @@ from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles import Exchange, OracleOptions, Outcome, registry
 from guardrail.oracles.registry import GROUP, build_oracle, builtin_kinds, find_options, known_kinds
 from guardrail.policy.compile import compile_policy, policy_digest
+from guardrail.policy.document import Source
 from guardrail.policy.load import load_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
@@ -259,7 +260,7 @@ def test_fields_and_revision_are_sealed():
     assert policy_digest(policy()) != policy_digest(policy(harmful=True))
     assert policy_digest(policy()) != policy_digest(policy(kind="own.oracles:Space.Options"))
     assert compile_policy(policy()).digest == policy_digest(policy())
-    assert compile_oracle(policy().placed(Path("here"))).revision == "here"
+    assert compile_oracle(policy().with_source(Source(Path("here")))).revision == "here"
     assert json.loads(policy(harmful=True).model_dump_json())["oracle"]["harmful"] is True
 
 
