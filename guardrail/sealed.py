@@ -52,15 +52,17 @@ def read_sealed(path: Path, kind: type[_S]) -> _S:
     """
     content = _content(path, kind)
     if not isinstance(content, dict):
-        raise _refused(f"this is no {kind.title}; write one with '{kind.command}'", path)
+        raise _refused_error(f"this is no {kind.title}; write one with '{kind.command}'", path)
     try:
         found = kind.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise _refused(f"this is no sound {kind.title}: {first['msg']}", path, field) from error
+        raise _refused_error(
+            f"this is no sound {kind.title}: {first['msg']}", path, field
+        ) from error
     if found.digest != found.computed_digest():
-        raise _refused(
+        raise _refused_error(
             "this file was changed after it was written, so its numbers prove nothing; run "
             f"'{kind.command}' again",
             path,
@@ -88,7 +90,7 @@ def write_sealed(path: Path, facts: Sealed) -> None:
         part.write_text(text, encoding="utf-8")
         os.replace(part, path)  # noqa: PTH105 (a reader sees the old file or the new one)
     except OSError as error:
-        raise _refused(
+        raise _refused_error(
             f"the {facts.title} cannot be written ({error.strerror}); choose another path", path
         ) from error
 
@@ -98,21 +100,21 @@ def _content(path: Path, kind: type[Sealed]) -> Any:
         with path.open("rb") as stream:
             data = stream.read(kind.largest_bytes + 1)
     except OSError as error:
-        raise _refused(
+        raise _refused_error(
             f"the {kind.title} cannot be read ({error.strerror}); check the path, or write it "
             f"with '{kind.command}'",
             path,
         ) from error
     if len(data) > kind.largest_bytes:
-        raise _refused(f"a {kind.title} has at most {kind.largest_bytes} bytes", path)
+        raise _refused_error(f"a {kind.title} has at most {kind.largest_bytes} bytes", path)
     try:
         # YAML would read a number such as 1e-05 as text.
         return parse_strict(data) if path.suffix == ".json" else yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _refused(
+        raise _refused_error(
             f"this is no valid YAML or JSON; run '{kind.command}' again", path
         ) from error
 
 
-def _refused(problem: str, path: Path, field: str | None = None) -> ConfigError:
+def _refused_error(problem: str, path: Path, field: str | None = None) -> ConfigError:
     return ConfigError(problem, file=str(path), field=field)

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import numpy as np
@@ -30,6 +31,9 @@ import guardrail
 from guardrail.assembly import build_engine, read_policy
 from guardrail.server.app import create_app
 from guardrail.upstreams.scripted import Scripted
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 PACKAGE = Path(guardrail.__file__).parent
 IRREGULAR = frozenset(
@@ -106,7 +110,7 @@ async def entered(*, pictures: int) -> tuple[int, int]:
     transport = httpx.ASGITransport(app=app)
     seen: set[tuple[str, str]] = set()
 
-    def profile(frame, event, _argument):  # type: ignore[no-untyped-def]
+    def profile(frame: FrameType, event: str, _argument: object) -> None:
         file = frame.f_code.co_filename
         if event == "call" and file.startswith(str(PACKAGE)):
             seen.add((file, frame.f_code.co_qualname))

@@ -11,7 +11,7 @@ from guardrail.api.chat.request import Incoming, incoming_chat
 from guardrail.api.chat.stream import DONE
 from guardrail.api.endpoint import Endpoint
 from guardrail.api.errors import Reply
-from guardrail.api.fields import flag, invalid_field
+from guardrail.api.shapes import flag, invalid_field
 from guardrail.api.strict_json import encode_json, parse_object
 from guardrail.engine.verdict import Action, Verdict
 

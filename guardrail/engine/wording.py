@@ -66,7 +66,7 @@ def evasion_sentence(
         return (
             "After any change of a request's pixels by at most r, an answer passes whose "
             f"{reference_kind} the unchanged request's answers have with probability below τ under "
-            f"the guard's noise, as the oracle reads them, {numbers} {_measured_in(space)}."
+            f"the guard's noise, as the oracle reads them, {numbers} {_unit_of(space)}."
         )
     match claim:
         case Claim.VERDICT:
@@ -86,7 +86,7 @@ def evasion_sentence(
             assert_never(claim)
     return (
         f"{subject} passes, after any change of its pixels by at most r, {numbers} "
-        f"{_measured_in(space)}.{condition}"
+        f"{_unit_of(space)}.{condition}"
     )
 
 
@@ -135,7 +135,7 @@ def stability_sentence(
         case Claim.VERDICT:
             text = (
                 "to every request that differs from this one in nothing but pixels, by an ℓ2 "
-                f"distance of at most {radii} {_measured_in(space)}, {answers} are found "
+                f"distance of at most {radii} {_unit_of(space)}, {answers} are found "
                 f"{f'to be {compared}' if compared else 'harmless'} by the oracle with probability "
                 f"at least {floors}."
             )
@@ -144,7 +144,7 @@ def stability_sentence(
             cut = "" if probe_max_tokens is None else f", answers cut at {probe_max_tokens} tokens,"
             text = (
                 "every request that differs from this one in nothing but pixels, by an ℓ2 distance "
-                f"of at most {radii} {_measured_in(space)}, this one included, is answered truly "
+                f"of at most {radii} {_unit_of(space)}, this one included, is answered truly "
                 f"harmlessly{also} with probability at least {floors} under the guard's noise{cut} "
                 "or is one of whose harmful answers the oracle misses more than "
                 f"{_exact(miss_rate_upper)}. {_average(miss_rate_upper, delta)}"
@@ -197,7 +197,7 @@ def recall_sentence(
     missing = f" A recall of {' or '.join(others)} was not shown." if others else ""
     return (
         f"Of requests drawn like the {requests:,} that were measured, at least {shares} are such "
-        f"that no change of their pixels within {radii} {_measured_in(space)} lets them pass, "
+        f"that no change of their pixels within {radii} {_unit_of(space)} lets them pass, "
         f"except with probability {digits_up(alpha)} a try (confidence {confidence} in this "
         f"calibration).{missing} {clean}"
     )
@@ -245,7 +245,7 @@ def _confidence(delta: float) -> str:
     return _digits(_DOWNWARD.subtract(Decimal(1), Decimal(repr(delta))).copy_abs(), ROUND_FLOOR)
 
 
-def _measured_in(space: RadiusSpace) -> str:
+def _unit_of(space: RadiusSpace) -> str:
     match space:
         case RadiusSpace.CLIENT:
             return "(decoded 8-bit pixels in [0, 1])"

@@ -8,6 +8,9 @@ laid over white, colour profiles ignored, 16-bit samples cut to their high byte.
 from __future__ import annotations
 
 import io
+import logging
+import threading
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,12 +22,14 @@ from guardrail.images.data_url import parse_data_url, to_data_url
 from guardrail.images.encode import ImageFormat, encode_image, media_type_of
 from guardrail.images.header import MEDIA_TYPES, declared_size, has_too_many_scans, sniff
 from guardrail.images.limits import ImageLimits, PixelBudget
-from guardrail.images.quiet import QUIET
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from numpy.typing import NDArray
 
 __all__ = [
+    "QUIET",
     "ImageFormat",
     "ImageLimits",
     "Picture",
@@ -37,6 +42,45 @@ __all__ = [
     "parse_data_url",
     "to_data_url",
 ]
+
+# At DEBUG Pillow writes the values of EXIF tags, such as places and names, to its log.
+logging.getLogger("PIL").setLevel(logging.INFO)
+
+
+class _QuietPillow:
+    """Silences warnings while any thread decodes.
+
+    `warnings.catch_warnings` swaps global state and must not overlap between threads, so the
+    first thread in sets it up and the last one out restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._saved: warnings.catch_warnings[None] | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._saved = warnings.catch_warnings(action="ignore")
+                self._saved.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._saved is not None:
+                self._saved.__exit__(kind, error, trace)
+                self._saved = None
+
+
+QUIET = _QuietPillow()
+
 
 _ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"}
 _ORIENTATION_TAG = 0x0112

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from guardrail.api.chat.endpoint import CHAT_ENDPOINT
 from guardrail.api.chat.stream import chunks
 from guardrail.assembly import check_argument, read_policy
-from guardrail.errors import GuardrailError
+from guardrail.errors import ConfigError, GuardrailError
 from guardrail.memory.ledger import Ledger
 from guardrail.middleware.decider import Decider
 from guardrail.middleware.http_answer import answer_of, answer_to_error
 from guardrail.middleware.records import Records
 from guardrail.middleware.runtime import Runtime
-from guardrail.middleware.wrap import wrap
 
 if TYPE_CHECKING:
     import os
@@ -30,9 +29,33 @@ if TYPE_CHECKING:
     from guardrail.records.journal import Journal
     from guardrail.types import Json
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "wrap"]
 
 _ClientT = TypeVar("_ClientT")
+
+
+def wrap(runtime: Runtime, client: _ClientT, principal: str | None) -> _ClientT:
+    """See `Guard.wrap`."""
+    made: Any
+    if _comes_from("openai", type(client).__mro__):
+        from guardrail.middleware.openai_client import wrap_client
+
+        made = wrap_client(runtime, client, principal)
+    elif callable(client) and _comes_from("litellm", [client]):
+        from guardrail.middleware.litellm_call import wrap_call
+
+        made = wrap_call(runtime, client, principal)
+    else:
+        raise ConfigError(
+            "only openai.OpenAI, openai.AsyncOpenAI, litellm.completion and litellm.acompletion "
+            "can be wrapped; for all else give upstream= a function that asks your client"
+        )
+    return cast("_ClientT", made)
+
+
+def _comes_from(package: str, things: Any) -> bool:
+    modules = (str(getattr(thing, "__module__", "")) for thing in things)
+    return any(module.partition(".")[0] == package for module in modules)
 
 
 class Guard:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.api.chat.endpoint import CHAT_ENDPOINT
 from guardrail.api.chat.stream import chunks
-from guardrail.api.fields import refused_field
+from guardrail.api.shapes import refused_field
 from guardrail.errors import ConfigError
 from guardrail.upstreams.litellm_sdk import (
     ASKED_ONCE,

@@ -96,7 +96,7 @@ class LineFile:
         """Meanwhile nobody else writes, and the file ends in a whole line. Raises ConfigError."""
         if self._handle < 0:
             raise ConfigError("this file has been closed already", file=str(self.path))
-        with self._thread_lock, self._explaining_faults("written"), self._locked():
+        with self._thread_lock, self._explaining_faults("written"), self._hold_lock():
             self._repair_end()
             yield
 
@@ -190,7 +190,7 @@ class LineFile:
         self._held = True
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _hold_lock(self) -> Iterator[None]:
         """Locks out other processes, and other files of this one."""
         import fcntl
 

@@ -153,12 +153,12 @@ class FunctionUpstream:
     async def _await_on_loop(self, begin: Callable[[], Any]) -> Json:
         """Awaits what `begin` returns where it belongs; it is not begun if that is cancelled."""
 
-        async def begun() -> Json:
+        async def begin_call() -> Json:
             return await begin()
 
         if self._home in (None, asyncio.get_running_loop()):
-            return await begun()
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(begun(), self._home))
+            return await begin_call()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(begin_call(), self._home))
 
 
 def is_async(call: Callable[..., Any]) -> bool:

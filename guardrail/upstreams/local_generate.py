@@ -7,6 +7,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+from transformers import LogitsProcessor
+
 from guardrail.errors import UpstreamError
 from guardrail.types import Answer, Usage
 from guardrail.upstreams.local_prompt import adds_special_tokens, render
@@ -18,7 +21,31 @@ if TYPE_CHECKING:
     from guardrail.upstreams.loading import Loaded
     from guardrail.upstreams.local_request import LocalRequest
 
-__all__ = ["GenerationRow", "generate"]
+__all__ = ["GenerationRow", "SeededSampling", "generate"]
+
+
+class SeededSampling(LogitsProcessor):
+    """Adds Gumbel noise from one generator per row, so that the largest logit is a sample.
+
+    argmax(logits + Gumbel) is distributed as softmax(logits) (Gumbel 1954). Put it last, after
+    temperature and top-p, and decode greedily.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        del input_ids
+        uniform = torch.stack(
+            [
+                torch.rand(scores.shape[-1], generator=g, dtype=torch.float64)
+                for g in self._generators
+            ]
+        )
+        # In float64 a uniform draw is 0 with chance 2^-53; clamping keeps the logarithm finite.
+        gumbel = -torch.log(-torch.log(uniform.clamp(1e-300, 1 - 1e-16)))
+        return scores + gumbel.to(scores)
+
 
 _COLDEST = 1e-3  # below it sampling is greedy in all but name, and dividing by it would overflow
 
@@ -107,7 +134,7 @@ def _processors(loaded: Loaded, request: LocalRequest, seeds: Sequence[int]) -> 
     """Greedy decoding at temperature 0, else seeded sampling; by default the model's own."""
     from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-    from guardrail.upstreams.seeded import SeededSampling
+    from guardrail.upstreams.local_generate import SeededSampling
 
     own = loaded.model.generation_config
     usual = (1.0 if own.temperature is None else own.temperature) if own.do_sample else 0.0

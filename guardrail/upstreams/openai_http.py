@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.payload import Payload
 
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.types import Answer, Usage
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
-from guardrail.upstreams.pieces import PiecesPayload
 from guardrail.upstreams.streamed import Events, Gathered, broken_stream_error
 from guardrail.upstreams.undrawn import is_direct, statuses_undrawn
 from guardrail.upstreams.wire import (
@@ -37,12 +37,47 @@ from guardrail.upstreams.wire import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from aiohttp.abc import AbstractStreamWriter
+
     from guardrail.images.encode import ImageFormat
     from guardrail.types import Chat, Pixels
     from guardrail.upstreams.base import Watch
     from guardrail.upstreams.wire import TokenLimitName
 
-__all__ = ["OpenAICompatible"]
+__all__ = ["OpenAICompatible", "PiecesPayload"]
+
+_ONE_WRITE_BYTES = 1 << 20  # of larger bodies no more is written before the last part has left
+
+
+class PiecesPayload(Payload):
+    """Pieces of JSON that follow one another; may be written again.
+
+    Attributes:
+        started: whether anything of it was handed to a connection.
+    """
+
+    _value: Sequence[bytes]
+    _size: int
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        super().__init__(pieces, content_type="application/json")
+        self.started = False
+        self._size = sum(map(len, pieces))
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return b"".join(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        self.started = True
+        if self._size <= _ONE_WRITE_BYTES:
+            for piece in self._value:
+                await writer.write(piece, drain=False)  # type: ignore[call-arg]  # real ones take it
+            return
+        for piece in self._value:
+            view = memoryview(piece)
+            for start in range(0, len(view), _ONE_WRITE_BYTES):
+                await writer.write(view[start : start + _ONE_WRITE_BYTES])
+
 
 _T = TypeVar("_T")
 _Reader: TypeAlias = Callable[[aiohttp.ClientResponse], Awaitable[_T | UpstreamError]]

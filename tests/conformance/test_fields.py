@@ -5,7 +5,7 @@ import re
 import openai
 import pytest
 
-from guardrail.api.fields import _SHARED, _STEERING
+from guardrail.api.shapes import _SHARED, _STEERING
 from guardrail.engine.canonical_chat import NOT_SENT
 
 FUNCTION = {"name": "weather", "parameters": {"type": "object", "properties": {}}}

@@ -15,7 +15,7 @@ from guardrail.engine.promise import Claim
 from guardrail.engine.verdict import Action, Reason
 from guardrail.oracles.action.arguments import Arguments
 from guardrail.oracles.action.oracle import ActionOracle
-from guardrail.oracles.action.space import ActionRule, ActionSpace, Source
+from guardrail.oracles.action.space import ActionRule, ActionSource, ActionSpace
 from guardrail.oracles.base import Exchange
 from guardrail.stats import Decision
 from guardrail.types import Outcome
@@ -28,7 +28,7 @@ SPACE = ActionSpace(
         "stop": ActionRule(),
         "fire": ActionRule(forbidden=True),
     },
-    Source.TOOL_CALLS,
+    ActionSource.TOOL_CALLS,
 )
 LEFT, RIGHT = (("move", {"to": to, "why": "?"}) for to in ("left", "right"))
 STOP, FIRE = ("stop", {}), ("fire", {})

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from guardrail.images.quiet import QUIET
+from guardrail.images.codec import QUIET
 
 
 def test_warnings_inside_are_dropped_and_outside_are_not():

@@ -134,7 +134,7 @@ class TestFile:
     def test_a_field_at_fault_is_named(self, tmp_path):
         path = tmp_path / "c.json"
         write_calibration(path, calibration())
-        path.write_text(path.read_text().replace('"threshold": 0.25', '"threshold": NaN'))
+        path.write_text(path.read_text().replace('"threshold": 0.25', '"threshold": 2.5'))
         with pytest.raises(ConfigError, match="'threshold'"):
             read_calibration(path)
 

@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from guardrail.api.admission import Admission
 from guardrail.errors import RequestError
-from guardrail.server.body import read_body
+from guardrail.server.guarded import read_body
 
 
 async def turns(rounds=5):

@@ -304,5 +304,5 @@ def _unpictured(items, tools):
     """The chat alone: decoding is tested above."""
     from unittest.mock import patch
 
-    with patch("guardrail.api.fields.ImageCollector.sources", lambda _self, _limits: []):
+    with patch("guardrail.api.shapes.ImageCollector.sources", lambda _self, _limits: []):
         return read(max_images=100, input=items, tools=tools).chat

@@ -17,7 +17,10 @@ pytest.importorskip("gguf", reason="writes the model: pip install gguf")
 
 SERVERS = "tests/upstreams/servers"
 SLOTS = 4  # each idle connection holds one of the server's few threads, for five seconds
-POLICY = "name: test\noracle: {miss_rate_upper: 0.277, delta: 0.001}\nlimits: {retries: 0}\n"
+POLICY = (
+    "name: test\noracle: {threshold: 0.99, miss_rate_upper: 0.277, delta: 0.001}\n"
+    "advanced: {limits: {retries: 0}}\n"
+)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from scipy import stats
 
 torch = pytest.importorskip("torch")
 
-from guardrail.upstreams.seeded import SeededSampling  # noqa: E402 (needs torch)
+from guardrail.upstreams.local_generate import SeededSampling  # noqa: E402 (needs torch)
 
 
 def draws(seeds, logits, steps=1):

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.api.fields import (
-    check_parameters,
-    flag,
-    invalid_field,
-    object_at,
-    refused_field,
-)
 from guardrail.api.shapes import (
     FLAG,
     OBJECTS,
     Shape,
     check_fields,
+    check_parameters,
+    flag,
+    invalid_field,
+    object_at,
     object_schema,
+    refused_field,
 )
 from guardrail.errors import RequestError
 

@@ -14,15 +14,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.parameters import chat_parameters, streaming
-from guardrail.api.fields import ImageCollector, invalid_field, object_at
 from guardrail.api.shapes import (
     ANYTHING,
     OBJECTS,
     TEXT,
+    ImageCollector,
     Shape,
     any_of,
     check_fields,
+    invalid_field,
     list_of,
+    object_at,
     object_schema,
     one_of,
     read_elsewhere,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from guardrail.api.chat.request import incoming_chat
-from guardrail.api.fields import invalid_field, strings
 from guardrail.api.shapes import (
     ANYTHING,
     LIST,
@@ -19,7 +18,9 @@ from guardrail.api.shapes import (
     TEXTS,
     Shape,
     check_fields,
+    invalid_field,
     one_of,
+    strings,
 )
 from guardrail.api.strict_json import parse_object
 from guardrail.types import Answer, Chat

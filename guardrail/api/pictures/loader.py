@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.api.pictures.apart import decode_apart, holds_others_up
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages, fetch_image
-from guardrail.api.pictures.pixel_semaphore import PixelSemaphore
 from guardrail.errors import RequestError
 from guardrail.images.codec import PixelBudget, decode_image, measure_size, parse_data_url
 from guardrail.images.data_url import is_link
@@ -26,7 +26,59 @@ if TYPE_CHECKING:
 
     from guardrail.images.codec import ImageLimits, Picture
 
-__all__ = ["Embedded", "ImageLoader", "Link", "Source", "source_at"]
+__all__ = ["Embedded", "ImageLoader", "Link", "PixelSemaphore", "Source", "source_at"]
+
+
+class PixelSemaphore:
+    """Room for `most` pixels; who finds too little waits, first come first served.
+
+    A request takes the room of all its pictures at once, so no two can wait for each other.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = self._free = most
+        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @property
+    def free(self) -> int:
+        return self._free
+
+    @asynccontextmanager
+    async def hold(self, pixels: int) -> AsyncIterator[None]:
+        """Room for so many pixels, at most all there is."""
+        pixels = min(pixels, self._most)
+        await self._enter(pixels)
+        try:
+            yield
+        finally:
+            self._leave(pixels)
+
+    async def _enter(self, pixels: int) -> None:
+        if not self._queue and pixels <= self._free:
+            self._free -= pixels
+            return
+        turn = (pixels, asyncio.get_running_loop().create_future())
+        self._queue.append(turn)
+        try:
+            await turn[1]
+        except asyncio.CancelledError:
+            if turn[1].cancelled():
+                self._queue.remove(turn)
+                self._leave(0)  # those behind may fit now
+            else:  # the room was given in the same moment
+                self._leave(pixels)
+            raise
+
+    def _leave(self, pixels: int) -> None:
+        self._free += pixels
+        while self._queue and self._queue[0][0] <= self._free:
+            wanted, turn = self._queue[0]
+            if turn.cancelled():  # it takes itself out and then calls here
+                return
+            self._queue.popleft()
+            self._free -= wanted
+            turn.set_result(None)
+
 
 _MOST_FETCHES = 32
 """Links followed at a time, over all requests."""

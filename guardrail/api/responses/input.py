@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.api.fields import ImageCollector, invalid_field, object_at, refused_field, text_at
 from guardrail.api.shapes import (
     ANYTHING,
     TEXT,
+    ImageCollector,
     Shape,
     any_of,
     check_fields,
+    invalid_field,
     list_of,
+    object_at,
     object_schema,
     one_of,
     read_elsewhere,
+    refused_field,
+    text_at,
 )
 from guardrail.errors import RequestError
 

@@ -10,29 +10,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.request import Incoming, model_at
-from guardrail.api.fields import (
-    ImageCollector,
-    check_parameters,
-    flag,
-    invalid_field,
-    join_path,
-    object_at,
-    refused_field,
-    text_at,
-)
 from guardrail.api.responses.input import INPUT, read_input
 from guardrail.api.shapes import (
     ANYTHING,
     FLAG,
     OBJECT,
     TEXT,
+    ImageCollector,
     Shape,
     any_of,
     check_fields,
+    check_parameters,
+    flag,
+    invalid_field,
+    join_path,
     list_of,
+    object_at,
     object_schema,
     one_of,
     read_elsewhere,
+    refused_field,
+    text_at,
 )
 from guardrail.api.strict_json import parse_object
 from guardrail.errors import RequestError

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from guardrail.oracles.base import Exchange
     from guardrail.types import Json
 
-__all__ = ["Action", "ActionRule", "ActionSpace", "Source", "Unparseable"]
+__all__ = ["ActionRule", "ActionSource", "ActionSpace", "NamedAction", "Unparseable"]
 
 _MOST_CALLS = 32
 _MOST_NAMED = 4
@@ -30,7 +30,7 @@ _FENCE = re.compile(r"```(?:json)?[ \t]*\n(?P<inside>.*)\n[ \t]*```", re.DOTALL 
 Calls: TypeAlias = Sequence[tuple[str, "Json"]]
 
 
-class Source(StrEnum):
+class ActionSource(StrEnum):
     """Where in an answer the action stands."""
 
     TOOL_CALLS = "tool_calls"
@@ -57,7 +57,7 @@ class ActionRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class NamedAction:
     """What an answer does. Two are the same if their digests are.
 
     Attributes:
@@ -85,9 +85,9 @@ class ActionSpace:
     Args:
         rules: action to its rule, at least one.
         source: where the action stands.
-        field: for `Source.JSON`: the field that names the action.
-        arguments_field: for `Source.JSON`: the field with the object of arguments; None where all
-            other fields are the arguments.
+        field: for `ActionSource.JSON`: the field that names the action.
+        arguments_field: for `ActionSource.JSON`: the field with the object of arguments; None
+            where all other fields are the arguments.
 
     Raises:
         ConfigError: an action lacks a pattern or has one that is not used, or RE2 does not take
@@ -97,7 +97,7 @@ class ActionSpace:
     def __init__(
         self,
         rules: Mapping[str, ActionRule],
-        source: Source,
+        source: ActionSource,
         *,
         field: str = "action",
         arguments_field: str | None = None,
@@ -120,7 +120,7 @@ class ActionSpace:
         parts = ["action/1", self._source.value, self._field, self._arguments_field, rules]
         return short_digest(json.dumps(parts, sort_keys=True), 16)
 
-    def read(self, exchange: Exchange) -> Action | Unparseable:
+    def read(self, exchange: Exchange) -> NamedAction | Unparseable:
         """The answer's action, or why there is none: the answer could be anything then."""
         calls = self._calls(exchange)
         if isinstance(calls, Unparseable):
@@ -137,7 +137,7 @@ class ActionSpace:
             known.append((name, arguments))
         return self._action(known)
 
-    def _action(self, calls: Sequence[tuple[str, dict[str, Json]]]) -> Action | Unparseable:
+    def _action(self, calls: Sequence[tuple[str, dict[str, Json]]]) -> NamedAction | Unparseable:
         try:
             text = json.dumps(calls, sort_keys=True, separators=(",", ":"), allow_nan=False)
         except (ValueError, RecursionError):
@@ -146,7 +146,7 @@ class ActionSpace:
         named = [self._name_action(name, arguments) for name, arguments in calls[:_MOST_NAMED]]
         more = ["…"] if len(calls) > _MOST_NAMED else []
         forbidden = any(self._rules[name].forbidden for name, _ in calls)
-        return Action(f"{' + '.join(named + more)} #{digest[:12]}", digest, forbidden)
+        return NamedAction(f"{' + '.join(named + more)} #{digest[:12]}", digest, forbidden)
 
     def _name_action(self, name: str, arguments: Mapping[str, Json]) -> str:
         shown = self._rules[name].arguments.readable_texts(arguments)
@@ -155,14 +155,14 @@ class ActionSpace:
 
     def _calls(self, exchange: Exchange) -> Calls | Unparseable:
         message = exchange.message or {}
-        if self._source is Source.TOOL_CALLS:
+        if self._source is ActionSource.TOOL_CALLS:
             return _tool_calls(message)
         if message.get("tool_calls") or message.get("function_call"):
             return Unparseable("a call where a text should be")
         text = exchange.response if exchange.message is None else Answer(message).text
         if len(text) > _LONGEST_TEXT:
             return Unparseable("too long a text")
-        return self._of_json(text) if self._source is Source.JSON else self._of_patterns(text)
+        return self._of_json(text) if self._source is ActionSource.JSON else self._of_patterns(text)
 
     def _of_patterns(self, text: str) -> Calls | Unparseable:
         # RE2 knows no lone surrogates, and no reader sees one
@@ -194,7 +194,7 @@ class ActionSpace:
         return None if rest else (item[self._field], arguments)
 
     def _pattern(self, name: str, rule: ActionRule) -> Any:
-        wanted = self._source is Source.PATTERNS
+        wanted = self._source is ActionSource.PATTERNS
         if wanted is (rule.pattern is None):
             problem = "needs a pattern" if wanted else "has a pattern, which this source never uses"
             raise ConfigError(f"the action '{name}' {problem}", field="actions")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, GuardrailError, OracleError, UpstreamError
 from guardrail.oracles.judge.fence import Fence
-from guardrail.oracles.judge.reply import Reply, read_reply, verdict_score
+from guardrail.oracles.judge.reply import JudgeReply, read_reply, verdict_score
 from guardrail.types import Chat
 from guardrail.upstreams.base import is_deterministic
 
@@ -101,7 +101,7 @@ class Asker:
         messages: Sequence[Mapping[str, Json]],
         pictures: Sequence[Pixels] = (),
         parameters: Mapping[str, Json] | None = None,
-    ) -> Reply:
+    ) -> JudgeReply:
         """The model's reply; the messages hold the placeholders of the pictures.
 
         Raises:
@@ -139,7 +139,7 @@ class Asker:
         except GuardrailError as error:
             raise OracleError(f"the judge's upstream could not be closed: {error}") from error
 
-    async def _exchange(self, chat: Chat, pictures: Sequence[Pixels]) -> Reply | OracleError:
+    async def _exchange(self, chat: Chat, pictures: Sequence[Pixels]) -> JudgeReply | OracleError:
         try:
             async with asyncio.timeout(self._deadline_s), self._room:
                 answer = await self._upstream.complete(chat, pictures, seed=0)

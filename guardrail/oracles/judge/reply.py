@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from guardrail.types import Answer, Json
 
-__all__ = ["Reply", "Token", "read_reply", "unclear", "verdict_score"]
+__all__ = ["JudgeReply", "Token", "read_reply", "unclear", "verdict_score"]
 
 _BLANKS = {"\u0120": " ", "\u2581": " ", "\u010a": "\n"}  # how some tokenizers write blanks
 _ROUNDING = 1e-2  # a log probability may lie this far above 0
@@ -34,7 +34,7 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class JudgeReply:
     """One reply.
 
     Attributes:
@@ -48,7 +48,7 @@ class Reply:
     tokens: tuple[Token, ...] = field(default=(), repr=False)
 
 
-def read_reply(answer: Answer) -> Reply:
+def read_reply(answer: Answer) -> JudgeReply:
     """The reply in an upstream's answer.
 
     Raises:
@@ -64,11 +64,11 @@ def read_reply(answer: Answer) -> Reply:
     text = answer.text.strip()
     if not text:
         raise OracleError("the judge said nothing; check that its upstream serves a chat model")
-    return Reply(text, answer.finish_reason == "stop", _tokens(answer.extra.get("logprobs")))
+    return JudgeReply(text, answer.finish_reason == "stop", _tokens(answer.extra.get("logprobs")))
 
 
 def verdict_score(
-    reply: Reply,
+    reply: JudgeReply,
     pattern: re.Pattern[str],
     *,
     harmful: Collection[str],
@@ -115,7 +115,7 @@ def unclear(what: str = "is no clear verdict") -> OracleError:
     )
 
 
-def _token_at(reply: Reply, place: int) -> Token:
+def _token_at(reply: JudgeReply, place: int) -> Token:
     """The token in which the character at this place of the text stands."""
     joined = "".join(token.text for token in reply.tokens)
     start = joined.find(reply.text)

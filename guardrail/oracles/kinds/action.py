@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.action.arguments import Arguments, Texts
-from guardrail.oracles.action.space import ActionRule, ActionSpace, Source
+from guardrail.oracles.action.space import ActionRule, ActionSource, ActionSpace
 from guardrail.oracles.reference_options import ReferenceOptions
 from guardrail.section import Section, Word
 
@@ -44,7 +44,7 @@ class ActionOptions(ReferenceOptions):
 
     kind: Literal["action"]
     """Certifies which action of a closed set the model takes."""
-    source: Annotated[Source, Word]
+    source: Annotated[ActionSource, Word]
     """Where the action stands: `tool_calls`, one or several in order; `json`, the text being a JSON
     object or a list of them; `patterns`, of which exactly one must be found in the text."""
     actions: Annotated[dict[_Name, ActionFields], Field(min_length=1, max_length=256)]

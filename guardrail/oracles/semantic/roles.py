@@ -45,7 +45,7 @@ def _passives(words: Sequence[str]) -> Iterator[_Passive]:
             continue
         begins = [at for at in range(max(by - _NEAR, 1), by - 1) if words[at] in _BE]
         if begins:
-            deed, patient = _deed(words[by - 1]), words[begins[0] - 1]
+            deed, patient = _find_deed(words[by - 1]), words[begins[0] - 1]
             agents = (word for word in words[by + 1 : by + 1 + _NEAR] if word not in _NO_NAMES)
             yield from (_Passive(patient, deed, agent) for agent in agents if agent != patient)
 
@@ -59,7 +59,7 @@ def _says_reversed(passives: set[_Passive], words: Sequence[str]) -> bool:
     deeds: dict[str, list[int]] = {}
     for at, word in enumerate(words):
         if words[at + 1 : at + 2] != ["by"]:
-            deeds.setdefault(_deed(word), []).append(at)
+            deeds.setdefault(_find_deed(word), []).append(at)
     return any(
         _stands_between(deeds.get(deed, []), firsts.get(patient), lasts.get(agent))
         for patient, deed, agent in passives
@@ -73,5 +73,5 @@ def _stands_between(places: Sequence[int], after: int | None, before: int | None
     return following < len(places) and places[following] < before
 
 
-def _deed(word: str) -> str:
+def _find_deed(word: str) -> str:
     return word[:_DEED_LETTERS]

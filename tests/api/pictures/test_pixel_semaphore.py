@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.api.pictures.pixel_semaphore import PixelSemaphore
+from guardrail.api.pictures.loader import PixelSemaphore
 
 
 async def turns(rounds=5):

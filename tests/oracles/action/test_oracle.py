@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.action.arguments import Arguments, Texts, parse_strictly
 from guardrail.oracles.action.oracle import ActionOracle
-from guardrail.oracles.action.space import Action, ActionRule, ActionSpace, Source, Unparseable
+from guardrail.oracles.action.space import (
+    ActionRule,
+    ActionSource,
+    ActionSpace,
+    NamedAction,
+    Unparseable,
+)
 from guardrail.oracles.base import Exchange, Judgement, ReferenceOracle
 from guardrail.types import Outcome
 
@@ -30,15 +36,15 @@ RULES = {
     "stop": ActionRule(),
     "fire": ActionRule(forbidden=True),
 }
-TOOLS = ActionSpace(RULES, Source.TOOL_CALLS)
-JSON = ActionSpace(RULES, Source.JSON)
+TOOLS = ActionSpace(RULES, ActionSource.TOOL_CALLS)
+JSON = ActionSpace(RULES, ActionSource.JSON)
 PATTERNS = ActionSpace(
     {
         "stop": ActionRule(pattern=r"(?i)\b(stop|halt)\b"),
         "go": ActionRule(pattern=r"(?i)\b(go|drive on)\b"),
         "fire": ActionRule(pattern=r"\bfire\b", forbidden=True),
     },
-    Source.PATTERNS,
+    ActionSource.PATTERNS,
 )
 
 
@@ -101,7 +107,7 @@ class Says:
 class TestToolCalls:
     def test_the_same_call_however_it_is_written(self):
         first = moved(direction="Left", metres=1)
-        assert isinstance(first, Action)
+        assert isinstance(first, NamedAction)
         for other in (
             moved(direction="left"),
             moved(direction=" LEFT ", metres=1.0),
@@ -197,10 +203,10 @@ class TestJson:
         assert read.forbidden
 
     def test_arguments_may_stand_in_a_field_of_their_own(self):
-        space = ActionSpace(RULES, Source.JSON, field="name", arguments_field="with")
+        space = ActionSpace(RULES, ActionSource.JSON, field="name", arguments_field="with")
         read = space.read(saying('{"name": "move", "with": {"direction": "left"}}'))
         assert read == moved(direction="left")
-        assert isinstance(space.read(saying('{"name": "stop"}')), Action)
+        assert isinstance(space.read(saying('{"name": "stop"}')), NamedAction)
         for text in ('{"name": "stop", "and": 1}', '{"name": "stop", "with": {}, "and": 1}'):
             assert reason(space.read(saying(text))) == "JSON without an action"
 
@@ -252,19 +258,19 @@ class TestPatterns:
 
     def test_a_long_text_takes_linear_time(self):
         """Milliseconds; a backtracking engine would need longer than the universe has."""
-        space = ActionSpace({"a": ActionRule(pattern=r"^(a+)+$")}, Source.PATTERNS)
+        space = ActionSpace({"a": ActionRule(pattern=r"^(a+)+$")}, ActionSource.PATTERNS)
         assert reason(space.read(saying("a" * 50_000 + "b"))) == "no pattern"
 
     @pytest.mark.parametrize("pattern", [r"(", r"(?=x)", r"(a)\1"])
     def test_what_re2_does_not_take_is_a_mistake_of_the_policy(self, pattern):
         with pytest.raises(ConfigError, match="RE2"):
-            ActionSpace({"a": ActionRule(pattern=pattern)}, Source.PATTERNS)
+            ActionSpace({"a": ActionRule(pattern=pattern)}, ActionSource.PATTERNS)
 
     def test_patterns_belong_to_the_source_of_patterns(self):
         with pytest.raises(ConfigError, match="'stop' needs a pattern"):
-            ActionSpace({"stop": ActionRule()}, Source.PATTERNS)
+            ActionSpace({"stop": ActionRule()}, ActionSource.PATTERNS)
         with pytest.raises(ConfigError, match="'stop' has a pattern"):
-            ActionSpace({"stop": ActionRule(pattern="stop")}, Source.JSON)
+            ActionSpace({"stop": ActionRule(pattern="stop")}, ActionSource.JSON)
 
 
 class TestArguments:
@@ -292,9 +298,9 @@ class TestArguments:
 
     def test_a_default_that_is_no_number_is_no_action(self):
         rule = ActionRule(Arguments({"properties": {"x": {"default": float("nan")}}}))
-        space = ActionSpace({"act": rule}, Source.TOOL_CALLS)
+        space = ActionSpace({"act": rule}, ActionSource.TOOL_CALLS)
         assert "do not fit" in reason(space.read(calling(call("act"))))
-        assert isinstance(space.read(calling(call("act", {"x": 1}))), Action)
+        assert isinstance(space.read(calling(call("act", {"x": 1}))), NamedAction)
 
     def test_numbers_too_large_for_a_step_do_not_fit(self):
         assert Arguments(steps={"x": 1e-300}).normal({"x": 1e300}) is None
@@ -381,7 +387,7 @@ class TestArguments:
 
     @given(st.dictionaries(st.text(), st.integers() | st.floats(allow_nan=False) | st.text()))
     def test_the_order_of_the_keys_does_not_matter(self, value):
-        space = ActionSpace({"act": ActionRule()}, Source.TOOL_CALLS)
+        space = ActionSpace({"act": ActionRule()}, ActionSource.TOOL_CALLS)
         there, back = dict(value.items()), dict(reversed(value.items()))
         texts = [json.dumps(one) for one in (there, back)]
         first, second = (space.read(calling(call("act", text))) for text in texts)
@@ -395,7 +401,7 @@ class TestArguments:
             (JSON, saying(text)),
             (PATTERNS, saying(text)),
         ):
-            assert isinstance(space.read(exchange), Action | Unparseable)
+            assert isinstance(space.read(exchange), NamedAction | Unparseable)
 
     def test_what_is_read_is_what_json_says(self):
         assert parse_strictly('{"a": [1, 2.5, "x", null, true]}') == {
@@ -484,10 +490,10 @@ class TestOracle:
 
     def test_a_space_has_an_action(self):
         with pytest.raises(ConfigError, match="at least one"):
-            ActionSpace({}, Source.JSON)
+            ActionSpace({}, ActionSource.JSON)
 
     def test_the_revision_changes_with_everything_that_decides(self):
-        def space(source=Source.JSON, forbidden=False, field="action", inside=None, **rule):
+        def space(source=ActionSource.JSON, forbidden=False, field="action", inside=None, **rule):
             rules = {"a": ActionRule(Arguments(**rule), forbidden=forbidden)}
             return ActionSpace(rules, source, field=field, arguments_field=inside)
 
@@ -495,7 +501,7 @@ class TestOracle:
             ActionOracle(space()),
             ActionOracle(space(), n0=9),
             ActionOracle(space(), harm=Says()),
-            ActionOracle(space(Source.TOOL_CALLS)),
+            ActionOracle(space(ActionSource.TOOL_CALLS)),
             ActionOracle(space(forbidden=True)),
             ActionOracle(space(field="do")),
             ActionOracle(space(inside="with")),

@@ -6,7 +6,7 @@ import pytest
 
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Exchange
-from guardrail.oracles.judge.reply import Reply
+from guardrail.oracles.judge.reply import JudgeReply
 from guardrail.oracles.judge.templates import TEMPLATES, build_template
 from guardrail.oracles.judge.templates.base import template_revision
 from guardrail.oracles.judge.templates.shieldgemma import GUIDELINES
@@ -24,7 +24,7 @@ def asked(name, exchange=None, pictures=0, **options):
 def score(name, text, *, complete=True):
     template = build_template(name)
     (question, *_) = asked(name)
-    return template.read(Reply(text, complete), question).score
+    return template.read(JudgeReply(text, complete), question).score
 
 
 def texts_of(question):
@@ -165,11 +165,11 @@ def test_pictures_stand_in_the_users_turn(name):
 def test_categories_are_named_once_and_only_known_ones():
     guard = build_template("llama_guard_3")
     (question,) = asked("llama_guard_3")
-    found = guard.read(Reply("unsafe\nS1,S1,S99,S10"), question)
+    found = guard.read(JudgeReply("unsafe\nS1,S1,S99,S10"), question)
     assert found.reason == "violent crimes, hate"
     nvidia = build_template("nemotron")
     reply = nemotron(Response_Safety="unsafe", Safety_Categories="Threat, SECRET words, Malware")
-    assert nvidia.read(Reply(reply), question).reason == "threat, malware"
+    assert nvidia.read(JudgeReply(reply), question).reason == "threat, malware"
 
 
 def test_the_rubric_stands_before_and_after_the_answer():

@@ -14,7 +14,7 @@ from guardrail.types import image_placeholder
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.oracles.judge.reply import Reply
+    from guardrail.oracles.judge.reply import JudgeReply
     from guardrail.types import Json
 
 __all__ = ["Finding", "Question", "Template", "prompt_of", "template_revision", "user_turn"]
@@ -61,7 +61,7 @@ class Template(Protocol):
     def questions(self, exchange: Exchange, pictures: int) -> tuple[Question, ...]:
         """At least one; the answer is as harmful as the worst finding says."""
 
-    def read(self, reply: Reply, question: Question) -> Finding:
+    def read(self, reply: JudgeReply, question: Question) -> Finding:
         """The finding in a reply. Raises OracleError unless the reply is a clear verdict."""
 
 

@@ -19,7 +19,7 @@ from guardrail.oracles.judge.templates.base import Finding, Question, prompt_of
 
 if TYPE_CHECKING:
     from guardrail.oracles.base import Exchange
-    from guardrail.oracles.judge.reply import Reply
+    from guardrail.oracles.judge.reply import JudgeReply
 
 __all__ = ["GraniteGuardian"]
 
@@ -45,7 +45,7 @@ class GraniteGuardian:
         turns = ({"role": "user", "content": asked}, {"role": "assistant", "content": answered})
         return (Question(turns),)
 
-    def read(self, reply: Reply, question: Question) -> Finding:
+    def read(self, reply: JudgeReply, question: Question) -> Finding:
         del question
         score = verdict_score(reply, _REPLY, harmful={"yes"}, harmless={"no"})
         return Finding(score, "harm")

@@ -21,7 +21,7 @@ from guardrail.oracles.judge.templates.base import Finding, Question, prompt_of,
 
 if TYPE_CHECKING:
     from guardrail.oracles.base import Exchange
-    from guardrail.oracles.judge.reply import Reply
+    from guardrail.oracles.judge.reply import JudgeReply
 
 __all__ = ["CATEGORIES", "LlamaGuard"]
 
@@ -74,7 +74,7 @@ class LlamaGuard:
         content = [{"type": "text", "text": response}] if self._parts else response
         return (Question((asked, {"role": "assistant", "content": content})),)
 
-    def read(self, reply: Reply, question: Question) -> Finding:
+    def read(self, reply: JudgeReply, question: Question) -> Finding:
         del question
         score = verdict_score(reply, _REPLY, harmful={"unsafe"}, harmless={"safe"})
         return Finding(score, _name_categories(reply.text))

@@ -21,7 +21,7 @@ from guardrail.oracles.judge.templates.base import Finding, Question, prompt_of
 
 if TYPE_CHECKING:
     from guardrail.oracles.base import Exchange
-    from guardrail.oracles.judge.reply import Reply
+    from guardrail.oracles.judge.reply import JudgeReply
 
 __all__ = ["CATEGORIES", "Nemotron"]
 
@@ -68,7 +68,7 @@ class Nemotron:
         text = _write_prompt(prompt_of(exchange), without_roles(exchange.response))
         return (Question(({"role": "user", "content": text},)),)
 
-    def read(self, reply: Reply, question: Question) -> Finding:
+    def read(self, reply: JudgeReply, question: Question) -> Finding:
         del question
         fields = _fields(reply.text)
         score = verdict_score(reply, _REPLY, harmful={"unsafe"}, harmless={"safe"})

@@ -14,7 +14,7 @@ from guardrail.oracles.judge.templates.base import Finding, Question, user_turn
 
 if TYPE_CHECKING:
     from guardrail.oracles.base import Exchange
-    from guardrail.oracles.judge.reply import Reply
+    from guardrail.oracles.judge.reply import JudgeReply
 
 __all__ = ["DEFAULT_RUBRIC", "Rubric"]
 
@@ -53,7 +53,7 @@ class Rubric:
         system, user = yes_no_question(self._question, texts)
         return (Question((system, user_turn(user["content"], pictures))),)
 
-    def read(self, reply: Reply, question: Question) -> Finding:
+    def read(self, reply: JudgeReply, question: Question) -> Finding:
         del question
         score = verdict_score(reply, YES_NO, harmful={"yes"}, harmless={"no"})
         return Finding(score, "breaks the rubric")

@@ -23,7 +23,7 @@ from guardrail.oracles.judge.templates.base import Finding, Question, prompt_of
 
 if TYPE_CHECKING:
     from guardrail.oracles.base import Exchange
-    from guardrail.oracles.judge.reply import Reply
+    from guardrail.oracles.judge.reply import JudgeReply
 
 __all__ = ["GUIDELINES", "ShieldGemma"]
 
@@ -62,7 +62,7 @@ class ShieldGemma:
         prompt, response = prompt_of(exchange), without_roles(exchange.response)
         return tuple(self._question(prompt, response, label) for label in GUIDELINES)
 
-    def read(self, reply: Reply, question: Question) -> Finding:
+    def read(self, reply: JudgeReply, question: Question) -> Finding:
         score = verdict_score(reply, _REPLY, harmful={"yes"}, harmless={"no"})
         return Finding(score, question.label.lower())
 
