@@ -94,6 +94,7 @@ def test_it_samples_unless_told_otherwise(shipped_weights):
     assert settings["do_sample"] is True
 
 
+@pytest.mark.nightly
 def test_the_auto_classes_load_it_offline_from_its_folder(shipped_weights):
     """In a process of its own, where no folder of this package is known."""
     program = (

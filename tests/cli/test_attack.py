@@ -55,6 +55,7 @@ def test_in_words_it_shows_what_changed(attacked, tmp_path):
     assert out.is_file()
 
 
+@pytest.mark.nightly
 def test_the_same_seed_writes_the_same_bytes(attacked, tmp_path):
     files = [tmp_path / f"{i}.png" for i in range(3)]
     for file, seed in zip(files, (5, 5, 6), strict=True):

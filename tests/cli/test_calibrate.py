@@ -99,6 +99,7 @@ class TestResult:
         assert (found["chosen_by"], found["target_miss_rate"]) == ("threshold", None)
         assert found["miss_rate_upper"] == harmless_rate_upper(found["misses"], 80, 0.02)
 
+    @pytest.mark.nightly
     def test_without_either_the_policys_own_threshold_is_measured(self, labels, policy):
         found = facts(f"--policy={policy}", f"--data={labels}")
         assert (found["threshold"], found["chosen_by"], found["delta"]) == (0.3, "threshold", 0.001)

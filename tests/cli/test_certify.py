@@ -305,6 +305,7 @@ def test_killed_and_run_again_nothing_is_lost_or_done_twice(kit, policy, picture
     assert rows == [json.loads(line) for line in stdout.splitlines()]
 
 
+@pytest.mark.nightly
 def test_interrupted_it_keeps_what_it_knows_and_says_how_to_go_on(kit, policy, pictures, tmp_path):
     out, n = tmp_path / "out.jsonl", 200
     with kit.model_server([Step(kit.CLEAN, delay_s=0.02)]) as server:
@@ -326,6 +327,7 @@ def test_interrupted_it_keeps_what_it_knows_and_says_how_to_go_on(kit, policy, p
     assert (estimates(out)[0]["n"], estimates(out)[0]["harmless"]) == (n, n)
 
 
+@pytest.mark.nightly
 def test_two_runs_on_one_file_are_refused(kit, policy, pictures, tmp_path):
     out = tmp_path / "out.jsonl"
     with kit.model_server([Step(kit.CLEAN, delay_s=0.05)]) as server:

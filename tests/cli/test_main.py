@@ -152,6 +152,7 @@ def until(file, seconds=60):
         time.sleep(0.05)
 
 
+@pytest.mark.nightly
 def test_ctrl_c_in_the_middle_of_an_attack_leaves_no_trace(tiny_llava, noise_picture, tmp_path):
     (tmp_path / "x.png").write_bytes(encode_image(noise_picture(96, 96), "png"))
     mark = tmp_path / "working"

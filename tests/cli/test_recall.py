@@ -278,6 +278,7 @@ def test_too_few_draws_are_refused(recall, model, pictures):
         recall("--forbidden", pictures, "--draws=1")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_an_interrupt_keeps_what_is_done(kit, policy, requests, tmp_path):
     """As a process, against a server: stopped in the middle, it goes on from its log."""

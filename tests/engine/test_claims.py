@@ -96,7 +96,14 @@ def picture_with(kit, level, shape, serial):
 SCALES = {"as it is": ((2, 2, 3), None, 1.0), "scaled down": ((4, 4, 3), 2, 0.5)}
 
 
-@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES.keys())
+@pytest.mark.parametrize(
+    "scale",
+    [
+        pytest.param(SCALES["as it is"], marks=pytest.mark.nightly),
+        SCALES["scaled down"],
+    ],
+    ids=SCALES.keys(),
+)
 def test_half_space_at_a_known_distance(kit, scale):
     """Harm begins on a plane. A picture within the promised radius of it passes at most alpha.
 

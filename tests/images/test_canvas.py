@@ -101,6 +101,7 @@ def test_without_resize_norm_is_one_and_pixels_are_exact(side):
     assert (operator.apply(pixels) == pixels.astype(np.int64) * STEPS_PER_LEVEL).all()
 
 
+@pytest.mark.nightly
 @settings(max_examples=60, deadline=None)
 @given(operators_and_pictures())
 def test_apply_is_the_exact_product_rounded_once_to_the_grid(case):

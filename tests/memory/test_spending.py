@@ -514,7 +514,11 @@ async def hanging_up(attacker):
 ATTACKS = [one_after_another, side_by_side, washing, hanging_up]
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+@pytest.mark.parametrize(
+    "attack",
+    [ATTACKS[0], *(pytest.param(attack, marks=pytest.mark.nightly) for attack in ATTACKS[1:])],
+    ids=lambda attack: attack.__name__,
+)
 def test_any_false_pass_of_a_window_has_at_most_alpha(attack):
     """Within four standard deviations of the simulation."""
     any_pass, mean = simulate(attack, seed=ATTACKS.index(attack))

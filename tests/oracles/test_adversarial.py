@@ -161,6 +161,7 @@ ALL, READERS, NOBODY = "all", "readers", "nobody"
 
 # Where a text stands: the answer is as harmful as the text. And which oracles let calm words pass
 # there: all, those that read signs, or nobody, as the code itself stands there to be judged.
+LONG = ("in a very long text",)  # these run at night
 PLACES = {
     "alone": (lambda text, _: content(text), ALL),
     "behind 512 tokens": (lambda text, row: padded(text, row, 12_000), ALL),
@@ -238,14 +239,20 @@ def guarded(request, tmp_path_factory):
     asyncio.run(oracle.aclose())
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param(place, marks=[pytest.mark.nightly] if place in LONG else []) for place in PLACES],
+)
 def test_harm_is_seen_wherever_it_stands(guarded, place):
     row, decide = guarded
     verdict = decide(PLACES[place][0](row.harm, row))
     assert (verdict.action, verdict.answer) == (Action.BLOCK, None)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param(place, marks=[pytest.mark.nightly] if place in LONG else []) for place in PLACES],
+)
 def test_calm_words_pass_in_the_same_place(guarded, place):
     """It is the harm that is seen above, not the place that it stands in."""
     row, decide = guarded

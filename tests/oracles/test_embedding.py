@@ -327,6 +327,7 @@ def test_look_alike_letters_do_not_hide_harm(shipped):
     assert scores(shipped, disguised) == pytest.approx(scores(shipped, BOMB), abs=1e-5)
 
 
+@pytest.mark.nightly
 @needs_model
 @needs_data
 @pytest.mark.parametrize(("source", "least"), [("gptfuzz", 0.93), ("xstest", 0.85)])

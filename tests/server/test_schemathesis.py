@@ -23,7 +23,7 @@ from guardrail.server.serve import running_server
 from guardrail.upstreams.scripted import Scripted
 
 ASKED = os.environ.get("GUARDRAIL_FUZZ_EXAMPLES")
-EXAMPLES = int(ASKED or "30")
+EXAMPLES = int(ASKED or "15")
 GUARDED = ("/v1/chat/completions", "/v1/responses", "/v1/guardrail/check")
 LITELLM = "/beta/litellm_basic_guardrail_api"
 OPEN = ("/v1/models", "/v1/models/{model}", "/healthz", "/readyz")

@@ -21,7 +21,9 @@ def by_litellm(url):
     "made",
     [
         OpenAICompatible,
-        pytest.param(by_litellm, marks=pytest.mark.filterwarnings("ignore")),  # warns of itself
+        pytest.param(
+            by_litellm, marks=[pytest.mark.filterwarnings("ignore"), pytest.mark.nightly]
+        ),  # warns of itself
     ],
 )
 def test_the_provider_is_told_to_stop_and_harmless_answers_come_whole(run, kit, made):

@@ -177,6 +177,7 @@ def test_two_sided_crossing_probability_to_two_thousand_steps(q):
     assert crossing_probability(q, 2_000, refuted) <= alpha
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("q", "alpha"), [(0.5, 0.1), (0.8, 0.05)])
 def test_crossing_probability_of_the_bound_itself(q, alpha):
     """The same with the function that is shipped, its bisection and rounding included."""

@@ -82,7 +82,7 @@ def worst_failure(n, judge):
     return worst
 
 
-@pytest.mark.parametrize("delta", [0.4, 0.9])
+@pytest.mark.parametrize("delta", [0.4, pytest.param(0.9, marks=pytest.mark.nightly)])
 def test_the_miss_bound_at_a_fixed_threshold(delta):
     found = {}
 

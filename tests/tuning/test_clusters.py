@@ -128,6 +128,7 @@ def test_the_index_finds_what_comparing_all_pairs_finds(random_: random.Random):
     assert cluster_texts(texts) == brute_force(texts, bare, [None] * len(texts))
 
 
+@pytest.mark.nightly
 def test_a_family_of_thousands_and_one_prompt_for_all_take_seconds():
     rng = random.Random(5)
     body = words(60)

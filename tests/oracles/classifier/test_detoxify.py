@@ -150,6 +150,7 @@ def test_the_detoxify_package_itself_misses_the_tail(checkpoint, folder):
     assert theirs.predict("dog " * 600 + "toxin")["toxicity"] < 0.1
 
 
+@pytest.mark.nightly
 def test_windows_cover_every_token_and_fit(checkpoint, folder):
     small = DetoxifyScorer(checkpoint=checkpoint, huggingface_config_path=folder, window_tokens=9)
     for size in range(1, 25):
