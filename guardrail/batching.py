@@ -15,10 +15,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from guardrail.semaphore import FifoSemaphore
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-__all__ = ["Batch", "FifoSemaphore", "ThreadBatcher"]
+__all__ = ["Batch", "ThreadBatcher"]
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -79,11 +81,10 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
         self._name = name
         self._closed = closed
         self._failed = failed
-        self._full = full
         self._group = group
         self._merge_equal = merge_equal
         self._max_wait_s = max_wait_s
-        self._room = FifoSemaphore(max_queue)
+        self._room = FifoSemaphore(max_queue, max_waiting=None if full is None else 0, full=full)
         self._jobs: deque[_Job[ItemT, ResultT]] = deque()
         self._open = True
         self._changed = threading.Condition()
@@ -126,7 +127,7 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
 
     async def _enter(self, job: _Job[ItemT, ResultT]) -> None:
         """Puts the job into the queue once there is room. Raises `full()` or `closed()`."""
-        await self._take_place()
+        await self._room.acquire()
         if not self._put(job):
             self._room.release()
             raise self._closed()
@@ -139,12 +140,6 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
                 self._ensure_thread()
                 self._changed.notify()
             return self._open
-
-    async def _take_place(self) -> None:
-        if self._full is None:
-            await self._room.acquire()
-        elif not self._room.try_acquire():
-            raise self._full()
 
     def _leave(self, job: _Job[ItemT, ResultT]) -> None:
         """Makes room at once: what nobody waits for must not hold a place in the queue."""
@@ -212,49 +207,3 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
         for job in batch:
             self._jobs.remove(job)
         return batch
-
-
-class FifoSemaphore:
-    """A semaphore, first come first served, released from any thread, awaited on any loop."""
-
-    def __init__(self, free: int) -> None:
-        self._free = free
-        self._lock = threading.Lock()
-        self._line: deque[Future[None]] = deque()
-
-    def try_acquire(self) -> bool:
-        """Takes a place if one is free."""
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                return True
-            return False
-
-    async def acquire(self) -> None:
-        """Takes a place, or stands in line for one."""
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                return
-            ticket: Future[None] = Future()
-            self._line.append(ticket)
-        try:
-            await asyncio.wrap_future(ticket)
-        except asyncio.CancelledError:
-            if not ticket.cancel():  # granted in the same moment: pass it on
-                self.release()
-            raise
-
-    def release(self, count: int = 1) -> None:
-        """Gives places back, to those in line first."""
-        with self._lock:
-            for _ in range(count):
-                self._release_one()
-
-    def _release_one(self) -> None:
-        while self._line:
-            ticket = self._line.popleft()
-            if ticket.set_running_or_notify_cancel():
-                ticket.set_result(None)
-                return
-        self._free += 1

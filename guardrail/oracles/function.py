@@ -7,11 +7,12 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from guardrail.batching import Batch, FifoSemaphore, ThreadBatcher
+from guardrail.batching import Batch, ThreadBatcher
 from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement
 from guardrail.oracles.worker import as_oracle_error
+from guardrail.semaphore import FifoSemaphore
 from guardrail.types import Outcome
 from guardrail.upstreams.function import is_async
 
@@ -129,20 +130,18 @@ class FunctionOracle:
         return await self._worker.run_all(texts)
 
     async def _await_score(self, text: str) -> float | OracleError:
-        await self._room.acquire()
-        try:
+        async with self._room.hold():
             if self._is_closed:
                 return self._closed_error()
-            return self._score_of(await self._function(text))
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return OracleError(f"the function '{self._name}' cancelled itself")
-        except Exception as error:  # noqa: BLE001 (other people's code; its text may quote)
-            return as_oracle_error(error, f"the function '{self._name}'")
-        finally:
-            self._room.release()
+            try:
+                return self._score_of(await self._function(text))
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                return OracleError(f"the function '{self._name}' cancelled itself")
+            except Exception as error:  # noqa: BLE001 (other people's code; its text may quote)
+                return as_oracle_error(error, f"the function '{self._name}'")
 
     def _score_batch(self, batch: Batch[str]) -> list[float | OracleError]:
         return [self._score(text) for text in batch.items]
