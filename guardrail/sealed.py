@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from guardrail.canonical import digest_json, parse_strict
 from guardrail.errors import ConfigError
+from guardrail.files import read_file
 from guardrail.section import Section
 
 if TYPE_CHECKING:
@@ -96,17 +97,12 @@ def write_sealed(path: Path, facts: Sealed) -> None:
 
 
 def _content(path: Path, kind: type[Sealed]) -> Any:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(kind.largest_bytes + 1)
-    except OSError as error:
-        raise _refused_error(
-            f"the {kind.title} cannot be read ({error.strerror}); check the path, or write it "
-            f"with '{kind.command}'",
-            path,
-        ) from error
-    if len(data) > kind.largest_bytes:
-        raise _refused_error(f"a {kind.title} has at most {kind.largest_bytes} bytes", path)
+    data = read_file(
+        path,
+        kind.title,
+        max_bytes=kind.largest_bytes,
+        remedy=f"check the path, or write it with '{kind.command}'",
+    )
     try:
         # YAML would read a number such as 1e-05 as text.
         return parse_strict(data) if path.suffix == ".json" else yaml.safe_load(data)

@@ -240,11 +240,12 @@ def _settings(run: _Run, chat: Chat) -> dict[str, Any]:
 
 def _read(index: int, file: Path, limits: ImageLimits) -> tuple[PictureSource, Picture]:
     """Raises RequestError for what is no picture, or too large a one."""
-    from guardrail.cli.check import read_bytes
+    from guardrail.errors import RequestError
     from guardrail.estimation.rows import PictureSource
+    from guardrail.files import read_file
     from guardrail.images.codec import decode_image
 
-    data = read_bytes(file)
+    data = read_file(file, "picture", max_bytes=limits.max_bytes, error=RequestError)
     picture = decode_image(data, declared_media_type=None, limits=limits, param=str(file))
     return PictureSource(index, str(file), hashlib.sha256(data).hexdigest()), picture
 

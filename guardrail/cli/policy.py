@@ -116,10 +116,12 @@ def show(name: str | None, resolved: bool) -> None:
         fields = load_policy(name).model_dump(mode="json", by_alias=True)
         click.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
     else:
-        from guardrail.policy.document import read_file
+        from guardrail.files import read_file
+        from guardrail.policy.document import LARGEST_BYTES
 
         file = find_policy_file(name, Path())
-        click.echo(read_file(file, "policy").decode(errors="replace"), nl=False)
+        data = read_file(file, "policy", max_bytes=LARGEST_BYTES)
+        click.echo(data.decode(errors="replace"), nl=False)
 
 
 @command.command("schema")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guardrail.canonical import canonical_json
 from guardrail.errors import ConfigError, RequestError
+from guardrail.files import read_file
 from guardrail.images.codec import decode_image
 from guardrail.images.limits import PixelBudget
 from guardrail.images.perceptual import mark_of
@@ -240,10 +241,7 @@ def _field(raw: Mapping[str, Any], name: str) -> str:
 
 
 def _decode(path: Path, limits: ImageLimits, budget: PixelBudget) -> Picture:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RequestError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    data = read_file(path, "picture", max_bytes=limits.max_bytes, error=RequestError)
     return decode_image(
         data, declared_media_type=None, limits=limits, param=str(path), budget=budget
     )

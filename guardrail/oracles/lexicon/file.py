@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from guardrail.errors import ConfigError
+from guardrail.files import read_file
 from guardrail.oracles.lexicon.scorer import Entry
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def read_lexicon(path: Path) -> list[Entry]:
         ConfigError: the file cannot be read, is too large, or something in it is wrong.
     """
     file = str(path)
-    root = _compose(_data(path), file)
+    root = _compose(read_file(path, "lexicon", max_bytes=_LARGEST_BYTES), file)
     fields = _fields(root, file)
     if set(fields) != {"version", "entries"} or _plain(fields["version"]) != 1:
         raise _wrong("a lexicon has two fields, 'version: 1' and 'entries'", file, root)
@@ -38,19 +39,6 @@ def read_lexicon(path: Path) -> list[Entry]:
     if len(listed.value) > _MOST_ENTRIES:
         raise _wrong(f"a lexicon has at most {_MOST_ENTRIES} entries", file, listed)
     return [_entry(node, file) for node in listed.value]
-
-
-def _data(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_LARGEST_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(
-            f"the lexicon cannot be read ({error.strerror}); check the path", file=str(path)
-        ) from error
-    if len(data) > _LARGEST_BYTES:
-        raise ConfigError(f"a lexicon has at most {_LARGEST_BYTES} bytes", file=str(path))
-    return data
 
 
 def _compose(data: bytes, file: str) -> yaml.Node | None:
