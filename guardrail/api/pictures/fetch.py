@@ -28,6 +28,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from guardrail.errors import ConfigError, RequestError
+from guardrail.hosts import HOST_RULE, RemoteMode
 from guardrail.images.header import sniff
 from guardrail.images.limits import too_large
 
@@ -35,9 +36,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-__all__ = ["INTERNET", "Network", "RemoteImages", "RemoteMode", "fetch_image", "is_public"]
+__all__ = ["INTERNET", "Network", "RemoteImages", "fetch_image", "is_public"]
 
-RemoteMode = Literal["off", "allow_list", "public"]
 Address: TypeAlias = IPv4Address | IPv6Address
 
 _SCHEMES = frozenset({"http", "https"})
@@ -46,7 +46,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_URL_CHARS = 4096
 _MOST_REDIRECTS = 10
 _PIECE_BYTES = 1 << 16
-_HOST_RULE = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[1-9][0-9]{0,4})?")
+_HOST_RULE = re.compile(HOST_RULE)
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _FOREIGN = re.compile(r"[^\x21-\x7e]|\\")  # blanks, controls, non-ASCII; parsers differ on these
 _HEADERS = {"Accept": "image/png, image/jpeg, image/webp, image/gif", "Accept-Encoding": "identity"}
