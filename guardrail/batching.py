@@ -1,8 +1,8 @@
 """One worker thread that gathers the calls of many coroutines into batches.
 
-While one batch is worked on the next one gathers by itself, so load makes batches and an idle
-worker answers at once. Only items of the same group share a batch. Every fault reaches exactly the
-callers it concerns; a caller that goes away takes its items with it.
+While one batch is in work the next one fills, so batches form under load and an idle worker
+answers at once. Only items of the same group share a batch. Every fault reaches exactly the
+callers it concerns; the items of a cancelled caller are dropped.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
             in order.
         group: items with equal groups may share a batch; without it all may.
         merge_equal: whether `work` does equal items at once, for the price of one.
-        max_wait_s: how long an unfull batch waits for company. 0 never delays.
+        max_wait_s: how long a batch that is not full waits for more items; 0: not at all.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
                 self._leave(job)
 
     async def aclose(self, timeout_s: float = 30.0) -> bool:
-        """Refuses what waits, lets the batch in work finish and ends the thread.
+        """Refuses waiting items, lets the running batch finish and ends the thread.
 
         False if the work did not come back in time; its thread is then left behind.
         """
@@ -116,7 +116,7 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
             waiting = list(self._jobs)
             self._jobs.clear()
             self._changed.notify()
-        self._room.release(len(waiting))  # who waits for room finds the worker closed
+        self._room.release(len(waiting))  # callers that wait for room then get `closed`
         for job in waiting:
             if job.result.set_running_or_notify_cancel():
                 job.result.set_exception(self._closed())
@@ -142,7 +142,7 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
             return self._open
 
     def _leave(self, job: _Job[ItemT, ResultT]) -> None:
-        """Makes room at once: what nobody waits for must not hold a place in the queue."""
+        """Frees the place of a job at once when its caller no longer waits for it."""
         job.wanted = False
         if job.result.cancel():
             with self._changed:
@@ -170,7 +170,7 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
             results = list(self._work(batch))
             if len(results) != len(jobs):
                 raise RuntimeError(f"{len(results)} results for {len(jobs)} items")  # noqa: TRY301
-        except BaseException as error:  # noqa: BLE001 (the rim of the thread: callers must hear)
+        except BaseException as error:  # noqa: BLE001 (the thread's outermost frame)
             for job in jobs:
                 job.result.set_exception(self._failed(error))
             return
@@ -182,12 +182,12 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
         with self._changed:
             while self._open:
                 self._changed.wait_for(lambda: self._jobs or not self._open)
-                self._wait_for_company()
+                self._wait_for_more()
                 if self._jobs:  # else their callers have left in the meantime
                     return self._pop_batch()
             return []
 
-    def _wait_for_company(self) -> None:
+    def _wait_for_more(self) -> None:
         end = time.monotonic() + self._max_wait_s
         while self._open and len(self._jobs) < self._max_batch:
             left_s = end - time.monotonic()

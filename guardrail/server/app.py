@@ -98,5 +98,5 @@ async def _reply_to_fault(_request: Request, error: Exception) -> Response:
 
 
 async def _reply_to_nobody(_request: Request, _error: Exception) -> Response:
-    """Nobody reads this; the status is for the log."""
+    """No client receives this; the status is only logged."""
     return Response(status_code=499)

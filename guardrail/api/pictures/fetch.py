@@ -1,14 +1,14 @@
-"""Pictures behind links, fetched without lending a client the server's place in its network.
+"""Fetches pictures behind links, without giving a client access to the server's own network.
 
 Whoever may name a URL may make this server call it, so what is reachable from here and not from
-outside must not be reachable through it. Each hop of a chain of redirects is taken apart and
-checked anew: scheme, port and host by the rules, then every address that the name resolves to.
+outside must not be reachable through it. Each hop of a chain of redirects is parsed and
+checked again: scheme, port and host by the rules, then every address that the name resolves to.
 The connection goes to these checked addresses and to nothing that a second look-up would say;
 Host and SNI remain the name's. Refusals for what lies inside the network, for names that do not
 exist and for servers that do not answer all read the same.
 
 What comes back is bytes of at most the allowed size that begin like a supported picture; what
-the server calls them is ignored, and whether they are one is the decoder's to say.
+the server calls them is ignored, and whether they are one is for the decoder to decide.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ async def fetch_image(
     data = await _in_time(_follow(url, rules, param, network), rules.timeout_s, param)
     if sniff(data) is None:
         raise _fault(
-            "the link leads to none of the supported formats; link to a PNG, JPEG, WebP or GIF "
+            "the link does not lead to a supported format; link to a PNG, JPEG, WebP or GIF "
             "picture",
             param,
             status=415,
@@ -217,7 +217,7 @@ def _resolve_redirect(base: URL, location: str, param: str) -> str:
 
 
 def _target(url: str, rules: RemoteImages, param: str) -> URL:
-    """The URL taken apart once; every later step uses these parts, so none reads it differently."""
+    """Parses the URL once; every later step uses these parts, so none reads it differently."""
     if len(url) > _MAX_URL_CHARS or _FOREIGN.search(url):
         raise _invalid(param)
     try:
@@ -308,13 +308,13 @@ class _Pinned(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: no resource is held."""
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int, param: str) -> bytes:
     """Reads no more than one piece past the limit, and never unpacks anything."""
     if response.status != 200:
-        raise _fault(f"the link leads to no picture; {_SEND}", param)
+        raise _fault(f"the link does not lead to a picture; {_SEND}", param)
     encodings = ",".join(response.headers.getall("Content-Encoding", [])).strip().lower()
     if encodings not in ("", "identity"):
         raise _fault(f"the picture behind the link comes compressed a second time; {_SEND}", param)

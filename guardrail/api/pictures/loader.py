@@ -111,7 +111,7 @@ class ImageLoader:
             yield pictures
 
     def close(self) -> None:
-        """Waits for no thread: what is being decoded is not wanted any more."""
+        """Does not wait for threads: pictures still being decoded are no longer needed."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _fetch(self, sources: Sequence[Source]) -> list[Embedded]:
