@@ -1,6 +1,6 @@
 """A request with pictures, prepared once: its canvases, its digest, its variants and seeds.
 
-Noise and seeds grow from secret, request, policy, attempt and index. The attempt makes a
+Noise and seeds are derived from secret, request, policy, attempt and index. The attempt makes a
 decision's draws fresh though an equal request was decided before. If a request came twice and met
 the same noise while the model drew anew, the second decision would be no fresh try: given noise
 that happens to be favourable, its probability of passing may exceed alpha.

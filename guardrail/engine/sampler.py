@@ -46,7 +46,7 @@ class BusyClock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """A call is in flight meanwhile."""
+        """Counts a call as in flight meanwhile."""
         if self._running == 0:
             self._since = time.monotonic()
         self._running += 1
@@ -242,7 +242,7 @@ class Sampler:
             return Sample(index=index, outcome=Outcome.MISSING, answer=answer, failure=error)
 
     def _early_stop(self, pictures: tuple[Pixels, ...]) -> EarlyStop | None:
-        """What watches a variant's answer, where the rules, the model and the oracle allow it.
+        """The watcher of a variant's answer; None where rules, model or oracle allow none.
 
         Half an answer says nothing about a reference or an action, so there is none for those.
         """

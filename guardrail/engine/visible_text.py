@@ -183,7 +183,7 @@ def _decode_json(text: str) -> Pairs | list[Json] | str | None:
 
     An object becomes its pairs, so that none is lost where a key stands twice:
 
-        {"a": "b"}               -> None: its words can be read as they stand
+        {"a": "b"}               -> None: its words can be read directly
         {"a": "\u0062", "a": 1}  -> (("a", "b"), ("a", 1))
     """
     if "\\" not in text or text.lstrip()[:1] not in ("{", "[", '"'):

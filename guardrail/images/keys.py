@@ -1,4 +1,4 @@
-"""The secret behind the noise."""
+"""The secret from which the noise is derived."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class DecisionMemory:
 
         If the caller is cancelled while others wait for the same decision, that goes on for them;
         else it is cancelled, and has ended when this returns. The caller must keep no reference to
-        `pictures`: a request that waits for another one's decision lets go of its own.
+        `pictures`: a request that waits for another one's decision releases its own.
 
         Args:
             engine: rules, model, oracle and key.

@@ -24,7 +24,7 @@ __all__ = ["PRICE_ROUNDS", "Prices", "Target", "guess_prices", "search_prices"]
 _GRID = 7
 PRICE_ROUNDS = 6
 _FIRST_SPAN = 2.4
-# Long horizons are dear to solve and their guessed prices good: a coarser search is enough.
+# Long horizons are expensive and their guessed prices good: a coarser search is enough.
 _LONG = 3_000
 _LONG_GRID = 5
 _LONG_ROUNDS = 6
@@ -76,7 +76,7 @@ def search_prices(
     *,
     far: bool = True,
 ) -> Prices:
-    """Zooms in on the bound's maximum; with `far`, looks afield where nothing met the target."""
+    """Zooms in on the bound's maximum; with `far`, searches farther if nothing met the target."""
     found = Prices(start.log_lam, start.log_mu, -math.inf, None, math.inf)
     long = schedule.horizon > _LONG
     span, grid = (_LONG_FIRST_SPAN, _LONG_GRID) if long else (_FIRST_SPAN, _GRID)
