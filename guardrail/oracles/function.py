@@ -206,8 +206,8 @@ def check_oracle(given: object, what: str) -> Oracle:
     missing = [name for name in ("judge", "aclose", "revision") if not _has(given, name)]
     if missing:
         raise ConfigError(
-            f"{what} is no oracle: its type {type(given).__name__} lacks {', '.join(missing)}; see "
-            "guardrail.oracles.Oracle",
+            f"{what} is not an oracle: its type {type(given).__name__} lacks {', '.join(missing)}; "
+            "see guardrail.oracles.Oracle",
             field="oracle",
         )
     return cast("Oracle", given)
@@ -222,7 +222,7 @@ def _has(given: object, name: str) -> bool:
 
 def _check_signature(function: object, name: str) -> None:
     if not callable(function) or isinstance(function, type):
-        raise ConfigError(f"'{name}' is no function", field="oracle")
+        raise ConfigError(f"'{name}' is not a function", field="oracle")
     try:
         inspect.signature(function).bind("a text")
     except TypeError as error:

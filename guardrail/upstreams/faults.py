@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["RETRY_AFTER_MAX_S", "retry_after_s", "status_fault", "timeout_fault"]
 
 RETRY_AFTER_MAX_S = 3600.0
-"""A provider's wish to be left alone for longer than this is cut to it."""
+"""The longest pause that a provider may ask for; longer ones are cut to it."""
 
 _TRANSIENT_4XX = {408, 409, 425, 429}
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,47}")

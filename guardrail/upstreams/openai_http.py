@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's chat completions, by the leanest path measured.
+"""Any server that speaks OpenAI's chat completions, by the cheapest path measured.
 
 aiohttp is used directly: a call costs a small part of the processor time that httpx needs, which
 a fan-out over dozens of variants multiplies (`benchmarks/upstream_client`).
@@ -300,7 +300,7 @@ class OpenAICompatible:
             for chunk in events.feed(piece):
                 gathered.add(chunk)
             if not events.done and await watch(gathered.message, gathered.chars):
-                response.close()  # the provider sees that nobody reads on, and stops
+                response.close()  # the provider sees the disconnect, and stops
                 return Answer(gathered.message, "length", usage=Usage(calls=1))
             if events.done:
                 break

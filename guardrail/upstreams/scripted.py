@@ -28,7 +28,7 @@ __all__ = ["Call", "CallLog", "Fault", "Script", "Scripted", "State", "Step", "c
 
 
 class Fault(StrEnum):
-    """What goes wrong in a step. Over sockets each is played as it stands."""
+    """What goes wrong in a step. Over sockets each is played as described."""
 
     STATUS = "status"
     """An error response with the step's `status` and `retry_after`."""

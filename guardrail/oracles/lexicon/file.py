@@ -48,7 +48,7 @@ def _compose(data: bytes, file: str) -> yaml.Node | None:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "a value in it cannot be read"
         line = None if mark is None else mark.line + 1
-        raise ConfigError(f"this is no valid YAML: {problem}", file=file, line=line) from error
+        raise ConfigError(f"not valid YAML: {problem}", file=file, line=line) from error
 
 
 class _NoAliases(yaml.SafeLoader):
@@ -86,12 +86,12 @@ def _known_fields() -> str:
 
 def _fields(node: yaml.Node | None, file: str) -> dict[str, yaml.Node]:
     if not isinstance(node, yaml.MappingNode):
-        raise _wrong("here stands a mapping of fields, such as 'category: weapons'", file, node)
+        raise _wrong("must be a mapping of fields, such as 'category: weapons'", file, node)
     fields: dict[str, yaml.Node] = {}
     for key, value in node.value:
         name = str(key.value)
         if name in fields:
-            raise _wrong(f"the field '{name[:40]}' stands here twice", file, key)
+            raise _wrong(f"the field '{name[:40]}' is given twice here", file, key)
         fields[name] = value
     return fields
 

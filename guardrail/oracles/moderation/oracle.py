@@ -3,7 +3,7 @@
 At OpenAI's own endpoint texts that are there at the same time, whoever asks, go out in one call:
 a list is several inputs there, each with a result of its own that does not depend on the others.
 What stands behind another address may be a model that reads them all in one prompt, so that one
-answer could talk it into a verdict on the next; there each text goes alone. Where pictures are
+answer could influence the verdict on the next; there each text goes alone. Where pictures are
 judged too, each goes with the text in a call of its own, because the endpoint takes one picture at
 a time, and the worst result counts. What goes out are the noisy pictures that the model saw, never
 the client's.
