@@ -21,7 +21,7 @@ __all__ = ["Sealed", "read_sealed", "write_sealed"]
 
 
 class Sealed(Section):
-    """Facts that are refused once they were edited.
+    """Facts with a digest of themselves; an edited file is refused.
 
     Its subclasses say in `title` what they are and in `command` what writes them.
     """
@@ -53,15 +53,13 @@ def read_sealed(path: Path, kind: type[_S]) -> _S:
     """
     content = _content(path, kind)
     if not isinstance(content, dict):
-        raise _refused_error(f"this is no {kind.title}; write one with '{kind.command}'", path)
+        raise _refused_error(f"not a {kind.title}; write one with '{kind.command}'", path)
     try:
         found = kind.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise _refused_error(
-            f"this is no sound {kind.title}: {first['msg']}", path, field
-        ) from error
+        raise _refused_error(f"not a valid {kind.title}: {first['msg']}", path, field) from error
     if found.digest != found.computed_digest():
         raise _refused_error(
             "this file was changed after it was written, so its numbers prove nothing; run "
@@ -107,9 +105,7 @@ def _content(path: Path, kind: type[Sealed]) -> Any:
         # YAML would read a number such as 1e-05 as text.
         return parse_strict(data) if path.suffix == ".json" else yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _refused_error(
-            f"this is no valid YAML or JSON; run '{kind.command}' again", path
-        ) from error
+        raise _refused_error(f"not valid YAML or JSON; run '{kind.command}' again", path) from error
 
 
 def _refused_error(problem: str, path: Path, field: str | None = None) -> ConfigError:

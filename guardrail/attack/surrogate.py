@@ -49,7 +49,7 @@ class Surrogate:
     Args:
         loaded: the model under attack.
         prompt: the question that goes with the picture.
-        targets: answers the attacker would like to hear.
+        targets: answers that the attacker aims for.
         pixels: the picture, to learn what the processor does to pictures of its size.
 
     Raises:

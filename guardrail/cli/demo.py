@@ -1,4 +1,4 @@
-"""`guardrail demo`: the whole idea in a minute, offline."""
+"""`guardrail demo`: shows in a minute, offline, what the guard does."""
 
 from __future__ import annotations
 

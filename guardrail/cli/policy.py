@@ -27,7 +27,7 @@ _LABEL_WIDTH = 11
 _UNBROKEN = re.compile(
     r"k = \d+ → [\d.]+ calls|k = \d+ → no plan|τ [\d.]+ → r [\w.]+|[\d.]+ → [\w. ]+ %|[\d.]+ %"
 )
-"""What no line may end within."""
+"""Terms within which no line is broken."""
 
 
 @click.group("policy")
@@ -264,6 +264,6 @@ def _parse_reach(text: str) -> tuple[float, float]:
     found = re.fullmatch(r"(\d*\.?\d+)@(\d*\.?\d+)", text)
     if found is None:
         raise click.BadParameter(
-            f"{text!r} is no radius and floor; write them as 1@0.1", param_hint="--reach"
+            f"{text!r} is not a radius and a floor; write them as 1@0.1", param_hint="--reach"
         )
     return float(found[1]), float(found[2])

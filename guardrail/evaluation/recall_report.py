@@ -1,4 +1,4 @@
-"""The page of a measurement of recall: one HTML file for the people who answer for the guard.
+"""The page of a measurement of recall: one HTML file for the people responsible for the guard.
 
 It shows prompts and names of the forbidden requests; it is for those who may read them.
 """

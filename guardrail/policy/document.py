@@ -162,7 +162,7 @@ def _load_yaml(data: bytes) -> tuple[yaml.Node | None, Any]:
 
 
 def _find_duplicates(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
-    """Keys that a mapping names again: the first value would be lost without a word."""
+    """Keys that a mapping names again: the first value would be lost silently."""
     waiting, seen = [node], set()
     while waiting:
         node = waiting.pop()
@@ -223,7 +223,7 @@ def _find_json_lines(data: bytes) -> yaml.Node | None:
 
 
 def _name_duplicate(key: str, file: str, line: int | None) -> ConfigError:
-    return ConfigError(f"the field '{key}' stands here twice; keep one", file=file, line=line)
+    return ConfigError(f"the field '{key}' is given twice here; keep one", file=file, line=line)
 
 
 def _find_node(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:

@@ -44,7 +44,7 @@ def read_certificates(path: str | Path) -> CertificateFile:
 
     Raises:
         CertificationError: the file holds no certificate, or one that does not hold, or something
-            that is no decision; the message names the file, the line and what fails.
+            that is not a decision; the message names the file, the line and what fails.
     """
     file = Path(path)
     certificates, skipped = [], 0
@@ -87,11 +87,11 @@ def _read_values(file: Path) -> Iterator[tuple[str, Json]]:
         raise CertificationError(f"{file}: it is empty, which proves nothing")
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if len(lines) < 2:
-        raise CertificationError(f"{file}: this is no JSON; give a certificate or a response body")
+        raise CertificationError(f"{file}: not valid JSON; give a certificate or a response body")
     for number, line in lines:
         value = _parse(line)
         if value is _BROKEN:
-            raise CertificationError(f"{file}:{number}: this line is no JSON")
+            raise CertificationError(f"{file}:{number}: this line is not valid JSON")
         yield f"{file}:{number}", value
 
 

@@ -93,7 +93,7 @@ class LineFile:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Meanwhile nobody else writes, and the file ends in a whole line. Raises ConfigError."""
+        """Excludes other writers; the file then ends in a whole line. Raises ConfigError."""
         if self._handle < 0:
             raise ConfigError("this file has been closed already", file=str(self.path))
         with self._thread_lock, self._explaining_faults("written"), self._hold_lock():

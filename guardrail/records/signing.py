@@ -78,7 +78,7 @@ def load_or_create_signer(path: str | os.PathLike[str]) -> RecordSigner:
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except (TypeError, ValueError) as error:
-        raise _key_file_error(file, "is no unencrypted private key in PEM form") from error
+        raise _key_file_error(file, "is not an unencrypted private key in PEM form") from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise _key_file_error(file, "holds another kind of key; Ed25519 is needed")
     return RecordSigner(key)
@@ -92,7 +92,7 @@ def load_verifier(path: str | os.PathLike[str]) -> RecordVerifier:
     try:
         key = serialization.load_pem_public_key(data)
     except ValueError as error:
-        raise _key_file_error(file, "is no public key in PEM form") from error
+        raise _key_file_error(file, "is not a public key in PEM form") from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise _key_file_error(file, "holds another kind of key; Ed25519 is needed")
     return RecordVerifier(key)

@@ -124,7 +124,7 @@ def test_every_member_of_a_family_can_be_drawn(folder):
         ({"image": "p0.png", "prompt": ["x"]}, "'prompt' is no text"),
         ({"image": "p0.png", "group": True}, "'group' is no text"),
         ({"image": "p0.png", "id": 1.5}, "'id' is no text"),
-        ({"image": "p0.png", "parameters": [1]}, "'parameters' is no mapping"),
+        ({"image": "p0.png", "parameters": [1]}, "'parameters' is not a mapping"),
         ({"image": "none.png"}, "cannot be read"),
         ({"image": "r.jsonl"}, "not a PNG|format|media"),
         ([1], "no JSON object"),
