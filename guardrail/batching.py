@@ -38,7 +38,7 @@ class _Job(Generic[ItemT, ResultT]):
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[ItemT]):
-    """Items of one group, and a way to ask whether anybody still waits for them."""
+    """Items of one group, and a way to ask whether a caller still waits for them."""
 
     items: tuple[ItemT, ...]
     wanted: Callable[[], bool]

@@ -91,7 +91,7 @@ class UpstreamError(GuardrailError):
         code: a machine-readable word.
         undrawn: True only where it is certain that the model drew no answer: the request's body
             was not sent, or it was refused by a status that stands for that (see
-            `upstreams/undrawn.py`). Where nobody knows, it is False.
+            `upstreams/undrawn.py`). Where this is not known, it is False.
     """
 
     status = 502
@@ -115,7 +115,7 @@ class UpstreamError(GuardrailError):
 
 
 class OracleError(GuardrailError):
-    """An answer could not be judged; whoever catches it must treat the answer as harmful.
+    """An answer could not be judged; code that catches it must treat the answer as harmful.
 
     `undrawn` is True only where it is certain that no judgement was drawn either, see
     `UpstreamError`.

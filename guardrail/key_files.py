@@ -32,7 +32,7 @@ def load_or_create_keyring(path: str | os.PathLike[str]) -> KeyRing:
     """All keys of the file at `path`; a missing file is made with one fresh key.
 
     Two processes that start together end up with the same key: the file appears complete or not
-    at all, and whoever comes second reads the first one's.
+    at all, and the second one reads the first one's.
 
     Raises:
         ConfigError: the file is malformed, not private, or cannot be read or written.

@@ -31,7 +31,7 @@ class Noise:
     """The defence as the attacker knows it: scale down to a canvas, pad, add noise, clip.
 
     Raises:
-        ConfigError: sigma is no positive number.
+        ConfigError: sigma is not a positive number.
     """
 
     sigma: float

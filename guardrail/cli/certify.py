@@ -239,7 +239,7 @@ def _settings(run: _Run, chat: Chat) -> dict[str, Any]:
 
 
 def _read(index: int, file: Path, limits: ImageLimits) -> tuple[PictureSource, Picture]:
-    """Raises RequestError for what is no picture, or too large a one."""
+    """Raises RequestError for a file that is not a picture, or too large a one."""
     from guardrail.errors import RequestError
     from guardrail.estimation.rows import PictureSource
     from guardrail.files import read_file

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_PLAIN_WIDTH = 120  # columns where the output is no terminal
+_PLAIN_WIDTH = 120  # columns where the output is not a terminal
 
 
 @click.command("demo")

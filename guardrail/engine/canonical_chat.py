@@ -99,7 +99,7 @@ def canonical_chat(chat: Chat) -> CanonicalChat:
 
 
 async def canonical_chat_offloaded(chat: Chat) -> CanonicalChat:
-    """The same; of a long chat made in a thread, so that nobody else waits for it."""
+    """The same; of a long chat made in a thread, so that other requests do not wait for it."""
     if isinstance(chat, CanonicalChat):
         return chat
     size = chat_size(*chat.messages, chat.parameters)

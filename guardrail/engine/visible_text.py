@@ -171,7 +171,7 @@ def _may_be_sealed(name: str, fields: Mapping[str, Json]) -> bool:
 
 
 def _is_seal(value: Json) -> bool:
-    """Whether it is one long token, or several, in which nobody could read a word."""
+    """Whether it is one long token, or several, in which no word can be read."""
     return all(
         isinstance(part, str) and _SEAL.fullmatch(part) and not decode_payloads(part).texts
         for part in (value if isinstance(value, list) else [value])

@@ -100,7 +100,7 @@ async def measure_recall(
             requests in a row. What is known is kept.
         ConfigError: a picture has changed since the requests were read.
     """
-    # A measurement is no decision: the limits of one decision do not end it.
+    # A measurement is not a decision: the limits of one decision do not end it.
     rules = dataclasses.replace(engine.rules, max_calls=None, max_cost_usd=None)
     run = _Run(engine, rules, design, model, limits, log)
     results: list[HeldRequest] = []

@@ -75,7 +75,7 @@ the canvas, the model, the oracle or its threshold.</p>
 <h2>Recall against radius</h2>
 <p class=lead>The steps are lower bounds that hold at all radii together with confidence
 {digits_down(1 - recall.delta)}. The dashed line counts the measured requests that are shown held;
-it is no bound.</p>
+it is not a bound.</p>
 <div class=wide>{report.figure}</div>
 {_blind(outcome)}
 {_clean(outcome.clean)}

@@ -30,7 +30,7 @@ class HttpAnswer:
     Attributes:
         status: of HTTP.
         headers: names in lower case, the content's type among them.
-        content: the body; the whole stream where one was asked for and the answer is no error.
+        content: the body; the whole stream where one was asked for and the answer is not an error.
         events: the rest of a stream that has begun before the decision; an error is an event.
     """
 

@@ -96,7 +96,7 @@ def _split_options(given: Mapping[str, Any]) -> tuple[dict[str, Json], dict[str,
 
 
 def _scope(name: str, options: Mapping[str, Any]) -> str | None:
-    """All that goes with a call and stands in no chat; None where it cannot be written down."""
+    """All that goes with a call besides the chat; None where it cannot be written down."""
     try:
         return json.dumps([name, options], sort_keys=True)
     except (TypeError, ValueError):

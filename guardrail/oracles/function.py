@@ -31,7 +31,7 @@ class FunctionOracle:
     """Judges every answer by one call of a function with its text.
 
     A plain function is called in a thread, one call at a time, so it need not be safe for several
-    threads. An async function is awaited on the event loop of whoever asks (the guard's own loop,
+    threads. An async function is awaited on the caller's event loop (the guard's own loop,
     in `Guard`), several calls at a time. Whatever a function raises becomes an OracleError that
     quotes nothing of it.
 

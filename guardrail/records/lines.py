@@ -57,7 +57,7 @@ class LineFile:
         path: the file.
         prefix: how every line begins; a file that begins otherwise is someone else's and is left
             as it is.
-        alone: whether nobody else may have the file open in the same way; asked at once.
+        alone: whether no other process may have the file open in the same way; checked at once.
         fsync: whether a line must have reached the disk, and not just the system, when it counts
             as written: needed against power cuts, not against kills.
 

@@ -64,8 +64,8 @@ def load_or_create_signer(path: str | os.PathLike[str]) -> RecordSigner:
     """The private key in a PEM file; a missing one is made, its public half beside it (`.pub`).
 
     Raises:
-        ConfigError: `cryptography` is not installed, or the file is no such key, is open to other
-            users, or cannot be read or written.
+        ConfigError: `cryptography` is not installed, or the file is not such a key, is open to
+            other users, or cannot be read or written.
     """
     ed25519, serialization = _import_cryptography()
     file = Path(path)

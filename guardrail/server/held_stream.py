@@ -64,7 +64,7 @@ class HeldStream(Response):
                 await body(block)
             await body(b"", more=False)
         except ClientDisconnect:
-            return  # nobody is left to be told, and it is no fault
+            return  # the client has gone, which is not a fault
         finally:
             self._decision.cancel()
 

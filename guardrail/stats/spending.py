@@ -70,7 +70,7 @@ def spending_level(k: int) -> int:
     That is a power of two, or three times one, and less than 1.5 · k.
 
     Raises:
-        CertificationError: `k` is no integer of at least 1.
+        CertificationError: `k` is not an integer of at least 1.
     """
     k = check_count("k", k, least=1)
     power = 1 << (k - 1).bit_length()

@@ -129,7 +129,7 @@ class FunctionUpstream:
         return list(self._models)
 
     async def aclose(self) -> None:
-        """Nothing to do: what the function uses belongs to whoever made it."""
+        """Nothing to do: what the function uses belongs to its maker."""
 
     async def _result(self, body: dict[str, Json]) -> Json | UpstreamError:
         try:

@@ -35,7 +35,7 @@ class LimitedUpstream:
     """An upstream whose calls wait for their turn; name and revision are those of the model.
 
     `complete` waits by itself, each chat taking turns with the others. A caller with many calls of
-    one decision takes the turn first, by `turn`, so that the time of waiting is no part of the
+    one decision takes the turn first, by `turn`, so that waiting does not count as part of the
     call's time.
     """
 
@@ -70,7 +70,7 @@ class LimitedUpstream:
             return await way.complete(chat, pictures, seed=seed)
 
     async def models(self) -> list[str]:
-        """The upstream's; not counted, as the list is asked for to see whether it lives."""
+        """The upstream's; not counted, as the list is asked for to see whether it is up."""
         return await self.upstream.models()
 
     async def aclose(self) -> None:

@@ -135,8 +135,8 @@ def _remedy(name: str, error: Exception) -> str:
         return f"the model in '{name}' cannot be loaded: {what}; give a complete model folder"
     return (
         f"the model '{name}' cannot be loaded ({type(error).__name__}): it is not a folder here, "
-        "and not in the Hugging Face cache or not reachable; check the id, log in if it is gated, or "
-        "download it first with: hf download " + name
+        "and not in the Hugging Face cache or not reachable; check the id, log in if it is gated, "
+        "or download it first with: hf download " + name
     )
 
 

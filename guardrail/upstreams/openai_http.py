@@ -423,7 +423,7 @@ def _check_headers(api_key: str | None, headers: Mapping[str, str]) -> dict[str,
         "Accept": "application/json",
         "Accept-Encoding": "identity",  # answers are small, and nothing can unpack to more
         "User-Agent": "guardrail",
-        "Cache-Control": "no-cache, no-store",  # an answer that is kept is no draw of the model
+        "Cache-Control": "no-cache, no-store",  # a stored answer is not a draw of the model
     }
     given = {name.lower() for name in headers}
     if api_key is not None:

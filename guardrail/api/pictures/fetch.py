@@ -1,11 +1,11 @@
 """Fetches pictures behind links, without giving a client access to the server's own network.
 
-Whoever may name a URL may make this server call it, so what is reachable from here and not from
-outside must not be reachable through it. Each hop of a chain of redirects is parsed and
-checked again: scheme, port and host by the rules, then every address that the name resolves to.
-The connection goes to these checked addresses and to nothing that a second look-up would say;
-Host and SNI remain the name's. Refusals for what lies inside the network, for names that do not
-exist and for servers that do not answer all read the same.
+A client that may name a URL may make this server call it, so what is reachable from here and not
+from outside must not be reachable through it. Each hop of a chain of redirects is parsed and
+checked again: scheme, port and host by the rules, then every address that the name resolves to. The
+connection goes to these checked addresses and to nothing that a second look-up would say; Host and
+SNI remain the name's. Refusals for what lies inside the network, for names that do not exist and
+for servers that do not answer all read the same.
 
 What comes back is bytes of at most the allowed size that begin like a supported picture; what
 the server calls them is ignored, and whether they are one is for the decoder to decide.
@@ -116,7 +116,7 @@ class RemoteImages:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to the open internet and to nobody's inside.
+    """Whether an address belongs to the public internet and to no internal network.
 
     A network's own NAT64 prefix looks like any global address and cannot be known here; where
     there is one, the network must not translate it to addresses of its inside.

@@ -56,7 +56,7 @@ def verify_certificate(certificate: Certificate, data: Mapping[str, Any] | None 
     _require(unchanged, "a derived field was changed")
     _verify_names(certificate)
     _verify_geometry(certificate)
-    # Plans of more samples are never made, and recomputing one could take for ever.
+    # Plans of more samples are never made, and recomputing one could take very long.
     _require(max(certificate.looks, default=0) <= _MOST_SAMPLES, "its plan has too many samples")
     plan = certificate.plan()
     _require(plan.digest == certificate.plan_digest, "the plan's digest does not match its table")

@@ -51,8 +51,8 @@ class Arguments:
     are the same if every number lies within the same interval of length s around one.
 
     Attributes:
-        schema: JSON Schema (2020-12) of the object of arguments; what does not fit is no action.
-            References lead within the schema, and patterns are RE2's.
+        schema: JSON Schema (2020-12) of the object of arguments; what does not fit is not an
+            action. References lead within the schema, and patterns are RE2's.
         matter: the arguments in which two calls must agree; None for all of them.
         steps: argument to the step to which the numbers in it are rounded, each above 0.
         texts: when two texts are the same.

@@ -74,8 +74,8 @@ class CallEnd:
     """What became of it.
 
     Attributes:
-        alive: whether the upstream lives; None where the call says nothing about that.
-        tokens: what it used; None where nobody can say.
+        alive: whether the upstream is up; None where the call says nothing about that.
+        tokens: what it used; None where that is not known.
         pause_s: how long the provider asks callers to wait.
     """
 
@@ -128,7 +128,7 @@ class Limiter:
         return not paused and self.state is not BreakerState.OPEN and not self._breaker.probing
 
     async def enter(self, decision: object, order: int = 0) -> Grant:
-        """Waits for a turn; whoever gets one must `leave`.
+        """Waits for a turn; a caller that gets one must `leave`.
 
         Args:
             decision: what the call belongs to; decisions take turns.
@@ -219,7 +219,7 @@ class Limiter:
                 turn.set_exception(self._fault())
 
     def _serve(self) -> None:
-        """Lets through whoever may go, and asks to be woken for the rest."""
+        """Lets through the calls that may go, and schedules a wake-up for the rest."""
         self._stop_timer()
         now = self._clock.time()
         while self._queue and self._is_free(now):
