@@ -120,7 +120,7 @@ class Guard:
 
     @property
     def policy(self) -> Policy:
-        """What it decides by."""
+        """The policy that it decides by."""
         return self._runtime.decider.policy
 
     # Decisions

@@ -93,7 +93,7 @@ class TestJson:
     def test_what_yaml_cannot_place_is_named_all_the_same(self, write):
         """A line break between a key and its colon is no YAML."""
         text = '{"name": "a", "mod"\n: 1, "mod"\n: 2}'
-        with pytest.raises(ConfigError, match="'mod' stands here twice") as raised:
+        with pytest.raises(ConfigError, match="'mod' is given twice") as raised:
             load_policy(write(text, "policy.json"))
         assert raised.value.line is None
 

@@ -129,13 +129,13 @@ class TestBadRows:
 
     def test_equal_problems_are_told_once(self, lines):
         match = (
-            r"12 rows cannot be used: \S+:1: this is no JSON \(and in 11 more: 2, 3, 4, …\)\. Mend"
+            r"12 rows cannot be used: \S+:1: not valid JSON \(and in 11 more: 2, 3, 4, …\)\. Mend"
         )
         with pytest.raises(ConfigError, match=match):
             read_dataset(lines(*["{"] * 12))
 
     def test_different_ones_are_listed(self, lines):
-        with pytest.raises(ConfigError, match=r"3 rows.*jsonl:1: this is no JSON \(and in 1 more: "
+        with pytest.raises(ConfigError, match=r"3 rows.*jsonl:1: not valid JSON \(and in 1 more: "
                            r"3\); \S+jsonl:2: 'response' is missing"):  # fmt: skip
             read_dataset(lines("{", {"harmful": 1}, "{", GOOD))
 

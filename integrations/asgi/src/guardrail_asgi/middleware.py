@@ -58,7 +58,7 @@ class GuardrailMiddleware:
         self._heartbeat_s = heartbeat_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Guards a chat request, and passes every other one on."""
         guarded = scope["type"] == "http" and scope["method"] == "POST"
         if not guarded or scope["path"] not in self._paths:
             await self._app(scope, receive, send)
