@@ -123,7 +123,7 @@ def test_a_missing_field_is_named(passed, name):
      ("answer_chars", "3"), ("version", None)],
 )  # fmt: skip
 def test_a_wrong_value_is_named(passed, name, value):
-    with pytest.raises(CertificationError, match=f"'{name}' has a wrong|this is no object"):
+    with pytest.raises(CertificationError, match=f"'{name}' has a wrong|not an object"):
         Record.from_dict({**passed.to_dict(), name: value})
 
 
