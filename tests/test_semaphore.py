@@ -35,7 +35,7 @@ class Visitors:
             await self.leave[name].wait()
 
 
-def test_who_finds_too_little_waits_and_nobody_overtakes(run):
+def test_who_finds_too_little_waits_and_nobody_overtakes():
     async def scenario():
         visitors = Visitors(10)
         for name, pixels in (("a", 6), ("b", 6), ("c", 1)):
@@ -50,20 +50,20 @@ def test_who_finds_too_little_waits_and_nobody_overtakes(run):
         await turns()
         assert visitors.room.free == 10
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
-def test_more_than_there_is_takes_all(run):
+def test_more_than_there_is_takes_all():
     async def scenario():
         room = FifoSemaphore(10)
         async with room.hold(1000):
             assert room.free == 0
         assert room.free == 10
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
-def test_a_fault_inside_gives_the_room_back(run):
+def test_a_fault_inside_gives_the_room_back():
     async def scenario():
         room = FifoSemaphore(10)
         with pytest.raises(ValueError, match="inside"):
@@ -71,10 +71,10 @@ def test_a_fault_inside_gives_the_room_back(run):
                 raise ValueError("inside")
         return room.free
 
-    assert run(scenario()) == 10
+    assert asyncio.run(scenario()) == 10
 
 
-def test_one_that_gives_up_lets_those_behind_it_in(run):
+def test_one_that_gives_up_lets_those_behind_it_in():
     async def scenario():
         visitors = Visitors(10)
         for name, pixels in (("a", 6), ("b", 10), ("c", 4)):
@@ -89,10 +89,10 @@ def test_one_that_gives_up_lets_those_behind_it_in(run):
         await turns()
         assert visitors.room.free == 10
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
-def test_one_that_is_cancelled_as_its_turn_comes_gives_it_back(run):
+def test_one_that_is_cancelled_as_its_turn_comes_gives_it_back():
     async def scenario():
         visitors = Visitors(10)
         visitors.start("a", 10)
@@ -109,7 +109,7 @@ def test_one_that_is_cancelled_as_its_turn_comes_gives_it_back(run):
         await turns()
         assert visitors.room.free == 10
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 STEPS = st.lists(
@@ -155,7 +155,7 @@ def test_room_granted_to_a_caller_in_the_moment_it_goes_is_passed_on():
     asyncio.run(main())
 
 
-def test_more_than_may_wait_are_refused(run):
+def test_more_than_may_wait_are_refused():
     async def scenario():
         semaphore = FifoSemaphore(2, max_waiting=1, full=lambda: RuntimeError("full"))
         await semaphore.acquire(2)
@@ -168,7 +168,7 @@ def test_more_than_may_wait_are_refused(run):
         await waiting
         assert (semaphore.waiting, semaphore.free) == (0, 1)
 
-    run(scenario())
+    asyncio.run(scenario())
 
 
 def test_a_bound_on_those_who_wait_needs_its_error():

@@ -133,5 +133,5 @@ def test_unknown_fields_are_refused(passed):
     sample = {**passed.to_dict()["samples"][0], "text": "x"}
     with pytest.raises(CertificationError, match="unknown field 'text'"):
         Record.from_dict({**passed.to_dict(), "samples": [sample]})
-    with pytest.raises(CertificationError, match="no object"):
+    with pytest.raises(CertificationError, match="not an object"):
         Record.from_dict([])
