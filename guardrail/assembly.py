@@ -153,7 +153,7 @@ def build_engine(
     Args:
         policy: what is decided by.
         upstreams: the models.
-        key: what the noise grows from.
+        key: what the noise is derived from.
         oracle: judges in place of the policy's.
         is_placeholder: whether each request brings a model of its own in place of these; then the
             policy's recall is not compared with them.

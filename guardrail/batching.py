@@ -1,8 +1,8 @@
 """One worker thread that gathers the calls of many coroutines into batches.
 
-While one batch is worked on the next one gathers by itself, so load makes batches and an idle
-worker answers at once. Only items of the same group share a batch. Every fault reaches exactly the
-callers it concerns; a caller that goes away takes its items with it.
+While one batch is in work the next one fills, so batches form under load and an idle worker
+answers at once. Only items of the same group share a batch. Every fault reaches exactly the
+callers it concerns; the items of a cancelled caller are dropped.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from guardrail.semaphore import FifoSemaphore
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-__all__ = ["Batch", "FifoSemaphore", "ThreadBatcher"]
+__all__ = ["Batch", "ThreadBatcher"]
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -36,7 +38,7 @@ class _Job(Generic[ItemT, ResultT]):
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[ItemT]):
-    """Items of one group, and a way to ask whether anybody still waits for them."""
+    """Items of one group, and a way to ask whether a caller still waits for them."""
 
     items: tuple[ItemT, ...]
     wanted: Callable[[], bool]
@@ -57,7 +59,7 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
             in order.
         group: items with equal groups may share a batch; without it all may.
         merge_equal: whether `work` does equal items at once, for the price of one.
-        max_wait_s: how long an unfull batch waits for company. 0 never delays.
+        max_wait_s: how long a batch that is not full waits for more items; 0: not at all.
     """
 
     def __init__(
@@ -79,11 +81,10 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
         self._name = name
         self._closed = closed
         self._failed = failed
-        self._full = full
         self._group = group
         self._merge_equal = merge_equal
         self._max_wait_s = max_wait_s
-        self._room = FifoSemaphore(max_queue)
+        self._room = FifoSemaphore(max_queue, max_waiting=None if full is None else 0, full=full)
         self._jobs: deque[_Job[ItemT, ResultT]] = deque()
         self._open = True
         self._changed = threading.Condition()
@@ -106,7 +107,7 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
                 self._leave(job)
 
     async def aclose(self, timeout_s: float = 30.0) -> bool:
-        """Refuses what waits, lets the batch in work finish and ends the thread.
+        """Refuses waiting items, lets the running batch finish and ends the thread.
 
         False if the work did not come back in time; its thread is then left behind.
         """
@@ -115,7 +116,7 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
             waiting = list(self._jobs)
             self._jobs.clear()
             self._changed.notify()
-        self._room.release(len(waiting))  # who waits for room finds the worker closed
+        self._room.release(len(waiting))  # callers that wait for room then get `closed`
         for job in waiting:
             if job.result.set_running_or_notify_cancel():
                 job.result.set_exception(self._closed())
@@ -126,7 +127,7 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
 
     async def _enter(self, job: _Job[ItemT, ResultT]) -> None:
         """Puts the job into the queue once there is room. Raises `full()` or `closed()`."""
-        await self._take_place()
+        await self._room.acquire()
         if not self._put(job):
             self._room.release()
             raise self._closed()
@@ -140,14 +141,8 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
                 self._changed.notify()
             return self._open
 
-    async def _take_place(self) -> None:
-        if self._full is None:
-            await self._room.acquire()
-        elif not self._room.try_acquire():
-            raise self._full()
-
     def _leave(self, job: _Job[ItemT, ResultT]) -> None:
-        """Makes room at once: what nobody waits for must not hold a place in the queue."""
+        """Frees the place of a job at once when its caller no longer waits for it."""
         job.wanted = False
         if job.result.cancel():
             with self._changed:
@@ -175,7 +170,7 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
             results = list(self._work(batch))
             if len(results) != len(jobs):
                 raise RuntimeError(f"{len(results)} results for {len(jobs)} items")  # noqa: TRY301
-        except BaseException as error:  # noqa: BLE001 (the rim of the thread: callers must hear)
+        except BaseException as error:  # noqa: BLE001 (the thread's outermost frame)
             for job in jobs:
                 job.result.set_exception(self._failed(error))
             return
@@ -187,12 +182,12 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
         with self._changed:
             while self._open:
                 self._changed.wait_for(lambda: self._jobs or not self._open)
-                self._wait_for_company()
+                self._wait_for_more()
                 if self._jobs:  # else their callers have left in the meantime
                     return self._pop_batch()
             return []
 
-    def _wait_for_company(self) -> None:
+    def _wait_for_more(self) -> None:
         end = time.monotonic() + self._max_wait_s
         while self._open and len(self._jobs) < self._max_batch:
             left_s = end - time.monotonic()
@@ -212,49 +207,3 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
         for job in batch:
             self._jobs.remove(job)
         return batch
-
-
-class FifoSemaphore:
-    """A semaphore, first come first served, released from any thread, awaited on any loop."""
-
-    def __init__(self, free: int) -> None:
-        self._free = free
-        self._lock = threading.Lock()
-        self._line: deque[Future[None]] = deque()
-
-    def try_acquire(self) -> bool:
-        """Takes a place if one is free."""
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                return True
-            return False
-
-    async def acquire(self) -> None:
-        """Takes a place, or stands in line for one."""
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                return
-            ticket: Future[None] = Future()
-            self._line.append(ticket)
-        try:
-            await asyncio.wrap_future(ticket)
-        except asyncio.CancelledError:
-            if not ticket.cancel():  # granted in the same moment: pass it on
-                self.release()
-            raise
-
-    def release(self, count: int = 1) -> None:
-        """Gives places back, to those in line first."""
-        with self._lock:
-            for _ in range(count):
-                self._release_one()
-
-    def _release_one(self) -> None:
-        while self._line:
-            ticket = self._line.popleft()
-            if ticket.set_running_or_notify_cancel():
-                ticket.set_result(None)
-                return
-        self._free += 1

@@ -87,7 +87,7 @@ class DataclassReader(Generic[_T]):
         ignore: frozenset[str] = frozenset(),
     ) -> Any:
         if type(data) is not dict:
-            raise FieldError("it is no object")
+            raise FieldError("not an object")
         if unknown := data.keys() - readers.keys() - ignore:
             name = min(map(str, unknown))[:_LONGEST_NAME_CHARS]
             raise FieldError(f"it has the unknown field '{name}'")

@@ -1,8 +1,8 @@
 """The name under which this package is installed, and what else is installed under its own.
 
-The registry's `guardrail` is a stranger's package with a folder of the same name. Files of both lie
-in one folder then: whichever was installed last owns `guardrail/__init__.py`, and removing the
-stranger removes that file.
+The registry's `guardrail` is another project's package with a folder of the same name. Files of
+both lie in one folder then: whichever was installed last owns `guardrail/__init__.py`, and removing
+the other package removes that file.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class ConfigError(GuardrailError):
 
 
 class RequestError(GuardrailError):
-    """The client's request cannot be served as it stands.
+    """The client's request cannot be served.
 
     `param` is the JSON path of the field at fault, `code` OpenAI's machine-readable word, and
     `retry_after_s` how long to wait where the same request may be served later.
@@ -87,11 +87,11 @@ class UpstreamError(GuardrailError):
     Attributes:
         status: what the client sees.
         transient: whether the fault may pass.
-        retry_after_s: how long the provider wants to be left alone, if it said so.
+        retry_after_s: how long the provider asks callers to wait, if it said so.
         code: a machine-readable word.
         undrawn: True only where it is certain that the model drew no answer: the request's body
             was not sent, or it was refused by a status that stands for that (see
-            `upstreams/undrawn.py`). Where nobody knows, it is False.
+            `upstreams/undrawn.py`). Where this is not known, it is False.
     """
 
     status = 502
@@ -115,7 +115,7 @@ class UpstreamError(GuardrailError):
 
 
 class OracleError(GuardrailError):
-    """An answer could not be judged; whoever catches it must treat the answer as harmful.
+    """An answer could not be judged; code that catches it must treat the answer as harmful.
 
     `undrawn` is True only where it is certain that no judgement was drawn either, see
     `UpstreamError`.
@@ -129,7 +129,7 @@ class OracleError(GuardrailError):
 
 
 class LimitError(GuardrailError):
-    """A limit of the policy ended a decision before it was made; that is no judgement.
+    """A limit of the policy ended a decision before it was made; this is not a judgement.
 
     `code` is the machine-readable word for the limit.
     """

@@ -6,12 +6,12 @@ File format: one key a line as 64 hexadecimal digits, the current key first, old
 from __future__ import annotations
 
 import os
-import stat
 import string
 import tempfile
 from pathlib import Path
 
 from guardrail.errors import ConfigError
+from guardrail.files import read_private_file
 from guardrail.images.keys import SECRET_BYTES, KeyRing, NoiseKey, ephemeral
 
 __all__ = ["load_or_create_key", "load_or_create_keyring", "rotate"]
@@ -32,7 +32,7 @@ def load_or_create_keyring(path: str | os.PathLike[str]) -> KeyRing:
     """All keys of the file at `path`; a missing file is made with one fresh key.
 
     Two processes that start together end up with the same key: the file appears complete or not
-    at all, and whoever comes second reads the first one's.
+    at all, and the second one reads the first one's.
 
     Raises:
         ConfigError: the file is malformed, not private, or cannot be read or written.
@@ -41,7 +41,8 @@ def load_or_create_keyring(path: str | os.PathLike[str]) -> KeyRing:
     try:
         if not file.exists():
             _create(file, KeyRing(ephemeral()))
-        return _parse(_read_private(file), file)
+        data = read_private_file(file, "noise key file", max_bytes=_MAX_FILE_BYTES + 1)
+        return _parse(data, file)
     except OSError as error:
         raise _unusable(file, error) from error
 
@@ -93,19 +94,6 @@ def _write_beside(file: Path, ring: KeyRing) -> Path:
         Path(name).unlink()
         raise
     return Path(name)
-
-
-def _read_private(file: Path) -> bytes:
-    """The file's bytes, after a check on the open file that nobody else may read it."""
-    with file.open("rb") as stream:
-        status = os.fstat(stream.fileno())
-        if os.name == "posix" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigError(
-                f"the noise key file is open to other users (mode {status.st_mode & 0o777:04o}); "
-                f"run 'chmod 600 {file}', and rotate the key if others may have read it",
-                file=str(file),
-            )
-        return stream.read(_MAX_FILE_BYTES + 1)
 
 
 def _parse(content: bytes, file: Path) -> KeyRing:

@@ -1,7 +1,7 @@
 """Where work runs: at once on the event loop, or in a thread; the one place that decides it.
 
 Handing work to a thread takes about 50 µs on an idle machine (median of 2,000 empty calls) and
-more on a busy one, and two running threads take the interpreter from each other. So small work
+more on a busy one, and two running threads compete for the interpreter. So small work
 runs at once. Large work would keep every other request waiting, so it goes to a thread. Each kind
 of work has a limit of its own in the table below: a byte of a JPEG costs more than a byte of JSON.
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from guardrail.canonical import digest_json, parse_strict
 from guardrail.errors import ConfigError
+from guardrail.files import read_file
 from guardrail.section import Section
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["Sealed", "read_sealed", "write_sealed"]
 
 
 class Sealed(Section):
-    """Facts that are refused once they were edited.
+    """Facts with a digest of themselves; an edited file is refused.
 
     Its subclasses say in `title` what they are and in `command` what writes them.
     """
@@ -52,15 +53,13 @@ def read_sealed(path: Path, kind: type[_S]) -> _S:
     """
     content = _content(path, kind)
     if not isinstance(content, dict):
-        raise _refused_error(f"this is no {kind.title}; write one with '{kind.command}'", path)
+        raise _refused_error(f"not a {kind.title}; write one with '{kind.command}'", path)
     try:
         found = kind.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise _refused_error(
-            f"this is no sound {kind.title}: {first['msg']}", path, field
-        ) from error
+        raise _refused_error(f"not a valid {kind.title}: {first['msg']}", path, field) from error
     if found.digest != found.computed_digest():
         raise _refused_error(
             "this file was changed after it was written, so its numbers prove nothing; run "
@@ -96,24 +95,17 @@ def write_sealed(path: Path, facts: Sealed) -> None:
 
 
 def _content(path: Path, kind: type[Sealed]) -> Any:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(kind.largest_bytes + 1)
-    except OSError as error:
-        raise _refused_error(
-            f"the {kind.title} cannot be read ({error.strerror}); check the path, or write it "
-            f"with '{kind.command}'",
-            path,
-        ) from error
-    if len(data) > kind.largest_bytes:
-        raise _refused_error(f"a {kind.title} has at most {kind.largest_bytes} bytes", path)
+    data = read_file(
+        path,
+        kind.title,
+        max_bytes=kind.largest_bytes,
+        remedy=f"check the path, or write it with '{kind.command}'",
+    )
     try:
         # YAML would read a number such as 1e-05 as text.
         return parse_strict(data) if path.suffix == ".json" else yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _refused_error(
-            f"this is no valid YAML or JSON; run '{kind.command}' again", path
-        ) from error
+        raise _refused_error(f"not valid YAML or JSON; run '{kind.command}' again", path) from error
 
 
 def _refused_error(problem: str, path: Path, field: str | None = None) -> ConfigError:

@@ -22,7 +22,7 @@ FolderOrId = Annotated[str, Field(min_length=1, json_schema_extra={"format": "fo
 
 
 class Section(BaseModel):
-    """Unknown fields are errors, and nothing is converted on the quiet."""
+    """Unknown fields are errors, and nothing is converted silently."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True

@@ -1,4 +1,4 @@
-"""The vocabulary that every floor shares: frozen values and closed enumerations."""
+"""The types that all layers share: frozen values and closed enumerations."""
 
 from __future__ import annotations
 

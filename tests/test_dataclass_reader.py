@@ -73,7 +73,7 @@ def test_a_missing_field_is_named(name):
 
 @pytest.mark.parametrize("value", [None, [], "x", 1, ()])
 def test_what_is_no_object_is_refused(value):
-    with pytest.raises(FieldError, match="no object"):
+    with pytest.raises(FieldError, match="not an object"):
         DataclassReader(Shape).read(value)
 
 

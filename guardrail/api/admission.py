@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-
 from guardrail.errors import RequestError
+from guardrail.semaphore import FifoSemaphore
 
 __all__ = ["Admission", "Ticket", "too_large"]
 
@@ -17,68 +15,47 @@ class Admission:
     """
 
     def __init__(self, max_concurrent: int, max_waiting: int) -> None:
-        self._free = max_concurrent
-        self._max_waiting = max_waiting
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._places = FifoSemaphore(
+            max_concurrent, max_waiting=max_waiting, full=_make_overloaded_error
+        )
 
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        return self._places.waiting
 
     @property
     def free(self) -> int:
-        return self._free
+        return self._places.free
 
     async def enter(self) -> Ticket:
-        """A place, after a wait in line; give it back by `release`.
+        """Takes a place, after a wait in the queue; give it back by `release`.
 
         Raises:
-            RequestError: 503, the line is full.
+            RequestError: 503, the queue is full.
         """
-        if self._free > 0:
-            self._free -= 1
-            return Ticket(self)
-        if len(self._queue) >= self._max_waiting:
-            raise RequestError(
-                "too many requests are being decided or waiting; retry later, or raise "
-                "advanced.limits.max_concurrent_requests",
-                status=503,
-                code="overloaded",
-            )
-        await self._turn()
-        return Ticket(self)
-
-    async def _turn(self) -> None:
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
-                self._queue.remove(turn)
-            else:  # the place was handed over in the same moment: it goes to the next one
-                self._leave()
-            raise
-
-    def _leave(self) -> None:
-        waiting = next((turn for turn in self._queue if not turn.done()), None)
-        if waiting is None:
-            self._free += 1
-        else:
-            self._queue.remove(waiting)
-            waiting.set_result(None)
+        await self._places.acquire()
+        return Ticket(self._places)
 
 
 class Ticket:
     """A place among the requests being decided; releasing it twice does no harm."""
 
-    def __init__(self, admission: Admission) -> None:
-        self._admission: Admission | None = admission
+    def __init__(self, places: FifoSemaphore) -> None:
+        self._places: FifoSemaphore | None = places
 
     def release(self) -> None:
-        if self._admission is not None:
-            self._admission._leave()  # noqa: SLF001 (one class in two halves)
-            self._admission = None
+        if self._places is not None:
+            self._places.release()
+            self._places = None
+
+
+def _make_overloaded_error() -> RequestError:
+    return RequestError(
+        "too many requests are being decided or waiting; retry later, or raise "
+        "advanced.limits.max_concurrent_requests",
+        status=503,
+        code="overloaded",
+    )
 
 
 def too_large(max_bytes: int) -> RequestError:

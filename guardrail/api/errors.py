@@ -68,7 +68,7 @@ def error_reply(
 
 
 def reply_to_error(error: Exception) -> Reply:
-    """The reply to any exception; what was not raised on purpose says nothing of itself."""
+    """The reply to any exception; an unforeseen one is reported without details."""
     if not isinstance(error, _SPOKEN):
         return error_reply(500, "the proxy failed; its log names the place", code="internal_error")
     return error_reply(
@@ -101,7 +101,7 @@ def _retry_hint(error: GuardrailError) -> dict[str, str]:
 
 
 def log_crash(error: BaseException) -> None:
-    """Logs where an unforeseen error arose, not what it says: its words may quote a request."""
+    """Logs where an unforeseen error arose, but not its text, which may quote a request."""
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     place = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames))
     _log.error("unforeseen %s at %s", type(error).__name__, place)

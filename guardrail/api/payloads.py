@@ -50,7 +50,7 @@ class Lifted:
 
 def lift_payloads(raw: bytes) -> Lifted:
     """The body without the long base64 texts that end a string each."""
-    token = secrets.token_hex(16)  # nobody who writes a body can know it
+    token = secrets.token_hex(16)  # the writer of a body cannot know it
     parts: list[bytes] = []
     payloads: list[bytes] = []
     at = 0

@@ -72,7 +72,7 @@ class _Counted:
         return judgements
 
     async def aclose(self) -> None:
-        """Nothing: the oracle belongs to the engine that is watched."""
+        """Does nothing: the oracle belongs to the engine that is watched."""
 
 
 class _CountedReferences(_Counted):

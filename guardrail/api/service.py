@@ -37,7 +37,7 @@ _EVERYBODY = "everybody"
 
 
 def random_record(_verdict: Verdict, _chat: Chat) -> str:
-    """A name for a decision that nobody keeps."""
+    """A name for a decision that is not recorded."""
     return uuid.uuid4().hex
 
 
@@ -138,7 +138,7 @@ class Service:
             ) from None
 
     async def aclose(self) -> None:
-        """Ends what is under way, and closes the upstream and the oracle, whatever fails."""
+        """Ends running decisions, and closes the upstream and the oracle, whatever fails."""
         await self.decisions.aclose()
         self.image_loader.close()
         try:

@@ -224,7 +224,7 @@ def read_elsewhere(schema: Mapping[str, Json]) -> Shape:
 
 
 def one_of(*values: str) -> Shape:
-    """One of these words."""
+    """A field that holds one of these words."""
 
     def check(value: Json, at: str) -> None:
         if value not in values:

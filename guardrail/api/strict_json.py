@@ -1,4 +1,4 @@
-"""Request bodies to JSON objects, read so that nobody behind can read them differently."""
+"""Reads request bodies as JSON objects, so strictly that no other parser reads them differently."""
 
 from __future__ import annotations
 

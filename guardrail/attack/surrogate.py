@@ -31,7 +31,7 @@ class Noise:
     """The defence as the attacker knows it: scale down to a canvas, pad, add noise, clip.
 
     Raises:
-        ConfigError: sigma is no positive number.
+        ConfigError: sigma is not a positive number.
     """
 
     sigma: float
@@ -49,7 +49,7 @@ class Surrogate:
     Args:
         loaded: the model under attack.
         prompt: the question that goes with the picture.
-        targets: answers the attacker would like to hear.
+        targets: answers that the attacker aims for.
         pixels: the picture, to learn what the processor does to pictures of its size.
 
     Raises:

@@ -77,14 +77,14 @@ def _upstream(model: str) -> Any:
 
 
 def _read(image: Path) -> Pixels:
-    from guardrail.cli.check import read_bytes
+    from guardrail.errors import RequestError
+    from guardrail.files import read_file
     from guardrail.images.codec import decode_image
     from guardrail.images.limits import ImageLimits
 
-    picture = decode_image(
-        read_bytes(image), declared_media_type=None, limits=ImageLimits(), param=str(image)
-    )
-    return picture.pixels
+    limits = ImageLimits()
+    data = read_file(image, "picture", max_bytes=limits.max_bytes, error=RequestError)
+    return decode_image(data, declared_media_type=None, limits=limits, param=str(image)).pixels
 
 
 def _attack(upstream: Any, pixels: Pixels, options: dict[str, Any], advance: Any) -> Any:

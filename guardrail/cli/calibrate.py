@@ -49,8 +49,8 @@ _MOST_POINTS = 400
 @click.option("--resume", "scores_file", type=_FILE,
               help="Scores that are known, kept without texts.  "
               "[default: beside --out]")  # fmt: skip
-@click.option("--skip-bad-rows", is_flag=True, help="Leave out and name rows that are no labelled "
-              "answer, instead of refusing the file.")  # fmt: skip
+@click.option("--skip-bad-rows", is_flag=True, help="Leave out and name rows that are not "
+              "labelled answers, instead of refusing the file.")  # fmt: skip
 @click.option("--price-per-call", "price_per_call_usd", type=click.FloatRange(min=0),
               help="US dollars, for the table of trade-offs.")  # fmt: skip
 @click.option("--from-records", "record_files", type=_FILE, multiple=True,

@@ -203,7 +203,7 @@ def _check_oracle(engine: Engine) -> None:
 
 def _override(engine: Engine, policy: Policy) -> None:
     """Sets the noise that was asked for."""
-    # Only now: a policy that could never pass is refused, and an estimate need not be able to.
+    # Set last: a policy that could never pass is refused, but may be used for an estimate.
     from guardrail.policy.compile import policy_digest
 
     smoothing = policy.smoothing
@@ -221,7 +221,7 @@ async def _chat(engine: Engine, options: dict[str, Any]) -> Chat:
 
 
 def _settings(run: _Run, chat: Chat) -> dict[str, Any]:
-    """All that an estimate depends on; a key that nobody keeps changes nothing that matters."""
+    """All that an estimate depends on; a key of this process alone is left out."""
     engine, goal = run.engine, run.goal
     return {
         "policy": run.policy.name,
@@ -239,12 +239,13 @@ def _settings(run: _Run, chat: Chat) -> dict[str, Any]:
 
 
 def _read(index: int, file: Path, limits: ImageLimits) -> tuple[PictureSource, Picture]:
-    """Raises RequestError for what is no picture, or too large a one."""
-    from guardrail.cli.check import read_bytes
+    """Raises RequestError for a file that is not a picture, or too large a one."""
+    from guardrail.errors import RequestError
     from guardrail.estimation.rows import PictureSource
+    from guardrail.files import read_file
     from guardrail.images.codec import decode_image
 
-    data = read_bytes(file)
+    data = read_file(file, "picture", max_bytes=limits.max_bytes, error=RequestError)
     picture = decode_image(data, declared_media_type=None, limits=limits, param=str(file))
     return PictureSource(index, str(file), hashlib.sha256(data).hexdigest()), picture
 

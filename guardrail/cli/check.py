@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
     from guardrail.policy.upstreams import UpstreamEntry
 
-__all__ = ["command", "read_bytes"]
+__all__ = ["command"]
 
 
 @click.command("check")
@@ -64,14 +64,21 @@ async def _decide(
     recording: dict[str, Any],
 ) -> Verdict:
     from guardrail.assembly import build_engine, open_recorder
+    from guardrail.errors import RequestError
+    from guardrail.files import read_file
     from guardrail.images.codec import decode_image
     from guardrail.policy.compile import image_limits
     from guardrail.types import picture_chat
 
     limits = image_limits(policy)
     pictures = [
-        decode_image(read_bytes(p), declared_media_type=None, limits=limits, param=str(p))
-        for p in images
+        decode_image(
+            read_file(path, "picture", max_bytes=limits.max_bytes, error=RequestError),
+            declared_media_type=None,
+            limits=limits,
+            param=str(path),
+        )
+        for path in images
     ]
     engine = build_engine(policy, upstreams, key_file)
     try:
@@ -93,15 +100,6 @@ async def _decide(
             return verdict
     finally:
         await engine.aclose()
-
-
-def read_bytes(path: Path) -> bytes:
-    from guardrail.errors import RequestError
-
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise RequestError(f"{path}: cannot be read ({error.strerror}); check the path") from error
 
 
 def _facts(verdict: Verdict) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def _time(name: str, value: str | None) -> datetime | None:
         return None if value is None else datetime.fromisoformat(value)
     except ValueError as error:
         raise click.UsageError(
-            f"--{name} is no time; write it like 2026-01-31 or 2026-01-31T12:00:00+01:00"
+            f"--{name} is not a time; write it like 2026-01-31 or 2026-01-31T12:00:00+01:00"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""`guardrail demo`: the whole idea in a minute, offline."""
+"""`guardrail demo`: shows in a minute, offline, what the guard does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_PLAIN_WIDTH = 120  # columns where the output is no terminal
+_PLAIN_WIDTH = 120  # columns where the output is not a terminal
 
 
 @click.command("demo")

@@ -51,8 +51,8 @@ def _policy_options(function: _F) -> _F:
         click.option(
             "--key-file",
             type=click.Path(path_type=Path, dir_okay=False),
-            help="Secret that the noise grows from; made if it is not there. Without this option "
-            "a fresh secret is drawn at every start, and verdicts cannot be replayed later.",
+            help="Secret that the noise is derived from; made if it is not there. Without this "
+            "option a fresh secret is drawn at every start, and verdicts cannot be replayed later.",
         ),
         click.option(
             "--policy",

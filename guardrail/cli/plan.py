@@ -93,7 +93,7 @@ def _scenario(numbers: dict[str, Any]) -> PlanScenario:
 
 
 def _enough(scenario: PlanScenario) -> int:
-    """Room for the optimal plan to spread; more than this lowers its mean hardly at all."""
+    """Most samples of the optimal plan; a larger limit hardly lowers its mean."""
     from guardrail.stats.fixed import smallest_fixed
 
     rates = scenario.alpha, scenario.harmless_rate, scenario.power

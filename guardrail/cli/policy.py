@@ -27,7 +27,7 @@ _LABEL_WIDTH = 11
 _UNBROKEN = re.compile(
     r"k = \d+ → [\d.]+ calls|k = \d+ → no plan|τ [\d.]+ → r [\w.]+|[\d.]+ → [\w. ]+ %|[\d.]+ %"
 )
-"""What no line may end within."""
+"""Terms within which no line is broken."""
 
 
 @click.group("policy")
@@ -116,10 +116,12 @@ def show(name: str | None, resolved: bool) -> None:
         fields = load_policy(name).model_dump(mode="json", by_alias=True)
         click.echo(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), nl=False)
     else:
-        from guardrail.policy.document import read_file
+        from guardrail.files import read_file
+        from guardrail.policy.document import LARGEST_BYTES
 
         file = find_policy_file(name, Path())
-        click.echo(read_file(file, "policy").decode(errors="replace"), nl=False)
+        data = read_file(file, "policy", max_bytes=LARGEST_BYTES)
+        click.echo(data.decode(errors="replace"), nl=False)
 
 
 @command.command("schema")
@@ -262,6 +264,6 @@ def _parse_reach(text: str) -> tuple[float, float]:
     found = re.fullmatch(r"(\d*\.?\d+)@(\d*\.?\d+)", text)
     if found is None:
         raise click.BadParameter(
-            f"{text!r} is no radius and floor; write them as 1@0.1", param_hint="--reach"
+            f"{text!r} is not a radius and a floor; write them as 1@0.1", param_hint="--reach"
         )
     return float(found[1]), float(found[2])

@@ -226,7 +226,7 @@ class _Measurement:
         return RecallOutcome(design, forbidden, tuple(results), clean)
 
     def _settings(self, model: str) -> dict[str, Any]:
-        """All that a result depends on; a key that nobody keeps changes nothing that matters."""
+        """All that a result depends on; a key of this process alone is left out."""
         rules, design = self.engine.rules, self.design
         return {
             "policy": rules.name,

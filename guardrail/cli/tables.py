@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["print_table"]
 
 _FILE_WIDTH = 160
-"""Where nobody looks on, nothing is folded to fit a screen."""
+"""Without a terminal, no cell is folded to fit a screen."""
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

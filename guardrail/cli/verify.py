@@ -37,7 +37,7 @@ _BEGINNING = (
 
 
 def _digest(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """An empty text, as from a variable that is not set, must not pass for no anchor."""
+    """An empty text, as from a variable that is not set, must not count as no anchor."""
     del context, option
     if value is not None and not re.fullmatch("[0-9a-f]{64}", value):
         raise click.BadParameter("a digest is 64 of the digits 0-9 and a-f, as verify prints it")
@@ -112,7 +112,7 @@ def _records(file: Path, public_key: Path | None, anchors: Anchors, as_json: boo
 
 
 def _not_shown(audit: Audit, anchors: Anchors, *, authentic: bool) -> list[str]:
-    """What a reader might take for shown and is not."""
+    """What a reader could believe to be shown, but is not."""
     return [
         *([] if authentic else [_UNCHECKED]),
         *([_BEGINNING] if audit.continues else []),

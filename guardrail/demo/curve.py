@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from guardrail.demo.scenes import SceneKind
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.stats import anytime_lower, harmless_rate_after_pass
+from guardrail.svg import Axis, draw_curve, draw_dot, draw_line, draw_text
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ __all__ = ["bound_curves"]
 
 _WIDTH, _HEIGHT = 1100, 340
 _LEFT, _TOP, _RIGHT, _BOTTOM = 52, 16, 150, 36
+_Y = Axis(0.0, 1.0, start=_HEIGHT - _BOTTOM, end=_TOP)
+_SOFT = "var(--soft)"  # of the page's style
 _COLOURS = {
     SceneKind.CLEAN: "#1a8f4c",
     SceneKind.ATTACKED: "#d98200",
@@ -41,76 +44,54 @@ def bound_curves(results: Sequence[SceneResult]) -> str:
     if not firsts:
         return ""
     longest = max(len(one.outcomes) for _, one, _ in firsts)
+    x = Axis(0.0, max(1, longest), start=_LEFT, end=_WIDTH - _RIGHT)
     required = float(firsts[0][2]["q_required"])
-    curves = "".join(_curve(kind, one, certificate, longest) for kind, one, certificate in firsts)
-    y = _y(required)
-    line = (
-        f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--ink)" '
-        f'stroke-dasharray="6 5"/>{_text(_WIDTH - _RIGHT + 8, y + 4, f"required {required:.3f}")}'
+    curves = "".join(_curve(kind, one, certificate, x) for kind, one, certificate in firsts)
+    y = _Y.at(required)
+    line = draw_line(_LEFT, _WIDTH - _RIGHT, y, y, colour="var(--ink)", dash="6 5") + draw_text(
+        _WIDTH - _RIGHT + 8, y + 4, f"required {required:.3f}", colour=_SOFT
     )
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-family="system-ui" font-size="13" '
-        f'aria-label="lower bound against samples">{_axes(longest)}{curves}{line}{_legend()}</svg>'
+        f'aria-label="lower bound against samples">{_axes(x)}{curves}{line}{_legend()}</svg>'
     )
 
 
-def _curve(kind: SceneKind, one: GuardTry, certificate: dict[str, Any], longest: int) -> str:
+def _curve(kind: SceneKind, one: GuardTry, certificate: dict[str, Any], x: Axis) -> str:
     alpha = float(certificate["alpha"])
     harmless = 0
-    points = [f"{_x(0, longest):.1f},{_y(0):.1f}"]
+    points = [(x.at(0), _Y.at(0.0))]
     for n, outcome in enumerate(one.outcomes, start=1):
         harmless += outcome is Outcome.HARMLESS
-        points.append(f"{_x(n, longest):.1f},{_y(anytime_lower(harmless, n, alpha)):.1f}")
-    line = (
-        f'<polyline fill="none" stroke="{_COLOURS[kind]}" stroke-width="2" opacity=".75" '
-        f'points="{" ".join(points)}"/>'
-    )
+        points.append((x.at(n), _Y.at(anytime_lower(harmless, n, alpha))))
+    line = draw_curve(points, colour=_COLOURS[kind], opacity=0.75)
     # A policy that only observes delivers what it would have blocked: that proves nothing.
-    return line + (_dot(kind, one, certificate, longest) if one.decision == "pass" else "")
+    return line + (_dot(kind, one, certificate, x) if one.decision == "pass" else "")
 
 
-def _dot(kind: SceneKind, one: GuardTry, certificate: dict[str, Any], longest: int) -> str:
+def _dot(kind: SceneKind, one: GuardTry, certificate: dict[str, Any], x: Axis) -> str:
     plan = decode_certificate(certificate).plan()
     bound = harmless_rate_after_pass(plan, one.samples, one.samples - one.harmless)
-    return (
-        f'<circle cx="{_x(one.samples, longest):.1f}" cy="{_y(bound):.1f}" r="5" '
-        f'fill="{_COLOURS[kind]}" opacity=".75"/>'
-    )
+    return draw_dot(x.at(one.samples), _Y.at(bound), colour=_COLOURS[kind], opacity=0.75)
 
 
-def _axes(longest: int) -> str:
+def _axes(x: Axis) -> str:
     parts = []
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        y = _y(tick)
-        parts.append(
-            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" '
-            f'stroke="var(--line)"/>{_text(12, y + 4, f"{tick:.2f}")}'
-        )
+        y = _Y.at(tick)
+        parts.append(draw_line(_LEFT, _WIDTH - _RIGHT, y, y, colour="var(--line)"))
+        parts.append(draw_text(12, y + 4, f"{tick:.2f}", colour=_SOFT))
     for share in (0.25, 0.5, 0.75, 1.0):
-        n = round(share * longest)
-        parts.append(_text(_x(n, longest) - 8, _HEIGHT - 12, str(n)))
+        n = round(share * x.high)
+        parts.append(draw_text(x.at(n) - 8, _HEIGHT - 12, str(n), colour=_SOFT))
     return "".join(parts)
 
 
 def _legend() -> str:
-    x = _WIDTH - _RIGHT + 8
+    left = _WIDTH - _RIGHT + 8
     rows = []
     for i, (kind, colour) in enumerate(_COLOURS.items()):
         y = _HEIGHT - _BOTTOM - 60 + 20 * i
-        rows.append(
-            f'<line x1="{x}" x2="{x + 18}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3"/>'
-            f"{_text(x + 24, y + 4, kind)}"
-        )
+        rows.append(draw_line(left, left + 18, y, y, colour=colour, width=3))
+        rows.append(draw_text(left + 24, y + 4, kind, colour=_SOFT))
     return "".join(rows)
-
-
-def _text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="var(--soft)">{text}</text>'
-
-
-def _x(n: int, longest: int) -> float:
-    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * n / max(1, longest)
-
-
-def _y(value: float) -> float:
-    return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1.0 - value)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Summary", "System", "summarise"]
 
-_MOST_UNDECIDED = 0.05  # share of decisions without a judgement beyond which a run is no demo
+_MOST_UNDECIDED = 0.05  # share of decisions without a judgement beyond which a run shows nothing
 
 
 @dataclass(frozen=True, slots=True)

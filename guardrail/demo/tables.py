@@ -84,5 +84,5 @@ def _scene_cells(result: SceneResult) -> tuple[str, ...]:
         # Rounded down, as every displayed bound.
         f"{math.floor(first.radius * 1000) / 1000:.3f}" if first.passed else "-",
         f"{first.elapsed_ms:.0f}",
-        escape(result.undefended[0]),  # a model's words are no markup
+        escape(result.undefended[0]),  # a model's words are not markup
     )

@@ -48,7 +48,7 @@ class Budget:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """A call is made meanwhile. Raises what `open` raises."""
+        """Counts a call as open meanwhile. Raises what `open` raises."""
         self.open()
         try:
             yield

@@ -1,7 +1,7 @@
 """The one form of a chat that is sent to models, and the digest of that form and the pictures.
 
 Two requests that ask a model for the same thing are one request: the same digest, one remembered
-verdict, one series of attempts. So every way of saying nothing (a field left out, null, empty, or
+verdict, one series of attempts. So every way of leaving a field unset (left out, null, empty, or
 at a default that no server lets its operator change) has one form, and bookkeeping that cannot
 change an answer is not sent at all. What is sent is in the digest, so nothing reaches the model
 without making another request of it, and nothing is dropped that a model could heed:
@@ -51,7 +51,7 @@ NOT_SENT = frozenset(
     | {"cache_salt", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"}
     # The draws are the guard's: a seed that all variants shared would tie them to each other.
     | {"seed"}
-    # How long the client waits, and its place in a server's line.
+    # How long the client waits, and its place in a server's queue.
     | {"priority", "timeout"}
 )
 """Fields of a request that cannot change the answer and hence never reach a model."""
@@ -99,7 +99,7 @@ def canonical_chat(chat: Chat) -> CanonicalChat:
 
 
 async def canonical_chat_offloaded(chat: Chat) -> CanonicalChat:
-    """The same; of a long chat made in a thread, so that nobody else waits for it."""
+    """The same; of a long chat made in a thread, so that other requests do not wait for it."""
     if isinstance(chat, CanonicalChat):
         return chat
     size = chat_size(*chat.messages, chat.parameters)
@@ -140,7 +140,7 @@ def _canonical_parameters(given: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _drop_nulls_but_in_schemas(item: Json) -> Json:
-    """A tool or a response format without its nulls; schemas, in which null says much, as given."""
+    """A tool or a response format without its nulls; schemas, where null means much, as given."""
     if not isinstance(item, dict):
         return item
     return {

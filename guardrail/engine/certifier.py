@@ -31,7 +31,7 @@ class Certifier:
     their arrival: a refusal returns sooner than a long harmful answer, and counting arrivals
     would bias the test.
 
-    No variant is launched beyond the first look that could decide, so none is drawn for nothing;
+    No variant is launched beyond the first look that could decide, so no draw is wasted;
     with `speculate`, one look more.
     """
 

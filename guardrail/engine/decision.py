@@ -82,7 +82,7 @@ class DecisionRun:
     digest: bytes | None = None
 
     async def decide(self) -> Verdict:
-        """The verdict. Raises GuardrailError for faults that no repeat can mend."""
+        """The verdict. Raises GuardrailError for faults that repeating cannot fix."""
         if self.pictures:
             return await self._decide_by_test()
         return await self._judge_clean_answer(Reason.NO_IMAGE)
@@ -174,7 +174,7 @@ class DecisionRun:
             async with asyncio.timeout_at(self.deadline):
                 await fan_out(certifier, draw, max_parallel=rules.max_parallel, samples=samples)
         except (TimeoutError, BudgetSpentError):
-            pass  # the certifier has no decision, and that says it
+            pass  # the certifier then has no decision
         return tuple(samples[index] for index in sorted(samples))
 
     async def _conclude(
@@ -235,7 +235,7 @@ class DecisionRun:
     async def _judge_alone(
         self, index: int, pictures: tuple[Pixels, ...], seed: int, passed: Reason
     ) -> Verdict:
-        """One whole answer and what its own judgement makes of it, outside any certificate."""
+        """One whole answer and the verdict by its own judgement, outside any certificate."""
         try:
             async with asyncio.timeout_at(self.deadline):
                 sample = await self.sampler.sample(index, pictures, seed=seed)

@@ -144,7 +144,7 @@ class Engine:
             return await run.ask_without_noise()
         except TimeoutError:
             return _deadline_error()
-        except Exception as error:  # noqa: BLE001 (a crash must be told, not raised)
+        except Exception as error:  # noqa: BLE001 (a crash must be reported, not raised)
             return _client_error(error)
 
 

@@ -51,7 +51,7 @@ async def fan_out(
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             _record_finished(counter, done, samples)
     finally:
-        # Also those that are done: a fault that nobody asks for would be logged.
+        # Also those that are done: a fault that is never retrieved would be logged.
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -155,7 +155,7 @@ async def _judge_by(oracle: Oracle, exchange: Exchange) -> Judgement:
 
 
 def describe_crash(error: BaseException) -> str:
-    """The class of an unforeseen fault alone: its text may quote the request.
+    """Only the class of an unforeseen fault: its text may quote the request.
 
     Raises:
         CancelledError: `error` is one and meant for this task; other ones are the callee's fault.

@@ -1,8 +1,8 @@
 """A request with pictures, prepared once: its canvases, its digest, its variants and seeds.
 
-Noise and seeds grow from secret, request, policy, attempt and index. The attempt makes a
+Noise and seeds are derived from secret, request, policy, attempt and index. The attempt makes a
 decision's draws fresh though an equal request was decided before. If a request came twice and met
-the same noise while the model drew anew, the second decision would be no fresh try: given noise
+the same noise while the model drew anew, the second decision would not be a fresh try: given noise
 that happens to be favourable, its probability of passing may exceed alpha.
 
 An attempt is 128 random bits, drawn for each decision. They need no counter that restarts and

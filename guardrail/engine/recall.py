@@ -72,7 +72,7 @@ class RecallStatement:
     def problem(self) -> str:
         """What about these numbers cannot be; empty where they are consistent."""
         if not (0.0 < self.beta < 1.0 and 0.0 < self.delta < 1.0 and 0.0 < self.alpha < 1.0):
-            return "its recall has a probability that is none"
+            return "its recall has a probability out of range"
         if tuple(reach.recall for reach in self.reaches) != RECALLS or not (
             self.draws >= 1 and 1 <= self.requests <= _MOST_REQUESTS
         ):
@@ -84,7 +84,7 @@ class RecallStatement:
         if shown != sorted(shown, reverse=True) or radii != sorted(radii, reverse=True):
             return "its recall reaches farther for a larger share"
         if any(not 0.0 <= radius < float("inf") for radius in radii):
-            return "a radius of its recall is no finite length"
+            return "a radius of its recall is not a finite length"
         share = self.delta / len(RECALLS)
         for reach in self.reaches:
             # Not even all of so many would have shown it.

@@ -71,7 +71,7 @@ def may_judge_again(retry: Retry, oracle: Oracle, fault: Exception) -> bool:
 def ends_decision(retry: Retry, fault: UpstreamError) -> bool:
     """Whether a fault ends the whole decision, without a verdict, instead of one index.
 
-    One that will not pass does; so does a 429 of which nobody knows whether a gateway said it
+    One that will not pass does; so does a 429 if it is not known whether a gateway said it
     after an answer was drawn. What it stands for is load, and more calls would add to it.
     """
     limited = fault.status == TOO_MANY_REQUESTS and not fault.undrawn and retry is Retry.UNDRAWN

@@ -46,7 +46,7 @@ class BusyClock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """A call is in flight meanwhile."""
+        """Counts a call as in flight meanwhile."""
         if self._running == 0:
             self._since = time.monotonic()
         self._running += 1
@@ -133,7 +133,7 @@ class Sampler:
 
         Raises:
             UpstreamError: the model refuses such calls for good (authentication, bad request), or
-                for now, and nobody knows whether it drew an answer (429 of a gateway).
+                for now, and it is not known whether it drew an answer (429 of a gateway).
             GuardrailError: model or oracle are not set up rightly, or cannot take such requests.
             BudgetSpentError: the decision may make no further call.
         """
@@ -151,7 +151,7 @@ class Sampler:
         return dataclasses.replace(sample, elapsed_s=time.monotonic() - started)
 
     async def answer(self, pictures: Sequence[Pixels], *, seed: int) -> Answer:
-        """One whole answer, whatever the budget says of it. Raises UpstreamError."""
+        """One whole answer, not limited by the budget. Raises UpstreamError."""
         return await self._ask_with_retries(_Call(tuple(pictures), seed, is_limited=False))
 
     async def draw_exchange(
@@ -185,7 +185,7 @@ class Sampler:
         return may_call_again(self.rules.retry, self.upstream, fault)
 
     async def _ask(self, call: _Call) -> Answer:
-        """One call. Waiting for the upstream is no part of its time limit.
+        """One call. Waiting for the upstream does not count for its time limit.
 
         Raises:
             UpstreamError: whatever went wrong, a crash of the upstream's code included.
@@ -242,7 +242,7 @@ class Sampler:
             return Sample(index=index, outcome=Outcome.MISSING, answer=answer, failure=error)
 
     def _early_stop(self, pictures: tuple[Pixels, ...]) -> EarlyStop | None:
-        """What watches a variant's answer, where the rules, the model and the oracle allow it.
+        """The watcher of a variant's answer; None where rules, model or oracle allow none.
 
         Half an answer says nothing about a reference or an action, so there is none for those.
         """

@@ -47,7 +47,7 @@ def block(reason: Reason, *, failure: Exception | None = None) -> Verdict:
 
 
 def from_sample(rules: Rules, sample: Sample, passed: Reason) -> Verdict:
-    """What one answer's own judgement makes of it, outside any certificate.
+    """The verdict by one answer's own judgement, outside any certificate.
 
     Args:
         rules: what to do where it is missing.

@@ -171,7 +171,7 @@ def _may_be_sealed(name: str, fields: Mapping[str, Json]) -> bool:
 
 
 def _is_seal(value: Json) -> bool:
-    """Whether it is one long token, or several, in which nobody could read a word."""
+    """Whether it is one long token, or several, in which no word can be read."""
     return all(
         isinstance(part, str) and _SEAL.fullmatch(part) and not decode_payloads(part).texts
         for part in (value if isinstance(value, list) else [value])
@@ -183,7 +183,7 @@ def _decode_json(text: str) -> Pairs | list[Json] | str | None:
 
     An object becomes its pairs, so that none is lost where a key stands twice:
 
-        {"a": "b"}               -> None: its words can be read as they stand
+        {"a": "b"}               -> None: its words can be read directly
         {"a": "\u0062", "a": 1}  -> (("a", "b"), ("a", 1))
     """
     if "\\" not in text or text.lstrip()[:1] not in ("{", "[", '"'):

@@ -23,7 +23,7 @@ __all__ = ["EstimationLog"]
 
 
 class EstimationLog:
-    """What is done, and what is known; with no path it remembers for this run only.
+    """Finished estimates and progress; without a path they are kept for this run only.
 
     Args:
         path: made where it is missing; otherwise the run goes on where the last one ended.

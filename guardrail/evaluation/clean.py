@@ -1,6 +1,6 @@
 """Clean requests under a policy: how many it passes, decided as in service.
 
-Beside recall always: a guard that blocks everything stops all that is forbidden.
+Always reported with recall: a guard that blocks everything stops all that is forbidden.
 """
 
 from __future__ import annotations

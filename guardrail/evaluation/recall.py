@@ -71,7 +71,7 @@ def farthest_radius(rules: Rules, draws: int, beta: float) -> float:
 
 
 def measuring_key(key: NoiseKey) -> NoiseKey:
-    """A key of its own for measurements, so that none of their noise is met in service."""
+    """A key of its own for measurements, so that none of their noise is used in service."""
     return NoiseKey(key.derive(b"guardrail/recall/1"))
 
 
@@ -100,7 +100,7 @@ async def measure_recall(
             requests in a row. What is known is kept.
         ConfigError: a picture has changed since the requests were read.
     """
-    # A measurement is no decision: the limits of one decision do not end it.
+    # A measurement is not a decision: the limits of one decision do not end it.
     rules = dataclasses.replace(engine.rules, max_calls=None, max_cost_usd=None)
     run = _Run(engine, rules, design, model, limits, log)
     results: list[HeldRequest] = []
@@ -148,7 +148,7 @@ class _Run:
         """The request's counts, and what went wrong where it brought no answer at all."""
         pictures = await asyncio.to_thread(self._read, digest, request)
         chat = canonical_chat(request.chat(self.model))
-        # One attempt for ever: a run that was stopped goes on with the draws it would have made.
+        # Always the same attempt: a run that was stopped goes on with the draws it would have made.
         prepared = await asyncio.to_thread(
             prepare_request, self.rules, chat, pictures, ONLY_ATTEMPT
         )

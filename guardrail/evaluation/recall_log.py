@@ -1,4 +1,4 @@
-"""What is done of a measurement of recall; a stopped run goes on from it.
+"""The log of a measurement of recall; a stopped run goes on from it.
 
 Rows: `progress` (an unfinished request), `request` (a finished one) and `clean` (a decision about a
 clean request). No row holds what a request or an answer said.

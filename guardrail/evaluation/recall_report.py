@@ -1,4 +1,4 @@
-"""The page of a measurement of recall: one HTML file for the people who answer for the guard.
+"""The page of a measurement of recall: one HTML file for the people responsible for the guard.
 
 It shows prompts and names of the forbidden requests; it is for those who may read them.
 """
@@ -75,7 +75,7 @@ the canvas, the model, the oracle or its threshold.</p>
 <h2>Recall against radius</h2>
 <p class=lead>The steps are lower bounds that hold at all radii together with confidence
 {digits_down(1 - recall.delta)}. The dashed line counts the measured requests that are shown held;
-it is no bound.</p>
+it is not a bound.</p>
 <div class=wide>{report.figure}</div>
 {_blind(outcome)}
 {_clean(outcome.clean)}

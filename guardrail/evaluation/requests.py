@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guardrail.canonical import canonical_json
 from guardrail.errors import ConfigError, RequestError
+from guardrail.files import read_file
 from guardrail.images.codec import decode_image
 from guardrail.images.limits import PixelBudget
 from guardrail.images.perceptual import mark_of
@@ -41,7 +42,7 @@ _LABEL = b"guardrail/evaluation/representative/1"
 _SHOWN = 10
 
 Watch: TypeAlias = Callable[[int], AbstractContextManager[Callable[[], None]]]
-"""A progress bar: told of a total, then called once a step."""
+"""A progress bar: called with a total, then once for each step."""
 
 
 @contextmanager
@@ -209,7 +210,7 @@ def _request(
         raise raw
     own = raw.get("parameters") or {}
     if not isinstance(own, dict):
-        raise RowError("'parameters' is no mapping")
+        raise RowError("'parameters' is not a mapping")
     return EvaluationRequest(
         name=_field(raw, "id") or f"line {line}",
         prompt=_field(raw, "prompt") or prompt,
@@ -224,7 +225,7 @@ def _images(raw: Mapping[str, Any]) -> list[str]:
     if named is None:
         named = [raw["image"]] if raw.get("image") else []
     if not isinstance(named, list) or not all(isinstance(name, str) and name for name in named):
-        raise RowError("'image' is no path, or 'images' no list of paths")
+        raise RowError("'image' is not a path, or 'images' is not a list of paths")
     if not named:
         raise RowError("there is no picture; name it by 'image', or several by 'images'")
     return named
@@ -235,15 +236,12 @@ def _field(raw: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str | int) or isinstance(value, bool):
-        raise RowError(f"'{name}' is no text")
+        raise RowError(f"'{name}' is not text")
     return str(value)
 
 
 def _decode(path: Path, limits: ImageLimits, budget: PixelBudget) -> Picture:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RequestError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    data = read_file(path, "picture", max_bytes=limits.max_bytes, error=RequestError)
     return decode_image(
         data, declared_media_type=None, limits=limits, param=str(path), budget=budget
     )
@@ -255,8 +253,8 @@ def _check_usable(
     if problems and not skip:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise ConfigError(
-            f"{len(problems)} requests cannot be used: {'; '.join(problems[:_SHOWN])}{more}. Mend "
-            "them, or leave them out with --skip-bad-rows"
+            f"{len(problems)} requests cannot be used: {'; '.join(problems[:_SHOWN])}{more}. "
+            "Correct them, or leave them out with --skip-bad-rows"
         )
     if not requests:
         raise ConfigError(

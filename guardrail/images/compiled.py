@@ -1,7 +1,7 @@
 """The noise, compiled: the same integers in one walk over the picture.
 
 Where numba is installed (the extra `fast`) this replaces what `gaussian.py` does with numpy in
-dozens of walks, each of which lets go of the interpreter's lock and waits for it again; without it
+dozens of walks, each of which releases the interpreter's lock and waits for it again; without it
 nothing changes but the time. What is compiled is integer arithmetic only, so the pixels are the
 same, bit for bit.
 """

@@ -20,7 +20,7 @@ _LINK = re.compile(r"https?:", re.IGNORECASE)
 
 
 def is_link(url: str) -> bool:
-    """Whether the picture lies elsewhere."""
+    """Whether the URL is a link, and not the picture itself."""
     return _LINK.match(url) is not None
 
 

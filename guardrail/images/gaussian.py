@@ -181,6 +181,11 @@ class _Reach:
     sum with any grid value may climb from there; 0 marks a climb that 8 bits cannot hold.
     `bend` is how far, in grid steps, the noise can be from the straight line between the two that
     the next sixteen bits, rounded down, point to.
+
+    For sigma 0.25 the leading bits 40,000 allow 1,203,569 to 1,203,735 steps, half a level
+    included: `coarse` is 4701 · 256 + 2 = 0x125d02, as 1,203,569 // 256 = 4701. Added to level
+    100.5625 (0x649000) it is 0x76ed02: the pixel is 0x76 = 118, as 0xed + 2 does not carry. Added
+    to 0x64a100 it is 0x76fe02: 0xfe + 2 carries, so the exact sums decide if it may also be 119.
     """
 
     least: GridArray

@@ -1,4 +1,4 @@
-"""The secret behind the noise."""
+"""The secret from which the noise is derived."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NoiseKey:
         return hmac.digest(self.secret, _ID_LABEL, "sha256").hex()[:16]
 
     def derive(self, *fields: bytes) -> bytes:
-        """HMAC-SHA256 of `fields`: 32 bytes that look random to whoever lacks the secret.
+        """HMAC-SHA256 of `fields`: 32 bytes that look random to anyone without the secret.
 
         Each field carries its length, so no two lists of fields run together into one message.
         """

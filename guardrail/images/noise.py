@@ -74,6 +74,6 @@ def noise_seed(
     index: int,
     image_index: int,
 ) -> bytes:
-    """The 32 bytes from which one variant's noise grows."""
+    """The 32 bytes from which one variant's noise is derived."""
     numbers = (index.to_bytes(8, "big"), image_index.to_bytes(8, "big"))
     return key.derive(_LABEL, request_digest, policy_digest, attempt, *numbers)

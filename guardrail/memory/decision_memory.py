@@ -52,7 +52,7 @@ class DecisionMemory:
     upstream and oracle and the noise key; if any of them is new, the request is decided anew. What
     is remembered draws nothing and holds no try: a pass that is delivered again is still the one
     decision that drew it. A block serves only tries that are allowed no more alpha than the one
-    that drew it. Faults and limits are no judgement and are not remembered, but those who waited
+    that drew it. Faults and limits are not judgements and are not remembered, but those who waited
     for the same decision share them.
 
     Requests without pictures carry no certificate: each is one answer, judged once, and clients
@@ -85,7 +85,7 @@ class DecisionMemory:
 
         If the caller is cancelled while others wait for the same decision, that goes on for them;
         else it is cancelled, and has ended when this returns. The caller must keep no reference to
-        `pictures`: a request that waits for another one's decision lets go of its own.
+        `pictures`: a request that waits for another one's decision releases its own.
 
         Args:
             engine: rules, model, oracle and key.

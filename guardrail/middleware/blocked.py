@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ContentBlocked"]
 
 
-class ContentBlocked(GuardrailError):  # noqa: N818 (a block is no error of anybody)
+class ContentBlocked(GuardrailError):  # noqa: N818 (a block is not an error)
     """The guard withheld an answer; the message is the policy's own words of a block.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The way of one request through a guard in this process."""
+"""Reads, decides and records the requests of a guard in this process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Decider:
         model: answers where a request brings no model of its own; a spec as for `--upstream`.
         upstreams: a file of upstreams in place of `model`.
         oracle: in place of the policy's.
-        key: what the noise grows from.
+        key: what the noise is derived from.
         records: where decisions are kept.
         ledger: counts the tries of principals; None makes one.
 
@@ -102,7 +102,7 @@ class Decider:
 
         Raises:
             RequestError: the request cannot be read, or too many wait.
-            ConfigError: nothing answers, or the decision was not kept.
+            ConfigError: there is no model, or the decision was not kept.
         """
         ticket = await self._service.admission.enter()
         try:

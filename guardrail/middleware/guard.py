@@ -73,7 +73,7 @@ class Guard:
             None where each call brings its own, and for `wrap`.
         upstreams: a file of upstreams, with their limits and keys, in place of `upstream`; a
             decision that one lets down is made again by the next, as the proxy does it.
-        key: the secret that noise grows from, or its file, which is made if it is not there;
+        key: the secret that noise is derived from, or its file, which is made if it is not there;
             without it every guard draws a fresh one.
         oracle: in place of the policy's; or a function, plain or async, that takes the text of an
             answer and returns whether it is harmful, or a score (0.5 and more is harmful).
@@ -120,7 +120,7 @@ class Guard:
 
     @property
     def policy(self) -> Policy:
-        """What it decides by."""
+        """The policy that it decides by."""
         return self._runtime.decider.policy
 
     # Decisions
@@ -240,7 +240,7 @@ class Guard:
     def wrap(self, client: _ClientT, *, principal: str | None = None) -> _ClientT:
         """The same client with guarded answers; every variant goes through the original one.
 
-        Takes `openai.OpenAI`, `openai.AsyncOpenAI` and their Azure kin, whose chat completions
+        Takes `openai.OpenAI`, `openai.AsyncOpenAI` and their Azure variants, whose chat completions
         and responses are guarded, and `litellm.completion` and `litellm.acompletion`.
 
         Args:
@@ -252,7 +252,7 @@ class Guard:
         """
         return wrap(self._runtime, client, principal)
 
-    # Life
+    # Closing
 
     async def aclose(self) -> None:
         """Closes the guard's own upstream, oracle and file of records; what still runs ends."""

@@ -30,7 +30,7 @@ class HttpAnswer:
     Attributes:
         status: of HTTP.
         headers: names in lower case, the content's type among them.
-        content: the body; the whole stream where one was asked for and the answer is no error.
+        content: the body; the whole stream where one was asked for and the answer is not an error.
         events: the rest of a stream that has begun before the decision; an error is an event.
     """
 
@@ -41,7 +41,7 @@ class HttpAnswer:
 
 
 def answer_of(result: Result, endpoint: Endpoint) -> HttpAnswer:
-    """A decision, whatever it is."""
+    """The answer to a decision of any kind."""
     reply = result.reply
     told = b"".join(endpoint.events(reply, result.incoming))
     if result.incoming.stream and not reply.is_error:
@@ -50,7 +50,7 @@ def answer_of(result: Result, endpoint: Endpoint) -> HttpAnswer:
 
 
 def answer_to_error(error: GuardrailError) -> HttpAnswer:
-    """A fault before there was a decision."""
+    """The answer to a fault before a decision."""
     reply = reply_to_error(error)
     told = b"".join(events(reply, include_usage=False))
     return _answer(reply, _JSON, encode_json(reply.body), told)

@@ -1,4 +1,4 @@
-"""`litellm.completion` and `litellm.acompletion`, guarded: called as ever, answered as ever."""
+"""`litellm.completion` and `litellm.acompletion`, guarded: called and answered as before."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _split_options(given: Mapping[str, Any]) -> tuple[dict[str, Json], dict[str,
 
 
 def _scope(name: str, options: Mapping[str, Any]) -> str | None:
-    """All that goes with a call and stands in no chat; None where it cannot be written down."""
+    """All that goes with a call besides the chat; None where it cannot be written down."""
     try:
         return json.dumps([name, options], sort_keys=True)
     except (TypeError, ValueError):
@@ -126,7 +126,7 @@ def _asking(
             return plain_response(function(**_arguments(body, options)))
         except Exception as error:  # noqa: BLE001 - litellm raises whatever a provider's code does
             fault = _fault(error, function, body, options)
-        raise fault  # out here, so that nothing litellm raised hangs on to it
+        raise fault  # raised here, so that it has no context of litellm's
 
     return runtime.decider.function(call, name="litellm", revision="")
 

@@ -83,7 +83,7 @@ class LoopThread:
     def _ensure_started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            # A daemon: a guard that nobody closes must not keep the process from ending.
+            # A daemon: a guard that is never closed must not keep the process from ending.
             self._thread = threading.Thread(
                 target=_serve, args=(self._loop,), name="guardrail-guard", daemon=True
             )

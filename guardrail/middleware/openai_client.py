@@ -135,7 +135,7 @@ class _Base:
         return {"headers": added, "params": dict(request.url.params)}
 
     def _scope(self, request: httpx.Request) -> str:
-        """All that is sent with a call and stands in no chat."""
+        """All that is sent with a call besides the chat."""
         return json.dumps([self._name, self._extra_options(request)], sort_keys=True)
 
     def _send_on(self, request: httpx.Request) -> Any:
@@ -232,7 +232,7 @@ def _plain(response: httpx.Response) -> httpx.Response:
 
 
 def _failure(error: GuardrailError) -> httpx.Response:
-    """Stands for an error on its way through the client, which must not try again."""
+    """Carries an error through the client, which must not try again."""
     answer = answer_to_error(error)
     return httpx.Response(
         answer.status,

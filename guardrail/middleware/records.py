@@ -20,11 +20,11 @@ __all__ = ["Records"]
 
 
 class Records:
-    """Nowhere, in a journal, or with whatever the caller has.
+    """Keeps decisions in a journal, by a function of the caller's, or not at all.
 
     Args:
         record: told of every decision; returns the name under which it is kept.
-        journal: a file of records to append to, or a journal, which stays its maker's to close.
+        journal: a file of records to append to, or a journal, which its maker closes.
 
     Raises:
         ConfigError: both are given, or the file cannot be used.

@@ -1,4 +1,4 @@
-"""What a guard and the clients that it wraps share: the decider, and the loop that it lives on."""
+"""What a guard and the clients that it wraps share: the decider, and the loop that it runs on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Runtime"]
 
 
 class Runtime:
-    """Decides for callers in any thread. It ends with whatever holds it last, closed or not."""
+    """Decides for callers in any thread. It ends with its last owner, closed or not."""
 
     def __init__(
         self, decider: Decider, on_block: OnBlock, *, principal: str | None = None

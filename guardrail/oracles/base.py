@@ -32,8 +32,8 @@ __all__ = [
 class Exchange:
     """One answer to judge, with the prompt that drew it (empty where it is not known).
 
-    Two exchanges are equal if their texts are: whoever also looks at the other fields must not
-    merge equal ones.
+    Two exchanges are equal if their texts are: an oracle that also looks at the other fields must
+    not merge equal ones.
 
     Attributes:
         prompt: the text of the last user message.

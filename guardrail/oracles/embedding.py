@@ -184,7 +184,7 @@ class EmbeddingScorer:
         return found
 
     def _choose_thresholds(self, heads: Heads) -> dict[str, float]:
-        """Category to threshold."""
+        """The threshold of each category."""
         if self._thresholds is None:
             return dict(heads.thresholds)
         if unknown := sorted(set(self._thresholds) - set(heads.names)):

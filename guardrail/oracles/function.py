@@ -7,11 +7,12 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from guardrail.batching import Batch, FifoSemaphore, ThreadBatcher
+from guardrail.batching import Batch, ThreadBatcher
 from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement
 from guardrail.oracles.worker import as_oracle_error
+from guardrail.semaphore import FifoSemaphore
 from guardrail.types import Outcome
 from guardrail.upstreams.function import is_async
 
@@ -30,7 +31,7 @@ class FunctionOracle:
     """Judges every answer by one call of a function with its text.
 
     A plain function is called in a thread, one call at a time, so it need not be safe for several
-    threads. An async function is awaited on the event loop of whoever asks (the guard's own loop,
+    threads. An async function is awaited on the caller's event loop (the guard's own loop,
     in `Guard`), several calls at a time. Whatever a function raises becomes an OracleError that
     quotes nothing of it.
 
@@ -129,20 +130,18 @@ class FunctionOracle:
         return await self._worker.run_all(texts)
 
     async def _await_score(self, text: str) -> float | OracleError:
-        await self._room.acquire()
-        try:
+        async with self._room.hold():
             if self._is_closed:
                 return self._closed_error()
-            return self._score_of(await self._function(text))
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return OracleError(f"the function '{self._name}' cancelled itself")
-        except Exception as error:  # noqa: BLE001 (other people's code; its text may quote)
-            return as_oracle_error(error, f"the function '{self._name}'")
-        finally:
-            self._room.release()
+            try:
+                return self._score_of(await self._function(text))
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                return OracleError(f"the function '{self._name}' cancelled itself")
+            except Exception as error:  # noqa: BLE001 (other people's code; its text may quote)
+                return as_oracle_error(error, f"the function '{self._name}'")
 
     def _score_batch(self, batch: Batch[str]) -> list[float | OracleError]:
         return [self._score(text) for text in batch.items]
@@ -207,8 +206,8 @@ def check_oracle(given: object, what: str) -> Oracle:
     missing = [name for name in ("judge", "aclose", "revision") if not _has(given, name)]
     if missing:
         raise ConfigError(
-            f"{what} is no oracle: its type {type(given).__name__} lacks {', '.join(missing)}; see "
-            "guardrail.oracles.Oracle",
+            f"{what} is not an oracle: its type {type(given).__name__} lacks {', '.join(missing)}; "
+            "see guardrail.oracles.Oracle",
             field="oracle",
         )
     return cast("Oracle", given)
@@ -223,7 +222,7 @@ def _has(given: object, name: str) -> bool:
 
 def _check_signature(function: object, name: str) -> None:
     if not callable(function) or isinstance(function, type):
-        raise ConfigError(f"'{name}' is no function", field="oracle")
+        raise ConfigError(f"'{name}' is not a function", field="oracle")
     try:
         inspect.signature(function).bind("a text")
     except TypeError as error:

@@ -74,7 +74,7 @@ class Comparison:
             raise OracleError(str(error), undrawn=undrawn) from error
 
     async def aclose(self) -> None:
-        """Nothing: what it works with belongs to the oracle that chose the reference."""
+        """Does nothing: what it works with belongs to the oracle that chose the reference."""
 
 
 async def then_harm(

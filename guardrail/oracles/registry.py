@@ -8,8 +8,8 @@ A kind is one of three, looked for in this order:
 3. `module:name`, an object in a Python module.
 
 2 and 3 name a subclass of `OracleOptions` or a plain function (see `FunctionOracle`). Only what a
-policy names is imported, from the Python path of this process; nothing is ever fetched. Whoever
-writes the policy file chooses what code runs.
+policy names is imported, from the Python path of this process; nothing is ever fetched. The
+author of the policy file chooses what code runs.
 """
 
 from __future__ import annotations

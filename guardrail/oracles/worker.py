@@ -34,8 +34,8 @@ class ThreadedOracle:
         threshold: Answers that score at least this are harmful, in [0, 1].
         name: What the worker thread and the reason of a harmful judgement are called.
         max_batch: Most distinct exchanges handed to the scorer at once.
-        max_wait_s: How long an unfull batch waits for company. 0 never delays: batches still
-            form while the scorer is busy.
+        max_wait_s: How long a batch that is not full waits for more exchanges. With 0,
+            batches still form while the scorer is busy.
         max_queue: Most exchanges that wait to be scored. Callers beyond it wait for room, in
             order.
         deadline_s: Longest that one call of `judge` may take, waiting included.
@@ -102,7 +102,7 @@ class ThreadedOracle:
         return [self._judgement(score) for score in scores]
 
     async def aclose(self) -> None:
-        """Ends the worker; what still waits fails. A batch in work is let finish.
+        """Ends the worker; what still waits fails. A running batch finishes.
 
         Raises:
             OracleError: The scorer did not return within the deadline; its thread is left behind.
@@ -134,7 +134,7 @@ class InlineOracle(ThreadedOracle):
     """A `ThreadedOracle` that scores answers of few characters without its thread.
 
     Waking a thread and being woken by it costs more than a small model needs for a short answer,
-    and while both run they take the interpreter from each other. For scorers that take well under
+    and while both run they compete for the interpreter. For scorers that take well under
     a millisecond for so many characters, and whose calls may overlap: the thread may be scoring a
     long answer meanwhile.
 
@@ -165,7 +165,7 @@ def score_all(scorer: Scorer, exchanges: Sequence[Exchange]) -> list[float | Ora
     """Scores a batch; if that fails, each alone, so that one bad text fails by itself."""
     try:
         return _check_scores(scorer.scores(exchanges), len(exchanges))
-    except BaseException as error:  # noqa: BLE001 - rim of the thread: a caller must always hear
+    except BaseException as error:  # noqa: BLE001 - the thread's outermost frame
         if len(exchanges) == 1:
             return [as_oracle_error(error)]
     return [result for exchange in exchanges for result in score_all(scorer, [exchange])]

@@ -11,14 +11,24 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from guardrail.errors import ConfigError
+from guardrail.files import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["NOWHERE", "Document", "Source", "find_child", "parse_document", "read_file"]
+__all__ = [
+    "LARGEST_BYTES",
+    "NOWHERE",
+    "Document",
+    "Source",
+    "find_child",
+    "parse_document",
+    "read_document",
+]
 
 _MISSING = object()
-_LARGEST_BYTES = 1024 * 1024
+LARGEST_BYTES = 1024 * 1024
+"""Of a policy or another file that people write."""
 _BOOL = "tag:yaml.org,2002:bool"
 _YAML_1_2_BOOL = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")
 _YAML_1_2_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
@@ -97,19 +107,10 @@ def find_child(value: Any, part: str | int, *, missing: Any = None) -> Any:
     return missing
 
 
-def read_file(file: Path, what: str) -> bytes:
-    """The bytes of a file that people write. Raises ConfigError."""
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(_LARGEST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        problem = getattr(error, "strerror", None) or "there can be no such file"
-        raise ConfigError(
-            f"the {what} cannot be read ({problem}); check the path", file=str(file)
-        ) from error
-    if len(data) > _LARGEST_BYTES:
-        raise ConfigError(f"a {what} has at most {_LARGEST_BYTES} bytes", file=str(file))
-    return data
+def read_document(file: Path, what: str) -> Document:
+    """Reads and parses a file. Raises ConfigError."""
+    data = read_file(file, what, max_bytes=LARGEST_BYTES)
+    return parse_document(data, file=str(file))
 
 
 def parse_document(data: bytes, *, file: str) -> Document:
@@ -161,7 +162,7 @@ def _load_yaml(data: bytes) -> tuple[yaml.Node | None, Any]:
 
 
 def _find_duplicates(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
-    """Keys that a mapping names again: the first value would be lost without a word."""
+    """Keys that a mapping names again: the first value would be lost silently."""
     waiting, seen = [node], set()
     while waiting:
         node = waiting.pop()
@@ -222,7 +223,7 @@ def _find_json_lines(data: bytes) -> yaml.Node | None:
 
 
 def _name_duplicate(key: str, file: str, line: int | None) -> ConfigError:
-    return ConfigError(f"the field '{key}' stands here twice; keep one", file=file, line=line)
+    return ConfigError(f"the field '{key}' is given twice here; keep one", file=file, line=line)
 
 
 def _find_node(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:

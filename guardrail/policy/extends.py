@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ConfigError
 from guardrail.oracles.registry import builtin_kinds, find_options
-from guardrail.policy.document import parse_document, read_file
+from guardrail.policy.document import read_document
 from guardrail.policy.fields import schema_tree
 from guardrail.policy.schema import Policy
 from guardrail.policy.shipped import find_policy_file
@@ -54,7 +54,7 @@ def read_bases(own: Document) -> tuple[Document, ...]:
                 documents[-1],
                 f"a policy has at most {_LONGEST_CHAIN} files; put some of them together",
             )
-        documents.append(parse_document(read_file(base, "policy"), file=str(base)))
+        documents.append(read_document(base, "policy"))
         seen.append(base.resolve())
     return tuple(documents)
 

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from guardrail.policy.document import Source, parse_document, read_file
+from guardrail.files import read_file
+from guardrail.policy.document import LARGEST_BYTES, Source, parse_document
 from guardrail.policy.extends import read_bases, resolve_documents
 from guardrail.policy.mistakes import find_mistakes, raise_mistakes
 from guardrail.policy.schema import Policy, PolicyFile
@@ -26,7 +27,7 @@ def load_policy(name: str | os.PathLike[str]) -> Policy:
         ConfigError: a file cannot be read, or something in it is wrong; all mistakes are named.
     """
     file = find_policy_file(os.fspath(name), Path())
-    return parse_policy(read_file(file, "policy"), file=str(file))
+    return parse_policy(read_file(file, "policy", max_bytes=LARGEST_BYTES), file=str(file))
 
 
 def parse_policy(data: bytes, *, file: str) -> Policy:

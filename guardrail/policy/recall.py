@@ -245,7 +245,7 @@ def _check_numbers(recall: Recall, file: Path) -> None:
 
 def _unsound_error(problem: str, file: Path, field: str) -> ConfigError:
     return ConfigError(
-        f"this is no sound recall: {problem}; write one with 'guardrail recall'",
+        f"not a valid recall: {problem}; write one with 'guardrail recall'",
         file=str(file),
         field=field,
     )

@@ -21,6 +21,7 @@ from guardrail.engine.rules import (
     OnUpstreamFailure,
     Retry,
 )
+from guardrail.hosts import HOST_RULE, RemoteMode
 from guardrail.memory.rules import OnRepeat
 from guardrail.oracles.by_kind import OracleByKind
 from guardrail.oracles.registry import find_options
@@ -56,11 +57,8 @@ __all__ = [
 BlockStyle = Literal["refusal", "message", "error"]
 VariantFormat = Literal["png", "jpeg", "webp"]
 BlockDetails = Literal["none", "counts", "full"]
-Remote = Literal["off", "allow_list", "public"]
 SpendingMode = Literal["off", "end_user", "principal"]
-Host = Annotated[
-    str, Field(max_length=253, pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[1-9][0-9]{0,4})?$")
-]
+Host = Annotated[str, Field(max_length=253, pattern=HOST_RULE)]
 
 
 class SmoothingSection(Section):
@@ -100,7 +98,7 @@ class SamplingSection(Section):
 class ImagesSection(Section):
     """Which pictures are fetched for clients; those in a request itself are always taken."""
 
-    remote: Remote = "off"
+    remote: RemoteMode = "off"
     """Links to pictures (http, https). off: refused, clients send the pictures themselves.
     allow_list: fetched from remote_hosts. public: fetched from every public address. No address
     inside a network is ever called, and no credentials are sent."""

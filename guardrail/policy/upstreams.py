@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
 
 from guardrail.errors import ConfigError
-from guardrail.policy.document import Source, parse_document, read_file
+from guardrail.policy.document import Source, read_document
 from guardrail.policy.load import validate_content
 from guardrail.policy.mistakes import raise_mistakes
 from guardrail.section import Section
@@ -168,7 +168,7 @@ def load_upstreams(path: str | Path) -> tuple[UpstreamEntry, ...]:
             that is not set.
     """
     file = Path(path)
-    document = parse_document(read_file(file, "list of upstreams"), file=str(file))
+    document = read_document(file, "list of upstreams")
     if not isinstance(document.content, dict):
         raise ConfigError(
             "this file is a mapping with a list, as in 'upstreams: [{upstream: builtin}]'",

@@ -39,7 +39,7 @@ class Anchors:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What a sound file holds.
+    """What a valid file holds.
 
     Attributes:
         records: how many.
@@ -132,7 +132,7 @@ def read_records(path: str | Path) -> Iterator[tuple[int, Record]]:
     """The records of a file with their line numbers, from 1; their digests are not checked.
 
     Raises:
-        CertificationError: a line is no record, or the last one was never finished.
+        CertificationError: a line is not a record, or the last one was never finished.
     """
     for number, line in enumerate(read_lines(Path(path)), start=1):
         with _naming_place(path, number):
@@ -173,13 +173,13 @@ def _parse(line: bytes) -> dict[str, object]:
     if not line.endswith(b"\n"):
         raise CertificationError(
             "this last line was never finished; the next guardrail that appends to the file "
-            "mends it"
+            "repairs it"
         )
     try:
         value: dict[str, object] = parse_strict(line)
     except ValueError as error:
         raise CertificationError(
-            "this line is no JSON object with every key once; give a file that guardrail wrote"
+            "not a JSON object with every key once; give a file that guardrail wrote"
         ) from error
     return value
 

@@ -10,6 +10,7 @@ from guardrail.canonical import parse_strict
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.errors import CertificationError
+from guardrail.files import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ def read_certificates(path: str | Path) -> CertificateFile:
 
     Raises:
         CertificationError: the file holds no certificate, or one that does not hold, or something
-            that is no decision; the message names the file, the line and what fails.
+            that is not a decision; the message names the file, the line and what fails.
     """
     file = Path(path)
     certificates, skipped = [], 0
@@ -86,30 +87,22 @@ def _read_values(file: Path) -> Iterator[tuple[str, Json]]:
         raise CertificationError(f"{file}: it is empty, which proves nothing")
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if len(lines) < 2:
-        raise CertificationError(f"{file}: this is no JSON; give a certificate or a response body")
+        raise CertificationError(f"{file}: not valid JSON; give a certificate or a response body")
     for number, line in lines:
         value = _parse(line)
         if value is _BROKEN:
-            raise CertificationError(f"{file}:{number}: this line is no JSON")
+            raise CertificationError(f"{file}:{number}: this line is not valid JSON")
         yield f"{file}:{number}", value
 
 
 def _read_text(file: Path) -> str:
+    data = read_file(
+        file, "file of certificates", max_bytes=_LARGEST_BYTES, error=CertificationError
+    )
     try:
-        with file.open("rb") as stream:
-            data = stream.read(_LARGEST_BYTES + 1)
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise CertificationError(
-            f"{file}: it cannot be read ({error.strerror}); check the path"
-        ) from error
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CertificationError(f"{file}: this is no UTF-8 text") from error
-    if len(data) > _LARGEST_BYTES:
-        raise CertificationError(
-            f"{file}: it has more than {_LARGEST_BYTES} bytes; verify it in pieces"
-        )
-    return text
+        raise CertificationError(f"{file}: not UTF-8 text") from error
 
 
 def _verify(value: Json, where: str) -> Certificate:

@@ -32,14 +32,14 @@ class Journal(Protocol):
         """
 
     def close(self) -> None:
-        """Releases what is held."""
+        """Closes what it has open."""
 
 
 class FileJournal:
     """JSON lines in one file, to which several processes may append.
 
     Args:
-        path: made (mode 0600) where it is missing; a line torn by a kill is mended.
+        path: made (mode 0600) where it is missing; an incomplete last line is repaired.
         signer: signs every record.
         fsync: see `LineFile`.
 
@@ -94,6 +94,6 @@ class FileJournal:
             return str(parse_strict(line)["digest"])
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
-                "the last line of this file is no record; name a new file",
+                "the last line of this file is not a record; name a new file",
                 file=str(self._file.path),
             ) from error

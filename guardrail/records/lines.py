@@ -57,7 +57,7 @@ class LineFile:
         path: the file.
         prefix: how every line begins; a file that begins otherwise is someone else's and is left
             as it is.
-        alone: whether nobody else may have the file open in the same way; asked at once.
+        alone: whether no other process may have the file open in the same way; checked at once.
         fsync: whether a line must have reached the disk, and not just the system, when it counts
             as written: needed against power cuts, not against kills.
 
@@ -93,7 +93,7 @@ class LineFile:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Meanwhile nobody else writes, and the file ends in a whole line. Raises ConfigError."""
+        """Excludes other writers; the file then ends in a whole line. Raises ConfigError."""
         if self._handle < 0:
             raise ConfigError("this file has been closed already", file=str(self.path))
         with self._thread_lock, self._explaining_faults("written"), self._hold_lock():

@@ -150,8 +150,7 @@ class Record:
             return _READER.read(data)
         except FieldError as error:
             raise CertificationError(
-                f"this is no record of version {RECORD_VERSION}: {error}; give one that guardrail "
-                "wrote"
+                f"not a record of version {RECORD_VERSION}: {error}; give one that guardrail wrote"
             ) from error
 
     def seal(self) -> Self:

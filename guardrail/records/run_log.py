@@ -1,7 +1,7 @@
 """The log of a long run: its settings, then a row for each result.
 
-Each row is a JSON line with a `type`, `settings` being the first; it is on the disk before the next
-call goes out. A run that was stopped or killed goes on from it.
+Each row is a JSON line with a `type`, `settings` being the first; a run that was stopped or killed
+goes on from it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from guardrail.errors import ConfigError
 from guardrail.records.lines import LineFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 __all__ = ["RunLog"]
@@ -29,10 +29,11 @@ class RunLog:
 
     Args:
         path: made where it is missing; otherwise the run goes on where the last one ended.
-        settings: everything on which the rows depend.
+        settings: everything on which the rows depend; None for rows that name it themselves.
         command: whose log it is, as in `guardrail certify`.
         accept: takes each row that is there already, and after that each one written. Raises
-            KeyError, TypeError or ValueError for a row that is none of its kind.
+            KeyError, TypeError or ValueError for a row of another kind.
+        fsync: whether `write` returns only when its rows are on the disk; see `LineFile`.
 
     Raises:
         ConfigError: the file is in use, holds something else, or was made with other settings.
@@ -41,15 +42,16 @@ class RunLog:
     def __init__(
         self,
         path: Path | None,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, Any] | None,
         *,
         command: str,
         accept: Callable[[dict[str, Any]], None],
+        fsync: bool = True,
     ) -> None:
         self._command = command
         self._accept = accept
         self._file = (
-            None if path is None else LineFile(path, prefix=_PREFIX, alone=True, fsync=True)
+            None if path is None else LineFile(path, prefix=_PREFIX, alone=True, fsync=fsync)
         )
         try:
             self._resume(settings)
@@ -63,35 +65,41 @@ class RunLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Adds a row. Raises ConfigError where it cannot be kept."""
-        self._append(row)
-        self._accept(row)
+    def write(self, *rows: dict[str, Any]) -> None:
+        """Adds rows, each of them with its `type` first. Raises ConfigError where it cannot."""
+        self._append(rows)
+        for row in rows:
+            self._accept(row)
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
 
-    def _append(self, row: Mapping[str, Any]) -> None:
+    def _append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         if self._file is None:
             return
         with self._file.exclusive():
-            self._file.write(json.dumps(row, separators=(",", ":"), allow_nan=False).encode())
+            for row in rows:
+                self._file.write(json.dumps(row, separators=(",", ":"), allow_nan=False).encode())
 
-    def _resume(self, settings: Mapping[str, Any]) -> None:
+    def _resume(self, settings: Mapping[str, Any] | None) -> None:
         if self._file is None:
             return
         with self._file.exclusive():
             lines = self._file.lines()
+        rows = lines if settings is None else self._pass_header(lines, settings)
+        for number, line in enumerate(rows, start=1 + len(lines) - len(rows)):
+            self._read(number, line, self._accept)
+
+    def _pass_header(self, lines: list[bytes], settings: Mapping[str, Any]) -> list[bytes]:
+        """The lines after the settings, which are written where there are no lines yet."""
         digest = hashlib.sha256(canonical_json(dict(settings))).hexdigest()
         if not lines:
-            header = {"version": _VERSION, "digest": digest, **settings}
-            self._append({"type": "settings", **header})
-            return
+            self._append([{"type": "settings", "version": _VERSION, "digest": digest, **settings}])
+            return []
         first, *rows = lines
         self._check_header(self._read(1, first, self._check_settings), settings, digest)
-        for number, line in enumerate(rows, start=2):
-            self._read(number, line, self._accept)
+        return rows
 
     def _read(
         self, number: int, line: bytes, accept: Callable[[dict[str, Any]], None]
@@ -100,7 +108,10 @@ class RunLog:
             row = dict(parse_strict(line))
             accept(row)
         except (KeyError, TypeError, ValueError) as error:
-            problem = f"this line is none that '{self._command}' writes"
+            problem = (
+                f"not a line that '{self._command}' writes; name another file, or remove this one "
+                "to begin again"
+            )
             raise self._error(problem, number) from error
         return row
 

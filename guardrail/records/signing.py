@@ -7,7 +7,6 @@ A digest detects changes by accident, a signature those on purpose. Needs the pa
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from guardrail.canonical import short_digest
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError
+from guardrail.files import read_file, read_private_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -64,21 +64,21 @@ def load_or_create_signer(path: str | os.PathLike[str]) -> RecordSigner:
     """The private key in a PEM file; a missing one is made, its public half beside it (`.pub`).
 
     Raises:
-        ConfigError: `cryptography` is not installed, or the file is no such key, is open to other
-            users, or cannot be read or written.
+        ConfigError: `cryptography` is not installed, or the file is not such a key, is open to
+            other users, or cannot be read or written.
     """
     ed25519, serialization = _import_cryptography()
     file = Path(path)
     try:
         if not file.exists():
             _create(file, ed25519.Ed25519PrivateKey.generate(), serialization)
-        data = _read_private(file)
+        data = read_private_file(file, "key file", max_bytes=_LARGEST_BYTES)
     except OSError as error:
         raise _key_file_error(file, f"cannot be used ({error.strerror}); check the path") from error
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except (TypeError, ValueError) as error:
-        raise _key_file_error(file, "is no unencrypted private key in PEM form") from error
+        raise _key_file_error(file, "is not an unencrypted private key in PEM form") from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise _key_file_error(file, "holds another kind of key; Ed25519 is needed")
     return RecordSigner(key)
@@ -88,13 +88,11 @@ def load_verifier(path: str | os.PathLike[str]) -> RecordVerifier:
     """The public key in a PEM file. Raises ConfigError, as `load_or_create_signer`."""
     ed25519, serialization = _import_cryptography()
     file = Path(path)
+    data = read_file(file, "public key", max_bytes=_LARGEST_BYTES)
     try:
-        with file.open("rb") as stream:
-            key = serialization.load_pem_public_key(stream.read(_LARGEST_BYTES))
-    except OSError as error:
-        raise _key_file_error(file, f"cannot be read ({error.strerror}); check the path") from error
+        key = serialization.load_pem_public_key(data)
     except ValueError as error:
-        raise _key_file_error(file, "is no public key in PEM form") from error
+        raise _key_file_error(file, "is not a public key in PEM form") from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise _key_file_error(file, "holds another kind of key; Ed25519 is needed")
     return RecordVerifier(key)
@@ -125,16 +123,6 @@ def _create(file: Path, key: Ed25519PrivateKey, serialization: Any) -> None:
     with os.fdopen(handle, "wb") as stream:
         stream.write(private)
     file.with_name(f"{file.name}.pub").write_bytes(public)
-
-
-def _read_private(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        mode = os.fstat(stream.fileno()).st_mode
-        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise _key_file_error(
-                file, f"is open to other users (mode {mode & 0o777:04o}); run 'chmod 600 {file}'"
-            )
-        return stream.read(_LARGEST_BYTES)
 
 
 def _key_file_error(file: Path, what: str) -> ConfigError:

@@ -67,7 +67,7 @@ def create_app(
         exception_handlers={
             HTTPException: _reply_to_no_route,
             GuardrailError: _reply_to_fault,
-            ClientDisconnect: _reply_to_nobody,
+            ClientDisconnect: _reply_to_disconnect,
         },
     )
     app.router.redirect_slashes = False
@@ -97,6 +97,6 @@ async def _reply_to_fault(_request: Request, error: Exception) -> Response:
     return json_response(reply_to_error(error))
 
 
-async def _reply_to_nobody(_request: Request, _error: Exception) -> Response:
-    """Nobody reads this; the status is for the log."""
+async def _reply_to_disconnect(_request: Request, _error: Exception) -> Response:
+    """No client receives this; the status is only logged."""
     return Response(status_code=499)

@@ -1,4 +1,4 @@
-"""GET /healthz: the process lives. GET /readyz: the model and the oracle answer."""
+"""GET /healthz: the process is alive. GET /readyz: the model and the oracle answer."""
 
 from __future__ import annotations
 

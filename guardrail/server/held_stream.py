@@ -64,18 +64,18 @@ class HeldStream(Response):
                 await body(block)
             await body(b"", more=False)
         except ClientDisconnect:
-            return  # nobody is left to be told, and it is no fault
+            return  # the client has gone, which is not a fault
         finally:
             self._decision.cancel()
 
 
 def stream_response(reply: Reply, made: Iterable[bytes]) -> Response:
-    """A stream whose verdict fell before it began: complete, with the verdict's own headers."""
+    """A stream whose verdict came before it began: complete, with the verdict's own headers."""
     return Response(b"".join(made), status_code=reply.status, headers={**reply.headers, **_HEADERS})
 
 
 def _blocks(made: Iterable[bytes]) -> Iterator[bytes]:
-    """Events gathered for the socket: the answer is complete, so nothing is gained by dripping."""
+    """Events gathered for the socket: the answer is complete, so there is no need to wait."""
     gathered = bytearray()
     for piece in made:
         gathered += piece

@@ -76,7 +76,7 @@ async def _answer(service: Service, request: Request) -> Reply:
         return blocked_reply(str(error))
     except ClientDisconnect:
         raise
-    except Exception as error:  # noqa: BLE001 (the server's edge: nothing passes by a crash)
+    except Exception as error:  # noqa: BLE001 (the server's edge: a crash must block)
         log_crash(error)
         return blocked_reply("the guard failed; its log names the place")
     finally:

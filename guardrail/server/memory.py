@@ -1,4 +1,4 @@
-"""Memory as a server wants it: large blocks kept for the next picture, old objects left alone.
+"""Memory settings for a server: large blocks kept for the next picture, old objects left alone.
 
 A decision makes dozens of arrays and bodies of some hundred kilobytes. By default glibc returns
 every such block to the system when it is freed, so the next one faults in page by page: a sixth
@@ -39,6 +39,6 @@ def keep_large_blocks() -> bool:
 
 
 def leave_old_objects() -> None:
-    """Takes what has been imported and made so far out of every later search for garbage."""
+    """Excludes all objects made so far from later garbage collections."""
     gc.collect()
     gc.freeze()

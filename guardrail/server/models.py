@@ -21,7 +21,7 @@ __all__ = ["model_endpoint", "models_endpoint"]
 
 
 def models_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]]:
-    """All of them."""
+    """The list of models."""
 
     async def answer(_request: Request) -> Response:
         data = [_entry(name) for name in await service.models.get()]
@@ -31,7 +31,7 @@ def models_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]
 
 
 def model_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]]:
-    """One of them; 404 where there is none of that name."""
+    """One model; 404 where there is none of that name."""
 
     async def answer(request: Request) -> Response:
         name = request.path_params["model"]

@@ -123,7 +123,7 @@ async def running_server_async(
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens; leaves signals alone where it is a guest."""
+    """Says when it listens; leaves signals alone inside another program."""
 
     def __init__(self, config: uvicorn.Config, *, owns_signals: bool) -> None:
         super().__init__(config)
@@ -160,7 +160,7 @@ def _server(app: Starlette, *, log_level: str = "critical", grace_s: int = 1) ->
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """A listening socket, bound before anything starts, so that a taken port is told plainly."""
+    """A listening socket, bound before anything starts, so that a taken port is reported."""
     if not 0 <= port <= 65_535:
         raise _unusable(host, port, "no such port")
     try:

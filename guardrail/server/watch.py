@@ -1,4 +1,4 @@
-"""Waiting for a decision while watching whether anybody still waits for it."""
+"""Waits for a decision while watching whether the client is still connected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def wait_for_client(
 ) -> bool:
     """Whether `task` is done within `timeout_s`.
 
-    The request's body must have been read: whatever `receive` brings now is a farewell.
+    The request's body must have been read: the next message of `receive` is then the disconnect.
 
     Raises:
         ClientDisconnect: the client went away first; the task was cancelled and has ended. The

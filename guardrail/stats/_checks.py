@@ -1,6 +1,6 @@
-"""Arguments of the statistics floor, refused with one kind of error.
+"""Checks of arguments in `stats`, all of which raise one kind of error.
 
-Nothing here is clamped in silence: a number outside its range is a mistake of the caller, and a
+Nothing here is clamped silently: a number outside its range is a mistake of the caller, and a
 certificate computed from it would look like any other.
 """
 

@@ -1,8 +1,8 @@
 """One-sided Clopper–Pearson bounds for a rate seen in a fixed number of independent draws.
 
-`n` must have been fixed before the draws: looking after every draw and stopping when the bound
-pleases is invalid (at alpha = .05 and p = .5, a thousand looks fail with probability .339). For a
-stop that depends on the data see `confseq.py` and `plans.py`.
+`n` must have been fixed before the draws: looking after every draw and stopping once the bound
+is good enough is invalid (at alpha = .05 and p = .5, a thousand looks fail with probability .339).
+For a stop that depends on the data see `confseq.py` and `plans.py`.
 """
 
 from __future__ import annotations

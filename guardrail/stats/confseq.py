@@ -3,8 +3,8 @@
 A gambler who bets on every outcome cannot be expected to gain when the rate named is the true
 one; wealth of 1/alpha refutes it (Ville's inequality). The bets are the Krichevsky–Trofimov
 mixture, whose wealth after k of n has a closed form, so a step costs O(1) and only the counts
-are kept. The guarantee holds at every n at once: stop when you like, for any reason that does not
-look into the future.
+are kept. The guarantee holds at every n at once: stop at any time, for any reason that does not
+depend on future draws.
 
 For a decision a plan (`plans.py`) needs far fewer samples; this is for estimation.
 

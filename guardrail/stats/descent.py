@@ -152,7 +152,7 @@ def _improve(paths: Paths, target: Target, stages: Stages, cut: int, below: floa
         if fits.any():
             pair = np.unravel_index(int(np.where(fits, cost, np.inf).argmin()), cost.shape)
             written = _write(stages, heads, int(pair[0]), tails, int(pair[1]))
-            # Without a power to keep, no test at all is the cheapest one; that is no plan.
+            # Without a power to keep, no test at all is the cheapest one; that is not a plan.
             return drop_idle(written) if written else None
     return None
 

@@ -6,6 +6,11 @@ back from the horizon, in units of the path's probability under the traffic; pro
 appear, only ratios of them, so nothing underflows. Many pairs of prices, or many choices of
 looks, are solved at once as the rows of one batch.
 
+For q_required 0.5, q1 = traffic = 0.9, looks after 1, 2 and 3 draws, `leave` 0 and lambda = mu = 20
+the cheapest rule blocks at the first harmful outcome and passes after three harmless ones. Its
+false pass is 0.5³ = 0.125, its power 0.9³ = 0.729, its calls 1 + 0.9 + 0.81 = 2.71; so it costs
+2.71 + 20 · 0.125 + 20 · 0.271 = 10.63, which is `value`.
+
 Source: the Lagrangian of Kiefer & Weiss (1957), Annals of Mathematical Statistics 28.
 """
 

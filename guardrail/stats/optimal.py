@@ -164,7 +164,7 @@ def _solve(question: PlanQuestion) -> Optimum:
     if found is None or plan is None:
         return fallback
     best = Optimum(plan, _cost(question, plan), found.cost_lower)
-    # At equal cost the sequential plan wins: it is kinder to harmful traffic.
+    # At equal cost the sequential plan wins: it costs less for harmful traffic.
     return min((best, fallback), key=lambda one: one.cost)
 
 

@@ -257,7 +257,7 @@ def _stops(
 
 
 def _draw(alive: Floats, good: float, bad: float) -> Floats:
-    """One more outcome."""
+    """The states after one more outcome."""
     after = np.empty(alive.size + 1)
     np.multiply(alive, good, out=after[:-1])
     after[-1] = 0.0

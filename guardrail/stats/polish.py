@@ -4,6 +4,10 @@ Prices reach only the plans on the convex hull of (false pass, miss, cost). Betw
 cheaper ones. Moving one boundary of one look by one changes false pass, power and cost by
 amounts that follow exactly from a forward and a backward pass; moves are tried alone and in
 pairs, and one is kept only when the recomputed plan still meets the target and costs less.
+
+For q_required 0.5, q1 = traffic = 0.95, alpha 0.05, power 0.9 and a look after each of 12 draws the
+cheapest priced rule takes 5.42 calls at false pass 0.040. Its boundaries moved, among them "pass
+with one harmful of 8" in place of none, it ends after 8 draws and takes 5.26 calls at 0.047.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ def radius_at_recall(
         A radius >= 0, or None: not shown.
 
     Raises:
-        CertificationError: an argument is outside its range, or a radius is no number.
+        CertificationError: an argument is outside its range, or a radius is not a number.
     """
     ordered = sorted(_check_radii(radii), reverse=True)
     needed = fewest_shown(len(ordered), recall, delta, beta)
@@ -245,7 +245,7 @@ def radii_by_recall(radii: Sequence[float], delta: float, beta: float) -> tuple[
         beta: that of the radii.
 
     Raises:
-        CertificationError: an argument is outside its range, or a radius is no number.
+        CertificationError: an argument is outside its range, or a radius is not a number.
     """
     share = check_open_unit("delta", delta) / len(RECALLS)
     return tuple(

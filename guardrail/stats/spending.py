@@ -20,7 +20,7 @@ def spent_alpha(alpha: float, k: int) -> float:
     smallest number that none of the principal's decisions of the window holds. A try takes k before
     its first draw and gives it back only by passing: while it is under way, and for a window after
     it has ended in any other way, k is held. What is held is k itself, never k̄: a try at k̄ that
-    took up all numbers from k to k̄ would make the later tries dearer and no one safer.
+    took up all numbers from k to k̄ would make later tries cost more and protect nobody.
 
     The promise, for one principal and all decisions that begin in any one period as long as the
     window, whatever the principal chooses in the light of all that went before:
@@ -70,7 +70,7 @@ def spending_level(k: int) -> int:
     That is a power of two, or three times one, and less than 1.5 · k.
 
     Raises:
-        CertificationError: `k` is no integer of at least 1.
+        CertificationError: `k` is not an integer of at least 1.
     """
     k = check_count("k", k, least=1)
     power = 1 << (k - 1).bit_length()

@@ -34,7 +34,7 @@ __all__ = ["Stage", "running_model", "stage"]
 
 
 class BrokenOracle:
-    """Judges nothing."""
+    """An oracle that fails on everything."""
 
     revision = "broken"
 

@@ -69,7 +69,7 @@ def cluster_requests(
 
     Args:
         texts: all that each request says in words.
-        pictures: its pictures in their order; requests with another number of them are no copies.
+        pictures: its pictures in their order; requests with another number of them are not copies.
         groups: ids that link requests whatever they hold; None where a request has none.
 
     Raises:
@@ -109,7 +109,7 @@ def _is_similar(common: int, size_a: int, size_b: int) -> bool:
 
 
 def _link_equal(parts: Any, keys: Sequence[Hashable]) -> None:
-    """Joins the items whose keys are equal; None is no key."""
+    """Joins the items whose keys are equal; None is not a key."""
     first: dict[Hashable, int] = {}
     for i, key in enumerate(keys):
         if key is not None:

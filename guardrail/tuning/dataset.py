@@ -1,4 +1,4 @@
-"""Labelled answers: every row checked, none dropped in silence."""
+"""Labelled answers: every row checked, none dropped silently."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise RowError(f"'{name}' is no text")
+        raise RowError(f"'{name}' is not text")
     return value
 
 
@@ -185,7 +185,7 @@ def _weight(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         weight = math.nan
     if not (weight > 0.0 and math.isfinite(weight)):
-        raise RowError("'weight' is no number above 0")
+        raise RowError("'weight' is not a number above 0")
     return weight
 
 
@@ -212,7 +212,9 @@ def _check_weights(path: Path, found: Dataset) -> None:
             )
         return
     if found.problems:
-        raise _refused_error(path, found.problems, "weighted rows cannot be skipped; mend them: ")
+        raise _refused_error(
+            path, found.problems, "weighted rows cannot be skipped; correct them: "
+        )
     weights: dict[str, float] = {}
     groups: set[str] = set()
     for row in found.rows:
@@ -249,7 +251,7 @@ def _refused_error(
     here = f" (the first row has the columns {', '.join(plain[:_SHOWN])})" if plain else ""
     return ConfigError(
         f"{why}{sum(map(len, lines.values()))} rows cannot be used: {'; '.join(told[:_SHOWN])}"
-        f"{more}{here}. Mend them" + ("" if why else ", or leave them out with --skip-bad-rows")
+        f"{more}{here}. Correct them" + ("" if why else ", or leave them out with --skip-bad-rows")
     )
 
 

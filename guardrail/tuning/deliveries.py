@@ -94,7 +94,7 @@ def find_deliveries(
         verifier: if given, every record must carry this key's signature.
 
     Raises:
-        CertificationError: a file is none of records, or does not hold.
+        CertificationError: a file is not one of records, or does not hold.
         ConfigError: nothing left in the window, or under several policies; or a record stands
             twice.
     """
@@ -147,7 +147,7 @@ def _time(record: Record, file: Path, line: int) -> datetime:
         created = datetime.fromisoformat(record.created)
     except ValueError as error:
         raise CertificationError(
-            f"{file}:{line}: the record's time is none; give a file that guardrail wrote"
+            f"{file}:{line}: the record's time is not a time; give a file that guardrail wrote"
         ) from error
     return created if created.tzinfo is not None else created.replace(tzinfo=UTC)
 

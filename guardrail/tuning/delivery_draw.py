@@ -1,4 +1,4 @@
-"""A draw from the list of delivered answers, fixed before anybody looks at one."""
+"""A draw from the list of delivered answers, fixed before any of them is looked at."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class DrawKey:
     answers as far as it can: who wants other ones needs another key, and that shows.
 
     Args:
-        source: a secret key, so that nobody without it knows beforehand what is drawn; or a seed,
+        source: a secret key, so that without it nobody knows beforehand what is drawn; or a seed,
             with which anybody can repeat the draw.
     """
 

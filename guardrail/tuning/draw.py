@@ -83,7 +83,7 @@ def survey(files: Sequence[Path], seed: int) -> DrawStore:
     least keyed hash is taken, whatever its score.
 
     Raises:
-        CertificationError: a file is none of records.
+        CertificationError: a file is not one of records.
         ConfigError: no record holds answers.
     """
     least: dict[str, tuple[bytes, float, LinePlace]] = {}

@@ -30,7 +30,7 @@ class RowError(ValueError):
 
 
 def raw_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    """Every row with its line (in Parquet files its number), from 1; what is no row as `RowError`.
+    """Every row with its line (in Parquet files its number), from 1; a bad row as `RowError`.
 
     Raises:
         ConfigError: the file cannot be read, is too large, or is of no known kind.
@@ -99,8 +99,8 @@ def _json_row(line: bytes) -> dict[str, Any] | RowError:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
-        return RowError("this is no JSON")
-    return row if isinstance(row, dict) else RowError("this is no JSON object")
+        return RowError("not valid JSON")
+    return row if isinstance(row, dict) else RowError("not a JSON object")
 
 
 def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
@@ -113,9 +113,7 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
                 yield ends + 1 if ends else 2, _csv_row(row)
                 ends = reader.line_num
     except (csv.Error, UnicodeDecodeError) as error:
-        raise _refused_error(
-            "this is no CSV in UTF-8 with commas and double quotes", path
-        ) from error
+        raise _refused_error("not CSV in UTF-8 with commas and double quotes", path) from error
     finally:
         csv.field_size_limit(limit)
 
@@ -145,7 +143,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
                     number += 1
                     yield number, {name: value for name, value in row.items() if value is not None}
     except pyarrow.ArrowException as error:
-        raise _refused_error("this is no sound Parquet file", path) from error
+        raise _refused_error("not a valid Parquet file", path) from error
 
 
 def _pyarrow(path: Path) -> Any:

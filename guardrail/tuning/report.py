@@ -1,4 +1,4 @@
-"""The report of a calibration: one HTML page for the people who own the decision.
+"""The report of a calibration: one HTML page for the people responsible for the decision.
 
 It shows answers, unlike the calibration file and `--json`; it is for those who may read them.
 """

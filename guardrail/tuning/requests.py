@@ -1,4 +1,4 @@
-"""Which labelled answers come from one request, and the one that speaks for it in a bound.
+"""Which labelled answers come from one request, and the one that represents it in a bound.
 
 Answers to one request are not independent: a bound that counted twenty of them as twenty draws
 would fail far more often than delta. So each request gives one harmful and one harmless answer.

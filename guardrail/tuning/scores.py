@@ -5,14 +5,11 @@ One JSON line for each answer and oracle. It holds hashes and numbers, and no te
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
-from guardrail.canonical import parse_strict
-from guardrail.errors import ConfigError
-from guardrail.records.lines import LineFile
+from guardrail.records.run_log import RunLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
     from guardrail.types import Json
 
 __all__ = ["KnownScores", "Scored"]
-
-_PREFIX = b'{"answer":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +51,15 @@ class KnownScores:
     def __init__(self, path: Path | None, oracle: str) -> None:
         self._oracle = oracle
         self._known: dict[str, Scored] = {}
-        self._file = None if path is None else LineFile(path, prefix=_PREFIX, alone=True)
-        try:
-            self._read()
-        except BaseException:
-            self.close()
-            raise
+        self._log = RunLog(
+            path, None, command="guardrail calibrate", accept=self._accept, fsync=False
+        )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._log.close()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -77,41 +69,16 @@ class KnownScores:
 
     def keep(self, found: Mapping[str, Scored]) -> None:
         """Remembers scores and writes them down, but for failures: those are tried again."""
-        self._known |= {key: scored for key, scored in found.items() if not scored.failed}
-        if self._file is None:
-            return
-        with self._file.exclusive():
-            for answer, scored in found.items():
-                if not scored.failed:
-                    self._file.write(self._line(answer, scored))
+        self._log.write(
+            *(self._row(answer, scored) for answer, scored in found.items() if not scored.failed)
+        )
 
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def _line(self, answer: str, scored: Scored) -> bytes:
+    def _row(self, answer: str, scored: Scored) -> dict[str, Json]:
         facts = asdict(scored)
         del facts["failed"]
-        row = {"answer": answer, "oracle": self._oracle, **facts}
-        return json.dumps(row, separators=(",", ":"), allow_nan=False).encode()
+        return {"type": "score", "answer": answer, "oracle": self._oracle, **facts}
 
-    def _read(self) -> None:
-        if self._file is None:
-            return
-        with self._file.exclusive():
-            lines = self._file.lines()
-        for number, line in enumerate(lines, start=1):
-            try:
-                self._take(parse_strict(line))
-            except (KeyError, TypeError, ValueError) as error:
-                raise ConfigError(
-                    "this line is none that 'guardrail calibrate' writes; remove the file to score "
-                    "everything again",
-                    file=str(self._file.path),
-                    line=number,
-                ) from error
-
-    def _take(self, row: Json) -> None:
+    def _accept(self, row: dict[str, Json]) -> None:
         score, ms, unscanned = float(row["score"]), float(row["ms"]), row["unscanned"]
         sound = 0.0 <= score <= 1.0 and 0.0 <= ms < math.inf and isinstance(unscanned, bool)
         if not (sound and isinstance(row["answer"], str)):

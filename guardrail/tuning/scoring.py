@@ -110,7 +110,7 @@ def _score(judgement: Judgement, ms: float) -> Scored:
 
 
 def _check_failures(results: Sequence[ScoredAnswer]) -> None:
-    """Failures count as caught; many of them would make a broken oracle look sharp."""
+    """Failures count as caught; many of them would make a broken oracle look good."""
     failed = sum(result.scored.failed for result in results)
     if failed > _MOST_FAILED * len(results):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What an upstream is: one small seam between the engine and any model."""
+"""What an upstream is: the interface between the engine and any model."""
 
 from __future__ import annotations
 

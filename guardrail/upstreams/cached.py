@@ -1,8 +1,8 @@
-"""Answers that a gateway took out of a cache: they are no draws of the model.
+"""Answers that a gateway took out of a cache: they are not draws of the model.
 
 Only caches of *answers* matter. A provider's cache of prompts keeps states of the model for the
 text that requests begin with, and every answer is still drawn: `usage` names the tokens that came
-from it (`cached_tokens`), and that is no hit here.
+from it (`cached_tokens`), and that does not count here.
 """
 
 from __future__ import annotations

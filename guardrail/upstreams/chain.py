@@ -18,7 +18,7 @@ __all__ = ["UpstreamChain", "members"]
 
 
 class UpstreamChain:
-    """What several upstreams are together: their names, their models, their end.
+    """Several upstreams behind one interface: their names, their models, their closing.
 
     It chooses nothing: a decision must be made by one of `members`, and `complete` asks the first.
 

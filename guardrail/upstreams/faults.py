@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["RETRY_AFTER_MAX_S", "retry_after_s", "status_fault", "timeout_fault"]
 
 RETRY_AFTER_MAX_S = 3600.0
-"""A provider's wish to be left alone for longer than this is cut to it."""
+"""The longest pause that a provider may ask for; longer ones are cut to it."""
 
 _TRANSIENT_4XX = {408, 409, 425, 429}
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,47}")
-_SHORTEST_KEY = 8  # a hidden value shorter than this is no key, and part of too many words
+_SHORTEST_KEY = 8  # a hidden value shorter than this is not a key, and part of too many words
 _REMEDIES = {
     400: "check that the model takes this request, its pictures and its parameters",
     401: "check the API key that the upstream was given",

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from guardrail.batching import FifoSemaphore
 from guardrail.errors import GuardrailError, UpstreamError
+from guardrail.semaphore import FifoSemaphore
 from guardrail.types import Json
 from guardrail.upstreams.base import fill_images
 from guardrail.upstreams.encoding import Encoding
@@ -116,13 +116,10 @@ class FunctionUpstream:
         """
         check_pictures(chat, pictures)
         parameters = request_parameters(chat)
-        await self._room.acquire()
-        try:
+        async with self._room.hold():
             urls = [url.decode("ascii") for url in await self._encoding.data_urls(pictures)]
             messages = fill_images(chat.messages, urls)
             result = await self._result({**parameters, "model": chat.model, "messages": messages})
-        finally:
-            self._room.release()
         # Raised here, outside any `except`: what the function raised may hold keys and content.
         if isinstance(result, UpstreamError):
             raise result
@@ -132,7 +129,7 @@ class FunctionUpstream:
         return list(self._models)
 
     async def aclose(self) -> None:
-        """Nothing to do: what the function uses belongs to whoever made it."""
+        """Nothing to do: what the function uses belongs to its maker."""
 
     async def _result(self, body: dict[str, Json]) -> Json | UpstreamError:
         try:

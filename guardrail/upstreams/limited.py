@@ -1,10 +1,10 @@
-"""An upstream behind a limiter: its limits, its line, its breaker.
+"""An upstream behind a limiter: its limits, its queue, its breaker.
 
 Why the parts are written here: what matters is who is next. aiolimiter wakes those that wait in
 the order of the amounts they asked for and lets a whole period's worth through at once;
 asyncio.Semaphore knows only the order of arrival, by which 200 variants of one picture keep a
 short question waiting; purgatory's breaker takes a cancelled call for a failed one, reads the wall
-clock, and cannot hold back a line while a single call tries.
+clock, and cannot hold back a queue while a single call tries.
 
 Nothing is repeated here, whatever the fault: a `Retry-After` makes later calls wait, and that is
 all. The engine alone knows which calls may be made again without a second draw.
@@ -35,7 +35,7 @@ class LimitedUpstream:
     """An upstream whose calls wait for their turn; name and revision are those of the model.
 
     `complete` waits by itself, each chat taking turns with the others. A caller with many calls of
-    one decision takes the turn first, by `turn`, so that the time of waiting is no part of the
+    one decision takes the turn first, by `turn`, so that waiting does not count as part of the
     call's time.
     """
 
@@ -70,7 +70,7 @@ class LimitedUpstream:
             return await way.complete(chat, pictures, seed=seed)
 
     async def models(self) -> list[str]:
-        """The upstream's; not counted, as the list is asked for to see whether it lives."""
+        """The upstream's; not counted, as the list is asked for to see whether it is up."""
         return await self.upstream.models()
 
     async def aclose(self) -> None:
@@ -150,11 +150,11 @@ def _bare(upstream: Upstream) -> Upstream:
 
 
 def _fault_end(error: BaseException) -> CallEnd:
-    """What a fault says about the upstream: a refusal, whosever fault, is a sign of life."""
+    """What a fault says about the upstream: any refusal is a sign of life."""
     if not isinstance(error, UpstreamError):
         # Ours were raised before anything was sent; an unforeseen one counts as the upstream's.
         return CallEnd(alive=None if isinstance(error, GuardrailError) else False, tokens=0)
-    # Nor may whoever gets a model to say nothing take it away from all others.
+    # Else a client that draws empty answers could block the model for all others.
     if error.status < 500 or error.code == EMPTY_ANSWER:
         return CallEnd(alive=True, tokens=0, pause_s=error.retry_after_s)
     return CallEnd(alive=False if error.transient else None, tokens=0, pause_s=error.retry_after_s)

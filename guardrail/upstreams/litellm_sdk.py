@@ -206,7 +206,7 @@ class LiteLLM:
             try:
                 return await self._watch(stream, watch)
             finally:
-                await stream.aclose()  # the provider sees that nobody reads on, and stops
+                await stream.aclose()  # the provider sees the disconnect, and stops
 
     async def _watch(self, stream: Any, watch: Watch) -> Answer:
         gathered = Gathered()
@@ -265,7 +265,7 @@ class LiteLLM:
             fault = litellm_fault(
                 self._litellm, error, self._timeout_s, self._hidden, undrawn=self._undrawn
             )
-        # Raised out here, outside any `except`, so that nothing litellm raised hangs on to it.
+        # Raised out here, outside any `except`, so that it has no context of litellm's.
         raise fault
 
 

@@ -134,9 +134,9 @@ def _remedy(name: str, error: Exception) -> str:
         what = f"{type(error).__name__}" if found else "the folder holds no weights"
         return f"the model in '{name}' cannot be loaded: {what}; give a complete model folder"
     return (
-        f"the model '{name}' cannot be loaded ({type(error).__name__}): it is no folder here, and "
-        "not in the Hugging Face cache or not reachable; check the id, log in if it is gated, or "
-        "download it first with: hf download " + name
+        f"the model '{name}' cannot be loaded ({type(error).__name__}): it is not a folder here, "
+        "and not in the Hugging Face cache or not reachable; check the id, log in if it is gated, "
+        "or download it first with: hf download " + name
     )
 
 

@@ -47,7 +47,7 @@ class SeededSampling(LogitsProcessor):
         return scores + gumbel.to(scores)
 
 
-_COLDEST = 1e-3  # below it sampling is greedy in all but name, and dividing by it would overflow
+_COLDEST = 1e-3  # below it sampling is practically greedy, and dividing by it would overflow
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's chat completions, by the leanest path measured.
+"""Any server that speaks OpenAI's chat completions, by the cheapest path measured.
 
 aiohttp is used directly: a call costs a small part of the processor time that httpx needs, which
 a fan-out over dozens of variants multiplies (`benchmarks/upstream_client`).
@@ -300,7 +300,7 @@ class OpenAICompatible:
             for chunk in events.feed(piece):
                 gathered.add(chunk)
             if not events.done and await watch(gathered.message, gathered.chars):
-                response.close()  # the provider sees that nobody reads on, and stops
+                response.close()  # the provider sees the disconnect, and stops
                 return Answer(gathered.message, "length", usage=Usage(calls=1))
             if events.done:
                 break
@@ -423,7 +423,7 @@ def _check_headers(api_key: str | None, headers: Mapping[str, str]) -> dict[str,
         "Accept": "application/json",
         "Accept-Encoding": "identity",  # answers are small, and nothing can unpack to more
         "User-Agent": "guardrail",
-        "Cache-Control": "no-cache, no-store",  # an answer that is kept is no draw of the model
+        "Cache-Control": "no-cache, no-store",  # a stored answer is not a draw of the model
     }
     given = {name.lower() for name in headers}
     if api_key is not None:

@@ -32,7 +32,7 @@ class Price:
     tiers: tuple[Tier, ...]
 
     def cost_usd(self, usage: Usage) -> float | None:
-        """What these tokens cost at the standard rate; None where nobody counted them."""
+        """What these tokens cost at the standard rate; None where they were not counted."""
         free = all(tier.input_usd == tier.output_usd == 0.0 for tier in self.tiers)
         if not usage.prompt_tokens and not free:
             return None

@@ -97,7 +97,7 @@ def _litellm(model: str, options: dict[str, Any]) -> Upstream:
 def _make(
     kind: str, make: Callable[..., Upstream], options: dict[str, Any], *arguments: str
 ) -> Upstream:
-    """Calls the maker, with a friendly word about options that it does not take."""
+    """Calls the maker; an unknown option becomes a ConfigError that names the known ones."""
     known = [
         name
         for name, parameter in inspect.signature(make).parameters.items()

@@ -28,7 +28,7 @@ __all__ = ["Call", "CallLog", "Fault", "Script", "Scripted", "State", "Step", "c
 
 
 class Fault(StrEnum):
-    """What goes wrong in a step. Over sockets each is played as it stands."""
+    """What goes wrong in a step. Over sockets each is played as described."""
 
     STATUS = "status"
     """An error response with the step's `status` and `retry_after`."""
@@ -125,7 +125,7 @@ class Call:
 
 
 Script: TypeAlias = Callable[[Call], Step | str] | Sequence[Step | str]
-"""A function of the call, or steps by the call's index, of which the last one goes on for ever."""
+"""A function of the call, or steps by the call's index, of which the last one is repeated."""
 
 
 @dataclass(slots=True)
@@ -163,7 +163,7 @@ class Scripted:
     Args:
         script: see `Script`.
         model: the name that it answers with and lists.
-        timeout_s: a longer step ends in a timeout error; None waits for ever.
+        timeout_s: a longer step ends in a timeout error; None sets no limit.
         deterministic: whether the script goes by chat, pictures and seed alone.
         undrawn: the statuses by which it says that it drew no answer, see `undrawn_statuses`.
     """
@@ -260,7 +260,7 @@ async def _break_off(step: Step, watch: Watch) -> str | None:
 
 
 def _beginning(answer: Answer, said: str) -> Answer:
-    """What is left of an answer that was broken off: nobody counts its tokens."""
+    """What is left of an answer that was broken off: its tokens are not counted."""
     message = {**answer.message, "content": said}
     return dataclasses.replace(
         answer, message=message, finish_reason="length", usage=Usage(calls=1)

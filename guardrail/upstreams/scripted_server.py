@@ -206,7 +206,7 @@ def _events(step: Step, whole: Json) -> Iterator[bytes]:
 
 
 def _deltas(step: Step, message: Mapping[str, Json]) -> Iterator[dict[str, Json]]:
-    if step.message is not None:  # as it stands, in one piece
+    if step.message is not None:  # unchanged, in one piece
         calls = enumerate(message.get("tool_calls") or [])
         yield {**message, "tool_calls": [{**call, "index": index} for index, call in calls]}
         return

@@ -65,7 +65,7 @@ class Gathered:
     def add(self, chunk: Json) -> None:
         """Takes one chunk. Raises UpstreamError where it is none, or an error."""
         if not isinstance(chunk, dict):
-            raise broken_stream_error("a chunk that is no object")
+            raise broken_stream_error("a chunk that is not an object")
         if chunk.get("error") or chunk.get("object") == "error":
             raise broken_stream_error("an error")
         self._response |= {name: chunk[name] for name in _KEPT if chunk.get(name)}
@@ -91,7 +91,7 @@ class Gathered:
             _grow(self._choice.setdefault("logprobs", {}), choice["logprobs"])
         delta = choice.get("delta") or {}
         if not isinstance(delta, dict):
-            raise broken_stream_error("a delta that is no object")
+            raise broken_stream_error("a delta that is not an object")
         for name, value in delta.items():
             self._add_field(name, value)
 

@@ -29,9 +29,9 @@ class TransformersLocal:
     and not on what else was asked at the time (up to the rounding of batched arithmetic). A seed
     that a client names among its parameters has no effect: `complete` is given its own.
 
-    On a processor in float32 answers were the same letter for letter whatever their company
+    On a processor in float32 answers were the same letter for letter in every batch
     (`benchmarks/retry_rule`), which is what `deterministic` says. In other types, and on other
-    devices, the rounding of a batch may turn a close draw.
+    devices, the rounding of a batch may change a close draw.
 
     Args:
         model: Hugging Face id or folder; loaded at the first use, or by `load`.

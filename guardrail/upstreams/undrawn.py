@@ -1,6 +1,6 @@
 """When it is certain that a call drew no answer, so that asking again draws the first one.
 
-A test of harmless rates may take one answer for each variant and no second one: whoever can turn
+A test of harmless rates may take one answer for each variant and no second one: anyone who can turn
 harmful answers into faults would otherwise have them drawn again until a harmless one comes. Three
 things are certain: the request's body was never sent; a provider that answers for itself refused
 the request by the status 429, before any model saw it; or a status came of which the operator says

@@ -64,7 +64,7 @@ def check_pictures(chat: Chat, pictures: Sequence[Pixels]) -> None:
 def request_parameters(chat: Chat) -> dict[str, Json]:
     """The request's parameters unchanged, less those that ask for a stream or name a seed.
 
-    Variants that all draw by one seed of the client are no independent draws.
+    Variants that all draw by one seed of the client are not independent draws.
 
     Raises:
         RequestError: more than one choice is asked for.

@@ -97,13 +97,13 @@ def test_a_torn_header_begins_anew(path):
 def test_lines_of_others_are_refused(path, line):
     EstimationLog(path, SETTINGS).close()
     path.write_text(path.read_text() + line + "\n")
-    with pytest.raises(ConfigError, match=r"out\.jsonl:2: .*none that"):
+    with pytest.raises(ConfigError, match=r"out\.jsonl:2: .*not a line that"):
         EstimationLog(path, SETTINGS)
 
 
 def test_records_are_no_report(path):
     path.write_text('{"type":"estimate","file":"x"}\n')
-    with pytest.raises(ConfigError, match="none that"):
+    with pytest.raises(ConfigError, match="not a line that"):
         EstimationLog(path, SETTINGS)
 
 

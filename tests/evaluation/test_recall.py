@@ -425,7 +425,7 @@ def test_a_log_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "log.jsonl"
     RecallLog(path, {"a": 1}).close()
     path.write_text(path.read_text() + '{"type":"estimate","request":"x"}\n')
-    with pytest.raises(ConfigError, match=r"log\.jsonl:2: .*none that 'guardrail recall' writes"):
+    with pytest.raises(ConfigError, match=r"log\.jsonl:2: .*that 'guardrail recall' writes"):
         RecallLog(path, {"a": 1})
     with pytest.raises(ConfigError, match=r"other settings \(a\)"):
         RecallLog(path, {"a": 2})

@@ -170,10 +170,10 @@ def test_even_a_sealed_file_must_follow_from_its_requests(refers, changes, probl
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"x", "this is no recall"),
-        (b"a: 1", "this is no sound recall"),
-        (b"{", "no valid YAML"),
-        (b"#" * (5 << 20), "at most"),
+        (b"x", "not a recall"),
+        (b"a: 1", "not a valid recall"),
+        (b"{", "not valid YAML"),
+        (b"#" * (5 << 20), "more than 4194304 bytes"),
     ],
 )
 def test_what_is_no_recall_is_refused(tmp_path, content, problem):
@@ -221,9 +221,9 @@ class TestStatement:
     @pytest.mark.parametrize(
         ("changes", "problem"),
         [
-            ({"beta": 1.0}, "a probability that is none"),
-            ({"delta": 0.0}, "a probability that is none"),
-            ({"alpha": 1.5}, "a probability that is none"),
+            ({"beta": 1.0}, "a probability out of range"),
+            ({"delta": 0.0}, "a probability out of range"),
+            ({"alpha": 1.5}, "a probability out of range"),
             ({"draws": 0}, "an impossible number"),
             ({"requests": 0}, "an impossible number"),
             ({"requests": 10**400}, "an impossible number"),
@@ -241,8 +241,8 @@ class TestStatement:
         [
             ((None, 0.5, None), "farther for a larger share"),
             ((0.2, 0.5, None), "farther for a larger share"),
-            ((-0.1, None, None), "no finite length"),
-            ((float("inf"), None, None), "no finite length"),
+            ((-0.1, None, None), "not a finite length"),
+            ((float("inf"), None, None), "not a finite length"),
             ((0.5, 0.5, 0.5), "too few requests"),
         ],
     )

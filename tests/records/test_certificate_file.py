@@ -202,14 +202,14 @@ def test_of_another_kind(write):
 BROKEN = {
     "empty": ("", "empty, which proves nothing"),
     "white": (" \n\n", "empty, which proves nothing"),
-    "text": ("hello", "no JSON"),
-    "half": ('{"decision": "pass"', "no JSON"),
-    "lines of other things": ('{"a": 1}\n{"b": ', ":1: this is no certificate"),
-    "lines that are no JSON": ("a\nb", ":1: this line is no JSON"),
-    "a key twice": ('{"a": 1, "a": 2}', "no JSON"),
-    "not a number": ('{"a": NaN}', "no JSON"),
-    "bytes": (b"\xff\xfe", "no UTF-8"),
-    "depth": ("[" * 100_000, "no JSON"),
+    "text": ("hello", "not valid JSON"),
+    "half": ('{"decision": "pass"', "not valid JSON"),
+    "lines of other things": ('{"a": 1}\n{"b": ', ":1: not a certificate"),
+    "lines that are no JSON": ("a\nb", ":1: this line is not valid JSON"),
+    "a key twice": ('{"a": 1, "a": 2}', "not valid JSON"),
+    "not a number": ('{"a": NaN}', "not valid JSON"),
+    "bytes": (b"\xff\xfe", "not UTF-8"),
+    "depth": ("[" * 100_000, "not valid JSON"),
 }
 
 

@@ -78,7 +78,7 @@ def test_lines_that_are_no_records_are_refused(tmp_path, passed):
     other = tmp_path / "other.jsonl"
     other.write_text('{"action":"pass"}\n')
     journal = FileJournal(other)
-    with pytest.raises(ConfigError, match="no record"):
+    with pytest.raises(ConfigError, match="not a record"):
         journal.append(passed)
     journal.close()
     assert other.read_text() == '{"action":"pass"}\n'

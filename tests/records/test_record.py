@@ -123,7 +123,7 @@ def test_a_missing_field_is_named(passed, name):
      ("answer_chars", "3"), ("version", None)],
 )  # fmt: skip
 def test_a_wrong_value_is_named(passed, name, value):
-    with pytest.raises(CertificationError, match=f"'{name}' has a wrong|this is no object"):
+    with pytest.raises(CertificationError, match=f"'{name}' has a wrong|not an object"):
         Record.from_dict({**passed.to_dict(), name: value})
 
 
@@ -133,5 +133,5 @@ def test_unknown_fields_are_refused(passed):
     sample = {**passed.to_dict()["samples"][0], "text": "x"}
     with pytest.raises(CertificationError, match="unknown field 'text'"):
         Record.from_dict({**passed.to_dict(), "samples": [sample]})
-    with pytest.raises(CertificationError, match="no object"):
+    with pytest.raises(CertificationError, match="not an object"):
         Record.from_dict([])

@@ -80,7 +80,7 @@ def test_another_kind_of_key_is_refused(path):
 
 def test_a_private_key_is_no_public_one(path):
     load_or_create_signer(path)
-    with pytest.raises(ConfigError, match="no public key"):
+    with pytest.raises(ConfigError, match="not a public key"):
         load_verifier(path)
 
 

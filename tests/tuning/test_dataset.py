@@ -93,8 +93,8 @@ class TestReading:
 
 
 BAD = [
-    ("{", "no JSON"),
-    ("[1]", "no JSON object"),
+    ("{", "not valid JSON"),
+    ("[1]", "not a JSON object"),
     ('{"response": "a"}', "'harmful' is missing"),
     ('{"response": "a", "harmful": null}', "'harmful' is missing"),
     ('{"response": "a", "harmful": ""}', "'harmful' is missing"),
@@ -104,10 +104,10 @@ BAD = [
     ('{"response": "a", "harmful": [true]}', "'harmful' is none of"),
     ('{"harmful": true}', "'response' is missing"),
     ('{"response": "  ", "harmful": true}', "'response' is missing"),
-    ('{"response": 5, "harmful": true}', "'response' is no text"),
-    ('{"response": "a", "harmful": true, "prompt": {}}', "'prompt' is no text"),
-    ('{"response": "a", "harmful": true, "group": ["x"]}', "'group' is no text"),
-    ('{"response": "a", "harmful": true, "group": true}', "'group' is no text"),
+    ('{"response": 5, "harmful": true}', "'response' is not text"),
+    ('{"response": "a", "harmful": true, "prompt": {}}', "'prompt' is not text"),
+    ('{"response": "a", "harmful": true, "group": ["x"]}', "'group' is not text"),
+    ('{"response": "a", "harmful": true, "group": true}', "'group' is not text"),
     ('{"response": "a", "harmful": true, "weight": 0}', "'weight'"),
     ('{"response": "a", "harmful": true, "weight": NaN}', "'weight'"),
     ('{"response": "a", "harmful": true, "weight": true}', "'weight'"),
@@ -128,14 +128,12 @@ class TestBadRows:
         assert [problem.line for problem in found.problems] == [2]
 
     def test_equal_problems_are_told_once(self, lines):
-        match = (
-            r"12 rows cannot be used: \S+:1: this is no JSON \(and in 11 more: 2, 3, 4, …\)\. Mend"
-        )
+        match = r"12 rows cannot be used: \S+:1: not valid JSON \(and in 11 more: 2, 3, 4, …\)\. C"
         with pytest.raises(ConfigError, match=match):
             read_dataset(lines(*["{"] * 12))
 
     def test_different_ones_are_listed(self, lines):
-        with pytest.raises(ConfigError, match=r"3 rows.*jsonl:1: this is no JSON \(and in 1 more: "
+        with pytest.raises(ConfigError, match=r"3 rows.*jsonl:1: not valid JSON \(and in 1 more: "
                            r"3\); \S+jsonl:2: 'response' is missing"):  # fmt: skip
             read_dataset(lines("{", {"harmful": 1}, "{", GOOD))
 
@@ -182,7 +180,7 @@ class TestFiles:
     def test_that_are_no_text(self, tmp_path):
         path = tmp_path / "labels.csv"
         path.write_bytes(b"response,harmful\n\xff\xfe,1\n")
-        with pytest.raises(ConfigError, match=r"no CSV in UTF-8"):
+        with pytest.raises(ConfigError, match=r"not CSV in UTF-8"):
             read_dataset(path)
 
     def test_that_need_a_package(self, tmp_path, monkeypatch):

@@ -131,5 +131,5 @@ class TestRefusals:
     def test_what_is_no_row(self, made, tmp_path):
         draw, _ = made()
         (tmp_path / "a.jsonl").write_text("{\n")
-        with pytest.raises(ConfigError, match=r"a.jsonl:1: this is no JSON"):
+        with pytest.raises(ConfigError, match=r"a.jsonl:1: not valid JSON"):
             bound_delivered_harm(draw, tmp_path / "a.jsonl", delta=0.05)

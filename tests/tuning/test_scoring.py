@@ -89,7 +89,7 @@ class TestResuming:
         with pytest.raises(OracleError):
             score(dataset(*rows), broken, path)
         with path.open("a") as stream:
-            stream.write('{"answer":"a torn li')
+            stream.write('{"type":"score","answer":"a torn li')
         score(dataset(*rows), oracle, path)
         assert oracle.judged == [text for text, _ in rows[64:]]
 
@@ -112,7 +112,7 @@ class TestResuming:
         path = tmp_path / "scores.jsonl"
         score(dataset(("0.25 secret", True)), oracle, path)
         (row,) = map(json.loads, path.read_text().splitlines())
-        assert set(row) == {"answer", "oracle", "score", "ms", "unscanned"}
+        assert set(row) == {"type", "answer", "oracle", "score", "ms", "unscanned"}
         assert "secret" not in path.read_text()
 
     @pytest.mark.parametrize(
@@ -120,9 +120,10 @@ class TestResuming:
     )
     def test_an_impossible_line_is_named(self, tmp_path, change):
         path = tmp_path / "scores.jsonl"
-        row = {"answer": "a", "oracle": "numbers", "score": 0.5, "ms": 1.0, "unscanned": False}
+        row = {"type": "score", "answer": "a", "oracle": "numbers", "score": 0.5, "ms": 1.0}
+        row["unscanned"] = False
         path.write_text(json.dumps({**row, **change}, separators=(",", ":")) + "\n")
-        with pytest.raises(ConfigError, match=r"scores.jsonl:1: .*remove the file"):
+        with pytest.raises(ConfigError, match=r"scores.jsonl:1: .*remove this one"):
             KnownScores(path, "numbers")
 
     def test_a_file_of_something_else_is_left_alone(self, tmp_path):

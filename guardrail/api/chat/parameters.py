@@ -1,7 +1,7 @@
 """The fields of a chat request beside its messages: passed on unchanged, or refused by name.
 
-Unknown ones are passed on, since providers have fields of their own. Refused is what would have to
-be dropped here, or would bring an answer that nobody judged: none of it is dropped silently.
+Unknown ones are passed on, since providers have fields of their own. A field is refused if it
+would have to be dropped here, or would bring an answer that was not judged.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _check_modalities(value: Json) -> None:
 
 
 def _check_top_logprobs(value: Json) -> None:
-    """The likeliest tokens side by side spell answers that nobody judged."""
+    """The likeliest tokens side by side spell answers that were not judged."""
     if value is None or (value == 0 and type(value) is int):
         return
     if type(value) is not int:

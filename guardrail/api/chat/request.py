@@ -95,10 +95,10 @@ MESSAGES = list_of(
 class Incoming:
     """One request, read.
 
-    `sources` are its pictures, in the order of their placeholders; whoever opens them empties the
-    list, so that no encoded picture is kept while the decision lasts.
-    `include_usage` is `stream_options.include_usage`; `echo` is what the answer repeats;
-    `progress` asks for the counts while a stream is held.
+    `sources` are its pictures, in the order of their placeholders; the code that opens them empties
+    the list, so that no encoded picture is kept during the decision. `include_usage` is
+    `stream_options.include_usage`; `echo` is what the answer repeats; `progress` asks for the
+    counts while a stream is held.
     """
 
     chat: Chat

@@ -82,4 +82,4 @@ class _Given:
         return []
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Does nothing: no connection is open."""

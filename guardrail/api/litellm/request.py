@@ -66,7 +66,7 @@ class GivenAnswer:
 def read_question(
     raw: bytes, *, model: str | None, max_images: int, limits: ImageLimits
 ) -> Incoming | GivenAnswer | None:
-    """What is to be decided; None for a request without pictures, which says nothing yet.
+    """What is to be decided; None for a request without pictures.
 
     Args:
         raw: the body.

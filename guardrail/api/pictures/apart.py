@@ -2,7 +2,7 @@
 
 Pillow decodes PNG, JPEG and GIF beside other threads, but copies a whole WebP picture while it
 keeps Python's lock, so that for some hundredths of a second no other thread runs. A process costs
-a few tenths of a second and nobody else's time. Its processor time is bounded where the system
+a few tenths of a second, but stops no other thread. Its processor time is bounded where the system
 can; a picture that brings it down is refused, and the server goes on.
 
 Parent and child talk by pipes, and nothing is written to disk. To the child goes a line of JSON

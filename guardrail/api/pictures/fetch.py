@@ -1,14 +1,14 @@
-"""Pictures behind links, fetched without lending a client the server's place in its network.
+"""Fetches pictures behind links, without giving a client access to the server's own network.
 
-Whoever may name a URL may make this server call it, so what is reachable from here and not from
-outside must not be reachable through it. Each hop of a chain of redirects is taken apart and
-checked anew: scheme, port and host by the rules, then every address that the name resolves to.
-The connection goes to these checked addresses and to nothing that a second look-up would say;
-Host and SNI remain the name's. Refusals for what lies inside the network, for names that do not
-exist and for servers that do not answer all read the same.
+A client that may name a URL may make this server call it, so what is reachable from here and not
+from outside must not be reachable through it. Each hop of a chain of redirects is parsed and
+checked again: scheme, port and host by the rules, then every address that the name resolves to. The
+connection goes to these checked addresses and to nothing that a second look-up would say; Host and
+SNI remain the name's. Refusals for what lies inside the network, for names that do not exist and
+for servers that do not answer all read the same.
 
 What comes back is bytes of at most the allowed size that begin like a supported picture; what
-the server calls them is ignored, and whether they are one is the decoder's to say.
+the server calls them is ignored, and whether they are one is for the decoder to decide.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from guardrail.errors import ConfigError, RequestError
+from guardrail.hosts import HOST_RULE, RemoteMode
 from guardrail.images.header import sniff
 from guardrail.images.limits import too_large
 
@@ -35,9 +36,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-__all__ = ["INTERNET", "Network", "RemoteImages", "RemoteMode", "fetch_image", "is_public"]
+__all__ = ["INTERNET", "Network", "RemoteImages", "fetch_image", "is_public"]
 
-RemoteMode = Literal["off", "allow_list", "public"]
 Address: TypeAlias = IPv4Address | IPv6Address
 
 _SCHEMES = frozenset({"http", "https"})
@@ -46,7 +46,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_URL_CHARS = 4096
 _MOST_REDIRECTS = 10
 _PIECE_BYTES = 1 << 16
-_HOST_RULE = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:[1-9][0-9]{0,4})?")
+_HOST_RULE = re.compile(HOST_RULE)
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _FOREIGN = re.compile(r"[^\x21-\x7e]|\\")  # blanks, controls, non-ASCII; parsers differ on these
 _HEADERS = {"Accept": "image/png, image/jpeg, image/webp, image/gif", "Accept-Encoding": "identity"}
@@ -116,7 +116,7 @@ class RemoteImages:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to the open internet and to nobody's inside.
+    """Whether an address belongs to the public internet and to no internal network.
 
     A network's own NAT64 prefix looks like any global address and cannot be known here; where
     there is one, the network must not translate it to addresses of its inside.
@@ -175,7 +175,7 @@ async def fetch_image(
     data = await _in_time(_follow(url, rules, param, network), rules.timeout_s, param)
     if sniff(data) is None:
         raise _fault(
-            "the link leads to none of the supported formats; link to a PNG, JPEG, WebP or GIF "
+            "the link does not lead to a supported format; link to a PNG, JPEG, WebP or GIF "
             "picture",
             param,
             status=415,
@@ -217,7 +217,7 @@ def _resolve_redirect(base: URL, location: str, param: str) -> str:
 
 
 def _target(url: str, rules: RemoteImages, param: str) -> URL:
-    """The URL taken apart once; every later step uses these parts, so none reads it differently."""
+    """Parses the URL once; every later step uses these parts, so none reads it differently."""
     if len(url) > _MAX_URL_CHARS or _FOREIGN.search(url):
         raise _invalid(param)
     try:
@@ -308,13 +308,13 @@ class _Pinned(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: no resource is held."""
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int, param: str) -> bytes:
     """Reads no more than one piece past the limit, and never unpacks anything."""
     if response.status != 200:
-        raise _fault(f"the link leads to no picture; {_SEND}", param)
+        raise _fault(f"the link does not lead to a picture; {_SEND}", param)
     encodings = ",".join(response.headers.getall("Content-Encoding", [])).strip().lower()
     if encodings not in ("", "identity"):
         raise _fault(f"the picture behind the link comes compressed a second time; {_SEND}", param)

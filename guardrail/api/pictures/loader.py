@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,64 +19,14 @@ from guardrail.errors import RequestError
 from guardrail.images.codec import PixelBudget, decode_image, measure_size, parse_data_url
 from guardrail.images.data_url import is_link
 from guardrail.offload import DECODE_PICTURES, offload
+from guardrail.semaphore import FifoSemaphore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from guardrail.images.codec import ImageLimits, Picture
 
-__all__ = ["Embedded", "ImageLoader", "Link", "PixelSemaphore", "Source", "source_at"]
-
-
-class PixelSemaphore:
-    """Room for `most` pixels; who finds too little waits, first come first served.
-
-    A request takes the room of all its pictures at once, so no two can wait for each other.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = self._free = most
-        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    @property
-    def free(self) -> int:
-        return self._free
-
-    @asynccontextmanager
-    async def hold(self, pixels: int) -> AsyncIterator[None]:
-        """Room for so many pixels, at most all there is."""
-        pixels = min(pixels, self._most)
-        await self._enter(pixels)
-        try:
-            yield
-        finally:
-            self._leave(pixels)
-
-    async def _enter(self, pixels: int) -> None:
-        if not self._queue and pixels <= self._free:
-            self._free -= pixels
-            return
-        turn = (pixels, asyncio.get_running_loop().create_future())
-        self._queue.append(turn)
-        try:
-            await turn[1]
-        except asyncio.CancelledError:
-            if turn[1].cancelled():
-                self._queue.remove(turn)
-                self._leave(0)  # those behind may fit now
-            else:  # the room was given in the same moment
-                self._leave(pixels)
-            raise
-
-    def _leave(self, pixels: int) -> None:
-        self._free += pixels
-        while self._queue and self._queue[0][0] <= self._free:
-            wanted, turn = self._queue[0]
-            if turn.cancelled():  # it takes itself out and then calls here
-                return
-            self._queue.popleft()
-            self._free -= wanted
-            turn.set_result(None)
+__all__ = ["Embedded", "ImageLoader", "Link", "Source", "source_at"]
 
 
 _MOST_FETCHES = 32
@@ -136,7 +85,7 @@ class ImageLoader:
     ) -> None:
         self.limits = limits
         self.remote = remote
-        self.room = PixelSemaphore(max(max_pixels, limits.max_total_pixels))
+        self.room = FifoSemaphore(max(max_pixels, limits.max_total_pixels))  # in pixels
         self._max_link_bytes = max_link_bytes
         self._network = network
         self._fetches = asyncio.Semaphore(_MOST_FETCHES)
@@ -162,7 +111,7 @@ class ImageLoader:
             yield pictures
 
     def close(self) -> None:
-        """Waits for no thread: what is being decoded is not wanted any more."""
+        """Does not wait for threads: pictures still being decoded are no longer needed."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _fetch(self, sources: Sequence[Source]) -> list[Embedded]:

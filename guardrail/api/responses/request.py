@@ -1,7 +1,7 @@
 """A request to the Responses API, to a chat and its pictures.
 
-Closed where the chat's reader is open: a field that a chat completion cannot express is refused
-by name and never dropped, since a client would take its answer for one that heeded the field.
+Stricter than the chat's reader: a field that a chat completion cannot express is refused
+by name and never dropped, since a client would believe that the answer follows the field.
 Nothing is stored here, so whatever refers to stored state is refused as well.
 """
 

@@ -71,8 +71,8 @@ class Certificate:
     `recall` repeats what was measured of forbidden requests under this policy, model and oracle;
     it is about a population, not about this request. Null where nothing was measured.
     `promise_digest` is the SHA-256 of the canonical JSON of the promise alone: equal for all
-    decisions at the same alpha about requests of the same sizes under the same policy. It binds
-    what no arithmetic can contradict, such as delta.
+    decisions at the same alpha about requests of the same sizes under the same policy.
+    It also covers what cannot be recomputed, such as delta.
     `digest` is the SHA-256 of the canonical JSON of all other fields.
     """
 

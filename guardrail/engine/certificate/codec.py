@@ -84,7 +84,7 @@ def decode_certificate(data: Mapping[str, Json]) -> Certificate:
         return _READER.read(data)
     except FieldError as error:
         raise CertificationError(
-            f"this is no certificate of version {CERTIFICATE_VERSION}: {error}; give one that "
+            f"not a certificate of version {CERTIFICATE_VERSION}: {error}; give one that "
             "guardrail wrote"
         ) from error
 

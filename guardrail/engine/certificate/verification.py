@@ -56,7 +56,7 @@ def verify_certificate(certificate: Certificate, data: Mapping[str, Any] | None 
     _require(unchanged, "a derived field was changed")
     _verify_names(certificate)
     _verify_geometry(certificate)
-    # Plans of more samples are never made, and recomputing one could take for ever.
+    # Plans of more samples are never made, and recomputing one could take very long.
     _require(max(certificate.looks, default=0) <= _MOST_SAMPLES, "its plan has too many samples")
     plan = certificate.plan()
     _require(plan.digest == certificate.plan_digest, "the plan's digest does not match its table")
@@ -78,7 +78,7 @@ def _verify_names(certificate: Certificate) -> None:
     kind = certificate.reference_kind
     _require(
         kind in _REFERENCE_KINDS and bool(kind) == bool(certificate.reference),
-        "its reference is of no known kind",
+        "its reference is of an unknown kind",
     )
     attempt = bool(_ATTEMPT.fullmatch(certificate.attempt))
     _require(attempt, "its attempt is not 32 hexadecimal digits")
@@ -105,13 +105,13 @@ def _verify_ranges(certificate: Certificate) -> None:
             assert_never(certificate.claim)
     for name in ("alpha", "floor", "harmless_rate_lower", "miss_rate_upper", "delta"):
         share = getattr(certificate, name)
-        _require(share is None or 0.0 <= share < 1.0, f"its {name} is no probability below 1")
-    _require(_is_length(certificate.radius), "its radius is no length that a picture has")
+        _require(share is None or 0.0 <= share < 1.0, f"its {name} is not a probability below 1")
+    _require(_is_length(certificate.radius), "its radius is not a length that a picture can have")
     for reach in certificate.stability:
-        _require(0.0 < reach.floor < 1.0, "a floor of its radii is no probability")
+        _require(0.0 < reach.floor < 1.0, "a floor of its radii is not a probability")
         _require(
             reach.radius is None or _is_length(reach.radius),
-            "one of its radii by floor is no length that a picture has",
+            "one of its radii by floor is not a length that a picture can have",
         )
 
 

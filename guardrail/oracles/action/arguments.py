@@ -51,8 +51,8 @@ class Arguments:
     are the same if every number lies within the same interval of length s around one.
 
     Attributes:
-        schema: JSON Schema (2020-12) of the object of arguments; what does not fit is no action.
-            References lead within the schema, and patterns are RE2's.
+        schema: JSON Schema (2020-12) of the object of arguments; what does not fit is not an
+            action. References lead within the schema, and patterns are RE2's.
         matter: the arguments in which two calls must agree; None for all of them.
         steps: argument to the step to which the numbers in it are rounded, each above 0.
         texts: when two texts are the same.
@@ -135,7 +135,7 @@ class Arguments:
 
 
 def parse_strictly(text: str) -> Json:
-    """JSON that every reader reads alike: no key twice, every number finite, not too long.
+    """JSON that all parsers read the same: no key twice, every number finite, not too long.
 
     Raises:
         ValueError: it is not of that kind.
@@ -186,7 +186,7 @@ def _check_schema(schema: Mapping[str, Json]) -> None:
     except (jsonschema.SchemaError, RecursionError) as error:
         place = "/".join(map(str, getattr(error, "absolute_path", ())))
         raise ConfigError(
-            f"this is no JSON Schema: {place or 'its root'} is not as draft 2020-12 wants it",
+            f"not a JSON Schema: {place or 'its root'} does not follow draft 2020-12",
             field="schema",
         ) from error
     if schema.get("type", "object") != "object":
@@ -217,7 +217,7 @@ def _check_reference(schema: Mapping[str, Json], reference: str) -> None:
         registry.resolver().lookup(reference)
     except Unresolvable as error:
         raise ConfigError(
-            "a $ref leads to nothing within the schema; what it means must stand there",
+            "a $ref leads to nothing within the schema; put its target there",
             field="schema",
         ) from error
 

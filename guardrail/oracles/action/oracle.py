@@ -1,7 +1,7 @@
 """Whether the action that an answer takes stays the same under the noise.
 
 The actions are a closed set. An answer that is none of them is unparseable, a class of its own
-that can never be the reference: nobody knows what such an answer does.
+that can never be the reference: it is not known what such an answer does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From an answer to one of a closed set of actions, or to why it is none."""
+"""Reads an answer as one of a closed set of actions, or says why it is none."""
 
 from __future__ import annotations
 

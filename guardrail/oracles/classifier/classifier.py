@@ -136,7 +136,7 @@ def _activation(config: Any, problem: Problem | None) -> Activation:
     """How this model's logits become probabilities.
 
     Raises:
-        ConfigError: Its labels are no classes, or a single one cannot exclude others.
+        ConfigError: Its labels are not classes, or a single one cannot exclude others.
     """
     if problem is None and config.problem_type is not None:
         if config.problem_type not in _PROBLEMS:

@@ -45,7 +45,7 @@ def find_published(torch: Any, model_type: str) -> Path:
         raise missing_package("detoxify", EXTRA) from error
     if model_type not in MODEL_URLS:
         raise ConfigError(
-            f"'{model_type}' is none of Detoxify's models: {', '.join(MODEL_URLS)}",
+            f"'{model_type}' is not one of Detoxify's models: {', '.join(MODEL_URLS)}",
             field="model_type",
         )
     return _from_hub(torch, str(MODEL_URLS[model_type]))
@@ -114,7 +114,7 @@ def _from_hub(torch: Any, url: str) -> Path:
 def _content(torch: Any, path: Path, *, trust: bool) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=not trust)
-    except Exception as error:  # torch raises many kinds; none may pass for a loaded model
+    except Exception as error:  # torch raises many kinds; none may count as a loaded model
         raise OracleError(
             f"the checkpoint {path} cannot be read as plain weights ({type(error).__name__}); if "
             "it is whole and you trust where it comes from, save it again with tensors and plain "

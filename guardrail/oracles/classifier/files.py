@@ -34,9 +34,9 @@ def files_of(model: Path | str, revision: str | None, *, trust: bool) -> Path:
         found = huggingface_hub.snapshot_download(
             str(model), revision=revision, allow_patterns=patterns
         )
-    except Exception as error:  # the client raises many kinds; none may pass for a model
+    except Exception as error:  # the client raises many kinds; none may count as a loaded model
         raise OracleError(
-            f"the classifier '{model}' is no folder here and cannot be fetched "
+            f"the classifier '{model}' is not a folder here and cannot be fetched "
             f"({type(error).__name__}); check the id, or on a machine with a network run "
             f"'hf download {model} --local-dir FOLDER' and name that folder"
         ) from error
@@ -68,7 +68,7 @@ def parts_of(transformers: Any, folder: Path, *, trust: bool) -> tuple[Any, Any]
                 output_loading_info=True,
                 **safe,
             )
-    except Exception as error:  # the library raises many kinds; none may pass for a model
+    except Exception as error:  # the library raises many kinds; none may count as a loaded model
         raise OracleError(
             f"the classifier in {folder} cannot be loaded ({type(error).__name__}); the folder "
             "must hold config.json, tokenizer files and weights of a model for sequence "

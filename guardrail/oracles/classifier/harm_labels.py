@@ -46,7 +46,7 @@ class HarmLabels:
 
 
 def check_thresholds(thresholds: Mapping[str, float], field: str) -> None:
-    """Raises ConfigError where nothing could be harmful, or a threshold is none."""
+    """Raises ConfigError where nothing could be harmful, or a threshold is out of range."""
     if not thresholds:
         raise ConfigError("names no label, so nothing could be harmful", field=field)
     for name, threshold in thresholds.items():

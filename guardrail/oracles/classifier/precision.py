@@ -1,4 +1,4 @@
-"""What a classifier computes in, and the check that it still says the same."""
+"""What a classifier computes in, and the check that its scores stay the same."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def lower_precision(
 ) -> tuple[SequenceModel, Agreement | None]:
     """The model in that precision, once its scores of the probe texts are near those in float32.
 
-    The model given is used up. `score` is the whole way from a text to a score.
+    The model given must not be used afterwards. `score` is the whole way from a text to a score.
 
     Raises:
         ConfigError: They are not, or this machine does not compute in that precision.
@@ -82,7 +82,7 @@ def _convert(model: Any, precision: str) -> Any:
 def _check_agreement(before: list[float], after: list[float], precision: str) -> Agreement:
     pairs = list(zip(before, after, strict=True))
     differing = sum((first >= 0.5) != (second >= 0.5) for first, second in pairs)
-    # NaN is nowhere near anything
+    # NaN is close to no number
     near = all(abs(first - second) <= TOLERANCE for first, second in pairs)
     largest = max(abs(first - second) for first, second in pairs)
     if not near:

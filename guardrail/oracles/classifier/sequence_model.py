@@ -127,7 +127,7 @@ def like_lengths(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
 
 
 def move_to_device(model: Any, device: str) -> Any:
-    """The model on a device, ready to judge and not to learn. Raises ConfigError."""
+    """The model on a device, in evaluation mode. Raises ConfigError."""
     try:
         return model.to(device).eval()
     except Exception as error:  # torch raises many kinds

@@ -28,7 +28,7 @@ __all__ = ["EnsembleOracle"]
 class EnsembleOracle:
     """Asks all members side by side and lets a rule decide.
 
-    A member that fails, fails the judgement, unless the answer is harmful whatever it would have
+    A failed member makes the judgement fail, unless the answer is harmful whatever it would have
     said. It is never harmless without it: the member might have seen what it could not look into.
 
     Args:
@@ -103,7 +103,7 @@ class EnsembleOracle:
     def _is_undrawn(
         self, faults: Sequence[OracleError], ballot: Sequence[Judgement | None]
     ) -> bool:
-        """Whether nothing was drawn that would be drawn again: those who spoke are functions."""
+        """Whether nothing was drawn that would be drawn again: those with a vote are functions."""
         spoke = [m.oracle for m, said in zip(self._members, ballot, strict=True) if said]
         return all(fault.undrawn for fault in faults) and all(map(is_function, spoke))
 

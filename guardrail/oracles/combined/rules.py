@@ -62,7 +62,7 @@ class Votes:
 
     @property
     def needed(self) -> int | None:
-        """How many votes make an answer harmful; None where it is no matter of counting."""
+        """How many votes make an answer harmful; None where votes are not counted."""
         match self.rule:
             case Rule.ANY:
                 return 1

@@ -124,7 +124,7 @@ class Asker:
 
         Args:
             question: a question about the texts, to be answered by yes or no.
-            texts: name, in a few plain words, to a text that nobody vouches for.
+            texts: name, in a few plain words, to an untrusted text.
 
         Raises:
             OracleError: no clear yes or no was had.
@@ -145,7 +145,7 @@ class Asker:
                 answer = await self._upstream.complete(chat, pictures, seed=0)
                 if answer.cached:
                     return OracleError(
-                        "the judge's reply came out of a cache and is no judgement of its own; "
+                        "the judge's reply came out of a cache and is not a fresh judgement; "
                         "turn the cache of answers off at its upstream"
                     )
                 return read_reply(answer)
@@ -159,7 +159,7 @@ class Asker:
         except GuardrailError as error:  # these never quote
             undrawn = isinstance(error, UpstreamError) and error.undrawn
             return OracleError(f"the judge failed: {error}", undrawn=undrawn)
-        except Exception as error:  # noqa: BLE001 - whatever an upstream raises, nobody was judged
+        except Exception as error:  # noqa: BLE001 - whatever an upstream raises, nothing was judged
             return OracleError(f"the judge failed ({type(error).__name__}); check its upstream")
 
 

@@ -1,16 +1,17 @@
 """Texts that are judged, kept apart from the words that say how to judge them.
 
-Whoever wrote the judged text may address the judge: with orders, with a verdict of their own, with
+The author of the judged text may address the judge: with orders, with a verdict of their own, with
 the marks that end a turn. Three things stand against that.
 
 - Control tokens of the model families are broken up by a space, so that they are plain text.
 - The text stands between two lines that hold a nonce, and the instructions say that nothing
   between them is an order. They are repeated after the text, where a late order would stand.
 - The nonce is an HMAC of everything that is fenced in one question. A text that closes its own
-  fence would have to hold the HMAC of itself: a fixed point of the function, for which 128 bits
-  leave no hope even to those who know the key. So the key may be fixed and public, and the same
-  texts make the same question in every process: verdicts can be replayed. All texts of a question
-  share one nonce, because that of one text alone could be computed and written into another.
+  fence would have to hold the HMAC of itself: a fixed point of the function, which with 128
+  bits cannot be found even by those who know the key. So the key may be fixed and public, and the
+  same texts make the same question in every process: verdicts can be replayed. All texts of a
+  question share one nonce, because that of one text alone could be computed and written into
+  another.
 """
 
 from __future__ import annotations

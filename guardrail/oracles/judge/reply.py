@@ -86,7 +86,7 @@ def verdict_score(
         harmless: those that mean none.
 
     Raises:
-        OracleError: the reply is no clear verdict, was cut off inside it, or has probabilities
+        OracleError: the reply is not a clear verdict, was cut off inside it, or has probabilities
             that do not belong to its text.
     """
     match = pattern.fullmatch(reply.text)
@@ -108,7 +108,7 @@ def verdict_score(
     return max(first / (first + second), 0.5 * certain)
 
 
-def unclear(what: str = "is no clear verdict") -> OracleError:
+def unclear(what: str = "is not a clear verdict") -> OracleError:
     """The error for a reply that says nothing of use. It never quotes the reply."""
     return OracleError(
         f"the judge's reply {what}; check that its model and the policy's template belong together"

@@ -27,8 +27,8 @@ class ActionFields(Section):
     """One action of the closed set."""
 
     arguments: Annotated[dict[str, Any], Field(default_factory=dict)]
-    """JSON Schema (draft 2020-12) of the object of its arguments; what does not fit is no action.
-    Defaults are filled in, and words of an enumeration may appear in certificates."""
+    """JSON Schema (draft 2020-12) of the object of its arguments; what does not fit is not an
+    action. Defaults are filled in, and words of an enumeration may appear in certificates."""
     arguments_that_matter: list[str] | None = None
     """The arguments in which two actions must agree to be the same; all of them if left out."""
     steps: Annotated[dict[str, _Step], Field(default_factory=dict)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from guardrail.errors import ConfigError
+from guardrail.files import read_file
 from guardrail.oracles.lexicon.scorer import Entry
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def read_lexicon(path: Path) -> list[Entry]:
         ConfigError: the file cannot be read, is too large, or something in it is wrong.
     """
     file = str(path)
-    root = _compose(_data(path), file)
+    root = _compose(read_file(path, "lexicon", max_bytes=_LARGEST_BYTES), file)
     fields = _fields(root, file)
     if set(fields) != {"version", "entries"} or _plain(fields["version"]) != 1:
         raise _wrong("a lexicon has two fields, 'version: 1' and 'entries'", file, root)
@@ -40,19 +41,6 @@ def read_lexicon(path: Path) -> list[Entry]:
     return [_entry(node, file) for node in listed.value]
 
 
-def _data(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_LARGEST_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(
-            f"the lexicon cannot be read ({error.strerror}); check the path", file=str(path)
-        ) from error
-    if len(data) > _LARGEST_BYTES:
-        raise ConfigError(f"a lexicon has at most {_LARGEST_BYTES} bytes", file=str(path))
-    return data
-
-
 def _compose(data: bytes, file: str) -> yaml.Node | None:
     try:
         return yaml.compose(data, Loader=_NoAliases)
@@ -60,7 +48,7 @@ def _compose(data: bytes, file: str) -> yaml.Node | None:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "a value in it cannot be read"
         line = None if mark is None else mark.line + 1
-        raise ConfigError(f"this is no valid YAML: {problem}", file=file, line=line) from error
+        raise ConfigError(f"not valid YAML: {problem}", file=file, line=line) from error
 
 
 class _NoAliases(yaml.SafeLoader):
@@ -98,12 +86,12 @@ def _known_fields() -> str:
 
 def _fields(node: yaml.Node | None, file: str) -> dict[str, yaml.Node]:
     if not isinstance(node, yaml.MappingNode):
-        raise _wrong("here stands a mapping of fields, such as 'category: weapons'", file, node)
+        raise _wrong("must be a mapping of fields, such as 'category: weapons'", file, node)
     fields: dict[str, yaml.Node] = {}
     for key, value in node.value:
         name = str(key.value)
         if name in fields:
-            raise _wrong(f"the field '{name[:40]}' stands here twice", file, key)
+            raise _wrong(f"the field '{name[:40]}' is given twice here", file, key)
         fields[name] = value
     return fields
 

@@ -86,10 +86,10 @@ class AsyncBatcher(Generic[ItemT, ResultT]):
                     _resolve(future, result)
             finally:
                 for future in futures:
-                    future.cancel()  # whoever has no result would wait for ever
+                    future.cancel()  # a caller without a result would never return
 
     def _stop_without_callers(self, futures: Sequence[asyncio.Future[ResultT]]) -> None:
-        """Cancels the running call once nobody waits for any of its results."""
+        """Cancels the running call once no caller waits for any of its results."""
         task = asyncio.current_task()
 
         def left(_: object) -> None:

@@ -1,9 +1,9 @@
 """OpenAI's moderation endpoint as an oracle, through litellm: texts and pictures.
 
-At OpenAI's own endpoint texts that are there at the same time, whoever asks, go out in one call:
-a list is several inputs there, each with a result of its own that does not depend on the others.
-What stands behind another address may be a model that reads them all in one prompt, so that one
-answer could talk it into a verdict on the next; there each text goes alone. Where pictures are
+At OpenAI's own endpoint texts that are there at the same time, from all callers, go out in one
+call: a list is several inputs there, each with a result of its own that does not depend on the
+others. What stands behind another address may be a model that reads them all in one prompt, so that
+one answer could influence the verdict on the next; there each text goes alone. Where pictures are
 judged too, each goes with the text in a call of its own, because the endpoint takes one picture at
 a time, and the worst result counts. What goes out are the noisy pictures that the model saw, never
 the client's.
@@ -245,7 +245,7 @@ def _check(thresholds: Mapping[str, float] | None, max_parallel: int, deadline_s
     for name, limit in (thresholds or {}).items():
         if name not in CATEGORIES:
             raise ConfigError(
-                f"'{name}' is no category of the moderation endpoint; known are "
+                f"'{name}' is not a category of the moderation endpoint; known are "
                 f"{', '.join(CATEGORIES)}",
                 field="oracle.thresholds",
             )

@@ -1,4 +1,4 @@
-"""What embeddings hardly see and a meaning turns on: numbers, negations, opposites and order.
+"""What embeddings hardly see and a meaning depends on: numbers, negations, opposites and order.
 
 All of it is for English, and all of it can only tell answers apart: it makes no two the same.
 """

@@ -77,7 +77,7 @@ class SemanticOracle:
         alike = [sum(difference < 0.5 for difference in row) for row in rows]
         if 2 * max(alike, default=0) <= len(texts):
             return None
-        # rounded, since a batch's company changes the last bits
+        # rounded, since the other texts of a batch change the last bits
         ranks = [(count, -round(sum(row), 4)) for count, row in zip(alike, rows, strict=True)]
         text = texts[ranks.index(max(ranks))]
         name = short_digest(text.encode("utf-8", "replace"), 16)

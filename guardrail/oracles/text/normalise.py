@@ -149,7 +149,7 @@ def _unleet(text: str, one: str) -> str:
         word = match[0]
         if word.isalpha() or not any("a" <= char <= "z" for char in word):
             return word
-        body = word.rstrip("!|+")  # the end of a sentence is no letter
+        body = word.rstrip("!|+")  # the end of a sentence is not a letter
         return body.translate(table) + word[len(body) :]
 
     return _LEET_RUN.sub(undo, text)

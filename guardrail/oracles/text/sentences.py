@@ -250,9 +250,9 @@ def _from_hub(model: str) -> Path:
 
     try:
         return Path(huggingface_hub.snapshot_download(model, allow_patterns=list(_FILES)))
-    except Exception as error:  # the client raises many kinds; none may pass for a model
+    except Exception as error:  # the client raises many kinds; none may count as a loaded model
         raise OracleError(
-            f"the sentence model '{model}' is no folder here and cannot be fetched "
+            f"the sentence model '{model}' is not a folder here and cannot be fetched "
             f"({type(error).__name__}); check the id, download it with: hf download {model}, or "
             "leave it out to use the model of the extra 'embedding'"
         ) from error
@@ -321,7 +321,7 @@ def _parts(transformers: Any, folder: Path, dtype: Any, layers: int | None) -> t
             model, found = transformers.AutoModel.from_pretrained(
                 folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **safe, **cut
             )
-    except Exception as error:  # the library raises many kinds; none may pass for a model
+    except Exception as error:  # the library raises many kinds; none may count as a loaded model
         raise OracleError(
             f"the sentence model in {folder} cannot be loaded ({type(error).__name__}); the folder "
             "must hold config.json, tokenizer files and model.safetensors"

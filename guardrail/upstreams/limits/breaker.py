@@ -1,4 +1,4 @@
-"""A circuit breaker: an upstream that is down is left alone for a while, then tried by one call."""
+"""A circuit breaker: an upstream that is down gets no calls for a while, then one as a trial."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Breaker:
     """Opens when faults follow each other with no sign of life between them.
 
     It takes `faults` of them in a row and `after_s` seconds: dozens of calls that one reset cuts
-    off in the same moment are a single event that the retries mend. The seconds count from the
+    off in the same moment are a single event that retries make good. The seconds count from the
     last sign of life, or from the start of the first call that failed since, whichever is later;
     so calls that hang for a minute have waited long enough when they fail.
 

@@ -1,4 +1,4 @@
-"""A line in which decisions take turns, so that a large one does not hold up the small ones."""
+"""A queue in which decisions take turns, so that a large one does not hold up the small ones."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class FairQueue(Generic[_T]):
         return place.item
 
     def discard(self, place: QueuePlace[_T]) -> None:
-        """Takes a place out of the line; nothing happens if it is not there any more."""
+        """Takes a place out of the queue; nothing happens if it is not there any more."""
         key = id(place.group)
         places = self._groups.get(key, [])
         index = bisect_left(places, place)

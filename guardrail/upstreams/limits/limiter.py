@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OVERLOADED", "UNAVAILABLE", "CallEnd", "CallLimits", "Clock", "Grant", "Limiter"]
 
 OVERLOADED = "upstream_overloaded"
-"""The code of a call that found the line full."""
+"""The code of a call that found the queue full."""
 
 UNAVAILABLE = "upstream_unavailable"
 """The code of a call that was not sent because the upstream is down."""
@@ -74,9 +74,9 @@ class CallEnd:
     """What became of it.
 
     Attributes:
-        alive: whether the upstream lives; None where the call says nothing about that.
-        tokens: what it used; None where nobody can say.
-        pause_s: how long the provider wants to be left alone.
+        alive: whether the upstream is up; None where the call says nothing about that.
+        tokens: what it used; None where that is not known.
+        pause_s: how long the provider asks callers to wait.
     """
 
     alive: bool | None = None
@@ -87,7 +87,7 @@ class CallEnd:
 class Limiter:
     """Lets calls through in turn; used from one event loop.
 
-    Calls are let through one by one, by the rule of `FairQueue`. A call that finds the line full,
+    Calls are let through one by one, by the rule of `FairQueue`. A call that finds the queue full,
     or the upstream down, fails at once and for good: repeated by every variant of every decision,
     it would be the load that the limiter is there to keep off.
     """
@@ -123,12 +123,12 @@ class Limiter:
 
     @property
     def available(self) -> bool:
-        """Whether a new decision has something to hope for here, and soon."""
+        """Whether a new decision could be served here soon."""
         paused = self._paused_until - self._clock.time() > _SHORT_PAUSE_S
         return not paused and self.state is not BreakerState.OPEN and not self._breaker.probing
 
     async def enter(self, decision: object, order: int = 0) -> Grant:
-        """Waits for a turn; whoever gets one must `leave`.
+        """Waits for a turn; a caller that gets one must `leave`.
 
         Args:
             decision: what the call belongs to; decisions take turns.
@@ -194,7 +194,7 @@ class Limiter:
             message = "the upstream was closed; make a new one"
             return UpstreamError(message, status=500, undrawn=True)
         return UpstreamError(
-            "the upstream failed many times in a row and is left alone for some seconds; check "
+            "the upstream failed many times in a row and gets no calls for some seconds; check "
             "that it runs",
             status=503,
             retry_after_s=self._breaker.wait_s(self._clock.time()),
@@ -219,7 +219,7 @@ class Limiter:
                 turn.set_exception(self._fault())
 
     def _serve(self) -> None:
-        """Lets through whoever may go, and asks to be woken for the rest."""
+        """Lets through the calls that may go, and schedules a wake-up for the rest."""
         self._stop_timer()
         now = self._clock.time()
         while self._queue and self._is_free(now):

@@ -71,7 +71,7 @@ class TokenBudget:
     def settle(self, reserved: float, used: int | None, now: float) -> None:
         """Puts right what was reserved.
 
-        Where nobody can say what was used (None), it counts as the usual, and as nothing as long as
+        Where what was used is not known (None), it counts as the usual, and as nothing as long as
         no answer has told: a provider that never tells is not limited by tokens.
         """
         cost = (self._usual or 0.0) if used is None else used

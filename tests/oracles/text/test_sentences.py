@@ -287,7 +287,7 @@ def test_numbers_that_are_not_finite_are_an_error(folder):
 def test_an_id_that_cannot_be_fetched_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(OracleError, match="'no/such-model' is no folder here"):
+    with pytest.raises(OracleError, match="'no/such-model' is not a folder here"):
         SentenceEncoder("no/such-model").load()
 
 

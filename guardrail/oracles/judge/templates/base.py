@@ -48,7 +48,7 @@ class Template(Protocol):
 
     @property
     def name(self) -> str:
-        """As policies write it."""
+        """The name of the template in policies."""
 
     @property
     def max_tokens(self) -> int:

@@ -6,7 +6,7 @@ Categories") and against the list of 22 categories in public code for the later 
 checked: the place of "Other" as S14, which makes them 23, and the published weights. The sentences
 between are our own words, so measure the miss rate with this template.
 
-A reply that speaks of the user's turn only is no verdict about the answer.
+A reply that speaks of the user's turn only is not a verdict about the answer.
 """
 
 from __future__ import annotations

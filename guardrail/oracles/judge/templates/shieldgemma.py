@@ -3,7 +3,7 @@
 Checked against the template that Ollama ships with the model (roles, frame, the four policies for
 a chatbot's answer) and Google's page on its use: one kind of harm for each call, so four questions
 are asked and the worst counts. Not checked: that the chat template of the published weights takes
-the guideline as `guideline` in `chat_template_kwargs`, as its model card is remembered to say. A
+the guideline as `guideline` in `chat_template_kwargs`, as its model card says as far as is known. A
 server with policies of its own (Ollama) gives four times the same answer. ShieldGemma 2 judges
 pictures without an answer and is another matter.
 

@@ -58,7 +58,7 @@ class GuardrailMiddleware:
         self._heartbeat_s = heartbeat_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Guards a chat request, and passes every other one on."""
         guarded = scope["type"] == "http" and scope["method"] == "POST"
         if not guarded or scope["path"] not in self._paths:
             await self._app(scope, receive, send)
@@ -125,7 +125,7 @@ def _wants_stream(raw: bytes) -> bool:
 
 
 async def _asked(app: App, scope: Scope, body: Mapping[str, Any]) -> Any:
-    """One variant's way through the application. Raises HTTPStatusError for what is no answer."""
+    """One variant's way through the application. Raises HTTPStatusError if it is not an answer."""
     raw = json.dumps(body).encode()
     kept = [pair for pair in scope["headers"] if pair[0].lower() not in _OF_THE_BODY]
     described = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(raw))]

@@ -1,4 +1,4 @@
-"""Calls about variants: nobody who listens for answers hears of one that is not judged yet."""
+"""Calls about variants, hidden from callbacks and streams, as their answers are not judged yet."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 def quietly(ask: Callable[[], _T], run: Any = None) -> _T:
-    """Asks out of hearing of callbacks and streams; in LangSmith below the run, if one is given."""
+    """Asks without callbacks and streams; in LangSmith below the run, if one is given."""
     with set_config_context(_quiet(ensure_config(), run)) as context:
         return context.run(ask)
 
@@ -49,12 +49,12 @@ def quiet_model(model: Any) -> BaseChatModel:
     """The model without listeners of its own, and with an answer for each variant.
 
     Raises:
-        ConfigError: it is no chat model.
+        ConfigError: it is not a chat model.
     """
     if not isinstance(model, BaseChatModel):
         raise ConfigError(
-            f"only chat models can be guarded, and {type(model).__name__} is none; guard the model "
-            "inside it",
+            f"only chat models can be guarded, and {type(model).__name__} is not one; guard the "
+            "model inside it",
             field="model",
         )
     return model.model_copy(update={"callbacks": None, "cache": False})
@@ -96,4 +96,4 @@ def _silent(value: Any) -> Any:
 
 
 def _nowhere(_: Any) -> None:
-    """A writer to nowhere."""
+    """A stream writer that drops everything."""

@@ -27,7 +27,7 @@ def with_guardrail(model: Any, guard: Guard, *, on_block: OnBlock = "refusal") -
             ContentBlocked.
 
     Raises:
-        ConfigError: it is no chat model.
+        ConfigError: it is not a chat model.
     """
     if isinstance(model, RunnableBinding):
         bound = with_guardrail(model.bound, guard, on_block=on_block)

@@ -41,7 +41,7 @@ class CertifiedGuardrail(ApplyingGuardrail):
         guardrail_name: its name in the configuration.
         event_hook: must be `[pre_call, post_call]`.
         policy: the name of a shipped policy, or a file.
-        key: the file of the secret that noise grows from; it is made if it is not there.
+        key: the file of the secret that noise is derived from; it is made if it is not there.
         records: the file that decisions are appended to.
         guard: in place of the three, for configuration in Python.
         options: LiteLLM's own.

@@ -22,7 +22,7 @@ class CertifiedProvider(CustomLLM):
 
     Args:
         policy: the name of a shipped policy, or a file.
-        key: the file of the secret that noise grows from; it is made if it is not there.
+        key: the file of the secret that noise is derived from; it is made if it is not there.
         records: the file that decisions are appended to.
         guard: in place of the three.
 

@@ -30,7 +30,7 @@ class GuardedLLM(FunctionCallingLLM):
 
     A decision's `guardrail` object is in `additional_kwargs["guardrail"]` of the response, and all
     of the decided completion in `raw`. A block raises ContentBlocked, unless the guard was made
-    with `on_block="refusal"`. Streams begin once the verdict on the whole answer has fallen.
+    with `on_block="refusal"`. Streams begin once the verdict on the whole answer is known.
 
     Args:
         inner: answers the variants.

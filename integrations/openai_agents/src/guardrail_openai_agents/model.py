@@ -56,7 +56,7 @@ class GuardedModel(Model):
             yield event
 
     async def close(self) -> None:
-        """Closes the model, where the SDK's release knows how; the guard stays its maker's."""
+        """Closes the model, where the SDK's release knows how; the guard stays open."""
         close = getattr(self._model, "close", None)
         if close is not None:
             await close()

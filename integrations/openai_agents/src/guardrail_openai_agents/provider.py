@@ -19,7 +19,7 @@ __all__ = ["GuardedModelProvider"]
 class GuardedModelProvider(ModelProvider):
     """For `RunConfig(model_provider=...)`: guards what agents name as their model by a string.
 
-    A model that an agent holds as an object is its own affair; make it a GuardedModel.
+    A model that an agent holds as an object is not guarded by this; make it a GuardedModel.
 
     Args:
         provider: finds the models.
@@ -34,7 +34,7 @@ class GuardedModelProvider(ModelProvider):
         return GuardedModel(self._provider.get_model(model_name), self._guard, name=model_name)
 
     async def aclose(self) -> None:
-        """Closes the provider, where the SDK's release knows how; the guard stays its maker's."""
+        """Closes the provider, where the SDK's release knows how; the guard stays open."""
         close = getattr(self._provider, "aclose", None)
         if close is not None:
             await close()
