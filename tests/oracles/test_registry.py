@@ -217,7 +217,7 @@ def test_what_cannot_be_used_says_what_to_do(tmp_path, kind, told):
     [
         (
             "Half",
-            "what 'own.oracles:Half' builds is no oracle: its type object lacks judge, aclose",
+            "what 'own.oracles:Half' builds is not an oracle: its type object lacks judge, aclose",
         ),
         ("Itself", "what 'own.oracles:Itself' builds is a class; give an object of it"),
         ("Nameless", "has a revision that is no text"),

@@ -367,7 +367,7 @@ class TestArguments:
         ("schema", "why"),
         [
             ({"type": "string"}, "type: object"),
-            ({"type": "number?"}, "no JSON Schema: type"),
+            ({"type": "number?"}, "not a JSON Schema: type"),
             ({"properties": {"x": {"minimum": "a"}}}, "properties/x/minimum"),
             ({"$ref": "https://example.org/schema"}, "leads to nothing"),
             ({"$ref": "#/$defs/none"}, "leads to nothing"),

@@ -82,7 +82,7 @@ def test_a_clear_no(text):
     ["Maybe", "Yes and no", "No, wait: yes", "Nope", "Not sure", "Y", "N/A", "Yes\nNo", "I can't."],
 )
 def test_anything_else_is_an_error_that_does_not_quote(text):
-    with pytest.raises(OracleError, match="no clear verdict") as raised:
+    with pytest.raises(OracleError, match="not a clear verdict") as raised:
         certainty([text])
     assert text not in str(raised.value)
 

@@ -135,7 +135,7 @@ def test_the_worst_of_several_questions_counts():
 
 
 def test_one_question_without_a_verdict_leaves_the_answer_unjudged():
-    with pytest.raises(OracleError, match="no clear verdict"):
+    with pytest.raises(OracleError, match="not a clear verdict"):
         judged(["No", "No", "Who knows", "No"], said("a"), name="shieldgemma")
 
 

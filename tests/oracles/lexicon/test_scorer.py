@@ -260,8 +260,8 @@ def test_a_file_is_read(tmp_path):
 
 ENTRY = "version: 1\nentries:\n  - phrase: a b\n    category: c\n"
 WRONG = {
-    "not YAML": ("version: [1\n", 2, "no valid YAML"),
-    "not text": (b"\xff\xfe\x00", None, "no valid YAML"),
+    "not YAML": ("version: [1\n", 2, "not valid YAML"),
+    "not text": (b"\xff\xfe\x00", None, "not valid YAML"),
     "an alias": ("version: &a 1\nentries: *a\n", 2, "no aliases"),
     "nothing": ("", None, "mapping"),
     "a list": ("- a\n", 1, "mapping"),
@@ -272,7 +272,7 @@ WRONG = {
     "entries of another kind": ("version: 1\nentries: a\n", 2, "at least one"),
     "an entry of another kind": ("version: 1\nentries:\n  - a\n", 3, "mapping"),
     "an unknown field": (ENTRY + "    wieght: 1\n", 5, "known are category"),
-    "a field twice": (ENTRY + "    category: d\n", 5, "'category' stands here twice"),
+    "a field twice": (ENTRY + "    category: d\n", 5, "'category' is given twice"),
     "phrase and pattern": (ENTRY + "    pattern: d\n", 3, "either"),
     "neither": ("version: 1\nentries:\n  - category: c\n", 3, "either"),
     "no category": ("version: 1\nentries:\n  - phrase: a\n", 3, "'category' is a text"),
