@@ -14,7 +14,7 @@ import time
 import torch
 import transformers
 
-from guardrail.oracles.classifier.packed_linear import with_packed_layers
+from guardrail.oracles.packed_linear import with_packed_layers
 
 LENGTHS = (16, 64, 128, 256)
 ROUNDS = 6

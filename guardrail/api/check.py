@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.reply import add_guardrail, answer_body, format_usage, usage_of
-from guardrail.api.chat.request import Incoming, incoming_chat
+from guardrail.api.chat.request import incoming_chat
 from guardrail.api.chat.stream import DONE
 from guardrail.api.endpoint import Endpoint
 from guardrail.api.errors import Reply
@@ -18,6 +18,7 @@ from guardrail.engine.verdict import Action, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from guardrail.api.incoming import Incoming
     from guardrail.images.codec import ImageLimits
     from guardrail.policy.schema import Policy
 

@@ -12,8 +12,8 @@ from guardrail.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from guardrail.api.chat.request import Incoming
     from guardrail.api.errors import Reply
+    from guardrail.api.incoming import Incoming
     from guardrail.api.pictures.loader import Source
     from guardrail.api.service import Service
     from guardrail.engine.engine import Engine

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from guardrail.api.chat.request import Incoming
     from guardrail.api.endpoint import Endpoint
+    from guardrail.api.incoming import Incoming
     from guardrail.assembly import KeySource, Model
     from guardrail.memory.ledger import Ledger
     from guardrail.middleware.records import Records

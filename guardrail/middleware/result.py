@@ -12,8 +12,8 @@ from guardrail.middleware.blocked import ContentBlocked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.api.chat.request import Incoming
     from guardrail.api.errors import Reply
+    from guardrail.api.incoming import Incoming
     from guardrail.engine.certificate.claim import Certificate
     from guardrail.engine.verdict import Verdict
     from guardrail.types import Json

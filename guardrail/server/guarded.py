@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from guardrail.api.chat.request import Incoming
     from guardrail.api.endpoint import Endpoint
+    from guardrail.api.incoming import Incoming
     from guardrail.api.service import Service
 
 __all__ = ["answer_guarded", "read_aside", "read_body"]

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from guardrail.api.chat.request import Incoming
     from guardrail.api.errors import Reply
+    from guardrail.api.incoming import Incoming
     from guardrail.api.litellm.request import GivenAnswer
     from guardrail.api.service import Service
     from guardrail.engine.verdict import Verdict

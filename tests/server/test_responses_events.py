@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.api.chat.request import Incoming
 from guardrail.api.errors import error_reply
+from guardrail.api.incoming import Incoming
 from guardrail.api.responses.events import response_events, typed_events
 from guardrail.api.responses.reply import response_to
 from guardrail.engine.verdict import Action, Reason, Verdict

@@ -10,10 +10,10 @@ some roles only refuses the others itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.parameters import chat_parameters, streaming
+from guardrail.api.incoming import Incoming
 from guardrail.api.shapes import (
     ANYTHING,
     OBJECTS,
@@ -36,11 +36,10 @@ from guardrail.types import Chat
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.api.pictures.loader import Source
     from guardrail.images.codec import ImageLimits
     from guardrail.types import Json
 
-__all__ = ["MESSAGES", "Incoming", "incoming_chat", "model_at", "read_chat"]
+__all__ = ["MESSAGES", "incoming_chat", "model_at", "read_chat"]
 
 _ROLES = ("assistant", "developer", "function", "system", "tool", "user")
 _MAY_BE_EMPTY = ("assistant", "function")
@@ -89,24 +88,6 @@ MESSAGES = list_of(
     least=1,
 )
 """The JSON Schema of a chat's messages, made of the tables that they are read by."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """One request, read.
-
-    `sources` are its pictures, in the order of their placeholders; the code that opens them empties
-    the list, so that no encoded picture is kept during the decision. `include_usage` is
-    `stream_options.include_usage`; `echo` is what the answer repeats; `progress` asks for the
-    counts while a stream is held.
-    """
-
-    chat: Chat
-    sources: list[Source] = field(default_factory=list)
-    stream: bool = False
-    include_usage: bool = False
-    echo: Mapping[str, Json] = field(default_factory=dict)
-    progress: bool = False
 
 
 def read_chat(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:

@@ -14,7 +14,7 @@ from guardrail.engine.verdict import Action
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from guardrail.api.chat.request import Incoming
+    from guardrail.api.incoming import Incoming
     from guardrail.api.service import Service
     from guardrail.engine.verdict import Verdict
     from guardrail.types import Answer, Chat, Pixels

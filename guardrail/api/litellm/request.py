@@ -28,7 +28,7 @@ from guardrail.types import Answer, Chat
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.api.chat.request import Incoming
+    from guardrail.api.incoming import Incoming
     from guardrail.images.codec import ImageLimits
     from guardrail.types import Json
 

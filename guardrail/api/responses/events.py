@@ -13,8 +13,8 @@ from guardrail.api.strict_json import encode_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from guardrail.api.chat.request import Incoming
     from guardrail.api.errors import Reply
+    from guardrail.api.incoming import Incoming
     from guardrail.types import Json
 
 __all__ = ["response_events", "typed_events"]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from guardrail.api.chat.reply import AnswerBody
-    from guardrail.api.chat.request import Incoming
+    from guardrail.api.incoming import Incoming
     from guardrail.engine.verdict import Verdict
     from guardrail.policy.schema import Policy
     from guardrail.types import Json, Usage

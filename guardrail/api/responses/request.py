@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.api.chat.request import Incoming, model_at
+from guardrail.api.chat.request import model_at
+from guardrail.api.incoming import Incoming
 from guardrail.api.responses.input import INPUT, read_input
 from guardrail.api.shapes import (
     ANYTHING,

@@ -72,7 +72,7 @@ def _convert(model: Any, precision: str) -> Any:
         from guardrail.oracles.classifier.int8_linear import with_int8_layers
 
         return with_int8_layers(model)
-    from guardrail.oracles.classifier.packed_linear import can_pack, with_packed_layers
+    from guardrail.oracles.packed_linear import can_pack, with_packed_layers
 
     small = model.bfloat16()
     device = next(small.parameters()).device.type

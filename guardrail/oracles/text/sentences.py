@@ -361,7 +361,7 @@ def _pack(model: Any, precision: str) -> Any:
     """The same numbers faster, where the processor computes in bfloat16."""
     if precision != "bfloat16":
         return model
-    from guardrail.oracles.classifier.packed_linear import can_pack, with_packed_layers
+    from guardrail.oracles.packed_linear import can_pack, with_packed_layers
 
     return with_packed_layers(model) if can_pack(model.device.type) else model
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from guardrail.oracles.classifier.packed_linear import PackedLinear, can_pack  # noqa: E402 (needs torch)
+from guardrail.oracles.packed_linear import PackedLinear, can_pack  # noqa: E402 (needs torch)
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "cat", "runs", "sleeps"]
 has_default = pytest.mark.skipif(

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from guardrail.oracles.classifier.packed_linear import (  # noqa: E402 (needs torch)
+from guardrail.oracles.packed_linear import (  # noqa: E402 (needs torch)
     PackedLinear,
     can_pack,
     with_packed_layers,
