@@ -75,7 +75,15 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=CASES)
+NIGHTLY = ("on the canvas", "a low floor", "a meaning")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(case, marks=[pytest.mark.nightly] if case in NIGHTLY else []) for case in CASES
+    ],
+)
 def certificate(request, kit):
     changes, shapes = CASES[request.param]
     pictures = [kit.make_picture(*shape, seed=i) for i, shape in enumerate(shapes)]

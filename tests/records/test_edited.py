@@ -20,7 +20,10 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module",
+    params=["verdict, one harmful", pytest.param("harmlessness", marks=pytest.mark.nightly)],
+)
 def record(request, kit):
     """Of a pass; in one case with a harmful outcome among the first."""
     bad = 1 if "one harmful" in request.param else -1

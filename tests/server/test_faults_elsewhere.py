@@ -15,6 +15,8 @@ from guardrail.policy.compile import compile_policy
 from guardrail.server.serve import running_server
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
+pytestmark = pytest.mark.nightly  # the matrix on the main route runs by day
+
 LEAK = "the unguarded answer"
 HEARTBEATS_S = (60.0, 0.001)
 """Streams that begin after their verdict, and before."""
