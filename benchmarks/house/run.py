@@ -103,7 +103,7 @@ def body(*, pictures: int, number: int) -> dict[str, object]:
     return {"model": "scripted", "messages": [{"role": "user", "content": content}]}
 
 
-async def entered(*, pictures: int) -> tuple[int, int]:
+async def count_entered(*, pictures: int) -> tuple[int, int]:
     """Files and functions of the package that the fourth of four like requests enters."""
     policy = read_policy("default")
     app = create_app(policy, build_engine(policy, Scripted(["A tabby cat on a red mat."])))
@@ -143,7 +143,7 @@ def main() -> None:
         "loaded by Guard": loaded_by_guard(),
     }
     for name, pictures in (("picture", 1), ("text", 0)):
-        files, functions = asyncio.run(entered(pictures=pictures))
+        files, functions = asyncio.run(count_entered(pictures=pictures))
         facts[f"entered by a warm {name} request"] = {"files": files, "functions": functions}
     if as_json:
         print(json.dumps(facts, indent=1))

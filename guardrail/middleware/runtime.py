@@ -69,13 +69,13 @@ class Runtime:
     ) -> Result:
         """The same; the caller's thread waits."""
 
-        async def timed() -> Result:
+        async def decide_in_time() -> Result:
             async with asyncio.timeout(timeout_s):
                 return await self.decider.decide(
                     request, endpoint, model, scope=scope, principal=self._principal_of(principal)
                 )
 
-        return self._thread.run_sync(timed())
+        return self._thread.run_sync(decide_in_time())
 
     def _principal_of(self, principal: str | None) -> str | None:
         return self._principal if principal is None else principal

@@ -54,13 +54,13 @@ class AccessLog:
         extra: dict[str, object] = {}
         scope[_KEY] = extra
 
-        async def watched(message: Message) -> None:
+        async def watch_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 line["status"] = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, watch_send)
         finally:
             line["route"] = getattr(scope.get("route"), "path", None)
             line["elapsed_ms"] = round((time.monotonic() - started) * 1e3, 1)

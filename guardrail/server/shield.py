@@ -24,13 +24,13 @@ class Shield:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
-        async def watched(message: Message) -> None:
+        async def watch_send(message: Message) -> None:
             nonlocal started
             started = started or message["type"] == "http.response.start"
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, watch_send)
         except Exception as error:  # noqa: BLE001 (the server's edge)
             log_crash(error)
             if scope["type"] == "http" and not started:
