@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -37,9 +38,9 @@ class FunctionOracle:
 
     The function may have two attributes. `revision` is a text that changes whenever its verdicts
     can change, so that certificates and calibrations name the oracle that judged; without it the
-    function's own source code counts, but nothing that it calls. `by_text = True` says that it
-    always returns the same for the same text; then equal answers are judged once, and a call that
-    failed may be repeated.
+    function's own source code counts, with the texts and numbers that it captured, but nothing
+    that it calls. `by_text = True` says that it always returns the same for the same text; then
+    equal answers are judged once, and a call that failed may be repeated.
 
     Args:
         function: see `JudgeFunction`.
@@ -242,7 +243,8 @@ def _revision_of(function: object, name: str) -> str:
         return given
     place = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', name)}"
     try:
-        return f"{place}\n{inspect.getsource(inspect.unwrap(function))}"  # type: ignore[arg-type] # a TypeError of another type is caught
+        source = inspect.getsource(inspect.unwrap(function))  # type: ignore[arg-type] # a TypeError of another type is caught
+        return f"{place}\n{source}\n{_bound_values(function)!r}"
     except (OSError, TypeError):  # typed at a prompt, or no Python function
         code = getattr(function, "__code__", None)
     if code is None:
@@ -252,4 +254,16 @@ def _revision_of(function: object, name: str) -> str:
             field="oracle",
         )
     plain = [one for one in code.co_consts if isinstance(one, str | bytes | int | float)]
-    return f"{place}\n{(code.co_code, code.co_names, plain)!r}"
+    return f"{place}\n{(code.co_code, code.co_names, plain, _bound_values(function))!r}"
+
+
+def _bound_values(function: object) -> list[str]:
+    """Captured values and defaults that are plain: functions made by one source may differ."""
+    captured = []
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # a cell that is empty yet
+            captured.append(cell.cell_contents)
+    defaults = getattr(function, "__defaults__", None) or ()
+    named = getattr(function, "__kwdefaults__", None) or {}
+    values = [*captured, *defaults, *named.values()]
+    return [repr(value) for value in values if isinstance(value, str | bytes | int | float)]

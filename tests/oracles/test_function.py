@@ -359,3 +359,18 @@ class TestAsOracle:
     def test_anything_else_is_refused(self, given, told):
         with pytest.raises(ConfigError, match=told):
             as_oracle(given)
+
+
+def test_functions_of_one_source_differ_by_what_they_captured():
+    def word(forbidden, *, most=1):
+        def judge(text, least=most):
+            return text.count(forbidden) >= least
+
+        return judge
+
+    revisions = [
+        FunctionOracle(function).revision
+        for function in (word("a"), word("a"), word("b"), word("a", most=2))
+    ]
+    assert revisions[0] == revisions[1]
+    assert len(set(revisions)) == 3
