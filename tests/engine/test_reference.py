@@ -176,7 +176,7 @@ def test_no_more_is_drawn_for_the_choice_than_was_asked_for(kit, n0):
 
 
 def test_the_choice_keeps_to_the_most_parallel_calls(kit):
-    upstream = Scripted([Step("A cat.", delay_s=0.002)])
+    upstream = Scripted([Step("A cat.", delay_s=0.03)])
     decided(kit, upstream, Commonest(16), max_parallel=3)
     assert upstream.log.peak_in_flight == 3
 

@@ -48,11 +48,12 @@ class Memory:
 
 
 def engine(script):
+    upstream = script if isinstance(script, Scripted) else Scripted(script)
     policy = Policy.model_validate(
         {"name": "t", "oracle": {"miss_rate_upper": 0.0}, "advanced": {
              "sampling": {"max_parallel": 4}, "limits": {"retries": 0, "call_timeout_s": 10.0}}}
     )  # fmt: skip
-    return Engine(compile_policy(policy), Scripted(script), Words(), NoiseKey(bytes(32)))
+    return Engine(compile_policy(policy), upstream, Words(), NoiseKey(bytes(32)))
 
 
 def picture(seed=0):
@@ -73,14 +74,34 @@ def by_picture(call):
     return "forbidden" if int(call.pictures[0].sum()) % 2 else "fine"
 
 
+class Together(Scripted):
+    """Answers nothing before `number` calls are in flight at once; `peak` is the most that were."""
+
+    def __init__(self, script, number):
+        super().__init__(script)
+        self.number, self.running, self.peak = number, 0, 0
+        self.gate = asyncio.Event()
+
+    async def complete(self, chat, pictures, *, seed):
+        self.running += 1
+        self.peak = max(self.peak, self.running)
+        if self.running == self.number:
+            self.gate.set()
+        await self.gate.wait()
+        try:
+            return await super().complete(chat, pictures, seed=seed)
+        finally:
+            self.running -= 1
+
+
 def test_pieces_are_kept_and_the_calls_in_flight_are_bounded(monkeypatch):
     monkeypatch.setattr(module, "SEGMENT_DRAWS", 30)
-    guard, memory = engine(["fine"]), Memory()
+    guard, memory = engine(Together(["fine"], 4)), Memory()
     found = run(guard, StopRule(100, 0.001), memory)
     assert [progress.estimate.samples for progress in memory.kept] == [30, 60, 90, 100]
     assert found.progress == memory.kept[-1]
     assert found.progress.usage == Usage(700, 500, 100)
-    assert guard.upstream.log.peak_in_flight == 4
+    assert guard.upstream.peak == 4
     assert len(guard.upstream.calls) == 100
 
 

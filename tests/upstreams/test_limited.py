@@ -66,7 +66,7 @@ def test_it_is_the_upstream_that_it_governs():
 
 def test_the_server_never_sees_more_than_the_limit():
     async def scene():
-        script = [Step("a", delay_s=0.005)]
+        script = [Step("a", delay_s=0.03)]
         async with governed(script, max_concurrency=3) as (upstream, server):
             await asyncio.gather(*(ask(upstream) for _ in range(20)))
             return server.log

@@ -185,7 +185,7 @@ def test_connections_are_kept_and_bounded(make_chat):
             await asyncio.gather(*calls)
         return server
 
-    server = talk([Step(delay_s=0.01)], talking, max_connections=4)
+    server = talk([Step(delay_s=0.03)], talking, max_connections=4)
     assert server.log.count(State.ANSWERED) == 60
     assert server.connections == 4
     assert server.log.peak_in_flight == 4

@@ -169,7 +169,7 @@ def test_a_late_reply_is_an_error():
 
 def test_only_so_many_questions_are_in_flight():
     async def run():
-        upstream = Scripted([Step("No", delay_s=0.01)])
+        upstream = Scripted([Step("No", delay_s=0.03)])
         asker = Asker(upstream, max_parallel=2)
         await asyncio.gather(*(asker.ask(QUESTION) for _ in range(7)))
         return upstream.log
