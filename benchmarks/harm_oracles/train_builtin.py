@@ -1,8 +1,8 @@
-"""Trains the built-in oracle: `python benchmarks/builtin_oracle/train.py`. Needs numpy and scipy.
+"""Trains the built-in oracle: `python benchmarks/harm_oracles/train_builtin.py`.
 
-Logistic regression on hashed n-grams of overlapping windows, seeded and deterministic. Folds 0-3
-train; they also calibrate and choose the threshold, every text scored by a model that has not seen
-its fold. Fold 4 is for `report.py` alone.
+Logistic regression on hashed n-grams of overlapping windows, seeded and deterministic; needs numpy
+and scipy. The training part trains, the validation part chooses the operating point, and the test
+part is for `report.py` alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import argparse
 import re
 import sys
 import time
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,16 +18,14 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 import scipy.special
-from captions import captions
-from data import FOLDS, TEST_FOLD, Text, load
+from data import Text
+from examples import ORDINARY, training_texts, validation_texts
 from glosses import glosses
-from lexicon import word_rows
-from prose import paragraphs
-from short_answers import short_answers
+from operating_point import operating_point, slope_of
 
 from guardrail.oracles.builtin import BUILTIN_MODEL, FORMAT, LinearTextModel, windows
 from guardrail.oracles.text.ngrams import Grams, grams
-from guardrail.oracles.text.normalise import normalise
+from guardrail.oracles.text.plain import plain_text
 
 BITS = 20
 WINDOW_TOKENS = (128, 32)
@@ -40,17 +37,14 @@ SOURCE_WEIGHT = {
     "prose": 0.5,
     "glosses": 0.3,
     "short": 1.0,
-    "lexicon": 0.15,
+    "word rows": 0.15,
     "mixed": 0.3,
+    "jbb": 0.7,
+    "made": 0.5,
 }
-MIXED = 8000
-CAPTIONS = 3000
-SHORT = 9000
-WORD_ROWS = 4000
-PARAGRAPHS = 1500
+MIXED = 12000
 GLOSSES = 8000
-CALM_SHARE = 0.95  # of harmless answers, whose margin makes the window sizes comparable
-MOST_FALSE_ALARMS = {"gptfuzz": 0.2, "xstest": 0.2, "captions": 0.005}
+CALM_SHARE = 0.99  # of ordinary answers, whose margin makes the window sizes comparable
 
 
 @dataclass(frozen=True)
@@ -65,53 +59,26 @@ class Windows:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=BUILTIN_MODEL)
-    parser.add_argument("--scores", type=Path, help="keep the scores that chose the threshold")
+    parser.add_argument("--shuffle-labels", action="store_true", help="a check: AUC must fall to .5")
     options = parser.parse_args()
     started = time.perf_counter()
-    texts = [text for text in [*load(), *made_up_texts()] if not text.is_test]
-    tokens = [grams(normalise(text.text)) for text in texts]
-    model, scores = calibrated(texts, tokens, fit(texts, tokens))
+    texts = [
+        *training_texts(shuffle_labels=options.shuffle_labels),
+        *(Text("glosses", "", "", text, harmful=False, group=text) for text in glosses(GLOSSES, 5)),
+    ]
+    tokens = [grams(plain_text(text.text)) for text in texts]
+    model = calibrated(validation_texts(), fit(texts, tokens))
     save(model, options.out)
-    if options.scores:
-        rows = [
-            f"{s:.5f}\t{t.source}\t{t.harmful:d}\t{t.text[:80]!r}"
-            for s, t in zip(scores, texts, strict=True)
-        ]
-        options.scores.write_text("\n".join(rows) + "\n")
     print(
         f"{options.out}: {options.out.stat().st_size} bytes, {time.perf_counter() - started:.0f} s"
     )
-
-
-def made_up_texts() -> list[Text]:
-    """Captions, short answers and word rows; captions for the report are made there."""
-    calm = captions(CAPTIONS, seed=1, share=(0.0, 0.8))
-    prose = paragraphs(PARAGRAPHS, seed=4, share=(0.0, 0.8))
-    return [
-        *(_made_up("captions", text, harmful=False, group=text) for text in calm),
-        *(_made_up("prose", text, harmful=False, group=text) for text in prose),
-        *(_made_up("glosses", text, harmful=False, group=text) for text in glosses(GLOSSES, 5)),
-        *short_texts(),
-        *(_made_up("lexicon", *row, group=row[0]) for row in word_rows(WORD_ROWS, seed=3)),
-    ]
-
-
-def short_texts() -> list[Text]:
-    """Short answers; a fifth of their forms is held out."""
-    return [_made_up("short", *made) for made in dict.fromkeys(short_answers(SHORT, seed=2))]
-
-
-def _made_up(source: str, text: str, harmful: bool, group: str) -> Text:
-    folds = FOLDS if source == "short" else TEST_FOLD  # forms are held out, rows are not
-    fold = zlib.crc32(group.encode()) % folds
-    return Text(source, "", "", text, harmful=harmful, group=group, fold=fold)
 
 
 def fit(texts: list[Text], tokens: list[Grams]) -> LinearTextModel:
     """Weights from these texts and from mixtures of them; not yet calibrated."""
     rarity, seen, known = _rarity(tokens)
     mixed = mixtures(texts, MIXED)
-    mixed_tokens = [grams(normalise(text.text)) for text in mixed]
+    mixed_tokens = [grams(plain_text(text.text)) for text in mixed]
     parts = [_windows(texts, tokens, rarity, width) for width in WINDOW_TOKENS]
     parts.append(_windows(mixed, mixed_tokens, rarity, width=10**6))
     matrix = scipy.sparse.vstack([part.matrix for part in parts]).tocsr()
@@ -136,14 +103,16 @@ def mixtures(texts: list[Text], count: int) -> list[Text]:
     calm = [
         sentence
         for text in texts
-        if text.source in {"gptfuzz", "xstest", "prose"}
+        if text.source in {"gptfuzz", "xstest", "prose", "assistant", "vlm"}
         and not text.harmful
         and len(text.text) > 300
         for sentence in re.split(r"(?<=[.!?])\s+", text.text)
         if len(sentence) > 30
     ]
     short = [
-        t for t in texts if len(t.text) < 400 and t.source not in {"gptfuzz", "lexicon", "prose"}
+        t
+        for t in texts
+        if len(t.text) < 400 and t.source not in {"gptfuzz", "word rows", "prose", "assistant"}
     ]
     odds = np.array([0.25 if text.source == "davidson" else 1.0 for text in short])
     made = []
@@ -155,34 +124,18 @@ def mixtures(texts: list[Text], count: int) -> list[Text]:
     return made
 
 
-def calibrated(
-    texts: list[Text], tokens: list[Grams], model: LinearTextModel
-) -> tuple[LinearTextModel, np.ndarray]:
-    """Offsets, slope, intercept and threshold from texts scored by models that never saw them."""
-    margins = np.zeros((len(texts), len(WINDOW_TOKENS)))
-    for fold in range(TEST_FOLD):
-        kept = [i for i, text in enumerate(texts) if text.fold != fold]
-        part = fit([texts[i] for i in kept], [tokens[i] for i in kept])
-        for i, text in enumerate(texts):
-            if text.fold == fold:
-                margins[i] = part.margins(tokens[i])
-                margins[i] += part.intercept
-        print(f"fold {fold} scored", flush=True)
-    answers = np.array([text.kind == "dangerous" for text in texts])
+def calibrated(texts: list[Text], model: LinearTextModel) -> LinearTextModel:
+    """Offsets, slope and intercept from the validation part: score 0.5 is the operating point."""
+    margins = np.array([model.margins(grams(plain_text(text.text))) for text in texts])
     harmful = np.array([text.harmful for text in texts])
-    offsets = np.quantile(margins[answers & ~harmful], CALM_SHARE, axis=0)
+    ordinary = np.array([text.source in ORDINARY for text in texts]) & ~harmful
+    offsets = np.quantile(margins[ordinary], CALM_SHARE, axis=0)
     worst = (margins - offsets).max(axis=1)
-    weight = np.array([SOURCE_WEIGHT.get(text.source, 1.0) for text in texts])
-    slope, intercept = _platt(worst, harmful, weight)
-    scores = 1 / (1 + np.exp(-slope * worst - intercept))
-    model = replace(
-        model,
-        offsets=tuple(float(offset - model.intercept) for offset in offsets),
-        slope=slope,
-        intercept=intercept,
-        threshold=_threshold(texts, scores),
+    slope = slope_of(texts, worst)
+    at = operating_point(texts, worst)
+    return replace(
+        model, offsets=tuple(map(float, offsets)), slope=slope, intercept=-slope * at, threshold=0.5
     )
-    return model, scores
 
 
 def save(model: LinearTextModel, path: Path) -> None:
@@ -262,24 +215,6 @@ def _logistic(
     weights = np.zeros(2**BITS)
     weights[columns] = found.x[:-1]
     return weights, found.x[-1]
-
-
-def _platt(margin: np.ndarray, harmful: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    def loss(point: np.ndarray) -> float:
-        logit = point[0] * margin + point[1]
-        return float(np.dot(weight, np.logaddexp(0, np.where(harmful, -logit, logit))))
-
-    slope, intercept = scipy.optimize.minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead").x
-    return float(slope), float(intercept)
-
-
-def _threshold(texts: list[Text], scores: np.ndarray) -> float:
-    """The lowest multiple of 0.05 at which no kind of harmless answer is blocked too often."""
-    limits = []
-    for source, share in MOST_FALSE_ALARMS.items():
-        calm = [t.source == source and not t.harmful for t in texts]
-        limits.append(np.quantile(scores[calm], 1.0 - share))
-    return float(np.ceil(max(limits) / 0.05) * 0.05)
 
 
 def _rounded(weights: np.ndarray) -> np.ndarray:

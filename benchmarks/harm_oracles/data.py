@@ -1,8 +1,9 @@
-"""The labelled texts that the built-in oracle is trained and measured on, and how they are split.
+"""The labelled texts that the shipped oracles are trained and measured on, and how they are split.
 
-Texts whose prompt, template or wording is shared stay together: whole groups go to training or to
-the test part. Where a source names no prompt, neighbours in the file and near-duplicates make the
-groups.
+Texts whose prompt, template or wording is shared stay together: whole groups go to training, to
+validation (which chooses thresholds) or to the test part. Where a source names no prompt,
+neighbours in the file and near-duplicates make the groups. Of the sources that name the model that
+answered, every answer of some models is kept for validation and of others for the test.
 """
 
 from __future__ import annotations
@@ -25,12 +26,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "oracle"
-FOLDS = 5
-TEST_FOLD = 4  # never looked at before the report; the others choose and calibrate
+FOLDS = 8
+VALIDATION_FOLD, TEST_FOLD = 6, 7  # the test part is not looked at before the report
+VALIDATION_MODELS = frozenset(
+    {"Meta-Llama-3-8B-Instruct", "guanaco-13b", "tulu-2-dpo-13b-ExPO", "llava_13b", "gpt35"}
+)
+TEST_MODELS = frozenset(
+    {"Qwen2-72B-Instruct", "vicuna-13b-v1.5", "phi-2", "pairrm-tulu-2-70b", "zephyr-7b-alpha"}
+    | {"mPLUG_Owl_7b", "bard"}
+)
 KINDS = {
     "gptfuzz": "dangerous",
     "pyrit": "dangerous",
     "xstest": "dangerous",
+    "jbb": "dangerous",
+    "assistant": "ordinary",
+    "vlm": "ordinary",
     "davidson": "abuse",
     "hatecheck": "hate",
     "captions": "captions",
@@ -53,6 +64,7 @@ class Text:
     group: str
     detail: str = ""
     fold: int = 0
+    model: str = ""
 
     @property
     def kind(self) -> str:
@@ -60,12 +72,18 @@ class Text:
 
     @property
     def is_test(self) -> bool:
-        return self.fold == TEST_FOLD
+        return self.fold == TEST_FOLD or self.model in TEST_MODELS
+
+    @property
+    def is_validation(self) -> bool:
+        """Of neither training nor test: chooses thresholds and calibrates."""
+        held_back = self.fold == VALIDATION_FOLD or self.model in VALIDATION_MODELS
+        return held_back and not self.is_test
 
 
 def load(folder: Path = DATA) -> list[Text]:
     """All labelled texts, grouped and dealt into `FOLDS` folds."""
-    texts = [*_responses(folder), *_tweets(folder), *_hatecheck(folder)]
+    texts = [*_responses(folder), *_answers(folder), *_tweets(folder), *_hatecheck(folder)]
     return _deal(_merge_near_duplicates(texts))
 
 
@@ -103,6 +121,29 @@ def _responses(folder: Path) -> Iterator[Text]:
             # Rows without a prompt are in the order of their prompts: ten neighbours, one group.
             group = row["prompt"] or f"rows {place // 10}"
             yield Text(source, row["id"], row["prompt"], row["response"], row["harmful"], group)
+
+
+def _answers(folder: Path) -> Iterator[Text]:
+    """The sets that name a prompt and the model that answered."""
+    files = {
+        "jbb": "responses_jbb_artifacts",
+        "assistant": "benign_answers_alpacaeval",
+        "vlm": "benign_answers_vlm",
+    }
+    for source, name in files.items():
+        for row in _jsonl(folder / f"{name}.jsonl"):
+            prompt = row.get("prompt") or row["goal"]
+            model = row["model"] if source != "jbb" else ""
+            yield Text(
+                source,
+                row["id"],
+                prompt,
+                row["response"],
+                row["harmful"],
+                prompt,
+                row.get("category") or row.get("dataset", ""),
+                model=model,
+            )
 
 
 def _tweets(folder: Path) -> Iterator[Text]:

@@ -1,0 +1,170 @@
+"""What the encoder is trained on: windows of labelled answers, some with their prompt.
+
+Every epoch draws anew which window of a long answer is shown, whether its prompt stands before it,
+and which short harmful or harmless sentence is set into which calm text.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from captions import captions
+from categories import category_of
+from data import FOLDS, Text, load
+from lexicon import word_rows
+from prose import paragraphs
+from short_answers import short_answers
+
+from guardrail.oracles.encoder.windows import MOST_PROMPT, WINDOW, ends
+from guardrail.oracles.text.plain import plain_text
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+WITH_PROMPT = 0.5  # share of the examples that show it
+MIXED = 6000  # short texts set into calm ones, for each epoch
+SHARE = {"davidson offensive": 0.3, "davidson": 0.8, "word rows": 0.5}  # drawn in each epoch
+WEIGHT = {
+    "davidson": 0.4,
+    "jbb": 0.7,
+    "word rows": 0.3,
+    "captions": 0.5,
+    "prose": 0.5,
+    "mixed": 0.7,
+    "short": 0.7,
+}
+CLS, SEP = 101, 102
+ORDINARY = ("assistant", "vlm", "made", "captions")
+"""What no answer of may be stopped without need, whatever it talks about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One window; the answer begins at token `answer_at`."""
+
+    ids: list[int]
+    answer_at: int
+    harmful: bool
+    weight: float
+    category: str
+
+
+def training_texts(*, shuffle_labels: bool = False) -> list[Text]:
+    """All texts of the training part."""
+    texts = [text for text in all_texts() if not text.is_test and not text.is_validation]
+    return _shuffled(texts) if shuffle_labels else texts
+
+
+def validation_texts() -> list[Text]:
+    return [text for text in all_texts() if text.is_validation]
+
+
+def all_texts() -> list[Text]:
+    """The labelled sets, and sentences written for training, of which forms are held out."""
+    made = [
+        *(("captions", text, False, text) for text in captions(2500, seed=1, share=(0.0, 1.0))),
+        *(("prose", text, False, text) for text in paragraphs(800, seed=4, share=(0.0, 1.0))),
+        *(("short", *row) for row in dict.fromkeys(short_answers(6000, seed=2))),
+        *(("word rows", row, harmful, row) for row, harmful in word_rows(4000, seed=3)),
+    ]
+    texts = (Text(s, "", "", text, harmful=h, group=g, fold=_fold(g)) for s, text, h, g in made)
+    return [*load(), *texts]
+
+
+def _shuffled(texts: list[Text]) -> list[Text]:
+    """With their labels dealt anew within each source."""
+    rng = random.Random(5)
+    labels: dict[str, list[bool]] = defaultdict(list)
+    for text in texts:
+        labels[text.source].append(text.harmful)
+    for kept in labels.values():
+        rng.shuffle(kept)
+    return [replace(text, harmful=labels[text.source].pop()) for text in texts]
+
+
+def _fold(group: str) -> int:
+    return zlib.crc32(group.encode()) % FOLDS
+
+
+def examples_of_epoch(
+    texts: list[Text], tokenizer: Tokenizer, rng: random.Random
+) -> list[Example]:
+    """In random order."""
+    drawn = [text for text in texts if rng.random() < _share(text)]
+    answers = _tokens(tokenizer, [plain_text(text.text) for text in drawn])
+    prompts = _tokens(tokenizer, [plain_text(text.prompt) for text in drawn])
+    examples = []
+    for text, answer, prompt in zip(drawn, answers, prompts, strict=True):
+        if not answer:
+            continue
+        shown = prompt if prompt and rng.random() < WITH_PROMPT else []
+        examples.append(_example(text, _crop(text, answer, rng, shown), shown))
+    examples += _mixed(drawn, tokenizer, rng)
+    rng.shuffle(examples)
+    return examples
+
+
+def _share(text: Text) -> float:
+    return SHARE.get(f"{text.source} {text.detail}", SHARE.get(text.source, 1.0))
+
+
+def _tokens(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    found = tokenizer.encode_batch(texts, add_special_tokens=False)
+    return [encoding.ids for encoding in found]
+
+
+def _crop(text: Text, answer: list[int], rng: random.Random, prompt: list[int]) -> list[int]:
+    """One window; of a harmless answer sometimes a short piece, as it is harmless everywhere."""
+    room = WINDOW - 2 - (min(len(prompt), MOST_PROMPT) + 1)
+    size = room
+    if not text.harmful and rng.random() < 0.2:
+        size = rng.randint(8, 60)
+    if len(answer) <= size:
+        return answer
+    start = 0 if rng.random() < 0.35 else rng.randint(0, len(answer) - size)
+    return answer[start : start + size]
+
+
+def _example(text: Text, answer: list[int], prompt: list[int]) -> Example:
+    kept = ends(prompt, MOST_PROMPT)
+    ids = [CLS, *kept, SEP, *answer, SEP]
+    weight = WEIGHT.get(text.source, 1.0)
+    return Example(ids, len(kept) + 2, text.harmful, weight, category_of(text))
+
+
+def _mixed(drawn: list[Text], tokenizer: Tokenizer, rng: random.Random) -> list[Example]:
+    """Short texts, harmful and harmless alike, between sentences of ordinary answers."""
+    calm = [
+        sentence
+        for text in drawn
+        if text.source in {"assistant", "vlm", "prose"}
+        for sentence in re.split(r"(?<=[.!?\n])\s+", text.text)
+        if 20 < len(sentence) < 400
+    ]
+    short: dict[bool, list[Text]] = defaultdict(list)
+    for text in drawn:
+        if 8 < len(text.text) < 160 and text.source not in {"gptfuzz", "word rows", "davidson"}:
+            short[text.harmful].append(text)
+    chosen = [rng.choice(short[rng.random() < 0.7]) for _ in range(MIXED)]
+    rows = [[rng.choice(calm) for _ in range(5)] for _ in chosen]
+    calm_tokens = _tokens(tokenizer, [plain_text(s) for row in rows for s in row])
+    short_tokens = _tokens(tokenizer, [plain_text(text.text) for text in chosen])
+    examples = []
+    for place, (text, inside) in enumerate(zip(chosen, short_tokens, strict=True)):
+        around = calm_tokens[5 * place : 5 * place + 5]
+        cut = rng.randint(0, 5)
+        before = [token for part in around[:cut] for token in part]
+        after = [token for part in around[cut:] for token in part]
+        room = WINDOW - 3 - len(inside)
+        kept = min(len(before), rng.randint(0, room) if len(after) else room)
+        ids = [*before[len(before) - kept :], *inside, *after][: WINDOW - 3]
+        example = _example(text, ids, [])
+        examples.append(
+            Example(example.ids, 2, text.harmful, WEIGHT["mixed"], example.category)
+        )
+    return examples

@@ -1,0 +1,13 @@
+"""What the shipped models see of a text: its plain words in one plain form."""
+
+from __future__ import annotations
+
+from guardrail.oracles.text.normalise import normalise
+from guardrail.oracles.text.structure import plain_words
+
+__all__ = ["plain_text"]
+
+
+def plain_text(text: str) -> str:
+    """The words of structured text without its syntax, normalised; see the two functions."""
+    return normalise(plain_words(text))
