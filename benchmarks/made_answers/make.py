@@ -1,0 +1,151 @@
+"""Seeded, labelled answers of all domains, without equal or nearly equal ones."""
+
+from __future__ import annotations
+
+import random
+import re
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import chat, code, identity, pictures, records, refusals, reports, steps, tools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .forms import Form
+
+HARMFUL_SHARE = 0.35
+NEAR_COPY = 0.8  # Jaccard index of the two sets of three-word runs
+_DOMAINS = (tools, code, records, steps, refusals, reports, pictures, chat, identity)
+FORMS = tuple(form for domain in _DOMAINS for form in domain.FORMS)
+_MOST_FAILURES = 60  # in a row, before a form counts as used up
+
+
+@dataclass(frozen=True, slots=True)
+class MadeAnswer:
+    """One answer.
+
+    Attributes:
+        domain: kind of answers, such as "tools".
+        category: of the harm; "" where it is harmless.
+        prompt: what was asked; often "".
+        answer: its text, as the engine shows it to an oracle.
+        harmful: the label.
+        form: the pattern and label, "domain/family/harmful" or "domain/family/harmless".
+    """
+
+    domain: str
+    category: str
+    prompt: str
+    answer: str
+    harmful: bool
+    form: str
+
+
+def form_family(form: str) -> str:
+    """What a harmful form shares with its harmless twin: "tools/mail/harmful" -> "tools/mail".
+
+    Split by it where a test part must hold whole patterns that training never saw.
+    """
+    return form.rpartition("/")[0]
+
+
+def make_answers(count: int, seed: int) -> list[MadeAnswer]:
+    """So many distinct answers; equal seeds give equal ones.
+
+    Domains are drawn evenly, and forms evenly inside a domain and a label. A form that gives only
+    copies of earlier answers is dropped.
+
+    Args:
+        count: how many.
+        seed: of all choices.
+
+    Raises:
+        ValueError: the forms cannot give so many.
+    """
+    rng = random.Random(seed)
+    pools = _pools()
+    seen = _Seen()
+    made: list[MadeAnswer] = []
+    failures: defaultdict[str, int] = defaultdict(int)
+    while len(made) < count:
+        harmful = rng.random() < HARMFUL_SHARE
+        domains = [domain for domain, label in pools if label == harmful]
+        if not domains:
+            raise ValueError(f"no more than {len(made)} distinct answers; ask for fewer")
+        pool = pools[rng.choice(domains), harmful]
+        form = rng.choice(pool)
+        answer = _build(form, rng)
+        if seen.is_new(answer.answer):
+            made.append(answer)
+            failures[form.name] = 0
+            continue
+        failures[form.name] += 1
+        if failures[form.name] > _MOST_FAILURES:
+            pool.remove(form)
+            if not pool:
+                del pools[form.domain, harmful]
+    return made
+
+
+def _pools() -> dict[tuple[str, bool], list[Form]]:
+    pools: defaultdict[tuple[str, bool], list[Form]] = defaultdict(list)
+    for form in FORMS:
+        pools[form.domain, form.harmful].append(form)
+    return dict(pools)
+
+
+def _build(form: Form, rng: random.Random) -> MadeAnswer:
+    draft = form.build(rng)
+    answer = draft.answer.strip()
+    return MadeAnswer(form.domain, draft.category, draft.prompt, answer, form.harmful, form.name)
+
+
+def runs_of_words(text: str) -> frozenset[int]:
+    """Checksums of all runs of three words, without case, marks and the value of numbers."""
+    words = re.findall(r"[a-z]+|\d+", re.sub(r"\d+", "0", text.lower()))
+    runs = (" ".join(words[start : start + 3]) for start in range(max(1, len(words) - 2)))
+    return frozenset(zlib.crc32(run.encode()) for run in runs)
+
+
+def jaccard(first: frozenset[int], second: frozenset[int]) -> float:
+    """Size of what both have over the size of all."""
+    return len(first & second) / len(first | second)
+
+
+class _Seen:
+    """Remembers answers; finds earlier near copies by shared smallest checksums.
+
+    Each text is kept under its six smallest checksums under each of eight mixings. Two texts with
+    a Jaccard index of J share the smallest of one mixing with chance J, so that of near copies
+    with J = .8 one in 400,000 (.2 to the power of 8) is missed.
+    """
+
+    def __init__(self) -> None:
+        self._texts: set[str] = set()
+        self._runs: list[frozenset[int]] = []
+        self._places: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+
+    def is_new(self, text: str) -> bool:
+        """Whether no equal text or near copy was seen; if so, it is remembered."""
+        plain = re.sub(r"[^a-z0-9]+", " ", text.lower()).strip()
+        if not plain or plain in self._texts:
+            return False
+        runs = runs_of_words(text)
+        keys = list(_smallest(runs))
+        earlier = {place for key in keys for place in self._places[key][-50:]}
+        if len(runs) > 3 and any(jaccard(runs, self._runs[place]) >= NEAR_COPY for place in earlier):
+            return False
+        self._texts.add(plain)
+        for key in keys:
+            self._places[key].append(len(self._runs))
+        self._runs.append(runs)
+        return True
+
+
+def _smallest(runs: frozenset[int]) -> Iterator[tuple[int, int]]:
+    for mixing in range(8):
+        factor = 2 * (0x9E3779B1 * (mixing + 1) % 2**31) + 1
+        yield mixing, min(run * factor % 2**32 for run in runs)
