@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 import zlib
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captions import captions
@@ -23,12 +25,21 @@ from short_answers import short_answers
 from guardrail.oracles.encoder.windows import MOST_PROMPT, WINDOW, ends
 from guardrail.oracles.text.plain import plain_text
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from made_answers.make import make_answers  # noqa: E402 (found beside this folder)
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tokenizers import Tokenizer
 
 WITH_PROMPT = 0.5  # share of the examples that show it
-MIXED = 6000  # short texts set into calm ones, for each epoch
-SHARE = {"davidson offensive": 0.3, "davidson": 0.8, "word rows": 0.5}  # drawn in each epoch
+MADE = 16000  # answers from ../made_answers
+MIXED = 5000  # short texts set into calm ones, for each epoch
+SHARE = {"davidson offensive": 0.3, "davidson": 0.8, "word rows": 0.4, "captions": 0.5, "short": 0.6}
+"""Of the texts of a source, drawn anew in each epoch; all where nothing is said."""
+LONG = ("gptfuzz", "pyrit", "xstest", "jbb", "assistant", "vlm")
+"""Answers of models: two windows of each in every epoch."""
 WEIGHT = {
     "davidson": 0.4,
     "jbb": 0.7,
@@ -37,6 +48,7 @@ WEIGHT = {
     "prose": 0.5,
     "mixed": 0.7,
     "short": 0.7,
+    "made": 0.6,
 }
 CLS, SEP = 101, 102
 ORDINARY = ("assistant", "vlm", "made", "captions")
@@ -73,7 +85,23 @@ def all_texts() -> list[Text]:
         *(("word rows", row, harmful, row) for row, harmful in word_rows(4000, seed=3)),
     ]
     texts = (Text(s, "", "", text, harmful=h, group=g, fold=_fold(g)) for s, text, h, g in made)
-    return [*load(), *texts]
+    return [*load(), *texts, *_made_answers()]
+
+
+def _made_answers() -> Iterator[Text]:
+    """A form's harmful and harmless texts are in the same part."""
+    for place, made in enumerate(make_answers(MADE, seed=1)):
+        form = made.form.rsplit("/", 1)[0]
+        yield Text(
+            "made",
+            f"made-{place}",
+            made.prompt,
+            made.answer,
+            made.harmful,
+            form,
+            made.category or made.domain,
+            fold=_fold(form),
+        )
 
 
 def _shuffled(texts: list[Text]) -> list[Text]:
@@ -102,8 +130,9 @@ def examples_of_epoch(
     for text, answer, prompt in zip(drawn, answers, prompts, strict=True):
         if not answer:
             continue
-        shown = prompt if prompt and rng.random() < WITH_PROMPT else []
-        examples.append(_example(text, _crop(text, answer, rng, shown), shown))
+        for _ in range(2 if text.source in LONG and len(answer) > 60 else 1):
+            shown = prompt if prompt and rng.random() < WITH_PROMPT else []
+            examples.append(_example(text, _crop(text, answer, rng, shown), shown))
     examples += _mixed(drawn, tokenizer, rng)
     rng.shuffle(examples)
     return examples

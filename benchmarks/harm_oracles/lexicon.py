@@ -16,8 +16,8 @@ def word_rows(count: int, seed: int) -> list[tuple[str, bool]]:
 
     words = sorted(word for word in vectorizer.vocabulary_ if word.isascii() and word.isalpha())
     odds = dict(zip(words, predict_prob(words), strict=True))
-    coarse = [word for word in words if odds[word] > 0.5]
-    plain = [word for word in words if odds[word] < 0.3]
+    coarse = [word for word in words if odds[word] > 0.8]
+    plain = [word for word in words if odds[word] < 0.2]
     rng = random.Random(seed)
     rows = []
     for place in range(count):
