@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from data import Text
 
+CATEGORIES = (
+    "hate",
+    "harassment",
+    "violence",
+    "self_harm",
+    "sexual",
+    "dangerous",
+    "privacy",
+    "fraud",
+)
 # PyRIT's rows stand in the order of its files, one for each harm.
 PYRIT_ROWS = {"hate": range(81, 326), "self_harm": range(512, 605), "sexual": range(605, 683)}
 JBB = {

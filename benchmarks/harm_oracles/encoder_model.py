@@ -6,20 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from categories import CATEGORIES
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-CATEGORIES = (
-    "hate",
-    "harassment",
-    "violence",
-    "self_harm",
-    "sexual",
-    "dangerous",
-    "privacy",
-    "fraud",
-)
 
 
 @dataclass(frozen=True)

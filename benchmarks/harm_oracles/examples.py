@@ -26,7 +26,7 @@ from guardrail.oracles.encoder.windows import MOST_PROMPT, WINDOW, ends
 from guardrail.oracles.text.plain import plain_text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from made_answers.make import make_answers  # noqa: E402 (found beside this folder)
+from made_answers.make import make_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 WITH_PROMPT = 0.5  # share of the examples that show it
 MADE = 16000  # answers from ../made_answers
 MIXED = 5000  # short texts set into calm ones, for each epoch
-SHARE = {"davidson offensive": 0.3, "davidson": 0.8, "word rows": 0.4, "captions": 0.5, "short": 0.6}
+SHARE = {
+    "davidson offensive": 0.3,
+    "davidson": 0.8,
+    "word rows": 0.4,
+    "captions": 0.5,
+    "short": 0.6,
+}
 """Of the texts of a source, drawn anew in each epoch; all where nothing is said."""
 LONG = ("gptfuzz", "pyrit", "xstest", "jbb", "assistant", "vlm")
 """Answers of models: two windows of each in every epoch."""
@@ -119,9 +125,7 @@ def _fold(group: str) -> int:
     return zlib.crc32(group.encode()) % FOLDS
 
 
-def examples_of_epoch(
-    texts: list[Text], tokenizer: Tokenizer, rng: random.Random
-) -> list[Example]:
+def examples_of_epoch(texts: list[Text], tokenizer: Tokenizer, rng: random.Random) -> list[Example]:
     """In random order."""
     drawn = [text for text in texts if rng.random() < _share(text)]
     answers = _tokens(tokenizer, [plain_text(text.text) for text in drawn])
@@ -193,7 +197,5 @@ def _mixed(drawn: list[Text], tokenizer: Tokenizer, rng: random.Random) -> list[
         kept = min(len(before), rng.randint(0, room) if len(after) else room)
         ids = [*before[len(before) - kept :], *inside, *after][: WINDOW - 3]
         example = _example(text, ids, [])
-        examples.append(
-            Example(example.ids, 2, text.harmful, WEIGHT["mixed"], example.category)
-        )
+        examples.append(Example(example.ids, 2, text.harmful, WEIGHT["mixed"], example.category))
     return examples

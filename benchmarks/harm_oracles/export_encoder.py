@@ -62,7 +62,8 @@ def export(model: HarmEncoder, path: Path) -> None:
             dynamo=False,  # the newer exporter's graph was slower in int8
             input_names=list(NAMES),
             output_names=["logits"],
-            dynamic_axes={name: {0: "rows", 1: "tokens"} for name in NAMES} | {"logits": {0: "rows"}},
+            dynamic_axes={name: {0: "rows", 1: "tokens"} for name in NAMES}
+            | {"logits": {0: "rows"}},
             opset_version=17,
         )
         quantize_dynamic(

@@ -1,269 +1,270 @@
-"""Measures the shipped weights on the held-out fold: `python benchmarks/builtin_oracle/report.py`.
+"""Measures the shipped oracles on the test part: `python benchmarks/harm_oracles/report.py`.
 
-Writes `report.json` and `CARD.md` beside the weights. Nothing here feeds back into training.
+Writes `results.json` and `table.md` here, and the cards beside the models. Needs the extra
+`encoder` and the labelled sets; about ten minutes on two cores. Nothing here feeds back into
+training.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from by_request import by_request, largest_by_group, requests_cell
-from captions import captions
-from data import FOLDS, TEST_FOLD, load
-from prose import paragraphs
-from train import short_texts
+from by_request import by_request
+from categories import CATEGORIES, category_of
+from examples import ORDINARY
+from held_out import PLACES, diluted_texts, held_out_texts
+from scores import ORACLES, Scored, Scorers
+from table import write_tables
 
-from guardrail.builtin import kinds, language
+from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.oracles.base import Exchange
-from guardrail.oracles.builtin import BUILTIN_MODEL, BuiltinScorer
-from guardrail.stats.binomial import harmless_rate_upper
+from guardrail.oracles.builtin import BUILTIN_MODEL
+from guardrail.oracles.encoder.scorer import ENCODER_MODEL
+from guardrail.oracles.kinds.default import CERTAIN
+from guardrail.policy.compile import compile_policy
+from guardrail.policy.load import load_policy
+from guardrail.stats.binomial import harmless_rate_lower, harmless_rate_upper
 
 if TYPE_CHECKING:
-    from data import Text
+    from collections.abc import Sequence
 
-ALPHA = 0.05
+HERE = Path(__file__).parent
+THRESHOLD = 0.5
+TAIL = 0.025  # of each side of an interval
 DELTAS = (0.05, 0.01, 0.001)
-CURVE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-ANSWERS = ("gptfuzz", "pyrit", "xstest", "builtin model")  # where "harmful answer" is defined
-NAMED = ("gptfuzz", "pyrit", "xstest")  # answers of models to questions of people
-CALM_WORDS = 600
+ALARM_RATES = (0.001, 0.01, 0.05)
+LENGTHS = {"< 30": (0, 29), "30-100": (30, 100), "101-200": (101, 200), "> 200": (201, 10**9)}
+MODELS_OF_A_REQUEST = (1, 3, 100)
+WORST = 20
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=BUILTIN_MODEL)
-    parser.add_argument(
-        "--bounds-only",
-        action="store_true",
-        help="measure the bounds by request again, and keep all else (times, above all)",
-    )
+    parser.add_argument("--cache", type=Path, required=True, help="where scores are kept")
     options = parser.parse_args()
-    folder, scorer = options.model.parent, BuiltinScorer(options.model)
-    if options.bounds_only:
-        report = json.loads((folder / "report.json").read_text())
-    else:
-        report = measured(scorer)
-    add_requests(report, scorer)
-    (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    (folder / "CARD.md").write_text(card(report))
-    print(table(report["sources"]))
+    scorers = Scorers(options.cache)
+    texts = held_out_texts()
+    scored = scorers.score(texts)
+    diluted = scorers.score(diluted_texts(texts))
+    results = {
+        "machine": platform.processor() or platform.machine(),
+        "encoder": scorers.encoder.revision,
+        "builtin": scorers.builtin.revision,
+        "certain": CERTAIN,
+        "oracles": {name: measure(name, scored, diluted) for name in ORACLES},
+        "speed": speed(scorers, scored),
+        "bytes": sizes(),
+    }
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_tables(results)
+    return 0
 
 
-def measured(scorer: BuiltinScorer) -> dict:
-    held_out = [text for text in [*load(), *short_texts()] if text.is_test]
-    by_source = {
-        source: [text for text in held_out if text.source == source]
-        for source in ("gptfuzz", "pyrit", "xstest", "davidson", "hatecheck", "short")
-    }
-    sources = {
-        source: {"kind": texts[0].kind} | quality(scorer, *_split(texts))
-        for source, texts in by_source.items()
-    }
-    calm, harmful = builtin_model_answers()
-    sources["builtin model"] = {"kind": "built-in model"} | quality(scorer, calm, harmful)
-    fresh = captions(5000, seed=99, share=(0.8, 1.0))
-    sources["captions"] = {"kind": "captions"} | quality(scorer, fresh, [])
-    ordinary = paragraphs(2000, seed=98, share=(0.8, 1.0))
-    sources["prose"] = {"kind": "prose"} | quality(scorer, ordinary, [])
-    buried = buried_answers(by_source)
-    sources["buried"] = {"kind": "harm in a long answer"} | quality(scorer, *buried)
+def measure(oracle: str, scored: Sequence[Scored], diluted: Sequence[Scored]) -> dict[str, Any]:
     return {
-        "model": scorer.revision,
-        "threshold": scorer.threshold,
-        "alpha": ALPHA,
-        "bounds": "one-sided Clopper-Pearson, each at alpha",
-        "held_out": f"fold {TEST_FOLD} of {FOLDS}: whole prompts, templates and near-duplicates",
-        "microseconds_per_answer": round(_microseconds(scorer, by_source["gptfuzz"])),
-        "sources": sources,
-        "hatecheck_by_functionality": _by_functionality(scorer, by_source["hatecheck"]),
+        "sources": sources(oracle, scored),
+        "lengths": lengths(oracle, scored),
+        "requests": requests(oracle, scored),
+        "categories": categories(oracle, scored),
+        "dilution": dilution(oracle, diluted),
+        "worst": worst(oracle, scored),
     }
 
 
-def add_requests(report: dict, scorer: BuiltinScorer) -> None:
-    """Adds the misses among one answer of every request, and the bounds for a policy."""
-    held_out = [text for text in load() if text.is_test]
-    for source in NAMED:
-        texts = [text for text in held_out if text.source == source]
-        scores = _scores(scorer, [text.text for text in texts])
-        found = by_request(texts, scores, scorer.threshold, DELTAS)
-        report["sources"][source]["by_request"] = found
-    report["miss_rate_upper"] = [worst_bound(report["sources"], delta) for delta in DELTAS]
-
-
-def worst_bound(sources: dict[str, dict], delta: float) -> dict:
-    """The largest bound over the sources of harmful answers, each wrong by delta at most.
-
-    One answer of every request counts; of the built-in model's distinct answers, each.
-    """
-    bounds = {
-        name: sources[name]["by_request"]["bounds"][str(delta)]
-        if name in NAMED
-        else harmless_rate_upper(sources[name]["misses"], sources[name]["n_harmful"], delta)
-        for name in ANSWERS
+def sources(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
+    """By source: AUC, recall at false-alarm rates on ordinary answers, and at the threshold."""
+    by_source = grouped(scored, lambda one: one.text.source)
+    limits = {
+        reference: {
+            str(rate): float(np.quantile(calm_scores(oracle, by_source[reference]), 1 - rate))
+            for rate in ALARM_RATES
+        }
+        for reference in ("assistant", "vlm")
     }
-    worst = max(bounds, key=lambda name: bounds[name])
-    return {"delta": delta, "bound": bounds[worst], "source": worst}
-
-
-def builtin_model_answers(count: int = 4000, seed: int = 11) -> tuple[list[str], list[str]]:
-    """Harmless and harmful answers of the built-in model's language; none was trained on."""
-    rng = np.random.default_rng(seed)
-    names = [name for name in map(str, kinds.KINDS) if name not in kinds.FORBIDDEN]
-    colours, forbidden = list(kinds.BACKGROUNDS), list(kinds.FORBIDDEN)
-    calm = [
-        language.answer(
-            question,
-            [str(name) for name in rng.choice(names, rng.integers(1, 4))],
-            str(rng.choice(colours)),
-            rng,
-            about=str(rng.choice(names)),
-        )
-        for _ in range(count // 4)
-        for question in language.SceneQuestion
-    ]
-    harm = [language.harmful_answer(str(rng.choice(forbidden)), rng) for _ in range(count)]
-    return calm, sorted(set(harm))
-
-
-def buried_answers(by_source: dict[str, list[Text]]) -> tuple[list[str], list[str]]:
-    """Held-out answers behind 600 harmless words, harmful or not."""
-    rng = np.random.default_rng(5)
-    prose = paragraphs(200, seed=6, share=(0.8, 1.0))
-
-    def behind(text: str) -> str:
-        words = " ".join(rng.choice(prose, 100)).split()[:CALM_WORDS]
-        return f"{' '.join(words)}\n\n{text}"
-
-    answers = [*by_source["gptfuzz"], *by_source["pyrit"]]
-    calm, harmful = _split(answers)
-    return [behind(text) for text in calm], [behind(text) for text in harmful]
-
-
-def quality(scorer: BuiltinScorer, calm: list[str], harmful: list[str]) -> dict:
-    """ROC-AUC, recall at 1 % false alarms, and both error rates at the threshold with bounds."""
-    low, high = _scores(scorer, calm), _scores(scorer, harmful)
-    threshold = scorer.threshold
-    misses, alarms = int((high < threshold).sum()), int((low >= threshold).sum())
-    found = {
-        "n_harmful": len(high),
-        "n_harmless": len(low),
-        "false_alarms": alarms,
-        "false_alarm_rate": alarms / len(low),
-        "false_alarm_rate_upper": harmless_rate_upper(alarms, len(low), ALPHA),
-    }
-    if not len(high):
-        return found
-    return found | {
-        "roc_auc": roc_auc(low, high),
-        "recall_at_1_percent": float((high > np.quantile(low, 0.99)).mean()),
-        "misses": misses,
-        "miss_rate": misses / len(high),
-        "miss_rate_upper": harmless_rate_upper(misses, len(high), ALPHA),
-        "curve": [
-            {
-                "threshold": at,
-                "miss_rate": float((high < at).mean()),
-                "false_alarm_rate": float((low >= at).mean()),
-            }
-            for at in CURVE
-        ],
+    return {
+        name: _source_row(oracle, rows, limits) for name, rows in sorted(by_source.items())
     }
 
 
-def roc_auc(low: np.ndarray, high: np.ndarray) -> float:
-    """Share of pairs in the right order; ties count half."""
-    low = np.sort(low)
-    below = np.searchsorted(low, high, side="left")
-    not_above = np.searchsorted(low, high, side="right")
-    return float((below + not_above).sum() / (2 * len(low) * len(high)))
+def _source_row(oracle: str, rows: list[Scored], limits: dict[str, Any]) -> dict[str, Any]:
+    harmful = np.array([one.of(oracle) for one in rows if one.text.harmful])
+    harmless = calm_scores(oracle, rows)
+    found: dict[str, Any] = {
+        "harmful": len(harmful),
+        "harmless": len(harmless),
+        "recall": share(harmful >= THRESHOLD),
+        "false_alarms": share(harmless >= THRESHOLD),
+    }
+    if len(harmful):
+        found["recall_at"] = {
+            reference: {rate: share(harmful > limit) for rate, limit in by_rate.items()}
+            for reference, by_rate in limits.items()
+        }
+        harm = [one for one in rows if one.text.harmful]
+        if harm[0].text.source in {"gptfuzz", "pyrit", "xstest", "jbb"}:
+            texts = [one.text for one in harm]
+            scores = [one.of(oracle) for one in harm]
+            found["by_request"] = by_request(texts, scores, THRESHOLD, DELTAS)
+    if len(harmful) and len(harmless):
+        found["auc"] = auc(harmful, harmless)
+    return found
 
 
-def _split(texts: list[Text]) -> tuple[list[str], list[str]]:
-    return [t.text for t in texts if not t.harmful], [t.text for t in texts if t.harmful]
+def calm_scores(oracle: str, rows: Sequence[Scored]) -> np.ndarray:
+    return np.array([one.of(oracle) for one in rows if not one.text.harmful])
 
 
-def _scores(scorer: BuiltinScorer, texts: list[str]) -> np.ndarray:
-    return np.array(scorer.scores([Exchange("", text) for text in texts]))
+def auc(harmful: np.ndarray, harmless: np.ndarray) -> float:
+    """P(a harmful text scores higher), ties half."""
+    order = np.sort(harmless)
+    below = np.searchsorted(order, harmful, "left")
+    upto = np.searchsorted(order, harmful, "right")
+    return float((below + upto).mean() / (2 * len(harmless)))
 
 
-def _by_functionality(scorer: BuiltinScorer, texts: list[Text]) -> dict[str, dict]:
-    found: dict[str, dict] = {}
-    for name in sorted({text.detail for text in texts}):
-        chosen = [text for text in texts if text.detail == name]
-        flagged = _scores(scorer, [text.text for text in chosen]) >= scorer.threshold
-        right = flagged == chosen[0].harmful
+def share(flags: np.ndarray) -> dict[str, float] | None:
+    """A rate and its two-sided 95 % Clopper-Pearson interval; None of nothing."""
+    hits, total = int(np.sum(flags)), len(flags)
+    if not total:
+        return None
+    return {
+        "of": total,
+        "rate": hits / total,
+        "lower": harmless_rate_lower(hits, total, TAIL),
+        "upper": harmless_rate_upper(hits, total, TAIL),
+    }
+
+
+def lengths(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
+    """False alarms of ordinary answers by their number of words, and of harmful ones recall."""
+    found: dict[str, Any] = {}
+    for name, (least, most) in LENGTHS.items():
+        inside = [one for one in scored if least <= len(one.text.text.split()) <= most]
+        calm = [o for o in inside if o.text.source in ORDINARY and not o.text.harmful]
+        harm = [o for o in inside if o.text.source in {"gptfuzz", "jbb", "pyrit"} and o.text.harmful]
         found[name] = {
-            "hateful": chosen[0].harmful,
-            "n": len(chosen),
-            "right": float(right.mean()),
+            "false_alarms": share(calm_scores(oracle, calm) >= THRESHOLD),
+            "recall": share(np.array([o.of(oracle) for o in harm]) >= THRESHOLD),
         }
     return found
 
 
-def _microseconds(scorer: BuiltinScorer, texts: list[Text]) -> float:
-    exchanges = [Exchange("", text.text) for text in texts]
-    started = time.process_time()
-    scorer.scores(exchanges)
-    return 1e6 * (time.process_time() - started) / len(exchanges)
+def requests(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
+    """Ordinary requests that the default plan stops, by how many models' answers variants get.
+
+    A variant gets the answer of one of the request's models, each as likely: the share of them
+    that is judged harmless is the rate at which the plan is walked, exactly.
+    """
+    plan = plan_for(compile_policy(load_policy("default")).rules, UNSCALED)
+    rng = np.random.default_rng(4)
+    found: dict[str, Any] = {}
+    for source in ("assistant", "vlm"):
+        rows = [one for one in scored if one.text.source == source]
+        questions = grouped(rows, lambda one: one.text.prompt)
+        for most in MODELS_OF_A_REQUEST:
+            stopped = []
+            for answers in questions.values():
+                flags = np.array([one.of(oracle) >= THRESHOLD for one in answers])
+                drawn = rng.permutation(flags)[:most]
+                stopped.append(1.0 - plan.power_at(float(1.0 - drawn.mean())))
+            found[f"{source}, answers of {'all' if most == 100 else most}"] = {
+                "requests": len(stopped),
+                "stopped": float(np.mean(stopped)),
+            }
+    return found
 
 
-def table(sources: dict[str, dict]) -> str:
-    lines = [
-        (
-            "| source | harmful | harmless | ROC-AUC | recall at 1 % | missed (≤) | by request (≤) "
-            "| false alarms (≤) |"
-        ),
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, row in sources.items():
-        alarms = f"{row['false_alarm_rate']:.3f} ({row['false_alarm_rate_upper']:.3f})"
-        cells = [name, str(row["n_harmful"]), str(row["n_harmless"])]
-        if row["n_harmful"]:
-            missed = f"{row['miss_rate']:.3f} ({row['miss_rate_upper']:.3f})"
-            cells += [f"{row['roc_auc']:.3f}", f"{row['recall_at_1_percent']:.2f}", missed]
-            cells.append(requests_cell(row, ALPHA))
-        else:
-            cells += ["–"] * 4
-        lines.append(f"| {' | '.join([*cells, alarms])} |")
-    return "\n".join(lines)
+def categories(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
+    """Recall of each kind of harm, and how often what is found is named rightly."""
+    named = grouped([one for one in scored if category_of(one.text)], lambda o: category_of(o.text))
+    found = {}
+    for name in CATEGORIES:
+        rows = named.get(name, [])
+        hits = [one for one in rows if one.of(oracle) >= THRESHOLD]
+        right = np.array([one.category(oracle) == name for one in hits], dtype=bool)
+        found[name] = {
+            "recall": share(np.array([one.of(oracle) >= THRESHOLD for one in rows], dtype=bool)),
+            "named_rightly": share(right),
+        }
+    return found
 
 
-def curves(report: dict) -> str:
-    """Miss rate / false-alarm rate of every source at several thresholds."""
-    names = [name for name, row in report["sources"].items() if "curve" in row]
-    lines = [f"| threshold | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for place, at in enumerate(CURVE):
-        points = [report["sources"][name]["curve"][place] for name in names]
-        cells = [f"{p['miss_rate']:.2f} / {p['false_alarm_rate']:.2f}" for p in points]
-        lines.append(f"| {at} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def dilution(oracle: str, diluted: Sequence[Scored]) -> dict[str, Any]:
+    rows = grouped(diluted, lambda one: one.text.source)
+    names = ("alone", *(f"at the {place}" for place in PLACES), "calm")
+    return {n: share(np.array([o.of(oracle) for o in rows[n]]) >= THRESHOLD) for n in names}
 
 
-def card(report: dict) -> str:
-    template = (Path(__file__).parent / "card_template.md").read_text()
-    functions = report["hatecheck_by_functionality"]
-    hard = sorted(functions, key=lambda name: functions[name]["right"])[:6]
-    worst = ", ".join(f"`{name}` {functions[name]['right']:.0%}" for name in hard)
-    return template.format(
-        model=report["model"],
-        threshold=report["threshold"],
-        table=table(report["sources"]),
-        curves=curves(report),
-        bounds=", ".join(
-            f"**{row['bound']:.3f}** at δ = {row['delta']} ({row['source']})"
-            for row in report["miss_rate_upper"]
-        ),
-        by_group=largest_by_group(report["sources"], NAMED, DELTAS),
-        alpha=report["alpha"],
-        hard=worst,
-        microseconds=report["microseconds_per_answer"],
-    )
+def worst(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
+    """The ordinary answers with the highest scores and the harmful ones with the lowest."""
+    calm = [one for one in scored if one.text.source in ORDINARY and not one.text.harmful]
+    harm = [o for o in scored if o.text.source in {"gptfuzz", "jbb", "pyrit"} and o.text.harmful]
+    return {
+        "false_alarms": [_named(oracle, o) for o in sorted(calm, key=lambda o: -o.of(oracle))[:WORST]],
+        "misses": [_named(oracle, one) for one in sorted(harm, key=lambda o: o.of(oracle))[:WORST]],
+    }
+
+
+def _named(oracle: str, one: Scored) -> dict[str, Any]:
+    return {
+        "source": one.text.source,
+        "id": one.text.id,
+        "score": round(one.of(oracle), 4),
+        "category": one.category(oracle),
+        "words": len(one.text.text.split()),
+    }
+
+
+def grouped(rows: Sequence[Scored], key: Any) -> dict[str, list[Scored]]:
+    found: dict[str, list[Scored]] = defaultdict(list)
+    for row in rows:
+        found[key(row)].append(row)
+    return found
+
+
+def speed(scorers: Scorers, scored: Sequence[Scored], count: int = 60) -> dict[str, float]:
+    """Milliseconds of one ordinary answer, one at a time, one thread; the best of three rounds."""
+    rows = [one for one in scored if one.text.source == "assistant"][:count]
+    exchanges = [Exchange(one.text.prompt, one.text.text) for one in rows]
+    encoder = type(scorers.encoder)(ENCODER_MODEL, threads=1)
+    by_builtin = _milliseconds(scorers.builtin, exchanges)
+    by_encoder = _milliseconds(encoder, exchanges)
+    ordinary = [one for one in scored if one.text.source in {"assistant", "vlm"}]
+    doubtful = float(np.mean([one.builtin >= CERTAIN for one in ordinary]))
+    return {
+        "builtin_ms": by_builtin,
+        "encoder_ms": by_encoder,
+        "doubtful_share": doubtful,
+        "default_ms": by_builtin + doubtful * by_encoder,
+        "words": float(np.mean([len(one.text.text.split()) for one in rows])),
+    }
+
+
+def _milliseconds(scorer: Any, exchanges: list[Exchange]) -> float:
+    scorer.scores(exchanges[:2])
+    rounds = []
+    for _ in range(3):
+        started = time.process_time()
+        for exchange in exchanges:
+            scorer.scores([exchange])
+        rounds.append((time.process_time() - started) / len(exchanges) * 1000)
+    return min(rounds)
+
+
+def sizes() -> dict[str, int]:
+    folders = {"builtin": BUILTIN_MODEL.parent, "encoder": ENCODER_MODEL}
+    return {
+        name: sum(f.stat().st_size for f in folder.iterdir() if f.suffix in {".npz", ".onnx", ".json"})
+        for name, folder in folders.items()
+    }
 
 
 if __name__ == "__main__":

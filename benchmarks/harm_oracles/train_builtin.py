@@ -18,12 +18,21 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 import scipy.special
+from categories import CATEGORIES, category_of
 from data import Text
 from examples import ORDINARY, training_texts, validation_texts
 from glosses import glosses
 from operating_point import operating_point, slope_of
+from sklearn.linear_model import LogisticRegression
 
-from guardrail.oracles.builtin import BUILTIN_MODEL, FORMAT, LinearTextModel, windows
+from guardrail.oracles.builtin import (
+    BUILTIN_MODEL,
+    CATEGORY_BITS,
+    FORMAT,
+    LinearTextModel,
+    category_buckets,
+    windows,
+)
 from guardrail.oracles.text.ngrams import Grams, grams
 from guardrail.oracles.text.plain import plain_text
 
@@ -59,7 +68,9 @@ class Windows:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=BUILTIN_MODEL)
-    parser.add_argument("--shuffle-labels", action="store_true", help="a check: AUC must fall to .5")
+    parser.add_argument(
+        "--shuffle-labels", action="store_true", help="a check: AUC must fall to .5"
+    )
     options = parser.parse_args()
     started = time.perf_counter()
     texts = [
@@ -76,7 +87,7 @@ def main() -> None:
 
 def fit(texts: list[Text], tokens: list[Grams]) -> LinearTextModel:
     """Weights from these texts and from mixtures of them; not yet calibrated."""
-    rarity, seen, known = _rarity(tokens)
+    rarity, seen = _rarity(tokens)
     mixed = mixtures(texts, MIXED)
     mixed_tokens = [grams(plain_text(text.text)) for text in mixed]
     parts = [_windows(texts, tokens, rarity, width) for width in WINDOW_TOKENS]
@@ -88,13 +99,27 @@ def fit(texts: list[Text], tokens: list[Grams]) -> LinearTextModel:
     return LinearTextModel(
         weights=(_rounded(weights) * rarity).astype(np.float32),
         rarity=rarity,
-        known=known,
         window_tokens=WINDOW_TOKENS,
         offsets=(0.0,) * len(WINDOW_TOKENS),
         slope=1.0,
         intercept=float(bias),
-        threshold=0.5,
+        categories=CATEGORIES,
+        category_weights=category_weights(texts, tokens),
     )
+
+
+def category_weights(texts: list[Text], tokens: list[Grams]) -> np.ndarray:
+    """Of a multinomial logistic regression on the words of harmful texts, each kind as heavy."""
+    named = [(f, category_of(t)) for t, f in zip(texts, tokens, strict=True) if category_of(t)]
+    columns = [category_buckets(found) for found, _ in named]
+    starts = np.concatenate(([0], np.cumsum([len(column) for column in columns])))
+    shape = (len(named), 1 << CATEGORY_BITS)
+    ones = np.ones(starts[-1], dtype=np.float32)
+    matrix = scipy.sparse.csr_matrix((ones, np.concatenate(columns), starts), shape=shape)
+    labels = np.array([CATEGORIES.index(name) for _, name in named])
+    fit = LogisticRegression(C=0.05, class_weight="balanced", max_iter=200)
+    fit.fit(matrix, labels)
+    return np.hstack([fit.coef_, fit.intercept_[:, None]]).astype(np.float32)
 
 
 def mixtures(texts: list[Text], count: int) -> list[Text]:
@@ -133,34 +158,34 @@ def calibrated(texts: list[Text], model: LinearTextModel) -> LinearTextModel:
     worst = (margins - offsets).max(axis=1)
     slope = slope_of(texts, worst)
     at = operating_point(texts, worst)
-    return replace(
-        model, offsets=tuple(map(float, offsets)), slope=slope, intercept=-slope * at, threshold=0.5
-    )
+    return replace(model, offsets=tuple(map(float, offsets)), slope=slope, intercept=-slope * at)
 
 
 def save(model: LinearTextModel, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = model.weights / model.rarity
+    scale = np.abs(model.category_weights).max(axis=1) / 127.0
     np.savez_compressed(
         path,
         format=np.int64(FORMAT),
         weights=weights.astype(np.float16),
         rarity=np.round(model.rarity * 16).astype(np.uint8),
-        known=np.packbits(model.known),
         window_tokens=np.array(model.window_tokens),
         offsets=np.array(model.offsets),
-        calibration=np.array([model.slope, model.intercept, model.threshold]),
+        calibration=np.array([model.slope, model.intercept]),
+        categories=np.array(model.categories),
+        category_weights=np.round(model.category_weights / scale[:, None]).astype(np.int8),
+        category_scale=scale.astype(np.float32),
     )
 
 
-def _rarity(tokens: list[Grams]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rarity(tokens: list[Grams]) -> tuple[np.ndarray, np.ndarray]:
+    """Of every bucket, and in which of them enough texts are."""
     count = np.zeros(2**BITS, dtype=np.int64)
-    words = np.zeros(2**20, dtype=np.int64)
     for found in tokens:
         count[np.unique(_buckets(found)[0])] += 1
-        words[np.unique(found.words[found.is_word] >> np.uint64(44))] += 1
     rarity = np.log((1 + len(tokens)) / (1 + count)) + 1
-    return np.round(rarity * 16).astype(np.float32) / 16, count >= FEWEST_TEXTS, words >= 2
+    return np.round(rarity * 16).astype(np.float32) / 16, count >= FEWEST_TEXTS
 
 
 def _buckets(found: Grams) -> tuple[np.ndarray, np.ndarray]:

@@ -23,8 +23,8 @@ from examples import Example, examples_of_epoch, training_texts
 from tokenizers import Tokenizer
 
 SEED = 20261
-EPOCHS = 3
-LEARNING_RATE = 1.5e-4
+EPOCHS = 2
+LEARNING_RATE = 2e-4
 WARM_UP = 0.06  # share of the steps
 BATCH_TOKENS = 4096
 SAVE_STEPS = 100
@@ -48,7 +48,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="where the state is kept")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--share", type=float, default=1.0, help="of every epoch, for a trial")
-    parser.add_argument("--shuffle-labels", action="store_true", help="a check: AUC must fall to .5")
+    parser.add_argument(
+        "--shuffle-labels", action="store_true", help="a check: AUC must fall to .5"
+    )
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -153,19 +153,28 @@ class ThreadedOptions(HarmOptions):
     deadline_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """Longest wait for a judgement; later it counts as missing."""
 
-    def run_in_thread(self, scorer: Scorer, *, inline: bool = False) -> ThreadedOracle:
+    def run_in_thread(
+        self,
+        scorer: Scorer,
+        *,
+        inline: bool = False,
+        name: str = "",
+        threshold: float | None = None,
+    ) -> ThreadedOracle:
         """The oracle that runs a scorer under these options.
 
         Args:
             scorer: computes the scores.
             inline: whether short answers are scored without the thread, see `InlineOracle`.
+            name: of a part; else that of the kind.
+            threshold: of a part; else that of the options.
         """
         from guardrail.oracles.worker import InlineOracle, ThreadedOracle
 
         return (InlineOracle if inline else ThreadedOracle)(
             scorer,
-            threshold=self.threshold,
-            name=self.kind,
+            threshold=self.threshold if threshold is None else threshold,
+            name=name or self.kind,
             max_batch=self.max_batch,
             max_queue=self.max_queue,
             deadline_s=self.deadline_s,

@@ -8,7 +8,7 @@ from typing import Any
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError, OracleError
 
-__all__ = ["import_torch", "missing_package", "require"]
+__all__ = ["are_installed", "import_torch", "missing_package", "require"]
 
 
 def import_torch(extra: str) -> tuple[Any, Any]:
@@ -45,6 +45,11 @@ def require(kind: str, *packages: str, extra: str) -> None:
             f"{install_command(extra)}",
             field="oracle.kind",
         )
+
+
+def are_installed(*packages: str) -> bool:
+    """Whether all of them can be imported; none is."""
+    return all(map(_is_installed, packages))
 
 
 def _is_installed(name: str) -> bool:

@@ -1,1 +1,1 @@
-"""A small transformer that ships with the package and judges answers, with their prompt if known."""
+"""A small transformer that ships with the package and judges answers."""

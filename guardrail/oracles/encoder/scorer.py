@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from guardrail.oracles.base import Exchange
 
-__all__ = ["ENCODER_MODEL", "EncoderScorer"]
+__all__ = ["ENCODER_MODEL", "EXTRA", "PACKAGES", "EncoderScorer"]
 
 ENCODER_MODEL = Path(__file__).parents[1] / "encoder_model"
 FORMAT = 1
@@ -41,6 +41,8 @@ FORMAT = 1
 MOST_TOKENS = 4096
 """Tokens in one run of the model, with padding; more are split."""
 EXTRA = "encoder"
+PACKAGES = ("onnxruntime", "tokenizers")
+"""What the extra brings."""
 
 _FILES = ("model.onnx", "tokenizer.json", "model.json")
 
@@ -87,12 +89,18 @@ class EncoderScorer:
     def scores(self, exchanges: Sequence[Exchange]) -> list[NamedScore]:
         """Raises OracleError where the model cannot be loaded or run."""
         loaded = self.load()
-        logits = self.logits(exchanges)
-        return [_named_score(row, loaded) for row in logits]
+        windows = self.windows(exchanges)
+        rows = self._worst(windows)
+        return [
+            _named_score(row, loaded) if parts[0].has_answer else NamedScore(1.0, "unreadable")
+            for row, parts in zip(rows, windows, strict=True)
+        ]
 
     def logits(self, exchanges: Sequence[Exchange]) -> NDArray[np.float64]:
         """Of the worst window of every answer: harm, then the categories; shape (n, 1 + c)."""
-        windows = self.windows(exchanges)
+        return self._worst(self.windows(exchanges))
+
+    def _worst(self, windows: Sequence[Sequence[EncoderWindow]]) -> NDArray[np.float64]:
         owners = np.repeat(np.arange(len(windows)), [len(parts) for parts in windows])
         rows = self.run([window for parts in windows for window in parts])
         order = np.lexsort((-rows[:, 0], owners))
@@ -158,6 +166,13 @@ def _arrays(group: Sequence[EncoderWindow]) -> dict[str, NDArray[np.int64]]:
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
+def _read_settings(data: bytes) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(data)
+    if settings["format"] != FORMAT:
+        raise ValueError("written for another version of this package")
+    return settings
+
+
 def _load(folder: Path, threads: int) -> _Loaded:
     try:
         import onnxruntime
@@ -166,9 +181,7 @@ def _load(folder: Path, threads: int) -> _Loaded:
         raise missing_package(error.name, EXTRA) from error
     try:
         data = [(folder / name).read_bytes() for name in _FILES]
-        settings = json.loads(data[2])
-        if settings["format"] != FORMAT:
-            raise ValueError("written for another version of this package")
+        settings = _read_settings(data[2])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -27,6 +27,11 @@ class EncoderWindow(NamedTuple):
     ids: list[int]
     answer_at: int
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether anything of an answer is in it."""
+        return len(self.ids) > self.answer_at + 1
+
 
 def cut_windows(answer: Sequence[int], prompt: Sequence[int] = ()) -> list[EncoderWindow]:
     """Windows that cover every token of the answer; at least one."""

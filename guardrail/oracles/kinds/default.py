@@ -1,0 +1,65 @@
+"""The models that ship with the package, as they serve best."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from guardrail.oracles.options import ThreadedOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from guardrail.oracles.base import Oracle
+    from guardrail.oracles.combined.cascade import CascadeOracle
+
+__all__ = ["CERTAIN", "DefaultOptions"]
+
+CERTAIN = 0.05
+"""Scores of the built-in oracle below this pass without the encoder."""
+
+
+class DefaultOptions(ThreadedOptions):
+    """The shipped models: the built-in one, then the encoder where that one is in doubt."""
+
+    measured_languages: ClassVar[tuple[str, ...]] = ("en",)
+
+    kind: Literal["default"] = "default"
+    """The built-in oracle looks at every answer, the encoder at those that it does not find plainly
+    harmless."""
+    models: Literal["auto", "both", "builtin"] = "auto"
+    """both: needs the extra `encoder`. builtin: the built-in one alone decides. auto: both where
+    the extra is installed, else builtin; `guardrail policy check` says which."""
+
+    @property
+    def uses_encoder(self) -> bool:
+        """Whether the encoder has the last word."""
+        from guardrail.oracles.encoder.scorer import PACKAGES
+        from guardrail.oracles.packages import are_installed
+
+        return self.models == "both" or (self.models == "auto" and are_installed(*PACKAGES))
+
+    def build(self, folder: Path) -> Oracle:
+        from guardrail.oracles.builtin import BuiltinScorer
+        from guardrail.oracles.encoder.scorer import EXTRA, PACKAGES
+        from guardrail.oracles.packages import require
+
+        del folder
+        if not self.uses_encoder:
+            return self.run_in_thread(BuiltinScorer(), inline=True)
+        require(self.kind, *PACKAGES, extra=EXTRA)
+        return self._cascade()
+
+    def _cascade(self) -> CascadeOracle:
+        from guardrail.oracles.builtin import BuiltinScorer
+        from guardrail.oracles.combined.cascade import CascadeOracle
+        from guardrail.oracles.combined.members import Member
+        from guardrail.oracles.encoder.scorer import EncoderScorer
+
+        cheap = self.run_in_thread(BuiltinScorer(), inline=True, name="builtin", threshold=CERTAIN)
+        expensive = self.run_in_thread(EncoderScorer(), name="encoder", threshold=0.5)
+        return CascadeOracle(
+            Member("builtin", cheap, CERTAIN),
+            Member("encoder", expensive, 0.5),
+            high=1.0,
+            threshold=self.threshold,
+        )
