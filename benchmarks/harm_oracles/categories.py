@@ -62,10 +62,10 @@ def category_of(text: Text) -> str:
             return JBB.get(text.detail) or category_of_words(text.prompt)
         case "gptfuzz":
             return category_of_words(text.prompt)
-        case "made":
-            return text.detail
-        case _:
+        case "xstest" | "short" | "word rows":
             return ""
+        case _:
+            return text.detail
 
 
 def category_of_words(prompt: str) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 WITH_PROMPT = 0.5  # share of the examples that show it
+MADE_WEIGHT = 0.6
 MADE = 16000  # answers from ../made_answers
 MIXED = 5000  # short texts set into calm ones, for each epoch
 SHARE = {
@@ -54,11 +55,28 @@ WEIGHT = {
     "prose": 0.5,
     "mixed": 0.7,
     "short": 0.7,
-    "made": 0.6,
 }
 CLS, SEP = 101, 102
-ORDINARY = ("assistant", "vlm", "made", "captions")
-"""What no answer of may be stopped without need, whatever it talks about."""
+MADE_DOMAINS = (
+    "tools",
+    "code",
+    "records",
+    "pictures",
+    "chat",
+    "steps",
+    "refusals",
+    "reports",
+    "identity",
+)
+"""Sources from ../made_answers."""
+ORDINARY = {
+    "assistant": ("assistant",),
+    "vlm": ("vlm",),
+    "captions": ("captions",),
+    "structured": ("tools", "records", "pictures"),
+}
+"""What no answer of may be stopped without need: groups of sources, which choose the operating
+points. Of code and chat the validation part has too few forms to choose by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +117,13 @@ def _made_answers() -> Iterator[Text]:
     for place, made in enumerate(make_answers(MADE, seed=1)):
         form = made.form.rsplit("/", 1)[0]
         yield Text(
-            "made",
+            made.domain,
             f"made-{place}",
             made.prompt,
             made.answer,
             made.harmful,
             form,
-            made.category or made.domain,
+            made.category,
             fold=_fold(form),
         )
 
@@ -142,6 +160,11 @@ def examples_of_epoch(texts: list[Text], tokenizer: Tokenizer, rng: random.Rando
     return examples
 
 
+def weight_of(text: Text) -> float:
+    """Of a text in the fit."""
+    return MADE_WEIGHT if text.source in MADE_DOMAINS else WEIGHT.get(text.source, 1.0)
+
+
 def _share(text: Text) -> float:
     return SHARE.get(f"{text.source} {text.detail}", SHARE.get(text.source, 1.0))
 
@@ -166,8 +189,7 @@ def _crop(text: Text, answer: list[int], rng: random.Random, prompt: list[int]) 
 def _example(text: Text, answer: list[int], prompt: list[int]) -> Example:
     kept = ends(prompt, MOST_PROMPT)
     ids = [CLS, *kept, SEP, *answer, SEP]
-    weight = WEIGHT.get(text.source, 1.0)
-    return Example(ids, len(kept) + 2, text.harmful, weight, category_of(text))
+    return Example(ids, len(kept) + 2, text.harmful, weight_of(text), category_of(text))
 
 
 def _mixed(drawn: list[Text], tokenizer: Tokenizer, rng: random.Random) -> list[Example]:

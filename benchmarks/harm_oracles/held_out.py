@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from data import Text
-from examples import all_texts
+from examples import MADE_DOMAINS, all_texts
 
 from guardrail.builtin import kinds, language
 
@@ -57,7 +57,7 @@ def diluted_texts(texts: list[Text], count: int = 150, seed: int = 5) -> list[Te
         text
         for text in texts
         if text.harmful
-        and text.source in {"made", "short", "hatecheck"}
+        and text.source in {*MADE_DOMAINS, "short", "hatecheck"}
         and len(text.text.split()) in SHORT_WORDS
     ]
     calm = [

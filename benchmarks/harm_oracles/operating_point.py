@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.optimize
-from examples import ORDINARY, WEIGHT
+from examples import ORDINARY, weight_of
 
 if TYPE_CHECKING:
     from data import Text
@@ -18,9 +18,8 @@ def operating_point(texts: list[Text], margins: np.ndarray) -> float:
     """The lowest margin at which no kind of ordinary answer is stopped too often."""
     source = np.array([text.source if not text.harmful else "" for text in texts])
     limits = {
-        name: float(np.quantile(margins[source == name], 1.0 - MOST_FALSE_ALARMS))
-        for name in ORDINARY
-        if (source == name).any()
+        name: float(np.quantile(margins[np.isin(source, members)], 1.0 - MOST_FALSE_ALARMS))
+        for name, members in ORDINARY.items()
     }
     print({name: round(limit, 3) for name, limit in limits.items()})
     return max(limits.values())
@@ -29,7 +28,7 @@ def operating_point(texts: list[Text], margins: np.ndarray) -> float:
 def slope_of(texts: list[Text], margins: np.ndarray) -> float:
     """Of the logistic curve that fits the labels best (Platt)."""
     harmful = np.array([text.harmful for text in texts])
-    weight = np.array([WEIGHT.get(text.source, 1.0) for text in texts])
+    weight = np.array([weight_of(text) for text in texts])
 
     def loss(point: np.ndarray) -> float:
         logit = point[0] * margins + point[1]

@@ -10,6 +10,8 @@ from guardrail.oracles.builtin import BUILTIN_MODEL
 from guardrail.oracles.encoder.scorer import ENCODER_MODEL
 
 HERE = Path(__file__).parent
+TRAINING = (HERE / "card_training.md").read_text()
+SPLIT = (HERE / "card_split.md").read_text()
 NAMES = {"default": "default (both)", "encoder": "encoder", "builtin": "built-in"}
 
 
@@ -21,6 +23,8 @@ def write_tables(results: dict[str, Any]) -> None:
         speed = results["speed"]
         card = template.format(
             revision=results[oracle],
+            training=TRAINING,
+            split=SPLIT,
             measured=measured,
             milliseconds=f"{speed[f'{oracle}_ms']:.1f}",
             words=f"{speed['words']:.0f}",
@@ -35,16 +39,22 @@ def _whole(results: dict[str, Any]) -> str:
     speed, size = results["speed"], results["bytes"]
     parts = [
         "# The shipped oracles on held-out answers\n",
-        "Written by `benchmarks/harm_oracles/report.py` from results.json. Rates with two-sided "
-        "95 % Clopper-Pearson intervals, at the shipped operating point (score 0.5), which was "
-        "chosen on other texts. Answers to one question are not independent: intervals take them "
-        "for it.\n",
-        f"The default is the built-in oracle (`{results['builtin']}`), and where that scores "
-        f"{results['certain']:g} or more, the encoder (`{results['encoder']}`).\n",
+        (
+            "Written by `benchmarks/harm_oracles/report.py` from results.json. Rates with "
+            "two-sided 95 % Clopper-Pearson intervals, at the shipped operating point (score 0.5), "
+            "which was chosen on other texts. Intervals take answers for independent, which those "
+            "to one question are not.\n"
+        ),
+        (
+            f"The default is the built-in oracle (`{results['builtin']}`), and where that scores "
+            f"{results['certain']:g} or more, the encoder (`{results['encoder']}`).\n"
+        ),
         "| | built-in | encoder | default |",
         "|---|---:|---:|---:|",
-        f"| processor time, ms for an ordinary answer ({speed['words']:.0f} words on average) "
-        f"| {speed['builtin_ms']:.2f} | {speed['encoder_ms']:.1f} | {speed['default_ms']:.1f} |",
+        (
+            f"| processor time, ms for an ordinary answer ({speed['words']:.0f} words on average) "
+            f"| {speed['builtin_ms']:.2f} | {speed['encoder_ms']:.1f} | {speed['default_ms']:.1f} |"
+        ),
         f"| megabytes | {size['builtin'] / 1e6:.1f} | {size['encoder'] / 1e6:.1f} | both |",
         f"| ordinary answers shown to the encoder | | | {_percent(speed['doubtful_share'])} |",
         "| of a day's 10,000 ordinary answers, stopped | "
@@ -69,8 +79,10 @@ def _one_oracle(found: dict[str, Any], level: str) -> str:
             f"{level} By length\n",
             _lengths(found["lengths"]),
             f"{level} By request, default plan\n",
-            "Ordinary requests that are stopped. Each variant is answered by one of so many "
-            "models, each as likely.\n",
+            (
+                "Ordinary requests that are stopped. Each variant is answered by one of so many "
+                "models, each as likely.\n"
+            ),
             _requests(found["requests"]),
             f"{level} By kind of harm\n",
             _categories(found["categories"]),
@@ -84,10 +96,14 @@ def _one_oracle(found: dict[str, Any], level: str) -> str:
 
 def _sources(rows: dict[str, Any]) -> str:
     lines = [
-        "Recall at 0.1, 1 and 5 % false alarms on ordinary assistant answers, and on answers of "
-        "vision-language models.\n",
-        "| source | harmful | harmless | AUC | recall | false alarms | recall at .1 / 1 / 5 % "
-        "(assistant) | (VLM) |",
+        (
+            "Recall at 0.1, 1 and 5 % false alarms on ordinary assistant answers, and on answers "
+            "of vision-language models.\n"
+        ),
+        (
+            "| source | harmful | harmless | AUC | recall | false alarms | recall at .1 / 1 / 5 % "
+            "(assistant) | (VLM) |"
+        ),
         "|---|---:|---:|---:|---|---|---|---|",
     ]
     for name, row in rows.items():
@@ -103,7 +119,9 @@ def _sources(rows: dict[str, Any]) -> str:
 def _lengths(rows: dict[str, Any]) -> str:
     lines = ["| words | false alarms of ordinary answers | recall of GPTFuzz, JBB, PyRIT |"]
     lines.append("|---|---|---|")
-    lines += [f"| {n} | {_rate(r['false_alarms'])} | {_rate(r['recall'])} |" for n, r in rows.items()]
+    lines += [
+        f"| {n} | {_rate(r['false_alarms'])} | {_rate(r['recall'])} |" for n, r in rows.items()
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -115,7 +133,9 @@ def _requests(rows: dict[str, Any]) -> str:
 
 def _categories(rows: dict[str, Any]) -> str:
     lines = ["| kind | recall | named rightly, of those found |", "|---|---|---|"]
-    lines += [f"| {n} | {_rate(r['recall'])} | {_rate(r['named_rightly'])} |" for n, r in rows.items()]
+    lines += [
+        f"| {n} | {_rate(r['recall'])} | {_rate(r['named_rightly'])} |" for n, r in rows.items()
+    ]
     return "\n".join(lines) + "\n"
 
 

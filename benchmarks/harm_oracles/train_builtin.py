@@ -20,7 +20,7 @@ import scipy.sparse
 import scipy.special
 from categories import CATEGORIES, category_of
 from data import Text
-from examples import ORDINARY, training_texts, validation_texts
+from examples import MADE_DOMAINS, ORDINARY, training_texts, validation_texts
 from glosses import glosses
 from operating_point import operating_point, slope_of
 from sklearn.linear_model import LogisticRegression
@@ -49,7 +49,6 @@ SOURCE_WEIGHT = {
     "word rows": 0.15,
     "mixed": 0.3,
     "jbb": 0.7,
-    "made": 0.5,
 }
 MIXED = 12000
 GLOSSES = 8000
@@ -153,7 +152,7 @@ def calibrated(texts: list[Text], model: LinearTextModel) -> LinearTextModel:
     """Offsets, slope and intercept from the validation part: score 0.5 is the operating point."""
     margins = np.array([model.margins(grams(plain_text(text.text))) for text in texts])
     harmful = np.array([text.harmful for text in texts])
-    ordinary = np.array([text.source in ORDINARY for text in texts]) & ~harmful
+    ordinary = np.isin([text.source for text in texts], sum(ORDINARY.values(), ())) & ~harmful
     offsets = np.quantile(margins[ordinary], CALM_SHARE, axis=0)
     worst = (margins - offsets).max(axis=1)
     slope = slope_of(texts, worst)
@@ -205,7 +204,7 @@ def _windows(texts: list[Text], tokens: list[Grams], rarity: np.ndarray, width: 
             values.append(value / np.sqrt(np.square(value).sum() + 1e-9))
             lengths.append(len(inside))
             harmful.append(text.harmful)
-            weight.append(SOURCE_WEIGHT.get(text.source, 1.0) / len(begins) ** 0.5)
+            weight.append(_weight(text) / len(begins) ** 0.5)
     starts = np.concatenate(([0], np.cumsum(lengths)))
     data = np.concatenate(values).astype(np.float32)
     matrix = scipy.sparse.csr_matrix(
@@ -214,6 +213,10 @@ def _windows(texts: list[Text], tokens: list[Grams], rarity: np.ndarray, width: 
     matrix.sum_duplicates()
     share = 1.0 / len(WINDOW_TOKENS) if width in WINDOW_TOKENS else 1.0
     return Windows(matrix, np.array(harmful), np.array(weight) * share)
+
+
+def _weight(text: Text) -> float:
+    return 0.5 if text.source in MADE_DOMAINS else SOURCE_WEIGHT.get(text.source, 1.0)
 
 
 def _logistic(

@@ -57,7 +57,7 @@ def _validate(value: Any) -> OracleOptions:
         return value
     if not isinstance(value, dict):
         raise PydanticCustomError(
-            "oracle_section", "an oracle is a mapping of fields, such as 'kind: builtin'"
+            "oracle_section", "an oracle is a mapping of fields, such as 'kind: default'"
         )
     try:
         options = find_options(_kind_of(value))
@@ -70,8 +70,8 @@ def _validate(value: Any) -> OracleOptions:
 
 
 def _kind_of(section: Mapping[str, Any]) -> str:
-    """`builtin` where a section does not say."""
-    return str(section.get("kind", "builtin"))
+    """`default` where a section does not say."""
+    return str(section.get("kind", "default"))
 
 
 def _union_of_kinds() -> core_schema.CoreSchema:

@@ -27,7 +27,7 @@ _LONGEST_CHAIN = 8
 _NOT_INHERITED = frozenset({"name", "recall"})
 """They speak of one policy alone: whoever changes it must name and measure it anew."""
 
-_USUAL_KIND = "builtin"
+_USUAL_KIND = "default"
 """Of an oracle that names none."""
 
 _FOLDER_SPEC = "transformers:"

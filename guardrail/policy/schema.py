@@ -348,7 +348,7 @@ class Policy(Section):
     smoothing: SmoothingSection = SmoothingSection()
     sampling: SamplingSection = SamplingSection()
     oracle: OracleByKind = Field(
-        default_factory=lambda: find_options("builtin")(kind="builtin")  # imported when asked for
+        default_factory=lambda: find_options("default")(kind="default")  # imported when asked for
     )
     """Who judges answers, and how often it misses harm. Each kind has fields of its own, see
     docs/oracles.md."""

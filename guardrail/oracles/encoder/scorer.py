@@ -38,8 +38,6 @@ __all__ = ["ENCODER_MODEL", "EXTRA", "PACKAGES", "EncoderScorer"]
 ENCODER_MODEL = Path(__file__).parents[1] / "encoder_model"
 FORMAT = 1
 """Raised whenever windows, plain text or the meaning of the outputs change."""
-MOST_TOKENS = 4096
-"""Tokens in one run of the model, with padding; more are split."""
 EXTRA = "encoder"
 PACKAGES = ("onnxruntime", "tokenizers")
 """What the extra brings."""
@@ -101,11 +99,10 @@ class EncoderScorer:
         return self._worst(self.windows(exchanges))
 
     def _worst(self, windows: Sequence[Sequence[EncoderWindow]]) -> NDArray[np.float64]:
-        owners = np.repeat(np.arange(len(windows)), [len(parts) for parts in windows])
-        rows = self.run([window for parts in windows for window in parts])
-        order = np.lexsort((-rows[:, 0], owners))
-        first = np.searchsorted(owners[order], np.arange(len(windows)))
-        return rows[order[first]]
+        rows = iter(self.run([window for parts in windows for window in parts]))
+        return np.array(
+            [max((next(rows) for _ in parts), key=lambda row: row[0]) for parts in windows]
+        )
 
     def windows(self, exchanges: Sequence[Exchange]) -> list[list[EncoderWindow]]:
         """What the model sees of every exchange."""
@@ -114,17 +111,17 @@ class EncoderScorer:
         return [cut_windows(a, p) for a, p in zip(answers, prompts, strict=True)]
 
     def run(self, windows: Sequence[EncoderWindow]) -> NDArray[np.float64]:
-        """The model's logits of every window, shape (n, 1 + c); of like lengths at a time."""
+        """The model's logits of every window, shape (n, 1 + c).
+
+        Windows are run one by one: the scale of int8 activations is that of everything in a run,
+        so that in a batch one answer's score would depend on the others.
+        """
         session = self.load().session
-        order = sorted(range(len(windows)), key=lambda place: len(windows[place].ids))
-        found: dict[int, NDArray[np.float32]] = {}
-        for group in _groups(order, windows):
-            (rows,) = session.run(None, _arrays([windows[place] for place in group]))
-            found |= zip(group, rows, strict=True)
-        rows = np.array([found[place] for place in range(len(windows))], dtype=np.float64)
-        if not np.isfinite(rows).all():
+        rows = [session.run(None, _inputs(window))[0][0] for window in windows]
+        found = np.array(rows, dtype=np.float64)
+        if not np.isfinite(found).all():
             raise OracleError("the encoder's output is not finite; its files may be damaged")
-        return rows
+        return found
 
     def load(self) -> _Loaded:
         """Raises OracleError where a package is missing or a file cannot be read."""
@@ -145,25 +142,10 @@ def _named_score(row: NDArray[np.float64], loaded: _Loaded) -> NamedScore:
     return NamedScore(float(score), loaded.categories[int(row[1:].argmax())])
 
 
-def _groups(order: list[int], windows: Sequence[EncoderWindow]) -> list[list[int]]:
-    """Neighbours in order together, at most `MOST_TOKENS` with padding."""
-    groups: list[list[int]] = []
-    for place in order:
-        if not groups or (len(groups[-1]) + 1) * len(windows[place].ids) > MOST_TOKENS:
-            groups.append([])
-        groups[-1].append(place)
-    return groups
-
-
-def _arrays(group: Sequence[EncoderWindow]) -> dict[str, NDArray[np.int64]]:
-    size = max(len(window.ids) for window in group)
-    ids, mask, types = (np.zeros((len(group), size), dtype=np.int64) for _ in range(3))
-    for row, window in enumerate(group):
-        length = len(window.ids)
-        ids[row, :length] = window.ids
-        mask[row, :length] = 1
-        types[row, window.answer_at : length] = 1
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+def _inputs(window: EncoderWindow) -> dict[str, NDArray[np.int64]]:
+    ids = np.array([window.ids], dtype=np.int64)
+    types = (np.arange(ids.size) >= window.answer_at).astype(np.int64)[None]
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": types}
 
 
 def _read_settings(data: bytes) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from guardrail.oracles.options import ThreadedOptions
-from guardrail.section import Share
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,11 +17,8 @@ __all__ = ["BuiltinOptions"]
 class BuiltinOptions(ThreadedOptions):
     """A small text classifier that ships with the package."""
 
-    kind: Literal["builtin"] = "builtin"
-    """The built-in oracle."""
-    threshold: Share = 0.25
-    """Answers that score at least this are harmful. Lower finds more harm and blocks more clean
-    requests. Left out, it is that of `calibration`, or 0.25."""
+    kind: Literal["builtin"]
+    """The built-in oracle alone."""
 
     def build(self, folder: Path) -> Oracle:
         from guardrail.oracles.builtin import BuiltinScorer
