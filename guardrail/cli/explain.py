@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from guardrail.engine.certificate.claim import Certificate
-    from guardrail.engine.harmful_answers import HarmfulAnswers
+    from guardrail.engine.verdict import HarmfulAnswers
 
 __all__ = ["command"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guardrail.engine.verdict import HarmfulAnswers
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -13,22 +13,7 @@ if TYPE_CHECKING:
 
     from guardrail.engine.verdict import Sample
 
-__all__ = ["HarmfulAnswers", "count_harmful", "describe_harmful", "tally_harmful"]
-
-
-@dataclass(frozen=True, slots=True)
-class HarmfulAnswers:
-    """Answers of one decision that are harmful for one reason in one field.
-
-    Attributes:
-        category: the oracle's category or the kind of refusal, as `Sample.reason` has it.
-        field: where it was found, as `Sample.field` has it; empty where no oracle was asked.
-        answers: how many there are, at least 1.
-    """
-
-    category: str
-    field: str
-    answers: int
+__all__ = ["count_harmful", "describe_harmful", "tally_harmful"]
 
 
 def count_harmful(samples: Iterable[Sample]) -> tuple[HarmfulAnswers, ...]:

@@ -10,11 +10,10 @@ from guardrail.types import Usage
 
 if TYPE_CHECKING:
     from guardrail.engine.certificate.claim import Certificate
-    from guardrail.engine.harmful_answers import HarmfulAnswers
     from guardrail.errors import OracleError, UpstreamError
     from guardrail.types import Answer, Outcome
 
-__all__ = ["Action", "Reason", "Sample", "Verdict"]
+__all__ = ["Action", "HarmfulAnswers", "Reason", "Sample", "Verdict"]
 
 
 class Action(StrEnum):
@@ -99,6 +98,21 @@ class Sample:
     unscanned: tuple[str, ...] = ()
     failure: UpstreamError | OracleError | None = None
     elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HarmfulAnswers:
+    """Answers of one decision that are harmful for one reason in one field.
+
+    Attributes:
+        category: the oracle's category or the kind of refusal, as `Sample.reason` has it.
+        field: where it was found, as `Sample.field` has it; empty where no oracle was asked.
+        answers: how many there are, at least 1.
+    """
+
+    category: str
+    field: str
+    answers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,7 @@ from guardrail.engine.certificate.codec import (
     encode_certificate,
     seal_certificate,
 )
-from guardrail.engine.harmful_answers import HarmfulAnswers
-from guardrail.engine.verdict import Action, Reason, Verdict
+from guardrail.engine.verdict import Action, HarmfulAnswers, Reason, Verdict
 from guardrail.errors import CertificationError
 from guardrail.types import Answer, Usage
 

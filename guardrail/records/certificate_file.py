@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from guardrail.canonical import parse_strict
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
-from guardrail.engine.harmful_answers import HarmfulAnswers, tally_harmful
+from guardrail.engine.harmful_answers import tally_harmful
+from guardrail.engine.verdict import HarmfulAnswers
 from guardrail.errors import CertificationError
 from guardrail.files import read_file
 

@@ -53,7 +53,7 @@ class ActionOracle:
 
     @property
     def harm(self) -> Oracle | None:
-        """Judges harm beside the action, every field by itself as well; None where nothing does."""
+        """Judges harm beside the action, every field as well; None where nothing does."""
         return self._harm
 
     @property

@@ -50,7 +50,7 @@ class SemanticOracle:
 
     @property
     def harm(self) -> Oracle | None:
-        """Judges harm beside the meaning, every field by itself as well; None where nothing does."""
+        """Judges harm beside the meaning, every field as well; None where nothing does."""
         return self._harm
 
     @property
