@@ -119,15 +119,16 @@ class Judge:
     def _select_fields(self, text: AnswerText) -> list[FieldText]:
         """What is judged by itself, the whole answer last; one text where both are the same.
 
-        Fields that stand in the whole word for word are judged within it by an oracle that reads
-        long texts without dilution.
+        Fields whose lines stand in the whole word for word are judged within it by an oracle that
+        reads long texts without dilution.
         """
         oracle = self._field_oracle
         only_whole = oracle is not None and reads_whole(oracle)
         fields = [
             field
             for field in (() if oracle is None else text.fields)
-            if field.text != text.text and not (only_whole and field.text in text.text)
+            if field.text != text.text
+            and not (only_whole and all(line in text.text for line in field.text.splitlines()))
         ]
         whole = next((field.name for field in text.fields if field.text == text.text), _WHOLE)
         return [*fields, FieldText(whole, text.text)]

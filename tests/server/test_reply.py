@@ -66,6 +66,7 @@ def test_an_answer_that_passed(kit):
     assert body["guardrail"] == {
         "decision": "pass",
         "reason": "not certified: no image",
+        "harmful_answers": [],
         "would_block": False,
         "remembered": False,
         "policy": "test",
@@ -199,7 +200,8 @@ def certified(kit):
     return dataclasses.replace(verdict, cost_usd=0.0123, spending_number=7)
 
 
-TOLD = {"decision", "reason", "would_block", "policy", "alpha", "unscanned", "outside_claim",
+TOLD = {"decision", "reason", "harmful_answers", "would_block", "policy", "alpha", "unscanned",
+        "outside_claim",
         "remembered", "record_id"}  # fmt: skip
 COUNTS = {"samples", "calls", "cost_usd"}
 TIMES = {"harmless_rate_lower", "certificate", "elapsed_ms", "overhead_ms"}
