@@ -41,7 +41,7 @@ _IDENTIFIER = re.compile(
 )
 _JOINT = re.compile(r"(?<=\w)[.-](?=[^\W\d_])")
 
-_STRING = re.compile(r'"((?:[^"\\\n]|\\.)*+)(?:"[ \t]*+(,?)|$)')
+_STRING = re.compile(r'"((?:[^"\\\n]|\\.)*+)(?:"[ \t]*+(,?)|\\?$)')
 _BETWEEN = re.compile(r"(?<=\w)[*`]+(?=\w)")
 _EMPHASIS = re.compile(r"[*`]+")
 _NEXT_VALUE = re.compile(r'([.!?]?)"[ \t]*,')
