@@ -163,4 +163,4 @@ def test_what_was_harmful_in_a_record_is_counted(certificate, tmp_path):
     rows = [{"outcome": "harmful", "reason": "words: threat", "field": "reasoning"}]
     file = tmp_path / "record.json"
     file.write_text(json.dumps({"certificate": encode_certificate(certificate()), "samples": rows}))
-    assert "harmful answers: 1 words: threat in reasoning" in _run(str(file)).stdout
+    assert "harmful answers: 1 words: threat in reasoning" in explain(str(file)).stdout

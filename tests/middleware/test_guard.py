@@ -155,8 +155,7 @@ def test_a_model_in_this_process_answers_to_its_own_names_only(kit, tiny_llava):
 def test_harm_in_a_field_beside_calm_content_is_raised_and_named(kit):
     """The oracle averages: joined with the content, the reasoning would be harmless."""
 
-    def share(prompt, text):
-        del prompt
+    def share(text):
         return min(1.0, 5 * text.count("forbidden") / len(text.split()))
 
     completion = kit.completion("the dog lies on green grass " * 80)

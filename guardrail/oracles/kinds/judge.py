@@ -41,8 +41,8 @@ class JudgeOptions(HarmOptions):
     pictures: bool = False
     """Whether the judge sees the noisy pictures that the model saw."""
     each_field: bool = False
-    """Whether every field of an answer (reasoning, each tool call) is judged by itself as well, with
-    a question more for each. Left out, one question is asked about the whole answer."""
+    """Whether every field of an answer (reasoning, each tool call) is judged alone as well, by a
+    question more for each. Left out, one question is asked about the whole answer."""
     logprobs: bool | None = None
     """Whether the probabilities of tokens make the score: `true` requires them, `false` does not
     ask. Left out, an `openai_compatible` judge is asked and may answer without."""
