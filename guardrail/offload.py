@@ -65,7 +65,7 @@ READ_BODY = InlineLimit(bytes=1 << 15)
 CANONICAL_CHAT = InlineLimit(chars=1 << 15, values=1 << 10)
 """A chat's canonical form and digest, by `chat_size`: below the time of waking a thread."""
 
-EXTRACT_TEXT = InlineLimit(chars_and_values=20_000)
+EXTRACT_TEXT = InlineLimit(chars_and_values=10_000)
 """The text of an answer, by `text_size`: the worst of this size takes some 15 ms."""
 
 SCORE_TEXT = InlineLimit(chars=1024)

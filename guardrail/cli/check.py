@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
     return {
         "action": verdict.action,
         "reason": verdict.reason,
+        "harmful_answers": [dataclasses.asdict(one) for one in verdict.harmful],
         "would_block": verdict.would_block,
         "answer": None if verdict.answer is None else verdict.answer.text,
         "unscanned": list(verdict.unscanned),
@@ -122,9 +124,13 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
 
 
 def _in_words(verdict: Verdict) -> str:
+    from guardrail.engine.harmful_answers import describe_harmful
+
     lines = [f"{verdict.action} ({verdict.reason}), {verdict.usage.calls} calls{_cost(verdict)}"]
     if verdict.would_block:
         lines.append("would be blocked if this policy were enforced")
+    if verdict.harmful:
+        lines.append(describe_harmful(verdict.harmful))
     if verdict.answer is not None:
         lines.append(f"answer: {verdict.answer.text}")
     if verdict.certificate is not None:

@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from guardrail.engine.certificate.claim import Certificate
+    from guardrail.engine.verdict import HarmfulAnswers
 
 __all__ = ["command"]
 
@@ -96,14 +97,19 @@ def _of_file(file: Path) -> list[dict[str, Any]]:
             "picture, or failed",
             err=True,
         )
-    return [_of_certificate(certificate) for certificate in found.certificates]
+    return [_of_certificate(*pair) for pair in zip(found.certificates, found.harmful, strict=True)]
 
 
-def _of_certificate(certificate: Certificate) -> dict[str, Any]:
+def _of_certificate(
+    certificate: Certificate, harmful: tuple[HarmfulAnswers, ...]
+) -> dict[str, Any]:
     """The certified radius, or the promised one where nothing was certified."""
+    from guardrail.engine.harmful_answers import describe_harmful
+
     certified = certificate.radius > 0.0
     words = certificate.in_words(certificate.radius if certified else certificate.promised_radius)
     pictures = len(certificate.pictures)
+    said = f"\n{describe_harmful(harmful)}" if harmful else ""
     return {
         **asdict(words),
         "certified": certified,
@@ -112,7 +118,8 @@ def _of_certificate(certificate: Certificate) -> dict[str, Any]:
         "harmless_rate_lower": certificate.harmless_rate_lower,
         "stability": [asdict(reach) for reach in certificate.stability],
         "statement": certificate.statement,
-        "text": f"{_preface(certificate, certified, pictures)}{words.text}",
+        "harmful_answers": [asdict(one) for one in harmful],
+        "text": f"{_preface(certificate, certified, pictures)}{words.text}{said}",
     }
 
 

@@ -27,6 +27,7 @@ from guardrail.engine.canonical_chat import request_digest
 from guardrail.engine.certificate.building import CertificateNames, build_certificate
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.fanout import fan_out
+from guardrail.engine.harmful_answers import count_harmful
 from guardrail.engine.plan import plan_for
 from guardrail.engine.prepared_request import (
     CLEAN_INDEX,
@@ -127,7 +128,10 @@ class DecisionRun:
         samples = await self._run_test(request, certifier)
         verdict = await self._conclude(request, certifier, samples)
         certificate = self._certify(request, certifier, outside_claim=verdict.outside_claim)
-        return dataclasses.replace(verdict, certificate=certificate, samples=samples)
+        used = (*verdict.samples, *samples[: certifier.consumed.samples])
+        return dataclasses.replace(
+            verdict, certificate=certificate, samples=samples, harmful=count_harmful(used)
+        )
 
     async def _choose_reference(
         self, request: PreparedRequest, oracle: ReferenceOracle
@@ -242,7 +246,7 @@ class DecisionRun:
         except (TimeoutError, BudgetSpentError):
             return self._end_at_limit()
         verdict = from_sample(self._rules, sample, passed)
-        return dataclasses.replace(verdict, samples=(sample,))
+        return dataclasses.replace(verdict, samples=(sample,), harmful=count_harmful([sample]))
 
     def _end_at_limit(self) -> Verdict:
         return from_limit(self._rules, self.sampler.budget.spent or Reason.DEADLINE)

@@ -1,7 +1,8 @@
 """The last step of a sample: what the model's answer counts as.
 
 Some answers count without an oracle, by the policy's rules (`_judge_without_oracle`); the others
-are judged by it, and the judgement is checked. Models that draw greedily give the same answer to
+are judged by it, and the judgements are checked. Every field is judged by itself and so is the
+whole answer; the worst judgement is the answer's. Models that draw greedily give the same answer to
 many variants, so texts and, where the oracle goes by the text alone, judgements are remembered
 within the decision. Both are as if they were computed anew.
 """
@@ -9,18 +10,27 @@ within the decision. Both are as if they were computed anew.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guardrail.engine.retry import may_judge_again, run_with_repeats
 from guardrail.engine.rules import OnUnscanned
 from guardrail.engine.verdict import Sample
-from guardrail.engine.visible_text import read_answer
+from guardrail.engine.visible_text import FieldText, read_answer
 from guardrail.errors import GuardrailError, OracleError
-from guardrail.oracles.base import Exchange, Judgement, ReferenceOracle, goes_by_text
+from guardrail.oracles.base import (
+    Exchange,
+    Judgement,
+    ReferenceOracle,
+    goes_by_text,
+    reads_whole,
+)
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guardrail.engine.rules import Rules
     from guardrail.engine.visible_text import AnswerText
     from guardrail.oracles.base import Oracle, Reference
@@ -30,6 +40,8 @@ __all__ = ["Judge", "describe_crash"]
 
 _Pairs: TypeAlias = tuple[tuple[str, str | None], ...]
 _MOST_REMEMBERED = 1024  # texts, and as many judgements; further ones are computed each time
+_WHOLE, _BEGINNING = "whole answer", "beginning of the answer"
+_RANK = {Outcome.HARMLESS: 0, Outcome.MISSING: 1, Outcome.HARMFUL: 2}
 
 
 class Judge:
@@ -45,7 +57,7 @@ class Judge:
         self._oracle = oracle
         self._chat = chat
         self._texts: dict[tuple[str, _Pairs, _Pairs], AnswerText] = {}
-        self._judgements: dict[tuple[str, str], Judgement] = {}
+        self._judgements: dict[tuple[int, str, str], Judgement] = {}
 
     @cached_property
     def reference_oracle(self) -> ReferenceOracle | None:
@@ -82,10 +94,7 @@ class Judge:
                 reason=reason,
                 unscanned=text.unscanned,
             )
-        exchange = self._exchange(text.text, answer, pictures)
-        judgement = await run_with_repeats(
-            lambda: self._ask_oracle(exchange), self._may_repeat, repeats=self._rules.retries
-        )
+        judgement = await self._judge_fields(self._select_fields(text), answer, pictures)
         blocks = judgement.unscanned and self._rules.on_unscanned is OnUnscanned.BLOCK
         return Sample(
             index=index,
@@ -93,16 +102,60 @@ class Judge:
             answer=answer,
             score=judgement.score,
             reason=judgement.reason,
+            field=judgement.field,
             unscanned=(*text.unscanned, *judgement.unscanned),
         )
 
     async def judge_prefix(self, prefix: str, pictures: tuple[Pixels, ...]) -> Judgement:
         """What the oracle says of the beginning of an answer. Raises OracleError."""
-        return await self._ask_oracle(self._exchange(prefix, None, pictures))
+        exchange = self._exchange(prefix, None, pictures)
+        (judgement,) = await self._ask_once(self._oracle, [exchange])
+        return dataclasses.replace(judgement, field=_BEGINNING)
 
     async def exchange(self, answer: Answer, pictures: tuple[Pixels, ...]) -> Exchange:
         """An answer as oracles are shown it."""
         return self._exchange((await self.read(answer)).text, answer, pictures)
+
+    def _select_fields(self, text: AnswerText) -> list[FieldText]:
+        """What is judged by itself, the whole answer last; one text where both are the same.
+
+        Fields whose lines stand in the whole word for word are judged within it by an oracle that
+        reads long texts without dilution.
+        """
+        oracle = self._field_oracle
+        only_whole = oracle is not None and reads_whole(oracle)
+        fields = [
+            field
+            for field in (() if oracle is None else text.fields)
+            if field.text != text.text
+            and not (only_whole and all(line in text.text for line in field.text.splitlines()))
+        ]
+        whole = next((field.name for field in text.fields if field.text == text.text), _WHOLE)
+        return [*fields, FieldText(whole, text.text)]
+
+    @property
+    def _field_oracle(self) -> Oracle | None:
+        """What judges fields by themselves: of a comparison, the oracle of harm beside it.
+
+        What is compared with a reference is the whole answer.
+        """
+        compares = self.compares or self.reference is not None
+        return getattr(self._oracle, "harm", None) if compares else self._oracle
+
+    async def _judge_fields(
+        self, fields: Sequence[FieldText], answer: Answer, pictures: tuple[Pixels, ...]
+    ) -> Judgement:
+        """The worst judgement with its field; only the whole is shown with its message."""
+        *parts, whole = (field.text for field in fields)
+        exchanges = [self._exchange(part, None, pictures) for part in parts]
+        exchanges.append(self._exchange(whole, answer, pictures))
+        oracle = self._field_oracle
+        if oracle is self._oracle:
+            return _find_worst(fields, await self._ask(oracle, exchanges))
+        (compared,) = await self._ask(self._oracle_now, exchanges[-1:])
+        if oracle is None or not parts or compared.outcome is not Outcome.HARMLESS:
+            return dataclasses.replace(compared, field=fields[-1].name)
+        return _find_worst(fields, [*await self._ask(oracle, exchanges[:-1]), compared])
 
     def _exchange(self, text: str, answer: Answer | None, pictures: tuple[Pixels, ...]) -> Exchange:
         message = None if answer is None else answer.message
@@ -124,34 +177,56 @@ class Judge:
     def _oracle_now(self) -> Oracle:
         return self._oracle if self.reference is None else self.reference.oracle
 
-    def _may_repeat(self, fault: Exception) -> bool:
-        return may_judge_again(self._rules.retry, self._oracle_now, fault)
+    async def _ask(self, oracle: Oracle, exchanges: Sequence[Exchange]) -> list[Judgement]:
+        """One judgement for each text, asked for again as the rules say. Raises OracleError."""
+        return await run_with_repeats(
+            lambda: self._ask_once(oracle, exchanges),
+            lambda fault: may_judge_again(self._rules.retry, oracle, fault),
+            repeats=self._rules.retries,
+        )
 
-    async def _ask_oracle(self, exchange: Exchange) -> Judgement:
-        """One judgement; only one that succeeds is remembered."""
-        if self.reference is not None or not goes_by_text(self._oracle):
-            return await _judge_by(self._oracle_now, exchange)
-        texts = exchange.prompt, exchange.response  # not the exchange: it holds pictures
-        known = self._judgements.get(texts)
-        if known is None:
-            known = await _judge_by(self._oracle, exchange)
-            if len(self._judgements) < _MOST_REMEMBERED:
-                self._judgements[texts] = known
-        return known
+    async def _ask_once(self, oracle: Oracle, exchanges: Sequence[Exchange]) -> list[Judgement]:
+        """One judgement for each text, in one call; only those that succeed are remembered."""
+        if not goes_by_text(oracle):
+            return await _judge_by(oracle, exchanges)
+        known = self._judgements
+        # not by exchange: that holds pictures
+        keys = [(id(oracle), each.prompt, each.response) for each in exchanges]
+        new = [place for place, key in enumerate(keys) if key not in known]
+        asked = await _judge_by(oracle, [exchanges[place] for place in new]) if new else []
+        found = dict(zip((keys[place] for place in new), asked, strict=True))
+        for key in found:
+            if len(known) < _MOST_REMEMBERED:
+                known[key] = found[key]
+        return [found.get(key) or known[key] for key in keys]
 
 
-async def _judge_by(oracle: Oracle, exchange: Exchange) -> Judgement:
-    """The oracle's judgement, checked. Raises OracleError for whatever else it does."""
+def _find_worst(fields: Sequence[FieldText], judgements: Sequence[Judgement]) -> Judgement:
+    """Harmful before missing before harmless, then by score; the first of equals.
+
+    It names its field, and all that could not be looked into in any field.
+    """
+    pairs = zip(fields, judgements, strict=True)
+    field, worst = max(pairs, key=lambda pair: (_RANK[pair[1].outcome], pair[1].score))
+    unscanned = dict.fromkeys(part for judgement in judgements for part in judgement.unscanned)
+    return dataclasses.replace(worst, field=field.name, unscanned=tuple(unscanned))
+
+
+async def _judge_by(oracle: Oracle, exchanges: Sequence[Exchange]) -> list[Judgement]:
+    """The oracle's judgements, checked. Raises OracleError for whatever else it does."""
     try:
-        (judgement,) = await oracle.judge([exchange])
-        sound = _is_sound(judgement)
+        judgements = list(await oracle.judge(exchanges))
+        sound = len(judgements) == len(exchanges) and all(map(_is_sound, judgements))
     except GuardrailError:
         raise
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (other people's code)
         raise OracleError(f"the oracle {describe_crash(error)}") from None
     if not sound:
-        raise OracleError("the oracle's judgement has no outcome, or a score outside [0, 1]")
-    return judgement
+        raise OracleError(
+            f"the oracle gave not one judgement for each of {len(exchanges)} texts with an outcome "
+            "and a score in [0, 1]"
+        )
+    return judgements
 
 
 def describe_crash(error: BaseException) -> str:

@@ -235,6 +235,7 @@ class Sampler:
                 answer=answer,
                 score=call.harmful.score,
                 reason=call.harmful.reason,
+                field=call.harmful.field,
             )
         try:
             return await self.judge.judge(index, answer, call.pictures)

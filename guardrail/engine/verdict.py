@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from guardrail.errors import OracleError, UpstreamError
     from guardrail.types import Answer, Outcome
 
-__all__ = ["Action", "Reason", "Sample", "Verdict"]
+__all__ = ["Action", "HarmfulAnswers", "Reason", "Sample", "Verdict"]
 
 
 class Action(StrEnum):
@@ -82,6 +82,8 @@ class Sample:
         answer: the model's answer, None where none came.
         score: the oracle's, in [0, 1]; None where nothing could be judged.
         reason: the oracle's category or the kind of refusal, never words of the answer.
+        field: the part of the answer that was judged worst, as `FieldText` names it; empty where
+            no oracle was asked.
         unscanned: parts of the answer that no text oracle can read.
         failure: why an outcome is missing.
         elapsed_s: time of call and judgement, repeats included.
@@ -92,9 +94,25 @@ class Sample:
     answer: Answer | None = None
     score: float | None = None
     reason: str = ""
+    field: str = ""
     unscanned: tuple[str, ...] = ()
     failure: UpstreamError | OracleError | None = None
     elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HarmfulAnswers:
+    """Answers of one decision that are harmful for one reason in one field.
+
+    Attributes:
+        category: the oracle's category or the kind of refusal, as `Sample.reason` has it.
+        field: where it was found, as `Sample.field` has it; empty where no oracle was asked.
+        answers: how many there are, at least 1.
+    """
+
+    category: str
+    field: str
+    answers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +126,8 @@ class Verdict:
         certificate: for requests with pictures, also when they are blocked.
         samples: every finished variant in index order, some perhaps beyond the decision; the one
             judged answer of a chat without pictures.
+        harmful: of the answers that decided, the harmful ones by category and field, the most
+            frequent first; those of the decision that drew where the verdict is remembered.
         would_block: in shadow mode, whether enforcement would have withheld the answer.
         unscanned: parts of the delivered answer that nothing judged.
         outside_claim: True where the delivered answer is not the one the certificate speaks of.
@@ -133,6 +153,7 @@ class Verdict:
     answer: Answer | None = None
     certificate: Certificate | None = None
     samples: tuple[Sample, ...] = ()
+    harmful: tuple[HarmfulAnswers, ...] = ()
     would_block: bool = False
     unscanned: tuple[str, ...] = ()
     outside_claim: bool = False

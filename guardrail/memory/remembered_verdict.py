@@ -16,7 +16,7 @@ from guardrail.engine.certificate.codec import (
     encode_certificate,
     seal_certificate,
 )
-from guardrail.engine.verdict import Action, Reason, Verdict
+from guardrail.engine.verdict import Action, HarmfulAnswers, Reason, Verdict
 from guardrail.errors import CertificationError
 from guardrail.types import Answer, Usage
 
@@ -57,6 +57,7 @@ class RememberedVerdict:
             "action": verdict.action.value,
             "reason": verdict.reason.value,
             "answer": None if verdict.answer is None else _encode_answer(verdict.answer),
+            "harmful": [dataclasses.asdict(one) for one in verdict.harmful],
             "certificate": verdict.certificate and encode_certificate(verdict.certificate),
             "unscanned": list(verdict.unscanned),
             "outside_claim": verdict.outside_claim,
@@ -81,6 +82,7 @@ class RememberedVerdict:
                 action=Action(value["action"]),
                 reason=Reason(value["reason"]),
                 answer=None if value["answer"] is None else _decode_answer(value["answer"]),
+                harmful=tuple(HarmfulAnswers(**one) for one in value["harmful"]),
                 certificate=None if certificate is None else decode_certificate(certificate),
                 unscanned=tuple(value["unscanned"]),
                 outside_claim=value["outside_claim"],

@@ -25,6 +25,7 @@ __all__ = [
     "Scorer",
     "goes_by_text",
     "is_function",
+    "reads_whole",
 ]
 
 
@@ -37,8 +38,9 @@ class Exchange:
 
     Attributes:
         prompt: the text of the last user message.
-        response: every text of the answer that a client could read or act on, tool calls included.
-        message: the assistant message as it came; None where there is only text.
+        response: every text of the answer that a client could read or act on, tool calls included;
+            or the text of one field of it, which is judged by itself beside the whole.
+        message: the assistant message as it came; None where there is only text, as for one field.
         pictures: what the model saw, noise and all. Never the client's own pictures: only a
             verdict that depends on the noisy ones alone keeps the promise.
     """
@@ -55,12 +57,14 @@ class Judgement:
 
     `score` grows with harm and lies in [0, 1]; `reason` names the category or rule in a few
     words and never quotes the answer. `unscanned` names what this oracle could not look into.
+    `field` names the part of the answer that was judged; the engine fills it in, not the oracle.
     """
 
     outcome: Outcome
     score: float
     reason: str = ""
     unscanned: tuple[str, ...] = ()
+    field: str = ""
 
 
 class NamedScore(float):
@@ -125,6 +129,16 @@ def is_function(oracle: object) -> bool:
     return goes_by_text(oracle) or getattr(oracle, "deterministic", False) is True
 
 
+def reads_whole(oracle: object) -> bool:
+    """Whether a harmful passage counts as much in a long calm text as it does alone.
+
+    An oracle says so by an attribute `reads_whole` that is True. Its answers are then judged once,
+    as a whole, and a field by itself only where its text does not stand in the whole word for word.
+    Every field of an answer is judged alone as well by any other oracle, which may average.
+    """
+    return getattr(oracle, "reads_whole", False) is True
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """What answers are compared with from now on.
@@ -146,7 +160,9 @@ class Reference:
 class ReferenceOracle(Oracle, Protocol):
     """Compares answers with a reference that is chosen on `n0` draws and bounded on fresh ones.
 
-    `judge` is for an answer that stands alone, without noise and without a reference.
+    `judge` is for an answer that stands alone, without noise and without a reference. All of it is
+    about whole answers; one that has an oracle of harm beside it shows it as `harm`, which is then
+    asked about every field as well.
     """
 
     @property

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from guardrail.canonical import parse_strict
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.harmful_answers import tally_harmful
+from guardrail.engine.verdict import HarmfulAnswers
 from guardrail.errors import CertificationError
 from guardrail.files import read_file
 
@@ -29,10 +31,13 @@ class CertificateFile:
 
     Attributes:
         certificates: as they were read.
+        harmful: for each of them, what the file says of its harmful answers; nothing where it is
+            a certificate alone. It is not part of what was verified.
         skipped: decisions without one: requests without a picture, and failed ones, get none.
     """
 
     certificates: tuple[Certificate, ...]
+    harmful: tuple[tuple[HarmfulAnswers, ...], ...]
     skipped: int
 
 
@@ -47,18 +52,20 @@ def read_certificates(path: str | Path) -> CertificateFile:
             that is not a decision; the message names the file, the line and what fails.
     """
     file = Path(path)
-    certificates, skipped = [], 0
+    certificates, harmful, skipped = [], [], 0
     for where, value in _read_values(file):
         if _lacks_certificate(value):
             skipped += 1
         else:
-            certificates.append(_verify(value, where))
+            certificate = _verify(value, where)
+            certificates.append(certificate)
+            harmful.append(_find_harmful(value, certificate.samples))
     if not certificates:
         raise CertificationError(
             f"{file}: none of its {skipped} decisions has a certificate; requests without a "
             "picture, and failed ones, get none"
         )
-    return CertificateFile(tuple(certificates), skipped)
+    return CertificateFile(tuple(certificates), tuple(harmful), skipped)
 
 
 def verify_file(path: str | Path) -> list[Certificate]:
@@ -130,6 +137,21 @@ def _find_certificate(value: Json) -> dict[str, Json]:
             "it holds no certificate; requests without a picture, and failed ones, get none"
         )
     return found
+
+
+def _find_harmful(value: Json, used: int) -> tuple[HarmfulAnswers, ...]:
+    """The harmful ones of a record's first `used` samples; of a response, as it counts them."""
+    samples = value.get("samples")
+    if isinstance(samples, list) and all(isinstance(row, dict) for row in samples):
+        rows = [row for row in samples[:used] if row.get("outcome") == "harmful"]
+        return tally_harmful(
+            (str(row.get("reason", "")), str(row.get("field", ""))) for row in rows
+        )
+    counted = value.get("guardrail", {}).get("harmful_answers")
+    try:
+        return tuple(HarmfulAnswers(**one) for one in counted or ())
+    except TypeError:
+        return ()  # of a reply that may tell no counts, or of another program
 
 
 _BROKEN = object()

@@ -38,6 +38,7 @@ class SampleRecord:
         outcome: how it counted.
         score: the oracle's; None where nothing could be judged.
         reason: the oracle's category, or the kind of refusal.
+        field: the part of the answer that was judged worst; empty where no oracle was asked.
         answer_chars: length of the answer's text; None where no answer came.
         unscanned: whether a part of the answer could not be judged.
         failure: the class of the fault behind a missing outcome, empty otherwise.
@@ -48,6 +49,7 @@ class SampleRecord:
     outcome: Outcome
     score: float | None
     reason: str
+    field: str
     answer_chars: int | None
     unscanned: bool
     failure: str

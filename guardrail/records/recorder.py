@@ -119,6 +119,7 @@ def _sample(sample: Sample) -> SampleRecord:
         outcome=sample.outcome,
         score=None if sample.score is None else float(sample.score),
         reason=sample.reason[:_LONGEST_CHARS],
+        field=sample.field[:_LONGEST_CHARS],
         answer_chars=None if sample.answer is None else len(sample.answer.text),
         unscanned=bool(sample.unscanned),
         failure=_class_of(sample.failure),

@@ -1,6 +1,7 @@
 """`guardrail check`: verdicts, exit codes and bad input, from the terminal."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -40,6 +41,7 @@ def test_a_block_prints_no_answer(checked, model, kit):
     assert result.exit_code == 3
     assert kit.HARM not in result.output
     assert "block (" in result.stdout
+    assert re.search(r"^harmful answers: \d+ .* in content$", result.stdout, re.MULTILINE)
 
 
 def test_a_further_answer_and_the_cost_are_said(checked, model, kit, policy):

@@ -157,3 +157,10 @@ def test_either_a_file_or_all_numbers(arguments):
     result = explain(*arguments)
     assert result.exit_code == 2
     assert "give either a FILE or all of" in result.stderr
+
+
+def test_what_was_harmful_in_a_record_is_counted(certificate, tmp_path):
+    rows = [{"outcome": "harmful", "reason": "words: threat", "field": "reasoning"}]
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps({"certificate": encode_certificate(certificate()), "samples": rows}))
+    assert "harmful answers: 1 words: threat in reasoning" in explain(str(file)).stdout

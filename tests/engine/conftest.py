@@ -81,15 +81,14 @@ class Words:
     revision: str = "words"
 
     async def judge(self, exchanges):
-        (exchange,) = exchanges
-        self.seen.append(exchange.response)
-        self.prompts.append(exchange.prompt)
+        self.seen += [exchange.response for exchange in exchanges]
+        self.prompts += [exchange.prompt for exchange in exchanges]
         if self.faults:
             fault = self.faults.pop(0) if len(self.faults) > 1 else self.faults[0]
             if fault is not None:
                 return await play(fault)
-        harmful = "forbidden" in exchange.response
-        return [Judgement(Outcome.HARMFUL if harmful else Outcome.HARMLESS, float(harmful))]
+        harms = ["forbidden" in exchange.response for exchange in exchanges]
+        return [Judgement(Outcome.HARMFUL if h else Outcome.HARMLESS, float(h)) for h in harms]
 
     async def aclose(self):
         self.closed = True

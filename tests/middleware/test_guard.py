@@ -152,6 +152,27 @@ def test_a_model_in_this_process_answers_to_its_own_names_only(kit, tiny_llava):
 # Blocks
 
 
+def test_harm_in_a_field_beside_calm_content_is_raised_and_named(kit):
+    """The oracle averages: joined with the content, the reasoning would be harmless."""
+
+    def share(text):
+        return min(1.0, 5 * text.count("forbidden") / len(text.split()))
+
+    completion = kit.completion("the dog lies on green grass " * 80)
+    completion["choices"][0]["message"]["reasoning_content"] = kit.HARM
+    with (
+        kit.make_guard(lambda _: completion, oracle=share) as guard,
+        pytest.raises(ContentBlocked) as caught,
+    ):
+        guard.complete_sync(kit.request(1))
+    (found,) = caught.value.verdict.harmful
+    assert found.field == "reasoning_content"
+    assert found.answers == caught.value.certificate.samples
+    assert caught.value.guardrail["harmful_answers"] == [
+        {"category": found.category, "field": "reasoning_content"}
+    ]
+
+
 def test_a_block_is_raised(kit):
     with harmful(kit) as guard, pytest.raises(ContentBlocked) as caught:
         guard.complete_sync(kit.request(1))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from guardrail.engine.certificate.codec import encode_certificate, seal_certificate
 from guardrail.engine.engine import Engine
+from guardrail.engine.verdict import HarmfulAnswers
 from guardrail.errors import CertificationError
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
@@ -266,3 +267,29 @@ def test_any_flipped_bit_is_found(tmp_path_factory, passed, place, bit):
     path.write_bytes(bytes(data))
     with pytest.raises(CertificationError, match=r"flipped\.json"):
         verify_file(path)
+
+
+def sample_row(outcome, reason="words: threat", field="reasoning"):
+    return {"outcome": outcome, "reason": reason, "field": field}
+
+
+def test_harmful_answers_of_a_record_are_counted_by_category_and_field(write, blocked):
+    rows = [sample_row("harmful")] * 2 + [sample_row("harmless"), sample_row("harmful", "", "")]
+    beyond = [sample_row("harmless")] * blocked.samples + [sample_row("harmful")]
+    values = [
+        {"certificate": encode_certificate(blocked), "samples": rows},
+        {"certificate": encode_certificate(blocked), "samples": beyond},
+        encode_certificate(blocked),
+    ]
+    found = read_certificates(write("\n".join(map(json.dumps, values))))
+    threat, other = HarmfulAnswers("words: threat", "reasoning", 2), HarmfulAnswers("", "", 1)
+    assert found.harmful == ((threat, other)[: min(2, blocked.samples - 1)], (), ())
+
+
+def test_harmful_answers_of_a_response_are_as_it_counts_them(write, blocked):
+    value = response(blocked)
+    counted = HarmfulAnswers("words: threat", "content", 3)
+    value["guardrail"]["harmful_answers"] = [dataclasses.asdict(counted)]
+    assert read_certificates(write(json.dumps(value))).harmful == ((counted,),)
+    value["guardrail"]["harmful_answers"] = [{"category": "words: threat", "field": "content"}]
+    assert read_certificates(write(json.dumps(value))).harmful == ((),)

@@ -23,7 +23,8 @@ RECORD_KEYS = {
     "overhead_s", "content", "signer", "digest", "signature", "retry", "retries",
 }  # fmt: skip
 SAMPLE_KEYS = {
-    "index", "outcome", "score", "reason", "answer_chars", "unscanned", "failure", "elapsed_s",
+    "index", "outcome", "score", "reason", "field", "answer_chars", "unscanned", "failure",
+    "elapsed_s",
 }  # fmt: skip
 
 

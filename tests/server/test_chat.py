@@ -8,6 +8,8 @@ import pytest
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.errors import UpstreamError
+from guardrail.oracles.base import Judgement
+from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Fault, Step
 
 
@@ -323,3 +325,40 @@ def test_a_large_body_is_read_beside_the_event_loop(shared, kit):
     response = shared.post(kit.request(prompt="word " * 20_000))
     assert response.status_code == 200
     assert json.loads(response.content)["choices"]
+
+
+CALM = "the dog lies on green grass " * 80
+
+
+class Averaging:
+    """Scores by the share of words that are `forbidden`, so that calm words dilute them."""
+
+    revision = "averaging"
+
+    async def judge(self, exchanges):
+        shares = [e.response.count("forbidden") / len(e.response.split()) for e in exchanges]
+        return [
+            Judgement(Outcome.HARMFUL, share, "averaging: threat")
+            if share > 0.1
+            else Judgement(Outcome.HARMLESS, share)
+            for share in shares
+        ]
+
+    async def aclose(self):
+        pass
+
+
+def test_harm_in_a_field_beside_calm_content_is_blocked_and_named(run, kit):
+    message = {"role": "assistant", "content": CALM, "reasoning_content": kit.HARM}
+
+    async def main():
+        async with kit.proxy([Step(message=message)], oracle=Averaging()) as proxy:
+            return (await proxy.chat(images=1)).json()
+
+    body = run(main())
+    assert body["choices"][0]["message"]["content"] is None
+    assert "reasoning_content" not in body["choices"][0]["message"]
+    assert body["guardrail"]["reason"] == "harmful"
+    assert body["guardrail"]["harmful_answers"] == [
+        {"category": "averaging: threat", "field": "reasoning_content"}
+    ]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from guardrail.api.chat.reply import _header_text, _round_down, reply_to
 from guardrail.engine.engine import Engine
-from guardrail.engine.verdict import Action, Reason, Verdict
+from guardrail.engine.verdict import Action, HarmfulAnswers, Reason, Verdict
 from guardrail.errors import CertificationError, OracleError, UpstreamError
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
@@ -66,6 +66,7 @@ def test_an_answer_that_passed(kit):
     assert body["guardrail"] == {
         "decision": "pass",
         "reason": "not certified: no image",
+        "harmful_answers": [],
         "would_block": False,
         "remembered": False,
         "policy": "test",
@@ -199,7 +200,8 @@ def certified(kit):
     return dataclasses.replace(verdict, cost_usd=0.0123, spending_number=7)
 
 
-TOLD = {"decision", "reason", "would_block", "policy", "alpha", "unscanned", "outside_claim",
+TOLD = {"decision", "reason", "harmful_answers", "would_block", "policy", "alpha", "unscanned",
+        "outside_claim",
         "remembered", "record_id"}  # fmt: skip
 COUNTS = {"samples", "calls", "cost_usd"}
 TIMES = {"harmless_rate_lower", "certificate", "elapsed_ms", "overhead_ms"}
@@ -325,3 +327,19 @@ def test_no_text_breaks_a_header(text):
 def test_a_radius_is_never_shown_larger_than_it_is(radius):
     shown = float(_round_down(radius))
     assert shown <= radius < shown + 1.1e-4
+
+
+FOUND = (HarmfulAnswers("words: threat", "content", 3), HarmfulAnswers("", "reasoning", 1))
+
+
+@pytest.mark.parametrize("details", LEVELS)
+def test_the_categories_of_a_block_are_counted_only_where_counts_are_told(kit, certified, details):
+    blocked = dataclasses.replace(certified, reason=Reason.HARMFUL, harmful=FOUND)
+    told = reply(kit, blocked, block={"details": details}).body["guardrail"]["harmful_answers"]
+    if details == "none":
+        assert told == [{"category": "words: threat", "field": "content"}]
+    else:
+        assert told == [dataclasses.asdict(one) for one in FOUND]
+    uncertain = dataclasses.replace(blocked, reason=Reason.UNCERTAIN)
+    told = reply(kit, uncertain, block={"details": "none"}).body["guardrail"]
+    assert told["harmful_answers"] == []

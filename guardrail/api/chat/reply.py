@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import quote
 
 from guardrail.api.chat.logprobs import format_logprobs
 from guardrail.api.errors import Reply, error_reply, reply_to_error
 from guardrail.engine.certificate.codec import encode_certificate
-from guardrail.engine.verdict import Action, Verdict
+from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import CertificationError
 from guardrail.types import Usage
 
@@ -198,6 +198,7 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str,
     about: dict[str, Json] = {
         "decision": verdict.action.value,
         "reason": verdict.reason.value,
+        "harmful_answers": _harmful(verdict, details),
         "would_block": verdict.would_block,
         "policy": policy.name,
         "alpha": verdict.alpha,
@@ -221,6 +222,18 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str,
         about["elapsed_ms"] = _ms(verdict.elapsed_s)
         about["overhead_ms"] = _ms(verdict.overhead_s)
     return about
+
+
+def _harmful(verdict: Verdict, details: BlockDetails) -> list[Json]:
+    """Category and field of the harmful answers.
+
+    Where no counts may be told it is the most frequent one, and only of a block for harm: how many
+    kinds there are would be a count too.
+    """
+    if details != "none":
+        return [asdict(one) for one in verdict.harmful]
+    told = verdict.harmful[:1] if verdict.reason is Reason.HARMFUL else ()
+    return [{"category": one.category, "field": one.field} for one in told]
 
 
 def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]:

@@ -52,6 +52,11 @@ class ActionOracle:
         return self._n0
 
     @property
+    def harm(self) -> Oracle | None:
+        """Judges harm beside the action, every field as well; None where nothing does."""
+        return self._harm
+
+    @property
     def revision(self) -> str:
         harm = "" if self._harm is None else self._harm.revision
         text = f"{self._space.revision}\n{self._n0}\n{harm}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
-from guardrail.oracles.base import Judgement, goes_by_text, is_function
+from guardrail.oracles.base import Judgement, goes_by_text, is_function, reads_whole
 from guardrail.oracles.combined.members import HARMLESS_MOST, ask, close_all, vote
 from guardrail.types import Outcome
 
@@ -68,6 +68,11 @@ class CascadeOracle:
     def by_text(self) -> bool:
         """See `goes_by_text`: both are functions of the text."""
         return goes_by_text(self._cheap.oracle) and goes_by_text(self._expensive.oracle)
+
+    @property
+    def reads_whole(self) -> bool:
+        """See `reads_whole`: where all of them do."""
+        return reads_whole(self._cheap.oracle) and reads_whole(self._expensive.oracle)
 
     async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """One judgement for each exchange, in order.

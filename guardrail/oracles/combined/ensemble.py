@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
-from guardrail.oracles.base import Judgement, goes_by_text, is_function
+from guardrail.oracles.base import Judgement, goes_by_text, is_function, reads_whole
 from guardrail.oracles.combined.members import ask, close_all, vote
 from guardrail.types import Outcome
 
@@ -63,6 +63,11 @@ class EnsembleOracle:
     def by_text(self) -> bool:
         """See `goes_by_text`: all members are functions of the text, and so is their vote."""
         return all(goes_by_text(member.oracle) for member in self._members)
+
+    @property
+    def reads_whole(self) -> bool:
+        """See `reads_whole`: where all of them do."""
+        return all(reads_whole(member.oracle) for member in self._members)
 
     async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """One judgement for each exchange, in order.

@@ -40,6 +40,9 @@ class JudgeOptions(HarmOptions):
     """Whether the model's own chat template makes the prompt (`chat`), or it is written out."""
     pictures: bool = False
     """Whether the judge sees the noisy pictures that the model saw."""
+    each_field: bool = False
+    """Whether every field of an answer (reasoning, each tool call) is judged alone as well, by a
+    question more for each. Left out, one question is asked about the whole answer."""
     logprobs: bool | None = None
     """Whether the probabilities of tokens make the score: `true` requires them, `false` does not
     ask. Left out, an `openai_compatible` judge is asked and may answer without."""
@@ -85,7 +88,13 @@ class JudgeOptions(HarmOptions):
             max_parallel=self.max_parallel,
             deadline_s=self.deadline_s,
         )
-        return JudgeOracle(template, asker, threshold=self.threshold, pictures=self.pictures)
+        return JudgeOracle(
+            template,
+            asker,
+            threshold=self.threshold,
+            pictures=self.pictures,
+            each_field=self.each_field,
+        )
 
     def _upstream(self, folder: Path) -> Upstream:
         from guardrail.upstreams.registry import build_upstream

@@ -49,6 +49,11 @@ class SemanticOracle:
         return self._n0
 
     @property
+    def harm(self) -> Oracle | None:
+        """Judges harm beside the meaning, every field as well; None where nothing does."""
+        return self._harm
+
+    @property
     def revision(self) -> str:
         harm = None if self._harm is None else self._harm.revision
         text = json.dumps([self._comparer.revision, self._n0, harm])

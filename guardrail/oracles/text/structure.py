@@ -22,30 +22,34 @@ __all__ = ["plain_words"]
 _MOST_DECODINGS = 4  # text of JSON inside a text of JSON, and so on
 
 _CODE = r"""{}\[\]<>=\\"""
-_STRUCTURE = re.compile(rf'[{_CODE}*_`|]|"[ \t]*:')
-"""What prose has none of; a line with one of these is rewritten."""
-_CODE_SIGN = re.compile(rf'[{_CODE}]|"[ \t]*:')
+_PAIR = r"""(?<="):|"[ \t]++:|\w\(["')]|\.\w++\("""  # a name of JSON, a call
+_SIGN = re.compile(rf"[{_CODE}*_`|]")
+"""What prose has none of; a line with one of these, or with a pair or a call, is rewritten."""
+_CODE_SIGN = re.compile(rf"[{_CODE}]|{_PAIR}")
 """What makes such a line one of code or data, where quotes and dots are syntax as well."""
 
-_HUMP = re.compile(r"(?<=[a-z])[A-Z][a-z]")
+_HUMP = re.compile(r"[a-z][A-Z][a-z]")
 _CAMEL = re.compile(r"(?<![^\W_])(?:[a-z]{2,}|[A-Z][a-z]+[A-Z][a-z]+)(?:[A-Z][a-z]+)+")
 """Two humps, such as `YouTube`, are a name in prose."""
 _CAMEL_BREAK = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _MARKER = re.compile(r"^(?:#{1,6}[ \t]+|[+-](?=[^\W\d_]))+", re.MULTILINE)
 """A heading's, or a diff's: not a list's, nor the sign of a number."""
+_MARKS = ("#", "+", "-")
+_MARK_INSIDE = re.compile(r"\n[#+-]")
 _IDENTIFIER = re.compile(
-    r"^[^\W\d_]{2,}\w*(?:(?:\.[^\W\d_]{2,}\w*)+|(?:-[^\W\d_]\w*){2,})$", re.MULTILINE
+    r"^[^\W\d_]{2}\w*+(?:(?:\.[^\W\d_]{2}\w*+)++|(?:-[^\W\d_]\w*+){2,}+)$", re.MULTILINE
 )
 _JOINT = re.compile(r"(?<=\w)[.-](?=[^\W\d_])")
 
-_STRING = re.compile(r'"((?:[^"\\\n]|\\.)*+)(?:"|$)', re.MULTILINE)
+_STRING = re.compile(r'"((?:[^"\\\n]|\\.)*+)(?:"[ \t]*+(,?)|\\?$)')
 _BETWEEN = re.compile(r"(?<=\w)[*`]+(?=\w)")
 _EMPHASIS = re.compile(r"[*`]+")
 _NEXT_VALUE = re.compile(r'([.!?]?)"[ \t]*,')
 _SYNTAX = re.compile(rf'[!&|]=|</|/>|&&|-{{2,}}|[{_CODE}"()_|]')
 _LONE_QUOTE = re.compile(r"(?<![^\W\d_])'+|'+(?![^\W\d_])")
-_COLON = re.compile(r"[ \t]+(?=[:.,;!?](?:[ \t]|$))", re.MULTILINE)
+_GAP = re.compile(r"(?<![ \t])[ \t]++(?=[:.,;!?](?:[ \t]|$))")
 _BLANKS = re.compile(r"[ \t]{2,}")
+_BARS = re.compile(r"[_|]|-{2,}")
 
 
 def plain_words(text: str) -> str:
@@ -54,7 +58,9 @@ def plain_words(text: str) -> str:
     Names and values of JSON and of tags become words, also of broken or nested ones and of those
     inside prose; escapes in quoted texts are undone; identifiers are split (`deleteAll_files`);
     brackets, quotes, operators, bars, fences and the markers of diffs and headings are dropped.
-    What is left has no structure, so a second call changes nothing. Time is linear.
+    What is left has no structure, so a second call changes nothing. Time is linear: 40 µs for 150
+    words of prose (57 µs per 1,000 characters), 174 µs per 1,000 characters of Markdown, 470 µs of
+    JSON on one core (`benchmarks/plain_words`).
 
     Args:
         text: any text, valid or not, of any length.
@@ -63,19 +69,29 @@ def plain_words(text: str) -> str:
         The words in their order; the same text where it has no structure. Only the letter that
         names an escape is lost, as the `n` of `\n` in a quoted text.
     """
-    if not (_STRUCTURE.search(text) or _HUMP.search(text)):
-        if _MARKER.search(text) or _IDENTIFIER.search(text):
-            return _mark_off(text)
-        return text
-    text = _unescape(text)
-    lines = [_clean(line) if _STRUCTURE.search(line) else line for line in text.split("\n")]
-    return _mark_off("\n".join(lines))
+    if _is_structured(text):
+        lines = _unescape(text).split("\n")
+        text = "\n".join(_clean(line) if _is_structured(line) else line for line in lines)
+    if text[:1] in _MARKS or _MARK_INSIDE.search(text):
+        text = _MARKER.sub("", text)
+    if " " not in text or "\n" in text:
+        text = _IDENTIFIER.sub(_split_joints, text)
+    return _CAMEL.sub(_split_humps, text) if _HUMP.search(text) else text
 
 
-def _mark_off(text: str) -> str:
-    """Without markers at the begin of lines, and with identifiers in prose split."""
-    text = _CAMEL.sub(lambda match: _CAMEL_BREAK.sub(" ", match[0]), _MARKER.sub("", text))
-    return _IDENTIFIER.sub(lambda match: _JOINT.sub(" ", match[0]), text)
+def _is_structured(text: str) -> bool:
+    """Whether there is more than prose; looks for what is rare first, as most texts are prose."""
+    if _SIGN.search(text):
+        return True
+    return ('"' in text or "(" in text) and _CODE_SIGN.search(text) is not None
+
+
+def _split_joints(match: re.Match[str]) -> str:
+    return _JOINT.sub(" ", match[0])
+
+
+def _split_humps(match: re.Match[str]) -> str:
+    return _CAMEL_BREAK.sub(" ", match[0])
 
 
 def _unescape(text: str) -> str:
@@ -99,7 +115,8 @@ def _unescape_one(match: re.Match[str]) -> str:
         said: str = json.loads(f'"{match[1]}"', strict=False)
     except ValueError:
         return match[0]
-    return f'"{said}"'
+    ends = match[2] and not said.endswith((".", "!", "?"))
+    return f" {said}{'.' if ends else ''} "
 
 
 def _clean(line: str) -> str:
@@ -110,8 +127,5 @@ def _clean(line: str) -> str:
         line = _LONE_QUOTE.sub(" ", _JOINT.sub(" ", line))
         line = _CAMEL_BREAK.sub(" ", _SYNTAX.sub(" ", line))
     else:
-        line = line.translate(_BARS)
-    return _BLANKS.sub(" ", _COLON.sub("", line)).strip(" \t")
-
-
-_BARS = str.maketrans("_|", "  ")
+        line = _BARS.sub(" ", line)
+    return _BLANKS.sub(" ", _GAP.sub("", line)).strip(" \t")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from guardrail.errors import ConfigError, OracleError
-from guardrail.oracles.base import Exchange, Oracle
+from guardrail.oracles.base import Exchange, Oracle, reads_whole
 from guardrail.oracles.judge.asking import Asker, Logprobs
 from guardrail.oracles.judge.oracle import JudgeOracle
 from guardrail.oracles.judge.templates import build_template
@@ -62,6 +62,14 @@ def gullible(call):
 
 def test_it_is_an_oracle():
     assert isinstance(judge(["No"])[1], Oracle)
+
+
+def test_fields_are_read_within_the_whole_unless_the_policy_says_otherwise():
+    template, asker = build_template("rubric"), Asker(Scripted(["a"]))
+    whole = JudgeOracle(template, asker)
+    each = JudgeOracle(template, asker, each_field=True)
+    assert (reads_whole(whole), reads_whole(each)) == (True, False)
+    assert whole.revision != each.revision
 
 
 def test_verdicts_come_in_order():
