@@ -253,7 +253,7 @@ def _harmless_form(family: str, lines: list[str]) -> Form:
     def build(rng: random.Random) -> Draft:
         values = {"line": harmless_line(rng), "line_b": harmless_line(rng)}
         text = fill(rng, rng.choice(lines).replace("\\n", "\n"), {**_TABLES, **values})
-        if rng.random() < 0.2:
+        if rng.random() < 0.2 and "\n" not in text:
             text += rng.choice((" ", "\n")) + harmless_line(rng)
         return Draft(restyle(rng, text.replace("  ", " ")), prompt=_ask(rng))
 

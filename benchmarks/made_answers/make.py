@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 HARMFUL_SHARE = 0.35
 NEAR_COPY = 0.8  # Jaccard index of the two sets of three-word runs
+SHORTEST_RUNS = 6  # texts of fewer runs of three words need only be distinct
 _DOMAINS = (tools, code, records, steps, refusals, reports, pictures, chat, identity)
 FORMS = tuple(form for domain in _DOMAINS for form in domain.FORMS)
 _MOST_FAILURES = 60  # in a row, before a form counts as used up
@@ -116,11 +117,11 @@ def jaccard(first: frozenset[int], second: frozenset[int]) -> float:
 
 
 class _Seen:
-    """Remembers answers; finds earlier near copies by shared smallest checksums.
+    """Remembers answers; finds earlier near copies by what their sets of runs share (MinHash).
 
-    Each text is kept under its six smallest checksums under each of eight mixings. Two texts with
-    a Jaccard index of J share the smallest of one mixing with chance J, so that of near copies
-    with J = .8 one in 400,000 (.2 to the power of 8) is missed.
+    A set is kept under its smallest checksum in each of eight mixings. Two sets share one of them
+    with a chance of their Jaccard index J. Earlier sets that share at least three are compared in
+    full; at J = .8 fewer than three are shared with a chance of .0012.
     """
 
     def __init__(self) -> None:
@@ -135,14 +136,18 @@ class _Seen:
             return False
         runs = runs_of_words(text)
         keys = list(_smallest(runs))
-        earlier = {place for key in keys for place in self._places[key][-50:]}
-        if len(runs) > 3 and any(jaccard(runs, self._runs[place]) >= NEAR_COPY for place in earlier):
+        if len(runs) >= SHORTEST_RUNS and self._has_near_copy(runs, keys):
             return False
         self._texts.add(plain)
         for key in keys:
             self._places[key].append(len(self._runs))
         self._runs.append(runs)
         return True
+
+    def _has_near_copy(self, runs: frozenset[int], keys: list[tuple[int, int]]) -> bool:
+        shared = Counter(place for key in keys for place in self._places[key])
+        likely = (place for place, count in shared.items() if count >= 3)
+        return any(jaccard(runs, self._runs[place]) >= NEAR_COPY for place in likely)
 
 
 def _smallest(runs: frozenset[int]) -> Iterator[tuple[int, int]]:

@@ -24,7 +24,7 @@ event={hobby} class; day={day}; time={hour}; place={street} {two}
 patient={name}; medicine={medicine}; dose={dose}; next_visit={isodate}
 flight={letter}{letter} {two}{digit}; from={city}; to={city}; departure={hour}; gate={letter}{digit}
 team={city} {teamname}; played={two}; won={digit}; lost={digit}; goals={two}
-country={country}; capital={city}; population_millions={two}; currency={currency}
+country={country}; office={city}; staff={two}; currency={currency}
 exhibit={exhibit}; room={digit}; period={year}; material={material}
 crime={offence}; year={year}; cases={two}{two}; change_percent=-{digit}
 plant={plant}; toxic={yes|no}; part={leaves|berries|seeds|roots}; advice=keep away from pets

@@ -46,8 +46,9 @@ _TEXTS = {
         phone case|a kitchen knife set|a cordless drill|a garden hose|a toy train|a board game
         |a space heater|bed sheets|a bike pump|a hunting jacket|a paintball set|ant bait""",
     "topic": """photosynthesis|the French Revolution|compound interest|plate tectonics|the water cycle
-        |supply and demand|the solar system|fractions|the immune system|sonnets|electric motors
-        |volcanoes|the printing press|probability|the food chain|gravity|irregular verbs|maps""",
+        |supply and demand|the solar system|long division|the immune system|the sonnet|the electric
+        motor|erosion|the printing press|probability|the food chain|gravity|the past tense|map reading
+        |recycling|inflation|the steam engine|the human eye|DNA|magnetism|the Cold War|evaporation""",
     "hobby": """painting|hiking|chess|gardening|pottery|photography|running|knitting|birdwatching
         |cooking|swimming|cycling|astronomy|woodworking|dancing|archery|fencing|judo""",
     "sport": """football|basketball|tennis|rugby|hockey|volleyball|handball|cricket|boxing|judo|
