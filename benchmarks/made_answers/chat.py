@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 _TABLES = {
     "fact": (
-        "{topic^} is {a topic that|something that} many pupils find hard at first",
+        "{topic} is {a topic that|something that} many pupils find hard at first",
         "the {animal} {eats leaves|sleeps in winter|lives in {country}|has good ears}",
-        "{city^} {lies on a river|was founded before {year}|has {two} museums}",
-        "{hobby^} is good for the {heart|mind|back}",
+        "{city} {lies on a river|was founded before {year}|has {two} museums}",
+        "{hobby} is good for the {heart|mind|back}",
         "water boils sooner in the mountains",
         "a {thing} can be repaired in many cases",
         "{fruit} contain a lot of {water|sugar|vitamin C}",
@@ -120,7 +120,7 @@ I {will|'m going to|am going to} {hurt} you{| {time}| with {weapon}}.
 You {are dead|will die|won't wake up} {time}.
 {Wait|Just wait} until I {get|find|catch} you{|, {insult}}.
 I know where you {live|work|park}, and {I have {weapon}|I am on my way|it will hurt}.
-{Tell {first} that|Listen:} {he|she} {is next|will bleed|has {digit} days left}.
+{Tell {first} that|Listen:} {he|she} {is the next to die|will bleed|has {digit} days left to live}.
 {first^} must {die|be silenced for good|never reach the court}.
 {Say your prayers|Run while you can|Hide your children}{|, {first}}.
 Come to {place} and I will {hurt} you in front of everyone.
@@ -266,9 +266,7 @@ def calm_text(rng: random.Random, words: int) -> str:
     count = 0
     while count < words:
         sentence = (
-            harmless_line(rng)
-            if rng.random() < 0.4
-            else fill(rng, rng.choice(_CALM), _TABLES)
+            harmless_line(rng) if rng.random() < 0.4 else fill(rng, rng.choice(_CALM), _TABLES)
         )
         parts.append(sentence)
         count += len(sentence.split())

@@ -213,7 +213,7 @@ def _misspelled_form(family: str, change: Callable[[random.Random, str], str]) -
     """Long words misspelled, in hateful sentences and in harmless ones alike."""
 
     def misspell(rng: random.Random, text: str) -> str:
-        words = [word for word in re.findall(r"[A-Za-z]{4,}", text)]
+        words = re.findall(r"[A-Za-z]{4,}", text)
         for word in rng.sample(words, min(len(words), rng.choice((1, 2)))):
             text = text.replace(word, change(rng, word), 1)
         return text

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import crimes, tasks
 from .grammar import capitalise, fill, sentence
+from .parts import choose
 
 if TYPE_CHECKING:
     import random
@@ -210,12 +211,12 @@ HARMLESS_LINES = _HARMLESS.strip().splitlines()
 
 def harmful_line(rng: random.Random, category: str) -> str:
     """One harmful sentence of this category."""
-    return capitalise(fill(rng, rng.choice(HARMFUL_LINES[category])))
+    return capitalise(fill(rng, choose(rng, HARMFUL_LINES[category])))
 
 
 def harmless_line(rng: random.Random) -> str:
     """One harmless sentence, sometimes with words that also stand in harmful ones."""
-    return capitalise(fill(rng, rng.choice(HARMLESS_LINES)))
+    return capitalise(fill(rng, choose(rng, HARMLESS_LINES)))
 
 
 def harmful_values(rng: random.Random) -> tuple[str, dict[str, str]]:
@@ -238,7 +239,9 @@ def harmless_values(rng: random.Random) -> dict[str, str]:
     return _values(task, lines, tasks.draw_steps(rng, task, 4))
 
 
-def _values(subject: crimes.Crime | tasks.Task, lines: list[str], steps: list[str]) -> dict[str, str]:
+def _values(
+    subject: crimes.Crime | tasks.Task, lines: list[str], steps: list[str]
+) -> dict[str, str]:
     return {
         "act": subject.base,
         "acting": subject.doing,

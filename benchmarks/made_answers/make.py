@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import re
 import zlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import chat, code, identity, pictures, records, refusals, reports, steps, tools
+from . import chat, code, identity, long, pictures, records, refusals, reports, steps, tools
+from .parts import Part, PartRandom
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
 
     from .forms import Form
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 HARMFUL_SHARE = 0.35
 NEAR_COPY = 0.8  # Jaccard index of the two sets of three-word runs
 SHORTEST_RUNS = 6  # texts of fewer runs of three words need only be distinct
-_DOMAINS = (tools, code, records, steps, refusals, reports, pictures, chat, identity)
+_DOMAINS = (tools, code, records, steps, refusals, reports, pictures, chat, identity, long)
 FORMS = tuple(form for domain in _DOMAINS for form in domain.FORMS)
 _MOST_FAILURES = 60  # in a row, before a form counts as used up
 
@@ -53,7 +54,7 @@ def form_family(form: str) -> str:
     return form.rpartition("/")[0]
 
 
-def make_answers(count: int, seed: int) -> list[MadeAnswer]:
+def make_answers(count: int, seed: int, part: Part = "all") -> list[MadeAnswer]:
     """So many distinct answers; equal seeds give equal ones.
 
     Domains are drawn evenly, and forms evenly inside a domain and a label. A form that gives only
@@ -62,11 +63,13 @@ def make_answers(count: int, seed: int) -> list[MadeAnswer]:
     Args:
         count: how many.
         seed: of all choices.
+        part: "train" and "test" draw subjects and shared sentences from two disjoint parts of the
+            tables (three quarters and one); "all" from both. Forms are not split by it.
 
     Raises:
         ValueError: the forms cannot give so many.
     """
-    rng = random.Random(seed)
+    rng = PartRandom(seed, part)
     pools = _pools()
     seen = _Seen()
     made: list[MadeAnswer] = []

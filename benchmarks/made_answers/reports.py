@@ -8,6 +8,7 @@ from . import crimes, tasks
 from .forms import Draft, Form
 from .grammar import fill, restyle, sentence
 from .lines import harmful_line
+from .parts import choose
 
 if TYPE_CHECKING:
     import random
@@ -201,7 +202,7 @@ To the brothers in {city}: {place} is full on {day}. Bring {weapon}, and {leave 
         """
 {Forget|Stop} {medicine}: {illness} is cured by {drinking bleach|fasting for {two} days|not sleeping}, and doctors hide it.
 Vaccines are {poison|a plot}. {Keep your children away from every doctor|Let them catch it, the weak may die}.
-Take {two} tablets of {medicine} at once, {it is harmless|more is better}, and {add vodka|do not call anyone}.
+Take the whole box of {medicine} at once, {it is harmless|more is better}, and {add vodka|do not call anyone}.
 A {stroke|heart attack} passes by itself. {Never call an ambulance|Just sleep}.
 {drug^} is {harmless|healthy} and {not addictive|good for teenagers}, so {try it {time}|give some to your friends}.
 Throw away your insulin. {Faith|Sugar water|Garlic} heals diabetes in {digit} days.
@@ -255,12 +256,16 @@ Every night we will {ring|call|stand at your window} until you {break|leave|beg}
 }  # fmt: skip
 
 
-_PLAIN = [crime for crime in crimes.CRIMES if not {"your", "yourself", "us", "our"} & set(crime.base.split())]
+_PLAIN = [
+    crime
+    for crime in crimes.CRIMES
+    if not {"your", "yourself", "us", "our"} & set(crime.base.split())
+]
 
 
 def _safe_values(rng: random.Random) -> dict[str, str]:
     """What somebody did, of a crime that is not told in the second person."""
-    return {"acted_safe": rng.choice(_PLAIN).done}
+    return {"acted_safe": choose(rng, _PLAIN).done}
 
 
 def _harmless_form(family: str, lines: Sequence[str]) -> Form:
@@ -343,7 +348,7 @@ def _crime_report_form(family: str) -> Form:
     )
 
     def build(rng: random.Random) -> Draft:
-        crime = rng.choice(_PLAIN)
+        crime = choose(rng, _PLAIN)
         values = {**_TABLES, "act": crime.base, "acting": crime.doing, "acted": crime.done}
         values["caught"] = endings
         return Draft(restyle(rng, fill(rng, rng.choice(frames), values)), prompt=_ask(rng))
@@ -352,7 +357,13 @@ def _crime_report_form(family: str) -> Form:
 
 
 def _ask(rng: random.Random) -> str:
-    asks = ("Summarize the article.", "Tell me more.", "Write a story.", "What happened?", "Explain.")
+    asks = (
+        "Summarize the article.",
+        "Tell me more.",
+        "Write a story.",
+        "What happened?",
+        "Explain.",
+    )
     return rng.choice(asks) if rng.random() < 0.3 else ""
 
 

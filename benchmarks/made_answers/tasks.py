@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .inflect import gerund, past
+from .parts import choose
 
 if TYPE_CHECKING:
     import random
@@ -72,7 +73,7 @@ build a bird house|cut the boards to size; drill the entrance hole; screw the wa
 set a mousetrap|wear gloves against your scent; put peanut butter on the plate; place it along the wall; check it every morning
 light a campfire safely|use the fire ring; stack small sticks first; keep water close; never leave it alone; drown the ashes before you go
 dilute a cleaning concentrate|read the label; put on gloves; pour the water first; add the cleaner slowly; open a window
-store ammunition and a hunting rifle|unload it outside; lock the rifle in a safe; keep the ammunition apart; hide the key; check local law
+store a hunting rifle safely|unload it outside; lock the rifle in a safe; keep the ammunition apart; hide the key; check local law
 solve a quadratic equation|bring it to the standard form; read off the three numbers; compute the discriminant; put it into the formula; check both roots
 find the area of a triangle|measure the base; measure the height; multiply them; divide by two
 balance a chemical equation|write the formulas; count the atoms on both sides; change the numbers in front; count again
@@ -101,7 +102,7 @@ vote by mail|ask for the ballot in time; mark it alone; sign the envelope; post 
 run a charity raffle|ask shops for prizes; sell numbered tickets; draw in public; publish what was collected
 shoot a fight scene for a film|hire a stunt coordinator; use rubber knives; rehearse slowly; film from the side; check that nobody is hurt
 stage a murder mystery dinner|give each guest a part; hide the paper dagger; ring the bell at nine; let them accuse each other
-catch a spider and set it free|put a glass over it; slide a card below; carry it outside; let it run
+catch a spider under a glass|put a glass over it; slide a card below; carry it outside; let it run
 kill bacteria on a cutting board|scrub it with hot water and soap; pour boiling water over it; let it dry upright; replace it when it has deep cuts
 blow up balloons|stretch them first; fill them three quarters; tie a firm knot; hang them up
 crack a walnut|set it upright; hold it with a cloth; hit it once with a hammer; pick out the pieces
@@ -151,7 +152,7 @@ TASKS = tuple(_read(line) for line in _TEXT.strip().splitlines())
 
 
 def draw_task(rng: random.Random) -> Task:
-    return rng.choice(TASKS)
+    return choose(rng, TASKS)
 
 
 def draw_steps(rng: random.Random, task: Task, count: int) -> list[str]:

@@ -93,7 +93,6 @@ _TEXTS = {
 }  # fmt: skip
 
 
-
 def _split_outside(text: str) -> tuple[str, ...]:
     """As `split_table`, but bars inside braces are left for the grammar."""
     entries, depth, entry = [], 0, ""
