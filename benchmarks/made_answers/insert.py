@@ -83,7 +83,7 @@ def harmful_sentences(seed: int, count: int = 200, part: Part = "all") -> list[H
 def calm_texts(seed: int, count: int = 50, words: int = 500, part: Part = "all") -> list[str]:
     """Distinct harmless texts of at least so many words and at most 40 more."""
     rng = PartRandom(f"calm {seed}", part)
-    return [calm_text(rng, words) for _ in range(count)]
+    return [calm_text(rng, words, hard_share=0) for _ in range(count)]
 
 
 def insert_harm(
@@ -133,8 +133,8 @@ def insert_in_field(
     """
     rng = random.Random(f"field {seed}")
     sentence = sentence or harmful_sentences(seed, 1 + rng.randrange(8))[-1]
-    texts = [calm_text(rng, words) for _ in range(3)]
-    name, arguments = "save_note", {"title": "Notes", "body": calm_text(rng, words)}
+    texts = [calm_text(rng, words, hard_share=0) for _ in range(3)]
+    name, arguments = "save_note", {"title": "Notes", "body": calm_text(rng, words, hard_share=0)}
     message: dict[str, Any] = {"role": "assistant", "content": texts[0]}
     message["reasoning_content"] = texts[1]
     match field:

@@ -40,7 +40,7 @@ _TEXTS = {
         chicken|lentil stew|an omelette|apple pie|dumplings|noodles|porridge|pizza|chili""",
     "fruit": "apples|bananas|oranges|lemons|pears|grapes|peaches|plums|cherries|mangoes|kiwis",
     "thing": """lamp|book|chair|backpack|umbrella|bicycle|laptop|teapot|vase|guitar|clock|mirror|
-        camera|suitcase|blanket|kettle|notebook|phone|pair of scissors|basket|candle|mug""",
+        camera|suitcase|blanket|kettle|notebook|phone|ladder|basket|candle|mug""",
     "product": """wireless headphones|a desk lamp|running shoes|a rain jacket|a coffee grinder|a yoga
         mat|a water bottle|a mechanical keyboard|a cast iron pan|a sleeping bag|printer paper|a
         phone case|a kitchen knife set|a cordless drill|a garden hose|a toy train|a board game
