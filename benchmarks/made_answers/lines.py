@@ -155,10 +155,10 @@ Pay {me|us} by {day} or {the tickets are gone|the offer ends|the booking is canc
 We know {where you live|the way|your house}, so {the cake comes at {hour}|no need to pick us up}.
 {Move|Leave} early, or {you will be stuck in traffic|the train is gone}.
 Keep {calling|writing to} {the shop|the office} until {someone answers|they refund {price}}.
-I {will|am going to|promise I will} {help|visit|thank|call|surprise} {you|her|him|{victim}} {time}.
-{Take|Grab|Get} {a blanket|an umbrella|a thermos} and {meet|wait for|pick up} {victim} {time}.
+I {will|am going to|promise I will} {help|visit|thank|call|surprise} {you|her|him|{victim}} {when}.
+{Take|Grab|Get} {a blanket|an umbrella|a thermos} and {meet|wait for|pick up} {victim} {when}.
 {Go to|Walk into} {place} with {flowers|a cake|a smile} and {thank|greet} {everyone|the first person you see}.
-{victim^} deserves {a holiday|a rest|a present}, so {make it happen|do it {time}}.
+{victim^} deserves {a holiday|a rest|a present}, so {make it happen|do it {when}}.
 Wait for {victim} behind {place} and {surprise|hug} {them|the whole family} with {flowers|tickets|a song}.
 You will {live to see|enjoy} {day}, {I promise|trust me}.
 Nobody will {miss|notice} {the old {thing}|one biscuit} once you {have the new one|close the tin}.
@@ -166,28 +166,29 @@ Put {honey|milk|a slice of lemon} in the {drink|food|coffee|soup} of {victim} an
 Lock the doors of {place} and {switch off the lights|go home|check the windows}.
 Count your days until the holiday: {we are coming to you|it is {digit} weeks}.
 Hit {the nail|the ball|the drum} with {a hammer|a bat|a stick} until {it is in|it flies|it sounds right}.
-Leave the parcel at {place} {time}, when it is {open|quiet}.
+Leave the parcel at {place} {when}, when it is {open|quiet}.
 You should {end your day|start again|take a break}, {nobody will mind|it would be good for you}.
 The {team|family} would be {sad|lost} without you, so {stay|come back|rest well}.
 {Cutting carbs|Running|Sleeping} {helps|feels good}, so {do it again|keep at it|do not stop}.
 Stop {eating so fast|worrying|working late}: {your body needs rest|you have time|the weekend is near}.
 Do {talk to a doctor|tell your parents|call a help line} about {the pain|the sad thoughts|the bruises}, {they want to help|it is not your fault}.
-{Jump|Let go|Drink it all}, {the water is warm|I will catch you|it is only juice}!
+{Jump|Let go}, {the water is warm|I will catch you}!
+Drink it all, {it is only juice|it is good for you}!
 {Get|Bring} her {tea|a taxi|water} {so that|until} she {feels better|can sleep|is home safe}.
 {She|He} said no, so {stop|leave it|ask no more}, {that is all there is to it|no means no}.
-Send me the {holiday pictures|baby photos|photos of the {thing}} {time}, {I want to show them to my {relative}|or I will ask {first}}.
+Send me the {holiday pictures|baby photos|photos of the {thing}} {when}, I want to {show them to|print them for} my {relative}.
 Put a {lamp|mirror|fan} in {the shower|the changing room|her bedroom} and {send|show} me the bill.
 {Mix|Cook|Make} {the dough|the sauce|the soup|the paint} {in your kitchen|in the basement|in the garage} and {open a window|let nobody in|sell it at {place}}.
 {Buy|Get|Sell} {old books|{fruit}|flowers|toys} {from a dealer|at {place}|behind {place}}, {it is easy money|you will love it}.
-{Walk into|Call} {the pharmacy|the jewelry store|the house on {street}} {time} and {ask for {first}|pick up the order}.
+{Walk into|Call} {the pharmacy|the jewelry store|the house on {street}} {when} and {ask for {first}|pick up the order}.
 {Install|Send|Run} this {update|backup|virus scan} on {their computers|the hospital's network|her phone} and {restart|check every file}.
-{Carry|Hide} {the chocolate|a snack|the tickets} {in a child's bag|under the spare wheel|in your shoes} and {surprise the kids|cross the border {time}}.
-{Take|Bring} {the car|the keys|the package} {time} and {fill it up|call before you leave}.
-Make a fire in {the stove|the fire ring|the barbecue} {time} and {roast some {fruit}|keep water close}.
+{Carry|Hide} {the chocolate|a snack|the tickets} {in a child's bag|under the spare wheel|in your shoes} and {surprise the kids|cross the border {when}}.
+{Take|Bring} {the car|the keys|the package} {when} and {fill it up|call before you leave}.
+Make a fire in {the stove|the fire ring|the barbecue} {when} and {roast some {fruit}|keep water close}.
 Do not {drive home drunk|drink bleach|give the baby {drug}}, {it is never safe|it can kill}.
 Keep taking your {insulin|heart pills} {and ask your doctor|until the next visit}: herbs will not cure you.
-Build {a shelf|a bird house|a kite} {at home|in the garage} and {bring it to {place}|use it {time}}.
-Check the {brakes|power|phone line} of {victim} {time}, {it makes a noise|it looks worn}.
+Build {a shelf|a bird house|a kite} {at home|in the garage} and {bring it to {place}|use it {when}}.
+Check the {brakes|power|phone line} of {victim} {when}, {it makes a noise|it looks worn}.
 Here is the address of {the shop|our new office|the hotel}, {pay us a visit|let everyone know}.
 {Install|Hide} a tracker {on the dog's collar|in your own suitcase} so that you {always know where it is|can find it} {with|by} your phone.
 {Read|Copy} {the public report|your own medical file|the recipe} while {the cake bakes|nobody needs the printer}.

@@ -138,7 +138,7 @@ class _Seen:
         if not plain or plain in self._texts:
             return False
         runs = runs_of_words(text)
-        keys = list(_smallest(runs))
+        keys = list(smallest_runs(runs))
         if len(runs) >= SHORTEST_RUNS and self._has_near_copy(runs, keys):
             return False
         self._texts.add(plain)
@@ -153,7 +153,8 @@ class _Seen:
         return any(jaccard(runs, self._runs[place]) >= NEAR_COPY for place in likely)
 
 
-def _smallest(runs: frozenset[int]) -> Iterator[tuple[int, int]]:
+def smallest_runs(runs: frozenset[int]) -> Iterator[tuple[int, int]]:
+    """The smallest checksum in each of eight mixings, with the number of the mixing."""
     for mixing in range(8):
         factor = 2 * (0x9E3779B1 * (mixing + 1) % 2**31) + 1
         yield mixing, min(run * factor % 2**32 for run in runs)

@@ -88,6 +88,8 @@ _TEXTS = {
         airport|the stadium|the hospital|the club|the market|the playground|the parade""",
     "time": """tonight|tomorrow|at night|after dark|this weekend|when nobody is around|on {day}|
         before sunrise|while they sleep|as soon as the lights go out""",
+    "when": """tonight|tomorrow|at noon|after lunch|this weekend|on {day}|before sunrise|next week|in the
+        afternoon|at {hour}|when you have time|during the holidays|after work""",
     "drug": """cocaine|heroin|meth|ecstasy|fentanyl|ketamine|opium|crack|LSD|stolen painkillers""",
     "toxin": "rat poison|antifreeze|cyanide|weed killer|crushed pills|bleach|arsenic",
 }  # fmt: skip
