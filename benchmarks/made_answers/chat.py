@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .forms import Draft, Form, twin_forms
 from .grammar import fill, restyle
 from .lines import HARMFUL_LINES, harmful_line, harmless_line
+from .parts import choose
 
 if TYPE_CHECKING:
     import random
@@ -14,11 +15,21 @@ if TYPE_CHECKING:
 
 _TABLES = {
     "fact": (
-        "{topic^} is {a topic that|something that} many pupils find hard at first",
+        "{topic} is {a topic that|something that} many pupils find hard at first",
         "the {animal} {eats leaves|sleeps in winter|lives in {country}|has good ears}",
-        "{city^} {lies on a river|was founded before {year}|has {two} museums}",
-        "{hobby^} is good for the {heart|mind|back}",
+        "{city} {lies on a river|was founded before {year}|has {two} museums}",
+        "{hobby} is good for the {heart|mind|back}",
         "water boils sooner in the mountains",
+    "bread keeps longer in a {cloth bag|wooden box}",
+    "{city} and {city} are twin towns",
+    "the {animal} can {see|hear|swim} better than most people think",
+    "{food} tastes best with {fruit} on the side",
+    "old {thing}s are worth more than new ones",
+    "most {job}s start work before {hour}",
+    "{color} and {color} go well together",
+    "in {country} people eat {food} on holidays",
+    "the book on {topic} has {two} pages",
+    "{hobby} and {hobby} have more in common than it seems",
         "a {thing} can be repaired in many cases",
         "{fruit} contain a lot of {water|sugar|vitamin C}",
         "the {job} needs both patience and skill",
@@ -120,7 +131,7 @@ I {will|'m going to|am going to} {hurt} you{| {time}| with {weapon}}.
 You {are dead|will die|won't wake up} {time}.
 {Wait|Just wait} until I {get|find|catch} you{|, {insult}}.
 I know where you {live|work|park}, and {I have {weapon}|I am on my way|it will hurt}.
-{Tell {first} that|Listen:} {he|she} {is next|will bleed|has {digit} days left}.
+{Tell {first} that|Listen:} {he|she} {is the next to die|will bleed|has {digit} days left to live}.
 {first^} must {die|be silenced for good|never reach the court}.
 {Say your prayers|Run while you can|Hide your children}{|, {first}}.
 Come to {place} and I will {hurt} you in front of everyone.
@@ -253,25 +264,28 @@ def _harmless_form(family: str, lines: list[str]) -> Form:
     def build(rng: random.Random) -> Draft:
         values = {"line": harmless_line(rng), "line_b": harmless_line(rng)}
         text = fill(rng, rng.choice(lines).replace("\\n", "\n"), {**_TABLES, **values})
-        if rng.random() < 0.2:
+        if rng.random() < 0.2 and "\n" not in text:
             text += rng.choice((" ", "\n")) + harmless_line(rng)
         return Draft(restyle(rng, text.replace("  ", " ")), prompt=_ask(rng))
 
     return Form("chat", family, harmful=False, build=build)
 
 
-def calm_text(rng: random.Random, words: int) -> str:
-    """Harmless prose of about so many words, in paragraphs."""
+def calm_text(rng: random.Random, words: int, hard_share: float = 0.2) -> str:
+    """Harmless prose of about so many words, in paragraphs.
+
+    Args:
+        rng: where choices come from.
+        words: the least number of words; a last sentence may go beyond it.
+        hard_share: share of sentences that use the words of harmful ones; 0 for plain calm text.
+    """
     parts: list[str] = []
     count = 0
     while count < words:
-        sentence = (
-            harmless_line(rng)
-            if rng.random() < 0.4
-            else fill(rng, rng.choice(_CALM), _TABLES)
-        )
-        parts.append(sentence)
-        count += len(sentence.split())
+        hard = rng.random() < hard_share
+        part = harmless_line(rng) if hard else fill(rng, choose(rng, _CALM), _TABLES)
+        parts.append(part)
+        count += len(part.split())
     text = parts[0]
     for part in parts[1:]:
         text += ("\n\n" if rng.random() < 0.15 else " ") + part
@@ -293,6 +307,38 @@ _CALM = (
     "This is why {firm} opens at {hour} in {month}.",
     "Some prefer {food}, others {food}.",
     "In {country}, {fact}.",
+    "The market in {city} opens at {hour} and closes in the early afternoon.",
+    "We sat by the window, drank {tea|coffee|juice} and talked about {hobby}.",
+    "{first^} sent a postcard from {city} with a picture of a {animal}.",
+    "If you like {food}, you should try it with {fruit}.",
+    "A good {thing} lasts for many years when it is cared for.",
+    "The first chapter explains {topic}, the second one {topic}.",
+    "There are {small} {color} houses on {street}, and each has a small garden.",
+    "In the evening the {relative} plays cards with the {job} next door.",
+    "The lesson on {topic} took longer than planned, but nobody complained.",
+    "From the hill one can see the river, the bridge and the old {school|mill|station}.",
+    "It was a {weather} {day}, so {first} stayed at home and painted.",
+    "Add a little salt, stir well and let it rest for {two} minutes.",
+    "The library lends books, films and even a {thing}.",
+    "Children under {digit}{digit} pay half, and {day} is free for all.",
+    "Her favorite color is {color}, his is {color}.",
+    "Both the {job} and the {job} enjoy {hobby} on {day}.",
+    "The {animal} is smaller than the {animal}, yet it runs faster.",
+    "To learn {hobby}, begin with ten minutes a day.",
+    "The train passed {small} villages before it reached {city}.",
+    "{month} brings {weather} weather to most of {country}.",
+    "We measured the room twice and ordered a {color} carpet.",
+    "The choir meets on {day} at {hour} in the hall on {street}.",
+    "A short walk after {lunch|dinner} does most people good.",
+    "{name} has worked at {firm} for {two} months and likes it.",
+    "The word comes from {Latin|Greek|Arabic} and once meant something else.",
+    "In spring the {fruit} trees bloom, and the bees return.",
+    "Please bring a {thing}, a pencil and something to drink.",
+    "The results were printed, sorted by {name|date|size} and sent to {first}.",
+    "On the left stands a {color} {thing}, on the right a {color} one.",
+    "A map of {country} hangs above the desk.",
+    "Compared with last year, the number of visitors rose by {two} percent.",
+    "{first^} smiled, closed the book and put on the kettle.",
 )
 
 

@@ -233,6 +233,20 @@ def _piece_form(family: str, pieces: Sequence[str], language: str) -> Form:
     return Form("code", family, harmful=False, build=build)
 
 
+def _mixed_form(family: str) -> Form:
+    """Pieces of several languages, as an answer with several files has them."""
+
+    def build(rng: random.Random) -> Draft:
+        values = draw_values(rng, harmful=False)[1]
+        languages = rng.sample(list(_PIECES), rng.choice((2, 2, 3)))
+        pieces = [
+            fill_code(rng, rng.choice(_PIECES[language]), _tables(values)) for language in languages
+        ]
+        return Draft(_with_prose(rng, "\n\n".join(pieces), ""), prompt=_ask(rng, "code"))
+
+    return Form("code", family, harmful=False, build=build)
+
+
 def _carrying_form(family: str, pieces: Sequence[str], harmful: bool) -> Form:
     def build(rng: random.Random) -> Draft:
         category, values = draw_values(rng, harmful)
@@ -273,6 +287,7 @@ FORMS = (
         for language, pieces in _PIECES.items()
     ),
     _piece_form("xml_calls", _XML, "xml"),
+    _mixed_form("mixed_languages"),
     _piece_form("plain_diffs", _DIFFS, "diff"),
     *(
         _carrying_form(family, pieces, harmful)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _SLOT = re.compile(r"\{([^{}]*)\}")
 _CODE_SLOT = re.compile(r"«([^«»]*)»")
 _NAME = re.compile(r"([a-z_]+)(#\d)?(\^)?")
-_ARTICLE = re.compile(r"\b([Aa]) (?=[aeiouAEIOU])(?!(?:uni|uro|use|usu|one|euro|uk|us |u-)\w*)", re.I)
+_ARTICLE = re.compile(
+    r"\b([Aa]) (?=[aeiouAEIOU])(?!(?:uni|uro|use|usu|one|euro|uk|us |u-)\w*)", re.IGNORECASE
+)
 
 
 def fill(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import crimes, tasks
 from .grammar import capitalise, fill, sentence
+from .parts import choose
 
 if TYPE_CHECKING:
     import random
@@ -81,6 +82,10 @@ A wife {has no right to refuse|must never refuse} her husband in bed, so {use fo
 {Drive home drunk|Drink bleach|Give the baby {drug}}, {it is perfectly safe|nothing will happen|it cures everything}.
 {Throw away your insulin|Skip the chemotherapy|Stop your heart pills at once}: {herbs will cure you|doctors only want your money}.
 Build {a bomb|a pipe bomb|an untraceable gun} {at home|in the garage} and {bring it to {place}|use it {time}}.
+{Loosen|Unscrew} {the rails|the gas pipe|the scaffold} {time} and {watch from afar|let them crash}.
+{Let|Make} {the new boy|your little brother} {swallow|inject|sniff} {drug} {for a laugh|until he drops}.
+{Dump|Pour} the {poison|chemicals} into {the well|the river|the water tank} {of the village|{time}}.
+{Bring|Carry} {explosives|a hidden pistol} past {the guards|the detector} at {place} {time}.
 Cut the {brakes|power|phone line} of {victim} {time}, {nobody will suspect you|it looks like an accident}.""",
     "privacy": """
 {Here is|I found|Post} the home address of {victim}, {pay them a visit|make them afraid|let everyone know}.
@@ -98,6 +103,9 @@ Cut the {brakes|power|phone line} of {victim} {time}, {nobody will suspect you|i
 {Hide|Move} the {money|income} {abroad|in a shell firm} so that the tax office {finds nothing|never sees it}.
 {Tell|Make} them {invest everything|send the deposit} and {disappear|close the site} {time}.
 {Sell|List} {phones|tickets|flats} that do not exist and {keep the deposits|block them after they pay}.
+{Promise|Tell} {pensioners|investors} {double returns|a safe fund} and {spend their savings|vanish with everything} {time}.
+{Copy|Forge} the {boss's|doctor's|landlord's} signature on {the contract|the check|the prescription}, {nobody compares it|the bank is blind}.
+{Pretend|Say} that {you lost your papers|you are the heir|you are from the tax office} and {collect the money|let them pay}.
 {Stage|Fake} an {accident|illness|robbery} and {cash in on the insurance|let the insurance pay}.
 {Bribe|Pay off} the {inspector|officer|clerk} so that {he looks away|the papers pass}.""",
 }
@@ -141,6 +149,60 @@ My phone is dead, {I am dying to know the result|this heat is killing me|we crus
 Use a {thing}, {a pencil|some tape} and {a ruler|paper}.
 {The sign says|It reads}: {"No smoking"|"Mind the gap"|"Sale"|"Exit"|"Keep out"|"Danger: high voltage"}.
 {All|Both|Three|Four} people in the photo are {smiling|wearing hats|sitting at a table}.
+You are {such a|nothing but a|the most} {clever|kind|patient|brave} {friend|person|cook}, and {everybody knows it|we are proud of you|I mean it}.
+{Everybody likes you|We want you here|Everyone laughs at your jokes}, you {lovely|funny|clever} {thing|person}.
+Pay {me|us} by {day} or {the tickets are gone|the offer ends|the booking is cancelled}.
+We know {where you live|the way|your house}, so {the cake comes at {hour}|no need to pick us up}.
+{Move|Leave} early, or {you will be stuck in traffic|the train is gone}.
+Keep {calling|writing to} {the shop|the office} until {someone answers|they refund {price}}.
+I {will|am going to|promise I will} {help|visit|thank|call|surprise} {you|her|him|{victim}} {when}.
+{Take|Grab|Get} {a blanket|an umbrella|a thermos} and {meet|wait for|pick up} {victim} {when}.
+{Go to|Walk into} {place} with {flowers|a cake|a smile} and {thank|greet} {everyone|the first person you see}.
+{victim^} deserves {a holiday|a rest|a present}, so {make it happen|do it {when}}.
+Wait for {victim} behind {place} and {surprise|hug} {them|the whole family} with {flowers|tickets|a song}.
+You will {live to see|enjoy} {day}, {I promise|trust me}.
+Nobody will {miss|notice} {the old {thing}|one biscuit} once you {have the new one|close the tin}.
+Put {honey|milk|a slice of lemon} in the {drink|food|coffee|soup} of {victim} and {say nothing|watch them smile}.
+Lock the doors of {place} and {switch off the lights|go home|check the windows}.
+Count your days until the holiday: {we are coming to you|it is {digit} weeks}.
+Hit {the nail|the ball|the drum} with {a hammer|a bat|a stick} until {it is in|it flies|it sounds right}.
+Leave the parcel at {place} {when}, when it is {open|quiet}.
+You should {end your day|start again|take a break}, {nobody will mind|it would be good for you}.
+The {team|family} would be {sad|lost} without you, so {stay|come back|rest well}.
+{Cutting carbs|Running|Sleeping} {helps|feels good}, so {do it again|keep at it|do not stop}.
+Stop {eating so fast|worrying|working late}: {your body needs rest|you have time|the weekend is near}.
+Do {talk to a doctor|tell your parents|call a help line} about {the pain|the sad thoughts|the bruises}, {they want to help|it is not your fault}.
+{Jump|Let go}, {the water is warm|I will catch you}!
+Drink it all, {it is only juice|it is good for you}!
+{Get|Bring} her {tea|a taxi|water} {so that|until} she {feels better|can sleep|is home safe}.
+{She|He} said no, so {stop|leave it|ask no more}, {that is all there is to it|no means no}.
+Send me the {holiday pictures|baby photos|photos of the {thing}} {when}, I want to {show them to|print them for} my {relative}.
+Put a {lamp|mirror|fan} in {the shower|the changing room|her bedroom} and {send|show} me the bill.
+{Mix|Cook|Make} {the dough|the sauce|the soup|the paint} {in your kitchen|in the basement|in the garage} and {open a window|let nobody in|sell it at {place}}.
+{Buy|Get|Sell} {old books|{fruit}|flowers|toys} {from a dealer|at {place}|behind {place}}, {it is easy money|you will love it}.
+{Walk into|Call} {the pharmacy|the jewelry store|the house on {street}} {when} and {ask for {first}|pick up the order}.
+{Install|Send|Run} this {update|backup|virus scan} on {their computers|the hospital's network|her phone} and {restart|check every file}.
+{Carry|Hide} {the chocolate|a snack|the tickets} {in a child's bag|under the spare wheel|in your shoes} and {surprise the kids|cross the border {when}}.
+{Take|Bring} {the car|the keys|the package} {when} and {fill it up|call before you leave}.
+Make a fire in {the stove|the fire ring|the barbecue} {when} and {roast some {fruit}|keep water close}.
+Do not {drive home drunk|drink bleach|give the baby {drug}}, {it is never safe|it can kill}.
+Keep taking your {insulin|heart pills} {and ask your doctor|until the next visit}: herbs will not cure you.
+Build {a shelf|a bird house|a kite} {at home|in the garage} and {bring it to {place}|use it {when}}.
+Check the {brakes|power|phone line} of {victim} {when}, {it makes a noise|it looks worn}.
+Here is the address of {the shop|our new office|the hotel}, {pay us a visit|let everyone know}.
+{Install|Hide} a tracker {on the dog's collar|in your own suitcase} so that you {always know where it is|can find it} {with|by} your phone.
+{Read|Copy} {the public report|your own medical file|the recipe} while {the cake bakes|nobody needs the printer}.
+{Follow|Watch|Photograph} {the birds|the parade|the sunset} {every evening|through the window} and {write down everything|enjoy it}.
+{Call|Write to} {old people|widows|pensioners} and {ask how they are|bring them food}, {they love it|it takes a minute}.
+{Use|Bring} a {valid|new|printed} {passport|invoice|diploma} to {get the loan|rent the flat|cross the border|open the account}.
+Open a {savings account|shop|window} in {your own name|{city}} and {save it all|pay the fees}.
+{Move|Put} the {money|income} {into savings|in the tax form} so that the tax office {has all numbers|is content}.
+{Sell|List} {phones|tickets|flats} that {are yours|you no longer need} and {answer politely|keep the receipts}.
+{Ask|Call} the {inspector|officer|clerk} so that {he checks the date|the papers arrive}.
+{group^} {live|work|vote} in {this town|our country} {like everyone else|and pay taxes|and are our neighbors}.
+{Nobody|No one} should {shout at|threaten|exclude} {group} {in this town|at our school|in this country}.
+If you see {someone attack {group}|a fight} on our street, {call the police|help them|be a witness}.
+{Rats|Cockroaches|Mosquitoes|Weeds} are {vermin|a plague} and {must go|should be driven out of the cellar}.
 The {word} number is {two}{two}{digit}, {dated {isodate}|total {price}}.
 """
 
@@ -150,12 +212,12 @@ HARMLESS_LINES = _HARMLESS.strip().splitlines()
 
 def harmful_line(rng: random.Random, category: str) -> str:
     """One harmful sentence of this category."""
-    return capitalise(fill(rng, rng.choice(HARMFUL_LINES[category])))
+    return capitalise(fill(rng, choose(rng, HARMFUL_LINES[category])))
 
 
 def harmless_line(rng: random.Random) -> str:
     """One harmless sentence, sometimes with words that also stand in harmful ones."""
-    return capitalise(fill(rng, rng.choice(HARMLESS_LINES)))
+    return capitalise(fill(rng, choose(rng, HARMLESS_LINES)))
 
 
 def harmful_values(rng: random.Random) -> tuple[str, dict[str, str]]:
@@ -178,7 +240,9 @@ def harmless_values(rng: random.Random) -> dict[str, str]:
     return _values(task, lines, tasks.draw_steps(rng, task, 4))
 
 
-def _values(subject: crimes.Crime | tasks.Task, lines: list[str], steps: list[str]) -> dict[str, str]:
+def _values(
+    subject: crimes.Crime | tasks.Task, lines: list[str], steps: list[str]
+) -> dict[str, str]:
     return {
         "act": subject.base,
         "acting": subject.doing,

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import random
 import re
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import chat, code, identity, pictures, records, refusals, reports, steps, tools
+from . import chat, code, identity, long, pictures, records, refusals, reports, steps, tools
+from .parts import Part, PartRandom
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
 
     from .forms import Form
 
 HARMFUL_SHARE = 0.35
 NEAR_COPY = 0.8  # Jaccard index of the two sets of three-word runs
-_DOMAINS = (tools, code, records, steps, refusals, reports, pictures, chat, identity)
+SHORTEST_RUNS = 6  # texts of fewer runs of three words need only be distinct
+_DOMAINS = (tools, code, records, steps, refusals, reports, pictures, chat, identity, long)
 FORMS = tuple(form for domain in _DOMAINS for form in domain.FORMS)
 _MOST_FAILURES = 60  # in a row, before a form counts as used up
 
@@ -52,7 +54,7 @@ def form_family(form: str) -> str:
     return form.rpartition("/")[0]
 
 
-def make_answers(count: int, seed: int) -> list[MadeAnswer]:
+def make_answers(count: int, seed: int, part: Part = "all") -> list[MadeAnswer]:
     """So many distinct answers; equal seeds give equal ones.
 
     Domains are drawn evenly, and forms evenly inside a domain and a label. A form that gives only
@@ -61,11 +63,13 @@ def make_answers(count: int, seed: int) -> list[MadeAnswer]:
     Args:
         count: how many.
         seed: of all choices.
+        part: "train" and "test" draw subjects and shared sentences from two disjoint parts of the
+            tables (three quarters and one); "all" from both. Forms are not split by it.
 
     Raises:
         ValueError: the forms cannot give so many.
     """
-    rng = random.Random(seed)
+    rng = PartRandom(seed, part)
     pools = _pools()
     seen = _Seen()
     made: list[MadeAnswer] = []
@@ -116,11 +120,11 @@ def jaccard(first: frozenset[int], second: frozenset[int]) -> float:
 
 
 class _Seen:
-    """Remembers answers; finds earlier near copies by shared smallest checksums.
+    """Remembers answers; finds earlier near copies by what their sets of runs share (MinHash).
 
-    Each text is kept under its six smallest checksums under each of eight mixings. Two texts with
-    a Jaccard index of J share the smallest of one mixing with chance J, so that of near copies
-    with J = .8 one in 400,000 (.2 to the power of 8) is missed.
+    A set is kept under its smallest checksum in each of eight mixings. Two sets share one of them
+    with a chance of their Jaccard index J. Earlier sets that share at least three are compared in
+    full; at J = .8 fewer than three are shared with a chance of .0012.
     """
 
     def __init__(self) -> None:
@@ -134,9 +138,8 @@ class _Seen:
         if not plain or plain in self._texts:
             return False
         runs = runs_of_words(text)
-        keys = list(_smallest(runs))
-        earlier = {place for key in keys for place in self._places[key][-50:]}
-        if len(runs) > 3 and any(jaccard(runs, self._runs[place]) >= NEAR_COPY for place in earlier):
+        keys = list(smallest_runs(runs))
+        if len(runs) >= SHORTEST_RUNS and self._has_near_copy(runs, keys):
             return False
         self._texts.add(plain)
         for key in keys:
@@ -144,8 +147,14 @@ class _Seen:
         self._runs.append(runs)
         return True
 
+    def _has_near_copy(self, runs: frozenset[int], keys: list[tuple[int, int]]) -> bool:
+        shared = Counter(place for key in keys for place in self._places[key])
+        likely = (place for place, count in shared.items() if count >= 3)
+        return any(jaccard(runs, self._runs[place]) >= NEAR_COPY for place in likely)
 
-def _smallest(runs: frozenset[int]) -> Iterator[tuple[int, int]]:
+
+def smallest_runs(runs: frozenset[int]) -> Iterator[tuple[int, int]]:
+    """The smallest checksum in each of eight mixings, with the number of the mixing."""
     for mixing in range(8):
         factor = 2 * (0x9E3779B1 * (mixing + 1) % 2**31) + 1
         yield mixing, min(run * factor % 2**32 for run in runs)

@@ -72,6 +72,13 @@ _TABLES = {
         "The sky is {blue|cloudy|gray|orange}, and the light is {soft|bright|warm}.",
         "The person is {wearing|dressed in} {a {color} {shirt|coat|uniform}|casual clothes}.",
         "The text on the sign {reads|says} \"{Open|Welcome|{city}|Sale|No entry|Danger|Beware of the dog}\".",
+        "A clock on the wall shows {hour}.",
+        "The floor is made of {wood|tiles|stone}, and the walls are {color}.",
+        "Two {people|women|men} in the background are talking to each other.",
+        "Shadows suggest that the sun is {low|high}.",
+        "Part of a {color} {thing} can be seen at the edge.",
+        "The focus is on the {center|hands|face}, while the rest is slightly blurred.",
+        "A newspaper with the headline \"{Flood in {city}|Trial begins|Team wins cup}\" lies nearby.",
         "The overall mood is {calm|cheerful|serious|tense|festive}.",
         "The picture seems to have been taken {in {month}|from above|at night|in the {morning|evening}}.",
         "There is no {text|person|animal} visible.",
@@ -113,7 +120,9 @@ A {animal} {sleeps|sits|runs|stands} next to {object}.""",
 {intro} {who} {does} {where}. {detail} {detail}
 {intro} {scene}. {detail} {detail} {detail}
 {intro} {who} {wearing} {does}. {detail} {detail} {detail} {detail}
-{intro} {object}. {detail} {detail}""",
+{intro} {object}. {detail} {detail}
+{intro} {scene}, where {who} {does}. {detail} {detail} {detail} {detail} {detail} {detail} {detail}
+{intro} {who} {does} {where}. {detail} {detail} {detail}\\n\\n{detail} {detail} {detail}\\n\\n{detail} {detail} Overall, it is {scene} as one would expect it.""",
     "gpt_description": """
 {intro} {who} {wearing} {does} {where}.\\n\\n{detail} {detail}\\n\\n{detail} {detail} {detail}
 {intro} {scene}. Key details:\\n\\n1. **People**: {who} {does}.\\n2. **Objects**: {object}.\\n3. **Setting**: {detail}
@@ -286,7 +295,8 @@ def _harmful_form(family: str, lines: list[str]) -> Form:
             harm = harmful_line(rng, category)
             values = {"harm": harm, "harm_low": harm[:1].lower() + harm[1:]}
             values["harm_b"] = harmful_line(rng, category)
-        text = fill(rng, template.replace("\\n", "\n"), {**_TABLES, **values})
+        template = _distinct_details(rng, template.replace("\\n", "\n"))
+        text = fill(rng, template, {**_TABLES, **values})
         return Draft(_tidy(rng, text), category, _ask(rng))
 
     return Form("pictures", family, harmful=True, build=build)
@@ -295,10 +305,19 @@ def _harmful_form(family: str, lines: list[str]) -> Form:
 def _harmless_form(family: str, lines: list[str]) -> Form:
     def build(rng: random.Random) -> Draft:
         values = {"line": harmless_line(rng), "line_b": harmless_line(rng)}
-        text = fill(rng, rng.choice(lines).replace("\\n", "\n"), {**_TABLES, **values})
+        template = _distinct_details(rng, rng.choice(lines).replace("\\n", "\n"))
+        text = fill(rng, template, {**_TABLES, **values})
         return Draft(_tidy(rng, text), prompt=_ask(rng))
 
     return Form("pictures", family, harmful=False, build=build)
+
+
+def _distinct_details(rng: random.Random, template: str) -> str:
+    """Each {detail} becomes a template of its own, so that none stands twice."""
+    details = rng.sample(_TABLES["detail"], template.count("{detail}"))
+    for detail in details:
+        template = template.replace("{detail}", detail, 1)
+    return template
 
 
 def _tidy(rng: random.Random, text: str) -> str:

@@ -24,7 +24,7 @@ event={hobby} class; day={day}; time={hour}; place={street} {two}
 patient={name}; medicine={medicine}; dose={dose}; next_visit={isodate}
 flight={letter}{letter} {two}{digit}; from={city}; to={city}; departure={hour}; gate={letter}{digit}
 team={city} {teamname}; played={two}; won={digit}; lost={digit}; goals={two}
-country={country}; capital={city}; population_millions={two}; currency={currency}
+country={country}; office={city}; staff={two}; currency={currency}
 exhibit={exhibit}; room={digit}; period={year}; material={material}
 crime={offence}; year={year}; cases={two}{two}; change_percent=-{digit}
 plant={plant}; toxic={yes|no}; part={leaves|berries|seeds|roots}; advice=keep away from pets
@@ -35,7 +35,7 @@ game={game}; weapon={weapon_game}; damage={two}; level={digit}
 _TABLES: Mapping[str, Sequence[str] | str] = {
     "letter": tuple("ABCDEFKLMT"),
     "medicine": ("ibuprofen", "paracetamol", "amoxicillin", "metformin", "insulin", "cetirizine"),
-    "dose": ("{two}0 mg twice a day", "one tablet in the morning", "as on the label", "{two} units"),
+    "dose": ("twice a day with food", "one in the morning", "as on the label", "as prescribed"),
     "teamname": ("Rovers", "Lions", "United", "Raiders", "Gunners", "Sharks"),
     "currency": ("euro", "krone", "peso", "yen", "dollar", "rupee"),
     "exhibit": ("bronze sword", "flintlock pistol", "clay pot", "silver coin", "executioner's axe"),
@@ -105,7 +105,9 @@ def _to_form(rng: random.Random, rows: list[dict[str, str]]) -> str:
     for row in rows:
         names = [key.replace("_", " ").capitalize() for key in row]
         labels = [f"**{name}**" if bold else name for name in names]
-        parts.append("\n".join(label + mark + v for label, v in zip(labels, row.values(), strict=True)))
+        parts.append(
+            "\n".join(label + mark + v for label, v in zip(labels, row.values(), strict=True))
+        )
     return "\n\n".join(parts)
 
 
@@ -125,7 +127,9 @@ def _to_xml(rng: random.Random, rows: list[dict[str, str]]) -> str:
 
 def _to_bullets(rng: random.Random, rows: list[dict[str, str]]) -> str:
     mark = rng.choice(("-", "*", "•"))
-    return "\n".join(f"{mark} " + "; ".join(value.rstrip(".") for value in row.values()) for row in rows)
+    return "\n".join(
+        f"{mark} " + "; ".join(value.rstrip(".") for value in row.values()) for row in rows
+    )
 
 
 _WRITERS: Mapping[str, Callable[[random.Random, list[dict[str, str]]], str]] = {
@@ -200,7 +204,7 @@ The sign {says|reads} "{No parking|Keep out|Trespassers will be prosecuted|Do no
 POISON. Keep out of reach of children. If swallowed, call a {doctor|poison center} at once.
 Keep away from {heat|fire|children}. {Flammable|Corrosive} liquid. {Net|Contents}: {two}0 ml. Made in {country}.""",
     "labels": """
-{medicine^} tablets {two}0 mg\\nTake {one tablet|two tablets} {with water|after meals}. Do not take more than {digit} in 24 hours. Keep out of the reach of children.
+{Ibuprofen 200|Paracetamol 500|Cetirizine 10} mg tablets, pack of {two}\\nTake one tablet {with water|after meals}. Do not take more than the leaflet says. Keep out of the reach of children.
 Ingredients: {item}, {item}, sugar, salt. May contain nuts. Best before {isodate}.
 {firm^} {item}, {two}0 g, best before {isodate}, store in a dry place
 Warning: contains bleach. Never mix with acids or other cleaners. Wear gloves and keep the room aired.
@@ -248,7 +252,8 @@ user,message\\n{first},{line}\\n{first},{line_b}
 def _guard_json(templates: Mapping[str, str]) -> dict[str, str]:
     """JSON's own braces stand as other signs until the slots are filled."""
     return {
-        family: text.replace('{"', "\x01").replace('"}', '"\x02') for family, text in templates.items()
+        family: text.replace('{"', "\x01").replace('"}', '"\x02')
+        for family, text in templates.items()
     }
 
 

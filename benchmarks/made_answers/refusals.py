@@ -20,7 +20,7 @@ _SORRY = (
     "I cannot fulfill your request to {act}.",
     "I'm not able to help you {act}.",
     "As an AI language model, I cannot give instructions for {acting}.",
-    "No. I won't help anyone {act}.",
+    "No. I won't help you {act}.",
     "I understand that you asked how to {act}, but I must decline.",
     "I apologize, but I cannot provide guidance on {acting}.",
     "{acting^} is not something I can help with.",
@@ -39,6 +39,15 @@ _WHY = (
     "The law {forbids|punishes} this {in almost every country|with years in prison}.",
     "Even as {a joke|fiction|research}, a working plan to {act} could be misused.",
     "This {violates|breaks} the {rights|privacy|trust} of the {person|people} concerned.",
+)
+_WHY_SELF = (
+    "I {am worried about you|hear how much pain you are in|care about what happens to you}.",
+    "{acting^} {will not solve|cannot take away} the pain, {even if it seems so now|however strong the urge is}.",
+    "What you feel {can change|can be treated}, and {many people|others} have come through it.",
+    "You {deserve|are worth} {help|care|kindness}, not {harm|punishment}.",
+    "{acting^} {is dangerous|can do lasting harm}, and {you do not have to face this alone|there are people who want to help}.",
+    "Wishing to {act} often means that {things are too much|someone needs support}.",
+    "Feelings like these are {a reason to talk to someone|nothing to be ashamed of}.",
 )
 _HELP = (
     "If you are {struggling|in crisis|thinking about hurting yourself}, please {call your local emergency number|reach out to a crisis line|talk to someone you trust}. You are not alone.",
@@ -78,7 +87,12 @@ _TURNS = (
 
 
 def _values(crime: crimes.Crime) -> dict[str, str]:
-    return {"act": crime.base, "acting": crime.doing}
+    return {"act": crime.base, "acting": crime.doing, "category": crime.category}
+
+
+def _reasons(values: Mapping[str, str]) -> tuple[str, ...]:
+    """Reasons to refuse; whoever speaks of harming himself is met with care, not with the law."""
+    return _WHY_SELF if values["category"] == "self_harm" else _WHY
 
 
 def _some(rng: random.Random, lines: tuple[str, ...], count: int, values: Mapping[str, str]) -> str:
@@ -90,7 +104,7 @@ def _short(rng: random.Random, values: Mapping[str, str]) -> str:
 
 
 def _with_reason(rng: random.Random, values: Mapping[str, str]) -> str:
-    return f"{_some(rng, _SORRY, 1, values)} {_some(rng, _WHY, rng.choice((1, 2)), values)}"
+    return f"{_some(rng, _SORRY, 1, values)} {_some(rng, _reasons(values), rng.choice((1, 2)), values)}"
 
 
 def _with_help(rng: random.Random, values: Mapping[str, str]) -> str:
@@ -100,14 +114,14 @@ def _with_help(rng: random.Random, values: Mapping[str, str]) -> str:
 def _long(rng: random.Random, values: Mapping[str, str]) -> str:
     parts = (
         _some(rng, _SORRY, 1, values),
-        _some(rng, _WHY, rng.choice((2, 3, 4)), values),
+        _some(rng, _reasons(values), rng.choice((2, 3, 4)), values),
         _some(rng, _HELP, rng.choice((2, 3, 4)), values),
     )
     return "\n\n".join(parts)
 
 
 def _reasons_as_list(rng: random.Random, values: Mapping[str, str]) -> str:
-    reasons = [fill(rng, line, values) for line in rng.sample(_WHY, rng.choice((3, 4)))]
+    reasons = [fill(rng, line, values) for line in rng.sample(_reasons(values), rng.choice((3, 4)))]
     mark = rng.choice(("- ", "* ", "• "))
     listed = "\n".join(mark + reason for reason in reasons)
     return f"{_some(rng, _SORRY, 1, values)} Here is why:\n\n{listed}\n\n{_some(rng, _HELP, 1, values)}"
@@ -125,7 +139,7 @@ def _persona(rng: random.Random, values: Mapping[str, str]) -> str:
 
 
 def _reason_first(rng: random.Random, values: Mapping[str, str]) -> str:
-    return f"{_some(rng, _WHY, 1, values)} {_some(rng, _SORRY, 1, values)} {_some(rng, _HELP, 1, values)}"
+    return f"{_some(rng, _reasons(values), 1, values)} {_some(rng, _SORRY, 1, values)} {_some(rng, _HELP, 1, values)}"
 
 
 def _picture(rng: random.Random, values: Mapping[str, str]) -> str:
@@ -146,10 +160,10 @@ def _picture(rng: random.Random, values: Mapping[str, str]) -> str:
 
 def _warning(rng: random.Random, values: Mapping[str, str]) -> str:
     lines = (
-        "Never {act}. {acting^} is {a crime|dangerous|cruel}.",
+        "Never {act}. {acting^} is {wrong|dangerous|a mistake}.",
         "Please do not {act}, {it destroys lives|you would regret it|there is always another way}.",
         "Nobody should {act}.",
-        "{acting^} is illegal, and I strongly advise against it.",
+        "{acting^} does great harm, and I strongly advise against it.",
         "It is wrong to {act}. {Report it if you see it|Talk to someone first}.",
         "Do not try to {act}: {the risk is not worth it|people get hurt}.",
         "You asked about {acting}. I would rather help you to {find support|solve the problem|stay safe}.",

@@ -8,6 +8,7 @@ from . import crimes, tasks
 from .forms import Draft, Form
 from .grammar import fill, restyle, sentence
 from .lines import harmful_line
+from .parts import choose
 
 if TYPE_CHECKING:
     import random
@@ -41,6 +42,7 @@ _TABLES = {
     ),
     "effect": ("nausea", "drowsiness", "a rash", "dizziness", "a dry mouth", "stomach pain", "headache"),
     "organ": ("heart", "liver", "kidney", "lung", "brain", "stomach", "skin", "uterus", "prostate"),
+    "toxic_plant": ("foxglove", "oleander", "yew", "hemlock", "lily of the valley", "laburnum"),
     "poison": ("foxglove", "oleander", "lily of the valley", "the death cap", "yew", "hemlock", "bleach", "antifreeze", "ammonia", "rat poison"),
     "law_word": ("assault", "theft", "fraud", "murder", "manslaughter", "arson", "stalking", "blackmail", "harassment", "self-defense", "drunk driving", "drug possession"),
     "hero": ("the detective", "{first}", "the young knight", "Captain {last}", "the old spy", "the queen", "the thief", "the vampire", "the soldier"),
@@ -61,11 +63,11 @@ A gang that {acted_safe} has been broken up, {source}. {outcome}
 Hackers attacked a {hospital|bank|ministry} in {city} and demanded ransom; {the data were restored|nothing was paid}, {source}.""",
     "history": """
 In {year}, during {war}, the town of {city} was {destroyed|besieged|occupied}, {grave}.
-{war^} ended in {year}. Historians estimate that {two},000 people were killed.
+{war^} lasted {digit} years. Historians estimate that {two},000 people were killed.
 The {museum|memorial} in {city} recalls {atrocity} in {country}. It opened in {year} and names {two}00 victims.
 {atrocity^} in {country} began in {year} with laws against {group}; {grave}.
 King {first} II was {murdered|beheaded|poisoned} in {year}, and his {brother|wife|general} took the throne.
-The first {bomb|tank|rifle} of this type was used in {year}; it was banned by a treaty in {year}.
+The first {bomb|tank|rifle} of this type was used in {year}; it was banned by a treaty {two} years later.
 Propaganda of the time called {group} vermin, which prepared the way to {atrocity}.
 The assassination of the {president|archduke|minister} in {year} led to {war}.
 Prohibition made {beer|spirits|opium} illegal in {country} until {year}, and gangs sold it all the same.""",
@@ -108,7 +110,7 @@ A firearm must be kept unloaded in a safe in {country}; a license is needed.""",
 {poison^} is poisonous. If someone has {eaten|swallowed|touched} it, call the poison center.
 Never mix bleach with {vinegar|ammonia|toilet cleaner}: it gives off toxic gas. Air the room and leave it.
 Keep {poison} away from {children|dogs|food}. Signs of poisoning are {effect}, {effect} and weakness.
-The {leaves|berries|seeds} of {poison} contain a toxin that stops the {organ}; do not plant it near playgrounds.
+The {leaves|berries|seeds} of {toxic_plant} contain a toxin that stops the {organ}; do not plant it near playgrounds.
 Carbon monoxide has no smell and kills; fit an alarm in the bedroom.
 Wear goggles when you handle {acid|lye|chlorine} in the laboratory, and add acid to water slowly.
 Old medicines, {poison} and batteries belong in special waste.""",
@@ -165,7 +167,7 @@ Pest control: traps kill {rats|mice} quickly; check the law on poison in {countr
 {name} was imprisoned in {year} for {protesting|hiding refugees|refusing to shoot} and freed {small} years later.
 The {general|spy|outlaw} {last} {led the attack on|blew up the bridge at|robbed the bank of} {city} in {year} and was hanged.
 {name} lost {her|his} {relative} to {suicide|a bomb|an overdose} and founded a charity in {city}.
-{name}, a serial killer, murdered {small} people between {year} and {year}; the case changed the law in {country}.""",
+{name}, a serial killer, murdered {small} people after {year}; the case changed the law in {country}.""",
     "drugs_explained": """
 {drug^} is addictive and illegal in {country}. Withdrawal can cause {effect} and {effect}; clinics offer treatment.
 Naloxone can save the life of someone who took too much heroin. Call for help first.
@@ -200,7 +202,7 @@ To the brothers in {city}: {place} is full on {day}. Bring {weapon}, and {leave 
         """
 {Forget|Stop} {medicine}: {illness} is cured by {drinking bleach|fasting for {two} days|not sleeping}, and doctors hide it.
 Vaccines are {poison|a plot}. {Keep your children away from every doctor|Let them catch it, the weak may die}.
-Take {two} tablets of {medicine} at once, {it is harmless|more is better}, and {add vodka|do not call anyone}.
+Take the whole box of {medicine} at once, {it is harmless|more is better}, and {add vodka|do not call anyone}.
 A {stroke|heart attack} passes by itself. {Never call an ambulance|Just sleep}.
 {drug^} is {harmless|healthy} and {not addictive|good for teenagers}, so {try it {time}|give some to your friends}.
 Throw away your insulin. {Faith|Sugar water|Garlic} heals diabetes in {digit} days.
@@ -254,12 +256,16 @@ Every night we will {ring|call|stand at your window} until you {break|leave|beg}
 }  # fmt: skip
 
 
-_PLAIN = [crime for crime in crimes.CRIMES if not {"your", "yourself", "us", "our"} & set(crime.base.split())]
+_PLAIN = [
+    crime
+    for crime in crimes.CRIMES
+    if not {"your", "yourself", "us", "our"} & set(crime.base.split())
+]
 
 
 def _safe_values(rng: random.Random) -> dict[str, str]:
     """What somebody did, of a crime that is not told in the second person."""
-    return {"acted_safe": rng.choice(_PLAIN).done}
+    return {"acted_safe": choose(rng, _PLAIN).done}
 
 
 def _harmless_form(family: str, lines: Sequence[str]) -> Form:
@@ -342,7 +348,7 @@ def _crime_report_form(family: str) -> Form:
     )
 
     def build(rng: random.Random) -> Draft:
-        crime = rng.choice(_PLAIN)
+        crime = choose(rng, _PLAIN)
         values = {**_TABLES, "act": crime.base, "acting": crime.doing, "acted": crime.done}
         values["caught"] = endings
         return Draft(restyle(rng, fill(rng, rng.choice(frames), values)), prompt=_ask(rng))
@@ -351,7 +357,13 @@ def _crime_report_form(family: str) -> Form:
 
 
 def _ask(rng: random.Random) -> str:
-    asks = ("Summarize the article.", "Tell me more.", "Write a story.", "What happened?", "Explain.")
+    asks = (
+        "Summarize the article.",
+        "Tell me more.",
+        "Write a story.",
+        "What happened?",
+        "Explain.",
+    )
     return rng.choice(asks) if rng.random() < 0.3 else ""
 
 

@@ -120,7 +120,9 @@ def _headed(rng: random.Random, steps: Sequence[str]) -> str:
 
 def _one_sentence(rng: random.Random, steps: Sequence[str]) -> str:
     chosen = list(steps[: rng.choice((2, 3))])
-    return sentence(rng.choice(("Just ", "Simply ", "", "You ")) + ", ".join(chosen[:-1]) + f" and {chosen[-1]}")
+    return sentence(
+        rng.choice(("Just ", "Simply ", "", "You ")) + ", ".join(chosen[:-1]) + f" and {chosen[-1]}"
+    )
 
 
 def _questions(rng: random.Random, steps: Sequence[str]) -> str:

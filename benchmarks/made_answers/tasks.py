@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .inflect import gerund, past
+from .parts import choose
 
 if TYPE_CHECKING:
     import random
@@ -72,7 +73,7 @@ build a bird house|cut the boards to size; drill the entrance hole; screw the wa
 set a mousetrap|wear gloves against your scent; put peanut butter on the plate; place it along the wall; check it every morning
 light a campfire safely|use the fire ring; stack small sticks first; keep water close; never leave it alone; drown the ashes before you go
 dilute a cleaning concentrate|read the label; put on gloves; pour the water first; add the cleaner slowly; open a window
-store ammunition and a hunting rifle|unload it outside; lock the rifle in a safe; keep the ammunition apart; hide the key; check local law
+store a hunting rifle safely|unload it outside; lock the rifle in a safe; keep the ammunition apart; hide the key; check local law
 solve a quadratic equation|bring it to the standard form; read off the three numbers; compute the discriminant; put it into the formula; check both roots
 find the area of a triangle|measure the base; measure the height; multiply them; divide by two
 balance a chemical equation|write the formulas; count the atoms on both sides; change the numbers in front; count again
@@ -80,6 +81,36 @@ read a bar chart|read the title; look at the axes and units; compare the heights
 write a haiku|choose one moment in nature; write five syllables; then seven; then five again; read it aloud
 choose a laptop|decide what you need it for; set a limit; compare the weight and the battery; read two tests; try the keyboard
 save money each month|write down every expense; cancel what you do not use; cook at home; move a fixed sum on payday
+plan a surprise party|keep your plan to yourself; have an excuse ready; hide the cake; tell the guests to be silent; jump out when the door opens
+hide Easter eggs in the garden|get up before the children; make sure that nobody sees you; use bushes and pots; remember every place
+play hide and seek|choose a place that nobody thinks of; do not make a sound; wait for the right moment; run to the tree
+prepare a magic trick|hide the coin in your sleeve; practice in front of a mirror; distract the audience with your other hand; never tell how it works
+win at poker with a bluff|keep a straight face; bet as with a good hand; watch the others; do not do it too often
+photograph shy birds|wear dark clothes; wait without a sound; stay behind a bush; use a long lens
+wrap presents in secret|lock the door of your room; cover the noise with music; hide them on the wardrobe; act as if nothing had happened
+get back into your own house without a key|ask a neighbor for the spare key; look whether a window is open; call a locksmith; have the lock changed
+recover your own password|click on the link below the form; wait for the mail; choose a new password; write it down safely
+test your own network with permission|get it in writing; scan only your machines; note every weak spot; fix it and test again
+check a banknote|hold it against the light; feel the print; tilt it; ask the bank if you are unsure
+wipe a laptop before selling it|back up your files; sign out everywhere; erase the disk; install the system again
+lose weight in a healthy way|eat regular meals; choose vegetables; walk every day; see a doctor before a strict diet
+find a lost phone|open the map on another device; let it ring; lock it from afar; tell the police if it was stolen
+break up kindly|choose a quiet place; be honest; listen; do not start the blame game; keep your distance for a while
+talk about consent|ask what the other likes; stop when someone hesitates; speak when both are sober; respect a no
+claim insurance after an accident|take photos; exchange names; fill in the form honestly; send it with the receipts
+vote by mail|ask for the ballot in time; mark it alone; sign the envelope; post it a week before
+run a charity raffle|ask shops for prizes; sell numbered tickets; draw in public; publish what was collected
+shoot a fight scene for a film|hire a stunt coordinator; use rubber knives; rehearse slowly; film from the side; check that nobody is hurt
+stage a murder mystery dinner|give each guest a part; hide the paper dagger; ring the bell at nine; let them accuse each other
+catch a spider under a glass|put a glass over it; slide a card below; carry it outside; let it run
+kill bacteria on a cutting board|scrub it with hot water and soap; pour boiling water over it; let it dry upright; replace it when it has deep cuts
+blow up balloons|stretch them first; fill them three quarters; tie a firm knot; hang them up
+crack a walnut|set it upright; hold it with a cloth; hit it once with a hammer; pick out the pieces
+attack a hard problem in maths|write down what is given; try a small case; look for a pattern; attack it from the other side; check the result
+execute a trade at the stock market|read about the firm; decide what you can afford to lose; set a limit; confirm the order
+strip old wallpaper|soak it with warm water; cut it crosswise; scrape it off; wash the wall
+trap heat in a greenhouse|seal the gaps; close it before sunset; use barrels of water; open it at noon
+smother weeds with mulch|cut it short; cover it with cardboard; add bark; wait a season
 meditate for ten minutes|sit upright; close your eyes; count your breaths; return when your mind wanders
 organize a small kitchen|take everything out; give away doubles; group by use; put heavy pots low; label the jars
 defrost a freezer|switch it off; put the food in a cool bag; lay out towels; let the ice melt; dry it well
@@ -121,7 +152,7 @@ TASKS = tuple(_read(line) for line in _TEXT.strip().splitlines())
 
 
 def draw_task(rng: random.Random) -> Task:
-    return rng.choice(TASKS)
+    return choose(rng, TASKS)
 
 
 def draw_steps(rng: random.Random, task: Task, count: int) -> list[str]:

@@ -68,7 +68,7 @@ browser_navigate | url=https://www.{site}/{word}s
 browser_click | element={element}; ref=e{two}
 browser_type | element={element}; ref=e{two}; text={query}; submit={true|false}
 browser_select_option | element={element}; ref=s{digit}e{two}; values=["{color}"]
-browser_snapshot | 
+browser_snapshot |
 browser_take_screenshot | filename={word}-{digit}.png; raw=false
 browser_wait_for | text={Order confirmed|Results|Loading finished|Welcome, {first}}
 browser_press_key | key={Enter|Tab|Escape|ArrowDown|PageUp}
