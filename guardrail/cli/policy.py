@@ -74,10 +74,12 @@ def _check_one(name: str, wishes: list[tuple[float, float]], *, as_json: bool) -
     facts = describe_rules(rules, reference_kind=policy.oracle.reference_kind)
     costs = [cost_of_reach(rules, radius, floor) for radius, floor in wishes]
     if as_json:
-        click.echo(json.dumps(_as_dict(name, rules, facts, costs), allow_nan=False))
+        found = _as_dict(name, rules, facts, costs) | {"oracle": policy.oracle.describe()}
+        click.echo(json.dumps(found, allow_nan=False))
         return
     click.echo(f"{name}: ok")
-    for line in (*promise_lines(rules, facts), *_wrap(_reach_rows(rules, costs))):
+    judge = _wrap(iter([("oracle", policy.oracle.describe())]))
+    for line in (*judge, *promise_lines(rules, facts), *_wrap(_reach_rows(rules, costs))):
         click.echo(line)
 
 

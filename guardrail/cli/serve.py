@@ -63,6 +63,7 @@ def command(
                 f"guarding {engine.upstream.name} with policy '{policy.name}' at {server.base_url}",
                 err=True,
             )
+            click.echo(f"oracle {policy.oracle.describe()}", err=True)
             for upstream in members(engine.upstream):
                 rule = describe_repeats(engine.rules.retry, upstream)
                 click.echo(f"{upstream.name}: {rule}", err=True)

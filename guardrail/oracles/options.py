@@ -53,6 +53,10 @@ class OracleOptions(Section):
         """`action` or `meaning` where answers are compared with a reference, else empty."""
         return ""
 
+    def describe(self) -> str:
+        """Who judges, in a few words; for a kind that goes by what is installed, what that is."""
+        return self.kind
+
     def build(self, folder: Path) -> Oracle:
         """The oracle itself.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from guardrail.cli.policy import promise_lines
-from guardrail.oracles.kinds.builtin import BuiltinOptions
+from guardrail.oracles.kinds.default import DefaultOptions
 from guardrail.oracles.registry import builtin_kinds
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.facts import describe_rules
@@ -33,7 +33,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "policy.md"
 _WIDTH = 100
 _START = "by `guardrail policy check "
 _TABLE = re.compile(r"(<!-- fields: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_ORACLE_FIELDS = ("kind", "threshold")  # of the built-in oracle; the others are in docs/oracles.md
+_ORACLE_FIELDS = ("kind", "models", "threshold")  # the others are in docs/oracles.md
 _HEAD = """\
 # The default policy: a promise for small changes of a picture, at some two dozen calls a request.
 #
@@ -123,17 +123,18 @@ def _write_entry(
 
 
 def _write_oracle(value: dict[str, Any]) -> Iterator[str]:
-    """The built-in oracle, the other kinds by their names."""
-    texts = {field.place[0]: field for field in describe_fields(BuiltinOptions)}
+    """The default oracle, the other kinds by their names."""
+    texts = {field.place[0]: field for field in describe_fields(DefaultOptions)}
     others = ", ".join(kind for kind in builtin_kinds() if kind != value["kind"])
     yield from _wrap(
-        f"{BuiltinOptions.__doc__} The other kinds: {others}, and module:name for Python code.",
+        f"{DefaultOptions.__doc__} The other kinds: {others}, and module:name for Python code.",
         "  ",
     )
     yield f"  kind: {value['kind']}"
-    yield ""
-    yield from _comment(texts["threshold"], "  ")
-    yield f"  threshold: {_write_value(value['threshold'])}"
+    for name in _ORACLE_FIELDS[1:]:
+        yield ""
+        yield from _comment(texts[name], "  ")
+        yield f"  {name}: {_write_value(value[name])}"
 
 
 def _comment(field: FieldText, indent: str) -> list[str]:

@@ -38,6 +38,12 @@ class DefaultOptions(ThreadedOptions):
 
         return self.models == "both" or (self.models == "auto" and are_installed(*PACKAGES))
 
+    def describe(self) -> str:
+        if self.uses_encoder:
+            return "default: the built-in oracle, and the encoder where that one is in doubt"
+        missing = "" if self.models == "builtin" else "; the extra 'encoder' is not installed"
+        return f"default: the built-in oracle alone{missing}"
+
     def build(self, folder: Path) -> Oracle:
         from guardrail.oracles.builtin import BuiltinScorer
         from guardrail.oracles.encoder.scorer import EXTRA, PACKAGES
