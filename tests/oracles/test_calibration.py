@@ -38,7 +38,7 @@ def measured(revision):
 
 def calibration(**changes):
     fields = {
-        "oracle": "builtin",
+        "oracle": "default",
         "oracle_revision": "0" * 16,
         "threshold": 0.25,
         "chosen_by": "target",
@@ -169,7 +169,7 @@ class TestPolicy:
 
     def test_another_kind_is_refused(self, refers, measured):
         policy = refers(measured, REFERS + "  kind: detoxify\n")
-        with pytest.raises(ConfigError, match=r"measured.yaml.*'oracle'.*builtin.*detoxify"):
+        with pytest.raises(ConfigError, match=r"measured.yaml.*'oracle'.*default.*detoxify"):
             compile_policy(policy)
 
     def test_another_revision_is_refused_when_the_oracle_is_built(self, refers):

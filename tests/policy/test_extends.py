@@ -67,7 +67,7 @@ class TestMerging:
 
     def test_a_kind_that_is_left_out_is_the_usual_one(self, write):
         write("name: house\noracle: {threshold: 0.3}\n", "house.yaml")
-        assert extend(write, "oracle: {kind: builtin}").oracle.threshold == 0.3
+        assert extend(write, "oracle: {kind: default}").oracle.threshold == 0.3
 
     def test_an_oracle_of_another_kind_replaces_the_whole_oracle(self, write):
         """Else detoxify would be given the threshold of the built-in oracle."""
