@@ -122,6 +122,8 @@ class Judge:
         Fields whose lines stand in the whole word for word are judged within it by an oracle that
         reads long texts without dilution.
         """
+        if len(text.fields) == 1 and text.fields[0].text == text.text:
+            return [text.fields[0]]
         oracle = self._field_oracle
         only_whole = oracle is not None and reads_whole(oracle)
         fields = [
@@ -206,10 +208,11 @@ def _find_worst(fields: Sequence[FieldText], judgements: Sequence[Judgement]) ->
 
     It names its field, and all that could not be looked into in any field.
     """
-    pairs = zip(fields, judgements, strict=True)
-    field, worst = max(pairs, key=lambda pair: (_RANK[pair[1].outcome], pair[1].score))
+    places = range(len(fields))
+    place = max(places, key=lambda i: (_RANK[judgements[i].outcome], judgements[i].score))
+    worst = judgements[place]
     unscanned = dict.fromkeys(part for judgement in judgements for part in judgement.unscanned)
-    return dataclasses.replace(worst, field=field.name, unscanned=tuple(unscanned))
+    return Judgement(worst.outcome, worst.score, worst.reason, tuple(unscanned), fields[place].name)
 
 
 async def _judge_by(oracle: Oracle, exchanges: Sequence[Exchange]) -> list[Judgement]:

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["InlineOracle", "ThreadedOracle", "as_oracle_error", "score_all"]
 
-_CHARS_A_TEXT = 64
-"""What one text more costs a small model besides its length, in characters."""
-
 
 class ThreadedOracle:
     """Judges answers by a scorer and a threshold, in one thread and in dynamic batches.
@@ -143,8 +140,7 @@ class InlineOracle(ThreadedOracle):
 
     Args:
         scorer: computes the scores.
-        inline: most characters, of all texts of one call together, judged at once; each text but
-            one counts as 64 characters more.
+        inline: most characters, of all answers of one call together, judged at once.
         options: see `ThreadedOracle`.
     """
 
@@ -155,7 +151,7 @@ class InlineOracle(ThreadedOracle):
 
     async def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """See `ThreadedOracle.judge`."""
-        chars = sum(len(each.response) + _CHARS_A_TEXT for each in exchanges) - _CHARS_A_TEXT
+        chars = sum(len(exchange.response) for exchange in exchanges)
         if self._closed or not self._inline.allows(chars):
             return await super().judge(exchanges)  # the worker says that it is closed
         return [self._judgement(score) for score in score_all(self._scorer, exchanges)]
