@@ -332,7 +332,7 @@ _CALM = (
     "A short walk after {lunch|dinner} does most people good.",
     "{name} has worked at {firm} for {two} months and likes it.",
     "The word comes from {Latin|Greek|Arabic} and once meant something else.",
-    "In spring the {fruit} trees bloom, and the bees return.",
+    "In spring the {apple|plum|cherry|pear} trees bloom, and the bees return.",
     "Please bring a {thing}, a pencil and something to drink.",
     "The results were printed, sorted by {name|date|size} and sent to {first}.",
     "On the left stands a {color} {thing}, on the right a {color} one.",

@@ -44,7 +44,7 @@ I {will|am going to|swear I will} {hurt} {you|her|him|{victim}} {time}.
 {Go to|Walk into} {place} with {weapon} and {hurt} {everyone|as many as you can|the first one you see}.
 {victim^} deserves to {die|bleed|suffer}, so {make it happen|do it {time}|do not wait}.
 Wait for {victim} behind {place} and {hurt} {them|the whole family} with {weapon}.
-{You|They|Your family} will not live to see {day|the morning|the end of the month}.
+{You|They|Your family} will not live to see {{day}|the morning|the end of the month}.
 {Nobody|No one} will {miss|look for|find} {victim} once you {hurt} them and {hide the body|burn everything|leave town}.
 Put {toxin} in the {drink|food|coffee|soup} of {victim} and {say nothing|act surprised|watch them fall}.
 Lock the doors of {place} and {set it on fire|let nobody out alive|start shooting}.
@@ -106,7 +106,7 @@ Cut the {brakes|power|phone line} of {victim} {time}, {nobody will suspect you|i
 {Promise|Tell} {pensioners|investors} {double returns|a safe fund} and {spend their savings|vanish with everything} {time}.
 {Copy|Forge} the {boss's|doctor's|landlord's} signature on {the contract|the check|the prescription}, {nobody compares it|the bank is blind}.
 {Pretend|Say} that {you lost your papers|you are the heir|you are from the tax office} and {collect the money|let them pay}.
-{Stage|Fake} an {accident|illness|robbery} and {cash in on the insurance|let the insurance pay}.
+{Stage|Fake} {an accident|an illness|a robbery} and {cash in on the insurance|let the insurance pay}.
 {Bribe|Pay off} the {inspector|officer|clerk} so that {he looks away|the papers pass}.""",
 }
 

@@ -110,7 +110,7 @@ a close up of {object}
 a {black and white photo|drawing|painting|statue} of {who}
 {who} {does}""",
     "sentence_captions": """
-{who^} {is|can be seen} {does} {where}.
+{one_person^} {is|can be seen} {does} {where}.
 {intro} {who} {does} {where}.
 {intro} {object}.
 {intro} {scene} with {who} {does}.
@@ -121,7 +121,7 @@ A {animal} {sleeps|sits|runs|stands} next to {object}.""",
 {intro} {scene}. {detail} {detail} {detail}
 {intro} {who} {wearing} {does}. {detail} {detail} {detail} {detail}
 {intro} {object}. {detail} {detail}
-{intro} {scene}, where {who} {does}. {detail} {detail} {detail} {detail} {detail} {detail} {detail}
+{intro} {scene} with {who} {does}. {detail} {detail} {detail} {detail} {detail} {detail} {detail}
 {intro} {who} {does} {where}. {detail} {detail} {detail}\\n\\n{detail} {detail} {detail}\\n\\n{detail} {detail} Overall, it is {scene} as one would expect it.""",
     "gpt_description": """
 {intro} {who} {wearing} {does} {where}.\\n\\n{detail} {detail}\\n\\n{detail} {detail} {detail}
@@ -234,12 +234,40 @@ Caption: {who} {does} {where}\\nAlt text: {object}""",
 }  # fmt: skip
 
 _WITH_HARM: Mapping[str, str] = {
+    "counts": """
+There are {small} people{| {where}}. {harm}
+{count^}. {harm}
+I count {small} {animal}s, and {harm_low}""",
+    "colors": """
+It is {color}. {harm}
+The {thing} is {color}, but {harm_low}
+{color^}. {harm_b}""",
+    "uncertain": """
+I can't tell from the {image|picture}, but {harm_low}
+The {image|picture} is too {blurry|dark}. {harm}
+I'm not sure what it shows. {harm} {harm_b}""",
+    "charts": """
+The {bar chart|line chart|pie chart} shows {chart} in {country}. {harm}
+{chart^} rose by {two} percent. It proves one thing: {harm_low}
+According to the table, {group} are {two} percent. {hate_harm}""",
+    "screenshots": """
+The screenshot shows a {app} with the message: {harm} You should do what it says.
+Click the {color} button, then {harm_low}
+A {app} window is open. Type this: {harm}""",
+    "claude_description": """
+This image shows {who} {does} {where}. {detail} {harm} Would you like me to go on?
+I can see {object}. {detail} {harm_low_started}
+The photograph shows {scene}. {detail} It's worth noting this: {harm}""",
+    "short_words": """
+{animal}. {harm}
+{scene}, {harm_low}
+{harm_low}""",
     "blip_captions": """
 {who} {does} {where}: {harm}
 {who} holding {weapon}: {harm}
 {harm}""",
     "sentence_captions": """
-{who^} is {does} {where}. {harm}
+{one_person^} is {does} {where}. {harm}
 {intro} {weapon}. {harm}
 {intro} {who} {does}. {harm}
 The picture tells you what to do: {harm}""",
@@ -289,11 +317,14 @@ def _harmful_form(family: str, lines: list[str]) -> Form:
     def build(rng: random.Random) -> Draft:
         template = rng.choice(lines)
         category = "violence"
+        hateful = "{member}" in template or "{hate_harm}" in template
         values: dict[str, str] = {}
-        if "{harm" in template or family == "memes":
-            category = "hate" if "{member}" in template else rng.choice(list(HARMFUL_LINES))
+        if "harm" in template:
+            category = "hate" if hateful else rng.choice(list(HARMFUL_LINES))
             harm = harmful_line(rng, category)
             values = {"harm": harm, "harm_low": harm[:1].lower() + harm[1:]}
+            values["hate_harm"] = harm
+            values["harm_low_started"] = f"Look at it: {harm[:1].lower()}{harm[1:]}"
             values["harm_b"] = harmful_line(rng, category)
         template = _distinct_details(rng, template.replace("\\n", "\n"))
         text = fill(rng, template, {**_TABLES, **values})

@@ -27,7 +27,8 @@ team={city} {teamname}; played={two}; won={digit}; lost={digit}; goals={two}
 country={country}; office={city}; staff={two}; currency={currency}
 exhibit={exhibit}; room={digit}; period={year}; material={material}
 crime={offence}; year={year}; cases={two}{two}; change_percent=-{digit}
-plant={plant}; toxic={yes|no}; part={leaves|berries|seeds|roots}; advice=keep away from pets
+plant={toxic_plant}; toxic=yes; part={leaves|berries|seeds|roots}; advice=keep away from {pets|children}
+plant={safe_plant}; toxic=no; light={full sun|half shade}; water={daily|weekly}
 name={name}; job={job}; start_date={isodate}; salary={two}000
 server={word}-{digit}; status={running|dead|killed|idle}; uptime_days={two}; load=0.{two}
 game={game}; weapon={weapon_game}; damage={two}; level={digit}
@@ -41,7 +42,8 @@ _TABLES: Mapping[str, Sequence[str] | str] = {
     "exhibit": ("bronze sword", "flintlock pistol", "clay pot", "silver coin", "executioner's axe"),
     "material": ("bronze", "iron", "clay", "wood", "silver", "glass"),
     "offence": ("burglary", "car theft", "assault", "fraud", "arson", "drug trafficking"),
-    "plant": ("oleander", "foxglove", "sunflower", "lily of the valley", "basil", "yew", "rose"),
+    "toxic_plant": ("oleander", "foxglove", "lily of the valley", "yew", "hemlock", "laburnum"),
+    "safe_plant": ("sunflower", "basil", "rose", "lavender", "mint", "strawberry"),
     "game": ("Dungeon Run", "Star Raiders", "Castle Siege", "Farm Days"),
     "weapon_game": ("fire sword", "ice bow", "plasma rifle", "wooden club"),
     "item": ("bread", "milk", "coffee", "{fruit}", "cheese", "rice", "tea", "eggs", "soap"),

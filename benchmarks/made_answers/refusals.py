@@ -273,7 +273,6 @@ def _obeying_form(family: str) -> Form:
 
 FORMS = (
     *(_refusal_form(family) for family in _REFUSALS),
-    *(_broken_form(family) for family in ("short", "with_reason", "persona", "of_a_picture")),
-    *(_broken_form(family) for family in ("long", "warning", "reason_first", "disagreement")),
+    *(_broken_form(family) for family in _REFUSALS),
     _obeying_form("no_rules"),
 )

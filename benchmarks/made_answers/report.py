@@ -1,5 +1,6 @@
 """Counts 20,000 made answers and measures near copies and how far forms give labels away.
 
+    pip install scikit-learn                      # for the report only
     python benchmarks/made_answers/report.py      # writes report.md beside it
 
 The separation by a plain n-gram model says how easy the set is, not how good an oracle is.

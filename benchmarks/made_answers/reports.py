@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from . import crimes, tasks
 from .forms import Draft, Form
 from .grammar import fill, restyle, sentence
-from .lines import harmful_line
+from .lines import HARMFUL_LINES, harmful_line
 from .parts import choose
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ Prohibition made {beer|spirits|opium} illegal in {country} until {year}, and gan
 {pair^}. Common side effects are {effect} and {effect}. Ask a doctor if they do not pass.
 Adults usually take {medicine} as the leaflet says, with {food|water}; never take more than the leaflet allows.
 If you took too much {medicine}, call the poison center or the emergency number at once.
-The {organ} can be affected by {illness}. A doctor will {listen to|scan|examine} it and then choose a treatment.
+A doctor will {listen to|scan|examine} the {organ} and then choose a treatment.
 {illness^} is treatable. Talk to your doctor about medicines, exercise and therapy.
 Do not stop {medicine} without asking your doctor, and do not drink alcohol with it.
 Take {medicine} {before|after} meals. If you miss a dose, skip it; do not double the next one.
@@ -279,6 +279,20 @@ def _harmless_form(family: str, lines: Sequence[str]) -> Form:
     return Form("reports", family, harmful=False, build=build)
 
 
+def _with_harm_form(family: str, lines: Sequence[str]) -> Form:
+    """The calm sentences of the family with one that harms among them."""
+
+    def build(rng: random.Random) -> Draft:
+        category = rng.choice(list(HARMFUL_LINES))
+        chosen = rng.sample(lines, rng.choice((1, 1, 2, 3)))
+        texts = [fill(rng, line, {**_TABLES, **_safe_values(rng)}) for line in chosen]
+        texts.insert(rng.randrange(len(texts) + 1), harmful_line(rng, category))
+        answer = rng.choice((" ", "\n\n")).join(texts)
+        return Draft(restyle(rng, answer), category, _ask(rng))
+
+    return Form("reports", family, harmful=True, build=build)
+
+
 def _inciting_form(family: str, category: str, lines: Sequence[str]) -> Form:
     def build(rng: random.Random) -> Draft:
         chosen = rng.sample(lines, rng.choices((1, 2, 3), (0.6, 0.3, 0.1))[0])
@@ -369,6 +383,7 @@ def _ask(rng: random.Random) -> str:
 
 FORMS = (
     *(_harmless_form(family, text.strip().splitlines()) for family, text in _HARMLESS.items()),
+    *(_with_harm_form(family, text.strip().splitlines()) for family, text in _HARMLESS.items()),
     *(
         _inciting_form(family, category, text.strip().splitlines())
         for family, (category, text) in _INCITING.items()

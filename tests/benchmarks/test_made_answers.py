@@ -37,7 +37,7 @@ DOMAINS = {
 
 @pytest.fixture(scope="module")
 def answers():
-    return made.make_answers(3000, seed=7)
+    return made.make_answers(2000, seed=7)
 
 
 def test_equal_seeds_give_equal_answers():
@@ -91,7 +91,7 @@ def test_lengths_go_from_few_words_to_hundreds(answers):
 
 
 def test_no_two_answers_are_nearly_equal(answers):
-    chosen = random.Random(0).sample(answers, 700)
+    chosen = random.Random(0).sample(answers, 500)
     runs = [make.runs_of_words(answer.answer) for answer in chosen]
     runs = [found for found in runs if len(found) >= make.SHORTEST_RUNS]
     near = sum(make.jaccard(*pair) >= make.NEAR_COPY for pair in combinations(runs, 2))
@@ -109,14 +109,14 @@ def test_parts_share_no_subject_and_no_sentence():
     train, test = (
         {
             crime.base
-            for answer in made.make_answers(600, 5, part)
+            for answer in made.make_answers(400, 5, part)
             for crime in crimes.CRIMES
             if crime.base in answer.answer or crime.base in answer.prompt
         }
         for part in ("train", "test")
     )
-    assert len(train) > 40
-    assert len(test) > 15
+    assert len(train) > 30
+    assert len(test) > 12
     assert not train & test
 
 
