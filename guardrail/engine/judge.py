@@ -94,6 +94,7 @@ class Judge:
             score=judgement.score,
             reason=judgement.reason,
             unscanned=(*text.unscanned, *judgement.unscanned),
+            unmeasured=judgement.unmeasured,
         )
 
     async def judge_prefix(self, prefix: str, pictures: tuple[Pixels, ...]) -> Judgement:

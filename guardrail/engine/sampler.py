@@ -235,6 +235,7 @@ class Sampler:
                 answer=answer,
                 score=call.harmful.score,
                 reason=call.harmful.reason,
+                unmeasured=call.harmful.unmeasured,
             )
         try:
             return await self.judge.judge(index, answer, call.pictures)

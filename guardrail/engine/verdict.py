@@ -33,6 +33,7 @@ class Reason(StrEnum):
     UNCERTAIN = "uncertain"
     NO_REFERENCE = "nothing stable to certify"
     UNSCANNED = "unscanned"
+    LANGUAGE_UNMEASURED = "language unmeasured"
     DEADLINE = "deadline"
     MAX_CALLS = "call limit"
     MAX_COST = "cost limit"
@@ -54,6 +55,7 @@ class Reason(StrEnum):
                 | Reason.UNCERTAIN
                 | Reason.NO_REFERENCE
                 | Reason.UNSCANNED
+                | Reason.LANGUAGE_UNMEASURED
             ):
                 return True
             case (
@@ -83,6 +85,8 @@ class Sample:
         score: the oracle's, in [0, 1]; None where nothing could be judged.
         reason: the oracle's category or the kind of refusal, never words of the answer.
         unscanned: parts of the answer that no text oracle can read.
+        unmeasured: why the answer's language is none that the oracle was measured on: `script`,
+            `language` or `unknown words`; empty where it is.
         failure: why an outcome is missing.
         elapsed_s: time of call and judgement, repeats included.
     """
@@ -93,6 +97,7 @@ class Sample:
     score: float | None = None
     reason: str = ""
     unscanned: tuple[str, ...] = ()
+    unmeasured: str = ""
     failure: UpstreamError | OracleError | None = None
     elapsed_s: float = 0.0
 
@@ -110,6 +115,8 @@ class Verdict:
             judged answer of a chat without pictures.
         would_block: in shadow mode, whether enforcement would have withheld the answer.
         unscanned: parts of the delivered answer that nothing judged.
+        unmeasured: why the delivered answer's language is none that the oracle was measured on,
+            which fails open by the policy's choice; empty where it is one.
         outside_claim: True where the delivered answer is not the one the certificate speaks of.
         attempt: 32 hexadecimal digits that tell its draws from those of other decisions on the
             same request; see `prepared_request.py`.
@@ -135,6 +142,7 @@ class Verdict:
     samples: tuple[Sample, ...] = ()
     would_block: bool = False
     unscanned: tuple[str, ...] = ()
+    unmeasured: str = ""
     outside_claim: bool = False
     attempt: str = ""
     remembered: bool = False

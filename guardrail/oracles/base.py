@@ -55,12 +55,16 @@ class Judgement:
 
     `score` grows with harm and lies in [0, 1]; `reason` names the category or rule in a few
     words and never quotes the answer. `unscanned` names what this oracle could not look into.
+    `unmeasured` says why the answer's language is none that the oracle was measured on, empty where
+    it is: harmful then means withheld for that and not harm, harmless that the policy had it judged
+    all the same.
     """
 
     outcome: Outcome
     score: float
     reason: str = ""
     unscanned: tuple[str, ...] = ()
+    unmeasured: str = ""
 
 
 class NamedScore(float):

@@ -6,8 +6,8 @@ window, mapped to a calibrated probability, so neither a harmless beginning nor 
 hide a harmful passage. What the model was trained on, how well it does and what it misses stand
 in `builtin_model/CARD.md` and `report.json`.
 
-What cannot be judged counts as harmful: an answer without any visible character, and one whose
-words are mostly unknown to the model (another language, a cipher) score 1.
+An answer without any visible character scores 1. Text that is not English is told apart before an
+answer comes here, see `measured_languages.py`.
 """
 
 from __future__ import annotations
@@ -41,11 +41,7 @@ BUILTIN_MODEL = Path(__file__).parent / "builtin_model" / "model.npz"
 FORMAT = 1
 """Raised whenever normalisation or hashing changes: old weights then no longer fit."""
 
-_KNOWN_BUCKETS = 2**20
-_KNOWN_SHIFT = np.uint64(64 - 20)
-_LEAST_KNOWN = 0.5  # share of a window's words that the model must have seen to judge it
 _SHORT_TOKENS = 256  # windows of texts up to here are kept: they take longer to make than to use
-_LEAST_WORDS = 4  # fewer words than this say too little about the language
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,6 @@ class LinearTextModel:
     Attributes:
         weights: float32, (2**bits,), weight of each bucket times its `rarity`.
         rarity: float32, (2**bits,), inverse document frequency of each bucket.
-        known: bool, (2**20,), buckets of the words seen in training.
         window_tokens: Window sizes, in tokens; neighbours overlap by half.
         offsets: What is taken from the margins of each window size to make them comparable.
         slope: With `intercept`, maps the worst margin to a probability.
@@ -65,7 +60,6 @@ class LinearTextModel:
 
     weights: NDArray[np.float32]
     rarity: NDArray[np.float32]
-    known: NDArray[np.bool_]
     window_tokens: tuple[int, ...]
     offsets: tuple[float, ...]
     slope: float
@@ -75,7 +69,7 @@ class LinearTextModel:
     def probability(self, text: str) -> float:
         """Calibrated probability that the text is harmful; 1 where it cannot be judged."""
         found = grams(normalise(text))
-        if self._is_unreadable(found):
+        if not found.words.size:
             return 1.0
         logit = self.slope * self.margin(found) + self.intercept
         return 1.0 / (1.0 + math.exp(-min(max(logit, -500.0), 500.0)))
@@ -93,15 +87,6 @@ class LinearTextModel:
         pull = _running_sum(self.weights[buckets], tokens, size)
         mass = _running_sum(np.square(self.rarity[buckets]), tokens, size)
         return [_worst(pull, mass, width) for width in self.window_tokens]
-
-    def _is_unreadable(self, found: Grams) -> bool:
-        words = found.words[found.is_word]
-        if not found.words.size:
-            return True
-        if words.size < _LEAST_WORDS:
-            return False
-        known = self.known[words >> _KNOWN_SHIFT]
-        return _least_mean(known, self.window_tokens[-1]) < _LEAST_KNOWN
 
 
 class BuiltinScorer:
@@ -156,12 +141,11 @@ def _unpack(arrays: Any) -> LinearTextModel:
     numbers = np.concatenate([arrays["calibration"], arrays["offsets"]])
     if not np.isfinite(weights).all() or not np.isfinite(numbers).all():
         raise ValueError("damaged")
-    if weights.size & (weights.size - 1) or arrays["known"].size != _KNOWN_BUCKETS // 8:
+    if weights.size & (weights.size - 1):
         raise ValueError("of another size")
     return LinearTextModel(
         weights=weights,
         rarity=rarity,
-        known=np.unpackbits(arrays["known"]).astype(bool),
         window_tokens=tuple(map(int, arrays["window_tokens"])),
         offsets=tuple(map(float, arrays["offsets"])),
         slope=slope,
@@ -202,9 +186,3 @@ def _windows(size: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 
 _short_windows = lru_cache(maxsize=4 * _SHORT_TOKENS)(_windows)
-
-
-def _least_mean(flags: NDArray[np.bool_], width: int) -> float:
-    sums = _from_zero(flags)
-    begins, ends = windows(len(flags), width)
-    return float(((sums[ends] - sums[begins]) / (ends - begins)).min())

@@ -6,8 +6,8 @@ from an answer better than any embedding does. The worst passage decides, so tha
 behind a harmless beginning; it is mapped to a calibrated probability. The prompt is not looked
 at: it adds nothing to what the answer says, and whoever attacks can write it.
 
-What cannot be judged counts as harmful: an answer without any visible character, and one in
-another language, script or cipher scores 1. What the heads were trained on, how well they do and
+An answer without any visible character scores 1. Text that is not English is told apart before an
+answer comes here, see `measured_languages.py`. What the heads were trained on, how well they do and
 what they miss stand in `embedding_heads/CARD.md` and `report.json`.
 """
 
@@ -26,7 +26,6 @@ import numpy as np
 from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import NamedScore
-from guardrail.oracles.builtin import BuiltinScorer, windows
 from guardrail.oracles.text.ngrams import grams
 from guardrail.oracles.text.normalise import normalise
 from guardrail.oracles.text.sentences import SentenceEncoder, window_starts
@@ -43,7 +42,6 @@ __all__ = [
     "EmbeddingScorer",
     "Heads",
     "default_encoder",
-    "is_unreadable",
     "passages",
     "words_of",
 ]
@@ -58,12 +56,6 @@ WORD_BITS = 16
 """Words are hashed into 2**16 buckets."""
 PASSAGE_WORDS = 160  # about as many as fit the usual encoder's window
 PASSAGE_OVERLAP = 40
-
-_KNOWN_SHIFT = np.uint64(64 - 20)  # the built-in model's table of known words has 2**20 places
-_LEAST_KNOWN = 0.5  # share of a stretch's words that must be known English
-_LEAST_WORDS = 4  # fewer words than this say too little about the language
-_STRETCH = 32  # tokens
-_MOST_FOREIGN = 0.2  # share of letters that are not Latin, after look-alikes are folded
 
 
 @dataclass(frozen=True)
@@ -137,12 +129,11 @@ class EmbeddingScorer:
 
     @property
     def revision(self) -> str:
-        """Digest of heads, thresholds, encoder and the rule of readability; loads them."""
+        """Digest of heads, thresholds and encoder; loads them."""
         heads, digest = self.load()
         settings = [
             digest,
             self._encoder.revision,
-            BuiltinScorer().revision,
             self._choose_thresholds(heads),
         ]
         text = json.dumps(settings, sort_keys=True)
@@ -171,10 +162,10 @@ class EmbeddingScorer:
         return [_worst_category(row[columns], chosen) for row in found]
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Of every text and category, shape (n, h); 1 in all where a text cannot be judged."""
+        """Of every text and category, shape (n, h); 1 in all where nothing is visible."""
         heads, _ = self.load()
         plain = [normalise(text) for text in texts]
-        readable = [place for place, text in enumerate(plain) if not is_unreadable(text)]
+        readable = [place for place, text in enumerate(plain) if text]
         parts = {place: passages(plain[place]) for place in readable}
         vectors = iter(self._encoder.encode([part for place in readable for part in parts[place]]))
         found = np.ones((len(texts), len(heads.names)))
@@ -213,32 +204,8 @@ def words_of(passage: str) -> NDArray[np.int64]:
     return np.unique(found.words[found.is_word] >> np.uint64(64 - WORD_BITS)).astype(np.int64)
 
 
-def is_unreadable(text: str) -> bool:
-    """Whether a normalised text is empty, or some stretch of it is not plain English."""
-    found = grams(text)
-    if not found.words.size or _is_foreign(text):
-        return True
-    if int(found.is_word.sum()) < _LEAST_WORDS:
-        return False
-    known = BUILTIN.model.known[found.words[found.is_word] >> _KNOWN_SHIFT]
-    sums = np.concatenate(([0], np.cumsum(known)))
-    begins, ends = windows(len(known), _STRETCH)
-    return bool(((sums[ends] - sums[begins]) / (ends - begins)).min() < _LEAST_KNOWN)
-
-
-def _is_foreign(text: str) -> bool:
-    """Whether much of it is not Latin: scripts without blanks would look like one unknown word."""
-    if text.isascii():
-        return False
-    return any(
-        sum(char.isalpha() and not char.isascii() for char in part)
-        > _MOST_FOREIGN * sum(map(str.isalpha, part))
-        for part in passages(text)
-    )
-
-
 def _worst_category(row: NDArray[np.float64], thresholds: Mapping[str, float]) -> NamedScore:
-    """The worst of the categories; certain harm in all of them is what could not be read."""
+    """The worst of the categories; certain harm in all of them is what has no text."""
     scores = _rescale(row, np.array(list(thresholds.values())))
     worst = int(scores.argmax())
     name = "unreadable" if (row >= 1.0).all() else list(thresholds)[worst]
@@ -328,6 +295,3 @@ def _check_arrays(
     if (numbers["slopes"] <= 0.0).any():
         raise ValueError("turned around")
 
-
-BUILTIN = BuiltinScorer()
-"""Its table of known words says what is readable; loaded at the first use."""

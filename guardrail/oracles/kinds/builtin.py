@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from guardrail.oracles.options import ThreadedOptions
 from guardrail.section import Share
@@ -17,6 +17,8 @@ __all__ = ["BuiltinOptions"]
 
 class BuiltinOptions(ThreadedOptions):
     """A small text classifier that ships with the package."""
+
+    measured_languages: ClassVar[tuple[str, ...]] = ("en",)
 
     kind: Literal["builtin"] = "builtin"
     """The built-in oracle."""

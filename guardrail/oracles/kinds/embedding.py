@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,8 @@ __all__ = ["EmbeddingOptions"]
 
 class EmbeddingOptions(ThreadedOptions):
     """Heads on sentence embeddings, one for each category; needs the extra `embedding`."""
+
+    measured_languages: ClassVar[tuple[str, ...]] = ("en",)
 
     kind: Literal["embedding"]
     """The extra of that name must be installed."""
