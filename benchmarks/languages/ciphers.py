@@ -1,13 +1,16 @@
-"""Plain English made unreadable: ciphers and word games that the finder of foreign text must see."""
+"""Plain English made unreadable: ciphers and word games that must be seen."""
 
 from __future__ import annotations
 
-import random
 import re
 import string
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from anyascii import anyascii
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
 
 LETTERS = string.ascii_lowercase
 _WORD = re.compile(r"[A-Za-z]+")

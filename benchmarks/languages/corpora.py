@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import re
 import subprocess
@@ -15,7 +14,6 @@ import tarfile
 import zipfile
 import zlib
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +61,7 @@ def fetch(folder: Path) -> None:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    subprocess.run(command, cwd=folder, check=True)  # noqa: S603 (fixed names)
+    subprocess.run(command, cwd=folder, check=True)
 
 
 def clean(text: str) -> str:
@@ -86,7 +84,9 @@ class Corpora:
         archive = zipfile.ZipFile(next(self._folder.glob("home_assistant_frontend-*.whl")))
         found: dict[str, list[str]] = {}
         for name in archive.namelist():
-            match = re.fullmatch(r".*translations/(?:.*/)?([A-Za-z0-9-]+?)-[0-9a-f]{32}\.json", name)
+            match = re.fullmatch(
+                r".*translations/(?:.*/)?([A-Za-z0-9-]+?)-[0-9a-f]{32}\.json", name
+            )
             if match:
                 strings = _strings(json.loads(archive.read(name)))
                 found.setdefault(match[1], []).extend(strings)
@@ -151,7 +151,7 @@ class Corpora:
                         yield Sentence(clean(str(line)), language, "conversations")
 
     def fortunes(self) -> Iterator[Sentence]:
-        """Sayings and jokes: English, German, Spanish, Italian, Portuguese, Polish, Russian, Chinese."""
+        """Sayings and jokes in eight languages."""
         folders = {"": "en", "-de": "de", "-es": "es", "-it": "it", "-br": "pt", "-pl": "pl",
                    "-ru": "ru", "-zh": "zh"}  # fmt: skip
         for suffix, language in folders.items():
@@ -159,7 +159,10 @@ class Corpora:
             for path in sorted(root.rglob("*")):
                 if not path.is_file() or path.is_symlink() or path.suffix in {".dat", ".u8"}:
                     continue
-                if path.name in {"ascii-art", "asciiart", "tang300", "song100"} or "off" in path.parts:
+                if (
+                    path.name in {"ascii-art", "asciiart", "tang300", "song100"}
+                    or "off" in path.parts
+                ):
                     continue
                 data = path.read_bytes()
                 if b"\x00" in data[:200]:
@@ -196,7 +199,9 @@ class Corpora:
     def names(self) -> Iterator[str]:
         """Names of people, places and firms in Latin script out of Faker's sources."""
         archive = zipfile.ZipFile(next(self._folder.glob("[Ff]aker-*.whl")))
-        wanted = re.compile(r"faker/providers/(person|address|company|automotive)/[a-z]{2}_[A-Z]{2}/.*\.py")
+        wanted = re.compile(
+            r"faker/providers/(person|address|company|automotive)/[a-z]{2}_[A-Z]{2}/.*\.py"
+        )
         literal = re.compile(r"\"([A-ZÀ-Þ][^\"{}%#?\\/]{2,40})\"")
         found: set[str] = set()
         for name in archive.namelist():
@@ -211,9 +216,12 @@ class Corpora:
         root = Path(library.__file__).parents[1]
         texts = [path.read_text("utf-8", "replace") for path in sorted(root.glob("*.py"))[::2]]
         archive = zipfile.ZipFile(next(self._folder.glob("[Dd]jango-*.whl")))
-        for name in sorted(archive.namelist()):
-            if Path(name).suffix in {".html", ".js", ".css"} and "i18n" not in name:
-                texts.append(archive.read(name).decode("utf-8", "replace"))
+        wanted = [name for name in sorted(archive.namelist()) if "i18n" not in name]
+        texts += [
+            archive.read(name).decode("utf-8", "replace")
+            for name in wanted
+            if Path(name).suffix in {".html", ".js", ".css"}
+        ]
         for text in texts:
             for line in text.splitlines():
                 if line.strip() and len(line) < 300 and line.isascii():

@@ -16,8 +16,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from ciphers import CIPHERS, transliterate
-from corpora import SHARED, Corpora, answers, fold_of
-from train import HELD_OUT_LANGUAGES, foreign_ids
+from corpora import Corpora, answers, fold_of
+from train import CONVERSATIONS, HELD_OUT_LANGUAGES, foreign_ids
 
 from guardrail.oracles.text.languages import LANGUAGE_REPORT, foreign_stretch, language_model
 from guardrail.stats import harmless_rate_lower, harmless_rate_upper
@@ -33,7 +33,11 @@ ANSWERS = (
 )  # fmt: skip
 CODES = {"de": "German", "es": "Spanish", "it": "Italian", "pl": "Polish", "pt": "Portuguese",
          "ru": "Russian", "zh": "Chinese"}  # fmt: skip
-TRAINED_HALF = ("benign_answers_alpacaeval.jsonl", "responses_gptfuzz.jsonl", "tweets_davidson.jsonl")
+TRAINED_HALF = (
+    "benign_answers_alpacaeval.jsonl",
+    "responses_gptfuzz.jsonl",
+    "tweets_davidson.jsonl",
+)
 
 
 def main() -> None:
@@ -77,7 +81,8 @@ def measure_foreign(corpora: Corpora) -> dict:
     texts: dict[tuple[str, str], list[str]] = defaultdict(list)
     for source in (corpora.conversations, corpora.fortunes):
         for sentence in source():
-            texts[sentence.source, sentence.language].append(sentence.text)
+            if sentence.source != "conversations" or sentence.language not in CONVERSATIONS:
+                texts[sentence.source, sentence.language].append(sentence.text)
     for source in (corpora.declaration, corpora.interface):
         for sentence in source():
             if sentence.language in HELD_OUT_LANGUAGES:
@@ -98,7 +103,9 @@ def measure_foreign(corpora: Corpora) -> dict:
         rows: dict[str, list[int]] = {}
         for text in chosen:
             length = count_words(text, language)
-            name = next((name_of(low, high) for low, high in LENGTHS if low <= length <= high), None)
+            name = next(
+                (name_of(low, high) for low, high in LENGTHS if low <= length <= high), None
+            )
             if name:
                 row = rows.setdefault(name, [0, 0])
                 row[0] += foreign_stretch(text) is not None
@@ -193,7 +200,7 @@ def as_markdown(result: dict) -> str:
     names = [name_of(low, high) for low, high in LENGTHS]
     lines = [
         "# English or not", "",
-        f"Model {result['model']}. Written by `measure.py`; intervals are 95 % (Clopper-Pearson).", "",
+        f"Model {result['model']}. Written by `measure.py`; intervals: 95 % (Clopper-Pearson).", "",
         "## Harmless texts that are not English: share seen, by number of words", "",
         "| source: language | " + " | ".join(names) + " |",
         "| --- |" + " --- |" * len(names),
@@ -207,8 +214,8 @@ def as_markdown(result: dict) -> str:
         apart = row.get("set_apart", 0)
         lines.append(f"| {name} | {cell(row, digits=2)} | {row['of']} | {apart} |")
     times = result["milliseconds_of_150_words"]
-    lines += ["", f"An answer of 150 words takes {times['warm']} ms where its words were met "
-              f"before and {times['cold']} ms where none was.", ""]  # fmt: skip
+    lines += ["", (f"An answer of 150 words takes {times['warm']} ms where its words were met "
+              f"before and {times['cold']} ms where none was."), ""]  # fmt: skip
     return "\n".join(lines)
 
 

@@ -13,13 +13,13 @@ import random
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import scipy.optimize
 import scipy.sparse
 from ciphers import CIPHERS, transliterate
-from corpora import Corpora, Sentence, answers, fetch, fold_of, sentences
+from corpora import Corpora, Sentence, answers, fetch, fold_of
 
 from guardrail.oracles.text.languages import (
     FORMAT,
@@ -31,7 +31,10 @@ from guardrail.oracles.text.languages import (
 
 BITS, KIND_BITS = 20, 16
 PENALTY = 2e-7
-PER_LANGUAGE = {"interface": 1500, "django": 300, "declaration": 80, "function words": 900}
+PER_LANGUAGE = {"interface": 1500, "django": 300, "declaration": 80, "function words": 900,
+                "conversations": 2000}  # fmt: skip
+CONVERSATIONS = ("german", "spanish", "italian", "portuguese")  # measured by other texts
+FUNCTION_WORD = 4.0  # weight: there is one row of each
 PER_SOURCE = {"interface": 6000, "django": 1000, "glosses": 40_000, "words": 50_000, "code": 30_000}
 HELD_OUT_LANGUAGES = {"sw", "swh", "tl", "tgl", "hu", "hun", "eu", "eus", "cy", "cym", "zul", "zu"}
 CIPHERED = 30_000
@@ -42,6 +45,9 @@ MOST_FALSE_ALARMS_SHORT = 0.004
 MOST, LEAST = 3.0, -3.0  # what one word may count
 ROUNDS = 2
 ITERATIONS = (70, 25)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Word: TypeAlias = tuple[str, str, bool]
 
@@ -95,7 +101,7 @@ def main() -> None:
     print(options.out.stat().st_size, "bytes", round(time.perf_counter() - started), "s")
 
 
-def training_answers():
+def training_answers() -> Iterator[str]:
     """English answers whose stretches train, and that choose the limit: half of the prompts."""
     foreign = foreign_ids()
     for name in ("benign_answers_alpacaeval.jsonl", "responses_gptfuzz.jsonl"):
@@ -140,6 +146,9 @@ def add_foreign(rows: Stretches, corpora: Corpora, rng: random.Random) -> None:
         for sentence in source():
             if sentence.language != "en" and sentence.language.lower() not in HELD_OUT_LANGUAGES:
                 by_language.setdefault((sentence.source, sentence.language), []).append(sentence)
+    for sentence in corpora.conversations():
+        if sentence.language in CONVERSATIONS:
+            by_language.setdefault((sentence.source, sentence.language), []).append(sentence)
     scripts: list[str] = []
     english: list[str] = [s.text for s in corpora.glosses() if s.source == "glosses"]
     for (source, _), found in sorted(by_language.items()):
@@ -152,7 +161,8 @@ def add_foreign(rows: Stretches, corpora: Corpora, rng: random.Random) -> None:
             if rng.random() < 0.25:
                 text = strip(text)
             for part in cut(read_words(recase(text, rng)), rng):
-                rows.add(part, foreign=True)
+                weight = FUNCTION_WORD if source == "function words" else 1.0
+                rows.add(part, foreign=True, weight=weight)
     for text in rng.sample(scripts, min(TRANSLITERATED, len(scripts))):
         for part in cut(read_words(transliterate(text)), rng):
             rows.add(part, foreign=True, weight=0.7)
@@ -166,9 +176,9 @@ def add_foreign(rows: Stretches, corpora: Corpora, rng: random.Random) -> None:
 def other_script(text: str) -> bool:
     """Whether a third of its letters are not Latin; asks no model."""
     letters = [char for char in text if char.isalpha()]
-    return 3 * sum(ord(char) > 0x36F and not 0x1E00 <= ord(char) < 0x1F00 for char in letters) > len(
-        letters
-    )
+    return 3 * sum(
+        ord(char) > 0x36F and not 0x1E00 <= ord(char) < 0x1F00 for char in letters
+    ) > len(letters)
 
 
 def recase(text: str, rng: random.Random) -> str:
@@ -245,12 +255,20 @@ def fit_kinds(rows: Stretches) -> np.ndarray:
     return regress(by_word, by_bucket, label, weight, 1e-6, ITERATIONS[1])
 
 
-def regress(by_word, by_bucket, label, weight, penalty, steps, start=None) -> np.ndarray:
+def regress(
+    by_word: scipy.sparse.csr_matrix,
+    by_bucket: scipy.sparse.csr_matrix,
+    label: np.ndarray,
+    weight: np.ndarray,
+    penalty: float,
+    steps: int,
+    start: np.ndarray | None = None,
+) -> np.ndarray:
     sign = np.where(label, 1.0, -1.0).astype(np.float32)
     weight = (weight / weight.sum()).astype(np.float32)
     word_t, bucket_t = by_word.T.tocsr(), by_bucket.T.tocsr()
 
-    def loss(theta):
+    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
         theta32 = theta.astype(np.float32)
         margin = sign * (by_word @ (by_bucket @ theta32))
         value = float((weight * np.logaddexp(0, -margin)).sum()) + penalty * float(theta @ theta)
@@ -273,9 +291,7 @@ def pack(theta: np.ndarray) -> tuple[np.ndarray, float]:
 def as_model(theta: np.ndarray) -> LanguageModel:
     weights, scale = pack(theta)
     kinds = np.zeros(1 << KIND_BITS, np.int8)
-    return LanguageModel(
-        weights, scale, kinds, limit=7.0, limit_alone=4.0, most=MOST, least=LEAST
-    )
+    return LanguageModel(weights, scale, kinds, limit=7.0, limit_alone=4.0, most=MOST, least=LEAST)
 
 
 def mine(rows: Stretches, theta: np.ndarray, whole: list[str]) -> int:
@@ -315,9 +331,7 @@ def short_texts(corpora: Corpora, rng: random.Random) -> list[str]:
     return texts + rng.sample(messages, 4000)
 
 
-def save(
-    theta: np.ndarray, limits: tuple[float, float], kinds: np.ndarray, path: Path
-) -> None:
+def save(theta: np.ndarray, limits: tuple[float, float], kinds: np.ndarray, path: Path) -> None:
     weights, scale = pack(theta)
     np.savez_compressed(
         path,

@@ -294,4 +294,3 @@ def _check_arrays(
         raise ValueError("thresholds outside their range")
     if (numbers["slopes"] <= 0.0).any():
         raise ValueError("turned around")
-

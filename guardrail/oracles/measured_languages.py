@@ -105,7 +105,7 @@ def describe_languages(options: OracleOptions) -> str:
     report = json.loads(LANGUAGE_REPORT.read_text())
     seen = ", ".join(f"{name} {report['seen'][name]:.0%}" for name in _SHOWN)
     return (
-        f"oracle {kinds}: answers that are not in English are withheld as 'language unmeasured' (of "
-        f"harmless sentences in our measurement: {seen}); for other languages see "
+        f"oracle {kinds}: answers that are not in English are withheld as 'language unmeasured' "
+        f"(of harmless sentences in our measurement: {seen}); for other languages see "
         "docs/oracles.md and the policy 'multilingual'"
     )

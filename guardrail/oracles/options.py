@@ -126,9 +126,9 @@ class HarmOptions(OracleOptions):
     """A file that `guardrail calibrate` wrote. It gives threshold, miss_rate_upper and delta; a
     threshold that stands here as well must be the same."""
 
-    languages: Annotated[list[Literal["en"]], Field(min_length=1, max_length=1)] | Literal["any"] | None = (
-        None
-    )
+    languages: (
+        Annotated[list[Literal["en"]], Field(min_length=1, max_length=1)] | Literal["any"] | None
+    ) = None
     """The languages that this oracle may judge: [en], the only one that can be told from all
     others, or any, which is not checked. Left out, it is [en] for builtin and embedding, whose
     models were measured on English, and any for all others."""

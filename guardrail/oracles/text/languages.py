@@ -41,7 +41,7 @@ from guardrail.errors import OracleError
 from guardrail.oracles.text.normalise import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -98,7 +98,7 @@ class Shape(StrEnum):
     UPPER = "u"
 
 
-def word_features(word: str, shape: str, accented: bool) -> list[int]:  # noqa: FBT001 (hot path)
+def word_features(word: str, shape: str, accented: bool) -> list[int]:
     """Hashes, below 2**32, of what is known of a word: itself, its n-grams, its shape.
 
     Args:
@@ -233,7 +233,7 @@ class LanguageModel:
         )
         return Unmeasured.LANGUAGE if kinds >= 0 else Unmeasured.UNKNOWN_WORDS
 
-    def _word_score(self, word: str, shape: str, accented: bool) -> float:  # noqa: FBT001
+    def _word_score(self, word: str, shape: str, accented: bool) -> float:
         weights, shift = self._weights, self._shift
         codes = word_features(word, shape, accented)
         total = self._scale * sum([weights[code >> shift] for code in codes])
@@ -261,7 +261,10 @@ class _Run:
 
 # What may stand among English words.
 _MOST_WEIGHT = 12  # one word of so many letters
-_LATIN_FIRST, _LATIN_MORE = 10, 40  # Latin letters for the first such word, and for each further one
+_LATIN_FIRST, _LATIN_MORE = (
+    10,
+    40,
+)  # Latin letters for the first such word, and for each further one
 _NEAR = 3  # characters between two words that still stand together
 _SPELLED_OUT = 5  # single Greek letters parted by blanks: fewer are symbols
 
@@ -318,7 +321,9 @@ def _surrounding_word(text: str, begin: int, end: int) -> str:
 def _is_english(word: str) -> bool:
     """Whether it is an English word that is spelled with letters that look like Latin ones."""
     plain = normalise(word)
-    return plain.isascii() and plain.isalpha() and language_model().word_score(plain, "l", False) < 0
+    return (
+        plain.isascii() and plain.isalpha() and language_model().word_score(plain, "l", False) < 0
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -326,7 +331,7 @@ def _char_weight(char: str) -> int:
     code = ord(char)
     if 0x2800 <= code <= 0x28FF or 0x1F130 <= code <= 0x1F189:
         return 4  # Braille, letters in boxes: signs to Unicode, letters to a reader
-    if unicodedata.category(char)[0] not in "LM" and not unicodedata.category(char) == "Nl":
+    if unicodedata.category(char)[0] not in "LM" and unicodedata.category(char) != "Nl":
         return 0
     return next((weight for first, last, weight in _DENSE if first <= code <= last), 1)
 
