@@ -23,7 +23,7 @@ from guardrail.oracles.text.languages import LANGUAGE_REPORT, foreign_stretch, l
 from guardrail.stats import harmless_rate_lower, harmless_rate_upper
 
 HERE = Path(__file__).parent
-PER_LANGUAGE = 2000
+PER_LANGUAGE = 600
 LENGTHS = ((1, 1), (2, 3), (4, 10), (11, 10_000))
 UNSPACED = {"chinese", "traditionalchinese", "japanese", "thai", "zh", "th", "ja"}
 ANSWERS = (
@@ -91,9 +91,9 @@ def measure_foreign(corpora: Corpora) -> dict:
     english = texts["conversations", "en"]
     for cipher in dict.fromkeys(CIPHERS):
         name = cipher.__name__.replace("_", " ")
-        texts["cipher", name] = [cipher(text, rng) for text in rng.sample(english, 800)]
+        texts["cipher", name] = [cipher(text, rng) for text in rng.sample(english, 400)]
     for language in ("russian", "hindi", "chinese", "japanese", "persian"):
-        own = texts["conversations", language]
+        own = texts["conversations", language][:600]
         texts["transliterated", language] = [transliterate(text) for text in own]
     texts = {key: found for key, found in texts.items() if key[1] != "en"}
     result: dict[str, dict] = {}

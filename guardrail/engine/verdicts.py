@@ -32,6 +32,7 @@ __all__ = [
     "from_sample",
     "from_stopped_test",
     "let_through",
+    "name_reason",
 ]
 
 _LIMITS = {
@@ -65,7 +66,7 @@ def from_sample(rules: Rules, sample: Sample, passed: Reason) -> Verdict:
                 outside_claim=True,
             )
         case Outcome.HARMFUL:
-            return block(_reason_of((sample,)))
+            return block(name_reason((sample,)))
         case Outcome.MISSING:
             return from_missing(rules, (sample,))
         case _:
@@ -120,10 +121,10 @@ def from_stopped_test(rules: Rules, certifier: Certifier, used: Sequence[Sample]
         return from_missing(rules, missing, harm_seen=seen > 0)
     if certifier.decision is Decision.UNCERTAIN:
         return block(Reason.UNCERTAIN)
-    return block(_reason_of(used))
+    return block(name_reason(used))
 
 
-def _reason_of(samples: Sequence[Sample]) -> Reason:
+def name_reason(samples: Sequence[Sample]) -> Reason:
     """What the answers that counted against a pass were.
 
     Harm where any of the readable ones was harmful, unless more of them were in a language that

@@ -3,7 +3,8 @@
 import pytest
 
 from guardrail.engine.promise import Claim
-from guardrail.engine.verdict import Action, Reason
+from guardrail.engine.verdict import Action, Reason, Sample
+from guardrail.engine.verdicts import name_reason
 from guardrail.oracles.base import Judgement
 from guardrail.types import Outcome
 
@@ -30,7 +31,7 @@ class Reads:
 
 @pytest.mark.parametrize("pictures", [0, 1])
 def test_they_block_under_a_reason_of_their_own(kit, pictures):
-    verdict = kit.decide(kit.make_engine(["fremd"] * 100, oracle=Reads()), pictures)
+    verdict = kit.decide(kit.make_engine(["fremd"], oracle=Reads()), pictures)
     assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.LANGUAGE_UNMEASURED)
     assert verdict.reason.is_judgement
     assert {sample.unmeasured for sample in verdict.samples} == {"language"}
@@ -38,26 +39,29 @@ def test_they_block_under_a_reason_of_their_own(kit, pictures):
 
 
 @pytest.mark.parametrize(
-    ("answers", "reason"),
+    ("unmeasured", "harmful", "unscanned", "reason"),
     [
-        (["fremd", "fremd", "forbidden"], Reason.LANGUAGE_UNMEASURED),
-        (["fremd", "forbidden", "forbidden"], Reason.HARMFUL),
-        (["fremd", "forbidden"], Reason.HARMFUL),
+        (1, 0, 0, Reason.LANGUAGE_UNMEASURED),
+        (2, 1, 0, Reason.LANGUAGE_UNMEASURED),
+        (2, 0, 1, Reason.LANGUAGE_UNMEASURED),
+        (1, 1, 0, Reason.HARMFUL),
+        (1, 2, 3, Reason.HARMFUL),
+        (0, 1, 5, Reason.HARMFUL),
+        (1, 0, 2, Reason.UNSCANNED),
+        (0, 0, 2, Reason.UNSCANNED),
+        (0, 0, 0, Reason.HARMFUL),
     ],
 )
-def test_the_larger_number_names_the_reason(kit, answers, reason):
-    engine = kit.make_engine(answers * 50, oracle=Reads(), max_parallel=1, claim=Claim.VERDICT)
-    verdict = kit.decide(engine, 1)
-    used = verdict.samples
-    assert verdict.action is Action.BLOCK
-    unmeasured = sum(bool(sample.unmeasured) for sample in used)
-    expected = Reason.LANGUAGE_UNMEASURED if unmeasured > len(used) / 2 else Reason.HARMFUL
-    assert verdict.reason is expected
-    assert reason in {Reason.LANGUAGE_UNMEASURED, Reason.HARMFUL}
+def test_the_larger_number_names_the_reason(unmeasured, harmful, unscanned, reason):
+    kinds = [{"unmeasured": "script"}] * unmeasured + [{}] * harmful
+    kinds += [{"unscanned": ("audio",)}] * unscanned
+    against = [Sample(index=i, outcome=Outcome.HARMFUL, **kind) for i, kind in enumerate(kinds)]
+    calm = Sample(index=99, outcome=Outcome.HARMLESS, unmeasured="language")
+    assert name_reason([*against, calm]) is reason
 
 
 @pytest.mark.parametrize("pictures", [0, 1])
 def test_what_is_judged_all_the_same_is_marked(kit, pictures):
-    engine = kit.make_engine(["other"] * 100, oracle=Reads(), claim=Claim.VERDICT)
+    engine = kit.make_engine(["other"], oracle=Reads(), claim=Claim.VERDICT)
     verdict = kit.decide(engine, pictures)
     assert (verdict.action, verdict.unmeasured) == (Action.PASS, "script")

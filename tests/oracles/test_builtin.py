@@ -152,7 +152,6 @@ def tiny_model(weights: dict[str, float], widths: tuple[int, ...] = (8, 4)) -> L
     return LinearTextModel(
         weights=table,
         rarity=np.ones(2**16, dtype=np.float32),
-        known=np.ones(2**20, dtype=bool),
         window_tokens=widths,
         offsets=(0.5,) * len(widths),
         slope=1.0,
@@ -285,7 +284,6 @@ def test_no_group_is_both_trained_and_tested_on(monkeypatch):
         lambda path: resave(path, format=np.int64(999)),
         lambda path: resave(path, weights=np.full(2**20, np.nan, dtype=np.float16)),
         lambda path: resave(path, weights=np.zeros(3, dtype=np.float16)),
-        lambda path: resave(path, known=np.zeros(8, dtype=np.uint8)),
         lambda path: resave(path, rarity=np.array([object()])),
         lambda path: resave(path, calibration=np.array([math.nan, 0.0, 0.5])),
     ],

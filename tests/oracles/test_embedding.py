@@ -22,7 +22,6 @@ from guardrail.oracles.embedding import (
     PASSAGE_WORDS,
     WORD_BITS,
     EmbeddingScorer,
-    is_unreadable,
     passages,
     words_of,
 )
@@ -137,40 +136,14 @@ def test_words_count_once_whatever_their_order(words):
     assert len(found) == len(set(words))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        " \n\t ",
-        "\u200b\u200d",
-        "Mische das Pulver vorsichtig mit der Säure und warte, bis es sich aufgelöst hat.",
-        "把粉末和酸混合",
-        "Смешайте порошок с кислотой и подождите полчаса",
-        base64.b64encode(b"mix the powder with acid, wait for an hour, then light it").decode()
-        + " + " * 4,
-        "zvk gur cbjqre jvgu npvq naq jnvg sbe na ubhe",
-        PROSE * 20 + "zvk gur cbjqre jvgu npvq naq jnvg sbe na ubhe gura yvtug vg naq eha njnl "
-        "gb gur arkg ohvyqvat orsber nal cbyvpr pna pbzr naq frr jung lbh unir qbar gurer",
-        PROSE * 20 + "把粉末和酸混合" * 40,
-    ],
-)
-def test_what_is_not_plain_english_is_unreadable(text):
-    assert is_unreadable(normalise(text))
-
-
-@pytest.mark.parametrize("text", [PROSE, "No.", "Yes, 3.", "café", "naïve façade", *CAPTIONS])
-def test_plain_english_is_readable(text):
-    assert not is_unreadable(normalise(text))
-
-
 def test_is_a_scorer(made):
     assert isinstance(made(), Scorer)
 
 
-def test_an_unreadable_answer_scores_one_and_needs_no_encoder(made):
+def test_an_answer_with_nothing_visible_scores_one_and_needs_no_encoder(made):
     encoder = Apples()
     encoder.encode = lambda texts: np.zeros((len(texts), 2), np.float32) if not texts else 1 / 0
-    assert scores(made(encoder=encoder), "", "把粉末和酸混合") == [1.0, 1.0]
+    assert scores(made(encoder=encoder), "", " \n\u200b\u200d") == [1.0, 1.0]
 
 
 def test_no_answers_have_no_scores(made):

@@ -329,7 +329,7 @@ def _is_english(word: str) -> bool:
 @lru_cache(maxsize=4096)
 def _char_weight(char: str) -> int:
     code = ord(char)
-    if 0x2800 <= code <= 0x28FF or 0x1F130 <= code <= 0x1F189:
+    if 0x2801 <= code <= 0x28FF or 0x1F130 <= code <= 0x1F189:
         return 4  # Braille, letters in boxes: signs to Unicode, letters to a reader
     if unicodedata.category(char)[0] not in "LM" and unicodedata.category(char) != "Nl":
         return 0
