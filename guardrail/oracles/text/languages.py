@@ -64,7 +64,7 @@ LANGUAGE_REPORT = LANGUAGE_MODEL.with_name("language_report.json")
 FORMAT = 1
 """Raised whenever normalisation or features change: old weights then no longer fit."""
 
-_MOSTLY = 0.6  # share of a text's words from which a stretch is nearly all there is
+_MOSTLY = 0.5  # share of a text's words from which a stretch is nearly all there is
 _REMEMBERED = 2**15  # words whose number is kept, as most are met again
 
 _LETTER = "[a-z\u00df-\u02ff\u1d00-\u1eff\ua720-\ua7ff\uab30-\uab6f]"
