@@ -114,6 +114,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
         "would_block": verdict.would_block,
         "answer": None if verdict.answer is None else verdict.answer.text,
         "unscanned": list(verdict.unscanned),
+        "unmeasured": verdict.unmeasured,
         "outside_claim": verdict.outside_claim,
         "calls": verdict.usage.calls,
         "cost_usd": verdict.cost_usd,
@@ -131,6 +132,11 @@ def _in_words(verdict: Verdict) -> str:
         lines.append("would be blocked if this policy were enforced")
     if verdict.harmful:
         lines.append(describe_harmful(verdict.harmful))
+    if verdict.unmeasured:
+        lines.append(
+            f"the oracle was not measured on the answer's language ({verdict.unmeasured}); the "
+            "policy lets it judge such text"
+        )
     if verdict.answer is not None:
         lines.append(f"answer: {verdict.answer.text}")
     if verdict.certificate is not None:

@@ -50,6 +50,7 @@ def command(
         read_upstreams,
     )
     from guardrail.engine.retry import describe_repeats
+    from guardrail.oracles.measured_languages import describe_languages
     from guardrail.server.serve import serve
     from guardrail.upstreams.chain import members
 
@@ -67,6 +68,8 @@ def command(
             for upstream in members(engine.upstream):
                 rule = describe_repeats(engine.rules.retry, upstream)
                 click.echo(f"{upstream.name}: {rule}", err=True)
+            if about := describe_languages(policy.oracle):
+                click.echo(about, err=True)
 
         settings = ServerSettings(
             known_models_only=is_local(chosen),

@@ -207,6 +207,7 @@ class DecisionRun:
                     reason=Reason.CERTIFIED,
                     answer=sample.answer,
                     unscanned=sample.unscanned,
+                    unmeasured=sample.unmeasured,
                 )
             case AnswerSource.CLEAN:
                 return await self._judge_clean_answer(Reason.CERTIFIED)

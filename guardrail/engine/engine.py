@@ -154,7 +154,8 @@ def _observe_text(verdict: Verdict) -> Verdict:
     if sample is None or sample.answer is None:
         return let_through(verdict, verdict.failure or _deadline_error(), unscanned=())
     unjudged = ("answer",) if sample.outcome is Outcome.MISSING else ()
-    return let_through(verdict, sample.answer, unscanned=sample.unscanned or unjudged)
+    delivered = let_through(verdict, sample.answer, unscanned=sample.unscanned or unjudged)
+    return dataclasses.replace(delivered, unmeasured=sample.unmeasured)
 
 
 def _deadline_error() -> UpstreamError:

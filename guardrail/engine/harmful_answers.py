@@ -19,12 +19,15 @@ __all__ = ["count_harmful", "describe_harmful", "tally_harmful"]
 def count_harmful(samples: Iterable[Sample]) -> tuple[HarmfulAnswers, ...]:
     """The harmful ones among the samples, the most frequent category and field first.
 
-    Answers that count as harmful only because a part of them could not be read are left out.
+    Answers that count as harmful only because a part of them could not be read, or for their
+    language, are left out.
     """
     return tally_harmful(
         (sample.reason, sample.field)
         for sample in samples
-        if sample.outcome is Outcome.HARMFUL and (sample.reason or not sample.unscanned)
+        if sample.outcome is Outcome.HARMFUL
+        and not sample.unmeasured
+        and (sample.reason or not sample.unscanned)
     )
 
 

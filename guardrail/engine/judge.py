@@ -104,6 +104,7 @@ class Judge:
             reason=judgement.reason,
             field=judgement.field,
             unscanned=(*text.unscanned, *judgement.unscanned),
+            unmeasured=judgement.unmeasured,
         )
 
     async def judge_prefix(self, prefix: str, pictures: tuple[Pixels, ...]) -> Judgement:
@@ -206,13 +207,24 @@ class Judge:
 def _find_worst(fields: Sequence[FieldText], judgements: Sequence[Judgement]) -> Judgement:
     """Harmful before missing before harmless, then by score; the first of equals.
 
-    It names its field, and all that could not be looked into in any field.
+    Harm comes before a language that was not measured. The worst names its field, all that could
+    not be looked into in any field, and whether the language of any was unmeasured: of a harmful
+    answer only where there was no other reason.
     """
-    places = range(len(fields))
-    place = max(places, key=lambda i: (_RANK[judgements[i].outcome], judgements[i].score))
+    place = max(range(len(fields)), key=lambda i: _rank(judgements[i]))
     worst = judgements[place]
     unscanned = dict.fromkeys(part for judgement in judgements for part in judgement.unscanned)
-    return Judgement(worst.outcome, worst.score, worst.reason, tuple(unscanned), fields[place].name)
+    if worst.outcome is Outcome.HARMFUL:
+        unmeasured = worst.unmeasured
+    else:
+        unmeasured = next((said.unmeasured for said in judgements if said.unmeasured), "")
+    return dataclasses.replace(
+        worst, unscanned=tuple(unscanned), field=fields[place].name, unmeasured=unmeasured
+    )
+
+
+def _rank(said: Judgement) -> tuple[int, bool, float]:
+    return _RANK[said.outcome], not said.unmeasured, said.score
 
 
 async def _judge_by(oracle: Oracle, exchanges: Sequence[Exchange]) -> list[Judgement]:

@@ -236,6 +236,7 @@ class Sampler:
                 score=call.harmful.score,
                 reason=call.harmful.reason,
                 field=call.harmful.field,
+                unmeasured=call.harmful.unmeasured,
             )
         try:
             return await self.judge.judge(index, answer, call.pictures)

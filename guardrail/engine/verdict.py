@@ -33,6 +33,7 @@ class Reason(StrEnum):
     UNCERTAIN = "uncertain"
     NO_REFERENCE = "nothing stable to certify"
     UNSCANNED = "unscanned"
+    LANGUAGE_UNMEASURED = "language unmeasured"
     DEADLINE = "deadline"
     MAX_CALLS = "call limit"
     MAX_COST = "cost limit"
@@ -54,6 +55,7 @@ class Reason(StrEnum):
                 | Reason.UNCERTAIN
                 | Reason.NO_REFERENCE
                 | Reason.UNSCANNED
+                | Reason.LANGUAGE_UNMEASURED
             ):
                 return True
             case (
@@ -85,6 +87,8 @@ class Sample:
         field: the part of the answer that was judged worst, as `FieldText` names it; empty where
             no oracle was asked.
         unscanned: parts of the answer that no text oracle can read.
+        unmeasured: why the answer's language is none that the oracle was measured on: `script`,
+            `language` or `unknown words`; empty where it is.
         failure: why an outcome is missing.
         elapsed_s: time of call and judgement, repeats included.
     """
@@ -96,6 +100,7 @@ class Sample:
     reason: str = ""
     field: str = ""
     unscanned: tuple[str, ...] = ()
+    unmeasured: str = ""
     failure: UpstreamError | OracleError | None = None
     elapsed_s: float = 0.0
 
@@ -130,6 +135,8 @@ class Verdict:
             frequent first; those of the decision that drew where the verdict is remembered.
         would_block: in shadow mode, whether enforcement would have withheld the answer.
         unscanned: parts of the delivered answer that nothing judged.
+        unmeasured: why the delivered answer's language is none that the oracle was measured on,
+            which fails open by the policy's choice; empty where it is one.
         outside_claim: True where the delivered answer is not the one the certificate speaks of.
         attempt: 32 hexadecimal digits that tell its draws from those of other decisions on the
             same request; see `prepared_request.py`.
@@ -156,6 +163,7 @@ class Verdict:
     harmful: tuple[HarmfulAnswers, ...] = ()
     would_block: bool = False
     unscanned: tuple[str, ...] = ()
+    unmeasured: str = ""
     outside_claim: bool = False
     attempt: str = ""
     remembered: bool = False

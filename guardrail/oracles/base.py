@@ -58,6 +58,9 @@ class Judgement:
     `score` grows with harm and lies in [0, 1]; `reason` names the category or rule in a few
     words and never quotes the answer. `unscanned` names what this oracle could not look into.
     `field` names the part of the answer that was judged; the engine fills it in, not the oracle.
+    `unmeasured` says why the answer's language is none that the oracle was measured on, empty where
+    it is: harmful then means withheld for that and not harm, harmless that the policy had it judged
+    all the same.
     """
 
     outcome: Outcome
@@ -65,6 +68,7 @@ class Judgement:
     reason: str = ""
     unscanned: tuple[str, ...] = ()
     field: str = ""
+    unmeasured: str = ""
 
 
 class NamedScore(float):

@@ -7,7 +7,7 @@ its own: its fields are those of the section, and its method `build` makes the o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from guardrail.oracles.base import Oracle, Scorer
     from guardrail.oracles.worker import ThreadedOracle
 
-__all__ = ["HarmOptions", "MissRateBound", "OracleOptions", "ThreadedOptions", "find_model"]
+__all__ = [
+    "HarmOptions",
+    "MissRateBound",
+    "OracleOptions",
+    "ThreadedOptions",
+    "find_model",
+    "find_parts",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,9 @@ class OracleOptions(Section):
 class HarmOptions(OracleOptions):
     """An oracle that says harmless or harmful by a score and a threshold."""
 
+    measured_languages: ClassVar[tuple[str, ...]] = ()
+    """What its model was trained and measured on, where `languages` is left out; empty for any."""
+
     threshold: Share = 0.5
     """Answers that score at least this are harmful; lower finds more harm and blocks more. Left
     out, it is that of `calibration`, or 0.5."""
@@ -119,6 +129,23 @@ class HarmOptions(OracleOptions):
     calibration: FilePath | None = None
     """A file that `guardrail calibrate` wrote. It gives threshold, miss_rate_upper and delta; a
     threshold that stands here as well must be the same."""
+
+    languages: (
+        Annotated[list[Literal["en"]], Field(min_length=1, max_length=1)] | Literal["any"] | None
+    ) = None
+    """The languages that this oracle may judge: [en], the only one that can be told from all
+    others, or any, which is not checked. Left out, it is [en] for builtin and embedding, whose
+    models were measured on English, and any for all others."""
+    unmeasured_language: Literal["block", "judge"] = "block"
+    """What becomes of an answer with a stretch in another language. block: withheld as 'language
+    unmeasured', which is not called harm. judge: fails open, the oracle judges what it does not
+    know, and the answer is marked; only for the claim verdict."""
+
+    @property
+    def checks_language(self) -> bool:
+        """Whether answers are looked at for text that is not English."""
+        chosen = self.measured_languages if self.languages is None else self.languages
+        return chosen != "any" and bool(chosen)
 
     @model_validator(mode="after")
     def _check_one_source(self) -> Self:
@@ -197,6 +224,12 @@ def _other(file: Path, field: str, measured: object, wanted: object) -> ConfigEr
         file=str(file),
         field=field,
     )
+
+
+def find_parts(options: OracleOptions) -> Iterator[OracleOptions]:
+    """Options and all options inside them, at any depth."""
+    yield options
+    yield from _parts(options)
 
 
 def _parts(value: Any) -> Iterator[OracleOptions]:

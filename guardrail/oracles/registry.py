@@ -130,7 +130,16 @@ def build_oracle(options: OracleOptions, folder: Path) -> Oracle:
             f"what '{options.kind}' builds has a revision that is no text",
             field="oracle",
         )
-    return checked
+    return _check_language(checked, options)
+
+
+def _check_language(oracle: Oracle, options: OracleOptions) -> Oracle:
+    """The oracle behind a look at each answer's language, where its options want one."""
+    if not isinstance(options, HarmOptions) or not options.checks_language:
+        return oracle
+    from guardrail.oracles.measured_languages import LanguageCheckedOracle
+
+    return LanguageCheckedOracle(oracle, judges_all=options.unmeasured_language == "judge")
 
 
 def _builtin_options(kind: str) -> type[OracleOptions]:

@@ -11,6 +11,7 @@ from guardrail.engine.rules import AnswerSource, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
 from guardrail.memory.rules import MemoryRules
+from guardrail.oracles.options import find_parts
 from guardrail.oracles.reference_options import ReferenceOptions
 from guardrail.policy.mistakes import raise_mistakes
 from guardrail.policy.recall import policy_recall
@@ -161,6 +162,16 @@ def _check_claim(policy: Policy, rates: MissRateBound | None) -> list[ConfigErro
                 "under smoothing, or block it",
                 policy,
                 "failures.unscanned",
+            )
+        )
+    parts = find_parts(policy.oracle)
+    if any(getattr(part, "unmeasured_language", "") == "judge" for part in parts):
+        mistakes.append(
+            _mistake(
+                "what an oracle says of languages that it was not measured on cannot be claimed to "
+                "be harmless; choose 'claim: verdict' under smoothing, or block it",
+                policy,
+                "oracle.unmeasured_language",
             )
         )
     return mistakes

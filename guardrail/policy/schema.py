@@ -123,6 +123,11 @@ class BlockSection(Section):
         "This request was blocked: its answer could not be shown to be harmless."
     )
     """The words of the refusal."""
+    language_text: Annotated[str, Field(min_length=1, max_length=2000)] = (
+        "This answer holds text in a language that its check was not measured on; ask again in "
+        "English."
+    )
+    """The words where the language was the reason, which is no judgement of harm."""
     details: BlockDetails = "none"
     """What else a client is told of it. none: decision, reason, record and alpha. counts: also
     samples, calls and cost. full: also certificate and times. Counts are a graded score: they tell

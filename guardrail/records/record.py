@@ -41,6 +41,7 @@ class SampleRecord:
         field: the part of the answer that was judged worst; empty where no oracle was asked.
         answer_chars: length of the answer's text; None where no answer came.
         unscanned: whether a part of the answer could not be judged.
+        unmeasured: why its language is none that the oracle was measured on; empty where it is.
         failure: the class of the fault behind a missing outcome, empty otherwise.
         elapsed_s: time of call and judgement.
     """
@@ -52,6 +53,7 @@ class SampleRecord:
     field: str
     answer_chars: int | None
     unscanned: bool
+    unmeasured: str
     failure: str
     elapsed_s: float
 
@@ -64,8 +66,8 @@ class Record:
         record_id: names it, in the access log and in response headers.
         created: ISO 8601, UTC.
         previous: digest of the record before it in its file; empty for the first one.
-        action: what the client got; `reason`, `would_block`, `outside_claim` and `unscanned` are
-            those of the verdict.
+        action: what the client got; `reason`, `would_block`, `outside_claim`, `unscanned` and
+            `unmeasured` are those of the verdict.
         failure: the class of the fault behind the verdict, empty if there was none.
         model: the model's name as the client sent it, cut to 200 characters.
         pictures: how many came with the request.
@@ -101,6 +103,7 @@ class Record:
     would_block: bool
     outside_claim: bool
     unscanned: tuple[str, ...]
+    unmeasured: str
     failure: str
     mode: Mode
     policy: str

@@ -69,6 +69,7 @@ def build_record(
         would_block=verdict.would_block,
         outside_claim=verdict.outside_claim,
         unscanned=tuple(verdict.unscanned),
+        unmeasured=verdict.unmeasured,
         failure=_class_of(verdict.failure),
         mode=rules.mode,
         policy=rules.name,
@@ -122,6 +123,7 @@ def _sample(sample: Sample) -> SampleRecord:
         field=sample.field[:_LONGEST_CHARS],
         answer_chars=None if sample.answer is None else len(sample.answer.text),
         unscanned=bool(sample.unscanned),
+        unmeasured=sample.unmeasured[:_LONGEST_CHARS],
         failure=_class_of(sample.failure),
         elapsed_s=float(sample.elapsed_s),
     )

@@ -66,3 +66,18 @@ def test_an_unknown_upstream_is_one_line(kit, policy):
     assert code == 2
     assert told.startswith("guardrail: ")
     assert "builtin" in told
+
+
+def test_it_says_what_the_oracle_was_not_measured_on(kit, policy):
+    with kit.model_server([kit.CLEAN]) as model:
+        process = kit.start(
+            "serve", "--upstream", f"openai_compatible:{model.base_url}", "--policy", policy,
+            "--port", 0,
+        )  # fmt: skip
+        url_of(process)
+        lines = [process.stderr.readline().rstrip() for _ in range(2)]
+        process.send_signal(signal.SIGTERM)
+        kit.finish(process)
+    assert lines[1].startswith("oracle builtin: answers that are not in English are withheld")
+    assert "German" in lines[1]
+    assert "multilingual" in lines[1]

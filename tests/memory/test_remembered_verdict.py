@@ -56,7 +56,7 @@ def test_judgements_are_kept_to_the_last_field(kit, name):
     again = RememberedVerdict.decode(known.encode())
     assert again == known
     kept = again.verdict
-    for field in ("action", "reason", "answer", "unscanned", "attempt", "alpha"):
+    for field in ("action", "reason", "answer", "unscanned", "unmeasured", "attempt", "alpha"):
         assert getattr(kept, field) == getattr(verdict, field), field
     assert kept.certificate.attempt == verdict.attempt
     verify_certificate(kept.certificate)

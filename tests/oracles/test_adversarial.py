@@ -25,6 +25,7 @@ from guardrail.oracles.classifier.detoxify import DetoxifyScorer
 from guardrail.oracles.worker import ThreadedOracle
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.document import Source
+from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
 from guardrail.types import picture_chat
 from guardrail.upstreams.scripted import Scripted, Step
@@ -47,7 +48,7 @@ def of_policy(folder, **oracle):
     """The oracle as a policy chooses it."""
     (folder / "words.yaml").write_text(WORDS)
     policy = Policy.model_validate({"name": "p", "oracle": oracle})
-    return policy.with_source(Source(folder)).oracle.build(folder)
+    return compile_oracle(policy.with_source(Source(folder)))
 
 
 def builtin(folder):

@@ -326,3 +326,15 @@ def test_the_default_policy_needs_nineteen_harmless_answers():
     assert fewest_samples(plan.q_required, rules.alpha) == 19
     passing = [n for n, most in zip(plan.looks, plan.pass_at_most, strict=True) if most >= 0]
     assert 19 <= passing[0] < 28
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_judges_unmeasured_languages_cannot_claim_harmlessness(inside):
+    judging = {"kind": "builtin", "miss_rate_upper": 0.01, "unmeasured_language": "judge"}
+    sure = {"kind": "builtin", "threshold": 0.9, "miss_rate_upper": 0.01}
+    oracle = {"kind": "ensemble", "members": [judging, sure], "rule": "any"} if inside else judging
+    changes = arrange({"smoothing": {"claim": "harmlessness"}})
+    with pytest.raises(ConfigError, match="cannot be claimed") as caught:
+        compile_policy(Policy.model_validate({"name": "mine", "oracle": oracle, **changes}))
+    assert caught.value.field == "oracle.unmeasured_language"
+    compile_policy(Policy.model_validate({"name": "mine", "oracle": oracle}))

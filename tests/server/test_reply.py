@@ -74,6 +74,7 @@ def test_an_answer_that_passed(kit):
         "harmless_rate_lower": 0.0,
         "certificate": None,
         "unscanned": [],
+        "unmeasured": "",
         "outside_claim": True,
         "samples": {"total": 0, "harmless": 0},
         "calls": 2,
@@ -121,6 +122,7 @@ def test_headers(kit):
         "x-guardrail-record-id": "abc",
         "x-guardrail-overhead-ms": "31.2",
         "x-guardrail-unscanned": "none",
+        "x-guardrail-unmeasured": "none",
         "x-guardrail-would-block": "false",
         "x-guardrail-remembered": "false",
     }
@@ -180,6 +182,24 @@ def test_blocked_as_error(kit):
     assert made.headers["x-guardrail-decision"] == "block"
 
 
+@pytest.mark.parametrize("style", ["refusal", "message", "error"])
+def test_a_language_that_was_not_measured_has_words_and_a_code_of_its_own(kit, style):
+    verdict = dataclasses.replace(BLOCKED, reason=Reason.LANGUAGE_UNMEASURED)
+    made = reply(kit, verdict, block={"style": style, "text": "No.", "language_text": "English?"})
+    assert made.body["guardrail"]["reason"] == "language unmeasured"
+    told = json.dumps(made.body)
+    assert "English?" in told
+    assert "No." not in told
+    if style == "error":
+        assert made.body["error"]["code"] == "language_unmeasured"
+
+
+def test_what_was_judged_in_a_language_not_measured_is_marked(kit):
+    made = reply(kit, dataclasses.replace(PASSED, unmeasured="script"))
+    assert made.body["guardrail"]["unmeasured"] == "script"
+    assert made.headers["x-guardrail-unmeasured"] == "script"
+
+
 # What a client is told of a decision that did not pass
 
 
@@ -202,11 +222,11 @@ def certified(kit):
 
 TOLD = {"decision", "reason", "harmful_answers", "would_block", "policy", "alpha", "unscanned",
         "outside_claim",
-        "remembered", "record_id"}  # fmt: skip
+        "unmeasured", "remembered", "record_id"}  # fmt: skip
 COUNTS = {"samples", "calls", "cost_usd"}
 TIMES = {"harmless_rate_lower", "certificate", "elapsed_ms", "overhead_ms"}
 HEADERS = {"decision", "reason", "policy", "mode", "record-id", "alpha", "unscanned", "would-block",
-           "remembered"}  # fmt: skip
+           "unmeasured", "remembered"}  # fmt: skip
 LEVELS = {
     "none": (TOLD, HEADERS),
     "counts": (TOLD | COUNTS, HEADERS | {"samples", "cost-usd"}),

@@ -115,18 +115,20 @@ def answer_body(verdict: Verdict, policy: Policy) -> AnswerBody | Reply:
             answer = verdict.answer
             return AnswerBody(answer.message, answer.finish_reason, answer.model, answer.extra)
         case Action.BLOCK:
-            return _block_body(policy)
+            return _block_body(verdict, policy)
         case Action.FAIL:
             return reply_to_error(verdict.failure or CertificationError("the guard failed"))
         case _:
             assert_never(verdict.action)
 
 
-def _block_body(policy: Policy) -> AnswerBody | Reply:
-    text = policy.block.text
+def _block_body(verdict: Verdict, policy: Policy) -> AnswerBody | Reply:
+    text, code = policy.block.text, "content_policy_violation"
+    if verdict.reason is Reason.LANGUAGE_UNMEASURED:
+        text, code = policy.block.language_text, "language_unmeasured"
     match policy.block.style:
         case "error":
-            return error_reply(400, text, code="content_policy_violation")
+            return error_reply(400, text, code=code)
         case "message":
             return AnswerBody({"role": "assistant", "content": text}, "content_filter")
         case "refusal":
@@ -203,6 +205,7 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str,
         "policy": policy.name,
         "alpha": verdict.alpha,
         "unscanned": list(verdict.unscanned),
+        "unmeasured": verdict.unmeasured,
         "outside_claim": verdict.outside_claim,
         "remembered": verdict.remembered,
         "record_id": record_id,
@@ -245,6 +248,7 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]
         "mode": policy.mode.value,
         "record-id": record_id,
         "unscanned": ", ".join(verdict.unscanned) or "none",
+        "unmeasured": verdict.unmeasured or "none",
         "would-block": "true" if verdict.would_block else "false",
         "remembered": "true" if verdict.remembered else "false",
     }

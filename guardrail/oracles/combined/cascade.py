@@ -24,7 +24,7 @@ class CascadeOracle:
     """Asks the expensive oracle only where the cheap one is in doubt.
 
     What the cheap one calls harmless passes, what it scores `high` is harmful, and all that lies
-    between is for the expensive one to decide.
+    between is for the expensive one to decide, and so is what the cheap one was not measured on.
 
     The score grows with both: [0, 0.25) where the cheap one calls an answer harmless, [0.25, 0.75]
     by the expensive one's score in between, above it where the cheap one is sure. So 0.5 is the
@@ -98,15 +98,17 @@ class CascadeOracle:
         return _require_judgements(said)
 
     def _is_doubtful(self, said: Judgement) -> bool:
-        return said.outcome is Outcome.HARMFUL and said.score < self._high
+        harmful = said.outcome is Outcome.HARMFUL
+        return harmful and (said.score < self._high or bool(said.unmeasured))
 
     def _judgement(self, first: Judgement, second: Judgement | None) -> Judgement:
         score = self._score(first, second)
         unscanned = dict.fromkeys((*first.unscanned, *(second.unscanned if second else ())))
+        unmeasured = (second or first).unmeasured
         if score < self._threshold:
-            return Judgement(Outcome.HARMLESS, score, "", tuple(unscanned))
+            return Judgement(Outcome.HARMLESS, score, "", tuple(unscanned), unmeasured)
         reason = ": ".join(_reason(self._cheap, first, self._expensive, second))
-        return Judgement(Outcome.HARMFUL, score, reason, tuple(unscanned))
+        return Judgement(Outcome.HARMFUL, score, reason, tuple(unscanned), unmeasured)
 
     def _score(self, first: Judgement, second: Judgement | None) -> float:
         if second is not None:

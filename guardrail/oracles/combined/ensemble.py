@@ -100,10 +100,13 @@ class EnsembleOracle:
         score = self._votes.combine(scores)
         unscanned = _unite_unscanned(ballot)
         if score >= self._threshold:
-            return Judgement(Outcome.HARMFUL, score, self._reason(ballot), unscanned)
+            reason = self._reason(ballot)
+            unmeasured = _agree_on_unmeasured(ballot, Outcome.HARMFUL)
+            return Judgement(Outcome.HARMFUL, score, reason, unscanned, unmeasured)
         if faults:
             raise OracleError("; ".join(map(str, faults)), undrawn=self._is_undrawn(faults, ballot))
-        return Judgement(Outcome.HARMLESS, score, "", unscanned)
+        unmeasured = _agree_on_unmeasured(ballot, Outcome.HARMLESS)
+        return Judgement(Outcome.HARMLESS, score, "", unscanned, unmeasured)
 
     def _is_undrawn(
         self, faults: Sequence[OracleError], ballot: Sequence[Judgement | None]
@@ -120,6 +123,12 @@ class EnsembleOracle:
             if said is not None and said.outcome is Outcome.HARMFUL
         ]
         return f"{self._votes.rule.value}: {', '.join(against) or 'no single member'}"
+
+
+def _agree_on_unmeasured(ballot: Sequence[Judgement | None], outcome: Outcome) -> str:
+    """Why the language is unmeasured, if it is to all that voted for an outcome; else empty."""
+    whys = [said.unmeasured for said in ballot if said is not None and said.outcome is outcome]
+    return whys[0] if whys and all(whys) else ""
 
 
 def _unite_unscanned(ballot: Sequence[Judgement | None]) -> tuple[str, ...]:

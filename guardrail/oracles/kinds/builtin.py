@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from guardrail.oracles.options import ThreadedOptions
 
@@ -16,6 +16,8 @@ __all__ = ["BuiltinOptions"]
 
 class BuiltinOptions(ThreadedOptions):
     """A small text classifier that ships with the package."""
+
+    measured_languages: ClassVar[tuple[str, ...]] = ("en",)
 
     kind: Literal["builtin"]
     """The built-in oracle alone."""
