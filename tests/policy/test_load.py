@@ -210,7 +210,7 @@ def test_mistakes_about_the_oracle(write, text, line, field):
 
 
 def test_an_unknown_kind_of_oracle_lists_the_known(write):
-    with pytest.raises(ConfigError, match=r"known are .*builtin, cascade, classifier, default, detoxify"):
+    with pytest.raises(ConfigError, match=r"known are .*builtin, cascade, classifier, default"):
         load_policy(write("name: mine\noracle: {kind: magic}\n"))
 
 

@@ -15,16 +15,16 @@ from guardrail.upstreams.scripted import Fault, Step
 
 RECORD_KEYS = {
     "version", "record_id", "created", "previous", "action", "reason", "would_block",
-    "outside_claim", "unscanned", "unmeasured", "failure", "mode", "policy", "policy_digest", "upstream",
-    "upstream_revision", "oracle_revision", "key_id", "code_version", "model", "pictures",
+    "outside_claim", "unscanned", "unmeasured", "failure", "mode", "policy", "policy_digest",
+    "upstream", "upstream_revision", "oracle_revision", "key_id", "code_version", "model", "pictures",
     "request_digest", "noise_digest", "attempt", "remembered", "certificate", "samples",
     "alpha", "spending_number",
     "answer_chars", "prompt_tokens", "completion_tokens", "calls", "cost_usd", "elapsed_s",
     "overhead_s", "content", "signer", "digest", "signature", "retry", "retries",
 }  # fmt: skip
 SAMPLE_KEYS = {
-    "index", "outcome", "score", "reason", "field", "answer_chars", "unscanned", "unmeasured", "failure",
-    "elapsed_s",
+    "index", "outcome", "score", "reason", "field", "answer_chars", "unscanned", "unmeasured",
+    "failure", "elapsed_s",
 }  # fmt: skip
 
 
@@ -120,8 +120,8 @@ def test_a_missing_field_is_named(passed, name):
     ("name", "value"),
     [("action", "passed"), ("calls", True), ("calls", 1.0),
      ("elapsed_s", float("inf")), ("would_block", 0), ("samples", {}), ("samples", [1]),
-     ("unscanned", [1]), ("unmeasured", None), ("certificate", []), ("content", "x"), ("model", None),
-     ("answer_chars", "3"), ("version", None)],
+     ("unscanned", [1]), ("unmeasured", None), ("certificate", []), ("content", "x"),
+     ("model", None), ("answer_chars", "3"), ("version", None)],
 )  # fmt: skip
 def test_a_wrong_value_is_named(passed, name, value):
     with pytest.raises(CertificationError, match=f"'{name}' has a wrong|not an object"):
