@@ -16,8 +16,8 @@ from guardrail.upstreams.scripted import Fault, Step
 RECORD_KEYS = {
     "version", "record_id", "created", "previous", "action", "reason", "would_block",
     "outside_claim", "unscanned", "unmeasured", "failure", "mode", "policy", "policy_digest",
-    "upstream", "upstream_revision", "oracle_revision", "key_id", "code_version", "model", "pictures",
-    "request_digest", "noise_digest", "attempt", "remembered", "certificate", "samples",
+    "upstream", "upstream_revision", "oracle_revision", "key_id", "code_version", "model",
+    "pictures", "request_digest", "noise_digest", "attempt", "remembered", "certificate", "samples",
     "alpha", "spending_number",
     "answer_chars", "prompt_tokens", "completion_tokens", "calls", "cost_usd", "elapsed_s",
     "overhead_s", "content", "signer", "digest", "signature", "retry", "retries",
