@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import json
 from itertools import pairwise
@@ -25,7 +24,6 @@ from guardrail.oracles.embedding import (
     passages,
     words_of,
 )
-from guardrail.oracles.text.normalise import normalise
 from guardrail.oracles.text.sentences import DEFAULT_PACKAGE
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,8 @@ from guardrail.upstreams.scripted import Fault, Step
 
 RECORD_KEYS = {
     "version", "record_id", "created", "previous", "action", "reason", "would_block",
-    "outside_claim", "unscanned", "unmeasured", "failure", "mode", "policy", "policy_digest", "upstream",
+    "outside_claim", "unscanned", "unmeasured", "failure", "mode", "policy", "policy_digest",
+    "upstream",
     "upstream_revision", "oracle_revision", "key_id", "code_version", "model", "pictures",
     "request_digest", "noise_digest", "attempt", "remembered", "certificate", "samples",
     "alpha", "spending_number",
@@ -120,7 +121,8 @@ def test_a_missing_field_is_named(passed, name):
     ("name", "value"),
     [("action", "passed"), ("calls", True), ("calls", 1.0),
      ("elapsed_s", float("inf")), ("would_block", 0), ("samples", {}), ("samples", [1]),
-     ("unscanned", [1]), ("unmeasured", None), ("certificate", []), ("content", "x"), ("model", None),
+     ("unscanned", [1]), ("unmeasured", None), ("certificate", []), ("content", "x"),
+     ("model", None),
      ("answer_chars", "3"), ("version", None)],
 )  # fmt: skip
 def test_a_wrong_value_is_named(passed, name, value):
