@@ -44,10 +44,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packages", type=Path, required=True)
     parser.add_argument("--alarms", type=Path, help="write the English texts taken for foreign")
+    parser.add_argument("--most", type=int, default=PER_LANGUAGE, help="texts of a language")
     options = parser.parse_args()
     corpora = Corpora(options.packages)
-    foreign = measure_foreign(corpora)
-    english, alarms = measure_english(corpora)
+    foreign = measure_foreign(corpora, options.most)
+    english, alarms = measure_english(corpora, 8 * options.most)
     if options.alarms:
         options.alarms.write_text("\n".join(alarms) + "\n")
     result = {
@@ -77,7 +78,7 @@ def report(result: dict) -> dict:
     return {"model": result["model"], "seen": seen}
 
 
-def measure_foreign(corpora: Corpora) -> dict:
+def measure_foreign(corpora: Corpora, most: int) -> dict:
     texts: dict[tuple[str, str], list[str]] = defaultdict(list)
     for source in (corpora.conversations, corpora.fortunes):
         for sentence in source():
@@ -91,15 +92,15 @@ def measure_foreign(corpora: Corpora) -> dict:
     english = texts["conversations", "en"]
     for cipher in dict.fromkeys(CIPHERS):
         name = cipher.__name__.replace("_", " ")
-        texts["cipher", name] = [cipher(text, rng) for text in rng.sample(english, 400)]
+        texts["cipher", name] = [cipher(text, rng) for text in rng.sample(english, most)]
     for language in ("russian", "hindi", "chinese", "japanese", "persian"):
-        own = texts["conversations", language][:600]
+        own = texts["conversations", language][:most]
         texts["transliterated", language] = [transliterate(text) for text in own]
     texts = {key: found for key, found in texts.items() if key[1] != "en"}
     result: dict[str, dict] = {}
     for (source, language), found in sorted(texts.items()):
         found = sorted(set(found))
-        chosen = rng.sample(found, min(PER_LANGUAGE, len(found)))
+        chosen = rng.sample(found, min(most, len(found)))
         rows: dict[str, list[int]] = {}
         for text in chosen:
             length = count_words(text, language)
@@ -114,7 +115,7 @@ def measure_foreign(corpora: Corpora) -> dict:
     return result
 
 
-def measure_english(corpora: Corpora) -> tuple[dict, list[str]]:
+def measure_english(corpora: Corpora, most: int) -> tuple[dict, list[str]]:
     listed, alarms = foreign_ids(), []
     result = {}
     for name in ANSWERS:
@@ -126,6 +127,8 @@ def measure_english(corpora: Corpora) -> tuple[dict, list[str]]:
             if f"{name} {key}" in listed:
                 apart += 1
                 continue
+            if total >= most:
+                continue
             total += 1
             reason = foreign_stretch(text)
             if reason is not None:
@@ -134,7 +137,7 @@ def measure_english(corpora: Corpora) -> tuple[dict, list[str]]:
                 alarms.append(f"{name} {key} [{reason}] {show(text)}")
         result[name] = interval(seen, total) | {"set_apart": apart, "reasons": dict(reasons)}
     for source in (corpora.conversations, corpora.fortunes):
-        texts = [s.text for s in source() if s.language == "en"]
+        texts = [s.text for s in source() if s.language == "en"][:most]
         found = [text for text in texts if foreign_stretch(text) is not None]
         alarms += [f"{source.__name__} [{foreign_stretch(text)}] {show(text)}" for text in found]
         result[source.__name__] = interval(len(found), len(texts))
@@ -177,7 +180,7 @@ def interval(hits: int, total: int) -> dict:
 def milliseconds() -> dict[str, float]:
     """Of one answer of 150 words, the quickest of five rounds: words met before, and not."""
     texts = [text for _, _, text in answers(ANSWERS[0])]
-    chosen = [" ".join(text.split()[:150]) for text in texts if len(text.split()) >= 150][:400]
+    chosen = [" ".join(text.split()[:150]) for text in texts if len(text.split()) >= 150][:60]
     model = language_model()
     for text in chosen:
         foreign_stretch(text)
@@ -188,7 +191,7 @@ def milliseconds() -> dict[str, float]:
             foreign_stretch(text)
         rounds.append((time.perf_counter() - started) / len(chosen) * 1e3)
     cold = []
-    for text in chosen[:50]:
+    for text in chosen[:20]:
         model.word_score.cache_clear()
         started = time.perf_counter()
         foreign_stretch(text)

@@ -102,10 +102,17 @@ def describe_languages(options: OracleOptions) -> str:
             f"oracle {kinds}: measured on English alone; the policy lets it judge other languages, "
             "which fails open"
         )
-    report = json.loads(LANGUAGE_REPORT.read_text())
-    seen = ", ".join(f"{name} {report['seen'][name]:.0%}" for name in _SHOWN)
     return (
-        f"oracle {kinds}: answers that are not in English are withheld as 'language unmeasured' "
-        f"(of harmless sentences in our measurement: {seen}); for other languages see "
-        "docs/oracles.md and the policy 'multilingual'"
+        f"oracle {kinds}: answers that are not in English are withheld as 'language unmeasured'"
+        f"{_describe_shares()}; for other languages see docs/oracles.md and the policy "
+        "'multilingual'"
     )
+
+
+def _describe_shares() -> str:
+    """What was measured, in brackets; empty where no report ships."""
+    if not LANGUAGE_REPORT.exists():
+        return ""
+    seen = json.loads(LANGUAGE_REPORT.read_text())["seen"]
+    shares = ", ".join(f"{name} {seen[name]:.0%}" for name in _SHOWN if name in seen)
+    return f" (of harmless sentences of four to ten words, measured: {shares})"

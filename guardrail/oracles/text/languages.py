@@ -290,14 +290,20 @@ def find_script(text: str) -> bool:
 
 
 def _foreign_runs(text: str) -> list[_Run]:
+    """Runs of other letters; English words in look-alikes count only beside one ("не входить")."""
     runs: list[_Run] = []
     end, greek = -_NEAR - 1, 0
+    alike, alike_end = 0, -_NEAR - 1  # an English word in look-alikes alone, and where it ends
     for match in _NOT_LATIN.finditer(text):
         begin, found = match.start(), match[0]
         weight = sum(map(_char_weight, found))
-        if not weight or _is_english(_surrounding_word(text, begin, match.end())):
+        if not weight:
             continue
-        near = begin - end <= _NEAR and not any(map(str.isalnum, text[max(end, 0) : begin]))
+        near = _are_near(text, end, begin)
+        word = _surrounding_word(text, begin, match.end())
+        if _is_english(word) and not (near and runs and word == found):
+            alike, alike_end = (weight if word == found else 0), match.end()
+            continue
         end = match.end()
         if len(found) == 1 and "\u0370" <= found <= "\u03ff":
             greek = greek + 1 if near else 1
@@ -306,8 +312,14 @@ def _foreign_runs(text: str) -> list[_Run]:
         elif near and runs:
             runs[-1] = _Run(runs[-1].weight + weight, runs[-1].words + 1)
         else:
-            runs.append(_Run(weight, 1))
+            before = alike if _are_near(text, alike_end, begin) else 0
+            runs.append(_Run(weight + before, 1 + (before > 0)))
     return runs
+
+
+def _are_near(text: str, end: int, begin: int) -> bool:
+    """Whether two words have nothing but a few signs between them."""
+    return begin - end <= _NEAR and not any(map(str.isalnum, text[max(end, 0) : begin]))
 
 
 def _surrounding_word(text: str, begin: int, end: int) -> str:
