@@ -3,7 +3,7 @@
 Some answers count without an oracle, by the policy's rules (`_judge_without_oracle`); the others
 are judged by it, and the judgement is checked. Models that draw greedily give the same answer to
 many variants, so texts and, where the oracle goes by the text alone, judgements are remembered
-within the decision. Both are as if they were computed anew.
+within the decision, and equal ones under way are one. Both are as if they were computed anew.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from guardrail.engine.verdict import Sample
 from guardrail.engine.visible_text import read_answer
 from guardrail.errors import GuardrailError, OracleError
 from guardrail.oracles.base import Exchange, Judgement, ReferenceOracle, goes_by_text
+from guardrail.shared_tasks import SharedTasks
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Judge:
         self._chat = chat
         self._texts: dict[tuple[str, _Pairs, _Pairs], AnswerText] = {}
         self._judgements: dict[tuple[str, str], Judgement] = {}
+        self._under_way = SharedTasks[Judgement]()
 
     @cached_property
     def reference_oracle(self) -> ReferenceOracle | None:
@@ -134,7 +136,11 @@ class Judge:
         texts = exchange.prompt, exchange.response  # not the exchange: it holds pictures
         known = self._judgements.get(texts)
         if known is None:
-            known = await _judge_by(self._oracle, exchange)
+            # Answers of one wave arrive together: a slow oracle is asked once for equal ones.
+            async with self._under_way.join(
+                texts, lambda _: _judge_by(self._oracle, exchange)
+            ) as shared:
+                known = await shared.result()
             if len(self._judgements) < _MOST_REMEMBERED:
                 self._judgements[texts] = known
         return known
