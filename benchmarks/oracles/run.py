@@ -1,6 +1,9 @@
 """Every oracle that runs without a network, on answers that none of them was trained on.
 
     python benchmarks/oracles/run.py        a few minutes; writes results.json and table.md
+    python benchmarks/oracles/run.py --policy detoxify
+                                            only the oracle of that policy, a shipped one or a
+                                            file; prints its rows and writes nothing
 
 The answers are the held-out fold of the labelled sets (../builtin_oracle/data.py): whole groups of
 prompts that neither training script has seen. Errors differ by source, so nothing is pooled.
@@ -8,6 +11,7 @@ prompts that neither training script has seen. Errors differ by source, so nothi
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import hashlib
 import json
@@ -16,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from guardrail.policy.document import Source
+from guardrail.policy.load import load_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
 from guardrail.tuning.dataset import Dataset, LabelledAnswer
@@ -45,10 +50,19 @@ ORACLES: dict[str, dict[str, Any]] = {
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--policy", help="measure the oracle of this policy alone")
+    parser.add_argument("--most", type=int, default=MOST, help="texts of one source, at most")
+    options = parser.parse_args()
     if not DATA.is_dir():
         print(f"the labelled sets are not at {DATA}; see ../builtin_oracle/README.md")
         return 1
-    held_out = [text for source in SOURCES for text in drawn(source)]
+    held_out = [text for source in SOURCES for text in drawn(source)[: options.most]]
+    if options.policy is not None:
+        policy = load_policy(options.policy)
+        sets = {s: dataset(s, held_out) for s in SOURCES}
+        print(table(asyncio.run(_measured(policy.name, policy, sets))))
+        return 0
     rows = [row for name, choice in ORACLES.items() for row in measured(name, choice, held_out)]
     (HERE / "results.json").write_text(json.dumps({"delta": DELTA, "rows": rows}, indent=1) + "\n")
     (HERE / "table.md").write_text(table(rows))

@@ -93,7 +93,7 @@ def _of_file(file: Path) -> list[dict[str, Any]]:
     if found.skipped:
         click.echo(
             f"guardrail: {found.skipped} decisions of {file} have no certificate: they had no "
-            "picture, or failed",
+            "picture, failed, or were blocked for what is written in one",
             err=True,
         )
     return [_of_certificate(certificate) for certificate in found.certificates]

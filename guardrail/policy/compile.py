@@ -109,6 +109,7 @@ def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
         recall=policy_recall(policy, digest),
         retry=limits.retry,
         expected_success_rate=sampling.expected_success_rate,
+        text_in_pictures=policy.text_in_pictures,
     )
     raise_mistakes([*early, *_check_plans(policy, rules, upstreams)])
     return rules
