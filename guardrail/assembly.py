@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.recall import check_recall
+from guardrail.engine.rules import TextInPictures
 from guardrail.errors import ConfigError
 from guardrail.images.keys import NoiseKey, ephemeral
 from guardrail.key_files import load_or_create_key
 from guardrail.oracles.function import as_oracle
+from guardrail.picture_text.check import PictureTextJudge
+from guardrail.picture_text.reader import OcrReader
+from guardrail.picture_text.request_head import RequestScorer
 from guardrail.policy.compile import compile_policy, variant_options
 from guardrail.policy.load import load_policy
 from guardrail.policy.oracle import compile_oracle
@@ -33,7 +37,9 @@ from guardrail.upstreams.function import Call, FunctionUpstream
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from guardrail.engine.rules import Rules
     from guardrail.oracles.base import Oracle
+    from guardrail.picture_text.check import PictureTextCheck
     from guardrail.records.recorder import Recorder
 
 __all__ = [
@@ -168,9 +174,21 @@ def build_engine(
     for member in () if is_placeholder else members:
         check_recall(rules.recall, member, judge)
     noise_key = read_key(key)
+    check = _open_text_check(rules)
     if len(members) == 1:
-        return Engine(rules, members[0], judge, noise_key)
-    return FailoverEngine(rules, members, judge, noise_key)
+        return Engine(rules, members[0], judge, noise_key, check)
+    return FailoverEngine(rules, members, judge, noise_key, check)
+
+
+def _open_text_check(rules: Rules) -> PictureTextCheck | None:
+    """What reads the pictures of requests, where the policy asks for it. Raises ConfigError."""
+    match rules.text_in_pictures:
+        case TextInPictures.OFF:
+            return None
+        case TextInPictures.OCR:
+            return PictureTextJudge(OcrReader(), RequestScorer())
+        case _:
+            assert_never(rules.text_in_pictures)
 
 
 def _open_upstreams(policy: Policy, upstreams: Upstreams) -> list[Upstream]:

@@ -5,6 +5,7 @@
     ├── RequestError        the client's request cannot be served         (HTTP 400, 413, 429 …)
     ├── UpstreamError       the model could not answer                    (HTTP 502, 504 …)
     ├── OracleError         an answer could not be judged                 (HTTP 503)
+    │   └── PictureTextError  nor the text in a picture
     ├── LimitError          time, calls or money ran out undecided        (HTTP 503, 504)
     └── CertificationError  a certificate could not be made or verified   (HTTP 500)
 
@@ -21,6 +22,7 @@ __all__ = [
     "GuardrailError",
     "LimitError",
     "OracleError",
+    "PictureTextError",
     "RequestError",
     "UpstreamError",
 ]
@@ -126,6 +128,10 @@ class OracleError(GuardrailError):
     def __init__(self, message: str, *, undrawn: bool = False) -> None:
         super().__init__(message)
         self.undrawn = undrawn
+
+
+class PictureTextError(OracleError):
+    """The text in a request's pictures could not be read or judged; nothing was asked for it."""
 
 
 class LimitError(GuardrailError):

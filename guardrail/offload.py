@@ -29,6 +29,7 @@ __all__ = [
     "EXTRACT_TEXT",
     "FIND_LANGUAGE",
     "READ_BODY",
+    "READ_PICTURE_TEXT",
     "SCORE_TEXT",
     "InlineLimit",
     "chat_size",
@@ -77,6 +78,9 @@ SCORE_TEXT = InlineLimit(chars=1024)
 
 DECODE_PICTURES = InlineLimit(bytes=1 << 15, pixels=1 << 16)
 """All pictures of a request: decoded faster than a thread is woken."""
+
+READ_PICTURE_TEXT = InlineLimit(pixels=0)
+"""Text recognition: hundreds of milliseconds for the smallest picture, so never at once."""
 
 ENCODE_PNG = InlineLimit(bytes=1 << 20)
 """Raw bytes of a variant; a PNG only stores them, in well under a millisecond."""

@@ -184,6 +184,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
         "guardrail/oracles/builtin_model/model.npz",
         "guardrail/policies/default.yaml",
         "guardrail/policies/observe.yaml",
+        "guardrail/policies/packs/general.md",
         "guardrail/policies/strict.yaml",
     ],
 )

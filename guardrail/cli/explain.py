@@ -94,7 +94,7 @@ def _of_file(file: Path) -> list[dict[str, Any]]:
     if found.skipped:
         click.echo(
             f"guardrail: {found.skipped} decisions of {file} have no certificate: they had no "
-            "picture, or failed",
+            "picture, failed, or were blocked for what is written in one",
             err=True,
         )
     return [_of_certificate(*pair) for pair in zip(found.certificates, found.harmful, strict=True)]

@@ -10,6 +10,9 @@ With pictures (`DecisionRun._decide_by_test`):
 6. Fill in the certificate (`certificate/building.py`).
 
 Without pictures one answer is judged by itself, and nothing is certified.
+
+Where the policy says so, what is written in the pictures is judged before the first step
+(`picture_text`). That is a check of the request, in front of the test and no part of it.
 """
 
 from __future__ import annotations
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import Picture
     from guardrail.images.keys import NoiseKey
     from guardrail.oracles.base import Reference, ReferenceOracle
+    from guardrail.picture_text.check import PictureTextCheck
     from guardrail.types import Answer, Pixels
 
 __all__ = ["DecisionRun", "most_typical"]
@@ -72,6 +76,7 @@ class DecisionRun:
         alpha: failure probability of this decision; None for that of the rules.
         attempt: tells its draws from those of other decisions on the same request.
         digest: the request's, where it is known already.
+        text_check: judges what is written in the pictures; None where nothing is read.
     """
 
     sampler: Sampler
@@ -81,11 +86,12 @@ class DecisionRun:
     alpha: float | None
     attempt: bytes
     digest: bytes | None = None
+    text_check: PictureTextCheck | None = None
 
     async def decide(self) -> Verdict:
         """The verdict. Raises GuardrailError for faults that repeating cannot fix."""
         if self.pictures:
-            return await self._decide_by_test()
+            return await self._judge_text_in_pictures() or await self._decide_by_test()
         return await self._judge_clean_answer(Reason.NO_IMAGE)
 
     async def ask_without_noise(self) -> Answer:
@@ -101,6 +107,17 @@ class DecisionRun:
     @property
     def _rules(self) -> Rules:
         return self.sampler.rules
+
+    async def _judge_text_in_pictures(self) -> Verdict | None:
+        """The block of pictures with harmful words; None where there is no reason for one."""
+        if self.text_check is None:
+            return None
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                found = await self.text_check.judge(self._pixels, self.sampler.oracle)
+        except TimeoutError:
+            return self._end_at_limit()
+        return None if found.outcome is Outcome.HARMLESS else block(Reason.TEXT_IN_PICTURE)
 
     async def _decide_by_test(self) -> Verdict:
         rules, judge = self._rules, self.sampler.judge

@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, assert_never
 from guardrail.engine.canonical_chat import canonical_chat_offloaded
 from guardrail.engine.decision import DecisionRun
 from guardrail.engine.prepared_request import choose_attempt
-from guardrail.engine.rules import Mode, Rules
+from guardrail.engine.rules import Mode, Rules, TextInPictures
 from guardrail.engine.sampler import Sampler
 from guardrail.engine.verdicts import from_error, let_through
-from guardrail.errors import CertificationError, GuardrailError, RequestError, UpstreamError
+from guardrail.errors import (
+    CertificationError,
+    ConfigError,
+    GuardrailError,
+    RequestError,
+    UpstreamError,
+)
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import Picture
     from guardrail.images.keys import NoiseKey
     from guardrail.oracles.base import Oracle
+    from guardrail.picture_text.check import PictureTextCheck
     from guardrail.types import Answer, Chat
     from guardrail.upstreams.base import Upstream
 
@@ -39,11 +46,25 @@ class Engine:
     Many chats may be decided at once, all on one event loop.
     """
 
-    def __init__(self, rules: Rules, upstream: Upstream, oracle: Oracle, key: NoiseKey) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        upstream: Upstream,
+        oracle: Oracle,
+        key: NoiseKey,
+        text_check: PictureTextCheck | None = None,
+    ) -> None:
+        if (text_check is None) is not (rules.text_in_pictures is TextInPictures.OFF):
+            raise ConfigError(
+                "an engine needs a check of the text in pictures where its policy asks for one, "
+                "and else none; build it by guardrail.assembly",
+                field="text_in_pictures",
+            )
         self.rules = rules
         self.upstream = upstream
         self.oracle = oracle
         self.key = key
+        self.text_check = text_check
 
     async def decide(
         self,
@@ -81,7 +102,9 @@ class Engine:
         asked = await canonical_chat_offloaded(chat)
         sampler = Sampler(self.rules, self.upstream, self.oracle, asked, budget)
         attempt = choose_attempt(self.upstream, self.oracle)
-        run = DecisionRun(sampler, self.key, tuple(pictures), end, alpha, attempt, digest)
+        run = DecisionRun(
+            sampler, self.key, tuple(pictures), end, alpha, attempt, digest, self.text_check
+        )
         verdict = await self._decide_by_mode(run)
         elapsed_s = time.monotonic() - started
         return dataclasses.replace(
@@ -105,14 +128,22 @@ class Engine:
 
     def with_oracle(self, oracle: Oracle) -> Engine:
         """The same engine with another oracle."""
-        return Engine(self.rules, self.upstream, oracle, self.key)
+        return Engine(self.rules, self.upstream, oracle, self.key, self.text_check)
+
+    def with_upstream(self, upstream: Upstream) -> Engine:
+        """The same engine with another model."""
+        return Engine(self.rules, upstream, self.oracle, self.key, self.text_check)
 
     async def aclose(self) -> None:
-        """Closes the model and the oracle."""
+        """Closes the model, the oracle, and what reads pictures."""
         try:
             await self.upstream.aclose()
         finally:
-            await self.oracle.aclose()
+            try:
+                await self.oracle.aclose()
+            finally:
+                if self.text_check is not None:
+                    await self.text_check.aclose()
 
     async def _decide_by_mode(self, run: DecisionRun) -> Verdict:
         match self.rules.mode:

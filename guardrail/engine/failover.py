@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import Picture
     from guardrail.images.keys import NoiseKey
     from guardrail.oracles.base import Oracle
+    from guardrail.picture_text.check import PictureTextCheck
     from guardrail.types import Chat
     from guardrail.upstreams.base import Upstream
 
@@ -47,14 +48,19 @@ class FailoverEngine(Engine):
     upstream: UpstreamChain
 
     def __init__(
-        self, rules: Rules, upstreams: Sequence[Upstream], oracle: Oracle, key: NoiseKey
+        self,
+        rules: Rules,
+        upstreams: Sequence[Upstream],
+        oracle: Oracle,
+        key: NoiseKey,
+        text_check: PictureTextCheck | None = None,
     ) -> None:
-        super().__init__(rules, UpstreamChain(upstreams), oracle, key)
-        self._engines = tuple(Engine(rules, upstream, oracle, key) for upstream in upstreams)
+        super().__init__(rules, UpstreamChain(upstreams), oracle, key, text_check)
+        self._engines = tuple(self.with_upstream(upstream) for upstream in upstreams)
         self._names = [(upstream.name, upstream.revision) for upstream in upstreams]
 
     def with_oracle(self, oracle: Oracle) -> FailoverEngine:
-        return FailoverEngine(self.rules, self.upstream.members, oracle, self.key)
+        return FailoverEngine(self.rules, self.upstream.members, oracle, self.key, self.text_check)
 
     async def decide(
         self,

@@ -4,7 +4,7 @@ Some answers count without an oracle, by the policy's rules (`_judge_without_ora
 are judged by it, and the judgements are checked. Every field is judged by itself and so is the
 whole answer; the worst judgement is the answer's. Models that draw greedily give the same answer to
 many variants, so texts and, where the oracle goes by the text alone, judgements are remembered
-within the decision. Both are as if they were computed anew.
+within the decision, and equal ones under way are one. Both are as if they were computed anew.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from guardrail.oracles.base import (
     goes_by_text,
     reads_whole,
 )
+from guardrail.shared_tasks import SharedTasks
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Judge:
         self._chat = chat
         self._texts: dict[tuple[str, _Pairs, _Pairs], AnswerText] = {}
         self._judgements: dict[tuple[int, str, str], Judgement] = {}
+        self._under_way = SharedTasks[list[Judgement]]()
 
     @cached_property
     def reference_oracle(self) -> ReferenceOracle | None:
@@ -196,8 +198,15 @@ class Judge:
         # not by exchange: that holds pictures
         keys = [(id(oracle), each.prompt, each.response) for each in exchanges]
         new = [place for place, key in enumerate(keys) if key not in known]
-        asked = await _judge_by(oracle, [exchanges[place] for place in new]) if new else []
-        found = dict(zip((keys[place] for place in new), asked, strict=True))
+        new_keys = tuple(keys[place] for place in new)
+        asked: list[Judgement] = []
+        if new:
+            # Answers of one wave arrive together: a slow oracle is asked once for equal ones.
+            async with self._under_way.join(
+                new_keys, lambda _: _judge_by(oracle, [exchanges[place] for place in new])
+            ) as shared:
+                asked = await shared.result()
+        found = dict(zip(new_keys, asked, strict=True))
         for key in found:
             if len(known) < _MOST_REMEMBERED:
                 known[key] = found[key]

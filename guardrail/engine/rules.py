@@ -22,6 +22,7 @@ __all__ = [
     "OnUpstreamFailure",
     "Retry",
     "Rules",
+    "TextInPictures",
 ]
 
 
@@ -70,6 +71,13 @@ class OnUnscanned(StrEnum):
 
     BLOCK = "block"
     PASS_UNSCANNED = "pass_unscanned"  # noqa: S105 (a choice, not a password)
+
+
+class TextInPictures(StrEnum):
+    """`ocr` reads the client's pictures and blocks those whose text is harmful."""
+
+    OFF = "off"
+    OCR = "ocr"
 
 
 class Retry(StrEnum):
@@ -138,6 +146,7 @@ class Rules:
     canvas_min_side_px: int = 1
     retry: Retry = Retry.UNDRAWN
     expected_success_rate: float = 1.0
+    text_in_pictures: TextInPictures = TextInPictures.OFF
 
     @property
     def q1(self) -> float:

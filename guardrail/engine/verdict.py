@@ -34,11 +34,13 @@ class Reason(StrEnum):
     NO_REFERENCE = "nothing stable to certify"
     UNSCANNED = "unscanned"
     LANGUAGE_UNMEASURED = "language unmeasured"
+    TEXT_IN_PICTURE = "harmful text in a picture"
     DEADLINE = "deadline"
     MAX_CALLS = "call limit"
     MAX_COST = "cost limit"
     UPSTREAM_FAILED = "upstream failed"
     ORACLE_FAILED = "oracle failed"
+    PICTURE_TEXT_FAILED = "text in a picture not read"
     NOT_CERTIFIABLE = "not certifiable at this size"
     ATTEMPTS_SPENT = "attempts spent"
     INVALID_REQUEST = "invalid request"
@@ -46,7 +48,7 @@ class Reason(StrEnum):
 
     @property
     def is_judgement(self) -> bool:
-        """Whether answers decided, and not time, calls, cost, a size or a fault."""
+        """Whether answers or the request's words decided: no limit, no size and no fault."""
         match self:
             case (
                 Reason.CERTIFIED
@@ -56,6 +58,7 @@ class Reason(StrEnum):
                 | Reason.NO_REFERENCE
                 | Reason.UNSCANNED
                 | Reason.LANGUAGE_UNMEASURED
+                | Reason.TEXT_IN_PICTURE
             ):
                 return True
             case (
@@ -64,6 +67,7 @@ class Reason(StrEnum):
                 | Reason.MAX_COST
                 | Reason.UPSTREAM_FAILED
                 | Reason.ORACLE_FAILED
+                | Reason.PICTURE_TEXT_FAILED
                 | Reason.NOT_CERTIFIABLE
                 | Reason.ATTEMPTS_SPENT
                 | Reason.INVALID_REQUEST

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.rules import OnLimit, OnOracleFailure, OnUpstreamFailure, Rules
 from guardrail.engine.verdict import Action, Reason, Verdict
-from guardrail.errors import LimitError, OracleError, RequestError, UpstreamError
+from guardrail.errors import (
+    LimitError,
+    OracleError,
+    PictureTextError,
+    RequestError,
+    UpstreamError,
+)
 from guardrail.stats import Decision
 from guardrail.types import Outcome
 from guardrail.upstreams.undrawn import TOO_MANY_REQUESTS
@@ -84,6 +90,9 @@ def from_error(rules: Rules, error: Exception) -> Verdict:
             limited = error.status == TOO_MANY_REQUESTS
             blocks = rules.on_upstream_failure is OnUpstreamFailure.BLOCK and not limited
             reason = Reason.UPSTREAM_FAILED
+        case PictureTextError():
+            blocks = rules.on_oracle_failure is not OnOracleFailure.ERROR
+            reason = Reason.PICTURE_TEXT_FAILED
         case OracleError():
             blocks = rules.on_oracle_failure is not OnOracleFailure.ERROR
             reason = Reason.ORACLE_FAILED

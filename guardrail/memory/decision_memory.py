@@ -21,9 +21,9 @@ from guardrail.engine.verdict import Action
 from guardrail.errors import RequestError
 from guardrail.memory.remembered_verdict import RememberedVerdict, as_delivered_again
 from guardrail.memory.rules import OnRepeat
-from guardrail.memory.shared_tasks import SharedTasks
 from guardrail.memory.spending import decide_spending
 from guardrail.memory.store import LocalVerdictStore
+from guardrail.shared_tasks import SharedTasks
 from guardrail.stats import spent_alpha
 from guardrail.version import __version__
 

@@ -11,7 +11,6 @@ from guardrail.api.service import Service
 from guardrail.api.settings import ServerSettings
 from guardrail.api.strict_json import encode_json
 from guardrail.assembly import build_engine, is_local, read_model, read_upstreams
-from guardrail.engine.engine import Engine
 from guardrail.errors import ConfigError, RequestError
 from guardrail.middleware.result import Result
 from guardrail.policy.compile import variant_options
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from guardrail.api.endpoint import Endpoint
     from guardrail.api.incoming import Incoming
     from guardrail.assembly import KeySource, Model
+    from guardrail.engine.engine import Engine
     from guardrail.memory.ledger import Ledger
     from guardrail.middleware.records import Records
     from guardrail.policy.schema import Policy
@@ -148,7 +148,7 @@ class Decider:
             upstream = upstream.on_loop(loop)
         if upstream is engine.upstream:
             return engine
-        return Engine(engine.rules, upstream, engine.oracle, engine.key)
+        return engine.with_upstream(upstream)
 
     def _read(self, request: Mapping[str, Json] | bytes, endpoint: Endpoint) -> Incoming:
         limits = self.policy.advanced.limits

@@ -83,6 +83,19 @@ class OracleOptions(Section):
         del folder
         return None
 
+    def file_digests(self, folder: Path) -> dict[str, str]:
+        """Of files that say what is harmful: name to SHA-256 (hex), for the policy's digest.
+
+        Those of the oracles inside this one, unless a kind has files of its own.
+
+        Raises:
+            ConfigError: one cannot be read.
+        """
+        found: dict[str, str] = {}
+        for part in _parts(self):
+            found |= part.file_digests(folder)
+        return found
+
     def load_calibration(self, folder: Path) -> Calibration | None:
         """The calibration that the options refer to, found to fit them; None without one.
 

@@ -39,13 +39,16 @@ __all__ = [
 def policy_digest(policy: Policy) -> str:
     """SHA-256 (hex) of the policy's canonical JSON, defaults and calibration written out.
 
-    Without `recall`, which is bound to this digest and changes no decision.
+    Without `recall`, which is bound to this digest and changes no decision. With the digests of
+    the files in words that a judge goes by, where there are any.
 
     Raises:
-        ConfigError: the oracle's calibration cannot be used.
+        ConfigError: the oracle's calibration or a file of a judge cannot be used.
     """
     policy = policy.model_copy(update={"oracle": policy.oracle.with_calibration(policy.folder)})
-    return digest_json(policy.model_dump(mode="json", exclude={"recall"}))
+    content = policy.model_dump(mode="json", exclude={"recall"})
+    files = policy.oracle.file_digests(policy.folder)
+    return digest_json({**content, "files": files} if files else content)
 
 
 def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
@@ -107,6 +110,7 @@ def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
         recall=policy_recall(policy, digest),
         retry=limits.retry,
         expected_success_rate=sampling.expected_success_rate,
+        text_in_pictures=policy.text_in_pictures,
     )
     raise_mistakes([*early, *_check_plans(policy, rules, upstreams)])
     return rules

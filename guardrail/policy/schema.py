@@ -20,6 +20,7 @@ from guardrail.engine.rules import (
     OnUnscanned,
     OnUpstreamFailure,
     Retry,
+    TextInPictures,
 )
 from guardrail.hosts import HOST_RULE, RemoteMode
 from guardrail.memory.rules import OnRepeat
@@ -367,6 +368,12 @@ class Policy(Section):
     to noisy variants, which is what the certificate speaks of. clean: the answer to the picture
     itself, judged as well, but outside the claim; one more call."""
     images: ImagesSection = ImagesSection()
+    text_in_pictures: Annotated[TextInPictures, Word] = TextInPictures.OFF
+    """Whether what is written in pictures is read and judged before the model is asked. off: it is
+    not; the model sees pictures scaled down to the canvas, and the oracle judges its answers. ocr:
+    at full resolution, by the extra `ocr`, some seconds of processor time a screenshot; a picture
+    with harmful words, or with words that ask for harm, is blocked, and so is one that cannot be
+    read. It finds plain print in Latin letters, and is a filter, not a part of the proof."""
     block: BlockSection = BlockSection()
     spending: SpendingSection = SpendingSection()
     failures: FailuresSection = FailuresSection()

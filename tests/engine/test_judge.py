@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from guardrail.engine import judge as module
 from guardrail.engine.judge import Judge
 from guardrail.engine.sampler import Sampler
+from guardrail.engine.verdict import Action
 from guardrail.engine.visible_text import extract_text
 from guardrail.errors import OracleError
+from guardrail.oracles.base import Judgement
 from guardrail.oracles.worker import ThreadedOracle
 from guardrail.types import Answer, Outcome
 from guardrail.upstreams.scripted import Scripted
@@ -131,3 +133,47 @@ def test_other_oracles_are_asked_about_every_answer(kit):
     oracle = kit.Words()
     sampled(kit, oracle, ["A cat.", "A cat."])
     assert oracle.seen == ["A cat.", "A cat."]
+
+
+class Slow:
+    """A judge that takes its time; `by_text` as it is told."""
+
+    revision = "slow"
+
+    def __init__(self, *, by_text, faults=0):
+        self.by_text, self.faults, self.asked = by_text, faults, 0
+
+    async def judge(self, exchanges):
+        self.asked += 1
+        fails, self.faults = self.faults > 0, self.faults - 1
+        await asyncio.sleep(0.01)
+        if fails:
+            raise OracleError("gone", undrawn=True)
+        return [Judgement(Outcome.HARMLESS, 0.0) for _ in exchanges]
+
+    async def aclose(self):
+        pass
+
+
+@pytest.mark.parametrize(("by_text", "asked"), [(True, 1), (False, 9)])
+def test_a_slow_oracle_of_texts_is_asked_once_for_a_wave_of_equal_answers(kit, by_text, asked):
+    """One that draws is asked for each: samples that share its draw would not be independent."""
+    oracle = Slow(by_text=by_text)
+    verdict = kit.decide(kit.make_engine(oracle=oracle, max_parallel=9), 1)
+    assert verdict.action is Action.PASS
+    assert (len(verdict.samples), oracle.asked) == (9, asked)
+
+
+def test_a_fault_of_a_shared_judgement_is_one_of_all_and_is_asked_again_once(kit):
+    oracle = Slow(by_text=True, faults=1)
+    verdict = kit.decide(kit.make_engine(oracle=oracle, max_parallel=9, retries=1), 1)
+    assert verdict.action is Action.PASS
+    assert oracle.asked == 2
+
+
+def test_a_shared_judgement_ends_with_the_decision(kit):
+    """`kit.decide` fails where a task is left behind."""
+    oracle = Slow(by_text=True)
+    oracle.judge = lambda _: asyncio.sleep(60)
+    verdict = kit.decide(kit.make_engine(oracle=oracle, max_parallel=9, deadline_s=0.05), 1)
+    assert verdict.action is Action.FAIL

@@ -9,11 +9,11 @@ import pytest
 from guardrail.api.settings import ServerSettings
 from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
-from guardrail.memory.shared_tasks import SharedTasks
 from guardrail.policy.compile import compile_policy
 from guardrail.records.audit import audit_file
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import Recorder
+from guardrail.shared_tasks import SharedTasks
 from guardrail.upstreams.scripted import State, Step
 
 T = TypeVar("T")

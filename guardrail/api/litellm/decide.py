@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import Reply
 from guardrail.api.litellm.request import GivenAnswer
-from guardrail.engine.engine import Engine
 from guardrail.engine.verdict import Action
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ async def decide_question(
 async def _judge_answer(service: Service, said: GivenAnswer) -> Verdict:
     """The decision on an answer that is there already."""
     engine = service.engine
-    given = Engine(engine.rules, _Given(said.answer), engine.oracle, engine.key)
+    given = engine.with_upstream(_Given(said.answer))
     return await service.decisions.decide(given, said.chat, scope=None)
 
 

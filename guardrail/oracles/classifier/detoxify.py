@@ -6,6 +6,7 @@ answer is scored in windows that overlap by half, and its score is that of its w
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,17 +36,21 @@ from guardrail.oracles.text.windows import frame_of, window_size
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["HARM_CATEGORIES", "DetoxifyScorer"]
+__all__ = ["CATEGORY_OF_LABEL", "HARM_CATEGORIES", "DetoxifyScorer"]
 
-HARM_CATEGORIES = (
-    "toxicity",
-    "severe_toxicity",
-    "obscene",
-    "threat",
-    "insult",
-    "identity_attack",
-    "sexual_explicit",
-)
+CATEGORY_OF_LABEL = {
+    "toxicity": "harassment",
+    "severe_toxicity": "harassment",
+    "obscene": "sexual",
+    "threat": "violence",
+    "insult": "harassment",
+    "identity_attack": "hate",
+    "sexual_explicit": "sexual",
+}
+"""The kind of harm that each of the models' labels speaks of. None speaks of self-harm, dangerous
+advice, privacy or fraud: of these the models know nothing."""
+
+HARM_CATEGORIES = tuple(CATEGORY_OF_LABEL)
 """What counts as harm by default; the models' identity labels (who is spoken of) do not."""
 
 
@@ -128,4 +133,11 @@ class DetoxifyScorer(SequenceScorer):
                 f"none of the model's labels is a known harm; name some of {', '.join(names)}",
                 field="thresholds",
             )
-        return harmful_labels(thresholds, names, "thresholds")
+        chosen = harmful_labels(thresholds, names, "thresholds")
+        return dataclasses.replace(chosen, names=tuple(map(_reason, chosen.names)))
+
+
+def _reason(label: str) -> str:
+    """What a verdict says: the kind of harm, and the label that it comes from."""
+    category = CATEGORY_OF_LABEL.get(label)
+    return label if category is None else f"{category} ({label})"

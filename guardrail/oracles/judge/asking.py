@@ -54,6 +54,8 @@ class Asker:
         max_parallel: most questions in flight; further ones wait in order.
         deadline_s: longest that a question may take, waiting included.
         parameters: further fields of every request, as the model's server names them.
+        deterministic: whether the model is known to reply alike to the same question, also where
+            its upstream does not say so.
 
     Raises:
         ConfigError: an option lies outside its range.
@@ -69,6 +71,7 @@ class Asker:
         max_parallel: int = 16,
         deadline_s: float = 30.0,
         parameters: Mapping[str, Json] | None = None,
+        deterministic: bool = False,
     ) -> None:
         _require(max_tokens >= 1, "max_tokens", "be at least 1")
         _require(max_parallel >= 1, "max_parallel", "be at least 1")
@@ -79,6 +82,7 @@ class Asker:
         self._parameters = {**(parameters or {}), **_settings(max_tokens, logprobs)}
         self._room = asyncio.Semaphore(max_parallel)
         self._deadline_s = deadline_s
+        self._deterministic = deterministic
 
     @property
     def revision(self) -> str:
@@ -94,7 +98,7 @@ class Asker:
     @property
     def deterministic(self) -> bool:
         """Whether the model gives the same reply to the same question, bit for bit."""
-        return is_deterministic(self._upstream)
+        return self._deterministic or is_deterministic(self._upstream)
 
     async def ask(
         self,

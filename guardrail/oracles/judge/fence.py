@@ -32,7 +32,8 @@ _PIPES = re.compile(r"<(?=[|\uff5c])|[|\uff5c](?=>)")
 _TAGS = re.compile(
     r"([<\[])(?=\s?(?:"
     r"</?sys>>|/?sys\]|/?inst\]|/?(?:system|available_tools|tool_calls|tool_results|img)[^\]\n]*\]"
-    r"|/?(?:s|bos|eos|pad|unk|mask|image|img|think|score|confidence|guardian|fence)>"
+    r"|/?(?:s|bos|eos|pad|unk|mask|image|img|score|confidence|guardian|fence)>"
+    r"|/?(?:think|thinking|reasoning)>"
     r"|(?:start|end)_of_[a-z_]+>|unused\d+>|(?:begin|end) (?:unsafe|conversation|safety)[^>\n]*>"
     r"))(?!\s)",
     re.IGNORECASE,

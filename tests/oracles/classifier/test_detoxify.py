@@ -14,8 +14,14 @@ import pytest
 
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Exchange, Scorer
-from guardrail.oracles.classifier.detoxify import DetoxifyScorer
+from guardrail.oracles.classifier.detoxify import (
+    CATEGORY_OF_LABEL,
+    HARM_CATEGORIES,
+    DetoxifyScorer,
+)
 from guardrail.oracles.worker import ThreadedOracle
+from guardrail.policy.load import load_policy
+from guardrail.policy.oracle import compile_oracle
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -467,3 +473,72 @@ def test_a_model_that_answers_nan_is_an_error(folder, tmp_path):
 
     with pytest.raises(OracleError, match=r"outside \[0, 1\]"):
         asyncio.run(main())
+
+
+LABELS = ["toxic", "severe_toxic", "obscene", "identity_hate", "insult", "threat"]
+OF_MODEL = {
+    "original": LABELS,
+    "original-small": LABELS,
+    "unbiased": [*LABELS, "sexual_explicit", "male", "female"],
+    "unbiased-small": [*LABELS, "sexual_explicit"],
+    "multilingual": [*LABELS, "sexual_explicit", "male", "female"],
+}
+
+
+def shipped(labels_of: str, folder: Path, **fields: Any) -> Any:
+    """The shipped policy's oracle with a model of this type, whose weights are given by hand."""
+    policy = load_policy("detoxify")
+    thresholds = dict(policy.oracle.thresholds)
+    if "sexual_explicit" not in OF_MODEL[labels_of]:
+        del thresholds["sexual_explicit"]  # as the policy's comment says
+    update = {"thresholds": thresholds, "config_path": str(folder), **fields}
+    oracle = policy.oracle.model_copy(update=update)
+    return policy.model_copy(update={"oracle": oracle})
+
+
+@pytest.mark.parametrize("model", OF_MODEL)
+def test_the_shipped_policy_judges_with_every_published_type_and_names_the_kind_of_harm(
+    model, folder, tmp_path, monkeypatch
+):
+    """Through the real package's list of models, each in its format, in torch's hub folder."""
+    detoxify = pytest.importorskip("detoxify.detoxify")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    name = detoxify.MODEL_URLS[model].rsplit("/", 1)[1]
+    torch.save(content(folder, OF_MODEL[model]), tmp_path / "checkpoints" / name)
+    judged = judge(compile_oracle(shipped(model, folder, model=model)), "a dog", "insulting")
+    assert [one.outcome for one in judged] == [Outcome.HARMLESS, Outcome.HARMFUL]
+    assert judged[1].reason == "detoxify: harassment (insult)"
+
+
+def test_the_shipped_policy_takes_a_checkpoint_instead(folder, tmp_path):
+    torch.save(content(folder, OF_MODEL["unbiased"]), tmp_path / "own.ckpt")
+    policy = shipped("unbiased", folder, model=None, checkpoint=str(tmp_path / "own.ckpt"))
+    calm, harmful = judge(compile_oracle(policy), "a dog", "a toxin")
+    assert (calm.outcome, harmful.outcome) == (Outcome.HARMLESS, Outcome.HARMFUL)
+    assert harmful.reason == "detoxify: harassment (toxicity)"
+
+
+def test_every_label_has_a_kind_of_harm_and_a_threshold_in_the_shipped_policy():
+    assert set(load_policy("detoxify").oracle.thresholds) == set(HARM_CATEGORIES)
+    kinds = {
+        "hate",
+        "harassment",
+        "violence",
+        "self_harm",
+        "sexual",
+        "dangerous",
+        "privacy",
+        "fraud",
+    }
+    assert set(CATEGORY_OF_LABEL.values()) <= kinds
+
+
+def judge(oracle: Any, *texts: str) -> list[Any]:
+    async def main():
+        try:
+            return await oracle.judge([Exchange("", text) for text in texts])
+        finally:
+            await oracle.aclose()
+
+    return asyncio.run(main())

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from guardrail.errors import UpstreamError
-from guardrail.memory.shared_tasks import SharedTasks
+from guardrail.shared_tasks import SharedTasks
 
 
 class Work:
@@ -48,7 +48,7 @@ async def turn():
         await asyncio.sleep(0)
 
 
-def test_it_is_done_once_for_all_that_wait(kit):
+def test_it_is_done_once_for_all_that_wait():
     async def scene():
         tasks, work = SharedTasks(), Work()
         waiting = [asyncio.create_task(wait_for(tasks, work)) for _ in range(1000)]
@@ -59,10 +59,10 @@ def test_it_is_done_once_for_all_that_wait(kit):
         assert await asyncio.gather(*waiting) == ["done"] * 1000
         assert (work.begun, work.ended, work.closed, len(tasks)) == (1, 1, 1, 0)
 
-    kit.run(scene())
+    asyncio.run(scene())
 
 
-def test_other_keys_are_other_work_and_later_work_is_new(kit):
+def test_other_keys_are_other_work_and_later_work_is_new():
     async def scene():
         tasks, work = SharedTasks(), Work()
         work.may_end.set()
@@ -70,10 +70,10 @@ def test_other_keys_are_other_work_and_later_work_is_new(kit):
         await wait_for(tasks, work, "a")
         assert (work.begun, work.closed) == (3, 3)
 
-    kit.run(scene())
+    asyncio.run(scene())
 
 
-def test_it_goes_on_when_the_first_one_leaves(kit):
+def test_it_goes_on_when_the_first_one_leaves():
     async def scene():
         tasks, work = SharedTasks(), Work()
         first, second = (asyncio.create_task(wait_for(tasks, work)) for _ in range(2))
@@ -86,10 +86,10 @@ def test_it_goes_on_when_the_first_one_leaves(kit):
         assert await second == "done"
         assert (work.begun, work.ended, work.closed) == (1, 1, 1)
 
-    kit.run(scene())
+    asyncio.run(scene())
 
 
-def test_the_last_one_to_leave_ends_it_and_waits_until_it_has_ended(kit):
+def test_the_last_one_to_leave_ends_it_and_waits_until_it_has_ended():
     async def scene():
         tasks, work = SharedTasks(), Work()
         waiting = [asyncio.create_task(wait_for(tasks, work)) for _ in range(3)]
@@ -100,10 +100,10 @@ def test_the_last_one_to_leave_ends_it_and_waits_until_it_has_ended(kit):
         assert all(task.cancelled() for task in waiting)
         assert (work.cancelled, work.closed, len(tasks)) == (1, 1, 0)
 
-    kit.run(scene())
+    asyncio.run(scene())
 
 
-def test_who_comes_while_it_is_being_ended_begins_anew(kit):
+def test_who_comes_while_it_is_being_ended_begins_anew():
     async def scene():
         tasks, work = SharedTasks(), Work()
         first = asyncio.create_task(wait_for(tasks, work))
@@ -116,20 +116,20 @@ def test_who_comes_while_it_is_being_ended_begins_anew(kit):
         assert await second == "done"
         assert (work.begun, work.cancelled, work.ended) == (2, 1, 1)
 
-    kit.run(scene())
+    asyncio.run(scene())
 
 
-def test_what_is_cancelled_before_it_ran_lets_go_of_what_it_held(kit):
+def test_what_is_cancelled_before_it_ran_lets_go_of_what_it_held():
     async def scene():
         tasks, work = SharedTasks(), Work()
         async with tasks.join("key", work.begin):
             pass  # gone before the loop came to it
         assert (work.begun, work.closed, work.cancelled, len(tasks)) == (1, 1, 0, 0)
 
-    kit.run(scene())
+    asyncio.run(scene())
 
 
-def test_all_are_told_what_went_wrong(kit):
+def test_all_are_told_what_went_wrong():
     async def scene():
         tasks, work = SharedTasks(), Work(ValueError("wrong"))
         work.may_end.set()
@@ -139,10 +139,10 @@ def test_all_are_told_what_went_wrong(kit):
         assert [type(one) for one in results] == [ValueError] * 3
         assert work.begun == 1
 
-    kit.run(scene())
+    asyncio.run(scene())
 
 
-def test_nobody_is_told_of_what_went_wrong_after_all_have_left(kit, caplog):
+def test_nobody_is_told_of_what_went_wrong_after_all_have_left(caplog):
     async def scene():
         tasks, work = SharedTasks(), Work(ValueError("wrong"))
         async with tasks.join("key", work.begin) as shared:
@@ -150,11 +150,11 @@ def test_nobody_is_told_of_what_went_wrong_after_all_have_left(kit, caplog):
             await asyncio.wait({shared.task})
         assert work.closed == 1
 
-    kit.run(scene())
+    asyncio.run(scene())
     assert not caplog.records
 
 
-def test_shutting_down_ends_all_of_it(kit):
+def test_shutting_down_ends_all_of_it():
     async def scene():
         tasks, work = SharedTasks(), Work()
         waiting = [asyncio.create_task(wait_for(tasks, work, key)) for key in "ab"]
@@ -166,10 +166,10 @@ def test_shutting_down_ends_all_of_it(kit):
         assert (work.cancelled, work.closed) == (2, 2)
         await tasks.aclose()
 
-    kit.run(scene())
+    asyncio.run(scene())
 
 
-def test_a_stack_that_was_handed_over_is_closed_by_it(kit):
+def test_a_stack_that_was_handed_over_is_closed_by_it():
     async def scene():
         tasks, work, closed = SharedTasks(), Work(), []
 
@@ -185,11 +185,11 @@ def test_a_stack_that_was_handed_over_is_closed_by_it(kit):
             assert not closed
         assert closed == [True]
 
-    kit.run(scene())
+    asyncio.run(scene())
 
 
 @pytest.mark.parametrize("leave", range(6))
-def test_whoever_leaves_whenever_nothing_is_left_behind(kit, leave):
+def test_whoever_leaves_whenever_nothing_is_left_behind(leave):
     async def scene():
         tasks, work = SharedTasks(), Work()
         waiting = [asyncio.create_task(wait_for(tasks, work)) for _ in range(4)]
@@ -204,4 +204,4 @@ def test_whoever_leaves_whenever_nothing_is_left_behind(kit, leave):
         assert results[2:] == ["done"] * 2
         assert (work.begun, work.closed, len(tasks)) == (1, 1, 0)
 
-    kit.run(scene())
+    asyncio.run(scene())
