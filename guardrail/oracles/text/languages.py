@@ -183,7 +183,7 @@ class LanguageModel:
         self.limit, self.limit_alone = limit, limit_alone
         self.most, self.least, self.revision = most, least, revision
         self._scale = scale
-        self._weights, self._kinds = memoryview(weights), memoryview(kinds)
+        self._weights, self._kinds = weights.data, kinds.data
         self._shift = 32 - (len(weights).bit_length() - 1)
         self._kind_shift = 32 - (len(kinds).bit_length() - 1)
         self.word_score = lru_cache(maxsize=_REMEMBERED)(self._word_score)
