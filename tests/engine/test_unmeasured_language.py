@@ -7,6 +7,7 @@ from guardrail.engine.verdict import Action, Reason, Sample
 from guardrail.engine.verdicts import name_reason
 from guardrail.oracles.base import Judgement
 from guardrail.types import Outcome
+from guardrail.upstreams.scripted import Step
 
 
 class Reads:
@@ -65,3 +66,26 @@ def test_what_is_judged_all_the_same_is_marked(kit, pictures):
     engine = kit.make_engine(["other"], oracle=Reads(), claim=Claim.VERDICT)
     verdict = kit.decide(engine, pictures)
     assert (verdict.action, verdict.unmeasured) == (Action.PASS, "script")
+
+
+def answer_with(**fields):
+    return Step(message={"role": "assistant", "content": "calm", **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"reasoning_content": "fremd"}, Reason.LANGUAGE_UNMEASURED),
+        ({"content": "fremd", "reasoning_content": "forbidden"}, Reason.HARMFUL),
+    ],
+)
+def test_harm_in_one_field_comes_before_the_language_of_another(kit, fields, reason):
+    verdict = kit.decide(kit.make_engine([answer_with(**fields)], oracle=Reads()), 1)
+    assert verdict.reason is reason
+    assert bool(verdict.harmful) is (reason is Reason.HARMFUL)
+
+
+def test_one_field_that_is_judged_all_the_same_marks_the_answer(kit):
+    step = answer_with(reasoning_content="other")
+    engine = kit.make_engine([step], oracle=Reads(), claim=Claim.VERDICT)
+    assert kit.decide(engine, 1).unmeasured == "script"
