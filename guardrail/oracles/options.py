@@ -147,8 +147,8 @@ class HarmOptions(OracleOptions):
         Annotated[list[Literal["en"]], Field(min_length=1, max_length=1)] | Literal["any"] | None
     ) = None
     """The languages that this oracle may judge: [en], the only one that can be told from all
-    others, or any, which is not checked. Left out, it is [en] for builtin and embedding, whose
-    models were measured on English, and any for all others."""
+    others, or any, which is not checked. Left out, it is [en] for default, builtin and encoder,
+    whose models were measured on English, and any for all others."""
     unmeasured_language: Literal["block", "judge"] = "block"
     """What becomes of an answer with a stretch in another language. block: withheld as 'language
     unmeasured', which is not called harm. judge: fails open, the oracle judges what it does not

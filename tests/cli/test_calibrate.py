@@ -107,7 +107,7 @@ class TestResult:
     def test_the_builtin_oracles_own_threshold_is_that_of_the_default_policy(self, labels):
         own = facts("--oracle=builtin", f"--data={labels}")
         shipped = facts("--policy=default", f"--data={labels}")
-        assert own["threshold"] == shipped["threshold"] == 0.25
+        assert own["threshold"] == shipped["threshold"] == 0.5
 
     def test_people_are_told_the_bounds_and_what_they_hold_for(self, labels, tmp_path):
         out = tmp_path / "c.yaml"

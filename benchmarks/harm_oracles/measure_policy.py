@@ -1,0 +1,129 @@
+"""The oracle of a policy on held-out answers, by source.
+
+    python benchmarks/harm_oracles/measure_policy.py detoxify [--most 500]
+
+The policy is a shipped one or a file. Prints a table; writes nothing. The answers are the test part
+of the labelled sets (data.py). Errors differ by source, so nothing is pooled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from data import DATA, Text, load
+
+from guardrail.policy.load import load_policy
+from guardrail.policy.oracle import compile_oracle
+from guardrail.tuning.dataset import Dataset, LabelledAnswer
+from guardrail.tuning.metrics import area, recalls
+from guardrail.tuning.scores import KnownScores
+from guardrail.tuning.scoring import SCORING_THRESHOLD, score_all
+from guardrail.tuning.thresholds import LabelledSample, measure
+
+if TYPE_CHECKING:
+    from guardrail.policy.schema import Policy
+
+DELTA = 0.001
+MOST = 500  # texts of one source, so that the whole takes minutes
+SOURCES = ("gptfuzz", "jbb", "pyrit", "xstest", "davidson", "hatecheck", "assistant", "vlm")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("policy", help="a shipped policy, or a file")
+    parser.add_argument("--most", type=int, default=MOST, help="texts of one source, at most")
+    options = parser.parse_args()
+    if not DATA.is_dir():
+        print(f"the labelled sets are not at {DATA}; see README.md")
+        return 1
+    policy = load_policy(options.policy)
+    sets = {source: dataset(source, drawn(source)[: options.most]) for source in SOURCES}
+    print(table(asyncio.run(_measured(policy.name, policy, sets))))
+    return 0
+
+
+def drawn(source: str) -> list[Text]:
+    """Held-out texts of a source, in an order that depends on the texts alone."""
+    texts = [text for text in load() if text.is_test and text.source == source]
+    return sorted(texts, key=lambda text: hashlib.sha256(text.text.encode()).digest())[:MOST]
+
+
+async def _measured(name: str, policy: Policy, data: dict[str, Dataset]) -> list[dict[str, Any]]:
+    # Scores do not depend on the threshold, and `score_all` wants them judged at its own.
+    choice = policy.oracle.model_copy(update={"threshold": SCORING_THRESHOLD})
+    oracle = compile_oracle(policy.model_copy(update={"oracle": choice}))
+    threshold = float(getattr(policy.oracle, "threshold", SCORING_THRESHOLD))
+    try:
+        return [await _row(name, oracle, threshold, source, data[source]) for source in data]
+    finally:
+        await oracle.aclose()
+
+
+async def _row(
+    name: str, oracle: Any, threshold: float, source: str, data: Dataset
+) -> dict[str, Any]:
+    results = await score_all(data, oracle, KnownScores(None, "benchmark"))
+    found = measure(LabelledSample(results), delta=DELTA, target=None, threshold=threshold)
+    curve = area(results)
+    at_one = [recall.recall for recall in recalls(results) if recall.false_alarm_rate == 0.01]
+    return {
+        "oracle": name,
+        "source": source,
+        "n_harmful": sum(result.row.harmful for result in results),
+        "n_harmless": sum(not result.row.harmful for result in results),
+        "auc": None if curve is None else [curve.auc, curve.lower, curve.upper],
+        "threshold": threshold,
+        "miss_rate": found.miss_rate if found.harmful else None,
+        "miss_rate_upper": found.miss_rate_upper,
+        "false_alarm_rate": found.false_alarm_rate,
+        "false_alarm_rate_upper": found.false_alarm_rate_upper,
+        "recall_at_1_percent": at_one[0] if at_one else None,
+        "ms_per_answer": sum(result.scored.ms for result in results) / len(results),
+    }
+
+
+def dataset(source: str, texts: list[Text]) -> Dataset:
+    """The rows of one source; made here, because the sets are in several formats."""
+    rows = [
+        LabelledAnswer(line, text.prompt, text.text, text.harmful)
+        for line, text in enumerate((text for text in texts if text.source == source), start=1)
+    ]
+    return Dataset(source, tuple(rows), problems=(), repeated=(), contradictory=())
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    head = (
+        "Held-out answers, by source. Bounds at delta = 0.001, one-sided (Clopper–Pearson), at the "
+        "oracle's own threshold. ms: wall time of an answer in batches of 32, one thread, on a "
+        "machine with other work.\n\n"
+        "| oracle | source | harmful | harmless | AUC (95 %) | misses (bound) "
+        "| false alarms (bound) | recall at 1 % | ms |\n"
+        "| --- | --- | ---: | ---: | --- | --- | --- | --- | ---: |\n"
+    )
+    return head + "".join(_line(row) for row in rows)
+
+
+def _line(row: dict[str, Any]) -> str:
+    return (
+        f"| {row['oracle']} | {row['source']} | {row['n_harmful']} | {row['n_harmless']} "
+        f"| {_auc(row['auc'])} "
+        f"| {_number(row['miss_rate'])} ({row['miss_rate_upper']:.3f}) "
+        f"| {_number(row['false_alarm_rate'])} ({row['false_alarm_rate_upper']:.3f}) "
+        f"| {_number(row['recall_at_1_percent'])} | {row['ms_per_answer']:.2f} |\n"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _auc(found: list[float] | None) -> str:
+    return "–" if found is None else f"{found[0]:.3f} ({found[1]:.3f}–{found[2]:.3f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
