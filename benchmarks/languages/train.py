@@ -41,6 +41,7 @@ CIPHERED = 30_000
 TRANSLITERATED = 15_000
 NAMES = 30_000
 MOST_FALSE_ALARMS = 0.001  # of answers that chose the limit
+LEAST_LIMIT = 8.25  # names of places and works in answers about travel reach 8.2
 MOST_FALSE_ALARMS_SHORT = 0.01  # of names, phrases and messages
 MOST, LEAST = 3.0, -3.0  # what one word may count
 ROUNDS = 2
@@ -316,7 +317,7 @@ def calibrate(theta: np.ndarray, whole: list[str], short: list[str]) -> tuple[fl
         alone.append(total if model.limit_of(len(words), end - begin) == model.limit_alone else 0.0)
     print("answers", np.quantile(totals, (0.5, 0.9, 0.99, 0.995, 0.998, 0.999)).round(2))
     print("short", np.quantile(alone, (0.5, 0.9, 0.99, 0.995, 0.998, 0.999)).round(2))
-    limit = float(np.quantile(totals, 1 - MOST_FALSE_ALARMS)) + 1e-3
+    limit = max(float(np.quantile(totals, 1 - MOST_FALSE_ALARMS)) + 1e-3, LEAST_LIMIT)
     limit_alone = float(np.quantile(alone, 1 - MOST_FALSE_ALARMS_SHORT)) + 1e-3
     return limit, min(max(limit_alone, MOST + 0.1), limit)
 

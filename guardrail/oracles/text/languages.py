@@ -261,10 +261,8 @@ class _Run:
 
 # What may stand among English words.
 _MOST_WEIGHT = 12  # one word of so many letters
-_LATIN_FIRST, _LATIN_MORE = (
-    10,
-    40,
-)  # Latin letters for the first such word, and for each further one
+# Latin letters for the first such word, and for each further one.
+_LATIN_FIRST, _LATIN_MORE = 10, 40
 _NEAR = 3  # characters between two words that still stand together
 _SPELLED_OUT = 5  # single Greek letters parted by blanks: fewer are symbols
 
