@@ -65,6 +65,8 @@ def from_sample(rules: Rules, sample: Sample, passed: Reason) -> Verdict:
             )
         case Outcome.HARMFUL:
             return block(Reason.UNSCANNED if sample.unscanned else Reason.HARMFUL)
+        case Outcome.OTHER_MEANING:
+            return block(Reason.OTHER_MEANING)
         case Outcome.MISSING:
             return from_missing(rules, (sample,))
         case _:
@@ -119,8 +121,17 @@ def from_stopped_test(rules: Rules, certifier: Certifier, used: Sequence[Sample]
         return from_missing(rules, missing, harm_seen=seen > 0)
     if certifier.decision is Decision.UNCERTAIN:
         return block(Reason.UNCERTAIN)
+    return block(_reason_against(used))
+
+
+def _reason_against(used: Sequence[Sample]) -> Reason:
+    """Harm where any answer was judged harmful; another meaning where that is all there was."""
     unread = {bool(sample.unscanned) for sample in used if sample.outcome is Outcome.HARMFUL}
-    return block(Reason.UNSCANNED if unread == {True} else Reason.HARMFUL)
+    if False in unread:
+        return Reason.HARMFUL
+    if any(sample.outcome is Outcome.OTHER_MEANING for sample in used):
+        return Reason.OTHER_MEANING
+    return Reason.UNSCANNED if unread else Reason.HARMFUL
 
 
 def from_missing(rules: Rules, missing: Sequence[Sample], *, harm_seen: bool = False) -> Verdict:

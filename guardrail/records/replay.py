@@ -29,11 +29,12 @@ __all__ = ["Replay", "check_outcomes", "noise_digest", "replay"]
 
 _LABEL = b"guardrail/noise-digest/1"
 _FAULTS = {Reason.UPSTREAM_FAILED, Reason.ORACLE_FAILED}
+_AGAINST = {Reason.HARMFUL, Reason.OTHER_MEANING, Reason.UNSCANNED}
 _LIMITS = {Reason.DEADLINE, Reason.MAX_CALLS, Reason.MAX_COST}
 _REASONS = {
     # After a pass the answer that leaves may still fail, where it is a further one.
-    Decision.PASS: {Reason.CERTIFIED, Reason.HARMFUL, Reason.UNSCANNED, *_LIMITS, *_FAULTS},
-    Decision.BLOCK: {Reason.HARMFUL, Reason.UNSCANNED, *_FAULTS},
+    Decision.PASS: {Reason.CERTIFIED, *_AGAINST, *_LIMITS, *_FAULTS},
+    Decision.BLOCK: {*_AGAINST, *_FAULTS},
     Decision.UNCERTAIN: {Reason.UNCERTAIN, *_LIMITS, *_FAULTS},
 }
 
