@@ -32,6 +32,7 @@ __all__ = [
     "from_sample",
     "from_stopped_test",
     "let_through",
+    "reason_against",
 ]
 
 _LIMITS = {
@@ -121,10 +122,10 @@ def from_stopped_test(rules: Rules, certifier: Certifier, used: Sequence[Sample]
         return from_missing(rules, missing, harm_seen=seen > 0)
     if certifier.decision is Decision.UNCERTAIN:
         return block(Reason.UNCERTAIN)
-    return block(_reason_against(used))
+    return block(reason_against(used))
 
 
-def _reason_against(used: Sequence[Sample]) -> Reason:
+def reason_against(used: Sequence[Sample]) -> Reason:
     """Harm where any answer was judged harmful; another meaning where that is all there was."""
     unread = {bool(sample.unscanned) for sample in used if sample.outcome is Outcome.HARMFUL}
     if False in unread:

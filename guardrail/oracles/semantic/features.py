@@ -405,24 +405,24 @@ def _conflicts(first: Sequence[Term], second: Sequence[Term], kind: TermKind) ->
 
     A detail that belongs to no word, or to one that the other side has not, may belong to any.
     """
+    ours = [term for term in first if term.kind is kind]
+    theirs = [term for term in second if term.kind is kind]
+    if not (ours and theirs):
+        return False
     shared = {term.value for term in first} & {term.value for term in second}
-    ours = [_loosen(term, shared) for term in first if term.kind is kind]
-    theirs = [_loosen(term, shared) for term in second if term.kind is kind]
-    return any(_is_denied(term, theirs) for term in ours) and any(
-        _is_denied(term, ours) for term in theirs
+    return any(_is_denied(term, theirs, shared) for term in ours) and any(
+        _is_denied(term, ours, shared) for term in theirs
     )
 
 
-def _loosen(term: Term, shared: set[str]) -> Term:
-    return term if term.bound in shared else replace(term, bound="")
-
-
-def _is_denied(term: Term, others: Sequence[Term]) -> bool:
+def _is_denied(term: Term, others: Sequence[Term], shared: set[str]) -> bool:
     about = [
         other
         for other in others
         if other.dimension == term.dimension
-        and (not term.bound or not other.bound or term.bound == other.bound)
+        and (
+            term.bound == other.bound or term.bound not in shared or other.bound not in shared
+        )
     ]
     return bool(about) and all(other.value != term.value for other in about)
 

@@ -18,7 +18,7 @@ from guardrail.batching import Batch, ThreadBatcher
 from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.rescale import rescale
-from guardrail.oracles.semantic.features import pair_features, words_to_encode
+from guardrail.oracles.semantic.features import excludes, pair_features, words_to_encode
 from guardrail.oracles.semantic.pair_head import PairHead
 from guardrail.oracles.semantic.reading import read_answer, read_question
 from guardrail.oracles.worker import as_oracle_error
@@ -117,9 +117,15 @@ class PairComparer:
         self._encode({
             text for question, *answers in read for text in words_to_encode(question, answers)
         })  # fmt: skip
-        rows = [pair_features(*one, self._vectors.__getitem__) for one in read]
-        same = self._head.probabilities(np.stack(rows))
-        return [rescale(1.0 - float(one), 1.0 - self._head.threshold) for one in same]
+        rows = np.stack([pair_features(*one, self._similarity) for one in read])
+        same = self._head.probabilities(rows)
+        return [
+            1.0 if excludes(row) else rescale(1.0 - float(one), 1.0 - self._head.threshold)
+            for row, one in zip(rows, same, strict=True)
+        ]
+
+    def _similarity(self, first: str, second: str) -> float:
+        return float(self._vectors[first] @ self._vectors[second])
 
     def _encode(self, texts: set[str]) -> None:
         if len(self._vectors) + len(texts) > _MOST_KEPT:

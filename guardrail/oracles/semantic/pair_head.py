@@ -1,6 +1,6 @@
 """The small model behind the method `pair`: from features of a pair to a probability.
 
-Its weights were trained by `benchmarks/semantic_oracle/train.py`; `pair_head/CARD.md` says on
+Its weights were trained by `benchmarks/semantic_oracle/train.py`; `pair_model/CARD.md` says on
 what, and how well it does.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PAIR_HEAD", "PairHead"]
 
-PAIR_HEAD = Path(__file__).parent / "pair_head" / "head.npz"
+PAIR_HEAD = Path(__file__).parent / "pair_model" / "head.npz"
 _ARRAYS = ("mean", "scale", "hidden", "hidden_bias", "last", "last_bias")
 _MOST_STANDARD = 5.0  # features are clipped to so many standard deviations
 

@@ -40,7 +40,7 @@ STOP_WORDS = _split(
     "there's here i we you your our my me us who whom whose which what where when why how is are "
     "was were be been being am do does did done has have had having can could will would should "
     "may might must shall of to for from as at by into onto with and or but so if then than too "
-    "also just only very quite really rather well please reads read written text word words says clearly apparently probably likely seems "
+    "also just only very quite really rather well going happening happens happen goes everything sentence please reads read written text word words says clearly apparently probably likely seems "
     "seem seemed appears appear appeared looks look looking like about around exactly total "
     "altogether overall currently right's that's what's he's she's they're i'm one's while because "
     "since such own same each other another else kind sort type would'd say says said tell tells "
