@@ -19,7 +19,9 @@ DECAY = 2e-3  # of the weights, as in AdamW
 CLIP = 5.0
 
 
-def fit(features: NDArray[np.float32], same: NDArray[np.bool_], seed: int = 1) -> dict[str, NDArray[np.float32]]:
+def fit(
+    features: NDArray[np.float32], same: NDArray[np.bool_], seed: int = 1
+) -> dict[str, NDArray[np.float32]]:
     """The arrays of a `PairHead` from features (n, f) and truths (n,)."""
     rng = np.random.default_rng(seed)
     mean, scale = features.mean(0), np.maximum(features.std(0), 0.05)
@@ -49,7 +51,9 @@ def fit(features: NDArray[np.float32], same: NDArray[np.bool_], seed: int = 1) -
     return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
 
-def _gradients(weights: list[NDArray[np.float64]], rows: NDArray[np.float32], same: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+def _gradients(
+    weights: list[NDArray[np.float64]], rows: NDArray[np.float32], same: NDArray[np.bool_]
+) -> list[NDArray[np.float64]]:
     hidden, hidden_bias, last, last_bias = weights
     before = rows @ hidden + hidden_bias
     after = np.maximum(before, 0)

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["LENGTHS", "PARTS", "AskedPair", "generate"]
 
 PARTS = ("train", "questions", "domains")
-LENGTHS = ("word", "sentence", "word and sentence", "three sentences", "one and three", "no question")
+LENGTHS = (
+    "word",
+    "sentence",
+    "word and sentence",
+    "three sentences",
+    "one and three",
+    "no question",
+)
 SEED = 20_261_128
 
 _POLITE = ("", "", "", "", "please tell me: ", "can you tell me ", "hi! ")
@@ -128,7 +135,10 @@ def _is_kept(part: str, held_topic: bool, text: str) -> bool:
 
 def _ask(part: str, topic: Topic | Whether, draws: random.Random) -> tuple[str, str] | None:
     """A question and its thing; None where the drawn one belongs to another part."""
-    thing, asking = draws.choice(topic.things), draws.choice(topic.asks if _is_topic(topic) else topic.ask)  # type: ignore[union-attr] # one of two classes
+    thing, asking = (
+        draws.choice(topic.things),
+        draws.choice(topic.asks if _is_topic(topic) else topic.ask),
+    )  # type: ignore[union-attr] # one of two classes
     if not _is_kept(part, topic.held, f"{topic.domain} {asking} {thing}"):
         return None
     return asking, thing
@@ -198,7 +208,7 @@ def _pair(
         case "word and sentence":
             texts = words(at), sentence(second)
         case "three sentences":
-            texts = _three(part, sentence, at, second, other, same, draws)
+            texts = _three(part, sentence, at, second, same, draws)
         case _:
             texts = draws.choice((words, sentence))(at), _with_facts(part, sentence(second), draws)
     if length == "no question":
@@ -210,7 +220,7 @@ def _pair(
 
 
 def _three(
-    part: str, say: Callable[[int], str], at: int, second: int, other: int, same: bool,
+    part: str, say: Callable[[int], str], at: int, second: int, same: bool,
     draws: random.Random,
 ) -> tuple[str, str]:  # fmt: skip
     """Both with two facts, in two orders; of different ones a fact differs or what was asked."""
@@ -404,7 +414,9 @@ def _dressed(part: str, draws: random.Random) -> AskedPair:
         )
         return draws.choice(forms)
 
-    changed = draws.choice(((c2, c1), (c1, draws.choice([c for c in _COLOURS if c not in (c1, c2)]))))
+    changed = draws.choice(
+        ((c2, c1), (c1, draws.choice([c for c in _COLOURS if c not in (c1, c2)])))
+    )
     texts = say(c1, c2), say(c1, c2) if same else say(*changed)
     question = draws.choice(("", *_is_pool(part, _OPEN, _HELD_OPEN)))
     return _finish(part, "descriptions", "sentence", question, texts, same, draws)

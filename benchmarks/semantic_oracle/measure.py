@@ -41,7 +41,7 @@ from guardrail.oracles.text.sentences import SentenceEncoder  # noqa: E402
 from guardrail.stats import harmless_rate_lower, harmless_rate_upper  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 RESULTS, TABLE = HERE / "pair_results.json", HERE / "pair_table.md"
 ANSWERS = HERE / "builtin_answers.json"
@@ -85,11 +85,8 @@ def _pairs() -> list[dict[str, Any]]:
         features = features_of(pairs, encoder)
         scores = np.where([excludes(row) for row in features], 0.0, head.probabilities(features))
         said = scores >= head.threshold
-        rows.append(_row(name, "all", pairs, said, lambda pair: True))
-        for length in sorted({pair.length for pair in pairs}):
-            rows.append(_row(name, length, pairs, said, lambda p, at=length: p.length == at))
-        for domain in sorted({pair.domain for pair in pairs}):
-            rows.append(_row(name, domain, pairs, said, lambda p, at=domain: p.domain == at))
+        groups = {"all", *(p.length for p in pairs), *(p.domain for p in pairs)}
+        rows += [_row(name, what, pairs, said) for what in sorted(groups)]
     return rows
 
 
@@ -122,9 +119,13 @@ def _row(
     what: str,
     pairs: Sequence[AskedPair],
     said: Iterable[bool],
-    chosen: Callable[[AskedPair], bool],
 ) -> dict[str, Any]:
-    rows = [(pair.same, bool(same)) for pair, same in zip(pairs, said, strict=True) if chosen(pair)]
+    """Those of a length or a domain, or all."""
+    rows = [
+        (pair.same, bool(same))
+        for pair, same in zip(pairs, said, strict=True)
+        if what in ("all", pair.length, pair.domain)
+    ]
     row: dict[str, Any] = {"set": name, "what": what}
     for key, truth in (("same_called_same", True), ("other_called_same", False)):
         found = [same for pair_same, same in rows if pair_same == truth]
@@ -185,8 +186,8 @@ def _table(results: dict[str, Any]) -> str:
         cells = (_cell(row[key]) for key in ("same_called_same", "other_called_same"))
         lines.append(f"| {row['set']} | {row['what']} | {' | '.join(cells)} |")
     if scenes := results.get("scenes"):
-        lines += ["", "| question | things | decisions that passed | reasons | samples of the "
-                  "commonest truth |", "|---|---|---|---|---|"]  # fmt: skip
+        lines += ["", ("| question | things | decisions that passed | reasons | samples of the "
+                  "commonest truth |"), "|---|---|---|---|---|"]  # fmt: skip
         groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for row in scenes:
             groups.setdefault((row["kind"], str(row["things"])), []).append(row)

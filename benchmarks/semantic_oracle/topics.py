@@ -5,6 +5,7 @@ say a value. Values that are joined by `=` are one value in other words. `near` 
 beside each other in the list: a wrong answer is taken from the neighbours half of the time.
 """
 
+# ruff: noqa: E501 (sentences are kept whole)
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -267,7 +268,7 @@ TOPICS: tuple[Topic, ...] = (
         "BAKERY|PHARMACY|LIBRARY|POLICE|HOTEL|TAXI|FRAGILE|THIS WAY UP|PLATFORM 3|PLATFORM 8|GATE "
         "12|GATE 21",
         'It says "{v}". | The {x} says "{v}". | The text on the {x} is "{v}". | "{v}" is written '
-        'on the {x}. | The {x} reads {v}. | One can read {v} on it.',
+        "on the {x}. | The {x} reads {v}. | One can read {v} on it.",
         shorts='{v} | "{v}"',
     ),
     _topic(
@@ -471,8 +472,7 @@ TOPICS: tuple[Topic, ...] = (
         "food",
         "what is in the {x}? | which drink is in the {x}?",
         "cup|glass|bottle|mug|jug",
-        "coffee|tea|milk|water|orange juice|apple juice|wine|beer|lemonade|hot chocolate="
-        "cocoa",
+        "coffee|tea|milk|water|orange juice|apple juice|wine|beer|lemonade|hot chocolate=cocoa",
         "The {x} contains {v}. | There is {v} in the {x}. | It is {v}. | The drink is {v}.",
         held=True,
     ),

@@ -2,9 +2,10 @@
 
     python benchmarks/semantic_oracle/train.py        a minute of one core
 
-Writes guardrail/oracles/semantic/pair_model/head.npz. Seeded: the same pairs, the same weights up to
-the last bits of the sentence model. The threshold is chosen on a tenth of the training questions
-that the weights have not seen: the lowest at which at most 1 % of other answers are called the same.
+Writes guardrail/oracles/semantic/pair_model/head.npz. Seeded: the same pairs, the same weights up
+to the last bits of the sentence model. The threshold is chosen on a tenth of the training questions
+that the weights have not seen: the lowest at which at most 1 % of other answers are called the
+same.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 import sys
 import zlib
-from functools import lru_cache
+from functools import lru_cache, cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def features_of(pairs: Sequence[AskedPair], encoder: SentenceEncoder) -> NDArray
     words = sorted({w for question, *answers in read for w in words_to_encode(question, answers)})
     vectors = dict(zip(words, encoder.encode(words), strict=True))
 
-    @lru_cache(maxsize=None)
+    @cache
     def similarity(one: str, other: str) -> float:
         return float(vectors[one] @ vectors[other])
 

@@ -4,6 +4,7 @@ Of each question the first list says one thing in several ways, every answer of 
 says something else than the first list. They are of no template of `topics.py`.
 """
 
+# ruff: noqa: E501 (sentences are kept whole)
 from __future__ import annotations
 
 from itertools import combinations

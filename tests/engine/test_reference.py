@@ -154,7 +154,10 @@ def test_another_meaning_blocks_as_that_and_is_never_called_harm(kit):
 
 
 def test_harm_beside_another_meaning_is_harm():
-    used = [Sample(index=0, outcome=Outcome.OTHER_MEANING), Sample(index=1, outcome=Outcome.HARMFUL)]
+    used = [
+        Sample(index=0, outcome=Outcome.OTHER_MEANING),
+        Sample(index=1, outcome=Outcome.HARMFUL),
+    ]
     assert reason_against(used) is Reason.HARMFUL
     assert reason_against(used[:1]) is Reason.OTHER_MEANING
     unread = Sample(index=2, outcome=Outcome.HARMFUL, unscanned=("audio",))

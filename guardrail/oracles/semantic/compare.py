@@ -109,7 +109,10 @@ class EmbeddingComparer:
         return f"embedding-{short_digest(text, 12)}"
 
     async def differences(
-        self, reference: str, texts: Sequence[str], question: str = ""
+        self,
+        reference: str,
+        texts: Sequence[str],
+        question: str = "",  # noqa: ARG002 (not every method looks at it)
     ) -> list[float]:
         """See `Comparer`; the question is not looked at."""
         try:

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
     from guardrail.oracles.semantic.reading import Question, Sentence, Term
 
-__all__ = ["FEATURES", "answer_choice", "answer_polarity", "excludes", "pair_features", "words_to_encode"]
+__all__ = [
+    "FEATURES",
+    "answer_choice",
+    "answer_polarity",
+    "excludes",
+    "pair_features",
+    "words_to_encode",
+]
 
 Similarity: TypeAlias = "Callable[[str, str], float]"
 
@@ -35,8 +42,8 @@ _UNIT = (
     "least cover", "most cover", "fewer lacking", "more lacking", "common words", "core words",
     "core missing", "number conflict", "number one-sided", "number shared", "colour conflict",
     "colour one-sided", "colour shared", "mark conflict", "mark one-sided", "mark shared",
-    "place conflict", "owner conflict", "negations differ", "ends swapped", "relation conflict", "relation shared",
-    "listed missing", "both lack",
+    "place conflict", "owner conflict", "negations differ", "ends swapped",
+    "relation conflict", "relation shared", "listed missing", "both lack",
 )  # fmt: skip
 _OVERALL = (
     "answer same", "answer differs", "answer of one", "unmatched", "one sentence both",
@@ -59,13 +66,17 @@ def words_to_encode(question: Question, answers: Iterable[Sequence[Sentence]]) -
 
 
 def pair_features(
-    question: Question, first: Sequence[Sentence], second: Sequence[Sentence], similarity: Similarity
+    question: Question,
+    first: Sequence[Sentence],
+    second: Sequence[Sentence],
+    similarity: Similarity,
 ) -> NDArray[np.float32]:
     """The numbers named in `FEATURES`, shape (len(FEATURES),), each about 0 to 1.
 
     Args:
         question: what both answer.
-        first, second: the two answers, as `read_answer` reads them.
+        first: one answer, as `read_answer` reads it.
+        second: the other one.
         similarity: cosine of the vectors of two words, symmetric.
     """
     one, other = _cores(question, first, second, similarity)
@@ -123,10 +134,7 @@ def _opposes(asked: Sentence, said: Sentence) -> bool:
         return True
     if asked.relations & said.relations:
         return False
-    return any(
-        _conflicts(_unbound(asked.terms), _unbound(said.terms), kind)
-        for kind in (TermKind.NUMBER, TermKind.COLOUR, TermKind.MARK, TermKind.PLACE)
-    )
+    return any(_conflicts(_unbound(asked.terms), _unbound(said.terms), kind) for kind in _DETAILS)
 
 
 def _unbound(terms: Sequence[Term]) -> list[Term]:
@@ -152,9 +160,15 @@ def answer_choice(question: Question, sentences: Sequence[Sentence]) -> str:
 
 
 def _cores(
-    question: Question, first: Sequence[Sentence], second: Sequence[Sentence], similarity: Similarity
+    question: Question,
+    first: Sequence[Sentence],
+    second: Sequence[Sentence],
+    similarity: Similarity,
 ) -> tuple[Sentence, Sentence]:
-    """Of each answer the sentence that answers; where nothing shows it, what is most like the other's."""
+    """Of each answer the sentence that answers.
+
+    Where nothing shows it, it is the one that is most like the other's.
+    """
     one, other = _core(question, first), _core(question, second)
     if not _shows_core(question, one) and len(first) > 1:
         one = max(first, key=lambda s: _rank(_unit(question, [s], [other], similarity)))
@@ -234,7 +248,10 @@ def _agreement(
 
 
 def _worst(
-    question: Question, first: Sequence[Sentence], second: Sequence[Sentence], similarity: Similarity
+    question: Question,
+    first: Sequence[Sentence],
+    second: Sequence[Sentence],
+    similarity: Similarity,
 ) -> tuple[list[float], float]:
     """Of each sentence of the shorter answer its best match; of these the worst.
 
@@ -277,7 +294,10 @@ class _Side:
 
 
 def _unit(
-    question: Question, first: Sequence[Sentence], second: Sequence[Sentence], similarity: Similarity
+    question: Question,
+    first: Sequence[Sentence],
+    second: Sequence[Sentence],
+    similarity: Similarity,
 ) -> list[float]:
     a, b = _Side.of(first), _Side.of(second)
     lacking_a, lacking_b = _lacking(question, a, b), _lacking(question, b, a)
@@ -333,10 +353,7 @@ def _lacking(question: Question, side: _Side, other: _Side) -> list[Term]:
         if term.value not in has
         and term.value not in question.given
         and term.kind is not TermKind.PLACE
-        and (
-            term.kind is TermKind.WORD
-            or (term.kind, term.dimension) not in classes
-        )
+        and (term.kind is TermKind.WORD or (term.kind, term.dimension) not in classes)
         and "background" not in (term.value, term.bound)
         and not (compared and term.surface in COMPARATIVES)
     ]
@@ -364,7 +381,9 @@ def _nearest(term: Term, surfaces: set[str], similarity: Similarity) -> float:
     return max(0.0, *(similarity(term.surface, surface) for surface in surfaces))
 
 
-def _core_words(question: Question, a: _Side, b: _Side, similarity: Similarity) -> tuple[float, float]:
+def _core_words(
+    question: Question, a: _Side, b: _Side, similarity: Similarity
+) -> tuple[float, float]:
     """How alike the first new words of both are, and whether one side has none."""
     firsts = [
         next((term for term in side.terms if term.kind is TermKind.WORD
@@ -390,7 +409,11 @@ def _compare_details(
 ) -> tuple[float, float, float]:
     """Whether details conflict, whether only one side has any, and whether they share one."""
     one, other = (
-        {term.value for term in side.terms if term.kind is kind and term.value not in question.given}
+        {
+            term.value
+            for term in side.terms
+            if term.kind is kind and term.value not in question.given
+        }
         for side in (a, b)
     )
     return (
@@ -420,9 +443,7 @@ def _is_denied(term: Term, others: Sequence[Term], shared: set[str]) -> bool:
         other
         for other in others
         if other.dimension == term.dimension
-        and (
-            term.bound == other.bound or term.bound not in shared or other.bound not in shared
-        )
+        and (term.bound == other.bound or term.bound not in shared or other.bound not in shared)
     ]
     return bool(about) and all(other.value != term.value for other in about)
 

@@ -65,7 +65,10 @@ class NliComparer:
         return f"nli-{short_digest(self._oracle.revision, 12)}"
 
     async def differences(
-        self, reference: str, texts: Sequence[str], question: str = ""
+        self,
+        reference: str,
+        texts: Sequence[str],
+        question: str = "",  # noqa: ARG002 (not every method looks at it)
     ) -> list[float]:
         """By the direction that follows less; the very same text is no difference.
 

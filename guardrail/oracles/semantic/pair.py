@@ -1,4 +1,4 @@
-"""Tells whether two answers say the same to their question: read by rules, weighed by a small model.
+"""Tells whether two answers say the same to their question.
 
 "Yellow.", "it is yellow" and "the background is yellow" are one answer to "which colour is the
 background?", and another one to "which colour is the car?". So an answer is read against its
@@ -19,7 +19,6 @@ from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.rescale import rescale
 from guardrail.oracles.semantic.features import excludes, pair_features, words_to_encode
-from guardrail.oracles.semantic.pair_head import PairHead
 from guardrail.oracles.semantic.reading import read_answer, read_question
 from guardrail.oracles.worker import as_oracle_error
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from guardrail.oracles.semantic.pair_head import PairHead
     from guardrail.oracles.text.sentences import SentenceEncoder
 
 __all__ = ["PairComparer"]

@@ -61,7 +61,11 @@ class PairHead:
 
     @classmethod
     def load(cls, path: Path = PAIR_HEAD) -> PairHead:
-        """Reads the weights. Raises OracleError where they are missing, damaged or of other features."""
+        """Reads the weights.
+
+        Raises:
+            OracleError: they are missing, damaged or made for other features.
+        """
         try:
             raw = path.read_bytes()
             with np.load(io.BytesIO(raw), allow_pickle=False) as file:

@@ -44,6 +44,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+|(?<=[a-z]);")
 _ARTICLES = frozenset("a an the this that his her its their my your some any".split())
 _BE = frozenset("is are was were am be been being get gets got it's he's she's they're".split())
 _AFTER_ONE = frozenset("can could may might would should must sees reads finds has of".split())
+_SAYS_NOTHING = STOP_WORDS | FRAME_WORDS | NEGATIONS
 _HAVING = frozenset("wear hold carry dress ride own".split())
 _PHRASES = {("in", "front"): "front-of", ("next", "to"): "near", ("top", "of"): "on",
     ("going", "up"): "rising", ("goes", "up"): "rising", ("going", "down"): "falling",
@@ -297,9 +298,9 @@ def _leading_word(tokens: list[str]) -> tuple[int, list[str]]:
     alone = len(tokens) == 1 or tokens[1] == ","
     first = tokens[0]
     if first in YES_WORDS and (alone or tokens[1] not in STOP_WORDS or first in ("yes", "yeah")):
-        return 1, [token for token in tokens[1:]]
+        return 1, list(tokens[1:])
     if first in NO_WORDS and (alone or tokens[1] in ("it", "he", "she", "they", "there", "i")):
-        return -1, [token for token in tokens[1:]]
+        return -1, list(tokens[1:])
     return 0, tokens
 
 
@@ -342,24 +343,26 @@ def _join_numbers(tokens: Sequence[str]) -> Iterator[str]:
             at += 1
 
 
-def _clock(token: str, following: str, after: str) -> str:
+def _clock(word: str, following: str, after: str) -> str:
     """`half past two` and `quarter to three` as `2:30` and `2:45`; empty for anything else."""
     hour = _number(after)
-    if token not in ("half", "quarter") or following not in ("past", "to") or hour is None:
+    if word not in ("half", "quarter") or following not in ("past", "to") or hour is None:
         return ""
-    if token == "half":
+    if word == "half":
         return f"{hour:g}:30"
     return f"{hour:g}:15" if following == "past" else f"{(hour - 2) % 12 + 1:g}:45"
 
 
-def _is_plain(token: str) -> bool:
-    return token != "one" and _number(token) is not None
+def _is_plain(word: str) -> bool:
+    return word != "one" and _number(word) is not None
 
 
 def _number(token: str) -> float | None:
     if token in NUMBER_WORDS:
         return NUMBER_WORDS[token]
-    plain = token.replace(",", "") if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", token) else token
+    plain = (
+        token.replace(",", "") if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", token) else token
+    )
     try:
         return float(plain.replace(",", "."))
     except ValueError:
@@ -391,9 +394,8 @@ def _terms(tokens: Sequence[str]) -> Iterator[Term]:
             yield Term(TermKind.PLACE, PLACES[token], token, place=place)
         elif token in PERCENT:
             yield Term(TermKind.WORD, "percent", "percent", place=place)
-        elif len(token) > 1 and token not in STOP_WORDS and token not in FRAME_WORDS:
-            if token not in NEGATIONS and not token.endswith("n't"):
-                yield Term(TermKind.WORD, stem(token), token, place=place)
+        elif len(token) > 1 and token not in _SAYS_NOTHING and not token.endswith("n't"):
+            yield Term(TermKind.WORD, stem(token), token, place=place)
 
 
 def _is_loose(tokens: Sequence[str], place: int) -> bool:
@@ -441,9 +443,7 @@ def _is_noun(term: Term) -> bool:
     return term.kind is TermKind.WORD or term.dimension in PEOPLE_DIMENSIONS
 
 
-def _holder(
-    tokens: Sequence[str], words: Sequence[Term], terms: Sequence[Term], term: Term
-) -> str:
+def _holder(tokens: Sequence[str], words: Sequence[Term], terms: Sequence[Term], term: Term) -> str:
     details = {other.place for other in terms if not _is_noun(other)}
     following = next((word for word in words if word.place > term.place), None)
     if following is not None:
@@ -471,11 +471,14 @@ def _is_joined(tokens: Sequence[str], place: int, *joints: str) -> bool:
 
 
 def _is_passive(tokens: Sequence[str]) -> bool:
-    for at, token in enumerate(tokens):
-        if token == "by" and at >= 2 and not tokens[at - 1].endswith("ing"):
-            if _BE & set(tokens[max(0, at - 4) : at - 1]) or tokens[at - 1].endswith("ed"):
-                return True
-    return False
+    """Whether "by" follows a participle: "is chased by", "hit by" after a form of "be"."""
+    return any(
+        word == "by"
+        and at >= 2
+        and not tokens[at - 1].endswith("ing")
+        and (bool(_BE & set(tokens[max(0, at - 4) : at - 1])) or tokens[at - 1].endswith("ed"))
+        for at, word in enumerate(tokens)
+    )
 
 
 def _relations(tokens: Sequence[str], terms: Sequence[Term]) -> Iterator[tuple[str, str, str]]:

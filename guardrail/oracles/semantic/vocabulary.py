@@ -40,18 +40,19 @@ STOP_WORDS = _split(
     "there's here i we you your our my me us who whom whose which what where when why how is are "
     "was were be been being am do does did done has have had having can could will would should "
     "may might must shall of to for from as at by into onto with and or but so if then than too "
-    "also just only very quite really rather well going happening happens happen goes everything sentence please reads read written text word words says clearly apparently probably likely seems "
-    "seem seemed appears appear appeared looks look looking like about around exactly total "
+    "also just only very quite really rather well going happening happens happen goes everything "
+    "sentence please reads read written text word words says clearly apparently probably likely "
+    "seems seem seemed appears appear appeared looks look looking like about around exactly total "
     "altogether overall currently right's that's what's he's she's they're i'm one's while because "
-    "since such own same each other another else kind sort type would'd say says said tell tells "
-    "know think believe make makes up out off s d re ll ve m t thing things object objects item "
-    "items such actually simply answer case way sure yes no part parts it'd both all in on get "
-    "gets got during according given fact person's contain contains containing feature features "
-    "include includes including consist consists made make use uses used using call called name "
-    "named number amount count counts many much see sees seen can't cannot not n't found find "
-    "located situated placed standing stand stands lie lies lying sit's set stay place position "
-    "somebody someone whether something nobody nothing none neither nor never without isn't aren't wasn't "
-    "doesn't don't didn't hasn't haven't couldn't won't hardly individual individuals"
+    "since such own same each other another else kind sort type would'd say said tell tells know "
+    "think believe make makes up out off s d re ll ve m t thing things object objects item items "
+    "actually simply answer case way sure yes no part parts it'd both all in on get gets got "
+    "during according given fact person's contain contains containing feature features include "
+    "includes including consist consists made use uses used using call called name named number "
+    "amount count counts many much see sees seen can't cannot not n't found find located situated "
+    "placed standing stand stands lie lies lying sit's set stay place position somebody someone "
+    "whether something nobody nothing none neither nor never without isn't aren't wasn't doesn't "
+    "don't didn't hasn't haven't couldn't won't hardly individual individuals"
 )
 FRAME_WORDS = _split(
     "picture pictures image images photo photos photograph photographs shot snapshot scene view "
@@ -74,14 +75,18 @@ NUMBER_WORDS: dict[str, float] = {
 }  # fmt: skip
 
 _UNIT_WORDS = (
-    "kilometre/km/kilometer/kilometres/kilometers metre/m/meter/metres/meters "
-    "centimetre/cm/centimeter/centimetres/centimeters millimetre/mm/millimetres/millimeters "
-    "mile/mi/miles foot/ft/feet inch/inches yard/yards",
+    (
+        "kilometre/km/kilometer/kilometres/kilometers metre/m/meter/metres/meters "
+        "centimetre/cm/centimeter/centimetres/centimeters millimetre/mm/millimetres/millimeters "
+        "mile/mi/miles foot/ft/feet inch/inches yard/yards"
+    ),
     "kilogram/kg/kilo/kilograms/kilos gram/g/grams pound/lb/lbs/pounds ounce/ounces tonne/tonnes",
     "litre/l/liter/litres/liters millilitre/ml/millilitres gallon/gallons",
     "dollar/$/dollars/usd euro/€/euros/eur pound-sterling/£/gbp yen/¥ cent/cents",
-    "hour/h/hours/hr/hrs minute/min/minutes/mins seconds/sec/secs day-long/days week/weeks "
-    "month/months year/years",
+    (
+        "hour/h/hours/hr/hrs minute/min/minutes/mins seconds/sec/secs day-long/days week/weeks "
+        "month/months year/years"
+    ),
     "celsius/°c/centigrade fahrenheit/°f",
     "kmh/km/h mph",
 )
@@ -115,8 +120,10 @@ _DIMENSIONS = (
     "alive/living dead",
     "old/elderly/aged/ancient young/youthful",
     "new/brand-new used/worn-out",
-    "big/large/huge/bigger/larger/biggest/largest/giant/enormous/massive "
-    "small/little/tiny/smaller/smallest/miniature",
+    (
+        "big/large/huge/bigger/larger/biggest/largest/giant/enormous/massive "
+        "small/little/tiny/smaller/smallest/miniature"
+    ),
     "tall/taller/tallest/high/higher/highest low/lower/lowest",
     "long/longer/longest short/shorter/shortest",
     "wide/broad/wider narrow/narrower thin/thinner",
@@ -129,26 +136,38 @@ _DIMENSIONS = (
     "am pm",
     "spring summer autumn/fall-season winter",
     "monday tuesday wednesday thursday friday saturday sunday",
-    "january/jan february/feb march/mar april/apr june/jun july/jul august/aug september/sept "
-    "october/oct november/nov december/dec",
-    "sunny/clear/cloudless rainy/raining/rain snowy/snowing cloudy/overcast foggy/misty "
-    "stormy windy",
+    (
+        "january/jan february/feb march/mar april/apr june/jun july/jul august/aug september/sept "
+        "october/oct november/nov december/dec"
+    ),
+    (
+        "sunny/clear/cloudless rainy/raining/rain snowy/snowing cloudy/overcast foggy/misty "
+        "stormy windy"
+    ),
     "man/men/male/gentleman/guy woman/women/female/lady boy/boys/lad girl/girls",
     "adult/adults/grown-up child/children/kid/kids/toddler baby/infant",
-    "happy/smiling/cheerful/smile/joyful/laughing sad/crying/unhappy/frowning/upset/weeping "
-    "angry/furious",
+    (
+        "happy/smiling/cheerful/smile/joyful/laughing sad/crying/unhappy/frowning/upset/weeping "
+        "angry/furious"
+    ),
     "awake asleep/sleeping",
     "sitting/seated/sits/sat standing/upright lying kneeling crouching",
     "running/jogging/runs walking/strolling/walks",
-    "wooden/wood/timber metal/metallic/steel/iron/aluminium/aluminum plastic glass stone/rock/rocky "
-    "brick/bricks leather cotton wool/woollen/woolen silk denim paper/cardboard concrete/cement "
-    "ceramic/porcelain/clay rubber marble straw/wicker bamboo velvet linen felt",
-    "striped/stripes/stripy dotted/polka-dot/dots/spotted checked/checkered/chequered/plaid "
-    "plain/solid floral/flowery",
-    "round/circular/circle square triangular/triangle rectangular/rectangle oval hexagonal/hexagon",
-    "rising/rise/rose/increasing/increase/increased/increases/grew/growing/climbed/grow/grows "
-    "falling/fall/fell/decreasing/decrease/decreased/decreases/declined/dropped/shrank/declining "
-    "/decline/drop/drops stable/flat/constant/unchanged/steady",
+    (
+        "wooden/wood/timber metal/metallic/steel/iron/aluminium/aluminum plastic glass "
+        "stone/rock/rocky brick/bricks leather cotton wool/woollen/woolen silk denim paper/cardboard concrete/cement "
+        "ceramic/porcelain/clay rubber marble straw/wicker bamboo velvet linen felt"
+    ),
+    (
+        "striped/stripes/stripy dotted/polka-dot/dots/spotted checked/checkered/chequered/plaid "
+        "plain/solid floral/flowery"
+    ),
+    "round/circular/circle square triangular/triangle rectangular/rectangle oval hexagonal",
+    (
+        "rising/rise/rose/increasing/increase/increased/increases/grew/growing/climbed/grow/grows "
+        "falling/fall/fell/decreasing/decrease/decreased/decreases/declined/dropped/shrank/declining"
+        "/decline/drop/drops stable/flat/constant/unchanged/steady"
+    ),
     "most/majority least/minority half",
     "more/greater/exceeds fewer/less",
     "always sometimes",
@@ -179,8 +198,10 @@ _DIMENSIONS = (
     "clockwise anticlockwise/counterclockwise",
     "entrance/entry exit",
     "single-storey two-storey",
-    "football/soccer basketball tennis baseball volleyball rugby hockey golf cricket badminton "
-    "boxing swimming skiing surfing",
+    (
+        "football/soccer basketball tennis baseball volleyball rugby hockey golf cricket badminton "
+        "boxing swimming skiing surfing"
+    ),
 )
 DIMENSIONS: dict[str, tuple[int, str]] = {
     word: (number, group.split("/")[0])
