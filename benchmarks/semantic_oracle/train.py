@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 import zlib
-from functools import lru_cache, cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 

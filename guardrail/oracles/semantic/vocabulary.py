@@ -155,7 +155,8 @@ _DIMENSIONS = (
     "running/jogging/runs walking/strolling/walks",
     (
         "wooden/wood/timber metal/metallic/steel/iron/aluminium/aluminum plastic glass "
-        "stone/rock/rocky brick/bricks leather cotton wool/woollen/woolen silk denim paper/cardboard concrete/cement "
+        "stone/rock/rocky brick/bricks leather cotton wool/woollen/woolen silk denim "
+        "paper/cardboard concrete/cement "
         "ceramic/porcelain/clay rubber marble straw/wicker bamboo velvet linen felt"
     ),
     (
