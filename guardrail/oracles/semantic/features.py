@@ -6,6 +6,7 @@ vectors, which come from a sentence encoder.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
@@ -33,11 +34,14 @@ __all__ = [
 
 Similarity: TypeAlias = "Callable[[str, str], float]"
 
+_SHORTEST = 3  # letters of a word whose vector says anything
 _MATCH = 1.0  # a rank below this is no match
 _GIVEN_ALIKE = 0.85  # likewise, with a word of the question
-_ALIKE = 0.75  # words with at least this cosine are taken for one
+_ALIKE = 0.8  # words with at least this cosine are taken for one
 _DETAILS = (TermKind.NUMBER, TermKind.COLOUR, TermKind.MARK, TermKind.PLACE)
 
+_EXCLUDING = ("number conflict", "colour conflict", "negations differ", "both lack")
+_EXCLUDING_IF_OPEN = ("whole: listed missing", "worst: both lack", "core: place conflict")
 _UNIT = (
     "least cover", "most cover", "fewer lacking", "more lacking", "common words", "core words",
     "core missing", "number conflict", "number one-sided", "number shared", "colour conflict",
@@ -94,15 +98,21 @@ def pair_features(
 def excludes(features: NDArray[np.float32]) -> bool:
     """Whether two answers exclude each other by a rule alone, whatever a model says of them.
 
-    One says yes and one no, they take different options, or they name different numbers or
-    colours for what was asked.
+    One says yes and one no, or that is seen of one only; they take different options; they name
+    different numbers or colours for what was asked; one negates; each has a word that the other
+    lacks. Where nothing in particular is asked, also: other things or as many of one, other places.
     """
     named = dict(zip(FEATURES, features.tolist(), strict=True))
     if named["answer differs"]:
         return True
-    settled = named["answer same"] or named[f"asks {QuestionKind.YES_NO}"]
-    details = named["core: number conflict"] or named["core: colour conflict"]
-    return bool(details) and not settled
+    if named["answer same"]:
+        return False
+    if named[f"asks {QuestionKind.YES_NO}"]:
+        return bool(named["answer of one"])
+    if any(named[f"core: {name}"] for name in _EXCLUDING):
+        return True
+    is_open = bool(named[f"asks {QuestionKind.OPEN}"])
+    return is_open and any(named[name] for name in _EXCLUDING_IF_OPEN)
 
 
 def answer_polarity(question: Question, sentences: Sequence[Sentence]) -> int:
@@ -119,7 +129,7 @@ def answer_polarity(question: Question, sentences: Sequence[Sentence]) -> int:
     core = _core(question, sentences)
     opposite = _opposes(question.sentence, core)
     shared = {term.value for term in core.terms} & question.given
-    elliptic = not core.words
+    elliptic = not core.terms
     if not (opposite or shared or elliptic):
         return 0
     negated = core.negations % 2 == 1
@@ -322,10 +332,20 @@ def _unit(
         float((a.negations - b.negations) % 2),
         float(_ends_swapped(a, b)),
         *_compare_relations(a, b),
-        float(any(term.listed for term, value in _pairs(lacking_a, cover_a, lacking_b, cover_b)
+        float(
+            _counts_differ(a, b)
+            or any(
+                term.listed for term, value in _pairs(lacking_a, cover_a, lacking_b, cover_b)
                   if value < _ALIKE)),
         float(min(sums) > 0),
     ]  # fmt: skip
+
+
+def _counts_differ(a: _Side, b: _Side) -> bool:
+    """Whether something listed is named more often by one side than by the other."""
+    ours, theirs = (Counter(term.value for term in side.terms) for side in (a, b))
+    listed = {term.value for term in (*a.terms, *b.terms) if term.listed and _is_named(term)}
+    return any(ours[value] != theirs[value] for value in listed & ours.keys() & theirs.keys())
 
 
 def _pairs(
@@ -376,8 +396,8 @@ def _known(cosine: float) -> float:
 
 
 def _nearest(term: Term, surfaces: set[str], similarity: Similarity) -> float:
-    if not surfaces:
-        return 0.0
+    if not surfaces or len(term.surface) < _SHORTEST or not term.surface.isalpha():
+        return 0.0  # names and codes are alike only where they are equal
     return max(0.0, *(similarity(term.surface, surface) for surface in surfaces))
 
 

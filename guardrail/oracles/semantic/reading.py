@@ -381,9 +381,12 @@ def _number_value(token: str) -> str | None:
 
 
 def _terms(tokens: Sequence[str]) -> Iterator[Term]:
-    for place, token in enumerate(tokens):
+    for place in range(len(tokens)):
+        token = _in_context(tokens, place)
         number = _number_value(token)
-        if number is not None and not _is_pronoun_one(tokens, place):
+        if _is_pronoun_one(tokens, place):
+            continue
+        if number is not None:
             yield Term(TermKind.NUMBER, number, token, place=place)
         elif token in BASE_COLOURS:
             yield Term(TermKind.COLOUR, BASE_COLOURS[token], token, place=place)
@@ -394,8 +397,31 @@ def _terms(tokens: Sequence[str]) -> Iterator[Term]:
             yield Term(TermKind.PLACE, PLACES[token], token, place=place)
         elif token in PERCENT:
             yield Term(TermKind.WORD, "percent", "percent", place=place)
+        elif _is_code(tokens, place):
+            yield Term(TermKind.WORD, token, token, place=place)
         elif len(token) > 1 and token not in _SAYS_NOTHING and not token.endswith("n't"):
             yield Term(TermKind.WORD, stem(token), token, place=place)
+
+
+def _in_context(tokens: Sequence[str], place: int) -> str:
+    """The word, where it is one of a few that mean another thing at the end or after some words."""
+    word = tokens[place]
+    before = tokens[place - 1] if place else ""
+    after = tokens[place + 1] if place + 1 < len(tokens) else ""
+    if word in ("on", "off") and not after and before:
+        return f"switched-{word}"
+    if word == "may" and (not after or after[0].isdigit() or before in ("in", "of", "late")):
+        return "month-of-may"
+    return word
+
+
+def _is_code(tokens: Sequence[str], place: int) -> bool:
+    """Whether a single letter names something, as in "product C"."""
+    word = tokens[place]
+    if len(word) != 1 or not word.isalpha():
+        return False
+    last = place + 1 == len(tokens) or tokens[place + 1] in AUXILIARIES
+    return word not in "aisdmt" or (last and place > 0)
 
 
 def _is_loose(tokens: Sequence[str], place: int) -> bool:

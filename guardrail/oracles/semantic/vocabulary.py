@@ -44,15 +44,15 @@ STOP_WORDS = _split(
     "sentence please reads read written text word words says clearly apparently probably likely "
     "seems seem seemed appears appear appeared looks look looking like about around exactly total "
     "altogether overall currently right's that's what's he's she's they're i'm one's while because "
-    "since such own same each other another else kind sort type would'd say said tell tells know "
-    "think believe make makes up out off s d re ll ve m t thing things object objects item items "
-    "actually simply answer case way sure yes no part parts it'd both all in on get gets got "
-    "during according given fact person's contain contains containing feature features include "
-    "includes including consist consists made use uses used using call called name named number "
-    "amount count counts many much see sees seen can't cannot not n't found find located situated "
-    "placed standing stand stands lie lies lying sit's set stay place position somebody someone "
-    "whether something nobody nothing none neither nor never without isn't aren't wasn't doesn't "
-    "don't didn't hasn't haven't couldn't won't hardly individual individuals"
+    "since such own same each kind sort type would'd say said tell tells know think believe make "
+    "makes up out off s d re ll ve m t thing things object objects item items actually simply "
+    "answer case way sure yes no part parts it'd both all in on get gets got during according "
+    "given fact person's contain contains containing feature features include includes including "
+    "consist consists made use uses used using call called name named number amount count counts "
+    "many much see sees seen can't cannot not n't found find located situated placed standing "
+    "stand stands lie lies lying sit's set stay place position somebody someone whether something "
+    "nobody nothing none neither nor never without isn't aren't wasn't doesn't don't didn't hasn't "
+    "haven't couldn't won't hardly individual individuals colour color colours colors"
 )
 FRAME_WORDS = _split(
     "picture pictures image images photo photos photograph photographs shot snapshot scene view "
@@ -137,8 +137,8 @@ _DIMENSIONS = (
     "spring summer autumn/fall-season winter",
     "monday tuesday wednesday thursday friday saturday sunday",
     (
-        "january/jan february/feb march/mar april/apr june/jun july/jul august/aug september/sept "
-        "october/oct november/nov december/dec"
+        "january/jan february/feb march/mar april/apr month-of-may june/jun july/jul "
+        "august/aug september/sept october/oct november/nov december/dec"
     ),
     (
         "sunny/clear/cloudless rainy/raining/rain snowy/snowing cloudy/overcast foggy/misty "
