@@ -73,7 +73,7 @@ class PairHead:
                 about = json.loads(str(file["about"]))
                 names = tuple(about["features"])
                 threshold, encoder = float(about["threshold"]), str(about["encoder"])
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise OracleError(
                 f"the pair model in {path} cannot be read ({type(error).__name__}); install the "
                 "package again"
@@ -84,4 +84,14 @@ class PairHead:
                 f"the pair model in {path} was made for other features than this version has; "
                 "install the package again"
             )
-        return cls(**arrays, threshold=threshold, encoder=encoder, digest=short_digest(raw, 12))
+        return cls(
+            mean=arrays["mean"],
+            scale=arrays["scale"],
+            hidden=arrays["hidden"],
+            hidden_bias=arrays["hidden_bias"],
+            last=arrays["last"],
+            last_bias=arrays["last_bias"],
+            threshold=threshold,
+            encoder=encoder,
+            digest=short_digest(raw, 12),
+        )
