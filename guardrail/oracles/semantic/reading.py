@@ -44,6 +44,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+|(?<=[a-z]);")
 _ARTICLES = frozenset("a an the this that his her its their my your some any".split())
 _BE = frozenset("is are was were am be been being get gets got it's he's she's they're".split())
 _AFTER_ONE = frozenset("can could may might would should must sees reads finds has of".split())
+_SWITCHED = frozenset("switched turned not isn't aren't light lamp still".split())
 _SAYS_NOTHING = STOP_WORDS | FRAME_WORDS | NEGATIONS
 _HAVING = frozenset("wear hold carry dress ride own".split())
 _PHRASES = {("in", "front"): "front-of", ("next", "to"): "near", ("top", "of"): "on",
@@ -408,7 +409,7 @@ def _in_context(tokens: Sequence[str], place: int) -> str:
     word = tokens[place]
     before = tokens[place - 1] if place else ""
     after = tokens[place + 1] if place + 1 < len(tokens) else ""
-    if word in ("on", "off") and not after and before:
+    if word in ("on", "off") and not after and (before in _BE or before in _SWITCHED):
         return f"switched-{word}"
     if word == "may" and (not after or after[0].isdigit() or before in ("in", "of", "late")):
         return "month-of-may"
