@@ -42,7 +42,12 @@ __all__ = ["Judge", "describe_crash"]
 _Pairs: TypeAlias = tuple[tuple[str, str | None], ...]
 _MOST_REMEMBERED = 1024  # texts, and as many judgements; further ones are computed each time
 _WHOLE, _BEGINNING = "whole answer", "beginning of the answer"
-_RANK = {Outcome.HARMLESS: 0, Outcome.MISSING: 1, Outcome.HARMFUL: 2}
+_RANK = {
+    Outcome.HARMLESS: 0,
+    Outcome.MISSING: 1,
+    Outcome.OTHER_MEANING: 2,
+    Outcome.HARMFUL: 3,
+}
 
 
 class Judge:

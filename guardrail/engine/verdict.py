@@ -30,6 +30,7 @@ class Reason(StrEnum):
     CERTIFIED = "certified"
     NO_IMAGE = "not certified: no image"
     HARMFUL = "harmful"
+    OTHER_MEANING = "other meaning"
     UNCERTAIN = "uncertain"
     NO_REFERENCE = "nothing stable to certify"
     UNSCANNED = "unscanned"
@@ -54,6 +55,7 @@ class Reason(StrEnum):
                 Reason.CERTIFIED
                 | Reason.NO_IMAGE
                 | Reason.HARMFUL
+                | Reason.OTHER_MEANING
                 | Reason.UNCERTAIN
                 | Reason.NO_REFERENCE
                 | Reason.UNSCANNED

@@ -73,6 +73,8 @@ def from_sample(rules: Rules, sample: Sample, passed: Reason) -> Verdict:
             )
         case Outcome.HARMFUL:
             return block(name_reason((sample,)))
+        case Outcome.OTHER_MEANING:
+            return block(Reason.OTHER_MEANING)
         case Outcome.MISSING:
             return from_missing(rules, (sample,))
         case _:
@@ -136,17 +138,21 @@ def from_stopped_test(rules: Rules, certifier: Certifier, used: Sequence[Sample]
 def name_reason(samples: Sequence[Sample]) -> Reason:
     """What the answers that counted against a pass were.
 
-    Harm where any of the readable ones was harmful, unless more of them were in a language that
-    the oracle was not measured on: of these two the larger number names the reason, and harm where
-    they are equal.
+    Harm where any of the readable ones was harmful, then another meaning; but the language, where
+    more of them were in one that the oracle was not measured on than were anything else.
     """
     against = [sample for sample in samples if sample.outcome is Outcome.HARMFUL]
+    other = sum(sample.outcome is Outcome.OTHER_MEANING for sample in samples)
     unmeasured = sum(bool(sample.unmeasured) for sample in against)
     unscanned = sum(bool(sample.unscanned) and not sample.unmeasured for sample in against)
     harmful = len(against) - unmeasured - unscanned
-    if unmeasured > max(harmful, unscanned):
+    if unmeasured > max(harmful, other, unscanned):
         return Reason.LANGUAGE_UNMEASURED
-    return Reason.HARMFUL if harmful or not unscanned else Reason.UNSCANNED
+    if harmful:
+        return Reason.HARMFUL
+    if other:
+        return Reason.OTHER_MEANING
+    return Reason.UNSCANNED if unscanned else Reason.HARMFUL
 
 
 def from_missing(rules: Rules, missing: Sequence[Sample], *, harm_seen: bool = False) -> Verdict:

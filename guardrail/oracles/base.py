@@ -152,7 +152,7 @@ class Reference:
         name: what was chosen, as a certificate shows it: an action of the policy's closed set, or
             a digest of an answer. Never an answer's own words.
         oracle: says harmless for an answer that is like the reference (and, where the policy asks
-            for it, harmless too), harmful for every other one.
+            for it, harmless too); of every other one harmful, or that its meaning is another.
     """
 
     kind: str

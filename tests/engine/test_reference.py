@@ -15,7 +15,8 @@ from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.prepared_request import SELECTION_INDEX
 from guardrail.engine.promise import Claim
 from guardrail.engine.rules import AnswerSource
-from guardrail.engine.verdict import Action, Reason
+from guardrail.engine.verdict import Action, Reason, Sample
+from guardrail.engine.verdicts import name_reason
 from guardrail.errors import CertificationError, OracleError
 from guardrail.oracles.base import Judgement, Reference, ReferenceOracle
 from guardrail.stats import Decision
@@ -31,17 +32,16 @@ class Equal:
 
     revision = "equal"
 
-    def __init__(self, text):
-        self.text = text
+    def __init__(self, text, other=Outcome.HARMFUL):
+        self.text, self.other = text, other
         self.seen = []
 
     async def judge(self, exchanges):
         self.seen += [exchange.response for exchange in exchanges]
         return [self._judged(exchange.response == self.text) for exchange in exchanges]
 
-    @staticmethod
-    def _judged(same):
-        return Judgement(Outcome.HARMLESS if same else Outcome.HARMFUL, 0.0 if same else 1.0)
+    def _judged(self, same):
+        return Judgement(Outcome.HARMLESS if same else self.other, 0.0 if same else 1.0)
 
 
 class Commonest:
@@ -49,8 +49,8 @@ class Commonest:
 
     revision = "commonest"
 
-    def __init__(self, n0=FEW, fault=None):
-        self.n0, self.fault = n0, fault
+    def __init__(self, n0=FEW, fault=None, other=Outcome.HARMFUL):
+        self.n0, self.fault, self.other = n0, fault, other
         self.selection, self.chosen, self.alone = [], [], []
 
     async def judge(self, exchanges):
@@ -64,7 +64,7 @@ class Commonest:
         (text, count), *_ = Counter(one.response for one in selection).most_common()
         if count < 2:
             return None
-        self.chosen.append(Equal(text))
+        self.chosen.append(Equal(text, self.other))
         return Reference("meaning", f"{len(text)} letters", self.chosen[-1])
 
     async def aclose(self):
@@ -141,6 +141,28 @@ def test_another_answer_than_the_chosen_one_blocks(kit):
     assert verdict.certificate.decision is Decision.BLOCK
     verify_certificate(verdict.certificate)
     assert verdict.certificate.statement.startswith("Nothing is certified")
+
+
+def test_another_meaning_blocks_as_that_and_is_never_called_harm(kit):
+    script = first_then("A cat.", "A dog.")
+    verdict, _, _ = decided(kit, script, Commonest(other=Outcome.OTHER_MEANING))
+    assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.OTHER_MEANING)
+    assert {sample.outcome for sample in verdict.samples} == {Outcome.OTHER_MEANING}
+    assert verdict.reason.is_judgement
+    assert verdict.certificate.decision is Decision.BLOCK
+    verify_certificate(verdict.certificate)
+
+
+def test_harm_beside_another_meaning_is_harm():
+    used = [
+        Sample(index=0, outcome=Outcome.OTHER_MEANING),
+        Sample(index=1, outcome=Outcome.HARMFUL),
+    ]
+    assert name_reason(used) is Reason.HARMFUL
+    assert name_reason(used[:1]) is Reason.OTHER_MEANING
+    unread = Sample(index=2, outcome=Outcome.HARMFUL, unscanned=("audio",))
+    assert name_reason([unread]) is Reason.UNSCANNED
+    assert name_reason([unread, used[0]]) is Reason.OTHER_MEANING
 
 
 def test_answers_that_are_not_like_the_reference_are_never_delivered(kit):

@@ -67,6 +67,17 @@ def test_outcomes_lead_to_the_same_verdict(kit, name, request):
     assert replay(record, *kit.request(), kit.KEY).decision is decision
 
 
+def test_other_meanings_are_replayed_as_what_they_are(request):
+    blocked = request.getfixturevalue("blocked")
+    samples = tuple(
+        dataclasses.replace(sample, outcome=Outcome.OTHER_MEANING)
+        if sample.outcome is Outcome.HARMFUL else sample
+        for sample in blocked.samples
+    )  # fmt: skip
+    record = dataclasses.replace(blocked, samples=samples, reason=Reason.OTHER_MEANING)
+    assert check_outcomes(record) is Decision.BLOCK
+
+
 def test_uncertain_and_missing_outcomes_are_replayed(kit):
     mixed = kit.make_record(lambda call: kit.HARM if call.index % 5 == 4 else kit.CLEAN)
     assert check_outcomes(mixed).value == mixed.certificate["decision"]

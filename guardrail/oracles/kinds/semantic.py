@@ -27,23 +27,25 @@ class SemanticOptions(ReferenceOptions):
 
     kind: Literal["semantic"]
     """Compares answers by their meaning."""
-    method: Literal["embedding", "nli", "judge"] = "embedding"
-    """`embedding`: cosine of sentence embeddings, needs the extra `embedding`; `nli`: a model says
-    that each follows from the other, needs the extra `local`; `judge`: a model is asked."""
+    method: Literal["pair", "embedding", "nli", "judge"] = "pair"
+    """`pair`: rules and a small model say whether both are one answer to the question (English),
+    needs the extra `embedding`; `embedding`: cosine of sentence embeddings, needs it too and does
+    not look at the question; `nli`: a model says that each follows from the other, needs the extra
+    `local`; `judge`: a model is asked."""
     similarity: Share = 0.8
     """For `embedding`: texts with at least this cosine mean the same."""
     details: bool = True
     """For `embedding`: numbers, negations, colours, directions and other opposites must agree too,
     and the same words must stand in one order (English); embeddings hardly see them."""
     model: FolderOrId | None = None
-    """For `embedding`: folder or Hugging Face id of another sentence model. For `nli`, which needs
-    it: those of a text classifier trained on entailment."""
+    """For `embedding`: folder or Hugging Face id of another sentence model; `pair` has its own. For
+    `nli`, which needs it: those of a text classifier trained on entailment."""
     entailment: Share = 0.5
     """For `nli`: an answer follows from another one where this is more than this probable."""
     label: Annotated[str, Field(min_length=1)] = "entailment"
     """For `nli`: the model's label for that."""
     device: str = "cpu"
-    """For `embedding` and `nli`: where it computes."""
+    """For `pair`, `embedding` and `nli`: where it computes."""
     upstream: str | None = None
     """For `judge`: where the model is that is asked, as in `--upstream`."""
     upstream_model: str = ""
@@ -57,6 +59,8 @@ class SemanticOptions(ReferenceOptions):
             raise ValueError("'upstream' is for the method judge, which needs it")
         if self.method == "nli" and self.model is None:
             raise ValueError("the method nli needs a 'model'")
+        if self.method == "pair" and self.model is not None:
+            raise ValueError("the method pair has its own model; leave 'model' out")
         return self
 
     @property
@@ -70,6 +74,8 @@ class SemanticOptions(ReferenceOptions):
 
     def _comparer(self, folder: Path) -> Comparer:
         match self.method:
+            case "pair":
+                return self._by_pair()
             case "embedding":
                 return self._by_embedding(folder)
             case "nli":
@@ -99,6 +105,16 @@ class SemanticOptions(ReferenceOptions):
             device=self.device,
         )
         return NliComparer(scorer, entailment=self.entailment, deadline_s=self.deadline_s)
+
+    def _by_pair(self) -> Comparer:
+        from guardrail.oracles.packages import require
+        from guardrail.oracles.semantic.pair import PairComparer
+        from guardrail.oracles.semantic.pair_head import PairHead
+        from guardrail.oracles.text.sentences import DEFAULT_PACKAGE, SentenceEncoder
+
+        require("semantic", "torch", "transformers", DEFAULT_PACKAGE, extra="embedding")
+        encoder = SentenceEncoder(device=self.device)
+        return PairComparer(encoder, PairHead.load(), deadline_s=self.deadline_s)
 
     def _by_embedding(self, folder: Path) -> Comparer:
         from guardrail.oracles.packages import require

@@ -32,6 +32,10 @@ _QUESTION = (
     "other? Other words for the same things do not matter; other things, numbers, places, orders "
     "or a negation do."
 )
+_GIVEN = (
+    "The two texts answer the question, and a short one means what it says to it: 'red', 'it is "
+    "red' and 'the car is red' are one answer to 'which colour is the car?'."
+)
 
 
 class Comparer(Protocol):
@@ -44,8 +48,13 @@ class Comparer(Protocol):
     def revision(self) -> str:
         """A short digest of everything that fixes the differences."""
 
-    async def differences(self, reference: str, texts: Sequence[str]) -> list[float]:
-        """How far each text is from the reference in meaning, in [0, 1]. Raises OracleError."""
+    async def differences(
+        self, reference: str, texts: Sequence[str], question: str = ""
+    ) -> list[float]:
+        """How far each text is from the reference in meaning, in [0, 1]. Raises OracleError.
+
+        All of them answer the question; empty where that is not known.
+        """
 
     async def aclose(self) -> None:
         """Releases threads and connections."""
@@ -99,7 +108,13 @@ class EmbeddingComparer:
         text = f"{self._encoder.revision} {self._similarity!r} {self._details}"
         return f"embedding-{short_digest(text, 12)}"
 
-    async def differences(self, reference: str, texts: Sequence[str]) -> list[float]:
+    async def differences(
+        self,
+        reference: str,
+        texts: Sequence[str],
+        question: str = "",  # noqa: ARG002 (not every method looks at it)
+    ) -> list[float]:
+        """See `Comparer`; the question is not looked at."""
         try:
             async with asyncio.timeout(self._deadline_s):
                 vectors = await self._worker.run_all([reference, *texts])
@@ -144,14 +159,19 @@ class JudgeComparer:
 
     @property
     def revision(self) -> str:
-        text = f"{self._asker.revision} {_QUESTION}"
+        text = f"{self._asker.revision} {_GIVEN} {_QUESTION}"
         return f"judge-{short_digest(text, 12)}"
 
-    async def differences(self, reference: str, texts: Sequence[str]) -> list[float]:
+    async def differences(
+        self, reference: str, texts: Sequence[str], question: str = ""
+    ) -> list[float]:
         distinct = [text for text in dict.fromkeys(texts) if text != reference]
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = {text: group.create_task(self._ask(reference, text)) for text in distinct}
+                tasks = {
+                    text: group.create_task(self._ask(question, reference, text))
+                    for text in distinct
+                }
         except ExceptionGroup as faults:
             fault = _first(faults)
             # The others may have been answered, or be on their way.
@@ -163,9 +183,12 @@ class JudgeComparer:
     async def aclose(self) -> None:
         await self._asker.aclose()
 
-    async def _ask(self, reference: str, text: str) -> float:
-        sure = await self._asker.yes_no(_QUESTION, {"first text": reference, "second text": text})
-        return 1.0 - sure
+    async def _ask(self, question: str, reference: str, text: str) -> float:
+        texts = {"first text": reference, "second text": text}
+        if not question.strip():
+            return 1.0 - await self._asker.yes_no(_QUESTION, texts)
+        given = {"question": question, **texts}
+        return 1.0 - await self._asker.yes_no(f"{_GIVEN} {_QUESTION}", given)
 
 
 def _first(faults: BaseExceptionGroup[BaseException]) -> OracleError:

@@ -64,8 +64,16 @@ class NliComparer:
     def revision(self) -> str:
         return f"nli-{short_digest(self._oracle.revision, 12)}"
 
-    async def differences(self, reference: str, texts: Sequence[str]) -> list[float]:
-        """By the direction that follows less; the very same text is no difference."""
+    async def differences(
+        self,
+        reference: str,
+        texts: Sequence[str],
+        question: str = "",  # noqa: ARG002 (not every method looks at it)
+    ) -> list[float]:
+        """By the direction that follows less; the very same text is no difference.
+
+        The question is not looked at: what follows from an answer follows without it.
+        """
         others = [text for text in dict.fromkeys(texts) if text != reference]
         there = [Exchange(reference, text) for text in others]
         back = [Exchange(text, reference) for text in others]

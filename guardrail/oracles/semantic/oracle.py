@@ -78,7 +78,11 @@ class SemanticOracle:
         could be certified. Raises OracleError.
         """
         texts = [exchange.response for exchange in selection]
-        rows = [await self._differences(text, texts) for text in texts]
+        question = selection[0].prompt if selection else ""
+        known = {
+            text: await self._differences(text, texts, question) for text in dict.fromkeys(texts)
+        }
+        rows = [known[text] for text in texts]
         alike = [sum(difference < 0.5 for difference in row) for row in rows]
         if 2 * max(alike, default=0) <= len(texts):
             return None
@@ -98,12 +102,16 @@ class SemanticOracle:
 
     async def _compare(self, reference: str, exchanges: Sequence[Exchange]) -> list[Judgement]:
         texts = [exchange.response for exchange in exchanges]
-        return [_judgement(value) for value in await self._differences(reference, texts)]
+        question = exchanges[0].prompt if exchanges else ""
+        found = await self._differences(reference, texts, question)
+        return [_judgement(value) for value in found]
 
-    async def _differences(self, reference: str, texts: Sequence[str]) -> list[float]:
+    async def _differences(
+        self, reference: str, texts: Sequence[str], question: str
+    ) -> list[float]:
         """An empty text differs from every text, itself included. Raises OracleError."""
         spoken = [text for text in texts if text.strip() and reference.strip()]
-        found = await self._comparer.differences(reference, spoken) if spoken else []
+        found = await self._comparer.differences(reference, spoken, question) if spoken else []
         if len(found) != len(spoken) or not all(0.0 <= value <= 1.0 for value in found):
             raise OracleError("the comparison gave no difference in [0, 1] for every answer")
         known = dict(zip(spoken, found, strict=True))
@@ -112,5 +120,5 @@ class SemanticOracle:
 
 def _judgement(difference: float) -> Judgement:
     if difference >= 0.5:
-        return Judgement(Outcome.HARMFUL, difference, "another meaning")
+        return Judgement(Outcome.OTHER_MEANING, difference, "other meaning")
     return Judgement(Outcome.HARMLESS, difference)

@@ -60,6 +60,18 @@ def test_a_judge_compares_too():
     asyncio.run(oracle.aclose())
 
 
+def test_the_pair_model_is_no_other():
+    with pytest.raises(ValidationError, match="leave 'model' out"):
+        policy(method="pair", model="other/model")
+
+
+def test_the_methods_differ():
+    made = [compile_oracle(policy(method=method)) for method in ("pair", "embedding")]
+    assert len({oracle.revision for oracle in made}) == 2
+    for oracle in made:
+        asyncio.run(oracle.aclose())
+
+
 def test_entailment_needs_a_model():
     with pytest.raises(ValidationError, match="nli needs a 'model'"):
         policy(method="nli")

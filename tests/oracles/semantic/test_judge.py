@@ -10,12 +10,12 @@ from guardrail.oracles.semantic.compare import JudgeComparer
 from guardrail.upstreams.scripted import Scripted
 
 
-def compared(script, reference, *texts):
+def compared(script, reference, *texts, question=""):
     async def run():
         upstream = Scripted(script)
         comparer = JudgeComparer(Asker(upstream))
         try:
-            return await comparer.differences(reference, texts), upstream
+            return await comparer.differences(reference, texts, question), upstream
         finally:
             await comparer.aclose()
 
@@ -25,6 +25,13 @@ def compared(script, reference, *texts):
 def test_yes_is_the_same_and_no_is_another():
     assert compared(["Yes"], "a cat", "one cat")[0] == [0.0]
     assert compared(["No"], "a cat", "a dog")[0] == [1.0]
+
+
+def test_the_question_is_shown_where_there_is_one():
+    _, plain = compared(["No"], "a cat", "a dog")
+    _, asked = compared(["No"], "a cat", "a dog", question="what is SHOWN there?")
+    assert "SHOWN" in str(asked.calls[0].chat.messages)
+    assert "the question" not in str(plain.calls[0].chat.messages)
 
 
 def test_equal_texts_are_not_asked_about():

@@ -118,7 +118,7 @@ def test_it_chooses_a_reference():
             await oracle.aclose()
 
     assert [one.outcome for one in asyncio.run(run())] == [
-        Outcome.HARMFUL,
+        Outcome.OTHER_MEANING,
         Outcome.HARMLESS,
         Outcome.HARMLESS,
     ]

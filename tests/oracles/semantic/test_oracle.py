@@ -18,7 +18,7 @@ from guardrail.oracles.semantic.oracle import SemanticOracle
 from guardrail.oracles.text.sentences import DEFAULT_PACKAGE, SentenceEncoder
 from guardrail.types import Outcome
 
-SAME, OTHER = Outcome.HARMLESS, Outcome.HARMFUL
+SAME, OTHER, HARM = Outcome.HARMLESS, Outcome.OTHER_MEANING, Outcome.HARMFUL
 
 
 class Letters:
@@ -46,7 +46,7 @@ class Bombs:
 
     async def judge(self, exchanges):
         return [
-            Judgement(OTHER, 1.0) if "bomb" in exchange.response else Judgement(SAME, 0.0)
+            Judgement(HARM, 1.0) if "bomb" in exchange.response else Judgement(SAME, 0.0)
             for exchange in exchanges
         ]
 
@@ -134,7 +134,7 @@ def test_the_same_answers_give_the_same_reference():
 def test_scores_follow_the_verdicts():
     _, judgements = chosen(make(), ["a"], ["a", "b"])
     assert [judgement.score >= 0.5 for judgement in judgements] == [False, True]
-    assert judgements[1].reason == "another meaning"
+    assert judgements[1].reason == "other meaning"
 
 
 def test_equal_texts_are_encoded_once():
@@ -145,7 +145,7 @@ def test_equal_texts_are_encoded_once():
 
 def test_harm_beside_the_meaning_makes_it_another_one():
     oracle = make(harm=Bombs())
-    assert outcomes(oracle, ["a cat"], ["a dog", "a bomb", "the bomb"]) == [SAME, OTHER, OTHER]
+    assert outcomes(oracle, ["a cat"], ["a dog", "a bomb", "the bomb"]) == [SAME, HARM, OTHER]
 
 
 def test_alone_an_answer_is_judged_for_harm_if_that_is_asked_for():
@@ -155,7 +155,7 @@ def test_alone_an_answer_is_judged_for_harm_if_that_is_asked_for():
         finally:
             await oracle.aclose()
 
-    assert asyncio.run(run(make(harm=Bombs())))[0].outcome is OTHER
+    assert asyncio.run(run(make(harm=Bombs())))[0].outcome is HARM
     (judgement,) = asyncio.run(run(make()))
     assert (judgement.outcome, judgement.reason) == (SAME, "not compared")
 
