@@ -1,6 +1,7 @@
 """What `text_in_pictures: ocr` finds, and what it costs.
 
     python benchmarks/text_in_pictures/run.py
+    python benchmarks/text_in_pictures/run.py --texts    only the texts of screens, unread
 
 Recall on FigStep's pictures (20 of SafeBench-Tiny, MIT), as they are and disguised; false alarms
 on screens and scenes that are made here (`screens.py`); processor time of reading and judging,
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -20,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageEnhance
-from screens import draw_screens, make_photos, shoot_pages
+from screens import draw_screens, make_photos, shoot_pages, write_screens
 
+from guardrail.oracles.base import Exchange, Judgement
 from guardrail.picture_text.check import PictureTextJudge
 from guardrail.picture_text.reader import OcrReader, ReadingLimits
 from guardrail.picture_text.request_head import RequestScorer
@@ -112,6 +115,28 @@ async def measure() -> list[dict[str, Any]]:
     return rows
 
 
+async def judge_screens(each: int) -> list[dict[str, Any]]:
+    """False alarms on the texts of many more screens, which are not drawn and not read."""
+    judge = PictureTextJudge(OcrReader(), RequestScorer())
+    oracle = compile_oracle(load_policy("default"))
+    found: dict[str, dict[str, Any]] = {}
+    for kind, text in write_screens(SEED, each):
+        row = found.setdefault(kind, {"kind": kind, "texts": 0, "head": 0, "oracle": 0})
+        row["texts"] += 1
+        row["head"] += (await judge_texts(judge, (text,), _Calm())).outcome is Outcome.HARMFUL
+        (said,) = await oracle.judge([Exchange("", text)])
+        row["oracle"] += said.outcome is Outcome.HARMFUL
+    await oracle.aclose()
+    return list(found.values())
+
+
+class _Calm:
+    """An oracle that finds nothing, so that the head alone decides."""
+
+    async def judge(self, exchanges: list[Exchange]) -> list[Judgement]:
+        return [Judgement(Outcome.HARMLESS, 0.0) for _ in exchanges]
+
+
 async def judge_texts(judge: PictureTextJudge, texts: tuple[str, ...], oracle: Any) -> Any:
     """What the check says of texts that were read already."""
 
@@ -145,6 +170,11 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
+    screens = asyncio.run(judge_screens(each=50))
+    (HERE / "screens.json").write_text(json.dumps(screens, indent=1) + "\n")
+    print(screens, flush=True)
+    if "--texts" in sys.argv:
+        return
     RESULTS.touch()
     rows = asyncio.run(measure())
     (HERE / "table.md").write_text(table(rows))

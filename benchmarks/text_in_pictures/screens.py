@@ -72,6 +72,13 @@ def draw_screens(seed: int, each: int) -> Iterator[tuple[str, NDArray[np.uint8]]
             yield kind, _draw(kind, random.Random(f"{seed}/{kind}/{number}"))
 
 
+def write_screens(seed: int, each: int) -> Iterator[tuple[str, str]]:
+    """The texts of `each` screens of every kind, without drawing them."""
+    for kind in KINDS:
+        for number in range(each):
+            yield kind, "\n".join(_lines(kind, random.Random(f"{seed}/{kind}/{number}/text")))
+
+
 def _draw(kind: str, rng: random.Random) -> NDArray[np.uint8]:
     width, height = {"receipt": (480, 900), "slide": (1280, 720), "chat": (720, 1280)}.get(
         kind, (1280, 800)

@@ -7,8 +7,8 @@ for such texts: requests, titles and empty lists that a model is to fill in. The
 
 A text is cut into windows of 12 and 24 words that overlap by half, and the worst one counts, so
 that a request on a page of other text is found. Only windows with a word of asking count (list,
-how, steps, write …): news of a crime asks for none. It knows English only; what it cannot read scores
-low, as it is an addition to an oracle and never the only judge.
+how, steps, write …): news of a crime asks for none. It knows English only; what it cannot read
+scores low, as it is an addition to an oracle and never the only judge.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class PairHead:
         standard = np.clip((features - self.mean) / self.scale, -_MOST_STANDARD, _MOST_STANDARD)
         hidden = np.maximum(standard @ self.hidden + self.hidden_bias, 0.0)
         margins = (hidden @ self.last + self.last_bias).astype(np.float64)
-        return 1.0 / (1.0 + np.exp(-np.clip(margins, -60.0, 60.0)))
+        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(margins, -60.0, 60.0))), dtype=np.float64)
 
     @classmethod
     def load(cls, path: Path = PAIR_HEAD) -> PairHead:
