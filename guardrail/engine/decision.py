@@ -117,7 +117,10 @@ class DecisionRun:
                 found = await self.text_check.judge(self._pixels, self.sampler.oracle)
         except TimeoutError:
             return self._end_at_limit()
-        return None if found.outcome is Outcome.HARMLESS else block(Reason.TEXT_IN_PICTURE)
+        if found.outcome is Outcome.HARMLESS:
+            return None
+        unmeasured = bool(found.unmeasured)
+        return block(Reason.LANGUAGE_UNMEASURED if unmeasured else Reason.TEXT_IN_PICTURE)
 
     async def _decide_by_test(self) -> Verdict:
         rules, judge = self._rules, self.sampler.judge
