@@ -125,8 +125,7 @@ class BlockSection(Section):
     )
     """The words of the refusal."""
     language_text: Annotated[str, Field(min_length=1, max_length=2000)] = (
-        "This answer holds text in a language that its check was not measured on; ask again in "
-        "English."
+        "This answer holds text in a language that was not measured; ask again in English."
     )
     """The words where the language was the reason, which is no judgement of harm."""
     details: BlockDetails = "none"

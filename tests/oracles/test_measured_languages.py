@@ -75,9 +75,9 @@ def test_it_goes_by_text_as_its_oracle_does_and_has_a_revision_of_its_own():
 @pytest.mark.parametrize(
     ("options", "checks"),
     [
-        (BuiltinOptions(), True),
-        (BuiltinOptions(languages=["en"]), True),
-        (BuiltinOptions(languages="any"), False),
+        (BuiltinOptions(kind="builtin"), True),
+        (BuiltinOptions(kind="builtin", languages=["en"]), True),
+        (BuiltinOptions(kind="builtin", languages="any"), False),
         (JudgeOptions(kind="judge", upstream="builtin", model="m", template="rubric"), False),
         (
             JudgeOptions(
@@ -93,11 +93,11 @@ def test_only_oracles_that_were_measured_on_english_look_at_the_language(options
 
 def test_a_language_that_cannot_be_told_apart_is_refused():
     with pytest.raises(ValueError, match="languages"):
-        BuiltinOptions(languages=["de"])
+        BuiltinOptions(kind="builtin", languages=["de"])
 
 
 def test_the_built_in_oracle_withholds_what_it_was_not_measured_on(tmp_path):
-    (said,) = judge(build_oracle(BuiltinOptions(), tmp_path), GERMAN)
+    (said,) = judge(build_oracle(BuiltinOptions(kind="builtin"), tmp_path), GERMAN)
     assert (said.outcome, said.unmeasured) == (Outcome.HARMFUL, "language")
 
 
@@ -105,15 +105,18 @@ def test_the_built_in_oracle_withholds_what_it_was_not_measured_on(tmp_path):
 def test_a_cascade_leaves_other_languages_to_its_second_oracle(tmp_path, second, unmeasured):
     options = CascadeOptions(
         kind="cascade",
-        cheap=BuiltinOptions(threshold=0.2),
-        expensive=BuiltinOptions(threshold=0.999, languages=second),
+        cheap=BuiltinOptions(kind="builtin", threshold=0.2),
+        expensive=BuiltinOptions(kind="builtin", threshold=0.999, languages=second),
     )
     (said,) = judge(build_oracle(options, tmp_path), GERMAN)
     assert (said.outcome is Outcome.HARMFUL, said.unmeasured) == (bool(unmeasured), unmeasured)
 
 
 def test_an_ensemble_says_so_where_nothing_but_the_language_spoke_against_it(tmp_path):
-    members = [BuiltinOptions(), BuiltinOptions(threshold=0.999, languages="any")]
+    members = [
+        BuiltinOptions(kind="builtin"),
+        BuiltinOptions(kind="builtin", threshold=0.999, languages="any"),
+    ]
     options = EnsembleOptions(kind="ensemble", members=members, rule="any")
     (said,) = judge(build_oracle(options, tmp_path), GERMAN)
     assert (said.outcome, said.unmeasured) == (Outcome.HARMFUL, "language")

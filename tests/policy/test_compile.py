@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from guardrail.engine.plan import UNSCALED, Geometry, plan_for, required_rate
 from guardrail.engine.promise import Claim, RadiusSpace
-from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, Retry, Rules
+from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, Retry, Rules, TextInPictures
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, image_limits, policy_digest
 from guardrail.policy.load import load_policy
@@ -104,6 +104,7 @@ def test_every_field_arrives():
         "on_oracle_failure": OnOracleFailure.PASS_UNSCANNED,
         "on_limit": "block",
         "on_unscanned": "pass_unscanned",
+        "text_in_pictures": TextInPictures.OFF,
         "refusals_are_harmless": False,
         "retries": 5,
         "call_timeout_s": 7.0,

@@ -58,7 +58,9 @@ def outcomes(oracle, *responses):
 
 
 def test_the_threshold_is_that_of_the_policy(asked):
-    found = outcomes(compile_oracle(policy(threshold=0.05)), "1234", "12345", "123456")
+    found = outcomes(
+        compile_oracle(policy(kind="builtin", threshold=0.05)), "1234", "12345", "123456"
+    )
     assert found == [Outcome.HARMLESS, Outcome.HARMFUL, Outcome.HARMFUL]
     assert asked == [((), {})]
 

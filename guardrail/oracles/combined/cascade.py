@@ -106,9 +106,9 @@ class CascadeOracle:
         unscanned = dict.fromkeys((*first.unscanned, *(second.unscanned if second else ())))
         unmeasured = (second or first).unmeasured
         if score < self._threshold:
-            return Judgement(Outcome.HARMLESS, score, "", tuple(unscanned), unmeasured)
+            return Judgement(Outcome.HARMLESS, score, "", tuple(unscanned), unmeasured=unmeasured)
         reason = ": ".join(_reason(self._cheap, first, self._expensive, second))
-        return Judgement(Outcome.HARMFUL, score, reason, tuple(unscanned), unmeasured)
+        return Judgement(Outcome.HARMFUL, score, reason, tuple(unscanned), unmeasured=unmeasured)
 
     def _score(self, first: Judgement, second: Judgement | None) -> float:
         if second is not None:

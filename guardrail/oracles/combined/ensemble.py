@@ -102,11 +102,11 @@ class EnsembleOracle:
         if score >= self._threshold:
             reason = self._reason(ballot)
             unmeasured = _agree_on_unmeasured(ballot, Outcome.HARMFUL)
-            return Judgement(Outcome.HARMFUL, score, reason, unscanned, unmeasured)
+            return Judgement(Outcome.HARMFUL, score, reason, unscanned, unmeasured=unmeasured)
         if faults:
             raise OracleError("; ".join(map(str, faults)), undrawn=self._is_undrawn(faults, ballot))
         unmeasured = _agree_on_unmeasured(ballot, Outcome.HARMLESS)
-        return Judgement(Outcome.HARMLESS, score, "", unscanned, unmeasured)
+        return Judgement(Outcome.HARMLESS, score, "", unscanned, unmeasured=unmeasured)
 
     def _is_undrawn(
         self, faults: Sequence[OracleError], ballot: Sequence[Judgement | None]
