@@ -32,6 +32,7 @@ OTHER = {
     },
     "sampling": {"max_samples": 321},
     "oracle": {"threshold": 0.4, "miss_rate_upper": 0.02, "delta": 0.002},
+    "text_in_pictures": "ocr",
     "answer": "clean",
     "failures": {
         "upstream": "block",
@@ -104,7 +105,7 @@ def test_every_field_arrives():
         "on_oracle_failure": OnOracleFailure.PASS_UNSCANNED,
         "on_limit": "block",
         "on_unscanned": "pass_unscanned",
-        "text_in_pictures": TextInPictures.OFF,
+        "text_in_pictures": TextInPictures.OCR,
         "refusals_are_harmless": False,
         "retries": 5,
         "call_timeout_s": 7.0,
