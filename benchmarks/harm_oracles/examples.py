@@ -73,10 +73,11 @@ ORDINARY = {
     "assistant": ("assistant",),
     "vlm": ("vlm",),
     "captions": ("captions",),
-    "structured": ("tools", "records", "pictures"),
 }
 """What no answer of may be stopped without need: groups of sources, which choose the operating
-points. Of code and chat the validation part has too few forms to choose by."""
+points. Of tool calls, code and records the validation part has too few forms to choose by; they
+are measured."""
+STRUCTURED = ("tools", "code", "records", "pictures")
 
 
 @dataclass(frozen=True, slots=True)

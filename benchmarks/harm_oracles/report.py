@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from by_request import by_request
 from categories import CATEGORIES, category_of
-from examples import ORDINARY
+from examples import ORDINARY, STRUCTURED
 from held_out import PLACES, diluted_texts, held_out_texts
 from scores import ORACLES, Scored, Scorers
 from table import write_tables
@@ -160,7 +160,8 @@ def lengths(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
 
 
 def is_ordinary(one: Scored) -> bool:
-    return not one.text.harmful and any(one.text.source in group for group in ORDINARY.values())
+    sources = {*STRUCTURED, *(source for group in ORDINARY.values() for source in group)}
+    return not one.text.harmful and one.text.source in sources
 
 
 def requests(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
