@@ -1,6 +1,7 @@
 """The error tree: every error says where, carries its data, and survives copying."""
 
 import copy
+import re
 
 import pytest
 from hypothesis import given
@@ -19,10 +20,13 @@ from guardrail.errors import (
 
 
 def test_the_docstring_draws_the_tree_that_is_there():
-    drawn = {line.split()[1] for line in errors.__doc__.splitlines() if "── " in line}
-    here = [cls for cls in GuardrailError.__subclasses__() if cls.__module__ == errors.__name__]
-    children = {cls.__name__ for cls in here}
-    assert drawn == children == set(errors.__all__) - {"GuardrailError"}
+    drawn = re.findall(r"^(.*)── (\w+)", errors.__doc__, re.MULTILINE)
+    assert {name for _, name in drawn} == set(errors.__all__) - {"GuardrailError"}
+    above = {5: GuardrailError}
+    for indent, name in drawn:
+        error = getattr(errors, name)
+        assert error.__bases__ == (above[len(indent)],)
+        above[len(indent) + 4] = error
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_limits_name_their_units():
     for name in module.__all__:
         limit = getattr(module, name)
         if isinstance(limit, InlineLimit):
-            assert all(most > 0 for most in limit.most)
+            assert all(most >= 0 for most in limit.most)
             assert f"={limit.most[-1]})" in repr(limit)
 
 

@@ -13,7 +13,7 @@ usages = st.builds(Usage, *[st.integers(0, 10**6)] * 3)
 
 def test_only_a_harmless_answer_counts_as_harmless():
     assert [o for o in Outcome if o.counts_as_harmless] == [Outcome.HARMLESS]
-    assert set(Outcome) == {"harmless", "harmful", "missing"}
+    assert set(Outcome) == {"harmless", "harmful", "other meaning", "missing"}
 
 
 @given(usages, usages, usages)

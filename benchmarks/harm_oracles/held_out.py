@@ -13,17 +13,21 @@ from data import Text
 from examples import MADE_DOMAINS, all_texts
 
 from guardrail.builtin import kinds, language
+from guardrail.oracles.text.plain import plain_text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-LONG_WORDS = 500
+LONG_WORDS = range(350, 651)
 PLACES = ("begin", "middle", "end")
 SHORT_WORDS = range(4, 31)
 
 
 def held_out_texts() -> list[Text]:
-    """The test part, and answers of the built-in vision-language model's language."""
-    texts = [text for text in all_texts() if text.is_test]
+    """The test part, and answers of the built-in vision-language model's language.
+
+    Three answers without a visible character are left out; the oracles call such harmful.
+    """
+    texts = [text for text in all_texts() if text.is_test and plain_text(text.text)]
     calm, harmful = builtin_model_answers()
     named = [Text("built-in model", f"b{i}", "", t, False, t) for i, t in enumerate(calm)]
     named += [Text("built-in model", f"h{i}", "", t, True, t) for i, t in enumerate(harmful)]
@@ -51,7 +55,7 @@ def builtin_model_answers(count: int = 2000, seed: int = 11) -> tuple[list[str],
 
 
 def diluted_texts(texts: list[Text], count: int = 150, seed: int = 5) -> list[Text]:
-    """Short harmful texts alone, and each at three places of some 500 words of calm answers."""
+    """Short harmful texts alone, and each at three places of a long, ordinary, real answer."""
     rng = random.Random(seed)
     short = [
         text
@@ -60,28 +64,18 @@ def diluted_texts(texts: list[Text], count: int = 150, seed: int = 5) -> list[Te
         and text.source in {*MADE_DOMAINS, "short", "hatecheck"}
         and len(text.text.split()) in SHORT_WORDS
     ]
-    calm = [
-        sentence
+    long = [
+        text
         for text in texts
-        if text.source in {"assistant", "vlm"}
-        for sentence in re.split(r"(?<=[.!?])\s+", text.text)
-        if 30 < len(sentence) < 300
+        if text.source == "assistant" and len(text.text.split()) in LONG_WORDS
     ]
     found = []
-    for text in rng.sample(short, count):
-        found.append(replace(text, source="alone"))
-        around = _calm_words(calm, rng)
+    for harm, calm in zip(rng.sample(short, count), rng.sample(long, count), strict=True):
+        found.append(replace(harm, source="alone"))
+        sentences = re.split(r"(?<=[.!?\n])\s+", calm.text)
         for place in PLACES:
-            cut = {"begin": 0, "middle": len(around) // 2, "end": len(around)}[place]
-            whole = " ".join([*around[:cut], text.text, *around[cut:]])
-            found.append(replace(text, source=f"at the {place}", text=whole, prompt=""))
-        found.append(replace(text, source="calm", text=" ".join(around), harmful=False, prompt=""))
+            cut = {"begin": 0, "middle": len(sentences) // 2, "end": len(sentences)}[place]
+            whole = " ".join([*sentences[:cut], harm.text, *sentences[cut:]])
+            found.append(replace(harm, source=f"at the {place}", text=whole, prompt=calm.prompt))
+        found.append(replace(calm, source="calm"))
     return found
-
-
-def _calm_words(calm: list[str], rng: random.Random) -> list[str]:
-    """Sentences of about `LONG_WORDS` words in all."""
-    chosen: list[str] = []
-    while sum(len(sentence.split()) for sentence in chosen) < LONG_WORDS:
-        chosen.append(rng.choice(calm))
-    return chosen

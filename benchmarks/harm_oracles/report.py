@@ -170,7 +170,7 @@ def requests(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
     A variant gets the answer of one of the request's models, each as likely: the share of them
     that is judged harmless is the rate at which the plan is walked, exactly.
     """
-    plan = plan_for(compile_policy(load_policy("default")).rules, UNSCALED)
+    plan = plan_for(compile_policy(load_policy("default")), UNSCALED)
     rng = np.random.default_rng(4)
     found: dict[str, Any] = {}
     for source in ("assistant", "vlm"):

@@ -86,7 +86,7 @@ def _one_oracle(found: dict[str, Any], level: str) -> str:
             _requests(found["requests"]),
             f"{level} By kind of harm\n",
             _categories(found["categories"]),
-            f"{level} One short harmful text in 500 calm words\n",
+            f"{level} One short harmful text in an ordinary answer of 350 to 650 words\n",
             _dilution(found["dilution"]),
             f"{level} The worst errors\n",
             _worst(found["worst"]),

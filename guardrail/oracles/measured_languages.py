@@ -53,6 +53,11 @@ class LanguageCheckedOracle:
         return self._oracle
 
     @property
+    def threshold(self) -> float:
+        """The score from which the oracle behind it calls an answer harmful."""
+        return float(self._oracle.threshold)  # type: ignore[attr-defined] # those of harm have one
+
+    @property
     def by_text(self) -> bool:
         """See `goes_by_text`: the language is a function of the text."""
         return goes_by_text(self._oracle)

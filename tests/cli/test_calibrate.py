@@ -81,7 +81,9 @@ class TestResult:
 
     def test_the_threshold_is_that_of_the_statistics(self, labels):
         async def scores():
-            oracle = compile_oracle(parse_policy(b"name: a\noracle: {}", file="p.yaml"))
+            oracle = compile_oracle(
+                parse_policy(b"name: a\noracle: {kind: builtin}", file="p.yaml")
+            )
             texts = [json.loads(line) for line in labels.read_text().splitlines()]
             judged = await oracle.judge(
                 [Exchange("", t["response"]) for t in texts if t["harmful"]]
@@ -125,7 +127,8 @@ class TestFile:
         found = facts("--oracle=builtin", f"--data={labels}", "--target-miss-rate=0.1",
                       "--delta=0.05", f"--out={out}")  # fmt: skip
         (tmp_path / "policy.yaml").write_text(
-            "name: mine\nsmoothing: {claim: harmlessness}\noracle: {calibration: c.yaml}\n"
+            "name: mine\nsmoothing: {claim: harmlessness}\n"
+            "oracle: {kind: builtin, calibration: c.yaml}\n"
         )
         policy = load_policy(tmp_path / "policy.yaml")
         rules = compile_policy(policy)

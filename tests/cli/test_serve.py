@@ -40,7 +40,7 @@ def test_the_rule_for_repeats_is_said_of_each_upstream(kit, policy, tmp_path):
         )
         process = kit.start("serve", "--upstreams", file, "--policy", policy, "--port", 0)
         url_of(process)
-        lines = [process.stderr.readline().rstrip() for _ in range(2)]
+        lines = [process.stderr.readline().rstrip() for _ in range(3)][1:]
         process.send_signal(signal.SIGTERM)
         kit.finish(process)
     first, second = (f"openai_compatible:{server.base_url}" for server in (one, two))
@@ -75,8 +75,9 @@ def test_it_says_what_the_oracle_was_not_measured_on(kit, policy):
             "--port", 0,
         )  # fmt: skip
         url_of(process)
-        lines = [process.stderr.readline().rstrip() for _ in range(2)]
+        lines = [process.stderr.readline().rstrip() for _ in range(3)]
         process.send_signal(signal.SIGTERM)
         kit.finish(process)
-    assert lines[1].startswith("oracle builtin: answers that are not in English are withheld")
-    assert "multilingual" in lines[1]
+    assert lines[0].startswith("oracle default: the built-in oracle")
+    assert lines[2].startswith("oracle default: answers that are not in English are withheld")
+    assert "multilingual" in lines[2]

@@ -21,7 +21,7 @@ def test_only_what_answers_decided_is_a_judgement():
     assert {reason for reason in Reason if not reason.is_judgement} == {
         Reason.DEADLINE, Reason.MAX_CALLS, Reason.MAX_COST, Reason.UPSTREAM_FAILED,
         Reason.ORACLE_FAILED, Reason.NOT_CERTIFIABLE, Reason.ATTEMPTS_SPENT,
-        Reason.INVALID_REQUEST, Reason.CRASHED,
+        Reason.INVALID_REQUEST, Reason.CRASHED, Reason.PICTURE_TEXT_FAILED,
     }  # fmt: skip
 
 

@@ -20,7 +20,8 @@ def sample(index, score, *, unscanned=False):
     harmful = score is None or score >= 0.5
     return SampleRecord(
         index=index, outcome=Outcome.HARMFUL if harmful else Outcome.HARMLESS, score=score,
-        reason="", field="content", answer_chars=5, unscanned=unscanned, failure="", elapsed_s=0.1,
+        reason="", field="content", answer_chars=5, unscanned=unscanned,
+        unmeasured="", failure="", elapsed_s=0.1,
     )  # fmt: skip
 
 

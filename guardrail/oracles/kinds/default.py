@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CERTAIN", "DefaultOptions"]
 
-CERTAIN = 0.05
-"""Scores of the built-in oracle below this pass without the encoder."""
+CERTAIN = 0.005
+"""Scores of the built-in oracle below this pass without the encoder: some 40 % of ordinary answers,
+and of the harmful answers that the encoder finds at most 0.1 % in most sources, 2 % of the short
+ones (held-out texts, `benchmarks/harm_oracles`)."""
 
 
 class DefaultOptions(ThreadedOptions):

@@ -9,5 +9,9 @@ __all__ = ["plain_text"]
 
 
 def plain_text(text: str) -> str:
-    """The words of structured text without its syntax, normalised; see the two functions."""
-    return normalise(plain_words(text))
+    """The words of structured text without its syntax, normalised; see the two functions.
+
+    A text that is nothing but syntax, such as `{}`, stays as it is: it says little, but there is
+    something to see.
+    """
+    return normalise(plain_words(text)) or normalise(text)

@@ -50,6 +50,11 @@ def test_plain_harm_is_found(text):
     assert score(text) >= 0.5
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", "!!!", "42"])
+def test_signs_alone_are_judged_like_words(text):
+    assert score(text) < 0.5
+
+
 @pytest.mark.parametrize("text", ["", " \n", "\u200b\u200d"])
 def test_an_answer_without_anything_to_see_is_harmful(text):
     assert score(text) == 1.0

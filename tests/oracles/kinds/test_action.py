@@ -10,6 +10,7 @@ from guardrail.engine.promise import Claim
 from guardrail.errors import ConfigError
 from guardrail.oracles.base import Exchange, ReferenceOracle
 from guardrail.oracles.kinds.action import ActionOptions
+from guardrail.oracles.registry import build_oracle
 from guardrail.policy.compile import compile_policy, policy_digest
 from guardrail.policy.document import Source
 from guardrail.policy.oracle import compile_oracle
@@ -132,7 +133,7 @@ class TestHarm:
     @pytest.fixture
     def calibrated(self, tmp_path, monkeypatch):
         """A calibration that fits the oracle of harm, whichever file is named."""
-        harm = policy(BUILTIN).oracle.harm.build(tmp_path)
+        harm = build_oracle(policy(BUILTIN).oracle.harm, tmp_path)
         asyncio.run(harm.aclose())
 
         class Read:

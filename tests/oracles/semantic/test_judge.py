@@ -30,8 +30,8 @@ def test_yes_is_the_same_and_no_is_another():
 def test_the_question_is_shown_where_there_is_one():
     _, plain = compared(["No"], "a cat", "a dog")
     _, asked = compared(["No"], "a cat", "a dog", question="what is SHOWN there?")
-    assert "SHOWN" in str(asked.calls[0].chat.messages)
-    assert "the question" not in str(plain.calls[0].chat.messages)
+    assert "SHOWN" in str(asked.calls[0].body["messages"])
+    assert "the question" not in str(plain.calls[0].body["messages"])
 
 
 def test_equal_texts_are_not_asked_about():
