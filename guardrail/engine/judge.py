@@ -219,13 +219,16 @@ class Judge:
 
 
 def _find_worst(fields: Sequence[FieldText], judgements: Sequence[Judgement]) -> Judgement:
-    """Harmful before missing before harmless, then by score; the first of equals.
+    """Harmful before missing before harmless, then by score; of equals the first by name.
 
     Harm comes before a language that was not measured. The worst names its field, all that could
     not be looked into in any field, and whether the language of any was unmeasured: of a harmful
     answer only where there was no other reason.
     """
-    place = max(range(len(fields)), key=lambda i: _rank(judgements[i]))
+    ranks = [_rank(judgement) for judgement in judgements]
+    equal = [place for place, rank in enumerate(ranks) if rank == max(ranks)]
+    # Not by place: clients and gateways reorder the members of a message.
+    place = min(equal, key=lambda place: fields[place].name)
     worst = judgements[place]
     unscanned = dict.fromkeys(part for judgement in judgements for part in judgement.unscanned)
     if worst.outcome is Outcome.HARMFUL:
