@@ -344,3 +344,10 @@ def test_in_words():
     assert describe_harmful([HarmfulAnswers("", "content", 2)]) == (
         "harmful answers: 2 without a category in content"
     )
+
+
+@pytest.mark.parametrize("arguments", ['{"path": ' + "calm " * 60, "[" * 5000])
+def test_long_arguments_that_are_no_json_are_one_text(arguments):
+    fields = extract_text(Answer(tool_call("write", arguments))).fields
+    texts = [field.text for field in fields if field.name.endswith("arguments")]
+    assert texts == [arguments]

@@ -16,7 +16,7 @@ from guardrail.engine.prepared_request import SELECTION_INDEX
 from guardrail.engine.promise import Claim
 from guardrail.engine.rules import AnswerSource
 from guardrail.engine.verdict import Action, Reason, Sample
-from guardrail.engine.verdicts import name_reason
+from guardrail.engine.verdicts import from_sample, name_reason
 from guardrail.errors import CertificationError, OracleError
 from guardrail.oracles.base import Judgement, Reference, ReferenceOracle
 from guardrail.stats import Decision
@@ -321,3 +321,9 @@ def test_the_reference_is_under_the_digest(kit):
     verdict, _, _ = decided(kit, ["A cat."])
     with pytest.raises(CertificationError, match="digest"):
         verify_certificate(dataclasses.replace(verdict.certificate, reference="a dog"))
+
+
+def test_one_answer_of_another_meaning_blocks_under_its_own_reason(kit):
+    rules = kit.make_engine(["A cat."]).rules
+    sample = Sample(index=0, outcome=Outcome.OTHER_MEANING)
+    assert from_sample(rules, sample, Reason.CERTIFIED).reason is Reason.OTHER_MEANING
