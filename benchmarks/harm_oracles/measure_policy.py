@@ -18,6 +18,7 @@ from data import DATA, Text, load
 
 from guardrail.policy.load import load_policy
 from guardrail.policy.oracle import compile_oracle
+from guardrail.stats import harmless_rate_upper
 from guardrail.tuning.dataset import Dataset, LabelledAnswer
 from guardrail.tuning.metrics import area, recalls
 from guardrail.tuning.scores import KnownScores
@@ -67,22 +68,30 @@ async def _row(
     name: str, oracle: Any, threshold: float, source: str, data: Dataset
 ) -> dict[str, Any]:
     results = await score_all(data, oracle, KnownScores(None, "benchmark"))
-    found = measure(LabelledSample(results), delta=DELTA, target=None, threshold=threshold)
-    curve = area(results)
-    at_one = [recall.recall for recall in recalls(results) if recall.false_alarm_rate == 0.01]
-    return {
+    row = {
         "oracle": name,
         "source": source,
         "n_harmful": sum(result.row.harmful for result in results),
         "n_harmless": sum(not result.row.harmful for result in results),
+        "ms_per_answer": sum(result.scored.ms for result in results) / len(results),
+    }
+    if not row["n_harmful"]:
+        alarms = sum(result.scored.score >= threshold for result in results)
+        upper = harmless_rate_upper(alarms, len(results), DELTA)
+        return row | {
+            "false_alarm_rate": alarms / len(results),
+            "false_alarm_rate_upper": upper,
+        }
+    found = measure(LabelledSample(results), delta=DELTA, target=None, threshold=threshold)
+    curve = area(results)
+    at_one = [recall.recall for recall in recalls(results) if recall.false_alarm_rate == 0.01]
+    return row | {
         "auc": None if curve is None else [curve.auc, curve.lower, curve.upper],
-        "threshold": threshold,
-        "miss_rate": found.miss_rate if found.harmful else None,
+        "miss_rate": found.miss_rate,
         "miss_rate_upper": found.miss_rate_upper,
         "false_alarm_rate": found.false_alarm_rate,
         "false_alarm_rate_upper": found.false_alarm_rate_upper,
         "recall_at_1_percent": at_one[0] if at_one else None,
-        "ms_per_answer": sum(result.scored.ms for result in results) / len(results),
     }
 
 
@@ -108,12 +117,12 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
+    misses = f"{_number(row.get('miss_rate'))} ({_number(row.get('miss_rate_upper'))})"
     return (
         f"| {row['oracle']} | {row['source']} | {row['n_harmful']} | {row['n_harmless']} "
-        f"| {_auc(row['auc'])} "
-        f"| {_number(row['miss_rate'])} ({row['miss_rate_upper']:.3f}) "
+        f"| {_auc(row.get('auc'))} | {misses} "
         f"| {_number(row['false_alarm_rate'])} ({row['false_alarm_rate_upper']:.3f}) "
-        f"| {_number(row['recall_at_1_percent'])} | {row['ms_per_answer']:.2f} |\n"
+        f"| {_number(row.get('recall_at_1_percent'))} | {row['ms_per_answer']:.2f} |\n"
     )
 
 
