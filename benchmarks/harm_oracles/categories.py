@@ -65,7 +65,7 @@ def category_of(text: Text) -> str:
         case "xstest" | "short" | "word rows":
             return ""
         case _:
-            return text.detail
+            return text.detail if text.detail in CATEGORIES else ""
 
 
 def category_of_words(prompt: str) -> str:
