@@ -134,4 +134,4 @@ def _reason(
     yield "cascade"
     yield member.name
     if said.reason:
-        yield said.reason
+        yield said.reason.removeprefix(f"{member.name}: ")  # most name themselves
