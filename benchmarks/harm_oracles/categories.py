@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from made_answers.forms import CATEGORIES
 
 if TYPE_CHECKING:
     from data import Text
 
-CATEGORIES = (
-    "hate",
-    "harassment",
-    "violence",
-    "self_harm",
-    "sexual",
-    "dangerous",
-    "privacy",
-    "fraud",
-)
+__all__ = ["CATEGORIES", "category_of", "category_of_words"]
+
 # PyRIT's rows stand in the order of its files, one for each harm.
 PYRIT_ROWS = {"hate": range(81, 326), "self_harm": range(512, 605), "sexual": range(605, 683)}
 JBB = {

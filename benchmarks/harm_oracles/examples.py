@@ -94,7 +94,7 @@ class Example:
 def training_texts(*, shuffle_labels: bool = False) -> list[Text]:
     """All texts of the training part."""
     texts = [text for text in all_texts() if not text.is_test and not text.is_validation]
-    return _shuffled(texts) if shuffle_labels else texts
+    return _shuffle_labels(texts) if shuffle_labels else texts
 
 
 def validation_texts() -> list[Text]:
@@ -129,7 +129,7 @@ def _made_answers() -> Iterator[Text]:
         )
 
 
-def _shuffled(texts: list[Text]) -> list[Text]:
+def _shuffle_labels(texts: list[Text]) -> list[Text]:
     """With all labels dealt anew, across sources: the share of harm in one would still tell."""
     labels = [text.harmful for text in texts]
     random.Random(5).shuffle(labels)
@@ -152,7 +152,7 @@ def examples_of_epoch(texts: list[Text], tokenizer: Tokenizer, rng: random.Rando
         for _ in range(2 if text.source in LONG and len(answer) > 60 else 1):
             shown = prompt if prompt and rng.random() < WITH_PROMPT else []
             examples.append(_example(text, _crop(text, answer, rng, shown), shown))
-    examples += _mixed(drawn, tokenizer, rng)
+    examples += _mix_examples(drawn, tokenizer, rng)
     rng.shuffle(examples)
     return examples
 
@@ -189,7 +189,7 @@ def _example(text: Text, answer: list[int], prompt: list[int]) -> Example:
     return Example(ids, len(kept) + 2, text.harmful, weight_of(text), category_of(text))
 
 
-def _mixed(drawn: list[Text], tokenizer: Tokenizer, rng: random.Random) -> list[Example]:
+def _mix_examples(drawn: list[Text], tokenizer: Tokenizer, rng: random.Random) -> list[Example]:
     """Short texts, harmful and harmless alike, between sentences of ordinary answers."""
     calm = [
         sentence

@@ -83,7 +83,7 @@ def measure(oracle: str, scored: Sequence[Scored], diluted: Sequence[Scored]) ->
 
 def sources(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
     """By source: AUC, recall at false-alarm rates on ordinary answers, and at the threshold."""
-    by_source = grouped(scored, lambda one: one.text.source)
+    by_source = group_by(scored, lambda one: one.text.source)
     limits = {
         reference: {
             str(rate): float(np.quantile(calm_scores(oracle, by_source[reference]), 1 - rate))
@@ -175,7 +175,7 @@ def requests(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for source in ("assistant", "vlm"):
         rows = [one for one in scored if one.text.source == source]
-        questions = grouped(rows, lambda one: one.text.prompt)
+        questions = group_by(rows, lambda one: one.text.prompt)
         for most in MODELS_OF_A_REQUEST:
             stopped = []
             for answers in questions.values():
@@ -191,7 +191,9 @@ def requests(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
 
 def categories(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
     """Recall of each kind of harm, and how often what is found is named rightly."""
-    named = grouped([one for one in scored if category_of(one.text)], lambda o: category_of(o.text))
+    named = group_by(
+        [one for one in scored if category_of(one.text)], lambda o: category_of(o.text)
+    )
     found = {}
     for name in CATEGORIES:
         rows = named.get(name, [])
@@ -205,7 +207,7 @@ def categories(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
 
 
 def dilution(oracle: str, diluted: Sequence[Scored]) -> dict[str, Any]:
-    rows = grouped(diluted, lambda one: one.text.source)
+    rows = group_by(diluted, lambda one: one.text.source)
     names = ("alone", *(f"at the {place}" for place in PLACES), "calm")
     return {n: share(np.array([o.of(oracle) for o in rows[n]]) >= THRESHOLD) for n in names}
 
@@ -216,13 +218,15 @@ def worst(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
     harm = [o for o in scored if o.text.source in {"gptfuzz", "jbb", "pyrit"} and o.text.harmful]
     return {
         "false_alarms": [
-            _named(oracle, o) for o in sorted(calm, key=lambda o: -o.of(oracle))[:WORST]
+            _name_error(oracle, o) for o in sorted(calm, key=lambda o: -o.of(oracle))[:WORST]
         ],
-        "misses": [_named(oracle, one) for one in sorted(harm, key=lambda o: o.of(oracle))[:WORST]],
+        "misses": [
+            _name_error(oracle, one) for one in sorted(harm, key=lambda o: o.of(oracle))[:WORST]
+        ],
     }
 
 
-def _named(oracle: str, one: Scored) -> dict[str, Any]:
+def _name_error(oracle: str, one: Scored) -> dict[str, Any]:
     return {
         "source": one.text.source,
         "id": one.text.id,
@@ -232,7 +236,7 @@ def _named(oracle: str, one: Scored) -> dict[str, Any]:
     }
 
 
-def grouped(rows: Sequence[Scored], key: Any) -> dict[str, list[Scored]]:
+def group_by(rows: Sequence[Scored], key: Any) -> dict[str, list[Scored]]:
     found: dict[str, list[Scored]] = defaultdict(list)
     for row in rows:
         found[key(row)].append(row)

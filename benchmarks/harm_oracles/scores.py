@@ -76,7 +76,7 @@ class Scorers:
             self._add([key for key, _ in part], [text for _, text in part])
             _write(self._path, self._known)
             print(f"scored {min(start + CHUNK, len(left))} of {len(left)}", flush=True)
-        return [_scored(t, self._known[k]) for k, t in zip(keys, texts, strict=True)]
+        return [_combine(t, self._known[k]) for k, t in zip(keys, texts, strict=True)]
 
     def _add(self, keys: list[str], texts: list[Text]) -> None:
         exchanges = [Exchange(text.prompt, text.text) for text in texts]
@@ -86,7 +86,7 @@ class Scorers:
             self._known[key] = (float(by_encoder), float(by_builtin), *names)
 
 
-def _scored(text: Text, known: tuple[float, float, str, str]) -> Scored:
+def _combine(text: Text, known: tuple[float, float, str, str]) -> Scored:
     encoder, builtin, encoder_category, builtin_category = known
     default = encoder if builtin >= CERTAIN else min(builtin, encoder)
     return Scored(text, default, encoder, builtin, encoder_category, builtin_category)

@@ -47,7 +47,9 @@ def _whole(results: dict[str, Any]) -> str:
         ),
         (
             f"The default is the built-in oracle (`{results['builtin']}`), and where that scores "
-            f"{results['certain']:g} or more, the encoder (`{results['encoder']}`).\n"
+            f"{results['certain']:g} or more, the encoder (`{results['encoder']}`). That limit "
+            "was chosen on these very texts: it takes at most 0.1 points from the recall of a "
+            "source, and 2 from that of `short`.\n"
         ),
         "| | built-in | encoder | default |",
         "|---|---:|---:|---:|",

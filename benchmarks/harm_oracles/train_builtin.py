@@ -77,7 +77,7 @@ def main() -> None:
         *(Text("glosses", "", "", text, harmful=False, group=text) for text in glosses(GLOSSES, 5)),
     ]
     tokens = [grams(plain_text(text.text)) for text in texts]
-    model = calibrated(validation_texts(), fit(texts, tokens))
+    model = calibrate(validation_texts(), fit(texts, tokens))
     save(model, options.out)
     print(
         f"{options.out}: {options.out.stat().st_size} bytes, {time.perf_counter() - started:.0f} s"
@@ -148,7 +148,7 @@ def mixtures(texts: list[Text], count: int) -> list[Text]:
     return made
 
 
-def calibrated(texts: list[Text], model: LinearTextModel) -> LinearTextModel:
+def calibrate(texts: list[Text], model: LinearTextModel) -> LinearTextModel:
     """Offsets, slope and intercept from the validation part: score 0.5 is the operating point."""
     margins = np.array([model.margins(grams(plain_text(text.text))) for text in texts])
     harmful = np.array([text.harmful for text in texts])

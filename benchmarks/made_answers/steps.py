@@ -71,17 +71,17 @@ _REASONS = (
 )
 
 
-def _numbered(rng: random.Random, steps: Sequence[str]) -> str:
+def _number_steps(rng: random.Random, steps: Sequence[str]) -> str:
     mark = rng.choice(("{}. ", "{}) ", "Step {}: ", "**Step {}:** ", "({}) ", "{} - "))
     return "\n".join(mark.format(n) + sentence(step) for n, step in enumerate(steps, 1))
 
 
-def _bulleted(rng: random.Random, steps: Sequence[str]) -> str:
+def _bullet_steps(rng: random.Random, steps: Sequence[str]) -> str:
     mark = rng.choice(("- ", "* ", "• ", "– ", "+ ", "[ ] "))
     return "\n".join(mark + capitalise(step) for step in steps)
 
 
-def _explained(rng: random.Random, steps: Sequence[str]) -> str:
+def _explain_steps(rng: random.Random, steps: Sequence[str]) -> str:
     return "\n".join(
         f"{n}. **{capitalise(step)}**: {rng.choice(_REASONS)}" for n, step in enumerate(steps, 1)
     )
@@ -133,9 +133,9 @@ def _questions(rng: random.Random, steps: Sequence[str]) -> str:
 
 
 _LAYOUTS: Mapping[str, Callable[[random.Random, Sequence[str]], str]] = {
-    "numbered": _numbered,
-    "bulleted": _bulleted,
-    "explained": _explained,
+    "numbered": _number_steps,
+    "bulleted": _bullet_steps,
+    "explained": _explain_steps,
     "paragraph": _paragraph,
     "chatty": _chatty,
     "headed": _headed,

@@ -93,6 +93,8 @@ async def _judge_by(oracle: Oracle, exchanges: Sequence[Exchange], score: float)
     if len(judgements) != len(exchanges):
         raise OracleError("a judgement is missing")
     for judgement in judgements:
+        if judgement.outcome is Outcome.MISSING:
+            raise OracleError("one of the texts was not judged")
         if judgement.outcome is not Outcome.HARMLESS:
             return judgement
     return Judgement(Outcome.HARMLESS, max(j.score for j in judgements))

@@ -124,12 +124,24 @@ def test_what_cannot_be_read_fails_closed_with_a_reason_of_its_own(kit, reader, 
     assert upstream.calls == []
 
 
+class Silent:
+    """Says of every text that it could not be judged."""
+
+    revision = "silent"
+
+    async def judge(self, exchanges):
+        return [Judgement(Outcome.MISSING, 0.0) for _ in exchanges]
+
+    async def aclose(self):
+        pass
+
+
 def test_an_oracle_that_fails_on_the_text_fails_closed_too(kit):
     class Broken(kit.Words):
         async def judge(self, _):
             raise RuntimeError("it quotes the text")
 
-    for oracle in (Broken(), kit.Words(faults=[OracleError("gone")])):
+    for oracle in (Broken(), Silent(), kit.Words(faults=[OracleError("gone")])):
         engine, upstream = make_engine(kit, Reader(("Some words.",)), oracle=oracle)
         verdict = kit.decide(engine, 1)
         assert verdict.reason is Reason.PICTURE_TEXT_FAILED

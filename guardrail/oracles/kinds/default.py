@@ -17,7 +17,7 @@ __all__ = ["CERTAIN", "DefaultOptions"]
 CERTAIN = 0.005
 """Scores of the built-in oracle below this pass without the encoder: some 40 % of ordinary answers,
 and of the harmful answers that the encoder finds at most 0.1 % in most sources, 2 % of the short
-ones (held-out texts, `benchmarks/harm_oracles`)."""
+ones. Chosen on the texts that say so (`benchmarks/harm_oracles`)."""
 
 
 class DefaultOptions(ThreadedOptions):
