@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from data import Text
 
-__all__ = ["by_request", "largest_by_group", "requests_cell"]
+__all__ = ["by_request"]
 
 
 def by_request(
@@ -41,27 +41,6 @@ def by_request(
         "groups": grouped.harmful_requests,
         "bounds_by_group": {str(delta): grouped.miss_upper(threshold, delta) for delta in deltas},
     }
-
-
-def requests_cell(row: dict, delta: float) -> str:
-    """Misses among one answer of every request, and their bound; a dash where none was counted."""
-    if "by_request" not in row:
-        return "–"
-    found = row["by_request"]
-    return f"{found['misses']} of {found['counted']} ({found['bounds'][str(delta)]:.3f})"
-
-
-def largest_by_group(
-    sources: dict[str, dict], names: Iterable[str], deltas: Iterable[float]
-) -> str:
-    """The largest bounds where each group of the split is one request."""
-    rows = {name: sources[name]["by_request"] for name in names}
-    cells = []
-    for delta in map(str, deltas):
-        name = max(rows, key=lambda name: rows[name]["bounds_by_group"][delta])
-        bound, groups = rows[name]["bounds_by_group"][delta], rows[name]["groups"]
-        cells.append(f"{bound:.3f} at δ = {delta} ({name}, {groups} groups)")
-    return ", ".join(cells)
 
 
 def _sample(rows: list[tuple[Text, float, str]]) -> LabelledSample:

@@ -48,6 +48,8 @@ KINDS = {
     "short": "short answers",
     "lexicon": "word rows",
     "prose": "prose",
+    "manuals": "prose",
+    "functions": "code",
     "glosses": "prose",
 }
 

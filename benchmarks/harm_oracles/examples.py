@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING
 from captions import captions
 from categories import category_of
 from data import FOLDS, Text, load
+from glosses import glosses
 from lexicon import word_rows
+from manuals import passages
 from prose import paragraphs
+from real_code import functions
 from short_answers import short_answers
 
 from guardrail.oracles.encoder.windows import MOST_PROMPT, WINDOW, ends
@@ -35,14 +38,16 @@ if TYPE_CHECKING:
 
 WITH_PROMPT = 0.5  # share of the examples that show it
 MADE_WEIGHT = 0.6
-MADE = 16000  # answers from ../made_answers
-MIXED = 5000  # short texts set into calm ones, for each epoch
+MADE = 17500  # answers from ../made_answers
+GLOSSES = 8000
+MIXED = 6500  # short texts set into calm ones, for each epoch
 SHARE = {
     "davidson offensive": 0.3,
     "davidson": 0.8,
     "word rows": 0.4,
     "captions": 0.5,
     "short": 0.6,
+    "glosses": 0.2,
 }
 """Of the texts of a source, drawn anew in each epoch; all where nothing is said."""
 LONG = ("gptfuzz", "pyrit", "xstest", "jbb", "assistant", "vlm")
@@ -53,7 +58,10 @@ WEIGHT = {
     "word rows": 0.3,
     "captions": 0.5,
     "prose": 0.5,
-    "mixed": 0.7,
+    "functions": 0.6,
+    "manuals": 0.7,
+    "glosses": 0.3,
+    "mixed": 0.8,
     "short": 0.7,
 }
 CLS, SEP = 101, 102
@@ -67,17 +75,19 @@ MADE_DOMAINS = (
     "refusals",
     "reports",
     "identity",
+    "service",
 )
 """Sources from ../made_answers."""
 ORDINARY = {
     "assistant": ("assistant",),
     "vlm": ("vlm",),
     "captions": ("captions",),
+    "structured": ("functions", "tools", "records", "service"),
+    "manuals": ("manuals",),
 }
 """What no answer of may be stopped without need: groups of sources, which choose the operating
-points. Of tool calls, code and records the validation part has too few forms to choose by; they
-are measured."""
-STRUCTURED = ("tools", "code", "records", "pictures")
+points."""
+STRUCTURED = ("tools", "code", "records", "pictures", "functions", "service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +116,16 @@ def all_texts() -> list[Text]:
     made = [
         *(("captions", text, False, text) for text in captions(2500, seed=1, share=(0.0, 1.0))),
         *(("prose", text, False, text) for text in paragraphs(800, seed=4, share=(0.0, 1.0))),
+        *(("functions", text, False, package) for text, package in functions(seed=7)),
+        *(("manuals", text, False, page) for text, page in passages(seed=8)),
         *(("short", *row) for row in dict.fromkeys(short_answers(6000, seed=2))),
         *(("word rows", row, harmful, row) for row, harmful in word_rows(4000, seed=3)),
     ]
     texts = (Text(s, "", "", text, harmful=h, group=g, fold=_fold(g)) for s, text, h, g in made)
-    return [*load(), *texts, *_made_answers()]
+    plain = (
+        Text("glosses", "", "", text, harmful=False, group=text) for text in glosses(GLOSSES, 5)
+    )
+    return [*load(), *texts, *_made_answers(), *plain]
 
 
 def _made_answers() -> Iterator[Text]:
@@ -190,31 +205,54 @@ def _example(text: Text, answer: list[int], prompt: list[int]) -> Example:
 
 
 def _mix_examples(drawn: list[Text], tokenizer: Tokenizer, rng: random.Random) -> list[Example]:
-    """Short texts, harmful and harmless alike, between sentences of ordinary answers."""
+    """Short texts, harmful and harmless alike, between neighbouring sentences of ordinary answers.
+
+    Half of them stand behind the prompt of the ordinary answer, which says nothing of what was set
+    into it.
+    """
     calm = [
-        sentence
+        (text.prompt, sentences)
         for text in drawn
-        if text.source in {"assistant", "vlm", "prose"}
-        for sentence in re.split(r"(?<=[.!?\n])\s+", text.text)
-        if 20 < len(sentence) < 400
+        if text.source in {"assistant", "vlm", "prose", "manuals"}
+        and len(sentences := _sentences(text.text)) >= 3
     ]
     short: dict[bool, list[Text]] = defaultdict(list)
     for text in drawn:
         if 8 < len(text.text) < 160 and text.source not in {"gptfuzz", "word rows", "davidson"}:
             short[text.harmful].append(text)
     chosen = [rng.choice(short[rng.random() < 0.7]) for _ in range(MIXED)]
-    rows = [[rng.choice(calm) for _ in range(5)] for _ in chosen]
-    calm_tokens = _tokens(tokenizer, [plain_text(s) for row in rows for s in row])
-    short_tokens = _tokens(tokenizer, [plain_text(text.text) for text in chosen])
-    examples = []
-    for place, (text, inside) in enumerate(zip(chosen, short_tokens, strict=True)):
-        around = calm_tokens[5 * place : 5 * place + 5]
-        cut = rng.randint(0, 5)
-        before = [token for part in around[:cut] for token in part]
-        after = [token for part in around[cut:] for token in part]
-        room = WINDOW - 3 - len(inside)
-        kept = min(len(before), rng.randint(0, room) if len(after) else room)
-        ids = [*before[len(before) - kept :], *inside, *after][: WINDOW - 3]
-        example = _example(text, ids, [])
-        examples.append(Example(example.ids, 2, text.harmful, WEIGHT["mixed"], example.category))
-    return examples
+    around = [_around(*rng.choice(calm), rng) for _ in chosen]
+    before, after, prompts, inside = (
+        _tokens(tokenizer, [plain_text(part) for part in parts])
+        for parts in (*zip(*around, strict=True), [text.text for text in chosen])
+    )
+    return [
+        _mixed(text, *tokens, rng)
+        for text, *tokens in zip(chosen, before, after, prompts, inside, strict=True)
+    ]
+
+
+def _sentences(text: str) -> list[str]:
+    return [part for part in re.split(r"(?<=[.!?\n])\s+", text) if 20 < len(part) < 400]
+
+
+def _around(prompt: str, sentences: list[str], rng: random.Random) -> tuple[str, str, str]:
+    """What stands before and after the place where a text is set in, and the prompt or nothing."""
+    cut = rng.choice((0, rng.randint(0, len(sentences)), rng.randint(0, len(sentences))))
+    shown = prompt if rng.random() < WITH_PROMPT else ""
+    return " ".join(sentences[max(0, cut - 6) : cut]), " ".join(sentences[cut : cut + 6]), shown
+
+
+def _mixed(
+    text: Text,
+    before: list[int],
+    after: list[int],
+    prompt: list[int],
+    inside: list[int],
+    rng: random.Random,
+) -> Example:
+    room = WINDOW - 3 - min(len(prompt), MOST_PROMPT) - len(inside)
+    kept = min(len(before), rng.randint(0, room) if after else room)
+    answer = [*before[len(before) - kept :], *inside, *after][: room + len(inside)]
+    example = _example(text, answer, prompt)
+    return replace(example, weight=WEIGHT["mixed"])

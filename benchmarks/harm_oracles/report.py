@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from by_request import by_request
 from categories import CATEGORIES, category_of
-from examples import ORDINARY, STRUCTURED
+from examples import ORDINARY, STRUCTURED, validation_texts
 from held_out import PLACES, diluted_texts, held_out_texts
 from scores import ORACLES, Scored, Scorers
 from table import write_tables
@@ -27,7 +27,7 @@ from table import write_tables
 from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.oracles.base import Exchange
 from guardrail.oracles.builtin import BUILTIN_MODEL
-from guardrail.oracles.encoder.scorer import ENCODER_MODEL
+from guardrail.oracles.encoder.scorer import ENCODER_MODEL, EncoderScorer
 from guardrail.oracles.kinds.default import CERTAIN
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.load import load_policy
@@ -56,12 +56,13 @@ def main() -> int:
     texts = held_out_texts()
     scored = scorers.score(texts)
     diluted = scorers.score(diluted_texts(texts))
+    asked = scorers.score([text for text in validation_texts() if text.harmful])
     results = {
         "machine": platform.processor() or platform.machine(),
         "encoder": scorers.encoder.revision,
         "builtin": scorers.builtin.revision,
         "certain": CERTAIN,
-        "oracles": {name: measure(name, scored, diluted) for name in ORACLES},
+        "oracles": {name: measure(name, scored, diluted, asked) for name in ORACLES},
         "speed": speed(scorers, scored),
         "bytes": sizes(),
     }
@@ -70,8 +71,11 @@ def main() -> int:
     return 0
 
 
-def measure(oracle: str, scored: Sequence[Scored], diluted: Sequence[Scored]) -> dict[str, Any]:
+def measure(
+    oracle: str, scored: Sequence[Scored], diluted: Sequence[Scored], asked: Sequence[Scored]
+) -> dict[str, Any]:
     return {
+        "bounds": bounds(oracle, [*asked, *scored]),
         "sources": sources(oracle, scored),
         "lengths": lengths(oracle, scored),
         "requests": requests(oracle, scored),
@@ -108,13 +112,22 @@ def _source_row(oracle: str, rows: list[Scored], limits: dict[str, Any]) -> dict
             reference: {rate: share(harmful > limit) for rate, limit in by_rate.items()}
             for reference, by_rate in limits.items()
         }
-        harm = [one for one in rows if one.text.harmful]
-        if harm[0].text.source in {"gptfuzz", "pyrit", "xstest", "jbb"}:
-            texts = [one.text for one in harm]
-            scores = [one.of(oracle) for one in harm]
-            found["by_request"] = by_request(texts, scores, THRESHOLD, DELTAS)
     if len(harmful) and len(harmless):
         found["auc"] = auc(harmful, harmless)
+    return found
+
+
+def bounds(oracle: str, scored: Sequence[Scored]) -> dict[str, Any]:
+    """Misses by request, and their bounds.
+
+    The harmful texts of the validation part count as well: they chose nothing, as the operating
+    point goes by harmless texts alone. (The slope goes by both, but moves no verdict.)
+    """
+    found = {}
+    for source in ("gptfuzz", "jbb", "pyrit", "xstest"):
+        rows = [one for one in scored if one.text.source == source and one.text.harmful]
+        scores = [one.of(oracle) for one in rows]
+        found[source] = by_request([one.text for one in rows], scores, THRESHOLD, DELTAS)
     return found
 
 
@@ -243,20 +256,24 @@ def group_by(rows: Sequence[Scored], key: Any) -> dict[str, list[Scored]]:
     return found
 
 
-def speed(scorers: Scorers, scored: Sequence[Scored], count: int = 60) -> dict[str, float]:
+def speed(scorers: Scorers, scored: Sequence[Scored], count: int = 150) -> dict[str, float]:
     """Milliseconds of one ordinary answer, one at a time, one thread; the best of three rounds."""
-    rows = [one for one in scored if one.text.source == "assistant"][:count]
-    exchanges = [Exchange(one.text.prompt, one.text.text) for one in rows]
-    encoder = type(scorers.encoder)(ENCODER_MODEL, threads=1)
-    by_builtin = _milliseconds(scorers.builtin, exchanges)
-    by_encoder = _milliseconds(encoder, exchanges)
     ordinary = [one for one in scored if one.text.source in {"assistant", "vlm"}]
-    doubtful = float(np.mean([one.builtin >= CERTAIN for one in ordinary]))
+    rows = ordinary[:: max(1, len(ordinary) // count)]
+    exchanges = [Exchange(one.text.prompt, one.text.text) for one in rows]
+    doubtful = [e for e, one in zip(exchanges, rows, strict=True) if one.builtin >= CERTAIN]
+    share_shown = len(doubtful) / len(exchanges)
+    by_builtin = _milliseconds(scorers.builtin, exchanges)
+    screened = _milliseconds(scorers.screened, doubtful)
+    encoder = EncoderScorer(threads=1)
+    every, kept = encoder.windows(exchanges), scorers.screened.windows(doubtful)
     return {
         "builtin_ms": by_builtin,
-        "encoder_ms": by_encoder,
-        "doubtful_share": doubtful,
-        "default_ms": by_builtin + doubtful * by_encoder,
+        "encoder_ms": _milliseconds(encoder, exchanges),
+        "screened_ms": screened,
+        "doubtful_share": share_shown,
+        "windows_share": sum(map(len, kept)) / sum(map(len, every)),
+        "default_ms": by_builtin + share_shown * screened,
         "words": float(np.mean([len(one.text.text.split()) for one in rows])),
     }
 

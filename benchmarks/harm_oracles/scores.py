@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from guardrail.oracles.base import Exchange
 from guardrail.oracles.builtin import BUILTIN_MODEL, BuiltinScorer
-from guardrail.oracles.encoder.scorer import ENCODER_MODEL, EncoderScorer
+from guardrail.oracles.encoder.scorer import ENCODER_MODEL, EncoderScorer, Screen
 from guardrail.oracles.kinds.default import CERTAIN
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from data import Text
 
+Known: TypeAlias = tuple[float, float, float, str, str]
+"""Scores of the encoder, of the encoder behind the screen and of the built-in oracle; categories of
+the encoder and of the built-in one."""
 ORACLES = ("default", "encoder", "builtin")
 CHUNK = 512
 
@@ -62,8 +65,9 @@ class Scorers:
     ) -> None:
         self.builtin = BuiltinScorer(builtin)
         self.encoder = EncoderScorer(encoder, threads=threads)
+        self.screened = EncoderScorer(encoder, screen=Screen(self.builtin, CERTAIN), threads=1)
         cache.mkdir(parents=True, exist_ok=True)
-        self._path = cache / f"{self.encoder.revision}-{self.builtin.revision}.npz"
+        self._path = cache / f"{self.screened.revision}.npz"
         self._known = _read(self._path)
 
     def score(self, texts: Sequence[Text]) -> list[Scored]:
@@ -73,22 +77,28 @@ class Scorers:
         left = list(missing.items())
         for start in range(0, len(left), CHUNK):
             part = left[start : start + CHUNK]
-            self._add([key for key, _ in part], [text for _, text in part])
+            self._known |= {key: self._judge(text) for key, text in part}
             _write(self._path, self._known)
             print(f"scored {min(start + CHUNK, len(left))} of {len(left)}", flush=True)
         return [_combine(t, self._known[k]) for k, t in zip(keys, texts, strict=True)]
 
-    def _add(self, keys: list[str], texts: list[Text]) -> None:
-        exchanges = [Exchange(text.prompt, text.text) for text in texts]
-        encoder, builtin = self.encoder.scores(exchanges), self.builtin.scores(exchanges)
-        for key, by_encoder, by_builtin in zip(keys, encoder, builtin, strict=True):
-            names = (by_encoder.category, str(getattr(by_builtin, "category", "")))
-            self._known[key] = (float(by_encoder), float(by_builtin), *names)
+    def _judge(self, text: Text) -> Known:
+        exchange = Exchange(text.prompt, text.text)
+        builtin = self.builtin.scores([exchange])[0]
+        windows, kept = self.encoder.windows([exchange])[0], self.screened.windows([exchange])[0]
+        if not windows[0].has_answer:
+            return 1.0, 1.0, 1.0, "unreadable", "unreadable"
+        rows = self.encoder.run(windows)
+        whole = self.encoder.score_of(max(rows, key=lambda row: row[0]))
+        shown = [row for row, window in zip(rows, windows, strict=True) if window in kept]
+        screened = self.encoder.score_of(max(shown, key=lambda row: row[0]))
+        named = str(getattr(builtin, "category", ""))
+        return float(whole), float(screened), float(builtin), whole.category, named
 
 
-def _combine(text: Text, known: tuple[float, float, str, str]) -> Scored:
-    encoder, builtin, encoder_category, builtin_category = known
-    default = encoder if builtin >= CERTAIN else min(builtin, encoder)
+def _combine(text: Text, known: Known) -> Scored:
+    encoder, screened, builtin, encoder_category, builtin_category = known
+    default = screened if builtin >= CERTAIN else min(builtin, screened)
     return Scored(text, default, encoder, builtin, encoder_category, builtin_category)
 
 
@@ -96,22 +106,23 @@ def _key(text: Text) -> str:
     return hashlib.sha256(f"{text.prompt}\0{text.text}".encode(errors="replace")).hexdigest()
 
 
-def _read(path: Path) -> dict[str, tuple[float, float, str, str]]:
+def _read(path: Path) -> dict[str, Known]:
     if not path.is_file():
         return {}
     with np.load(path, allow_pickle=False) as kept:
-        rows = zip(kept["encoder"], kept["builtin"], kept["ec"], kept["bc"], strict=True)
-        values = [(float(e), float(b), str(ec), str(bc)) for e, b, ec, bc in rows]
-        return dict(zip(kept["keys"].tolist(), values, strict=True))
+        scores = kept["scores"].tolist()
+        names = kept["categories"].tolist()
+        rows = (
+            (encoder, screened, builtin, *named)
+            for (encoder, screened, builtin), named in zip(scores, names, strict=True)
+        )
+        return dict(zip(kept["keys"].tolist(), rows, strict=True))
 
 
-def _write(path: Path, known: dict[str, tuple[float, float, str, str]]) -> None:
-    encoder, builtin, ec, bc = zip(*known.values(), strict=True)
+def _write(path: Path, known: dict[str, Known]) -> None:
     np.savez(
         path,
         keys=np.array(list(known)),
-        encoder=np.array(encoder),
-        builtin=np.array(builtin),
-        ec=np.array(ec),
-        bc=np.array(bc),
+        scores=np.array([row[:3] for row in known.values()]),
+        categories=np.array([row[3:] for row in known.values()]),
     )

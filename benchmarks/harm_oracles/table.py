@@ -47,9 +47,9 @@ def _whole(results: dict[str, Any]) -> str:
         ),
         (
             f"The default is the built-in oracle (`{results['builtin']}`), and where that scores "
-            f"{results['certain']:g} or more, the encoder (`{results['encoder']}`). That limit "
-            "was chosen on these very texts: it takes at most 0.1 points from the recall of a "
-            "source, and 2 from that of `short`.\n"
+            f"{results['certain']:g} or more, the encoder (`{results['encoder']}`) on those of "
+            "its windows that score so by themselves. That limit was chosen on the validation "
+            "part (`certain.py`).\n"
         ),
         "| | built-in | encoder | default |",
         "|---|---:|---:|---:|",
@@ -59,6 +59,7 @@ def _whole(results: dict[str, Any]) -> str:
         ),
         f"| megabytes | {size['builtin'] / 1e6:.1f} | {size['encoder'] / 1e6:.1f} | both |",
         f"| ordinary answers shown to the encoder | | | {_percent(speed['doubtful_share'])} |",
+        f"| of all their windows | | | {_percent(speed['windows_share'])} |",
         "| of a day's 10,000 ordinary answers, stopped | "
         + " | ".join(_day(results["oracles"][name]) for name in ("builtin", "encoder", "default"))
         + " |\n",
@@ -86,6 +87,14 @@ def _one_oracle(found: dict[str, Any], level: str) -> str:
                 "models, each as likely.\n"
             ),
             _requests(found["requests"]),
+            f"{level} Misses, one answer a request\n",
+            (
+                "One answer of each harmful request of the test and the validation part, and the "
+                "upper bound of the average miss rate. Where the source names no prompts, each "
+                "answer that is no near-copy counts as a request; by neighbours in the file or "
+                "shared wording there are so many groups, with the bound in brackets.\n"
+            ),
+            _bounds(found["bounds"]),
             f"{level} By kind of harm\n",
             _categories(found["categories"]),
             f"{level} One short harmful text in an ordinary answer of 350 to 650 words\n",
@@ -130,6 +139,16 @@ def _lengths(rows: dict[str, Any]) -> str:
 def _requests(rows: dict[str, Any]) -> str:
     lines = ["| requests | number | stopped |", "|---|---:|---:|"]
     lines += [f"| {n} | {r['requests']} | {_percent(r['stopped'])} |" for n, r in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _bounds(rows: dict[str, Any]) -> str:
+    lines = ["| source | missed | at δ = .05 | .01 | .001 | groups |", "|---|---|---|---|---|---|"]
+    for name, row in rows.items():
+        cells = [f"{row['bounds'][delta]:.3f}" for delta in ("0.05", "0.01", "0.001")]
+        groups = f"{row['groups']} ({row['bounds_by_group']['0.001']:.3f})"
+        missed = f"{row['misses']} of {row['counted']}"
+        lines.append(f"| {name} | {missed} | {' | '.join(cells)} | {groups} |")
     return "\n".join(lines) + "\n"
 
 

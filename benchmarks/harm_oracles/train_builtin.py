@@ -13,15 +13,14 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.optimize
 import scipy.sparse
 import scipy.special
 from categories import CATEGORIES, category_of
-from data import Text
 from examples import MADE_DOMAINS, ORDINARY, training_texts, validation_texts
-from glosses import glosses
 from operating_point import operating_point, slope_of
 from sklearn.linear_model import LogisticRegression
 
@@ -36,6 +35,9 @@ from guardrail.oracles.builtin import (
 from guardrail.oracles.text.ngrams import Grams, grams
 from guardrail.oracles.text.plain import plain_text
 
+if TYPE_CHECKING:
+    from data import Text
+
 BITS = 20
 WINDOW_TOKENS = (128, 32)
 PENALTY = 0.1  # L2, per unit of weight of one text
@@ -44,6 +46,8 @@ SOURCE_WEIGHT = {
     "davidson": 0.3,
     "captions": 1.0,
     "prose": 0.5,
+    "functions": 0.5,
+    "manuals": 0.6,
     "glosses": 0.3,
     "short": 1.0,
     "word rows": 0.15,
@@ -51,7 +55,6 @@ SOURCE_WEIGHT = {
     "jbb": 0.7,
 }
 MIXED = 12000
-GLOSSES = 8000
 CALM_SHARE = 0.99  # of ordinary answers, whose margin makes the window sizes comparable
 
 
@@ -72,10 +75,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     started = time.perf_counter()
-    texts = [
-        *training_texts(shuffle_labels=options.shuffle_labels),
-        *(Text("glosses", "", "", text, harmful=False, group=text) for text in glosses(GLOSSES, 5)),
-    ]
+    texts = training_texts(shuffle_labels=options.shuffle_labels)
     tokens = [grams(plain_text(text.text)) for text in texts]
     model = calibrate(validation_texts(), fit(texts, tokens))
     save(model, options.out)
@@ -127,7 +127,7 @@ def mixtures(texts: list[Text], count: int) -> list[Text]:
     calm = [
         sentence
         for text in texts
-        if text.source in {"gptfuzz", "xstest", "prose", "assistant", "vlm"}
+        if text.source in {"gptfuzz", "xstest", "prose", "assistant", "vlm", "manuals"}
         and not text.harmful
         and len(text.text) > 300
         for sentence in re.split(r"(?<=[.!?])\s+", text.text)
@@ -136,7 +136,8 @@ def mixtures(texts: list[Text], count: int) -> list[Text]:
     short = [
         t
         for t in texts
-        if len(t.text) < 400 and t.source not in {"gptfuzz", "word rows", "prose", "assistant"}
+        if len(t.text) < 400
+        and t.source not in {"gptfuzz", "word rows", "prose", "assistant", "glosses", "manuals"}
     ]
     odds = np.array([0.25 if text.source == "davidson" else 1.0 for text in short])
     made = []

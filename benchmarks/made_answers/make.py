@@ -8,7 +8,19 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import chat, code, identity, long, pictures, records, refusals, reports, steps, tools
+from . import (
+    chat,
+    code,
+    identity,
+    long,
+    pictures,
+    records,
+    refusals,
+    reports,
+    service,
+    steps,
+    tools,
+)
 from .parts import Part, PartRandom
 
 if TYPE_CHECKING:
@@ -20,7 +32,19 @@ if TYPE_CHECKING:
 HARMFUL_SHARE = 0.35
 NEAR_COPY = 0.8  # Jaccard index of the two sets of three-word runs
 SHORTEST_RUNS = 6  # texts of fewer runs of three words need only be distinct
-_DOMAINS = (tools, code, records, steps, refusals, reports, pictures, chat, identity, long)
+_DOMAINS = (
+    tools,
+    code,
+    records,
+    steps,
+    refusals,
+    reports,
+    pictures,
+    chat,
+    identity,
+    long,
+    service,
+)
 FORMS = tuple(form for domain in _DOMAINS for form in domain.FORMS)
 _MOST_FAILURES = 60  # in a row, before a form counts as used up
 

@@ -95,8 +95,8 @@ _TEXTS = {
 }  # fmt: skip
 
 
-def _split_outside(text: str) -> tuple[str, ...]:
-    """As `split_table`, but bars inside braces are left for the grammar."""
+def split_table(text: str) -> tuple[str, ...]:
+    """The entries between bars; bars inside braces are left for the grammar."""
     entries, depth, entry = [], 0, ""
     for letter in text:
         depth += (letter == "{") - (letter == "}")
@@ -108,4 +108,4 @@ def _split_outside(text: str) -> tuple[str, ...]:
     return tuple(" ".join(part.split()) for part in (*entries, entry) if part.strip())
 
 
-TABLES: dict[str, tuple[str, ...]] = {name: _split_outside(text) for name, text in _TEXTS.items()}
+TABLES: dict[str, tuple[str, ...]] = {name: split_table(text) for name, text in _TEXTS.items()}

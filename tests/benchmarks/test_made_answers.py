@@ -32,6 +32,7 @@ DOMAINS = {
     "pictures",
     "chat",
     "identity",
+    "service",
 }
 
 

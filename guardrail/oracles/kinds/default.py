@@ -61,10 +61,12 @@ class DefaultOptions(ThreadedOptions):
         from guardrail.oracles.builtin import BuiltinScorer
         from guardrail.oracles.combined.cascade import CascadeOracle
         from guardrail.oracles.combined.members import Member
-        from guardrail.oracles.encoder.scorer import EncoderScorer
+        from guardrail.oracles.encoder.scorer import EncoderScorer, Screen
 
-        cheap = self.run_in_thread(BuiltinScorer(), inline=True, name="builtin", threshold=CERTAIN)
-        expensive = self.run_in_thread(EncoderScorer(), name="encoder", threshold=0.5)
+        builtin = BuiltinScorer()
+        cheap = self.run_in_thread(builtin, inline=True, name="builtin", threshold=CERTAIN)
+        encoder = EncoderScorer(screen=Screen(builtin, CERTAIN))
+        expensive = self.run_in_thread(encoder, name="encoder", threshold=0.5)
         return CascadeOracle(
             Member("builtin", cheap, CERTAIN),
             Member("encoder", expensive, 0.5),

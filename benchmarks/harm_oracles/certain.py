@@ -1,0 +1,113 @@
+"""Which score of the built-in oracle is certain enough to spare the encoder.
+
+    python benchmarks/harm_oracles/certain.py
+
+On the validation part, for several limits: the recall that the cascade loses against the encoder by
+itself at its operating point, the most that any source loses, and how many windows of ordinary
+answers the encoder is still shown. `CERTAIN` in `guardrail/oracles/kinds/default.py` is the largest
+limit at which no source of harmful texts loses more than one point.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from examples import validation_texts
+
+from guardrail.oracles.base import Exchange
+from guardrail.oracles.builtin import BuiltinScorer
+from guardrail.oracles.encoder.scorer import EncoderScorer
+
+if TYPE_CHECKING:
+    from data import Text
+
+LIMITS = (0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05)
+MOST_OF_A_SOURCE = 250
+ORDINARY = ("assistant", "vlm")
+FEWEST = 30  # harmful texts of a source whose loss counts
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Scores of one text: of the whole by the built-in oracle, and of its windows by both."""
+
+    source: str
+    harmful: bool
+    whole: float
+    builtin: np.ndarray
+    encoder: np.ndarray
+
+    def shown(self, limit: float) -> np.ndarray:
+        """Which windows the encoder is shown."""
+        if self.whole < limit:
+            return np.zeros(len(self.builtin), dtype=bool)
+        return self.builtin >= min(limit, self.builtin.max())
+
+    def found(self, limit: float) -> int:
+        shown = self.shown(limit)
+        return int(shown.any() and self.encoder[shown].max() >= 0.5)
+
+
+def main() -> None:
+    looked = [*map(look, chosen(validation_texts()))]
+    print(
+        "| limit | windows shown, ordinary | answers shown, ordinary | most that a source loses |"
+    )
+    print("|---|---|---|---|")
+    for limit in LIMITS:
+        calm = [one.shown(limit) for one in looked if one.source in ORDINARY]
+        windows = np.concatenate(calm).mean()
+        answers = np.mean([shown.any() for shown in calm])
+        lost, source = max(losses(looked, limit))
+        print(f"| {limit} | {windows:.3f} | {answers:.3f} | {100 * lost:.1f} points ({source}) |")
+
+
+def chosen(texts: list[Text]) -> list[Text]:
+    """Harmful texts of each source, and ordinary ones; not more than needed."""
+    rng = random.Random(6)
+    groups: dict[tuple[str, bool], list[Text]] = defaultdict(list)
+    for text in texts:
+        if text.harmful or text.source in ORDINARY:
+            groups[text.source, text.harmful].append(text)
+    return [
+        text
+        for group in groups.values()
+        for text in rng.sample(group, min(MOST_OF_A_SOURCE, len(group)))
+    ]
+
+
+def look(text: Text) -> Looked:
+    exchange = Exchange(text.prompt, text.text)
+    windows = ENCODER.windows([exchange])[0]
+    pieces = ENCODER.texts_of(exchange, windows)
+    return Looked(
+        text.source,
+        text.harmful,
+        float(BUILTIN.scores([exchange])[0]),
+        np.array(BUILTIN.scores([Exchange("", piece) for piece in pieces])),
+        np.array([ENCODER.score_of(row) for row in ENCODER.run(windows)]),
+    )
+
+
+def losses(looked: list[Looked], limit: float) -> list[tuple[float, str]]:
+    """For each source of harmful texts, the share that is found without a limit and not with it."""
+    rows: dict[str, list[Looked]] = defaultdict(list)
+    for one in looked:
+        if one.harmful:
+            rows[one.source].append(one)
+    return [
+        (float(np.mean([one.found(0.0) - one.found(limit) for one in group])), source)
+        for source, group in rows.items()
+        if len(group) >= FEWEST
+    ]
+
+
+ENCODER = EncoderScorer(threads=2)
+BUILTIN = BuiltinScorer()
+
+if __name__ == "__main__":
+    main()
