@@ -9,23 +9,40 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guardrail.errors import ConfigError
+from guardrail.engine.visible_text import extract_text
+from guardrail.errors import ConfigError, UpstreamError
 from guardrail.oracles.base import Exchange
+from guardrail.tuning.columns import Columns, is_missing, raise_missing_columns
 from guardrail.tuning.formats import RowError, raw_rows
+from guardrail.upstreams.wire import answer_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["Dataset", "LabelledAnswer", "Problem", "read_dataset", "read_label"]
+    from guardrail.types import Answer, Json
 
-_LABELS = {
-    "true": True, "1": True, "yes": True, "harmful": True,
-    "false": False, "0": False, "no": False, "harmless": False,
-}  # fmt: skip
+__all__ = [
+    "FIELDS",
+    "Dataset",
+    "LabelledAnswer",
+    "Problem",
+    "read_dataset",
+    "read_label",
+    "tell_problems",
+]
+
+FIELDS = (
+    "response", "message", "harmful", "prompt", "group", "category", "language", "weight",
+    "stratum", "id",
+)  # fmt: skip
+"""Of a row of labelled answers."""
+
+_HARMFUL = frozenset({"true", "t", "yes", "y", "harmful"})
+_HARMLESS = frozenset({"false", "f", "no", "n", "harmless"})
+_ONE_OR_ZERO = re.compile(r"([01])(?:[.,]0*)?")  # 1, 1.0 and, where a comma is the point, 1,0
+_NO_LABEL = frozenset({"nan", "na", "n/a", "<na>", "none", "null"})
 _SHOWN = 10
-# Without a first line of names, a CSV file's answers would stand there; those are never quoted.
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,29}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +52,14 @@ class LabelledAnswer:
     Attributes:
         line: where it stands in its file, from 1.
         prompt: what drew the answer; empty where it is not known.
-        response: the answer.
+        response: the answer: its text, of a message every text in it.
         harmful: the label.
         category: of harm, or empty; `language` alike.
         weight: how many answers it stands for, above 0; None where all count alike.
         stratum: what it was drawn from; empty where there are no strata.
         group: the request that it answers, by any name; empty where the file does not say.
+        name: what the file calls the row; empty where it has no name.
+        answer: the whole message, judged as the engine judges it; None where there is only text.
     """
 
     line: int
@@ -52,6 +71,8 @@ class LabelledAnswer:
     weight: float | None = None
     stratum: str = ""
     group: str = ""
+    name: str = ""
+    answer: Answer | None = None
 
     @property
     def exchange(self) -> Exchange:
@@ -60,7 +81,12 @@ class LabelledAnswer:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of what an oracle sees of it."""
-        return _digest([self.prompt, self.response])
+        if self.answer is None:
+            return _digest([self.prompt, self.response])
+        answer = self.answer
+        return _digest(
+            [self.prompt, dict(answer.message), answer.finish_reason, dict(answer.extra)]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,39 +129,65 @@ class Dataset:
         return any(row.weight is not None for row in self.rows)
 
 
-def read_dataset(path: Path, *, skip_bad_rows: bool = False) -> Dataset:
-    """The labelled answers of a JSONL, CSV or Parquet file.
+def read_dataset(
+    path: Path,
+    *,
+    skip_bad_rows: bool = False,
+    columns: Columns | None = None,
+    encoding: str | None = None,
+) -> Dataset:
+    """The labelled answers of a JSON, CSV, TSV or Parquet file.
 
-    Fields of a row: `response` and `harmful` (true, false, 1, 0, yes, no, harmful, harmless), and
-    `prompt`, `group`, `category`, `language`, `weight` and `stratum` where they are known; others
-    are not looked at.
+    Fields of a row: `response`, or `message` for a whole chat message, and `harmful` (a truth
+    value, see `read_label`), and `prompt`, `group`, `category`, `language`, `weight`, `stratum` and
+    `id` where they are known; others are not looked at.
+
+    Args:
+        path: the file.
+        skip_bad_rows: leave out, and name, what cannot be used.
+        columns: where the fields stand; None for columns of their names.
+        encoding: of a text file that does not say it itself; None for UTF-8.
 
     Raises:
         ConfigError: the file or, unless they are to be skipped, a row in it cannot be used; or
             rows were skipped of which each stands for a known number of answers.
     """
+    columns = columns or Columns.named_as(FIELDS)
     rows: list[LabelledAnswer] = []
     problems: list[Problem] = []
-    columns: list[str] = []
-    for line, raw in raw_rows(path):
-        columns = columns or [*raw] if isinstance(raw, dict) else columns
+    found: dict[str, None] = {}
+    for line, raw in raw_rows(path, wanted=columns.wanted, encoding=encoding):
         try:
-            rows.append(_row(line, raw))
+            if isinstance(raw, RowError):
+                raise raw
+            found |= dict.fromkeys(raw)
+            rows.append(_row(line, columns.pick(raw)))
         except RowError as bad:
             problems.append(Problem(line, str(bad)))
+    if not rows and found:
+        _check_columns(path, columns, found)
     if problems and not skip_bad_rows:
-        raise _refused_error(path, problems, columns=() if rows else columns)
+        raise _refused_error(path, problems)
     repeated, contradictory = _find_repeats(rows)
-    found = Dataset(path.name, tuple(rows), tuple(problems), repeated, contradictory)
-    _check_weights(path, found)
-    return found
+    dataset = Dataset(path.name, tuple(rows), tuple(problems), repeated, contradictory)
+    _check_weights(path, dataset)
+    return dataset
 
 
-def _row(line: int, raw: Mapping[str, Any] | RowError) -> LabelledAnswer:
-    if isinstance(raw, RowError):
-        raise raw
-    response = _text(raw, "response")
-    if not response.strip():
+def _check_columns(path: Path, columns: Columns, found: Mapping[str, None]) -> None:
+    """Names required columns that no row has."""
+    missing = [field for field in ("response", "harmful") if columns.names[field] not in found]
+    if "response" in missing and columns.names["message"] in found:
+        missing.remove("response")
+    if missing:
+        raise_missing_columns(path, missing, list(found), columns)
+
+
+def _row(line: int, raw: Mapping[str, Any]) -> LabelledAnswer:
+    answer = _answer(raw)
+    said = None if answer is None else extract_text(answer)
+    response = _text(raw, "response") if said is None else said.text
+    if said.is_empty if said is not None else not response.strip():
         raise RowError("'response' is missing or empty")
     return LabelledAnswer(
         line=line,
@@ -147,13 +199,34 @@ def _row(line: int, raw: Mapping[str, Any] | RowError) -> LabelledAnswer:
         weight=_weight(raw.get("weight")),
         stratum=_text(raw, "stratum"),
         group=_group(raw),
+        name=_name(raw.get("id")),
+        answer=answer,
     )
+
+
+def _answer(raw: Mapping[str, Any]) -> Answer | None:
+    """The whole message of a row, or of the completion in it; None where there is only text.
+
+    Raises:
+        RowError: it cannot be what a model answered, or there are two answers.
+    """
+    message, response = raw.get("message"), raw.get("response")
+    value = response if isinstance(response, dict) else message
+    if not isinstance(value, dict):
+        return None
+    if not is_missing(response) and not is_missing(message):
+        raise RowError("there is both a 'message' and a 'response'; leave one out")
+    completion: Json = value if "choices" in value else {"choices": [{"message": value}]}
+    try:
+        return answer_from(completion)
+    except UpstreamError as error:
+        raise RowError("not an assistant's message, or a completion with one choice") from error
 
 
 def _text(raw: Mapping[str, Any], name: str) -> str:
     value = raw.get(name)
-    if value is None:
-        return ""
+    if is_missing(value):
+        return value if isinstance(value, str) else ""
     if not isinstance(value, str):
         raise RowError(f"'{name}' is not text")
     return value
@@ -161,20 +234,34 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
 
 def _group(raw: Mapping[str, Any]) -> str:
     """The name of a request; numbers are names too."""
-    value = raw.get("group")
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return str(value) if is_number else _text(raw, "group")
+    return _name(raw.get("group")) or _text(raw, "group")
+
+
+def _name(value: Any) -> str:
+    """A text or a whole number as a name; all else is none."""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def read_label(value: Any) -> bool:
-    """Whether a label means harmful. Raises RowError."""
-    if value is None or value == "":
+    """Whether a label means harmful: the same words and numbers in every kind of file.
+
+    Harmful: true, t, yes, y, harmful, 1 and 1.0; harmless: false, f, no, n, harmless, 0 and 0.0;
+    in any case of letters.
+
+    Raises:
+        RowError: it is none of them, or empty.
+    """
+    word = str(value).strip().casefold() if isinstance(value, str | int | float) else None
+    if is_missing(value) or word in _NO_LABEL:
         raise RowError("'harmful' is missing; it is true or false")
-    known = isinstance(value, bool | int | float | str)
-    word = str(int(value)) if value in (0, 1) else str(value).strip().lower()
-    if not known or word not in _LABELS:
-        raise RowError("'harmful' is none of true, false, 1, 0, yes, no, harmful and harmless")
-    return _LABELS[word]
+    if word is not None and (number := _ONE_OR_ZERO.fullmatch(word)):
+        return number[1] == "1"
+    if word in _HARMFUL or word in _HARMLESS:
+        return word in _HARMFUL
+    raise RowError(
+        "'harmful' is none of true, false, 1, 0, yes, no, harmful and harmless; of another column, "
+        "make it as in --columns 'harmful=score>0.5'"
+    )
 
 
 def _weight(value: Any) -> float | None:
@@ -238,24 +325,25 @@ def _check_weights(path: Path, found: Dataset) -> None:
         raise ConfigError("only some rows have a 'stratum'", file=str(path))
 
 
-def _refused_error(
-    path: Path, problems: Iterable[Problem], why: str = "", *, columns: Sequence[str] = ()
-) -> ConfigError:
-    """Equal problems are told once; `columns` are those of a file of which no row is good."""
+def _refused_error(path: Path, problems: Iterable[Problem], why: str = "") -> ConfigError:
+    problems = tuple(problems)
+    return ConfigError(
+        f"{why}{len(problems)} rows cannot be used: {tell_problems(path, problems)}. Correct them"
+        + ("" if why else ", or leave them out with --skip-bad-rows")
+    )
+
+
+def tell_problems(path: Path, problems: Iterable[Problem]) -> str:
+    """Rows that cannot be used, in words; equal problems are told once."""
     lines: dict[str, list[int]] = {}
     for problem in problems:
         lines.setdefault(problem.what, []).append(problem.line)
     told = [f"{path}:{found[0]}: {what}{_others(found)}" for what, found in lines.items()]
     more = f"; and {len(told) - _SHOWN} more kinds" if len(told) > _SHOWN else ""
-    plain = [name for name in columns if _PLAIN_NAME.fullmatch(name)]
-    here = f" (the first row has the columns {', '.join(plain[:_SHOWN])})" if plain else ""
-    return ConfigError(
-        f"{why}{sum(map(len, lines.values()))} rows cannot be used: {'; '.join(told[:_SHOWN])}"
-        f"{more}{here}. Correct them" + ("" if why else ", or leave them out with --skip-bad-rows")
-    )
+    return f"{'; '.join(told[:_SHOWN])}{more}"
 
 
-def _others(lines: Sequence[int]) -> str:
+def _others(lines: list[int]) -> str:
     if len(lines) == 1:
         return ""
     shown = ", ".join(str(line) for line in lines[1:4])
@@ -263,4 +351,6 @@ def _others(lines: Sequence[int]) -> str:
 
 
 def _digest(values: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(values, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(values, separators=(",", ":"), default=str).encode()
+    ).hexdigest()

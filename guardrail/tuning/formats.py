@@ -1,47 +1,53 @@
-"""Tables of labelled answers as files: JSON lines, CSV or Parquet, one mapping a row."""
+"""Tables of labelled answers as files: JSON, CSV, TSV or Parquet, one mapping a row."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError
+from guardrail.tuning.text_tables import (
+    FORMULA,
+    LARGEST_TABLE,
+    RowError,
+    read_delimited,
+    read_json,
+    read_json_lines,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from guardrail.types import Json
 
 __all__ = ["RowError", "raw_rows", "write_rows"]
 
-_LARGEST_FILE_BYTES = 1024**3
-_LARGEST_ROW_BYTES = 8 * 1024 * 1024
-# A spreadsheet runs a cell that begins so as a formula; answers are written by strangers.
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_PACKED = ".gz"
 
 
-class RowError(ValueError):
-    """What is wrong with a row, in words that quote nothing of it."""
+def raw_rows(
+    path: Path, *, wanted: Collection[str] = (), encoding: str | None = None
+) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
+    """Every row with its line (in JSON and Parquet files its number), from 1; bad as `RowError`.
 
-
-def raw_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    """Every row with its line (in Parquet files its number), from 1; a bad row as `RowError`.
+    Args:
+        path: its suffix names the kind of file; `.gz` behind that does not matter.
+        wanted: names of columns that are looked for: they tell how the file is written.
+        encoding: of a text file that does not say it itself; None for UTF-8.
 
     Raises:
         ConfigError: the file cannot be read, is too large, or is of no known kind.
     """
-    reader = _of_kind(path, _READERS)
+    inner = path.with_suffix("") if path.suffix.lower() == _PACKED else path
+    reader = _of_kind(inner, _READERS, path)
     try:
-        if path.stat().st_size > _LARGEST_FILE_BYTES:
-            raise _refused_error(
-                f"a file has at most {_LARGEST_FILE_BYTES} bytes; draw a sample", path
-            )
-        yield from reader(path)
+        if path.stat().st_size > LARGEST_TABLE:
+            raise _refused_error(f"a file has at most {LARGEST_TABLE} bytes; draw a sample", path)
+        yield from reader(path, wanted, encoding)
     except OSError as error:
         raise _refused_error(
             f"the file cannot be read ({error.strerror or type(error).__name__}); check the path",
@@ -58,7 +64,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Json]]) -> None:
     Raises:
         ConfigError: the file is there already, is of no known kind, or cannot be written.
     """
-    data = _of_kind(path, _WRITERS)(path, rows)
+    data = _of_kind(path, _WRITERS, path)(path, rows)
     try:
         path.touch(mode=0o600, exist_ok=False)
         path.write_bytes(data)
@@ -75,73 +81,34 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Json]]) -> None:
 _F = TypeVar("_F")
 
 
-def _of_kind(path: Path, ways: Mapping[str, _F]) -> _F:
-    way = ways.get(path.suffix.lower())
+def _of_kind(inner: Path, ways: Mapping[str, _F], path: Path) -> _F:
+    way = ways.get(inner.suffix.lower())
     if way is None:
         raise _refused_error(f"this kind of file is not known; give {', '.join(ways)}", path)
     return way
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    with path.open("rb") as stream:
-        number = 0
-        while line := stream.readline(_LARGEST_ROW_BYTES + 1):
-            number += 1
-            if len(line) > _LARGEST_ROW_BYTES:
-                raise ConfigError(
-                    f"a line has at most {_LARGEST_ROW_BYTES} bytes", file=str(path), line=number
-                )
-            if line.strip():
-                yield number, _json_row(line)
-
-
-def _json_row(line: bytes) -> dict[str, Any] | RowError:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return RowError("not valid JSON")
-    return row if isinstance(row, dict) else RowError("not a JSON object")
-
-
-def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    limit = csv.field_size_limit(_LARGEST_ROW_BYTES)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, restkey="", strict=True)
-            ends = reader.line_num
-            for row in reader:
-                yield ends + 1 if ends else 2, _csv_row(row)
-                ends = reader.line_num
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise _refused_error("not CSV in UTF-8 with commas and double quotes", path) from error
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _csv_row(row: dict[str | Any, Any]) -> dict[str, Any] | RowError:
-    """Empty cells are fields that are not given."""
-    if "" in row:
-        return RowError("this row has more cells than the first line has names")
-    return {name: _unquote(value) for name, value in row.items() if value not in (None, "")}
-
-
-def _unquote(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
-
-
 def _quote(cell: Json) -> Json:
-    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
+def _parquet(
+    path: Path, wanted: Collection[str], encoding: str | None
+) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
+    del wanted, encoding
     pyarrow = _pyarrow(path)
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=1024):
+            left, number = LARGEST_TABLE, 0
+            for batch in file.iter_batches(batch_size=64):
+                left -= batch.nbytes
+                if left < 0:
+                    raise _refused_error(
+                        f"a table has at most {LARGEST_TABLE} bytes; draw a sample", path
+                    )
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, {name: value for name, value in row.items() if value is not None}
+                    yield number, row
     except pyarrow.ArrowException as error:
         raise _refused_error("not a valid Parquet file", path) from error
 
@@ -163,10 +130,14 @@ def _json_lines_of(path: Path, rows: Sequence[Mapping[str, Json]]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def _csv_of(path: Path, rows: Sequence[Mapping[str, Json]]) -> bytes:
+def _json_of(path: Path, rows: Sequence[Mapping[str, Json]]) -> bytes:
     del path
+    return f"{json.dumps(list(rows), indent=1)}\n".encode()
+
+
+def _cells_of(path: Path, rows: Sequence[Mapping[str, Json]]) -> bytes:
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
+    writer = csv.writer(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
     writer.writerow(rows[0] if rows else ())
     writer.writerows([_quote(cell) for cell in row.values()] for row in rows)
     # The mark at the beginning tells spreadsheets that this is UTF-8.
@@ -189,16 +160,23 @@ def _encodable(value: Json) -> Json:
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
-_READERS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any] | RowError]]]] = {
-    ".jsonl": _json_lines,
-    ".ndjson": _json_lines,
-    ".csv": _csv,
+_READERS: dict[
+    str,
+    Callable[[Path, Collection[str], str | None], Iterator[tuple[int, dict[str, Any] | RowError]]],
+] = {
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".json": read_json,
+    ".csv": read_delimited,
+    ".tsv": read_delimited,
     ".parquet": _parquet,
 }
 _WRITERS: dict[str, Callable[[Path, Sequence[Mapping[str, Json]]], bytes]] = {
     ".jsonl": _json_lines_of,
     ".ndjson": _json_lines_of,
-    ".csv": _csv_of,
+    ".json": _json_of,
+    ".csv": _cells_of,
+    ".tsv": _cells_of,
     ".parquet": _parquet_of,
 }
 

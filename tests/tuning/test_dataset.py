@@ -29,16 +29,20 @@ def lines(tmp_path):
 class TestReading:
     def test_every_field_arrives(self, lines):
         row = {**GOOD, "prompt": "p", "category": "c", "language": "de", "weight": 2,
-               "stratum": "s", "group": "g", "id": "ignored"}  # fmt: skip
+               "stratum": "s", "group": "g", "id": 7, "more": "ignored"}  # fmt: skip
         (found,) = read_dataset(lines(row)).rows
-        assert found == LabelledAnswer(1, "p", "an answer", True, "c", "de", 2.0, "s", "g")
+        assert found == LabelledAnswer(1, "p", "an answer", True, "c", "de", 2.0, "s", "g", "7")
         assert (found.exchange.prompt, found.exchange.response) == ("p", "an answer")
 
-    @pytest.mark.parametrize("label", [True, 1, 1.0, "1", "true", "TRUE", " yes ", "harmful"])
+    @pytest.mark.parametrize(
+        "label", [True, 1, 1.0, "1", "1.0", "1.", "1,0", "true", "TRUE", "t", " yes ", "harmful"]
+    )
     def test_words_for_harmful(self, lines, label):
         assert read_dataset(lines({**GOOD, "harmful": label})).rows[0].harmful is True
 
-    @pytest.mark.parametrize("label", [False, 0, 0.0, "0", "false", "No", "Harmless"])
+    @pytest.mark.parametrize(
+        "label", [False, 0, 0.0, "0", "0.0", "0,00", "false", "F", "No", "Harmless"]
+    )
     def test_words_for_harmless(self, lines, label):
         assert read_dataset(lines({**GOOD, "harmful": label})).rows[0].harmful is False
 
@@ -100,7 +104,10 @@ BAD = [
     ('{"response": "a", "harmful": ""}', "'harmful' is missing"),
     ('{"response": "a", "harmful": "maybe"}', "'harmful' is none of"),
     ('{"response": "a", "harmful": 2}', "'harmful' is none of"),
-    ('{"response": "a", "harmful": NaN}', "'harmful' is none of"),
+    ('{"response": "a", "harmful": NaN}', "'harmful' is missing"),
+    ('{"response": "a", "harmful": "nan"}', "'harmful' is missing"),
+    ('{"response": "a", "harmful": true, "harmful": false}', "a key stands twice"),
+    ('[{"response": "a"}]', "not a JSON object; a file that is one list is named .json"),
     ('{"response": "a", "harmful": [true]}', "'harmful' is none of"),
     ('{"harmful": true}', "'response' is missing"),
     ('{"response": "  ", "harmful": true}', "'response' is missing"),
@@ -139,7 +146,11 @@ class TestBadRows:
 
     def test_a_file_without_the_columns_says_which_it_has(self, lines):
         row = {"answer": "a", "label": 1, "a secret of somebody": 2}
-        with pytest.raises(ConfigError, match=r"the first row has the columns answer, label\)"):
+        match = (
+            r"jsonl: there is no column 'response' or 'harmful'; the columns here are answer, "
+            r"label and 1 more. Name them with --columns response=COLUMN,harmful=COLUMN$"
+        )
+        with pytest.raises(ConfigError, match=match):
             read_dataset(lines(row, row))
         with pytest.raises(ConfigError) as caught:
             read_dataset(lines(GOOD, row, name="b.jsonl"))
@@ -158,7 +169,7 @@ class TestBadRows:
 
     @given(st.binary(max_size=200))
     def test_any_bytes_are_rows_or_refused(self, tmp_path_factory, data):
-        for suffix in (".jsonl", ".csv", ".parquet"):
+        for suffix in (".jsonl", ".csv", ".parquet", ".json", ".tsv.gz"):
             path = tmp_path_factory.mktemp("data") / f"x{suffix}"
             path.write_bytes(data)
             try:
@@ -180,7 +191,9 @@ class TestFiles:
     def test_that_are_no_text(self, tmp_path):
         path = tmp_path / "labels.csv"
         path.write_bytes(b"response,harmful\n\xff\xfe,1\n")
-        with pytest.raises(ConfigError, match=r"not CSV in UTF-8"):
+        with pytest.raises(
+            ConfigError, match=r"labels.csv:2: this is not UTF-8 text; .* --encoding cp1252"
+        ):
             read_dataset(path)
 
     def test_that_need_a_package(self, tmp_path, monkeypatch):

@@ -73,7 +73,7 @@ class TestRefusals:
             write_rows(tmp_path / "none" / "labels.jsonl", [ROW])
 
     def test_a_kind_that_is_not_known(self, tmp_path):
-        with pytest.raises(ConfigError, match=r"not known; give \.jsonl, \.ndjson, \.csv"):
+        with pytest.raises(ConfigError, match=r"not known; give \.jsonl, \.ndjson, \.json, \.csv"):
             write_rows(tmp_path / "labels.xlsx", [ROW])
         assert [*tmp_path.iterdir()] == []
 
