@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from guardrail.cli.options import find_columns, table_options
 from guardrail.cli.output import require_writable
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ _MOST_POINTS = 400
 @click.option("--policy", "policy_name", metavar="FILE",
               help="Policy whose oracle it is, with all its options; a file, or the name of a "
               "shipped one.")  # fmt: skip
-@click.option("--data", type=_FILE, help="Labelled answers: JSONL, CSV or Parquet.")
+@click.option("--data", type=_FILE, help="Labelled answers: JSONL, JSON, CSV, TSV or Parquet, "
+              "also packed (.gz).")  # fmt: skip
+@table_options("response=answer,harmful=score>0.5")
 @click.option("--target-miss-rate", "target", type=_OPEN,
               help="Choose the largest threshold that is shown to miss no more.")  # fmt: skip
 @click.option("--threshold", type=_OPEN,
@@ -87,12 +90,14 @@ def _calibrate(
     out: Path | None,
     report_file: Path | None,
     scores_file: Path | None,
+    columns_text: str | None,
+    encoding: str | None,
     skip_bad_rows: bool,
     price_per_call_usd: float | None,
     as_json: bool,
 ) -> None:
     from guardrail.oracles.calibration import write_calibration
-    from guardrail.tuning.dataset import read_dataset
+    from guardrail.tuning.dataset import FIELDS, read_dataset
     from guardrail.tuning.outcome import calibration_of, evaluate
 
     if data is None:
@@ -101,9 +106,11 @@ def _calibrate(
         raise click.UsageError("give either --target-miss-rate or --threshold")
     policy = _policy(kind, policy_name)
     choice = _choice(policy)
-    rows = read_dataset(data, skip_bad_rows=skip_bad_rows)
+    columns = find_columns(columns_text, FIELDS, compared=("harmful",))
+    rows = read_dataset(data, skip_bad_rows=skip_bad_rows, columns=columns, encoding=encoding)
     if target is None and threshold is None:
         threshold = choice.with_calibration(policy.folder).threshold
+    in_use = _find_in_use(policy, choice, kind)
     results = _score(policy, rows, scores_file or _beside(out))
     outcome = evaluate(
         results,
@@ -111,6 +118,7 @@ def _calibrate(
         delta=delta or choice.delta,
         target=target,
         threshold=threshold,
+        in_use=in_use,
         price_per_call_usd=price_per_call_usd,
     )
     if out is not None:
@@ -157,6 +165,17 @@ def _choice(policy: Policy) -> HarmOptions:
     return policy.oracle
 
 
+def _find_in_use(policy: Policy, choice: HarmOptions, kind: str | None) -> tuple[str, float] | None:
+    """Whose threshold is used today, and that; None where its calibration does not fit any more."""
+    from guardrail.errors import ConfigError
+
+    whose = f"the policy '{policy.name}'" if kind is None else f"the oracle '{kind}' by default"
+    try:
+        return whose, choice.with_calibration(policy.folder).threshold
+    except ConfigError:
+        return None
+
+
 def _at(policy: Policy, threshold: float) -> Policy:
     """The same policy with this threshold and no calibration."""
     changes = {"threshold": threshold, "calibration": None}
@@ -171,15 +190,18 @@ def _score(policy: Policy, data: Dataset, scores_file: Path | None) -> list[Scor
     from guardrail.cli.progress import progress_bar
     from guardrail.policy.oracle import compile_oracle
     from guardrail.tuning.scores import KnownScores
-    from guardrail.tuning.scoring import SCORING_THRESHOLD, score_all
+    from guardrail.tuning.scoring import SCORING_THRESHOLD, MessageRules, answer_key, score_all
+
+    rules = MessageRules.of(policy)
 
     async def score() -> list[ScoredAnswer]:
         oracle = compile_oracle(_at(policy, SCORING_THRESHOLD))
         try:
             with KnownScores(scores_file, oracle.revision) as known:
-                new = {row.digest for row in data.rows if known.get(row.digest) is None}
+                keys = {answer_key(row, rules) for row in data.rows}
+                new = [key for key in keys if known.get(key) is None]
                 with progress_bar("scoring", len(new)) as step:
-                    return await score_all(data, oracle, known, step)
+                    return await score_all(data, oracle, known, step, rules=rules)
         finally:
             await oracle.aclose()
 
@@ -206,11 +228,10 @@ def _print(outcome: CalibrationOutcome, data: Dataset, out: Path | None) -> None
     from guardrail.tuning.report import SHIFT_WARNING
 
     measured, area = outcome.measured, outcome.area
-    how = "fixed beforehand" if measured.target is None else f"chosen for {measured.target:g}"
     click.echo(
         f"{data.name}: {outcome.counts_in_words}, "
         f"AUC {'-' if area is None else f'{area.auc:.4f}'}, {outcome.ms_per_answer:.2f} ms each\n"
-        f"threshold {measured.threshold:g} ({how})\n"
+        f"threshold {measured.threshold:g} ({outcome.threshold_in_words})\n"
         f"  misses at most {percent_up(measured.miss_rate_upper)} of harmful answers "
         f"({measured.misses:,} of {measured.harmful:,} here)\n"
         f"  blocks at most {percent_up(measured.false_alarm_rate_upper)} of harmless answers "
@@ -219,11 +240,13 @@ def _print(outcome: CalibrationOutcome, data: Dataset, out: Path | None) -> None
     )
     for line in _notes(outcome, data):
         click.echo(line)
+    names = ["missed, at most", "threshold", "false alarms", "at most", "to show", "calls"]
+    names += ["US$"] * outcome.knows_prices
     print_table(
-        f"\nOther targets; all bounds of a column hold together at delta {measured.delta:g}. What "
-        "is to be shown, and the calls, are those of the claim 'harmlessness'",
-        ("missed, at most", "threshold", "false alarms", "at most", "to show", "calls", "US$"),
-        map(_row, outcome.tradeoffs),
+        f"\nOther targets. {outcome.other_targets_in_words} What is to be shown, and the calls, "
+        "are those of the claim 'harmlessness'",
+        names,
+        (_row(row)[: len(names)] for row in outcome.other_targets),
     )
     click.echo(SHIFT_WARNING)
     if out is not None:
@@ -247,7 +270,8 @@ def _notes(outcome: CalibrationOutcome, data: Dataset) -> list[str]:
             f"  not judged, counted as judged harmful: {outcome.n_failed:,} failures, "
             f"{outcome.n_unscanned:,} with parts that cannot be looked into"
         )
-    return [*notes, *(f"  note: {remark}" for remark in outcome.remarks)]
+    remarks = [*outcome.remarks, *([outcome.in_use_in_words] if outcome.in_use_in_words else [])]
+    return [*notes, *(f"  note: {remark}" for remark in remarks)]
 
 
 def _row(row: TradeOff) -> tuple[str, ...]:
@@ -308,8 +332,9 @@ def _draw(
     from guardrail.tuning.draw import draw, survey
     from guardrail.tuning.formats import write_rows
 
-    out, others = options["out"], ("kind", "policy_name", "data", "target", "threshold", "delta",
-                                   "report_file", "scores_file")  # fmt: skip
+    out = options["out"]
+    others = ("kind", "policy_name", "data", "target", "threshold", "delta", "report_file",
+              "scores_file", "columns_text", "encoding")  # fmt: skip
     if not files or count is None or out is None:
         raise click.UsageError("a draw needs --from-records, --draw and --out")
     if any(options[name] is not None for name in others):

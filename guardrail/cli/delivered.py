@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from guardrail.cli.options import encoding_option
 from guardrail.cli.output import require_writable
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def command() -> None:
               help="Draw equal numbers of every reason for which answers left.")  # fmt: skip
 @_PUBLIC_KEY
 @click.option("--out", type=_FILE, required=True,
-              help="Answers to label: CSV, JSONL or Parquet by its suffix.")  # fmt: skip
+              help="Answers to label: CSV, TSV, JSON, JSONL or Parquet by its suffix.")  # fmt: skip
 @_JSON
 def _draw(
     record_files: tuple[Path, ...],
@@ -130,6 +131,7 @@ def _draw(
 @_RECORDS
 @click.option("--key", "key_file", type=click.Path(path_type=Path, dir_okay=False, exists=True),
               help="Key file that drew.")  # fmt: skip
+@encoding_option
 @_PUBLIC_KEY
 @_JSON
 def _bound(
@@ -138,6 +140,7 @@ def _bound(
     delta: float,
     record_files: tuple[Path, ...],
     key_file: Path | None,
+    encoding: str | None,
     public_key: Path | None,
     as_json: bool,
 ) -> None:
@@ -158,7 +161,7 @@ def _bound(
         deliveries = find_deliveries(record_files, window, policy_digest=draw.policy_digest,
                                      verifier=_verifier(public_key))  # fmt: skip
         check_draw(draw, deliveries, _key(key_file, None if key_file else draw.seed))
-    found = bound_delivered_harm(draw, labels, delta=delta)
+    found = bound_delivered_harm(draw, labels, delta=delta, encoding=encoding)
     if as_json:
         click.echo(json.dumps({**found.facts(), "records_checked": bool(record_files)}))
         return

@@ -21,6 +21,8 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 @click.command("explain")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--record", "record_id", metavar="ID",
+              help="Only the decision of this record in FILE.")  # fmt: skip
 @click.option("--radius", type=click.FloatRange(min=0), help="l2, pixel values in [0, 1].")
 @click.option("--height", "height_px", type=click.IntRange(min=1), help="Of the picture.")
 @click.option("--width", "width_px", type=click.IntRange(min=1), help="Of the picture.")
@@ -36,6 +38,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     file: Path | None,
+    record_id: str | None,
     radius: float | None,
     height_px: int | None,
     width_px: int | None,
@@ -44,11 +47,14 @@ def command(
 ) -> None:
     """Say what a radius means for a picture: of a certificate in FILE, or of given numbers.
 
-    FILE is anything that `guardrail verify` reads; its certificates are verified first.
+    FILE is anything that `guardrail verify` reads; its certificates are verified first. Decisions
+    without one are counted and left out.
     """
     numbers = (radius, height_px, width_px)
+    if file is None and record_id is not None:
+        raise click.UsageError("--record needs a FILE of records")
     if file is not None and all(number is None for number in numbers):
-        rows = _of_file(file)
+        rows = _of_file(file, record_id)
     elif file is None and radius is not None and height_px is not None and width_px is not None:
         rows = [_of_numbers(radius, height_px, width_px, **options)]
     else:
@@ -87,10 +93,10 @@ def _of_numbers(
     return row
 
 
-def _of_file(file: Path) -> list[dict[str, Any]]:
+def _of_file(file: Path, record_id: str | None) -> list[dict[str, Any]]:
     from guardrail.records.certificate_file import read_certificates
 
-    found = read_certificates(file)
+    found = read_certificates(file, record_id=record_id)
     if found.skipped:
         click.echo(
             f"guardrail: {found.skipped} decisions of {file} have no certificate: they had no "

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from guardrail.policy.shipped import shipped_names
 from guardrail.upstreams.registry import KNOWN_SPECS
 
-__all__ = ["guard_options", "record_options", "upstream_options"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from guardrail.tuning.columns import Columns
+
+__all__ = [
+    "encoding_option",
+    "find_columns",
+    "guard_options",
+    "record_options",
+    "table_options",
+    "upstream_options",
+]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _SPECS = f"{', '.join(KNOWN_SPECS[:-1])} or {KNOWN_SPECS[-1]}."
@@ -90,3 +102,40 @@ def record_options(function: _F) -> _F:
     ):
         function = option(function)
     return function
+
+
+def encoding_option(function: _F) -> _F:
+    """--encoding, of a table of text."""
+    return click.option(
+        "--encoding",
+        help="Of text files that are not UTF-8 or UTF-16, such as cp1252.",
+    )(function)
+
+
+def table_options(example: str) -> Callable[[_F], _F]:
+    """--columns, --encoding: how a table is written."""
+
+    def add(function: _F) -> _F:
+        return click.option(
+            "--columns",
+            "columns_text",
+            metavar="FIELD=COLUMN,…",
+            help=f"Columns of other names: '{example}'.",
+        )(encoding_option(function))
+
+    return add
+
+
+def find_columns(
+    text: str | None, fields: Sequence[str], *, compared: Sequence[str] = ()
+) -> Columns:
+    """What --columns says. Raises click.UsageError."""
+    from guardrail.errors import ConfigError
+    from guardrail.tuning.columns import Columns, parse_columns
+
+    if text is None:
+        return Columns.named_as(fields)
+    try:
+        return parse_columns(text, fields, compared=compared)
+    except ConfigError as error:
+        raise click.UsageError(f"--columns: {error}") from error

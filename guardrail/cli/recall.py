@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli.options import guard_options
+from guardrail.cli.options import find_columns, guard_options, table_options
 from guardrail.cli.output import require_writable
 from guardrail.errors import ConfigError
 
@@ -38,7 +38,7 @@ _MOST_LISTED = 40
 
 @click.command("recall")
 @click.option("--forbidden", type=_SET, required=True, help="Requests that should be stopped: a "
-              "folder of pictures, or a table (JSONL, CSV, Parquet) with the columns image or "
+              "folder of pictures, or a table (JSON, CSV, TSV, Parquet) with the columns image or "
               "images, prompt, parameters, group, id.")  # fmt: skip
 @click.option("--clean", type=_SET, help="Requests that should pass, in the same forms: how many "
               "do is told beside recall.")  # fmt: skip
@@ -56,6 +56,7 @@ _MOST_LISTED = 40
               "cluster of near-copies]")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True,
               help="Of the draw of one request from each cluster.")  # fmt: skip
+@table_options("image=path,prompt=question")
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out and name requests that cannot be "
               "read, instead of refusing the set.")  # fmt: skip
 @click.option("--out", type=_FILE, help="Write the measurement, for 'recall' in the policy: YAML, "
@@ -116,7 +117,7 @@ class _Sets:
 
 def _read_sets(policy: Policy, options: dict[str, Any]) -> _Sets:
     from guardrail.cli.progress import progress_bar
-    from guardrail.evaluation.requests import read_requests
+    from guardrail.evaluation.requests import FIELDS, read_requests
     from guardrail.policy.compile import image_limits
 
     limit = options["max_tokens"]
@@ -127,6 +128,8 @@ def _read_sets(policy: Policy, options: dict[str, Any]) -> _Sets:
         limits=image_limits(policy),
         seed=options["seed"],
         skip_bad_rows=options["skip_bad_rows"],
+        columns=find_columns(options["columns_text"], FIELDS),
+        encoding=options["encoding"],
         watch=partial(progress_bar, "reading"),
     )
     clean = options["clean"]

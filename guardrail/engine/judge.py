@@ -32,7 +32,7 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from guardrail.engine.rules import Rules
+    from guardrail.engine.rules import JudgingRules
     from guardrail.engine.visible_text import AnswerText
     from guardrail.oracles.base import Oracle, Reference
     from guardrail.types import Answer, Chat, Pixels
@@ -57,7 +57,7 @@ class Judge:
         reference: once it is set, answers are compared with it instead of being judged alone.
     """
 
-    def __init__(self, rules: Rules, oracle: Oracle, chat: Chat) -> None:
+    def __init__(self, rules: JudgingRules, oracle: Oracle, chat: Chat) -> None:
         self.reference: Reference | None = None
         self._rules = rules
         self._oracle = oracle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from guardrail.upstreams.prices import PriceBook
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnswerSource",
+    "JudgingRules",
     "Mode",
     "OnLimit",
     "OnOracleFailure",
@@ -89,6 +90,22 @@ class Retry(StrEnum):
 
     UNDRAWN = "undrawn"
     ANY = "any"
+
+
+class JudgingRules(Protocol):
+    """What of `Rules` the judging of one answer goes by."""
+
+    @property
+    def on_unscanned(self) -> OnUnscanned: ...
+
+    @property
+    def refusals_are_harmless(self) -> bool: ...
+
+    @property
+    def retries(self) -> int: ...
+
+    @property
+    def retry(self) -> Retry: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from guardrail.canonical import canonical_json
+from guardrail.canonical import canonical_json, parse_strict
 from guardrail.errors import ConfigError, RequestError
 from guardrail.files import read_file
 from guardrail.images.codec import decode_image
 from guardrail.images.limits import PixelBudget
 from guardrail.images.perceptual import mark_of
 from guardrail.tuning.clusters import cluster_requests
+from guardrail.tuning.columns import Columns, is_missing, raise_missing_columns
+from guardrail.tuning.dataset import Problem, tell_problems
 from guardrail.tuning.formats import RowError, raw_rows
 from guardrail.types import picture_chat
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from guardrail.types import Chat, Json
 
 __all__ = [
+    "FIELDS",
     "EvaluationRequest",
     "RequestSet",
     "picture_files",
@@ -40,6 +43,9 @@ __all__ = [
 _SUFFIXES = frozenset({".gif", ".jpeg", ".jpg", ".png", ".webp"})
 _LABEL = b"guardrail/evaluation/representative/1"
 _SHOWN = 10
+
+FIELDS = ("image", "images", "prompt", "parameters", "group", "id")
+"""Of a row of a table of requests."""
 
 Watch: TypeAlias = Callable[[int], AbstractContextManager[Callable[[], None]]]
 """A progress bar: called with a total, then once for each step."""
@@ -126,13 +132,16 @@ def read_requests(
     seed: int = 0,
     most: int | None = None,
     skip_bad_rows: bool = False,
+    columns: Columns | None = None,
+    encoding: str | None = None,
     watch: Watch = _watch_nothing,
 ) -> RequestSet:
     """The requests of a folder of pictures or of a table, one drawn from each cluster.
 
-    Each picture file of a folder is a request. Fields of a row of a table (JSONL, CSV, Parquet):
-    `image`, a path as seen from the table's folder, or `images`, a list of them; `prompt`,
-    `parameters` (a mapping), `group` and `id` where they are known; others are not looked at.
+    Each picture file of a folder is a request. Fields of a row of a table (JSON, CSV, TSV,
+    Parquet): `image`, a path as seen from the table's folder, or `images`, a list of them;
+    `prompt`, `parameters` (a mapping), `group` and `id` where they are known; others are not looked
+    at. In cells of text lists and mappings are JSON.
 
     The draw is a function of `seed` and of what each request says and shows, so it is fixed before
     any model is called and does not depend on the order of the rows.
@@ -145,12 +154,16 @@ def read_requests(
         seed: of the draw.
         most: how many to draw at most; the draw of fewer is the beginning of the draw of more.
         skip_bad_rows: leave out, and name, what cannot be used.
+        columns: where the fields of a table stand; None for columns of their names.
+        encoding: of a table of text that does not say it itself; None for UTF-8.
         watch: is told how many requests there are and, within it, of each that was read.
 
     Raises:
         ConfigError: the set is empty, or something in it cannot be used.
     """
-    rows, problems = _rows(path, prompt, parameters)
+    columns = columns or Columns.named_as(FIELDS)
+    rows, bad_rows = _rows(path, prompt, parameters, columns, encoding)
+    unreadable: list[str] = []
     requests: list[EvaluationRequest] = []
     marks: list[tuple[PictureMark, ...]] = []
     with watch(len(rows)) as step:
@@ -159,9 +172,12 @@ def read_requests(
                 marks.append(tuple(map(mark_of, read_pictures(request, limits))))
                 requests.append(request)
             except RequestError as error:
-                problems.append(str(error))
+                unreadable.append(str(error))
             step()
-    _check_usable(path, requests, problems, skip_bad_rows)
+    problems = [*(f"{path}:{bad.line}: {bad.what}" for bad in bad_rows), *unreadable]
+    if problems and not skip_bad_rows:
+        raise _refused_error(path, bad_rows, unreadable)
+    _check_usable(path, requests)
     clusters = cluster_requests(
         [request.prompt for request in requests], marks, [request.group for request in requests]
     )
@@ -181,8 +197,12 @@ def read_requests(
 
 
 def _rows(
-    path: Path, prompt: str, parameters: Mapping[str, Json]
-) -> tuple[list[EvaluationRequest], list[str]]:
+    path: Path,
+    prompt: str,
+    parameters: Mapping[str, Json],
+    columns: Columns,
+    encoding: str | None,
+) -> tuple[list[EvaluationRequest], list[Problem]]:
     if path.is_dir():
         files = picture_files(path)
         names = [str(file.relative_to(path)) for file in files]
@@ -191,26 +211,31 @@ def _rows(
             for name, file in zip(names, files, strict=True)
         ], []
     requests, problems = [], []
-    for line, raw in raw_rows(path):
+    found: dict[str, None] = {}
+    for line, raw in raw_rows(path, wanted=columns.wanted, encoding=encoding):
         try:
-            requests.append(_request(line, raw, path.parent, prompt, parameters))
+            if isinstance(raw, RowError):
+                raise raw
+            found |= dict.fromkeys(raw)
+            requests.append(_request(line, columns.pick(raw), path.parent, prompt, parameters))
         except RowError as bad:
-            problems.append(f"{path}:{line}: {bad}")
+            problems.append(Problem(line, str(bad)))
+    if found and not {columns.names[name] for name in ("image", "images")} & found.keys():
+        field = "image" if columns.names["images"] == "images" else "images"
+        raise_missing_columns(path, (field,), list(found), columns)
     return requests, problems
 
 
 def _request(
     line: int,
-    raw: Mapping[str, Any] | RowError,
+    raw: Mapping[str, Any],
     folder: Path,
     prompt: str,
     parameters: Mapping[str, Json],
 ) -> EvaluationRequest:
-    if isinstance(raw, RowError):
-        raise raw
-    own = raw.get("parameters") or {}
+    own = _read_cell(raw.get("parameters"), "{") or {}
     if not isinstance(own, dict):
-        raise RowError("'parameters' is not a mapping")
+        raise RowError("'parameters' is not a mapping (in a cell of text: one as JSON)")
     return EvaluationRequest(
         name=_field(raw, "id") or f"line {line}",
         prompt=_field(raw, "prompt") or prompt,
@@ -221,19 +246,32 @@ def _request(
 
 
 def _images(raw: Mapping[str, Any]) -> list[str]:
-    named = raw.get("images")
-    if named is None:
-        named = [raw["image"]] if raw.get("image") else []
+    named = _read_cell(raw.get("images"), "[")
+    if is_missing(named):
+        named = [] if is_missing(raw.get("image")) else [raw["image"]]
     if not isinstance(named, list) or not all(isinstance(name, str) and name for name in named):
-        raise RowError("'image' is not a path, or 'images' is not a list of paths")
+        raise RowError(
+            "'image' is not a path, or 'images' is not a list of paths (in a cell of text: one as "
+            "JSON)"
+        )
     if not named:
         raise RowError("there is no picture; name it by 'image', or several by 'images'")
     return named
 
 
+def _read_cell(value: Any, begin: str) -> Any:
+    """The list or mapping in a cell of text; all else as it is."""
+    if not (isinstance(value, str) and value.lstrip().startswith(begin)):
+        return value
+    try:
+        return parse_strict(value)
+    except ValueError:
+        return value
+
+
 def _field(raw: Mapping[str, Any], name: str) -> str:
     value = raw.get(name)
-    if value is None:
+    if is_missing(value):
         return ""
     if not isinstance(value, str | int) or isinstance(value, bool):
         raise RowError(f"'{name}' is not text")
@@ -247,15 +285,18 @@ def _decode(path: Path, limits: ImageLimits, budget: PixelBudget) -> Picture:
     )
 
 
-def _check_usable(
-    path: Path, requests: Sequence[EvaluationRequest], problems: Sequence[str], skip: bool
-) -> None:
-    if problems and not skip:
-        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise ConfigError(
-            f"{len(problems)} requests cannot be used: {'; '.join(problems[:_SHOWN])}{more}. "
-            "Correct them, or leave them out with --skip-bad-rows"
-        )
+def _refused_error(
+    path: Path, bad_rows: Sequence[Problem], unreadable: Sequence[str]
+) -> ConfigError:
+    told = [tell_problems(path, bad_rows)] * bool(bad_rows) + list(unreadable[:_SHOWN])
+    more = f"; and {len(unreadable) - _SHOWN} more" if len(unreadable) > _SHOWN else ""
+    return ConfigError(
+        f"{len(bad_rows) + len(unreadable)} requests cannot be used: {'; '.join(told)}{more}. "
+        "Correct them, or leave them out with --skip-bad-rows"
+    )
+
+
+def _check_usable(path: Path, requests: Sequence[EvaluationRequest]) -> None:
     if not requests:
         raise ConfigError(
             "there are no requests here; give a folder of pictures (PNG, JPEG, WebP, GIF), or a "

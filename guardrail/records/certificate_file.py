@@ -41,19 +41,29 @@ class CertificateFile:
     skipped: int
 
 
-def read_certificates(path: str | Path) -> CertificateFile:
+def read_certificates(path: str | Path, *, record_id: str | None = None) -> CertificateFile:
     """The certificates in a file some of whose decisions may have none.
 
     Args:
         path: what `verify_file` takes, or a file of records.
+        record_id: of the only decision that is looked at; None for all.
 
     Raises:
         CertificationError: the file holds no certificate, or one that does not hold, or something
-            that is not a decision; the message names the file, the line and what fails.
+            that is not a decision; or it has no such decision, or one without a certificate. The
+            message names the file, the line and what fails.
     """
     file = Path(path)
     certificates, harmful, skipped = [], [], 0
-    for where, value in _read_values(file):
+    decisions = list(_read_values(file))
+    if record_id is not None:
+        decisions = [one for one in decisions if _find_record_id(one[1]) == record_id]
+        if not decisions:
+            raise CertificationError(
+                f"{file}: it has no decision with the id '{record_id}'; the id stands in the "
+                "response's header x-guardrail-record-id"
+            )
+    for where, value in decisions:
         if _lacks_certificate(value):
             skipped += 1
         else:
@@ -61,9 +71,11 @@ def read_certificates(path: str | Path) -> CertificateFile:
             certificates.append(certificate)
             harmful.append(_find_harmful(value, certificate.samples))
     if not certificates:
+        where, which = str(file), f"none of its {skipped} decisions has a certificate"
+        if record_id is not None:
+            where, which = decisions[0][0], "this decision has no certificate"
         raise CertificationError(
-            f"{file}: none of its {skipped} decisions has a certificate; requests without a "
-            "picture, and failed ones, get none"
+            f"{where}: {which}; requests without a picture, and failed ones, get none"
         )
     return CertificateFile(tuple(certificates), tuple(harmful), skipped)
 
@@ -120,6 +132,12 @@ def _verify(value: Json, where: str) -> Certificate:
     except CertificationError as error:
         raise CertificationError(f"{where}: {error}") from error
     return certificate
+
+
+def _find_record_id(value: Json) -> Json:
+    """Of a record, or of a response."""
+    about = value.get("guardrail", value) if isinstance(value, dict) else None
+    return about.get("record_id") if isinstance(about, dict) else None
 
 
 def _lacks_certificate(value: Json) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import ConfigError
 from guardrail.stats import LabelledDraw, delivered_harm_upper
+from guardrail.tuning.columns import is_missing
 from guardrail.tuning.dataset import read_label
 from guardrail.tuning.formats import RowError, raw_rows
 from guardrail.tuning.percent import percent_up
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from guardrail.types import Json
 
 __all__ = ["DeliveredHarm", "bound_delivered_harm"]
+
+_COLUMNS = ("id", "response", "harmful", "draw")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +80,22 @@ class DeliveredHarm:
         }
 
 
-def bound_delivered_harm(draw: DeliveryDraw, labels: Path, *, delta: float) -> DeliveredHarm:
+def bound_delivered_harm(
+    draw: DeliveryDraw, labels: Path, *, delta: float, encoding: str | None = None
+) -> DeliveredHarm:
     """Bounds the harm in the list that was drawn from; what is not labelled counts as harmful.
+
+    Args:
+        draw: what was drawn.
+        labels: its rows with labels.
+        delta: probability, at most, that the bound is too small.
+        encoding: of a text file that does not say it itself; None for UTF-8.
 
     Raises:
         ConfigError: the labels are not of this draw, or one cannot be read.
         CertificationError: delta is outside (0, 1).
     """
-    found = _labels(draw, labels)
+    found = _labels(draw, labels, encoding)
     harmless = {record_id for record_id, harmful in found.items() if harmful is False}
     strata = [
         LabelledDraw(s.delivered, len(s.drawn), len(set(s.drawn) - harmless)) for s in draw.strata
@@ -101,12 +112,12 @@ def bound_delivered_harm(draw: DeliveryDraw, labels: Path, *, delta: float) -> D
     )
 
 
-def _labels(draw: DeliveryDraw, file: Path) -> dict[str, bool | None]:
+def _labels(draw: DeliveryDraw, file: Path, encoding: str | None) -> dict[str, bool | None]:
     """The label of every row by its id; None where there is none yet."""
     known = {record_id for stratum in draw.strata for record_id in stratum.drawn}
     known -= set(draw.without_content)
     labels: dict[str, bool | None] = {}
-    for line, row in raw_rows(file):
+    for line, row in raw_rows(file, wanted=_COLUMNS, encoding=encoding):
         try:
             record_id, label = _count_labels(row, draw.mark, known - labels.keys())
         except RowError as error:
@@ -132,4 +143,4 @@ def _count_labels(
             "this answer was not drawn, or has a row already; leave the rows and their ids as they "
             "were written, one label each"
         )
-    return str(record_id), None if label in (None, "") else read_label(label)
+    return str(record_id), None if is_missing(label) else read_label(label)

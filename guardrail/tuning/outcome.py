@@ -26,11 +26,27 @@ if TYPE_CHECKING:
     from guardrail.tuning.thresholds import Measured
     from guardrail.tuning.tradeoff import GuardPrice, TradeOff
 
-__all__ = ["CalibrationOutcome", "calibration_of", "evaluate"]
+__all__ = ["CalibrationOutcome", "ThresholdInUse", "calibration_of", "evaluate"]
 
 _LONGEST_NAME = 200
 _FEW_REQUESTS = 59
 """Fewer cannot show a miss rate of 5 %, none missed, even at delta 0.05."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdInUse:
+    """The threshold by which the oracle judges today.
+
+    Attributes:
+        whose: the policy, or the oracle with its defaults, in words.
+        threshold: the threshold.
+        misses: harmful answers below it, one a request; `false_alarms`: harmless ones not below it.
+    """
+
+    whose: str
+    threshold: float
+    misses: int
+    false_alarms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +57,7 @@ class CalibrationOutcome:
         kind: of the oracle.
         design: `simple`, or `stratified` where answers stand for different numbers of answers.
         measured: the threshold and its bounds; `price`: what the guard must do with them.
+        in_use: the threshold of today, where it is known.
         n_harmful: labelled harmful answers; `n_harmless` the others.
         n_harmful_requests: requests that they come from; `n_harmless_requests` alike. A bound
             counts these, and not the answers.
@@ -55,6 +72,7 @@ class CalibrationOutcome:
     kind: str
     design: str
     measured: Measured
+    in_use: ThresholdInUse | None
     price: GuardPrice
     area: Area | None
     recalls: tuple[HarmRecall, ...]
@@ -78,6 +96,47 @@ class CalibrationOutcome:
             f"{self.n_harmful:,} harmful answers from {self.n_harmful_requests:,} requests and "
             f"{self.n_harmless:,} harmless ones from {self.n_harmless_requests:,}"
         )
+
+    @property
+    def threshold_in_words(self) -> str:
+        """Where the measured threshold comes from."""
+        if self.measured.target is not None:
+            return f"chosen for {self.measured.target:g}"
+        if self.in_use is not None and self.in_use.threshold == self.measured.threshold:
+            return f"fixed beforehand: that of {self.in_use.whose}"
+        return "fixed beforehand"
+
+    @property
+    def in_use_in_words(self) -> str:
+        """What another threshold than the measured one does today; empty where there is none."""
+        measured, today = self.measured, self.in_use
+        if today is None or today.threshold == measured.threshold:
+            return ""
+        whose = f"{today.whose[0].upper()}{today.whose[1:]}"
+        return (
+            f"{whose} has threshold {today.threshold:g}: of the same answers it misses "
+            f"{today.misses:,} of {measured.harmful:,} and blocks {today.false_alarms:,} of "
+            f"{measured.harmless:,}."
+        )
+
+    @property
+    def other_targets(self) -> tuple[TradeOff, ...]:
+        """The trade-offs but for the target that was asked for, which has its result already."""
+        return tuple(row for row in self.tradeoffs if row.target != self.measured.target)
+
+    @property
+    def other_targets_in_words(self) -> str:
+        """What the bounds of the trade-offs mean beside those of the result."""
+        delta, count = self.measured.delta, len(self.tradeoffs)
+        return (
+            f"Each row is shown at delta {delta / count:g}, the {count}th part of {delta:g}, so "
+            "that any of them may be picked; a target alone (--target-miss-rate) is shown at "
+            f"{delta:g}, with a less strict threshold."
+        )
+
+    @property
+    def knows_prices(self) -> bool:
+        return any(row.price is not None and row.price.usd is not None for row in self.tradeoffs)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -134,6 +193,7 @@ class CalibrationOutcome:
             "auc_lower": None if self.area is None else self.area.lower,
             "auc_upper": None if self.area is None else self.area.upper,
             "threshold": measured.threshold,
+            "threshold_in_use": None if self.in_use is None else asdict(self.in_use),
             "chosen_by": "threshold" if measured.target is None else "target",
             "target_miss_rate": measured.target,
             "delta": measured.delta,
@@ -177,9 +237,19 @@ def evaluate(
     delta: float,
     target: float | None = None,
     threshold: float | None = None,
+    in_use: tuple[str, float] | None = None,
     price_per_call_usd: float | None = None,
 ) -> CalibrationOutcome:
     """Chooses the threshold for `target`, or measures at `threshold`, and all else.
+
+    Args:
+        results: the scored answers.
+        policy: whose noise and radius the calls are counted for.
+        delta: probability, at most, that a bound is wrong.
+        target: share of harmful answers that may be missed; None if `threshold` is given.
+        threshold: fixed beforehand; None if `target` is given.
+        in_use: whose threshold is used today, in words, and that; None where it is not known.
+        price_per_call_usd: None where it is not known.
 
     Raises:
         ConfigError: no answer is labelled harmful.
@@ -197,6 +267,7 @@ def evaluate(
         kind=str(getattr(policy.oracle, "kind", "")),
         design=sample.design,
         measured=measured,
+        in_use=None if in_use is None else _in_use(sample, *in_use),
         price=price(policy, measured, price_per_call_usd=price_per_call_usd),
         area=area(counted),
         recalls=tuple(recalls(counted)) if simple else (),
@@ -214,6 +285,11 @@ def evaluate(
         reliability=tuple(reliability(results)),
         tradeoffs=tradeoffs(sample, policy, delta=delta, price_per_call_usd=price_per_call_usd),
     )
+
+
+def _in_use(sample: LabelledSample, whose: str, threshold: float) -> ThresholdInUse:
+    misses, _, false_alarms, _ = sample.errors(threshold)
+    return ThresholdInUse(whose, threshold, misses, false_alarms)
 
 
 def calibration_of(outcome: CalibrationOutcome, data: Dataset, oracle_revision: str) -> Calibration:

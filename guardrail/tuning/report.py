@@ -66,15 +66,15 @@ def _body(report: Report) -> str:
 <p class=lead>{escape(report.data.name)}: {outcome.counts_in_words}. The bounds count one answer of
 every request. An answer counts as harmful when it scores at least {measured.threshold:g}.</p>
 <div class=facts>{_headline(outcome)}</div>
-<p>{_threshold_words(outcome)}</p>
+<p>{_threshold_words(outcome)} {escape(outcome.in_use_in_words)}</p>
 {_remarks(outcome)}
 <p class=warn>{escape(SHIFT_WARNING)}</p>
 <h2>What a stricter oracle costs</h2>
 <p class=lead>A stricter oracle misses less harm, so under the claim “harmlessness” the guard has to
 show less by asking the model again and again; but it calls more harmless answers harmful, so clean
 requests have fewer harmless answers to show. Calls are those of a usual, clean request under this
-policy. Pick any row: all bounds of misses in this table hold together with probability at least
-{1 - measured.delta:g}, and so do all bounds of false alarms.</p>
+policy. {escape(outcome.other_targets_in_words)} All bounds of misses in this table hold together
+with probability at least {1 - measured.delta:g}, and so do all bounds of false alarms.</p>
 <div class=wide>{_tradeoffs(outcome)}</div>
 <h2>Curves</h2>{report.figures}
 {_recalls(outcome)}
@@ -110,7 +110,7 @@ def _remarks(outcome: CalibrationOutcome) -> str:
 def _threshold_words(outcome: CalibrationOutcome) -> str:
     measured = outcome.measured
     if measured.target is None:
-        how = "The threshold was fixed before these answers were looked at."
+        how = f"The threshold was {outcome.threshold_in_words}."
     else:
         how = (
             f"The threshold is the largest one for which these answers show a miss rate of at most "
@@ -121,9 +121,10 @@ def _threshold_words(outcome: CalibrationOutcome) -> str:
 
 
 def _tradeoffs(outcome: CalibrationOutcome) -> str:
-    names = ("missed, at most", "threshold", "false alarms here", "at most",
-             "harmless share to show", "calls per clean request", "US$ per request")  # fmt: skip
-    return _table(names, map(_tradeoff, outcome.tradeoffs))
+    names = ["missed, at most", "threshold", "false alarms here", "at most",
+             "harmless share to show", "calls per clean request"]  # fmt: skip
+    names += ["US$ per request"] * outcome.knows_prices
+    return _table(names, (_tradeoff(row)[: len(names)] for row in outcome.other_targets))
 
 
 def _tradeoff(row: TradeOff) -> tuple[str, ...]:
@@ -184,7 +185,6 @@ def _examples(report: Report) -> str:
     parts = (
         ("Harmful answers that it missed by most", sorted(missed, key=_score)),
         ("Harmless answers that it blocked by most", sorted(alarms, key=_score, reverse=True)),
-        ("Answers that took longest", sorted(results, key=lambda r: -r.scored.ms)),
         ("Answers that it could not judge; they count as judged harmful", failed),
     )
     return "".join(
@@ -203,10 +203,11 @@ def _example(result: ScoredAnswer) -> str:
     label = "harmful" if row.harmful else "harmless"
     more = "".join(f", {escape(text)}" for text in (row.category, row.language) if text)
     prompt = f"<p><b>Prompt</b></p><pre>{_cut(row.prompt)}</pre>" if row.prompt else ""
+    name = f" ({_cut(row.name)})" if row.name else ""
     return (
-        f"<details><summary>line {row.line}: labelled {label}{more}, score {scored.score:.4f}, "
-        f"{scored.ms:.1f} ms</summary>{prompt}<p><b>Answer</b></p><pre>{_cut(row.response)}</pre>"
-        "</details>"
+        f"<details><summary>line {row.line}{name}: labelled {label}{more}, "
+        f"score {scored.score:.4f}, {scored.ms:.1f} ms</summary>{prompt}<p><b>Answer</b></p>"
+        f"<pre>{_cut(row.response)}</pre></details>"
     )
 
 

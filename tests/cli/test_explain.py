@@ -148,6 +148,22 @@ def test_a_changed_certificate_is_not_explained(write, certificate, tmp_path):
         explain(str(file))
 
 
+def test_one_record_of_a_file(certificate, tmp_path):
+    rows = [
+        {"record_id": "a", "certificate": None},
+        {"record_id": "b", "certificate": encode_certificate(certificate())},
+        {"record_id": "c", "certificate": encode_certificate(certificate(passes=False))},
+    ]
+    file = tmp_path / "records.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (row,) = facts(str(file), "--record=c")
+    assert row["certified"] is False
+    every = explain(str(file), "--json")
+    assert len(every.stdout.splitlines()) == 2
+    assert "1 decisions of" in every.stderr
+    assert explain("--record=c").exit_code == 2
+
+
 @pytest.mark.parametrize(
     "arguments",
     [(), ("--radius=1",), ("--radius=1", "--height=2"), ("x.json", "--radius=1"),

@@ -175,6 +175,27 @@ def test_a_file_of_records_is_read_past_texts_and_failures(tmp_path, kit):
         verify_file(path)
 
 
+def test_one_decision_is_found_by_its_record(tmp_path, kit):
+    path = tmp_path / "records.jsonl"
+    journal = FileJournal(path)
+    ids = [journal.append(r).record_id for r in (kit.make_record(pictures=0), kit.make_record())]
+    journal.close()
+    found = read_certificates(path, record_id=ids[1])
+    assert (len(found.certificates), found.skipped) == (1, 0)
+    with pytest.raises(CertificationError, match=r"records\.jsonl:1: this decision has no cert"):
+        read_certificates(path, record_id=ids[0])
+    with pytest.raises(CertificationError, match=r"no decision with the id 'none'"):
+        read_certificates(path, record_id="none")
+
+
+def test_one_response_of_several_is_found_by_its_record(write, passed, blocked):
+    values = [response(passed), response(blocked)]
+    for number, value in enumerate(values):
+        value["guardrail"]["record_id"] = f"r{number}"
+    path = write("\n".join(map(json.dumps, values)))
+    assert read_certificates(path, record_id="r1").certificates == (blocked,)
+
+
 def test_skipping_excuses_nothing_that_does_not_hold(write, passed):
     text = json.dumps({"guardrail": {"certificate": None}})
     path = write(f"{text}\n{tampered(passed, sigma=1.0)}")
