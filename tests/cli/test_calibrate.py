@@ -1,6 +1,7 @@
 """`guardrail calibrate`, from labelled answers to a policy that runs by the result."""
 
 import asyncio
+import html
 import json
 import os
 import signal
@@ -119,6 +120,74 @@ class TestResult:
         assert "misses at most 10.00 %" in result.stdout
         assert "answers like the labelled ones" in result.stdout
         assert "calibration: c.yaml" in result.stdout
+
+
+class TestWhatIsTold:
+    """Nothing beside the result speaks against it."""
+
+    def test_the_threshold_that_the_policy_uses(self, labels, policy, tmp_path):
+        page = tmp_path / "page.html"
+        words = "The policy 'mine' has threshold 0.3: of the same answers it misses "
+        result = run(f"--policy={policy}", f"--data={labels}", "--target-miss-rate=0.1",
+                     "--delta=0.05", f"--report={page}")  # fmt: skip
+        assert f"note: {words}" in result.stdout
+        assert words in html.unescape(page.read_text())
+        found = facts(f"--policy={policy}", f"--data={labels}", "--threshold=0.9")
+        assert found["threshold_in_use"]["threshold"] == 0.3
+        result = run(f"--policy={policy}", f"--data={labels}")
+        assert "threshold 0.3 (fixed beforehand: that of the policy 'mine')" in result.stdout
+        assert "has threshold" not in result.stdout
+
+    def test_no_row_repeats_the_target_with_another_threshold(self, labels, tmp_path):
+        page = tmp_path / "page.html"
+        asked = ("--oracle=builtin", f"--data={labels}", "--delta=0.05", f"--report={page}")
+        for target, shown in (("0.1", False), ("0.11", True)):
+            result = run(*asked, f"--target-miss-rate={target}")
+            table = result.stdout.partition("Other targets.")[2]
+            assert (" 10.00 % " in table) is shown
+            assert ("<tr><td>10.00 %</td>" in page.read_text()) is shown
+            for text in (table, page.read_text()):
+                assert "Each row is shown at delta 0.00625, the 8th part" in " ".join(text.split())
+
+    @pytest.mark.parametrize(("options", "shown"), [((), False), (("--price-per-call=0.1",), True)])
+    def test_prices_only_where_they_are_known(self, labels, tmp_path, options, shown):
+        page = tmp_path / "page.html"
+        result = run("--oracle=builtin", f"--data={labels}", "--delta=0.05", f"--report={page}",
+                     *options)  # fmt: skip
+        assert ("US$" in result.stdout) is shown
+        assert ("US$" in page.read_text()) is shown
+
+
+class TestTables:
+    def test_columns_of_other_names_in_another_encoding(self, tmp_path):
+        rows = [f"“kill” and murder them with a bomb {i};0,9" for i in range(3)]
+        rows += [f"tea with Zoë in the garden {i};0,1" for i in range(3)]
+        text = "\n".join(["answer;score", *rows]).replace(",", ".")
+        (tmp_path / "a.csv").write_bytes(text.encode("cp1252"))
+        options = ("--oracle=builtin", f"--data={tmp_path / 'a.csv'}", "--delta=0.05",
+                   "--columns=response=answer,harmful=score>0.5")  # fmt: skip
+        found = facts(*options, "--encoding=cp1252")
+        assert (found["n_harmful"], found["n_harmless"]) == (3, 3)
+        with pytest.raises(ConfigError, match=r"a\.csv:2: .*--encoding cp1252"):
+            run(*options)
+
+    def test_columns_that_are_no_fields(self):
+        result = run("--oracle=builtin", "--data=a.csv", "--columns=answer=x")
+        assert result.exit_code == 2
+        assert "there is no field 'answer'; known are response" in result.stderr
+
+    def test_harm_in_a_tools_arguments_is_found_in_a_whole_message(self, tmp_path):
+        """Beside a long calm text it would be lost if the whole alone was judged."""
+        calm = "The weather is fine and the garden is full of flowers today. " * 20
+        harm = json.dumps({"text": "kill them and hide the bomb and the stolen weapons"})
+        call = {"id": "c", "type": "function", "function": {"name": "send", "arguments": harm}}
+        message = {"role": "assistant", "content": calm, "tool_calls": [call]}
+        scores = []
+        for answer in (message, {"choices": [{"message": message}]}, f"{calm}\nsend\n{harm}"):
+            path = tmp_path / "a.jsonl"
+            path.write_text(json.dumps({"response": answer, "harmful": True}))
+            scores.append(facts("--oracle=builtin", f"--data={path}", "--delta=0.05")["misses"])
+        assert scores == [0, 0, 1]
 
 
 class TestFile:
@@ -281,7 +350,9 @@ class TestRefusals:
 
     def test_bad_rows(self, tmp_path):
         (tmp_path / "x.jsonl").write_text('{"response": "a"}\n')
-        with pytest.raises(ConfigError, match=r"x\.jsonl:1: 'harmful' is missing"):
+        with pytest.raises(
+            ConfigError, match=r"no column 'harmful'; the columns here are response\."
+        ):
             run("--oracle=builtin", f"--data={tmp_path / 'x.jsonl'}")
 
     def test_too_few_labels_say_how_many_it_takes(self, labels, tmp_path):

@@ -8,9 +8,15 @@ import pytest
 from PIL import Image
 
 from guardrail.errors import ConfigError
-from guardrail.evaluation.requests import read_pictures, read_requests, request_digest
+from guardrail.evaluation.requests import (
+    FIELDS,
+    read_pictures,
+    read_requests,
+    request_digest,
+)
 from guardrail.images.digest import pixels_digest
 from guardrail.images.limits import ImageLimits
+from guardrail.tuning.columns import parse_columns
 
 LIMITS = ImageLimits()
 
@@ -76,6 +82,34 @@ def test_csv_rows_name_one_picture(folder):
     found = read(path)
     assert sorted(r.prompt for _, r in found.drawn) == ["One", "Two"]
     assert {r.group for _, r in found.drawn} == {"g", None}
+
+
+def test_tables_of_other_names_and_kinds(folder):
+    path = folder / "r.csv"
+    path.write_text(
+        'sep=;\n;question;path;paths;parameters\n0;One;p0.png;;\n'
+        '1;Two;;"[""p1.png"", ""p2.png""]";"{""max_tokens"": 3}"\n'
+    )  # fmt: skip
+    columns = parse_columns("prompt=question,image=path,images=paths", FIELDS)
+    found = {r.prompt: r for _, r in read(path, columns=columns).drawn}
+    assert [image.name for image in found["Two"].images] == ["p1.png", "p2.png"]
+    assert (found["Two"].parameters, found["One"].parameters) == ({"max_tokens": 3}, {})
+
+
+def test_missing_columns_are_told_once(folder):
+    path = table(folder, [{"question": "x", "picture": "p0.png"}] * 9)
+    with pytest.raises(ConfigError) as caught:
+        read(path, skip_bad_rows=True)
+    assert str(caught.value) == (
+        f"{path}: there is no column 'image'; the columns here are question, picture. Name them "
+        "with --columns image=COLUMN"
+    )
+
+
+def test_equal_problems_are_told_once(folder):
+    path = table(folder, [{"image": "p0.png"}, *[{"image": 3}] * 9])
+    with pytest.raises(ConfigError, match=r"9 requests .*jsonl:2: 'image' is .*and in 8 more: 3,"):
+        read(path)
 
 
 def test_one_of_each_family_is_drawn(folder):

@@ -96,7 +96,49 @@ class TestReading:
         assert (found.repeated, found.contradictory) == ((2, 3), (2,))
 
 
+MESSAGE = {"role": "assistant", "content": "an answer", "reasoning_content": "a plan"}
+
+
+class TestMessages:
+    @pytest.mark.parametrize("name", ["message", "response"])
+    @pytest.mark.parametrize(
+        "value", [MESSAGE, {"choices": [{"message": MESSAGE, "finish_reason": "stop"}]}]
+    )
+    def test_a_whole_message_is_kept(self, lines, name, value):
+        (row,) = read_dataset(lines({name: value, "harmful": 1})).rows
+        assert row.answer.message == MESSAGE
+        assert row.response == "an answer\na plan"
+
+    def test_a_call_alone_is_an_answer(self, lines):
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        assert read_dataset(lines({"message": message, "harmful": 1})).rows[0].response == "f\n{}"
+
+    def test_messages_and_texts_differ(self, lines):
+        rows = [{"response": "a", "harmful": 1}, {"response": {"content": "a"}, "harmful": 1},
+                {"response": {"content": "a", "reasoning": "b"}, "harmful": 1}]  # fmt: skip
+        found = read_dataset(lines(*rows))
+        assert len({row.digest for row in found.rows}) == 3
+        assert found.repeated == ()
+
+    def test_a_column_named_message_may_hold_what_was_asked(self, lines):
+        (row,) = read_dataset(lines({**GOOD, "message": "a question"})).rows
+        assert (row.response, row.answer) == ("an answer", None)
+
+    def test_parquet_holds_them_too(self, tmp_path):
+        pyarrow, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
+        path = tmp_path / "labels.parquet"
+        rows = [{"response": MESSAGE, "harmful": True}, {"response": {"content": "b"}}]
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+        (row,) = read_dataset(path, skip_bad_rows=True).rows
+        assert row.answer.message == MESSAGE
+
+
 BAD = [
+    ('{"response": {"role": "user", "content": "a"}, "harmful": true}', "not an assistant's"),
+    ('{"response": {"content": ""}, "harmful": true}', "not an assistant's message"),
+    ('{"response": {"choices": []}, "harmful": true}', "not an assistant's message"),
+    ('{"response": "a", "message": {"content": "b"}, "harmful": true}', "there is both"),
     ("{", "not valid JSON"),
     ("[1]", "not a JSON object"),
     ('{"response": "a"}', "'harmful' is missing"),

@@ -5,12 +5,17 @@ import json
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from guardrail.engine.judge import Judge
+from guardrail.engine.rules import OnUnscanned
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement
+from guardrail.tuning.dataset import Dataset, LabelledAnswer
 from guardrail.tuning.scores import KnownScores, Scored
-from guardrail.tuning.scoring import score_all
-from guardrail.types import Outcome
+from guardrail.tuning.scoring import MessageRules, score_all
+from guardrail.types import Answer, Chat, Outcome
 
 
 def score(data, oracle, path=None, step=lambda: None):
@@ -72,6 +77,79 @@ class TestScores:
         oracle._judgement = lambda _: judgement
         with pytest.raises(ConfigError, match=r"do not follow"):
             score(dataset(("0.5", True)), oracle)
+
+
+class ByLength:
+    """A text's score is a function of it alone; harmful from a threshold on."""
+
+    by_text = True
+
+    def __init__(self, threshold=0.5):
+        self.revision, self._threshold = f"length {threshold}", threshold
+
+    async def judge(self, exchanges):
+        return [self._judgement(exchange.response) for exchange in exchanges]
+
+    def _judgement(self, text):
+        score = len(text) * 37 % 101 / 100
+        outcome = Outcome.HARMFUL if score >= self._threshold else Outcome.HARMLESS
+        return Judgement(outcome, score, unscanned=("cipher",) * ("q" in text))
+
+    async def aclose(self):
+        pass
+
+
+WORDS = st.sampled_from(["", "a", "fine", "q", "aGVsbG8gdGhlcmUgYWxsIG9mIHlvdQ==", "b" * 200])
+CALLS = st.builds(
+    lambda name, text: {"id": "c", "type": "function",
+                        "function": {"name": name, "arguments": json.dumps({"text": text})}},
+    st.sampled_from(["send", "write"]), WORDS,
+)  # fmt: skip
+MESSAGES = st.fixed_dictionaries(
+    {"role": st.just("assistant"), "content": WORDS},
+    optional={"reasoning_content": WORDS, "refusal": WORDS, "tool_calls": st.lists(CALLS),
+              "mood": WORDS, "audio": st.just({"id": "x"})},
+)  # fmt: skip
+RULES = st.builds(MessageRules, st.sampled_from(OnUnscanned), st.booleans())
+
+
+@given(MESSAGES, RULES, st.sampled_from(["stop", "content_filter"]), st.sampled_from("ab"))
+def test_a_message_is_harmful_where_the_engine_finds_it_harmful(message, rules, finish, prompt):
+    answer = Answer(message, finish)
+    row = LabelledAnswer(1, prompt, "text", True, answer=answer)
+    data = Dataset("a", (row,), (), (), ())
+
+    async def main():
+        with KnownScores(None, "length") as known:
+            (found,) = await score_all(data, ByLength(), known, rules=rules)
+        chat = Chat("", ({"role": "user", "content": prompt},))
+        for threshold in (0.01, 0.2, 0.5, 0.8, 1.0):
+            judge = Judge(rules, ByLength(threshold), chat)
+            sample = await judge.judge(0, answer, ())
+            is_harmful = sample.outcome is Outcome.HARMFUL
+            assert (found.scored.score >= threshold) == is_harmful
+
+    asyncio.run(main())
+
+
+def test_a_message_that_cannot_be_judged_fails_by_itself(oracle):
+    rows = [LabelledAnswer(i, "", "", True, answer=Answer({"content": text}))
+            for i, text in enumerate(["fail", *["0.25"] * 40])]  # fmt: skip
+    found = score(Dataset("a", tuple(rows), (), (), ()), oracle)
+    assert [r.scored.failed for r in found] == [True, *[False] * 40]
+    assert found[1].scored.score == 0.25
+
+
+def test_scores_of_messages_are_those_of_the_policys_rules(oracle, tmp_path):
+    row = LabelledAnswer(1, "", "", True, answer=Answer({"content": "", "refusal": "0.1"}))
+    data = Dataset("a", (row,), (), (), ())
+    path = tmp_path / "scores.jsonl"
+    for harmless, wanted in ((True, 0.1), (False, 1.0), (True, 0.1)):
+        with KnownScores(path, oracle.revision) as known:
+            rules = MessageRules(refusals_are_harmless=harmless)
+            (found,) = asyncio.run(score_all(data, oracle, known, rules=rules))
+        assert found.scored.score == wanted
+    assert oracle.judged == ["0.1"]
 
 
 class TestResuming:
