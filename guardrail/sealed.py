@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from guardrail.canonical import digest_json, parse_strict
 from guardrail.errors import ConfigError
+from guardrail.expected_values import describe_wrong_value
 from guardrail.files import read_file
 from guardrail.section import Section
 
@@ -57,9 +58,10 @@ def read_sealed(path: Path, kind: type[_S]) -> _S:
     try:
         found = kind.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise _refused_error(f"not a valid {kind.title}: {first['msg']}", path, field) from error
+        words = describe_wrong_value(first)
+        raise _refused_error(f"not a valid {kind.title}: {words}", path, field) from error
     if found.digest != found.computed_digest():
         raise _refused_error(
             "this file was changed after it was written, so its numbers prove nothing; run "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,21 @@ __all__ = [
 ]
 
 _MISSING = object()
+_UNREADABLE = "a value in it cannot be read"
+_NO_TEXT = "it is not UTF-8 text, or has control characters in it; save it as UTF-8"
+_MOST_VALUES = 100_000
 LARGEST_BYTES = 1024 * 1024
 """Of a policy or another file that people write."""
 _BOOL = "tag:yaml.org,2002:bool"
 _YAML_1_2_BOOL = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")
-_YAML_1_2_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
+_INT = "tag:yaml.org,2002:int"
+_FLOAT = "tag:yaml.org,2002:float"
+_PLAIN_INT = re.compile(r"^(?:[-+]?(?:0|[1-9][0-9_]*)|0x[0-9a-fA-F_]+|0b[01_]+)$")
+_YAML_1_2_FLOAT = re.compile(
+    r"^(?:[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)[eE][-+]?[0-9]+"
+    r"|[-+]?(?:[0-9][0-9_]*)?\.[0-9][0-9_]*|[-+]?[0-9][0-9_]*\."
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +136,19 @@ def parse_document(data: bytes, *, file: str) -> Document:
 class _Loader(yaml.SafeLoader):
     """Reads numbers and words as YAML 1.2, and JSON Schema after it, understand them.
 
-    YAML 1.1 takes `1e-3` for a text, as it wants a dot and a sign: `1.0e-3`; and it takes `off`,
-    `on`, `yes` and `no` for false and true.
+    YAML 1.1 takes `1e-3` for a text, as it wants a dot and a sign: `1.0e-3`; it takes `off`, `on`,
+    `yes` and `no` for false and true, `010` for 8 and `3:00` for 180. Of the last two neither is
+    what people mean, nor what others read: both are texts here, and so no number at all.
     """
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _INT, _FLOAT)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(_BOOL, _YAML_1_2_BOOL, list("tTfF"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _YAML_1_2_FLOAT, list("-+.0123456789"))
+_Loader.add_implicit_resolver(_INT, _PLAIN_INT, list("-+0123456789"))
+_Loader.add_implicit_resolver(_FLOAT, _YAML_1_2_FLOAT, list("-+.0123456789"))
 
 
 def _parse_yaml(data: bytes, file: str) -> Document:
@@ -144,7 +157,9 @@ def _parse_yaml(data: bytes, file: str) -> Document:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = None if mark is None else mark.line + 1
-        problem = getattr(error, "problem", None) or "a value in it cannot be read"
+        problem = getattr(error, "problem", None) or _UNREADABLE
+        if isinstance(error, UnicodeError | yaml.reader.ReaderError):
+            problem = _NO_TEXT
         raise ConfigError(f"this is not valid YAML: {problem}", file=file, line=line) from error
     duplicates = tuple(
         _name_duplicate(key.value, file, key.start_mark.line + 1) for key in _find_duplicates(node)
@@ -156,9 +171,33 @@ def _load_yaml(data: bytes) -> tuple[yaml.Node | None, Any]:
     loader = _Loader(data)
     try:
         node = loader.get_single_node()
-        return node, None if node is None else loader.construct_document(node)
+        if node is None:
+            return None, None
+        _count_values(node, {})
+        return node, loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _count_values(node: yaml.Node, counts: dict[int, int]) -> int:
+    """How many values a node is, aliases unfolded; 0 in `counts` while that is being asked.
+
+    A few lines of aliases of aliases can stand for billions of values.
+
+    Raises:
+        MarkedYAMLError: they are too many, or never end.
+    """
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in counts:
+        counts[id(node)] = 0
+        inner = chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+        counts[id(node)] = 1 + sum(_count_values(one, counts) for one in inner)
+    count = counts[id(node)]
+    if not 0 < count <= _MOST_VALUES:
+        what = f"aliases make more than {_MOST_VALUES} values of it" if count else "it holds itself"
+        raise yaml.MarkedYAMLError(problem=f"{what}; write it out", problem_mark=node.start_mark)
+    return count
 
 
 def _find_duplicates(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
@@ -197,7 +236,9 @@ def _parse_json(data: bytes, file: str) -> Document:
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         is_plain = type(error) is ValueError
-        problem = str(error) if is_plain else getattr(error, "msg", "a value in it cannot be read")
+        problem = str(error) if is_plain else getattr(error, "msg", _UNREADABLE)
+        if isinstance(error, UnicodeError):
+            problem = _NO_TEXT
         raise ConfigError(f"this is not valid JSON: {problem}", file=file, line=line) from error
     node = _find_json_lines(data)
     lines = {key.value: key.start_mark.line + 1 for key in _find_duplicates(node)}

@@ -10,7 +10,7 @@ from guardrail.errors import ConfigError
 from guardrail.oracles.registry import builtin_kinds, find_options
 from guardrail.policy.document import read_document
 from guardrail.policy.fields import schema_tree
-from guardrail.policy.schema import Policy
+from guardrail.policy.schema import Policy, PolicyFile
 from guardrail.policy.shipped import find_policy_file
 
 if TYPE_CHECKING:
@@ -63,11 +63,12 @@ def resolve_documents(documents: tuple[Document, ...]) -> dict[str, Any]:
     """What a policy's file says together with those that it extends, without `extends`."""
     own, *bases = documents
     folder = Path(own.file).parent
+    tree = schema_tree(PolicyFile)
     content: dict[str, Any] = {}
     for base in reversed(bases):
-        placed = _move_paths(base.content, Path(base.file).parent, folder)
+        placed = _move_paths(tree.drop_idle(base.content), Path(base.file).parent, folder)
         content = _merge(content, {k: v for k, v in placed.items() if k not in _NOT_INHERITED})
-    content = _merge(content, own.content)
+    content = _merge(content, tree.drop_idle(own.content))
     content.pop("extends", None)
     return content
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FieldText", "SchemaTree", "describe_fields", "schema_tree"]
 
+_OWN = "x-"
 _BOUNDS = {
     "exclusiveMinimum": "above",
     "minimum": "at least",
@@ -69,6 +70,33 @@ class SchemaTree:
         entry = self.find(place, content)
         forms = [] if entry is None else list(self.alternatives(entry))
         return sum("properties" in form for form in forms) > 1
+
+    def drop_idle(self, content: Any) -> Any:
+        """A file's content without what says nothing.
+
+        That is a section with nothing in it (all of it may stand in comments), which is as if it
+        were left out, and at the top what begins with `x-`: people put there what anchors repeat.
+        """
+        if isinstance(content, dict):
+            content = {k: v for k, v in content.items() if not str(k).startswith(_OWN)}
+        return self._drop_empty(content, self.schema)
+
+    def _drop_empty(self, content: Any, entry: dict[str, Any] | None) -> Any:
+        if entry is None or not isinstance(content, dict | list):
+            return content
+        pairs = content.items() if isinstance(content, dict) else enumerate(content)
+        steps = [(name, value, self._step(entry, name, content)) for name, value in pairs]
+        kept = {
+            name: self._drop_empty(value, step)
+            for name, value, step in steps
+            if isinstance(content, list) or not (value is None and self._is_section(step))
+        }
+        return kept if isinstance(content, dict) else list(kept.values())
+
+    def _is_section(self, entry: dict[str, Any] | None) -> bool:
+        """Whether fields must stand there, and nothing else."""
+        forms = [] if entry is None else list(self.alternatives(entry))
+        return bool(forms) and all("properties" in form for form in forms)
 
     def alternatives(self, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """An entry with its references followed, one for each form that it may have."""

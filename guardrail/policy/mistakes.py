@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guardrail.errors import ConfigError
+from guardrail.expected_values import describe_wrong_value, name_expected
+from guardrail.policy.document import find_child
 from guardrail.policy.fields import describe_fields, schema_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pydantic import BaseModel, ValidationError
 
@@ -18,6 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["MistakesError", "find_mistakes", "list_mistakes", "raise_mistakes"]
 
+Place: TypeAlias = tuple[str | int, ...]
+"""The names and numbers that lead to a field."""
+
+_MISSING = object()
+_FORM = re.compile(r"(?:str|int|float|bool|none|[\w-]+\[.*\])")
+"""A form of a value as pydantic names it."""
 _ALIKE = 0.7
 """From which similarity on, in [0, 1], another name is suggested."""
 
@@ -62,15 +71,62 @@ def find_mistakes(
         source: the files in which that is written.
         schema: where the known fields are explained.
     """
-    tree, found = schema_tree(model), []
-    for problem in _drop_consequences(error.errors(include_url=False)):
-        place = tuple(part for part in problem["loc"] if part != "[key]")
-        file, line = source.locate(place)
-        field = ".".join(map(str, place)) or None
-        suggestion = _suggest(place, model, tree, content)
-        words = _explain(problem, suggestion or f"see {schema}")
-        found.append(ConfigError(words, file=file, line=line, field=field))
-    return found
+    tree = schema_tree(model)
+    problems = [
+        (*_find_place(problem["loc"], content), problem)
+        for problem in _drop_consequences(error.errors(include_url=False))
+    ]
+    # Of the forms that a value may have, the one that was followed farthest was meant.
+    farthest: dict[Place, int] = {}
+    for place, choice, _ in problems:
+        if choice is not None:
+            farthest[choice] = max(farthest.get(choice, 0), len(place))
+    found: dict[Place, list[Any]] = {}
+    for place, choice, problem in problems:
+        if choice is None or len(place) == farthest[choice]:
+            found.setdefault(place, []).append(problem)
+    return [
+        mistake
+        for place, together in found.items()
+        for mistake in _name_mistakes(place, together, model, tree, content, source, schema)
+    ]
+
+
+def _name_mistakes(
+    place: Place,
+    problems: list[Any],
+    model: type[BaseModel],
+    tree: SchemaTree,
+    content: Any,
+    source: Source,
+    schema: str,
+) -> Iterator[ConfigError]:
+    """One error for all forms that a value could have had; else one for each problem."""
+    file, line = source.locate(place)
+    suggestion = _suggest(place, model, tree, content) or f"see {schema}"
+    expected = [name_expected(problem) for problem in problems]
+    told = [_explain(problem, suggestion) for problem in problems]
+    if len(problems) > 1 and all(expected):
+        told = [describe_wrong_value(problems[0], expected)]
+    for words in told:
+        yield ConfigError(words, file=file, line=line, field=".".join(map(str, place)) or None)
+
+
+def _find_place(location: Place, content: Any) -> tuple[Place, Place | None]:
+    """The place of a field, and that of the choice of forms around it, if there is one.
+
+    Pydantic puts the form it tried between the names: `languages`, `list[literal['en']]`, 0.
+    """
+    place: list[str | int] = []
+    choice = None
+    for part in location:
+        inner = find_child(content, part, missing=_MISSING)
+        if inner is _MISSING and _FORM.fullmatch(str(part)):
+            choice = choice or tuple(place)
+        elif part != "[key]":
+            place.append(part)
+            content = inner
+    return tuple(place), choice
 
 
 def _drop_consequences(problems: list[Any]) -> list[Any]:
@@ -95,7 +151,7 @@ def _explain(problem: Any, suggestion: str) -> str:
         case "missing":
             return "this field is required"
         case _:
-            return str(problem["msg"]).removeprefix("Value error, ")
+            return describe_wrong_value(problem)
 
 
 def _suggest(

@@ -399,7 +399,10 @@ class Policy(Section):
 class PolicyFile(Policy):
     """A policy as people write it. Every field but the name has a default."""
 
-    model_config = ConfigDict(title="Policy")
+    # What begins so is left out before a file is read any further, see `SchemaTree.drop_idle`.
+    model_config = ConfigDict(
+        title="Policy", json_schema_extra={"patternProperties": {"^x-": True}}
+    )
 
     extends: Annotated[str, Field(min_length=1)] | None = None
     """The policy that this one changes: the name of a shipped one, or a file (ending in .yaml, .yml

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, Strict, StringConstraints, model_val
 
 from guardrail.errors import ConfigError
 from guardrail.policy.document import Source, read_document
+from guardrail.policy.fields import schema_tree
 from guardrail.policy.load import validate_content
 from guardrail.policy.mistakes import raise_mistakes
 from guardrail.section import Section
@@ -175,7 +176,8 @@ def load_upstreams(path: str | Path) -> tuple[UpstreamEntry, ...]:
             file=str(file),
         )
     source = Source(file.parent, (document,))
-    parsed = validate_content(UpstreamsFile, document.content, source, schema="docs/upstreams.md")
+    content = schema_tree(UpstreamsFile).drop_idle(document.content)
+    parsed = validate_content(UpstreamsFile, content, source, schema="docs/upstreams.md")
     raise_mistakes(
         [
             mistake

@@ -171,7 +171,7 @@ def test_all_mistakes_of_all_files_are_listed(tmp_path):
     assert result.stderr.splitlines() == [
         f"{file}: 2 mistakes",
         f"  {file}:2, field 'limits': there is no such field; did you mean 'advanced.limits'?",
-        f"  {file}:4, field 'smoothing.sigma': Input should be less than or equal to 4",
+        f"  {file}:4, field 'smoothing.sigma': give a number of at most 4",
         f"{gone}: 1 mistake",
         f"  {gone}: {unread}",
     ]

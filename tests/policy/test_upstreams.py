@@ -92,18 +92,18 @@ def entry(text):
 MISTAKES = {
     "unknown field": ("colour: no", 3, "upstreams.0.colour", "docs/upstreams.md"),
     "unknown nested field": ("breaker:\n  size: 3", 4, "upstreams.0.breaker.size", "no such field"),
-    "a key, not its variable": ("api_key_env: sk-1-2", 3, "upstreams.0.api_key_env", "match"),
-    "no calls": ("max_concurrency: 0", 3, "upstreams.0.max_concurrency", "greater than"),
-    "half a call": ("max_concurrency: 1.5", 3, "upstreams.0.max_concurrency", "integer"),
-    "no rate": ("requests_per_minute: 0", 3, "upstreams.0.requests_per_minute", "greater than 0"),
+    "a key, not its variable": ("api_key_env: sk-1-2", 3, "upstreams.0.api_key_env", "pattern"),
+    "no calls": ("max_concurrency: 0", 3, "upstreams.0.max_concurrency", "of at least 1"),
+    "half a call": ("max_concurrency: 1.5", 3, "upstreams.0.max_concurrency", "whole"),
+    "no rate": ("requests_per_minute: 0", 3, "upstreams.0.requests_per_minute", "above 0"),
     "an endless rate": ("tokens_per_minute: .inf", 3, "upstreams.0.tokens_per_minute", "finite"),
     "no name of a limit": ("token_limit_name: tokens", 3, "upstreams.0.token_limit_name", "max_"),
     "a status that never passes": ("undrawn: [400]", 3, "upstreams.0.undrawn", "408, 409, 425"),
     "429 among others": ("undrawn: [503, 429]", 3, "upstreams.0.undrawn", "direct: true"),
-    "no list of statuses": ("undrawn: 503", 3, "upstreams.0.undrawn", "tuple"),
-    "a word for direct": ("direct: maybe", 3, "upstreams.0.direct", "boolean"),
-    "a number as text": ("timeout_s: '3'", 3, "upstreams.0.timeout_s", "valid number"),
-    "no faults": ("\nbreaker: {faults: 0}", 4, "upstreams.0.breaker.faults", "greater than"),
+    "no list of statuses": ("undrawn: 503", 3, "upstreams.0.undrawn", "give a list"),
+    "a word for direct": ("direct: maybe", 3, "upstreams.0.direct", "true or false"),
+    "a number as text": ("timeout_s: '3'", 3, "upstreams.0.timeout_s", "give a number"),
+    "no faults": ("\nbreaker: {faults: 0}", 4, "upstreams.0.breaker.faults", "at least 1"),
     "an unset variable": ("api_key_env: NOT_SET", 3, "upstreams.0.api_key_env", "NOT_SET"),
     "an unset variable of a header": (
         "headers_env:\n  X-A: NOT_SET", 4, "upstreams.0.headers_env.X-A", "NOT_SET"
@@ -269,3 +269,9 @@ def test_the_example_of_the_docs_can_be_read(repository, write, monkeypatch):
     for name in ("FIRST_KEY", "FIRST_ORGANISATION", "SECOND_KEY"):
         monkeypatch.setenv(name, "x")
     assert len(load_upstreams(write(example, "upstreams.yaml"))) == 2
+
+
+def test_what_says_nothing_is_left_out(write):
+    text = "x-a: &a {requests_per_minute: 9}\n" + entry("\n<<: *a\nbreaker:").lstrip("\n")
+    (found,) = load_upstreams(write(text, "upstreams.yaml"))
+    assert found.requests_per_minute == 9
