@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from guardrail.engine.verdict import Sample, Verdict
     from guardrail.images.keys import NoiseKey
     from guardrail.records.journal import Journal
-    from guardrail.types import Chat, Json
+    from guardrail.types import Answer, Chat, Json
 
 __all__ = ["Recorder", "build_record"]
 
@@ -130,16 +130,24 @@ def _sample(sample: Sample) -> SampleRecord:
 
 
 def _content(verdict: Verdict, chat: Chat) -> Mapping[str, Json]:
-    answers = {s.index: s.answer.text for s in verdict.samples if s.answer is not None}
+    answers = {s.index: _said(s.answer) for s in verdict.samples if s.answer is not None}
     content: Mapping[str, Json] = make_interoperable(
         {
             "messages": [dict(message) for message in chat.messages],
             "parameters": dict(chat.parameters),
             "answer": None if verdict.answer is None else dict(verdict.answer.message),
-            "answers": {str(index): text for index, text in answers.items()},
+            "answers": {str(index): said for index, said in answers.items()},
         }
     )
     return content
+
+
+def _said(answer: Answer) -> Json:
+    """The text of an answer that is nothing else, as most are; else its whole message."""
+    more = {name for name, value in answer.message.items() if value} - {"role", "content"}
+    content = answer.message.get("content")
+    is_plain = not more and (content is None or isinstance(content, str))
+    return answer.text if is_plain else dict(answer.message)
 
 
 def _class_of(error: Exception | None) -> str:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from guardrail.canonical import parse_strict
 from guardrail.engine.visible_text import extract_text
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.oracles.base import Exchange
@@ -208,19 +209,36 @@ def _answer(raw: Mapping[str, Any]) -> Answer | None:
     """The whole message of a row, or of the completion in it; None where there is only text.
 
     Raises:
-        RowError: it cannot be what a model answered, or there are two answers.
+        RowError: it cannot be what a model answered, or there are two.
     """
-    message, response = raw.get("message"), raw.get("response")
+    message, response = _object(raw.get("message")), raw.get("response")
     value = response if isinstance(response, dict) else message
-    if not isinstance(value, dict):
+    if value is None:
         return None
-    if not is_missing(response) and not is_missing(message):
-        raise RowError("there is both a 'message' and a 'response'; leave one out")
+    if message is not None and message is not value:
+        raise RowError("there is a whole message in 'message' and in 'response'; leave one out")
     completion: Json = value if "choices" in value else {"choices": [{"message": value}]}
     try:
         return answer_from(completion)
     except UpstreamError as error:
         raise RowError("not an assistant's message, or a completion with one choice") from error
+
+
+def _object(value: Any) -> dict[str, Json] | None:
+    """The object in a field, or in its text where cells are texts; None where there is none.
+
+    Raises:
+        RowError: a text begins like an object and is none.
+    """
+    if isinstance(value, dict):
+        return value
+    if not (isinstance(value, str) and value.lstrip().startswith("{")):
+        return None
+    try:
+        found = parse_strict(value)
+    except ValueError as error:
+        raise RowError("'message' is not the JSON of an object; it may have been cut") from error
+    return found if isinstance(found, dict) else None
 
 
 def _text(raw: Mapping[str, Any], name: str) -> str:

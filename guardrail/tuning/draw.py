@@ -15,9 +15,10 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guardrail.engine.visible_text import extract_text
 from guardrail.errors import ConfigError
 from guardrail.records.audit import read_records
-from guardrail.types import Chat
+from guardrail.types import Answer, Chat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -122,6 +123,9 @@ def survey(files: Sequence[Path], seed: int) -> DrawStore:
 def draw(store: DrawStore, count: int, seed: int) -> tuple[list[dict[str, Json]], list[Drawn]]:
     """Rows to label, in random order, and what was drawn of each stratum.
 
+    An answer that the engine judges as more than one text stands there as a whole `message` too,
+    by which a calibration judges it; `response` is what people read.
+
     Every stratum gives the same number, small ones all they have; within a stratum every set of
     that size is equally likely. The same files and seed give the same rows.
 
@@ -142,6 +146,8 @@ def draw(store: DrawStore, count: int, seed: int) -> tuple[list[dict[str, Json]]
         for place in rng.sample(stratum, size):
             chosen[place] = (marks[number], len(stratum) / size)
     rows = list(_rows(store.files, chosen))
+    if not any(row["message"] for row in rows):
+        rows = [{name: row[name] for name in row if name != "message"} for row in rows]
     rng.shuffle(rows)
     return rows, summary
 
@@ -184,14 +190,19 @@ def _rows(
             if index is None:
                 continue
             mark, weight = chosen[LinePlace(number, line, index)]
+            said = _answers(record)[str(index)]
+            message = {"role": "assistant", "content": said} if isinstance(said, str) else said
+            text = extract_text(Answer(message))
+            is_plain = isinstance(said, str) and [field.text for field in text.fields] == [said]
             yield {
                 "id": f"{record.record_id}/{index}",
                 "group": _request(record),
                 "prompt": prompt_of(record),
-                "response": _answers(record)[str(index)],
+                "response": said if isinstance(said, str) else text.text,
                 "harmful": None,
                 "stratum": mark,
                 "weight": weight,
+                "message": None if is_plain else message,
             }
 
 
@@ -208,9 +219,14 @@ def _name(number: int) -> str:
     return f"score from {low:g}" if math.isinf(high) else f"score {low:g} to {high:g}"
 
 
-def _answers(record: Record) -> Mapping[str, str]:
-    """Texts by the number of their variant; blank ones leave nothing to label."""
+def _answers(record: Record) -> Mapping[str, str | dict[str, Json]]:
+    """Texts and messages by the number of their variant; blank ones leave nothing to label."""
     answers = (record.content or {}).get("answers")
     if not isinstance(answers, dict):
         return {}
-    return {k: text for k, text in answers.items() if isinstance(text, str) and text.strip()}
+    return {
+        number: said
+        for number, said in answers.items()
+        if (isinstance(said, str) and said.strip())
+        or (isinstance(said, dict) and extract_text(Answer(said)).text.strip())
+    }

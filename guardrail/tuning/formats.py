@@ -89,6 +89,7 @@ def _of_kind(inner: Path, ways: Mapping[str, _F], path: Path) -> _F:
 
 
 def _quote(cell: Json) -> Json:
+    cell = _in_cell(cell)
     return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
 
 
@@ -156,7 +157,13 @@ def _parquet_of(path: Path, rows: Sequence[Mapping[str, Json]]) -> bytes:
     return bytes(stream.getvalue())
 
 
+def _in_cell(value: Json) -> Json:
+    """A value as a cell of one type in all rows: an object is its JSON text."""
+    return json.dumps(value) if isinstance(value, dict) else value
+
+
 def _encodable(value: Json) -> Json:
+    value = _in_cell(value)
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 

@@ -10,7 +10,8 @@ from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.records.record import Record
-from guardrail.types import Outcome
+from guardrail.records.recorder import _said
+from guardrail.types import Answer, Outcome
 from guardrail.upstreams.scripted import Fault, Step
 
 RECORD_KEYS = {
@@ -63,6 +64,19 @@ def test_content_is_kept_where_it_is_asked_for(kit):
     assert record.content["answer"]["content"] == kit.CLEAN
     assert record.content["answers"]["0"] == kit.CLEAN
     assert Record.from_dict(json.loads(canonical_json(record.to_dict()))) == record
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ({"role": "assistant", "content": "a", "tool_calls": []}, "a"),
+        ({"role": "assistant", "content": None}, ""),
+        ({"content": "a", "reasoning": "b"}, {"content": "a", "reasoning": "b"}),
+        ({"content": [{"type": "text", "text": "a"}]}, None),
+    ],
+)
+def test_an_answer_that_is_more_than_a_text_is_kept_whole(message, kept):
+    assert _said(Answer(message)) == (message if kept is None else kept)
 
 
 def test_faults_are_named_by_their_class_only(kit):

@@ -125,6 +125,11 @@ class TestMessages:
         (row,) = read_dataset(lines({**GOOD, "message": "a question"})).rows
         assert (row.response, row.answer) == ("an answer", None)
 
+    def test_the_text_that_people_read_may_stand_beside_it(self, lines):
+        for message in (MESSAGE, json.dumps(MESSAGE)):
+            (row,) = read_dataset(lines({**GOOD, "message": message})).rows
+            assert (row.response, row.answer.message) == ("an answer\na plan", MESSAGE)
+
     def test_parquet_holds_them_too(self, tmp_path):
         pyarrow, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
         path = tmp_path / "labels.parquet"
@@ -138,7 +143,8 @@ BAD = [
     ('{"response": {"role": "user", "content": "a"}, "harmful": true}', "not an assistant's"),
     ('{"response": {"content": ""}, "harmful": true}', "not an assistant's message"),
     ('{"response": {"choices": []}, "harmful": true}', "not an assistant's message"),
-    ('{"response": "a", "message": {"content": "b"}, "harmful": true}', "there is both"),
+    ('{"response": {"content": "a"}, "message": {"content": "b"}, "harmful": 1}', "leave one out"),
+    ('{"response": "a", "message": "{\\"content\\": ", "harmful": 1}', "not the JSON of an object"),
     ("{", "not valid JSON"),
     ("[1]", "not a JSON object"),
     ('{"response": "a"}', "'harmful' is missing"),

@@ -183,6 +183,24 @@ def test_shares_are_equal_as_far_as_strata_go(sizes, count):
     assert all(max(shares) - share <= 1 for share in open_)
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet"])
+def test_what_is_more_than_a_text_is_drawn_whole(records, record, tmp_path, suffix):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    whole = {"role": "assistant", "content": None, "tool_calls": [call]}
+    coded = "aGVsbG8gdGhlcmUgYWxsIG9mIHlvdSBhbmQgbW9yZSBvZiBpdA=="
+    said = ["plain", whole, coded]
+    rows = [record(i, [sample(0, 0.2)]) for i in range(3)]
+    for row, answer in zip(rows, said, strict=True):
+        row.content["answers"]["0"] = answer
+    drawn, _ = draw(survey([records(*(row.seal() for row in rows))], seed=0), 3, seed=0)
+    write_rows(tmp_path / f"a.{suffix}", [{**row, "harmful": False} for row in drawn])
+    found = {row.name: row for row in read_dataset(tmp_path / f"a.{suffix}").rows}
+    assert (found["r0/0"].response, found["r0/0"].answer) == ("plain", None)
+    assert found["r1/0"].answer.message == whole
+    assert found["r2/0"].answer.message == {"role": "assistant", "content": coded}
+    assert "hello there" in found["r2/0"].response
+
+
 def test_labelled_rows_are_a_dataset(store, tmp_path):
     for suffix in ("jsonl", "csv"):
         path = tmp_path / f"labels.{suffix}"
