@@ -146,8 +146,12 @@ def raise_missing_columns(
         more = f" and {others} more" if others else ""
         here = f"the columns here are {', '.join(plain[:_SHOWN])}{more}"
     else:
-        here = "a table begins with the names of its columns, and there are none here"
-    example = ",".join(f"{field}=COLUMN" for field in missing)
+        here = (
+            "a table begins with the names of its columns (between commas, semicolons, tabs or |), "
+            "and there are none here"
+        )
+    meant = {name.casefold(): name for name in reversed(plain)}
+    example = ",".join(f"{field}={meant.get(field, 'COLUMN')}" for field in missing)
     raise ConfigError(
         f"there is no column {names}; {here}. Name them with --columns {example}", file=str(path)
     )

@@ -43,7 +43,7 @@ FORMULA = re.compile(r"'*[=+\-@\t\r]")
 LARGEST_TABLE = 1024**3
 """Of a file in bytes, and of what it unpacks to in characters."""
 _LARGEST_ROW = 8 * 1024 * 1024
-_LARGEST_JSON = 256 * 1024 * 1024
+_LARGEST_JSON = 128 * 1024 * 1024
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
 _MARKS = (
@@ -77,7 +77,7 @@ def read_json_lines(path: Path, wanted: Collection[str], encoding: str | None) -
 
 def read_json(path: Path, wanted: Collection[str], encoding: str | None) -> Rows:
     """Every row of a JSON file with its number, from 1: a list, what pandas writes, or lines."""
-    with _open(path, encoding, newline="\n", longest_row=_LARGEST_JSON) as lines:
+    with _open(path, encoding, newline="\n", is_one_value=True) as lines:
         texts = list(lines)
     try:
         value = json.loads("".join(texts), object_pairs_hook=refuse_duplicate_keys)
@@ -142,8 +142,11 @@ class _Lines:
         number: of the line that was given last, from 1.
     """
 
-    def __init__(self, stream: io.TextIOWrapper, path: Path, longest_row: int) -> None:
-        self._stream, self._path, self._longest = stream, path, longest_row
+    def __init__(self, stream: io.TextIOWrapper, path: Path, *, is_one_value: bool) -> None:
+        self._stream, self._path = stream, path
+        self._longest, self._what = _LARGEST_ROW, "a row"
+        if is_one_value:
+            self._longest, self._what = _LARGEST_JSON, "a table as one JSON value (not JSON lines)"
         self._left, self._row = LARGEST_TABLE, 0
         self.number = 0
 
@@ -158,7 +161,7 @@ class _Lines:
         self._left -= len(line)
         self._row += len(line)
         if self._row > self._longest:
-            raise self._error(f"a row has at most {self._longest:,} characters")
+            raise self._error(f"{self._what} has at most {self._longest:,} characters")
         if self._left < 0:
             raise self._error(f"a table has at most {LARGEST_TABLE:,} characters; draw a sample")
         if not (line.isascii() or _is_text(line)):
@@ -175,7 +178,7 @@ class _Lines:
 
 @contextmanager
 def _open(
-    path: Path, encoding: str | None, *, newline: str, longest_row: int = _LARGEST_ROW
+    path: Path, encoding: str | None, *, newline: str, is_one_value: bool = False
 ) -> Iterator[_Lines]:
     """The lines of a text file, unpacked and decoded as they are read."""
     try:
@@ -192,7 +195,7 @@ def _open(
             name = _find_encoding(head, encoding)
             # What cannot be decoded is kept to be told with its line.
             with _decode(stream, name, newline) as text:
-                yield _Lines(text, path, longest_row)
+                yield _Lines(text, path, is_one_value=is_one_value)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ConfigError(
             "this is no whole gzip file; make it again, or unpack it", file=str(path)
@@ -312,7 +315,10 @@ def _check_names(names: list[str], wanted: Collection[str], path: Path) -> None:
 
 def _cells_row(names: list[str], cells: list[str]) -> dict[str, Any] | RowError:
     if any(map(str.strip, cells[len(names) :])):
-        return RowError("this row has more cells than the first line has names")
+        return RowError(
+            "this row has more cells than the first line has names; name every column, and put a "
+            "cell with the delimiter in it in double quotes"
+        )
     filled = cells + [""] * (len(names) - len(cells))
     return {
         name: _unquote(cell) if cell else None

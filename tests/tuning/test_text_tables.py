@@ -17,7 +17,6 @@ from guardrail.tuning.dataset import FIELDS, read_dataset
 
 KNIFE, CAT = "use the knife to cut your boss tonight", "a cat sits on a sofa"
 WANTED = [(KNIFE, True), (CAT, False)]
-REMEDIES = ("--encoding", "--columns", "double quotes", "save the", "more cells")
 
 FILES = {
     "pandas index": ("a.csv", f",response,harmful\n0,{KNIFE},True\n1,{CAT},False\n"),
@@ -46,6 +45,9 @@ FILES = {
         {"index": 0, "response": KNIFE, "harmful": True},
         {"index": 1, "response": CAT, "harmful": False}]})),
     "lists": ("a.json", json.dumps({"response": [KNIFE, CAT], "harmful": ["yes", "no"]})),
+    "R's names of rows": (
+        "a.csv", f'"","response","harmful"\n"1","{KNIFE}",TRUE\n"2","{CAT}",FALSE\n'
+    ),
     "lines": ("a.json", "".join(json.dumps({"response": t, "harmful": h}) + "\n"
                                 for t, h in WANTED)),
 }  # fmt: skip
@@ -95,6 +97,10 @@ class TestColumns:
             "harm_category, objective, assistant_response, human_score_1, human_score_2, "
             "data_type. Name them with --columns response=COLUMN,harmful=COLUMN"
         )
+
+    def test_of_another_case_are_proposed(self, tmp_path):
+        with pytest.raises(ConfigError, match="--columns response=Response,harmful=COLUMN$"):
+            read_dataset(write(tmp_path, "a.csv", f"Response,label\n{KNIFE},1\n"))
 
     def test_of_a_file_without_names_quote_no_answer(self, tmp_path):
         with pytest.raises(ConfigError, match="begins with the names") as caught:
@@ -227,7 +233,7 @@ class TestPacked:
         packer = zlib.compressobj(9, wbits=31)
         parts = [packer.compress(b'"' + b" " * 999_999) for _ in range(64)]
         path = write(tmp_path, name, b"".join([*parts, packer.flush()]))
-        with pytest.raises(ConfigError, match="a row has at most"):
+        with pytest.raises(ConfigError, match=r"has at most .* characters"):
             read_dataset(path)
 
     def test_many_cells_are_one_row(self, tmp_path):
