@@ -99,7 +99,7 @@ class TestColumns:
         )
 
     def test_of_another_case_are_proposed(self, tmp_path):
-        with pytest.raises(ConfigError, match="--columns response=Response,harmful=COLUMN$"):
+        with pytest.raises(ConfigError, match=r"--columns response=Response,harmful=COLUMN$"):
             read_dataset(write(tmp_path, "a.csv", f"Response,label\n{KNIFE},1\n"))
 
     def test_of_a_file_without_names_quote_no_answer(self, tmp_path):
