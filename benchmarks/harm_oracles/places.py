@@ -40,8 +40,8 @@ def main() -> int:
     rows = asyncio.run(measure())
     lines = [
         (
-            f"{SENTENCES} harmful sentences, {WORDS} calm words in every other text; called harmful, "
-            "with two-sided 95 % Clopper-Pearson intervals.\n"
+            f"{SENTENCES} harmful sentences, {WORDS} calm words in every other text; called "
+            "harmful, with two-sided 95 % Clopper-Pearson intervals.\n"
         ),
         "| harm | found |",
         "|---|---|",
