@@ -22,7 +22,8 @@ from guardrail.upstreams.base import fill_images
 from guardrail.upstreams.cached import names_cache_hit
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
-from guardrail.upstreams.streamed import Gathered, broken_stream_error
+from guardrail.upstreams.in_band import broken_stream_error
+from guardrail.upstreams.streamed import Gathered
 from guardrail.upstreams.undrawn import (
     has_sent_nothing,
     is_direct_provider,
@@ -209,7 +210,7 @@ class LiteLLM:
                 await stream.aclose()  # the provider sees the disconnect, and stops
 
     async def _watch(self, stream: Any, watch: Watch) -> Answer:
-        gathered = Gathered()
+        gathered = Gathered(hidden=self._hidden)
         cached = _is_cached(stream)
         end = asyncio.get_running_loop().time() + self._timeout_s
         while True:

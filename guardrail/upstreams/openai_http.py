@@ -22,7 +22,9 @@ from guardrail.errors import ConfigError, UpstreamError
 from guardrail.types import Answer, Usage
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
-from guardrail.upstreams.streamed import Events, Gathered, broken_stream_error
+from guardrail.upstreams.in_band import broken_stream_error
+from guardrail.upstreams.server_sent_events import Events
+from guardrail.upstreams.streamed import Gathered
 from guardrail.upstreams.undrawn import is_direct, statuses_undrawn
 from guardrail.upstreams.wire import (
     RequestFrame,
@@ -291,7 +293,7 @@ class OpenAICompatible:
                 if isinstance(whole, UpstreamError)
                 else answer_from(parse_json(whole[0]), whole[1])
             )
-        events, gathered, size = Events(), Gathered(), 0
+        events, gathered, size = Events(), Gathered(hidden=self._hidden), 0
         async for piece in response.content.iter_any():
             size += len(piece)
             if size > self._max_answer_bytes:
@@ -337,6 +339,7 @@ def _whole(
     events: Events, gathered: Gathered, headers: Mapping[str, str]
 ) -> Answer | UpstreamError:
     """The answer of a stream that came to its end; some servers send no closing event."""
+    events.close()
     if not events.done and not gathered.finished:
         return broken_stream_error("no end")
     return answer_from(gathered.completion(), headers)

@@ -1,76 +1,72 @@
 """A streamed chat completion, put together chunk by chunk.
 
-The whole is read as strictly as one that came in one piece, by the same reader.
+What openai-python joins (`ChatCompletionStreamState`) is joined in the same way: texts are
+continued, objects and lists are joined by name and `index`, numbers are added up, null says
+nothing. The whole is then read as strictly as one that came in one piece, by the same reader.
+
+It differs where openai-python would lose or spoil something. Identifiers that every chunk repeats
+are kept once. Calls are kept apart by `index` and `id`, not by their place in a list. Parts of a
+content, which have no index, are continued by parts of their kind. Values that cannot be joined
+are an error.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from guardrail.errors import UpstreamError
-from guardrail.upstreams.wire import parse_json
+from guardrail.upstreams.in_band import broken_stream_error, find_error, in_band_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from guardrail.types import Json
 
-__all__ = ["Events", "Gathered", "broken_stream_error"]
+__all__ = ["Gathered"]
 
 _KEPT = ("id", "model", "system_fingerprint", "service_tier")
-_GROWING = frozenset({"arguments", "input"})
-
-
-class Events:
-    """Server-sent events out of bytes as they come; `done` after the closing one."""
-
-    def __init__(self) -> None:
-        self.done = False
-        self._rest = b""
-
-    def feed(self, data: bytes) -> Iterator[Json]:
-        """The data of every event that is complete by now. Raises UpstreamError."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            name, _, value = line.strip().partition(b":")
-            if name == b"data" and not self.done:
-                value = value.strip()
-                self.done = value == b"[DONE]"
-                if not self.done:
-                    yield parse_json(value)
+_KEPT_OF_CHOICE = ("finish_reason", "stop_reason")
+_IDENTIFIERS = frozenset({"format", "id", "index", "role", "type"})
+"""Fields that name something: repeated ones are the same, and no text of the answer."""
 
 
 class Gathered:
     """The completion so far.
 
+    Args:
+        hidden: keys, which no error may quote.
+
     Attributes:
         message: the assistant message, growing.
         chars: characters of text in it.
         chunks: pieces that came; about as many as the answer has tokens.
-        finished: whether the model has said that it ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, hidden: Collection[str] = ()) -> None:
         self.message: dict[str, Json] = {"role": "assistant", "content": None}
         self.chars = 0
         self.chunks = 0
-        self._calls: dict[int, dict[str, Json]] = {}
+        self._hidden = hidden
+        self._calls = _Calls()
         self._choice: dict[str, Json] = {}
         self._response: dict[str, Json] = {}
 
     @property
     def finished(self) -> bool:
-        return self._choice.get("finish_reason") is not None
+        """Whether the model has said that it ended; an empty reason says nothing."""
+        return bool(self._choice.get("finish_reason"))
 
     def add(self, chunk: Json) -> None:
         """Takes one chunk. Raises UpstreamError where it is none, or an error."""
         if not isinstance(chunk, dict):
             raise broken_stream_error("a chunk that is not an object")
-        if chunk.get("error") or chunk.get("object") == "error":
-            raise broken_stream_error("an error")
-        self._response |= {name: chunk[name] for name in _KEPT if chunk.get(name)}
+        self._check_no_error(chunk)
+        for name in _KEPT:
+            if chunk.get(name):
+                self._response.setdefault(name, chunk[name])
         if chunk.get("usage"):
             self._response["usage"] = chunk["usage"]
+        if chunk.get("model") and chunk["model"] != self._response["model"]:
+            raise broken_stream_error("chunks of two models")
         choices = chunk.get("choices") or []
         if not isinstance(choices, list):
             raise broken_stream_error("choices that are not a list")
@@ -81,14 +77,19 @@ class Gathered:
         """What came, in the form of a chat completion."""
         return {**self._response, "choices": [{**self._choice, "message": self.message}]}
 
+    def _check_no_error(self, part: Mapping[str, Json]) -> None:
+        error = find_error(part)
+        if error is not None:
+            raise in_band_fault(error, hidden=self._hidden)
+
     def _add_choice(self, choice: Json) -> None:
         if not isinstance(choice, dict) or choice.get("index", 0) != 0:
             raise broken_stream_error("another choice than the one that was asked for")
+        self._check_no_error({"choices": [], **choice})
         self.chunks += 1
-        if choice.get("finish_reason") is not None:
-            self._choice["finish_reason"] = choice["finish_reason"]
-        if isinstance(choice.get("logprobs"), dict):
-            _grow(self._choice.setdefault("logprobs", {}), choice["logprobs"])
+        self._choice |= {name: choice[name] for name in _KEPT_OF_CHOICE if choice.get(name)}
+        if choice.get("logprobs"):
+            self._choice["logprobs"] = _join(self._choice.get("logprobs"), choice["logprobs"])
         delta = choice.get("delta") or {}
         if not isinstance(delta, dict):
             raise broken_stream_error("a delta that is not an object")
@@ -96,59 +97,154 @@ class Gathered:
             self._add_field(name, value)
 
     def _add_field(self, name: str, value: Json) -> None:
-        if name == "tool_calls" and isinstance(value, list):
-            for call in value:
-                self._add_call(call)
-        elif name == "function_call" and isinstance(value, dict):
-            self.chars += _merge_call(self.message.setdefault(name, {}), value)
-        elif name == "role":
+        self.chars += sum(map(len, _texts(value, name)))
+        if name == "role":
             self.message[name] = value or "assistant"
+        elif name == "tool_calls" and isinstance(value, list):
+            for call in value:
+                self._calls.add(call)
+                self.message[name] = self._calls.in_order()
+        elif name == "content":
+            self.message[name] = _join_content(self.message[name], value)
         elif value is not None:
-            _grow(self.message, {name: value})
-            self.chars += len(value) if isinstance(value, str) else 0
-
-    def _add_call(self, call: Json) -> None:
-        index = call.get("index", 0) if isinstance(call, dict) else None
-        if type(index) is not int:
-            raise broken_stream_error("a tool call without its place")
-        if index not in self._calls:
-            self._calls[index] = {}
-            self.message["tool_calls"] = [self._calls[i] for i in sorted(self._calls)]
-        given = {name: value for name, value in call.items() if name != "index"}
-        self.chars += _merge_call(self._calls[index], given)
+            self.message[name] = _join(self.message.get(name), value)
 
 
-def broken_stream_error(what: str) -> UpstreamError:
-    """The error for a stream that is not one answer."""
-    return UpstreamError(
-        f"the upstream's stream held {what}, or broke off; check that its base URL leads to a "
-        "chat model",
-        transient=True,
-        code="upstream_malformed_response",
-    )
+class _Calls:
+    """The tool calls of one message; each has an index and an id of its own.
+
+    Some servers give no index, or the same one to every call. There a call begins where a new id
+    comes with a name; pieces without an id go on with the call that came last at their index.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[int, dict[str, Json]]] = []
+        self._has_index: bool | None = None
+
+    def in_order(self) -> list[Json]:
+        """By index, those of one index as they came."""
+        return [call for _, call in sorted(self._calls, key=lambda entry: entry[0])]
+
+    def add(self, piece: Json) -> None:
+        """Takes a piece of one call. Raises UpstreamError where it is not clear of which."""
+        index = piece.get("index") if isinstance(piece, dict) else True
+        has_index = index is not None
+        if type(index) not in (int, type(None)) or self._has_index not in (None, has_index):
+            _fail_unclear_call()
+        self._has_index = has_index
+        call = self._find(index or 0, piece)
+        for name, value in piece.items():
+            if name != "index":
+                call[name] = _join(call.get(name), value, name)
+
+    def _find(self, index: int, piece: Mapping[str, Json]) -> dict[str, Json]:
+        """The call that a piece belongs to; a new one where it begins one."""
+        known = [call for place, call in self._calls if place == index]
+        if not known:
+            return self._begin(index)
+        last, given, is_named = known[-1], piece.get("id"), bool(_name(piece))
+        if not given:
+            is_clear = self._has_index or not (is_named and _name(last))
+            return last if is_clear else _fail_unclear_call()
+        same = next((call for call in known if call.get("id") == given), None)
+        if same is not None:
+            # The official clients disagree on a whole name that comes again: one joins it, one not.
+            return _fail_unclear_call() if is_named and _name(piece) == _name(same) else same
+        if not last.get("id"):
+            return _fail_unclear_call() if is_named and _name(last) else last
+        return self._begin(index) if is_named else _fail_unclear_call()
+
+    def _begin(self, index: int) -> dict[str, Json]:
+        call: dict[str, Json] = {}
+        self._calls.append((index, call))
+        return call
 
 
-def _merge_call(call: dict[str, Json], more: Mapping[str, Json]) -> int:
-    """Adds a piece of a call; characters that it brought. Names come whole, arguments grow."""
-    grown = 0
-    for name, value in more.items():
-        if isinstance(value, dict):
-            inner = call.setdefault(name, {})
-            if not isinstance(inner, dict):
-                raise broken_stream_error("a tool call of two forms")
-            grown += _merge_call(inner, value)
-        elif name in _GROWING and isinstance(value, str) and isinstance(call.get(name), str):
-            call[name] += value
-            grown += len(value)
-        elif value is not None and (value or name not in call):
-            call[name] = value
-            grown += len(value) if isinstance(value, str) else 0
-    return grown
+def _name(call: Mapping[str, Json]) -> Json:
+    inner = call.get("function") or call.get("custom")
+    return inner.get("name") if isinstance(inner, dict) else None
 
 
-def _grow(into: dict[str, Json], more: Mapping[str, Json]) -> None:
-    """Texts and lists are continued, everything else is replaced."""
-    for name, value in more.items():
-        before = into.get(name)
-        same = isinstance(before, str | list) and type(before) is type(value)
-        into[name] = before + value if same else value
+def _fail_unclear_call() -> NoReturn:
+    raise broken_stream_error("a piece of a tool call of which it is not clear where it belongs")
+
+
+def _join_content(before: Json, value: Json) -> Json:
+    """A content that grows; a text beside parts is a part."""
+    if isinstance(before, list) and isinstance(value, str):
+        value = [{"type": "text", "text": value}] if value else None
+    if isinstance(before, str) and isinstance(value, list):
+        before = [{"type": "text", "text": before}] if before else None
+    return _join(before, value)
+
+
+def _join(before: Json, value: Json, name: str = "") -> Json:
+    """A value continued by a piece of it, `name` being that of its field. Raises UpstreamError."""
+    if value is None or value in ("", [], {}):
+        return value if before is None else before
+    if before is None or before in ("", [], {}):
+        return value
+    if name in _IDENTIFIERS or isinstance(value, bool):
+        if type(before) is type(value) and before == value:
+            return before
+        raise broken_stream_error("a name or a mark that changed in the middle")
+    match before, value:
+        case (str(), str()) | (int() | float(), int() | float()):
+            return before + value
+        case dict(), dict():
+            names = dict.fromkeys((*before, *value))
+            return {inner: _join(before.get(inner), value.get(inner), inner) for inner in names}
+        case list(), list():
+            return _join_lists(before, value)
+        case _:
+            raise broken_stream_error("a field that came again in another form")
+
+
+def _join_lists(before: list[Json], more: list[Json]) -> list[Json]:
+    """Items with an index are joined with that of the same index and type, others appended."""
+    items = list(before)
+    for item in more:
+        place = _continued(items, item)
+        if place is None:
+            items.append(item)
+        else:
+            items[place] = _join(items[place], item)
+    return items
+
+
+def _continued(items: list[Json], item: Json) -> int | None:
+    """The place of the item that this one goes on with; None where it is a new one."""
+    if not isinstance(item, dict):
+        return None
+    if type(item.get("index")) is int:
+        key = (item["index"], item.get("type"))
+        same = (
+            place
+            for place, one in enumerate(items)
+            if isinstance(one, dict) and (one.get("index"), one.get("type", key[1])) == key
+        )
+        return next(same, None)
+    last = items[-1] if items else None
+    kind = item.get("type")
+    is_text = isinstance(kind, str) and set(item) == {"type", kind}
+    return len(items) - 1 if is_text and isinstance(last, dict) and _goes_on(last, item) else None
+
+
+def _goes_on(last: Mapping[str, Json], part: Mapping[str, Json]) -> bool:
+    """Whether both are parts of one kind that hold nothing but their text, or parts of it."""
+    kind = part["type"]
+    return set(last) == set(part) and last["type"] == kind and type(last[kind]) is type(part[kind])
+
+
+def _texts(value: Json, name: str) -> Iterator[str]:
+    """Every text in a field of a delta but identifiers, without recursion."""
+    left = [(name, value)]
+    while left:
+        field, item = left.pop()
+        if isinstance(item, str):
+            if field not in _IDENTIFIERS:
+                yield item
+        elif isinstance(item, dict):
+            left += item.items()
+        elif isinstance(item, list):
+            left += [(field, inner) for inner in item]

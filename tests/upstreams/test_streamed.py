@@ -12,7 +12,7 @@ from guardrail.upstreams.base import StreamingUpstream
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 from guardrail.upstreams.scripted_server import scripted_server
-from guardrail.upstreams.streamed import Events, Gathered
+from guardrail.upstreams.streamed import Gathered
 from guardrail.upstreams.wire import answer_from
 
 TEXT = "One two three four five six seven eight nine ten."
@@ -28,28 +28,6 @@ def gathered(*chunks):
     for one in chunks:
         whole.add(one)
     return whole
-
-
-class TestEvents:
-    @given(st.lists(st.integers(1, 12), min_size=1, max_size=60))
-    def test_however_the_bytes_are_cut(self, sizes):
-        body = b'data: {"a": 1}\r\n\r\n: heartbeat\n\nevent: x\ndata:{"b":2}\n\ndata: [DONE]\n\n'
-        events, found, place = Events(), [], 0
-        for size in sizes * len(body):
-            found += events.feed(body[place : place + size])
-            place += size
-        assert found == [{"a": 1}, {"b": 2}]
-        assert events.done
-
-    def test_nothing_counts_after_the_end(self):
-        events = Events()
-        assert list(events.feed(b"data: [DONE]\n\ndata: {}\n\n")) == []
-        assert events.done
-
-    @pytest.mark.parametrize("line", [b"data: {", b"data: NaN", b"data: \xff", b'data: "\\ud800"'])
-    def test_what_is_no_json_is_an_error(self, line):
-        with pytest.raises(UpstreamError, match="JSON"):
-            list(Events().feed(line + b"\n\n"))
 
 
 class TestGathered:
@@ -122,6 +100,11 @@ class TestGathered:
             {"choices": [{"index": 0, "delta": "text"}]},
             chunk({"tool_calls": ["call"]}),
             chunk({"tool_calls": [{"index": "0"}]}),
+            chunk({"tool_calls": [{"index": True}]}),
+            {"message": "secret"},
+            {"detail": "secret"},
+            {"type": "error", "message": "secret"},
+            {"choices": [{"index": 0, "delta": {}, "error": {"message": "secret"}}]},
         ],
     )
     def test_what_is_no_chunk_is_an_error(self, bad):
@@ -130,11 +113,164 @@ class TestGathered:
         assert caught.value.transient
         assert "secret" not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [
+            ({"error": {"message": "x", "code": 429}}, 429),
+            ({"error": {"message": "x", "code": "503"}}, 503),
+            ({"error": {"message": "x", "status": 401}}, 401),
+            ({"error": {"type": "rate_limit_error"}}, 429),
+            ({"error": {"code": "insufficient_quota", "type": "insufficient_quota"}}, 429),
+            ({"type": "error", "error": {"type": "overloaded_error"}}, 529),
+            ({"object": "error", "message": "x", "code": 400}, 400),
+            ({"code": 500, "message": "x"}, 500),
+            ({"error": {"message": "x", "code": 200}}, 502),
+            ({"error": "boom"}, 502),
+            ({"error": True}, 502),
+        ],
+    )
+    def test_an_error_has_the_status_that_it_names(self, error, status):
+        with pytest.raises(UpstreamError) as caught:
+            gathered(chunk({"content": "It is not "}), error)
+        assert caught.value.status == status
+        assert not caught.value.undrawn  # an answer had begun
+
+    def test_an_error_never_quotes_a_key(self):
+        whole = Gathered(hidden=["sk-secret-key-0123"])
+        with pytest.raises(UpstreamError) as caught:
+            whole.add({"error": {"code": "sk-secret-key-0123", "status": 500}})
+        assert caught.value.code is None
+
     @given(st.lists(st.text(min_size=1, max_size=9), max_size=20))
     def test_any_cut_gives_the_same_text(self, pieces):
         whole = gathered(*(chunk({"content": piece}) for piece in pieces), chunk({}, "stop"))
         assert (whole.message["content"] or "") == "".join(pieces)
         assert whole.chars == len("".join(pieces))
+
+    def test_an_empty_reason_is_no_end(self):
+        assert not gathered(chunk({"content": "It is not "}, "")).finished
+
+    def test_of_two_models_there_is_no_answer(self):
+        with pytest.raises(UpstreamError, match="two models"):
+            gathered(chunk({"content": "a"}), {**chunk({"content": "b"}), "model": "other"})
+        azure = gathered({"model": "", "choices": []}, chunk({"content": "a"}, "stop"))
+        assert answer_from(azure.completion()).model == "m"
+
+    @pytest.mark.parametrize(
+        ("contents", "joined"),
+        [
+            (["a", [{"type": "text", "text": "b"}]], [("text", "ab")]),
+            ([[{"type": "text", "text": "a"}], "b", "c"], [("text", "abc")]),
+            (["", [{"type": "text", "text": "a"}], "", None], [("text", "a")]),
+        ],
+    )
+    def test_a_content_of_parts_grows(self, contents, joined):
+        whole = gathered(*(chunk({"content": content}) for content in contents))
+        assert [(part["type"], part["text"]) for part in whole.message["content"]] == joined
+
+    def test_parts_that_think(self):
+        def think(text):
+            part = {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+            return chunk({"content": [part]})
+
+        whole = gathered(chunk({"content": ""}), think("The user "), think("shows"), chunk(
+            {"content": "A cat"}), chunk({"content": "."}))  # fmt: skip
+        assert whole.message["content"] == [
+            {"type": "thinking", "thinking": [{"type": "text", "text": "The user shows"}]},
+            {"type": "text", "text": "A cat."},
+        ]
+
+    def test_details_keep_what_names_them(self):
+        def detail(text, **fields):
+            item = {"type": "reasoning.text", "index": 0, "format": "f1", "text": text, **fields}
+            return chunk({"reasoning_details": [item]})
+
+        sealed = {"type": "reasoning.encrypted", "index": 0, "data": "x"}
+        whole = gathered(
+            detail("a"),
+            detail("b"),
+            chunk({"reasoning_details": [sealed]}),
+            detail("", signature="s"),
+        )
+        named = {"type": "reasoning.text", "index": 0, "format": "f1"}
+        assert whole.message["reasoning_details"] == [
+            {**named, "text": "ab", "signature": "s"},
+            sealed,
+        ]
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [("text", {"a": 1}), ({"a": 1}, ["b"]), (True, False), ({"type": "a"}, {"type": "b"})],
+    )
+    def test_what_cannot_be_joined_is_an_error(self, before, after):
+        with pytest.raises(UpstreamError):
+            gathered(chunk({"field": before}), chunk({"field": after}))
+
+
+def pieces_of(*calls):
+    return [chunk({"tool_calls": [call]}) for call in calls]
+
+
+def function(name, arguments="{}"):
+    return {"name": name, "arguments": arguments}
+
+
+class TestCallsWithoutAPlaceOfTheirOwn:
+    @pytest.mark.parametrize("place", [{}, {"index": None}, {"index": 0}])
+    def test_a_new_id_begins_a_call(self, place):
+        whole = gathered(
+            *pieces_of(
+                {**place, "id": "a", "type": "function", "function": function("get_weather")},
+                {**place, "id": "b", "function": function("bash", '{"command"')},
+                {**place, "function": {"arguments": ':"ls"}'}},
+                {**place, "id": "", "function": {"name": None, "arguments": ""}},
+                {**place, "id": "a", "function": {"arguments": " "}},
+            )
+        )
+        found = [(one["id"], one["function"]) for one in whole.message["tool_calls"]]
+        assert found == [
+            ("a", function("get_weather", "{} ")),
+            ("b", function("bash", '{"command":"ls"}')),
+        ]
+
+    @pytest.mark.parametrize(
+        "calls",
+        [
+            [{"index": 0, "id": "a", "function": function("f")}, {"index": 0, "id": "b"}],
+            [{"id": "a", "function": function("f")}, {"id": "b", "function": {"arguments": "{}"}}],
+            [{"function": function("f")}, {"function": function("g")}],
+            [{"index": 0, "id": "a", "function": function("f")}, {"function": function("g")}],
+            [{"id": "a", "function": function("f")}, {"index": 0, "function": {"arguments": "1"}}],
+            [{"index": 0, "function": function("f")}, {"index": 0, "id": "b",
+                "function": function("g")}],
+            [{"index": 0, "id": "a", "function": function("f")}] * 2,
+        ],
+    )  # fmt: skip
+    def test_where_a_piece_belongs_must_be_clear(self, calls):
+        with pytest.raises(UpstreamError, match="not clear"):
+            gathered(*pieces_of(*calls))
+
+    @pytest.mark.parametrize("places", [[1, 2], [2, 1], [5, 0]])
+    def test_any_index_is_a_place(self, places):
+        calls = [
+            {"index": place, "id": f"{place}", "function": function(f"f{place}", "")}
+            for place in places
+        ]
+        more = [{"index": place, "function": {"arguments": f"{place}"}} for place in places]
+        whole = gathered(*pieces_of(*calls, *more))
+        found = [one["function"] for one in whole.message["tool_calls"]]
+        assert found == [function(f"f{place}", f"{place}") for place in sorted(places)]
+
+    def test_a_name_in_pieces_and_an_id_that_comes_again(self):
+        whole = gathered(
+            *pieces_of(
+                {"index": 0, "id": "a", "type": "function", "function": {"name": "get_"}},
+                {"index": 0, "id": "a", "type": None, "function": {"name": "weather"}},
+                {"index": 0, "id": "a", "type": "", "function": {"arguments": "{}"}},
+            )
+        )
+        call = {"id": "a", "type": "function", "function": function("get_weather")}
+        assert whole.message["tool_calls"] == [call]
 
 
 def watching(until):
