@@ -16,7 +16,7 @@ from guardrail.api.strict_json import encode_json, parse_object
 from guardrail.engine.verdict import Action, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from guardrail.api.incoming import Incoming
     from guardrail.images.codec import ImageLimits
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["CHECK_ENDPOINT"]
 
 
-def _read(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
+def _read(
+    raw: bytes, *, max_images: int, limits: ImageLimits, allowed: Collection[str] = ()
+) -> Incoming:
     """A chat request that may ask for `progress`. Raises RequestError."""
     body = dict(parse_object(raw))
     progress = flag(body.pop("progress", None), "progress")
-    incoming = incoming_chat(body, max_images=max_images, limits=limits)
+    incoming = incoming_chat(body, max_images=max_images, limits=limits, allowed=allowed)
     if progress and not incoming.stream:
         raise invalid_field("progress", "belongs to streams only; leave it out or set stream")
     return dataclasses.replace(incoming, progress=progress)

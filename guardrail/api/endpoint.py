@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from guardrail.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from guardrail.api.errors import Reply
     from guardrail.api.incoming import Incoming
@@ -25,7 +25,14 @@ __all__ = ["Endpoint", "check_listed", "check_model", "decide_incoming"]
 
 
 class _Read(Protocol):
-    def __call__(self, raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming: ...
+    def __call__(
+        self,
+        raw: bytes,
+        *,
+        max_images: int,
+        limits: ImageLimits,
+        allowed: Collection[str] = (),
+    ) -> Incoming: ...
 
 
 @dataclass(frozen=True, slots=True)

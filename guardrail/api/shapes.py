@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.api.pictures.loader import source_at
 from guardrail.errors import RequestError
+from guardrail.policy.steering import STEERING_FIELDS
 from guardrail.types import image_placeholder
 
 if TYPE_CHECKING:
@@ -57,9 +58,8 @@ _STEERING = frozenset(
     # content behind the guard, or switch guards on and off.
     {"api_base", "api_key", "base_url", "custom_llm_provider", "extra_body", "extra_headers"}
     | {"extra_query", "guardrails", "mock_response", "model_list"}
-    # One answer of one model is drawn for each variant: whether a call is repeated is decided here.
-    | {"fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "models", "route"}
-    | {"context_window_fallback_dict", "num_retries", "max_retries", "retry_policy"}
+    # One answer is drawn for each variant: whether a call is repeated is decided here.
+    | {"num_retries", "max_retries", "retry_policy"}
     # Media outside the messages.
     | {"attachments", "file_ids", "files", "image", "image_url", "images", "video", "videos"}
 )
@@ -100,12 +100,26 @@ class ImageCollector:
         return [source_at(url, at, limits) for url, at in self.urls]
 
 
-def check_parameters(parameters: Mapping[str, Json]) -> None:
-    """Refuses what would steer the call or bring a picture past the guard. Raises RequestError."""
+def check_parameters(parameters: Mapping[str, Json], allowed: Collection[str] = ()) -> None:
+    """Refuses what would steer the call or bring a picture past the guard.
+
+    Args:
+        parameters: the fields of the request.
+        allowed: those of `STEERING_FIELDS` that the policy lets through.
+
+    Raises:
+        RequestError: names the field.
+    """
     for name, value in parameters.items():
-        if name in _STEERING and value is not None:
+        if value is None or value in ("", []):
+            continue  # asks for nothing; an empty object may ask for something's defaults
+        if name in STEERING_FIELDS and name not in allowed and value is not False:
+            raise refused_field(
+                name, f"{STEERING_FIELDS[name]}, or allow it by advanced.requests.allow"
+            )
+        if name in _STEERING:
             raise refused_field(name, "is not taken from requests; leave it out")
-        if name in _SHARED and value is not None:
+        if name in _SHARED:
             raise refused_field(
                 name,
                 "would tie the calls about one request together, which must be independent of "

@@ -116,6 +116,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
         "unscanned": list(verdict.unscanned),
         "unmeasured": verdict.unmeasured,
         "outside_claim": verdict.outside_claim,
+        "models": list(verdict.models),
         "calls": verdict.usage.calls,
         "cost_usd": verdict.cost_usd,
         "elapsed_s": verdict.elapsed_s,

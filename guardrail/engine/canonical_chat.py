@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.errors import RequestError
 from guardrail.images.digest import pixels_digest
+from guardrail.message_form import TEXT_PARTS
 from guardrail.offload import CANONICAL_CHAT, chat_size, offload
 from guardrail.types import Chat
 
@@ -180,8 +181,8 @@ def _canonical_part(part: Json) -> Json:
             for name, value in image.items()
             if not _is_empty(value) and not (name == "detail" and value == "auto")
         }
-    kind = fields.get("type")
-    return {name: value for name, value in fields.items() if name == kind or not _is_empty(value)}
+    texts = TEXT_PARTS.get(str(fields.get("type")), ())
+    return {name: value for name, value in fields.items() if name in texts or not _is_empty(value)}
 
 
 def _canonical_value(value: Json) -> Json:

@@ -147,10 +147,16 @@ class DecisionRun:
         certifier = Certifier(plan, speculate=rules.speculate)
         samples = await self._run_test(request, certifier)
         verdict = await self._conclude(request, certifier, samples)
-        certificate = self._certify(request, certifier, outside_claim=verdict.outside_claim)
+        mixed = len(self.sampler.models) > 1 and verdict.action is Action.PASS
+        outside_claim = verdict.outside_claim or mixed
+        certificate = self._certify(request, certifier, outside_claim=outside_claim)
         used = (*verdict.samples, *samples[: certifier.consumed.samples])
         return dataclasses.replace(
-            verdict, certificate=certificate, samples=samples, harmful=count_harmful(used)
+            verdict,
+            certificate=certificate,
+            samples=samples,
+            harmful=count_harmful(used),
+            outside_claim=outside_claim,
         )
 
     async def _choose_reference(

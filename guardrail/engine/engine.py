@@ -111,6 +111,7 @@ class Engine:
             verdict,
             alpha=self.alpha(alpha) if pictures else None,
             attempt=attempt.hex(),
+            models=tuple(sampler.models),
             usage=sampler.usage,
             cost_usd=sampler.budget.cost_usd,
             elapsed_s=elapsed_s,

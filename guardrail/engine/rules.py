@@ -19,6 +19,7 @@ __all__ = [
     "Mode",
     "OnLimit",
     "OnOracleFailure",
+    "OnSeveralModels",
     "OnUnscanned",
     "OnUpstreamFailure",
     "Retry",
@@ -61,6 +62,17 @@ class OnLimit(StrEnum):
 
     ERROR = "error"
     BLOCK = "block"
+
+
+class OnSeveralModels(StrEnum):
+    """Answers to the variants of one request that name several models as their own.
+
+    `error` ends the decision, HTTP 502. `mark` counts them together; verdict and record name the
+    models, and what passes is outside the certificate's claim.
+    """
+
+    ERROR = "error"
+    MARK = "mark"
 
 
 class OnUnscanned(StrEnum):
@@ -121,7 +133,8 @@ class Rules:
         kind: `advanced.sampling.plan`, how the sequential test is made.
         miss_rate_upper: f_U, in [0, 1), of the harmlessness claim; None for the verdict claim.
         delta: probability that f_U is too small as an average; None likewise.
-        on_upstream_failure, on_oracle_failure, on_limit, on_unscanned: the fields of `failures`.
+        on_upstream_failure, on_oracle_failure, on_limit, on_unscanned, on_several_models: the
+            fields of `failures`.
         max_cost_usd: `advanced.limits.max_cost_usd_per_request`.
         recall: what was measured of forbidden requests under this policy; None where nothing was.
     """
@@ -164,6 +177,7 @@ class Rules:
     retry: Retry = Retry.UNDRAWN
     expected_success_rate: float = 1.0
     text_in_pictures: TextInPictures = TextInPictures.OFF
+    on_several_models: OnSeveralModels = OnSeveralModels.ERROR
 
     @property
     def q1(self) -> float:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from guardrail.engine.budget import Budget
 from guardrail.engine.judge import Judge, describe_crash
 from guardrail.engine.retry import ends_decision, may_call_again, run_with_repeats
+from guardrail.engine.rules import OnSeveralModels
 from guardrail.engine.short_answers import EarlyStop, check_token_limit, limit_tokens
 from guardrail.engine.verdict import Sample
 from guardrail.errors import GuardrailError, OracleError, UpstreamError
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
     from guardrail.types import Answer, Pixels
     from guardrail.upstreams.base import Upstream
 
-__all__ = ["BusyClock", "Sampler"]
+__all__ = ["SEVERAL_MODELS", "BusyClock", "Sampler"]
+
+SEVERAL_MODELS = "upstream_several_models"
+"""The code of the fault where answers to one request name several models as theirs."""
 
 
 class BusyClock:
@@ -93,6 +97,8 @@ class Sampler:
         budget: limits the calls and adds up their cost.
         usage: tokens of all answers that came.
         clock: how long calls were in flight.
+        models: the models that the answers to variants name as theirs, in the order they were met;
+            an answer without a name says nothing of it.
     """
 
     def __init__(
@@ -112,6 +118,7 @@ class Sampler:
         self.budget = budget or Budget(rules, chat.model)
         self.usage = Usage()
         self.clock = BusyClock()
+        self.models: list[str] = []
         self._variant_chat = chat if most is None else limit_tokens(chat, most)
 
     @property
@@ -179,7 +186,30 @@ class Sampler:
         )
         self.usage = self.usage + answer.usage
         self.budget.charge(answer, broken_off=call.harmful is not None)
+        if call.variant:
+            self._note_model(answer.model)
         return answer
+
+    def _note_model(self, model: str) -> None:
+        """Raises UpstreamError where a second model answers and the rules allow one only.
+
+        Such a fault is not transient: it ends the decision without a verdict, and hence never in
+        a pass. Out here, so that it says nothing about the upstream's health.
+        """
+        if not model:
+            return
+        if model not in self.models:
+            self.models.append(model)
+        first_only = self.rules.on_several_models is OnSeveralModels.ERROR
+        # Each answer of a second model is refused, not only its first: a test that hears of several
+        # answers at once counts those that came before it hears of a fault.
+        if first_only and model != self.models[0]:
+            raise UpstreamError(
+                "the answers to one request came from several models, which a certificate cannot "
+                "count together; name one model behind the upstream and switch its fallbacks and "
+                "routing off, or set failures.several_models to mark",
+                code=SEVERAL_MODELS,
+            )
 
     def _may_repeat(self, fault: Exception) -> bool:
         return may_call_again(self.rules.retry, self.upstream, fault)

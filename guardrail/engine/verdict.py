@@ -144,6 +144,8 @@ class Verdict:
         unmeasured: why the delivered answer's language is none that the oracle was measured on,
             which fails open by the policy's choice; empty where it is one.
         outside_claim: True where the delivered answer is not the one the certificate speaks of.
+        models: the models that the answers to variants name as theirs, in the order they were met;
+            empty where they name none.
         attempt: 32 hexadecimal digits that tell its draws from those of other decisions on the
             same request; see `prepared_request.py`.
         remembered: whether nothing was drawn for this request because an equal one had been
@@ -171,6 +173,7 @@ class Verdict:
     unscanned: tuple[str, ...] = ()
     unmeasured: str = ""
     outside_claim: bool = False
+    models: tuple[str, ...] = ()
     attempt: str = ""
     remembered: bool = False
     upstream: str = ""

@@ -11,6 +11,7 @@ import dataclasses
 from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.rules import OnLimit, OnOracleFailure, OnUpstreamFailure, Rules
+from guardrail.engine.sampler import SEVERAL_MODELS
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import (
     LimitError,
@@ -85,12 +86,13 @@ def from_error(rules: Rules, error: Exception) -> Verdict:
     """What the rules want done about a fault after which there is nothing to deliver.
 
     A fault of the set-up, of the request or of the guard itself always fails. So does a 429, which
-    says that there were too many requests and nothing about this one.
+    says that there were too many requests and nothing about this one, and so do answers of several
+    models.
     """
     match error:
         case UpstreamError():
-            limited = error.status == TOO_MANY_REQUESTS
-            blocks = rules.on_upstream_failure is OnUpstreamFailure.BLOCK and not limited
+            never = error.status == TOO_MANY_REQUESTS or error.code == SEVERAL_MODELS
+            blocks = rules.on_upstream_failure is OnUpstreamFailure.BLOCK and not never
             reason = Reason.UPSTREAM_FAILED
         case PictureTextError():
             blocks = rules.on_oracle_failure is not OnOracleFailure.ERROR

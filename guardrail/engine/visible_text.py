@@ -37,6 +37,13 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.engine.decode_payloads import DecodedPayloads, decode_payloads
+from guardrail.message_form import (
+    MEDIA_FIELDS,
+    MESSAGE_FIELDS,
+    PART_EXTRAS,
+    SEALED_FIELDS,
+    find_unknown,
+)
 from guardrail.offload import EXTRACT_TEXT, offload, text_size
 
 if TYPE_CHECKING:
@@ -54,23 +61,12 @@ OTHER_FIELD = "other field"
 _HIDDEN = "\0"
 """Behind it, in a path, stands what tells two such fields apart; it is not shown."""
 
-_READABLE_PARTS = ("text", "output_text", "refusal", "thinking", "reasoning", "summary_text")
-"""Types of content parts that are text; others, such as pictures, cannot be scanned."""
-
-_UNREADABLE_FIELDS = ("audio", "images", "image", "video")
-"""Fields that hold more than text."""
-
-_MESSAGE_FIELDS = frozenset(
-    {"role", "content", "refusal", "tool_calls", "function_call", "annotations", "name", "id"}
-    | {"reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks"}
-    | {"provider_specific_fields", *_UNREADABLE_FIELDS}
-)
-"""All fields of a message that are known; any other one is reported as not scanned."""
-
-_STRUCTURE = _MESSAGE_FIELDS | frozenset(
-    {"type", "index", "function", "custom", "arguments", "input", "text", "output_text"}
-    | {"summary_text", "summary", "signature", "format", "url", "title", "url_citation"}
-    | {"start_index", "end_index"}
+_STRUCTURE = (
+    MESSAGE_FIELDS.keys()
+    | MEDIA_FIELDS
+    | PART_EXTRAS
+    | {"type", "function", "custom", "arguments", "input", "text", "output_text", "google"}
+    | {"summary_text", "summary", "url", "title", "url_citation", "start_index", "end_index"}
 )
 """Names of OpenAI's own form, at any depth: they say nothing. Any other name is read as text."""
 
@@ -88,11 +84,6 @@ _EXTRA_FIELDS = frozenset({"logprobs", "stop_reason", "citations", "system_finge
 
 _FREE_FIELDS = frozenset({"arguments", "input"})
 """Inside these the model chooses every name and every value: nothing is structure."""
-
-_SEALED_FIELDS = frozenset(
-    {"signature", "encrypted_content", "thought_signature", "thought_signatures"}
-)
-"""A provider's encrypted proof of its own reasoning, which no reader decodes."""
 
 _SEALED_TYPES = frozenset({"redacted_thinking", "reasoning.encrypted"})
 """Objects of these types hold such a proof as `data`."""
@@ -292,7 +283,7 @@ def _is_identifier(name: str, value: Json) -> bool:
 
 def _may_be_sealed(name: str, fields: Mapping[str, Json]) -> bool:
     of_sealed_type = name == "data" and str(fields.get("type")) in _SEALED_TYPES
-    return name in _SEALED_FIELDS or of_sealed_type
+    return name in SEALED_FIELDS or of_sealed_type
 
 
 def _is_seal(value: Json) -> bool:
@@ -322,12 +313,5 @@ def _decode_json(text: str) -> Pairs | list[Json] | str | None:
 
 def _find_unscanned(answer: Answer) -> Iterator[str]:
     """Names of parts that hold more than text, or that are not known."""
-    for fields in (answer.message, answer.extra):
-        yield from (name for name in _UNREADABLE_FIELDS if fields.get(name))
-    content = answer.message.get("content")
-    for part in content if isinstance(content, list) else []:
-        if isinstance(part, Mapping) and part.get("type") not in _READABLE_PARTS:
-            yield "content part"
-    for name, value in answer.message.items():
-        if name not in _MESSAGE_FIELDS and value:
-            yield str(name)[:40]
+    yield from (name for name in sorted(MEDIA_FIELDS) if answer.extra.get(name))
+    yield from (name[:40] for name in find_unknown(answer.message))

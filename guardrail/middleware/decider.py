@@ -156,7 +156,10 @@ class Decider:
         if len(raw) > limits.max_body_bytes:
             raise too_large(limits.max_body_bytes)
         return endpoint.read(
-            raw, max_images=limits.max_images, limits=self._service.image_loader.limits
+            raw,
+            max_images=limits.max_images,
+            limits=self._service.image_loader.limits,
+            allowed=self.policy.advanced.requests.allow,
         )
 
 

@@ -111,6 +111,7 @@ def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
         retry=limits.retry,
         expected_success_rate=sampling.expected_success_rate,
         text_in_pictures=policy.text_in_pictures,
+        on_several_models=policy.failures.several_models,
     )
     raise_mistakes([*early, *_check_plans(policy, rules, upstreams)])
     return rules

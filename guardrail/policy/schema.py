@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
@@ -17,6 +17,7 @@ from guardrail.engine.rules import (
     Mode,
     OnLimit,
     OnOracleFailure,
+    OnSeveralModels,
     OnUnscanned,
     OnUpstreamFailure,
     Retry,
@@ -27,6 +28,7 @@ from guardrail.memory.rules import OnRepeat
 from guardrail.oracles.by_kind import OracleByKind
 from guardrail.oracles.registry import find_options
 from guardrail.policy.document import NOWHERE, Source
+from guardrail.policy.steering import STEERING_FIELDS
 from guardrail.section import Section, Share, Word
 from guardrail.stats import LEAST_FLOOR
 
@@ -49,6 +51,7 @@ __all__ = [
     "ModelPrice",
     "Policy",
     "PolicyFile",
+    "RequestsSection",
     "SamplingSection",
     "SmoothingSection",
     "SpendingSection",
@@ -161,6 +164,10 @@ class FailuresSection(Section):
     """Parts of an answer that the oracle cannot look into: audio, pictures, fields it does not
     know, ciphers. block: as if harmful. pass_unscanned: fails open, the rest is judged and the
     answer is marked; only for the claim verdict."""
+    several_models: Annotated[OnSeveralModels, Word] = OnSeveralModels.ERROR
+    """When the answers to one request's variants name several models, as behind a router. error:
+    502, as a certificate speaks of one model. mark: they are counted together, verdict and record
+    name the models, and the answer is outside the certificate's claim."""
     refusals_are_harmless: bool = True
     """Whether the provider's own refusal or content filter may count as a harmless answer. The
     words of a refusal are judged like any others. If false, it counts as harmful."""
@@ -283,6 +290,29 @@ class LimitsSection(Section):
     """Most requests that wait; more are answered 503 with Retry-After."""
 
 
+def _check_steering(names: list[str]) -> list[str]:
+    unknown = sorted(set(names) - set(STEERING_FIELDS))
+    if unknown:
+        raise ValueError(
+            f"{unknown[0]!r} is no field that can be allowed; these are: "
+            f"{', '.join(sorted(STEERING_FIELDS))}"
+        )
+    return names
+
+
+class RequestsSection(Section):
+    """What requests may hold."""
+
+    allow: Annotated[list[str], AfterValidator(_check_steering)] = Field(
+        default_factory=list, max_length=100
+    )
+    """Fields of requests that are refused by name otherwise, since they let a gateway choose among
+    models or put into the prompt what the guard does not see: models, provider, plugins,
+    enable_search and others, see docs/wire.md. They are passed on, and are part of what is asked:
+    the promise then holds of whatever they bring about, as long as it is the same for every call.
+    For example: [provider, transforms]"""
+
+
 class AdvancedSpending(Section):
     """How long tries count."""
 
@@ -331,6 +361,7 @@ class AdvancedSection(Section):
     sampling: AdvancedSampling = AdvancedSampling()
     images: AdvancedImages = AdvancedImages()
     limits: LimitsSection = LimitsSection()
+    requests: RequestsSection = RequestsSection()
     spending: AdvancedSpending = AdvancedSpending()
     memory: MemorySection = MemorySection()
     prices: dict[str, ModelPrice] = Field(default_factory=dict)

@@ -68,6 +68,7 @@ class Record:
         previous: digest of the record before it in its file; empty for the first one.
         action: what the client got; `reason`, `would_block`, `outside_claim`, `unscanned` and
             `unmeasured` are those of the verdict.
+        models: the models that the answers to variants name as theirs, each cut to 200 characters.
         failure: the class of the fault behind the verdict, empty if there was none.
         model: the model's name as the client sent it, cut to 200 characters.
         pictures: how many came with the request.
@@ -102,6 +103,7 @@ class Record:
     reason: Reason
     would_block: bool
     outside_claim: bool
+    models: tuple[str, ...]
     unscanned: tuple[str, ...]
     unmeasured: str
     failure: str
@@ -141,7 +143,7 @@ class Record:
         """A dictionary for JSON; `from_dict` reads it back to an equal record."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         plain["samples"] = [dataclasses.asdict(sample) for sample in self.samples]
-        plain["unscanned"] = list(self.unscanned)
+        plain["models"], plain["unscanned"] = list(self.models), list(self.unscanned)
         return plain
 
     @classmethod

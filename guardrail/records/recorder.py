@@ -68,6 +68,7 @@ def build_record(
         reason=verdict.reason,
         would_block=verdict.would_block,
         outside_claim=verdict.outside_claim,
+        models=tuple(model[:_LONGEST_CHARS] for model in verdict.models),
         unscanned=tuple(verdict.unscanned),
         unmeasured=verdict.unmeasured,
         failure=_class_of(verdict.failure),

@@ -129,10 +129,15 @@ async def read_aside(service: Service, request: Request, read: Callable[[bytes],
 
 
 async def _read_incoming(service: Service, request: Request, endpoint: Endpoint) -> Incoming:
-    most = service.policy.advanced.limits.max_images
+    advanced = service.policy.advanced
 
     def read(raw: bytes) -> Incoming:
-        return endpoint.read(raw, max_images=most, limits=service.image_loader.limits)
+        return endpoint.read(
+            raw,
+            max_images=advanced.limits.max_images,
+            limits=service.image_loader.limits,
+            allowed=advanced.requests.allow,
+        )
 
     incoming = await read_aside(service, request, read)
     await check_model(service, incoming.chat.model)

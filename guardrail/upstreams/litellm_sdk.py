@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError, RequestError, UpstreamError
-from guardrail.types import Answer, Usage
 from guardrail.upstreams.base import fill_images
 from guardrail.upstreams.cached import names_cache_hit
 from guardrail.upstreams.encoding import Encoding
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from guardrail.images.encode import ImageFormat
-    from guardrail.types import Chat, Json, Pixels
+    from guardrail.types import Answer, Chat, Json, Pixels
     from guardrail.upstreams.base import Watch
 
 __all__ = [
@@ -219,7 +218,7 @@ class LiteLLM:
                 break
             gathered.add(_plain_chunk(chunk))
             if await watch(gathered.message, gathered.chars):
-                return Answer(gathered.message, "length", usage=Usage(calls=1))
+                return gathered.broken_off()
         if stream.received_finish_reason is None:
             raise broken_stream_error("no end")  # litellm makes one up
         return dataclasses.replace(answer_from(gathered.completion()), cached=cached)

@@ -19,7 +19,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.payload import Payload
 
 from guardrail.errors import ConfigError, UpstreamError
-from guardrail.types import Answer, Usage
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
 from guardrail.upstreams.in_band import broken_stream_error
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
 
     from guardrail.images.encode import ImageFormat
-    from guardrail.types import Chat, Pixels
+    from guardrail.types import Answer, Chat, Pixels
     from guardrail.upstreams.base import Watch
     from guardrail.upstreams.wire import TokenLimitName
 
@@ -303,7 +302,7 @@ class OpenAICompatible:
                 gathered.add(chunk)
             if not events.done and await watch(gathered.message, gathered.chars):
                 response.close()  # the provider sees the disconnect, and stops
-                return Answer(gathered.message, "length", usage=Usage(calls=1))
+                return gathered.broken_off()
             if events.done:
                 break
         return _whole(events, gathered, response.headers)

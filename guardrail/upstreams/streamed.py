@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
+from guardrail.types import Answer, Usage
 from guardrail.upstreams.in_band import broken_stream_error, find_error, in_band_fault
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ class Gathered:
     def completion(self) -> dict[str, Json]:
         """What came, in the form of a chat completion."""
         return {**self._response, "choices": [{**self._choice, "message": self.message}]}
+
+    def broken_off(self) -> Answer:
+        """What came before it was broken off, as an answer that is not whole."""
+        model = str(self._response.get("model", ""))
+        return Answer(self.message, "length", model=model, usage=Usage(calls=1))
 
     def _check_no_error(self, part: Mapping[str, Json]) -> None:
         error = find_error(part)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from guardrail.errors import RequestError, UpstreamError
+from guardrail.message_form import TEXT_PARTS
 from guardrail.types import Answer, Chat, Json, Pixels, Usage
 from guardrail.upstreams.base import fill_images
 from guardrail.upstreams.cached import names_cache_hit
@@ -45,6 +46,7 @@ _NOT_SENT = {"stream", "stream_options", "seed"}
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 _DROPPED_SEED_BITS = 63 - 31  # Gemini's seed is a signed 32-bit integer; all others take more
 _BROKEN_OFF = frozenset({"abort", "error"})  # vLLM's and SGLang's words for it
+_SPOKEN_PARTS = frozenset({"text", "output_text", "refusal"})  # the others are reasoning
 _CHOICE_FIELDS = {"index", "message", "finish_reason"}
 _RESPONSE_FIELDS = {"id", "object", "created", "model", "choices", "usage"}
 
@@ -249,9 +251,12 @@ def _has_part(part: Mapping[str, Json]) -> bool:
     kind = part.get("type")
     if not isinstance(kind, str):
         raise _malformed_error("a content part without a type")
-    if kind in ("text", "refusal") and not isinstance(part.get(kind), str):
+    if kind not in _SPOKEN_PARTS:
+        return False
+    text = part.get(TEXT_PARTS[kind][0])
+    if not isinstance(text, str):
         raise _malformed_error("a content part without its text")
-    return kind in ("text", "refusal") and bool(part[kind].strip())
+    return bool(text.strip())
 
 
 def _has_text(value: Json, what: str) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from guardrail.api.shapes import _SHARED, _STEERING
 from guardrail.engine.canonical_chat import NOT_SENT
+from guardrail.policy.steering import STEERING_FIELDS
 
 FUNCTION = {"name": "weather", "parameters": {"type": "object", "properties": {}}}
 TOOL = {"type": "function", "function": FUNCTION}
@@ -66,6 +67,7 @@ CASES = [
     ("a_field_with_a_picture", {"icon": "data:image/png;base64,AAAA"}, REFUSED),
     *((name, ["x"], REFUSED) for name in sorted((_STEERING | _SHARED) - {"extra_headers"})),
     ("extra_headers", {"x-key": "x"}, REFUSED),
+    *((name, {}, REFUSED) for name in sorted(STEERING_FIELDS.keys() - {"web_search_options"})),
 ]
 
 

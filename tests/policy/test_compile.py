@@ -39,6 +39,7 @@ OTHER = {
         "oracle": "pass_unscanned",
         "limit": "block",
         "unscanned": "pass_unscanned",
+        "several_models": "mark",
         "refusals_are_harmless": False,
     },
     "advanced": {
@@ -105,6 +106,7 @@ def test_every_field_arrives():
         "on_oracle_failure": OnOracleFailure.PASS_UNSCANNED,
         "on_limit": "block",
         "on_unscanned": "pass_unscanned",
+        "on_several_models": "mark",
         "text_in_pictures": TextInPictures.OCR,
         "refusals_are_harmless": False,
         "retries": 5,

@@ -16,7 +16,8 @@ from guardrail.upstreams.scripted import Fault, Step
 
 RECORD_KEYS = {
     "version", "record_id", "created", "previous", "action", "reason", "would_block",
-    "outside_claim", "unscanned", "unmeasured", "failure", "mode", "policy", "policy_digest",
+    "outside_claim", "models", "unscanned", "unmeasured", "failure", "mode", "policy",
+    "policy_digest",
     "upstream", "upstream_revision", "oracle_revision", "key_id", "code_version", "model",
     "pictures", "request_digest", "noise_digest", "attempt", "remembered", "certificate", "samples",
     "alpha", "spending_number",

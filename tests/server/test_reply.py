@@ -77,6 +77,7 @@ def test_an_answer_that_passed(kit):
         "unmeasured": "",
         "outside_claim": True,
         "samples": {"total": 0, "harmless": 0},
+        "models": [],
         "calls": 2,
         "cost_usd": None,
         "record_id": "abc",
@@ -223,7 +224,7 @@ def certified(kit):
 TOLD = {"decision", "reason", "harmful_answers", "would_block", "policy", "alpha", "unscanned",
         "outside_claim",
         "unmeasured", "remembered", "record_id"}  # fmt: skip
-COUNTS = {"samples", "calls", "cost_usd"}
+COUNTS = {"samples", "models", "calls", "cost_usd"}
 TIMES = {"harmless_rate_lower", "certificate", "elapsed_ms", "overhead_ms"}
 HEADERS = {"decision", "reason", "policy", "mode", "record-id", "alpha", "unscanned", "would-block",
            "unmeasured", "remembered"}  # fmt: skip

@@ -169,7 +169,7 @@ def test_streaming(fields, expected):
         ({"n": True}, "n"),
         ({"extra_body": {"messages": []}}, "extra_body"),
         ({"api_base": "http://example.com"}, "api_base"),
-        ({"guardrails": []}, "guardrails"),
+        ({"guardrails": ["none"]}, "guardrails"),
         ({"images": ["AAAA"]}, "images"),
         ({"prediction": {"content": " DATA:image/png;base64,AA=="}}, "prediction"),
         ({"x": [[{"y": "data:;base64,AA=="}]]}, "x"),

@@ -23,7 +23,7 @@ from guardrail.api.shapes import (
 from guardrail.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from guardrail.types import Json
 
@@ -32,7 +32,6 @@ __all__ = ["CHAT_FIELDS", "chat_parameters", "streaming"]
 _OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options"})
 _REFUSED = {
     "audio": "a spoken answer cannot be judged; leave it out",
-    "web_search_options": "what the provider would fetch is not seen here; leave it out",
 }
 _TOOLS = ("function", "custom")
 STREAM_OPTIONS: Mapping[str, Shape] = {"include_usage": FLAG, "include_obfuscation": FLAG}
@@ -52,8 +51,12 @@ CHAT_FIELDS: Mapping[str, Mapping[str, Json]] = {
 """JSON Schemas of a chat request's fields beside model and messages."""
 
 
-def chat_parameters(body: Mapping[str, Json]) -> dict[str, Json]:
-    """What goes to the provider beside model and messages. Raises RequestError."""
+def chat_parameters(body: Mapping[str, Json], allowed: Collection[str] = ()) -> dict[str, Json]:
+    """What goes to the provider beside model and messages; see `check_parameters` for `allowed`.
+
+    Raises:
+        RequestError: names the field at fault.
+    """
     parameters = {name: value for name, value in body.items() if name not in _OWN_FIELDS}
     for name, why in _REFUSED.items():
         if parameters.get(name) is not None:
@@ -63,7 +66,7 @@ def chat_parameters(body: Mapping[str, Json]) -> dict[str, Json]:
     _check_modalities(parameters.get("modalities"))
     _check_top_logprobs(parameters.get("top_logprobs"))
     _check_tools(parameters.get("tools"))
-    check_parameters(parameters)
+    check_parameters(parameters, allowed)
     return parameters
 
 

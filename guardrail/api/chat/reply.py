@@ -215,6 +215,7 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str,
             "total": 0 if certificate is None else certificate.samples,
             "harmless": 0 if certificate is None else certificate.harmless,
         }
+        about["models"] = list(verdict.models)
         about["calls"] = verdict.usage.calls
         about["cost_usd"] = None if verdict.cost_usd is None else _micros_up(verdict.cost_usd)
     if details == "full":

@@ -31,10 +31,18 @@ from guardrail.api.shapes import (
 )
 from guardrail.api.strict_json import parse_object
 from guardrail.errors import RequestError
+from guardrail.message_form import (
+    MESSAGE_FIELDS,
+    PART_EXTRAS,
+    TEXT_PARTS,
+    Form,
+    fits,
+    is_text_part,
+)
 from guardrail.types import Chat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from guardrail.images.codec import ImageLimits
     from guardrail.types import Json
@@ -45,44 +53,59 @@ _ROLES = ("assistant", "developer", "function", "system", "tool", "user")
 _MAY_BE_EMPTY = ("assistant", "function")
 _URL: Mapping[str, Json] = {"type": "string", "format": "uri"}
 _IMAGE_FIELDS: Mapping[str, Shape] = {"url": read_elsewhere(_URL), "detail": TEXT}
+_NESTED = {"type": "array", "items": {"type": "object"}}  # text parts inside a text part
 _PARTS: Mapping[str, Mapping[str, Shape]] = {
-    kind: {"type": one_of(kind), kind: shape, "cache_control": ANYTHING}
-    for kind, shape in (
-        ("text", TEXT),
-        ("refusal", TEXT),
-        ("image_url", read_elsewhere(any_of(_URL, object_schema(_IMAGE_FIELDS, ("url",))))),
-    )
+    "image_url": {
+        "type": one_of("image_url"),
+        "image_url": read_elsewhere(any_of(_URL, object_schema(_IMAGE_FIELDS, ("url",)))),
+        "cache_control": ANYTHING,
+    },
+    **{
+        kind: {
+            "type": one_of(kind),
+            **{name: read_elsewhere(any_of(TEXT.schema, _NESTED)) for name in names},
+            **dict.fromkeys(sorted(PART_EXTRAS), ANYTHING),
+        }
+        for kind, names in TEXT_PARTS.items()
+    },
 }
+"""The fields of a content part; texts are what `message_form` says, the same as in answers."""
+
 _CONTENT = any_of(
-    TEXT.schema,
-    list_of(
-        any_of(*(object_schema(fields, ("type", kind)) for kind, fields in _PARTS.items())),
-        least=1,
-    ),
+    TEXT.schema, list_of(any_of(*(object_schema(fields, ("type",)) for fields in _PARTS.values())))
 )
+
+
+def _check_free(value: Json, at: str) -> None:
+    if not fits(Form.FREE, value):
+        raise invalid_field(
+            at,
+            "holds a picture or another medium, which would not be guarded here; send pictures as "
+            "parts of messages",
+        )
+
+
+_SHAPES: Mapping[Form, Shape] = {
+    Form.TEXT: TEXT,
+    Form.CONTENT: read_elsewhere(_CONTENT),
+    Form.OBJECTS: OBJECTS,
+    Form.FREE: Shape(ANYTHING.schema, _check_free),
+}
 _MESSAGE_FIELDS: Mapping[str, Shape] = {
+    **{name: _SHAPES[form] for name, form in MESSAGE_FIELDS.items()},
     "role": one_of(*_ROLES),
-    "content": read_elsewhere(_CONTENT),
-    "name": TEXT,
-    "refusal": TEXT,
-    "tool_calls": OBJECTS,
     "tool_call_id": TEXT,
-    "function_call": ANYTHING,
-    # What providers add to their answers and clients send back with the history, all of it text.
-    **dict.fromkeys(
-        (
-            *("reasoning", "reasoning_content", "reasoning_details", "thinking_blocks"),
-            *("annotations", "provider_specific_fields", "cache_control", "prefix", "partial"),
-        ),
-        ANYTHING,
-    ),
+    **dict.fromkeys(("cache_control", "prefix", "partial"), ANYTHING),
 }
 MESSAGES = list_of(
     {
         **object_schema(_MESSAGE_FIELDS, ("role",)),
         **any_of(
             {"properties": {"role": {"enum": list(_MAY_BE_EMPTY)}}},
-            {"required": ["content"], "properties": {"content": {"not": {"type": "null"}}}},
+            {
+                "required": ["content"],
+                "properties": {"content": {"not": {"type": "null"}, "minItems": 1}},
+            },
         ),
     },
     least=1,
@@ -90,23 +113,38 @@ MESSAGES = list_of(
 """The JSON Schema of a chat's messages, made of the tables that they are read by."""
 
 
-def read_chat(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
+def read_chat(
+    raw: bytes, *, max_images: int, limits: ImageLimits, allowed: Collection[str] = ()
+) -> Incoming:
     """Reads a request body; slow for a large one.
+
+    Args:
+        raw: the body.
+        max_images: most pictures.
+        limits: of each picture.
+        allowed: fields that are refused otherwise, see `check_parameters`.
 
     Raises:
         RequestError: names the field at fault and what to do, and quotes no content.
     """
-    return incoming_chat(parse_object(raw), max_images=max_images, limits=limits)
+    body = parse_object(raw)
+    return incoming_chat(body, max_images=max_images, limits=limits, allowed=allowed)
 
 
-def incoming_chat(body: Mapping[str, Json], *, max_images: int, limits: ImageLimits) -> Incoming:
+def incoming_chat(
+    body: Mapping[str, Json],
+    *,
+    max_images: int,
+    limits: ImageLimits,
+    allowed: Collection[str] = (),
+) -> Incoming:
     """The same for a body that is parsed already."""
     found = ImageCollector(max_images)
     stream, include_usage = streaming(body)
     chat = Chat(
         model=model_at(body.get("model")),
         messages=_messages(body.get("messages"), found),
-        parameters=chat_parameters(body),
+        parameters=chat_parameters(body, allowed),
         pictures=len(found.urls),
     )
     return Incoming(chat, found.sources(limits), stream, include_usage)
@@ -135,9 +173,17 @@ def _message(value: Json, at: str, found: ImageCollector) -> Mapping[str, Json]:
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
         raise invalid_field(f"{at}.role", f"must be one of {', '.join(_ROLES)}")
+    # Of fields that are not known, what is empty or false says nothing, and is not sent.
+    message = {
+        name: value
+        for name, value in message.items()
+        if value or value is None or name in _MESSAGE_FIELDS
+    }
     check_fields(message, _MESSAGE_FIELDS, at)
     content = message.get("content")
     if isinstance(content, list):
+        if not content and role not in _MAY_BE_EMPTY:
+            raise invalid_field(f"{at}.content", "must hold at least one content part")
         return {**message, "content": _parts(content, f"{at}.content", found)}
     if not isinstance(content, str) and not (content is None and role in _MAY_BE_EMPTY):
         raise invalid_field(f"{at}.content", "must be text or a list of content parts")
@@ -145,8 +191,6 @@ def _message(value: Json, at: str, found: ImageCollector) -> Mapping[str, Json]:
 
 
 def _parts(parts: list[Json], at: str, found: ImageCollector) -> list[Json]:
-    if not parts:
-        raise invalid_field(at, "must hold at least one content part")
     return [_part(part, f"{at}[{i}]", found) for i, part in enumerate(parts)]
 
 
@@ -155,7 +199,7 @@ def _part(value: Json, at: str, found: ImageCollector) -> Mapping[str, Json]:
     kind = part.get("type")
     if kind == "image_url":
         return _image_part(part, at, found)
-    if not isinstance(kind, str) or kind not in _PARTS:
+    if not isinstance(kind, str) or kind not in TEXT_PARTS:
         raise RequestError(
             f"{at}.type: only text and image_url parts can be guarded; send the others as text or "
             "as pictures, or leave them out",
@@ -163,8 +207,8 @@ def _part(value: Json, at: str, found: ImageCollector) -> Mapping[str, Json]:
             code="unsupported_content_part",
         )
     check_fields(part, _PARTS[kind], at)
-    if not isinstance(part.get(kind), str):
-        raise invalid_field(f"{at}.{kind}", "must be text")
+    if not is_text_part(part):
+        raise invalid_field(f"{at}.{TEXT_PARTS[kind][0]}", "must be text, and nothing but text")
     return part
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guardrail.api.strict_json import encode_json
+from guardrail.message_form import part_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from guardrail.api.errors import Reply
     from guardrail.types import Json
@@ -17,6 +18,7 @@ __all__ = ["DONE", "chunks", "events", "pieces"]
 DONE = b"data: [DONE]\n\n"
 _PIECE_CHARS = 48
 _MOST_PIECES = 512
+_PLACES = {"text": "text", "output_text": "text", "refusal": "refusal"}  # others are reasoning
 _PIECEWISE = ("reasoning", "reasoning_content", "content", "refusal")
 
 
@@ -70,19 +72,26 @@ def _deltas(message: Mapping[str, Json]) -> Iterator[dict[str, Json]]:
 
 
 def _flat(message: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Content in parts becomes text: a delta has no parts."""
+    """Content in parts becomes text, as a delta has no parts; reasoning among them moves beside it.
+
+    {"content": [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "A cat."}]}
+    -> {"content": "A cat.", "reasoning_content": "Hm.", "refusal": None}
+    """
     content = message.get("content")
     if not isinstance(content, list):
         return message
-    texts = {kind: "".join(_texts(content, kind)) for kind in ("text", "refusal")}
-    refusal = message.get("refusal") or texts["refusal"] or None
-    return {**message, "content": texts["text"], "refusal": refusal}
-
-
-def _texts(parts: Iterable[Json], kind: str) -> Iterator[str]:
-    for part in parts:
-        if isinstance(part, dict) and isinstance(part.get(kind), str):
-            yield part[kind]
+    texts = {"text": "", "refusal": "", "reasoning": ""}
+    for part in content:
+        kind = str(part.get("type")) if isinstance(part, dict) else ""
+        texts[_PLACES.get(kind, "reasoning")] += "".join(part_texts(part))
+    before = message.get("reasoning_content")
+    thought = (before if isinstance(before, str) else "") + texts["reasoning"]
+    return {
+        **message,
+        "content": texts["text"],
+        "refusal": message.get("refusal") or texts["refusal"] or None,
+        **({"reasoning_content": thought} if texts["reasoning"] else {}),
+    }
 
 
 def _call_deltas(index: int, call: Mapping[str, Json]) -> Iterator[dict[str, Json]]:

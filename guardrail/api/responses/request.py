@@ -38,7 +38,7 @@ from guardrail.errors import RequestError
 from guardrail.types import Chat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from guardrail.images.codec import ImageLimits
     from guardrail.types import Json
@@ -125,7 +125,9 @@ RESPONSES_FIELDS: Mapping[str, Mapping[str, Json]] = {
 """JSON Schemas of a request's fields; every other one is refused."""
 
 
-def read_response(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incoming:
+def read_response(
+    raw: bytes, *, max_images: int, limits: ImageLimits, allowed: Collection[str] = ()
+) -> Incoming:
     """Reads a request body; slow for a large one.
 
     Raises:
@@ -137,7 +139,7 @@ def read_response(raw: bytes, *, max_images: int, limits: ImageLimits) -> Incomi
     chat = Chat(
         model=model_at(body.get("model")),
         messages=(*_instructions(body.get("instructions")), *read_input(body.get("input"), found)),
-        parameters=_parameters(body),
+        parameters=_parameters(body, allowed),
         pictures=len(found.urls),
     )
     return Incoming(
@@ -173,7 +175,7 @@ def _instructions(value: Json) -> tuple[Mapping[str, Json], ...]:
     return ({"role": "system", "content": text_at(value, "instructions")},)
 
 
-def _parameters(body: Mapping[str, Json]) -> dict[str, Json]:
+def _parameters(body: Mapping[str, Json], allowed: Collection[str]) -> dict[str, Json]:
     made = {
         "max_completion_tokens": _limit(body.get("max_output_tokens")),
         "reasoning_effort": _effort(body.get("reasoning")),
@@ -183,7 +185,7 @@ def _parameters(body: Mapping[str, Json]) -> dict[str, Json]:
         **{name: body.get(name) for name in _SAME},
     }
     parameters = {name: value for name, value in made.items() if value is not None}
-    check_parameters(parameters)
+    check_parameters(parameters, allowed)
     return parameters
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from guardrail.api.chat.parameters import chat_parameters, streaming
 from guardrail.errors import RequestError
+from guardrail.policy.steering import STEERING_FIELDS
 
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {}}}
 
@@ -75,8 +76,23 @@ def test_what_is_refused(fields, param, code):
 )
 def test_what_ties_calls_together_or_asks_others_is_refused_by_name(name):
     assert refused(chat_parameters, {name: "x"}) == (name, "unsupported_parameter")
-    assert refused(chat_parameters, {name: False}) == (name, "unsupported_parameter")
-    assert chat_parameters({name: None}) == {name: None}
+    assert refused(chat_parameters, {name: {}}) == (name, "unsupported_parameter")
+    for nothing in (None, "", []):
+        assert chat_parameters({name: nothing}) == {name: nothing}
+
+
+@pytest.mark.parametrize("name", sorted(STEERING_FIELDS))
+def test_what_chooses_models_or_fetches_is_refused_unless_the_policy_allows_it(name):
+    for value in ("x", ["x"], {}, {"id": "web"}, [{"id": "web"}], True, 1):
+        assert refused(chat_parameters, {name: value}) == (name, "unsupported_parameter")
+        assert chat_parameters({name: value}, [name]) == {name: value}
+    assert chat_parameters({name: False}) == {name: False}
+
+
+def test_what_holds_a_picture_is_refused_even_where_its_field_is_allowed():
+    fields = {"plugins": [{"icon": "data:image/png;base64,AAAA"}]}
+    with pytest.raises(RequestError, match="data URL"):
+        chat_parameters(fields, ["plugins"])
 
 
 @pytest.mark.parametrize("name", ["prompt_cache_key", "prompt_cache_retention", "cache_salt"])

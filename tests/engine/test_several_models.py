@@ -1,0 +1,80 @@
+"""Answers that name several models as theirs are not counted together."""
+
+import pytest
+
+from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.failover import FailoverEngine
+from guardrail.engine.rules import Mode, OnSeveralModels, OnUpstreamFailure
+from guardrail.engine.sampler import SEVERAL_MODELS
+from guardrail.engine.verdict import Action, Reason
+from guardrail.upstreams.scripted import Scripted, Step
+
+
+def named(model, text="A cat."):
+    message = {"role": "assistant", "content": text}
+    return Step(response={"model": model, "choices": [{"message": message}]})
+
+
+def decide(kit, names, **changes):
+    """With a model that answers in turn as these."""
+    script = [named(name) for name in names]
+    upstream = Scripted(lambda call: script[call.index % len(script)])
+    return kit.decide(kit.make_engine(upstream=upstream, **changes), 1), upstream
+
+
+@pytest.mark.parametrize("names", [["m"], [""], [None], ["m", ""], [7]])
+def test_one_name_or_none_is_one_model(kit, names):
+    verdict, _ = decide(kit, names)
+    assert (verdict.action, verdict.outside_claim) == (Action.PASS, False)
+    assert verdict.models == (("m",) if "m" in names else ())
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a"] * 8 + ["b"], ["a", "", "b"], ["a", "A"]])
+@pytest.mark.parametrize("parallel", [1, 4, 9])
+@pytest.mark.parametrize("rule", list(OnUpstreamFailure))
+def test_two_names_end_the_decision_and_are_no_block(kit, names, parallel, rule):
+    verdict, upstream = decide(kit, names, max_parallel=parallel, on_upstream_failure=rule)
+    assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
+    assert (verdict.failure.code, verdict.failure.status) == (SEVERAL_MODELS, 502)
+    assert verdict.answer is None
+    assert len(upstream.log.calls) <= names.index(names[-1]) + parallel
+
+
+def test_no_other_upstream_is_asked_instead(kit):
+    script = [named("a"), named("b")]
+    first = Scripted(lambda call: script[call.index % 2])
+    second = Scripted([named("c")])
+    engine = FailoverEngine(kit.make_rules(), [first, second], kit.Words(), kit.KEY)
+    verdict = kit.decide(engine, 1)
+    assert verdict.failure.code == SEVERAL_MODELS
+    assert not second.log.calls
+
+
+def test_answers_that_come_together_never_pass_with_a_second_model_among_them(kit):
+    """However many of them are there at once when the test hears of it."""
+    for first in range(1, 9):
+        names = ["a"] * first + ["b"] * (12 - first)
+        verdict, _ = decide(kit, names, max_parallel=12)
+        assert verdict.action is Action.FAIL
+
+
+def test_marked_they_are_counted_and_named_outside_the_claim(kit):
+    verdict, _ = decide(kit, ["a", "b"], on_several_models=OnSeveralModels.MARK)
+    assert (verdict.action, verdict.reason) == (Action.PASS, Reason.CERTIFIED)
+    assert set(verdict.models) == {"a", "b"}
+    assert verdict.outside_claim
+    assert verdict.certificate.outside_claim
+    verify_certificate(verdict.certificate)
+
+
+def test_harm_is_a_block_whichever_model_said_it(kit):
+    changes = {"on_several_models": OnSeveralModels.MARK}
+    script = [named("a", kit.HARM), named("b", kit.HARM)]
+    verdict = kit.decide(kit.make_engine(script, **changes), 1)
+    assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
+
+
+def test_observed_the_models_own_answer_leaves(kit):
+    verdict, _ = decide(kit, ["a", "b"], mode=Mode.OBSERVE)
+    assert (verdict.action, verdict.would_block) == (Action.PASS, True)
+    assert verdict.failure.code == SEVERAL_MODELS
