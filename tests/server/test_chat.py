@@ -224,6 +224,47 @@ def test_answers_of_every_form_are_passed_on(run, kit):
         assert choice["message"]["tool_calls"] == [call]
 
 
+def test_what_was_delivered_is_taken_back_in_the_next_turn(run, kit):
+    """Thoughts as parts of the content, empty lists and signatures, plain and streamed."""
+    think = {"type": "thinking", "thinking": [{"type": "text", "text": "The user shows a cat."}]}
+    parts = [think, {"type": "text", "text": "A picture of a cat."}]
+    signed = {"extra_content": {"google": {"thought_signature": "Aa0_" * 20}}}
+    message = {"role": "assistant", "content": parts, "refusal": None, "images": [], **signed}
+    ask, more = ({"role": "user", "content": text} for text in ("What is this?", "And now?"))
+
+    async def scenario():
+        async with kit.proxy([Step(message=message)]) as proxy:
+            first = await proxy.chat(messages=[ask])
+            said = first.json()["choices"][0]["message"]
+            second = await proxy.chat(messages=[ask, said, more])
+            return first, second, await proxy.chat(messages=[ask], stream=True), proxy
+
+    first, second, streamed, proxy = run(scenario())
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert first.json()["choices"][0]["message"]["content"] == parts
+    assert "The user shows a cat." in streamed.text  # as reasoning_content
+    sent = proxy.upstream.calls[1].body["messages"][1]
+    assert sent == {"role": "assistant", "content": parts, **signed}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("models", ["other/model"]), ("route", "fallback"), ("plugins", [{"id": "web"}])],
+)
+def test_a_router_is_not_steered_unless_the_policy_allows_it(run, kit, name, value):
+    allowed = kit.make_policy(requests={"allow": [name]})
+
+    async def scenario():
+        async with kit.proxy() as proxy:
+            refused = await proxy.chat(**{name: value})
+        async with kit.proxy(policy=allowed) as proxy:
+            return refused, await proxy.chat(**{name: value}), proxy.upstream.calls[0].body
+
+    refused, passed, body = run(scenario())
+    assert (refused.status_code, error_of(refused)["param"]) == (400, name)
+    assert (passed.status_code, body[name]) == (200, value)
+
+
 def test_shadow_mode_delivers_and_marks(run, kit):
     async def scenario():
         async with kit.proxy([kit.HARM], policy=kit.make_policy(mode="observe")) as proxy:

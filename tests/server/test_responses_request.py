@@ -306,3 +306,12 @@ def _unpictured(items, tools):
 
     with patch("guardrail.api.shapes.ImageCollector.sources", lambda _self, _limits: []):
         return read(max_images=100, input=items, tools=tools).chat
+
+
+def test_calls_of_custom_tools_and_their_outputs():
+    call = {"type": "custom_tool_call", "call_id": "c", "name": "shell", "input": "ls"}
+    output = {"type": "custom_tool_call_output", "call_id": "c", "output": "a.txt"}
+    asked, given = read(input=[{**call, "id": "x", "status": "completed"}, output]).chat.messages
+    custom = {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    assert asked == {"role": "assistant", "content": None, "tool_calls": [custom]}
+    assert given == {"role": "tool", "tool_call_id": "c", "content": "a.txt"}

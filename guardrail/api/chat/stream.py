@@ -84,14 +84,18 @@ def _flat(message: Mapping[str, Json]) -> Mapping[str, Json]:
     for part in content:
         kind = str(part.get("type")) if isinstance(part, dict) else ""
         texts[_PLACES.get(kind, "reasoning")] += "".join(part_texts(part))
-    before = message.get("reasoning_content")
-    thought = (before if isinstance(before, str) else "") + texts["reasoning"]
+    thought = _add(message.get("reasoning_content"), texts["reasoning"])
     return {
         **message,
         "content": texts["text"],
-        "refusal": message.get("refusal") or texts["refusal"] or None,
-        **({"reasoning_content": thought} if texts["reasoning"] else {}),
+        "refusal": _add(message.get("refusal"), texts["refusal"]) or None,
+        **({"reasoning_content": thought} if thought else {}),
     }
+
+
+def _add(before: Json, text: str) -> Json:
+    """A field of a message and what its content says of the same, once where that is equal."""
+    return before + text if isinstance(before, str) and before != text else text or before
 
 
 def _call_deltas(index: int, call: Mapping[str, Json]) -> Iterator[dict[str, Json]]:

@@ -41,6 +41,11 @@ _TEXT_PARTS: Mapping[Json, tuple[str, str]] = {
     "output_text": ("text", "text"),
     "refusal": ("refusal", "refusal"),
 }
+_CALLS: Mapping[Json, tuple[str, str]] = {
+    # The kind of call that carries each of them in a chat, and the field of what it is given.
+    "function_call": ("function", "arguments"),
+    "custom_tool_call": ("custom", "input"),
+}
 _IMAGE_FIELDS: Mapping[str, Shape] = {
     "type": one_of("input_image"),
     "image_url": read_elsewhere({"type": "string", "format": "uri"}),
@@ -62,6 +67,8 @@ _ITEM_FIELDS: Mapping[str, Mapping[str, Shape]] = {
     "message": {"role": one_of(*_ROLES), "content": _CONTENT},
     "function_call": {"call_id": TEXT, "name": TEXT, "arguments": TEXT},
     "function_call_output": {"call_id": TEXT, "output": _CONTENT},
+    "custom_tool_call": {"call_id": TEXT, "name": TEXT, "input": TEXT},
+    "custom_tool_call_output": {"call_id": TEXT, "output": _CONTENT},
 }
 _ITEMS: Mapping[str, Mapping[str, Shape]] = {
     kind: {"type": one_of(kind), **_STATE, **fields} for kind, fields in _ITEM_FIELDS.items()
@@ -106,14 +113,14 @@ def _add(
     kind = item.get("type", "message" if "role" in item else None)
     if kind == "message":
         messages.append(_message(item, at, found))
-    elif kind == "function_call":
-        _add_call(messages, _call(item, at))
-    elif kind == "function_call_output":
-        messages.append(_call_output(item, at, found))
+    elif isinstance(kind, str) and kind in _CALLS:
+        _add_call(messages, _call(item, kind, at))
+    elif kind in ("function_call_output", "custom_tool_call_output"):
+        messages.append(_call_output(item, kind, at, found))
     else:
         raise RequestError(
-            f"{at}.type: only message, function_call and function_call_output items can be "
-            "guarded; send what the others say as messages, or leave them out",
+            f"{at}.type: only messages and calls of functions and custom tools with their outputs "
+            "can be guarded; send what the others say as messages, or leave them out",
             param=f"{at}.type",
             code="unsupported_input_item",
         )
@@ -127,13 +134,14 @@ def _message(item: Mapping[str, Json], at: str, found: ImageCollector) -> dict[s
     return {"role": role, "content": _content(item.get("content"), f"{at}.content", found)}
 
 
-def _call(item: Mapping[str, Json], at: str) -> dict[str, Json]:
-    check_fields(item, _ITEMS["function_call"], at)
-    name, arguments = (text_at(item.get(n), f"{at}.{n}") for n in ("name", "arguments"))
+def _call(item: Mapping[str, Json], kind: str, at: str) -> dict[str, Json]:
+    check_fields(item, _ITEMS[kind], at)
+    target, field = _CALLS[kind]
+    name, given = (text_at(item.get(n), f"{at}.{n}") for n in ("name", field))
     return {
         "id": text_at(item.get("call_id"), f"{at}.call_id"),
-        "type": "function",
-        "function": {"name": name, "arguments": arguments},
+        "type": target,
+        target: {"name": name, field: given},
     }
 
 
@@ -143,8 +151,10 @@ def _add_call(messages: list[dict[str, Json]], call: dict[str, Json]) -> None:
     messages[-1].setdefault("tool_calls", []).append(call)
 
 
-def _call_output(item: Mapping[str, Json], at: str, found: ImageCollector) -> dict[str, Json]:
-    check_fields(item, _ITEMS["function_call_output"], at)
+def _call_output(
+    item: Mapping[str, Json], kind: str, at: str, found: ImageCollector
+) -> dict[str, Json]:
+    check_fields(item, _ITEMS[kind], at)
     return {
         "role": "tool",
         "tool_call_id": text_at(item.get("call_id"), f"{at}.call_id"),
