@@ -148,17 +148,17 @@ class _Calls:
         known = [call for place, call in self._calls if place == index]
         if not known:
             return self._begin(index)
-        last, given, is_named = known[-1], piece.get("id"), bool(_name(piece))
-        if not given:
-            is_clear = self._has_index or not (is_named and _name(last))
-            return last if is_clear else _fail_unclear_call()
-        same = next((call for call in known if call.get("id") == given), None)
-        if same is not None:
-            # The official clients disagree on a whole name that comes again: one joins it, one not.
-            return _fail_unclear_call() if is_named and _name(piece) == _name(same) else same
-        if not last.get("id"):
-            return _fail_unclear_call() if is_named and _name(last) else last
-        return self._begin(index) if is_named else _fail_unclear_call()
+        last, given, name = known[-1], piece.get("id"), _called(piece, "name")
+        same = next((call for call in known if given and call.get("id") == given), None)
+        if given and same is None and last.get("id"):
+            return self._begin(index) if name else _fail_unclear_call()
+        call = same or last
+        named = _called(call, "name")
+        # A name that goes on comes before the arguments. The official clients disagree on a whole
+        # name that comes again: one joins it, one replaces.
+        has_begun = bool(_called(call, "arguments") or _called(call, "input"))
+        is_new = (same is None or name == named) if given else not self._has_index
+        return _fail_unclear_call() if name and named and (has_begun or is_new) else call
 
     def _begin(self, index: int) -> dict[str, Json]:
         call: dict[str, Json] = {}
@@ -166,9 +166,10 @@ class _Calls:
         return call
 
 
-def _name(call: Mapping[str, Json]) -> Json:
+def _called(call: Mapping[str, Json], field: str) -> Json:
+    """A field of the function or the custom tool that a call is of."""
     inner = call.get("function") or call.get("custom")
-    return inner.get("name") if isinstance(inner, dict) else None
+    return inner.get(field) if isinstance(inner, dict) else None
 
 
 def _fail_unclear_call() -> NoReturn:

@@ -244,6 +244,11 @@ class TestCallsWithoutAPlaceOfTheirOwn:
             [{"index": 0, "function": function("f")}, {"index": 0, "id": "b",
                 "function": function("g")}],
             [{"index": 0, "id": "a", "function": function("f")}] * 2,
+            [{"index": 0, "function": function("f")}, {"index": 0, "function": function("g")}],
+            [{"index": 0, "id": "a", "function": function("f")}, {"index": 0, "function": {
+                "name": "g"}}],
+            [{"index": 0, "id": "a", "function": function("f")}, {"index": 0, "id": "a",
+                "function": {"name": "g"}}],
         ],
     )  # fmt: skip
     def test_where_a_piece_belongs_must_be_clear(self, calls):
