@@ -13,7 +13,9 @@ usages = st.builds(Usage, *[st.integers(0, 10**6)] * 3)
 
 def test_only_a_harmless_answer_counts_as_harmless():
     assert [o for o in Outcome if o.counts_as_harmless] == [Outcome.HARMLESS]
-    assert set(Outcome) == {"harmless", "harmful", "other meaning", "missing"}
+    assert set(Outcome) == {"harmless", "harmful", "other meaning", "other action", "missing"}
+    passable = {o for o in Outcome if o.counts_as_passable}
+    assert passable == {Outcome.HARMLESS, Outcome.MISSING}
 
 
 @given(usages, usages, usages)

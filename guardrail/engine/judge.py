@@ -46,6 +46,7 @@ _RANK = {
     Outcome.HARMLESS: 0,
     Outcome.MISSING: 1,
     Outcome.OTHER_MEANING: 2,
+    Outcome.OTHER_ACTION: 2,
     Outcome.HARMFUL: 3,
 }
 

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     NO_IMAGE = "not certified: no image"
     HARMFUL = "harmful"
     OTHER_MEANING = "other meaning"
+    OTHER_ACTION = "other action"
     UNCERTAIN = "uncertain"
     NO_REFERENCE = "nothing stable to certify"
     UNSCANNED = "unscanned"
@@ -56,6 +57,7 @@ class Reason(StrEnum):
                 | Reason.NO_IMAGE
                 | Reason.HARMFUL
                 | Reason.OTHER_MEANING
+                | Reason.OTHER_ACTION
                 | Reason.UNCERTAIN
                 | Reason.NO_REFERENCE
                 | Reason.UNSCANNED

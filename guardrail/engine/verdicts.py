@@ -76,6 +76,8 @@ def from_sample(rules: Rules, sample: Sample, passed: Reason) -> Verdict:
             return block(name_reason((sample,)))
         case Outcome.OTHER_MEANING:
             return block(Reason.OTHER_MEANING)
+        case Outcome.OTHER_ACTION:
+            return block(Reason.OTHER_ACTION)
         case Outcome.MISSING:
             return from_missing(rules, (sample,))
         case _:
@@ -140,20 +142,22 @@ def from_stopped_test(rules: Rules, certifier: Certifier, used: Sequence[Sample]
 def name_reason(samples: Sequence[Sample]) -> Reason:
     """What the answers that counted against a pass were.
 
-    Harm where any of the readable ones was harmful, then another meaning; but the language, where
-    more of them were in one that the oracle was not measured on than were anything else.
+    Harm where any of the readable ones was harmful, then another meaning or action; but the
+    language, where more of them were in one that the oracle was not measured on than were anything
+    else.
     """
     against = [sample for sample in samples if sample.outcome is Outcome.HARMFUL]
-    other = sum(sample.outcome is Outcome.OTHER_MEANING for sample in samples)
+    meanings = sum(sample.outcome is Outcome.OTHER_MEANING for sample in samples)
+    actions = sum(sample.outcome is Outcome.OTHER_ACTION for sample in samples)
     unmeasured = sum(bool(sample.unmeasured) for sample in against)
     unscanned = sum(bool(sample.unscanned) and not sample.unmeasured for sample in against)
     harmful = len(against) - unmeasured - unscanned
-    if unmeasured > max(harmful, other, unscanned):
+    if unmeasured > max(harmful, meanings, actions, unscanned):
         return Reason.LANGUAGE_UNMEASURED
     if harmful:
         return Reason.HARMFUL
-    if other:
-        return Reason.OTHER_MEANING
+    if meanings or actions:
+        return Reason.OTHER_MEANING if meanings >= actions else Reason.OTHER_ACTION
     return Reason.UNSCANNED if unscanned else Reason.HARMFUL
 
 

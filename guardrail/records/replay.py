@@ -29,7 +29,13 @@ __all__ = ["Replay", "check_outcomes", "noise_digest", "replay"]
 
 _LABEL = b"guardrail/noise-digest/1"
 _FAULTS = {Reason.UPSTREAM_FAILED, Reason.ORACLE_FAILED}
-_AGAINST = {Reason.HARMFUL, Reason.OTHER_MEANING, Reason.UNSCANNED, Reason.LANGUAGE_UNMEASURED}
+_AGAINST = {
+    Reason.HARMFUL,
+    Reason.OTHER_MEANING,
+    Reason.OTHER_ACTION,
+    Reason.UNSCANNED,
+    Reason.LANGUAGE_UNMEASURED,
+}
 _LIMITS = {Reason.DEADLINE, Reason.MAX_CALLS, Reason.MAX_COST}
 _REASONS = {
     # After a pass the answer that leaves may still fail, where it is a further one.

@@ -226,7 +226,7 @@ def _checked_score(judgement: Judgement) -> float:
     """The score. Raises ConfigError where the verdict does not follow from it."""
     score = float(judgement.score)
     # Written so that NaN fails as well.
-    follows = (score >= SCORING_THRESHOLD) == (judgement.outcome is Outcome.HARMFUL)
+    follows = (score >= SCORING_THRESHOLD) == (not judgement.outcome.counts_as_harmless)
     if not (0.0 <= score <= 1.0 and follows):
         raise ConfigError(
             "this oracle's verdicts do not follow its scores, so no threshold can be chosen for it",

@@ -77,8 +77,8 @@ def test_the_counts_are_those_of_the_true_probability(kit):
         json.loads(sample.answer.message["tool_calls"][0]["function"]["arguments"])["to"]
         for sample in verdict.samples
     ]
-    harmless = [sample.outcome is Outcome.HARMLESS for sample in verdict.samples]
-    assert harmless == [to == "left" for to in taken]
+    told = [Outcome.HARMLESS if to == "left" else Outcome.OTHER_ACTION for to in taken]
+    assert [sample.outcome for sample in verdict.samples] == told
     assert verdict.certificate.harmful == taken[: verdict.certificate.samples].count("right")
 
 
@@ -114,10 +114,31 @@ def test_the_most_frequent_action_is_tested_and_no_other(kit):
             assert "left" in json.dumps(verdict.answer.message["tool_calls"])
 
 
+def test_another_action_blocks_as_that_and_is_never_called_harm(kit):
+    asked = []
+
+    def answer(call):
+        asked.append(call.seed)
+        return Step(message=message(LEFT if len(asked) <= 8 else RIGHT))
+
+    engine = kit.make_engine(
+        upstream=Scripted(answer), oracle=ActionOracle(SPACE), claim=Claim.VERDICT
+    )
+    verdict = kit.decide(engine, 1)
+    assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.OTHER_ACTION)
+    assert {sample.outcome for sample in verdict.samples} == {Outcome.OTHER_ACTION}
+    assert {sample.reason for sample in verdict.samples} == {"another action"}
+    assert verdict.harmful == ()
+    assert verdict.reason.is_judgement
+
+
 def test_without_a_picture_an_allowed_action_passes_uncertified(kit):
-    passed, blocked = (decided(kit, (message(c), 1.0), pictures=0) for c in (LEFT, FIRE))
+    passed, blocked, unread = (
+        decided(kit, (message(c), 1.0), pictures=0) for c in (LEFT, FIRE, ("dance", {}))
+    )
     assert (passed.action, passed.reason) == (Action.PASS, Reason.NO_IMAGE)
     assert (blocked.action, blocked.reason) == (Action.BLOCK, Reason.HARMFUL)
+    assert (unread.action, unread.reason) == (Action.BLOCK, Reason.OTHER_ACTION)
 
 
 class TestFalsePasses:

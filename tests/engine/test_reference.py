@@ -143,26 +143,35 @@ def test_another_answer_than_the_chosen_one_blocks(kit):
     assert verdict.certificate.statement.startswith("Nothing is certified")
 
 
-def test_another_meaning_blocks_as_that_and_is_never_called_harm(kit):
+MISMATCHES = [
+    (Outcome.OTHER_MEANING, Reason.OTHER_MEANING),
+    (Outcome.OTHER_ACTION, Reason.OTHER_ACTION),
+]
+
+
+@pytest.mark.parametrize(("outcome", "reason"), MISMATCHES)
+def test_what_is_unlike_the_reference_blocks_as_that_and_is_never_called_harm(kit, outcome, reason):
     script = first_then("A cat.", "A dog.")
-    verdict, _, _ = decided(kit, script, Commonest(other=Outcome.OTHER_MEANING))
-    assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.OTHER_MEANING)
-    assert {sample.outcome for sample in verdict.samples} == {Outcome.OTHER_MEANING}
+    verdict, _, _ = decided(kit, script, Commonest(other=outcome))
+    assert (verdict.action, verdict.reason) == (Action.BLOCK, reason)
+    assert {sample.outcome for sample in verdict.samples} == {outcome}
+    assert verdict.harmful == ()
     assert verdict.reason.is_judgement
     assert verdict.certificate.decision is Decision.BLOCK
     verify_certificate(verdict.certificate)
 
 
-def test_harm_beside_another_meaning_is_harm():
-    used = [
-        Sample(index=0, outcome=Outcome.OTHER_MEANING),
-        Sample(index=1, outcome=Outcome.HARMFUL),
-    ]
+@pytest.mark.parametrize(("outcome", "reason"), MISMATCHES)
+def test_harm_beside_a_mismatch_is_harm(outcome, reason):
+    used = [Sample(index=0, outcome=outcome), Sample(index=1, outcome=Outcome.HARMFUL)]
     assert name_reason(used) is Reason.HARMFUL
-    assert name_reason(used[:1]) is Reason.OTHER_MEANING
+    assert name_reason(used[:1]) is reason
     unread = Sample(index=2, outcome=Outcome.HARMFUL, unscanned=("audio",))
     assert name_reason([unread]) is Reason.UNSCANNED
-    assert name_reason([unread, used[0]]) is Reason.OTHER_MEANING
+    assert name_reason([unread, used[0]]) is reason
+    foreign = Sample(index=3, outcome=Outcome.HARMFUL, unmeasured="script")
+    assert name_reason([foreign, used[0]]) is reason
+    assert name_reason([foreign, foreign, used[0]]) is Reason.LANGUAGE_UNMEASURED
 
 
 def test_answers_that_are_not_like_the_reference_are_never_delivered(kit):
@@ -323,7 +332,8 @@ def test_the_reference_is_under_the_digest(kit):
         verify_certificate(dataclasses.replace(verdict.certificate, reference="a dog"))
 
 
-def test_one_answer_of_another_meaning_blocks_under_its_own_reason(kit):
+@pytest.mark.parametrize(("outcome", "reason"), MISMATCHES)
+def test_one_answer_unlike_the_reference_blocks_under_its_own_reason(kit, outcome, reason):
     rules = kit.make_engine(["A cat."]).rules
-    sample = Sample(index=0, outcome=Outcome.OTHER_MEANING)
-    assert from_sample(rules, sample, Reason.CERTIFIED).reason is Reason.OTHER_MEANING
+    sample = Sample(index=0, outcome=outcome)
+    assert from_sample(rules, sample, Reason.CERTIFIED).reason is reason

@@ -67,14 +67,21 @@ def test_outcomes_lead_to_the_same_verdict(kit, name, request):
     assert replay(record, *kit.request(), kit.KEY).decision is decision
 
 
-def test_other_meanings_are_replayed_as_what_they_are(request):
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (Outcome.OTHER_MEANING, Reason.OTHER_MEANING),
+        (Outcome.OTHER_ACTION, Reason.OTHER_ACTION),
+    ],
+)
+def test_answers_unlike_the_reference_are_replayed_as_what_they_are(request, outcome, reason):
     blocked = request.getfixturevalue("blocked")
     samples = tuple(
-        dataclasses.replace(sample, outcome=Outcome.OTHER_MEANING)
+        dataclasses.replace(sample, outcome=outcome)
         if sample.outcome is Outcome.HARMFUL else sample
         for sample in blocked.samples
     )  # fmt: skip
-    record = dataclasses.replace(blocked, samples=samples, reason=Reason.OTHER_MEANING)
+    record = dataclasses.replace(blocked, samples=samples, reason=reason)
     assert check_outcomes(record) is Decision.BLOCK
 
 

@@ -49,7 +49,7 @@ class ActionOptions(ReferenceOptions):
     object or a list of them; `patterns`, of which exactly one must be found in the text."""
     actions: Annotated[dict[_Name, ActionFields], Field(min_length=1, max_length=256)]
     """The closed set, by name: for `tool_calls` the names of the tools. An answer that is none of
-    them cannot be certified and counts as harmful."""
+    them cannot be certified and counts against a pass, as another action does."""
     field: Annotated[str, Field(min_length=1)] = "action"
     """For `json`: the field that names the action."""
     arguments_field: Annotated[str, Field(min_length=1)] | None = None

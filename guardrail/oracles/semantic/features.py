@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from guardrail.oracles.semantic.reading import QuestionKind, TermKind
-from guardrail.oracles.semantic.vocabulary import COMPARATIVES, PEOPLE_DIMENSIONS
+from guardrail.oracles.semantic.vocabulary import BACKDROPS, COMPARATIVES, PEOPLE_DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -374,7 +374,7 @@ def _lacking(question: Question, side: _Side, other: _Side) -> list[Term]:
         and term.value not in question.given
         and term.kind is not TermKind.PLACE
         and (term.kind is TermKind.WORD or (term.kind, term.dimension) not in classes)
-        and "background" not in (term.value, term.bound)
+        and not BACKDROPS & {term.value, term.bound}
         and not (compared and term.surface in COMPARATIVES)
     ]
 

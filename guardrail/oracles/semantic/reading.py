@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.oracles.semantic.vocabulary import (
     AUXILIARIES,
+    BACKDROPS,
     BASE_COLOURS,
     COMPARATIVES,
     CONVERSES,
@@ -43,9 +44,12 @@ _TOKEN = re.compile(
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+|(?<=[a-z]);")
 _ARTICLES = frozenset("a an the this that his her its their my your some any".split())
 _BE = frozenset("is are was were am be been being get gets got it's he's she's they're".split())
+_JOINTS = ("and", ",", "&")
 _AFTER_ONE = frozenset("can could may might would should must sees reads finds has of".split())
 _SWITCHED = frozenset("switched turned not isn't aren't light lamp still".split())
 _SAYS_NOTHING = STOP_WORDS | FRAME_WORDS | NEGATIONS
+_SAID_OF_ITSELF = AUXILIARIES - frozenset("is was has does isn't wasn't hasn't doesn't".split())
+_BEFORE_A_BACKDROP = frozenset("on over above against front-of".split())
 _HAVING = frozenset("wear hold carry dress ride own".split())
 _PHRASES = {("in", "front"): "front-of", ("next", "to"): "near", ("top", "of"): "on",
     ("going", "up"): "rising", ("goes", "up"): "rising", ("going", "down"): "falling",
@@ -101,7 +105,8 @@ class Term:
         dimension: of a mark, the number of its group; else -1.
         bound: stem of the ordinary word that it is said of; empty where that is not named.
         owner: stem of the noun before that word, whose it may be ("a man in a red hat").
-        listed: whether it is one of several things joined by commas, "and" or "with".
+        listed: whether it is one of several things joined by commas, "and" or "with"; the first of
+            them is, too, unless "with" joins it.
         place: where it stands in the sentence.
     """
 
@@ -421,17 +426,30 @@ def _is_code(tokens: Sequence[str], place: int) -> bool:
     word = tokens[place]
     if len(word) != 1 or not word.isalpha():
         return False
-    last = place + 1 == len(tokens) or tokens[place + 1] in AUXILIARIES
+    after = tokens[place + 1] if place + 1 < len(tokens) else ""
+    if word == "i" and after in _SAID_OF_ITSELF:
+        return False  # "no, I do not see it"
+    last = not after or after in AUXILIARIES
     return word not in "aisdmt" or (last and place > 0)
 
 
 def _is_loose(tokens: Sequence[str], place: int) -> bool:
-    """Whether "in" or "on" stands before something that takes either, or names no place."""
+    """Whether a word of place stands before something that takes several, or names no place."""
+    following = [token for token in tokens[place + 1 : place + 5] if token not in _ARTICLES]
+    words = [stem(token) for token in following[:2]]
+    if tokens[place] in _BEFORE_A_BACKDROP and _is_backdrop(following):
+        return True
     if tokens[place] not in ("in", "on"):
         return False
-    following = [token for token in tokens[place + 1 : place + 4] if token not in _ARTICLES]
-    words = [stem(token) for token in following[:2]]
     return not words or bool(LOOSE_PLACES & set(words)) or words[0] in BASE_COLOURS
+
+
+def _is_backdrop(following: Sequence[str]) -> bool:
+    """Whether a backdrop comes next, its own colour and state before it."""
+    first = next(
+        (token for token in following if token not in BASE_COLOURS and token not in DIMENSIONS), ""
+    )
+    return first in BACKDROPS
 
 
 def _is_pronoun_one(tokens: Sequence[str], place: int) -> bool:
@@ -449,7 +467,9 @@ def _bind(tokens: Sequence[str], terms: list[Term]) -> list[Term]:
     words = [term for term in terms if _is_noun(term) and not _is_deed(term)]
     bound = []
     for term in terms:
-        listed = term.kind is not TermKind.PLACE and _is_listed(tokens, term.place)
+        listed = term.kind is not TermKind.PLACE and (
+            _is_listed(tokens, term.place) or _begins_list(tokens, words, terms, term)
+        )
         to = "" if _is_noun(term) else _holder(tokens, words, terms, term)
         owner = "" if _is_noun(term) or _is_joined(tokens, term.place) else _owner(words, term)
         bound.append(replace(term, bound=to, owner="" if owner == to else owner, listed=listed))
@@ -487,14 +507,29 @@ def _holder(tokens: Sequence[str], words: Sequence[Term], terms: Sequence[Term],
 
 def _is_listed(tokens: Sequence[str], place: int) -> bool:
     """Whether it is joined to another thing: a joint stands before it, articles between."""
-    return _is_joined(tokens, place, "and", ",", "&", "with", "plus", "also")
+    return _is_joined(tokens, place, *_JOINTS, "with", "plus", "also")
+
+
+def _begins_list(
+    tokens: Sequence[str], words: Sequence[Term], terms: Sequence[Term], term: Term
+) -> bool:
+    """Whether a joint and then another thing follow it at once: "a wolf, two cats and a red kite"."""
+    after = term.place + 1
+    following = next((word for word in words if word.place > term.place), None)
+    if term not in words or following is None or tokens[after] not in _JOINTS:
+        return False
+    details = {other.place for other in terms if not _is_noun(other)}
+    between = range(after + 1, following.place)
+    return all(
+        at in details or tokens[at] in _ARTICLES or tokens[at] in _JOINTS for at in between
+    )
 
 
 def _is_joined(tokens: Sequence[str], place: int, *joints: str) -> bool:
     at = place - 1
     while at >= 0 and (tokens[at] in _ARTICLES or _number_value(tokens[at]) is not None):
         at -= 1
-    return at >= 0 and tokens[at] in (joints or ("and", ",", "&"))
+    return at >= 0 and tokens[at] in (joints or _JOINTS)
 
 
 def _is_passive(tokens: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "AUXILIARIES",
+    "BACKDROPS",
     "BASE_COLOURS",
     "COMPARATIVES",
     "CONVERSES",
@@ -256,6 +257,9 @@ LOOSE_PLACES = frozenset(
     "ground country couch".split()
 )
 """Nouns in or on which something is alike."""
+
+BACKDROPS = frozenset("background backdrop".split())
+"""Nouns on, against or in front of which everything in a picture is."""
 
 _SYNONYMS = (
     "backpack/rucksack/knapsack bag/handbag/purse newspaper/paper bus/coach horse/pony "

@@ -422,7 +422,7 @@ class TestOracle:
         assert [one.outcome for one in found] == [
             Outcome.HARMLESS,
             Outcome.HARMFUL,
-            Outcome.HARMFUL,
+            Outcome.OTHER_ACTION,
         ]
         assert [one.score for one in found] == [0.0, 1.0, 1.0]
         assert [one.reason for one in found] == [
@@ -437,12 +437,17 @@ class TestOracle:
         assert reference.kind == "action"
         assert reference.name == TOOLS.read(left).name
         found = judged(reference.oracle, left, stop, saying("left"), calling(call("fire")))
-        assert [one.outcome is Outcome.HARMLESS for one in found] == [True, False, False, False]
+        assert [one.outcome for one in found] == [
+            Outcome.HARMLESS,
+            Outcome.OTHER_ACTION,
+            Outcome.OTHER_ACTION,
+            Outcome.HARMFUL,
+        ]
         assert [one.reason for one in found] == [
             "",
             "another action",
             "unparseable: no call",
-            "another action",
+            "a forbidden action",
         ]
         asyncio.run(reference.oracle.aclose())
 
