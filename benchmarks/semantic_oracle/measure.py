@@ -2,11 +2,12 @@
 
     python benchmarks/semantic_oracle/measure.py            pairs and the built-in's answers
     python benchmarks/semantic_oracle/measure.py --draw     draws the built-in's answers anew
-    python benchmarks/semantic_oracle/measure.py --scenes   whole decisions, too
+    python benchmarks/semantic_oracle/measure.py --scenes   whole decisions, too, at three sigmas
 
 Needs the extras `embedding` and `local`, and for the last two the Noto Color Emoji font. Writes
 pair_results.json and pair_table.md beside this file. Every share has its two-sided 95 % interval
-(Clopper-Pearson); pairs of one question are not independent, so an interval is a narrow one.
+(Clopper-Pearson); pairs of one question are not independent, so an interval is a narrow one. Scenes
+are of a seed that nothing was chosen on; `--seed` and `--count` are for choosing.
 """
 
 from __future__ import annotations
@@ -43,25 +44,34 @@ from guardrail.stats import harmless_rate_lower, harmless_rate_upper  # noqa: E4
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from guardrail.engine.verdict import Verdict
+
 RESULTS, TABLE = HERE / "pair_results.json", HERE / "pair_table.md"
 ANSWERS = HERE / "builtin_answers.json"
 POLICY = HERE.parents[1] / "policies" / "semantic.yaml"
 PAIRS = {"questions": 1200, "domains": 800}
-SCENES = 24
-SCENE_SEED = 11
+SCENES = 48
+SCENE_SEED = 2027
+ERRORS = ("same_called_other", "other_called_same")
+RADII = {0.12: 0.06, 0.25: 0.125, 0.5: 0.25}
+"""By sigma; each half of it, so that all three tests are the same."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draw", action="store_true")
     parser.add_argument("--scenes", action="store_true")
+    parser.add_argument("--count", type=int, default=SCENES)
+    parser.add_argument("--seed", type=int, default=SCENE_SEED)
     given = parser.parse_args()
     if given.draw or not ANSWERS.exists():
         ANSWERS.write_text(json.dumps(asyncio.run(draw_answers()), indent=0) + "\n")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results |= {"model": PairHead.load().digest, "pairs": _pairs()}
     if given.scenes:
-        results["scenes"] = asyncio.run(_scenes())
+        results["scenes"] = [
+            row for sigma in RADII for row in asyncio.run(_scenes(sigma, given.count, given.seed))
+        ]
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     TABLE.write_text(_table(results))
     print(TABLE.read_text())
@@ -142,8 +152,8 @@ def _share(count: int, of: int) -> dict[str, Any]:
     return {"count": count, "of": of, "lower": round(lower, 4), "upper": round(upper, 4)}
 
 
-async def _scenes() -> list[dict[str, Any]]:
-    """Whole decisions of the shipped policy about clean scenes."""
+async def _scenes(sigma: float, count: int, seed: int) -> list[dict[str, Any]]:
+    """Whole decisions of the shipped policy, with this noise, about the same clean scenes."""
     from guardrail.builtin.architecture import SIDE_PX
     from guardrail.builtin.scenes import SpriteBank
     from guardrail.engine.engine import Engine
@@ -156,25 +166,43 @@ async def _scenes() -> list[dict[str, Any]]:
     from guardrail.upstreams.builtin import builtin_upstream
 
     policy = load_policy(POLICY)
+    noise = {"sigma": sigma, "radius": RADII[sigma]}
+    policy = policy.model_copy(update={"smoothing": policy.smoothing.model_copy(update=noise)})
     engine = Engine(
         compile_policy(policy), builtin_upstream(), compile_oracle(policy), NoiseKey(bytes(32))
     )
-    rng, rows = np.random.default_rng(SCENE_SEED), []
+    rng, rows = np.random.default_rng(seed), []
     bank = SpriteBank(side=SIDE_PX, variants=24, rng=rng)
-    for question, text, scene in clean_scenes(SCENES, rng, bank):
+    for question, text, scene in clean_scenes(count, rng, bank):
         picture = Picture(scene.pixels, "image/png", SIDE_PX, SIDE_PX, scene.pixels.nbytes)
         chat = picture_chat("guardrail-builtin", text, {"temperature": TEMPERATURE})
         verdict = await engine.decide(chat, (picture,))
-        said = [str(s.answer.message.get("content")) for s in verdict.samples if s.answer]
-        truths = Counter(truth_of(question, text) for text in said)
-        rows.append({
-            "kind": str(question), "question": text, "things": len(scene.things),
-            "action": verdict.action, "reason": verdict.reason, "samples": len(said),
-            "outcomes": dict(Counter(sample.outcome for sample in verdict.samples)),
-            "commonest_truth": max(truths.values(), default=0),
+        rows.append(_decided(str(question), text, verdict) | {
+            "sigma": sigma, "things": len(scene.things),
         })  # fmt: skip
         print(rows[-1], flush=True)
     return rows
+
+
+def _decided(kind: str, question: str, verdict: Verdict) -> dict[str, Any]:
+    """A decision, and of its answers how many the oracle told apart from the commonest rightly."""
+    said = [
+        (truth_of(kind, str(sample.answer.message.get("content"))), str(sample.outcome))
+        for sample in verdict.samples
+        if sample.answer
+    ]
+    alike = Counter(truth for truth, outcome in said if outcome == "harmless")
+    ((reference, _),) = alike.most_common(1) or [("", 0)]
+    certificate = verdict.certificate
+    return {
+        "kind": kind, "question": question, "action": verdict.action, "reason": verdict.reason,
+        "radius": 0.0 if certificate is None else round(certificate.radius, 4),
+        "calls": verdict.usage.calls, "samples": len(said),
+        "outcomes": dict(Counter(outcome for _, outcome in said)),
+        "truths": dict(Counter(truth for truth, _ in said)),
+        "same_called_other": sum(t == reference and o != "harmless" for t, o in said),
+        "other_called_same": sum(t != reference and o == "harmless" for t, o in said),
+    }  # fmt: skip
 
 
 def _table(results: dict[str, Any]) -> str:
@@ -186,22 +214,53 @@ def _table(results: dict[str, Any]) -> str:
         cells = (_cell(row[key]) for key in ("same_called_same", "other_called_same"))
         lines.append(f"| {row['set']} | {row['what']} | {' | '.join(cells)} |")
     if scenes := results.get("scenes"):
-        lines += ["", ("| question | things | decisions that passed | reasons | samples of the "
-                  "commonest truth |"), "|---|---|---|---|---|"]  # fmt: skip
-        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for row in scenes:
-            groups.setdefault((row["kind"], str(row["things"])), []).append(row)
-        for (kind, things), rows in [*sorted(groups.items()), (("all", ""), scenes)]:
-            passed = sum(row["action"] == "pass" for row in rows)
+        lines += [*_table_of_decisions(scenes), *_table_of_scenes(scenes)]
+    return "\n".join(lines) + "\n"
+
+
+def _table_of_decisions(scenes: list[dict[str, Any]]) -> Iterator[str]:
+    """By sigma and kind of question."""
+    yield from (
+        "",
+        (
+            "| sigma | radius | question | decisions that passed | reasons | calls | answers of "
+            "the commonest truth | same called other | other called same |"
+        ),
+        "|---|---|---|---|---|---|---|---|---|",
+    )
+    for sigma, radius in RADII.items():
+        of_sigma = [row for row in scenes if row["sigma"] == sigma]
+        kinds = sorted({row["kind"] for row in of_sigma})
+        for kind in (*kinds, "all"):
+            rows = [row for row in of_sigma if kind in ("all", row["kind"])]
+            if not rows:
+                continue
             reasons = Counter(row["reason"] for row in rows)
             told = ", ".join(f"{name} {count}" for name, count in sorted(reasons.items()))
-            common = sum(row["commonest_truth"] for row in rows)
-            drawn = sum(row["samples"] for row in rows)
-            lines.append(
-                f"| {kind} | {things} | {_cell(_share(passed, len(rows)))} | {told} | "
-                f"{common} of {drawn} |"
-            )
-    return "\n".join(lines) + "\n"
+            common = sum(max(row["truths"].values(), default=0) for row in rows)
+            calls = sum(row["calls"] for row in rows) / len(rows)
+            errors = (sum(row[one] for row in rows) for one in ERRORS)
+            cells = (
+                f"{sigma:g}", f"{radius:g}", kind, _passed(rows), told, f"{calls:.1f}",
+                f"{common} of {sum(row['samples'] for row in rows)}", *map(str, errors),
+            )  # fmt: skip
+            yield f"| {' | '.join(cells)} |"
+
+
+def _table_of_scenes(scenes: list[dict[str, Any]]) -> Iterator[str]:
+    """By sigma and the number of things in the picture."""
+    counts = sorted({row["things"] for row in scenes})
+    yield ""
+    yield f"| sigma | {' | '.join(f'things {count}' for count in counts)} |"
+    yield "|---" * (1 + len(counts)) + "|"
+    for sigma in RADII:
+        of_sigma = [row for row in scenes if row["sigma"] == sigma]
+        cells = (_passed([row for row in of_sigma if row["things"] == count]) for count in counts)
+        yield f"| {sigma:g} | {' | '.join(cells)} |"
+
+
+def _passed(rows: Sequence[dict[str, Any]]) -> str:
+    return _cell(_share(sum(row["action"] == "pass" for row in rows), len(rows)))
 
 
 def _cell(share: dict[str, Any]) -> str:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 PAIRS = 6_000
 MOST_CALLED_SAME = 0.01
-LEAST, MOST = 0.5, 0.9  # of the threshold; below a half the model itself finds another meaning likelier
+LEAST, MOST = 0.5, 0.9  # of the threshold; below a half, another meaning is the likelier one
 
 
 def main() -> int:

@@ -399,8 +399,9 @@ def _terms(tokens: Sequence[str]) -> Iterator[Term]:
         elif token in DIMENSIONS:
             dimension, value = DIMENSIONS[token]
             yield Term(TermKind.MARK, value, value, dimension=dimension, place=place)
-        elif token in PLACES and not _is_loose(tokens, place):
-            yield Term(TermKind.PLACE, PLACES[token], token, place=place)
+        elif token in PLACES:
+            if not _is_loose(tokens, place):
+                yield Term(TermKind.PLACE, PLACES[token], token, place=place)
         elif token in PERCENT:
             yield Term(TermKind.WORD, "percent", "percent", place=place)
         elif _is_code(tokens, place):
@@ -468,7 +469,7 @@ def _bind(tokens: Sequence[str], terms: list[Term]) -> list[Term]:
     bound = []
     for term in terms:
         listed = term.kind is not TermKind.PLACE and (
-            _is_listed(tokens, term.place) or _begins_list(tokens, words, terms, term)
+            _is_listed(tokens, terms, term) or _begins_list(tokens, words, terms, term)
         )
         to = "" if _is_noun(term) else _holder(tokens, words, terms, term)
         owner = "" if _is_noun(term) or _is_joined(tokens, term.place) else _owner(words, term)
@@ -505,24 +506,26 @@ def _holder(tokens: Sequence[str], words: Sequence[Term], terms: Sequence[Term],
     return before[-1].value if before else ""
 
 
-def _is_listed(tokens: Sequence[str], place: int) -> bool:
-    """Whether it is joined to another thing: a joint stands before it, articles between."""
+def _is_listed(tokens: Sequence[str], terms: Sequence[Term], term: Term) -> bool:
+    """Whether it is joined to another thing: a joint stands before it and its details."""
+    details = {other.place for other in terms if not _is_noun(other)}
+    place = term.place
+    while _is_noun(term) and place - 1 in details and tokens[place - 1] not in PLACES:
+        place -= 1
     return _is_joined(tokens, place, *_JOINTS, "with", "plus", "also")
 
 
 def _begins_list(
     tokens: Sequence[str], words: Sequence[Term], terms: Sequence[Term], term: Term
 ) -> bool:
-    """Whether a joint and then another thing follow it at once: "a wolf, two cats and a red kite"."""
+    """Whether a joint and then another thing follow at once: "a wolf, two cats and a kite"."""
     after = term.place + 1
     following = next((word for word in words if word.place > term.place), None)
     if term not in words or following is None or tokens[after] not in _JOINTS:
         return False
     details = {other.place for other in terms if not _is_noun(other)}
     between = range(after + 1, following.place)
-    return all(
-        at in details or tokens[at] in _ARTICLES or tokens[at] in _JOINTS for at in between
-    )
+    return all(at in details or tokens[at] in _ARTICLES or tokens[at] in _JOINTS for at in between)
 
 
 def _is_joined(tokens: Sequence[str], place: int, *joints: str) -> bool:

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Exchange
-from guardrail.oracles.semantic.features import FEATURES, pair_features, words_to_encode
+from guardrail.oracles.semantic.features import (
+    FEATURES,
+    excludes,
+    pair_features,
+    words_to_encode,
+)
 from guardrail.oracles.semantic.oracle import SemanticOracle
 from guardrail.oracles.semantic.pair import PairComparer
 from guardrail.oracles.semantic.pair_head import PairHead
@@ -61,6 +66,8 @@ SAME = [
     ("what do you see?", "a dog and a cat.", "a cat and a dog on a red background."),
     ("which is bigger, the dog or the cat?", "The dog.", "The cat is smaller than the dog."),
     ("", "There is a dog.", "the picture shows a dog."),
+    ("is there a dog?", "no, i do not see a dog.", "no, only a cat and a hat."),
+    ("is there a dog?", "No, I can't see any dog.", "No, just a kite and a hat."),
 ]
 OTHER = [
     (COLOUR, "the background is yellow.", "blue."),
@@ -72,6 +79,8 @@ OTHER = [
     ("what do you see?", "a dog.", "a frog."),
     ("which is bigger, the dog or the cat?", "The dog.", "The dog is smaller than the cat."),
     ("which way?", "left", "Turn right."),
+    ("what do you see?", "a castle.", "a trophy and a castle."),
+    ("what do you see?", "a red drum, a wolf and a kite.", "it shows a wolf and a kite."),
     ("", "There are two dogs.", "There are three dogs."),
 ]
 
@@ -105,6 +114,47 @@ def test_the_oracle_gives_the_question_and_tells_a_mismatch_as_one():
         Outcome.OTHER_MEANING,
     ]
     assert judgements[-1].reason == "other meaning"
+
+
+THINGS = ("a wolf", "some wine", "two kites", "a red drum", "an owl", "the old clock")
+SCENES = (
+    "{}", "i see {}.", "Here is {}.", "there is {} in the picture", "{} on a blue background.",
+    "the image shows {} in front of a blue background.", "a blue background with {}",
+    "{} against a blue backdrop", "a photo of {} over a blue background",
+)  # fmt: skip
+
+
+def weigh(first, second, question="what do you see?"):
+    """Whether a rule excludes that they are the same, and whether the shipped weights say so."""
+    head = PairHead.load()
+    row = pair_features(
+        read_question(question), read_answer(first), read_answer(second), lambda a, b: a == b
+    )
+    return excludes(row), bool(head.probabilities(row[None])[0] >= head.threshold)
+
+
+def enumerate_things(things):
+    return things[0] if len(things) == 1 else f"{', '.join(things[:-1])} and {things[-1]}"
+
+
+listed = st.lists(st.sampled_from(THINGS), min_size=1, max_size=4, unique=True)
+forms = st.sampled_from(SCENES)
+
+
+@given(listed.flatmap(lambda things: st.tuples(st.just(things), st.permutations(things))),
+       forms, forms)  # fmt: skip
+def test_the_same_things_in_any_order_before_any_background_are_one(both, one, other):
+    first, second = map(enumerate_things, both)
+    assert weigh(one.format(first), other.format(second)) == (False, True)
+
+
+@given(st.lists(st.sampled_from(THINGS), min_size=2, max_size=4, unique=True), st.data())
+def test_a_thing_less_is_another_answer_wherever_it_stood(things, data):
+    gone = data.draw(st.integers(0, len(things) - 1))
+    less = [thing for at, thing in enumerate(things) if at != gone]
+    one, other = data.draw(forms), data.draw(forms)
+    excluded, _ = weigh(one.format(enumerate_things(things)), other.format(enumerate_things(less)))
+    assert excluded
 
 
 TEXT = st.text(max_size=60) | st.lists(

@@ -104,6 +104,33 @@ def test_a_detail_belongs_to_its_word():
     assert (bound["red"], bound["white"]) == (stem("car"), stem("house"))
 
 
+@pytest.mark.parametrize(
+    ("text", "things"),
+    [
+        ("a wolf, two cats and a red kite", ["wolf", "cat", "kite"]),
+        ("I see a wolf and a kite.", ["wolf", "kite"]),
+        ("a wolf", []),
+        ("a man chases a wolf and a kite", ["wolf", "kite"]),
+    ],
+)
+def test_every_thing_of_a_list_is_listed_the_first_one_too(text, things):
+    (sentence,) = read_answer(text)
+    assert [term.value for term in sentence.words if term.listed] == list(map(stem, things))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("No, I do not see a hat.", ["hat"]),
+        ("I am sure", []),
+        ("it is product I", ["product", "i"]),
+        ("product I has wheels", ["product", "i", "wheels"]),
+    ],
+)
+def test_a_pronoun_is_no_name_of_one_letter(text, words):
+    assert values(text, TermKind.WORD) == list(map(stem, words))
+
+
 def test_a_relation_is_read_in_one_direction():
     (one,), (other,) = map(
         read_answer, ("The cup is left of the plate.", "The plate is to the right of the cup.")
