@@ -10,6 +10,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
+from guardrail.engine.budget import check_prices
 from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.recall import check_recall
@@ -165,14 +166,15 @@ def build_engine(
             policy's recall is not compared with them.
 
     Raises:
-        ConfigError: one of them cannot be used, or the policy names a recall that was measured on
-            another model or oracle.
+        ConfigError: one of them cannot be used, the policy names a recall that was measured on
+            another model or oracle, or it limits the cost of a model whose price is not known.
     """
     members = _open_upstreams(policy, upstreams)
     rules = compile_policy(policy, upstreams=len(members))
     judge = read_oracle(oracle, policy)
     for member in () if is_placeholder else members:
         check_recall(rules.recall, member, judge)
+        check_prices(rules, member)
     noise_key = read_key(key)
     check = _open_text_check(rules)
     if len(members) == 1:

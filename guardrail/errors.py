@@ -37,7 +37,8 @@ class GuardrailError(Exception):
 class ConfigError(GuardrailError):
     """A policy file, calibration or option cannot be used.
 
-    `file`, `line` and `field` say where, as far as they are known.
+    `file`, `line` and `field` say where, as far as they are known; `told` is the message without
+    the file, for clients that need not know the operator's folders.
     """
 
     status = 500
@@ -56,6 +57,7 @@ class ConfigError(GuardrailError):
         self.file = file
         self.line = line
         self.field = field
+        self.told = f"field '{field}': {message}" if field else message
 
 
 class RequestError(GuardrailError):
@@ -94,6 +96,10 @@ class UpstreamError(GuardrailError):
         undrawn: True only where it is certain that the model drew no answer: the request's body
             was not sent, or it was refused by a status that stands for that (see
             `upstreams/undrawn.py`). Where this is not known, it is False.
+        in_answer: whether an answer came and could be read, and the fault lies in what it says: an
+            error inside it, nothing but reasoning, a tool call without a name. The upstream is up,
+            the answer was drawn, and the variant has had its one answer.
+        upstream_status: the HTTP status that the provider gave, where that is not `status`.
     """
 
     status = 502
@@ -107,6 +113,8 @@ class UpstreamError(GuardrailError):
         retry_after_s: float | None = None,
         code: str | None = None,
         undrawn: bool = False,
+        in_answer: bool = False,
+        upstream_status: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -114,6 +122,8 @@ class UpstreamError(GuardrailError):
         self.retry_after_s = retry_after_s
         self.code = code
         self.undrawn = undrawn
+        self.in_answer = in_answer
+        self.upstream_status = upstream_status
 
 
 class OracleError(GuardrailError):
@@ -137,15 +147,24 @@ class PictureTextError(OracleError):
 class LimitError(GuardrailError):
     """A limit of the policy ended a decision before it was made; this is not a judgement.
 
-    `code` is the machine-readable word for the limit.
+    `code` is the machine-readable word for the limit, and `retry_after_s` how long to wait where
+    the same request may be decided later.
     """
 
     status = 503
 
-    def __init__(self, message: str, *, status: int = 503, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 503,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class CertificationError(GuardrailError):

@@ -39,7 +39,7 @@ def _read(
 
 def _reply(verdict: Verdict, incoming: Incoming, policy: Policy, record_id: str) -> Reply:
     """200 for every verdict, whatever the style of a block; an error where there is none."""
-    if verdict.action is Action.FAIL:
+    if verdict.action is Action.FAULT:
         failure = answer_body(verdict, policy)
         assert isinstance(failure, Reply)
         return add_guardrail(failure, verdict, policy, record_id)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from guardrail.errors import RequestError
+from guardrail.engine.budget import has_price
+from guardrail.errors import RequestError, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -51,9 +53,17 @@ class Endpoint:
 
 
 async def check_model(service: Service, model: str) -> None:
-    """Raises RequestError where only listed models are known and this one is not."""
+    """Raises RequestError where there is no such model, as far as that must be known beforehand.
+
+    It must where only listed models are known, and where the cost is limited and this one has no
+    price: one that nobody has is the client's mistake, and one that is there the operator's.
+    """
+    engine = service.engine
     if service.settings.known_models_only:
         await check_listed(service, model)
+    elif not has_price(engine.rules, engine.upstream, model):
+        with contextlib.suppress(UpstreamError):  # one that lists nothing, or is down
+            await check_listed(service, model)
 
 
 async def check_listed(service: Service, model: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.errors import (
     CertificationError,
+    ConfigError,
     GuardrailError,
     LimitError,
     OracleError,
@@ -29,8 +30,16 @@ _log = logging.getLogger("guardrail.server")
 _RETRY_AFTER_S = 5.0
 _BUSY = (429, 503)
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-_SPOKEN = (RequestError, UpstreamError, OracleError, LimitError, CertificationError)
-_CODES = {503: "service_unavailable", 504: "upstream_timeout", 502: "upstream_error"}
+_SPOKEN = (
+    RequestError,
+    UpstreamError,
+    OracleError,
+    LimitError,
+    CertificationError,
+    ConfigError,
+)
+_REPEATED_4XX = (408, 409, 429)  # by OpenAI's clients, unless they are told not to
+_CODES = {503: "service_unavailable", 504: "upstream_timeout"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,7 @@ def reply_to_error(error: Exception) -> Reply:
         return error_reply(500, "the proxy failed; its log names the place", code="internal_error")
     return error_reply(
         error.status,
-        str(error),
+        _message(error),
         param=getattr(error, "param", None),
         code=getattr(error, "code", None) or _code(error),
         retry_after_s=getattr(error, "retry_after_s", None),
@@ -81,12 +90,20 @@ def reply_to_error(error: Exception) -> Reply:
     )
 
 
+def _message(error: GuardrailError) -> str:
+    if isinstance(error, ConfigError):
+        return f"the guard is not set up rightly: {error.told}"
+    return str(error)
+
+
 def _code(error: GuardrailError) -> str | None:
+    if isinstance(error, ConfigError):
+        return "misconfigured"
     if isinstance(error, OracleError):
         return "oracle_unavailable"
     if isinstance(error, CertificationError):
         return "guard_failed"
-    return _CODES.get(error.status)
+    return _CODES.get(error.status, "upstream_error" if isinstance(error, UpstreamError) else None)
 
 
 def _retry_hint(error: GuardrailError) -> dict[str, str]:
@@ -94,9 +111,9 @@ def _retry_hint(error: GuardrailError) -> dict[str, str]:
     lasting = (
         isinstance(error, UpstreamError) and not error.transient and error.retry_after_s is None
     )
-    hopeless = (
-        error.status == 500 or (error.status > 500 and lasting) or isinstance(error, LimitError)
-    )
+    repeated = error.status > 500 or error.status in _REPEATED_4XX
+    spent = isinstance(error, LimitError) and error.retry_after_s is None
+    hopeless = error.status == 500 or (repeated and lasting) or spent
     return {"x-should-retry": "false"} if hopeless else {}
 
 

@@ -51,7 +51,7 @@ def command(
     click.echo(json.dumps(_facts(verdict)) if as_json else _in_words(verdict))
     if verdict.failure is not None and verdict.answer is None:
         click.echo(f"guardrail: {verdict.failure}", err=True)
-    raise click.exceptions.Exit({"pass": 0, "block": 3, "fail": 2}[verdict.action])
+    raise click.exceptions.Exit({"pass": 0, "block": 3, "fault": 2}[verdict.action])
 
 
 async def _decide(

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.verdict import Reason
 from guardrail.errors import ConfigError
+from guardrail.upstreams.base import known_models, provider_model
+from guardrail.upstreams.chain import members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from guardrail.engine.rules import Rules
     from guardrail.types import Answer
+    from guardrail.upstreams.base import Upstream
 
-__all__ = ["Budget", "BudgetSpentError"]
+__all__ = ["Budget", "BudgetSpentError", "check_prices", "has_price"]
 
 
 class BudgetSpentError(Exception):
@@ -31,10 +34,9 @@ class Budget:
     flight, and no second one.
     """
 
-    def __init__(self, rules: Rules, model: str) -> None:
+    def __init__(self, rules: Rules) -> None:
         self.spent: Reason | None = None
         self._rules = rules
-        self._model = model
         self._sent = 0
         self._in_flight = 0
         self._highest_usd = 0.0
@@ -47,22 +49,25 @@ class Budget:
         return self._counted_usd if self._all_counted else None
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self, *models: str) -> Iterator[None]:
         """Counts a call as open meanwhile. Raises what `open` raises."""
-        self.open()
+        self.open(*models)
         try:
             yield
         finally:
             self.close()
 
-    def open(self) -> None:
+    def open(self, *models: str) -> None:
         """Asks for a call before it is made.
+
+        Args:
+            models: what it asks for, as clients and the provider call it.
 
         Raises:
             BudgetSpentError: it must not be made.
             ConfigError: the cost is limited, and the model has no price.
         """
-        self.spent = self.spent or self._limit_reached()
+        self.spent = self.spent or self._limit_reached(models)
         if self.spent is not None:
             raise BudgetSpentError(self.spent)
         self._sent += 1
@@ -72,9 +77,9 @@ class Budget:
         """Says that a call has ended, in whatever way."""
         self._in_flight -= 1
 
-    def charge(self, answer: Answer, *, broken_off: bool = False) -> None:
+    def charge(self, answer: Answer, *models: str, broken_off: bool = False) -> None:
         """Adds an answer's cost; the tokens of one that was broken off are not reported."""
-        cost = self._rules.prices.cost_usd(answer, self._model)
+        cost = self._rules.prices.cost_usd(answer, *models)
         if cost is None and broken_off:
             cost = self._highest_usd or None
         elif cost is None and self._rules.max_cost_usd is not None:
@@ -83,17 +88,40 @@ class Budget:
         self._counted_usd += cost or 0.0
         self._all_counted &= cost is not None
 
-    def _limit_reached(self) -> Reason | None:
+    def _limit_reached(self, models: Sequence[str]) -> Reason | None:
         rules = self._rules
         if rules.max_calls is not None and self._sent >= rules.max_calls:
             return Reason.MAX_CALLS
         if rules.max_cost_usd is None:
             return None
-        if rules.prices.find(self._model) is None:
-            raise ConfigError(
-                "the cost of a request is limited, but the price of the model it asks for is not "
-                "known; add the model to 'prices' of the policy",
-                field="prices",
-            )
+        if rules.prices.find(*models) is None:
+            raise _unpriced_error("the model that the request asks for")
         reckoned_usd = self._counted_usd + (self._in_flight + 1) * self._highest_usd
         return Reason.MAX_COST if reckoned_usd > rules.max_cost_usd else None
+
+
+def has_price(rules: Rules, upstream: Upstream, model: str) -> bool:
+    """Whether what this model costs is known of every upstream, as far as that matters."""
+    if rules.max_cost_usd is None:
+        return True
+    find = rules.prices.find
+    return all(find(provider_model(one, model), model) is not None for one in members(upstream))
+
+
+def check_prices(rules: Rules, upstream: Upstream) -> None:
+    """Raises ConfigError where the cost is limited and a model that is known has no price."""
+    if rules.max_cost_usd is None:
+        return
+    if not rules.prices.own and not rules.prices.known:
+        raise _unpriced_error("every model")
+    for model in known_models(upstream):
+        if not has_price(rules, upstream, model):
+            raise _unpriced_error(f"'{model}'")
+
+
+def _unpriced_error(which: str) -> ConfigError:
+    return ConfigError(
+        "the cost of a request is limited (advanced.limits.max_cost_usd_per_request), but the "
+        f"price of {which} is not known; add it by the client's name or the provider's, or as '*'",
+        field="advanced.prices",
+    )

@@ -41,7 +41,13 @@ from guardrail.engine.prepared_request import (
 from guardrail.engine.rules import AnswerSource, Rules
 from guardrail.engine.short_answers import was_cut
 from guardrail.engine.verdict import Action, Reason, Verdict
-from guardrail.engine.verdicts import block, from_limit, from_sample, from_stopped_test
+from guardrail.engine.verdicts import (
+    block,
+    from_limit,
+    from_sample,
+    from_stopped_test,
+    not_certifiable,
+)
 from guardrail.errors import CertificationError, UpstreamError
 from guardrail.offload import CANONICAL_CHAT, chat_size, offload
 from guardrail.oracles.base import Exchange
@@ -135,7 +141,7 @@ class DecisionRun:
         try:
             plan = await asyncio.to_thread(plan_for, rules, request.geometry, alpha=self.alpha)
         except CertificationError as error:
-            return block(Reason.NOT_CERTIFIABLE, failure=error)
+            return not_certifiable(error)
         if judge.reference_oracle is not None:
             try:
                 async with asyncio.timeout_at(self.deadline):
@@ -276,7 +282,10 @@ class DecisionRun:
         return dataclasses.replace(verdict, samples=(sample,), harmful=count_harmful([sample]))
 
     def _end_at_limit(self) -> Verdict:
-        return from_limit(self._rules, self.sampler.budget.spent or Reason.DEADLINE)
+        spent = self.sampler.budget.spent
+        if spent is not None:
+            return from_limit(spent)
+        return from_limit(Reason.DEADLINE, in_line=self.sampler.waited_in_line)
 
     def _certify(
         self, request: PreparedRequest, certifier: Certifier, *, outside_claim: bool

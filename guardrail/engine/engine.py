@@ -22,6 +22,7 @@ from guardrail.errors import (
     UpstreamError,
 )
 from guardrail.types import Outcome
+from guardrail.upstreams.faults import UPSTREAM_AUTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,12 +101,13 @@ class Engine:
             )
         started, end = time.monotonic(), self.deadline(deadline)
         asked = await canonical_chat_offloaded(chat)
-        sampler = Sampler(self.rules, self.upstream, self.oracle, asked, budget)
+        sampler = Sampler(self.rules, self.upstream, self.oracle, asked, budget, deadline=end)
         attempt = choose_attempt(self.upstream, self.oracle)
         run = DecisionRun(
             sampler, self.key, tuple(pictures), end, alpha, attempt, digest, self.text_check
         )
         verdict = await self._decide_by_mode(run)
+        _log_for_operator(verdict.failure)
         elapsed_s = time.monotonic() - started
         return dataclasses.replace(
             verdict,
@@ -160,7 +162,7 @@ class Engine:
         try:
             return await run.decide()
         except Exception as error:  # noqa: BLE001 (a crash must fail closed)
-            return from_error(self.rules, _client_error(error))
+            return from_error(_client_error(error))
 
     async def _observe(self, run: DecisionRun) -> Verdict:
         """The client gets the model's own answer; the verdict is only recorded."""
@@ -195,6 +197,13 @@ def _deadline_error() -> UpstreamError:
         "the model did not answer before the decision's deadline; raise advanced.limits.deadline_s",
         status=504,
     )
+
+
+def _log_for_operator(fault: Exception | None) -> None:
+    """Logs what no client can mend: a set-up that is wrong, a key that the provider refuses."""
+    refused = isinstance(fault, UpstreamError) and fault.code == UPSTREAM_AUTH
+    if refused or isinstance(fault, ConfigError):
+        _log.error("a request could not be decided: %s", fault)
 
 
 def _client_error(error: Exception) -> GuardrailError:

@@ -14,7 +14,7 @@ from guardrail.errors import UpstreamError
 from guardrail.stats import failover_alpha
 from guardrail.types import Usage
 from guardrail.upstreams.chain import UpstreamChain
-from guardrail.upstreams.limits.limiter import OVERLOADED, UNAVAILABLE
+from guardrail.upstreams.limits.limiter import NOT_SENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,10 +76,10 @@ class FailoverEngine(Engine):
 
         The limits of calls and cost hold for all of them together.
         """
-        end, budget = self.deadline(deadline), budget or Budget(self.rules, chat.model)
+        end, budget = self.deadline(deadline), budget or Budget(self.rules)
         alpha = self.alpha(alpha)
         tried: list[Verdict] = []
-        for position in self.upstream.ready():
+        for position in self.upstream.ready(chat.model):
             if tried:
                 self._log_failover(tried[-1], position)
             share = failover_alpha(alpha, position, len(self._engines))
@@ -106,12 +106,10 @@ class FailoverEngine(Engine):
 
 def _upstream_failed(verdict: Verdict) -> bool:
     """Whether the upstream itself, and nothing else, kept the request from being decided."""
-    if verdict.reason is not Reason.UPSTREAM_FAILED and verdict.action is not Action.FAIL:
+    if verdict.action is not Action.FAULT:
         return False
     fault = verdict.failure
-    return isinstance(fault, UpstreamError) and (
-        fault.transient or fault.code in (OVERLOADED, UNAVAILABLE)
-    )
+    return isinstance(fault, UpstreamError) and (fault.transient or fault.code in NOT_SENT)
 
 
 def _combine(tried: Sequence[Verdict], alpha: float | None) -> Verdict:

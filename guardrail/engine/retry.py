@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, assert_never
 
 from guardrail.engine.rules import Retry
@@ -20,12 +21,13 @@ from guardrail.upstreams.base import is_deterministic, undrawn_statuses
 from guardrail.upstreams.undrawn import TOO_MANY_REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from guardrail.oracles.base import Oracle
     from guardrail.upstreams.base import Upstream
 
 __all__ = [
+    "FirstWave",
     "describe_repeats",
     "ends_decision",
     "may_call_again",
@@ -73,9 +75,50 @@ def ends_decision(retry: Retry, fault: UpstreamError) -> bool:
 
     One that will not pass does; so does a 429 if it is not known whether a gateway said it
     after an answer was drawn. What it stands for is load, and more calls would add to it.
+
+    What an answer says ends nothing: it is the outcome of its index, whatever status it names.
     """
+    if fault.in_answer:
+        return False
     limited = fault.status == TOO_MANY_REQUESTS and not fault.undrawn and retry is Retry.UNDRAWN
     return limited or not fault.transient
+
+
+class FirstWave:
+    """Whether the calls with which a decision begins have all failed alike.
+
+    A quota that is used up, or reasoning that takes all of `max_tokens`, meets every variant in the
+    same way; then none of them is asked again, as that would multiply the calls and change nothing.
+    A fault that says when to come back, or that may be the network's, is none of these.
+    """
+
+    def __init__(self) -> None:
+        self._begun: set[int] = set()
+        self._failed: dict[int, tuple[int, str | None]] = {}
+        self._answered = False
+
+    @contextmanager
+    def watch(self, seed: int) -> Iterator[None]:
+        """Notes how the call with this seed ends, which is the same for its repeats."""
+        self._begun.add(seed)
+        try:
+            yield
+        except UpstreamError as fault:
+            self._failed.setdefault(seed, _kind(fault))
+            raise
+        self._answered = True
+
+    def has_failed_alike(self, fault: Exception) -> bool:
+        """Whether there are several calls, none was answered, and all failed by such a fault."""
+        lasts = isinstance(fault, UpstreamError) and (
+            fault.retry_after_s is None and (fault.in_answer or 400 <= fault.status < 500)
+        )
+        all_failed = 1 < len(self._begun) == len(self._failed)
+        return lasts and all_failed and not self._answered and len({*self._failed.values()}) == 1
+
+
+def _kind(fault: UpstreamError) -> tuple[int, str | None]:
+    return fault.status, fault.code
 
 
 async def run_with_repeats(
@@ -95,8 +138,9 @@ async def run_with_repeats(
         except (UpstreamError, OracleError) as fault:
             if not may_repeat(fault):
                 raise
-            pause_s = _pause_s(earlier, getattr(fault, "retry_after_s", None))
-        await asyncio.sleep(pause_s)
+            await asyncio.sleep(_pause_s(earlier, getattr(fault, "retry_after_s", None)))
+            if not may_repeat(fault):  # what has come meanwhile may speak against it
+                raise
     return await attempt()
 
 

@@ -17,11 +17,9 @@ __all__ = [
     "AnswerSource",
     "JudgingRules",
     "Mode",
-    "OnLimit",
     "OnOracleFailure",
     "OnSeveralModels",
     "OnUnscanned",
-    "OnUpstreamFailure",
     "Retry",
     "Rules",
     "TextInPictures",
@@ -42,26 +40,11 @@ class AnswerSource(StrEnum):
     CLEAN = "clean"
 
 
-class OnUpstreamFailure(StrEnum):
-    """`error` passes the fault on as HTTP 502/504 or the provider's status; `block` refuses."""
-
-    ERROR = "error"
-    BLOCK = "block"
-
-
 class OnOracleFailure(StrEnum):
     """`pass_unscanned` fails open: the answer leaves unjudged and is marked so."""
 
     ERROR = "error"
-    BLOCK = "block"
     PASS_UNSCANNED = "pass_unscanned"  # noqa: S105 (a choice, not a password)
-
-
-class OnLimit(StrEnum):
-    """`error` says which limit ended the decision, HTTP 503 or 504; `block` refuses."""
-
-    ERROR = "error"
-    BLOCK = "block"
 
 
 class OnSeveralModels(StrEnum):
@@ -133,8 +116,7 @@ class Rules:
         kind: `advanced.sampling.plan`, how the sequential test is made.
         miss_rate_upper: f_U, in [0, 1), of the harmlessness claim; None for the verdict claim.
         delta: probability that f_U is too small as an average; None likewise.
-        on_upstream_failure, on_oracle_failure, on_limit, on_unscanned, on_several_models: the
-            fields of `failures`.
+        on_oracle_failure, on_unscanned, on_several_models: the fields of `failures`.
         max_cost_usd: `advanced.limits.max_cost_usd_per_request`.
         recall: what was measured of forbidden requests under this policy; None where nothing was.
     """
@@ -159,9 +141,7 @@ class Rules:
     max_parallel: int
     speculate: bool
     answer: AnswerSource
-    on_upstream_failure: OnUpstreamFailure
     on_oracle_failure: OnOracleFailure
-    on_limit: OnLimit
     on_unscanned: OnUnscanned
     refusals_are_harmless: bool
     retries: int

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.engine.budget import Budget
 from guardrail.engine.judge import Judge, describe_crash
-from guardrail.engine.retry import ends_decision, may_call_again, run_with_repeats
+from guardrail.engine.retry import FirstWave, ends_decision, may_call_again, run_with_repeats
 from guardrail.engine.rules import OnSeveralModels
 from guardrail.engine.short_answers import EarlyStop, check_token_limit, limit_tokens
 from guardrail.engine.verdict import Sample
 from guardrail.errors import GuardrailError, OracleError, UpstreamError
-from guardrail.types import Outcome, Usage
+from guardrail.types import Answer, Outcome, Usage
+from guardrail.upstreams.base import provider_model
 from guardrail.upstreams.cached import CACHED_ANSWER
+from guardrail.upstreams.faults import CONTENT_FILTER, is_refusal
 from guardrail.upstreams.limited import permit, streams
+from guardrail.upstreams.wire import EMPTY_ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,8 +35,9 @@ if TYPE_CHECKING:
     from guardrail.engine.canonical_chat import CanonicalChat
     from guardrail.engine.rules import Rules
     from guardrail.oracles.base import Exchange, Judgement, Oracle
-    from guardrail.types import Answer, Pixels
+    from guardrail.types import Pixels
     from guardrail.upstreams.base import Upstream
+    from guardrail.upstreams.limited import Permit
 
 __all__ = ["SEVERAL_MODELS", "BusyClock", "Sampler"]
 
@@ -41,7 +46,7 @@ SEVERAL_MODELS = "upstream_several_models"
 
 
 class BusyClock:
-    """Measures for how long at least one call is in flight."""
+    """Measures for how long at least one call is in flight, or in line."""
 
     def __init__(self) -> None:
         self.busy_s = 0.0
@@ -50,7 +55,7 @@ class BusyClock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Counts a call as in flight meanwhile."""
+        """Counts a call meanwhile."""
         if self._running == 0:
             self._since = time.monotonic()
         self._running += 1
@@ -97,6 +102,7 @@ class Sampler:
         budget: limits the calls and adds up their cost.
         usage: tokens of all answers that came.
         clock: how long calls were in flight.
+        line: how long calls waited for their turn.
         models: the models that the answers to variants name as theirs, in the order they were met;
             an answer without a name says nothing of it.
     """
@@ -108,6 +114,8 @@ class Sampler:
         oracle: Oracle,
         chat: CanonicalChat,
         budget: Budget | None = None,
+        *,
+        deadline: float = math.inf,
     ) -> None:
         most = rules.probe_max_tokens
         self.rules = rules
@@ -115,11 +123,21 @@ class Sampler:
         self.oracle = oracle
         self.chat = chat
         self.judge = Judge(rules, oracle, chat)
-        self.budget = budget or Budget(rules, chat.model)
+        self.budget = budget or Budget(rules)
         self.usage = Usage()
         self.clock = BusyClock()
         self.models: list[str] = []
+        self.line = BusyClock()
+        self._deadline = deadline
+        self._turns = object()  # what its calls have in common in the line, which may keep it
+        self._wave = FirstWave()
+        self._names = (provider_model(upstream, chat.model), chat.model)
         self._variant_chat = chat if most is None else limit_tokens(chat, most)
+
+    @property
+    def waited_in_line(self) -> bool:
+        """Whether its time went by in line rather than in calls."""
+        return self.line.busy_s > 2.0 * self.clock.busy_s
 
     @property
     def shortens(self) -> bool:
@@ -180,12 +198,21 @@ class Sampler:
         return await self.judge.exchange(answer, call.pictures)
 
     async def _ask_with_retries(self, call: _Call) -> Answer:
-        """An answer, its tokens and cost added up. Raises what `_ask` raises."""
-        answer = await run_with_repeats(
-            lambda: self._ask(call), self._may_repeat, repeats=self.rules.retries
-        )
+        """An answer, its tokens and cost added up. Raises what `_ask` raises.
+
+        A provider whose filter refuses the request has answered it: with a refusal, which counts
+        as the rules count refusals, and which is not paid for.
+        """
+        try:
+            answer = await run_with_repeats(
+                lambda: self._ask_in_wave(call), self._may_repeat, repeats=self.rules.retries
+            )
+        except UpstreamError as fault:
+            if not is_refusal(fault):
+                raise
+            return Answer({"role": "assistant", "content": None}, CONTENT_FILTER)
         self.usage = self.usage + answer.usage
-        self.budget.charge(answer, broken_off=call.harmful is not None)
+        self.budget.charge(answer, *self._names, broken_off=call.harmful is not None)
         if call.variant:
             self._note_model(answer.model)
         return answer
@@ -212,7 +239,14 @@ class Sampler:
             )
 
     def _may_repeat(self, fault: Exception) -> bool:
-        return may_call_again(self.rules.retry, self.upstream, fault)
+        return may_call_again(self.rules.retry, self.upstream, fault) and not (
+            self._wave.has_failed_alike(fault)
+        )
+
+    async def _ask_in_wave(self, call: _Call) -> Answer:
+        """`_ask`, for the record of whether all variants fail alike."""
+        with self._wave.watch(call.seed):
+            return await self._ask(call)
 
     async def _ask(self, call: _Call) -> Answer:
         """One call. Waiting for the upstream does not count for its time limit.
@@ -221,28 +255,37 @@ class Sampler:
             UpstreamError: whatever went wrong, a crash of the upstream's code included.
             BudgetSpentError: it must not be made.
         """
+        budget = self.budget.slot(*self._names) if call.is_limited else nullcontext()
+        way = permit(
+            self.upstream, self._turns, self.chat.model, call.order, deadline=self._deadline
+        )
+        with ExitStack() as line:
+            line.enter_context(self.line.running())
+            async with way:
+                line.close()
+                with self.clock.running(), budget:
+                    answer = await self._complete(way, call)
+                if call.variant:
+                    self._check_variant(answer)
+        return answer
+
+    async def _complete(self, way: Permit, call: _Call) -> Answer:
+        """What the model says within the time of a call. Raises UpstreamError."""
         limit_s = self.rules.call_timeout_s
         chat = self._variant_chat if call.variant else self.chat
-        budget = self.budget.slot() if call.is_limited else nullcontext()
-        async with permit(self.upstream, self, call.order) as way:
-            with self.clock.running(), budget:
-                try:
-                    async with asyncio.timeout(limit_s):
-                        answer = await way.complete(
-                            chat, call.pictures, seed=call.seed, watch=call.stop
-                        )
-                    is_empty = (await self.judge.read(answer)).is_empty
-                except GuardrailError:
-                    raise
-                except TimeoutError:
-                    raise _timeout_error(limit_s) from None
-                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (other people's code)
-                    crash = f"the upstream {describe_crash(error)}"
-                    raise UpstreamError(crash, transient=True) from None
-                if is_empty:
-                    raise UpstreamError("the model's answer is empty", transient=True)
-            if call.variant:
-                self._check_variant(answer)
+        try:
+            async with asyncio.timeout(limit_s):
+                answer = await way.complete(chat, call.pictures, seed=call.seed, watch=call.stop)
+            is_empty = (await self.judge.read(answer)).is_empty
+        except GuardrailError:
+            raise
+        except TimeoutError:
+            raise _timeout_error(limit_s) from None
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (other people's code)
+            crash = f"the upstream {describe_crash(error)}"
+            raise UpstreamError(crash, transient=True) from None
+        if is_empty:
+            raise _empty_error()
         return answer
 
     def _check_variant(self, answer: Answer) -> None:
@@ -282,6 +325,15 @@ class Sampler:
         if every_chars is None or not streams(self.upstream) or self.judge.compares:
             return None
         return EarlyStop(lambda prefix: self.judge.judge_prefix(prefix, pictures), every_chars)
+
+
+def _empty_error() -> UpstreamError:
+    return UpstreamError(
+        "the model's answer is empty; see the upstream's own log",
+        transient=True,
+        code=EMPTY_ANSWER,
+        in_answer=True,
+    )
 
 
 def _timeout_error(limit_s: float) -> UpstreamError:

@@ -17,11 +17,14 @@ __all__ = ["Action", "HarmfulAnswers", "Reason", "Sample", "Verdict"]
 
 
 class Action(StrEnum):
-    """What happens to the request; `FAIL` is answered with the fault, never with an answer."""
+    """What happens to the request; `FAULT` is answered with the fault, never with an answer.
+
+    Only a judgement blocks: what was not judged, for whatever cause, is a fault.
+    """
 
     PASS = "pass"  # noqa: S105 (a verdict, not a password)
     BLOCK = "block"
-    FAIL = "fail"
+    FAULT = "fault"
 
 
 class Reason(StrEnum):
@@ -46,6 +49,7 @@ class Reason(StrEnum):
     NOT_CERTIFIABLE = "not certifiable at this size"
     ATTEMPTS_SPENT = "attempts spent"
     INVALID_REQUEST = "invalid request"
+    MISCONFIGURED = "misconfigured"
     CRASHED = "guard failed"
 
     @property
@@ -75,6 +79,7 @@ class Reason(StrEnum):
                 | Reason.NOT_CERTIFIABLE
                 | Reason.ATTEMPTS_SPENT
                 | Reason.INVALID_REQUEST
+                | Reason.MISCONFIGURED
                 | Reason.CRASHED
             ):
                 return False
@@ -141,7 +146,8 @@ class Verdict:
             judged answer of a chat without pictures.
         harmful: of the answers that decided, the harmful ones by category and field, the most
             frequent first; those of the decision that drew where the verdict is remembered.
-        would_block: in shadow mode, whether enforcement would have withheld the answer.
+        would_block: in shadow mode, whether enforcement would have blocked: a fault is no block,
+            and its reason says so.
         unscanned: parts of the delivered answer that nothing judged.
         unmeasured: why the delivered answer's language is none that the oracle was measured on,
             which fails open by the policy's choice; empty where it is one.
@@ -161,8 +167,8 @@ class Verdict:
         usage: tokens and calls of every answer that came from upstream.
         cost_usd: of all these calls, in US dollars; None where a price or a count is not known.
         elapsed_s: the whole decision; overhead_s: the part with no call to the model in flight.
-        failure: the fault behind `FAIL`, behind a block for failure or behind an answer that
-            passed unjudged; fit for the client.
+        failure: the fault behind `FAULT`, or behind an answer that passed unjudged; fit for the
+            client.
     """
 
     action: Action

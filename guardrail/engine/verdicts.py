@@ -1,5 +1,8 @@
 """How verdicts are made, and where whole answers may leave unjudged.
 
+Only a judgement blocks. Faults and limits end in `Action.FAULT`, whatever the rules say: a client
+that is shown a refusal, and a dashboard that counts it, would take them for moderation.
+
 An answer leaves unjudged in two cases only, and is marked so: `from_missing`, where the policy
 says `pass_unscanned`, and `let_through`, in observe mode. Parts of an answer that no oracle can
 read are the policy's `on_unscanned`, see `judge.py`.
@@ -10,10 +13,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, assert_never
 
-from guardrail.engine.rules import OnLimit, OnOracleFailure, OnUpstreamFailure, Rules
-from guardrail.engine.sampler import SEVERAL_MODELS
+from guardrail.engine.rules import OnOracleFailure
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import (
+    ConfigError,
     LimitError,
     OracleError,
     PictureTextError,
@@ -22,13 +25,15 @@ from guardrail.errors import (
 )
 from guardrail.stats import Decision
 from guardrail.types import Outcome
-from guardrail.upstreams.undrawn import TOO_MANY_REQUESTS
+from guardrail.upstreams.limits.limiter import OVERLOADED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardrail.engine.certifier import Certifier
+    from guardrail.engine.rules import Rules
     from guardrail.engine.verdict import Sample
+    from guardrail.errors import CertificationError
     from guardrail.types import Answer
 
 __all__ = [
@@ -40,8 +45,10 @@ __all__ = [
     "from_stopped_test",
     "let_through",
     "name_reason",
+    "not_certifiable",
 ]
 
+_BUSY_RETRY_S = 5.0
 _LIMITS = {
     Reason.DEADLINE: (504, "deadline", "advanced.limits.deadline_s"),
     Reason.MAX_CALLS: (503, "call_limit", "advanced.limits.max_calls"),
@@ -50,8 +57,10 @@ _LIMITS = {
 """By reason: the HTTP status, the code, and the field of the policy that sets the limit."""
 
 
-def block(reason: Reason, *, failure: Exception | None = None) -> Verdict:
-    return Verdict(action=Action.BLOCK, reason=reason, failure=failure)
+def block(reason: Reason) -> Verdict:
+    """A block by a judgement; nothing else is one."""
+    assert reason.is_judgement, reason
+    return Verdict(action=Action.BLOCK, reason=reason)
 
 
 def from_sample(rules: Rules, sample: Sample, passed: Reason) -> Verdict:
@@ -84,46 +93,66 @@ def from_sample(rules: Rules, sample: Sample, passed: Reason) -> Verdict:
             assert_never(sample.outcome)
 
 
-def from_error(rules: Rules, error: Exception) -> Verdict:
-    """What the rules want done about a fault after which there is nothing to deliver.
+def from_error(error: Exception) -> Verdict:
+    """The verdict on a fault after which there is nothing to deliver."""
+    return Verdict(action=Action.FAULT, reason=_fault_reason(error), failure=error)
 
-    A fault of the set-up, of the request or of the guard itself always fails. So does a 429, which
-    says that there were too many requests and nothing about this one, and so do answers of several
-    models.
-    """
+
+def _fault_reason(error: Exception) -> Reason:
     match error:
         case UpstreamError():
-            never = error.status == TOO_MANY_REQUESTS or error.code == SEVERAL_MODELS
-            blocks = rules.on_upstream_failure is OnUpstreamFailure.BLOCK and not never
-            reason = Reason.UPSTREAM_FAILED
+            return Reason.UPSTREAM_FAILED
         case PictureTextError():
-            blocks = rules.on_oracle_failure is not OnOracleFailure.ERROR
-            reason = Reason.PICTURE_TEXT_FAILED
+            return Reason.PICTURE_TEXT_FAILED
         case OracleError():
-            blocks = rules.on_oracle_failure is not OnOracleFailure.ERROR
-            reason = Reason.ORACLE_FAILED
+            return Reason.ORACLE_FAILED
+        case ConfigError():
+            return Reason.MISCONFIGURED
+        case RequestError():
+            return Reason.INVALID_REQUEST
         case _:
-            blocks = False
-            invalid = isinstance(error, RequestError)
-            reason = Reason.INVALID_REQUEST if invalid else Reason.CRASHED
-    return Verdict(action=Action.BLOCK if blocks else Action.FAIL, reason=reason, failure=error)
+            return Reason.CRASHED
 
 
-def from_limit(rules: Rules, reason: Reason) -> Verdict:
-    """What the rules want done where time, calls or cost ended the decision before it was made."""
+def from_limit(reason: Reason, *, in_line: bool = False) -> Verdict:
+    """The verdict where time, calls or cost ended the decision before it was made.
+
+    Args:
+        reason: which of them.
+        in_line: whether the time was spent waiting for the upstream's other requests.
+    """
     status, code, field = _LIMITS[reason]
-    error = LimitError(
-        f"{field} of the policy was reached before the request was decided, which is no judgement "
-        "of it; raise the limit, or ask again when the model is less busy",
-        status=status,
-        code=code,
+    if in_line:
+        error = LimitError(
+            "the model was too busy: the request waited in line until the policy's "
+            f"{field} was reached; retry later, or raise the upstream's limits",
+            status=503,
+            code=OVERLOADED,
+            retry_after_s=_BUSY_RETRY_S,
+        )
+    else:
+        error = LimitError(
+            f"{field} of the policy was reached before the request was decided, which is no "
+            "judgement of it; raise the limit, or ask again when the model is less busy",
+            status=status,
+            code=code,
+        )
+    return Verdict(action=Action.FAULT, reason=reason, failure=error)
+
+
+def not_certifiable(error: CertificationError) -> Verdict:
+    """The verdict on pictures for whose sizes the policy has no test: nothing was asked."""
+    failure = RequestError(
+        f"the policy has no test for pictures of these sizes ({error}); send them in other sizes, "
+        "or raise its max_samples",
+        status=422,
+        code="not_certifiable",
     )
-    blocks = rules.on_limit is OnLimit.BLOCK
-    return Verdict(action=Action.BLOCK if blocks else Action.FAIL, reason=reason, failure=error)
+    return Verdict(action=Action.FAULT, reason=Reason.NOT_CERTIFIABLE, failure=failure)
 
 
 def from_stopped_test(rules: Rules, certifier: Certifier, used: Sequence[Sample]) -> Verdict:
-    """A test that did not pass: blocked for harm if harm decided, else for what was missing.
+    """A test that did not pass: a block if the judged answers alone end it so, else a fault.
 
     Args:
         rules: what to do about missing answers.
@@ -132,11 +161,15 @@ def from_stopped_test(rules: Rules, certifier: Certifier, used: Sequence[Sample]
     """
     missing = [sample for sample in used if sample.outcome is Outcome.MISSING]
     seen = certifier.consumed.harmful - len(missing)
-    if missing and seen < certifier.plan.block_at_least[len(certifier.counts) - 1]:
-        return from_missing(rules, missing, harm_seen=seen > 0)
-    if certifier.decision is Decision.UNCERTAIN:
-        return block(Reason.UNCERTAIN)
-    return block(name_reason(used))
+    match certifier.plan.decide(certifier.consumed.samples, seen):
+        case Decision.BLOCK:
+            return block(name_reason(used))
+        case Decision.UNCERTAIN:
+            return block(Reason.UNCERTAIN)
+        case Decision.PASS | None:
+            return from_missing(rules, missing, harm_seen=seen > 0)
+        case _ as never:
+            assert_never(never)
 
 
 def name_reason(samples: Sequence[Sample]) -> Reason:
@@ -170,12 +203,12 @@ def from_missing(rules: Rules, missing: Sequence[Sample], *, harm_seen: bool = F
     faults = [sample.failure for sample in missing if sample.failure is not None]
     lost = next((fault for fault in faults if isinstance(fault, UpstreamError)), None)
     if lost is not None:
-        return from_error(rules, lost)
+        return from_error(lost)
     fault = faults[0] if faults else OracleError("the oracle said neither harmless nor harmful")
     answer = next((sample.answer for sample in missing if sample.answer is not None), None)
     opens = rules.on_oracle_failure is OnOracleFailure.PASS_UNSCANNED
     if not opens or harm_seen or answer is None:
-        return from_error(rules, fault)
+        return from_error(fault)
     return Verdict(
         action=Action.PASS,
         reason=Reason.ORACLE_FAILED,
@@ -196,10 +229,10 @@ def let_through(
         own: that answer, or why there is none.
         unscanned: parts of it that nothing judged.
     """
-    would_block = verdict.action is not Action.PASS
+    would_block = verdict.action is Action.BLOCK
     if isinstance(own, Exception):
         return dataclasses.replace(
-            verdict, action=Action.FAIL, answer=None, would_block=would_block, failure=own
+            verdict, action=Action.FAULT, answer=None, would_block=would_block, failure=own
         )
     return dataclasses.replace(
         verdict,

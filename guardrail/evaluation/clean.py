@@ -88,7 +88,11 @@ async def decide_clean(
 
 def _decision(verdict: Verdict) -> CleanDecision:
     return CleanDecision(
-        passed=verdict.action is Action.PASS and not verdict.would_block,
+        passed=(
+            verdict.action is Action.PASS
+            and not verdict.would_block
+            and verdict.reason.is_judgement
+        ),
         reason=str(verdict.reason),
         calls=verdict.usage.calls,
         cost_usd=verdict.cost_usd,

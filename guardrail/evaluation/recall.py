@@ -164,7 +164,7 @@ class _Run:
             self.engine.upstream,
             self.engine.oracle,
             chat,
-            Budget(self.rules, self.model),
+            Budget(self.rules),
         )
         one = _OneRequest(self, digest, prepared, yardstick, sampler, self.log.progress(digest))
         counts = await one.draw()

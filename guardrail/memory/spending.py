@@ -100,7 +100,7 @@ def _fail_as_spent(verdict: Verdict, wait_s: float | None) -> Verdict:
     """No block, as nothing was drawn and nothing is known of the request."""
     return dataclasses.replace(
         verdict,
-        action=Action.FAIL,
+        action=Action.FAULT,
         reason=Reason.ATTEMPTS_SPENT,
         failure=attempts_spent_error(wait_s),
     )

@@ -68,7 +68,7 @@ class Result:
                 if on_block == "raise" or self.reply.is_error:
                     raise self._block_error()
                 return dict(self.reply.body)
-            case Action.FAIL:
+            case Action.FAULT:
                 raise self.verdict.failure or CertificationError("the guard failed")
             case _:
                 assert_never(self.verdict.action)

@@ -15,11 +15,9 @@ from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
     AnswerSource,
     Mode,
-    OnLimit,
     OnOracleFailure,
     OnSeveralModels,
     OnUnscanned,
-    OnUpstreamFailure,
     Retry,
     TextInPictures,
 )
@@ -149,17 +147,11 @@ class SpendingSection(Section):
 
 
 class FailuresSection(Section):
-    """What happens when a part fails. Verdicts always hold; configuration faults always fail."""
+    """What happens when a part fails; only a judgement blocks, faults are told as what they are."""
 
-    upstream: Annotated[OnUpstreamFailure, Word] = OnUpstreamFailure.ERROR
-    """When the model gives no usable answer. error: 502, 504 or the provider's own status. block:
-    as if it were harmful. A provider's 429 is always passed on."""
     oracle: Annotated[OnOracleFailure, Word] = OnOracleFailure.ERROR
-    """When answers cannot be judged. error: 503. block: as if harmful. pass_unscanned: fails open,
-    the answer leaves unjudged and is marked so; only while no judged answer was harmful."""
-    limit: Annotated[OnLimit, Word] = OnLimit.ERROR
-    """When time, calls or cost of advanced.limits end a decision before it is made. error: 503 or
-    504. block: with the words of a judgement."""
+    """When answers cannot be judged. error: 503. pass_unscanned: fails open, the answer leaves
+    unjudged and is marked so; only while no judged answer was harmful."""
     unscanned: Annotated[OnUnscanned, Word] = OnUnscanned.BLOCK
     """Parts of an answer that the oracle cannot look into: audio, pictures, fields it does not
     know, ciphers. block: as if harmful. pass_unscanned: fails open, the rest is judged and the
@@ -267,10 +259,10 @@ class LimitsSection(Section):
     """Longest wait for one call to the model, in seconds. A call that takes longer counts as
     harmful."""
     deadline_s: Annotated[float, Field(gt=0, le=7200)] = 180.0
-    """Longest time for one decision, repeats and all, in seconds; then failures.limit holds."""
+    """Longest time for one decision, repeats and all, in seconds."""
     max_calls: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Most calls to the model for one decision, repeated ones included. The next one ends it by
-    failures.limit. null: as many as the plan takes."""
+    """Most calls to the model for one decision, repeated ones included. The next one ends it.
+    null: as many as the plan takes."""
     max_cost_usd_per_request: Annotated[float, Field(gt=0, le=100_000)] | None = None
     """Most US dollars that the calls of one decision may cost. Calls in flight are reckoned at the
     most expensive so far, of which nothing is known before the first answer: the calls that go out

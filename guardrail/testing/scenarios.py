@@ -163,9 +163,11 @@ SCENARIOS = (
         harmful=(False, False, False, False, True),
     ),
     Scenario(
-        name="upstream down", action=Action.FAIL, reason=Reason.UPSTREAM_FAILED, model_down=True
+        name="upstream down", action=Action.FAULT, reason=Reason.UPSTREAM_FAILED, model_down=True
     ),
-    Scenario(name="oracle down", action=Action.FAIL, reason=Reason.ORACLE_FAILED, oracle_down=True),
+    Scenario(
+        name="oracle down", action=Action.FAULT, reason=Reason.ORACLE_FAILED, oracle_down=True
+    ),
     Scenario(name="streaming", action=Action.PASS, reason=Reason.CERTIFIED, stream=True),
     Scenario(
         name="streaming blocked",

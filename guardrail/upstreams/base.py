@@ -13,6 +13,8 @@ __all__ = [
     "Watch",
     "fill_images",
     "is_deterministic",
+    "known_models",
+    "provider_model",
     "undrawn_statuses",
 ]
 
@@ -28,7 +30,8 @@ class Upstream(Protocol):
     such calls into batches. Cancelling a call must stop its work or drop its result. One call asks
     the model once: whether it is asked again is decided by the engine.
 
-    Two attributes are optional, see `is_deterministic` and `undrawn_statuses`.
+    Four attributes are optional, see `is_deterministic`, `undrawn_statuses`, `provider_model` and
+    `known_models`.
     """
 
     @property
@@ -88,6 +91,21 @@ def undrawn_statuses(upstream: object) -> frozenset[int]:
     lists them.
     """
     given: frozenset[int] = getattr(upstream, "undrawn_statuses", frozenset())
+    return given
+
+
+def provider_model(upstream: object, model: str) -> str:
+    """What the provider calls the model that a client asks for: the same name, unless mapped.
+
+    An upstream that maps names has a method `provider_model`.
+    """
+    name: Callable[[str], str] | None = getattr(upstream, "provider_model", None)
+    return model if name is None else name(model)
+
+
+def known_models(upstream: object) -> tuple[str, ...]:
+    """The names that clients may use, as far as they are known without asking anybody."""
+    given: tuple[str, ...] = getattr(upstream, "known_models", ())
     return given
 
 

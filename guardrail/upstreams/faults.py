@@ -1,6 +1,7 @@
-"""Responses that are errors: a provider's status to an UpstreamError.
+"""What a provider says in place of an answer: its status, or an error inside a 200.
 
-Messages never quote what a provider sent, since providers quote keys and content back.
+Messages never quote what a provider sent, since providers quote keys and content back. Only its
+machine-readable word is passed on as the code, where it plainly is one.
 """
 
 from __future__ import annotations
@@ -19,18 +20,64 @@ if TYPE_CHECKING:
 
     from guardrail.types import Json
 
-__all__ = ["RETRY_AFTER_MAX_S", "retry_after_s", "status_fault", "timeout_fault"]
+__all__ = [
+    "CONTENT_FILTER",
+    "RETRY_AFTER_MAX_S",
+    "STATUS_OF_WORD",
+    "UPSTREAM_AUTH",
+    "error_words",
+    "is_refusal",
+    "retry_after_s",
+    "status_fault",
+    "timeout_fault",
+]
+
+UPSTREAM_AUTH = "upstream_auth"
+"""The code of a provider that takes not the client's key, which it never sees, but the guard's."""
+
+CONTENT_FILTER = "content_filter"
+"""The code of a provider whose own filter refused the request."""
 
 RETRY_AFTER_MAX_S = 3600.0
 """The longest pause that a provider may ask for; longer ones are cut to it."""
 
+_BAD_REQUEST = 400
+_TOO_MANY = 429
+_AUTH = (401, 403)
 _TRANSIENT_4XX = {408, 409, 425, 429}
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,47}")
+_FILTER_WORDS = frozenset(
+    # OpenAI and litellm, Azure (inside and out), Alibaba.
+    {CONTENT_FILTER, "content_policy_violation", "ResponsibleAIPolicyViolation"}
+    | {"data_inspection_failed", "DataInspectionFailed"}
+)
+_QUOTA_WORDS = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+    | {"insufficient_balance", "insufficient_user_quota"}
+)
+STATUS_OF_WORD = {
+    **dict.fromkeys(_FILTER_WORDS, 400),
+    **dict.fromkeys(_QUOTA_WORDS, 429),
+    "invalid_request_error": 400,
+    "BadRequestError": 400,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "RateLimitError": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "overloaded_error": 529,
+}
+"""What known words stand for: of errors inside a 200 that give no number. Messages say them."""
 _SHORTEST_KEY = 8  # a hidden value shorter than this is not a key, and part of too many words
 _REMEDIES = {
     400: "check that the model takes this request, its pictures and its parameters",
-    401: "check the API key that the upstream was given",
-    403: "check that the API key may use this model",
+    402: "the provider wants to be paid; check the account that the upstream's key belongs to",
     404: "check the upstream's base URL and the model's name",
     413: "send fewer or smaller pictures, or encode the variants as jpeg",
     422: "check that the model takes this request, its pictures and its parameters",
@@ -55,15 +102,41 @@ def status_fault(
         hidden: keys; a code that holds one of them, or is part of one, is dropped.
         undrawn: the statuses by which the upstream says that it drew no answer.
     """
-    transient = status in _TRANSIENT_4XX or 500 <= status <= 599
-    remedy = "retry later" if transient else "see the upstream's own log"
+    words = error_words(raw, hidden)
+    word = next(iter(words), None)
+    said = f"HTTP {status}" + (f" ({word})" if word in STATUS_OF_WORD else "")
+    if status in _AUTH:
+        return _auth_error(status, said)
+    spent = status == _TOO_MANY and not _QUOTA_WORDS.isdisjoint(words)
+    transient = (status in _TRANSIENT_4XX or 500 <= status <= 599) and not spent
+    if status == _BAD_REQUEST and not _FILTER_WORDS.isdisjoint(words):
+        word, remedy = CONTENT_FILTER, "the provider's own filter refused this request"
+    elif spent:
+        remedy = "the provider's quota is used up; raise it, or check the account's billing"
+    else:
+        remedy = _REMEDIES.get(status, "retry later" if transient else "see the upstream's own log")
     return UpstreamError(
-        f"the upstream answered HTTP {status}; {_REMEDIES.get(status, remedy)}",
+        f"the upstream answered {said}; {remedy}",
         status=status if 400 <= status <= 599 else 502,
         transient=transient,
         retry_after_s=retry_after_s(headers) if transient else None,
-        code=_error_code(raw, hidden),
+        code=word,
         undrawn=status in undrawn,
+    )
+
+
+def is_refusal(fault: UpstreamError) -> bool:
+    """Whether the provider's own filter refused the request: an outcome, and no fault."""
+    return fault.status == _BAD_REQUEST and fault.code in _FILTER_WORDS
+
+
+def _auth_error(status: int, said: str) -> UpstreamError:
+    """No 401 or 403 for the client: the key is the guard's, and the client's own may be right."""
+    return UpstreamError(
+        f"the upstream refused the guard's own access: {said}; check the API key that the upstream "
+        "was given, and that it may use this model",
+        code=UPSTREAM_AUTH,
+        upstream_status=status,
     )
 
 
@@ -111,18 +184,20 @@ def _bound(seconds: float) -> float:
     return min(max(seconds, 0.0), RETRY_AFTER_MAX_S)
 
 
-def _error_code(raw: bytes, hidden: Collection[str]) -> str | None:
-    """The provider's machine-readable word; None where it is not plainly one.
+def error_words(raw: bytes, hidden: Collection[str]) -> list[str]:
+    """The provider's machine-readable words, the most telling first; those that plainly are.
 
-    SGLang, and vLLM in the past, have no `error` around the fields.
+    SGLang, and vLLM in the past, have no `error` around the fields; Azure has another inside.
     """
     try:
         body = json.loads(raw)
         error = body if body.get("object") == "error" else body["error"]
         words = [error.get("code"), error.get("type")]
+        inner = error.get("innererror") or error.get("error")
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return None
-    return next((word for word in words if _is_token(word, hidden)), None)
+        return []
+    words += [inner.get("code"), inner.get("type")] if isinstance(inner, dict) else []
+    return [word for word in words if _is_token(word, hidden)]
 
 
 def _is_token(word: Json, hidden: Collection[str]) -> bool:

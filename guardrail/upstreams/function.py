@@ -7,6 +7,7 @@ import contextvars
 import copy
 import functools
 import inspect
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -183,7 +184,7 @@ def fault_of(error: Exception) -> UpstreamError:
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     if isinstance(status, int):
-        return status_fault(status, _headers_of(response), b"")
+        return status_fault(status, _headers_of(response), _body_of(error))
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if isinstance(error, TimeoutError) or any("Timeout" in kind for kind in kinds):
         return UpstreamError(
@@ -203,3 +204,12 @@ def _headers_of(response: Any) -> dict[str, str]:
     """Names in lower case."""
     headers = getattr(response, "headers", None) or {}
     return {str(name).lower(): str(value) for name, value in headers.items()}
+
+
+def _body_of(error: Exception) -> bytes:
+    """The provider's error where the library has kept it, as openai does; only its code is read."""
+    body = getattr(error, "body", None)
+    try:
+        return json.dumps({"error": body}).encode() if isinstance(body, dict) else b""
+    except (TypeError, ValueError, RecursionError):
+        return b""

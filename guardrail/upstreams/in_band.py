@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from guardrail.errors import UpstreamError
-from guardrail.upstreams.faults import status_fault
+from guardrail.upstreams.faults import STATUS_OF_WORD, error_words, status_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
 
     from guardrail.types import Json
 
 __all__ = ["broken_stream_error", "find_error", "in_band_fault"]
 
 _STATUS_FIELDS = ("code", "status", "status_code", "http_status", "type")
-_STATUS_OF_WORD = {
-    # The words that OpenAI and Anthropic document, where no number stands beside them.
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    "insufficient_quota": 429,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "api_error": 500,
-    "server_error": 500,
-    "overloaded_error": 529,
-}
+_DIGITS = re.compile(r"[0-9]+")
+_MALFORMED = "upstream_malformed_response"
 
 
-def broken_stream_error(what: str) -> UpstreamError:
-    """The error for a stream that is not one answer."""
+def broken_stream_error(what: str, *, in_answer: bool = True) -> UpstreamError:
+    """The error for a stream that is not one answer.
+
+    Args:
+        what: it held.
+        in_answer: whether what it held could be read, so that the upstream is up for all others.
+    """
     return UpstreamError(
-        f"the upstream's stream held {what}, or broke off; check that its base URL leads to a "
-        "chat model",
+        f"the upstream's stream held {what}, or broke off; see the upstream's own log",
         transient=True,
-        code="upstream_malformed_response",
+        code=_MALFORMED,
+        in_answer=in_answer,
     )
 
 
@@ -57,35 +51,47 @@ def find_error(body: Mapping[str, Json]) -> Json:
     return None
 
 
-def in_band_fault(error: Json, *, hidden: Collection[str] = ()) -> UpstreamError:
+def in_band_fault(
+    error: Json, headers: Mapping[str, str] | None = None, *, hidden: Collection[str] = ()
+) -> UpstreamError:
     """The fault for an error that came inside an answer: that of the status which it names.
 
-    An answer may have been drawn before, so it never counts as undrawn.
+    An answer may have been drawn before and be withheld, so it never counts as undrawn, and it is
+    the outcome of its variant whatever status it names.
 
     Args:
         error: what `find_error` found; its text is never quoted.
+        headers: the response's, which may say when to come back.
         hidden: keys; a code that holds one of them, or is part of one, is dropped.
     """
-    status = next(_statuses(error), None)
+    raw = json.dumps({"error": error}, default=str).encode()
+    status = _find_status(error, error_words(raw, hidden))
     if status is None:
         return UpstreamError(
             "the upstream sent an error in place of an answer, or in the middle of one; see the "
             "upstream's own log",
             transient=True,
-            code="upstream_malformed_response",
+            code=_MALFORMED,
+            in_answer=True,
         )
-    return status_fault(status, {}, json.dumps({"error": error}).encode(), hidden=hidden)
+    fault = status_fault(status, headers or {}, raw, hidden=hidden)
+    return UpstreamError(
+        str(fault).replace("HTTP", "with an error inside a 200: HTTP", 1),
+        status=fault.status,
+        transient=fault.transient,
+        retry_after_s=fault.retry_after_s,
+        code=fault.code,
+        in_answer=True,
+        upstream_status=fault.upstream_status,
+    )
 
 
-def _statuses(error: Json) -> Iterator[int]:
-    """The statuses that it names, numbers before words, its own before those of what it wraps."""
+def _find_status(error: Json, words: Collection[str]) -> int | None:
+    """The status that an error names: numbers before words, its own before what it wraps."""
     inner = error.get("error") if isinstance(error, dict) else None
     places = [place for place in (error, inner) if isinstance(place, dict)]
-    values = [place.get(name) for place in places for name in _STATUS_FIELDS]
-    numbers = [int(v) for v in values if type(v) is int or (isinstance(v, str) and _is_number(v))]
-    yield from (number for number in numbers if 400 <= number <= 599)
-    yield from (_STATUS_OF_WORD[v] for v in values if isinstance(v, str) and v in _STATUS_OF_WORD)
-
-
-def _is_number(text: str) -> bool:
-    return len(text) == 3 and text.isascii() and text.isdigit()
+    for value in (place.get(name) for place in places for name in _STATUS_FIELDS):
+        number = int(value[:4]) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
+        if type(number) is int and 400 <= number <= 599:
+            return number
+    return next((STATUS_OF_WORD[word] for word in words if word in STATUS_OF_WORD), None)

@@ -13,15 +13,22 @@ all. The engine alone knows which calls may be made again without a second draw.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from guardrail.errors import GuardrailError, UpstreamError
-from guardrail.upstreams.base import StreamingUpstream, is_deterministic, undrawn_statuses
+from guardrail.upstreams.base import (
+    StreamingUpstream,
+    is_deterministic,
+    known_models,
+    provider_model,
+    undrawn_statuses,
+)
 from guardrail.upstreams.limits.limiter import CallEnd, CallLimits, Grant, Limiter
-from guardrail.upstreams.wire import EMPTY_ANSWER
+from guardrail.upstreams.undrawn import TOO_MANY_REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
     from guardrail.types import Answer, Chat, Pixels
@@ -46,7 +53,7 @@ class LimitedUpstream:
         self.limiter = Limiter(limits, clock=clock)
 
     def __repr__(self) -> str:
-        return f"Governed({self.upstream!r})"
+        return f"LimitedUpstream({self.upstream!r})"
 
     @property
     def name(self) -> str:
@@ -66,8 +73,20 @@ class LimitedUpstream:
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One answer; see `Upstream.complete`. Raises UpstreamError, also where `enter` does."""
-        async with permit(self, chat) as way:
+        # A caller of its own: nothing is known of further calls, so each counts by itself.
+        async with permit(self, chat, chat.model, fault_of=object()) as way:
             return await way.complete(chat, pictures, seed=seed)
+
+    @property
+    def known_models(self) -> tuple[str, ...]:
+        return known_models(self.upstream)
+
+    def provider_model(self, model: str) -> str:
+        return provider_model(self.upstream, model)
+
+    def is_available(self, model: str) -> bool:
+        """Whether a new decision that asks this model could be served here soon."""
+        return self.limiter.is_available(self.provider_model(model))
 
     async def models(self) -> list[str]:
         """The upstream's; not counted, as the list is asked for to see whether it is up."""
@@ -83,10 +102,33 @@ def streams(upstream: Upstream) -> bool:
     return isinstance(_bare(upstream), StreamingUpstream)
 
 
-def permit(upstream: Upstream, decision: object, order: int = 0) -> Permit:
-    """The way of one call, to be entered by `async with`; without a limiter it is always free."""
-    limiter = upstream.limiter if isinstance(upstream, LimitedUpstream) else None
-    return Permit(limiter, _bare(upstream), decision, order)
+def permit(
+    upstream: Upstream,
+    decision: object,
+    model: str,
+    order: int = 0,
+    *,
+    deadline: float = math.inf,
+    fault_of: object = None,
+) -> Permit:
+    """The way of one call, to be entered by `async with`; without a limiter it is always free.
+
+    Args:
+        upstream: what is asked.
+        decision: what the call belongs to.
+        model: as the client calls it.
+        order: see `Limiter.enter`.
+        deadline: likewise.
+        fault_of: likewise.
+    """
+    if not isinstance(upstream, LimitedUpstream):
+        return Permit(None, upstream)
+    limiter, asked = upstream.limiter, upstream.provider_model(model)
+
+    def enter() -> Awaitable[Grant]:
+        return limiter.enter(decision, order, model=asked, deadline=deadline, fault_of=fault_of)
+
+    return Permit((limiter, enter), upstream.upstream)
 
 
 class Permit:
@@ -97,19 +139,17 @@ class Permit:
     """
 
     def __init__(
-        self, limiter: Limiter | None, upstream: Upstream, decision: object, order: int
+        self, line: tuple[Limiter, Callable[[], Awaitable[Grant]]] | None, upstream: Upstream
     ) -> None:
-        self._limiter = limiter
+        self._line = line
         self._upstream = upstream
-        self._decision = decision
-        self._order = order
         self._start: Grant | None = None
         self._sent = False
         self._answer: Answer | None = None
 
     async def __aenter__(self) -> Permit:
-        if self._limiter is not None:
-            self._start = await self._limiter.enter(self._decision, self._order)
+        if self._line is not None:
+            self._start = await self._line[1]()
         return self
 
     async def __aexit__(
@@ -118,8 +158,8 @@ class Permit:
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        if self._limiter is not None and self._start is not None:
-            self._limiter.leave(self._start, self._end(error))
+        if self._line is not None and self._start is not None:
+            self._line[0].leave(self._start, self._end(error))
 
     async def complete(
         self, chat: Chat, pictures: Sequence[Pixels], *, seed: int, watch: Watch | None = None
@@ -150,11 +190,17 @@ def _bare(upstream: Upstream) -> Upstream:
 
 
 def _fault_end(error: BaseException) -> CallEnd:
-    """What a fault says about the upstream: any refusal is a sign of life."""
+    """What a fault says about the upstream: any refusal and any readable answer is a sign of life.
+
+    Else a client whose request draws an answer that is of no use could take the model from all.
+    """
     if not isinstance(error, UpstreamError):
         # Ours were raised before anything was sent; an unforeseen one counts as the upstream's.
         return CallEnd(alive=None if isinstance(error, GuardrailError) else False, tokens=0)
-    # Else a client that draws empty answers could block the model for all others.
-    if error.status < 500 or error.code == EMPTY_ANSWER:
-        return CallEnd(alive=True, tokens=0, pause_s=error.retry_after_s)
-    return CallEnd(alive=False if error.transient else None, tokens=0, pause_s=error.retry_after_s)
+    lives = error.in_answer or (error.upstream_status or error.status) < 500
+    return CallEnd(
+        alive=True if lives else False if error.transient else None,
+        tokens=0,
+        pause_s=error.retry_after_s,
+        is_rate_limit=error.status == TOO_MANY_REQUESTS,
+    )

@@ -174,6 +174,14 @@ class LiteLLM:
     def undrawn_statuses(self) -> frozenset[int]:
         return self._undrawn
 
+    @property
+    def known_models(self) -> tuple[str, ...]:
+        return (self._model,)
+
+    def provider_model(self, _model: str) -> str:
+        """The one model that it asks, whatever clients call it."""
+        return self._model
+
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One answer; see `Upstream.complete`.
 
@@ -220,7 +228,7 @@ class LiteLLM:
             if await watch(gathered.message, gathered.chars):
                 return gathered.broken_off()
         if stream.received_finish_reason is None:
-            raise broken_stream_error("no end")  # litellm makes one up
+            raise broken_stream_error("no end", in_answer=False)  # litellm makes one up
         return dataclasses.replace(answer_from(gathered.completion()), cached=cached)
 
     def _arguments(self, chat: Chat, seed: int) -> dict[str, Json]:
@@ -425,7 +433,7 @@ def _fault(
             f"litellm failed ({type(error).__name__}); check the model's name and its provider"
         )
     fault = status_fault(status, headers, b"", hidden=hidden)
-    fault.code = _CODES.get(type(error).__name__)
+    fault.code = _CODES.get(type(error).__name__, fault.code)
     return fault
 
 

@@ -173,6 +173,15 @@ class OpenAICompatible:
     def undrawn_statuses(self) -> frozenset[int]:
         return self._undrawn
 
+    def provider_model(self, model: str) -> str:
+        """What the provider calls a model; see `guardrail.upstreams.base.provider_model`."""
+        return self._model_map.get(model, model)
+
+    @property
+    def known_models(self) -> tuple[str, ...]:
+        """The mapped names; see `guardrail.upstreams.base.known_models`."""
+        return tuple(self._model_map)
+
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One answer; see `Upstream.complete`.
 
@@ -184,7 +193,7 @@ class OpenAICompatible:
         async with self._slots:  # before encoding: what waits holds no encoded pictures
             body = await self._body(chat, pictures, seed)
             raw, headers = await self._call("POST", "/chat/completions", body, self._read)
-        return answer_from(parse_json(raw), headers)
+        return answer_from(parse_json(raw), headers, hidden=self._hidden)
 
     async def complete_watched(
         self,
@@ -218,10 +227,9 @@ class OpenAICompatible:
         """Made once for calls for the same chat that follow one another."""
         last, for_stream, frame = self._last_frame
         if last is not chat or for_stream is not stream:
-            model = self._model_map.get(chat.model, chat.model)
             frame = request_frame(
                 chat,
-                model,
+                self.provider_model(chat.model),
                 url_start=self._encoding.url_start,
                 stream=stream,
                 token_limit_name=self._token_limit_name,
@@ -290,7 +298,7 @@ class OpenAICompatible:
             return (
                 whole
                 if isinstance(whole, UpstreamError)
-                else answer_from(parse_json(whole[0]), whole[1])
+                else answer_from(parse_json(whole[0]), whole[1], hidden=self._hidden)
             )
         events, gathered, size = Events(), Gathered(hidden=self._hidden), 0
         async for piece in response.content.iter_any():
@@ -340,7 +348,7 @@ def _whole(
     """The answer of a stream that came to its end; some servers send no closing event."""
     events.close()
     if not events.done and not gathered.finished:
-        return broken_stream_error("no end")
+        return broken_stream_error("no end", in_answer=False)
     return answer_from(gathered.completion(), headers)
 
 

@@ -60,7 +60,7 @@ class PriceBook:
                     return book[model]
         return self.own.get(ANY_MODEL)
 
-    def cost_usd(self, answer: Answer, asked: str) -> float | None:
-        """What an answer cost by the model that gave it, else by the name it was asked under."""
-        price = self.find(answer.model, asked)
+    def cost_usd(self, answer: Answer, *asked: str) -> float | None:
+        """What an answer cost by the model that gave it, else by the names it was asked under."""
+        price = self.find(answer.model, *asked)
         return None if price is None else price.cost_usd(answer.usage)

@@ -77,7 +77,8 @@ class Step:
         retry_after: the `Retry-After` header of `Fault.STATUS`.
         finish_reason: OpenAI's word.
         message: the whole assistant message, in place of `text`.
-        response: the whole response, in place of everything else.
+        response: the whole response, in place of everything else; the error's body of
+            `Fault.STATUS`.
         word_pause_s: seconds between two words of an answer that is streamed.
         headers: of a response with status 200; only over a socket.
     """
@@ -299,7 +300,8 @@ def _outcome(step: Step, model: str, undrawn: Collection[int]) -> Answer:
         raise RuntimeError("the scripted model crashed")
     if step.fault is Fault.STATUS:
         retry = {} if step.retry_after is None else {"retry-after": step.retry_after}
-        raise status_fault(step.status, retry, b"", undrawn=undrawn)
+        raw = b"" if step.response is None else json.dumps(step.response).encode()
+        raise status_fault(step.status, retry, raw, undrawn=undrawn)
     if step.fault is Fault.UNREACHABLE:
         raise UpstreamError(
             "the scripted model could not be reached",

@@ -238,7 +238,8 @@ def _bytes_of(step: Step, body: bytes) -> bytes:
         return _response(307, b"", {"location": "/elsewhere"})
     if step.fault is Fault.STATUS:
         retry = {} if step.retry_after is None else {"retry-after": step.retry_after}
-        return _response(step.status, _error_body(step.status), retry)
+        error = _error_body(step.status) if step.response is None else body
+        return _response(step.status, error, retry)
     media_type = "text/html" if step.fault is Fault.HTML else "application/json"
     return _response(200, body, {**step.headers, "content-type": media_type})
 

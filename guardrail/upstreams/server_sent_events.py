@@ -62,7 +62,7 @@ class Events:
             self._take(bytes(self._line))
         self.done = self.done or b"\n".join(self._data).strip() == _END
         if not self.done and (self._data or self._name == b"error"):
-            raise broken_stream_error("an event without its end")
+            raise broken_stream_error("an event without its end", in_answer=False)
 
     def _lines(self, data: bytes) -> Iterator[bytes]:
         """Lines that end in LF, CR or CR LF, wherever the bytes were cut."""
@@ -84,7 +84,7 @@ class Events:
         elif name == b"event":
             self._name = value.removeprefix(b" ")
         elif name not in _WITHOUT_DATA:
-            raise broken_stream_error("a line that is no part of an event")
+            raise broken_stream_error("a line that is no part of an event", in_answer=False)
 
     def _dispatch(self) -> Iterator[Json]:
         name, data = self._name, b"\n".join(self._data).strip()

@@ -99,6 +99,10 @@ class TransformersLocal:
         ordered = tuple(pictures[index] for index in request.pictures)
         return await self._worker.run(GenerationRow(request, ordered, seed))
 
+    @property
+    def known_models(self) -> tuple[str, ...]:
+        return (self._name,)
+
     async def models(self) -> list[str]:
         return [self._name]
 

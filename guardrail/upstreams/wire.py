@@ -17,6 +17,7 @@ from guardrail.message_form import TEXT_PARTS
 from guardrail.types import Answer, Chat, Json, Pixels, Usage
 from guardrail.upstreams.base import fill_images
 from guardrail.upstreams.cached import names_cache_hit
+from guardrail.upstreams.in_band import find_error, in_band_fault
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -45,6 +46,9 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NOT_SENT = {"stream", "stream_options", "seed"}
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 _DROPPED_SEED_BITS = 63 - 31  # Gemini's seed is a signed 32-bit integer; all others take more
+_LOOK_AT_URL = "check that its base URL leads to a chat model"
+_LOOK_AT_LOG = "see the upstream's own log"
+_FILTERED = "content_filter"
 _BROKEN_OFF = frozenset({"abort", "error"})  # vLLM's and SGLang's words for it
 _SPOKEN_PARTS = frozenset({"text", "output_text", "refusal"})  # the others are reasoning
 _CHOICE_FIELDS = {"index", "message", "finish_reason"}
@@ -168,7 +172,7 @@ def parse_json(raw: bytes) -> Json:
     except (ValueError, RecursionError):
         parsed = _GARBAGE
     if parsed is _GARBAGE:
-        raise _malformed_error("a body that is not JSON")
+        raise _malformed_error("a body that is not JSON", _LOOK_AT_URL, in_answer=False)
     return parsed
 
 
@@ -179,22 +183,42 @@ def _refuse(constant: str) -> None:
 _GARBAGE = object()
 
 
-def answer_from(response: Json, headers: Mapping[str, str] | None = None) -> Answer:
-    """The answer in a chat completion; the response's headers say whether a cache gave it.
+def answer_from(
+    response: Json,
+    headers: Mapping[str, str] | None = None,
+    *,
+    hidden: Collection[str] = (),
+) -> Answer:
+    """The answer in a chat completion.
 
     A refusal, or an answer that the provider's own filter ended, is an answer.
 
+    Args:
+        response: its body.
+        headers: the response's, which say whether a cache gave it.
+        hidden: keys, which the code of no fault may show.
+
     Raises:
-        UpstreamError: it holds no usable answer, or more than one.
+        UpstreamError: it holds no usable answer, or more than one, or an error in its place.
     """
-    choice = _only_choice(_object(response, "a body"))
+    body = _object(response, "a body", _LOOK_AT_URL)
+    error = find_error(body)
+    if error is not None:
+        raise in_band_fault(error, headers, hidden=hidden)
+    choice = _only_choice(body)
+    if choice.get("error"):
+        raise in_band_fault(choice["error"], headers, hidden=hidden)
     finish_reason = choice.get("finish_reason") or "stop"
     if not isinstance(finish_reason, str):
         raise _malformed_error("a finish_reason that is not text")
     if finish_reason in _BROKEN_OFF:
         raise _malformed_error("an answer that it had broken off itself")
-    message = _object(choice.get("message"), "a message")
-    _check_message(message, filtered=finish_reason == "content_filter")
+    message = choice.get("message")
+    if message is None and finish_reason == _FILTERED:
+        message = {"role": "assistant", "content": None}
+    message = _as_clients_take_it(_object(message, "a message"))
+    if not _says_something(message) and finish_reason != _FILTERED:
+        raise _empty_error(message, finish_reason, response.get("usage"))
     model = response.get("model")
     return Answer(
         message=message,
@@ -208,12 +232,12 @@ def answer_from(response: Json, headers: Mapping[str, str] | None = None) -> Ans
 
 def model_names(response: Json) -> list[str]:
     """The ids in a list of models. Raises UpstreamError."""
-    body = _object(response, "a body")
+    body = _object(response, "a body", _LOOK_AT_URL)
     models = body.get("data")
     if models is None and body.get("object") == "list":
         models = []  # Ollama's word for none
     if not isinstance(models, list):
-        raise _malformed_error("no list of models")
+        raise _malformed_error("no list of models", _LOOK_AT_URL)
     names = [model.get("id") for model in models if isinstance(model, dict)]
     return [name for name in names if isinstance(name, str)]
 
@@ -221,13 +245,48 @@ def model_names(response: Json) -> list[str]:
 def _only_choice(response: Mapping[str, Json]) -> Mapping[str, Json]:
     choices = response.get("choices")
     if not isinstance(choices, list) or not choices:
-        raise _malformed_error("no choice")
+        raise _malformed_error("no choice", _LOOK_AT_LOG if "choices" in response else _LOOK_AT_URL)
     if len(choices) > 1:
         raise _malformed_error("more choices than were asked for", transient=False)
     return _object(choices[0], "a choice")
 
 
-def _check_message(message: Mapping[str, Json], *, filtered: bool) -> None:
+def _as_clients_take_it(message: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The message with what servers leave out of it, or write otherwise, as clients take that.
+
+    No role is the assistant's, a call of no type is one of a function, and arguments that are
+    missing are none. Arguments that are an object become its text, as OpenAI writes them.
+    """
+    calls, function = message.get("tool_calls"), message.get("function_call")
+    changed: dict[str, Json] = {}
+    if "role" in message and not message["role"]:
+        changed["role"] = "assistant"
+    if isinstance(calls, list):
+        changed["tool_calls"] = [_with_arguments(call) for call in calls]
+    if isinstance(function, dict):
+        changed["function_call"] = _filled(function)
+    return {**message, **changed} if changed else message
+
+
+def _with_arguments(call: Json) -> Json:
+    if not isinstance(call, dict):
+        return call
+    typed = {**call, "type": "function"} if "type" in call and not call["type"] else call
+    function = typed.get("function")
+    return {**typed, "function": _filled(function)} if isinstance(function, dict) else typed
+
+
+def _filled(function: Mapping[str, Json]) -> Mapping[str, Json]:
+    arguments = function.get("arguments")
+    if arguments is None:
+        return {**function, "arguments": "{}"}
+    if isinstance(arguments, dict):
+        return {**function, "arguments": json.dumps(arguments, ensure_ascii=False)}
+    return function
+
+
+def _says_something(message: Mapping[str, Json]) -> bool:
+    """Whether the message holds anything for the client. Raises UpstreamError."""
     if message.get("role", "assistant") != "assistant":
         raise _malformed_error("a message that is not the assistant's")
     said = [
@@ -236,8 +295,32 @@ def _check_message(message: Mapping[str, Json], *, filtered: bool) -> None:
         _has_calls(message.get("tool_calls")),
         _has_call(message.get("function_call")),
     ]
-    if not filtered and not any(said):
-        raise _malformed_error("an empty message", code=EMPTY_ANSWER)
+    return any(said)
+
+
+def _empty_error(message: Mapping[str, Json], finish_reason: str, usage: Json) -> UpstreamError:
+    """The error for an answer that says nothing, with the cause as far as it can be seen."""
+    if finish_reason != "length":
+        return UpstreamError(
+            "the model's answer is empty; see the upstream's own log",
+            transient=True,
+            code=EMPTY_ANSWER,
+            in_answer=True,
+        )
+    cause = "its reasoning used" if _has_reasoned(message, usage) else "it used up"
+    return UpstreamError(
+        f"the model's answer is empty because {cause} all of max_tokens; raise max_tokens, or ask "
+        "for less reasoning",
+        code=EMPTY_ANSWER,
+        in_answer=True,
+    )
+
+
+def _has_reasoned(message: Mapping[str, Json], usage: Json) -> bool:
+    counts = usage if isinstance(usage, dict) else {}
+    details = counts.get("completion_tokens_details")
+    tokens = details.get("reasoning_tokens") if isinstance(details, dict) else 0
+    return bool(tokens or any(message.get(name) for name in ("reasoning_content", "reasoning")))
 
 
 def _has_content(content: Json) -> bool:
@@ -293,9 +376,9 @@ def _strings(value: Mapping[str, Json], *names: str) -> bool:
     return True
 
 
-def _object(value: Json, what: str) -> Mapping[str, Json]:
+def _object(value: Json, what: str, remedy: str = _LOOK_AT_LOG) -> Mapping[str, Json]:
     if not isinstance(value, dict):
-        raise _malformed_error(f"{what} that is not a JSON object")
+        raise _malformed_error(f"{what} that is not a JSON object", remedy)
     return value
 
 
@@ -315,9 +398,12 @@ def _without(fields: Mapping[str, Json], names: Collection[str]) -> dict[str, Js
     return {name: value for name, value in fields.items() if name not in names}
 
 
-def _malformed_error(what: str, *, transient: bool = True, code: str = _MALFORMED) -> UpstreamError:
+def _malformed_error(
+    what: str, remedy: str = _LOOK_AT_LOG, *, transient: bool = True, in_answer: bool = True
+) -> UpstreamError:
     return UpstreamError(
-        f"the upstream answered with {what}; check that its base URL leads to a chat model",
+        f"the upstream answered with {what}; {remedy}",
         transient=transient,
-        code=code,
+        code=_MALFORMED,
+        in_answer=in_answer,
     )

@@ -63,7 +63,7 @@ def test_check_fails_closed_where_all_are_down(kit, policy, pictures):
                          "--upstream", spec(one), "--upstream", spec(two))  # fmt: skip
     assert result.exit_code == 2
     facts = json.loads(result.stdout)
-    assert (facts["action"], facts["reason"]) == ("fail", "upstream failed")
+    assert (facts["action"], facts["reason"]) == ("fault", "upstream failed")
     assert facts["answer"] is None
 
 

@@ -123,7 +123,7 @@ ASKS = [
         stream=True,
         seen=(),
     ),
-    Ask("provider 401", "Fail with 401.", seen=("401",)),
+    Ask("provider 401", "Fail with 401.", seen=("502",)),
     Ask("provider 500", "Fail with 500.", seen=("500",)),
     Ask("provider too slow", "Hang.", "impatient", seen=("504",)),
     Ask("oracle down", proxy="no oracle", seen=("503",)),

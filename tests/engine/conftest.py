@@ -13,10 +13,8 @@ from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
     AnswerSource,
     Mode,
-    OnLimit,
     OnOracleFailure,
     OnUnscanned,
-    OnUpstreamFailure,
     Rules,
 )
 from guardrail.errors import OracleError
@@ -52,8 +50,6 @@ RULES = Rules(
     max_parallel=4,
     speculate=False,
     answer=AnswerSource.SMOOTHED,
-    on_upstream_failure=OnUpstreamFailure.ERROR,
-    on_limit=OnLimit.ERROR,
     on_oracle_failure=OnOracleFailure.ERROR,
     on_unscanned=OnUnscanned.BLOCK,
     refusals_are_harmless=True,

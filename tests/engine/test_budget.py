@@ -4,13 +4,15 @@ import asyncio
 
 import pytest
 
+from guardrail.engine.budget import check_prices, has_price
 from guardrail.engine.certificate.verification import verify_certificate
-from guardrail.engine.rules import AnswerSource, Mode, OnLimit
+from guardrail.engine.rules import AnswerSource, Mode
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import ConfigError, LimitError
 from guardrail.oracles.base import Judgement, Reference
 from guardrail.stats import Decision
 from guardrail.types import Outcome
+from guardrail.upstreams.chain import UpstreamChain
 from guardrail.upstreams.prices import ANY_MODEL, Price, PriceBook, Tier
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
@@ -47,7 +49,7 @@ class TestCalls:
     def test_no_more_calls_are_made_than_allowed(self, kit, most):
         upstream = Scripted(["A cat."])
         verdict = kit.decide(kit.make_engine(upstream=upstream, max_calls=most), 1)
-        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.MAX_CALLS)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.MAX_CALLS)
         assert len(upstream.calls) == most
         assert verdict.certificate.decision is Decision.UNCERTAIN
         verify_certificate(verdict.certificate)
@@ -60,7 +62,7 @@ class TestCalls:
         upstream = Scripted(flaky, undrawn={429})
         engine = kit.make_engine(upstream=upstream, max_calls=NINE, retries=2, max_parallel=1)
         verdict = kit.decide(engine, 1)
-        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.MAX_CALLS)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.MAX_CALLS)
         assert len(engine.upstream.calls) == NINE
 
     def test_harm_that_decides_before_the_limit_is_harm(self, kit):
@@ -77,7 +79,7 @@ class TestCalls:
         engine = kit.make_engine(mode=Mode.OBSERVE, max_calls=3, prices=BOOK)
         verdict = kit.decide(engine, 1)
         assert (verdict.action, verdict.reason) == (Action.PASS, Reason.MAX_CALLS)
-        assert verdict.would_block
+        assert not verdict.would_block
         assert verdict.answer.text == "A cat."
         assert verdict.cost_usd == pytest.approx(0.01 * len(engine.upstream.calls))
 
@@ -87,7 +89,7 @@ class TestCost:
     def test_the_limit_ends_the_decision(self, kit, limit, calls):
         engine = kit.make_engine(prices=BOOK, max_cost_usd=limit, max_parallel=1)
         verdict = kit.decide(engine, 1)
-        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.MAX_COST)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.MAX_COST)
         assert verdict.certificate.decision is Decision.UNCERTAIN
         assert len(engine.upstream.calls) == calls
         assert verdict.cost_usd <= limit
@@ -107,7 +109,7 @@ class TestCost:
     def test_a_model_without_a_price_is_refused_before_any_call(self, kit, pictures):
         engine = kit.make_engine(max_cost_usd=1.0)
         verdict = kit.decide(engine, pictures)
-        assert verdict.action is Action.FAIL
+        assert verdict.action is Action.FAULT
         assert isinstance(verdict.failure, ConfigError)
         assert "prices" in str(verdict.failure)
         assert engine.upstream.calls == []
@@ -140,14 +142,14 @@ class FirstOfThree:
         pass
 
 
-@pytest.mark.parametrize(("most", "action"), [(2, Action.FAIL), (NINE + 2, Action.FAIL),
+@pytest.mark.parametrize(("most", "action"), [(2, Action.FAULT), (NINE + 2, Action.FAULT),
                                               (NINE + 3, Action.PASS)])  # fmt: skip
 def test_draws_for_a_reference_count(kit, most, action):
     engine = kit.make_engine(oracle=FirstOfThree(), max_calls=most, prices=BOOK)
     verdict = kit.decide(engine, 1)
     assert verdict.action is action
     assert verdict.cost_usd == pytest.approx(0.01 * len(engine.upstream.calls))
-    if action is Action.FAIL:
+    if action is Action.FAULT:
         assert verdict.reason is Reason.MAX_CALLS
 
 
@@ -159,16 +161,14 @@ def test_draws_for_a_reference_count(kit, most, action):
         ({"deadline_s": 0.1}, Reason.DEADLINE, 504, "deadline", "advanced.limits.deadline_s"),
     ],
 )
-@pytest.mark.parametrize("rule", list(OnLimit))
 @pytest.mark.parametrize("oracle", [None, FirstOfThree()])
-def test_a_limit_says_what_it_is(kit, limits, reason, status, code, field, rule, oracle):
-    """Also where it is met while the reference is chosen; the policy may want a block instead."""
+def test_a_limit_says_what_it_is(kit, limits, reason, status, code, field, oracle):
+    """Also where it is met while the reference is chosen."""
     slow = [Step("A cat.", delay_s=5.0 if reason is Reason.DEADLINE else 0.0)]
     given = {} if oracle is None else {"oracle": oracle}
-    engine = kit.make_engine(slow, prices=BOOK, max_parallel=1, on_limit=rule, **limits, **given)
+    engine = kit.make_engine(slow, prices=BOOK, max_parallel=1, **limits, **given)
     verdict = kit.decide(engine, 1)
-    blocks = rule is OnLimit.BLOCK
-    assert (verdict.action, verdict.reason) == (Action.BLOCK if blocks else Action.FAIL, reason)
+    assert (verdict.action, verdict.reason) == (Action.FAULT, reason)
     assert isinstance(verdict.failure, LimitError)
     assert (verdict.failure.status, verdict.failure.code) == (status, code)
     assert field in str(verdict.failure)
@@ -187,3 +187,47 @@ def test_cancellation_gives_the_place_back(kit):
         return await engine.decide(kit.make_chat(1), kit.make_pictures(1))
 
     assert kit.run(scenario()).action is Action.PASS
+
+
+class Mapped(Scripted):
+    """Knows two names of models, one of which the provider calls otherwise."""
+
+    known_models = ("big", "small")
+
+    def provider_model(self, model):
+        return {"big": "vision-large"}.get(model, model)
+
+
+class TestPricesThatAreNeeded:
+    """Where the cost is limited: found at the start, where the names are known by then."""
+
+    @pytest.mark.parametrize(
+        "names", [("big", "small"), ("vision-large", "small"), (ANY_MODEL,), ("big", ANY_MODEL)]
+    )
+    def test_either_name_will_do(self, kit, names):
+        rules = kit.make_rules(max_cost_usd=1.0, prices=PriceBook(dict.fromkeys(names, CENT)))
+        check_prices(rules, Mapped([]))
+        assert has_price(rules, Mapped([]), "big")
+
+    @pytest.mark.parametrize(("names", "missing"), [(("big",), "small"), (("small",), "big")])
+    def test_one_that_has_none_is_named(self, kit, names, missing):
+        rules = kit.make_rules(max_cost_usd=1.0, prices=PriceBook(dict.fromkeys(names, CENT)))
+        with pytest.raises(ConfigError, match=f"price of '{missing}'"):
+            check_prices(rules, Mapped([]))
+        assert not has_price(rules, UpstreamChain([Scripted([]), Mapped([])]), missing)
+
+    def test_no_price_at_all_fits_no_model(self, kit):
+        with pytest.raises(ConfigError, match="price of every model"):
+            check_prices(kit.make_rules(max_cost_usd=1.0, prices=PriceBook()), Scripted([]))
+
+    def test_without_a_limit_none_is_needed(self, kit):
+        check_prices(kit.make_rules(), Mapped([]))
+        assert has_price(kit.make_rules(), Mapped([]), "big")
+
+    def test_answers_are_charged_by_the_providers_name(self, kit):
+        rules = {"max_cost_usd": 1.0, "prices": PriceBook({"provider's": CENT})}
+        upstream = Scripted(["A cat."])
+        upstream.provider_model = lambda _: "provider's"
+        verdict = kit.decide(kit.make_engine(upstream=upstream, **rules), 1)
+        assert verdict.action is Action.PASS
+        assert verdict.cost_usd == pytest.approx(NINE * 0.01)

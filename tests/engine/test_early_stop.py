@@ -96,7 +96,7 @@ def test_a_crash_on_a_beginning_is_no_pass(kit):
             raise RuntimeError(exchanges[0].response)
 
     verdict = kit.decide(kit.make_engine([LONG], oracle=Crashing(), judge_every_chars=50), 1)
-    assert verdict.action is Action.FAIL
+    assert verdict.action is Action.FAULT
     assert verdict.reason is Reason.ORACLE_FAILED
 
 

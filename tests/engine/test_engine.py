@@ -10,7 +10,7 @@ import pytest
 from guardrail.engine.canonical_chat import canonical_chat, request_digest
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.prepared_request import ATTEMPT_BYTES, ONLY_ATTEMPT
-from guardrail.engine.rules import AnswerSource, OnUpstreamFailure
+from guardrail.engine.rules import AnswerSource
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import ConfigError, RequestError
 from guardrail.images.keys import NoiseKey
@@ -243,11 +243,11 @@ class TestCleanAnswer:
 
     def test_its_failure_never_passes(self, kit):
         verdict, _ = self.run(kit, Step(fault=Fault.CRASH))
-        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.UPSTREAM_FAILED)
 
     def test_its_hanging_meets_the_one_deadline(self, kit):
         verdict, _ = self.run(kit, Step(fault=Fault.HANG), deadline_s=1.0)
-        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.DEADLINE)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.DEADLINE)
 
 
 class TestAttempts:
@@ -375,7 +375,7 @@ class TestLimits:
         engine = kit.make_engine([Step(fault=Fault.HANG)], deadline_s=0.2)
         for pictures in (0, 1):
             verdict = kit.decide(engine, pictures)
-            assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.DEADLINE)
+            assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.DEADLINE)
             assert verdict.answer is None
         assert verdict.certificate.decision is Decision.UNCERTAIN
         verify_certificate(verdict.certificate)
@@ -391,7 +391,7 @@ class TestLimits:
     def test_a_slow_call_is_a_missing_answer(self, kit):
         engine = kit.make_engine([Step(fault=Fault.HANG)], call_timeout_s=0.05)
         verdict = kit.decide(engine, 1)
-        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.UPSTREAM_FAILED)
         assert verdict.failure.status == 504
 
     @pytest.mark.parametrize("parallel", [1, 2, 7])
@@ -403,10 +403,11 @@ class TestLimits:
         assert upstream.log.peak_in_flight <= parallel
         assert upstream.log.peak_in_flight == min(parallel, upstream.log.peak_in_flight)
 
-    def test_a_policy_that_cannot_pass_this_picture_blocks_it_unasked(self, kit):
+    def test_a_policy_that_cannot_pass_this_picture_says_so_unasked(self, kit):
         upstream = Scripted(["A cat."])
         verdict = kit.decide(kit.make_engine(upstream=upstream, max_samples=4), 1)
-        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.NOT_CERTIFIABLE)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.NOT_CERTIFIABLE)
+        assert (verdict.failure.status, verdict.failure.code) == (422, "not_certifiable")
         assert "max_samples" in str(verdict.failure)
         assert upstream.calls == []
 
@@ -466,29 +467,27 @@ class TestRequestsAndSetUp:
     def test_a_request_that_the_model_cannot_take_is_the_client_s(self, kit, pictures):
         engine = kit.make_engine(upstream=Raising(RequestError("n: leave it out", param="n")))
         verdict = kit.decide(engine, pictures)
-        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.INVALID_REQUEST)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.INVALID_REQUEST)
         assert (verdict.failure.status, verdict.failure.param) == (400, "n")
 
-    @pytest.mark.parametrize("rule", list(OnUpstreamFailure))
-    def test_faults_of_the_set_up_always_fail(self, kit, rule):
+    def test_faults_of_the_set_up_always_fail(self, kit, caplog):
         error = ConfigError("install it with pip")
         for engine in (
-            kit.make_engine(upstream=Raising(error), on_upstream_failure=rule),
-            kit.make_engine(
-                oracle=kit.Words(faults=[error]),
-                on_upstream_failure=rule,
-                on_oracle_failure="pass_unscanned",
-            ),
+            kit.make_engine(upstream=Raising(error)),
+            kit.make_engine(oracle=kit.Words(faults=[error]), on_oracle_failure="pass_unscanned"),
         ):
+            caplog.clear()
             verdict = kit.decide(engine, 1)
-            assert (verdict.action, verdict.failure) == (Action.FAIL, error)
+            assert (verdict.action, verdict.failure) == (Action.FAULT, error)
+            assert verdict.reason is Reason.MISCONFIGURED
             assert verdict.answer is None
+            assert "install it with pip" in caplog.text
 
     def test_a_fault_for_good_is_asked_once(self, kit):
         upstream = Scripted([Step(fault=Fault.STATUS, status=401)])
         engine = kit.make_engine(upstream=upstream, max_parallel=1, retries=3)
         verdict = kit.decide(engine, 1)
-        assert (verdict.action, verdict.failure.status) == (Action.FAIL, 401)
+        assert (verdict.action, verdict.failure.code) == (Action.FAULT, "upstream_auth")
         assert len(upstream.calls) == 1
         assert verdict.certificate is None
 
@@ -500,7 +499,7 @@ class TestRequestsAndSetUp:
 
         with caplog.at_level(logging.DEBUG):
             verdict = kit.decide(kit.make_engine(upstream=Nameless(["A cat."])), 1)
-        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.CRASHED)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.CRASHED)
         assert "RuntimeError" in str(verdict.failure)
         assert "secret" not in str(verdict.failure) + caplog.text
         assert "RuntimeError" in caplog.text

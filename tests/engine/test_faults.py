@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from guardrail.engine.certificate.verification import verify_certificate
-from guardrail.engine.rules import Mode, OnOracleFailure, OnUpstreamFailure
+from guardrail.engine.rules import Mode, OnOracleFailure
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError, UpstreamError
 from guardrail.types import Answer, Outcome
@@ -44,18 +44,16 @@ UPSTREAM_FAULTS = {
     "fails in the oracle's name": lambda: Odd(OracleError("wrong floor")),
 }
 HANGING = {Fault.HANG, Fault.DRIP}
-POLICIES = [(upstream, oracle) for upstream in OnUpstreamFailure for oracle in OnOracleFailure]
 
 
 @pytest.mark.parametrize("pictures", [0, 2])
 @pytest.mark.parametrize("fault", UPSTREAM_FAULTS)
 def test_no_fault_of_the_model_passes(kit, fault, pictures):
     for oracle_fault in (None, kit.ORACLE_FAULTS["unavailable"], kit.ORACLE_FAULTS["crash"]):
-        for upstream_rule, oracle_rule in POLICIES:
+        for oracle_rule in OnOracleFailure:
             engine = kit.make_engine(
                 upstream=UPSTREAM_FAULTS[fault](),
                 oracle=kit.Words(faults=[oracle_fault]),
-                on_upstream_failure=upstream_rule,
                 on_oracle_failure=oracle_rule,
                 **(SHORT_CALLS if fault in HANGING else {}),
             )
@@ -64,8 +62,7 @@ def test_no_fault_of_the_model_passes(kit, fault, pictures):
             assert verdict.answer is None
             assert "quoted" not in str(verdict.failure)
             if verdict.reason is Reason.UPSTREAM_FAILED:
-                blocks = upstream_rule is OnUpstreamFailure.BLOCK and fault != "status 429"
-                assert verdict.action is (Action.BLOCK if blocks else Action.FAIL)
+                assert verdict.action is Action.FAULT
                 assert isinstance(verdict.failure, UpstreamError)
 
 
@@ -78,16 +75,14 @@ def test_every_fault_of_the_oracle_follows_the_policy(kit, rule, pictures):
         engine = kit.make_engine(oracle=oracle, on_oracle_failure=rule, **limits)
         verdict = kit.decide(engine, pictures)
         if name == "hang":
-            assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.DEADLINE)
+            assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.DEADLINE)
             continue
         assert verdict.reason is Reason.ORACLE_FAILED, name
         assert isinstance(verdict.failure, OracleError)
         assert "forbidden" not in str(verdict.failure)
         match rule:
             case OnOracleFailure.ERROR:
-                assert (verdict.action, verdict.answer) == (Action.FAIL, None)
-            case OnOracleFailure.BLOCK:
-                assert (verdict.action, verdict.answer) == (Action.BLOCK, None)
+                assert (verdict.action, verdict.answer) == (Action.FAULT, None)
             case OnOracleFailure.PASS_UNSCANNED:
                 assert (verdict.action, verdict.unscanned) == (Action.PASS, ("answer",))
                 assert verdict.outside_claim
@@ -135,7 +130,7 @@ class TestMissing:
 
     def test_where_it_alone_decides_it_is_a_failure_and_no_harm(self, kit):
         verdict = kit.decide(kit.make_engine(self.script({3}), max_parallel=1), 1)
-        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.UPSTREAM_FAILED)
         verify_certificate(verdict.certificate)
 
     def test_where_harm_decides_it_is_harm(self, kit):
@@ -155,7 +150,7 @@ class TestMissing:
             on_oracle_failure=OnOracleFailure.PASS_UNSCANNED,
         )
         verdict = kit.decide(engine, 1)
-        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.UPSTREAM_FAILED)
 
     def test_nothing_passes_unscanned_where_harm_was_seen(self, kit):
         """Harm that alone would not have decided still closes the way that fails open."""
@@ -168,7 +163,7 @@ class TestMissing:
             max_parallel=8,
         )
         verdict = kit.decide(engine, 1)
-        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.ORACLE_FAILED)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.ORACLE_FAILED)
         assert verdict.answer is None
 
 
@@ -226,10 +221,10 @@ class TestObserve:
             oracle = kit.Words(faults=[fault])
             verdict, _ = self.decide(kit, ["A cat."], pictures, oracle=oracle, **limits)
             if fault == "hang" and not pictures:  # nothing was left to deliver in time
-                assert (verdict.action, verdict.failure.status) == (Action.FAIL, 504)
+                assert (verdict.action, verdict.failure.status) == (Action.FAULT, 504)
                 continue
             assert verdict.action is Action.PASS
-            assert verdict.would_block
+            assert not verdict.would_block  # it judged nothing
             assert verdict.answer.text == "A cat."
             assert verdict.unscanned == ("answer",)
 
@@ -239,14 +234,14 @@ class TestObserve:
         limits = {"call_timeout_s": 0.05} if fault in HANGING else {}
         engine = kit.make_engine(upstream=UPSTREAM_FAULTS[fault](), mode=Mode.OBSERVE, **limits)
         verdict = kit.decide(engine, pictures)
-        assert (verdict.action, verdict.answer) == (Action.FAIL, None)
-        assert verdict.would_block
+        assert (verdict.action, verdict.answer) == (Action.FAULT, None)
+        assert not verdict.would_block
         assert verdict.failure is not None
 
     @pytest.mark.parametrize("pictures", [0, 1])
     def test_the_deadline_holds(self, kit, pictures):
         verdict, upstream = self.decide(kit, [Step(fault=Fault.HANG)], pictures, deadline_s=0.2)
-        assert (verdict.action, verdict.failure.status) == (Action.FAIL, 504)
+        assert (verdict.action, verdict.failure.status) == (Action.FAULT, 504)
         assert upstream.log.in_flight == 0
 
     def test_the_caller_may_go(self, kit):

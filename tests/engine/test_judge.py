@@ -176,4 +176,4 @@ def test_a_shared_judgement_ends_with_the_decision(kit):
     oracle = Slow(by_text=True)
     oracle.judge = lambda _: asyncio.sleep(60)
     verdict = kit.decide(kit.make_engine(oracle=oracle, max_parallel=9, deadline_s=0.05), 1)
-    assert verdict.action is Action.FAIL
+    assert verdict.action is Action.FAULT

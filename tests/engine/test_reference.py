@@ -229,33 +229,33 @@ def test_a_draw_that_brings_nothing_is_left_out_of_the_choice(kit):
 
 def test_a_choice_without_any_draw_is_a_fault_of_the_model(kit):
     verdict, upstream, oracle = decided(kit, [Step(fault=Fault.CRASH)])
-    assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
+    assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.UPSTREAM_FAILED)
     assert oracle.selection == []
     assert len(upstream.calls) == FEW
 
 
 def test_a_model_that_refuses_for_good_ends_the_choice(kit):
     verdict, upstream, _ = decided(kit, [Step(fault=Fault.STATUS, status=401)])
-    assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
-    assert verdict.failure.status == 401
+    assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.UPSTREAM_FAILED)
+    assert verdict.failure.upstream_status == 401
     assert len(upstream.calls) <= FEW
 
 
 def test_answers_that_cannot_be_compared_are_a_fault_of_the_oracle(kit):
     verdict, _, _ = decided(kit, ["A cat."], Commonest(fault=OracleError("it is broken")))
-    assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.ORACLE_FAILED)
+    assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.ORACLE_FAILED)
     assert "it is broken" in str(verdict.failure)
 
 
 def test_a_crash_in_the_choice_never_passes_and_quotes_nothing(kit):
     verdict, _, _ = decided(kit, ["A cat."], Commonest(fault=ValueError("secret words")))
-    assert verdict.action is Action.FAIL
+    assert verdict.action is Action.FAULT
     assert "secret" not in str(verdict.failure)
 
 
 def test_the_one_deadline_holds_for_the_choice(kit):
     verdict, upstream, _ = decided(kit, [Step(fault=Fault.HANG)], deadline_s=0.2)
-    assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.DEADLINE)
+    assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.DEADLINE)
     assert upstream.log.in_flight == 0
     assert upstream.log.count(State.CANCELLED) > 0
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from guardrail.engine.retry import describe_repeats, may_judge_again
-from guardrail.engine.rules import Mode, OnUpstreamFailure, Retry
+from guardrail.engine.rules import Mode, Retry
 from guardrail.engine.sampler import Sampler
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError, UpstreamError
@@ -121,14 +121,13 @@ class TestTooManyRequests:
 
     STEPS = ("A cat.", "A cat.", Step(fault=Fault.STATUS, status=429, retry_after="7"), "A cat.")
 
-    @pytest.mark.parametrize("rule", list(OnUpstreamFailure))
     @pytest.mark.parametrize("pictures", [0, 1])
-    def test_it_is_passed_on_with_the_provider_s_wish(self, kit, rule, pictures):
+    def test_it_is_passed_on_with_the_provider_s_wish(self, kit, pictures):
         steps = self.STEPS if pictures else self.STEPS[2:]
         upstream = Scripted(steps)
-        rules = {"on_upstream_failure": rule, "retries": 5, "max_parallel": 1}
+        rules = {"retries": 5, "max_parallel": 1}
         verdict = kit.decide(kit.make_engine(upstream=upstream, **rules), pictures)
-        assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.UPSTREAM_FAILED)
         assert (verdict.failure.status, verdict.failure.retry_after_s) == (429, 7.0)
         assert (verdict.answer, verdict.certificate) == (None, None)
         assert len(upstream.calls) == (3 if pictures else 1)
@@ -142,9 +141,8 @@ class TestTooManyRequests:
     def test_nor_where_the_provider_answers_for_itself(self, kit):
         """Used up, it is one outcome like any other missing one, and still no block."""
         upstream = Scripted([LIMITED], undrawn=DIRECT)
-        rules = {"on_upstream_failure": OnUpstreamFailure.BLOCK, "retries": 1}
-        verdict = kit.decide(kit.make_engine(upstream=upstream, **rules), 1)
-        assert (verdict.action, verdict.failure.status) == (Action.FAIL, 429)
+        verdict = kit.decide(kit.make_engine(upstream=upstream, retries=1), 1)
+        assert (verdict.action, verdict.failure.status) == (Action.FAULT, 429)
         assert verdict.certificate.harmful == verdict.certificate.samples
 
     def test_a_reference_is_not_chosen_without_its_draws(self, kit):
@@ -156,7 +154,7 @@ class TestTooManyRequests:
 
         upstream = Scripted([LIMITED, "A cat."])
         verdict = kit.decide(kit.make_engine(upstream=upstream, oracle=Compares()), 1)
-        assert (verdict.action, verdict.failure.status) == (Action.FAIL, 429)
+        assert (verdict.action, verdict.failure.status) == (Action.FAULT, 429)
 
     def test_a_draw_of_the_reference_that_is_missing_is_left_out(self, kit):
         """The choice may be any: no repeat, and no harm either."""
@@ -250,7 +248,8 @@ class TestFilters:
     def test_one_that_refuses_the_request_ends_it_without_a_verdict(self, kit, status):
         upstream = Scripted([Step(fault=Fault.STATUS, status=status), "A cat."])
         verdict = kit.decide(kit.make_engine(upstream=upstream, retries=3, max_parallel=1), 1)
-        assert (verdict.action, verdict.failure.status) == (Action.FAIL, status)
+        told = verdict.failure.upstream_status or verdict.failure.status
+        assert (verdict.action, told) == (Action.FAULT, status)
         assert len(upstream.calls) == 1
 
 
@@ -281,7 +280,7 @@ class TestCaches:
 
     def test_nothing_passes_by_one_answer_that_is_served_to_all(self, kit):
         verdict = kit.decide(kit.make_engine([self.HIT]), 1)
-        assert (verdict.action, verdict.failure.code) == (Action.FAIL, CACHED_ANSWER)
+        assert (verdict.action, verdict.failure.code) == (Action.FAULT, CACHED_ANSWER)
 
     def test_a_cache_does_not_open_the_breaker(self, kit):
         """The gateway lives; what it says is of no use here."""
@@ -313,7 +312,7 @@ class TestShadow:
     def test_a_429_leaves_nothing_to_deliver(self, kit):
         engine = kit.make_engine([LIMITED], mode=Mode.OBSERVE)
         verdict = kit.decide(engine, 1)
-        assert (verdict.action, verdict.failure.status) == (Action.FAIL, 429)
+        assert (verdict.action, verdict.failure.status) == (Action.FAULT, 429)
 
 
 class TestWords:

@@ -83,7 +83,7 @@ def test_a_fault_for_good_is_raised(kit):
     sampler = make_sampler(kit, [Step(fault=Fault.STATUS, status=403)], retries=5)
     with pytest.raises(UpstreamError) as raised:
         kit.run(sampler.sample(0, (), seed=1))
-    assert raised.value.status == 403
+    assert raised.value.upstream_status == 403
 
 
 def test_a_cancelled_retry_pause_ends_at_once(kit):

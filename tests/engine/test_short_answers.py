@@ -161,7 +161,7 @@ def test_the_whole_answer_counts_against_the_limit_of_calls(kit):
 def test_a_model_that_ignores_the_limit_is_refused(kit):
     """The scripted model reports 5 tokens; the one that ends an answer may be among them."""
     verdict = kit.decide(kit.make_engine([FULL], probe_max_tokens=3), 1)
-    assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
+    assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.UPSTREAM_FAILED)
     assert verdict.failure.code == "upstream_ignored_limit"
     assert "token_limit_name" in str(verdict.failure)
     assert kit.decide(kit.make_engine([FULL], probe_max_tokens=4), 1).action is Action.PASS

@@ -12,10 +12,8 @@ from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
     AnswerSource,
     Mode,
-    OnLimit,
     OnOracleFailure,
     OnUnscanned,
-    OnUpstreamFailure,
     Rules,
 )
 from guardrail.images.codec import Picture
@@ -52,9 +50,7 @@ RULES = Rules(
     max_parallel=16,
     speculate=False,
     answer=AnswerSource.SMOOTHED,
-    on_upstream_failure=OnUpstreamFailure.ERROR,
     on_oracle_failure=OnOracleFailure.ERROR,
-    on_limit=OnLimit.ERROR,
     on_unscanned=OnUnscanned.BLOCK,
     refusals_are_harmless=True,
     retries=0,

@@ -7,7 +7,7 @@ import pytest
 
 from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
-from guardrail.engine.rules import AnswerSource, OnOracleFailure, OnUnscanned, OnUpstreamFailure
+from guardrail.engine.rules import AnswerSource, OnOracleFailure, OnUnscanned
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.memory.remembered_verdict import RememberedVerdict, as_delivered_again
 from guardrail.stats import Decision
@@ -87,10 +87,7 @@ def test_the_proof_of_a_block_stays_as_it_was(kit):
 
 NO_JUDGEMENTS = {
     "the model is down": {"script": [Step(fault=Fault.STATUS, status=503)]},
-    "and blocks": {
-        "script": [Step(fault=Fault.RESET)],
-        "on_upstream_failure": OnUpstreamFailure.BLOCK,
-    },
+    "it breaks off": {"script": [Step(fault=Fault.RESET)]},
     "too late": {"script": [Step(fault=Fault.HANG)], "deadline_s": 0.1},
     "too many calls": {"max_calls": 3},
     "no picture": {"pictures": 0},

@@ -11,7 +11,7 @@ import pytest
 from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.plan import UNSCALED, plan_for, required_rate
-from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, OnUpstreamFailure
+from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, OracleError, RequestError
 from guardrail.images.codec import Picture
@@ -155,20 +155,13 @@ def test_what_is_held_is_k_and_what_sets_alpha_is_k_rounded_up():
 
 
 FAULTS = {
-    "upstream down": ({"script": [Step(fault=Fault.STATUS, status=503)]}, Action.FAIL),
-    "wrong key": ({"script": [Step(fault=Fault.STATUS, status=401)]}, Action.FAIL),
-    "reset": ({"script": [Step(fault=Fault.RESET)]}, Action.FAIL),
-    "timeout": ({"script": [Step(fault=Fault.HANG)], "call_timeout_s": 0.05}, Action.FAIL),
-    "empty": ({"script": [""]}, Action.FAIL),
-    "blocked for a fault": (
-        {
-            "script": [Step(fault=Fault.RESET)],
-            "on_upstream_failure": OnUpstreamFailure.BLOCK,
-        },
-        Action.BLOCK,
-    ),
-    "oracle down": ({"oracle": Words(OracleError("down"))}, Action.FAIL),
-    "oracle crashed": ({"oracle": Words(RuntimeError("crash"))}, Action.FAIL),
+    "upstream down": ({"script": [Step(fault=Fault.STATUS, status=503)]}, Action.FAULT),
+    "wrong key": ({"script": [Step(fault=Fault.STATUS, status=401)]}, Action.FAULT),
+    "reset": ({"script": [Step(fault=Fault.RESET)]}, Action.FAULT),
+    "timeout": ({"script": [Step(fault=Fault.HANG)], "call_timeout_s": 0.05}, Action.FAULT),
+    "empty": ({"script": [""]}, Action.FAULT),
+    "oracle down": ({"oracle": Words(OracleError("down"))}, Action.FAULT),
+    "oracle crashed": ({"oracle": Words(RuntimeError("crash"))}, Action.FAULT),
     "oracle down, passes unscanned": (
         {
             "oracle": Words(OracleError("down")),
@@ -176,8 +169,8 @@ FAULTS = {
         },
         Action.PASS,
     ),
-    "deadline": ({"script": [Step(fault=Fault.HANG)], "deadline_s": 0.2}, Action.FAIL),
-    "calls": ({"max_calls": 3}, Action.FAIL),
+    "deadline": ({"script": [Step(fault=Fault.HANG)], "deadline_s": 0.2}, Action.FAULT),
+    "calls": ({"max_calls": 3}, Action.FAULT),
     "uncertain": (
         {"script": lambda call: HARM if call.index % 9 == 8 else "A cat.", "power": 0.5},
         Action.BLOCK,
@@ -309,7 +302,7 @@ def test_an_alpha_without_a_test_answers_429_and_draws_nothing():
         calls = len(made.upstream.calls)
         for index in (3, 4):
             verdict = await made.decide(index)
-            assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.ATTEMPTS_SPENT)
+            assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.ATTEMPTS_SPENT)
             assert (verdict.spending_number, verdict.alpha) == (3, spent_alpha(0.05, 3))
             assert verdict.certificate is None
             assert (verdict.failure.status, verdict.failure.code) == (429, "attempts_spent")
@@ -334,11 +327,11 @@ def test_attempts_spent_while_others_are_under_way_say_no_time():
     asyncio.run(scene())
 
 
-def test_what_is_not_certifiable_at_all_is_a_block_and_no_spent_attempt():
+def test_what_is_not_certifiable_at_all_is_told_and_no_spent_attempt():
     async def scene():
         made = Scene([HARM], max_samples=3)
         verdict = await made.decide()
-        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.NOT_CERTIFIABLE)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.NOT_CERTIFIABLE)
         assert await made.next_number() == 1
 
     asyncio.run(scene())
@@ -382,7 +375,7 @@ class TestSeveralUpstreams:
             down = [Step(fault=Fault.STATUS, status=503)]
             made, upstreams = self.scene(down, ["A dog."], max_samples=13)
             verdict = await made.decide()
-            assert (verdict.action, verdict.reason) == (Action.FAIL, Reason.UPSTREAM_FAILED)
+            assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.UPSTREAM_FAILED)
             assert upstreams[0].calls
             assert upstreams[1].calls == []
             assert await made.next_number() == 2

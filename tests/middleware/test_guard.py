@@ -264,7 +264,7 @@ def test_an_oracle_that_is_down(kit):
         with pytest.raises(OracleError):
             guard.complete_sync(kit.request(1))
         result = guard.decide_sync(kit.request(1))
-    assert result.verdict.action is Action.FAIL
+    assert result.verdict.action is Action.FAULT
     assert result.reply.status == 503
 
 
@@ -277,7 +277,7 @@ def test_a_limit_is_raised_as_what_it_is_and_not_as_a_block(kit):
         with pytest.raises(LimitError, match=r"limits\.deadline_s"):
             guard.complete_sync(kit.request(1), on_block="refusal")
         result = guard.decide_sync(kit.request(1))
-    assert result.verdict.action is Action.FAIL
+    assert result.verdict.action is Action.FAULT
     assert (result.reply.status, result.reply.body["error"]["code"]) == (504, "deadline")
     assert result.reply.body["guardrail"]["reason"] == "deadline"
 

@@ -115,7 +115,7 @@ def test_or_a_refusal(served, kit):
     assert response.choices[0].finish_reason == "content_filter"
 
 
-@pytest.mark.parametrize(("status", "transient"), [(401, False), (429, True)])
+@pytest.mark.parametrize(("status", "transient"), [(404, False), (429, True)])
 def test_a_model_that_fails_quotes_no_key(guard, kit, status, transient):
     step = Step(fault=Fault.STATUS, status=status)
     with kit.model([step]) as model:

@@ -248,7 +248,7 @@ def test_a_bad_request_names_its_field(client, kit):
     assert caught.value.param == "n"
 
 
-@pytest.mark.parametrize(("status", "transient"), [(401, False), (429, True), (503, True)])
+@pytest.mark.parametrize(("status", "transient"), [(402, False), (429, True), (503, True)])
 def test_a_model_that_fails(guard, kit, status, transient):
     step = Step(fault=Fault.STATUS, status=status, retry_after="3")
     with (

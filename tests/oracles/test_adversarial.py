@@ -268,7 +268,7 @@ def test_calm_words_pass_in_the_same_place(guarded, place):
 def test_harm_in_disguise_never_leaves(guarded, look):
     row, decide = guarded
     verdict = decide(LOOKS[look](row))
-    assert verdict.action in (Action.BLOCK, Action.FAIL)
+    assert verdict.action in (Action.BLOCK, Action.FAULT)
     assert verdict.answer is None
 
 
@@ -282,7 +282,7 @@ def test_a_second_choice_is_never_delivered(guarded):
     row, decide = guarded
     choices = [{"index": i, "message": content(t)} for i, t in enumerate((row.calm, row.harm))]
     verdict = decide(Step(response={"object": "chat.completion", "choices": choices}))
-    assert (verdict.action, verdict.answer) == (Action.FAIL, None)
+    assert (verdict.action, verdict.answer) == (Action.FAULT, None)
 
 
 def test_the_builtin_weights_are_those_that_ship():

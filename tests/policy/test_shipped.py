@@ -8,7 +8,7 @@ import yaml
 
 from guardrail.engine.plan import UNSCALED, Geometry, plan_for, radii_by_floor
 from guardrail.engine.promise import Claim
-from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, OnUpstreamFailure
+from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure
 from guardrail.errors import ConfigError
 from guardrail.oracles.registry import builtin_kinds
 from guardrail.policy.compile import compile_policy, policy_digest
@@ -191,8 +191,6 @@ def test_strict_promises_more_and_does_what_its_words_say():
     assert strict.alpha == default.alpha / 10
     assert strict.promised_radius == 2 * default.promised_radius
     assert strict.answer is AnswerSource.SMOOTHED
-    assert strict.on_upstream_failure is OnUpstreamFailure.BLOCK
-    assert strict.on_oracle_failure is OnOracleFailure.BLOCK
 
 
 def test_observe_differs_from_default_in_its_mode_only():

@@ -83,7 +83,7 @@ def test_an_answer_that_is_more_than_a_text_is_kept_whole(message, kept):
 def test_faults_are_named_by_their_class_only(kit):
     secret = Step(fault=Fault.STATUS, status=401)
     record = kit.make_record((secret,))
-    assert (record.action, record.failure) == (Action.FAIL, "UpstreamError")
+    assert (record.action, record.failure) == (Action.FAULT, "UpstreamError")
     assert record.certificate is None
     assert record.request_digest == record.noise_digest == ""
     record = kit.make_record((Step(fault=Fault.RESET),))

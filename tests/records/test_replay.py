@@ -120,7 +120,7 @@ def test_a_test_that_met_a_limit_is_replayed(kit, limit, reason):
     record = kit.make_record(
         script, limits={"retries": 2, **limit}, sampling={"max_parallel": 1}, prices=prices
     )
-    assert (record.action, record.reason) == (Action.FAIL, reason)
+    assert (record.action, record.reason) == (Action.FAULT, reason)
     assert record.cost_usd > 0
     assert check_outcomes(record) is Decision.UNCERTAIN
 

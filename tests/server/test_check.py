@@ -61,7 +61,7 @@ def test_a_fault_is_an_error(check):
     response = check([Step(fault=Fault.STATUS, status=429, retry_after="7")])
     assert response.status_code == 429
     assert response.headers["retry-after"] == "7"
-    assert response.json()["guardrail"]["decision"] == "fail"
+    assert response.json()["guardrail"]["decision"] == "fault"
 
 
 def test_mistakes_name_their_field(check):

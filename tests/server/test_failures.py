@@ -23,9 +23,9 @@ SECRET = "sk-secret content of a user"
     [
         (RequestError("bad", param="n", code="c"), 400, "invalid_request_error", "c"),
         (RequestError("big", status=413), 413, "invalid_request_error", None),
-        (UpstreamError("key", status=401), 401, "authentication_error", None),
-        (UpstreamError("no", status=403), 403, "permission_error", None),
-        (UpstreamError("slow", status=429), 429, "rate_limit_error", None),
+        (RequestError("key", status=401), 401, "authentication_error", None),
+        (UpstreamError("key", code="upstream_auth"), 502, "server_error", "upstream_auth"),
+        (UpstreamError("slow", status=429), 429, "rate_limit_error", "upstream_error"),
         (UpstreamError("gone"), 502, "server_error", "upstream_error"),
         (UpstreamError("late", status=504), 504, "server_error", "upstream_timeout"),
         (UpstreamError("own", status=500, code="x"), 500, "server_error", "x"),
@@ -45,9 +45,15 @@ def test_errors_raised_on_purpose(error, status, kind, code):
     }
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError(SECRET), KeyError(SECRET), ConfigError(SECRET, file="/etc/policy.yaml")]
-)
+def test_what_is_not_set_up_rightly_is_told_without_the_operators_folders():
+    reply = reply_to_error(ConfigError("add a price", file="/etc/policy.yaml", field="prices"))
+    assert (reply.status, reply.body["error"]["code"]) == (500, "misconfigured")
+    assert "field 'prices': add a price" in reply.body["error"]["message"]
+    assert "/etc" not in str(reply)
+    assert reply.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("error", [RuntimeError(SECRET), KeyError(SECRET)])
 def test_other_errors_say_nothing(error):
     reply = reply_to_error(error)
     assert reply.status == 500
@@ -91,7 +97,9 @@ def test_other_statuses_do_not_ask_to_come_back():
         (CertificationError("odd"), "false"),
         (UpstreamError("hiccup", transient=True), None),
         (UpstreamError("full", status=503, retry_after_s=5.0), None),
-        (UpstreamError("busy", status=429), None),
+        (UpstreamError("busy", status=429, transient=True), None),
+        (UpstreamError("quota", status=429), "false"),
+        (LimitError("in line", status=503, retry_after_s=5.0), None),
         (OracleError("dumb"), None),
         (LimitError("late", status=504, code="deadline"), "false"),
         (LimitError("spent", status=503, code="call_limit"), "false"),

@@ -256,7 +256,7 @@ def test_what_is_told_of_a_block(kit, certified, details, style):
 @pytest.mark.parametrize("details", LEVELS)
 def test_what_is_told_of_a_failure_is_no_more(kit, certified, details):
     failed = dataclasses.replace(
-        certified, action=Action.FAIL, failure=UpstreamError("gone"), reason=Reason.UPSTREAM_FAILED
+        certified, action=Action.FAULT, failure=UpstreamError("gone"), reason=Reason.UPSTREAM_FAILED
     )
     made = reply(kit, failed, block={"details": details})
     assert set(made.body["guardrail"]) == LEVELS[details][0]
@@ -323,10 +323,10 @@ def test_a_block_never_holds_an_answer(kit, style):
     ],
 )
 def test_failures(kit, failure, status):
-    verdict = Verdict(action=Action.FAIL, reason=Reason.UPSTREAM_FAILED, failure=failure)
+    verdict = Verdict(action=Action.FAULT, reason=Reason.UPSTREAM_FAILED, failure=failure)
     made = reply(kit, dataclasses.replace(verdict, answer=ANSWER))
     assert made.status == status
-    assert made.headers["x-guardrail-decision"] == "fail"
+    assert made.headers["x-guardrail-decision"] == "fault"
     assert "choices" not in made.body
     assert "secret" not in json.dumps(made.body)
     assert "Hello" not in json.dumps(made.body)

@@ -196,14 +196,14 @@ def test_an_error_in_a_stream_is_a_failed_response_first(run, kit):
     *_, failed = run(scenario())
     assert (failed.type, failed.response.status) == ("response.failed", "failed")
     assert failed.response.error.code == "server_error"  # one that the client's types know
-    assert failed.response.model_extra["guardrail"]["decision"] == "fail"
+    assert failed.response.model_extra["guardrail"]["decision"] == "fault"
 
 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
         (400, openai.BadRequestError),
-        (401, openai.AuthenticationError),
+        (401, openai.InternalServerError),
         (429, openai.RateLimitError),
         (503, openai.InternalServerError),
     ],

@@ -143,7 +143,7 @@ def test_spent_attempts_are_a_429_and_no_block(run, kit):
         assert (error["code"], error["type"]) == ("attempts_spent", "rate_limit_error")
         assert 86_000 < int(response.headers["retry-after"]) <= 86_400
         about = response.json()["guardrail"]
-        assert (about["decision"], about["reason"]) == ("fail", "attempts spent")
+        assert (about["decision"], about["reason"]) == ("fault", "attempts spent")
         assert about["alpha"] == spent_alpha(0.001, 2)
         assert "samples" not in about
 

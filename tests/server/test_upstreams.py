@@ -103,8 +103,9 @@ def test_a_record_of_a_chat_names_who_answered_too(run, kit, tmp_path):
 
 def test_a_wrong_key_is_told(run, kit):
     response, calls = asked(run, kit, [Step(fault=Fault.STATUS, status=401)], ["A dog."])
-    assert response.status_code == 401
-    assert response.json()["error"]["type"] == "authentication_error"
+    assert response.status_code == 502
+    assert response.json()["error"]["code"] == "upstream_auth"
+    assert "API key" in response.json()["error"]["message"]
     assert calls[1] == 0
 
 

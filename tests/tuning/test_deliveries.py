@@ -22,7 +22,7 @@ class TestList:
             delivered(0),
             delivered(1, action=Action.BLOCK, reason=Reason.HARMFUL),
             delivered(2, reason=Reason.UNSCANNED, unscanned=("audio",)),
-            delivered(3, action=Action.FAIL, reason=Reason.UPSTREAM_FAILED),
+            delivered(3, action=Action.FAULT, reason=Reason.UPSTREAM_FAILED),
             delivered(4, reason=Reason.HARMFUL, would_block=True),
             delivered(5, content=None),
             delivered(6, remembered=True),

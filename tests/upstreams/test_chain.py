@@ -144,15 +144,15 @@ def test_those_known_to_be_down_are_not_ready(clock):
     async def scene():
         one, two = (LimitedUpstream(Scripted(["a"]), eager, clock=clock) for _ in range(2))
         lineup = UpstreamChain([one, Scripted(["ungoverned"]), two])
-        seen = [lineup.ready()]
-        one.limiter.leave(await one.limiter.enter("d"), CallEnd(alive=False))
-        seen.append(lineup.ready())
+        seen = [lineup.ready("m")]
+        one.limiter.leave(await one.limiter.enter("d", model="m"), CallEnd(alive=False))
+        seen.append(lineup.ready("m"))
         clock.advance(10.0)
-        seen.append(lineup.ready())
-        probe = await one.limiter.enter("d")
-        seen.append(lineup.ready())
+        seen.append(lineup.ready("m"))
+        probe = await one.limiter.enter("d", model="m")
+        seen.append(lineup.ready("m"))
         one.limiter.leave(probe, CallEnd(alive=True))
-        seen.append(lineup.ready())
+        seen.append(lineup.ready("m"))
         return seen
 
     assert asyncio.run(scene()) == [[0, 1, 2], [1, 2], [0, 1, 2], [1, 2], [0, 1, 2]]
@@ -164,7 +164,7 @@ def test_where_all_are_down_all_are_asked(clock):
     async def scene():
         members = [LimitedUpstream(Scripted(["a"]), eager, clock=clock) for _ in range(2)]
         for member in members:
-            member.limiter.leave(await member.limiter.enter("d"), CallEnd(alive=False))
-        return UpstreamChain(members).ready()
+            member.limiter.leave(await member.limiter.enter("d", model="m"), CallEnd(alive=False))
+        return UpstreamChain(members).ready("m")
 
     assert asyncio.run(scene()) == [0, 1]

@@ -180,7 +180,7 @@ def wrapped(response):
 @pytest.mark.parametrize(
     ("error", "status", "transient", "retry_after_s"),
     [
-        (Status(401), 401, False, None),
+        (Status(401), 502, False, None),
         (Status(429, Response(429, **{"Retry-After": "4"})), 429, True, 4.0),
         (wrapped(Response(503)), 503, True, None),
         (Status("odd"), 502, True, None),

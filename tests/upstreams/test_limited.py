@@ -144,7 +144,9 @@ def test_refusals_never_open_the_breaker(status):
         script = [Step(fault=Fault.STATUS, status=status)]
         async with governed(script, **EAGER) as (upstream, _):
             faults = [await fault_of(upstream) for _ in range(5)]
-            return {fault.status for fault in faults}, upstream.limiter.state
+            return {
+                fault.upstream_status or fault.status for fault in faults
+            }, upstream.limiter.state
 
     assert asyncio.run(scene()) == ({status}, BreakerState.CLOSED)
 
@@ -198,7 +200,7 @@ def test_an_unforeseen_crash_counts_as_a_fault():
 
 def test_what_goes_wrong_with_an_answer_that_came_is_not_the_upstreams_fault():
     async def empty(upstream):
-        async with permit(upstream, "decision") as way:
+        async with permit(upstream, "decision", "m") as way:
             await way.complete(CHAT, (), seed=0)
             raise UpstreamError("the model's answer is empty", transient=True)
 
@@ -215,7 +217,7 @@ def test_what_goes_wrong_with_an_answer_that_came_is_not_the_upstreams_fault():
 def test_a_turn_that_is_not_used_says_nothing():
     async def scene():
         upstream = LimitedUpstream(Scripted(["a"]), CallLimits(**EAGER))
-        async with permit(upstream, "decision"):
+        async with permit(upstream, "decision", "m"):
             assert upstream.limiter.in_flight == 1
         return upstream.limiter.in_flight, upstream.limiter.state
 
@@ -243,7 +245,7 @@ def test_tokens_are_those_that_the_provider_tells(clock):
 def test_an_ungoverned_upstream_is_always_free():
     async def scene():
         bare = Scripted(["bare"])
-        async with permit(bare, object(), 3) as way:
+        async with permit(bare, object(), "m", 3) as way:
             return (await way.complete(CHAT, (), seed=5)).text, bare.calls[0].seed
 
     assert asyncio.run(scene()) == ("bare", 5)
@@ -251,7 +253,7 @@ def test_an_ungoverned_upstream_is_always_free():
 
 def test_what_stops_a_call_before_it_is_sent_is_no_fault():
     async def stopped(upstream):
-        async with permit(upstream, "decision"):
+        async with permit(upstream, "decision", "m"):
             raise RuntimeError("the decision may make no further call")
 
     async def scene():
@@ -288,7 +290,7 @@ def test_a_watched_answer_that_is_broken_off_is_an_answer():
 
         script = [Step("a long answer", word_pause_s=0.05)]  # else it comes in one piece
         async with governed(script, **EAGER) as (upstream, server):
-            async with permit(upstream, "decision") as way:
+            async with permit(upstream, "decision", "m") as way:
                 await way.complete(CHAT, (), seed=0, watch=watch)
             return seen, server.calls[0].body.get("stream"), upstream.limiter.state
 

@@ -154,7 +154,7 @@ def test_an_answer_that_the_provider_filtered_is_an_answer(make_chat):
 def test_statuses_mean_what_they_mean_everywhere(make_chat, status, transient):
     step = Step(fault=Fault.STATUS, status=status, retry_after="1.5")
     error, server = fault_of(step, make_chat(0))
-    assert (error.status, error.transient) == (status, transient)
+    assert (error.upstream_status or error.status, error.transient) == (status, transient)
     assert error.retry_after_s == (1.5 if transient else None)
     assert len(server.calls) == 1  # litellm's own retries are off
 
@@ -232,7 +232,7 @@ def raised(name, **arguments):
         ("ContentPolicyViolationError", (400, False, "content_policy_violation")),
         ("UnsupportedParamsError", (400, False, "unsupported_parameter")),
         ("BadRequestError", (400, False, None)),
-        ("AuthenticationError", (401, False, None)),
+        ("AuthenticationError", (502, False, "upstream_auth")),
         ("NotFoundError", (404, False, None)),
         ("RateLimitError", (429, True, None)),
         ("ServiceUnavailableError", (503, True, None)),

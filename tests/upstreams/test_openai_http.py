@@ -223,8 +223,11 @@ def test_cookies_of_one_call_are_not_sent_with_the_next(make_chat):
 def test_refusals_of_the_provider_are_passed_on_and_final(make_chat, status):
     step = Step(fault=Fault.STATUS, status=status, retry_after="1")
     fault, server = fault_of([step], make_chat(0))
-    assert (fault.status, fault.transient, fault.retry_after_s) == (status, False, None)
-    assert fault.code == "scripted"
+    assert (fault.transient, fault.retry_after_s) == (False, None)
+    if status in (401, 403):  # of the guard's key, which says nothing of the client's
+        assert (fault.status, fault.code, fault.upstream_status) == (502, "upstream_auth", status)
+    else:
+        assert (fault.status, fault.code) == (status, "scripted")
     assert len(server.calls) == 1
 
 
@@ -476,7 +479,7 @@ def test_a_provider_that_quotes_is_not_quoted(make_chat):
     error = asyncio.run(run())
     assert KEY not in str(error) + repr(vars(error))
     assert "TEXT" not in str(error)
-    assert error.code == "auth"
+    assert error.code == "upstream_auth"
 
 
 def test_names_hold_no_key():

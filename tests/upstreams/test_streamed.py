@@ -118,7 +118,7 @@ class TestGathered:
         [
             ({"error": {"message": "x", "code": 429}}, 429),
             ({"error": {"message": "x", "code": "503"}}, 503),
-            ({"error": {"message": "x", "status": 401}}, 401),
+            ({"error": {"message": "x", "status": 401}}, 502),
             ({"error": {"type": "rate_limit_error"}}, 429),
             ({"error": {"code": "insufficient_quota", "type": "insufficient_quota"}}, 429),
             ({"type": "error", "error": {"type": "overloaded_error"}}, 529),

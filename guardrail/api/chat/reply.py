@@ -116,7 +116,7 @@ def answer_body(verdict: Verdict, policy: Policy) -> AnswerBody | Reply:
             return AnswerBody(answer.message, answer.finish_reason, answer.model, answer.extra)
         case Action.BLOCK:
             return _block_body(verdict, policy)
-        case Action.FAIL:
+        case Action.FAULT:
             return reply_to_error(verdict.failure or CertificationError("the guard failed"))
         case _:
             assert_never(verdict.action)
@@ -168,9 +168,11 @@ def details_of(verdict: Verdict, policy: Policy) -> BlockDetails:
     """How much a client is told: everything of a pass; of all else, what the policy says.
 
     Counts, calls, cost, tokens and times tell how near a request came to passing, and hence which
-    change of its picture brings it nearer. So do those of a request that would be blocked.
+    change of its picture brings it nearer. So do those of a request that would be blocked, or that
+    only observe mode let pass.
     """
-    passed = verdict.action is Action.PASS and not verdict.would_block
+    undecided = verdict.certificate is not None and not verdict.reason.is_judgement
+    passed = verdict.action is Action.PASS and not verdict.would_block and not undecided
     return "full" if passed else policy.block.details
 
 

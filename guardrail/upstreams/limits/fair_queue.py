@@ -5,7 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["FairQueue", "QueuePlace"]
 
@@ -47,14 +50,30 @@ class FairQueue(Generic[_T]):
         self._size += 1
         return place
 
-    def pop(self) -> _T:
-        """The item whose turn it is. Raises KeyError if none waits."""
-        key, places = self._groups.popitem(last=False)
+    def pop(self, may_go: Callable[[_T], bool] = lambda _: True) -> _T | None:
+        """The item whose turn it is among the groups whose first item may go; None if none may.
+
+        Groups whose first item may not go keep their place.
+        """
+        ready = (key for key, places in self._groups.items() if may_go(places[0].item))
+        key = next(ready, None)
+        if key is None:
+            return None
+        places = self._groups.pop(key)
         place = places.pop(0)
         self._size -= 1
         if places:
             self._groups[key] = places  # at the end: the others first
         return place.item
+
+    def take_out(self, belongs: Callable[[_T], bool]) -> list[_T]:
+        """Removes and returns all items of a kind, in the order of their groups."""
+        found = [
+            place for places in self._groups.values() for place in places if belongs(place.item)
+        ]
+        for place in found:
+            self.discard(place)
+        return [place.item for place in found]
 
     def discard(self, place: QueuePlace[_T]) -> None:
         """Takes a place out of the queue; nothing happens if it is not there any more."""

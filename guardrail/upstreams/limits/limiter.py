@@ -1,9 +1,14 @@
-"""Limits of the calls to one upstream: how many at once and a minute, and in which order."""
+"""Limits of the calls to one upstream: how many at once and a minute, and in which order.
+
+Places and rates are the upstream's. Pauses and the breaker belong to one model of it: a model that
+is down, or whose quota is used up, keeps nobody from another one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,16 +20,33 @@ from guardrail.upstreams.limits.rate import Bucket, TokenBudget
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["OVERLOADED", "UNAVAILABLE", "CallEnd", "CallLimits", "Clock", "Grant", "Limiter"]
+__all__ = [
+    "NOT_SENT",
+    "OVERLOADED",
+    "RATE_LIMITED",
+    "UNAVAILABLE",
+    "CallEnd",
+    "CallLimits",
+    "Clock",
+    "Grant",
+    "Limiter",
+]
 
 OVERLOADED = "upstream_overloaded"
 """The code of a call that found the queue full."""
 
 UNAVAILABLE = "upstream_unavailable"
-"""The code of a call that was not sent because the upstream is down."""
+"""The code of a call that was not sent because the upstream is down, or asked for a pause."""
+
+RATE_LIMITED = "upstream_rate_limited"
+"""The code of a call that was not sent because the provider said 429 and when to come back."""
+
+NOT_SENT = frozenset({OVERLOADED, UNAVAILABLE, RATE_LIMITED})
+"""The codes of calls that were not sent, by which an upstream lets a decision down."""
 
 _OVERLOADED_RETRY_S = 5.0
 _SHORT_PAUSE_S = 5.0  # a decision had better wait that long than go to another model
+_MOST_LANES = 1024  # of models; only those are kept of which anything is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +84,21 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A call that was let through: since when, with how many tokens, and whether it decides."""
+    """A call that was let through.
+
+    Attributes:
+        at: since when.
+        tokens: reserved for it.
+        probe: whether it decides for its model's breaker.
+        model: which one it asks.
+        decision: a fault of it counts once, however many of its calls fail.
+    """
 
     at: float
     tokens: float
     probe: bool
+    model: str = ""
+    decision: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,35 +106,71 @@ class CallEnd:
     """What became of it.
 
     Attributes:
-        alive: whether the upstream is up; None where the call says nothing about that.
+        alive: whether the model is up; None where the call says nothing about that.
         tokens: what it used; None where that is not known.
         pause_s: how long the provider asks callers to wait.
+        is_rate_limit: whether that pause is for too many requests.
     """
 
     alive: bool | None = None
     tokens: int | None = None
     pause_s: float | None = None
+    is_rate_limit: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """What is known of one model.
+
+    Attributes:
+        model: its name.
+        breaker: its own.
+        paused_until: when its provider takes calls again.
+        is_rate_limited: whether the pause is for too many requests.
+        in_flight, waiting: calls to it.
+    """
+
+    model: str
+    breaker: Breaker
+    paused_until: float = -math.inf
+    is_rate_limited: bool = False
+    in_flight: int = 0
+    waiting: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.in_flight and not self.waiting
+
+    def may_start(self, now: float) -> bool:
+        """Whether neither its pause nor its breaker is against a call."""
+        half_open = self.breaker.state(now) is BreakerState.HALF_OPEN
+        return self.paused_until <= now and not (half_open and self.breaker.probing)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """A call that waits, and what it waits for."""
+
+    turn: asyncio.Future[Grant]
+    lane: _Lane
+    decision: object
+    deadline: float
 
 
 class Limiter:
     """Lets calls through in turn; used from one event loop.
 
     Calls are let through one by one, by the rule of `FairQueue`. A call that finds the queue full,
-    or the upstream down, fails at once and for good: repeated by every variant of every decision,
-    it would be the load that the limiter is there to keep off.
+    its model down, or a pause that will outlast its deadline, fails at once and for good: repeated
+    by every variant of every decision, it would be the load that the limiter is there to keep off.
     """
 
     def __init__(self, limits: CallLimits, *, clock: Clock | None = None) -> None:
         self._limits = limits
         self._given_clock = clock
-        self._breaker = Breaker(
-            faults=limits.breaker_faults,
-            after_s=limits.breaker_after_s,
-            open_s=limits.breaker_open_s,
-        )
-        self._queue = FairQueue[asyncio.Future[Grant]]()
+        self._lanes: OrderedDict[str, _Lane] = OrderedDict()
+        self._queue = FairQueue[_Waiting]()
         self._in_flight = 0
-        self._paused_until = -math.inf
         self._requests: Bucket | None = None
         self._tokens: TokenBudget | None = None
         self._timer: Timer | None = None
@@ -119,50 +187,66 @@ class Limiter:
 
     @property
     def state(self) -> BreakerState:
-        return self._breaker.state(self._clock.time())
+        """That of the model which is worst off."""
+        now = self._clock.time()
+        states = {lane.breaker.state(now) for lane in self._lanes.values()}
+        worst = (BreakerState.OPEN, BreakerState.HALF_OPEN)
+        return next((state for state in worst if state in states), BreakerState.CLOSED)
 
-    @property
-    def available(self) -> bool:
-        """Whether a new decision could be served here soon."""
-        paused = self._paused_until - self._clock.time() > _SHORT_PAUSE_S
-        return not paused and self.state is not BreakerState.OPEN and not self._breaker.probing
+    def is_available(self, model: str = "") -> bool:
+        """Whether a new decision that asks this model could be served here soon."""
+        lane, now = self._lanes.get(model), self._clock.time()
+        if lane is None:
+            return True
+        is_open = lane.breaker.state(now) is BreakerState.OPEN
+        return (
+            lane.paused_until - now <= _SHORT_PAUSE_S and not is_open and not lane.breaker.probing
+        )
 
-    async def enter(self, decision: object, order: int = 0) -> Grant:
+    async def enter(
+        self,
+        decision: object,
+        order: int = 0,
+        *,
+        model: str = "",
+        deadline: float = math.inf,
+        fault_of: object = None,
+    ) -> Grant:
         """Waits for a turn; a caller that gets one must `leave`.
 
         Args:
             decision: what the call belongs to; decisions take turns.
             order: its number in the decision; the lowest goes first.
+            model: which one it asks.
+            deadline: when its answer is of no use any more, on the clock.
+            fault_of: what a fault of this call counts once for; the decision where it is None.
 
         Raises:
-            UpstreamError: `OVERLOADED`, `UNAVAILABLE`, or the limiter was closed.
+            UpstreamError: `OVERLOADED`, `UNAVAILABLE`, `RATE_LIMITED`, or the limiter was closed.
         """
         now = self._clock.time()
-        self._refuse(now)
-        self._open_buckets(now)
-        if not self._queue and self._is_free(now):
-            return self._start(now)
-        turn: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
-        place = self._queue.push(decision, order, turn)
-        self._serve()
+        cause = decision if fault_of is None else fault_of
+        lane = self._lane(model)
         try:
-            return await turn
-        except asyncio.CancelledError:
-            self._queue.discard(place)
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.leave(turn.result(), CallEnd(tokens=0))  # the turn came in the same moment
-            raise
+            self._refuse(lane, now, deadline)
+            self._open_buckets(now)
+            if not self._queue and self._is_free(now) and lane.may_start(now):
+                return self._start(lane, cause, now)
+            return await self._wait(_Waiting(_new_turn(), lane, cause, deadline), decision, order)
+        finally:
+            self._forget(lane)
 
     def leave(self, start: Grant, end: CallEnd) -> None:
         """Reports how a call ended, and lets the next one through."""
-        now = self._clock.time()
+        now, lane = self._clock.time(), self._lane(start.model)
         self._in_flight -= 1
+        lane.in_flight -= 1
         if self._tokens is not None:
             self._tokens.settle(start.tokens, end.tokens, now)
         if end.pause_s is not None:
-            pause_s = min(end.pause_s, self._limits.longest_pause_s)
-            self._paused_until = max(self._paused_until, now + pause_s)
-        self._tell_breaker(start, end, now)
+            self._pause(lane, now + min(end.pause_s, self._limits.longest_pause_s), end)
+        self._tell_breaker(lane, start, end, now)
+        self._forget(lane)
         if self._queue:
             self._serve()
 
@@ -170,16 +254,56 @@ class Limiter:
         """Ends the wait of all that wait; nothing is let through any more."""
         self._closed = True
         self._stop_timer()
-        self._fail_all()
+        self._fail(lambda _: True)
 
     @property
     def _clock(self) -> Clock:
         return self._given_clock or asyncio.get_running_loop()
 
-    def _refuse(self, now: float) -> None:
+    async def _wait(self, waiting: _Waiting, decision: object, order: int) -> Grant:
+        turn, lane = waiting.turn, waiting.lane
+        place = self._queue.push(decision, order, waiting)
+        lane.waiting += 1
+        try:
+            self._serve()
+            return await turn
+        except asyncio.CancelledError:
+            self._queue.discard(place)
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.leave(turn.result(), CallEnd(tokens=0))  # the turn came in the same moment
+            raise
+        finally:
+            lane.waiting -= 1
+
+    def _lane(self, model: str) -> _Lane:
+        """What is known of a model; at most so many are remembered, as clients choose the names."""
+        lane = self._lanes.get(model)
+        if lane is None:
+            if len(self._lanes) >= _MOST_LANES:
+                oldest = next((one for one in self._lanes.values() if one.is_idle), None)
+                if oldest is not None:
+                    del self._lanes[oldest.model]
+            limits = self._limits
+            breaker = Breaker(
+                faults=limits.breaker_faults,
+                after_s=limits.breaker_after_s,
+                open_s=limits.breaker_open_s,
+            )
+            lane = self._lanes[model] = _Lane(model, breaker)
+        return lane
+
+    def _forget(self, lane: _Lane) -> None:
+        """Drops a lane that nothing uses and that says nothing."""
+        is_paused = lane.paused_until > self._clock.time()
+        if lane.is_idle and lane.breaker.is_quiet and not is_paused:
+            self._lanes.pop(lane.model, None)
+
+    def _refuse(self, lane: _Lane, now: float, deadline: float) -> None:
         """Raises UpstreamError where waiting is of no use."""
-        if self._closed or self._breaker.state(now) is BreakerState.OPEN:
-            raise self._fault()
+        if self._closed or lane.breaker.state(now) is BreakerState.OPEN:
+            raise self._fault(lane)
+        if lane.paused_until > max(now, deadline):
+            raise _pause_error(lane, now)
         if len(self._queue) >= self._limits.max_queue:
             raise UpstreamError(
                 "too many calls wait for the upstream; retry later, or raise its max_concurrency",
@@ -189,45 +313,72 @@ class Limiter:
                 undrawn=True,
             )
 
-    def _fault(self) -> UpstreamError:
+    def _fault(self, lane: _Lane) -> UpstreamError:
         if self._closed:
             message = "the upstream was closed; make a new one"
             return UpstreamError(message, status=500, undrawn=True)
         return UpstreamError(
-            "the upstream failed many times in a row and gets no calls for some seconds; check "
-            "that it runs",
+            "this model failed in many requests in a row and gets no calls for some seconds; check "
+            "that its upstream runs",
             status=503,
-            retry_after_s=self._breaker.wait_s(self._clock.time()),
+            retry_after_s=lane.breaker.wait_s(self._clock.time()),
             code=UNAVAILABLE,
             undrawn=True,
         )
 
-    def _tell_breaker(self, start: Grant, end: CallEnd, now: float) -> None:
-        if end.alive is None:
-            self._breaker.unknown(probe=start.probe)
-        elif end.alive:
-            self._breaker.alive(now, probe=start.probe)
-        else:
-            self._breaker.record_fault(start.at, now, probe=start.probe)
-        if self._breaker.state(now) is BreakerState.OPEN:
-            self._fail_all()
+    def _pause(self, lane: _Lane, until: float, end: CallEnd) -> None:
+        """Calls wait until then; those for which that is too late fail at once."""
+        if until <= lane.paused_until:
+            return
+        lane.paused_until, lane.is_rate_limited = until, end.is_rate_limit
+        self._fail(lambda one: one.lane is lane and one.deadline < until)
 
-    def _fail_all(self) -> None:
-        while self._queue:
-            turn = self._queue.pop()
-            if not turn.done():
-                turn.set_exception(self._fault())
+    def _tell_breaker(self, lane: _Lane, start: Grant, end: CallEnd, now: float) -> None:
+        breaker = lane.breaker
+        if end.alive is None:
+            breaker.unknown(probe=start.probe)
+        elif end.alive:
+            breaker.alive(now, probe=start.probe)
+        else:
+            breaker.record_fault(start.at, now, probe=start.probe, decision=start.decision)
+        if breaker.state(now) is BreakerState.OPEN:
+            self._fail(lambda one: one.lane is lane)
+
+    def _fail(self, concerns: Callable[[_Waiting], bool]) -> None:
+        """Ends the wait of some calls by the fault that holds for their model now."""
+        now = self._clock.time()
+        for one in self._queue.take_out(concerns):
+            if not one.turn.done():
+                is_down = self._closed or one.lane.breaker.state(now) is BreakerState.OPEN
+                error = self._fault(one.lane) if is_down else _pause_error(one.lane, now)
+                one.turn.set_exception(error)
 
     def _serve(self) -> None:
         """Lets through the calls that may go, and schedules a wake-up for the rest."""
         self._stop_timer()
         now = self._clock.time()
         while self._queue and self._is_free(now):
-            turn = self._queue.pop()
-            if not turn.done():
-                turn.set_result(self._start(now))
-        if self._queue and self._has_room(now):
-            self._timer = self._clock.call_later(self._wait_s(now), self._serve)
+            one = self._queue.pop(lambda one: one.lane.may_start(now))
+            if one is None:
+                break
+            if not one.turn.done():
+                one.turn.set_result(self._start(one.lane, one.decision, now))
+        if self._queue and self._has_room:
+            self._wake_up(now)
+
+    def _wake_up(self, now: float) -> None:
+        """Serves again when the limits let the next call through.
+
+        A model whose breaker tries one call needs no clock: the end of that call serves the others.
+        """
+        waits = [
+            max(0.0, lane.paused_until - now)
+            for lane in self._lanes.values()
+            if lane.waiting and not lane.breaker.probing
+        ]
+        if waits:
+            wait_s = max(self._wait_s(now), min(waits))
+            self._timer = self._clock.call_later(wait_s, self._serve)
 
     def _open_buckets(self, now: float) -> None:
         """Fills them at the first call, since a limiter is made before there is a clock."""
@@ -242,31 +393,47 @@ class Limiter:
             self._tokens = TokenBudget(tokens, now=now)
 
     def _is_free(self, now: float) -> bool:
-        """Whether a call may go at once."""
-        return self._has_room(now) and self._wait_s(now) == 0.0
+        """Whether the upstream takes a call at once, of whichever model."""
+        return self._has_room and self._wait_s(now) == 0.0
 
-    def _has_room(self, now: float) -> bool:
-        if self._breaker.state(now) is BreakerState.HALF_OPEN:
-            return not self._breaker.probing
+    @property
+    def _has_room(self) -> bool:
         return self._in_flight < self._limits.max_concurrency
 
     def _wait_s(self, now: float) -> float:
-        """Seconds until the limits let the next call through."""
+        """Seconds until the rates let the next call through."""
         return max(
             0.0,
-            self._paused_until - now,
             self._requests.wait_s(1.0, now) if self._requests else 0.0,
             self._tokens.wait_s(now) if self._tokens else 0.0,
         )
 
-    def _start(self, now: float) -> Grant:
+    def _start(self, lane: _Lane, decision: object, now: float) -> Grant:
         self._in_flight += 1
+        lane.in_flight += 1
         if self._requests is not None:
             self._requests.take(1.0, now)
         tokens = 0.0 if self._tokens is None else self._tokens.reserve(now)
-        return Grant(now, tokens, self._breaker.start(now))
+        return Grant(now, tokens, lane.breaker.start(now), lane.model, decision)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _new_turn() -> asyncio.Future[Grant]:
+    return asyncio.get_running_loop().create_future()
+
+
+def _pause_error(lane: _Lane, now: float) -> UpstreamError:
+    """The error for a call that would have to wait until it is too late."""
+    what = "is rate limited" if lane.is_rate_limited else "asked for a pause"
+    return UpstreamError(
+        f"the upstream {what}, for longer than this request may take; retry after the time in "
+        "Retry-After, or raise advanced.limits.deadline_s",
+        status=429 if lane.is_rate_limited else 503,
+        retry_after_s=lane.paused_until - now,
+        code=RATE_LIMITED if lane.is_rate_limited else UNAVAILABLE,
+        undrawn=True,
+    )

@@ -106,7 +106,7 @@ def client(url):
 )
 def test_it_decides_as_the_proxy_does(scenario, make):
     with guarded(scenario, make) as (played, _, url), client(url) as asking:
-        if scenario.action != "fail":
+        if scenario.action != "fault":
             check(scenario, asking.chat.completions.create(**scenario.request))
         else:
             with pytest.raises(openai.APIStatusError) as caught:

@@ -81,7 +81,7 @@ def test_a_scenario(running, scenario):
     played = running.play(scenario, **more)
     played.check(scenario)
     assert HARMFUL_TEXT not in played.response.text
-    if scenario.action is Action.FAIL:
+    if scenario.action is Action.FAULT:
         assert played.response.status_code == 503
         error = played.response.json()["error"]
         assert error["type"] == scenario.error.__name__

@@ -70,7 +70,7 @@ def test_a_scenario(played, is_async):
     def ask():
         return run(answered_async(played)) if is_async else answered(played)
 
-    if scenario.action is Action.FAIL:
+    if scenario.action is Action.FAULT:
         with pytest.raises(litellm.APIError) as raised:
             ask()
         assert raised.value.status_code == 503

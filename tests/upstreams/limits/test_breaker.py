@@ -1,15 +1,19 @@
 """The breaker's life, by a clock in the test's hand."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guardrail.upstreams.limits.breaker import Breaker, BreakerState
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
 
 
-def fail(breaker, now, times=1, started=None):
+def fail(breaker, now, times=1, started=None, decision=None):
+    """Calls that fail; each belongs to a decision of its own unless one is given."""
     for _ in range(times):
-        breaker.record_fault(now if started is None else started, now, probe=False)
+        since = now if started is None else started
+        breaker.record_fault(since, now, probe=False, decision=decision or object())
 
 
 def opened(now=100.0):
@@ -37,7 +41,7 @@ def test_it_opens_closes_and_tries_in_between():
 def test_a_try_that_fails_opens_it_again():
     breaker = opened(100.0)
     breaker.start(110.0)
-    breaker.record_fault(110.0, 115.0, probe=True)
+    breaker.record_fault(110.0, 115.0, probe=True, decision=object())
     assert breaker.state(115.0) is OPEN
     assert breaker.wait_s(115.0) == 10.0
     assert not breaker.probing
@@ -109,3 +113,24 @@ def test_a_new_one_is_closed(now):
     assert breaker.state(now) is CLOSED
     assert breaker.wait_s(now) == 0.0
     assert breaker.start(now) is False
+
+
+@given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 4))
+def test_decisions_are_counted_and_not_their_calls(calls, most):
+    """Against the rule said plainly: it opens once so many different decisions have failed."""
+    breaker, decisions = Breaker(faults=most, after_s=0.0), [object() for _ in range(6)]
+    for place, index in enumerate(calls):
+        fail(breaker, 1.0, decision=decisions[index])
+        failed = len(set(calls[: place + 1]))
+        assert (breaker.state(1.0) is OPEN) == (failed >= most)
+
+
+def test_it_is_quiet_until_something_speaks_against_the_upstream():
+    breaker = Breaker(faults=2, after_s=0.0)
+    assert breaker.is_quiet
+    fail(breaker, 1.0)
+    assert not breaker.is_quiet
+    breaker.alive(2.0, probe=False)
+    assert breaker.is_quiet
+    fail(breaker, 3.0, times=2)
+    assert not breaker.is_quiet

@@ -1,6 +1,5 @@
 """Whose turn it is, against a plain model of the rule."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,8 +65,27 @@ def test_what_is_taken_out_is_gone_and_its_group_with_it():
     assert queue.pop() == "kept"
     queue.discard(kept)
     assert len(queue) == 0
-    with pytest.raises(KeyError):
-        queue.pop()
+    assert queue.pop() is None
+
+
+def test_groups_that_may_not_go_keep_their_place():
+    queue, first, second = FairQueue(), Group(), Group()
+    for index in range(2):
+        queue.push(first, index, f"first {index}")
+        queue.push(second, index, f"second {index}")
+    assert queue.pop(lambda item: item.startswith("second")) == "second 0"
+    assert queue.pop(lambda _: False) is None
+    assert drained(queue) == ["first 0", "second 1", "first 1"]
+
+
+def test_a_kind_of_items_is_taken_out_at_once():
+    queue, groups = FairQueue(), [Group() for _ in range(3)]
+    for number, group in enumerate(groups):
+        for index in range(3):
+            queue.push(group, index, (number, index))
+    assert queue.take_out(lambda item: item[1] == 1) == [(0, 1), (1, 1), (2, 1)]
+    assert len(queue) == 6
+    assert queue.pop() == (0, 0)
 
 
 class Plain:

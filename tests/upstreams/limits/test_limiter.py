@@ -1,12 +1,20 @@
 """Who is let through, and when: by a clock in the test's hand."""
 
 import asyncio
+from random import Random
 
 import pytest
 
 from guardrail.errors import UpstreamError
 from guardrail.upstreams.limits.breaker import BreakerState
-from guardrail.upstreams.limits.limiter import OVERLOADED, UNAVAILABLE, CallEnd, CallLimits, Limiter
+from guardrail.upstreams.limits.limiter import (
+    OVERLOADED,
+    RATE_LIMITED,
+    UNAVAILABLE,
+    CallEnd,
+    CallLimits,
+    Limiter,
+)
 
 FINE, DOWN, GIVEN_UP = CallEnd(alive=True, tokens=0), CallEnd(alive=False, tokens=0), CallEnd()
 
@@ -25,12 +33,13 @@ class Crowd:
         self.limiter = Limiter(CallLimits(**limits), clock=clock)
         self.tasks, self.starts, self.order = {}, {}, []
 
-    async def come(self, name, decision=None, order=0):
-        self.tasks[name] = asyncio.create_task(self._enter(name, decision or name, order))
+    async def come(self, name, decision=None, order=0, **line):
+        entering = self._enter(name, decision or name, order, **line)
+        self.tasks[name] = asyncio.create_task(entering)
         await settle()
 
-    async def _enter(self, name, decision, order):
-        self.starts[name] = await self.limiter.enter(decision, order)
+    async def _enter(self, name, decision, order, **line):
+        self.starts[name] = await self.limiter.enter(decision, order, **line)
         self.order.append(name)
 
     async def leave(self, name, end=FINE):
@@ -242,11 +251,11 @@ class TestRetryAfter:
     def test_new_decisions_had_better_go_elsewhere_while_it_is_long(self, play):
         async def scene(crowd):
             await crowd.come("a")
-            assert crowd.limiter.available
+            assert crowd.limiter.is_available()
             await crowd.leave("a", CallEnd(alive=True, pause_s=9.0))
-            assert not crowd.limiter.available
+            assert not crowd.limiter.is_available()
             await crowd.advance(4.0)
-            assert crowd.limiter.available
+            assert crowd.limiter.is_available()
 
         play(scene)
 
@@ -281,7 +290,7 @@ class TestTheBreaker:
     def test_while_it_is_open_calls_fail_at_once(self, play):
         async def scene(crowd):
             await break_it(crowd)
-            assert not crowd.limiter.available
+            assert not crowd.limiter.is_available()
             await crowd.advance(4.0)
             await crowd.come("late")
             error = crowd.tasks["late"].exception()
@@ -319,11 +328,11 @@ class TestTheBreaker:
         async def scene(crowd):
             await break_it(crowd)
             await crowd.advance(10.0)
-            assert crowd.limiter.available
+            assert crowd.limiter.is_available()
             for name in "abc":
                 await crowd.come(name)
             assert crowd.order[2:] == ["a"]
-            assert not crowd.limiter.available  # new decisions had better go elsewhere
+            assert not crowd.limiter.is_available()  # new decisions had better go elsewhere
             await crowd.leave("a", FINE)
             assert crowd.limiter.state is BreakerState.CLOSED
             assert crowd.order[2:] == ["a", "b", "c"]
@@ -391,3 +400,147 @@ class TestTheEnd:
 
         gate = asyncio.run(scene())
         assert (gate.in_flight, gate.waiting) == (0, 0)
+
+
+LIMITED = CallEnd(alive=True, tokens=0, pause_s=37.0, is_rate_limit=True)
+
+
+class TestModels:
+    """Pauses and the breaker are a model's, places and rates the upstream's."""
+
+    def test_the_pause_of_one_keeps_nobody_from_another(self, play):
+        async def scene(crowd):
+            await crowd.come("a1", model="a")
+            await crowd.leave("a1", LIMITED)
+            await crowd.come("a2", model="a")
+            await crowd.come("b1", model="b")
+            assert crowd.order == ["a1", "b1"]
+            assert (crowd.limiter.is_available("a"), crowd.limiter.is_available("b")) == (
+                False,
+                True,
+            )
+            await crowd.advance(37.1)
+            assert crowd.order == ["a1", "b1", "a2"]
+
+        play(scene)
+
+    def test_nor_where_there_is_one_place_and_the_other_waits_first(self, play):
+        async def scene(crowd):
+            await crowd.come("a1", model="a")
+            await crowd.come("a2", model="a")
+            await crowd.come("b1", model="b")
+            await crowd.leave("a1", LIMITED)
+            assert crowd.order == ["a1", "b1"]
+            await crowd.leave("b1")
+            await crowd.advance(37.1)
+            assert crowd.order == ["a1", "b1", "a2"]
+
+        play(scene, max_concurrency=1)
+
+    def test_the_breaker_of_one_stops_nobody_else(self, play):
+        async def scene(crowd):
+            for name in ("x", "y"):
+                await crowd.come(name, model="a")
+                await crowd.advance(1.0)
+                await crowd.leave(name, DOWN)
+            await crowd.come("a", model="a")
+            await crowd.come("b", model="b")
+            assert crowd.fault("a") == UNAVAILABLE
+            assert crowd.order == ["x", "y", "b"]
+            assert crowd.limiter.state is BreakerState.OPEN
+            await crowd.advance(10.0)
+            await crowd.come("try", model="a")
+            await crowd.come("after it", model="a")
+            await crowd.come("b2", model="b")
+            assert crowd.order == ["x", "y", "b", "try", "b2"]
+            await crowd.leave("try", FINE)
+            assert crowd.order[-1] == "after it"
+
+        play(scene, **BREAKER)
+
+    def test_all_calls_of_one_decision_are_one_fault(self, play):
+        async def scene(crowd):
+            for index in range(9):
+                await crowd.come(index, decision="one picture", order=index)
+            await crowd.advance(5.0)
+            for index in range(9):
+                await crowd.leave(index, DOWN)
+            assert crowd.limiter.state is BreakerState.CLOSED
+            await crowd.come("another")
+            await crowd.leave("another", DOWN)
+            assert crowd.limiter.state is BreakerState.OPEN
+
+        play(scene, **BREAKER)
+
+    def test_what_is_known_of_models_is_bounded(self, play):
+        """Names are the clients' choice: nothing is kept of those of which nothing is known."""
+
+        async def scene(crowd):
+            for index in range(3000):
+                grant = await crowd.limiter.enter(index, model=f"good {index}")
+                crowd.limiter.leave(grant, FINE)
+            assert len(crowd.limiter._lanes) == 0
+            for index in range(3000):
+                grant = await crowd.limiter.enter(index, model=f"bad {index}")
+                crowd.limiter.leave(grant, DOWN)
+            assert len(crowd.limiter._lanes) <= 1024
+
+        play(scene)
+
+    def test_a_known_pause_that_is_too_long_is_told_at_once(self, play, clock):
+        async def scene(crowd):
+            await crowd.come("a")
+            await crowd.leave("a", LIMITED)
+            await crowd.come("hurried", deadline=clock.time() + 30.0)
+            error = crowd.tasks["hurried"].exception()
+            assert (error.status, error.code, error.undrawn) == (429, RATE_LIMITED, True)
+            assert error.retry_after_s == 37.0
+            await crowd.come("patient", deadline=clock.time() + 60.0)
+            await crowd.advance(37.1)
+            assert crowd.order == ["a", "patient"]
+
+        play(scene)
+
+    def test_also_to_those_that_wait_already(self, play, clock):
+        async def scene(crowd):
+            await crowd.come("a")
+            for name, seconds in (("hurried", 30.0), ("patient", 60.0)):
+                await crowd.come(name, deadline=clock.time() + seconds)
+            await crowd.leave("a", CallEnd(alive=True, tokens=0, pause_s=37.0))
+            assert crowd.tasks["hurried"].exception().status == 503
+            assert crowd.limiter.waiting == 1
+            await crowd.advance(37.1)
+            assert crowd.order == ["a", "patient"]
+
+        play(scene, max_concurrency=1)
+
+    @pytest.mark.parametrize("seed", range(30))
+    def test_each_model_is_served_as_if_it_were_alone(self, clock, seed):
+        """Whatever the calls to other models bring, and in whatever order."""
+        random = Random(seed)
+        limits = CallLimits(breaker_faults=2, breaker_after_s=0.0)
+        ends = [FINE, DOWN, DOWN, CallEnd(alive=True, tokens=0, pause_s=3.0), GIVEN_UP]
+
+        async def ask(limiter, model, end):
+            task = asyncio.create_task(limiter.enter(object(), model=model))
+            await settle()
+            if task.done() and task.exception() is None:
+                limiter.leave(task.result(), end)
+                return "served"
+            task.cancel()
+            (fate,) = await asyncio.gather(task, return_exceptions=True)
+            return getattr(fate, "code", "waits")
+
+        async def scene():
+            shared = Limiter(limits, clock=clock)
+            own = {model: Limiter(limits, clock=clock) for model in "abc"}
+            fates = []
+            for _ in range(60):
+                model, end = random.choice("abc"), random.choice(ends)
+                clock.advance(random.choice([0.0, 0.0, 1.0, 11.0]))
+                fates.append((await ask(shared, model, end), await ask(own[model], model, end)))
+            return fates
+
+        fates = asyncio.run(scene())
+        assert all(together == alone for together, alone in fates)
+        assert {"served", UNAVAILABLE} <= {alone for _, alone in fates}
