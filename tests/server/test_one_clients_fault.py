@@ -58,7 +58,7 @@ def choice(message, finish_reason="stop", **more):
     one = {"index": 0, "finish_reason": finish_reason, **more}
     if message is not None:
         one["message"] = message
-    return {"id": "c", "object": "chat.completion", "model": "m", "choices": [one]}
+    return {"id": "c", "object": "chat.completion", "model": "fake", "choices": [one]}
 
 
 def call_of(**function):
