@@ -2,10 +2,10 @@
 
     python benchmarks/harm_oracles/certain.py
 
-On the validation part, for several limits: the recall that the cascade loses against the encoder by
-itself at its operating point, the most that any source loses, and how many windows of ordinary
-answers the encoder is still shown. `CERTAIN` in `guardrail/oracles/kinds/default.py` is the largest
-limit at which no source of harmful texts loses more than one point.
+On the validation part, for several limits: how many windows of ordinary answers the encoder is still
+shown, and what share of the harmful texts that it would find by itself is lost, on average over the
+sources and at most. `CERTAIN` in `guardrail/oracles/kinds/default.py` is the largest limit at which
+the answers of models and the cases of HateCheck lose nothing.
 """
 
 from __future__ import annotations
@@ -62,8 +62,10 @@ def main() -> None:
         calm = [one.shown(limit) for one in looked if one.source in ORDINARY]
         windows = np.concatenate(calm).mean()
         answers = np.mean([shown.any() for shown in calm])
-        lost, source = max(losses(looked, limit))
-        print(f"| {limit} | {windows:.3f} | {answers:.3f} | {100 * lost:.1f} points ({source}) |")
+        lost = sorted(losses(looked, limit), reverse=True)
+        mean = float(np.mean([points for points, _ in lost]))
+        most = ", ".join(f"{100 * points:.1f} ({source})" for points, source in lost[:4])
+        print(f"| {limit} | {windows:.3f} | {answers:.3f} | {100 * mean:.2f} | {most} |")
 
 
 def chosen(texts: list[Text]) -> list[Text]:

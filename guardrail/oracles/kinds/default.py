@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CERTAIN", "DefaultOptions"]
 
-CERTAIN = 0.005
-"""Scores of the built-in oracle below this pass without the encoder: some 40 % of ordinary answers,
-and of the harmful answers that the encoder finds at most 0.1 % in most sources, 2 % of the short
-ones. Chosen on the texts that say so (`benchmarks/harm_oracles`)."""
+CERTAIN = 0.007
+"""Scores of the built-in oracle below this pass without the encoder: whole answers, and windows of
+those that are looked at. So a third of ordinary answers' windows are shown to it, and of the
+harmful answers of models that it finds none was lost (`benchmarks/harm_oracles/certain.py`)."""
 
 
 class DefaultOptions(ThreadedOptions):
