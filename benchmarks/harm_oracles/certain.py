@@ -2,10 +2,10 @@
 
     python benchmarks/harm_oracles/certain.py
 
-On the validation part, for several limits: how many windows of ordinary answers the encoder is still
-shown, and what share of the harmful texts that it would find by itself is lost, on average over the
-sources and at most. `CERTAIN` in `guardrail/oracles/kinds/default.py` is the largest limit at which
-the answers of models and the cases of HateCheck lose nothing.
+On the validation part, for several limits: how many windows of ordinary answers the encoder is
+still shown, and what share of the harmful texts that it would find by itself is lost, on average
+over the sources and at most. `CERTAIN` in `guardrail/oracles/kinds/default.py` is the largest limit
+at which the answers of models and the cases of HateCheck lose nothing.
 """
 
 from __future__ import annotations
