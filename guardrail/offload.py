@@ -76,8 +76,9 @@ FIND_LANGUAGE = InlineLimit(chars=1 << 13)
 SCORE_TEXT = InlineLimit(chars=1024)
 """Scores of a small text model: below the time of waking its thread."""
 
-DECODE_PICTURES = InlineLimit(bytes=1 << 15, pixels=1 << 16)
-"""All pictures of a request: decoded faster than a thread is woken."""
+DECODE_PICTURES = InlineLimit(bytes=1 << 15, pixels=1 << 16, processes=0)
+"""All pictures of a request: decoded faster than a thread is woken; those that take a process of
+their own never at once."""
 
 READ_PICTURE_TEXT = InlineLimit(pixels=0)
 """Text recognition: hundreds of milliseconds for the smallest picture, so never at once."""

@@ -181,7 +181,9 @@ def _files(paths: tuple[Path, ...]) -> list[Path]:
     for path in paths:
         found |= dict.fromkeys(picture_files(path) if path.is_dir() else [path])
     if not found:
-        raise click.UsageError("there is no picture there; name PNG, JPEG, WebP or GIF files")
+        raise click.UsageError(
+            "there is no picture there; name PNG, JPEG, WebP, GIF, BMP or TIFF files"
+        )
     return list(found)
 
 

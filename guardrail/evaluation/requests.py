@@ -40,7 +40,9 @@ __all__ = [
     "request_digest",
 ]
 
-_SUFFIXES = frozenset({".gif", ".jpeg", ".jpg", ".png", ".webp"})
+_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
 _LABEL = b"guardrail/evaluation/representative/1"
 _SHOWN = 10
 

@@ -12,6 +12,7 @@ import logging
 import threading
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +23,10 @@ from guardrail.images.data_url import parse_data_url, to_data_url
 from guardrail.images.encode import ImageFormat, encode_image, media_type_of
 from guardrail.images.header import MEDIA_TYPES, declared_size, has_too_many_scans, sniff
 from guardrail.images.limits import ImageLimits, PixelBudget
+from guardrail.images.png_chunks import strip_chunks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -82,24 +85,35 @@ class _QuietPillow:
 QUIET = _QuietPillow()
 
 
-_ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"}
-_ORIENTATION_TAG = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_ALIASES = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "image/apng": "image/png",
+    "image/x-bmp": "image/bmp",
+    "image/x-ms-bmp": "image/bmp",
+    "image/tif": "image/tiff",
+    "image/heif": "image/heic",
+    "image/heic-sequence": "image/heic",
+    "image/heif-sequence": "image/heic",
+    "image/avif-sequence": "image/avif",
 }
+# What decodes a format beside Pillow's own parts, and how an operator gets it.
+_DECODERS = {
+    "AVIF": ("PIL._avif", "Pillow 11.3 or newer"),
+    "HEIF": ("pillow_heif", "the extra 'heif'"),
+}
+_TURNED_BY_OPENING = ("AVIF", "HEIF", "TIFF")  # turned or cropped already, here or there
+_BAND_PIXELS = 1 << 19  # converted at a time: the rest of a picture is held once only
+_ORIENTATION_TAG = 0x0112
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
     """A decoded picture: read-only RGB pixels of shape (height, width, 3), dtype uint8.
 
-    `source_width_px` and `source_height_px` are the file's own, before its orientation is applied.
+    `source_width_px` and `source_height_px` are the file's own, before its orientation is applied;
+    of TIFF and HEIC, whose decoders apply it, afterwards.
     """
 
     pixels: NDArray[np.uint8]
@@ -137,11 +151,11 @@ def decode_image(
     param: str,
     budget: PixelBudget | None = None,
 ) -> Picture:
-    """Decodes a PNG, JPEG, WebP or GIF (first frame).
+    """Decodes a PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC picture (the first frame).
 
     Args:
         data: the encoded picture.
-        declared_media_type: what the client says it is; must agree with the content. None: unsaid.
+        declared_media_type: what it must be; None: what its content says that it is.
         limits: checked on the header, before anything is decoded.
         param: JSON path of the picture in the request, for messages.
         budget: shared by the pictures of one request, and spent before this one is decoded. None:
@@ -156,15 +170,27 @@ def decode_image(
     if image_format == "JPEG" and has_too_many_scans(data):
         raise damaged_error(param)
     try:
-        with QUIET, Image.open(io.BytesIO(data), formats=[image_format]) as image:
-            _check_agrees(image.size, size, param)
+        with QUIET, _open(data, image_format) as image:
+            _check_agrees(image.size, size, image_format, param)
             (budget or PixelBudget(limits)).spend(*size, param)
-            pixels = _rgb_pixels(image)
+            source = image.size
+            pixels = _rgb_pixels(image, param)
     except RequestError:
         raise
     except Exception:  # noqa: BLE001 - Pillow fails in dozens of ways on hostile bytes
         raise damaged_error(param) from None  # its messages may quote the file
-    return Picture(pixels, MEDIA_TYPES[image_format], *size, len(data))
+    return Picture(pixels, MEDIA_TYPES[image_format], *source, len(data))
+
+
+def _open(data: bytes, image_format: str) -> Image.Image:
+    """The picture, not decoded yet."""
+    if image_format == "PNG":
+        data = strip_chunks(data)
+    if image_format == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener(thumbnails=False)
+    return Image.open(io.BytesIO(data), formats=[image_format])
 
 
 def _format_of(data: bytes, declared_media_type: str | None, param: str) -> str:
@@ -174,6 +200,11 @@ def _format_of(data: bytes, declared_media_type: str | None, param: str) -> str:
     image_format = sniff(data)
     if image_format is None:
         raise _unsupported_error("the content is none of the supported formats", param)
+    decoder, remedy = _DECODERS.get(image_format, (None, ""))
+    if decoder is not None and find_spec(decoder) is None:
+        raise _unsupported_error(
+            f"{MEDIA_TYPES[image_format]} pictures need {remedy} on the server", param
+        )
     if declared not in (None, MEDIA_TYPES[image_format]):
         raise RequestError(
             f"{param}: declared as {declared} but the content is {MEDIA_TYPES[image_format]}; "
@@ -193,7 +224,7 @@ def _normalise(media_type: str | None) -> str | None:
 
 def _unsupported_error(what: str, param: str) -> RequestError:
     return RequestError(
-        f"{param}: {what}; send a PNG, JPEG, WebP or GIF picture",
+        f"{param}: {what}; send a PNG, JPEG, WebP, GIF, BMP or TIFF picture",
         status=415,
         param=param,
         code="unsupported_image_type",
@@ -209,21 +240,46 @@ def damaged_error(param: str) -> RequestError:
     )
 
 
-def _check_agrees(size: tuple[int, int], declared: tuple[int, int], param: str) -> None:
+def _check_agrees(
+    size: tuple[int, int], declared: tuple[int, int], image_format: str, param: str
+) -> None:
     """Raises RequestError where a file has two sizes: limits and room went by the declared one."""
-    if size != declared:
+    if size == declared:
+        return
+    fits = size[0] * size[1] <= declared[0] * declared[1] and max(size) <= max(declared)
+    if image_format not in _TURNED_BY_OPENING or not fits:
         raise damaged_error(param)
 
 
-def _rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
+def _rgb_pixels(image: Image.Image, param: str) -> NDArray[np.uint8]:
+    """Upright RGB, made band by band: beside the decoded file no more than this array is held."""
+    before = image.size
     image.load()
+    to_rgb = _converter(image, param)
+    width, height = image.size
+    if width * height > before[0] * before[1]:  # more pixels than were allowed
+        raise damaged_error(param)
     orientation = _orientation(image)
-    pixels = _to_rgb(image)
-    if orientation in _TURNS:
-        pixels = np.asarray(Image.fromarray(pixels).transpose(_TURNS[orientation]))
-    pixels = np.ascontiguousarray(pixels)
+    sides = (width, height) if orientation in _ON_THEIR_SIDE else (height, width)
+    pixels = np.empty((*sides, 3), dtype=np.uint8)
+    stored = _as_stored(pixels, orientation)
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        end = min(top + rows, height)
+        stored[top:end] = to_rgb(image.crop((0, top, width, end)))
     pixels.setflags(write=False)
     return pixels
+
+
+_ON_THEIR_SIDE = range(5, 9)
+
+
+def _as_stored(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """A view of an upright picture with its rows and columns as the file has them."""
+    pixels = upright.swapaxes(0, 1) if orientation in _ON_THEIR_SIDE else upright
+    rows = slice(None, None, -1 if orientation in (3, 4, 6, 7) else 1)
+    columns = slice(None, None, -1 if orientation in (2, 3, 7, 8) else 1)
+    return pixels[rows, columns]
 
 
 def _orientation(image: Image.Image) -> int:
@@ -235,12 +291,15 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _converter(image: Image.Image, param: str) -> Callable[[Image.Image], NDArray[np.uint8]]:
+    """What makes RGB of a part of this picture."""
+    if image.mode == "F" or (image.format == "TIFF" and image.mode == "I"):
+        raise _unsupported_error("its samples are not whole numbers of 8 or 16 bits", param)
     if image.mode.startswith("I"):
-        return _from_16_bit_gray(image)
+        return _from_16_bit_gray
     if image.has_transparency_data:
-        return _over_white(np.asarray(image.convert("RGBA")))
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        return lambda part: _over_white(np.asarray(part.convert("RGBA")))
+    return lambda part: np.asarray(part if part.mode == "RGB" else part.convert("RGB"))
 
 
 def _from_16_bit_gray(image: Image.Image) -> NDArray[np.uint8]:

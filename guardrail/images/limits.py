@@ -17,9 +17,9 @@ class ImageLimits:
     """
 
     max_bytes: int = 20 * 1024 * 1024
-    max_pixels: int = 24_000_000
-    max_side_px: int = 8192
-    max_total_pixels: int = 48_000_000
+    max_pixels: int = 25_000_000
+    max_side_px: int = 16_384
+    max_total_pixels: int = 50_000_000
 
     def check_bytes(self, size_bytes: int, param: str) -> None:
         """Raises RequestError (413) for more encoded bytes than allowed."""

@@ -247,11 +247,11 @@ class LimitsSection(Section):
     """Most pictures of one request."""
     max_image_bytes: Annotated[int, Field(ge=64)] = 20 * 1024 * 1024
     """Largest encoded picture, in bytes."""
-    max_image_pixels: Annotated[int, Field(ge=1)] = 24_000_000
+    max_image_pixels: Annotated[int, Field(ge=1)] = 25_000_000
     """Most pixels of one picture, checked before it is decoded."""
-    max_total_pixels: Annotated[int, Field(ge=1)] = 48_000_000
+    max_total_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     """Most pixels of all pictures of one request together."""
-    max_image_side_px: Annotated[int, Field(ge=1)] = 8192
+    max_image_side_px: Annotated[int, Field(ge=1)] = 16_384
     """Longest side of a picture, in pixels."""
     max_pixels_at_once: Annotated[int, Field(ge=1)] = 192_000_000
     """Most pixels held decoded at a time, over all requests; more wait, in order."""

@@ -50,4 +50,10 @@ def files(colours):
         "webp_animated": encoded(image, "WEBP", **more),
         "gif": encoded(image, "GIF"),
         "gif_animated": encoded(image, "GIF", **more),
+        "bmp": encoded(image, "BMP"),
+        "bmp_palette": encoded(image.quantize(8), "BMP"),
+        "tiff": encoded(image, "TIFF"),
+        "tiff_lzw": encoded(image, "TIFF", compression="tiff_lzw"),
+        "tiff_gray16": encoded(gray16, "TIFF"),
+        "tiff_pages": encoded(image, "TIFF", **more),
     }

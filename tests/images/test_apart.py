@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from guardrail.api.pictures import apart
-from guardrail.api.pictures.apart import decode_apart, holds_others_up
+from guardrail.api.pictures.apart import decode_apart, is_decoded_apart
 from guardrail.errors import RequestError
 from guardrail.images.codec import ImageLimits, decode_image
 
@@ -97,9 +97,18 @@ def test_a_process_that_hangs_is_ended(monkeypatch):
     assert outcome(decode_apart, webp())[3] == "invalid_image"
 
 
+@pytest.mark.parametrize("image_format", ["BMP", "TIFF"])
+def test_rarer_formats_are_decoded_apart(colours, image_format):
+    buffer = io.BytesIO()
+    Image.fromarray(colours).save(buffer, image_format)
+    data = buffer.getvalue()
+    assert is_decoded_apart(data, (7, 11))
+    np.testing.assert_array_equal(outcome(decode_apart, data, None).pixels, colours)
+
+
 def test_only_large_webp_is_worth_a_process(colours):
     buffer = io.BytesIO()
     Image.fromarray(colours).save(buffer, "PNG")
-    assert holds_others_up(webp(), (6000, 4000))
-    assert not holds_others_up(webp(), (600, 400))
-    assert not holds_others_up(buffer.getvalue(), (6000, 4000))
+    assert is_decoded_apart(webp(), (6000, 4000))
+    assert not is_decoded_apart(webp(), (600, 400))
+    assert not is_decoded_apart(buffer.getvalue(), (6000, 4000))

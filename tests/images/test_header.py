@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from guardrail.images.header import declared_size, has_too_many_scans, sniff
+from guardrail.images.header import MEDIA_TYPES, declared_size, has_too_many_scans, sniff
 
 
 def save(width, height, image_format, **options):
@@ -21,7 +21,10 @@ def save(width, height, image_format, **options):
 @given(
     st.integers(1, 300),
     st.integers(1, 300),
-    st.sampled_from([("PNG", {}), ("JPEG", {}), ("GIF", {}), ("WEBP", {})]),
+    st.sampled_from(
+        [("PNG", {}), ("JPEG", {}), ("GIF", {}), ("WEBP", {}), ("BMP", {})]
+        + [("TIFF", {"compression": name}) for name in ("raw", "tiff_lzw", "jpeg")]
+    ),
 )
 def test_size_is_what_was_written(width, height, kind):
     data = save(width, height, kind[0], **kind[1])
@@ -50,7 +53,7 @@ def test_fill_bytes_before_a_marker_are_skipped():
     assert declared_size(data[:start] + b"\xff" * 7 + data[start:], "JPEG") == (12, 34)
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "GIF", "WEBP"])
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
 def test_a_header_cut_short_has_no_size_or_the_right_one(image_format):
     data = save(123, 45, image_format)
     for end in range(len(data)):
@@ -66,7 +69,7 @@ def test_a_png_without_its_header_chunk_has_no_size():
     assert declared_size(b"\x89PNG\r\n\x1a\n" + b"\0\0\0\x0dIDAT" + b"\0" * 30, "PNG") is None
 
 
-@given(st.sampled_from(["PNG", "JPEG", "GIF", "WEBP"]), st.binary(max_size=200))
+@given(st.sampled_from(sorted(MEDIA_TYPES)), st.binary(max_size=200))
 def test_any_bytes_give_a_size_or_none(image_format, data):
     size = declared_size(data, image_format)
     assert size is None or (size[0] >= 0 and size[1] >= 0)
@@ -74,8 +77,8 @@ def test_any_bytes_give_a_size_or_none(image_format, data):
 
 @given(st.binary(max_size=20))
 def test_unknown_signatures_are_none(data):
-    known = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
-    assert sniff(data) is None or data.startswith(known)
+    known = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
+    assert sniff(data) is None or data.startswith(known) or data[4:8] == b"ftyp"
 
 
 def test_honest_jpegs_have_few_scans():

@@ -26,8 +26,8 @@ _NOT_USED = "Not used."
 _CHAT_WORDS = {
     "model": _MODEL_WORDS,
     "messages": "OpenAI's messages. Content is text or a list of text, refusal and image_url "
-    "parts; pictures are base64 data URLs (PNG, JPEG, WebP or GIF), or links where the policy's "
-    "images.remote allows them, and may stand in any role.",
+    "parts; pictures are base64 data URLs (PNG, JPEG, WebP, GIF, BMP or TIFF), or links where the "
+    "policy's images.remote allows them, and may stand in any role.",
     "stream": _STREAM_WORDS,
     "stream_options": "`include_usage` as at OpenAI; with `stream` only.",
     "n": "1 or nothing: one choice is guarded per request.",

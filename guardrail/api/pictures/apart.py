@@ -1,9 +1,10 @@
-"""Decoding in a process of its own, for pictures whose decoder would hold up everything else.
+"""Decoding in a process of its own, for pictures whose decoder could hurt everything else.
 
 Pillow decodes PNG, JPEG and GIF beside other threads, but copies a whole WebP picture while it
-keeps Python's lock, so that for some hundredths of a second no other thread runs. A process costs
-a few tenths of a second, but stops no other thread. Its processor time is bounded where the system
-can; a picture that brings it down is refused, and the server goes on.
+keeps Python's lock, so that for some hundredths of a second no other thread runs. The decoders of
+rarer formats are large libraries (AVIF, HEIF, TIFF) or partly written in Python (BMP). A process
+costs a few tenths of a second, but stops no other thread. Its processor time and memory are bounded
+where the system can; a picture that brings it down is refused, and the server goes on.
 
 Parent and child talk by pipes, and nothing is written to disk. To the child goes a line of JSON
 and the encoded picture; back comes a line of JSON, a refusal or the size, and the pixels.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -30,16 +32,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["decode_apart", "holds_others_up"]
+__all__ = ["decode_apart", "is_decoded_apart"]
 
-_FEWEST_PIXELS = 8_000_000
+_FEWEST_WEBP_PIXELS = 8_000_000
+_IN_THREADS = ("PNG", "JPEG", "GIF")
+_BASE_BYTES = 2 << 30  # of addresses: Python, numpy and libraries take most of them and use few
+_BYTES_PER_PIXEL = 32
 _CPU_S = 30
 _WALL_S = 60.0
 
 
-def holds_others_up(data: bytes, size: tuple[int, int]) -> bool:
-    """Whether decoding this picture in a thread would stop all other threads for long."""
-    return sniff(data) == "WEBP" and size[0] * size[1] > _FEWEST_PIXELS
+def is_decoded_apart(data: bytes, size: tuple[int, int]) -> bool:
+    """Whether this picture is not decoded in a thread of the server."""
+    image_format = sniff(data)
+    if image_format == "WEBP":
+        return size[0] * size[1] > _FEWEST_WEBP_PIXELS
+    return image_format not in _IN_THREADS
 
 
 def decode_apart(
@@ -58,6 +66,7 @@ def decode_apart(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         bufsize=0,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each would reserve memory
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
@@ -115,9 +124,9 @@ def _fill(pipe: Any, pixels: NDArray[np.uint8]) -> None:
 
 def main() -> None:
     """Reads one picture from stdin and writes its pixels to stdout."""
-    _bound_time()
     asked = json.loads(sys.stdin.buffer.readline())
     asked["limits"] = ImageLimits(**asked["limits"])
+    _bound_resources(asked["limits"])
     for part in _parts(sys.stdin.buffer.read(), asked):
         sys.stdout.buffer.write(part)
     sys.stdout.buffer.flush()
@@ -135,11 +144,13 @@ def _parts(data: bytes, asked: dict[str, Any]) -> Sequence[bytes | memoryview]:
     return head, picture.pixels.reshape(-1).data
 
 
-def _bound_time() -> None:
+def _bound_resources(limits: ImageLimits) -> None:
     if sys.platform != "win32":
         import resource
 
+        most_bytes = _BASE_BYTES + _BYTES_PER_PIXEL * limits.max_pixels
         resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
+        resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
 
 
 if __name__ == "__main__":

@@ -175,8 +175,8 @@ async def fetch_image(
     data = await _in_time(_follow(url, rules, param, network), rules.timeout_s, param)
     if sniff(data) is None:
         raise _fault(
-            "the link does not lead to a supported format; link to a PNG, JPEG, WebP or GIF "
-            "picture",
+            "the link does not lead to a supported format; link to a PNG, JPEG, WebP, GIF, "
+            "BMP or TIFF picture",
             param,
             status=415,
             code="unsupported_image_type",

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from guardrail.api.pictures.apart import decode_apart, holds_others_up
+from guardrail.api.pictures.apart import decode_apart, is_decoded_apart
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages, fetch_image
 from guardrail.errors import RequestError
 from guardrail.images.codec import PixelBudget, decode_image, measure_size, parse_data_url
@@ -151,23 +151,26 @@ class ImageLoader:
         """The pixels of all pictures, by their headers; each within the limits, and all."""
         budget, pixels = PixelBudget(self.limits), 0
         for item in found:
-            size = measure_size(item.data, item.media_type, self.limits, item.at)
+            size = self._size_of(item)
             budget.spend(*size, item.at)
             pixels += size[0] * size[1]
         return pixels
 
     async def _decode(self, found: Sequence[Embedded], pixels: int) -> tuple[Picture, ...]:
         size_bytes = sum(len(item.data) for item in found)
-        return await offload(
-            DECODE_PICTURES, (size_bytes, pixels), self._pictures, found, executor=self._threads
-        )
+        processes = sum(is_decoded_apart(item.data, self._size_of(item)) for item in found)
+        size = (size_bytes, pixels, processes)
+        return await offload(DECODE_PICTURES, size, self._pictures, found, executor=self._threads)
+
+    def _size_of(self, item: Embedded) -> tuple[int, int]:
+        return measure_size(item.data, item.media_type, self.limits, item.at)
 
     def _pictures(self, found: Sequence[Embedded]) -> tuple[Picture, ...]:
         return tuple(map(self._picture, found))
 
     def _picture(self, item: Embedded) -> Picture:
-        size = measure_size(item.data, item.media_type, self.limits, item.at)
-        decode = decode_apart if holds_others_up(item.data, size) else decode_image
+        apart = is_decoded_apart(item.data, self._size_of(item))
+        decode = decode_apart if apart else decode_image
         return decode(
             item.data, declared_media_type=item.media_type, limits=self.limits, param=item.at
         )
