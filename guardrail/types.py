@@ -14,11 +14,13 @@ __all__ = [
     "Answer",
     "Chat",
     "Json",
+    "LeftOut",
     "Outcome",
     "Pixels",
     "Usage",
     "image_placeholder",
     "picture_chat",
+    "placeholder_index",
 ]
 
 Json: TypeAlias = Any
@@ -56,17 +58,22 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call, or of several added up; `calls` says of how many."""
+    """Tokens of one call, or of several added up; `calls` says of how many.
+
+    `uncounted` are those calls among them whose tokens the provider did not tell, or not all.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     calls: int = 0
+    uncounted: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.calls + other.calls,
+            self.uncounted + other.uncounted,
         )
 
 
@@ -103,6 +110,19 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What stood in a request and is not part of what a model is asked, by policy.
+
+    Attributes:
+        fields: where labels stood, such as `messages.timestamp`.
+        pictures: how many of a conversation's older pictures.
+    """
+
+    fields: tuple[str, ...] = ()
+    pictures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Chat:
     """One request to a model, its pictures taken out.
 
@@ -112,12 +132,14 @@ class Chat:
         parameters: every other field of the request body (`temperature`, `max_tokens`, `tools`,
             and fields this package does not know), unchanged, without `stream`.
         pictures: how many pictures the messages refer to.
+        left_out: what the request held beside that; neither sent nor digested.
     """
 
     model: str
     messages: tuple[Mapping[str, Json], ...]
     parameters: Mapping[str, Json] = field(default_factory=dict)
     pictures: int = 0
+    left_out: LeftOut = LeftOut()
 
     @property
     def prompt(self) -> str:
@@ -141,4 +163,12 @@ def picture_chat(
 
 def image_placeholder(index: int) -> str:
     """The URL that stands for picture `index` in a Chat's messages."""
-    return f"guardrail-image:{index}"
+    return f"{_PLACEHOLDER}{index}"
+
+
+def placeholder_index(url: str) -> int:
+    """Which picture a placeholder stands for."""
+    return int(url.removeprefix(_PLACEHOLDER))
+
+
+_PLACEHOLDER = "guardrail-image:"

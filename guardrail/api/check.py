@@ -16,22 +16,21 @@ from guardrail.api.strict_json import encode_json, parse_object
 from guardrail.engine.verdict import Action, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from guardrail.api.incoming import Incoming
+    from guardrail.api.request_rules import RequestRules
     from guardrail.images.codec import ImageLimits
     from guardrail.policy.schema import Policy
 
 __all__ = ["CHECK_ENDPOINT"]
 
 
-def _read(
-    raw: bytes, *, max_images: int, limits: ImageLimits, allowed: Collection[str] = ()
-) -> Incoming:
+def _read(raw: bytes, *, max_images: int, limits: ImageLimits, rules: RequestRules) -> Incoming:
     """A chat request that may ask for `progress`. Raises RequestError."""
     body = dict(parse_object(raw))
     progress = flag(body.pop("progress", None), "progress")
-    incoming = incoming_chat(body, max_images=max_images, limits=limits, allowed=allowed)
+    incoming = incoming_chat(body, max_images=max_images, limits=limits, rules=rules)
     if progress and not incoming.stream:
         raise invalid_field("progress", "belongs to streams only; leave it out or set stream")
     return dataclasses.replace(incoming, progress=progress)
@@ -48,7 +47,7 @@ def _reply(verdict: Verdict, incoming: Incoming, policy: Policy, record_id: str)
         "object": "guardrail.check",
         "created": int(time.time()),
         "model": incoming.chat.model,
-        "usage": format_usage(usage_of(verdict, policy)),
+        **format_usage(usage_of(verdict, policy)),
     }
     return add_guardrail(Reply(200, body), verdict, policy, record_id)
 

@@ -5,35 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from guardrail.engine.budget import has_price
 from guardrail.errors import RequestError, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
     from guardrail.api.errors import Reply
     from guardrail.api.incoming import Incoming
     from guardrail.api.pictures.loader import Source
+    from guardrail.api.request_rules import RequestRules
     from guardrail.api.service import Service
     from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
     from guardrail.images.codec import ImageLimits, Picture
     from guardrail.policy.schema import Policy
+    from guardrail.types import Chat
 
-__all__ = ["Endpoint", "check_listed", "check_model", "decide_incoming"]
+__all__ = ["Endpoint", "add_left_out", "check_listed", "check_model", "decide_incoming"]
 
 
 class _Read(Protocol):
     def __call__(
-        self,
-        raw: bytes,
-        *,
-        max_images: int,
-        limits: ImageLimits,
-        allowed: Collection[str] = (),
+        self, raw: bytes, *, max_images: int, limits: ImageLimits, rules: RequestRules
     ) -> Incoming: ...
 
 
@@ -50,6 +47,19 @@ class Endpoint:
     read: _Read
     reply: Callable[[Verdict, Incoming, Policy, str], Reply]
     events: Callable[[Reply, Incoming], Iterator[bytes]]
+
+
+def add_left_out(reply: Reply, chat: Chat) -> Reply:
+    """The reply, which says what of the request was left out, where it has a `guardrail` object."""
+    left_out = chat.left_out
+    if "guardrail" not in reply.body or not (left_out.fields or left_out.pictures):
+        return reply
+    about = {"fields": list(left_out.fields), "pictures": left_out.pictures}
+    return replace(
+        reply,
+        body={**reply.body, "guardrail": {**reply.body["guardrail"], "left_out": about}},
+        headers={**reply.headers, "x-guardrail-pictures-left-out": str(left_out.pictures)},
+    )
 
 
 async def check_model(service: Service, model: str) -> None:

@@ -11,6 +11,7 @@ from guardrail.api.admission import Admission
 from guardrail.api.cached import Cached
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages
 from guardrail.api.pictures.loader import ImageLoader
+from guardrail.api.request_rules import RequestRules, request_rules
 from guardrail.api.settings import ServerSettings
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.memory.decision_memory import DecisionMemory
@@ -62,6 +63,7 @@ class Service:
     models: Cached[list[str]] = field(init=False)
     image_loader: ImageLoader = field(init=False)
     decisions: DecisionMemory = field(init=False)
+    request_rules: RequestRules = field(init=False)
 
     def __post_init__(self) -> None:
         limits = self.policy.advanced.limits
@@ -71,6 +73,7 @@ class Service:
             models=Cached(self._models, self.settings.probe_cache_s),
             image_loader=self._make_image_loader(),
             decisions=DecisionMemory(memory_rules(self.policy)),
+            request_rules=request_rules(self.policy),
         )
 
     def _set(self, **values: object) -> None:

@@ -22,6 +22,7 @@ class ServerSettings:
         litellm_api_key: what LiteLLM must send as `x-api-key`; None asks for nothing.
         litellm_model: the model that pictures from LiteLLM are certified with; None takes the
             name that LiteLLM sends.
+        cors_origins: whose web pages may ask from a browser, as `https://chat.example`.
     """
 
     heartbeat_s: float = 5.0
@@ -31,3 +32,4 @@ class ServerSettings:
     known_models_only: bool = False
     litellm_api_key: str | None = field(default=None, repr=False)
     litellm_model: str | None = None
+    cors_origins: tuple[str, ...] = ()

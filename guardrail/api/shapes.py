@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.api.pictures.loader import source_at
+from guardrail.api.request_rules import RequestRules
 from guardrail.errors import RequestError
 from guardrail.policy.steering import STEERING_FIELDS
-from guardrail.types import image_placeholder
+from guardrail.types import LeftOut, image_placeholder, placeholder_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from guardrail.types import Json
 
@@ -72,32 +73,107 @@ _SHARED = frozenset(
     | {"cached_content", "cachedContent", "context", "background", "batch"}
 )
 _DATA_URL = re.compile(
-    r"\s*data:[^,]{0,256};base64\s*,|\s*data:(image|audio|video)/", re.IGNORECASE
+    r"\s*data:[^,]{0,256};\s*base64\s*,|\s*data:(image|audio|video)/", re.IGNORECASE
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 
 
+_INDEX = re.compile(r"\[\d+\]")
+_LEFT_OUT_WORDS = "[an earlier picture was left out here]"
+
+
 @dataclass(slots=True)
 class ImageCollector:
-    """The pictures met so far, as (URL, JSON path); `most` are allowed."""
+    """The pictures met so far, as (URL, JSON path), of which `most` are allowed; and the labels."""
 
     most: int
+    rules: RequestRules = field(default_factory=RequestRules)
     urls: list[tuple[str, str]] = field(default_factory=list)
+    _labels: dict[str, None] = field(default_factory=dict)
+    _older: int = 0
+
+    @property
+    def left_out(self) -> LeftOut:
+        return LeftOut(tuple(self._labels), self._older)
 
     def add(self, url: str, at: str) -> str:
         """The placeholder of one more picture. Raises RequestError."""
-        if len(self.urls) == self.most:
-            raise RequestError(
-                f"{at}: more than {self.most} pictures in one request; send fewer",
-                param=at,
-                code="too_many_images",
-            )
+        if self.rules.last_images is None and len(self.urls) == self.most:
+            raise self._too_many(at)
         self.urls.append((url, at))
         return image_placeholder(len(self.urls) - 1)
 
+    def drop_labels(
+        self, fields: Mapping[str, Json], labels: Collection[str], at: str
+    ) -> Mapping[str, Json]:
+        """The fields without these labels; all of them where the policy refuses labels."""
+        dropped = {name for name, value in fields.items() if name in labels and value is not None}
+        if not dropped or not self.rules.drop_labels:
+            return fields
+        self._labels |= dict.fromkeys(_INDEX.sub("", f"{at}.{n}") for n in sorted(dropped))
+        return {name: value for name, value in fields.items() if name not in dropped}
+
+    def drop_older(self, messages: Sequence[Mapping[str, Json]]) -> tuple[Mapping[str, Json], ...]:
+        """The messages with as many pictures as the policy sends on, the older ones replaced.
+
+        Pictures of the present turn, behind the last answer, all stay: one that is left out of the
+        question itself would be another question. For example `last 2`, P a picture, A an answer:
+
+            P A P P A P  ->  . A . P A P
+
+        Raises:
+            RequestError: too many are left.
+        """
+        if self.rules.last_images is not None:
+            answered = max(
+                (i for i, m in enumerate(messages) if m["role"] == "assistant"), default=-1
+            )
+            present = sum(1 for message in messages[answered + 1 :] for _ in _pictures(message))
+            kept = min(max(self.rules.last_images, present), len(self.urls))
+            self._older = len(self.urls) - kept
+            messages = [_without_older(message, self._older) for message in messages]
+            del self.urls[: self._older]
+        if len(self.urls) > self.most:
+            raise self._too_many(self.urls[self.most][1])
+        return tuple(messages)
+
     def sources(self, limits: ImageLimits) -> list[Source]:
         """All of them, in order, nothing fetched or decoded yet. Raises RequestError."""
-        return [source_at(url, at, limits) for url, at in self.urls]
+        strict = self.rules.strict_types
+        return [source_at(url, at, limits, strict_types=strict) for url, at in self.urls]
+
+    def _too_many(self, at: str) -> RequestError:
+        return RequestError(
+            f"{at}: more than {self.most} pictures in one request; send fewer, or set "
+            "advanced.limits.max_images in the policy of this server higher, or images.history to "
+            "'last N'",
+            param=at,
+            code="too_many_images",
+        )
+
+
+def _pictures(message: Mapping[str, Json]) -> Iterator[int]:
+    """The numbers of a message's pictures."""
+    content = message.get("content")
+    for part in content if isinstance(content, list) else []:
+        if part["type"] == "image_url":
+            yield placeholder_index(part["image_url"]["url"])
+
+
+def _without_older(message: Mapping[str, Json], older: int) -> Mapping[str, Json]:
+    """The message without the first pictures of the request, the others numbered anew."""
+    if not older or not any(True for _ in _pictures(message)):
+        return message
+    return {**message, "content": [_renumbered(part, older) for part in message["content"]]}
+
+
+def _renumbered(part: Mapping[str, Json], older: int) -> Mapping[str, Json]:
+    if part["type"] != "image_url":
+        return part
+    index = placeholder_index(part["image_url"]["url"]) - older
+    if index < 0:
+        return {"type": "text", "text": _LEFT_OUT_WORDS}
+    return {**part, "image_url": {**part["image_url"], "url": image_placeholder(index)}}
 
 
 def check_parameters(parameters: Mapping[str, Json], allowed: Collection[str] = ()) -> None:

@@ -27,6 +27,9 @@ __all__ = ["command"]
 @click.option("--litellm-model", metavar="MODEL",
               help="Model that pictures from LiteLLM are certified with.  "
               "[default: LiteLLM's name]")  # fmt: skip
+@click.option("--cors-origin", "cors_origins", metavar="ORIGIN", multiple=True,
+              help="Origin whose web pages may ask from a browser, as https://chat.example; give "
+              "it several times for more.  [default: none]")  # fmt: skip
 def command(
     upstreams: tuple[str, ...],
     upstreams_file: Path | None,
@@ -39,6 +42,7 @@ def command(
     port: int,
     litellm_api_key: str | None,
     litellm_model: str | None,
+    cors_origins: tuple[str, ...],
 ) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
     from guardrail.api.settings import ServerSettings
@@ -75,5 +79,6 @@ def command(
             known_models_only=is_local(chosen),
             litellm_api_key=litellm_api_key,
             litellm_model=litellm_model,
+            cors_origins=cors_origins,
         )
         serve(policy, engine, host, port, announce=announce, settings=settings, record=record)

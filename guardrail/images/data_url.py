@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote_to_bytes
 
 import pybase64
 
@@ -11,11 +12,14 @@ from guardrail.images.limits import ImageLimits, too_large
 
 __all__ = ["is_link", "parse_data_url", "to_data_url"]
 
+_TYPE = r"[\w.+-]+(?:/[\w.+-]+)?"  # clients write `image` alone, or nothing
 _HEADER = re.compile(
-    r"data:([\w.+-]+/[\w.+-]+)((?:;[\w.+-]+=[\w.+-]+)*);base64", re.ASCII | re.IGNORECASE
+    rf"data:\s*({_TYPE})?((?:\s*;\s*[\w.+-]+=[\w.+-]+)*)\s*;\s*base64\s*", re.ASCII | re.IGNORECASE
 )
 _MAX_HEADER_CHARS = 256
 _WHITESPACE = b" \t\r\n\f"
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_PADDING = (b"", None, b"==", b"=")  # by how many characters there are beyond fours; one is too few
 _LINK = re.compile(r"https?:", re.IGNORECASE)
 
 
@@ -25,10 +29,10 @@ def is_link(url: str) -> bool:
 
 
 def parse_data_url(url: str, *, limits: ImageLimits, param: str) -> tuple[str, bytes]:
-    """The media type and the bytes of a base64 data URL.
+    """The media type, empty where there is none, and the bytes of a base64 data URL.
 
-    Line breaks and blanks inside the base64 are dropped, since common encoders insert them; any
-    other foreign character, wrong padding or percent-encoding is refused.
+    Taken as clients send it: the URL-safe alphabet (RFC 4648, section 5), no padding, blanks and
+    line breaks, percent-encoding. Any other foreign character is refused, and so is padding inside.
 
     Raises:
         RequestError: not a base64 data URL (400), or too large (413).
@@ -39,7 +43,7 @@ def parse_data_url(url: str, *, limits: ImageLimits, param: str) -> tuple[str, b
         raise _invalid(
             "not a base64 data URL; send 'data:image/png;base64,...' (or jpeg, webp, gif)", param
         )
-    return match[1].lower(), _decode(payload, limits, param)
+    return (match[1] or "").lower(), _decode(payload, limits, param)
 
 
 def to_data_url(data: bytes, media_type: str) -> str:
@@ -58,20 +62,31 @@ def _decode(payload: str, limits: ImageLimits, param: str) -> bytes:
     if len(payload) > 2 * most_chars:
         raise too_large(f"has more than {limits.max_bytes} bytes", param)
     try:
-        text = payload.encode("ascii")
-        if any(blank in text for blank in _WHITESPACE):
-            text = text.translate(None, _WHITESPACE)
+        text = _plain(payload.encode("ascii"))
         if len(text) > most_chars:
             raise too_large(f"has more than {limits.max_bytes} bytes", param)
         data = pybase64.b64decode(text, validate=True)
     except ValueError:  # binascii.Error and UnicodeEncodeError, which would quote the text
         raise _invalid(
-            "the base64 of the data URL is damaged; encode the file's bytes with the standard "
-            "alphabet and padding",
+            "the base64 of the data URL is damaged; encode the file's bytes whole, with "
+            "the standard alphabet",
             param,
         ) from None
     limits.check_bytes(len(data), param)
     return data
+
+
+def _plain(text: bytes) -> bytes:
+    """The same in the standard alphabet, padded; what is not base64 stays so."""
+    if b"%" in text:
+        text = unquote_to_bytes(text)
+    if any(blank in text for blank in _WHITESPACE):
+        text = text.translate(None, _WHITESPACE)
+    if b"-" in text or b"_" in text:
+        text = text.translate(_URL_SAFE)
+    bare = text.rstrip(b"=")
+    padding = _PADDING[len(bare) % 4]
+    return text if padding is None or len(bare) + len(padding) == len(text) else bare + padding
 
 
 def _invalid(what: str, param: str) -> RequestError:

@@ -142,7 +142,7 @@ def _tiff_size(data: bytes) -> tuple[int, int] | None:
     entries = number(start, 2)
     if entries > _MOST_TIFF_ENTRIES or start + 2 + 12 * entries > len(data):
         return None
-    sides = {}
+    sides: dict[int, int] = {}
     for at in range(start + 2, start + 2 + 12 * entries, 12):
         tag, kind, count = number(at, 2), number(at + 2, 2), number(at + 4, 4)
         if tag in (_TIFF_WIDTH, _TIFF_HEIGHT) and count == 1 and kind in (_TIFF_SHORT, _TIFF_LONG):

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from guardrail.api.admission import too_large
-from guardrail.api.endpoint import check_model, decide_incoming
+from guardrail.api.endpoint import add_left_out, check_model, decide_incoming
 from guardrail.api.service import Service
 from guardrail.api.settings import ServerSettings
 from guardrail.api.strict_json import encode_json
@@ -118,6 +118,7 @@ class Decider:
             )
             record_id = self._records.of(engine)(verdict, incoming.chat)
             reply = endpoint.reply(verdict, incoming, self.policy, record_id)
+            reply = add_left_out(reply, incoming.chat)
             return Result(verdict, record_id, incoming, reply, self.policy.block.text)
         finally:
             ticket.release()
@@ -159,7 +160,7 @@ class Decider:
             raw,
             max_images=limits.max_images,
             limits=self._service.image_loader.limits,
-            allowed=self.policy.advanced.requests.allow,
+            rules=self._service.request_rules,
         )
 
 

@@ -68,6 +68,7 @@ def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
     # Asked of every claim: a calibration that does not fit is refused in any case.
     known = policy.oracle.bound_miss_rate(policy.folder)
     early = _check_early_stop(policy)
+    early += _check_history(policy)
     if claim := _check_claim(policy, known):
         raise_mistakes([*claim, *early])
     rates = None if smoothing.claim is Claim.VERDICT else known
@@ -263,6 +264,16 @@ def _further_calls(policy: Policy) -> int:
     """Calls beside those of the test: for a reference, and for the answer that leaves."""
     n0 = policy.oracle.n0 if isinstance(policy.oracle, ReferenceOptions) else 0
     return n0 + (policy.answer is AnswerSource.CLEAN)
+
+
+def _check_history(policy: Policy) -> list[ConfigError]:
+    most, history = policy.advanced.limits.max_images, policy.images.history
+    if history == "all" or int(history.removeprefix("last ")) <= most:
+        return []
+    problem = (
+        f"more pictures than advanced.limits.max_images allows, {most}; raise that, or keep fewer"
+    )
+    return [_mistake(problem, policy, "images.history")]
 
 
 def _check_early_stop(policy: Policy) -> list[ConfigError]:

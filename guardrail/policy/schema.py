@@ -107,6 +107,13 @@ class ImagesSection(Section):
     remote_hosts: list[Host] = Field(default_factory=list, max_length=1000)
     """Names, in lower case: a.example, *.a.example for all below it, a.example:8443 for a port
     other than 80 and 443."""
+    history: Annotated[str, Field(pattern=r"^(all|last ([1-9]|[1-5]\d|6[0-4]))$")] = "all"
+    """Which pictures of a long conversation the model is sent. all: every one. last N, for example
+    last 4: the newest N, older ones are replaced by a few words; those behind the last answer are
+    always sent. What is left out is neither seen nor judged; reply and record say how many."""
+    strict_types: bool = False
+    """Whether a picture must be of the type that its data URL declares. If false, its content
+    alone says what it is."""
 
     @model_validator(mode="after")
     def _check_hosts(self) -> ImagesSection:
@@ -303,6 +310,10 @@ class RequestsSection(Section):
     enable_search and others, see docs/wire.md. They are passed on, and are part of what is asked:
     the promise then holds of whatever they bring about, as long as it is the same for every call.
     For example: [provider, transforms]"""
+    labels: Literal["drop", "refuse"] = "drop"
+    """Fields of messages and pictures that no model heeds, such as id, timestamp, agent, metadata,
+    max_pixels (docs/wire.md lists them). drop: left out, neither sent nor part of the request's
+    digest, and named in the reply. refuse: 400, as for fields that are not known."""
 
 
 class AdvancedSpending(Section):

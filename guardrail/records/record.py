@@ -71,7 +71,8 @@ class Record:
         models: the models that the answers to variants name as theirs, each cut to 200 characters.
         failure: the class of the fault behind the verdict, empty if there was none.
         model: the model's name as the client sent it, cut to 200 characters.
-        pictures: how many came with the request.
+        pictures: how many the model was asked about.
+        pictures_left_out: how many older ones of the conversation were left out, by policy.
         request_digest: SHA-256 of the request (`request_digest`); empty where the decision ended
             before it was computed.
         noise_digest: SHA-256 of the seeds of every variant's noise, in order (`replay.py`);
@@ -87,6 +88,7 @@ class Record:
         spending_number: the number that it held, which set alpha (`stats/spending.py`); None
             where the tries of a principal are not counted.
         answer_chars: length of the delivered text; None where none was delivered.
+        prompt_tokens, completion_tokens: of all calls; None where a call's are not known.
         cost_usd: of all calls; None where a price or a count is not known.
         retry: which calls and judgements were repeated, `retries` times at most.
         content: messages, parameters and answers, only where the writer keeps them.
@@ -117,6 +119,7 @@ class Record:
     code_version: str
     model: str
     pictures: int
+    pictures_left_out: int
     request_digest: str
     noise_digest: str
     attempt: str
@@ -126,8 +129,8 @@ class Record:
     alpha: float | None
     spending_number: int | None
     answer_chars: int | None
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
     calls: int
     cost_usd: float | None
     elapsed_s: float

@@ -17,6 +17,7 @@ from guardrail.api.service import Service, random_record
 from guardrail.api.settings import ServerSettings
 from guardrail.errors import GuardrailError
 from guardrail.server.access import AccessLog
+from guardrail.server.cors import cors_middleware
 from guardrail.server.json_response import json_response
 from guardrail.server.routes import make_routes
 from guardrail.server.shield import Shield
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
 
 __all__ = ["create_app"]
+
+_ROUTES = (
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/responses"),
+    ("POST", "/v1/guardrail/check"),
+    ("GET", "/v1/models"),
+)
 
 
 def create_app(
@@ -50,6 +58,9 @@ def create_app(
         settings: times of the server.
         record: keeps a decision and returns its name; by default a random name is given.
         network: how links to pictures are looked up; for tests only.
+
+    Raises:
+        ConfigError: an origin in the settings is none.
     """
     service = Service(
         policy, engine, settings or ServerSettings(), record or random_record, network
@@ -63,7 +74,11 @@ def create_app(
     app = Starlette(
         routes=make_routes(service),
         lifespan=lifespan,
-        middleware=[Middleware(AccessLog), Middleware(Shield)],
+        middleware=[
+            Middleware(AccessLog),
+            *cors_middleware(service.settings.cors_origins),
+            Middleware(Shield),
+        ],
         exception_handlers={
             HTTPException: _reply_to_no_route,
             GuardrailError: _reply_to_fault,
@@ -87,10 +102,22 @@ def _refusal(path: str, error: HTTPException) -> Reply:
     if error.status_code == 404 and path.startswith("/v1/"):
         message = (
             "this route is not guarded here and hence refused; use POST /v1/chat/completions, "
-            "POST /v1/responses, POST /v1/guardrail/check or GET /v1/models"
+            f"POST /v1/responses, POST /v1/guardrail/check or GET /v1/models{_hint(path)}"
         )
         return error_reply(404, message, code="route_not_guarded")
-    return error_reply(error.status_code, "there is no such route", code="not_found")
+    message = f"there is no such route{_hint(path)}"
+    return error_reply(error.status_code, message, code="not_found")
+
+
+def _hint(path: str) -> str:
+    """What was meant by a path that ends like one of the routes, or is the start of all of them."""
+    tail = path.rstrip("/").lower()
+    for method, route in _ROUTES:
+        if tail.endswith(route.removeprefix("/v1")):
+            return f"; {method} {route} is one: set the client's base URL to this server's /v1"
+    if tail in ("", "/v1", "/api", "/openai"):
+        return "; set the client's base URL to this server's /v1"
+    return ""
 
 
 async def _reply_to_fault(_request: Request, error: Exception) -> Response:

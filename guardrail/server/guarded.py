@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from guardrail.api.admission import too_large
 from guardrail.api.chat.reply import pending_headers
-from guardrail.api.endpoint import check_model, decide_incoming
+from guardrail.api.endpoint import add_left_out, check_model, decide_incoming
 from guardrail.api.errors import Reply, log_crash, reply_to_error
 from guardrail.api.progress import RUNNING, JudgementCount, count_judgements
 from guardrail.errors import GuardrailError, RequestError
@@ -136,7 +136,7 @@ async def _read_incoming(service: Service, request: Request, endpoint: Endpoint)
             raw,
             max_images=advanced.limits.max_images,
             limits=service.image_loader.limits,
-            allowed=advanced.requests.allow,
+            rules=service.request_rules,
         )
 
     incoming = await read_aside(service, request, read)
@@ -157,7 +157,8 @@ async def _decide(
         verdict = await decide_incoming(service, engine, incoming)
         record_id = service.record(verdict, incoming.chat)
         note(request.scope, verdict, record_id)
-        return endpoint.reply(verdict, incoming, service.policy, record_id)
+        reply = endpoint.reply(verdict, incoming, service.policy, record_id)
+        return add_left_out(reply, incoming.chat)
     except GuardrailError as error:
         return reply_to_error(error)
     except Exception as error:  # noqa: BLE001 (the server's edge: nothing leaves but an error)

@@ -87,6 +87,12 @@ async def _question(service: Service, request: Request) -> Incoming | GivenAnswe
     most, model = service.policy.advanced.limits.max_images, service.settings.litellm_model
 
     def read(raw: bytes) -> Incoming | GivenAnswer | None:
-        return read_question(raw, model=model, max_images=most, limits=service.image_loader.limits)
+        return read_question(
+            raw,
+            model=model,
+            max_images=most,
+            limits=service.image_loader.limits,
+            rules=service.request_rules,
+        )
 
     return await read_aside(service, request, read)

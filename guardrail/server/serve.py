@@ -90,8 +90,9 @@ def running_server(
 
     Takes the options of `create_app`. Raises ConfigError.
     """
+    app = create_app(policy, engine, **options)
     listener = _listener(host, port)
-    server = _server(create_app(policy, engine, **options))
+    server = _server(app)
     thread = threading.Thread(target=server.run, args=([listener],), name="guardrail", daemon=True)
     thread.start()
     try:
@@ -109,9 +110,10 @@ async def running_server_async(
     policy: Policy, engine: Engine, *, host: str = _LOOPBACK, port: int = 0, **options: Any
 ) -> AsyncIterator[RunningServer]:
     """The same inside the running event loop."""
+    app = create_app(policy, engine, **options)
     listener = _listener(host, port)
     where = _where(listener)
-    server = _server(create_app(policy, engine, **options))
+    server = _server(app)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         if not await asyncio.to_thread(server.ready.wait, _START_TIMEOUT_S):

@@ -102,6 +102,8 @@ def status_fault(
         hidden: keys; a code that holds one of them, or is part of one, is dropped.
         undrawn: the statuses by which the upstream says that it drew no answer.
     """
+    if 300 <= status <= 399:
+        return _redirect_fault(status, headers.get("location", ""))
     words = error_words(raw, hidden)
     word = next(iter(words), None)
     said = f"HTTP {status}" + (f" ({word})" if word in STATUS_OF_WORD else "")
@@ -137,6 +139,19 @@ def _auth_error(status: int, said: str) -> UpstreamError:
         "was given, and that it may use this model",
         code=UPSTREAM_AUTH,
         upstream_status=status,
+    )
+
+
+def _redirect_fault(status: int, location: str) -> UpstreamError:
+    """No call is sent on: its key would go to wherever an answer points."""
+    start = location[:8].lower()
+    where = "another path" if start.startswith("/") else "another address"
+    if start == "https://":
+        where = "an https address"
+    return UpstreamError(
+        f"the upstream answered HTTP {status}, a redirect to {where}, which is not followed; set "
+        "its base URL to where it leads (https for http, the path up to and with /v1)",
+        code="upstream_redirect",
     )
 
 

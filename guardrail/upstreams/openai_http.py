@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from aiohttp.payload import Payload
 
 from guardrail.errors import ConfigError, UpstreamError
@@ -87,6 +87,8 @@ _ERROR_BODY_BYTES = 1 << 16  # a provider's error is read only this far
 _CONNECT_S = 10.0
 _KEEPALIVE_S = 15.0
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_QUERY = re.compile(r"(api-version=[A-Za-z0-9.-]{1,64})?")  # a key has no place there
+_DEPLOYMENTS = "/deployments/"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
@@ -97,8 +99,9 @@ class OpenAICompatible:
     Made anywhere; used from one event loop, in which it opens its connections at the first call.
 
     Args:
-        base_url: up to and with the version, as in `https://api.openai.com/v1`.
-        api_key: sent as bearer token and nowhere else; None sends none.
+        base_url: up to and with the version, as in `https://api.openai.com/v1`; or Azure's, up to
+            and with the deployment, and `?api-version=`.
+        api_key: sent as bearer token, or to Azure as `api-key`, and nowhere else; None sends none.
         model_map: the provider's name for a model by the name that clients use; names that are
             not in it are sent as they are.
         timeout_s: longest that one call may take, from connecting to the last byte.
@@ -139,11 +142,11 @@ class OpenAICompatible:
         _require(timeout_s > 0, "timeout_s", "must be more than 0")
         _require(max_connections >= 1, "max_connections", "must be at least 1")
         _require(max_answer_bytes >= 1, "max_answer_bytes", "must be at least 1")
-        self._base_url = _check_url(base_url)
+        self._base_url, self._query = _check_url(base_url)
         self._encoding = Encoding(variant_format, jpeg_quality)
         self._model_map = dict(model_map or {})
         self._token_limit_name = token_limit_name
-        self._headers = _check_headers(api_key, headers or {})
+        self._headers = _check_headers(api_key, headers or {}, is_azure=bool(self._query))
         self._hidden = _secrets(api_key, headers or {})
         self._timeout_s = timeout_s
         self._max_answer_bytes = max_answer_bytes
@@ -159,15 +162,15 @@ class OpenAICompatible:
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"OpenAICompatible({self._base_url!r})"
+        return f"OpenAICompatible({self._base_url + self._query!r})"
 
     @property
     def name(self) -> str:
-        return f"openai_compatible:{self._base_url}"
+        return f"openai_compatible:{self._base_url}{self._query}"
 
     @property
     def revision(self) -> str:
-        return f"{self._base_url} {self._encoding}"
+        return f"{self._base_url}{self._query} {self._encoding}"
 
     @property
     def undrawn_statuses(self) -> frozenset[int]:
@@ -192,7 +195,7 @@ class OpenAICompatible:
         check_pictures(chat, pictures)
         async with self._slots:  # before encoding: what waits holds no encoded pictures
             body = await self._body(chat, pictures, seed)
-            raw, headers = await self._call("POST", "/chat/completions", body, self._read)
+            raw, headers = await self._call("POST", self._chat_url, body, self._read)
         return answer_from(parse_json(raw), headers, hidden=self._hidden)
 
     async def complete_watched(
@@ -211,7 +214,7 @@ class OpenAICompatible:
 
         async with self._slots:
             body = await self._body(chat, pictures, seed, stream=True)
-            return await self._call("POST", "/chat/completions", body, read)
+            return await self._call("POST", self._chat_url, body, read)
 
     async def _body(
         self, chat: Chat, pictures: Sequence[Pixels], seed: int, *, stream: bool = False
@@ -238,35 +241,43 @@ class OpenAICompatible:
         return frame
 
     async def models(self) -> list[str]:
-        """The mapped names, then those that the provider lists. Raises UpstreamError."""
+        """The mapped names, then those that the provider lists. Raises UpstreamError.
+
+        A deployment of Azure is one model, whatever its resource lists.
+        """
+        resource, deployment = self._base_url, ""
+        if self._query:
+            resource, _, deployment = self._base_url.partition(_DEPLOYMENTS)
         async with self._slots:
-            raw, _ = await self._call("GET", "/models", None, self._read)
+            raw, _ = await self._call("GET", f"{resource}/models{self._query}", None, self._read)
         listed = model_names(parse_json(raw))
-        return list(dict.fromkeys([*self._model_map, *listed]))
+        return list(dict.fromkeys([*self._model_map, *([deployment] if deployment else listed)]))
 
     async def aclose(self) -> None:
         self._closed = True
         if self._session is not None:
             await self._session.close()
 
-    async def _call(
-        self, method: str, path: str, body: list[bytes] | None, read: _Reader[_T]
-    ) -> _T:
+    @property
+    def _chat_url(self) -> str:
+        return f"{self._base_url}/chat/completions{self._query}"
+
+    async def _call(self, method: str, url: str, body: list[bytes] | None, read: _Reader[_T]) -> _T:
         # Raised out here, outside any `except`: an aiohttp exception chained to the error would
         # carry the request's headers, and with them the key, to whatever logs it.
-        result = await self._exchange(method, path, body, read)
+        result = await self._exchange(method, url, body, read)
         if isinstance(result, UpstreamError):
             raise result
         return result
 
     async def _exchange(
-        self, method: str, path: str, body: list[bytes] | None, read: _Reader[_T]
+        self, method: str, url: str, body: list[bytes] | None, read: _Reader[_T]
     ) -> _T | UpstreamError:
         session = self._open_session()
         payload = None if body is None else PiecesPayload(body)
         try:
             async with session.request(
-                method, self._base_url + path, data=payload, allow_redirects=False
+                method, url, data=payload, allow_redirects=False
             ) as response:
                 if response.status != 200:
                     return await self._refused_error(response)
@@ -380,6 +391,13 @@ async def _read_at_most(response: aiohttp.ClientResponse, limit_bytes: int) -> b
 def _transport_fault(error: Exception, timeout_s: float) -> UpstreamError:
     if isinstance(error, TimeoutError):
         return timeout_fault(timeout_s)
+    if _is_encoding_fault(error):
+        return UpstreamError(
+            "the upstream answered with compressed bytes that cannot be read, though it was asked "
+            "for plain ones; switch compression off there, or install 'brotli' (br) or "
+            "'backports.zstd' (zstd) here",
+            code="upstream_content_encoding",
+        )
     if isinstance(error, aiohttp.ClientSSLError):
         return UpstreamError(
             "the upstream's TLS certificate or handshake was not accepted; check its certificate "
@@ -396,6 +414,15 @@ def _transport_fault(error: Exception, timeout_s: float) -> UpstreamError:
     )
 
 
+def _is_encoding_fault(error: BaseException | None) -> bool:
+    """Whether aiohttp could not unpack an answer; it wraps the cause in errors of other kinds."""
+    while error is not None:
+        if isinstance(error, ContentEncodingError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _too_long(limit_bytes: int) -> UpstreamError:
     return UpstreamError(
         f"the upstream answered with more than {limit_bytes} bytes; lower max_tokens or raise "
@@ -410,21 +437,33 @@ def _require(holds: bool, field: str, what: str) -> None:
         raise ConfigError(what, field=field)
 
 
-def _check_url(base_url: str) -> str:
-    """The URL without a trailing slash; a message never quotes it, as it may hold a password."""
+def _check_url(base_url: str) -> tuple[str, str]:
+    """The URL without a trailing slash, and its query with the question mark.
+
+    A message never quotes it, as it may hold a password.
+    """
     try:
         parts = urlsplit(base_url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
     _require(bool(usable), "base_url", "must be an http or https URL, as http://127.0.0.1:8000/v1")
-    plain = not (parts.username or parts.password or parts.query or parts.fragment)
-    _require(plain, "base_url", "must hold no user, password, query or fragment; use api_key")
+    plain = not (parts.username or parts.password or parts.fragment)
+    plain = plain and bool(_QUERY.fullmatch(parts.query))
+    _require(
+        plain,
+        "base_url",
+        "must hold no user, password or fragment, and of a query api-version alone; use api_key",
+    )
     _require(bool(_PRINTABLE.fullmatch(base_url)), "base_url", "must be plain ASCII, no blanks")
-    return base_url.rstrip("/")
+    path, mark, query = base_url.partition("?")
+    path = path.rstrip("/").removesuffix("/chat/completions") if query else path.rstrip("/")
+    return path, mark + query if query else ""
 
 
-def _check_headers(api_key: str | None, headers: Mapping[str, str]) -> dict[str, str]:
+def _check_headers(
+    api_key: str | None, headers: Mapping[str, str], *, is_azure: bool
+) -> dict[str, str]:
     for name, value in headers.items():
         good = _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)
         _require(bool(good), "headers", "names must be tokens and values printable ASCII")
@@ -439,8 +478,9 @@ def _check_headers(api_key: str | None, headers: Mapping[str, str]) -> dict[str,
     if api_key is not None:
         key = api_key.strip()
         _require(bool(_PRINTABLE.fullmatch(key)), "api_key", "must be printable ASCII, no blanks")
-        _require("authorization" not in given, "headers", "leave Authorization to api_key")
-        defaults["Authorization"] = f"Bearer {key}"
+        name, value = ("api-key", key) if is_azure else ("Authorization", f"Bearer {key}")
+        _require(name.lower() not in given, "headers", f"leave {name} to api_key")
+        defaults[name] = value
     return {**{k: v for k, v in defaults.items() if k.lower() not in given}, **headers}
 
 

@@ -34,7 +34,7 @@ class Price:
     def cost_usd(self, usage: Usage) -> float | None:
         """What these tokens cost at the standard rate; None where they were not counted."""
         free = all(tier.input_usd == tier.output_usd == 0.0 for tier in self.tiers)
-        if not usage.prompt_tokens and not free:
+        if (usage.uncounted or not usage.prompt_tokens) and not free:
             return None
         tier = next(t for t in reversed(self.tiers) if usage.prompt_tokens >= t.above)
         return usage.prompt_tokens * tier.input_usd + usage.completion_tokens * tier.output_usd

@@ -383,15 +383,16 @@ def _object(value: Json, what: str, remedy: str = _LOOK_AT_LOG) -> Mapping[str, 
 
 
 def _usage(value: Json) -> Usage:
-    """The tokens, or zero where the provider does not count or counts nonsense."""
+    """The tokens; as uncounted where the provider does not count them or counts nonsense."""
     counts = value if isinstance(value, dict) else {}
-    return Usage(
-        _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")), calls=1
-    )
+    prompt, written = _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))
+    return Usage(prompt or 0, written or 0, calls=1, uncounted=int(None in (prompt, written)))
 
 
-def _count(value: Json) -> int:
-    return value if type(value) is int and value >= 0 else 0
+def _count(value: Json) -> int | None:
+    """A whole number, which some servers write as 12.0."""
+    whole = isinstance(value, float) and value.is_integer()
+    return int(value) if (type(value) is int or whole) and value >= 0 else None
 
 
 def _without(fields: Mapping[str, Json], names: Collection[str]) -> dict[str, Json]:

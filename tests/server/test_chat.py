@@ -9,7 +9,7 @@ from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.errors import UpstreamError
 from guardrail.oracles.base import Judgement
-from guardrail.types import Outcome
+from guardrail.types import LeftOut, Outcome
 from guardrail.upstreams.scripted import Fault, Step
 
 
@@ -127,8 +127,8 @@ def pictures_of_every_kind(kit):
         "header of a bomb": (kit.data_url(huge), 413),
         "no pixels": (kit.data_url(kit.png_header(0, 5)), 400),
         "no picture": (kit.data_url(b"hello, world"), 415),
-        "wrong media type": (kit.data_url(media_type="image/jpeg"), 400),
-        "other media type": (kit.data_url(media_type="image/tiff"), 415),
+        "wrong media type": (kit.data_url(media_type="image/jpeg"), 200),
+        "another kind of file": (kit.data_url(b"%PDF-1.7", media_type="image/png"), 415),
         "garbage": ("data:image/png;base64,%%%%", 400),
         "link": ("https://example.com/cat.png", 400),
         "metadata service": ("http://169.254.169.254/latest", 400),
@@ -317,6 +317,37 @@ def test_places_are_given_back_after_every_kind_of_end(run, kit):
             return [(await proxy.chat(**kind)).status_code for kind in kinds]
 
     assert run(scenario()) == [502, 400, 200, 200, 400, 200]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_was_left_out_is_told_and_recorded(run, kit, stream):
+    kept = []
+
+    def record(_verdict, chat):
+        kept.append(chat.left_out)
+        return "record-1"
+
+    async def scenario():
+        policy = kit.make_policy(images={"history": "last 1"})
+        async with kit.proxy(record=record, policy=policy) as proxy:
+            old = {"role": "user", "content": [kit.image_part()], "timestamp": 17}
+            answer = {"role": "assistant", "content": "A picture."}
+            question = kit.request(1)["messages"]
+            response = await proxy.chat(messages=[old, answer, *question], stream=stream)
+            return response, proxy.calls[0].body["messages"]
+
+    response, sent = run(scenario())
+    told = {"fields": ["messages.timestamp"], "pictures": 1}
+    if stream:
+        events = [line[6:] for line in response.text.splitlines() if line.startswith("data: {")]
+        about = next(e["guardrail"] for e in map(json.loads, events) if "guardrail" in e)
+    else:
+        about = response.json()["guardrail"]
+    assert about["left_out"] == told
+    assert response.headers["x-guardrail-pictures-left-out"] == "1"
+    assert kept == [LeftOut(("messages.timestamp",), 1)]
+    assert "timestamp" not in sent[0]
+    assert sent[0]["content"][0]["type"] == "text"
 
 
 def test_decisions_are_recorded_by_name(run, kit):

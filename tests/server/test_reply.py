@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardrail.api.chat.reply import _header_text, _round_down, reply_to
+from guardrail.api.chat.stream import chunks
+from guardrail.api.incoming import Incoming
+from guardrail.api.responses.reply import response_to
 from guardrail.engine.engine import Engine
 from guardrail.engine.verdict import Action, HarmfulAnswers, Reason, Verdict
 from guardrail.errors import CertificationError, OracleError, UpstreamError
@@ -43,6 +46,16 @@ BLOCKED = Verdict(action=Action.BLOCK, reason=Reason.HARMFUL, usage=Usage(10, 5,
 
 def reply(kit, verdict, **fields):
     return reply_to(verdict, CHAT, kit.make_policy(**fields), "abc")
+
+
+@pytest.mark.parametrize("include_usage", [False, True])
+def test_tokens_that_are_not_known_are_left_out(kit, include_usage):
+    verdict = dataclasses.replace(PASSED, usage=Usage(10, 5, 2) + Usage(calls=1, uncounted=1))
+    made = reply(kit, verdict)
+    assert "usage" not in made.body
+    assert not any(chunk.get("usage") for chunk in chunks(made.body, include_usage))
+    response = response_to(verdict, Incoming(CHAT), kit.make_policy(), "abc")
+    assert response.body["usage"] is None
 
 
 def test_an_answer_that_passed(kit):

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from guardrail.api.settings import ServerSettings
-from guardrail.errors import UpstreamError
+from guardrail.errors import ConfigError, UpstreamError
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
 UNGUARDED = [
@@ -106,10 +106,80 @@ def test_a_websocket_is_refused(shared):
     assert error_of(response)["code"] == "route_not_guarded"
 
 
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/chat/completions", "POST /v1/chat/completions"),
+        ("/api/v1/chat/completions", "POST /v1/chat/completions"),
+        ("/v1/v1/chat/completions", "POST /v1/chat/completions"),
+        ("/v1/chat/completions/", "POST /v1/chat/completions"),
+        ("/openai/chat/completions", "POST /v1/chat/completions"),
+        ("/responses", "POST /v1/responses"),
+        ("/models", "GET /v1/models"),
+        ("/guardrail/check", "POST /v1/guardrail/check"),
+        ("/v1", "/v1"),
+        ("/", "/v1"),
+    ],
+)
+def test_what_was_meant_is_said(shared, path, route):
+    message = error_of(shared.client.post(path, json={}))["message"]
+    assert message.endswith("set the client's base URL to this server's /v1")
+    assert route in message
+
+
 def test_no_site_may_ask_from_a_browser(shared):
     headers = {"origin": "https://example.com", "access-control-request-method": "POST"}
     response = shared.client.options("/v1/chat/completions", headers=headers)
     assert not any(name.startswith("access-control") for name in response.headers)
+
+
+ORIGIN = "https://chat.example"
+ASKED = {
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "authorization,content-type,x-stainless-os",
+}
+
+
+def test_listed_sites_may_ask_from_a_browser(run, kit):
+    settings = ServerSettings(cors_origins=(ORIGIN, "http://localhost:3000"))
+
+    async def scenario():
+        async with kit.proxy(settings=settings) as proxy:
+            ask = proxy.client.request
+            return [
+                await ask("OPTIONS", "/v1/chat/completions", headers={"origin": ORIGIN, **ASKED}),
+                await ask(
+                    "POST", "/v1/chat/completions", json=kit.request(), headers={"origin": ORIGIN}
+                ),
+                await ask("POST", "/v1/messages", json={}, headers={"origin": ORIGIN}),
+                await ask("GET", "/v1/models", headers={"origin": "https://chat.example.evil"}),
+                await ask(
+                    "OPTIONS", "/v1/models", headers={"origin": "https://evil.example", **ASKED}
+                ),
+            ]
+
+    before, answer, refused, foreign, unasked = run(scenario())
+    assert (before.status_code, answer.status_code, refused.status_code) == (200, 200, 404)
+    for response in (before, answer, refused):
+        assert response.headers["access-control-allow-origin"] == ORIGIN
+        assert "access-control-allow-credentials" not in response.headers
+    assert "x-stainless-os" in before.headers["access-control-allow-headers"]
+    assert "x-guardrail-decision" in answer.headers["access-control-expose-headers"]
+    for response in (foreign, unasked):
+        assert "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "null", "", "chat.example", "https://chat.example/", "https://*.example", "https://A.b"],
+)
+def test_what_is_no_origin_is_refused(run, kit, origin):
+    async def scenario():
+        async with kit.proxy(settings=ServerSettings(cors_origins=(origin,))):
+            pass
+
+    with pytest.raises(ConfigError, match="must be an origin"):
+        run(scenario())
 
 
 def test_models(shared):

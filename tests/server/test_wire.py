@@ -1,20 +1,25 @@
 """Reading requests: pictures are found wherever they may stand, and nothing else gets by."""
 
 import asyncio
+import itertools
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from pydantic import ValidationError
 
 from guardrail.api.chat.request import read_chat
 from guardrail.api.openapi.operations import CHAT
 from guardrail.api.pictures.fetch import RemoteImages
 from guardrail.api.pictures.loader import ImageLoader
+from guardrail.api.request_rules import PICTURE_LABELS, RequestRules, request_rules
+from guardrail.engine.canonical_chat import request_digest
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
-from guardrail.types import image_placeholder
+from guardrail.policy.schema import Policy
+from guardrail.types import LeftOut, image_placeholder
 from guardrail.upstreams.base import fill_images
 
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
@@ -22,8 +27,9 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==
 VALIDATOR = Draft202012Validator(CHAT["requestBody"]["content"]["application/json"]["schema"])
 
 
-def read(body, max_images=4):
-    incoming = read_chat(json.dumps(body).encode(), max_images=max_images, limits=ImageLimits())
+def read(body, max_images=4, **options):
+    raw = json.dumps(body).encode()
+    incoming = read_chat(raw, max_images=max_images, limits=ImageLimits(), **options)
     VALIDATOR.validate(body)  # what is taken is described
     return incoming
 
@@ -251,15 +257,14 @@ def test_fields_of_a_message(message, param):
         ({"type": "image_url", "image_url": []}, f"{C}[0].image_url"),
         ({"type": "image_url", "image_url": {}}, f"{C}[0].image_url.url"),
         ({"type": "image_url", "image_url": {"url": ["x"]}}, f"{C}[0].image_url.url"),
-        ({**PICTURE, "uuid": "cached"}, f"{C}[0].uuid"),
         ({**PICTURE, "image": "AA=="}, f"{C}[0].image"),
         (
             {"type": "image_url", "image_url": {"url": "x", "detail": 1}},
             f"{C}[0].image_url.detail",
         ),
         (
-            {"type": "image_url", "image_url": {"url": "x", "format": "png"}},
-            f"{C}[0].image_url.format",
+            {"type": "image_url", "image_url": {"url": "x", "caption": "a cat"}},
+            f"{C}[0].image_url.caption",
         ),
     ],
 )
@@ -306,9 +311,157 @@ def test_the_picture_at_fault_is_named(kit):
     refused(body(user("Hi"), user([good, bad])), "messages[1].content[1].image_url.url")
 
 
+# Labels
+
+STRICT = RequestRules(drop_labels=False, strict_types=True)
+
+
+def rules_of(**images):
+    policy = {"name": "p", "images": images, "advanced": {"limits": {"max_images": 4}}}
+    return request_rules(Policy.model_validate(policy))
+
+
+@pytest.mark.parametrize("value", ["x", 7, 1.5, True, {"a": "b"}, [1]])
+@pytest.mark.parametrize("name", ["id", "agent", "timestamp", "metadata", "uuid", "createdAt"])
+@pytest.mark.parametrize("role", ["user", "assistant", "system", "tool"])
+def test_labels_of_a_message_are_neither_sent_nor_digested(role, name, value):
+    if (role, name, value) == ("assistant", "id", "x"):
+        return  # its provider may want it back
+    plain = {"role": role, "content": "Hi"}
+    chat = read(body({**plain, name: value})).chat
+    assert chat.messages == (plain,)
+    assert chat.left_out == LeftOut((f"messages.{name}",))
+    assert request_digest(chat, ()) == request_digest(read(body(plain)).chat, ())
+
+
+@pytest.mark.parametrize("name", sorted(PICTURE_LABELS))
+def test_labels_of_a_picture_are_left_out_wherever_they_stand(name):
+    url = {"url": PICTURE["image_url"]["url"]}
+    taken = read(body(user([PICTURE]))).chat.messages
+    beside = read(body(user([{**PICTURE, name: 3136}]))).chat
+    inside = read(body(user([{"type": "image_url", "image_url": {**url, name: "x"}}]))).chat
+    assert beside.messages == inside.messages == taken
+    assert beside.left_out.fields == (f"messages.content.{name}",)
+    assert inside.left_out.fields == (f"messages.content.image_url.{name}",)
+
+
+def test_labels_of_a_text_part_and_of_many_messages_are_named_once():
+    messages = [user([{"type": "text", "text": "Hi", "id": i}], id=i) for i in range(3)]
+    chat = read(body(*messages)).chat
+    assert chat.messages == (user([{"type": "text", "text": "Hi"}]),) * 3
+    assert chat.left_out.fields == ("messages.id", "messages.content.id")
+
+
+@pytest.mark.parametrize("name", ["id", "agent", "timestamp", "metadata", "uuid"])
+def test_labels_are_refused_where_the_policy_says_so(name):
+    refused(body(user("Hi", **{name: "x"})), f"{M}.{name}", rules=STRICT)
+    refused(body(user([{**PICTURE, name: "x"}])), f"{C}[0].{name}", rules=STRICT)
+
+
+@pytest.mark.parametrize(
+    "name", ["images", "audio", "tool_name", "is_error", "content_parts", "prefill", "parts"]
+)
+def test_fields_that_say_something_are_no_labels(name):
+    refused(body(user("Hi", **{name: "x"})), f"{M}.{name}")
+
+
+# Types
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        *("data:image;base64", "data:;base64", "data:image/jpeg;base64", "data:image/png; base64"),
+        *("data:application/octet-stream;base64", "data:text/plain;charset=utf-8;base64"),
+    ],
+)
+def test_the_content_says_what_a_picture_is(kit, declared):
+    url = kit.data_url(kit.png()).replace("data:image/png;base64", declared)
+    (picture,) = open_pictures(read(body(user([kit.image_part(f" {url}\n")]))))
+    assert picture.media_type == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("declared", "status"),
+    [("image/png", None), ("image/jpeg", 400), ("image", 415), ("", 415), ("text/plain", 415)],
+)
+def test_strict_types(kit, declared, status):
+    url = kit.data_url(kit.png()).replace("image/png", declared)
+    request = body(user([kit.image_part(url)]))
+    rules = rules_of(strict_types=True)
+    if status is None:
+        assert open_pictures(read(request, rules=rules))
+    else:
+        assert refused(request, f"{C}[0].image_url.url", rules=rules).status == status
+
+
+# Long conversations
+
+
+def conversation(turns):
+    """For example "P A PP": a picture, an answer, two pictures; the URL says which one it is."""
+    numbers = itertools.count()
+    messages = []
+    for turn in turns.split():
+        if turn == "A":
+            messages.append({"role": "assistant", "content": "I see."})
+            continue
+        urls = [f"https://a.example/{next(numbers)}" for _ in turn]
+        messages.append(user([{"type": "image_url", "image_url": {"url": url}} for url in urls]))
+    return body(*messages)
+
+
+def kept_of(incoming):
+    return [int(source.url.rpartition("/")[2]) for source in incoming.sources]
+
+
+@pytest.mark.parametrize(
+    ("turns", "last", "kept"),
+    [
+        ("P A P A P", 2, [1, 2]),
+        ("P A PP A P", 2, [2, 3]),
+        ("P A PP A P", 3, [1, 2, 3]),
+        ("P A PP A P", 4, [0, 1, 2, 3]),
+        ("P A P A PPP", 1, [2, 3, 4]),  # those of the question itself all stay
+        ("P P P", 1, [0, 1, 2]),
+        ("P A P A", 1, [1]),
+        ("A A", 1, []),
+        (" A ".join("P" * 30), 4, [26, 27, 28, 29]),
+    ],
+)
+def test_older_pictures_are_left_out(turns, last, kept):
+    incoming = read(conversation(turns), rules=rules_of(history=f"last {last}"))
+    chat = incoming.chat
+    assert kept_of(incoming) == kept
+    assert chat.pictures == len(kept)
+    assert chat.left_out == LeftOut((), turns.count("P") - len(kept))
+    parts = [part for m in chat.messages if m["role"] == "user" for part in m["content"]]
+    urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+    assert urls == [image_placeholder(i) for i in range(len(kept))]
+    words = [part["text"] for part in parts if part["type"] == "text"]
+    assert words == ["[an earlier picture was left out here]"] * chat.left_out.pictures
+
+
+def test_the_question_may_still_hold_too_many_pictures():
+    error = refused(
+        conversation("P A PPPPP"),
+        "messages[2].content[4].image_url.url",
+        rules=rules_of(history="last 2"),
+    )
+    assert error.code == "too_many_images"
+
+
+@pytest.mark.parametrize("history", ["none", "last 0", "last 65", "last", "last two", 3])
+def test_other_words_for_a_history(history):
+    with pytest.raises(ValidationError, match="history"):
+        rules_of(history=history)
+
+
 def test_too_many_pictures_are_counted_before_any_is_decoded():
     error = refused(body(user([PICTURE] * 3)), f"{C}[2].image_url.url", max_images=2)
     assert error.code == "too_many_images"
+    assert "advanced.limits.max_images" in str(error)
+    assert "images.history" in str(error)
     refused(body(user([PICTURE] * 2)), f"{C}[0].image_url.url", max_images=2)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import logging
+import re
 import shutil
 import ssl
 import subprocess
@@ -252,7 +253,7 @@ def test_passing_troubles_of_the_provider_are_transient(make_chat, status):
         (Fault.NO_CHOICE, "upstream_malformed_response", True),
         (Fault.EMPTY, "upstream_empty_answer", True),
         (Fault.OVERSIZE, "upstream_malformed_response", True),
-        (Fault.REDIRECT, None, False),
+        (Fault.REDIRECT, "upstream_redirect", False),
     ],
 )
 def test_broken_answers_are_bad_gateways(make_chat, fault, code, transient):
@@ -627,3 +628,123 @@ def test_the_environment_can_name_a_proxy(make_chat, monkeypatch):
 
     (line,) = asyncio.run(run())
     assert line.startswith(b"POST http://far.invalid/v1/chat/completions ")
+
+
+# Azure, redirects, compressed answers
+
+
+@contextlib.asynccontextmanager
+async def raw_server(*answers):
+    """Answers each request by the next of these bytes; yields its URL and the heads it got."""
+    left, heads = list(answers), []
+
+    async def serve(reader, writer):
+        while left:
+            head = await reader.readuntil(b"\r\n\r\n")
+            heads.append(head.decode())
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            await reader.readexactly(int(length[1]) if length else 0)
+            writer.write(left.pop(0))
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
+    finally:
+        server.close()
+
+
+def reply(body, status="200 OK", **headers):
+    headers = {"content-type": "application/json", "content-length": len(body), **headers}
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + body
+
+
+def ask_raw(answers, chat, path="/v1", calls=("complete",)):
+    async def run():
+        async with raw_server(*answers) as (url, heads):
+            upstream = OpenAICompatible(url + path, api_key=KEY, timeout_s=5.0)
+            try:
+                results = []
+                for call in calls:
+                    asked = (
+                        upstream.models()
+                        if call == "models"
+                        else upstream.complete(chat, (), seed=1)
+                    )
+                    results.append(await asked)
+                return results, heads, upstream
+            finally:
+                await upstream.aclose()
+
+    return asyncio.run(run())
+
+
+SAID = b'{"choices": [{"message": {"role": "assistant", "content": "A cat."}}]}'
+LISTED = b'{"object": "list", "data": [{"id": "gpt-35-turbo"}]}'
+
+
+@pytest.mark.parametrize("end", ["", "/", "/chat/completions"])
+def test_a_deployment_of_azure(make_chat, end):
+    path = f"/openai/deployments/my-gpt{end}?api-version=2024-10-21"
+    (answer, models), heads, upstream = ask_raw(
+        [reply(SAID), reply(LISTED)], make_chat(0), path, ("complete", "models")
+    )
+    assert answer.text == "A cat."
+    assert models == ["my-gpt"]
+    asked = [head.split(" HTTP/")[0] for head in heads]
+    assert asked == [
+        "POST /openai/deployments/my-gpt/chat/completions?api-version=2024-10-21",
+        "GET /openai/models?api-version=2024-10-21",
+    ]
+    for head in heads:
+        assert f"api-key: {KEY}" in head
+        assert "authorization" not in head.lower()
+    assert upstream.name.endswith("/openai/deployments/my-gpt?api-version=2024-10-21")
+
+
+@pytest.mark.parametrize(
+    "query", ["api-key=secret", "api-version=1&sig=secret", "api-version=", "api-version=a b", "x"]
+)
+def test_no_other_query_is_taken(query):
+    with pytest.raises(ConfigError, match="api-version") as caught:
+        OpenAICompatible(f"https://a.example/v1?{query}")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "where"),
+    [
+        ("https://other.example/v1?token=secret", "an https address"),
+        ("/v1/chat/completions/", "another path"),
+        ("http://other.example/", "another address"),
+        ("", "another address"),
+    ],
+)
+def test_a_redirect_is_named_and_not_followed(make_chat, status, location, where):
+    answer = reply(b"", f"{status} Moved", location=location)
+    with pytest.raises(UpstreamError, match=f"HTTP {status}, a redirect to {where}") as caught:
+        ask_raw([answer], make_chat(0))
+    assert (caught.value.status, caught.value.code) == (502, "upstream_redirect")
+    assert not caught.value.transient
+    assert "secret" not in str(caught.value)
+
+
+def test_a_zstd_answer_is_unpacked(make_chat):
+    zstd = pytest.importorskip("backports.zstd")
+    (answer,), heads, _ = ask_raw(
+        [reply(zstd.compress(SAID), content_encoding="zstd")], make_chat(0)
+    )
+    assert answer.text == "A cat."
+    assert "accept-encoding: identity" in heads[0].lower()
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd"])
+def test_an_answer_that_cannot_be_unpacked_is_named(make_chat, encoding, monkeypatch):
+    for name in ("HAS_BROTLI", "HAS_ZSTD"):
+        monkeypatch.setattr(f"aiohttp.http_parser.{name}", False)
+    with pytest.raises(UpstreamError, match="compressed bytes that cannot be read") as caught:
+        ask_raw([reply(SAID, content_encoding=encoding)], make_chat(0))
+    assert caught.value.code == "upstream_content_encoding"

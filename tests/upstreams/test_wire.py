@@ -264,6 +264,7 @@ def test_usable_answers(body):
         said(content="text", tool_calls="f()"),
         said(function_call="f()"),
         response({"role": "user", "content": "x"}),
+        response({"role": 7, "content": "x"}),
         response({"content": 7}, finish_reason="content_filter"),
     ],
 )
@@ -273,6 +274,12 @@ def test_anything_else_is_an_error_that_may_pass(body):
     assert caught.value.transient
     assert caught.value.status == 502
     assert caught.value.code in ("upstream_malformed_response", "upstream_empty_answer")
+
+
+@pytest.mark.parametrize("role", [None, ""])
+def test_no_role_is_the_assistants(role):
+    answer = answer_from(response({"role": role, "content": "x"}))
+    assert answer.message == {"role": "assistant", "content": "x"}
 
 
 def test_more_choices_than_asked_for_will_not_pass_on_a_retry():
@@ -285,10 +292,14 @@ def test_more_choices_than_asked_for_will_not_pass_on_a_retry():
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        (None, Usage(calls=1)),
-        ("many", Usage(calls=1)),
-        ({"prompt_tokens": True, "completion_tokens": 2.0}, Usage(calls=1)),
-        ({"prompt_tokens": -5, "completion_tokens": 4}, Usage(0, 4, 1)),
+        (None, Usage(calls=1, uncounted=1)),
+        ("many", Usage(calls=1, uncounted=1)),
+        ({}, Usage(calls=1, uncounted=1)),
+        ({"prompt_tokens": None, "completion_tokens": None}, Usage(calls=1, uncounted=1)),
+        ({"prompt_tokens": True, "completion_tokens": 2.0}, Usage(0, 2, 1, 1)),
+        ({"prompt_tokens": -5, "completion_tokens": 4}, Usage(0, 4, 1, 1)),
+        ({"prompt_tokens": 5, "completion_tokens": 4.5}, Usage(5, 0, 1, 1)),
+        ({"prompt_tokens": 12.0, "completion_tokens": 0}, Usage(12, 0, 1)),
     ],
 )
 def test_nonsense_in_the_accounts_costs_no_answer(usage, expected):

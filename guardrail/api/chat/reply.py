@@ -159,7 +159,7 @@ def _completion(told: AnswerBody, usage: Usage, chat: Chat, record_id: str) -> d
         "created": int(time.time()),
         "model": told.model or chat.model,
         "choices": [choice],
-        "usage": format_usage(usage),
+        **format_usage(usage),
         **{name: extra[name] for name in _RESPONSE_EXTRAS if name in extra},
     }
 
@@ -188,12 +188,15 @@ def usage_of(verdict: Verdict, policy: Policy) -> Usage:
 
 
 def format_usage(usage: Usage) -> dict[str, Json]:
-    """Tokens in the form of a chat completion."""
-    return {
+    """The field `usage` of a chat completion; no field where a call's tokens are not known."""
+    if usage.uncounted:
+        return {}
+    tokens = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }
+    return {"usage": tokens}
 
 
 def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, Json]:

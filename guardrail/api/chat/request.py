@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.api.chat.parameters import chat_parameters, streaming
 from guardrail.api.incoming import Incoming
+from guardrail.api.request_rules import LABELS, PICTURE_LABELS, RequestRules
 from guardrail.api.shapes import (
     ANYTHING,
     OBJECTS,
@@ -42,7 +43,7 @@ from guardrail.message_form import (
 from guardrail.types import Chat
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping, Set
 
     from guardrail.images.codec import ImageLimits
     from guardrail.types import Json
@@ -51,13 +52,16 @@ __all__ = ["MESSAGES", "incoming_chat", "model_at", "read_chat"]
 
 _ROLES = ("assistant", "developer", "function", "system", "tool", "user")
 _MAY_BE_EMPTY = ("assistant", "function")
+_LABEL_FIELDS: Mapping[str, Shape] = dict.fromkeys(sorted(LABELS), ANYTHING)
+_PICTURE_LABEL_FIELDS: Mapping[str, Shape] = dict.fromkeys(sorted(PICTURE_LABELS), ANYTHING)
 _URL: Mapping[str, Json] = {"type": "string", "format": "uri"}
 _IMAGE_FIELDS: Mapping[str, Shape] = {"url": read_elsewhere(_URL), "detail": TEXT}
+_IMAGE_SCHEMA = object_schema({**_PICTURE_LABEL_FIELDS, **_IMAGE_FIELDS}, ("url",))
 _NESTED = {"type": "array", "items": {"type": "object"}}  # text parts inside a text part
 _PARTS: Mapping[str, Mapping[str, Shape]] = {
     "image_url": {
         "type": one_of("image_url"),
-        "image_url": read_elsewhere(any_of(_URL, object_schema(_IMAGE_FIELDS, ("url",)))),
+        "image_url": read_elsewhere(any_of(_URL, _IMAGE_SCHEMA)),
         "cache_control": ANYTHING,
     },
     **{
@@ -71,8 +75,14 @@ _PARTS: Mapping[str, Mapping[str, Shape]] = {
 }
 """The fields of a content part; texts are what `message_form` says, the same as in answers."""
 
+
+def _part_schema(kind: str, fields: Mapping[str, Shape]) -> dict[str, Json]:
+    labels = _PICTURE_LABEL_FIELDS if kind == "image_url" else _LABEL_FIELDS
+    return object_schema({**labels, **fields}, ("type",))
+
+
 _CONTENT = any_of(
-    TEXT.schema, list_of(any_of(*(object_schema(fields, ("type",)) for fields in _PARTS.values())))
+    TEXT.schema, list_of(any_of(*(_part_schema(kind, fields) for kind, fields in _PARTS.items())))
 )
 
 
@@ -99,7 +109,7 @@ _MESSAGE_FIELDS: Mapping[str, Shape] = {
 }
 MESSAGES = list_of(
     {
-        **object_schema(_MESSAGE_FIELDS, ("role",)),
+        **object_schema({**_LABEL_FIELDS, **_MESSAGE_FIELDS}, ("role",)),
         **any_of(
             {"properties": {"role": {"enum": list(_MAY_BE_EMPTY)}}},
             {
@@ -113,8 +123,11 @@ MESSAGES = list_of(
 """The JSON Schema of a chat's messages, made of the tables that they are read by."""
 
 
+_AS_BY_DEFAULT = RequestRules()
+
+
 def read_chat(
-    raw: bytes, *, max_images: int, limits: ImageLimits, allowed: Collection[str] = ()
+    raw: bytes, *, max_images: int, limits: ImageLimits, rules: RequestRules = _AS_BY_DEFAULT
 ) -> Incoming:
     """Reads a request body; slow for a large one.
 
@@ -122,13 +135,12 @@ def read_chat(
         raw: the body.
         max_images: most pictures.
         limits: of each picture.
-        allowed: fields that are refused otherwise, see `check_parameters`.
+        rules: what else the policy says of reading.
 
     Raises:
         RequestError: names the field at fault and what to do, and quotes no content.
     """
-    body = parse_object(raw)
-    return incoming_chat(body, max_images=max_images, limits=limits, allowed=allowed)
+    return incoming_chat(parse_object(raw), max_images=max_images, limits=limits, rules=rules)
 
 
 def incoming_chat(
@@ -136,16 +148,17 @@ def incoming_chat(
     *,
     max_images: int,
     limits: ImageLimits,
-    allowed: Collection[str] = (),
+    rules: RequestRules = _AS_BY_DEFAULT,
 ) -> Incoming:
     """The same for a body that is parsed already."""
-    found = ImageCollector(max_images)
+    found = ImageCollector(max_images, rules)
     stream, include_usage = streaming(body)
     chat = Chat(
         model=model_at(body.get("model")),
-        messages=_messages(body.get("messages"), found),
-        parameters=chat_parameters(body, allowed),
+        messages=found.drop_older(_messages(body.get("messages"), found)),
+        parameters=chat_parameters(body, rules.allowed),
         pictures=len(found.urls),
+        left_out=found.left_out,
     )
     return Incoming(chat, found.sources(limits), stream, include_usage)
 
@@ -173,6 +186,7 @@ def _message(value: Json, at: str, found: ImageCollector) -> Mapping[str, Json]:
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
         raise invalid_field(f"{at}.role", f"must be one of {', '.join(_ROLES)}")
+    message = found.drop_labels(message, _labels(message), at)
     # Of fields that are not known, what is empty or false says nothing, and is not sent.
     message = {
         name: value
@@ -184,17 +198,25 @@ def _message(value: Json, at: str, found: ImageCollector) -> Mapping[str, Json]:
     if isinstance(content, list):
         if not content and role not in _MAY_BE_EMPTY:
             raise invalid_field(f"{at}.content", "must hold at least one content part")
-        return {**message, "content": _parts(content, f"{at}.content", found)}
+        return {**message, "content": _parts(content, f"{at}.content", found, role)}
     if not isinstance(content, str) and not (content is None and role in _MAY_BE_EMPTY):
         raise invalid_field(f"{at}.content", "must be text or a list of content parts")
     return message
 
 
-def _parts(parts: list[Json], at: str, found: ImageCollector) -> list[Json]:
-    return [_part(part, f"{at}[{i}]", found) for i, part in enumerate(parts)]
+def _labels(message: Mapping[str, Json]) -> Set[str]:
+    """What is left out of a message. Of an answer nothing that its provider may want back."""
+    if message["role"] != "assistant":
+        return LABELS
+    return LABELS - {name for name in _MESSAGE_FIELDS if isinstance(message.get(name), str)}
 
 
-def _part(value: Json, at: str, found: ImageCollector) -> Mapping[str, Json]:
+def _parts(parts: list[Json], at: str, found: ImageCollector, role: str) -> list[Json]:
+    labels = LABELS - PART_EXTRAS if role == "assistant" else LABELS
+    return [_part(part, f"{at}[{i}]", found, labels) for i, part in enumerate(parts)]
+
+
+def _part(value: Json, at: str, found: ImageCollector, labels: Set[str]) -> Mapping[str, Json]:
     part = object_at(value, at)
     kind = part.get("type")
     if kind == "image_url":
@@ -206,6 +228,7 @@ def _part(value: Json, at: str, found: ImageCollector) -> Mapping[str, Json]:
             param=f"{at}.type",
             code="unsupported_content_part",
         )
+    part = found.drop_labels(part, labels, at)
     check_fields(part, _PARTS[kind], at)
     if not is_text_part(part):
         raise invalid_field(f"{at}.{TEXT_PARTS[kind][0]}", "must be text, and nothing but text")
@@ -213,10 +236,12 @@ def _part(value: Json, at: str, found: ImageCollector) -> Mapping[str, Json]:
 
 
 def _image_part(part: Mapping[str, Json], at: str, found: ImageCollector) -> Mapping[str, Json]:
+    part = found.drop_labels(part, PICTURE_LABELS, at)
     check_fields(part, _PARTS["image_url"], at)
     at = f"{at}.image_url"
     given = part.get("image_url")
     image = object_at({"url": given} if isinstance(given, str) else given, at)
+    image = found.drop_labels(image, PICTURE_LABELS, at)
     check_fields(image, _IMAGE_FIELDS, at)
     url = image.get("url")
     if not isinstance(url, str):

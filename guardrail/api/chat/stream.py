@@ -49,7 +49,7 @@ def chunks(completion: Mapping[str, Json], include_usage: bool) -> Iterator[dict
     if "stop_reason" in choice:
         end["stop_reason"] = choice["stop_reason"]
     yield {**head, "choices": [end], "guardrail": completion.get("guardrail")}
-    if include_usage:
+    if include_usage and "usage" in completion:
         yield {**head, "choices": [], "usage": completion["usage"]}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from guardrail.api.chat.request import incoming_chat
+from guardrail.api.request_rules import RequestRules
 from guardrail.api.shapes import (
     ANYTHING,
     LIST,
@@ -53,6 +54,7 @@ LITELLM_FIELDS: Mapping[str, Shape] = {
 }
 """The fields of a question."""
 _UNNAMED = "unnamed"
+_AS_BY_DEFAULT = RequestRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,12 @@ class GivenAnswer:
 
 
 def read_question(
-    raw: bytes, *, model: str | None, max_images: int, limits: ImageLimits
+    raw: bytes,
+    *,
+    model: str | None,
+    max_images: int,
+    limits: ImageLimits,
+    rules: RequestRules = _AS_BY_DEFAULT,
 ) -> Incoming | GivenAnswer | None:
     """What is to be decided; None for a request without pictures.
 
@@ -73,6 +80,7 @@ def read_question(
         model: certifies pictures in place of the one that LiteLLM names.
         max_images: most pictures.
         limits: of each picture.
+        rules: how messages are read.
 
     Raises:
         RequestError: names the field at fault, and quotes no content.
@@ -84,7 +92,7 @@ def read_question(
             return _read_response(body)
         case "request":
             named = model or body.get("model")
-            return _read_request(body, named, max_images=max_images, limits=limits)
+            return _read_request(body, named, max_images=max_images, limits=limits, rules=rules)
 
 
 def _input_type(value: Json) -> Literal["request", "response"]:
@@ -96,7 +104,12 @@ def _input_type(value: Json) -> Literal["request", "response"]:
 
 
 def _read_request(
-    body: Mapping[str, Json], model: Json, *, max_images: int, limits: ImageLimits
+    body: Mapping[str, Json],
+    model: Json,
+    *,
+    max_images: int,
+    limits: ImageLimits,
+    rules: RequestRules,
 ) -> Incoming | None:
     images = body.get("images") or []
     messages = body.get("structured_messages") or []
@@ -108,9 +121,10 @@ def _read_request(
         )
     chat = {"model": model or _UNNAMED, "messages": messages, "tools": body.get("tools")}
     given = {name: value for name, value in chat.items() if value is not None}
-    incoming = incoming_chat(given, max_images=max_images, limits=limits)
+    incoming = incoming_chat(given, max_images=max_images, limits=limits, rules=rules)
     shown = set(strings(messages))
-    if len(images) > incoming.chat.pictures or not shown.issuperset(images):
+    pictures = incoming.chat.pictures + incoming.chat.left_out.pictures
+    if len(images) > pictures or not shown.issuperset(images):
         raise invalid_field(
             "images", "must all stand in structured_messages, where they can be certified"
         )

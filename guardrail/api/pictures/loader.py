@@ -36,7 +36,7 @@ _DECODERS = min(4, os.cpu_count() or 1)
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A picture whose bytes are there; `media_type` is what its sender says it is, if anything."""
+    """A picture whose bytes are there; `media_type` is what it must be, if anything."""
 
     data: bytes = field(repr=False)
     media_type: str | None
@@ -55,12 +55,20 @@ Source: TypeAlias = Embedded | Link
 """A picture of a request; `at` is its JSON path there."""
 
 
-def source_at(url: str, at: str, limits: ImageLimits) -> Source:
-    """What a URL holds or leads to. Raises RequestError for one that is neither."""
+def source_at(url: str, at: str, limits: ImageLimits, *, strict_types: bool = False) -> Source:
+    """What a URL holds or leads to. Raises RequestError for one that is neither.
+
+    Args:
+        url: blanks around it are none of its own.
+        at: its JSON path.
+        limits: of the picture.
+        strict_types: whether the picture must be of the type that the URL declares.
+    """
+    url = url.strip()
     if is_link(url):
         return Link(url, at)
     media_type, data = parse_data_url(url, limits=limits, param=at)
-    return Embedded(data, media_type, at)
+    return Embedded(data, media_type if strict_types else None, at)
 
 
 class ImageLoader:

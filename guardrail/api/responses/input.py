@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from guardrail.api.request_rules import LABELS, PICTURE_LABELS
 from guardrail.api.shapes import (
     ANYTHING,
     TEXT,
@@ -52,7 +53,9 @@ _IMAGE_FIELDS: Mapping[str, Shape] = {
     "detail": TEXT,
 }
 _PARTS = (
-    object_schema(_IMAGE_FIELDS, ("type", "image_url")),
+    object_schema(
+        {**dict.fromkeys(sorted(PICTURE_LABELS), ANYTHING), **_IMAGE_FIELDS}, ("type", "image_url")
+    ),
     *(
         {
             **object_schema({"type": one_of(str(kind)), field: TEXT}, ("type", field)),
@@ -127,6 +130,7 @@ def _add(
 
 
 def _message(item: Mapping[str, Json], at: str, found: ImageCollector) -> dict[str, Json]:
+    item = found.drop_labels(item, LABELS - _ITEMS["message"].keys(), at)
     check_fields(item, _ITEMS["message"], at)
     role = item.get("role")
     if role not in _ROLES:
@@ -197,6 +201,7 @@ def _image(part: Mapping[str, Json], at: str, found: ImageCollector) -> dict[str
         raise refused_field(
             f"{at}.file_id", "files cannot be guarded; send the picture as a data URL"
         )
+    part = found.drop_labels(part, PICTURE_LABELS, at)
     check_fields(part, _IMAGE_FIELDS, at)
     url = part.get("image_url")
     if not isinstance(url, str):

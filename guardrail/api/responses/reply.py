@@ -86,8 +86,10 @@ def begin_response(incoming: Incoming, record_id: str) -> dict[str, Json]:
     }
 
 
-def _usage(usage: Usage) -> dict[str, Json]:
-    """The tokens of every call; details are not added up and hence zero."""
+def _usage(usage: Usage) -> dict[str, Json] | None:
+    """The tokens of every call, if they are known; details are not added up and hence zero."""
+    if usage.uncounted:
+        return None
     return {
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},

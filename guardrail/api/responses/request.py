@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.api.chat.request import model_at
 from guardrail.api.incoming import Incoming
+from guardrail.api.request_rules import RequestRules
 from guardrail.api.responses.input import INPUT, read_input
 from guardrail.api.shapes import (
     ANYTHING,
@@ -125,8 +126,11 @@ RESPONSES_FIELDS: Mapping[str, Mapping[str, Json]] = {
 """JSON Schemas of a request's fields; every other one is refused."""
 
 
+_AS_BY_DEFAULT = RequestRules()
+
+
 def read_response(
-    raw: bytes, *, max_images: int, limits: ImageLimits, allowed: Collection[str] = ()
+    raw: bytes, *, max_images: int, limits: ImageLimits, rules: RequestRules = _AS_BY_DEFAULT
 ) -> Incoming:
     """Reads a request body; slow for a large one.
 
@@ -135,12 +139,14 @@ def read_response(
     """
     body = parse_object(raw)
     _check_known(body)
-    found = ImageCollector(max_images)
+    found = ImageCollector(max_images, rules)
+    said = (*_instructions(body.get("instructions")), *read_input(body.get("input"), found))
     chat = Chat(
         model=model_at(body.get("model")),
-        messages=(*_instructions(body.get("instructions")), *read_input(body.get("input"), found)),
-        parameters=_parameters(body, allowed),
+        messages=found.drop_older(said),
+        parameters=_parameters(body, rules.allowed),
         pictures=len(found.urls),
+        left_out=found.left_out,
     )
     return Incoming(
         chat,

@@ -77,12 +77,13 @@ def completion_of(answer: BaseMessage) -> dict[str, Any]:
 
 def answer_of(completion: Mapping[str, Any]) -> AIMessage:
     """A completion of the guard as an answer; `response_metadata` holds the certificate."""
-    (choice,), usage = completion["choices"], completion["usage"]
+    (choice,), usage = completion["choices"], completion.get("usage")
     said = {name: value for name, value in choice["message"].items() if value is not None}
     (answer,) = langchain_messages([{"content": "", **said}])
     return AIMessage(
         **answer.model_dump(include={"content", "additional_kwargs", "tool_calls"}),
-        usage_metadata={
+        usage_metadata=usage
+        and {
             "input_tokens": usage["prompt_tokens"],
             "output_tokens": usage["completion_tokens"],
             "total_tokens": usage["total_tokens"],
