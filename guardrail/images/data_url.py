@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote_to_bytes
 
 import pybase64
 
@@ -19,6 +18,12 @@ _HEADER = re.compile(
 _MAX_HEADER_CHARS = 256
 _WHITESPACE = b" \t\r\n\f"
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
+# What encoders of URLs write for the signs of base64 and for line breaks.
+_PERCENT_CODES = tuple(
+    (code, sign)
+    for sign in (b"+", b"/", b"=", b"-", b"_", b" ", b"\r", b"\n")
+    for code in {b"%%%02X" % ord(sign), b"%%%02x" % ord(sign)}
+)
 _PADDING = (b"", None, b"==", b"=")  # by how many characters there are beyond fours; one is too few
 _LINK = re.compile(r"https?:", re.IGNORECASE)
 
@@ -60,11 +65,11 @@ def _decode(payload: str, limits: ImageLimits, param: str) -> bytes:
     # Checked twice before decoding: first so that blanks cannot hide a huge text, then exactly.
     most_chars = 4 * -(-limits.max_bytes // 3)
     if len(payload) > 2 * most_chars:
-        raise too_large(f"has more than {limits.max_bytes} bytes", param)
+        raise too_large(f"has more than {limits.max_bytes} bytes", param, "max_image_bytes")
     try:
         text = _plain(payload.encode("ascii"))
         if len(text) > most_chars:
-            raise too_large(f"has more than {limits.max_bytes} bytes", param)
+            raise too_large(f"has more than {limits.max_bytes} bytes", param, "max_image_bytes")
         data = pybase64.b64decode(text, validate=True)
     except ValueError:  # binascii.Error and UnicodeEncodeError, which would quote the text
         raise _invalid(
@@ -78,8 +83,8 @@ def _decode(payload: str, limits: ImageLimits, param: str) -> bytes:
 
 def _plain(text: bytes) -> bytes:
     """The same in the standard alphabet, padded; what is not base64 stays so."""
-    if b"%" in text:
-        text = unquote_to_bytes(text)
+    for code, sign in _PERCENT_CODES if b"%" in text else ():
+        text = text.replace(code, sign)
     if any(blank in text for blank in _WHITESPACE):
         text = text.translate(None, _WHITESPACE)
     if b"-" in text or b"_" in text:

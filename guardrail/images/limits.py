@@ -24,7 +24,7 @@ class ImageLimits:
     def check_bytes(self, size_bytes: int, param: str) -> None:
         """Raises RequestError (413) for more encoded bytes than allowed."""
         if size_bytes > self.max_bytes:
-            raise too_large(f"has more than {self.max_bytes} bytes", param)
+            raise too_large(f"has more than {self.max_bytes} bytes", param, "max_image_bytes")
 
     def check_size(self, width: int, height: int, param: str) -> None:
         """Raises RequestError for a picture without pixels (400) or with too many (413)."""
@@ -35,9 +35,11 @@ class ImageLimits:
                 code="invalid_image",
             )
         if width > self.max_side_px or height > self.max_side_px:
-            raise too_large(f"({width}x{height}) has a side above {self.max_side_px} px", param)
+            what = f"({width}x{height}) has a side above {self.max_side_px} px"
+            raise too_large(what, param, "max_image_side_px")
         if width * height > self.max_pixels:
-            raise too_large(f"({width}x{height}) has more than {self.max_pixels} pixels", param)
+            what = f"({width}x{height}) has more than {self.max_pixels} pixels"
+            raise too_large(what, param, "max_image_pixels")
 
 
 class PixelBudget:
@@ -54,7 +56,7 @@ class PixelBudget:
         if width * height > self._left:
             raise RequestError(
                 f"{param}: the pictures of this request have more than {self._most} pixels "
-                "together; send fewer or scale them down",
+                "together; send fewer, scale them down, or raise advanced.limits.max_total_pixels",
                 status=413,
                 param=param,
                 code="images_too_large",
@@ -62,9 +64,11 @@ class PixelBudget:
         self._left -= width * height
 
 
-def too_large(what: str, param: str) -> RequestError:
+def too_large(what: str, param: str, limit: str) -> RequestError:
+    """The error for a picture beyond a limit, which is a field of `advanced.limits`."""
     return RequestError(
-        f"{param}: the picture {what}; scale it down before sending it",
+        f"{param}: the picture {what}; scale it down before sending it, or raise "
+        f"advanced.limits.{limit}",
         status=413,
         param=param,
         code="image_too_large",

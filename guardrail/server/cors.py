@@ -36,7 +36,8 @@ def cors_middleware(origins: Collection[str]) -> list[Middleware]:
     for origin in origins:
         if not _ORIGIN.fullmatch(origin):
             raise ConfigError(
-                "must be an origin in lower case, as https://chat.example or http://localhost:3000; "
+                "must be an origin in lower case, as https://chat.example or "
+                "http://localhost:3000; "
                 "'*' would let every page of the web spend this server's key",
                 field="cors_origins",
             )

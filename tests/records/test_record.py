@@ -19,8 +19,8 @@ RECORD_KEYS = {
     "outside_claim", "models", "unscanned", "unmeasured", "failure", "mode", "policy",
     "policy_digest",
     "upstream", "upstream_revision", "oracle_revision", "key_id", "code_version", "model",
-    "pictures", "request_digest", "noise_digest", "attempt", "remembered", "certificate", "samples",
-    "alpha", "spending_number",
+    "pictures", "pictures_left_out", "request_digest", "noise_digest", "attempt", "remembered",
+    "certificate", "samples", "alpha", "spending_number",
     "answer_chars", "prompt_tokens", "completion_tokens", "calls", "cost_usd", "elapsed_s",
     "overhead_s", "content", "signer", "digest", "signature", "retry", "retries",
 }  # fmt: skip

@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -343,6 +345,13 @@ def test_labels_of_a_picture_are_left_out_wherever_they_stand(name):
     assert beside.messages == inside.messages == taken
     assert beside.left_out.fields == (f"messages.content.{name}",)
     assert inside.left_out.fields == (f"messages.content.image_url.{name}",)
+
+
+def test_the_manual_lists_the_labels():
+    manual = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
+    (listed,) = re.findall(r"\*\*Labels\.\*\*.*?\n\n", manual, re.DOTALL)
+    written = {re.sub("([A-Z])", r"_\1", name).lower() for name in PICTURE_LABELS}
+    assert written <= set(re.findall(r"`(\w+)`", listed))
 
 
 def test_labels_of_a_text_part_and_of_many_messages_are_named_once():

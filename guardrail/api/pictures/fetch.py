@@ -318,7 +318,7 @@ async def _body(response: aiohttp.ClientResponse, max_bytes: int, param: str) ->
     encodings = ",".join(response.headers.getall("Content-Encoding", [])).strip().lower()
     if encodings not in ("", "identity"):
         raise _fault(f"the picture behind the link comes compressed a second time; {_SEND}", param)
-    too_much = too_large(f"has more than {max_bytes} bytes", param)
+    too_much = too_large(f"has more than {max_bytes} bytes", param, "max_image_bytes")
     if (response.content_length or 0) > max_bytes:
         raise too_much
     data = bytearray()
