@@ -96,7 +96,7 @@ _MEDIA_KEYS = MEDIA_FIELDS | frozenset(
     {"image_url", "input_image", "input_audio", "video_url", "inline_data", "inlineData"}
 )
 _DATA_URL = re.compile(
-    r"\s*data:[^,]{0,256};base64\s*,|\s*data:(image|audio|video)/", re.IGNORECASE
+    r"\s*data:[^,]{0,256};\s*base64\s*,|\s*data:(image|audio|video)/", re.IGNORECASE
 )
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from guardrail.api.openapi.operations import RESPONSES
+from guardrail.api.request_rules import RequestRules
 from guardrail.api.responses.request import read_response
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
@@ -19,9 +20,10 @@ SECRET = "do not repeat this"
 VALIDATOR = Draft202012Validator(RESPONSES["requestBody"]["content"]["application/json"]["schema"])
 
 
-def read(max_images=4, **fields):
+def read(max_images=4, rules=None, **fields):
     raw = json.dumps({"model": "m", "input": "Hi", **fields}).encode()
-    incoming = read_response(raw, max_images=max_images, limits=ImageLimits())
+    options = {} if rules is None else {"rules": rules}
+    incoming = read_response(raw, max_images=max_images, limits=ImageLimits(), **options)
     VALIDATOR.validate(json.loads(raw))  # what is taken is described
     return incoming
 
@@ -219,6 +221,29 @@ def test_too_many_pictures(kit):
     images = [{"type": "input_image", "image_url": kit.data_url()}] * 3
     error = refused("input[0].content[2].image_url", input=[user(*images)], max_images=2)
     assert error.code == "too_many_images"
+
+
+def test_older_screenshots_of_tools_are_left_out():
+    def step(number):
+        image = {"type": "input_image", "image_url": f"https://a.example/{number}"}
+        call = {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"}
+        return [call, {"type": "function_call_output", "call_id": "c", "output": [image]}]
+
+    items = [item for number in range(9) for item in step(number)]
+    incoming = read(input=[user(text("Go on.")), *items], rules=RequestRules(last_images=2))
+    assert [source.url for source in incoming.sources] == [f"https://a.example/{n}" for n in (7, 8)]
+    assert (incoming.chat.pictures, incoming.chat.left_out.pictures) == (2, 7)
+    outputs = [m["content"] for m in incoming.chat.messages if m["role"] == "tool"]
+    words = [{"type": "text", "text": "[an earlier picture was left out here]"}]
+    assert outputs[:7] == [words] * 7
+    assert [output[0]["type"] for output in outputs[7:]] == ["image_url"] * 2
+
+
+@pytest.mark.parametrize("name", ["min_pixels", "max_pixels", "format", "uuid"])
+def test_labels_of_a_picture_are_left_out(name):
+    chat = read(input=[user({**IMAGE, name: "x"})]).chat
+    assert chat.messages == read(input=[user(IMAGE)]).chat.messages
+    assert chat.left_out.fields == (f"input.content.{name}",)
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)

@@ -647,12 +647,12 @@ async def raw_server(*answers):
             writer.write(left.pop(0))
             await writer.drain()
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
+    async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
-    finally:
-        server.close()
 
 
 def reply(body, status="200 OK", **headers):

@@ -56,7 +56,7 @@ _LABEL_FIELDS: Mapping[str, Shape] = dict.fromkeys(sorted(LABELS), ANYTHING)
 _PICTURE_LABEL_FIELDS: Mapping[str, Shape] = dict.fromkeys(sorted(PICTURE_LABELS), ANYTHING)
 _URL: Mapping[str, Json] = {"type": "string", "format": "uri"}
 _IMAGE_FIELDS: Mapping[str, Shape] = {"url": read_elsewhere(_URL), "detail": TEXT}
-_IMAGE_SCHEMA = object_schema({**_PICTURE_LABEL_FIELDS, **_IMAGE_FIELDS}, ("url",))
+_IMAGE_SCHEMA = object_schema({**_IMAGE_FIELDS, **_PICTURE_LABEL_FIELDS}, ("url",))
 _NESTED = {"type": "array", "items": {"type": "object"}}  # text parts inside a text part
 _PARTS: Mapping[str, Mapping[str, Shape]] = {
     "image_url": {
@@ -78,7 +78,7 @@ _PARTS: Mapping[str, Mapping[str, Shape]] = {
 
 def _part_schema(kind: str, fields: Mapping[str, Shape]) -> dict[str, Json]:
     labels = _PICTURE_LABEL_FIELDS if kind == "image_url" else _LABEL_FIELDS
-    return object_schema({**labels, **fields}, ("type",))
+    return object_schema({**fields, **labels}, ("type",))
 
 
 _CONTENT = any_of(
@@ -109,7 +109,7 @@ _MESSAGE_FIELDS: Mapping[str, Shape] = {
 }
 MESSAGES = list_of(
     {
-        **object_schema({**_LABEL_FIELDS, **_MESSAGE_FIELDS}, ("role",)),
+        **object_schema({**_MESSAGE_FIELDS, **_LABEL_FIELDS}, ("role",)),
         **any_of(
             {"properties": {"role": {"enum": list(_MAY_BE_EMPTY)}}},
             {
