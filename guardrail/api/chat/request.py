@@ -110,6 +110,7 @@ _MESSAGE_FIELDS: Mapping[str, Shape] = {
 MESSAGES = list_of(
     {
         **object_schema({**_MESSAGE_FIELDS, **_LABEL_FIELDS}, ("role",)),
+        "additionalProperties": {"enum": [None, False, 0, "", [], {}]},  # what says nothing
         **any_of(
             {"properties": {"role": {"enum": list(_MAY_BE_EMPTY)}}},
             {
