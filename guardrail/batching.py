@@ -8,12 +8,14 @@ callers it concerns; the items of a cancelled caller are dropped.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 import time
+import weakref
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from guardrail.semaphore import FifoSemaphore
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "ThreadBatcher"]
 
+_ENDING_S = 30.0
+"""How long a process that ends waits for batches that are in work."""
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
@@ -89,6 +93,7 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
         self._open = True
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        _open.add(self)
 
     async def run(self, item: ItemT) -> ResultT:
         """The item's result; raises `failed` of what `work` raised, or `full()` or `closed()`."""
@@ -111,6 +116,10 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
 
         False if the work did not come back in time; its thread is then left behind.
         """
+        self._refuse()
+        return self._thread is None or await asyncio.to_thread(self._join, timeout_s)
+
+    def _refuse(self) -> None:
         with self._changed:
             self._open = False
             waiting = list(self._jobs)
@@ -120,9 +129,11 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
         for job in waiting:
             if job.result.set_running_or_notify_cancel():
                 job.result.set_exception(self._closed())
+
+    def _join(self, timeout_s: float) -> bool:
         if self._thread is None:
             return True
-        await asyncio.to_thread(self._thread.join, timeout_s)
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     async def _enter(self, job: _Job[ItemT, ResultT]) -> None:
@@ -207,3 +218,21 @@ class ThreadBatcher(Generic[ItemT, ResultT]):
         for job in batch:
             self._jobs.remove(job)
         return batch
+
+
+_open: weakref.WeakSet[ThreadBatcher[Any, Any]] = weakref.WeakSet()
+
+
+def _end_all() -> None:
+    """Lets every batch in work come back before Python takes its threads away.
+
+    A thread that is inside compiled code then (a model's, an oracle's) would end the whole process
+    as it is unwound: "terminate called without an active exception".
+    """
+    until = time.monotonic() + _ENDING_S
+    for batcher in list(_open):
+        batcher._refuse()  # noqa: SLF001 (of this module)
+        batcher._join(max(0.0, until - time.monotonic()))  # noqa: SLF001 (as above)
+
+
+atexit.register(_end_all)

@@ -6,11 +6,18 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from guardrail.api.chat.reply import add_guardrail, answer_body, format_usage, usage_of
+from guardrail.api.chat.reply import (
+    add_guardrail,
+    answer_body,
+    format_usage,
+    new_name,
+    usage_of,
+)
 from guardrail.api.chat.request import incoming_chat
 from guardrail.api.chat.stream import DONE
 from guardrail.api.endpoint import Endpoint
 from guardrail.api.errors import Reply
+from guardrail.api.items import recall_nothing
 from guardrail.api.shapes import flag, invalid_field
 from guardrail.api.strict_json import encode_json, parse_object
 from guardrail.engine.verdict import Action, Verdict
@@ -19,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from guardrail.api.incoming import Incoming
+    from guardrail.api.items import Recall
+    from guardrail.api.opening import Opening
     from guardrail.api.request_rules import RequestRules
     from guardrail.images.codec import ImageLimits
     from guardrail.policy.schema import Policy
@@ -26,7 +35,14 @@ if TYPE_CHECKING:
 __all__ = ["CHECK_ENDPOINT"]
 
 
-def _read(raw: bytes, *, max_images: int, limits: ImageLimits, rules: RequestRules) -> Incoming:
+def _read(
+    raw: bytes,
+    *,
+    max_images: int,
+    limits: ImageLimits,
+    rules: RequestRules,
+    recall: Recall = recall_nothing,  # noqa: ARG001 (chats hold whole messages)
+) -> Incoming:
     """A chat request that may ask for `progress`. Raises RequestError."""
     body = dict(parse_object(raw))
     progress = flag(body.pop("progress", None), "progress")
@@ -36,14 +52,14 @@ def _read(raw: bytes, *, max_images: int, limits: ImageLimits, rules: RequestRul
     return dataclasses.replace(incoming, progress=progress)
 
 
-def _reply(verdict: Verdict, incoming: Incoming, policy: Policy, record_id: str) -> Reply:
+def _reply(verdict: Verdict, incoming: Incoming, policy: Policy, record_id: str | None) -> Reply:
     """200 for every verdict, whatever the style of a block; an error where there is none."""
     if verdict.action is Action.FAULT:
-        failure = answer_body(verdict, policy)
+        failure = answer_body(verdict, policy, record_id)
         assert isinstance(failure, Reply)
         return add_guardrail(failure, verdict, policy, record_id)
     body = {
-        "id": f"check-{record_id}",
+        "id": f"check-{record_id or new_name()}",
         "object": "guardrail.check",
         "created": int(time.time()),
         "model": incoming.chat.model,
@@ -52,7 +68,7 @@ def _reply(verdict: Verdict, incoming: Incoming, policy: Policy, record_id: str)
     return add_guardrail(Reply(200, body), verdict, policy, record_id)
 
 
-def _events(reply: Reply, _incoming: Incoming) -> Iterator[bytes]:
+def _events(reply: Reply, _incoming: Incoming, _opening: Opening | None = None) -> Iterator[bytes]:
     kind = "error" if reply.is_error else "verdict"
     yield f"event: {kind}\ndata: ".encode() + encode_json(reply.body) + b"\n\n"
     yield DONE

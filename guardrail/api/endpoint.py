@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from guardrail.api.errors import Reply
     from guardrail.api.incoming import Incoming
+    from guardrail.api.items import Recall
+    from guardrail.api.opening import Opening
     from guardrail.api.pictures.loader import Source
     from guardrail.api.request_rules import RequestRules
     from guardrail.api.service import Service
@@ -25,13 +27,34 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
     from guardrail.types import Chat
 
-__all__ = ["Endpoint", "add_left_out", "check_listed", "check_model", "decide_incoming"]
+__all__ = [
+    "Endpoint",
+    "check_listed",
+    "check_model",
+    "decide_incoming",
+    "word_reply",
+]
+
+
+_MOST_NAMED = 8
 
 
 class _Read(Protocol):
     def __call__(
-        self, raw: bytes, *, max_images: int, limits: ImageLimits, rules: RequestRules
+        self,
+        raw: bytes,
+        *,
+        max_images: int,
+        limits: ImageLimits,
+        rules: RequestRules,
+        recall: Recall = ...,
     ) -> Incoming: ...
+
+
+class _Events(Protocol):
+    def __call__(
+        self, reply: Reply, incoming: Incoming, opening: Opening | None = ..., /
+    ) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +62,35 @@ class Endpoint:
     """What is particular to a route.
 
     Attributes:
-        read: a request's body to a chat. Raises RequestError.
-        reply: the whole answer to a verdict, the same for plain and streamed requests.
-        events: that answer, or an error, as the events of a stream.
+        read: a request's body to a chat; `recall` finds items that it names. Raises RequestError.
+        reply: the whole answer to a verdict, the same for plain and streamed requests; its last
+            argument is the name of the decision's record, None where none is kept.
+        events: that answer, or an error, as the events of a stream, or as the rest of one that
+            has begun.
+        wait: the next event of a stream that waits for its verdict; None where it has none.
     """
 
     read: _Read
-    reply: Callable[[Verdict, Incoming, Policy, str], Reply]
-    events: Callable[[Reply, Incoming], Iterator[bytes]]
+    reply: Callable[[Verdict, Incoming, Policy, str | None], Reply]
+    events: _Events
+    wait: Callable[[Incoming, Opening], bytes] | None = None
 
 
-def add_left_out(reply: Reply, chat: Chat) -> Reply:
+def word_reply(
+    service: Service,
+    endpoint: Endpoint,
+    verdict: Verdict,
+    incoming: Incoming,
+    record_id: str | None,
+) -> Reply:
+    """The whole answer; what later requests may name of it is kept."""
+    reply = endpoint.reply(verdict, incoming, service.policy, record_id)
+    if incoming.keeps_items and not reply.is_error:
+        service.items.keep(reply.body["output"])
+    return _add_left_out(reply, incoming.chat)
+
+
+def _add_left_out(reply: Reply, chat: Chat) -> Reply:
     """The reply, which says what of the request was left out, where it has a `guardrail` object."""
     left_out = chat.left_out
     if "guardrail" not in reply.body or not (left_out.fields or left_out.pictures):
@@ -78,9 +119,12 @@ async def check_model(service: Service, model: str) -> None:
 
 async def check_listed(service: Service, model: str) -> None:
     """Raises RequestError where the upstream does not list this model."""
-    if model not in await service.models.get():
+    models = await service.models.get()
+    if model not in models:
+        named = ", ".join(f"'{name}'" for name in models[:_MOST_NAMED])
+        more = ", and others, which GET /v1/models lists" if len(models) > _MOST_NAMED else ""
         raise RequestError(
-            "model: there is no such model here; GET /v1/models lists those there are",
+            f"model: there is no such model here; ask for {named or 'none: it lists none'}{more}",
             status=404,
             param="model",
             code="model_not_found",

@@ -21,7 +21,9 @@ class Incoming:
     `sources` are its pictures, in the order of their placeholders; the code that opens them empties
     the list, so that no encoded picture is kept during the decision. `include_usage` is
     `stream_options.include_usage`; `echo` is what the answer repeats; `progress` asks for the
-    counts while a stream is held.
+    counts while a stream is held; `words_once` is said of clients that show content and refusal
+    one after the other; `withheld` names what of the request the model is not told; `keeps_items`
+    is whether later requests may name parts of the answer by their ids.
     """
 
     chat: Chat
@@ -30,3 +32,6 @@ class Incoming:
     include_usage: bool = False
     echo: Mapping[str, Json] = field(default_factory=dict)
     progress: bool = False
+    words_once: bool = False
+    withheld: tuple[str, ...] = ()
+    keeps_items: bool = False

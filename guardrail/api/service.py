@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.api.admission import Admission
 from guardrail.api.cached import Cached
+from guardrail.api.items import ItemMemory
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages
 from guardrail.api.pictures.loader import ImageLoader
 from guardrail.api.request_rules import RequestRules, request_rules
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
     from guardrail.types import Chat
 
-__all__ = ["Record", "Service", "random_record"]
+__all__ = ["Record", "Service"]
 
 Record: TypeAlias = "Callable[[Verdict, Chat], str]"
 """Keeps a decision and returns the name under which it is found."""
@@ -37,26 +37,23 @@ Record: TypeAlias = "Callable[[Verdict, Chat], str]"
 _EVERYBODY = "everybody"
 
 
-def random_record(_verdict: Verdict, _chat: Chat) -> str:
-    """A name for a decision that is not recorded."""
-    return uuid.uuid4().hex
-
-
 @dataclass(frozen=True)
 class Service:
     """Made once for an app.
 
-    If `record` fails, so does the request: nothing leaves unrecorded. `network` is for tests only.
+    If `record` fails, so does the request: nothing leaves unrecorded. None keeps no records, so
+    that no client is given the name of one. `network` is for tests only.
     `ledger` counts the tries of principals, and may be shared; None makes one in this process.
 
     Raises:
-        ConfigError: the ledger's window is shorter than the policy's.
+        ConfigError: the ledger's window is shorter than the policy's, or the words of a block name
+            a record and none are kept.
     """
 
     policy: Policy
     engine: Engine
     settings: ServerSettings = field(default_factory=ServerSettings)
-    record: Record = random_record
+    record: Record | None = None
     network: Network = INTERNET
     ledger: Ledger | None = None
     admission: Admission = field(init=False)
@@ -64,8 +61,14 @@ class Service:
     image_loader: ImageLoader = field(init=False)
     decisions: DecisionMemory = field(init=False)
     request_rules: RequestRules = field(init=False)
+    items: ItemMemory = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.record is None and self.policy.block.names_record:
+            raise ConfigError(
+                "the words name {record_id}, and no records are kept; keep them, or take it out",
+                field="block",
+            )
         limits = self.policy.advanced.limits
         self._set(
             ledger=self._counting(),
@@ -74,7 +77,12 @@ class Service:
             image_loader=self._make_image_loader(),
             decisions=DecisionMemory(memory_rules(self.policy)),
             request_rules=request_rules(self.policy),
+            items=ItemMemory(memory_rules(self.policy)),
         )
+
+    def keep(self, verdict: Verdict, chat: Chat) -> str | None:
+        """Keeps a decision; the name of its record, None where none are kept."""
+        return None if self.record is None else self.record(verdict, chat)
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():

@@ -12,8 +12,9 @@ class ServerSettings:
     """Times of the server, in seconds, and what it asks of clients.
 
     Attributes:
-        heartbeat_s: how often a stream that waits for its verdict says that it is alive. A
-            verdict that comes before the first heartbeat is answered with its own HTTP status.
+        first_byte_s: after how long a stream that waits for its verdict begins. A verdict or a
+            fault that comes before is answered with its own HTTP status.
+        heartbeat_s: how often it then says that it is alive.
         body_timeout_s: longest time for a request's body to arrive.
         probe_timeout_s: longest wait for the model or the oracle when readiness is asked for.
         probe_cache_s: for how long readiness and the list of models are remembered.
@@ -25,6 +26,7 @@ class ServerSettings:
         cors_origins: whose web pages may ask from a browser, as `https://chat.example`.
     """
 
+    first_byte_s: float = 1.0
     heartbeat_s: float = 5.0
     body_timeout_s: float = 60.0
     probe_timeout_s: float = 5.0

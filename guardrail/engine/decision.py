@@ -189,7 +189,8 @@ class DecisionRun:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(draw(SELECTION_INDEX + i)) for i in range(oracle.n0)]
         except ExceptionGroup as faults:
-            raise faults.exceptions[0] from None
+            fault = faults.exceptions[0]
+            raise fault from fault.__cause__
         results = [task.result() for task in tasks]
         drawn = [result for result in results if isinstance(result, Exchange)]
         if not drawn:

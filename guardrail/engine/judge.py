@@ -14,6 +14,7 @@ import dataclasses
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from guardrail.causes import chain_cause
 from guardrail.engine.retry import may_judge_again, run_with_repeats
 from guardrail.engine.rules import OnUnscanned
 from guardrail.engine.verdict import Sample
@@ -252,8 +253,10 @@ async def _judge_by(oracle: Oracle, exchanges: Sequence[Exchange]) -> list[Judge
         sound = len(judgements) == len(exchanges) and all(map(_is_sound, judgements))
     except GuardrailError:
         raise
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (other people's code)
-        raise OracleError(f"the oracle {describe_crash(error)}") from None
+    except (Exception, asyncio.CancelledError) as error:
+        fault = OracleError(f"the oracle {describe_crash(error)}")
+        chain_cause(fault, error)
+        raise fault from error
     if not sound:
         raise OracleError(
             f"the oracle gave not one judgement for each of {len(exchanges)} texts with an outcome "

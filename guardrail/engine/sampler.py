@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guardrail.causes import chain_cause
 from guardrail.engine.budget import Budget
 from guardrail.engine.judge import Judge, describe_crash
 from guardrail.engine.retry import FirstWave, ends_decision, may_call_again, run_with_repeats
@@ -281,9 +282,11 @@ class Sampler:
             raise
         except TimeoutError:
             raise _timeout_error(limit_s) from None
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (other people's code)
+        except (Exception, asyncio.CancelledError) as error:
             crash = f"the upstream {describe_crash(error)}"
-            raise UpstreamError(crash, transient=True) from None
+            fault = UpstreamError(crash, transient=True)
+            chain_cause(fault, error)
+            raise fault from error
         if is_empty:
             raise _empty_error()
         return answer

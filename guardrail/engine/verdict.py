@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
+from guardrail.notebook import html_table, one_line
 from guardrail.types import Usage
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ class HarmfulAnswers:
     answers: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Verdict:
     """The outcome of one decision, with all that is recorded of it.
 
@@ -193,3 +195,44 @@ class Verdict:
     elapsed_s: float = 0.0
     overhead_s: float = 0.0
     failure: Exception | None = None
+
+    def __repr__(self) -> str:
+        return one_line("Verdict", self._facts())
+
+    def _repr_html_(self) -> str:
+        return html_table("Verdict", self._facts())
+
+    def _facts(self) -> dict[str, object]:
+        certificate = self.certificate
+        harmful = ", ".join(f"{one.answers} {one.category}" for one in self.harmful)
+        return {
+            "action": self.action.value,
+            "reason": self.reason.value,
+            "would_block": True if self.would_block else None,
+            "harmful": harmful,
+            "certificate": None if certificate is None else repr(certificate),
+            "failure": None if self.failure is None else type(self.failure).__name__,
+            "calls": self.usage.calls,
+            "seconds": f"{self.elapsed_s:.3f}",
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was decided, for JSON and for rows of tables: no answers, nothing of the request."""
+        return {
+            "action": self.action.value,
+            "reason": self.reason.value,
+            "would_block": self.would_block,
+            "harmful": [dataclasses.asdict(one) for one in self.harmful],
+            "unscanned": list(self.unscanned),
+            "unmeasured": self.unmeasured,
+            "outside_claim": self.outside_claim,
+            "remembered": self.remembered,
+            "upstream": self.upstream,
+            "alpha": self.alpha,
+            "usage": dataclasses.asdict(self.usage),
+            "cost_usd": self.cost_usd,
+            "elapsed_s": self.elapsed_s,
+            "overhead_s": self.overhead_s,
+            "failure": None if self.failure is None else type(self.failure).__name__,
+            "certificate": None if self.certificate is None else self.certificate.to_dict(),
+        }

@@ -1,7 +1,8 @@
-"""Where remembered verdicts are kept; `VerdictStore` is the whole interface."""
+"""Where remembered verdicts are kept; `VerdictStore` is the whole interface of theirs."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from guardrail.memory.rules import MemoryRules
 
-__all__ = ["LocalVerdictStore", "VerdictStore"]
+__all__ = ["BoundedStore", "LocalVerdictStore", "VerdictStore"]
 
 _ENTRY_BYTES = 256
 """What an entry takes beside its value: key, time and bookkeeping, rounded up."""
@@ -30,8 +31,10 @@ class VerdictStore(Protocol):
         """Keeps a value in place of any other one."""
 
 
-class LocalVerdictStore:
+class BoundedStore:
     """Keeps values in this process, within bounds; the least recently used go first.
+
+    Used from any thread.
 
     Args:
         rules: for how long, how many and how much; a value larger than all that may be kept is
@@ -44,6 +47,7 @@ class LocalVerdictStore:
         self._clock = clock
         self._entries: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
         self._size_bytes = 0
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -53,31 +57,45 @@ class LocalVerdictStore:
         """What all entries take together, expired ones that nobody asked for included."""
         return self._size_bytes
 
-    async def get(self, key: bytes) -> bytes | None:
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        expires, value = entry
-        if self._clock() >= expires:
-            self._forget(key)
-            return None
-        self._entries.move_to_end(key)
-        return value
+    def look_up(self, key: bytes) -> bytes | None:
+        """The value, None where there is none any more."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            expires, value = entry
+            if self._clock() >= expires:
+                self._forget(key)
+                return None
+            self._entries.move_to_end(key)
+            return value
 
-    async def put(self, key: bytes, value: bytes) -> None:
-        self._forget(key)
-        rules = self._rules
-        if _size(value) > rules.max_bytes:
-            return
-        self._entries[key] = (self._clock() + rules.ttl_s, value)
-        self._size_bytes += _size(value)
-        while len(self._entries) > rules.max_entries or self._size_bytes > rules.max_bytes:
-            self._forget(next(iter(self._entries)))
+    def keep(self, key: bytes, value: bytes) -> None:
+        """Keeps a value in place of any other one."""
+        with self._lock:
+            self._forget(key)
+            rules = self._rules
+            if _size(value) > rules.max_bytes:
+                return
+            self._entries[key] = (self._clock() + rules.ttl_s, value)
+            self._size_bytes += _size(value)
+            while len(self._entries) > rules.max_entries or self._size_bytes > rules.max_bytes:
+                self._forget(next(iter(self._entries)))
 
     def _forget(self, key: bytes) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._size_bytes -= _size(entry[1])
+
+
+class LocalVerdictStore(BoundedStore):
+    """Verdicts in this process."""
+
+    async def get(self, key: bytes) -> bytes | None:
+        return self.look_up(key)
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        self.keep(key, value)
 
 
 def _size(value: bytes) -> int:

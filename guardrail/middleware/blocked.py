@@ -21,14 +21,14 @@ class ContentBlocked(GuardrailError):  # noqa: N818 (a block is not an error)
 
     Attributes:
         verdict: why.
-        record_id: names the decision's record.
+        record_id: names the decision's record; None where none are kept.
         body: what the proxy answers instead: a refusal as a chat completion, or an error.
     """
 
     status = 400
 
     def __init__(
-        self, message: str, *, verdict: Verdict, record_id: str, body: Mapping[str, Json]
+        self, message: str, *, verdict: Verdict, record_id: str | None, body: Mapping[str, Json]
     ) -> None:
         super().__init__(message)
         self.verdict = verdict

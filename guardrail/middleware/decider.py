@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any
 
 from guardrail.api.admission import too_large
-from guardrail.api.endpoint import add_left_out, check_model, decide_incoming
+from guardrail.api.chat.reply import block_words
+from guardrail.api.endpoint import decide_incoming, word_reply
 from guardrail.api.service import Service
 from guardrail.api.settings import ServerSettings
 from guardrail.api.strict_json import encode_json
-from guardrail.assembly import build_engine, is_local, read_model, read_upstreams
+from guardrail.assembly import build_engine, read_model, read_upstreams
 from guardrail.errors import ConfigError, RequestError
 from guardrail.middleware.result import Result
 from guardrail.policy.compile import variant_options
@@ -18,16 +20,19 @@ from guardrail.upstreams.function import Call, FunctionUpstream
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from guardrail.api.endpoint import Endpoint
     from guardrail.api.incoming import Incoming
     from guardrail.assembly import KeySource, Model
     from guardrail.engine.engine import Engine
     from guardrail.memory.ledger import Ledger
+    from guardrail.middleware.loop_thread import Closing
     from guardrail.middleware.records import Records
+    from guardrail.oracles.base import Oracle
     from guardrail.policy.schema import Policy
     from guardrail.types import Json
+    from guardrail.upstreams.base import Upstream
 
 __all__ = ["Decider"]
 
@@ -64,16 +69,17 @@ class Decider:
         self.policy = policy
         self._records = records
         self._has_model = model is not None or upstreams is not None
-        settings = ServerSettings()
+        self._owns_model = upstreams is not None or isinstance(model, str)
+        self._owns_oracle = oracle is None
         chosen: Any = model if self._has_model else _refuse_call
-        if upstreams is not None or isinstance(model, str):
+        if self._owns_model:
             chosen = read_upstreams((model,) if isinstance(model, str) else (), upstreams)
-            # A model in this process answers to no names but its own.
-            settings = ServerSettings(known_models_only=is_local(chosen))
         engine = build_engine(
             policy, chosen, key, oracle=oracle, is_placeholder=not self._has_model
         )
-        self._service = Service(policy, engine, settings, ledger=ledger)
+        # One model in this process answers to any name: no caller could ask for the list.
+        settings = ServerSettings()
+        self._service = Service(policy, engine, settings, records.of(engine), ledger=ledger)
 
     def function(self, call: Call, **options: Any) -> FunctionUpstream:
         """A function as a model, pictures encoded as the policy says; see `FunctionUpstream`."""
@@ -107,7 +113,7 @@ class Decider:
         ticket = await self._service.admission.enter()
         try:
             incoming = await asyncio.to_thread(self._read, request, endpoint)
-            engine = await self._engine(model, incoming.chat.model, loop)
+            engine = self._engine(model, loop)
             verdict = await decide_incoming(
                 self._service,
                 engine,
@@ -116,12 +122,31 @@ class Decider:
                 scope="" if model is None else scope,
                 loop=loop,
             )
-            record_id = self._records.of(engine)(verdict, incoming.chat)
-            reply = endpoint.reply(verdict, incoming, self.policy, record_id)
-            reply = add_left_out(reply, incoming.chat)
-            return Result(verdict, record_id, incoming, reply, self.policy.block.text)
+            record = self._records.of(engine)
+            record_id = None if record is None else record(verdict, incoming.chat)
+            reply = word_reply(self._service, endpoint, verdict, incoming, record_id)
+            words = block_words(verdict, self.policy, record_id)
+            return Result(verdict, record_id, incoming, reply, words)
         finally:
             ticket.release()
+
+    def own_parts(self) -> Closing:
+        """What closes the connections that this made itself, and refers to nothing else."""
+        engine = self._service.engine
+        parts: list[Upstream | Oracle] = [
+            *([engine.upstream] if self._owns_model else []),
+            *([engine.oracle] if self._owns_oracle else []),
+        ]
+        return functools.partial(_close_parts, parts)
+
+    def describe(self) -> dict[str, str | None]:
+        """Policy, model and oracle; no model where each request brings its own."""
+        engine = self._service.engine
+        return {
+            "policy": self.policy.name,
+            "upstream": engine.upstream.name if self._has_model else None,
+            "oracle": engine.oracle.revision,
+        }
 
     async def aclose(self) -> None:
         """Ends what is under way, and closes models, oracle and records, whatever fails."""
@@ -130,15 +155,12 @@ class Decider:
         finally:
             self._records.close()
 
-    async def _engine(
-        self, model: Model | None, name: str, loop: asyncio.AbstractEventLoop | None
-    ) -> Engine:
+    def _engine(self, model: Model | None, loop: asyncio.AbstractEventLoop | None) -> Engine:
         """The engine that decides one request, by the guard's own model or the request's."""
         engine = self._service.engine
         if model is not None:
             upstream = read_model(model, self.policy)
         elif self._has_model:
-            await check_model(self._service, name)
             upstream = engine.upstream
         else:
             raise ConfigError(
@@ -161,7 +183,12 @@ class Decider:
             max_images=limits.max_images,
             limits=self._service.image_loader.limits,
             rules=self._service.request_rules,
+            recall=self._service.items.recall,
         )
+
+
+async def _close_parts(parts: Sequence[Upstream | Oracle]) -> None:
+    await asyncio.gather(*(part.aclose() for part in parts), return_exceptions=True)
 
 
 def _refuse_call(_body: Json) -> Json:

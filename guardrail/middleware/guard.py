@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
 from guardrail.api.chat.endpoint import CHAT_ENDPOINT
 from guardrail.api.chat.stream import chunks
@@ -14,14 +14,23 @@ from guardrail.middleware.decider import Decider
 from guardrail.middleware.http_answer import answer_of, answer_to_error
 from guardrail.middleware.records import Records
 from guardrail.middleware.runtime import Runtime
+from guardrail.notebook import html_table, one_line
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Iterator, Mapping
 
+    from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
+
     from guardrail.api.service import Record
     from guardrail.assembly import KeySource, Model, PolicySource
     from guardrail.middleware.http_answer import HttpAnswer
+    from guardrail.middleware.openai_types import (
+        AsyncGuardedAzureOpenAI,
+        AsyncGuardedOpenAI,
+        GuardedAzureOpenAI,
+        GuardedOpenAI,
+    )
     from guardrail.middleware.result import OnBlock, Result
     from guardrail.oracles.base import Oracle
     from guardrail.oracles.function import JudgeFunction
@@ -117,6 +126,16 @@ class Guard:
             ledger=ledger,
         )
         self._runtime = Runtime(decider, on_block, principal=principal)
+
+    def __repr__(self) -> str:
+        return one_line("Guard", self.to_dict())
+
+    def _repr_html_(self) -> str:
+        return html_table("Guard", self.to_dict())
+
+    def to_dict(self) -> dict[str, str | None]:
+        """What decides: the policy, the model (None where requests bring theirs) and the oracle."""
+        return self._runtime.decider.describe()
 
     @property
     def policy(self) -> Policy:
@@ -237,7 +256,19 @@ class Guard:
 
     # Clients
 
-    def wrap(self, client: _ClientT, *, principal: str | None = None) -> _ClientT:
+    @overload
+    def wrap(self, client: AzureOpenAI, *, principal: str | None = None) -> GuardedAzureOpenAI: ...
+    @overload
+    def wrap(
+        self, client: AsyncAzureOpenAI, *, principal: str | None = None
+    ) -> AsyncGuardedAzureOpenAI: ...
+    @overload
+    def wrap(self, client: OpenAI, *, principal: str | None = None) -> GuardedOpenAI: ...
+    @overload
+    def wrap(self, client: AsyncOpenAI, *, principal: str | None = None) -> AsyncGuardedOpenAI: ...
+    @overload
+    def wrap(self, client: _ClientT, *, principal: str | None = None) -> _ClientT: ...
+    def wrap(self, client: Any, *, principal: str | None = None) -> Any:
         """The same client with guarded answers; every variant goes through the original one.
 
         Takes `openai.OpenAI`, `openai.AsyncOpenAI` and their Azure variants, whose chat completions

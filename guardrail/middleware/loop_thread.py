@@ -7,15 +7,18 @@ import threading
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
-__all__ = ["LoopThread"]
+    Closing: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
+__all__ = ["Closing", "LoopThread"]
+
+_CLOSING_S = 10.0
 _T = TypeVar("_T")
 
 
@@ -59,14 +62,18 @@ class LoopThread:
             job.cancel()
             raise
 
-    def stop(self) -> None:
-        """Cancels what still runs and ends the thread, for good."""
+    def stop(self, closing: Closing | None = None) -> None:
+        """Cancels what still runs and ends the thread, for good.
+
+        `closing` closes what belongs to the loop before; it has as long as `_CLOSING_S`, and
+        nothing is to close where the loop never ran.
+        """
         with self._lock:
             self._stopped = True
             loop, thread = self._loop, self._thread
             self._loop = None
         if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
+            loop.call_soon_threadsafe(_end, loop, closing)
             if thread is not threading.current_thread():
                 thread.join()
 
@@ -124,6 +131,20 @@ class _Job(Generic[_T]):
             self.result.set_exception(error)
         else:
             self.result.set_result(task.result())
+
+
+def _end(loop: asyncio.AbstractEventLoop, closing: Closing | None) -> None:
+    """Closes and stops; runs on the loop."""
+    if closing is None:
+        loop.stop()
+        return
+
+    async def close() -> None:
+        with suppress(Exception):  # nobody is left to be told
+            await asyncio.wait_for(closing(), _CLOSING_S)
+
+    task = loop.create_task(close())
+    task.add_done_callback(lambda _: loop.stop())
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

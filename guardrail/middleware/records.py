@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from guardrail.api.service import random_record
 from guardrail.assembly import check_argument
 from guardrail.errors import ConfigError
 from guardrail.records.journal import FileJournal, Journal
@@ -43,10 +42,10 @@ class Records:
         if isinstance(journal, str | os.PathLike):
             journal = self._own = FileJournal(journal)
         self._journal = journal
-        self._record = record or random_record
+        self._record = record
 
-    def of(self, engine: Engine) -> Record:
-        """What keeps the decisions of one engine, which they name."""
+    def of(self, engine: Engine) -> Record | None:
+        """What keeps the decisions of one engine, which they name; None where nothing does."""
         return self._record if self._journal is None else Recorder(self._journal, engine)
 
     def close(self) -> None:

@@ -24,23 +24,26 @@ OnBlock: TypeAlias = Literal["raise", "refusal"]
 """`raise`: a block is a ContentBlocked. `refusal`: it is the answer that the policy words."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """A decision.
 
     Attributes:
         verdict: what the engine says.
-        record_id: names the decision's record.
+        record_id: names the decision's record; None where none are kept.
         incoming: the request as it was read.
         reply: status, body and headers with which the proxy answers it.
-        words: the policy's words of a block.
+        words: the policy's words of this block.
     """
 
     verdict: Verdict
-    record_id: str
+    record_id: str | None
     incoming: Incoming
     reply: Reply
     words: str
+
+    def __repr__(self) -> str:
+        return f"Result({self.verdict!r}, record: {self.record_id})"
 
     @property
     def certificate(self) -> Certificate | None:

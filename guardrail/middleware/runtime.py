@@ -33,7 +33,8 @@ class Runtime:
         self.on_block = on_block
         self._principal = principal
         self._thread = LoopThread()
-        self._stop = weakref.finalize(self, self._thread.stop)
+        # Where nobody closes it, its connections are closed here, at the latest as Python ends.
+        self._stop = weakref.finalize(self, self._thread.stop, decider.own_parts())
 
     async def decide(
         self,
@@ -86,4 +87,5 @@ class Runtime:
             try:
                 self._thread.run_sync(self.decider.aclose())
             finally:
-                self._stop()
+                self._stop.detach()
+                self._thread.stop()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from guardrail.batching import Batch, ThreadBatcher
 from guardrail.canonical import short_digest
+from guardrail.causes import chain_cause
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Judgement
 from guardrail.oracles.worker import as_oracle_error
@@ -34,7 +35,7 @@ class FunctionOracle:
     A plain function is called in a thread, one call at a time, so it need not be safe for several
     threads. An async function is awaited on the caller's event loop (the guard's own loop,
     in `Guard`), several calls at a time. Whatever a function raises becomes an OracleError that
-    quotes nothing of it.
+    quotes nothing of it and has it as `__cause__`.
 
     The function may have two attributes. `revision` is a text that changes whenever its verdicts
     can change, so that certificates and calibrations name the oracle that judged; without it the
@@ -142,7 +143,7 @@ class FunctionOracle:
                     raise
                 return OracleError(f"the function '{self._name}' cancelled itself")
             except Exception as error:  # noqa: BLE001 (other people's code; its text may quote)
-                return as_oracle_error(error, f"the function '{self._name}'")
+                return self._fault_of(error)
 
     def _score_batch(self, batch: Batch[str]) -> list[float | OracleError]:
         return [self._score(text) for text in batch.items]
@@ -151,7 +152,12 @@ class FunctionOracle:
         try:
             return self._score_of(self._function(text))
         except Exception as error:  # noqa: BLE001 (other people's code; its text may quote)
-            return as_oracle_error(error, f"the function '{self._name}'")
+            return self._fault_of(error)
+
+    def _fault_of(self, error: Exception) -> OracleError:
+        fault = as_oracle_error(error, f"the function '{self._name}'")
+        chain_cause(fault, error)
+        return fault
 
     def _score_of(self, value: object) -> float:
         """The score that a returned value means; scalars of NumPy and torch are what they hold."""

@@ -7,9 +7,17 @@ are added from the fields' constraints.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
 from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
@@ -34,15 +42,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "BLOCK_PLACEHOLDERS",
     "AdvancedImages",
     "AdvancedSampling",
     "AdvancedSection",
     "AdvancedSmoothing",
     "AdvancedSpending",
+    "AdvancedStreams",
     "BlockDetails",
     "BlockSection",
     "BlockStyle",
     "FailuresSection",
+    "Heartbeat",
     "ImagesSection",
     "LimitsSection",
     "MemorySection",
@@ -59,7 +70,11 @@ __all__ = [
 BlockStyle = Literal["refusal", "message", "error"]
 VariantFormat = Literal["png", "jpeg", "webp"]
 BlockDetails = Literal["none", "counts", "full"]
+Heartbeat = Literal["chunks", "comments"]
 SpendingMode = Literal["off", "end_user", "principal"]
+BLOCK_PLACEHOLDERS = ("reason", "record_id")
+"""What the words of a block may name in braces."""
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 Host = Annotated[str, Field(max_length=253, pattern=HOST_RULE)]
 
 
@@ -126,20 +141,36 @@ class BlockSection(Section):
     """What a client sees of a blocked request."""
 
     style: BlockStyle = "refusal"
-    """refusal: HTTP 200 with message.refusal. message: HTTP 200 with the text as content. error:
-    HTTP 400."""
+    """refusal: HTTP 200 with the text as content, which is all that most chat programs show, and as
+    message.refusal, by which programs know it. message: HTTP 200 with the text as content alone.
+    error: HTTP 400."""
     text: Annotated[str, Field(min_length=1, max_length=2000)] = (
         "This request was blocked: its answer could not be shown to be harmless."
     )
-    """The words of the refusal."""
+    """The words of the refusal. {reason} in them stands for why it was blocked, {record_id} for the
+    name of the decision's record, which needs records to be kept."""
     language_text: Annotated[str, Field(min_length=1, max_length=2000)] = (
         "This answer holds text in a language that was not measured; ask again in English."
     )
-    """The words where the language was the reason, which is no judgement of harm."""
+    """The words where the language was the reason, which is no judgement of harm; filled alike."""
     details: BlockDetails = "none"
     """What else a client is told of it. none: decision, reason, record and alpha. counts: also
     samples, calls and cost. full: also certificate and times. Counts are a graded score: they tell
     whoever searches for a picture that passes which way to go. Records keep everything."""
+
+    @field_validator("text", "language_text")
+    @classmethod
+    def _check_placeholders(cls, text: str) -> str:
+        unknown = [name for name in _PLACEHOLDER.findall(text) if name not in BLOCK_PLACEHOLDERS]
+        if unknown:
+            known = " and ".join(f"{{{name}}}" for name in BLOCK_PLACEHOLDERS)
+            raise ValueError(f"{{{unknown[0]}}} stands for nothing; {known} are filled in")
+        return text
+
+    @property
+    def names_record(self) -> bool:
+        """Whether the words name the decision's record."""
+        return any("{record_id}" in text for text in (self.text, self.language_text))
 
 
 class SpendingSection(Section):
@@ -324,6 +355,16 @@ class AdvancedSpending(Section):
     in seconds."""
 
 
+class AdvancedStreams(Section):
+    """Streams that wait for their verdict."""
+
+    heartbeat: Heartbeat = "chunks"
+    """What a stream holds until its verdict, from the first second of waiting on. chunks: a chunk
+    that names the role, then empty ones (Responses: created and in_progress), which every client
+    reads and which keep its idle timers from running out. comments: lines that the standard for
+    events tells clients to skip; some fail on them."""
+
+
 class MemorySection(Section):
     """What becomes of a request with pictures that was decided before."""
 
@@ -342,7 +383,8 @@ class MemorySection(Section):
     max_entries: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
     """Most verdicts that are remembered; those not asked for longest go first."""
     max_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
-    """Most bytes that they may take together, answers and certificates included."""
+    """Most bytes that they may take together, answers and certificates included. Items of responses
+    that later requests may name have as much room, and time, of their own."""
 
 
 class ModelPrice(Section):
@@ -366,6 +408,7 @@ class AdvancedSection(Section):
     limits: LimitsSection = LimitsSection()
     requests: RequestsSection = RequestsSection()
     spending: AdvancedSpending = AdvancedSpending()
+    streams: AdvancedStreams = AdvancedStreams()
     memory: MemorySection = MemorySection()
     prices: dict[str, ModelPrice] = Field(default_factory=dict)
     """Prices of models as clients name them or as the provider calls them, before those in

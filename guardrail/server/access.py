@@ -21,7 +21,7 @@ _KEY = "guardrail.note"
 _GONE = 499  # the client closed the connection before there was an answer
 
 
-def note(scope: MutableMapping[str, Any], verdict: Verdict, record_id: str) -> None:
+def note(scope: MutableMapping[str, Any], verdict: Verdict, record_id: str | None) -> None:
     """Adds a verdict to the line of its request."""
     certificate = verdict.certificate
     scope.get(_KEY, {}).update(

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from guardrail.api.errors import Reply, error_reply, reply_to_error
 from guardrail.api.pictures.fetch import INTERNET
-from guardrail.api.service import Service, random_record
+from guardrail.api.service import Service
 from guardrail.api.settings import ServerSettings
 from guardrail.errors import GuardrailError
 from guardrail.server.access import AccessLog
@@ -56,15 +56,13 @@ def create_app(
         policy: block style, limits and mode; the engine's rules must be compiled from it.
         engine: decides every request.
         settings: times of the server.
-        record: keeps a decision and returns its name; by default a random name is given.
+        record: keeps a decision and returns the name of its record; None keeps none.
         network: how links to pictures are looked up; for tests only.
 
     Raises:
         ConfigError: an origin in the settings is none.
     """
-    service = Service(
-        policy, engine, settings or ServerSettings(), record or random_record, network
-    )
+    service = Service(policy, engine, settings or ServerSettings(), record, network)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

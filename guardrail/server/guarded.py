@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from guardrail.api.admission import too_large
 from guardrail.api.chat.reply import pending_headers
-from guardrail.api.endpoint import add_left_out, check_model, decide_incoming
+from guardrail.api.endpoint import check_model, decide_incoming, word_reply
 from guardrail.api.errors import Reply, log_crash, reply_to_error
+from guardrail.api.opening import Opening
 from guardrail.api.progress import RUNNING, JudgementCount, count_judgements
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.offload import READ_BODY, offload
@@ -76,6 +78,8 @@ def _unsupported_error(what: str, remedy: str) -> RequestError:
     )
 
 
+_SHOWS_BOTH = "ai-sdk/"
+"""In the user agent of Vercel's AI SDK, which shows a message's content and then its refusal."""
 _T = TypeVar("_T")
 
 
@@ -91,13 +95,15 @@ async def answer_guarded(service: Service, request: Request, endpoint: Endpoint)
     decision = asyncio.create_task(_decide(service, request, endpoint, incoming, tally))
     # Not inside the task: one that is cancelled before it runs would never get there.
     decision.add_done_callback(lambda _: ticket.release())
-    heartbeat_s = service.settings.heartbeat_s if incoming.stream else None
-    if not await wait_for_client(decision, request.receive, timeout_s=heartbeat_s):
+    settings = service.settings
+    patience_s = settings.first_byte_s if incoming.stream else None
+    if not await wait_for_client(decision, request.receive, timeout_s=patience_s):
+        opening = Opening()
         return HeldStream(
             decision,
-            heartbeat_s=service.settings.heartbeat_s,
-            heartbeat=_heartbeat(incoming, tally),
-            events=lambda reply: endpoint.events(reply, incoming),
+            heartbeat_s=settings.heartbeat_s,
+            heartbeat=_heartbeat(service, endpoint, incoming, tally, opening),
+            events=lambda reply: endpoint.events(reply, incoming, opening),
             headers=pending_headers(service.policy),
         )
     reply = decision.result()
@@ -111,8 +117,17 @@ def _tally(service: Service, incoming: Incoming) -> JudgementCount | None:
     return JudgementCount() if incoming.progress and tells else None
 
 
-def _heartbeat(incoming: Incoming, tally: JudgementCount | None) -> Callable[[], bytes]:
+def _heartbeat(
+    service: Service,
+    endpoint: Endpoint,
+    incoming: Incoming,
+    tally: JudgementCount | None,
+    opening: Opening,
+) -> Callable[[], bytes]:
     """What a stream says while it waits for its verdict."""
+    wait = endpoint.wait
+    if wait is not None and service.policy.advanced.streams.heartbeat == "chunks":
+        return lambda: wait(incoming, opening)
     if tally is not None:
         return tally.event
     return lambda: RUNNING if incoming.progress else WAITING
@@ -137,9 +152,11 @@ async def _read_incoming(service: Service, request: Request, endpoint: Endpoint)
             max_images=advanced.limits.max_images,
             limits=service.image_loader.limits,
             rules=service.request_rules,
+            recall=service.items.recall,
         )
 
     incoming = await read_aside(service, request, read)
+    incoming = replace(incoming, words_once=_SHOWS_BOTH in request.headers.get("user-agent", ""))
     await check_model(service, incoming.chat.model)
     return incoming
 
@@ -155,10 +172,9 @@ async def _decide(
     try:
         engine = service.engine if tally is None else count_judgements(service.engine, tally)
         verdict = await decide_incoming(service, engine, incoming)
-        record_id = service.record(verdict, incoming.chat)
+        record_id = service.keep(verdict, incoming.chat)
         note(request.scope, verdict, record_id)
-        reply = endpoint.reply(verdict, incoming, service.policy, record_id)
-        return add_left_out(reply, incoming.chat)
+        return word_reply(service, endpoint, verdict, incoming, record_id)
     except GuardrailError as error:
         return reply_to_error(error)
     except Exception as error:  # noqa: BLE001 (the server's edge: nothing leaves but an error)

@@ -66,7 +66,7 @@ async def _answer(service: Service, request: Request) -> Reply:
     try:
         question = await _question(service, request)
 
-        def note_verdict(verdict: Verdict, record_id: str) -> None:
+        def note_verdict(verdict: Verdict, record_id: str | None) -> None:
             note(request.scope, verdict, record_id)
 
         decision = asyncio.create_task(decide_question(service, question, note_verdict))

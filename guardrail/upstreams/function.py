@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from guardrail.errors import GuardrailError, UpstreamError
+from guardrail.causes import chain_cause
+from guardrail.errors import GuardrailError, RequestError, UpstreamError
 from guardrail.semaphore import FifoSemaphore
 from guardrail.types import Json
 from guardrail.upstreams.base import fill_images
@@ -42,8 +43,8 @@ class FunctionUpstream:
     answers again, which the certificate knows nothing of.
 
     A plain function runs in a worker thread, an async one on the event loop. Whatever it raises
-    becomes an UpstreamError that quotes nothing of it; cancellation passes through to an async
-    one.
+    becomes an UpstreamError that quotes nothing of it and has it as `__cause__`; a RequestError
+    stays one. Cancellation passes through to an async one.
 
     Args:
         call: see `Call`. Pictures are in the body as data URLs.
@@ -113,7 +114,7 @@ class FunctionUpstream:
 
         Raises:
             UpstreamError: the function raised, or returned no usable answer.
-            RequestError: the parameters ask for several choices.
+            RequestError: the parameters ask for several choices, or the function raised it.
         """
         check_pictures(chat, pictures)
         parameters = request_parameters(chat)
@@ -122,7 +123,7 @@ class FunctionUpstream:
             messages = fill_images(chat.messages, urls)
             result = await self._result({**parameters, "model": chat.model, "messages": messages})
         # Raised here, outside any `except`: what the function raised may hold keys and content.
-        if isinstance(result, UpstreamError):
+        if isinstance(result, UpstreamError | RequestError):
             raise result
         return answer_from(result)
 
@@ -132,12 +133,17 @@ class FunctionUpstream:
     async def aclose(self) -> None:
         """Nothing to do: what the function uses belongs to its maker."""
 
-    async def _result(self, body: dict[str, Json]) -> Json | UpstreamError:
+    async def _result(self, body: dict[str, Json]) -> Json | UpstreamError | RequestError:
         try:
             return await self._run_call(body)
         except Exception as error:  # noqa: BLE001 (other people's code)
+            if isinstance(error, RequestError):
+                return error  # about the request, so no repeat would help
             fault = fault_of(error)
-            if self._one_request and fault is not error:
+            if not self._one_request and fault is not error:
+                # The caller's own code. Of clients' errors nothing is kept: they hold keys.
+                chain_cause(fault, error)
+            elif fault is not error:
                 fault.undrawn = has_sent_nothing(error) or response_status(error) in self._undrawn
             return fault
 

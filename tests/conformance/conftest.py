@@ -71,7 +71,8 @@ class Animal(BaseModel):
 class Ask:
     """What is asked and how.
 
-    `seen` must all stand in what the user sees; nothing harmful ever may.
+    `again` is a second turn after the answer. `seen` must all stand in what the user sees; nothing
+    harmful ever may.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Ask:
     tool: bool = False
     schema: bool = False
     leave: bool = False
+    again: str = ""
     api: str = "chat"
     seen: tuple[str, ...] = (ANSWER,)
 
@@ -130,6 +132,7 @@ ASKS = [
     Ask("client leaves", "Hang.", leave=True, seen=()),
     Ask("responses: answer", api="responses"),
     Ask("responses: answer, streamed", api="responses", stream=True),
+    Ask("responses: second turn", api="responses", again="What else?"),
     Ask("responses: picture", api="responses", picture=True),
     Ask("responses: tool call", "Use the tool.", api="responses", tool=True, seen=CALLED),
     Ask(
@@ -264,7 +267,9 @@ def _lexicon():
 def _proxy(upstream, policy, oracle, heartbeat_s):
     reached = OpenAICompatible(upstream.base_url, api_key="provider-key")
     engine = Engine(compile_policy(policy), reached, oracle, NoiseKey(bytes(32)))
-    return running_server_async(policy, engine, settings=ServerSettings(heartbeat_s=heartbeat_s))
+    return running_server_async(
+        policy, engine, settings=ServerSettings(first_byte_s=heartbeat_s, heartbeat_s=heartbeat_s)
+    )
 
 
 async def _started(stack, upstream):

@@ -33,10 +33,9 @@ for it (litellm's Responses API: `litellm[mcp]`).
 """
 NOTES = {
     "A block as a refusal (the default)": (
-        "LangChain and litellm drop the words of a refusal from streams and keep its "
-        "`finish_reason`; LlamaIndex shows it in the raw chunks only. Where users of these read "
-        "streams, `block.style: message` or `error` tells them more. `usage=0` and the missing "
-        "certificate are `block.details: none`, the default."
+        "The words are content, which all of them show, and a refusal, which some of them keep. "
+        "`ai` would show both one after the other, so its own user agent gets the content alone. "
+        "`usage=0` and the missing certificate are `block.details: none`, the default."
     ),
     "A block as an error": (
         "An exception everywhere. A stream that has begun brings the same code and words without "
@@ -81,6 +80,7 @@ GROUPS = {
     "Responses API: answers": (
         "responses: answer",
         "responses: answer, streamed",
+        "responses: second turn",
         "responses: picture",
     ),
     "Responses API: tools and schemas": (
@@ -101,6 +101,38 @@ GROUPS = {
 }
 
 
+CODEX = """\
+## Codex CLI
+
+Codex CLI 0.171.0 was run by hand: an answer, a command that it executes, a session that is
+resumed. It needs no setting beside the address; its `include`, `reasoning.summary`,
+`client_metadata`, `namespace` and `web_search` tools are left out and named in
+`guardrail.withheld`.
+
+```toml
+model = "gpt-4o"
+model_provider = "guarded"
+
+[model_providers.guarded]
+name = "guarded"
+base_url = "http://127.0.0.1:8080/v1"
+wire_api = "responses"
+env_key = "OPENAI_API_KEY"
+```
+
+A block ends its turn with `Incomplete response returned, reason: content_filter`. Codex asks
+again by itself where `stream_max_retries` is above 0.
+
+## Vercel's AI SDK over several turns
+
+`createOpenAI({ baseURL })(model)` speaks the Responses API and sends earlier answers as
+references to what OpenAI would have stored. The process that delivered them remembers them for a
+while (`advanced.memory.ttl_s`); behind several processes, or after a restart, it is told
+`item_not_found`. `providerOptions: { openai: { store: false } }` has it send the answers
+themselves; so does `openai.chat(model)`.
+"""
+
+
 def page(results, answer, versions):
     """The page that says what stands in the results."""
     listed = "\n".join(f"- {name} {version}" for name, version in versions.items())
@@ -111,7 +143,7 @@ def page(results, answer, versions):
         if title in NOTES:
             parts.append(NOTES[title] + "\n")
         parts.append(_table(results, names).replace(answer, short))
-    return "\n".join(parts)
+    return "\n".join((*parts, CODEX))
 
 
 def _table(results, names):

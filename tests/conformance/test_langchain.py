@@ -37,6 +37,8 @@ def _asked(kit, model, ask):
         return _structured(kit, model, question)
     if ask.tool:
         model = model.bind_tools([kit.TOOL])
+    if ask.again:
+        question += [model.invoke(question), HumanMessage(ask.again)]
     if ask.stream:
         first, *rest = model.stream(question)
         message = sum(rest, first)

@@ -38,6 +38,8 @@ def _asked(kit, model, ask):
     if ask.schema:
         made = model.as_structured_llm(kit.Animal).chat(question)
         return kit.line(raw_animal=made.raw.animal)
+    if ask.again:
+        question += [model.chat(question).message, ChatMessage(role="user", content=ask.again)]
     if ask.tool:
         return _tool(kit, model, question, ask)
     if not ask.stream:

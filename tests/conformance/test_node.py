@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import pytest
 
-CLIENTS = ("openai (Node)", "ai + @ai-sdk/openai-compatible")
+CLIENTS = ("openai (Node)", "ai + @ai-sdk/openai-compatible", "ai + @ai-sdk/openai")
+LEAVING = 2  # the last one has no ask that is left
 
 pytestmark = pytest.mark.skipif(
     shutil.which("npm") is None,  # comes with Node; what it installs is in the committed lock
@@ -57,5 +58,5 @@ def test_what_the_user_sees(check, seen, client, ask):
 
 
 def test_calls_that_nobody_waits_for_are_cancelled(kit, world, seen):
-    left = sum(ask.leave for ask in kit.ASKS) * len(CLIENTS)
+    left = sum(ask.leave for ask in kit.ASKS) * LEAVING
     assert kit.gone(world, 0).count(kit.State.CANCELLED) >= left

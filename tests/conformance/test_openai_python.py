@@ -43,6 +43,10 @@ def _response(kit, client, ask):
         asked["tools"] = [{"type": "function", **kit.TOOL["function"], "strict": False}]
     if ask.schema:
         return kit.responded(client.responses.parse(**asked, text_format=kit.Animal))
+    if ask.again:
+        output = client.responses.create(**asked).model_dump(exclude_none=True)["output"]
+        turns = [{"role": "user", "content": words} for words in (ask.prompt, ask.again)]
+        asked["input"] = [turns[0], *output, turns[1]]
     if ask.stream:
         *_, end = client.responses.create(**asked, stream=True)
         return kit.responded(end.response)

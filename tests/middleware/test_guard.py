@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 import gc
+import json
 import threading
+import traceback
 from pathlib import Path
 
 import openai
@@ -20,6 +22,7 @@ from guardrail import (
     RequestError,
     UpstreamError,
 )
+from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.engine.verdict import Action, Reason
 from guardrail.policy.shipped import shipped_policy
 from guardrail.testing.scenarios import SCENARIOS
@@ -129,7 +132,7 @@ def test_a_decision_tells_everything(guard, kit):
     result = guard.decide_sync(kit.request(1))
     assert result.verdict.action is Action.PASS
     assert result.certificate is result.verdict.certificate
-    assert result.guardrail["record_id"] == result.record_id
+    assert result.guardrail["record_id"] is result.record_id is None  # none are kept
     assert result.reply.headers["x-guardrail-decision"] == "pass"
 
 
@@ -140,13 +143,64 @@ def test_a_spec_names_the_upstream(kit):
             assert said(guard.complete_sync(kit.request(1))) == "Over HTTP."
 
 
-def test_a_model_in_this_process_answers_to_its_own_names_only(kit, tiny_llava):
-    with (
-        kit.make_guard(f"transformers:{tiny_llava}") as guard,
-        pytest.raises(RequestError, match="no such model") as caught,
-    ):
-        guard.complete_sync(kit.request(1))
-    assert caught.value.code == "model_not_found"
+def test_a_model_in_this_process_answers_to_any_name_and_says_its_own(kit, tiny_llava):
+    with kit.make_guard(f"transformers:{tiny_llava}") as guard:
+        body = kit.request(0, max_tokens=2)
+        assert body["model"] == "scripted"
+        assert guard.complete_sync(body)["model"] != "scripted"
+
+
+def test_what_shows_of_it_is_one_line(guard, kit):
+    result = guard.decide_sync(kit.request(1))
+    for shown in (guard, result, result.verdict, result.certificate):
+        assert "\n" not in repr(shown)
+        assert len(repr(shown)) < 400
+        assert "What is this?" not in repr(shown)
+    assert repr(guard).startswith("Guard(policy: test")
+    assert "decision: pass, harmless: 21 of 21" in repr(result.certificate)
+    assert repr(result.certificate) in repr(result.verdict)
+    for shown in (guard, result.verdict, result.certificate):
+        assert json.loads(json.dumps(shown.to_dict()))
+        assert shown._repr_html_().startswith("<table>")  # notebooks ask by this name
+    told = result.verdict.to_dict()
+    assert (
+        told["certificate"]
+        == result.certificate.to_dict()
+        == encode_certificate(result.certificate)
+    )
+    assert "A picture." not in json.dumps(told)
+
+
+class Mine(Exception):  # noqa: N818 (anything that is not ours)
+    """Raised by code of the caller's own."""
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_what_the_callers_own_code_raises_is_the_cause(kit, images):
+    def ask(_body):
+        raise Mine("my own words")
+
+    def judge(_text):
+        raise Mine("my own words")
+
+    class Crashing(kit.Words):
+        async def judge(self, exchanges):  # noqa: ARG002 (the protocol's)
+            raise Mine("my own words")
+
+    asked = kit.request(images)
+    with kit.make_guard(ask) as guard, pytest.raises(UpstreamError) as caught:
+        guard.complete_sync(asked)
+    faults = [caught.value]
+    for oracle in (judge, Crashing()):
+        made = kit.make_guard(lambda _: kit.completion(), oracle=oracle)
+        with made as guard, pytest.raises(OracleError) as caught:
+            guard.complete_sync(asked)
+        faults.append(caught.value)
+    for fault in faults:
+        assert isinstance(fault.__cause__, Mine)
+        assert "my own words" not in str(fault)
+        frames = traceback.walk_tb(fault.__cause__.__traceback__)
+        assert not any("_body" in frame.f_locals for frame, _ in frames)  # no request is held
 
 
 # Blocks
@@ -188,15 +242,26 @@ def test_or_a_block_is_a_refusal(kit):
     with harmful(kit) as guard:
         completion = guard.complete_sync(kit.request(1), on_block="refusal")
     message = completion["choices"][0]["message"]
-    assert message["content"] is None
-    assert message["refusal"] == kit.make_policy().block.text
+    assert message["content"] == message["refusal"] == kit.make_policy().block.text
 
 
 def test_the_choice_may_be_the_guards(kit):
     with kit.make_guard(lambda _: kit.completion(kit.HARM), on_block="refusal") as guard:
-        assert said(guard.complete_sync(kit.request())) is None
+        assert said(guard.complete_sync(kit.request())) == kit.make_policy().block.text
     with pytest.raises(ConfigError, match="on_block"):
         kit.make_guard(on_block="ignore")
+
+
+def test_the_words_name_the_record(kit, tmp_path):
+    policy = kit.make_policy(block={"text": "{reason}: ask for {record_id}"})
+    with pytest.raises(ConfigError, match="no records are kept"):
+        kit.make_guard(policy=policy)
+    made = kit.make_guard(
+        lambda _: kit.completion(kit.HARM), policy=policy, records=tmp_path / "records.jsonl"
+    )
+    with made as guard, pytest.raises(ContentBlocked) as caught:
+        guard.complete_sync(kit.request())
+    assert str(caught.value) == f"harmful: ask for {caught.value.record_id}"
 
 
 def test_a_block_that_is_an_error_by_policy_is_always_raised(kit):

@@ -237,7 +237,10 @@ def test_or_a_block_is_a_refusal(original, kit):
         completion = client.chat.completions.create(**kit.request(1, prompt="harm"))
         chunks = list(client.chat.completions.create(**kit.request(prompt="harm"), stream=True))
     choice = completion.choices[0]
-    assert (choice.finish_reason, choice.message.content) == ("content_filter", None)
+    assert (choice.finish_reason, choice.message.content) == (
+        "content_filter",
+        choice.message.refusal,
+    )
     assert choice.message.refusal
     assert chunks[-1].choices[0].finish_reason == "content_filter"
 

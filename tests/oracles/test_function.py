@@ -135,6 +135,7 @@ def test_what_it_raises_is_an_error_that_quotes_nothing(is_async):
     with pytest.raises(OracleError, match=r"rules' raised ValueError at test_function") as caught:
         judge(oracle, "secret words")
     assert "secret" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, ValueError)  # for whoever called in this process
     assert caught.value.undrawn is False
 
 

@@ -234,6 +234,12 @@ MISTAKES = {
         "of at least",
     ),
     "a name with spaces": ("block:\n  text: ''\n", 5, "block.text", "at least 1 character"),
+    "words that name nothing": (
+        "block:\n  text: Quote {recordid}.\n",
+        5,
+        "block.text",
+        "{reason} and {record_id} are filled in",
+    ),
 }
 
 

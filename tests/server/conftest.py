@@ -105,7 +105,7 @@ async def proxy(script=("A picture.",), *, oracle=None, policy=None, settings=No
     oracle = oracle or Words()
     policy = policy or make_policy()
     engine = Engine(compile_policy(policy), upstream, oracle, NoiseKey(bytes(32)))
-    settings = settings or ServerSettings(heartbeat_s=60.0)
+    settings = settings or ServerSettings(first_byte_s=60.0, heartbeat_s=60.0)
     async with (
         running_server_async(policy, engine, settings=settings, **options) as server,
         httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client,

@@ -69,14 +69,24 @@ def test_pictures_in_other_roles_are_guarded_alike(shared, kit, role):
     assert all(len(call.pictures) == 1 for call in shared.upstream.calls[before:])
 
 
+@pytest.mark.parametrize(
+    ("agent", "refused"),
+    [("ai/6.0.325 ai-sdk/openai-compatible/2.0.92", False), ("OpenAI/Python 2.54.0", True)],
+)
+def test_a_client_that_shows_both_places_gets_the_words_in_one(shared, kit, agent, refused):
+    response = shared.post(kit.request(prompt="harm"), headers={"user-agent": agent})
+    message = response.json()["choices"][0]["message"]
+    assert message["content"]
+    assert bool(message["refusal"]) is refused
+
+
 @pytest.mark.parametrize("images", [0, 1, 2])
 def test_harm_is_blocked(shared, kit, images):
     response = shared.post(kit.request(images, prompt="harm"))
     assert response.status_code == 200
     choice = response.json()["choices"][0]
     assert choice["finish_reason"] == "content_filter"
-    assert choice["message"]["content"] is None
-    assert choice["message"]["refusal"]
+    assert choice["message"]["content"] == choice["message"]["refusal"] != ""
     assert response.headers["x-guardrail-decision"] == "block"
     told = {"x-guardrail-radius", "x-guardrail-samples", "x-guardrail-cost-usd"}
     assert not told & {*response.headers}
@@ -428,7 +438,7 @@ def test_harm_in_a_field_beside_calm_content_is_blocked_and_named(run, kit):
             return (await proxy.chat(images=1)).json()
 
     body = run(main())
-    assert body["choices"][0]["message"]["content"] is None
+    assert body["choices"][0]["message"]["content"] == body["choices"][0]["message"]["refusal"]
     assert "reasoning_content" not in body["choices"][0]["message"]
     assert body["guardrail"]["reason"] == "harmful"
     assert body["guardrail"]["harmful_answers"] == [

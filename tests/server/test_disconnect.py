@@ -35,7 +35,9 @@ async def connected(proxy, body):
 @pytest.mark.parametrize(("stream", "begun"), [(False, False), (True, False), (True, True)])
 def test_outstanding_calls_are_cancelled(run, kit, logs, images, stream, begun):
     async def scenario():
-        settings = ServerSettings(heartbeat_s=0.05 if begun else 30.0)
+        settings = ServerSettings(
+            first_byte_s=0.05 if begun else 30.0, heartbeat_s=0.05 if begun else 30.0
+        )
         limits = {"max_concurrent_requests": 1, "call_timeout_s": 60, "deadline_s": 60}
         policy = kit.make_policy(limits=limits)
         script = [Step(fault=Fault.HANG)]
@@ -43,7 +45,7 @@ def test_outstanding_calls_are_cancelled(run, kit, logs, images, stream, begun):
             reader, writer = await connected(proxy, kit.request(images, stream=stream))
             await until(lambda: proxy.calls)
             if begun:
-                await reader.readuntil(b": waiting")
+                await reader.readuntil(b'"role":"assistant"')
             assert proxy.upstream.log.in_flight > 0
             writer.close()
             await until(lambda: proxy.upstream.log.in_flight == 0)

@@ -60,7 +60,7 @@ class Stand:
         self.clients = []
         for heartbeat_s in HEARTBEATS_S:
             engine = Engine(compile_policy(policy), self.upstream, self.oracle, NoiseKey(bytes(32)))
-            settings = ServerSettings(heartbeat_s=heartbeat_s)
+            settings = ServerSettings(first_byte_s=heartbeat_s, heartbeat_s=heartbeat_s)
             server = stack.enter_context(running_server(policy, engine, settings=settings))
             client = httpx.Client(base_url=server.url, timeout=120, trust_env=False)
             self.clients.append(stack.enter_context(client))

@@ -14,7 +14,7 @@ from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 QUESTION = [{"role": "user", "content": "What is this?"}]
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": "b"}'}}
-LATE = ServerSettings(heartbeat_s=0.001)
+LATE = ServerSettings(first_byte_s=0.001, heartbeat_s=0.001)
 """With a model that takes its time, streams begin before their verdict."""
 SLOW_S = 0.1
 
@@ -38,7 +38,7 @@ def ask(kit):
         late = (
             LATE
             if isinstance(script[0], Step) and script[0].delay_s
-            else ServerSettings(heartbeat_s=60)
+            else ServerSettings(first_byte_s=60, heartbeat_s=60)
         )
         with (
             behind(kit, script, settings=late, **(sections or {})) as server,
@@ -111,7 +111,7 @@ def test_a_refusal(ask, kit, stream):
         text, content = message.refusal, message.content or ""
         reason = made.choices[0].finish_reason
     assert text.startswith("This request was blocked")
-    assert (content, reason) == ("", "content_filter")
+    assert (content, reason) == (text, "content_filter")
 
 
 @pytest.mark.parametrize("delay_s", [0.0, SLOW_S])

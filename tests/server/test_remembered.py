@@ -155,7 +155,7 @@ def under_way(monkeypatch):
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_decision_goes_on_for_those_who_stay(run, kit, under_way, stream):
     """The first client closes its connection while another one waits for the same decision."""
-    settings = ServerSettings(heartbeat_s=0.05)
+    settings = ServerSettings(first_byte_s=0.05, heartbeat_s=0.05)
 
     async def scenario():
         may_answer = asyncio.Event()

@@ -170,9 +170,32 @@ def test_blocked_as_refusal(kit):
     (choice,) = made.body["choices"]
     assert made.status == 200
     assert choice["finish_reason"] == "content_filter"
-    assert choice["message"] == {"role": "assistant", "content": None, "refusal": "No."}
+    assert choice["message"] == {"role": "assistant", "content": "No.", "refusal": "No."}
     assert made.body["usage"]["total_tokens"] == 0
     assert made.body["guardrail"]["reason"] == "harmful"
+
+
+def test_a_client_that_shows_content_and_refusal_gets_the_words_once(kit):
+    policy = kit.make_policy(block={"style": "refusal", "text": "No."})
+    made = reply_to(BLOCKED, CHAT, policy, "abc", words_once=True)
+    (choice,) = made.body["choices"]
+    assert choice["message"] == {"role": "assistant", "content": "No.", "refusal": None}
+
+
+@pytest.mark.parametrize("style", ["refusal", "message", "error"])
+@pytest.mark.parametrize("reason", [Reason.HARMFUL, Reason.LANGUAGE_UNMEASURED])
+def test_the_words_name_the_reason_and_the_record(kit, style, reason):
+    words = "Blocked ({reason}); quote {record_id} to support. {"
+    policy = kit.make_policy(block={"style": style, "text": words, "language_text": words})
+    made = reply_to(dataclasses.replace(BLOCKED, reason=reason), CHAT, policy, "abc")
+    assert f"Blocked ({reason.value}); quote abc to support. {{" in json.dumps(made.body)
+
+
+def test_no_record_no_name_of_one(kit):
+    made = reply_to(PASSED, CHAT, kit.make_policy(), None)
+    assert made.body["guardrail"]["record_id"] is None
+    assert "x-guardrail-record-id" not in made.headers
+    assert len(made.body["id"].removeprefix("chatcmpl-")) == 32
 
 
 def test_blocked_as_message(kit):

@@ -1,5 +1,7 @@
 """The official client's Responses API against the running proxy."""
 
+import itertools
+
 import openai
 import pytest
 from pydantic import BaseModel
@@ -13,7 +15,7 @@ from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": "b"}'}}
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
-LATE = ServerSettings(heartbeat_s=0.001)
+LATE = ServerSettings(first_byte_s=0.001, heartbeat_s=0.001)
 SLOW_S = 0.1
 BLOCKED = "This request was blocked: its answer could not be shown to be harmless."
 
@@ -27,7 +29,7 @@ def ask(kit):
         policy = kit.make_policy(**(sections or {}))
         upstream = upstream or Scripted(script)
         engine = Engine(compile_policy(policy), upstream, kit.Words(), NoiseKey(bytes(32)))
-        settings = LATE if late else ServerSettings(heartbeat_s=60)
+        settings = LATE if late else ServerSettings(first_byte_s=60, heartbeat_s=60)
         with (
             running_server(policy, engine, settings=settings) as server,
             openai.OpenAI(base_url=server.base_url, api_key="t", max_retries=0) as client,
@@ -73,7 +75,8 @@ def test_a_picture(ask, pictured):
 @pytest.mark.parametrize("delay_s", [0.0, SLOW_S])
 def test_a_stream(ask, pictured, delay_s):
     made = ask([Step("A picture of a cat.", delay_s=delay_s)], input=pictured, stream=True)
-    assert [event.type for event in made] == [
+    # One that waited says several times that it is in progress.
+    assert [kind for kind, _ in itertools.groupby(event.type for event in made)] == [
         "response.created",
         "response.in_progress",
         "response.output_item.added",
@@ -146,6 +149,96 @@ def test_a_streamed_tool_call(ask):
     assert made[-1].response.output[0].name == "f"
 
 
+@pytest.fixture
+def talk(kit):
+    """A client of one proxy, for conversations, and the provider's log."""
+    policy, upstream = kit.make_policy(), Scripted(_answer)
+    engine = Engine(compile_policy(policy), upstream, kit.Words(), NoiseKey(bytes(32)))
+    with (
+        running_server(policy, engine) as server,
+        openai.OpenAI(base_url=server.base_url, api_key="t", max_retries=0) as client,
+    ):
+        yield client.responses, upstream
+
+
+def _answer(call):
+    if "tools" in call.body and call.body["messages"][-1]["role"] != "tool":
+        return Step(message={"content": None, "tool_calls": [CALL]}, finish_reason="tool_calls")
+    return f"Answer {len(call.body['messages'])}."
+
+
+def said(words):
+    return {"role": "user", "content": [{"type": "input_text", "text": words}]}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_conversation_over_turns(talk, named):
+    """Earlier answers come back whole, or by the ids that clients take for stored."""
+    responses, upstream = talk
+    turns = []
+    for words in ("One.", "Two.", "Three."):
+        turns.append(said(words))
+        made = responses.create(model="m", input=turns)
+        items = made.model_dump(exclude_none=True)["output"]
+        turns += [{"type": "item_reference", "id": i["id"]} for i in items] if named else items
+    assert [message["content"] for message in upstream.calls[-1].body["messages"]] == [
+        *("One.", "Answer 1.", "Two.", "Answer 3."),
+        "Three.",
+    ]
+
+
+def test_what_is_not_to_be_stored_cannot_be_named(talk):
+    responses, _ = talk
+    made = responses.create(model="m", input="Hi", store=False)
+    with pytest.raises(openai.NotFoundError) as caught:
+        responses.create(model="m", input=[{"type": "item_reference", "id": made.output[0].id}])
+    assert (caught.value.code, caught.value.param) == ("item_not_found", "input[0].id")
+
+
+AGENT = {
+    # As Codex CLI asks.
+    "model": "gpt-5-codex",
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+    "reasoning": {"summary": "auto"},
+    "store": False,
+    "include": ["reasoning.encrypted_content"],
+    "prompt_cache_key": "01a22496",
+    "extra_body": {"client_metadata": {"session_id": "01a22496"}},
+    "tools": [
+        TOOL,
+        {"type": "namespace", "name": "agents", "description": "d", "tools": [TOOL]},
+        {"type": "web_search", "external_web_access": False},
+    ],
+    "stream": True,
+}
+
+
+def test_an_agents_session(talk):
+    responses, upstream = talk
+    turns = [{**said("You are an agent."), "type": "message", "id": "m", "role": "developer"}]
+    turns.append(said("Run it."))
+    *_, end = responses.create(**AGENT, input=turns)
+    (call,) = end.response.output
+    assert (call.type, call.name, call.call_id) == ("function_call", "f", "c")
+    assert set(end.response.model_extra["guardrail"]["withheld"]) == {
+        "client_metadata",
+        "include: reasoning.encrypted_content",
+        "reasoning.summary",
+        "tools: namespace",
+        "tools: web_search",
+    }
+    turns.append(call.model_dump(include={"type", "id", "call_id", "name", "arguments"}))
+    turns.append({"type": "function_call_output", "call_id": "c", "output": "done"})
+    *_, end = responses.create(**AGENT, input=turns)
+    assert end.response.output_text == "Answer 4."
+    asked = upstream.calls[-1].body
+    assert [message["role"] for message in asked["messages"]] == [
+        *("developer", "user", "assistant", "tool"),
+    ]
+    assert [tool["function"]["name"] for tool in asked["tools"]] == ["f"]
+
+
 @pytest.mark.parametrize("delay_s", [0.0, SLOW_S])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_refusal(ask, kit, stream, delay_s):
@@ -156,8 +249,9 @@ def test_a_refusal(ask, kit, stream, delay_s):
         assert kit.HARM not in repr(made)
         made = made[-1].response
     assert (made.status, made.incomplete_details.reason) == ("incomplete", "content_filter")
-    (part,) = made.output[0].content
-    assert (part.type, part.refusal, made.output_text) == ("refusal", BLOCKED, "")
+    said, refused = made.output[0].content
+    assert (said.type, refused.type) == ("output_text", "refusal")
+    assert made.output_text == refused.refusal == BLOCKED
     assert made.model_extra["guardrail"]["decision"] == "block"
 
 
@@ -180,6 +274,15 @@ def test_a_block_as_error(ask, kit, stream, delay_s):
         assert isinstance(caught.value, openai.BadRequestError)
 
 
+async def until_raised(stream):
+    """The events before the client raises the fault that the stream ends in."""
+    while True:
+        try:
+            yield await anext(stream)
+        except openai.APIError:
+            return
+
+
 def test_an_error_in_a_stream_is_a_failed_response_first(run, kit):
     async def scenario():
         script = [Step(fault=Fault.GARBAGE, delay_s=SLOW_S)]
@@ -188,10 +291,7 @@ def test_an_error_in_a_stream_is_a_failed_response_first(run, kit):
             openai.AsyncOpenAI(base_url=proxy.base_url, api_key="t", max_retries=0) as client,
         ):
             stream = await client.responses.create(model="scripted", input="Hi", stream=True)
-            seen = [await anext(stream) for _ in range(3)]
-            with pytest.raises(openai.APIError, match="not JSON"):
-                await anext(stream)
-            return seen
+            return [event async for event in until_raised(stream)]
 
     *_, failed = run(scenario())
     assert (failed.type, failed.response.status) == ("response.failed", "failed")

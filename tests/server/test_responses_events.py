@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from guardrail.api.errors import error_reply
 from guardrail.api.incoming import Incoming
-from guardrail.api.responses.events import response_events, typed_events
+from guardrail.api.opening import Opening
+from guardrail.api.responses.events import response_events, typed_events, waiting_events
 from guardrail.api.responses.reply import response_to
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.types import Answer, Chat, Usage
@@ -128,6 +129,29 @@ def test_events_are_numbered_and_named_twice(kit):
         body = json.loads(data.removeprefix("data: "))
         assert event == f"event: {body['type']}"
         assert body["sequence_number"] == number
+
+
+@given(MESSAGES, st.integers(0, 3))
+def test_a_stream_that_has_begun_goes_on_under_its_name(kit, message, beats):
+    opening = Opening(name="early", created=5)
+    text = b"".join(waiting_events(INCOMING, opening) for _ in range(beats))
+    text += b"".join(response_events(reply(kit, message), INCOMING, opening))
+    blocks = text.decode().strip().split("\n\n")
+    made = [json.loads(block.split("\n")[1].removeprefix("data: ")) for block in blocks]
+    assert [event["sequence_number"] for event in made] == list(range(len(made)))
+    kinds = [event["type"] for event in made]
+    assert kinds.count("response.created") == 1
+    assert kinds.count("response.in_progress") == max(1, beats)
+    named = {event["response"]["id"] for event in made if "response" in event}
+    assert named == {"resp_early" if beats else "resp_abc"}
+
+
+def test_a_fault_goes_on_under_the_streams_name():
+    opening = Opening(name="early", created=5)
+    waiting_events(INCOMING, opening)
+    failed, error = typed_events(error_reply(503, "busy"), INCOMING, opening)
+    assert (failed[0], error[0]) == ("response.failed", "error")
+    assert failed[1]["response"]["id"] == "resp_early"
 
 
 def test_an_error_without_a_decision(kit):

@@ -7,22 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from guardrail.api.items import ItemMemory, recall_nothing
 from guardrail.api.openapi.operations import RESPONSES
 from guardrail.api.request_rules import RequestRules
 from guardrail.api.responses.request import read_response
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
+from guardrail.memory.rules import MemoryRules
 from guardrail.types import image_placeholder
 from guardrail.upstreams.base import fill_images
 
 SECRET = "do not repeat this"
+FUNCTION = {"type": "function", "name": "f"}
 
 VALIDATOR = Draft202012Validator(RESPONSES["requestBody"]["content"]["application/json"]["schema"])
 
 
-def read(max_images=4, rules=None, **fields):
+def read(max_images=4, rules=None, recall=recall_nothing, **fields):
     raw = json.dumps({"model": "m", "input": "Hi", **fields}).encode()
-    options = {} if rules is None else {"rules": rules}
+    options = {"recall": recall} | ({} if rules is None else {"rules": rules})
     incoming = read_response(raw, max_images=max_images, limits=ImageLimits(), **options)
     VALIDATOR.validate(json.loads(raw))  # what is taken is described
     return incoming
@@ -121,7 +124,8 @@ def test_pictures_everywhere_are_taken_out_in_order(kit):
         ("store", {"store": 0}),
         ("background", {"background": True}),
         ("prompt", {"prompt": {"id": "p"}}),
-        ("include", {"include": ["reasoning.encrypted_content"]}),
+        ("include", {"include": ["reasoning.thoughts"]}),
+        ("include", {"include": "reasoning.encrypted_content"}),
         ("truncation", {"truncation": "auto"}),
         ("top_logprobs", {"top_logprobs": 2}),
         ("max_tool_calls", {"max_tool_calls": 1}),
@@ -138,7 +142,9 @@ def test_pictures_everywhere_are_taken_out_in_order(kit):
         ("instructions", {"instructions": [SECRET]}),
         ("max_output_tokens", {"max_output_tokens": True}),
         ("max_output_tokens", {"max_output_tokens": 0}),
-        ("reasoning.summary", {"reasoning": {"summary": "auto"}}),
+        ("reasoning.summary", {"reasoning": {"summary": 1}}),
+        ("reasoning.odd", {"reasoning": {"odd": 1}}),
+        ("client_metadata", {"client_metadata": [SECRET]}),
         ("reasoning.effort", {"reasoning": {"effort": 1}}),
         ("text.other", {"text": {"other": 1}}),
         ("text.verbosity", {"text": {"verbosity": 1}}),
@@ -148,7 +154,10 @@ def test_pictures_everywhere_are_taken_out_in_order(kit):
         ("text.format.odd", {"text": {"format": {"type": "text", "odd": 1}}}),
         ("tools", {"tools": {}}),
         ("tools[0].type", {"tools": [{"type": "web_search"}]}),
-        ("tools[0].type", {"tools": [{"type": "custom", "name": "f"}]}),
+        ("tools[0].type", {"tools": [{"type": SECRET}, FUNCTION]}),
+        ("tools[1].type", {"tools": [FUNCTION, {"name": "f"}]}),
+        ("tools[0].type", {"tools": [{"type": "mcp"}, FUNCTION], "tool_choice": {"type": "mcp"}}),
+        ("tools[0].odd", {"tools": [{"type": "custom", "name": "f", "odd": 1}]}),
         ("tools[0].name", {"tools": [{"type": "function"}]}),
         (
             "tools[0].defer_loading",
@@ -171,8 +180,10 @@ IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
     ("at", "item"),
     [
         ("", SECRET),
-        (".type", {"type": "item_reference", "id": "i"}),
-        (".type", {"type": "reasoning", "summary": []}),
+        (".id", {"type": "item_reference", "id": SECRET}),
+        (".id", {"id": SECRET}),
+        (".id", {"type": "item_reference", "id": 1}),
+        (".content", {"type": "item_reference", "id": "i", "content": SECRET}),
         (".type", {"type": "computer_call_output", "output": IMAGE}),
         (".type", {"content": SECRET}),
         (".type", {"type": ["message"], "role": "user", "content": SECRET}),
@@ -204,6 +215,92 @@ IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
 )  # fmt: skip
 def test_items_that_cannot_be_carried_over(at, item):
     refused(f"input[0]{at}", input=[item])
+
+
+def test_a_reference_is_the_item_that_it_names():
+    """What is delivered can be named, and reads as if it had been sent again."""
+    said = {"type": "output_text", "text": "A cat.", "annotations": [], "logprobs": []}
+    delivered = [
+        {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+         "content": [said, {"type": "refusal", "refusal": "No more."}]},
+        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}",
+         "status": "completed"},
+        {"type": "custom_tool_call", "id": "fc_2", "call_id": "c2", "name": "g", "input": "x",
+         "status": "completed"},
+    ]  # fmt: skip
+    memory = ItemMemory(MemoryRules())
+    memory.keep(delivered)
+    named = [{"type": "item_reference", "id": "msg_1"}, {"id": "fc_1"}, {"id": "fc_2"}]
+    sent = [read(input=[user(text("Hi")), *items], recall=memory.recall) for items in
+            (named, delivered)]  # fmt: skip
+    assert sent[0].chat == sent[1].chat
+    kinds = [call["type"] for call in sent[0].chat.messages[1]["tool_calls"]]
+    assert kinds == ["function", "custom"]
+
+
+def test_what_is_not_remembered_any_more_is_not_found():
+    memory = ItemMemory(MemoryRules(max_entries=1))
+    memory.keep([{"id": "a", "role": "user", "content": "A"}, {"id": "b"}])
+    error = refused("input[0].id", input=[{"id": "a"}], recall=memory.recall)
+    assert (error.status, error.code) == (404, "item_not_found")
+    assert "store" in str(error)
+
+
+def test_what_asks_for_extras_is_left_out_by_name():
+    incoming = read(
+        include=["reasoning.encrypted_content", "web_search_call.action.sources"],
+        reasoning={"effort": "low", "summary": "auto"},
+        client_metadata={"turn": SECRET},
+        tools=[FUNCTION, {"type": "web_search", "filters": {}}, {"type": "namespace"}],
+        input=[user(text("Hi")), {"type": "reasoning", "id": "rs", "summary": []}],
+    )
+    assert {*incoming.withheld} == {
+        "include: reasoning.encrypted_content",
+        "include: web_search_call.action.sources",
+        "reasoning.summary",
+        "client_metadata",
+        "tools: namespace",
+        "tools: web_search",
+        "input: reasoning",
+    }
+    assert len(incoming.chat.messages) == 1
+    assert incoming.chat.parameters == {
+        "reasoning_effort": "low",
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+    }
+
+
+def test_reasoning_alone_is_no_input():
+    refused("input", input=[{"type": "reasoning", "summary": []}])
+
+
+GRAMMAR = {"syntax": "lark", "definition": "start: /x+/"}
+
+
+@pytest.mark.parametrize(
+    ("given", "carried"),
+    [
+        ({"type": "text"}, {"type": "text"}),
+        ({"type": "grammar", **GRAMMAR}, {"type": "grammar", "grammar": GRAMMAR}),
+    ],
+)
+def test_custom_tools_are_carried_over(given, carried):
+    tool = {"type": "custom", "name": "g", "description": "d", "format": given}
+    call = {"type": "custom_tool_call", "call_id": "c", "name": "g", "input": "xx"}
+    output = {"type": "custom_tool_call_output", "call_id": "c", "output": "done"}
+    chat = read(
+        tools=[tool], tool_choice={"type": "custom", "name": "g"}, input=[user(text("Do.")), call,
+                                                                         output]
+    ).chat  # fmt: skip
+    custom = {"name": "g", "description": "d", "format": carried}
+    assert chat.parameters == {
+        "tools": [{"type": "custom", "custom": custom}],
+        "tool_choice": {"type": "custom", "custom": {"name": "g"}},
+    }
+    assert chat.messages[1]["tool_calls"] == [
+        {"id": "c", "type": "custom", "custom": {"name": "g", "input": "xx"}}
+    ]
+    assert chat.messages[2] == {"role": "tool", "tool_call_id": "c", "content": "done"}
 
 
 @pytest.mark.parametrize("url", [IMAGE["image_url"], "https://example.com/a.png"])

@@ -6,10 +6,15 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
 
-from guardrail.api.chat.stream import chunks, events
+from guardrail.api.chat.stream import chunks, events, waiting_chunk
 from guardrail.api.errors import Reply, error_reply
+from guardrail.api.incoming import Incoming
+from guardrail.api.opening import Opening
 from guardrail.api.settings import ServerSettings
+from guardrail.types import Chat
 from guardrail.upstreams.scripted import Fault, Step
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -106,7 +111,7 @@ def test_a_long_answer_comes_in_blocks(run, kit):
     words = "word " * 8_000
 
     async def scenario():
-        settings = ServerSettings(heartbeat_s=0.001)
+        settings = ServerSettings(first_byte_s=0.001, heartbeat_s=0.001)
         async with kit.proxy([Step(words, delay_s=0.1)], settings=settings) as proxy:
             return await streamed(proxy, kit)
 
@@ -159,8 +164,12 @@ async def streamed(proxy, kit, **fields):
     return response, response.text
 
 
+HEARTBEATS = {"comments": ": waiting for the verdict", "chunks": '"delta":{}'}
+
+
 @pytest.mark.parametrize("images", [0, 1])
-def test_heartbeats_come_before_the_verdict_and_nothing_else(run, kit, images):
+@pytest.mark.parametrize("heartbeat", HEARTBEATS)
+def test_heartbeats_come_before_the_verdict_and_nothing_else(run, kit, heartbeat, images):
     async def scenario():
         gate = asyncio.Event()
 
@@ -169,14 +178,15 @@ def test_heartbeats_come_before_the_verdict_and_nothing_else(run, kit, images):
                 await gate.wait()
                 return await super().judge(exchanges)
 
-        settings = ServerSettings(heartbeat_s=0.05)
-        async with kit.proxy(oracle=Gated(), settings=settings) as proxy:
+        settings = ServerSettings(first_byte_s=0.05, heartbeat_s=0.05)
+        policy = kit.make_policy(streams={"heartbeat": heartbeat})
+        async with kit.proxy(oracle=Gated(), policy=policy, settings=settings) as proxy:
             body = kit.request(images, stream=True)
             seen = ""
             async with proxy.client.stream("POST", "/v1/chat/completions", json=body) as response:
                 async for piece in response.aiter_text():
                     seen += piece
-                    if not gate.is_set() and seen.count(": waiting") == 3:
+                    if not gate.is_set() and seen.count(HEARTBEATS[heartbeat]) == 3:
                         before = seen
                         gate.set()
             return response, before, seen
@@ -185,14 +195,53 @@ def test_heartbeats_come_before_the_verdict_and_nothing_else(run, kit, images):
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.headers["x-guardrail-decision"] == "pending"
-    assert "data:" not in before
-    assert {line for line in before.split("\n") if line} == {": waiting for the verdict"}
     assert seen.startswith(before)
     *made, done = kit.events_of(seen)
+    if heartbeat == "comments":
+        assert {line for line in before.split("\n") if line} == {": waiting for the verdict"}
+    else:
+        first, *empty = [chunk["choices"][0]["delta"] for chunk in kit.events_of(before)]
+        assert first == {"role": "assistant", "content": None}
+        assert empty == [{}] * 3
+    assert [c["choices"][0]["delta"].get("role") for c in made].count("assistant") == 1
+    assert len({(chunk["id"], chunk["created"]) for chunk in made}) == 1
     assert added_up([c["choices"][0]["delta"] for c in made], "content") == "A picture."
     assert made[-1]["guardrail"]["decision"] == "pass"
     assert made[-1]["guardrail"]["samples"]["total"] == (32 if images else 0)
     assert done == "[DONE]"
+
+
+@given(message=st.fixed_dictionaries({}, optional={
+    "content": st.none() | st.text(max_size=120), "refusal": st.none() | st.text(max_size=120),
+    "reasoning_content": st.text(max_size=60), "tool_calls": st.just([CALL])}),
+    beats=st.integers(0, 3), usage=st.booleans())  # fmt: skip
+def test_what_the_client_adds_up_is_the_same_after_heartbeats(message, beats, usage):
+    """By the official client's own addition."""
+    opening, whole = Opening(name="abc", created=0), completion(message)
+    incoming = Incoming(Chat("m", ({"role": "user", "content": "Hi"},)), include_usage=usage)
+    waited = [json.loads(waiting_chunk(incoming, opening)[6:]) for _ in range(beats)]
+    made = summed([*waited, *chunks(whole, usage, opening)])
+    assert made == summed(chunks(whole, usage)) | (
+        {"id": "chatcmpl-abc", "created": 0} if beats else {}
+    )
+
+
+def summed(parts):
+    state = ChatCompletionStreamState()
+    for part in parts:
+        state.handle_chunk(ChatCompletionChunk.model_validate(part))
+    made = state.current_completion_snapshot.to_dict()
+    return {**made, "model": "-"}
+
+
+def test_a_fault_after_heartbeats_keeps_the_clients_addition_whole(kit):
+    opening = Opening()
+    incoming = Incoming(Chat("m", ({"role": "user", "content": "Hi"},)))
+    waiting_chunk(incoming, opening)
+    error, done = kit.events_of(
+        b"".join(events(error_reply(502, "gone"), include_usage=True, opening=opening)).decode()
+    )
+    assert (error["error"]["message"], done) == ("gone", "[DONE]")
 
 
 def test_a_quick_verdict_speaks_in_headers(run, kit):
@@ -212,7 +261,9 @@ def test_blocks_in_every_style(run, kit, style, late):
     async def scenario():
         policy = kit.make_policy(block={"style": style, "text": "Not this."})
         script = [Step(kit.HARM, delay_s=0.1)]
-        settings = ServerSettings(heartbeat_s=0.001 if late else 60.0)
+        settings = ServerSettings(
+            first_byte_s=0.001 if late else 60.0, heartbeat_s=0.001 if late else 60.0
+        )
         async with kit.proxy(script, policy=policy, settings=settings) as proxy:
             return await streamed(proxy, kit, images=1)
 
@@ -226,12 +277,11 @@ def test_blocks_in_every_style(run, kit, style, late):
     *made, done = kit.events_of(text)
     assert done == "[DONE]"
     if style == "error":
-        assert made[0]["error"]["code"] == "content_policy_violation"
+        assert made[-1]["error"]["code"] == "content_policy_violation"
         return
     parts = [c["choices"][0]["delta"] for c in made]
-    name = {"refusal": "refusal", "message": "content"}[style]
-    other = {"refusal": "content", "message": "refusal"}[style]
-    assert (added_up(parts, name), added_up(parts, other)) == ("Not this.", "")
+    refusal = "Not this." if style == "refusal" else ""
+    assert (added_up(parts, "content"), added_up(parts, "refusal")) == ("Not this.", refusal)
     assert made[-1]["choices"][0]["finish_reason"] == "content_filter"
     assert made[-1]["guardrail"]["reason"] == "harmful"
 
@@ -240,13 +290,15 @@ def test_blocks_in_every_style(run, kit, style, late):
 def test_errors_of_the_model(run, kit, late):
     async def scenario():
         fault = Step(delay_s=0.1, fault=Fault.STATUS, status=429, retry_after="7")
-        settings = ServerSettings(heartbeat_s=0.001 if late else 60.0)
+        settings = ServerSettings(
+            first_byte_s=0.001 if late else 60.0, heartbeat_s=0.001 if late else 60.0
+        )
         async with kit.proxy([fault], settings=settings) as proxy:
             return await streamed(proxy, kit)
 
     response, text = run(scenario())
     if late:
-        error, done = kit.events_of(text)
+        *_, error, done = kit.events_of(text)
         assert (response.status_code, done) == (200, "[DONE]")
     else:
         error = json.loads(text)

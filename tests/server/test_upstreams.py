@@ -47,7 +47,7 @@ async def proxy(kit, *scripts, gate=None, settings=None, records=None, **policy)
             engine = Engine(rules, members[0], oracle, key)
         else:
             engine = FailoverEngine(rules, members, oracle, key)
-        options = {"settings": settings or ServerSettings(heartbeat_s=60.0)}
+        options = {"settings": settings or ServerSettings(first_byte_s=60.0, heartbeat_s=60.0)}
         if records is not None:
             journal = FileJournal(records)
             stack.callback(journal.close)
@@ -128,7 +128,7 @@ def test_a_full_line_asks_the_client_to_come_back(run, kit):
 
 def test_progress_is_told_of_the_one_that_decides_too(run, kit):
     async def scene():
-        settings = ServerSettings(heartbeat_s=0.02)
+        settings = ServerSettings(first_byte_s=0.02, heartbeat_s=0.02)
         slow = [Step("A dog.", delay_s=0.05)]
         async with proxy(kit, DOWN, slow, settings=settings) as (client, _):
             path = "/v1/guardrail/check"

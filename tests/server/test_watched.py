@@ -38,7 +38,7 @@ def test_the_provider_is_told_to_stop_and_harmless_answers_come_whole(run, kit, 
 
     answer, log = run(asked(f"{kit.HARM} {MORE}", 0.05), timeout_s=120)
     assert answer["guardrail"]["decision"] == "block"
-    assert answer["choices"][0]["message"]["content"] is None
+    assert answer["choices"][0]["message"]["content"] == answer["choices"][0]["message"]["refusal"]
     assert log.count(State.CANCELLED) == answer["guardrail"]["calls"] == len(log.calls)
     answer, log = run(asked(MORE, 0.0), timeout_s=120)
     assert answer["guardrail"]["decision"] == "pass"

@@ -202,7 +202,25 @@ def test_whatever_is_raised_becomes_a_fault_that_quotes_nothing(
     fault = caught.value
     assert (fault.status, fault.transient) == (status, transient)
     assert fault.retry_after_s == retry_after_s
-    assert "sk-secret" not in f"{fault!r} {fault.__context__!r} {fault.__cause__!r}"
+    assert "sk-secret" not in str(fault)
+    assert type(fault.__cause__) is type(error)  # for whoever called in this process
+
+
+def test_of_a_clients_error_nothing_is_kept():
+    def call(_body):
+        raise RuntimeError("sk-secret")
+
+    with pytest.raises(UpstreamError) as caught:
+        ask(call, one_request=True)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_what_the_function_finds_wrong_with_the_request_is_said():
+    def call(_body):
+        raise RequestError("input: send no pictures there")
+
+    with pytest.raises(RequestError, match="no pictures there"):
+        ask(call)
 
 
 def test_a_fault_stays_itself():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import uuid
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import quote
@@ -30,8 +31,10 @@ __all__ = [
     "about_verdict",
     "add_guardrail",
     "answer_body",
+    "block_words",
     "details_of",
     "format_usage",
+    "new_name",
     "pending_headers",
     "reply_to",
     "usage_of",
@@ -59,16 +62,30 @@ class AnswerBody:
     extra: Mapping[str, Json] = field(default_factory=dict)
 
 
-def reply_to(verdict: Verdict, chat: Chat, policy: Policy, record_id: str) -> Reply:
+def reply_to(
+    verdict: Verdict,
+    chat: Chat,
+    policy: Policy,
+    record_id: str | None,
+    *,
+    words_once: bool = False,
+) -> Reply:
     """The whole chat completion, the same for plain and streamed requests.
+
+    Args:
+        verdict: what was decided.
+        chat: on what.
+        policy: says what a client is told of a block.
+        record_id: names the decision's record; None where none is kept.
+        words_once: see `answer_body`.
 
     Raises:
         CertificationError: the verdict says pass but holds no answer.
     """
-    told = answer_body(verdict, policy)
+    told = answer_body(verdict, policy, record_id, words_once=words_once)
     if isinstance(told, Reply):
         return add_guardrail(told, verdict, policy, record_id)
-    reply = Reply(200, _completion(told, usage_of(verdict, policy), chat, record_id))
+    reply = Reply(200, _completion(told, usage_of(verdict, policy), chat, record_id or new_name()))
     return add_guardrail(reply, verdict, policy, record_id, _withheld(told, reply.body))
 
 
@@ -76,7 +93,7 @@ def add_guardrail(
     reply: Reply,
     verdict: Verdict,
     policy: Policy,
-    record_id: str,
+    record_id: str | None,
     withheld: Collection[str] = (),
 ) -> Reply:
     """The reply with the `guardrail` object in its body and its headers.
@@ -93,6 +110,11 @@ def add_guardrail(
     )
 
 
+def new_name() -> str:
+    """What an answer is named by whose decision is not recorded."""
+    return uuid.uuid4().hex
+
+
 def pending_headers(policy: Policy) -> dict[str, str]:
     """What can be said in a stream's headers before the verdict; its last chunk says the rest."""
     return {
@@ -102,8 +124,12 @@ def pending_headers(policy: Policy) -> dict[str, str]:
     }
 
 
-def answer_body(verdict: Verdict, policy: Policy) -> AnswerBody | Reply:
+def answer_body(
+    verdict: Verdict, policy: Policy, record_id: str | None, *, words_once: bool = False
+) -> AnswerBody | Reply:
     """What the client is told, or the error that it gets instead.
+
+    `words_once` is for clients that show content and refusal one after the other.
 
     Raises:
         CertificationError: the verdict says pass but holds no answer.
@@ -115,24 +141,38 @@ def answer_body(verdict: Verdict, policy: Policy) -> AnswerBody | Reply:
             answer = verdict.answer
             return AnswerBody(answer.message, answer.finish_reason, answer.model, answer.extra)
         case Action.BLOCK:
-            return _block_body(verdict, policy)
+            return _block_body(verdict, policy, record_id, words_once=words_once)
         case Action.FAULT:
             return reply_to_error(verdict.failure or CertificationError("the guard failed"))
         case _:
             assert_never(verdict.action)
 
 
-def _block_body(verdict: Verdict, policy: Policy) -> AnswerBody | Reply:
-    text, code = policy.block.text, "content_policy_violation"
+def block_words(verdict: Verdict, policy: Policy, record_id: str | None) -> str:
+    """The policy's words of this block."""
+    words = policy.block.text
     if verdict.reason is Reason.LANGUAGE_UNMEASURED:
-        text, code = policy.block.language_text, "language_unmeasured"
+        words = policy.block.language_text
+    # A policy that names records is refused where none are kept (see `Service`).
+    return words.replace("{reason}", verdict.reason.value).replace("{record_id}", record_id or "")
+
+
+def _block_body(
+    verdict: Verdict, policy: Policy, record_id: str | None, *, words_once: bool
+) -> AnswerBody | Reply:
+    text = block_words(verdict, policy, record_id)
     match policy.block.style:
         case "error":
+            language = verdict.reason is Reason.LANGUAGE_UNMEASURED
+            code = "language_unmeasured" if language else "content_policy_violation"
             return error_reply(400, text, code=code)
         case "message":
             return AnswerBody({"role": "assistant", "content": text}, "content_filter")
         case "refusal":
-            return AnswerBody({"role": "assistant", "refusal": text}, "content_filter")
+            # Most chat programs show content alone; what looks for refusals finds one as well.
+            refusal = {} if words_once else {"refusal": text}
+            message = {"role": "assistant", "content": text, **refusal}
+            return AnswerBody(message, "content_filter")
         case _:
             assert_never(policy.block.style)
 
@@ -144,7 +184,7 @@ def _withheld(told: AnswerBody, body: Mapping[str, Json]) -> list[str]:
     return [str(name) for name in told.extra if name not in passed_on]
 
 
-def _completion(told: AnswerBody, usage: Usage, chat: Chat, record_id: str) -> dict[str, Json]:
+def _completion(told: AnswerBody, usage: Usage, chat: Chat, name: str) -> dict[str, Json]:
     extra = told.extra
     choice = {
         "index": 0,
@@ -154,7 +194,7 @@ def _completion(told: AnswerBody, usage: Usage, chat: Chat, record_id: str) -> d
         **{name: extra[name] for name in _CHOICE_EXTRAS if name in extra},
     }
     return {
-        "id": f"chatcmpl-{record_id}",
+        "id": f"chatcmpl-{name}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": told.model or chat.model,
@@ -199,7 +239,7 @@ def format_usage(usage: Usage) -> dict[str, Json]:
     return {"usage": tokens}
 
 
-def about_verdict(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, Json]:
+def about_verdict(verdict: Verdict, policy: Policy, record_id: str | None) -> dict[str, Json]:
     """The `guardrail` object of a body."""
     certificate, details = verdict.certificate, details_of(verdict, policy)
     about: dict[str, Json] = {
@@ -245,19 +285,20 @@ def _harmful(verdict: Verdict, details: BlockDetails) -> list[Json]:
     return [{"category": one.category, "field": one.field} for one in told]
 
 
-def _headers(verdict: Verdict, policy: Policy, record_id: str) -> dict[str, str]:
+def _headers(verdict: Verdict, policy: Policy, record_id: str | None) -> dict[str, str]:
     certificate, details = verdict.certificate, details_of(verdict, policy)
     values = {
         "decision": verdict.action.value,
         "reason": verdict.reason.value,
         "policy": policy.name,
         "mode": policy.mode.value,
-        "record-id": record_id,
         "unscanned": ", ".join(verdict.unscanned) or "none",
         "unmeasured": verdict.unmeasured or "none",
         "would-block": "true" if verdict.would_block else "false",
         "remembered": "true" if verdict.remembered else "false",
     }
+    if record_id is not None:
+        values["record-id"] = record_id
     if verdict.alpha is not None:
         values["alpha"] = repr(verdict.alpha)
     if details != "none":

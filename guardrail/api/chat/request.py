@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.api.chat.parameters import chat_parameters, streaming
 from guardrail.api.incoming import Incoming
+from guardrail.api.items import recall_nothing
 from guardrail.api.request_rules import LABELS, PICTURE_LABELS, RequestRules
 from guardrail.api.shapes import (
     ANYTHING,
@@ -45,6 +46,7 @@ from guardrail.types import Chat
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
+    from guardrail.api.items import Recall
     from guardrail.images.codec import ImageLimits
     from guardrail.types import Json
 
@@ -128,7 +130,12 @@ _AS_BY_DEFAULT = RequestRules()
 
 
 def read_chat(
-    raw: bytes, *, max_images: int, limits: ImageLimits, rules: RequestRules = _AS_BY_DEFAULT
+    raw: bytes,
+    *,
+    max_images: int,
+    limits: ImageLimits,
+    rules: RequestRules = _AS_BY_DEFAULT,
+    recall: Recall = recall_nothing,  # noqa: ARG001 (chats hold whole messages)
 ) -> Incoming:
     """Reads a request body; slow for a large one.
 
@@ -137,6 +144,7 @@ def read_chat(
         max_images: most pictures.
         limits: of each picture.
         rules: what else the policy says of reading.
+        recall: not used: a chat holds whole messages.
 
     Raises:
         RequestError: names the field at fault and what to do, and quotes no content.

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from guardrail.api.errors import Reply
+    from guardrail.api.incoming import Incoming
+    from guardrail.api.opening import Opening
     from guardrail.types import Json
 
-__all__ = ["DONE", "chunks", "events", "pieces"]
+__all__ = ["DONE", "chunks", "events", "pieces", "waiting_chunk"]
 
 DONE = b"data: [DONE]\n\n"
 _PIECE_CHARS = 48
@@ -22,16 +24,38 @@ _PLACES = {"text": "text", "output_text": "text", "refusal": "refusal"}  # other
 _PIECEWISE = ("reasoning", "reasoning_content", "content", "refusal")
 
 
-def events(reply: Reply, include_usage: bool) -> Iterator[bytes]:
+def events(reply: Reply, include_usage: bool, opening: Opening | None = None) -> Iterator[bytes]:
     """The events of a stream that ends in `reply`; an error is one event."""
-    bodies = [reply.body] if reply.is_error else chunks(reply.body, include_usage)
+    bodies = [reply.body] if reply.is_error else chunks(reply.body, include_usage, opening)
     for body in bodies:
-        yield b"data: " + encode_json(body) + b"\n\n"
+        yield _event(body)
     yield DONE
 
 
-def chunks(completion: Mapping[str, Json], include_usage: bool) -> Iterator[dict[str, Json]]:
-    """The chunks whose sum is this chat completion.
+def waiting_chunk(incoming: Incoming, opening: Opening) -> bytes:
+    """The next event of a stream whose verdict is not there yet: the first names the role."""
+    delta: dict[str, Json] = {} if opening.events else {"role": "assistant", "content": None}
+    opening.events += 1
+    body = {**_head_of(opening), "model": incoming.chat.model, "choices": [_choice(delta)]}
+    return _event({**body, "usage": None} if incoming.include_usage else body)
+
+
+def _event(body: Mapping[str, Json]) -> bytes:
+    return b"data: " + encode_json(body) + b"\n\n"
+
+
+def _head_of(opening: Opening) -> dict[str, Json]:
+    return {
+        "id": f"chatcmpl-{opening.name}",
+        "object": "chat.completion.chunk",
+        "created": opening.created,
+    }
+
+
+def chunks(
+    completion: Mapping[str, Json], include_usage: bool, opening: Opening | None = None
+) -> Iterator[dict[str, Json]]:
+    """The chunks whose sum is this chat completion, after those that `opening` has sent.
 
     The last one with a choice carries the finish reason and the `guardrail` object.
     """
@@ -41,8 +65,13 @@ def chunks(completion: Mapping[str, Json], include_usage: bool) -> Iterator[dict
     head["object"] = "chat.completion.chunk"
     if include_usage:
         head["usage"] = None
+    begun = opening is not None and opening.events > 0
+    if opening is not None and begun:
+        head |= _head_of(opening)
     logprobs = choice.get("logprobs")
     for delta in _deltas(choice["message"]):
+        if begun:
+            delta.pop("role", None)  # clients add up texts: said again, it would be said twice
         yield {**head, "choices": [_choice(delta, logprobs=logprobs)]}
         logprobs = None  # clients add up those of all chunks
     end = _choice({}, finish_reason=choice["finish_reason"])

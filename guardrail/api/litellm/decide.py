@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guardrail.api.chat.reply import block_words
 from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import Reply
 from guardrail.api.litellm.request import GivenAnswer
@@ -22,14 +23,16 @@ __all__ = ["blocked_reply", "decide_question"]
 
 
 async def decide_question(
-    service: Service, question: Incoming | GivenAnswer | None, note: Callable[[Verdict, str], None]
+    service: Service,
+    question: Incoming | GivenAnswer | None,
+    note: Callable[[Verdict, str | None], None],
 ) -> Reply:
     """The reply to one question.
 
     Args:
         service: what all requests share.
         question: what LiteLLM asks; None asks for nothing.
-        note: told the verdict and the name of its record.
+        note: told the verdict and the name of its record, None where there is none.
 
     Raises:
         GuardrailError: there is no verdict.
@@ -41,10 +44,11 @@ async def decide_question(
     else:
         await check_model(service, question.chat.model)
         verdict = await decide_incoming(service, service.engine, question)
-    note(verdict, service.record(verdict, question.chat))
+    record_id = service.keep(verdict, question.chat)
+    note(verdict, record_id)
     if verdict.action is Action.PASS:
         return Reply(200, {"action": "NONE"})
-    return blocked_reply(_reason(service, verdict))
+    return blocked_reply(_reason(service, verdict, record_id))
 
 
 async def _judge_answer(service: Service, said: GivenAnswer) -> Verdict:
@@ -54,9 +58,9 @@ async def _judge_answer(service: Service, said: GivenAnswer) -> Verdict:
     return await service.decisions.decide(given, said.chat, scope=None)
 
 
-def _reason(service: Service, verdict: Verdict) -> str:
+def _reason(service: Service, verdict: Verdict, record_id: str | None) -> str:
     if verdict.action is Action.BLOCK:
-        return f"{service.policy.block.text} ({verdict.reason.value})"
+        return f"{block_words(verdict, service.policy, record_id)} ({verdict.reason.value})"
     return f"The guard could not decide ({verdict.reason.value}): {verdict.failure}"
 
 

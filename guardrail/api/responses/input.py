@@ -1,12 +1,14 @@
 """The input of a Responses request, item by item, to the messages of a chat.
 
 A function call joins the assistant's message before it, as chats want all calls of one turn in
-one message. Ids and states of items name things in a store that is not there, and say nothing to
-a model: they alone are left out.
+one message. Ids and states of items say nothing to a model and are left out. References are read as
+the items that they name. Reasoning of an earlier turn, which only the model that wrote it can read,
+is left out by name.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guardrail.api.request_rules import LABELS, PICTURE_LABELS
@@ -31,9 +33,10 @@ from guardrail.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from guardrail.api.items import Recall
     from guardrail.types import Json
 
-__all__ = ["INPUT", "read_input"]
+__all__ = ["INPUT", "InputContext", "read_input"]
 
 _ROLES = ("user", "assistant", "system", "developer")
 _TEXT_PARTS: Mapping[Json, tuple[str, str]] = {
@@ -73,6 +76,7 @@ _ITEM_FIELDS: Mapping[str, Mapping[str, Shape]] = {
     "custom_tool_call": {"call_id": TEXT, "name": TEXT, "input": TEXT},
     "custom_tool_call_output": {"call_id": TEXT, "output": _CONTENT},
 }
+_LEFT_OUT = "reasoning"
 _ITEMS: Mapping[str, Mapping[str, Shape]] = {
     kind: {"type": one_of(kind), **_STATE, **fields} for kind, fields in _ITEM_FIELDS.items()
 }
@@ -86,7 +90,9 @@ INPUT = any_of(
                     fields, [*_ITEM_FIELDS[kind], *(["type"] if kind != "message" else [])]
                 )
                 for kind, fields in _ITEMS.items()
-            )
+            ),
+            object_schema({"type": one_of("item_reference"), "id": TEXT}, ("id",)),
+            object_schema({"type": one_of(_LEFT_OUT)}, ("type",), open_to_more=True),
         ),
         least=1,
     ),
@@ -94,7 +100,22 @@ INPUT = any_of(
 """The JSON Schema of `input`, made of the tables that it is read by."""
 
 
-def read_input(value: Json, found: ImageCollector) -> list[dict[str, Json]]:
+@dataclass(frozen=True, slots=True)
+class InputContext:
+    """What the reading of items needs, and what it finds beside the messages.
+
+    Attributes:
+        found: takes the pictures.
+        recall: finds the items that are named only.
+        withheld: names what the model is not told.
+    """
+
+    found: ImageCollector
+    recall: Recall
+    withheld: list[str] = field(default_factory=list)
+
+
+def read_input(value: Json, context: InputContext) -> list[dict[str, Json]]:
     """The messages that say what the input says, its pictures replaced by placeholders.
 
     Raises:
@@ -106,20 +127,27 @@ def read_input(value: Json, found: ImageCollector) -> list[dict[str, Json]]:
         raise invalid_field("input", "must be text or a list of at least one item")
     messages: list[dict[str, Json]] = []
     for i, item in enumerate(value):
-        _add(messages, object_at(item, f"input[{i}]"), f"input[{i}]", found)
+        _add(messages, object_at(item, f"input[{i}]"), f"input[{i}]", context)
+    if not messages:
+        raise invalid_field("input", "must hold at least one item that the model can read")
     return messages
 
 
 def _add(
-    messages: list[dict[str, Json]], item: Mapping[str, Json], at: str, found: ImageCollector
+    messages: list[dict[str, Json]], item: Mapping[str, Json], at: str, context: InputContext
 ) -> None:
-    kind = item.get("type", "message" if "role" in item else None)
+    kind, found = _kind(item), context.found
+    if kind == "item_reference":
+        item = _recalled(item, at, context.recall)
+        kind = _kind(item)
     if kind == "message":
         messages.append(_message(item, at, found))
     elif isinstance(kind, str) and kind in _CALLS:
         _add_call(messages, _call(item, kind, at))
     elif kind in ("function_call_output", "custom_tool_call_output"):
         messages.append(_call_output(item, kind, at, found))
+    elif kind == _LEFT_OUT:
+        context.withheld.append(f"input: {_LEFT_OUT}")
     else:
         raise RequestError(
             f"{at}.type: only messages and calls of functions and custom tools with their outputs "
@@ -127,6 +155,30 @@ def _add(
             param=f"{at}.type",
             code="unsupported_input_item",
         )
+
+
+def _kind(item: Mapping[str, Json]) -> Json:
+    """The type of an item; messages and, as in OpenAI's API, references may leave it out."""
+    kind = item.get("type")
+    if kind is not None:
+        return kind
+    return "message" if "role" in item else "item_reference" if {*item} == {"id"} else None
+
+
+def _recalled(item: Mapping[str, Json], at: str, recall: Recall) -> Mapping[str, Json]:
+    """The item that a reference names. Raises RequestError."""
+    check_fields(item, {"type": one_of("item_reference"), "id": TEXT}, at)
+    kept = recall(text_at(item.get("id"), f"{at}.id"))
+    if kept is None:
+        raise RequestError(
+            f"{at}.id: no item of this id is remembered here, only those that this process "
+            "delivered lately; send the item itself, which clients do once store is set to false "
+            "(AI SDK: providerOptions: {openai: {store: false}})",
+            status=404,
+            param=f"{at}.id",
+            code="item_not_found",
+        )
+    return kept
 
 
 def _message(item: Mapping[str, Json], at: str, found: ImageCollector) -> dict[str, Json]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from guardrail.api.chat.reply import add_guardrail, answer_body, usage_of
+from guardrail.api.chat.reply import add_guardrail, answer_body, new_name, usage_of
 from guardrail.api.errors import Reply
 
 if TYPE_CHECKING:
@@ -41,40 +41,42 @@ _UNASKED: Mapping[str, Json] = {
 }
 
 
-def response_to(verdict: Verdict, incoming: Incoming, policy: Policy, record_id: str) -> Reply:
+def response_to(
+    verdict: Verdict, incoming: Incoming, policy: Policy, record_id: str | None
+) -> Reply:
     """The whole response object, the same for plain and streamed requests.
 
     Raises:
         CertificationError: the verdict says pass but holds no answer.
     """
-    told = answer_body(verdict, policy)
+    told = answer_body(verdict, policy, record_id, words_once=incoming.words_once)
     if isinstance(told, Reply):
-        return add_guardrail(told, verdict, policy, record_id)
-    reply = Reply(200, _response(told, usage_of(verdict, policy), incoming, record_id))
-    return add_guardrail(reply, verdict, policy, record_id, _withheld(told))
+        return add_guardrail(told, verdict, policy, record_id, incoming.withheld)
+    name = record_id or new_name()
+    reply = Reply(200, _response(told, usage_of(verdict, policy), incoming, name))
+    withheld = {*_withheld(told), *incoming.withheld}
+    return add_guardrail(reply, verdict, policy, record_id, withheld)
 
 
-def _response(
-    told: AnswerBody, usage: Usage, incoming: Incoming, record_id: str
-) -> dict[str, Json]:
+def _response(told: AnswerBody, usage: Usage, incoming: Incoming, name: str) -> dict[str, Json]:
     cause = _INCOMPLETE.get(told.finish_reason)
     status = "incomplete" if cause else "completed"
     return {
-        **begin_response(incoming, record_id),
+        **begin_response(incoming, name),
         "status": status,
         "incomplete_details": {"reason": cause} if cause else None,
         "model": told.model or incoming.chat.model,
-        "output": list(_output(told.message, record_id, status)),
+        "output": list(_output(told.message, name, status)),
         "usage": _usage(usage),
     }
 
 
-def begin_response(incoming: Incoming, record_id: str) -> dict[str, Json]:
+def begin_response(incoming: Incoming, name: str) -> dict[str, Json]:
     """A response of which nothing is known yet but the request."""
     return {
         **_UNASKED,
         **incoming.echo,
-        "id": f"resp_{record_id}",
+        "id": f"resp_{name}",
         "object": "response",
         "created_at": int(time.time()),
         "status": "in_progress",
@@ -99,19 +101,19 @@ def _usage(usage: Usage) -> dict[str, Json] | None:
     }
 
 
-def _output(message: Mapping[str, Json], record_id: str, status: str) -> Iterator[dict[str, Json]]:
+def _output(message: Mapping[str, Json], name: str, status: str) -> Iterator[dict[str, Json]]:
     """The items of the output, one message at most and then the calls."""
     parts = [*_parts(message)]
     if parts:
         yield {
             "type": "message",
-            "id": f"msg_{record_id}",
+            "id": f"msg_{name}",
             "role": "assistant",
             "status": status,
             "content": parts,
         }
     for index, call in enumerate(_calls(message)):
-        yield {**call, "id": f"fc_{record_id}_{index}", "status": status}
+        yield {**call, "id": f"fc_{name}_{index}", "status": status}
 
 
 def _parts(message: Mapping[str, Json]) -> Iterator[dict[str, Json]]:

@@ -1,18 +1,22 @@
 """A request to the Responses API, to a chat and its pictures.
 
-Stricter than the chat's reader: a field that a chat completion cannot express is refused
-by name and never dropped, since a client would believe that the answer follows the field.
-Nothing is stored here, so whatever refers to stored state is refused as well.
+Stricter than the chat's reader: a field that a chat completion cannot express is refused by name,
+since a client would believe that the answer follows the field. Only what asks for extras beside the
+answer is left out, and so are tools of the provider beside those of the client: agents always send
+them. The answer names these under `guardrail.withheld`. Nothing is stored for good, so whatever
+refers to stored state is refused as well.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.request import model_at
 from guardrail.api.incoming import Incoming
+from guardrail.api.items import recall_nothing
 from guardrail.api.request_rules import RequestRules
-from guardrail.api.responses.input import INPUT, read_input
+from guardrail.api.responses.input import INPUT, InputContext, read_input
 from guardrail.api.shapes import (
     ANYTHING,
     FLAG,
@@ -41,6 +45,7 @@ from guardrail.types import Chat
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from guardrail.api.items import Recall
     from guardrail.images.codec import ImageLimits
     from guardrail.types import Json
 
@@ -62,12 +67,17 @@ _ECHOED = (
 _WITHOUT_EFFECT: Mapping[str, tuple[Json, ...]] = {
     # The values that ask for nothing; any other one is refused.
     "background": (False,),
-    "include": ([],),
     "store": (False,),
     "stream_options": ({}, {"include_obfuscation": False}),
     "top_logprobs": (0,),
     "truncation": ("disabled",),
 }
+_INCLUDES = (
+    *("reasoning.encrypted_content", "message.input_image.image_url"),
+    *("message.output_text.logprobs", "code_interpreter_call.outputs"),
+    *("computer_call_output.output.image_url", "file_search_call.results"),
+    *("web_search_call.results", "web_search_call.action.sources"),
+)
 _REFUSALS = {
     "background": "answers are given at once here; leave it out",
     "conversation": "nothing is stored here; send the whole conversation as input",
@@ -76,6 +86,7 @@ _REFUSALS = {
     "truncation": "the input is sent as it is; leave it out or set it to 'disabled'",
 }
 _CHOICES = ("none", "auto", "required")
+_PLAIN_KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _FORMATS: Mapping[Json, Mapping[str, Shape]] = {
     "text": {"type": one_of("text")},
     "json_object": {"type": one_of("json_object")},
@@ -98,15 +109,24 @@ _TEXT_FIELDS: Mapping[str, Shape] = {
     ),
     "verbosity": TEXT,
 }
-_REASONING_FIELDS: Mapping[str, Shape] = {"effort": TEXT}
+_REASONING_FIELDS: Mapping[str, Shape] = {
+    "effort": TEXT,
+    "summary": TEXT,
+    "generate_summary": TEXT,
+}
+_NOT_CARRIED_OVER = ("summary", "generate_summary")
 _FUNCTION_FIELDS: Mapping[str, Shape] = {
     "name": TEXT,
     "description": ANYTHING,
     "parameters": ANYTHING,
     "strict": ANYTHING,
 }
-_TOOL_FIELDS: Mapping[str, Shape] = {"type": one_of("function"), **_FUNCTION_FIELDS}
-_CHOICE_FIELDS: Mapping[str, Shape] = {"type": one_of("function"), "name": TEXT}
+_CUSTOM_FIELDS: Mapping[str, Shape] = {"name": TEXT, "description": ANYTHING, "format": OBJECT}
+_TOOLS: Mapping[Json, Mapping[str, Shape]] = {
+    "function": {"type": one_of("function"), **_FUNCTION_FIELDS},
+    "custom": {"type": one_of("custom"), **_CUSTOM_FIELDS},
+}
+_CHOICE_FIELDS: Mapping[str, Shape] = {"type": one_of(*_TOOLS), "name": TEXT}
 RESPONSES_FIELDS: Mapping[str, Mapping[str, Json]] = {
     "model": TEXT.schema,
     "input": INPUT,
@@ -114,7 +134,9 @@ RESPONSES_FIELDS: Mapping[str, Mapping[str, Json]] = {
     "stream": FLAG.schema,
     "max_output_tokens": {"type": "integer", "minimum": 1},
     "text": object_schema(_TEXT_FIELDS),
-    "tools": list_of(object_schema(_TOOL_FIELDS, ("type", "name"))),
+    "tools": list_of({"type": "object", "required": ["type"]}),
+    "include": {"type": "array", "items": {"enum": list(_INCLUDES)}},
+    "client_metadata": OBJECT.schema,
     "tool_choice": any_of(
         one_of(*_CHOICES).schema, object_schema(_CHOICE_FIELDS, ("type", "name"))
     ),
@@ -130,7 +152,12 @@ _AS_BY_DEFAULT = RequestRules()
 
 
 def read_response(
-    raw: bytes, *, max_images: int, limits: ImageLimits, rules: RequestRules = _AS_BY_DEFAULT
+    raw: bytes,
+    *,
+    max_images: int,
+    limits: ImageLimits,
+    rules: RequestRules = _AS_BY_DEFAULT,
+    recall: Recall = recall_nothing,
 ) -> Incoming:
     """Reads a request body; slow for a large one.
 
@@ -140,7 +167,8 @@ def read_response(
     body = parse_object(raw)
     _check_known(body)
     found = ImageCollector(max_images, rules)
-    said = (*_instructions(body.get("instructions")), *read_input(body.get("input"), found))
+    context = InputContext(found, recall, _leave_out(body))
+    said = (*_instructions(body.get("instructions")), *read_input(body.get("input"), context))
     chat = Chat(
         model=model_at(body.get("model")),
         messages=found.drop_older(said),
@@ -153,6 +181,8 @@ def read_response(
         found.sources(limits),
         flag(body.get("stream"), "stream"),
         echo={name: body[name] for name in _ECHOED if body.get(name) is not None},
+        withheld=tuple(context.withheld),
+        keeps_items=body.get("store") is None,
     )
 
 
@@ -167,6 +197,38 @@ def _check_known(body: Mapping[str, Json]) -> None:
         why = "cannot be carried over to a chat completion; leave it out"
         raise refused_field(join_path("", name), _REFUSALS.get(name, why))
     _check_metadata(body.get("metadata"))
+
+
+def _leave_out(body: Mapping[str, Json]) -> list[str]:
+    """What is taken and not carried over, by name. Raises RequestError."""
+    include = body.get("include") or []
+    if not isinstance(include, list) or any(name not in _INCLUDES for name in include):
+        raise refused_field("include", f"must be a list of {', '.join(_INCLUDES)}")
+    reasoning = object_at(body.get("reasoning") or {}, "reasoning")
+    named = [f"include: {name}" for name in include]
+    named += [f"reasoning.{name}" for name in _NOT_CARRIED_OVER if reasoning.get(name)]
+    if object_at(body.get("client_metadata") or {}, "client_metadata"):
+        named.append("client_metadata")
+    return named + [f"tools: {kind}" for kind in _provider_tools(body)]
+
+
+def _provider_tools(body: Mapping[str, Json]) -> list[str]:
+    """The kinds of tools that the provider would run, where the client's own stand beside them.
+
+    None where there are no others, or where one is chosen: a client that offers nothing else waits
+    for what they bring.
+    """
+    tools = body.get("tools")
+    kinds = [_kind(tool) for tool in tools] if isinstance(tools, list) else []
+    if not any(kind in _TOOLS for kind in kinds) or isinstance(body.get("tool_choice"), dict):
+        return []
+    return sorted({kind for kind in kinds if kind not in _TOOLS and _PLAIN_KIND.fullmatch(kind)})
+
+
+def _kind(tool: Json) -> str:
+    """The type of a tool, empty where there is none."""
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    return kind if isinstance(kind, str) else ""
 
 
 def _check_metadata(value: Json) -> None:
@@ -185,7 +247,7 @@ def _parameters(body: Mapping[str, Json], allowed: Collection[str]) -> dict[str,
     made = {
         "max_completion_tokens": _limit(body.get("max_output_tokens")),
         "reasoning_effort": _effort(body.get("reasoning")),
-        "tools": _tools(body.get("tools")),
+        "tools": _tools(body.get("tools"), _provider_tools(body)),
         "tool_choice": _tool_choice(body.get("tool_choice")),
         **_text(body.get("text")),
         **{name: body.get(name) for name in _SAME},
@@ -233,34 +295,47 @@ def _format(value: Json) -> dict[str, Json] | None:
     return {"type": kind, "json_schema": schema}
 
 
-def _tools(value: Json) -> list[Json] | None:
+def _tools(value: Json, left_out: Collection[str]) -> list[Json] | None:
     if value is None:
         return None
     if not isinstance(value, list):
-        raise invalid_field("tools", "must be a list of functions")
-    return [_tool(tool, f"tools[{i}]") for i, tool in enumerate(value)] or None
+        raise invalid_field("tools", "must be a list of tools")
+    kept = [(i, tool) for i, tool in enumerate(value) if _kind(tool) not in left_out]
+    return [_tool(tool, f"tools[{i}]") for i, tool in kept] or None
 
 
 def _tool(value: Json, at: str) -> dict[str, Json]:
     tool = object_at(value, at)
-    if tool.get("type") != "function":
+    kind = _kind(tool)
+    if kind not in _TOOLS:
         raise RequestError(
-            f"{at}.type: only tools of the type function can be guarded; what others bring to the "
-            "model would not be seen here",
+            f"{at}.type: only tools of the types function and custom can be guarded; what others "
+            "bring to the model would not be seen here",
             param=f"{at}.type",
             code="unsupported_tool",
         )
-    check_fields(tool, _TOOL_FIELDS, at)
+    check_fields(tool, _TOOLS[kind], at)
     text_at(tool.get("name"), f"{at}.name")
-    given = {name: tool[name] for name in _FUNCTION_FIELDS if tool.get(name) is not None}
-    return {"type": "function", "function": given}
+    given = {n: tool[n] for n in _TOOLS[kind] if n != "type" and tool.get(n) is not None}
+    if "format" in given:
+        given["format"] = _custom_format(given["format"])
+    return {"type": kind, kind: given}
+
+
+def _custom_format(given: Mapping[str, Json]) -> Mapping[str, Json]:
+    """A grammar is one object more deep in a chat."""
+    if given.get("type") != "grammar":
+        return given
+    grammar = {name: part for name, part in given.items() if name != "type"}
+    return {"type": "grammar", "grammar": grammar}
 
 
 def _tool_choice(value: Json) -> Json:
     at = "tool_choice"
     if value is None or (isinstance(value, str) and value in _CHOICES):
         return value
-    if not isinstance(value, dict) or value.get("type") != "function":
-        raise invalid_field(at, f"must be one of {', '.join(_CHOICES)} or name a function")
+    kind = _kind(value)
+    if kind not in _TOOLS:
+        raise invalid_field(at, f"must be one of {', '.join(_CHOICES)} or name a tool of yours")
     check_fields(value, _CHOICE_FIELDS, at)
-    return {"type": "function", "function": {"name": text_at(value.get("name"), f"{at}.name")}}
+    return {"type": kind, kind: {"name": text_at(value.get("name"), f"{at}.name")}}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from guardrail.engine.certifier import Count
 from guardrail.engine.plan import Geometry
@@ -11,6 +14,7 @@ from guardrail.engine.recall import RecallStatement
 from guardrail.engine.rules import Retry
 from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
 from guardrail.images.canvas import CanvasOperator
+from guardrail.notebook import html_table, one_line
 from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, explain_radius
 
 __all__ = ["CERTIFICATE_VERSION", "LARGEST_SIDE_PX", "Certificate", "PictureSize"]
@@ -47,7 +51,7 @@ class PictureSize:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Certificate:
     """One decision about one request with pictures.
 
@@ -121,6 +125,56 @@ class Certificate:
     promise_digest: str = field(default="")
     digest: str = field(default="")
 
+    def __repr__(self) -> str:
+        return one_line("Certificate", self._facts())
+
+    def _repr_html_(self) -> str:
+        return html_table("Certificate", {**self._facts(), "statement": self.statement})
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "decision": self.decision.value,
+            "harmless": f"{self.harmless} of {self.samples}",
+            "harmless_rate_lower": f"{math.floor(self.harmless_rate_lower * 1e4) / 1e4:g}",
+            "radius": f"{math.floor(self.radius * 1e4) / 1e4:g} ({self.radius_space.value} pixels)",
+            "alpha": f"{self.alpha:g}",
+            "policy": self.policy,
+            "upstream": self.upstream,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it for JSON; `decode_certificate` reads it back to an equal certificate."""
+        return {
+            **dataclasses.asdict(self),
+            "counts": [[count.samples, count.harmful] for count in self.counts],
+            "pictures": [
+                {name: list(side) for name, side in dataclasses.asdict(size).items()}
+                for size in self.pictures
+            ],
+            "looks": list(self.looks),
+            "pass_at_most": list(self.pass_at_most),
+            "block_at_least": list(self.block_at_least),
+            "stability": [dataclasses.asdict(reach) for reach in self.stability],
+            "samples": self.samples,
+            "harmless": self.harmless,
+            "statement": self.statement,
+            "recall_statement": self.recall_statement,
+            "recall": None if self.recall is None else _recall_dict(self.recall),
+            "radius_in_words": self._radius_dict(),
+        }
+
+    def _radius_dict(self) -> dict[str, float] | None:
+        """The certified radius in other units; None where nothing is certified."""
+        if self.radius <= 0.0 or not self.has_possible_sizes:
+            return None
+        words = self.in_words(self.radius)
+        return {
+            "rms_levels": words.rms_levels,
+            "linf_levels": words.linf_levels,
+            "full_pixels": words.full_pixels,
+            "full_values": words.full_values,
+        }
+
     @property
     def samples(self) -> int:
         """Variants that the decision rests on."""
@@ -192,3 +246,8 @@ class Certificate:
             pass_at_most=self.pass_at_most,
             block_at_least=self.block_at_least,
         )
+
+
+def _recall_dict(recall: RecallStatement) -> dict[str, Any]:
+    reaches = [dataclasses.asdict(reach) for reach in recall.reaches]
+    return {**dataclasses.asdict(recall), "reaches": reaches}

@@ -14,7 +14,6 @@ from guardrail.errors import CertificationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.engine.recall import RecallStatement
     from guardrail.types import Json
 
 __all__ = [
@@ -54,24 +53,7 @@ _PROMISE = (
 
 def encode_certificate(certificate: Certificate) -> dict[str, Any]:
     """A dictionary for JSON; `decode_certificate` reads it back to an equal certificate."""
-    return {
-        **dataclasses.asdict(certificate),
-        "counts": [[count.samples, count.harmful] for count in certificate.counts],
-        "pictures": [
-            {name: list(side) for name, side in dataclasses.asdict(size).items()}
-            for size in certificate.pictures
-        ],
-        "looks": list(certificate.looks),
-        "pass_at_most": list(certificate.pass_at_most),
-        "block_at_least": list(certificate.block_at_least),
-        "stability": [dataclasses.asdict(reach) for reach in certificate.stability],
-        "samples": certificate.samples,
-        "harmless": certificate.harmless,
-        "statement": certificate.statement,
-        "recall_statement": certificate.recall_statement,
-        "recall": None if certificate.recall is None else _encode_recall(certificate.recall),
-        "radius_in_words": _encode_radius_in_words(certificate),
-    }
+    return certificate.to_dict()
 
 
 def decode_certificate(data: Mapping[str, Json]) -> Certificate:
@@ -113,24 +95,6 @@ def _digest(fields: Mapping[str, Any]) -> str:
         raise CertificationError(
             "the certificate holds a number that no certificate has; give one that guardrail wrote"
         ) from error
-
-
-def _encode_recall(recall: RecallStatement) -> dict[str, Any]:
-    reaches = [dataclasses.asdict(reach) for reach in recall.reaches]
-    return {**dataclasses.asdict(recall), "reaches": reaches}
-
-
-def _encode_radius_in_words(certificate: Certificate) -> dict[str, float] | None:
-    """The certified radius in other units; None where nothing is certified."""
-    if certificate.radius <= 0.0 or not certificate.has_possible_sizes:
-        return None
-    words = certificate.in_words(certificate.radius)
-    return {
-        "rms_levels": words.rms_levels,
-        "linf_levels": words.linf_levels,
-        "full_pixels": words.full_pixels,
-        "full_values": words.full_values,
-    }
 
 
 def _read_count(value: Json) -> Count:

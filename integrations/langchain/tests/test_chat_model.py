@@ -28,7 +28,7 @@ PASSING, FAILING = 0.02, 0.5
 
 
 def refused(answer):
-    return answer.content == "" and answer.additional_kwargs == {"refusal": REFUSAL}
+    return answer.content == REFUSAL and answer.additional_kwargs == {"refusal": REFUSAL}
 
 
 def passing(guard, **fields):

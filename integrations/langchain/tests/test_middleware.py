@@ -58,7 +58,7 @@ def last(state):
 
 
 def is_refusal(message):
-    return message.content == "" and "refusal" in message.additional_kwargs
+    return message.content == message.additional_kwargs.get("refusal")
 
 
 # The loop

@@ -8,10 +8,12 @@ from langchain.agents import create_agent
 from talkative import QUESTION, Ear, Nesting, Streaming
 
 from guardrail.testing.scenarios import HARMLESS_TEXT
+from guardrail.testing.setting import scenario_policy
 
 GIVEN = {"messages": QUESTION}
 MODES = ["messages", "updates", "custom", "values", "debug"]
 RATES = {"passed": 0.02, "blocked": 0.5}
+WITHHELD = scenario_policy().block.text
 
 
 def unguarded(model, guard):
@@ -88,7 +90,7 @@ def test_a_message_streams_once(guard, made, rate):
     told = list(agent.stream(GIVEN, stream_mode="messages"))
     assert len(told) == 1
     message, _ = told[0]
-    assert message.content == (HARMLESS_TEXT if rate == RATES["passed"] else "")
+    assert message.content == (HARMLESS_TEXT if rate == RATES["passed"] else WITHHELD)
 
 
 @guarded
@@ -115,7 +117,7 @@ def test_a_model_streams_one_chunk_after_the_verdict(guard, rate):
 
     for told in (list(model.stream(QUESTION)), asyncio.run(chunks())):
         (chunk,) = told
-        assert chunk.content == (HARMLESS_TEXT if rate == RATES["passed"] else "")
+        assert chunk.content == (HARMLESS_TEXT if rate == RATES["passed"] else WITHHELD)
         assert chunk.response_metadata["guardrail"]["record_id"]
         assert chunk.chunk_position == "last"
 

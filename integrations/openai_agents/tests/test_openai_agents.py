@@ -24,7 +24,13 @@ from pydantic import BaseModel
 
 from guardrail import ContentBlocked, OracleError, RequestError
 from guardrail.testing.adapters import check_adapter
-from guardrail.testing.scenarios import HARMFUL_TEXT, HARMLESS_TEXT, SCENARIOS, Scenario
+from guardrail.testing.scenarios import (
+    HARMFUL_TEXT,
+    HARMLESS_TEXT,
+    SCENARIOS,
+    Scenario,
+    picture_url,
+)
 from guardrail.testing.stage import stage
 
 agents.set_tracing_disabled(True)
@@ -163,7 +169,26 @@ def test_a_block_may_be_a_refusal():
                 return await model.get_response(*_arguments(items(played.scenario)), **_STATE)
 
         (message,) = asyncio.run(answered()).output
-        assert message.content[0].type == "refusal"
+        said, refused = message.content
+        assert (said.type, refused.type) == ("output_text", "refusal")
+        assert said.text == refused.refusal
+
+
+def test_a_tools_picture_is_refused_with_a_remedy():
+    call = {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"}
+    picture = {"type": "input_image", "image_url": picture_url(), "detail": "auto"}
+    output = {"type": "function_call_output", "call_id": "c", "output": [picture]}
+    with stage(TOLD["clean"]) as played:
+
+        async def asked():
+            async with client_of(played) as client:
+                model = GuardedModel(OpenAIChatCompletionsModel("m", client), played.guard)
+                given = [{"role": "user", "content": "Look."}, call, output]
+                await model.get_response(*_arguments(given), **_STATE)
+
+        with pytest.raises(RequestError, match="a tool's output"):
+            asyncio.run(asked())
+        assert played.model.calls == []
 
 
 def test_a_run_on_a_refusal_delivers_no_answer():

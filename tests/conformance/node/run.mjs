@@ -3,6 +3,7 @@
 //     node run.mjs < asks.json > seen.json
 //
 // In: {"asks": [...], "urls": {...}, "model", "tool", "picture", "leave_ms"}. Out: {client: {ask: line}}.
+import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateObject, generateText, jsonSchema, streamText, tool } from "ai";
 import OpenAI from "openai";
@@ -107,6 +108,11 @@ async function openaiResponse(client, ask) {
     const format = zodTextFormat(Animal, "animal");
     return openaiSaid(await client.responses.parse({ ...asked, text: { format } }));
   }
+  if (ask.again) {
+    const { output } = await client.responses.create(asked);
+    const before = [{ role: "user", content: asked.input }, ...output];
+    asked.input = [...before, { role: "user", content: ask.again }];
+  }
   if (!ask.stream) return openaiSaid(await client.responses.create(asked));
   let end;
   for await (const event of await client.responses.create({ ...asked, stream: true })) end = event;
@@ -142,7 +148,7 @@ async function openai(ask) {
   }
 }
 
-// ai with @ai-sdk/openai-compatible
+// ai with @ai-sdk/openai-compatible, and with @ai-sdk/openai, which speaks the Responses API
 
 const weather = tool({
   description: world.tool.function.description,
@@ -157,16 +163,19 @@ function vercelContent(ask) {
   ];
 }
 
-async function vercelAsked(ask) {
-  const provider = createOpenAICompatible({
+function compatible(baseURL) {
+  return createOpenAICompatible({
     name: "guardrail",
-    baseURL: world.urls[ask.proxy],
+    baseURL,
     apiKey: "k",
     includeUsage: true,
     supportsStructuredOutputs: true,
   });
+}
+
+async function vercelAsked(ask, provider) {
   const asked = {
-    model: provider(world.model),
+    model: provider(world.urls[ask.proxy])(world.model),
     messages: [{ role: "user", content: vercelContent(ask) }],
     maxRetries: 0,
     ...(ask.tool && { tools: { weather } }),
@@ -174,6 +183,10 @@ async function vercelAsked(ask) {
   };
   if (ask.schema) {
     return line({ object: (await generateObject({ ...asked, schema: Animal })).object });
+  }
+  if (ask.again) {
+    const first = await generateText(asked);
+    asked.messages.push(...first.response.messages, { role: "user", content: ask.again });
   }
   return ask.stream ? vercelStream(asked) : vercelSaid(await generateText(asked));
 }
@@ -204,14 +217,14 @@ function vercelSaid(made) {
   });
 }
 
-async function vercel(ask) {
-  if (ask.api !== "chat") return null; // this provider speaks chat completions only
+const vercel = (api, provider) => async (ask) => {
+  if (ask.api !== api) return null; // each provider speaks one of the two
   try {
-    return await vercelAsked(ask);
+    return await vercelAsked(ask, provider);
   } catch (error) {
     return vercelRaised(error);
   }
-}
+};
 
 function vercelRaised(error, how) {
   const fields = {
@@ -224,7 +237,11 @@ function vercelRaised(error, how) {
   return raised(error, fields, how);
 }
 
-const clients = { "openai (Node)": openai, "ai + @ai-sdk/openai-compatible": vercel };
+const clients = {
+  "openai (Node)": openai,
+  "ai + @ai-sdk/openai-compatible": vercel("chat", compatible),
+  "ai + @ai-sdk/openai": vercel("responses", (baseURL) => createOpenAI({ baseURL, apiKey: "k" })),
+};
 const seen = {};
 for (const [name, client] of Object.entries(clients)) {
   seen[name] = {};

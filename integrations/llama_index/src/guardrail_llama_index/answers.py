@@ -64,12 +64,16 @@ class Pieces:
 
     def __init__(self) -> None:
         self._text = ""
+        self._has_content = False
         self._calls: list[dict[str, Any]] = []
 
     def add(self, chunk: Mapping[str, Any]) -> ChatResponse:
         choice = chunk["choices"][0] if chunk["choices"] else {"delta": {}}
         delta = choice["delta"]
-        piece = delta.get("content") or delta.get("refusal") or ""
+        piece = delta.get("content") or ""
+        self._has_content = self._has_content or bool(piece)
+        if not self._has_content:  # a block has the same words as content and, later, as refusal
+            piece = delta.get("refusal") or ""
         self._text += piece
         for part in delta.get("tool_calls") or []:
             self._call(part)

@@ -72,6 +72,9 @@ def _replaced(value: Any, urls: Iterator[str]) -> Any:
 
 def _mismatch() -> RequestError:
     return RequestError(
-        "input: holds pictures where they cannot be guarded; put them into messages of the user",
+        "input: holds a picture outside the user's messages, such as a tool's output, which the "
+        "SDK does not send on in chat completions, so that it cannot be guarded; have the tool "
+        "return words, and put the picture into a message of the user, or ask the proxy by the "
+        "SDK's own model for the Responses API, which sends tools' pictures",
         param="input",
     )
