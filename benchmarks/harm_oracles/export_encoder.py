@@ -31,11 +31,17 @@ NAMES = ("input_ids", "attention_mask", "token_type_ids")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="where train_encoder.py wrote")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        required=True,
+        action="append",
+        help="where train_encoder.py wrote; of several runs the mean of the weights is taken",
+    )
     parser.add_argument("--out", type=Path, default=ENCODER_MODEL)
     options = parser.parse_args()
     model = base_model(base_folder())
-    model.load_state_dict(torch.load(options.work / "model.pt", weights_only=True))
+    model.load_state_dict(mean_of([torch.load(f / "model.pt") for f in options.work]))
     options.out.mkdir(parents=True, exist_ok=True)
     export(model.eval(), options.out / "model.onnx")
     shutil.copy(base_folder() / "tokenizer.json", options.out / "tokenizer.json")
@@ -45,6 +51,11 @@ def main() -> None:
     logits = scorer.logits([Exchange(text.prompt, text.text) for text in texts])[:, 0]
     write_settings(options.out, slope=slope_of(texts, logits), at=operating_point(texts, logits))
     print({path.name: path.stat().st_size for path in options.out.iterdir()})
+
+
+def mean_of(runs: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Weights between those of several runs (model soups, Wortsman et al. 2022)."""
+    return {name: torch.stack([run[name] for run in runs]).mean(0) for name in runs[0]}
 
 
 def export(model: HarmEncoder, path: Path) -> None:

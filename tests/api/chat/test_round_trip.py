@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from guardrail.api.chat.reply import AnswerBody, _completion
 from guardrail.api.chat.request import incoming_chat
 from guardrail.api.chat.stream import chunks
-from guardrail.api.responses.input import read_input
+from guardrail.api.items import recall_nothing
+from guardrail.api.responses.input import InputContext, read_input
 from guardrail.api.responses.reply import _output
 from guardrail.api.shapes import ImageCollector
 from guardrail.engine.canonical_chat import canonical_chat
@@ -78,7 +79,7 @@ def check_both_ways(message, finish_reason="stop"):
     check_stream(kept, taken(streamed(completion)))
     items = [*_output(answer.message, "r", "completed")]
     if items:
-        read_input(items, ImageCollector(0))
+        read_input(items, InputContext(ImageCollector(0), recall_nothing))
     return True
 
 
