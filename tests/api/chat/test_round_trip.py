@@ -210,13 +210,16 @@ UNKNOWN = {
         "content": "A cat.",
         "annotations": [{"deep": ["data:image/png;base64,AAAA"]}],
     },
-    "an id that is no text": {"content": "A cat.", "id": 7},
 }
 
 
 @pytest.mark.parametrize("message", UNKNOWN.values(), ids=UNKNOWN.keys())
 def test_what_is_not_taken_back_is_not_called_read(message):
     assert not check_both_ways({"role": "assistant", **message})
+
+
+def test_an_identifier_that_is_no_text_is_left_out_of_a_request():
+    assert "id" not in taken({"role": "assistant", "content": "A cat.", "id": 7})
 
 
 def recorded():

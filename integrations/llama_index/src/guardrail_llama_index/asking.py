@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
@@ -13,7 +14,7 @@ from guardrail import RequestError
 from guardrail_llama_index.answers import message_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from llama_index.core.base.llms.types import ChatResponse
     from llama_index.core.llms.llm import LLM
@@ -66,7 +67,8 @@ class Asking:
         choice = {"index": 0, "message": message, "finish_reason": end}
         told = response.additional_kwargs
         usage = {name: told[name] for name in _USAGE if isinstance(told.get(name), int)}
-        return {"object": "chat.completion", "choices": [choice], "usage": usage}
+        named = {"model": name} if (name := _model_of(response)) else {}
+        return {"object": "chat.completion", **named, "choices": [choice], "usage": usage}
 
     def _calls(self, response: ChatResponse) -> list[dict[str, Any]]:
         if not isinstance(self._inner, FunctionCallingLLM) or "tools" not in self._options:
@@ -132,6 +134,13 @@ def _repainted(message: ChatMessage, urls: Iterator[str]) -> ChatMessage:
     return ChatMessage(
         role=message.role, blocks=blocks, additional_kwargs=message.additional_kwargs
     )
+
+
+def _model_of(response: ChatResponse) -> str:
+    """Which model answered, where the provider's own reply says it; else empty."""
+    raw = response.raw
+    name = raw.get("model") if isinstance(raw, Mapping) else getattr(raw, "model", None)
+    return name if isinstance(name, str) else ""
 
 
 def _end(response: ChatResponse) -> str | None:
