@@ -2,10 +2,11 @@
 
     python benchmarks/harm_oracles/certain.py
 
-On the validation part, for several limits: how many windows of ordinary answers the encoder is
-still shown, and what share of the harmful texts that it would find by itself is lost, on average
-over the sources and at most. `CERTAIN` in `guardrail/oracles/kinds/default.py` is the largest limit
-at which the answers of models and the cases of HateCheck lose nothing.
+On the validation part, for several limits: how many ordinary answers the encoder is still shown,
+and what share of the harmful texts that it would find by itself is lost, on average over the
+sources and at most. `CERTAIN` in `guardrail/oracles/kinds/default.py` is the largest limit at which
+the answers of models and the cases of HateCheck lose nothing, also where windows are looked at one
+by one.
 """
 
 from __future__ import annotations
@@ -33,23 +34,16 @@ FEWEST = 30  # harmful texts of a source whose loss counts
 
 @dataclass(frozen=True)
 class Looked:
-    """Scores of one text: of the whole by the built-in oracle, and of its windows by both."""
+    """Scores of one text by both oracles."""
 
     source: str
     harmful: bool
-    whole: float
-    builtin: np.ndarray
-    encoder: np.ndarray
-
-    def shown(self, limit: float) -> np.ndarray:
-        """Which windows the encoder is shown."""
-        if self.whole < limit:
-            return np.zeros(len(self.builtin), dtype=bool)
-        return self.builtin >= min(limit, self.builtin.max())
+    builtin: float
+    encoder: float
 
     def found(self, limit: float) -> int:
-        shown = self.shown(limit)
-        return int(shown.any() and self.encoder[shown].max() >= 0.5)
+        """Whether the encoder is shown the text and calls it harmful."""
+        return int(self.builtin >= limit and self.encoder >= 0.5)
 
 
 def main() -> None:
@@ -59,13 +53,11 @@ def main() -> None:
     )
     print("|---|---|---|---|")
     for limit in LIMITS:
-        calm = [one.shown(limit) for one in looked if one.source in ORDINARY]
-        windows = np.concatenate(calm).mean()
-        answers = np.mean([shown.any() for shown in calm])
+        answers = np.mean([one.builtin >= limit for one in looked if one.source in ORDINARY])
         lost = sorted(losses(looked, limit), reverse=True)
         mean = float(np.mean([points for points, _ in lost]))
         most = ", ".join(f"{100 * points:.1f} ({source})" for points, source in lost[:4])
-        print(f"| {limit} | {windows:.3f} | {answers:.3f} | {100 * mean:.2f} | {most} |")
+        print(f"| {limit} | {answers:.3f} | {100 * mean:.2f} | {most} |")
 
 
 def chosen(texts: list[Text]) -> list[Text]:
@@ -83,15 +75,12 @@ def chosen(texts: list[Text]) -> list[Text]:
 
 
 def look(text: Text) -> Looked:
-    exchange = Exchange(text.prompt, text.text)
-    windows = ENCODER.windows([exchange])[0]
-    pieces = ENCODER.texts_of(exchange, windows)
+    exchange = [Exchange(text.prompt, text.text)]
     return Looked(
         text.source,
         text.harmful,
-        float(BUILTIN.scores([exchange])[0]),
-        np.array(BUILTIN.scores([Exchange("", piece) for piece in pieces])),
-        np.array([ENCODER.score_of(row) for row in ENCODER.run(windows)]),
+        float(BUILTIN.scores(exchange)[0]),
+        float(ENCODER.scores(exchange)[0]),
     )
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-SENTENCES = 80
+SENTENCES = 40
 WORDS = 500
 
 

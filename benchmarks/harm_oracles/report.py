@@ -255,7 +255,7 @@ def group_by(rows: Sequence[Scored], key: Any) -> dict[str, list[Scored]]:
     return found
 
 
-def speed(scorers: Scorers, scored: Sequence[Scored], count: int = 150) -> dict[str, float]:
+def speed(scorers: Scorers, scored: Sequence[Scored], count: int = 60) -> dict[str, float]:
     """Milliseconds of one ordinary answer, one at a time, one thread; the best of three rounds."""
     ordinary = [one for one in scored if one.text.source in {"assistant", "vlm"}]
     rows = ordinary[:: max(1, len(ordinary) // count)]
@@ -263,16 +263,13 @@ def speed(scorers: Scorers, scored: Sequence[Scored], count: int = 150) -> dict[
     doubtful = [e for e, one in zip(exchanges, rows, strict=True) if one.builtin >= CERTAIN]
     share_shown = len(doubtful) / len(exchanges)
     by_builtin = _milliseconds(scorers.builtin, exchanges)
-    screened = _milliseconds(scorers.screened, doubtful)
     encoder = EncoderScorer(threads=1)
-    every, kept = encoder.windows(exchanges), scorers.screened.windows(doubtful)
+    in_doubt = _milliseconds(encoder, doubtful)
     return {
         "builtin_ms": by_builtin,
         "encoder_ms": _milliseconds(encoder, exchanges),
-        "screened_ms": screened,
         "doubtful_share": share_shown,
-        "windows_share": sum(map(len, kept)) / sum(map(len, every)),
-        "default_ms": by_builtin + share_shown * screened,
+        "default_ms": by_builtin + share_shown * in_doubt,
         "words": float(np.mean([len(one.text.text.split()) for one in rows])),
     }
 

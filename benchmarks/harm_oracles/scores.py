@@ -13,7 +13,7 @@ import numpy as np
 
 from guardrail.oracles.base import Exchange
 from guardrail.oracles.builtin import BUILTIN_MODEL, BuiltinScorer
-from guardrail.oracles.encoder.scorer import ENCODER_MODEL, EncoderScorer, Screen
+from guardrail.oracles.encoder.scorer import ENCODER_MODEL, EncoderScorer
 from guardrail.oracles.kinds.default import CERTAIN
 
 if TYPE_CHECKING:
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from data import Text
 
-Known: TypeAlias = tuple[float, float, float, str, str]
-"""Scores of the encoder, of the encoder behind the screen and of the built-in oracle; categories of
-the encoder and of the built-in one."""
+Known: TypeAlias = tuple[float, float, str, str]
+"""Scores of the encoder and of the built-in oracle, and the categories that they name."""
 ORACLES = ("default", "encoder", "builtin")
 CHUNK = 512
 
@@ -65,9 +64,8 @@ class Scorers:
     ) -> None:
         self.builtin = BuiltinScorer(builtin)
         self.encoder = EncoderScorer(encoder, threads=threads)
-        self.screened = EncoderScorer(encoder, screen=Screen(self.builtin, CERTAIN), threads=1)
         cache.mkdir(parents=True, exist_ok=True)
-        self._path = cache / f"{self.screened.revision}.npz"
+        self._path = cache / f"{self.encoder.revision}-{self.builtin.revision}.npz"
         self._known = _read(self._path)
 
     def score(self, texts: Sequence[Text]) -> list[Scored]:
@@ -84,21 +82,14 @@ class Scorers:
 
     def _judge(self, text: Text) -> Known:
         exchange = Exchange(text.prompt, text.text)
-        builtin = self.builtin.scores([exchange])[0]
-        windows, kept = self.encoder.windows([exchange])[0], self.screened.windows([exchange])[0]
-        if not windows[0].has_answer:
-            return 1.0, 1.0, 1.0, "unreadable", "unreadable"
-        rows = self.encoder.run(windows)
-        whole = self.encoder.score_of(max(rows, key=lambda row: row[0]))
-        shown = [row for row, window in zip(rows, windows, strict=True) if window in kept]
-        screened = self.encoder.score_of(max(shown, key=lambda row: row[0]))
+        encoder, builtin = self.encoder.scores([exchange])[0], self.builtin.scores([exchange])[0]
         named = str(getattr(builtin, "category", ""))
-        return float(whole), float(screened), float(builtin), whole.category, named
+        return float(encoder), float(builtin), encoder.category, named
 
 
 def _combine(text: Text, known: Known) -> Scored:
-    encoder, screened, builtin, encoder_category, builtin_category = known
-    default = screened if builtin >= CERTAIN else min(builtin, screened)
+    encoder, builtin, encoder_category, builtin_category = known
+    default = encoder if builtin >= CERTAIN else min(builtin, encoder)
     return Scored(text, default, encoder, builtin, encoder_category, builtin_category)
 
 
@@ -112,10 +103,7 @@ def _read(path: Path) -> dict[str, Known]:
     with np.load(path, allow_pickle=False) as kept:
         scores = kept["scores"].tolist()
         names = kept["categories"].tolist()
-        rows = (
-            (encoder, screened, builtin, *named)
-            for (encoder, screened, builtin), named in zip(scores, names, strict=True)
-        )
+        rows = ((*of_both, *named) for of_both, named in zip(scores, names, strict=True))
         return dict(zip(kept["keys"].tolist(), rows, strict=True))
 
 
@@ -123,6 +111,6 @@ def _write(path: Path, known: dict[str, Known]) -> None:
     np.savez(
         path,
         keys=np.array(list(known)),
-        scores=np.array([row[:3] for row in known.values()]),
-        categories=np.array([row[3:] for row in known.values()]),
+        scores=np.array([row[:2] for row in known.values()]),
+        categories=np.array([row[2:] for row in known.values()]),
     )

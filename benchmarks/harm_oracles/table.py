@@ -47,9 +47,8 @@ def _whole(results: dict[str, Any]) -> str:
         ),
         (
             f"The default is the built-in oracle (`{results['builtin']}`), and where that scores "
-            f"{results['certain']:g} or more, the encoder (`{results['encoder']}`) on those of "
-            "its windows that score so by themselves. That limit was chosen on the validation "
-            "part (`certain.py`).\n"
+            f"{results['certain']:g} or more, the encoder (`{results['encoder']}`). That limit "
+            "was chosen on the validation part (`certain.py`).\n"
         ),
         "| | built-in | encoder | default |",
         "|---|---:|---:|---:|",
@@ -59,7 +58,6 @@ def _whole(results: dict[str, Any]) -> str:
         ),
         f"| megabytes | {size['builtin'] / 1e6:.1f} | {size['encoder'] / 1e6:.1f} | both |",
         f"| ordinary answers shown to the encoder | | | {_percent(speed['doubtful_share'])} |",
-        f"| of all their windows | | | {_percent(speed['windows_share'])} |",
         "| of a day's 10,000 ordinary answers, stopped | "
         + " | ".join(_day(results["oracles"][name]) for name in ("builtin", "encoder", "default"))
         + " |\n",

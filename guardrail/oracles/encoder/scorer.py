@@ -2,9 +2,8 @@
 
 An answer is brought into plain words, cut into windows that overlap, and each window is scored
 behind the prompt that drew the answer, where one is known. The worst window decides, so that
-nothing hides behind a harmless beginning; a cheap `Screen` may leave out those that are plainly
-harmless. The model was trained on windows in which one sentence is harmful, and pools by mean and
-by maximum, so that a sentence is not averaged away.
+nothing hides behind a harmless beginning. The model was trained on windows in which one sentence
+is harmful, and pools by mean and by maximum, so that a sentence is not averaged away.
 
 What the model was trained on, how well it does and what it misses stand in
 `encoder_model/CARD.md` and `report.json`.
@@ -16,13 +15,13 @@ import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from guardrail.canonical import short_digest
 from guardrail.errors import OracleError
-from guardrail.oracles.base import Exchange, NamedScore
+from guardrail.oracles.base import NamedScore
 from guardrail.oracles.encoder.windows import EncoderWindow, cut_windows
 from guardrail.oracles.packages import missing_package
 from guardrail.oracles.text.plain import plain_text
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from guardrail.oracles.base import Scorer
+    from guardrail.oracles.base import Exchange
 
-__all__ = ["ENCODER_MODEL", "EXTRA", "PACKAGES", "EncoderScorer", "Screen"]
+__all__ = ["ENCODER_MODEL", "EXTRA", "PACKAGES", "EncoderScorer"]
 
 ENCODER_MODEL = Path(__file__).parents[1] / "encoder_model"
 FORMAT = 1
@@ -58,38 +57,6 @@ class _Loaded:
     digest: str
 
 
-@dataclass(frozen=True)
-class Screen:
-    """A cheap look at the text of every window, so that the model sees only those in doubt.
-
-    Attributes:
-        scorer: goes by an answer's text alone.
-        certain: windows that it scores below are left out, but for the worst one of an answer.
-    """
-
-    scorer: Scorer
-    certain: float
-
-    def doubtful(self, answer: _Tokens, parts: list[EncoderWindow]) -> list[EncoderWindow]:
-        """Those of an answer's windows that are worth the model's time; at least one."""
-        if len(parts) == 1:
-            return parts
-        scores = self.scorer.scores([Exchange("", answer.text_of(part)) for part in parts])
-        least = min(self.certain, max(scores))
-        return [part for part, score in zip(parts, scores, strict=True) if score >= least]
-
-
-class _Tokens(NamedTuple):
-    """A text's tokens, and where in it each of them begins and ends."""
-
-    text: str
-    ids: list[int]
-    offsets: list[tuple[int, int]]
-
-    def text_of(self, part: EncoderWindow) -> str:
-        return self.text[self.offsets[part.begin][0] : self.offsets[part.end - 1][1]]
-
-
 class EncoderScorer:
     """Scores answers with the shipped encoder, or another one of the same form.
 
@@ -99,7 +66,6 @@ class EncoderScorer:
     Args:
         folder: as written by `benchmarks/harm_oracles/export_encoder.py`.
         with_prompt: whether the prompt is shown to the model.
-        screen: which windows of longer answers are looked at. Default: all.
         threads: processor threads of one run.
     """
 
@@ -108,23 +74,19 @@ class EncoderScorer:
         folder: Path | str = ENCODER_MODEL,
         *,
         with_prompt: bool = True,
-        screen: Screen | None = None,
         threads: int = 1,
     ) -> None:
         self._folder = Path(folder)
         self._with_prompt = with_prompt
-        self._screen = screen
         self._threads = threads
         self._loading = threading.Lock()
         self._loaded: _Loaded | None = None
 
     @property
     def revision(self) -> str:
-        """Digest of the model's files, and what it is shown of an exchange; loads them."""
+        """Digest of the model's files and of whether it sees prompts; loads them."""
         shown = "" if self._with_prompt else "-answers"
-        screen = self._screen
-        screened = "" if screen is None else f"-{screen.certain:g}-{screen.scorer.revision}"
-        return f"encoder-{self.load().digest}{shown}{screened}"
+        return f"encoder-{self.load().digest}{shown}"
 
     def scores(self, exchanges: Sequence[Exchange]) -> list[NamedScore]:
         """Raises OracleError where the model cannot be loaded or run."""
@@ -149,15 +111,7 @@ class EncoderScorer:
         """What the model sees of every exchange."""
         answers = self._tokens([exchange.response for exchange in exchanges])
         prompts = self._tokens([e.prompt if self._with_prompt else "" for e in exchanges])
-        cut = [cut_windows(a.ids, p.ids) for a, p in zip(answers, prompts, strict=True)]
-        if self._screen is None:
-            return cut
-        return [self._screen.doubtful(a, parts) for a, parts in zip(answers, cut, strict=True)]
-
-    def texts_of(self, exchange: Exchange, windows: Sequence[EncoderWindow]) -> list[str]:
-        """What each of an exchange's windows shows of its answer, in plain words."""
-        answer = self._tokens([exchange.response])[0]
-        return [answer.text_of(window) if window.has_answer else "" for window in windows]
+        return [cut_windows(a, p) for a, p in zip(answers, prompts, strict=True)]
 
     def run(self, windows: Sequence[EncoderWindow]) -> NDArray[np.float64]:
         """The model's logits of every window, shape (n, 1 + c).
@@ -186,10 +140,10 @@ class EncoderScorer:
                 self._loaded = _load(self._folder, self._threads)
             return self._loaded
 
-    def _tokens(self, texts: Sequence[str]) -> list[_Tokens]:
-        plain = [plain_text(text) for text in texts]
-        found = self.load().tokenizer.encode_batch(plain, add_special_tokens=False)
-        return [_Tokens(t, e.ids, e.offsets) for t, e in zip(plain, found, strict=True)]
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        tokenizer = self.load().tokenizer
+        found = tokenizer.encode_batch([plain_text(t) for t in texts], add_special_tokens=False)
+        return [encoding.ids for encoding in found]
 
 
 def _inputs(window: EncoderWindow) -> dict[str, NDArray[np.int64]]:

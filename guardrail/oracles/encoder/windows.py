@@ -22,24 +22,15 @@ _CLS, _SEP = 101, 102
 
 
 class EncoderWindow(NamedTuple):
-    """What goes into the model at once.
-
-    Attributes:
-        ids: all tokens.
-        answer_at: where among them the answer's begin.
-        begin: which token of the whole answer is the first one here.
-        end: the one after the last.
-    """
+    """What goes into the model at once; the answer begins at `answer_at`."""
 
     ids: list[int]
     answer_at: int
-    begin: int
-    end: int
 
     @property
     def has_answer(self) -> bool:
         """Whether anything of an answer is in it."""
-        return self.end > self.begin
+        return len(self.ids) > self.answer_at + 1
 
 
 def cut_windows(answer: Sequence[int], prompt: Sequence[int] = ()) -> list[EncoderWindow]:
@@ -47,13 +38,9 @@ def cut_windows(answer: Sequence[int], prompt: Sequence[int] = ()) -> list[Encod
     kept = ends(prompt, MOST_PROMPT)
     room = WINDOW - 3 - len(kept)
     before = [_CLS, *kept, _SEP]
-    ranges = [
-        (start, min(start + room, len(answer)))
-        for start in window_starts(len(answer), room, OVERLAP)
-    ]
     return [
-        EncoderWindow([*before, *answer[begin:end], _SEP], len(before), begin, end)
-        for begin, end in ranges
+        EncoderWindow([*before, *answer[start : start + room], _SEP], len(before))
+        for start in window_starts(len(answer), room, OVERLAP)
     ]
 
 

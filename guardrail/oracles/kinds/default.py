@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["CERTAIN", "DefaultOptions"]
 
 CERTAIN = 0.007
-"""Scores of the built-in oracle below this pass without the encoder: whole answers, and windows of
-those that are looked at. So a third of ordinary answers' windows are shown to it, and of the
-harmful answers of models that it finds none was lost (`benchmarks/harm_oracles/certain.py`)."""
+"""Answers that the built-in oracle scores below this pass without the encoder: half of ordinary
+ones, and none of the harmful answers of models that the encoder finds, of those that chose it
+(`benchmarks/harm_oracles/certain.py`). The same look at each window instead would halve the time
+again, but harm in the midst of a long answer is then found in 73 % of cases in place of 93 %."""
 
 
 class DefaultOptions(ThreadedOptions):
@@ -61,12 +62,10 @@ class DefaultOptions(ThreadedOptions):
         from guardrail.oracles.builtin import BuiltinScorer
         from guardrail.oracles.combined.cascade import CascadeOracle
         from guardrail.oracles.combined.members import Member
-        from guardrail.oracles.encoder.scorer import EncoderScorer, Screen
+        from guardrail.oracles.encoder.scorer import EncoderScorer
 
-        builtin = BuiltinScorer()
-        cheap = self.run_in_thread(builtin, inline=True, name="builtin", threshold=CERTAIN)
-        encoder = EncoderScorer(screen=Screen(builtin, CERTAIN))
-        expensive = self.run_in_thread(encoder, name="encoder", threshold=0.5)
+        cheap = self.run_in_thread(BuiltinScorer(), inline=True, name="builtin", threshold=CERTAIN)
+        expensive = self.run_in_thread(EncoderScorer(), name="encoder", threshold=0.5)
         return CascadeOracle(
             Member("builtin", cheap, CERTAIN),
             Member("encoder", expensive, 0.5),

@@ -9,7 +9,7 @@ pytest.importorskip("onnxruntime")
 
 from guardrail.errors import OracleError
 from guardrail.oracles.base import Exchange, Scorer
-from guardrail.oracles.encoder.scorer import ENCODER_MODEL, EncoderScorer, Screen
+from guardrail.oracles.encoder.scorer import ENCODER_MODEL, EncoderScorer
 
 SCORER = EncoderScorer()
 
@@ -91,31 +91,3 @@ def test_files_that_cannot_be_used_are_an_error_that_says_what_to_do(tmp_path, n
         (folder / name).write_bytes(data)
     with pytest.raises(OracleError, match="cannot be read"):
         EncoderScorer(folder).load()
-
-
-CALM = "The harbor is busy in the morning, and the boats come in with fresh fish. " * 12
-
-
-class ByWord:
-    """Finds one word; stands for the cheap look at each window."""
-
-    revision = "by-word"
-
-    def scores(self, exchanges):
-        return [0.9 if "knife" in exchange.response else 0.1 for exchange in exchanges]
-
-
-def test_a_screen_leaves_out_what_is_plainly_harmless():
-    screened = EncoderScorer(screen=Screen(ByWord(), 0.5))
-    answer = Exchange("", f"{CALM} {HARMFUL[2]} {CALM}")
-    every, some = SCORER.windows([answer])[0], screened.windows([answer])[0]
-    assert len(some) < len(every)
-    assert set(map(str, some)) <= set(map(str, every))
-    assert screened.scores([answer])[0] >= 0.5
-    assert screened.revision != SCORER.revision
-
-
-def test_a_screen_leaves_at_least_one_window():
-    screened = EncoderScorer(screen=Screen(ByWord(), 0.5))
-    assert screened.windows([Exchange("", CALM)])[0]
-    assert screened.scores([Exchange("", "")]) == [1.0]
