@@ -173,7 +173,7 @@ def holds_media(value: Json) -> bool:
             if _DATA_URL.match(item):
                 return True
         elif isinstance(item, Mapping):
-            if any(item.get(name) for name in _MEDIA_KEYS) or item.get("type") in _MEDIA_KEYS:
+            if any(item.get(name) for name in _MEDIA_KEYS) or str(item.get("type")) in _MEDIA_KEYS:
                 return True
             left += item.values()
         elif isinstance(item, list | tuple):

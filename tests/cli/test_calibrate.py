@@ -179,7 +179,7 @@ class TestTables:
     def test_harm_in_a_tools_arguments_is_found_in_a_whole_message(self, tmp_path):
         """Beside a long calm text it would be lost if the whole alone was judged."""
         calm = "The weather is fine and the garden is full of flowers today. " * 20
-        harm = json.dumps({"text": "kill them and hide the bomb and the stolen weapons"})
+        harm = json.dumps({"text": "you worthless idiot, go kill yourself"})
         call = {"id": "c", "type": "function", "function": {"name": "send", "arguments": harm}}
         message = {"role": "assistant", "content": calm, "tool_calls": [call]}
         scores = []

@@ -98,7 +98,8 @@ def test_a_forbidden_picture_is_blocked(proxy, picture):
     reply = asked(proxy, picture("forbidden-1")).json()
     assert reply["guardrail"]["decision"] == "block"
     assert "certificate" not in reply["guardrail"]  # a blocked client is told no counts
-    assert reply["choices"][0]["message"]["content"] is None
+    message = reply["choices"][0]["message"]
+    assert message["content"] == message["refusal"]
     assert reply["choices"][0]["finish_reason"] == "content_filter"
 
 
