@@ -15,6 +15,7 @@ Ramdas (2024), JRSS B 86; Voracek (arXiv 2406.17830).
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,8 +62,8 @@ def log_wealth_above(k: int, n: int, q: float) -> float:
     check_open_unit("q", q)
     kept = float(special.betaincc(k + 0.5, n - k + 0.5, q))
     mass = 2.0 / math.pi * math.acos(math.sqrt(q))
-    if kept == 0.0:
-        return -math.inf
+    if kept < sys.float_info.min:
+        return -math.inf  # subnormal numbers have lost their digits; less wealth refutes less
     return math.log(kept / mass) + _log_mixture(k, n) - _log_likelihood(k, n, q)
 
 

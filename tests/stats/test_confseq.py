@@ -110,6 +110,10 @@ def test_one_sided_wealth_falls_in_the_rate_where_it_is_used(pair, one, two):
         assert log_wealth_above(k, n, low) >= log_wealth_above(k, n, high) - 1e-9
 
 
+def test_wealth_of_which_no_digit_is_left_is_none():
+    assert log_wealth_above(0, 210, 0.97) == log_wealth_above(1, 210, 0.97) == -math.inf
+
+
 @given(st.integers(1, 400), st.data())
 def test_one_sided_wealth_grows_with_successes(n, data):
     k = data.draw(st.integers(0, n - 1))
