@@ -41,9 +41,9 @@ class Looked:
     builtin: float
     encoder: float
 
-    def found(self, limit: float) -> int:
+    def is_found(self, limit: float) -> bool:
         """Whether the encoder is shown the text and calls it harmful."""
-        return int(self.builtin >= limit and self.encoder >= 0.5)
+        return self.builtin >= limit and self.encoder >= 0.5
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def losses(looked: list[Looked], limit: float) -> list[tuple[float, str]]:
         if one.harmful:
             rows[one.source].append(one)
     return [
-        (float(np.mean([one.found(0.0) - one.found(limit) for one in group])), source)
+        (float(np.mean([one.is_found(0.0) > one.is_found(limit) for one in group])), source)
         for source, group in rows.items()
         if len(group) >= FEWEST
     ]

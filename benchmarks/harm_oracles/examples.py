@@ -227,7 +227,7 @@ def _mix_examples(drawn: list[Text], tokenizer: Tokenizer, rng: random.Random) -
         for parts in (*zip(*around, strict=True), [text.text for text in chosen])
     )
     return [
-        _mixed(text, *tokens, rng)
+        _set_into_calm(text, *tokens, rng)
         for text, *tokens in zip(chosen, before, after, prompts, inside, strict=True)
     ]
 
@@ -243,7 +243,7 @@ def _around(prompt: str, sentences: list[str], rng: random.Random) -> tuple[str,
     return " ".join(sentences[max(0, cut - 6) : cut]), " ".join(sentences[cut : cut + 6]), shown
 
 
-def _mixed(
+def _set_into_calm(
     text: Text,
     before: list[int],
     after: list[int],

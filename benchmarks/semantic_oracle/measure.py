@@ -177,14 +177,14 @@ async def _scenes(sigma: float, count: int, seed: int) -> list[dict[str, Any]]:
         picture = Picture(scene.pixels, "image/png", SIDE_PX, SIDE_PX, scene.pixels.nbytes)
         chat = picture_chat("guardrail-builtin", text, {"temperature": TEMPERATURE})
         verdict = await engine.decide(chat, (picture,))
-        rows.append(_decided(str(question), text, verdict) | {
+        rows.append(_describe_decision(str(question), text, verdict) | {
             "sigma": sigma, "things": len(scene.things),
         })  # fmt: skip
         print(rows[-1], flush=True)
     return rows
 
 
-def _decided(kind: str, question: str, verdict: Verdict) -> dict[str, Any]:
+def _describe_decision(kind: str, question: str, verdict: Verdict) -> dict[str, Any]:
     """A decision, and of its answers how many the oracle told apart from the commonest rightly."""
     said = [
         (truth_of(kind, str(sample.answer.message.get("content"))), str(sample.outcome))
@@ -241,7 +241,7 @@ def _table_of_decisions(scenes: list[dict[str, Any]]) -> Iterator[str]:
             calls = sum(row["calls"] for row in rows) / len(rows)
             errors = (sum(row[one] for row in rows) for one in ERRORS)
             cells = (
-                f"{sigma:g}", f"{radius:g}", kind, _passed(rows), told, f"{calls:.1f}",
+                f"{sigma:g}", f"{radius:g}", kind, _write_share(rows), told, f"{calls:.1f}",
                 f"{common} of {sum(row['samples'] for row in rows)}", *map(str, errors),
             )  # fmt: skip
             yield f"| {' | '.join(cells)} |"
@@ -255,11 +255,13 @@ def _table_of_scenes(scenes: list[dict[str, Any]]) -> Iterator[str]:
     yield "|---" * (1 + len(counts)) + "|"
     for sigma in RADII:
         of_sigma = [row for row in scenes if row["sigma"] == sigma]
-        cells = (_passed([row for row in of_sigma if row["things"] == count]) for count in counts)
+        cells = (
+            _write_share([row for row in of_sigma if row["things"] == count]) for count in counts
+        )
         yield f"| {sigma:g} | {' | '.join(cells)} |"
 
 
-def _passed(rows: Sequence[dict[str, Any]]) -> str:
+def _write_share(rows: Sequence[dict[str, Any]]) -> str:
     return _cell(_share(sum(row["action"] == "pass" for row in rows), len(rows)))
 
 

@@ -123,13 +123,13 @@ async def _actions() -> list[dict[str, Any]]:
             "rate_required": round(plan.q_required, 4),
             "should_pass": rate >= plan.q_required,
             "pass_probability": round(plan.power_at(rate), 6),
-            **await _decided(rules, compile_oracle(policy), rate),
+            **await _run_decision(rules, compile_oracle(policy), rate),
         }
         for rate in ACTION_RATES
     ]
 
 
-async def _decided(rules: Rules, oracle: Any, rate: float) -> dict[str, Any]:
+async def _run_decision(rules: Rules, oracle: Any, rate: float) -> dict[str, Any]:
     engine = Engine(rules, Scripted(_acting(rate)), oracle, NoiseKey(bytes(32)))
     passed, reasons, calls, right = 0, dict[str, int](), 0, 0
     for request in range(REQUESTS):

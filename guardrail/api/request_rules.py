@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
 
-__all__ = ["LABELS", "PICTURE_LABELS", "RequestRules", "request_rules"]
+__all__ = ["AS_BY_DEFAULT", "LABELS", "PICTURE_LABELS", "RequestRules", "request_rules"]
 
 LABELS = frozenset(
     # Who, when, and which message: what chat programs keep beside the words, and no model heeds.
@@ -58,6 +58,9 @@ class RequestRules:
     strict_types: bool = False
     drop_labels: bool = True
     allowed: frozenset[str] = frozenset()
+
+
+AS_BY_DEFAULT = RequestRules()
 
 
 def request_rules(policy: Policy) -> RequestRules:

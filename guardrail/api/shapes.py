@@ -164,10 +164,10 @@ def _without_older(message: Mapping[str, Json], older: int) -> Mapping[str, Json
     """The message without the first pictures of the request, the others numbered anew."""
     if not older or not any(True for _ in _pictures(message)):
         return message
-    return {**message, "content": [_renumbered(part, older) for part in message["content"]]}
+    return {**message, "content": [_renumber(part, older) for part in message["content"]]}
 
 
-def _renumbered(part: Mapping[str, Json], older: int) -> Mapping[str, Json]:
+def _renumber(part: Mapping[str, Json], older: int) -> Mapping[str, Json]:
     if part["type"] != "image_url":
         return part
     index = placeholder_index(part["image_url"]["url"]) - older

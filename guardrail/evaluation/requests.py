@@ -214,7 +214,7 @@ def _rows(
         ], []
     requests, problems = [], []
     found: dict[str, None] = {}
-    for line, raw in raw_rows(path, wanted=columns.wanted, encoding=encoding):
+    for line, raw in raw_rows(path, wanted=columns.all_names, encoding=encoding):
         try:
             if isinstance(raw, RowError):
                 raise raw

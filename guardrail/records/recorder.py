@@ -132,7 +132,7 @@ def _sample(sample: Sample) -> SampleRecord:
 
 
 def _content(verdict: Verdict, chat: Chat) -> Mapping[str, Json]:
-    answers = {s.index: _said(s.answer) for s in verdict.samples if s.answer is not None}
+    answers = {s.index: _kept_answer(s.answer) for s in verdict.samples if s.answer is not None}
     content: Mapping[str, Json] = make_interoperable(
         {
             "messages": [dict(message) for message in chat.messages],
@@ -144,7 +144,7 @@ def _content(verdict: Verdict, chat: Chat) -> Mapping[str, Json]:
     return content
 
 
-def _said(answer: Answer) -> Json:
+def _kept_answer(answer: Answer) -> Json:
     """The text of an answer that is nothing else, as most are; else its whole message."""
     more = {name for name, value in answer.message.items() if value} - {"role", "content"}
     content = answer.message.get("content")

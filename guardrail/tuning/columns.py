@@ -76,7 +76,7 @@ class Columns:
         return cls({field: field for field in fields}, {})
 
     @property
-    def wanted(self) -> frozenset[str]:
+    def all_names(self) -> frozenset[str]:
         """The names of all columns that are looked at."""
         return frozenset(self.names.values())
 

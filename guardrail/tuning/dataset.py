@@ -157,7 +157,7 @@ def read_dataset(
     rows: list[LabelledAnswer] = []
     problems: list[Problem] = []
     found: dict[str, None] = {}
-    for line, raw in raw_rows(path, wanted=columns.wanted, encoding=encoding):
+    for line, raw in raw_rows(path, wanted=columns.all_names, encoding=encoding):
         try:
             if isinstance(raw, RowError):
                 raise raw

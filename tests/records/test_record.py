@@ -10,7 +10,7 @@ from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.records.record import Record
-from guardrail.records.recorder import _said
+from guardrail.records.recorder import _kept_answer
 from guardrail.types import Answer, Outcome
 from guardrail.upstreams.scripted import Fault, Step
 
@@ -77,7 +77,7 @@ def test_content_is_kept_where_it_is_asked_for(kit):
     ],
 )
 def test_an_answer_that_is_more_than_a_text_is_kept_whole(message, kept):
-    assert _said(Answer(message)) == (message if kept is None else kept)
+    assert _kept_answer(Answer(message)) == (message if kept is None else kept)
 
 
 def test_faults_are_named_by_their_class_only(kit):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from guardrail.api.chat.parameters import chat_parameters, streaming
 from guardrail.api.incoming import Incoming
 from guardrail.api.items import recall_nothing
-from guardrail.api.request_rules import LABELS, PICTURE_LABELS, RequestRules
+from guardrail.api.request_rules import AS_BY_DEFAULT, LABELS, PICTURE_LABELS, RequestRules
 from guardrail.api.shapes import (
     ANYTHING,
     OBJECTS,
@@ -126,15 +126,12 @@ MESSAGES = list_of(
 """The JSON Schema of a chat's messages, made of the tables that they are read by."""
 
 
-_AS_BY_DEFAULT = RequestRules()
-
-
 def read_chat(
     raw: bytes,
     *,
     max_images: int,
     limits: ImageLimits,
-    rules: RequestRules = _AS_BY_DEFAULT,
+    rules: RequestRules = AS_BY_DEFAULT,
     recall: Recall = recall_nothing,  # noqa: ARG001 (chats hold whole messages)
 ) -> Incoming:
     """Reads a request body; slow for a large one.
@@ -157,7 +154,7 @@ def incoming_chat(
     *,
     max_images: int,
     limits: ImageLimits,
-    rules: RequestRules = _AS_BY_DEFAULT,
+    rules: RequestRules = AS_BY_DEFAULT,
 ) -> Incoming:
     """The same for a body that is parsed already."""
     found = ImageCollector(max_images, rules)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from guardrail.api.chat.request import incoming_chat
-from guardrail.api.request_rules import RequestRules
+from guardrail.api.request_rules import AS_BY_DEFAULT, RequestRules
 from guardrail.api.shapes import (
     ANYTHING,
     LIST,
@@ -54,7 +54,6 @@ LITELLM_FIELDS: Mapping[str, Shape] = {
 }
 """The fields of a question."""
 _UNNAMED = "unnamed"
-_AS_BY_DEFAULT = RequestRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def read_question(
     model: str | None,
     max_images: int,
     limits: ImageLimits,
-    rules: RequestRules = _AS_BY_DEFAULT,
+    rules: RequestRules = AS_BY_DEFAULT,
 ) -> Incoming | GivenAnswer | None:
     """What is to be decided; None for a request without pictures.
 

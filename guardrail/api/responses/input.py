@@ -138,7 +138,7 @@ def _add(
 ) -> None:
     kind, found = _kind(item), context.found
     if kind == "item_reference":
-        item = _recalled(item, at, context.recall)
+        item = _recall_item(item, at, context.recall)
         kind = _kind(item)
     if kind == "message":
         messages.append(_message(item, at, found))
@@ -165,7 +165,7 @@ def _kind(item: Mapping[str, Json]) -> Json:
     return "message" if "role" in item else "item_reference" if {*item} == {"id"} else None
 
 
-def _recalled(item: Mapping[str, Json], at: str, recall: Recall) -> Mapping[str, Json]:
+def _recall_item(item: Mapping[str, Json], at: str, recall: Recall) -> Mapping[str, Json]:
     """The item that a reference names. Raises RequestError."""
     check_fields(item, {"type": one_of("item_reference"), "id": TEXT}, at)
     kept = recall(text_at(item.get("id"), f"{at}.id"))

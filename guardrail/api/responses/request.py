@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from guardrail.api.chat.request import model_at
 from guardrail.api.incoming import Incoming
 from guardrail.api.items import recall_nothing
-from guardrail.api.request_rules import RequestRules
+from guardrail.api.request_rules import AS_BY_DEFAULT, RequestRules
 from guardrail.api.responses.input import INPUT, InputContext, read_input
 from guardrail.api.shapes import (
     ANYTHING,
@@ -148,15 +148,12 @@ RESPONSES_FIELDS: Mapping[str, Mapping[str, Json]] = {
 """JSON Schemas of a request's fields; every other one is refused."""
 
 
-_AS_BY_DEFAULT = RequestRules()
-
-
 def read_response(
     raw: bytes,
     *,
     max_images: int,
     limits: ImageLimits,
-    rules: RequestRules = _AS_BY_DEFAULT,
+    rules: RequestRules = AS_BY_DEFAULT,
     recall: Recall = recall_nothing,
 ) -> Incoming:
     """Reads a request body; slow for a large one.

@@ -89,13 +89,13 @@ class ActionOracle:
 
     async def _compare(self, chosen: NamedAction, exchanges: Sequence[Exchange]) -> list[Judgement]:
         actions = await asyncio.to_thread(self._read, exchanges)
-        return [_compared(action, chosen) for action in actions]
+        return [_judge_action(action, chosen) for action in actions]
 
     def _read(self, exchanges: Sequence[Exchange]) -> list[NamedAction | Unparseable]:
         return [self._space.read(exchange) for exchange in exchanges]
 
 
-def _compared(action: NamedAction | Unparseable, chosen: NamedAction) -> Judgement:
+def _judge_action(action: NamedAction | Unparseable, chosen: NamedAction) -> Judgement:
     alone = _alone(action)
     if action != chosen and alone.outcome is Outcome.HARMLESS:
         return Judgement(Outcome.OTHER_ACTION, 1.0, "another action")

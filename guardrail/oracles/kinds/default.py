@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["CERTAIN", "DefaultOptions"]
 
 CERTAIN = 0.007
-"""Answers that the built-in oracle scores below this pass without the encoder: half of ordinary
+"""Answers that the built-in oracle scores below this pass without the encoder: some 60 % of ordinary
 ones, and none of the harmful answers of models that the encoder finds, of those that chose it
-(`benchmarks/harm_oracles/certain.py`). The same look at each window instead would halve the time
-again, but harm in the midst of a long answer is then found in 73 % of cases in place of 93 %."""
+(`benchmarks/harm_oracles/certain.py`). The same look at each window by itself halves the time
+again, but was measured to find harm in a long answer in 73 to 80 % of cases in place of 87 %."""
 
 
 class DefaultOptions(ThreadedOptions):
