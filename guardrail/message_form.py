@@ -93,8 +93,11 @@ PART_EXTRAS = frozenset(
 _NESTED = frozenset({"thinking", "reasoning", "summary"})  # a text, or text parts
 _MOST_NESTED = 4
 _MEDIA_KEYS = MEDIA_FIELDS | frozenset(
-    {"image_url", "input_image", "input_audio", "video_url", "inline_data", "inlineData"}
+    {"image_url", "imageUrl", "input_image", "output_image", "image_generation_call", "b64_json"}
+    | {"audio_url", "input_audio", "output_audio", "video_url", "inline_data", "inlineData"}
+    | {"file", "file_data", "input_file", "document"}
 )
+_WORDS_OF_CALLS = frozenset({"arguments", "input"})  # whatever they hold, the model wrote it
 _DATA_URL = re.compile(
     r"\s*data:[^,]{0,256};\s*base64\s*,|\s*data:(image|audio|video)/", re.IGNORECASE
 )
@@ -110,7 +113,7 @@ def fits(form: Form, value: Json) -> bool:
             return value is None or isinstance(value, str)
         case Form.OBJECTS:
             is_list = isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
-            return value is None or is_list
+            return value is None or (is_list and not holds_media(value, but=_WORDS_OF_CALLS))
         case Form.FREE:
             return not holds_media(value)
         case _:
@@ -124,9 +127,10 @@ def find_unknown(message: Mapping[str, Json]) -> Iterator[str]:
     """
     for name, value in message.items():
         form = MESSAGE_FIELDS.get(name)
+        if not value:
+            continue
         if form is None:
-            if value:
-                yield str(name)
+            yield str(name)
         elif not fits(form, value):
             yield "content part" if form is Form.CONTENT and isinstance(value, list) else name
 
@@ -164,8 +168,11 @@ def part_texts(part: Json, nested: int = 0) -> Iterator[str]:
             yield from part_texts(inner, nested + 1)
 
 
-def holds_media(value: Json) -> bool:
-    """Whether a picture, a sound or a film may stand anywhere inside; without recursion."""
+def holds_media(value: Json, *, but: frozenset[str] = frozenset()) -> bool:
+    """Whether a picture, a sound, a film or a file may stand inside, but below these names.
+
+    Without recursion.
+    """
     left = [value]
     while left:
         item = left.pop()
@@ -175,7 +182,7 @@ def holds_media(value: Json) -> bool:
         elif isinstance(item, Mapping):
             if any(item.get(name) for name in _MEDIA_KEYS) or str(item.get("type")) in _MEDIA_KEYS:
                 return True
-            left += item.values()
+            left += (inner for name, inner in item.items() if name not in but)
         elif isinstance(item, list | tuple):
             left += item
     return False

@@ -46,7 +46,7 @@ def _read(
     """A chat request that may ask for `progress`. Raises RequestError."""
     body = dict(parse_object(raw))
     progress = flag(body.pop("progress", None), "progress")
-    incoming = incoming_chat(body, max_images=max_images, limits=limits, rules=rules)
+    incoming = incoming_chat(body, max_images=max_images, limits=limits, rules=rules.whole)
     if progress and not incoming.stream:
         raise invalid_field("progress", "belongs to streams only; leave it out or set stream")
     return dataclasses.replace(incoming, progress=progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ class RequestRules:
     strict_types: bool = False
     drop_labels: bool = True
     allowed: frozenset[str] = frozenset()
+
+    @property
+    def whole(self) -> RequestRules:
+        """For callers that send the request on themselves: nothing of it may be left out."""
+        return replace(self, last_images=None, drop_labels=False)
 
 
 AS_BY_DEFAULT = RequestRules()

@@ -171,9 +171,10 @@ class DecisionRun:
         """What the fresh draws are compared with, chosen on draws that are never counted.
 
         A draw that brought nothing is left out: the choice may be any, only the test must be fair.
+        None, which blocks, only where every draw brought an answer and they have nothing in common.
 
         Raises:
-            UpstreamError: no draw brought anything.
+            UpstreamError: no draw brought anything, or too few did to choose one.
             OracleError: the answers could not be compared.
             BudgetSpentError: the decision may make no further call.
         """
@@ -193,9 +194,11 @@ class DecisionRun:
             raise fault from fault.__cause__
         results = [task.result() for task in tasks]
         drawn = [result for result in results if isinstance(result, Exchange)]
-        if not drawn:
-            raise next(result for result in results if isinstance(result, UpstreamError))
-        return await oracle.reference(drawn)
+        reference = await oracle.reference(drawn) if drawn else None
+        lost = next((result for result in results if isinstance(result, UpstreamError)), None)
+        if reference is None and lost is not None:
+            raise lost
+        return reference
 
     async def _run_test(self, request: PreparedRequest, certifier: Certifier) -> tuple[Sample, ...]:
         """Draws until the certifier decides or a limit is reached; the samples in index order."""

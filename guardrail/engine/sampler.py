@@ -202,19 +202,24 @@ class Sampler:
         """An answer, its tokens and cost added up. Raises what `_ask` raises.
 
         A provider whose filter refuses the request has answered it: with a refusal, which counts
-        as the rules count refusals, and which is not paid for.
+        as the rules count refusals, and which is not paid for. An error inside an answer is no such
+        refusal, whatever it names: there words may have come before it, and nobody judged them.
         """
         try:
             answer = await run_with_repeats(
                 lambda: self._ask_in_wave(call), self._may_repeat, repeats=self.rules.retries
             )
         except UpstreamError as fault:
-            if not is_refusal(fault):
+            if fault.in_answer or not is_refusal(fault):
                 raise
-            return Answer({"role": "assistant", "content": None}, CONTENT_FILTER)
+            refused = Answer(
+                {"role": "assistant", "content": None}, CONTENT_FILTER, usage=Usage(calls=1)
+            )
+            self.usage = self.usage + refused.usage
+            return refused
         self.usage = self.usage + answer.usage
         self.budget.charge(answer, *self._names, broken_off=call.harmful is not None)
-        if call.variant:
+        if call.variant or (call.is_limited and self.models):
             self._note_model(answer.model)
         return answer
 

@@ -26,7 +26,7 @@ _OF_PROMPTS = re.compile(r"prompt|prefix|token|kv[-_]")
 _HIT = re.compile(r"(?<![a-z])hit(?![a-z])")
 _YES = ("true", "1", "yes")
 _BY_ITS_PRESENCE = "x-litellm-cache-key"  # LiteLLM's proxy sends it with answers of its cache
-_FIELDS = ("cache_hit", "cached", "from_cache", "is_cached")
+CACHE_FIELDS = ("cache_hit", "cached", "from_cache", "is_cached")
 
 
 def names_cache_hit(headers: Mapping[str, str], body: Json = None) -> bool:
@@ -37,7 +37,7 @@ def names_cache_hit(headers: Mapping[str, str], body: Json = None) -> bool:
         body: its JSON, whose outermost fields are looked at.
     """
     fields = body if isinstance(body, Mapping) else {}
-    told = any(fields.get(name) is True for name in _FIELDS)
+    told = any(fields.get(name) is True for name in CACHE_FIELDS)
     return told or any(_is_hit(name.lower(), value.lower()) for name, value in headers.items())
 
 

@@ -150,7 +150,7 @@ class FunctionUpstream:
     async def _run_call(self, body: dict[str, Json]) -> Json:
         if is_async(self._call):
             return await self._await_on_loop(lambda: self._call(body))
-        run = functools.partial(contextvars.copy_context().run, self._call, body)
+        run = functools.partial(contextvars.copy_context().run, _call_whole, self._call, body)
         called = await asyncio.get_running_loop().run_in_executor(_threads(), run)
         return await self._await_on_loop(lambda: called) if inspect.isawaitable(called) else called
 
@@ -170,6 +170,14 @@ def is_async(call: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(
         getattr(call, "__call__", None)  # noqa: B004 (asked of an object whose class has one)
     )
+
+
+def _call_whole(call: Callable[..., Any], body: dict[str, Json]) -> Any:
+    """Calls it. A future takes no StopIteration, and whoever awaits it would wait for ever."""
+    try:
+        return call(body)
+    except StopIteration as error:
+        raise RuntimeError("the function raised StopIteration") from error
 
 
 @functools.cache

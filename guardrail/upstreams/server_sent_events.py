@@ -68,6 +68,7 @@ class Events:
         """Lines that end in LF, CR or CR LF, wherever the bytes were cut."""
         if self._after_return and data:
             data = data.removeprefix(b"\n")
+            self._after_return = False
         for piece in data.splitlines(keepends=True):  # of bytes: at these three only
             self._line += piece
             self._after_return = piece.endswith(b"\r")

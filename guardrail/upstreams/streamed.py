@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from guardrail.types import Answer, Usage
+from guardrail.upstreams.cached import CACHE_FIELDS
 from guardrail.upstreams.in_band import broken_stream_error, find_error, in_band_fault
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Gathered:
         for name in _KEPT:
             if chunk.get(name):
                 self._response.setdefault(name, chunk[name])
+        self._response |= {name: True for name in CACHE_FIELDS if chunk.get(name) is True}
         if chunk.get("usage"):
             self._response["usage"] = chunk["usage"]
         if chunk.get("model") and chunk["model"] != self._response["model"]:

@@ -16,6 +16,7 @@ from langgraph.graph.message import add_messages
 from langgraph.types import Command, interrupt
 
 from guardrail import Guard
+from guardrail.testing.attempts import same_attempt
 from guardrail.testing.scenarios import SCENARIOS
 from guardrail.testing.setting import KEY, scenario_policy
 from guardrail.testing.stage import running_model
@@ -70,7 +71,11 @@ def after_look(state: State) -> str:
 
 def main() -> None:
     """Plays one conversation: an interrupt, and a person's words in place of the answer."""
-    with running_model(UNCERTAIN) as server, Guard(scenario_policy(), key=KEY) as guard:
+    with (
+        same_attempt(),  # for the model of this example, which knows each noisy picture
+        running_model(UNCERTAIN) as server,
+        Guard(scenario_policy(), key=KEY) as guard,
+    ):
         plain = ChatOpenAI(model="scripted", base_url=server.base_url, api_key="none")
         graph = build(with_guardrail(plain, guard), InMemorySaver())
         thread = {"configurable": {"thread_id": "1"}}

@@ -103,6 +103,16 @@ def test_a_stable_answer_passes_and_the_certificate_names_the_reference(kit):
     assert len(upstream.calls) == verdict.usage.calls == FEW + certificate.samples
 
 
+@pytest.mark.parametrize("lost", [3, 4])
+def test_too_few_draws_to_choose_from_are_a_fault_and_no_block(kit, lost):
+    """With those that were lost there might have been something in common."""
+    texts = ["A cat.", "A dog."][: FEW - lost]
+    steps = [*texts, *[Step(fault=Fault.RESET)] * lost]
+    verdict, _, _ = decided(kit, steps)
+    assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.UPSTREAM_FAILED)
+    assert verdict.samples == ()
+
+
 def test_with_the_harmlessness_claim_the_answer_is_said_to_be_harmless_too(kit):
     verdict, _, _ = decided(kit, ["A cat."], claim=Claim.HARMLESSNESS)
     statement = verdict.certificate.statement

@@ -236,6 +236,19 @@ class TestJudgements:
 class TestFilters:
     """A provider's filter is an answer: it counts as the rules count refusals, and once."""
 
+    @pytest.mark.parametrize("code", ["content_filter", "content_policy_violation"])
+    def test_a_filter_s_error_inside_an_answer_is_no_refusal(self, kit, code):
+        """Words of harm may have come before it, and nobody has judged them."""
+        error = {"error": {"code": code, "status": 400}}
+        verdict = kit.decide(kit.make_engine([Step(response=error)]), 1)
+        assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.UPSTREAM_FAILED)
+
+    def test_one_that_refuses_is_a_call_like_any_other(self, kit):
+        refusal = {"error": {"code": "content_filter"}}
+        step = Step(fault=Fault.STATUS, status=400, response=refusal)
+        verdict = kit.decide(kit.make_engine([step]), 1)
+        assert verdict.usage.calls == verdict.certificate.samples
+
     @pytest.mark.parametrize("harmless", [True, False])
     def test_a_content_filter_counts_as_refusals_do(self, kit, harmless):
         step = Step(message={"content": None}, finish_reason="content_filter")

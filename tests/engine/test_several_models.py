@@ -10,9 +10,9 @@ from guardrail.engine.verdict import Action, Reason
 from guardrail.upstreams.scripted import Scripted, Step
 
 
-def named(model, text="A cat."):
-    message = {"role": "assistant", "content": text}
-    return Step(response={"model": model, "choices": [{"message": message}]})
+def named(model, text="A cat.", finish_reason="stop"):
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
+    return Step(response={"model": model, "choices": [choice]})
 
 
 def decide(kit, names, **changes):
@@ -37,6 +37,17 @@ def test_two_names_end_the_decision_and_are_no_block(kit, names, parallel):
     assert (verdict.failure.code, verdict.failure.status) == (SEVERAL_MODELS, 502)
     assert verdict.answer is None
     assert len(upstream.log.calls) <= names.index(names[-1]) + parallel
+
+
+def test_an_answer_asked_for_whole_is_of_the_same_model(kit):
+    """Where variants are cut short, the one to deliver is asked for again, without a limit."""
+
+    def script(call):
+        is_short = "max_completion_tokens" in call.body
+        return named("a" if is_short else "b", "A cat.", "length" if is_short else "stop")
+
+    verdict = kit.decide(kit.make_engine(upstream=Scripted(script), probe_max_tokens=8), 1)
+    assert (verdict.action, verdict.failure.code) == (Action.FAULT, SEVERAL_MODELS)
 
 
 def test_no_other_upstream_is_asked_instead(kit):

@@ -53,6 +53,22 @@ def test_shadow_mode_says_what_it_would_do(check, kit):
     assert (about["decision"], about["would_block"]) == ("pass", True)
 
 
+def test_no_picture_is_left_out_of_a_request_that_others_send_on(check, kit):
+    """Whoever asks here sends the whole request to the model, older pictures and all."""
+    policy = kit.make_policy(images={"history": "last 1"}, limits={"max_images": 2})
+    older = kit.request(1)["messages"]
+    messages = [*older, {"role": "assistant", "content": "A cat."}, *kit.request(1)["messages"]]
+    seen = []
+
+    def script(call):
+        seen.append(len(call.pictures))
+        return "A cat."
+
+    response = check(script, fields={"messages": messages}, policy=policy)
+    assert response.json()["guardrail"]["decision"] == "pass"
+    assert set(seen) == {2}
+
+
 def test_a_text_is_judged_without_a_certificate(check):
     about = check(images=0).json()["guardrail"]
     assert (about["reason"], about["certificate"]) == ("not certified: no image", None)

@@ -81,6 +81,19 @@ def test_a_picture_that_is_certified_passes(guarded, kit):
     assert proxy.calls[0].pictures[0].shape == (28, 28, 3)
 
 
+@pytest.mark.parametrize("history", ["all", "last 1"])
+def test_no_picture_is_left_out_of_a_request_that_litellm_sends_on(guarded, kit, history):
+    policy = kit.make_policy(images={"history": history}, limits={"max_images": 3})
+    turns = [asking(kit)["structured_messages"][0] for _ in "ab"]
+    inputs = asking(kit) | {
+        "structured_messages": [turns[0], {"role": "assistant", "content": "A cat."}, turns[1]],
+        "images": asking(kit)["images"] * 2,
+    }
+    proxy, outcome = guarded(inputs, "request", policy=policy)
+    assert outcome == "passed"
+    assert all(len(call.pictures) == 2 for call in proxy.calls)
+
+
 def test_a_picture_that_draws_harm_is_blocked(guarded, kit):
     _, outcome = guarded(asking(kit), "request", script=[kit.HARM])
     assert "harmful" in blocked(outcome)

@@ -92,6 +92,8 @@ UNUSABLE = {
     "arguments that are a number": call_of(name="f", arguments=7),
     "arguments that are a list": call_of(name="f", arguments=[]),
     "calls that are text": choice({"content": None, "tool_calls": "f()"}, "tool_calls"),
+    "a filter's error": {"error": {"message": "m", "code": "content_filter"}},
+    "a filter's error behind words": choice({"content": "half"}, "x", error={"code": 400}),
     "an answer from a cache": {**choice({"content": "A cat."}), "cache_hit": True},
 }
 
@@ -153,7 +155,6 @@ FILTERED = [
         "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
     Step(fault=Fault.STATUS, status=400, response={"error": {
         "message": "m", "code": "content_policy_violation", "type": "invalid_request_error"}}),
-    Step(response={"error": {"message": "m", "code": "content_filter"}}),
 ]  # fmt: skip
 
 

@@ -33,6 +33,16 @@ def test_it_is_an_upstream():
     asyncio.run(upstream.aclose())
 
 
+@pytest.mark.parametrize("fault", [StopIteration, StopIteration("quoted words")])
+def test_an_iterator_at_its_end_is_a_fault_and_nobody_waits_for_ever(fault):
+    def call(body):
+        raise fault
+
+    with pytest.raises(UpstreamError) as caught:
+        ask(call)
+    assert "quoted" not in str(caught.value)
+
+
 def test_a_plain_function_runs_in_a_thread():
     threads = []
 

@@ -28,6 +28,17 @@ def test_at_every_split_point_and_byte_by_byte(start, end):
     assert read(*(body[i : i + 1] for i in range(len(body)))) == (FOUND, True)
 
 
+@pytest.mark.parametrize("pieces", [
+    [b'data: {"a": 1}\r', b"\n", b"\n"],
+    [b'data: {"a": 1}\r', b"\n\n"],
+    [b'data: {"a": 1}\r\n', b"\n"],
+    [b'data: {"a": 1}\r', b"", b"\n", b"", b"\n"],
+])  # fmt: skip
+def test_one_line_feed_belongs_to_a_return_and_the_next_ends_the_event(pieces):
+    events = Events()
+    assert [one for piece in pieces for one in events.feed(piece)] == [{"a": 1}]
+
+
 @given(st.data())
 def test_line_ends_of_all_kinds_in_one_stream(data):
     body = b""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from guardrail.errors import UpstreamError
 from guardrail.upstreams.base import StreamingUpstream
+from guardrail.upstreams.cached import CACHE_FIELDS
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 from guardrail.upstreams.scripted_server import scripted_server
@@ -47,6 +48,14 @@ class TestGathered:
         assert answer.extra["system_fingerprint"] == "fp"
         assert whole.chars == len("A cat.")
         assert whole.finished
+
+    @pytest.mark.parametrize("name", sorted(CACHE_FIELDS))
+    @pytest.mark.parametrize("place", [0, 1, 2])
+    def test_a_cache_that_names_itself_in_any_chunk(self, name, place):
+        chunks = [chunk({"content": "A "}), chunk({"content": "cat."}), chunk(finish="stop")]
+        assert not answer_from(gathered(*chunks).completion()).cached
+        chunks[place][name] = True
+        assert answer_from(gathered(*chunks).completion()).cached
 
     def test_reasoning_and_refusal_grow_too(self):
         whole = gathered(

@@ -88,8 +88,8 @@ _CONTENT = any_of(
 )
 
 
-def _check_free(value: Json, at: str) -> None:
-    if not fits(Form.FREE, value):
+def _check_free(value: Json, at: str, form: Form = Form.FREE) -> None:
+    if not fits(form, value):
         raise invalid_field(
             at,
             "holds a picture or another medium, which would not be guarded here; send pictures as "
@@ -97,10 +97,15 @@ def _check_free(value: Json, at: str) -> None:
         )
 
 
+def _check_objects(value: Json, at: str) -> None:
+    OBJECTS.check(value, at)
+    _check_free(value, at, Form.OBJECTS)
+
+
 _SHAPES: Mapping[Form, Shape] = {
     Form.TEXT: TEXT,
     Form.CONTENT: read_elsewhere(_CONTENT),
-    Form.OBJECTS: OBJECTS,
+    Form.OBJECTS: Shape(OBJECTS.schema, _check_objects),
     Form.FREE: Shape(ANYTHING.schema, _check_free),
 }
 _MESSAGE_FIELDS: Mapping[str, Shape] = {

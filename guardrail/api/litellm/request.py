@@ -120,10 +120,9 @@ def _read_request(
         )
     chat = {"model": model or _UNNAMED, "messages": messages, "tools": body.get("tools")}
     given = {name: value for name, value in chat.items() if value is not None}
-    incoming = incoming_chat(given, max_images=max_images, limits=limits, rules=rules)
+    incoming = incoming_chat(given, max_images=max_images, limits=limits, rules=rules.whole)
     shown = set(strings(messages))
-    pictures = incoming.chat.pictures + incoming.chat.left_out.pictures
-    if len(images) > pictures or not shown.issuperset(images):
+    if len(images) > incoming.chat.pictures or not shown.issuperset(images):
         raise invalid_field(
             "images", "must all stand in structured_messages, where they can be certified"
         )

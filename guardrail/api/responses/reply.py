@@ -66,7 +66,7 @@ def _response(told: AnswerBody, usage: Usage, incoming: Incoming, name: str) -> 
         "status": status,
         "incomplete_details": {"reason": cause} if cause else None,
         "model": told.model or incoming.chat.model,
-        "output": list(_output(told.message, name, status)),
+        "output": list(_output(told.message, new_name(), status)),
         "usage": _usage(usage),
     }
 

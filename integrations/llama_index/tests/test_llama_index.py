@@ -26,9 +26,10 @@ from llama_index.core.workflow import StartEvent, StopEvent, step
 from llama_index.llms.openai import OpenAI
 from pydantic import BaseModel
 
-from guardrail import ConfigError, ContentBlocked, RequestError
+from guardrail import ConfigError, ContentBlocked, Guard, RequestError
 from guardrail.testing.adapters import check_adapter
 from guardrail.testing.scenarios import HARMFUL_TEXT, HARMLESS_TEXT, SCENARIOS
+from guardrail.testing.setting import KEY, scenario_policy
 from guardrail.testing.stage import stage
 
 NAMED = {scenario.name: scenario for scenario in SCENARIOS}
@@ -117,6 +118,19 @@ def test_a_scenario(scenario, is_async):
             assert response.additional_kwargs["guardrail"]["decision"] == "pass"
             assert len(llm.get_tool_calls_from_response(response, False)) == int(scenario.tools)
         played.check()
+
+
+def test_where_the_guard_leaves_older_pictures_out_the_adapter_says_that_it_cannot():
+    policy = scenario_policy()
+    images = policy.images.model_copy(update={"history": "last 1"})
+    with (
+        playing(NAMED["clean"]) as (played, llm),
+        Guard(policy.model_copy(update={"images": images}), key=KEY) as guard,
+    ):
+        (asked,) = messages(played.scenario)
+        said = ChatMessage(role=MessageRole.ASSISTANT, content="A cat.")
+        with pytest.raises(RequestError, match=r"images\.history"):
+            GuardedLLM(llm.inner, guard).chat([asked, said, asked])
 
 
 def test_the_response_holds_the_certificate():

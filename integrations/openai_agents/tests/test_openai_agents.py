@@ -22,7 +22,7 @@ from agents.models.chatcmpl_converter import Converter
 from guardrail_openai_agents import GuardedModel, GuardedModelProvider, judged_output
 from pydantic import BaseModel
 
-from guardrail import ContentBlocked, OracleError, RequestError
+from guardrail import ContentBlocked, Guard, OracleError, RequestError
 from guardrail.testing.adapters import check_adapter
 from guardrail.testing.scenarios import (
     HARMFUL_TEXT,
@@ -31,6 +31,7 @@ from guardrail.testing.scenarios import (
     Scenario,
     picture_url,
 )
+from guardrail.testing.setting import KEY, scenario_policy
 from guardrail.testing.stage import stage
 
 agents.set_tracing_disabled(True)
@@ -115,6 +116,24 @@ def test_a_scenario(scenario):
                 asyncio.run(ran(played))
             assert HARMFUL_TEXT not in str(raised.value)
         played.check()
+
+
+def test_where_the_guard_leaves_older_pictures_out_the_adapter_says_that_it_cannot():
+    async def run(played, guard):
+        async with client_of(played) as client:
+            model = GuardedModel(OpenAIChatCompletionsModel("scripted", client), guard)
+            said = {"role": "assistant", "content": "A cat."}
+            given = [*items(played.scenario), said, *items(played.scenario)]
+            await Runner.run(agent_of(played, client, model=model), given)
+
+    policy = scenario_policy()
+    images = policy.images.model_copy(update={"history": "last 1"})
+    with (
+        stage(TOLD["clean"]) as played,
+        Guard(policy.model_copy(update={"images": images}), key=KEY) as guard,
+        pytest.raises(RequestError, match=r"images\.history"),
+    ):
+        asyncio.run(run(played, guard))
 
 
 def test_a_run_of_synchronous_code():

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 
 from guardrail import RequestError
-from guardrail_llama_index.answers import message_of
+from guardrail_llama_index.answers import end_of, message_of, model_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from llama_index.core.base.llms.types import ChatResponse
     from llama_index.core.llms.llm import LLM
@@ -56,18 +55,25 @@ class Asking:
 
     def _variant(self, body: Mapping[str, Any]) -> list[ChatMessage]:
         """The messages with the pictures of a variant, in order."""
-        urls = iter([url for message in body["messages"] for url in _urls(message)])
-        return [_repainted(message, urls) for message in self._messages]
+        urls = (url for message in body["messages"] for url in _urls(message))
+        try:
+            return [_repainted(message, urls) for message in self._messages]
+        except StopIteration:
+            raise RequestError(
+                "messages: the guard leaves older pictures out (images.history), which this "
+                "adapter cannot do; set images.history to all, or send fewer messages",
+                param="messages",
+            ) from None
 
     def _completion(self, response: ChatResponse) -> dict[str, Any]:
         """What the inner LLM answered, as OpenAI's chat completion."""
         calls = self._calls(response)
         message = message_of(response.message.content, calls)
-        end = _end(response) or ("tool_calls" if calls else "stop")
+        end = end_of(response) or ("tool_calls" if calls else "stop")
         choice = {"index": 0, "message": message, "finish_reason": end}
         told = response.additional_kwargs
         usage = {name: told[name] for name in _USAGE if isinstance(told.get(name), int)}
-        named = {"model": name} if (name := _model_of(response)) else {}
+        named = {"model": name} if (name := model_of(response)) else {}
         return {"object": "chat.completion", **named, "choices": [choice], "usage": usage}
 
     def _calls(self, response: ChatResponse) -> list[dict[str, Any]]:
@@ -134,17 +140,3 @@ def _repainted(message: ChatMessage, urls: Iterator[str]) -> ChatMessage:
     return ChatMessage(
         role=message.role, blocks=blocks, additional_kwargs=message.additional_kwargs
     )
-
-
-def _model_of(response: ChatResponse) -> str:
-    """Which model answered, where the provider's own reply says it; else empty."""
-    raw = response.raw
-    name = raw.get("model") if isinstance(raw, Mapping) else getattr(raw, "model", None)
-    return name if isinstance(name, str) else ""
-
-
-def _end(response: ChatResponse) -> str | None:
-    """Why the provider ended, where it answers in OpenAI's form."""
-    choices = getattr(response.raw, "choices", None)
-    end = getattr(choices[0], "finish_reason", None) if choices else None
-    return end if isinstance(end, str) else None

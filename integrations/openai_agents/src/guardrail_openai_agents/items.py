@@ -75,6 +75,7 @@ def _mismatch() -> RequestError:
         "input: holds a picture outside the user's messages, such as a tool's output, which the "
         "SDK does not send on in chat completions, so that it cannot be guarded; have the tool "
         "return words, and put the picture into a message of the user, or ask the proxy by the "
-        "SDK's own model for the Responses API, which sends tools' pictures",
+        "SDK's own model for the Responses API, which sends tools' pictures; or the policy leaves "
+        "older pictures out (images.history), which this adapter cannot do",
         param="input",
     )
