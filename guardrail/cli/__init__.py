@@ -70,8 +70,7 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.exceptions.Abort):
-        click.echo("\ninterrupted", err=True)
-        code = 130
+        code = _tell_interrupt()
     except GuardrailError as error:
         click.echo(f"guardrail: {error}", err=True)
         code = 2
@@ -80,7 +79,21 @@ def main() -> None:
     except OSError as error:
         click.echo(f"guardrail: {error.filename or 'the system'}: {error.strerror}", err=True)
         code = 2
+    except Exception as error:
+        if not _was_interrupted(error):
+            raise
+        code = _tell_interrupt()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell_interrupt() -> int:
+    click.echo("\ninterrupted", err=True)
+    return 130
+
+
+def _was_interrupted(error: Exception) -> bool:
+    """Whether a library made an error of its own of an interrupt, as pydantic's core does."""
+    return KeyboardInterrupt.__name__ in str(error)
 
 
 def _missing(error: ModuleNotFoundError) -> int:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic_core import SchemaError
 
 import guardrail.cli as cli
 from guardrail.errors import CertificationError, ConfigError, RequestError, UpstreamError
@@ -99,6 +100,14 @@ def test_an_error_is_one_line(error, monkeypatch, capsys):
 
 def test_an_interrupt_is_quiet(monkeypatch, capsys):
     assert ends_with(KeyboardInterrupt(), monkeypatch, capsys) == (130, "\ninterrupted\n")
+
+
+def test_so_is_one_that_a_library_made_its_own_error_of(monkeypatch, capsys):
+    """pydantic's core, for one that came while it looked into a class, and the class is gone."""
+    error = SchemaError('Error building "enum" validator:\n  KeyboardInterrupt: ')
+    assert ends_with(error, monkeypatch, capsys) == (130, "\ninterrupted\n")
+    with pytest.raises(SchemaError):
+        ends_with(SchemaError("Error building"), monkeypatch, capsys)
 
 
 def test_a_missing_package_names_the_extra(monkeypatch, capsys):
