@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
     from guardrail.oracles.base import Oracle
     from guardrail.picture_text.check import PictureTextCheck
+    from guardrail.records.journal import Journal
     from guardrail.records.recorder import Recorder
+    from guardrail.upstreams.limits.limiter import Limiter
 
 __all__ = [
     "KeySource",
@@ -51,12 +53,16 @@ __all__ = [
     "build_engine",
     "check_argument",
     "is_local",
+    "join_engine",
+    "open_entry",
+    "open_journal",
     "open_recorder",
     "read_key",
     "read_model",
     "read_oracle",
     "read_policy",
     "read_upstreams",
+    "record_with",
 ]
 
 PolicySource: TypeAlias = str | os.PathLike[str] | Policy
@@ -170,16 +176,27 @@ def build_engine(
             another model or oracle, or it limits the cost of a model whose price is not known.
     """
     members = _open_upstreams(policy, upstreams)
-    rules = compile_policy(policy, upstreams=len(members))
     judge = read_oracle(oracle, policy)
+    return join_engine(policy, members, judge, read_key(key), is_placeholder=is_placeholder)
+
+
+def join_engine(
+    policy: Policy,
+    members: Sequence[Upstream],
+    oracle: Oracle,
+    key: NoiseKey,
+    *,
+    is_placeholder: bool = False,
+) -> Engine:
+    """The engine of parts that are there already; see `build_engine`. Raises ConfigError."""
+    rules = compile_policy(policy, upstreams=len(members))
     for member in () if is_placeholder else members:
-        check_recall(rules.recall, member, judge)
+        check_recall(rules.recall, member, oracle)
         check_prices(rules, member)
-    noise_key = read_key(key)
     check = _open_text_check(rules)
     if len(members) == 1:
-        return Engine(rules, members[0], judge, noise_key, check)
-    return FailoverEngine(rules, members, judge, noise_key, check)
+        return Engine(rules, members[0], oracle, key, check)
+    return FailoverEngine(rules, members, oracle, key, check)
 
 
 def _open_text_check(rules: Rules) -> PictureTextCheck | None:
@@ -196,12 +213,15 @@ def _open_text_check(rules: Rules) -> PictureTextCheck | None:
 def _open_upstreams(policy: Policy, upstreams: Upstreams) -> list[Upstream]:
     entries = plain_entries((upstreams,)) if isinstance(upstreams, str) else upstreams
     if isinstance(entries, tuple) and all(isinstance(entry, UpstreamEntry) for entry in entries):
-        return [_open_entry(entry, policy, alone=len(entries) == 1) for entry in entries]
+        return [open_entry(entry, policy, alone=len(entries) == 1) for entry in entries]
     return [read_model(entries, policy)]
 
 
-def _open_entry(entry: UpstreamEntry, policy: Policy, *, alone: bool) -> Upstream:
-    governed = open_upstream(entry, **variant_options(policy))
+def open_entry(
+    entry: UpstreamEntry, policy: Policy, *, alone: bool, limiter: Limiter | None = None
+) -> Upstream:
+    """The upstream of one entry, `alone` or one of several. Raises ConfigError."""
+    governed = open_upstream(entry, **variant_options(policy), limiter=limiter)
     # A model in this process has a line of its own, and nothing to fail over to.
     return governed.upstream if entry.is_local and alone and entry.is_plain else governed
 
@@ -216,8 +236,31 @@ def open_recorder(
 ) -> Iterator[Recorder | None]:
     """What keeps the engine's decisions in a file; None where there is none.
 
+    Takes what `open_journal` takes. Raises ConfigError.
+    """
+    with open_journal(records, sign_key, keep_content=keep_content) as journal:
+        yield record_with(journal, engine, keep_content=keep_content)
+
+
+def record_with(
+    journal: Journal | None, engine: Engine, *, keep_content: bool = False
+) -> Recorder | None:
+    """What keeps the engine's decisions in a journal; None without one."""
+    from guardrail.records.recorder import Recorder
+
+    return None if journal is None else Recorder(journal, engine, keep_content=keep_content)
+
+
+@contextmanager
+def open_journal(
+    records: str | os.PathLike[str] | None,
+    sign_key: str | os.PathLike[str] | None = None,
+    *,
+    keep_content: bool = False,
+) -> Iterator[Journal | None]:
+    """A file of records; None where there is none.
+
     Args:
-        engine: whose decisions are kept.
         records: file to append to.
         sign_key: Ed25519 key that signs the records; made if it is not there.
         keep_content: see `Recorder`.
@@ -226,7 +269,6 @@ def open_recorder(
         ConfigError: a file cannot be used, or options are given without `records`.
     """
     from guardrail.records.journal import FileJournal
-    from guardrail.records.recorder import Recorder
     from guardrail.records.signing import load_or_create_signer
 
     if records is None:
@@ -237,7 +279,7 @@ def open_recorder(
     signer = load_or_create_signer(sign_key) if sign_key else None
     journal = FileJournal(records, signer=signer)
     try:
-        yield Recorder(journal, engine, keep_content=keep_content)
+        yield journal
     finally:
         journal.close()
 

@@ -19,11 +19,11 @@ from guardrail.api.endpoint import Endpoint
 from guardrail.api.errors import Reply
 from guardrail.api.items import recall_nothing
 from guardrail.api.shapes import flag, invalid_field
-from guardrail.api.strict_json import encode_json, parse_object
+from guardrail.api.strict_json import encode_json
 from guardrail.engine.verdict import Action, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from guardrail.api.incoming import Incoming
     from guardrail.api.items import Recall
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from guardrail.api.request_rules import RequestRules
     from guardrail.images.codec import ImageLimits
     from guardrail.policy.schema import Policy
+    from guardrail.types import Json
 
 __all__ = ["CHECK_ENDPOINT"]
 
 
 def _read(
-    raw: bytes,
+    given: Mapping[str, Json],
     *,
     max_images: int,
     limits: ImageLimits,
@@ -44,7 +45,7 @@ def _read(
     recall: Recall = recall_nothing,  # noqa: ARG001 (chats hold whole messages)
 ) -> Incoming:
     """A chat request that may ask for `progress`. Raises RequestError."""
-    body = dict(parse_object(raw))
+    body = dict(given)
     progress = flag(body.pop("progress", None), "progress")
     incoming = incoming_chat(body, max_images=max_images, limits=limits, rules=rules.whole)
     if progress and not incoming.stream:

@@ -12,7 +12,7 @@ from guardrail.engine.budget import has_price
 from guardrail.errors import RequestError, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from guardrail.api.errors import Reply
     from guardrail.api.incoming import Incoming
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from guardrail.engine.verdict import Verdict
     from guardrail.images.codec import ImageLimits, Picture
     from guardrail.policy.schema import Policy
-    from guardrail.types import Chat
+    from guardrail.types import Chat, Json
 
 __all__ = [
     "Endpoint",
@@ -42,7 +42,8 @@ _MOST_NAMED = 8
 class _Read(Protocol):
     def __call__(
         self,
-        raw: bytes,
+        body: Mapping[str, Json],
+        /,
         *,
         max_images: int,
         limits: ImageLimits,

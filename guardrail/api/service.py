@@ -20,11 +20,12 @@ from guardrail.memory.spending import Principal
 from guardrail.policy.compile import check_first_try, image_limits, memory_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
     from guardrail.memory.ledger import Ledger
+    from guardrail.memory.store import VerdictStore
     from guardrail.policy.schema import Policy
     from guardrail.types import Chat
 
@@ -43,7 +44,9 @@ class Service:
 
     If `record` fails, so does the request: nothing leaves unrecorded. None keeps no records, so
     that no client is given the name of one. `network` is for tests only.
-    `ledger` counts the tries of principals, and may be shared; None makes one in this process.
+    `ledger` counts the tries of principals, `store` keeps verdicts and `kept_items` parts of answers;
+    they may be shared, and None makes one in this process. `close` closes the engine's parts where
+    others use them too; None closes its upstream and its oracle.
 
     Raises:
         ConfigError: the ledger's window is shorter than the policy's, or the words of a block name
@@ -56,6 +59,9 @@ class Service:
     record: Record | None = None
     network: Network = INTERNET
     ledger: Ledger | None = None
+    store: VerdictStore | None = None
+    kept_items: ItemMemory | None = None
+    close: Callable[[], Awaitable[None]] | None = None
     admission: Admission = field(init=False)
     models: Cached[list[str]] = field(init=False)
     image_loader: ImageLoader = field(init=False)
@@ -75,9 +81,9 @@ class Service:
             admission=Admission(limits.max_concurrent_requests, limits.max_waiting_requests),
             models=Cached(self._models, self.settings.probe_cache_s),
             image_loader=self._make_image_loader(),
-            decisions=DecisionMemory(memory_rules(self.policy)),
+            decisions=DecisionMemory(memory_rules(self.policy), store=self.store),
             request_rules=request_rules(self.policy),
-            items=ItemMemory(memory_rules(self.policy)),
+            items=self.kept_items or ItemMemory(memory_rules(self.policy)),
         )
 
     def keep(self, verdict: Verdict, chat: Chat) -> str | None:
@@ -152,7 +158,4 @@ class Service:
         """Ends running decisions, and closes the upstream and the oracle, whatever fails."""
         await self.decisions.aclose()
         self.image_loader.close()
-        try:
-            await self.engine.upstream.aclose()
-        finally:
-            await self.engine.oracle.aclose()
+        await (self.engine.aclose() if self.close is None else self.close())

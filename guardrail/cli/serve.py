@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from guardrail.cli.options import record_options, upstream_options
+from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from guardrail.api.deployment import Deployment
     from guardrail.server.serve import RunningServer
 
 __all__ = ["command"]
@@ -30,10 +32,19 @@ __all__ = ["command"]
 @click.option("--cors-origin", "cors_origins", metavar="ORIGIN", multiple=True,
               help="Origin whose web pages may ask from a browser, as https://chat.example; give "
               "it several times for more.  [default: none]")  # fmt: skip
+@click.option("--policies", "policies_file",
+              type=click.Path(path_type=Path, dir_okay=False),
+              help="YAML file with several policies and the requests that each decides, the "
+              "strictest first; in place of --policy.")  # fmt: skip
+@click.option("--reload-every", "reload_every_s", metavar="SECONDS", default=5.0,
+              show_default=True, type=click.FloatRange(0, 3600), help="How often to look whether "
+              "the files of policies and upstreams have changed; they are read again then, and on "
+              "SIGHUP.  0 looks never.")  # fmt: skip
 def command(
     upstreams: tuple[str, ...],
     upstreams_file: Path | None,
     policy_name: str,
+    policies_file: Path | None,
     key_file: Path | None,
     records_file: Path | None,
     sign_key: Path | None,
@@ -43,42 +54,73 @@ def command(
     litellm_api_key: str | None,
     litellm_model: str | None,
     cors_origins: tuple[str, ...],
+    reload_every_s: float,
 ) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
+    from guardrail.api.building import open_deployment
+    from guardrail.api.deployment import Plan
     from guardrail.api.settings import ServerSettings
     from guardrail.assembly import (
-        build_engine,
         is_local,
-        open_recorder,
+        open_journal,
+        read_key,
         read_policy,
         read_upstreams,
+        record_with,
     )
+    from guardrail.policy.policy_list import ListedPolicy, find_folders, load_policies
+    from guardrail.server.serve import serve
+
+    source = click.get_current_context().get_parameter_source("policy_name")
+    if policies_file is not None and source is not ParameterSource.DEFAULT:
+        raise ConfigError("give policy or policies, not both", field="policies")
+
+    def read() -> Plan:
+        if policies_file is None:
+            listed: tuple[ListedPolicy, ...] = (ListedPolicy(read_policy(policy_name)),)
+        else:
+            listed = load_policies(policies_file)
+        return Plan(listed, read_upstreams(upstreams, upstreams_file))
+
+    settings = ServerSettings(
+        known_models_only=is_local(read_upstreams(upstreams, upstreams_file)),
+        litellm_api_key=litellm_api_key,
+        litellm_model=litellm_model,
+        cors_origins=cors_origins,
+    )
+    with open_journal(records_file, sign_key, keep_content=keep_content) as journal:
+        deployment = open_deployment(
+            read,
+            read_key(key_file),
+            settings,
+            record_of=lambda engine: record_with(journal, engine, keep_content=keep_content),
+        )
+        listed = deployment.versions[0].plan.listed
+        files = [file for file in (policies_file, upstreams_file) if file is not None]
+        serve(
+            deployment,
+            host,
+            port,
+            announce=lambda server: _announce(deployment, server),
+            folders=find_folders(listed, files),
+            reload_every_s=reload_every_s,
+        )
+
+
+def _announce(deployment: Deployment, server: RunningServer) -> None:
+    """Says where it listens, and what decides by which models and oracles."""
     from guardrail.engine.retry import describe_repeats
     from guardrail.oracles.measured_languages import describe_languages
-    from guardrail.server.serve import serve
     from guardrail.upstreams.chain import members
 
-    policy = read_policy(policy_name)
-    chosen = read_upstreams(upstreams, upstreams_file)
-    engine = build_engine(policy, chosen, key_file)
-    with open_recorder(engine, records_file, sign_key, keep_content=keep_content) as record:
-
-        def announce(server: RunningServer) -> None:
-            click.echo(
-                f"guarding {engine.upstream.name} with policy '{policy.name}' at {server.base_url}",
-                err=True,
-            )
-            click.echo(f"oracle {policy.oracle.describe()}", err=True)
-            for upstream in members(engine.upstream):
-                rule = describe_repeats(engine.rules.retry, upstream)
-                click.echo(f"{upstream.name}: {rule}", err=True)
-            if about := describe_languages(policy.oracle):
-                click.echo(about, err=True)
-
-        settings = ServerSettings(
-            known_models_only=is_local(chosen),
-            litellm_api_key=litellm_api_key,
-            litellm_model=litellm_model,
-            cors_origins=cors_origins,
-        )
-        serve(policy, engine, host, port, announce=announce, settings=settings, record=record)
+    lines: dict[str, None] = {}  # each once, in order
+    for served in deployment.current.policies:
+        engine, policy = served.service.engine, served.service.policy
+        where = f"with policy '{policy.name}' at {server.base_url}"
+        lines[f"guarding {engine.upstream.name} {where}"] = None
+        lines[f"oracle {policy.oracle.describe()}"] = None
+        for upstream in members(engine.upstream):
+            lines[f"{upstream.name}: {describe_repeats(engine.rules.retry, upstream)}"] = None
+        lines[describe_languages(policy.oracle) or ""] = None
+    for line in filter(None, lines):
+        click.echo(line, err=True)

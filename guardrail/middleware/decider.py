@@ -11,7 +11,7 @@ from guardrail.api.chat.reply import block_words
 from guardrail.api.endpoint import decide_incoming, word_reply
 from guardrail.api.service import Service
 from guardrail.api.settings import ServerSettings
-from guardrail.api.strict_json import encode_json
+from guardrail.api.strict_json import encode_json, parse_object
 from guardrail.assembly import build_engine, read_model, read_upstreams
 from guardrail.errors import ConfigError, RequestError
 from guardrail.middleware.result import Result
@@ -179,7 +179,7 @@ class Decider:
         if len(raw) > limits.max_body_bytes:
             raise too_large(limits.max_body_bytes)
         return endpoint.read(
-            raw,
+            parse_object(raw),
             max_images=limits.max_images,
             limits=self._service.image_loader.limits,
             rules=self._service.request_rules,

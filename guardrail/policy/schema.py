@@ -33,7 +33,7 @@ from guardrail.hosts import HOST_RULE, RemoteMode
 from guardrail.memory.rules import OnRepeat
 from guardrail.oracles.by_kind import OracleByKind
 from guardrail.oracles.registry import find_options
-from guardrail.policy.document import NOWHERE, Source
+from guardrail.policy.document import NOWHERE, Document, Source
 from guardrail.policy.steering import STEERING_FIELDS
 from guardrail.section import Section, Share, Word
 from guardrail.stats import LEAST_FLOOR
@@ -461,6 +461,11 @@ class Policy(Section):
     def folder(self) -> Path:
         """Where paths in the policy start: the folder of its file, or the working directory."""
         return self._source.folder
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """The files that it is written in, its own first; empty where it was made in Python."""
+        return self._source.documents
 
     def with_source(self, source: Source) -> Policy:
         """The same policy, known to be written in these files."""

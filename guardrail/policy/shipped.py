@@ -8,7 +8,7 @@ from pathlib import Path
 
 from guardrail.errors import ConfigError
 
-__all__ = ["find_policy_file", "shipped_names", "shipped_policy"]
+__all__ = ["find_policy_file", "shipped_folder", "shipped_names", "shipped_policy"]
 
 _HERE = Path(__file__).resolve().parents[1]
 _WHEEL, _CHECKOUT = _HERE / "policies", _HERE.parent / "policies"
@@ -18,7 +18,7 @@ _ENDINGS = frozenset({".yaml", ".yml", ".json"})
 @cache
 def shipped_names() -> tuple[str, ...]:
     """`default` and the others, in the order of the alphabet."""
-    found = [file.stem for file in _folder().glob("*.yaml")]
+    found = [file.stem for file in shipped_folder().glob("*.yaml")]
     return tuple(sorted(found, key=lambda name: (name != "default", name)))
 
 
@@ -30,7 +30,7 @@ def shipped_policy(name: str) -> Path:
     """
     names = shipped_names()
     if name in names:
-        return _folder() / f"{name}.yaml"
+        return shipped_folder() / f"{name}.yaml"
     near = difflib.get_close_matches(name, names, n=1)
     listed = f"those that ship are {', '.join(names)}"
     hint = f"did you mean '{near[0]}'? T{listed[1:]}" if near else listed
@@ -50,5 +50,6 @@ def find_policy_file(name: str, folder: Path) -> Path:
     return file if is_path or file.is_file() else shipped_policy(name)
 
 
-def _folder() -> Path:
+def shipped_folder() -> Path:
+    """Where they stand: in the package, or in a checkout beside it."""
     return _WHEEL if _WHEEL.is_dir() else _CHECKOUT

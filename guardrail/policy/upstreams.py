@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from guardrail.images.encode import ImageFormat
+    from guardrail.upstreams.limits.limiter import Limiter
 
 __all__ = [
     "BreakerSection",
@@ -32,6 +33,7 @@ __all__ = [
     "load_upstreams",
     "open_upstream",
     "plain_entries",
+    "read_secrets",
 ]
 
 _Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
@@ -208,10 +210,15 @@ def open_upstream(
     *,
     variant_format: ImageFormat | None = None,
     jpeg_quality: int | None = None,
+    limiter: Limiter | None = None,
 ) -> LimitedUpstream:
-    """The upstream of an entry, behind its limiter. Raises ConfigError."""
+    """The upstream of an entry, behind its limiter, or behind one that is shared.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
     if entry.is_local:
-        return LimitedUpstream(build_upstream(entry.upstream), entry.limits)
+        return LimitedUpstream(build_upstream(entry.upstream), entry.limits, limiter=limiter)
     options: dict[str, Any] = {
         "api_key": _variable(entry.api_key_env) if entry.api_key_env else None,
         "headers": {k: _variable(v) for k, v in entry.headers_env.items()} or None,
@@ -226,7 +233,13 @@ def open_upstream(
         "jpeg_quality": jpeg_quality,
     }
     upstream = build_upstream(entry.upstream, keys_from_environment=False, **options)
-    return LimitedUpstream(upstream, entry.limits)
+    return LimitedUpstream(upstream, entry.limits, limiter=limiter)
+
+
+def read_secrets(entry: UpstreamEntry) -> tuple[str, ...]:
+    """What the environment variables hold that an entry names; never to be shown."""
+    named = [entry.api_key_env] if entry.api_key_env else []
+    return tuple(map(_variable, [*named, *entry.headers_env.values()]))
 
 
 def _check_environment(entry: UpstreamEntry, source: Source, place: str) -> Iterator[ConfigError]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from guardrail.api.deployment import fixed_deployment
 from guardrail.api.errors import Reply, error_reply, reply_to_error
 from guardrail.api.pictures.fetch import INTERNET
 from guardrail.api.service import Service
@@ -23,16 +24,18 @@ from guardrail.server.routes import make_routes
 from guardrail.server.shield import Shield
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from starlette.requests import Request
 
+    from guardrail.api.deployment import Deployment
     from guardrail.api.pictures.fetch import Network
     from guardrail.api.service import Record
     from guardrail.engine.engine import Engine
     from guardrail.policy.schema import Policy
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "create_deployed_app"]
 
 _ROUTES = (
     ("POST", "/v1/chat/completions"),
@@ -63,18 +66,34 @@ def create_app(
         ConfigError: an origin in the settings is none.
     """
     service = Service(policy, engine, settings or ServerSettings(), record, network)
+    return create_deployed_app(fixed_deployment(service))
+
+
+def create_deployed_app(
+    deployment: Deployment, triggers: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+) -> Starlette:
+    """The application of policies that may change; it closes them when it shuts down.
+
+    Args:
+        deployment: decides every request.
+        triggers: what makes it reload, entered while the application runs.
+
+    Raises:
+        ConfigError: an origin in the settings is none.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        yield
-        await service.aclose()
+        async with triggers():
+            yield
+        await deployment.aclose()
 
     app = Starlette(
-        routes=make_routes(service),
+        routes=make_routes(deployment),
         lifespan=lifespan,
         middleware=[
             Middleware(AccessLog),
-            *cors_middleware(service.settings.cors_origins),
+            *cors_middleware(deployment.settings.cors_origins),
             Middleware(Shield),
         ],
         exception_handlers={

@@ -12,24 +12,30 @@ from guardrail.api.endpoint import check_model, decide_incoming, word_reply
 from guardrail.api.errors import Reply, log_crash, reply_to_error
 from guardrail.api.opening import Opening
 from guardrail.api.progress import RUNNING, JudgementCount, count_judgements
+from guardrail.api.strict_json import parse_object
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.offload import READ_BODY, offload
+from guardrail.policy.policy_list import Asked
 from guardrail.server.access import note
 from guardrail.server.held_stream import WAITING, HeldStream, stream_response
 from guardrail.server.json_response import json_response
 from guardrail.server.watch import wait_for_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from guardrail.api.admission import Ticket
+    from guardrail.api.deployment import Deployment, Lease
     from guardrail.api.endpoint import Endpoint
     from guardrail.api.incoming import Incoming
+    from guardrail.api.policy_set import PolicySet
     from guardrail.api.service import Service
+    from guardrail.types import Json
 
-__all__ = ["answer_guarded", "read_aside", "read_body"]
+__all__ = ["answer_guarded", "choose_service", "read_aside", "read_body"]
 
 
 async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
@@ -80,21 +86,23 @@ def _unsupported_error(what: str, remedy: str) -> RequestError:
 
 _SHOWS_BOTH = "ai-sdk/"
 """In the user agent of Vercel's AI SDK, which shows a message's content and then its refusal."""
+_CALLER = "guardrail.caller"  # in the scope: who asks, where there are API keys
 _T = TypeVar("_T")
 
 
-async def answer_guarded(service: Service, request: Request, endpoint: Endpoint) -> Response:
-    """Admits, reads, decides; a stream is handed over at its first heartbeat."""
-    ticket = await service.admission.enter()
+async def answer_guarded(deployment: Deployment, request: Request, endpoint: Endpoint) -> Response:
+    """Reads, admits, decides; a stream is handed over at its first heartbeat."""
+    lease = deployment.lease()
     try:
-        incoming = await _read_incoming(service, request, endpoint)
+        service, incoming = await _read_incoming(lease.policies, request, endpoint)
+        ticket = await service.admission.enter()
     except BaseException:
-        ticket.release()
+        lease.release()
         raise
     tally = _tally(service, incoming)
     decision = asyncio.create_task(_decide(service, request, endpoint, incoming, tally))
     # Not inside the task: one that is cancelled before it runs would never get there.
-    decision.add_done_callback(lambda _: ticket.release())
+    decision.add_done_callback(lambda _: _release(ticket, lease))
     settings = service.settings
     patience_s = settings.first_byte_s if incoming.stream else None
     if not await wait_for_client(decision, request.receive, timeout_s=patience_s):
@@ -110,6 +118,11 @@ async def answer_guarded(service: Service, request: Request, endpoint: Endpoint)
     if incoming.stream and not reply.is_error:
         return stream_response(reply, endpoint.events(reply, incoming))
     return json_response(reply)
+
+
+def _release(ticket: Ticket, lease: Lease) -> None:
+    ticket.release()
+    lease.release()
 
 
 def _tally(service: Service, incoming: Incoming) -> JudgementCount | None:
@@ -133,32 +146,65 @@ def _heartbeat(
     return lambda: RUNNING if incoming.progress else WAITING
 
 
-async def read_aside(service: Service, request: Request, read: Callable[[bytes], _T]) -> _T:
-    """The body, read in a thread where it is large. Raises RequestError."""
+async def read_aside(
+    policies: PolicySet,
+    request: Request,
+    read: Callable[[Service, Mapping[str, Json]], _T],
+) -> tuple[Service, _T]:
+    """The body, parsed and read in a thread where it is large, and the service that decides it.
+
+    Raises:
+        RequestError: the body cannot be had, is no object, or is larger than its policy allows; or
+            what `read` and `choose_service` raise.
+    """
+    services = [one.service for one in policies.policies]
+
+    def parse(raw: bytes) -> tuple[Service, _T]:
+        body = parse_object(raw)
+        service = choose_service(policies, request, body.get("model"))
+        most = service.policy.advanced.limits.max_body_bytes
+        if len(raw) > most:
+            raise too_large(most)
+        return service, read(service, body)
+
     raw = await read_body(
         request,
-        max_bytes=service.policy.advanced.limits.max_body_bytes,
-        timeout_s=service.settings.body_timeout_s,
+        max_bytes=max(one.policy.advanced.limits.max_body_bytes for one in services),
+        timeout_s=policies.last.settings.body_timeout_s,
     )
-    return await offload(READ_BODY, len(raw), read, raw)
+    return await offload(READ_BODY, len(raw), parse, raw)
 
 
-async def _read_incoming(service: Service, request: Request, endpoint: Endpoint) -> Incoming:
-    advanced = service.policy.advanced
+def choose_service(policies: PolicySet, request: Request, model: Json) -> Service:
+    """What decides a request. Raises RequestError, see `PolicySet.choose`."""
+    caller = request.scope.get(_CALLER)
+    asked = Asked(
+        route=getattr(request.scope.get("route"), "path", ""),
+        model=model if isinstance(model, str) else "",
+        headers=request.headers,
+        tenant="" if caller is None else caller.tenant,
+        key="" if caller is None else caller.name,
+    )
+    wanted = "" if caller is None else caller.policy or ""
+    return policies.choose(asked, wanted)
 
-    def read(raw: bytes) -> Incoming:
+
+async def _read_incoming(
+    policies: PolicySet, request: Request, endpoint: Endpoint
+) -> tuple[Service, Incoming]:
+    def read(service: Service, body: Mapping[str, Json]) -> Incoming:
         return endpoint.read(
-            raw,
-            max_images=advanced.limits.max_images,
+            body,
+            max_images=service.policy.advanced.limits.max_images,
             limits=service.image_loader.limits,
             rules=service.request_rules,
             recall=service.items.recall,
         )
 
-    incoming = await read_aside(service, request, read)
+    service, incoming = await read_aside(policies, request, read)
     incoming = replace(incoming, words_once=_SHOWS_BOTH in request.headers.get("user-agent", ""))
     await check_model(service, incoming.chat.model)
-    return incoming
+    return service, incoming
 
 
 async def _decide(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from guardrail.api.cached import Cached
@@ -13,11 +14,12 @@ from guardrail.server.json_response import json_response
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from guardrail.api.deployment import Deployment
     from guardrail.api.service import Service
 
 __all__ = ["live_endpoint", "ready_endpoint"]
@@ -31,9 +33,9 @@ async def live_endpoint(_request: Request) -> Response:
     return json_response(Reply(200, {"status": "ok"}))
 
 
-def ready_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint of one service: 200 where model and oracle answer, else 503."""
-    readiness = Cached(lambda: _readiness(service), service.settings.probe_cache_s)
+def ready_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
+    """200 where the models and oracles of all policies answer, else 503."""
+    readiness = Cached(lambda: _readiness(deployment), deployment.settings.probe_cache_s)
 
     async def answer(_request: Request) -> Response:
         return json_response(await readiness.get())
@@ -41,13 +43,27 @@ def ready_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]]
     return answer
 
 
-async def _readiness(service: Service) -> Reply:
-    upstream, oracle = await asyncio.gather(
-        _check(service.models.get), _check(lambda: _probe_oracle(service))
-    )
+async def _readiness(deployment: Deployment) -> Reply:
+    lease = deployment.lease()
+    try:
+        services = [one.service for one in lease.policies.policies]
+        # Policies share models and oracles: each is asked once.
+        models = {id(one.engine.upstream): one.models.get for one in services}
+        oracles = {id(one.engine.oracle): partial(_probe_oracle, one) for one in services}
+        upstream, oracle = await asyncio.gather(
+            _check_all([*models.values()]), _check_all([*oracles.values()])
+        )
+    finally:
+        lease.release()
     ready = upstream == oracle == _FINE
     body = {"status": "ready" if ready else "not ready", "upstream": upstream, "oracle": oracle}
     return Reply(200 if ready else 503, body, {} if ready else {"retry-after": "5"})
+
+
+async def _check_all(probes: Sequence[Callable[[], Awaitable[object]]]) -> str:
+    """`ok`, or what is wrong with the first that fails."""
+    found = await asyncio.gather(*map(_check, probes))
+    return next((said for said in found if said != _FINE), _FINE)
 
 
 async def _check(probe: Callable[[], Awaitable[object]]) -> str:

@@ -22,32 +22,40 @@ from guardrail.server.json_response import json_response
 from guardrail.server.watch import wait_for_client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from guardrail.api.deployment import Deployment
     from guardrail.api.errors import Reply
     from guardrail.api.incoming import Incoming
     from guardrail.api.litellm.request import GivenAnswer
+    from guardrail.api.policy_set import PolicySet
     from guardrail.api.service import Service
+    from guardrail.api.settings import ServerSettings
     from guardrail.engine.verdict import Verdict
+    from guardrail.types import Json
 
 __all__ = ["litellm_endpoint"]
 
 
-def litellm_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint, bound to one service."""
+def litellm_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint, bound to one deployment."""
 
     async def answer(request: Request) -> Response:
-        _check_key(service, request)
-        return json_response(await _answer(service, request))
+        _check_key(deployment.settings, request)
+        lease = deployment.lease()
+        try:
+            return json_response(await _answer(lease.policies, request))
+        finally:
+            lease.release()
 
     return answer
 
 
-def _check_key(service: Service, request: Request) -> None:
-    wanted = service.settings.litellm_api_key
+def _check_key(settings: ServerSettings, request: Request) -> None:
+    wanted = settings.litellm_api_key
     given = request.headers.get("x-api-key", "")
     if wanted is not None and not hmac.compare_digest(given.encode(), wanted.encode()):
         raise RequestError(
@@ -57,14 +65,18 @@ def _check_key(service: Service, request: Request) -> None:
         )
 
 
-async def _answer(service: Service, request: Request) -> Reply:
+async def _answer(policies: PolicySet, request: Request) -> Reply:
     """The reply to one question; every fault blocks."""
     try:
+        service, question = await _question(policies, request)
         ticket = await service.admission.enter()
     except GuardrailError as error:
         return blocked_reply(str(error))
+    except ClientDisconnect:
+        raise
+    except Exception as error:  # noqa: BLE001 (the server's edge: a crash must block)
+        return _crashed(error)
     try:
-        question = await _question(service, request)
 
         def note_verdict(verdict: Verdict, record_id: str | None) -> None:
             note(request.scope, verdict, record_id)
@@ -77,22 +89,26 @@ async def _answer(service: Service, request: Request) -> Reply:
     except ClientDisconnect:
         raise
     except Exception as error:  # noqa: BLE001 (the server's edge: a crash must block)
-        log_crash(error)
-        return blocked_reply("the guard failed; its log names the place")
+        return _crashed(error)
     finally:
         ticket.release()
 
 
-async def _question(service: Service, request: Request) -> Incoming | GivenAnswer | None:
-    most, model = service.policy.advanced.limits.max_images, service.settings.litellm_model
+def _crashed(error: Exception) -> Reply:
+    log_crash(error)
+    return blocked_reply("the guard failed; its log names the place")
 
-    def read(raw: bytes) -> Incoming | GivenAnswer | None:
+
+async def _question(
+    policies: PolicySet, request: Request
+) -> tuple[Service, Incoming | GivenAnswer | None]:
+    def read(service: Service, body: Mapping[str, Json]) -> Incoming | GivenAnswer | None:
         return read_question(
-            raw,
-            model=model,
-            max_images=most,
+            body,
+            model=service.settings.litellm_model,
+            max_images=service.policy.advanced.limits.max_images,
             limits=service.image_loader.limits,
             rules=service.request_rules,
         )
 
-    return await read_aside(service, request, read)
+    return await read_aside(policies, request, read)

@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from guardrail.api.service import Service
+    from guardrail.api.deployment import Deployment
     from guardrail.types import Json
 
 __all__ = ["model_endpoint", "models_endpoint"]
 
 
-def models_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]]:
+def models_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
     """The list of models."""
 
     async def answer(_request: Request) -> Response:
-        data = [_entry(name) for name in await service.models.get()]
+        data = [_entry(name) for name in await deployment.current.last.models.get()]
         return json_response(Reply(200, {"object": "list", "data": data}))
 
     return answer
 
 
-def model_endpoint(service: Service) -> Callable[[Request], Awaitable[Response]]:
+def model_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
     """One model; 404 where there is none of that name."""
 
     async def answer(request: Request) -> Response:
         name = request.path_params["model"]
-        await check_listed(service, name)
+        await check_listed(deployment.current.last, name)
         return json_response(Reply(200, _entry(name)))
 
     return answer

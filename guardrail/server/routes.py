@@ -13,6 +13,7 @@ from guardrail.api.errors import Reply
 from guardrail.api.openapi.document import describe_plain, make_document
 from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, RESPONSES
 from guardrail.api.responses.endpoint import RESPONSES_ENDPOINT
+from guardrail.server.admin import policies_endpoint, reload_endpoint, rollback_endpoint
 from guardrail.server.docs_page import docs_endpoint
 from guardrail.server.guarded import answer_guarded
 from guardrail.server.health import live_endpoint, ready_endpoint
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Scope
 
+    from guardrail.api.deployment import Deployment
     from guardrail.api.endpoint import Endpoint
-    from guardrail.api.service import Service
     from guardrail.types import Json
 
 __all__ = ["make_routes"]
@@ -54,20 +55,24 @@ class _NamedRoute(Route):
         return match, child_scope if match is Match.NONE else {**child_scope, "route": self}
 
 
-def make_routes(service: Service) -> list[Route]:
-    """The routes, bound to one service."""
+def make_routes(deployment: Deployment) -> list[Route]:
+    """The routes, bound to one deployment."""
     described = [
-        _Described("POST", "/v1/chat/completions", _guard(service, CHAT_ENDPOINT), CHAT),
-        _Described("POST", "/v1/responses", _guard(service, RESPONSES_ENDPOINT), RESPONSES),
-        _Described("POST", "/v1/guardrail/check", _guard(service, CHECK_ENDPOINT), CHECK),
-        _Described("POST", "/beta/litellm_basic_guardrail_api", litellm_endpoint(service), LITELLM),
-        _Described("GET", "/v1/models", models_endpoint(service),
+        _Described("POST", "/v1/chat/completions", _guard(deployment, CHAT_ENDPOINT), CHAT),
+        _Described("POST", "/v1/responses", _guard(deployment, RESPONSES_ENDPOINT), RESPONSES),
+        _Described("POST", "/v1/guardrail/check", _guard(deployment, CHECK_ENDPOINT), CHECK),
+        _Described("POST", "/beta/litellm_basic_guardrail_api", litellm_endpoint(deployment),
+                   LITELLM),
+        _Described("GET", "/v1/models", models_endpoint(deployment),
                    describe_plain("The models of the upstream.", _MODELS)),
-        _Described("GET", "/v1/models/{model:path}", model_endpoint(service),
+        _Described("GET", "/v1/models/{model:path}", model_endpoint(deployment),
                    describe_plain("One of them.", _MODELS, ("model",))),
+        _Described("GET", "/admin/policies", policies_endpoint(deployment)),
+        _Described("POST", "/admin/reload", reload_endpoint(deployment)),
+        _Described("POST", "/admin/rollback", rollback_endpoint(deployment)),
         _Described("GET", "/healthz", live_endpoint,
                    describe_plain("Whether the process lives.", "It does.")),
-        _Described("GET", "/readyz", ready_endpoint(service),
+        _Described("GET", "/readyz", ready_endpoint(deployment),
                    describe_plain("Whether model and oracle answer; 503 where not.", "They do.")),
     ]  # fmt: skip
     operations = {
@@ -83,9 +88,9 @@ def make_routes(service: Service) -> list[Route]:
     return [_NamedRoute(entry.path, entry.endpoint, methods=[entry.method]) for entry in described]
 
 
-def _guard(service: Service, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+def _guard(deployment: Deployment, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        return await answer_guarded(service, request, endpoint)
+        return await answer_guarded(deployment, request, endpoint)
 
     return answer
 

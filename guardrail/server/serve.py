@@ -13,18 +13,22 @@ import uvicorn
 
 from guardrail.errors import ConfigError
 from guardrail.images.compiled import compile_pass
-from guardrail.server.app import create_app
+from guardrail.server.app import create_app, create_deployed_app
 from guardrail.server.memory import keep_large_blocks, leave_old_objects
+from guardrail.server.reload import reloading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from starlette.applications import Starlette
 
+    from guardrail.api.deployment import Deployment
     from guardrail.engine.engine import Engine
     from guardrail.policy.schema import Policy
 
-__all__ = ["RunningServer", "running_server", "running_server_async", "serve"]
+__all__ = ["RunningServer", "running_app", "running_server", "running_server_async", "serve"]
 
 _LOOPBACK = "127.0.0.1"
 _START_TIMEOUT_S = 30.0
@@ -51,23 +55,23 @@ class RunningServer:
 
 
 def serve(
-    policy: Policy,
-    engine: Engine,
+    deployment: Deployment,
     host: str = _LOOPBACK,
     port: int = 8000,
     *,
     announce: Callable[[RunningServer], None] = lambda _: None,
-    **options: Any,
+    folders: Iterable[Path] = (),
+    reload_every_s: float = 0.0,
 ) -> None:
-    """Serves until SIGINT or SIGTERM; requests in flight get some seconds to end.
+    """Serves until SIGINT or SIGTERM; requests in flight get some seconds to end. SIGHUP reloads.
 
     Args:
-        policy: see `create_app`.
-        engine: see `create_app`.
+        deployment: decides every request.
         host: address to listen on.
         port: 0 takes a free one.
         announce: told where it listens, before the first request is taken.
-        options: `settings` and `record` of `create_app`.
+        folders: where the deployment's files stand.
+        reload_every_s: how often it looks whether they have changed; 0 never does.
 
     Raises:
         ConfigError: the address cannot be listened on.
@@ -75,7 +79,11 @@ def serve(
     listener = _listener(host, port)
     keep_large_blocks()
     compile_pass()  # now, and not while the first request waits
-    app = create_app(policy, engine, **options)
+
+    def triggers() -> AbstractAsyncContextManager[None]:
+        return reloading(deployment, folders, every_s=reload_every_s, on_signal=True)
+
+    app = create_deployed_app(deployment, triggers)
     leave_old_objects()
     announce(_where(listener))
     with suppress(KeyboardInterrupt):  # uvicorn has shut down in order and raises it again
@@ -110,7 +118,15 @@ async def running_server_async(
     policy: Policy, engine: Engine, *, host: str = _LOOPBACK, port: int = 0, **options: Any
 ) -> AsyncIterator[RunningServer]:
     """The same inside the running event loop."""
-    app = create_app(policy, engine, **options)
+    async with running_app(create_app(policy, engine, **options), host=host, port=port) as where:
+        yield where
+
+
+@asynccontextmanager
+async def running_app(
+    app: Starlette, *, host: str = _LOOPBACK, port: int = 0
+) -> AsyncIterator[RunningServer]:
+    """The same of an application that is made already."""
     listener = _listener(host, port)
     where = _where(listener)
     server = _server(app)

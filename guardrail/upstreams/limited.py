@@ -41,16 +41,24 @@ __all__ = ["LimitedUpstream", "Permit", "permit", "streams"]
 class LimitedUpstream:
     """An upstream whose calls wait for their turn; name and revision are those of the model.
 
+    A limiter that is given is shared with other ways to the same model, and closed by its owner.
+
     `complete` waits by itself, each chat taking turns with the others. A caller with many calls of
     one decision takes the turn first, by `turn`, so that waiting does not count as part of the
     call's time.
     """
 
     def __init__(
-        self, upstream: Upstream, limits: CallLimits, *, clock: Clock | None = None
+        self,
+        upstream: Upstream,
+        limits: CallLimits,
+        *,
+        clock: Clock | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self.upstream = upstream
-        self.limiter = Limiter(limits, clock=clock)
+        self._owns_limiter = limiter is None
+        self.limiter = limiter or Limiter(limits, clock=clock)
 
     def __repr__(self) -> str:
         return f"LimitedUpstream({self.upstream!r})"
@@ -93,7 +101,8 @@ class LimitedUpstream:
         return await self.upstream.models()
 
     async def aclose(self) -> None:
-        self.limiter.close()
+        if self._owns_limiter:
+            self.limiter.close()
         await self.upstream.aclose()
 
 

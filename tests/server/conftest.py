@@ -246,13 +246,18 @@ def accepted_requests_fit_the_document(validators):
     """Every request that a test sends and a route accepts is one that the document describes."""
     unfit, read_aside = [], guarded.read_aside
 
-    async def read_and_validate(service, request, read):
+    async def read_and_validate(policies, request, read):
         raws = []
-        incoming = await read_aside(service, request, lambda raw: (raws.append(raw), read(raw))[1])
+
+        def read_and_keep(service, body):
+            raws.append(json.dumps(body))
+            return read(service, body)
+
+        found = await read_aside(policies, request, read_and_keep)
         if len(raws[0]) < LONGEST_VALIDATED:
             body = json.loads(raws[0])
             unfit.extend(validators[request.url.path].iter_errors(body))
-        return incoming
+        return found
 
     with (
         patch.object(guarded, "read_aside", read_and_validate),

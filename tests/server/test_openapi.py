@@ -9,6 +9,7 @@ import pytest
 
 from guardrail.api.litellm import request as litellm_request
 from guardrail.api.responses import request as responses_request
+from guardrail.api.strict_json import parse_object
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
 from guardrail.server.docs_page import docs_page
@@ -80,12 +81,12 @@ def test_fields_that_are_not_named_are_refused_where_it_says_so(document):
 
 def _responses(body):
     raw = json.dumps(body).encode()
-    responses_request.read_response(raw, max_images=2, limits=ImageLimits())
+    responses_request.read_response(parse_object(raw), max_images=2, limits=ImageLimits())
 
 
 def _litellm(body):
     raw = json.dumps(body).encode()
-    litellm_request.read_question(raw, model=None, max_images=2, limits=ImageLimits())
+    litellm_request.read_question(parse_object(raw), model=None, max_images=2, limits=ImageLimits())
 
 
 class _Loads(HTMLParser):

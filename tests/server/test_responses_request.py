@@ -11,6 +11,7 @@ from guardrail.api.items import ItemMemory, recall_nothing
 from guardrail.api.openapi.operations import RESPONSES
 from guardrail.api.request_rules import RequestRules
 from guardrail.api.responses.request import read_response
+from guardrail.api.strict_json import parse_object
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
 from guardrail.memory.rules import MemoryRules
@@ -26,7 +27,9 @@ VALIDATOR = Draft202012Validator(RESPONSES["requestBody"]["content"]["applicatio
 def read(max_images=4, rules=None, recall=recall_nothing, **fields):
     raw = json.dumps({"model": "m", "input": "Hi", **fields}).encode()
     options = {"recall": recall} | ({} if rules is None else {"rules": rules})
-    incoming = read_response(raw, max_images=max_images, limits=ImageLimits(), **options)
+    incoming = read_response(
+        parse_object(raw), max_images=max_images, limits=ImageLimits(), **options
+    )
     VALIDATOR.validate(json.loads(raw))  # what is taken is described
     return incoming
 

@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from guardrail.api.cached import Cached
+from guardrail.api.deployment import fixed_deployment
+from guardrail.api.service import Service
 from guardrail.engine.engine import Engine
 from guardrail.errors import ConfigError
 from guardrail.images.keys import NoiseKey
@@ -62,7 +64,11 @@ def test_the_oracle_is_closed_even_if_the_upstream_cannot_be(kit, logs):
     assert engine.oracle.closed
 
 
-@pytest.mark.parametrize("start", [running_server, serve])
+def serve_one(policy, engine, **options):
+    serve(fixed_deployment(Service(policy, engine)), **options)
+
+
+@pytest.mark.parametrize("start", [running_server, serve_one])
 def test_a_taken_port_is_told_plainly(kit, start):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -107,6 +113,8 @@ SCRIPT = """
     from guardrail.engine.engine import Engine
     from guardrail.images.keys import NoiseKey
     from guardrail.oracles.base import Judgement
+    from guardrail.api.deployment import fixed_deployment
+    from guardrail.api.service import Service
     from guardrail.policy.compile import compile_policy
     from guardrail.policy.schema import Policy
     from guardrail.server.serve import serve
@@ -125,7 +133,7 @@ SCRIPT = """
     )
     upstream = Scripted(["x"])
     engine = Engine(compile_policy(policy), upstream, Harmless(), NoiseKey(bytes(32)))
-    serve(policy, engine, port={port})
+    serve(fixed_deployment(Service(policy, engine)), port={port})
     print("ended", flush=True)
 """
 

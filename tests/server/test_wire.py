@@ -17,6 +17,7 @@ from guardrail.api.openapi.operations import CHAT
 from guardrail.api.pictures.fetch import RemoteImages
 from guardrail.api.pictures.loader import ImageLoader
 from guardrail.api.request_rules import PICTURE_LABELS, RequestRules, request_rules
+from guardrail.api.strict_json import parse_object
 from guardrail.engine.canonical_chat import request_digest
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
@@ -31,7 +32,7 @@ VALIDATOR = Draft202012Validator(CHAT["requestBody"]["content"]["application/jso
 
 def read(body, max_images=4, **options):
     raw = json.dumps(body).encode()
-    incoming = read_chat(raw, max_images=max_images, limits=ImageLimits(), **options)
+    incoming = read_chat(parse_object(raw), max_images=max_images, limits=ImageLimits(), **options)
     VALIDATOR.validate(body)  # what is taken is described
     return incoming
 

@@ -31,7 +31,6 @@ from guardrail.api.shapes import (
     one_of,
     read_elsewhere,
 )
-from guardrail.api.strict_json import parse_object
 from guardrail.errors import RequestError
 from guardrail.message_form import (
     MESSAGE_FIELDS,
@@ -132,17 +131,17 @@ MESSAGES = list_of(
 
 
 def read_chat(
-    raw: bytes,
+    body: Mapping[str, Json],
     *,
     max_images: int,
     limits: ImageLimits,
     rules: RequestRules = AS_BY_DEFAULT,
     recall: Recall = recall_nothing,  # noqa: ARG001 (chats hold whole messages)
 ) -> Incoming:
-    """Reads a request body; slow for a large one.
+    """Reads a request body.
 
     Args:
-        raw: the body.
+        body: as it was parsed.
         max_images: most pictures.
         limits: of each picture.
         rules: what else the policy says of reading.
@@ -151,7 +150,7 @@ def read_chat(
     Raises:
         RequestError: names the field at fault and what to do, and quotes no content.
     """
-    return incoming_chat(parse_object(raw), max_images=max_images, limits=limits, rules=rules)
+    return incoming_chat(body, max_images=max_images, limits=limits, rules=rules)
 
 
 def incoming_chat(

@@ -23,7 +23,6 @@ from guardrail.api.shapes import (
     one_of,
     strings,
 )
-from guardrail.api.strict_json import parse_object
 from guardrail.types import Answer, Chat
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class GivenAnswer:
 
 
 def read_question(
-    raw: bytes,
+    body: Mapping[str, Json],
     *,
     model: str | None,
     max_images: int,
@@ -75,7 +74,7 @@ def read_question(
     """What is to be decided; None for a request without pictures.
 
     Args:
-        raw: the body.
+        body: as it was parsed.
         model: certifies pictures in place of the one that LiteLLM names.
         max_images: most pictures.
         limits: of each picture.
@@ -84,7 +83,6 @@ def read_question(
     Raises:
         RequestError: names the field at fault, and quotes no content.
     """
-    body = parse_object(raw)
     check_fields(body, LITELLM_FIELDS, "")
     match _input_type(body.get("input_type")):
         case "response":

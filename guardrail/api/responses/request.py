@@ -38,7 +38,6 @@ from guardrail.api.shapes import (
     refused_field,
     text_at,
 )
-from guardrail.api.strict_json import parse_object
 from guardrail.errors import RequestError
 from guardrail.types import Chat
 
@@ -149,19 +148,18 @@ RESPONSES_FIELDS: Mapping[str, Mapping[str, Json]] = {
 
 
 def read_response(
-    raw: bytes,
+    body: Mapping[str, Json],
     *,
     max_images: int,
     limits: ImageLimits,
     rules: RequestRules = AS_BY_DEFAULT,
     recall: Recall = recall_nothing,
 ) -> Incoming:
-    """Reads a request body; slow for a large one.
+    """Reads a request body.
 
     Raises:
         RequestError: names the field at fault and what to do, and quotes no content.
     """
-    body = parse_object(raw)
     _check_known(body)
     found = ImageCollector(max_images, rules)
     context = InputContext(found, recall, _leave_out(body))

@@ -1,0 +1,188 @@
+"""Makes the services of a plan: models, oracles and what is remembered are shared between them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from guardrail.api.deployment import Deployment, Plan
+from guardrail.api.items import ItemMemory
+from guardrail.api.pictures.fetch import INTERNET, Network
+from guardrail.api.policy_set import PolicySet, ServedPolicy, policies_digest
+from guardrail.api.service import Service
+from guardrail.assembly import join_engine, open_entry
+from guardrail.memory.ledger import LocalLedger
+from guardrail.memory.store import LocalVerdictStore
+from guardrail.policy.compile import memory_rules, variant_options
+from guardrail.policy.oracle import compile_oracle
+from guardrail.policy.upstreams import read_secrets
+from guardrail.shared_parts import SharedParts
+from guardrail.upstreams.limits.limiter import Limiter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+    from typing import Protocol
+
+    from guardrail.api.service import Record
+    from guardrail.api.settings import ServerSettings
+    from guardrail.engine.engine import Engine
+    from guardrail.images.keys import NoiseKey
+    from guardrail.oracles.base import Oracle
+    from guardrail.policy.policy_list import ListedPolicy
+    from guardrail.policy.schema import Policy
+    from guardrail.policy.upstreams import UpstreamEntry
+    from guardrail.shared_parts import Part
+    from guardrail.upstreams.base import Upstream
+
+    class _Hold(Protocol):
+        def __call__(self, part: Part[_T]) -> _T: ...
+
+
+__all__ = ["open_deployment"]
+
+_T = TypeVar("_T")
+
+_LEAST_WINDOW_S = 86_400.0
+
+
+def open_deployment(
+    read: Callable[[], Plan],
+    key: NoiseKey,
+    settings: ServerSettings,
+    *,
+    record_of: Callable[[Engine], Record | None] = lambda _: None,
+    network: Network = INTERNET,
+) -> Deployment:
+    """The deployment of the policies and models that `read` finds.
+
+    Args:
+        read: reads the files; its plan names the models.
+        key: what all noise is derived from.
+        settings: of the server.
+        record_of: what keeps the decisions of an engine.
+        network: how links to pictures are looked up; for tests only.
+
+    Raises:
+        ConfigError: something in the files cannot be used.
+    """
+    builder = _Builder(key, settings, record_of, network)
+    plan = read()
+    return Deployment(plan, builder.build(plan), settings, read=read, build=builder.build)
+
+
+class _Builder:
+    """Makes sets of policies; what two sets have in common is kept from one to the next."""
+
+    def __init__(
+        self,
+        key: NoiseKey,
+        settings: ServerSettings,
+        record_of: Callable[[Engine], Record | None],
+        network: Network,
+    ) -> None:
+        self._key = key
+        self._settings = settings
+        self._record_of = record_of
+        self._network = network
+        self._parts = SharedParts()
+        self._ledger: LocalLedger | None = None
+
+    def build(self, plan: Plan) -> PolicySet:
+        """The set of a plan. Raises ConfigError, and then nothing is left open."""
+        if self._ledger is None:  # tries are counted on through every change of the policies
+            windows = [one.policy.advanced.spending.window_s for one in plan.listed]
+            self._ledger = LocalLedger(max(_LEAST_WINDOW_S, *windows))
+        served: list[ServedPolicy] = []
+        opened: list[Part[Any]] = []
+        try:
+            served.extend(
+                self._serve(listed, plan.upstreams or (), opened) for listed in plan.listed
+            )
+        except BaseException:
+            with ThreadPoolExecutor(1) as aside:  # this may be a thread with a running loop
+                aside.submit(asyncio.run, _close(opened)).result()
+            raise
+        return PolicySet(policies_digest(plan.listed), tuple(served))
+
+    def _serve(
+        self,
+        listed: ListedPolicy,
+        entries: tuple[UpstreamEntry, ...],
+        opened: list[Part[Any]],
+    ) -> ServedPolicy:
+        policy, rules = listed.policy, memory_rules(listed.policy)
+        own: list[Part[Any]] = []
+
+        def hold(part: Part[_T]) -> _T:
+            own.append(part)
+            opened.append(part)
+            return part.value
+
+        members = [self._open_model(entry, policy, hold, alone=len(entries) == 1)
+                   for entry in entries]  # fmt: skip
+        oracle = hold(self._take_oracle(policy))
+        store = hold(self._parts.take(("verdicts", rules), lambda: LocalVerdictStore(rules)))
+        items = hold(self._parts.take(("items", rules), lambda: ItemMemory(rules)))
+        engine = join_engine(policy, members, oracle, self._key)
+
+        async def close() -> None:
+            if engine.text_check is not None:
+                await engine.text_check.aclose()
+            await _close(own)
+
+        service = Service(
+            policy,
+            engine,
+            self._settings,
+            self._record_of(engine),
+            self._network,
+            ledger=self._ledger,
+            store=store,
+            kept_items=items,
+            close=close,
+        )
+        return ServedPolicy(listed, service)
+
+    def _take_oracle(self, policy: Policy) -> Part[Oracle]:
+        said = policy.oracle.with_calibration(policy.folder).model_dump_json()
+        files = policy.oracle.file_digests(policy.folder)
+        key = ("oracle", type(policy.oracle), said, str(policy.folder), repr(files))
+        return self._parts.take(key, lambda: compile_oracle(policy), lambda oracle: oracle.aclose)
+
+    def _open_model(
+        self,
+        entry: UpstreamEntry,
+        policy: Policy,
+        hold: _Hold,
+        *,
+        alone: bool,
+    ) -> Upstream:
+        """The way to a model; its limits are one, however its pictures are encoded."""
+        who: Hashable = (entry.model_dump_json(), _digest_secrets(entry), alone)
+        limiter = hold(self._parts.take(("limits", who), lambda: Limiter(entry.limits), _closing))
+        how = tuple(sorted(variant_options(policy).items()))
+        return hold(
+            self._parts.take(
+                ("model", who, how),
+                lambda: open_entry(entry, policy, alone=alone, limiter=limiter),
+                lambda model: model.aclose,
+            )
+        )
+
+
+def _closing(limiter: Limiter) -> Callable[[], Awaitable[None]]:
+    async def close() -> None:
+        limiter.close()
+
+    return close
+
+
+async def _close(parts: list[Part[Any]]) -> None:
+    await asyncio.gather(*(part.aclose() for part in parts))
+
+
+def _digest_secrets(entry: UpstreamEntry) -> str:
+    """Tells apart what the environment said; the keys themselves are not kept here."""
+    return hashlib.sha256("\0".join(read_secrets(entry)).encode()).hexdigest()

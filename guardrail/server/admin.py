@@ -1,0 +1,115 @@
+"""Routes for operators: which policies decide, reading them again, going back to former ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from guardrail.api.errors import Reply
+from guardrail.api.strict_json import parse_object
+from guardrail.errors import ConfigError, RequestError
+from guardrail.server.guarded import read_body
+from guardrail.server.json_response import json_response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from guardrail.api.deployment import Deployment, Version
+    from guardrail.types import Json
+
+__all__ = ["policies_endpoint", "reload_endpoint", "rollback_endpoint"]
+
+_MOST_BYTES = 4096
+
+
+def policies_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
+    """GET: the versions, the one that decides first."""
+
+    async def answer(request: Request) -> Response:
+        _check_scope(request)
+        return json_response(_list_versions(deployment))
+
+    return answer
+
+
+def reload_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
+    """POST: reads the files again; 422 with every mistake where something in them is wrong."""
+
+    async def answer(request: Request) -> Response:
+        name = _check_scope(request)
+        try:
+            await deployment.reload(name)
+        except ConfigError as error:
+            raise _unusable(error) from error
+        return json_response(_list_versions(deployment))
+
+    return answer
+
+
+def rollback_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
+    """POST `{"digest": ...}`: a former version decides again, until the files change."""
+
+    async def answer(request: Request) -> Response:
+        name = _check_scope(request)
+        raw = await read_body(
+            request, max_bytes=_MOST_BYTES, timeout_s=deployment.settings.body_timeout_s
+        )
+        digest = parse_object(raw).get("digest")
+        if not isinstance(digest, str):
+            raise RequestError(
+                "digest: must name a version; GET /admin/policies lists them",
+                param="digest",
+            )
+        try:
+            await deployment.roll_back(digest, name)
+        except ConfigError as error:
+            raise _unusable(error) from error
+        return json_response(_list_versions(deployment))
+
+    return answer
+
+
+def _check_scope(request: Request) -> str:
+    """The name of a caller who may administer. Raises RequestError for all others."""
+    caller = request.scope.get("guardrail.caller")
+    if caller is None or "admin" not in caller.scopes:
+        raise RequestError(
+            "this route needs an API key with the scope admin; make one by 'guardrail keys create "
+            "--scope admin'",
+            status=403,
+            code="scope_missing",
+        )
+    name: str = caller.name
+    return name
+
+
+def _unusable(error: ConfigError) -> RequestError:
+    return RequestError(
+        f"nothing has changed, as the policies cannot be used: {error}",
+        status=422,
+        code="invalid_policy",
+    )
+
+
+def _list_versions(deployment: Deployment) -> Reply:
+    versions: list[Json] = [_describe(version) for version in deployment.versions]
+    return Reply(200, {"object": "list", "data": versions})
+
+
+def _describe(version: Version) -> dict[str, Json]:
+    return {
+        "digest": version.digest,
+        "since": version.since,
+        "cause": version.cause,
+        "policies": [
+            {
+                "name": one.policy.name,
+                "mode": one.policy.mode.value,
+                "match": one.match.model_dump(exclude_none=True),
+                "except": None if one.unless is None else one.unless.model_dump(exclude_none=True),
+            }
+            for one in version.plan.listed
+        ],
+    }
