@@ -75,7 +75,7 @@ WRONG = {
     "a smaller radius above a larger one": (
         [{"policy": "a.yaml", "match": {"tenants": ["x"]}}, {"policy": "default"}],
         {"a": {"smoothing": {"radius": 0.1}}}, r"\(smoothing\.radius\)"),
-    "unknown field": ([{"policy": "default", "matches": {}}], {}, "did you mean 'policies.0.match'"),
+    "unknown field": ([{"policy": "default", "matches": {}}], {}, "mean 'policies.0.match'"),
     "unknown condition": (
         [{"policy": "default", "match": {"model": ["x"]}}, {"policy": "strict"}], {}, "models"),
     "no such policy": ([{"policy": "defualt"}], {}, "did you mean 'default'"),

@@ -105,7 +105,7 @@ def test_harm_is_blocked(shared, kit, images):
     ],
 )
 def test_no_field_and_no_header_switches_the_guard_off(shared, kit, extra):
-    headers = {"x-guardrail-mode": "observe", "x-guardrail-policy": "none"}
+    headers = {"x-guardrail-mode": "observe"}
     response = shared.post(kit.request(1, prompt="harm", **extra), headers=headers)
     assert response.headers["x-guardrail-decision"] == "block"
     assert response.headers["x-guardrail-mode"] == "enforce"
