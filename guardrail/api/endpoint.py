@@ -83,11 +83,13 @@ def word_reply(
     verdict: Verdict,
     incoming: Incoming,
     record_id: str | None,
+    *,
+    owner: str | None = None,
 ) -> Reply:
-    """The whole answer; what later requests may name of it is kept."""
+    """The whole answer; what later requests of this owner may name of it is kept."""
     reply = endpoint.reply(verdict, incoming, service.policy, record_id)
     if incoming.keeps_items and not reply.is_error:
-        service.items.keep(reply.body["output"])
+        service.items.keep(reply.body["output"], owner)
     return _add_left_out(reply, incoming.chat)
 
 

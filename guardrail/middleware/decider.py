@@ -112,7 +112,7 @@ class Decider:
         """
         ticket = await self._service.admission.enter()
         try:
-            incoming = await asyncio.to_thread(self._read, request, endpoint)
+            incoming = await asyncio.to_thread(self._read, request, endpoint, principal)
             engine = self._engine(model, loop)
             verdict = await decide_incoming(
                 self._service,
@@ -124,7 +124,9 @@ class Decider:
             )
             record = self._records.of(engine)
             record_id = None if record is None else record(verdict, incoming.chat)
-            reply = word_reply(self._service, endpoint, verdict, incoming, record_id)
+            reply = word_reply(
+                self._service, endpoint, verdict, incoming, record_id, owner=principal
+            )
             words = block_words(verdict, self.policy, record_id)
             return Result(verdict, record_id, incoming, reply, words)
         finally:
@@ -173,7 +175,9 @@ class Decider:
             return engine
         return engine.with_upstream(upstream)
 
-    def _read(self, request: Mapping[str, Json] | bytes, endpoint: Endpoint) -> Incoming:
+    def _read(
+        self, request: Mapping[str, Json] | bytes, endpoint: Endpoint, principal: str | None
+    ) -> Incoming:
         limits = self.policy.advanced.limits
         raw = request if isinstance(request, bytes) else _encode(request)
         if len(raw) > limits.max_body_bytes:
@@ -183,7 +187,7 @@ class Decider:
             max_images=limits.max_images,
             limits=self._service.image_loader.limits,
             rules=self._service.request_rules,
-            recall=self._service.items.recall,
+            recall=self._service.items.recall_for(principal),
         )
 
 

@@ -87,6 +87,8 @@ def _unsupported_error(what: str, remedy: str) -> RequestError:
 _SHOWS_BOTH = "ai-sdk/"
 """In the user agent of Vercel's AI SDK, which shows a message's content and then its refusal."""
 _CALLER = "guardrail.caller"  # in the scope: who asks, where there are API keys
+_KEY_HEADERS = ("authorization", "api-key", "x-api-key")
+"""Where OpenAI's clients, Azure's and Anthropic's put their keys."""
 _T = TypeVar("_T")
 
 
@@ -198,13 +200,27 @@ async def _read_incoming(
             max_images=service.policy.advanced.limits.max_images,
             limits=service.image_loader.limits,
             rules=service.request_rules,
-            recall=service.items.recall,
+            recall=service.items.recall_for(_owner_of(request)),
         )
 
     service, incoming = await read_aside(policies, request, read)
     incoming = replace(incoming, words_once=_SHOWS_BOTH in request.headers.get("user-agent", ""))
     await check_model(service, incoming.chat.model)
     return service, incoming
+
+
+def _owner_of(request: Request) -> str | None:
+    """Whose the items of its answers are: of the API key that was verified.
+
+    Where there are no API keys, of whoever presents the same ones. Nobody verifies them then, so
+    that they prove nothing, but whoever knows the id of another caller's item still needs that
+    caller's key to name it. None where none is presented.
+    """
+    caller = request.scope.get(_CALLER)
+    if caller is not None:
+        return repr((caller.tenant, caller.name))
+    presented = [request.headers.getlist(name) for name in _KEY_HEADERS]
+    return repr(presented) if any(presented) else None
 
 
 async def _decide(
@@ -220,7 +236,8 @@ async def _decide(
         verdict = await decide_incoming(service, engine, incoming)
         record_id = service.keep(verdict, incoming.chat)
         note(request.scope, verdict, record_id)
-        return word_reply(service, endpoint, verdict, incoming, record_id)
+        owner = _owner_of(request)
+        return word_reply(service, endpoint, verdict, incoming, record_id, owner=owner)
     except GuardrailError as error:
         return reply_to_error(error)
     except Exception as error:  # noqa: BLE001 (the server's edge: nothing leaves but an error)

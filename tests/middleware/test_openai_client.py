@@ -110,6 +110,20 @@ def test_a_response(client, kit):
     assert events[-1].response.output_text == "A picture."
 
 
+def test_a_response_is_named_by_its_own_principal_only(guard, original):
+    alice, mallory = (guard.wrap(original, principal=name) for name in ("alice", "mallory"))
+    item = alice.responses.create(model="scripted", input="Hi").output[0]
+    refused = []
+    for client, name in [(mallory, item.id), (guard.wrap(original), item.id), (alice, "msg_1")]:
+        with pytest.raises(RequestError) as caught:
+            client.responses.create(model="scripted", input=[{"id": name}])
+        refused.append((str(caught.value), caught.value.status, caught.value.code))
+    assert refused == [refused[0]] * 3
+    assert refused[0][1:] == (404, "item_not_found")
+    again = [{"id": item.id}, {"role": "user", "content": "And now?"}]
+    assert alice.responses.create(model="scripted", input=again).output_text == "A picture."
+
+
 def test_the_async_client(guard, served, kit):
     async def main():
         async with async_client(served) as original:

@@ -195,6 +195,27 @@ def test_what_is_not_to_be_stored_cannot_be_named(talk):
     assert (caught.value.code, caught.value.param) == ("item_not_found", "input[0].id")
 
 
+def test_another_callers_item_is_one_that_does_not_exist(talk):
+    responses, upstream = talk
+    item = responses.create(model="m", input="Hi").output[0]
+    refused = []
+    for headers, name in [
+        ({"Authorization": "Bearer another"}, item.id),
+        ({"Authorization": openai.Omit()}, item.id),
+        ({"api-key": "another"}, item.id),
+        ({}, "msg_of_nobody"),
+    ]:
+        given = [{"type": "item_reference", "id": name}]
+        with pytest.raises(openai.NotFoundError) as caught:
+            responses.create(model="m", input=given, extra_headers=headers)
+        refused.append(caught.value.body)
+    assert refused == [refused[0]] * 4
+    assert refused[0]["code"] == "item_not_found"
+    assert len(upstream.calls) == 1
+    given = [{"type": "item_reference", "id": item.id}, said("And now?")]
+    assert responses.create(model="m", input=given).status == "completed"
+
+
 AGENT = {
     # As Codex CLI asks.
     "model": "gpt-5-codex",

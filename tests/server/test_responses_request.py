@@ -232,9 +232,9 @@ def test_a_reference_is_the_item_that_it_names():
          "status": "completed"},
     ]  # fmt: skip
     memory = ItemMemory(MemoryRules())
-    memory.keep(delivered)
+    memory.keep(delivered, None)
     named = [{"type": "item_reference", "id": "msg_1"}, {"id": "fc_1"}, {"id": "fc_2"}]
-    sent = [read(input=[user(text("Hi")), *items], recall=memory.recall) for items in
+    sent = [read(input=[user(text("Hi")), *items], recall=memory.recall_for(None)) for items in
             (named, delivered)]  # fmt: skip
     assert sent[0].chat == sent[1].chat
     kinds = [call["type"] for call in sent[0].chat.messages[1]["tool_calls"]]
@@ -243,8 +243,8 @@ def test_a_reference_is_the_item_that_it_names():
 
 def test_what_is_not_remembered_any_more_is_not_found():
     memory = ItemMemory(MemoryRules(max_entries=1))
-    memory.keep([{"id": "a", "role": "user", "content": "A"}, {"id": "b"}])
-    error = refused("input[0].id", input=[{"id": "a"}], recall=memory.recall)
+    memory.keep([{"id": "a", "role": "user", "content": "A"}, {"id": "b"}], None)
+    error = refused("input[0].id", input=[{"id": "a"}], recall=memory.recall_for(None))
     assert (error.status, error.code) == (404, "item_not_found")
     assert "store" in str(error)
 
