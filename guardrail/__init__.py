@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from guardrail.memory.ledger import LocalLedger
     from guardrail.middleware.blocked import ContentBlocked
     from guardrail.middleware.guard import Guard
+    from guardrail.middleware.heartbeats import Heartbeats
     from guardrail.middleware.http_answer import HttpAnswer
     from guardrail.middleware.result import Result
     from guardrail.upstreams.function import FunctionUpstream
@@ -29,6 +30,7 @@ __all__ = [
     "FunctionUpstream",
     "Guard",
     "GuardrailError",
+    "Heartbeats",
     "HttpAnswer",
     "LimitError",
     "LocalLedger",
@@ -45,6 +47,7 @@ _PLACES = {
     "Result": "guardrail.middleware.result",
     "FunctionUpstream": "guardrail.upstreams.function",
     "Guard": "guardrail.middleware.guard",
+    "Heartbeats": "guardrail.middleware.heartbeats",
     "HttpAnswer": "guardrail.middleware.http_answer",
     "LocalLedger": "guardrail.memory.ledger",
 }

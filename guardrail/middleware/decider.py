@@ -20,7 +20,7 @@ from guardrail.upstreams.function import Call, FunctionUpstream
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from guardrail.api.endpoint import Endpoint
     from guardrail.api.incoming import Incoming
@@ -94,6 +94,7 @@ class Decider:
         *,
         scope: str | None = None,
         principal: str | None = None,
+        on_read: Callable[[Incoming], None] | None = None,
     ) -> Result:
         """Reads, decides, records and words one request, as the proxy does.
 
@@ -105,6 +106,7 @@ class Decider:
             scope: tells `model` apart from others of its name and revision; None where nothing
                 does, so that its verdicts are neither remembered nor shared.
             principal: the end user whose try it is; None where nobody is named.
+            on_read: told the request once it is read, before anything is decided.
 
         Raises:
             RequestError: the request cannot be read, or too many wait.
@@ -113,6 +115,8 @@ class Decider:
         ticket = await self._service.admission.enter()
         try:
             incoming = await asyncio.to_thread(self._read, request, endpoint, principal)
+            if on_read is not None:
+                on_read(incoming)
             engine = self._engine(model, loop)
             verdict = await decide_incoming(
                 self._service,

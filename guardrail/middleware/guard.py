@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
 from guardrail.api.chat.endpoint import CHAT_ENDPOINT
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.service import Record
     from guardrail.assembly import KeySource, Model, PolicySource
+    from guardrail.middleware.heartbeats import Heartbeats
     from guardrail.middleware.http_answer import HttpAnswer
     from guardrail.middleware.openai_types import (
         AsyncGuardedAzureOpenAI,
@@ -244,15 +246,27 @@ class Guard:
         *,
         upstream: Model | None = None,
         principal: str | None = None,
+        heartbeats: Heartbeats | None = None,
     ) -> HttpAnswer:
-        """What the proxy would send, as bytes; for web frameworks. Blocks and faults included."""
+        """What the proxy would send, as bytes; for web frameworks. Blocks and faults included.
+
+        Args:
+            request: as for `decide`, or the body as it came.
+            upstream: likewise.
+            principal: likewise.
+            heartbeats: gives what a stream sends until this returns.
+        """
+        on_read = None
+        if heartbeats is not None:
+            on_read = functools.partial(heartbeats.begin, self.policy, CHAT_ENDPOINT)
         try:
             result = await self._runtime.decide(
-                request, CHAT_ENDPOINT, upstream, principal=principal
+                request, CHAT_ENDPOINT, upstream, principal=principal, on_read=on_read
             )
         except GuardrailError as error:
             return answer_to_error(error)
-        return answer_of(result, CHAT_ENDPOINT)
+        opening = None if heartbeats is None else heartbeats.opening
+        return answer_of(result, CHAT_ENDPOINT, opening)
 
     # Clients
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.endpoint import Endpoint
     from guardrail.api.errors import Reply
+    from guardrail.api.opening import Opening
     from guardrail.errors import GuardrailError
     from guardrail.middleware.result import Result
 
@@ -40,10 +41,10 @@ class HttpAnswer:
     events: bytes
 
 
-def answer_of(result: Result, endpoint: Endpoint) -> HttpAnswer:
-    """The answer to a decision of any kind."""
+def answer_of(result: Result, endpoint: Endpoint, opening: Opening | None = None) -> HttpAnswer:
+    """The answer to a decision of any kind, or the rest of what `opening` has begun."""
     reply = result.reply
-    told = b"".join(endpoint.events(reply, result.incoming))
+    told = b"".join(endpoint.events(reply, result.incoming, opening))
     if result.incoming.stream and not reply.is_error:
         return _answer(reply, _STREAM, told, told)
     return _answer(reply, _JSON, encode_json(reply.body), told)

@@ -10,9 +10,10 @@ from guardrail.errors import ConfigError
 from guardrail.middleware.loop_thread import LoopThread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from guardrail.api.endpoint import Endpoint
+    from guardrail.api.incoming import Incoming
     from guardrail.assembly import Model
     from guardrail.middleware.decider import Decider
     from guardrail.middleware.result import OnBlock, Result
@@ -45,6 +46,7 @@ class Runtime:
         scope: str | None = None,
         principal: str | None = None,
         timeout_s: float | None = None,
+        on_read: Callable[[Incoming], None] | None = None,
     ) -> Result:
         """See `Decider.decide`; a model's async function is called on the caller's loop.
 
@@ -55,7 +57,9 @@ class Runtime:
         loop, name = asyncio.get_running_loop(), self._principal_of(principal)
         async with asyncio.timeout(timeout_s):
             return await self._thread.run(
-                self.decider.decide(request, endpoint, model, loop, scope=scope, principal=name)
+                self.decider.decide(
+                    request, endpoint, model, loop, scope=scope, principal=name, on_read=on_read
+                )
             )
 
     def decide_sync(

@@ -7,17 +7,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from guardrail.api.admission import too_large
-from guardrail.api.chat.reply import pending_headers
 from guardrail.api.endpoint import check_model, decide_incoming, word_reply
 from guardrail.api.errors import Reply, log_crash, reply_to_error
+from guardrail.api.heartbeats import held_headers, next_heartbeat
 from guardrail.api.opening import Opening
-from guardrail.api.progress import RUNNING, JudgementCount, count_judgements
+from guardrail.api.progress import JudgementCount, count_judgements
 from guardrail.api.strict_json import parse_object
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.offload import READ_BODY, offload
 from guardrail.policy.policy_list import Asked
 from guardrail.server.access import note
-from guardrail.server.held_stream import WAITING, HeldStream, stream_response
+from guardrail.server.held_stream import HeldStream, stream_response
 from guardrail.server.json_response import json_response
 from guardrail.server.watch import wait_for_client
 
@@ -112,9 +112,9 @@ async def answer_guarded(deployment: Deployment, request: Request, endpoint: End
         return HeldStream(
             decision,
             heartbeat_s=settings.heartbeat_s,
-            heartbeat=_heartbeat(service, endpoint, incoming, tally, opening),
+            heartbeat=lambda: next_heartbeat(service.policy, endpoint, incoming, opening, tally),
             events=lambda reply: endpoint.events(reply, incoming, opening),
-            headers=pending_headers(service.policy),
+            headers=held_headers(service.policy),
         )
     reply = decision.result()
     if incoming.stream and not reply.is_error:
@@ -130,22 +130,6 @@ def _release(ticket: Ticket, lease: Lease) -> None:
 def _tally(service: Service, incoming: Incoming) -> JudgementCount | None:
     tells = service.policy.block.details != "none"
     return JudgementCount() if incoming.progress and tells else None
-
-
-def _heartbeat(
-    service: Service,
-    endpoint: Endpoint,
-    incoming: Incoming,
-    tally: JudgementCount | None,
-    opening: Opening,
-) -> Callable[[], bytes]:
-    """What a stream says while it waits for its verdict."""
-    wait = endpoint.wait
-    if wait is not None and service.policy.advanced.streams.heartbeat == "chunks":
-        return lambda: wait(incoming, opening)
-    if tally is not None:
-        return tally.event
-    return lambda: RUNNING if incoming.progress else WAITING
 
 
 async def read_aside(

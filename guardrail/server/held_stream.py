@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from guardrail.api.heartbeats import STREAM_HEADERS
 from guardrail.server.watch import wait_for_client
 
 if TYPE_CHECKING:
@@ -17,15 +18,9 @@ if TYPE_CHECKING:
 
     from guardrail.api.errors import Reply
 
-__all__ = ["WAITING", "HeldStream", "stream_response"]
+__all__ = ["HeldStream", "stream_response"]
 
-WAITING = b": waiting for the verdict\n\n"
 _BLOCK_BYTES = 1 << 14
-_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",  # else nginx gathers the heartbeats
-}
 
 
 class HeldStream(Response):
@@ -43,7 +38,7 @@ class HeldStream(Response):
         events: Callable[[Reply], Iterable[bytes]],
         headers: Mapping[str, str],
     ) -> None:
-        super().__init__(headers={**headers, **_HEADERS})
+        super().__init__(headers=headers)
         del self.headers["content-length"]
         self._decision = decision
         self._heartbeat_s = heartbeat_s
@@ -71,7 +66,9 @@ class HeldStream(Response):
 
 def stream_response(reply: Reply, made: Iterable[bytes]) -> Response:
     """A stream whose verdict came before it began: complete, with the verdict's own headers."""
-    return Response(b"".join(made), status_code=reply.status, headers={**reply.headers, **_HEADERS})
+    return Response(
+        b"".join(made), status_code=reply.status, headers={**reply.headers, **STREAM_HEADERS}
+    )
 
 
 def _blocks(made: Iterable[bytes]) -> Iterator[bytes]:

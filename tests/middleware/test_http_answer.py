@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import threading
 
 import pytest
 
+from guardrail import Heartbeats
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 
@@ -35,6 +37,43 @@ def test_a_stream(kit):
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.content == answer.events
     assert events(answer.content)[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_heartbeats_begin_a_stream_that_the_answer_ends(kit, stream):
+    beats, decide = Heartbeats(), threading.Event()
+
+    def ask(_body):
+        assert decide.wait(30)
+        return kit.completion("A picture.")
+
+    async def scene(guard):
+        deciding = guard.respond(kit.request(stream=stream), heartbeats=beats)
+        task = asyncio.create_task(deciding)
+        assert beats.next() is None  # it is not read yet
+        begun = []
+        for _ in range(500 if stream else 20):
+            await asyncio.sleep(0.01)
+            begun += [beat for beat in [beats.next()] if beat is not None]
+            if len(begun) == 2:
+                break
+        decide.set()
+        return begun, await task
+
+    with kit.make_guard(ask) as guard:
+        begun, answer = asyncio.run(scene(guard))
+    assert len(begun) == (2 if stream else 0)
+    assert beats.headers.get("x-guardrail-decision") == ("pending" if stream else None)
+    if not stream:
+        assert json.loads(answer.content)["object"] == "chat.completion"
+        return
+    *made, done = events(b"".join(begun) + answer.events)
+    chunks = [json.loads(event) for event in made]
+    assert done == "[DONE]"
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    assert [delta["role"] for delta in deltas if "role" in delta] == ["assistant"]
+    assert "".join(delta.get("content") or "" for delta in deltas) == "A picture."
 
 
 def test_a_block_is_never_raised(kit):

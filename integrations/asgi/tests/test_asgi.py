@@ -19,8 +19,11 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
+from guardrail import Guard
+from guardrail.policy.schema import AdvancedStreams
 from guardrail.testing.adapters import check_adapter
 from guardrail.testing.scenarios import SCENARIOS
+from guardrail.testing.setting import KEY, scenario_policy
 from guardrail.testing.stage import stage
 
 PATH = "/v1/chat/completions"
@@ -171,14 +174,66 @@ def test_a_body_that_is_too_large_is_refused():
     assert backend.seen == []
 
 
-def test_a_held_stream_beats_before_its_verdict():
-    with guarded(streaming, heartbeat_s=0.01) as (_, _, url):
-        text = httpx.post(f"{url}{PATH}", json=streaming.request, trust_env=False, timeout=60).text
-    assert text.startswith(": waiting for the verdict\n\n")
-    events = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
-    assert events[-1] == "[DONE]"
-    said = [json.loads(event)["choices"][0]["delta"].get("content") or "" for event in events[:-1]]
-    assert "".join(said) == streaming.text
+@contextmanager
+def held(words, heartbeat="chunks"):
+    """A route that answers slowly, behind a middleware that soon sends heartbeats."""
+
+    async def chat(_request):
+        await asyncio.sleep(0.2)
+        message = {"role": "assistant", "content": words}
+        return JSONResponse(
+            {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+        )
+
+    policy = scenario_policy()
+    streams = {"streams": AdvancedStreams(heartbeat=heartbeat)}
+    advanced = policy.advanced.model_copy(update=streams)
+    with Guard(policy.model_copy(update={"advanced": advanced}), key=KEY) as guard:
+        app = Starlette(routes=[Route(PATH, chat, methods=["POST"])])
+        app.add_middleware(GuardrailMiddleware, guard=guard, paths=[PATH], heartbeat_s=0.02)
+        with served(app) as url:
+            yield url
+
+
+@pytest.mark.parametrize("kind", ["chunks", "comments"])
+def test_a_held_stream_beats_as_the_policy_says(kind):
+    with held("Two squares.", kind) as url:
+        response = httpx.post(f"{url}{PATH}", json=streaming.request, trust_env=False, timeout=60)
+    assert response.headers["x-guardrail-decision"] == "pending"
+    assert response.headers["x-guardrail-policy"]
+    assert response.headers["cache-control"] == "no-cache"
+    comments = [line for line in response.text.splitlines() if line.startswith(":")]
+    events = [line[6:] for line in response.text.splitlines() if line.startswith("data: ")]
+    assert events.pop() == "[DONE]"
+    chunks = [json.loads(event) for event in events]
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]
+    assert {*comments} == ({": waiting for the verdict"} if kind == "comments" else set())
+    if kind == "chunks":
+        assert deltas[:2] == [{"role": "assistant", "content": None}, {}]
+    assert [delta["role"] for delta in deltas if "role" in delta] == ["assistant"]
+    assert "".join(delta.get("content") or "" for delta in deltas) == "Two squares."
+    assert len({(chunk["id"], chunk["created"]) for chunk in chunks}) == 1
+    assert chunks[-1]["guardrail"]["decision"] == "pass"
+
+
+def test_a_held_stream_is_read_by_the_official_client():
+    with held("Two squares.") as url, client(url) as asking:
+        chunks = list(asking.chat.completions.create(**streaming.request))
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Two squares."
+
+
+def test_a_fault_after_heartbeats_is_an_event():
+    with held("") as url, client(url) as asking, pytest.raises(openai.APIError) as caught:
+        list(asking.chat.completions.create(**streaming.request))
+    assert caught.value.code
+
+
+def test_what_asks_for_no_stream_is_sent_nothing_before_its_answer():
+    with held("Two squares.") as url, client(url) as asking:
+        raw = asking.chat.completions.with_raw_response.create(**clean.request)
+    assert raw.headers["x-guardrail-decision"] == "pass"
+    assert raw.parse().choices[0].message.content == "Two squares."
 
 
 def test_a_client_that_leaves_ends_the_calls():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from guardrail import FunctionUpstream
+from guardrail import FunctionUpstream, Heartbeats
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
@@ -23,14 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GuardrailMiddleware"]
 
-_HEARTBEAT = b": waiting for the verdict\n\n"
 _OF_THE_BODY = (b"content-length", b"content-type", b"transfer-encoding", b"content-encoding")
-_STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-    (b"x-guardrail-decision", b"pending"),
-]
 
 
 class GuardrailMiddleware:
@@ -66,40 +59,47 @@ class GuardrailMiddleware:
         raw = await _body(receive, self._guard.policy.advanced.limits.max_body_bytes)
         ask = functools.partial(_asked, self._app, scope)
         upstream = FunctionUpstream(ask, name=f"asgi:{scope['path']}")
-        decision = asyncio.create_task(self._guard.respond(raw, upstream=upstream))
+        beats = Heartbeats()
+        deciding = self._guard.respond(raw, upstream=upstream, heartbeats=beats)
+        decision = asyncio.create_task(deciding)
         gone = asyncio.create_task(_disconnected(receive))
         try:
-            await self._answered(decision, gone, send, _wants_stream(raw))
+            await self._answered(decision, gone, send, beats)
         finally:
             gone.cancel()
             decision.cancel()
             await asyncio.wait({gone, decision})
 
     async def _answered(
-        self, decision: asyncio.Task[HttpAnswer], gone: asyncio.Task[None], send: Send, held: bool
+        self,
+        decision: asyncio.Task[HttpAnswer],
+        gone: asyncio.Task[None],
+        send: Send,
+        beats: Heartbeats,
     ) -> None:
         """Sends the answer, after heartbeats where one may; nothing once the client has gone."""
         begun = False
         while not decision.done():
-            timeout_s = self._heartbeat_s if held else None
-            await asyncio.wait({decision, gone}, timeout=timeout_s, return_when="FIRST_COMPLETED")
+            await asyncio.wait(
+                {decision, gone}, timeout=self._heartbeat_s, return_when="FIRST_COMPLETED"
+            )
             if gone.done():
                 return
-            if not decision.done():
+            if not decision.done() and (beat := beats.next()) is not None:
                 if not begun:
-                    await send(_start(200, _STREAM_HEADERS))
+                    await send(_start(200, beats.headers))
                 begun = True
-                await send({"type": "http.response.body", "body": _HEARTBEAT, "more_body": True})
+                await send({"type": "http.response.body", "body": beat, "more_body": True})
         answer = decision.result()
         if not begun:
-            pairs = answer.headers.items()
-            await send(_start(answer.status, [(k.encode(), v.encode()) for k, v in pairs]))
+            await send(_start(answer.status, answer.headers))
         body = answer.events if begun else answer.content
         await send({"type": "http.response.body", "body": body})
 
 
-def _start(status: int, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
-    return {"type": "http.response.start", "status": status, "headers": headers}
+def _start(status: int, headers: Mapping[str, str]) -> dict[str, Any]:
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": status, "headers": pairs}
 
 
 async def _body(receive: Receive, max_bytes: int) -> bytes:
@@ -115,13 +115,6 @@ async def _body(receive: Receive, max_bytes: int) -> bytes:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _wants_stream(raw: bytes) -> bool:
-    try:
-        return json.loads(raw).get("stream") is True
-    except (ValueError, AttributeError, RecursionError):
-        return False  # the guard says what is wrong with it
 
 
 async def _asked(app: App, scope: Scope, body: Mapping[str, Any]) -> Any:
