@@ -10,6 +10,8 @@ import base64
 import io
 import json
 import os
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -323,6 +325,20 @@ def own_loop():
     yield made
     asyncio.set_event_loop(None)
     made.close()
+
+
+@pytest.fixture(scope="session")
+def node_packages():
+    """The folder with what the committed lock names; installed where that was not done yet."""
+    if shutil.which("npm") is None:  # comes with Node
+        pytest.skip("Node is not installed, so its clients are not tested; install node and npm")
+    folder = HERE / "node"
+    installed, lock = folder / "node_modules/.package-lock.json", folder / "package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        subprocess.run(command, cwd=folder, check=True, timeout=300)
+        installed.touch()
+    return folder
 
 
 # What clients see

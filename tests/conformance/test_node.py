@@ -1,7 +1,6 @@
 """The clients of Node, all asks in one process: openai, and Vercel's ai."""
 
 import json
-import shutil
 import subprocess
 from dataclasses import asdict
 
@@ -10,26 +9,9 @@ import pytest
 CLIENTS = ("openai (Node)", "ai + @ai-sdk/openai-compatible", "ai + @ai-sdk/openai")
 LEAVING = 2  # the last one has no ask that is left
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("npm") is None,  # comes with Node; what it installs is in the committed lock
-    reason="Node is not installed, so its clients are not tested; install node and npm",
-)
-
 
 @pytest.fixture(scope="module")
-def packages(kit):
-    """The folder with what the committed lock names; installed where that was not done yet."""
-    folder = kit.HERE / "node"
-    installed, lock = folder / "node_modules/.package-lock.json", folder / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run(command, cwd=folder, check=True, timeout=300)
-        installed.touch()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def seen(kit, world, packages):
+def seen(kit, world, node_packages):
     asked = {
         "asks": [asdict(ask) for ask in kit.ASKS],
         "urls": world.urls,
@@ -41,7 +23,7 @@ def seen(kit, world, packages):
     }
     ran = subprocess.run(
         ["node", "run.mjs"],
-        cwd=packages,
+        cwd=node_packages,
         input=json.dumps(asked),
         capture_output=True,
         text=True,

@@ -187,7 +187,33 @@ def _message(item: Mapping[str, Json], at: str, found: ImageCollector) -> dict[s
     role = item.get("role")
     if role not in _ROLES:
         raise invalid_field(f"{at}.role", f"must be one of {', '.join(_ROLES)}")
-    return {"role": role, "content": _content(item.get("content"), f"{at}.content", found)}
+    content = _content(item.get("content"), f"{at}.content", found)
+    if role == "assistant" and isinstance(content, list):
+        return _answer_of(content)
+    return {"role": role, "content": content}
+
+
+def _answer_of(parts: list[Json]) -> dict[str, Json]:
+    """An answer of an earlier turn in the form that chats deliver it in.
+
+    Its refusal stands beside the content: few servers take it as a part, OpenAI's only where it is
+    the only one.
+
+    [{"type": "text", "text": "No."}, {"type": "refusal", "refusal": "No."}]
+    -> {"role": "assistant", "content": "No.", "refusal": "No."}
+    """
+    refused = "".join(part["refusal"] for part in parts if part["type"] == "refusal")
+    others = [part for part in parts if part["type"] != "refusal"]
+    content = _one_text(others) if others else None
+    return {"role": "assistant", "content": content, **({"refusal": refused} if refused else {})}
+
+
+def _one_text(parts: list[Json]) -> str | list[Json]:
+    """One text stays text, which every server understands."""
+    if len(parts) == 1 and parts[0]["type"] == "text":
+        text: str = parts[0]["text"]
+        return text
+    return parts
 
 
 def _call(item: Mapping[str, Json], kind: str, at: str) -> dict[str, Json]:
@@ -219,7 +245,7 @@ def _call_output(
 
 
 def _content(value: Json, at: str, found: ImageCollector) -> str | list[Json]:
-    """One text stays text, which every server understands."""
+    """One text stays text."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not value:
@@ -227,7 +253,7 @@ def _content(value: Json, at: str, found: ImageCollector) -> str | list[Json]:
     parts = [
         _part(object_at(part, f"{at}[{i}]"), f"{at}[{i}]", found) for i, part in enumerate(value)
     ]
-    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
+    return _one_text(parts)
 
 
 def _part(value: Json, at: str, found: ImageCollector) -> dict[str, Json]:

@@ -77,10 +77,42 @@ def check_both_ways(message, finish_reason="stop"):
     kept = {name: value for name, value in canonical(whole).items() if name in MESSAGE_FIELDS}
     assert taken(whole) == kept
     check_stream(kept, taken(streamed(completion)))
-    items = [*_output(answer.message, "r", "completed")]
-    if items:
-        read_input(items, InputContext(ImageCollector(0), recall_nothing))
+    check_items(answer.message)
     return True
+
+
+def check_items(message):
+    """As items of a response it comes back as one message with the same texts and calls."""
+    items = [*_output(message, "r", "completed")]
+    if not items:
+        return
+    (read,) = read_input(items, InputContext(ImageCollector(0), recall_nothing))
+    assert (texts_of(read), [*calls_of(read)]) == (texts_of(message), [*calls_of(message)])
+    content = read["content"]
+    assert (
+        content is None
+        or isinstance(content, str)
+        or {part["type"] for part in content} == {"text"}
+    )
+    assert content or read.get("refusal") or read.get("tool_calls")
+
+
+def texts_of(message):
+    """What is said, and what is said in refusing, wherever it stands; reasoning aside."""
+    content = message.get("content") or []
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    said = [part["text"] for part in parts if part["type"] in ("text", "output_text")]
+    refused = [part["refusal"] for part in parts if part["type"] == "refusal"]
+    return "".join(said), "".join([*refused, message.get("refusal") or ""])
+
+
+def calls_of(message):
+    """Names and what they are given; the old form of a call is one of them."""
+    for call in message.get("tool_calls") or []:
+        kind = call.get("type", "function")
+        yield kind, *call[kind].values()
+    if message.get("function_call"):
+        yield "function", *message["function_call"].values()
 
 
 def without_places(message):
