@@ -23,14 +23,18 @@ from llama_index.core.llms.mock import MockLLM
 from llama_index.core.program import LLMTextCompletionProgram
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import StartEvent, StopEvent, step
-from llama_index.llms.openai import OpenAI
+from llama_index.llms.openai import OpenAI, OpenAIResponses
 from pydantic import BaseModel
 
 from guardrail import ConfigError, ContentBlocked, Guard, RequestError
+from guardrail.assembly import build_engine
+from guardrail.server.serve import running_server
 from guardrail.testing.adapters import check_adapter
 from guardrail.testing.scenarios import HARMFUL_TEXT, HARMLESS_TEXT, SCENARIOS
 from guardrail.testing.setting import KEY, scenario_policy
 from guardrail.testing.stage import stage
+from guardrail.upstreams.scripted import Scripted as ScriptedModel
+from guardrail.upstreams.scripted import Step
 
 NAMED = {scenario.name: scenario for scenario in SCENARIOS}
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -147,6 +151,48 @@ def test_a_block_holds_the_certificate():
         with pytest.raises(ContentBlocked) as raised:
             llm.chat(messages(played.scenario))
         assert raised.value.certificate is not None
+
+
+@contextmanager
+def by(kind, step):
+    """A guarded LLM whose inner one asks a model that answers by both of OpenAI's interfaces."""
+    policy = scenario_policy()
+    engine = build_engine(policy, ScriptedModel([step]), KEY)
+    with (
+        running_server(policy, engine) as server,
+        Guard(policy, key=KEY) as guard,
+        httpx.Client(trust_env=False) as client,
+    ):
+        inner = kind(
+            model="gpt-4o",
+            api_base=server.base_url,
+            api_key="none",
+            max_retries=0,
+            http_client=client,
+        )
+        yield GuardedLLM(inner, guard)
+
+
+@pytest.mark.parametrize("kind", [OpenAI, OpenAIResponses])
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("model", "text", "end"),
+    [
+        (Step(message={"content": None, "refusal": "I would rather not."}), "I would rather not.",
+         "stop"),
+        (Step("Two squ", finish_reason="length"), "Two squ", "length"),
+    ],
+    ids=["refusal", "cut short"],
+)  # fmt: skip
+def test_what_the_inner_llm_says_beside_its_content(kind, streamed, model, text, end):
+    with by(kind, model) as llm:
+        asked = [ChatMessage("What is this?")]
+        pieces = [*llm.stream_chat(asked)] if streamed else [llm.chat(asked)]
+    assert pieces[-1].message.content == text
+    assert "".join(piece.delta or "" for piece in pieces) == (text if streamed else "")
+    assert pieces[-1].additional_kwargs["finish_reason"] == end
+    if not streamed:
+        assert pieces[-1].raw["usage"]["total_tokens"] == 12
 
 
 def test_a_block_may_be_a_refusal():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import (
@@ -15,23 +14,24 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.llms.llm import ToolSelection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "Pieces",
     "chat_response",
-    "end_of",
     "message_of",
-    "model_of",
     "text_of",
     "tool_selections",
 ]
 
 
-def message_of(content: str | None, calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def message_of(
+    content: str | None, refusal: str, calls: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """A message of an assistant in OpenAI's form."""
-    message: dict[str, Any] = {"role": "assistant", "content": content}
-    return {**message, "tool_calls": list(calls)} if calls else message
+    more = {"refusal": refusal, "tool_calls": list(calls)}
+    told = {name: value for name, value in more.items() if value}
+    return {"role": "assistant", "content": content, **told}
 
 
 def chat_response(completion: Mapping[str, Any]) -> ChatResponse:
@@ -111,17 +111,3 @@ def _response(
     about = {"guardrail": raw.get("guardrail"), "finish_reason": end}
     told = {name: value for name, value in about.items() if value is not None}
     return ChatResponse(message=message, raw=dict(raw), additional_kwargs=told)
-
-
-def model_of(response: ChatResponse) -> str:
-    """Which model answered, where the provider's own reply says it; else empty."""
-    raw = response.raw
-    name = raw.get("model") if isinstance(raw, Mapping) else getattr(raw, "model", None)
-    return name if isinstance(name, str) else ""
-
-
-def end_of(response: ChatResponse) -> str | None:
-    """Why the provider ended, where it answers in OpenAI's form."""
-    choices = getattr(response.raw, "choices", None)
-    end = getattr(choices[0], "finish_reason", None) if choices else None
-    return end if isinstance(end, str) else None

@@ -10,7 +10,8 @@ from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 
 from guardrail import RequestError
-from guardrail_llama_index.answers import end_of, message_of, model_of
+from guardrail_llama_index.answers import message_of
+from guardrail_llama_index.inner import end_of, model_of, refusal_of, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Asking"]
 
 _JSON = (str, int, float, bool, list, tuple, dict)
-_USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 _IN_HISTORY = ("tool_calls", "tool_call_id", "name")
 
 
@@ -68,11 +68,10 @@ class Asking:
     def _completion(self, response: ChatResponse) -> dict[str, Any]:
         """What the inner LLM answered, as OpenAI's chat completion."""
         calls = self._calls(response)
-        message = message_of(response.message.content, calls)
+        message = message_of(response.message.content, refusal_of(response), calls)
         end = end_of(response) or ("tool_calls" if calls else "stop")
         choice = {"index": 0, "message": message, "finish_reason": end}
-        told = response.additional_kwargs
-        usage = {name: told[name] for name in _USAGE if isinstance(told.get(name), int)}
+        usage = usage_of(response)
         named = {"model": name} if (name := model_of(response)) else {}
         return {"object": "chat.completion", **named, "choices": [choice], "usage": usage}
 
