@@ -50,7 +50,7 @@ floors: install
 adapters: install ## the adapters' tests at the frameworks' newest releases, on wheels in bare environments
 	$(BIN)/python integrations/run.py --versions latest
 
-integrations: install ## the same at the oldest and the newest ones; writes integrations/conformance.md
+integrations: install ## the same at the oldest and the newest ones, and their examples; writes integrations/conformance.md
 	$(BIN)/python integrations/run.py --table
 
 check: lint types floors ## exactly what CI runs

@@ -1,16 +1,19 @@
 """Builds the wheels and runs each integration's tests on them, in bare environments.
 
-    python integrations/run.py [--only NAME ...] [--versions lowest|latest] [--jobs N] [--table]
+    python integrations/run.py [--only NAME ...] [--versions lowest|latest|readme] [--jobs N]
+                               [--table]
 
 An environment holds what `pip install` of the wheels brings, the pins of `lowest.txt` or
-`latest.txt`, and nothing of this tree: no torch, and no path back to the sources. `--table` writes
-conformance.md from what the tests report.
+`latest.txt`, and nothing of this tree: no torch, and no path back to the sources. That of `readme`
+holds what the adapter's README says to install and nothing else, and runs its examples there.
+`--table` writes conformance.md from what the tests report.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +27,9 @@ from conformance import played, table
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 WORK = HERE / ".environments"
-VERSIONS = ("lowest", "latest")
+README = "readme"
+VERSIONS = ("lowest", "latest", README)
+_INSTALL = re.compile(r"^\$ pip install \. '?\./integrations/(\w+)(\[[\w,-]+\])?'?$", re.MULTILINE)
 BARE = {
     name: value
     for name, value in os.environ.items()
@@ -56,7 +61,7 @@ class Run:
     def played(self) -> tuple[bool, str]:
         """Whether the tests passed, and what was printed."""
         told = []
-        for command in (self._made(), self._installed(), self._tested()):
+        for command in (self._made(), self._installed(), *self._tested()):
             done = subprocess.run(
                 command,
                 cwd=self.wheels,  # away from the tree, whose packages must not be found
@@ -78,13 +83,29 @@ class Run:
     def _installed(self) -> list[str]:
         wheel = next(self.wheels.glob(f"certified_guardrail_{self.name.replace('-', '_')}-*.whl"))
         main = next(self.wheels.glob("certified_guardrail-*.whl"))
+        if self.versions == README:
+            named = f"{wheel.name.split('-')[0]}{self._extras()} @ {wheel.as_uri()}"
+            wanted = [named]
+        else:
+            wanted = [str(wheel), "-r", str(self.folder / f"{self.versions}.txt")]
         return [*_uv(), "pip", "install", "--quiet", "--python", str(self._python), str(main),
-                str(wheel), "-r", str(self.folder / f"{self.versions}.txt")]  # fmt: skip
+                *wanted]  # fmt: skip
 
-    def _tested(self) -> list[str]:
-        return [str(self._python), "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                f"--junit-xml={self.report}",
-                "-c", str(self.folder / "pyproject.toml"), str(self.folder / "tests")]  # fmt: skip
+    def _extras(self) -> str:
+        """The extras that the README says to install. Raises SystemExit where it says nothing."""
+        found = _INSTALL.search((self.folder / "README.md").read_text("utf-8"))
+        if found is None or found[1] != self.name:
+            raise SystemExit(f"{self.name}/README.md: names no `pip install` of this adapter")
+        return found[2] or ""
+
+    def _tested(self) -> list[list[str]]:
+        if self.versions == README:
+            examples = sorted(self.folder.glob("example*.py"))
+            return [[str(self._python), str(example)] for example in examples]
+        tests = [str(self._python), "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                 f"--junit-xml={self.report}",
+                 "-c", str(self.folder / "pyproject.toml"), str(self.folder / "tests")]  # fmt: skip
+        return [tests]
 
     @property
     def _python(self) -> Path:
@@ -125,7 +146,7 @@ def main() -> int:
     given = parser.parse_args()
     wheels = build(given.only)
     versions = [given.versions] if given.versions else VERSIONS
-    runs = [Run(name, version, wheels) for name in given.only for version in versions]
+    runs = [Run(name, version, wheels) for version in versions for name in given.only]
     with ThreadPoolExecutor(given.jobs) as pool:
         results = list(pool.map(_reported, runs))
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
@@ -138,7 +159,8 @@ def _table(runs: list[Run]) -> str:
     from guardrail.testing.scenarios import SCENARIOS
 
     scenarios = [scenario.name for scenario in SCENARIOS]
-    rows = {(run.name, run.versions): played(run.report, scenarios) for run in runs}
+    tested = [run for run in runs if run.versions != README]
+    rows = {(run.name, run.versions): played(run.report, scenarios) for run in tested}
     return table(rows, scenarios)
 
 
