@@ -49,6 +49,10 @@ NOTES = {
     "The client goes away": (
         "Each of them stops waiting after 0.4 s; the outstanding calls to the model are cancelled."
     ),
+    "Responses API: blocks": (
+        "A stream ends in `response.incomplete`, of which LlamaIndex reads nothing: it gives the "
+        "words as deltas, and its last piece has no text."
+    ),
 }
 GROUPS = {
     "Answers": ("answer", "answer, streamed", "answer, streamed after heartbeats"),
@@ -122,6 +126,15 @@ env_key = "OPENAI_API_KEY"
 
 A block ends its turn with `Incomplete response returned, reason: content_filter`. Codex asks
 again by itself where `stream_max_retries` is above 0.
+
+## Ten turns
+
+Conversations with pictures, calls of tools, reasoning, a refusal of the model and a block were held with
+each of these clients, whole and streamed; the client sent back its own message objects, and the model saw
+the same texts and calls again (`tests/conformance/test_turns.py`). Two things do not come back: reasoning, from
+langchain-openai and by the Responses API; and a refusal of the model's own, whose words are no content, from
+langchain-openai and litellm. `get_final_completion()` of OpenAI's Python streams raises at a block;
+`current_completion_snapshot` has its words.
 
 ## Vercel's AI SDK over several turns
 

@@ -1,15 +1,18 @@
 """The official client's Responses API against the running proxy."""
 
 import itertools
+from types import SimpleNamespace
 
 import openai
 import pytest
 from pydantic import BaseModel
+from starlette.requests import Request
 
 from guardrail.api.settings import ServerSettings
 from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
+from guardrail.server.guarded import _CALLER, _owner_of
 from guardrail.server.serve import running_server
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
@@ -214,6 +217,16 @@ def test_another_callers_item_is_one_that_does_not_exist(talk):
     assert len(upstream.calls) == 1
     given = [{"type": "item_reference", "id": item.id}, said("And now?")]
     assert responses.create(model="m", input=given).status == "completed"
+
+
+def test_where_there_are_api_keys_an_item_belongs_to_the_verified_one():
+    def owner(tenant, name, presented=b"Bearer k"):
+        caller = SimpleNamespace(tenant=tenant, name=name)
+        headers = [(b"authorization", presented)]
+        return _owner_of(Request({"type": "http", "headers": headers, _CALLER: caller}))
+
+    assert owner("blue", "a") == owner("blue", "a", b"Bearer renewed")
+    assert len({owner("blue", "a"), owner("blue", "b"), owner("red", "a")}) == 3
 
 
 AGENT = {
