@@ -75,4 +75,4 @@ def _events(reply: Reply, _incoming: Incoming, _opening: Opening | None = None) 
     yield DONE
 
 
-CHECK_ENDPOINT = Endpoint(read=_read, reply=_reply, events=_events)
+CHECK_ENDPOINT = Endpoint(read=_read, reply=_reply, events=_events, asks_verdict=True)

@@ -206,9 +206,13 @@ class _Holders:
     async def policies_aclose(self) -> None:
         await asyncio.gather(*(one.service.aclose() for one in self.policies.policies))
 
+    async def _finish(self) -> None:
+        await asyncio.gather(*(one.service.observer.wait() for one in self.policies.policies))
+        await self.policies_aclose()
+
     def _close_if_unused(self) -> None:
         if self._retired and not self._count and self._closing is None:
-            self._closing = asyncio.create_task(self.policies_aclose())
+            self._closing = asyncio.create_task(self._finish())
             self._closing.add_done_callback(_log_fault)
 
 

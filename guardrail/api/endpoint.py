@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from guardrail.engine.budget import has_price
+from guardrail.engine.rules import Mode
 from guardrail.errors import RequestError, UpstreamError
 
 if TYPE_CHECKING:
@@ -69,12 +70,14 @@ class Endpoint:
         events: that answer, or an error, as the events of a stream, or as the rest of one that
             has begun.
         wait: the next event of a stream that waits for its verdict; None where it has none.
+        asks_verdict: whether clients ask for the verdict, and not for an answer.
     """
 
     read: _Read
     reply: Callable[[Verdict, Incoming, Policy, str | None], Reply]
     events: _Events
     wait: Callable[[Incoming, Opening], bytes] | None = None
+    asks_verdict: bool = False
 
 
 def word_reply(
@@ -142,6 +145,7 @@ async def decide_incoming(
     end_user: str | None = None,
     scope: str | None = "",
     loop: asyncio.AbstractEventLoop | None = None,
+    waits: bool = False,
 ) -> Verdict:
     """The verdict on one request; getting the pictures takes of the same time.
 
@@ -152,16 +156,22 @@ async def decide_incoming(
         end_user: whose try it is, as a trusted caller names them.
         scope: see `DecisionMemory.decide`.
         loop: see there.
+        waits: whether the verdict is what is asked for, so that it must be there in observe mode.
 
     Raises:
         RequestError: see `DecisionMemory.decide`; or the pictures cannot be had.
     """
     deadline = asyncio.get_running_loop().time() + engine.rules.deadline_s
     async with AsyncExitStack() as held:
+        pictures = await _open_pictures(service, incoming.sources, held, deadline)
+        if engine.rules.mode is Mode.OBSERVE and not (waits or service.policy.observe.wait):
+            return await service.observer.answer(
+                engine, incoming.chat, pictures, deadline=deadline, held=held
+            )
         return await service.decisions.decide(
             engine,
             incoming.chat,
-            await _open_pictures(service, incoming.sources, held, deadline),
+            pictures,
             principal=service.principal(end_user),
             scope=scope,
             loop=loop,

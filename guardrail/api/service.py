@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from guardrail.api.admission import Admission
 from guardrail.api.cached import Cached
 from guardrail.api.items import ItemMemory
+from guardrail.api.observer import Observer
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages
 from guardrail.api.pictures.loader import ImageLoader
 from guardrail.api.request_rules import RequestRules, request_rules
@@ -44,7 +45,7 @@ class Service:
 
     If `record` fails, so does the request: nothing leaves unrecorded. None keeps no records, so
     that no client is given the name of one. `network` is for tests only.
-    `ledger` counts the tries of principals, `store` keeps verdicts and `kept_items` parts of answers;
+    `ledger` counts the tries of principals, `store` keeps verdicts, `kept_items` parts of answers;
     they may be shared, and None makes one in this process. `close` closes the engine's parts where
     others use them too; None closes its upstream and its oracle.
 
@@ -68,6 +69,7 @@ class Service:
     decisions: DecisionMemory = field(init=False)
     request_rules: RequestRules = field(init=False)
     items: ItemMemory = field(init=False)
+    observer: Observer = field(init=False)
 
     def __post_init__(self) -> None:
         if self.record is None and self.policy.block.names_record:
@@ -83,12 +85,16 @@ class Service:
             image_loader=self._make_image_loader(),
             decisions=DecisionMemory(memory_rules(self.policy), store=self.store),
             request_rules=request_rules(self.policy),
+            observer=Observer(self.policy.observe, self._keep_observed),
             items=self.kept_items or ItemMemory(memory_rules(self.policy)),
         )
 
     def keep(self, verdict: Verdict, chat: Chat) -> str | None:
         """Keeps a decision; the name of its record, None where none are kept."""
         return None if self.record is None else self.record(verdict, chat)
+
+    async def _keep_observed(self, verdict: Verdict, chat: Chat) -> None:
+        self.keep(verdict, chat)
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():
@@ -156,6 +162,7 @@ class Service:
 
     async def aclose(self) -> None:
         """Ends running decisions, and closes the upstream and the oracle, whatever fails."""
+        await self.observer.aclose()
         await self.decisions.aclose()
         self.image_loader.close()
         await (self.engine.aclose() if self.close is None else self.close())

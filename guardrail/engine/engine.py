@@ -13,6 +13,7 @@ from guardrail.engine.decision import DecisionRun
 from guardrail.engine.prepared_request import choose_attempt
 from guardrail.engine.rules import Mode, Rules, TextInPictures
 from guardrail.engine.sampler import Sampler
+from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.engine.verdicts import from_error, let_through
 from guardrail.errors import (
     CertificationError,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardrail.engine.budget import Budget
-    from guardrail.engine.verdict import Verdict
     from guardrail.images.codec import Picture
     from guardrail.images.keys import NoiseKey
     from guardrail.oracles.base import Oracle
@@ -76,6 +76,7 @@ class Engine:
         deadline: float | None = None,
         budget: Budget | None = None,
         digest: bytes | None = None,
+        own: Answer | None = None,
     ) -> Verdict:
         """The verdict on one chat.
 
@@ -90,11 +91,48 @@ class Engine:
                 that of the rules counts.
             budget: what is left of calls and cost; None for all that the rules allow.
             digest: `request_digest` of chat and pictures, where it is known already.
+            own: in observe mode, what the model has answered to pictures already (see
+                `answer_unjudged`); None asks it beside the decision.
 
         Raises:
             RequestError: the messages refer to another number of pictures, or are nested too
                 deeply.
         """
+        run, started = await self._begin(chat, pictures, alpha, deadline, budget, digest)
+        verdict = _account(await self._decide_by_mode(run, own), run, started)
+        return dataclasses.replace(verdict, alpha=self.alpha(alpha) if pictures else None)
+
+    async def answer_unjudged(
+        self, chat: Chat, pictures: Sequence[Picture] = (), *, deadline: float | None = None
+    ) -> Verdict:
+        """In observe mode: the model's own answer, at once; nothing has judged it.
+
+        Raises:
+            RequestError: see `decide`.
+        """
+        run, started = await self._begin(chat, pictures, None, deadline)
+        own = await self._ask_without_noise(run)
+        if isinstance(own, GuardrailError):
+            return _account(from_error(own), run, started)
+        verdict = Verdict(
+            action=Action.PASS,
+            reason=Reason.NOT_DECIDED,
+            answer=own,
+            unscanned=("answer",),
+            outside_claim=True,
+        )
+        return _account(verdict, run, started)
+
+    async def _begin(
+        self,
+        chat: Chat,
+        pictures: Sequence[Picture],
+        alpha: float | None,
+        deadline: float | None,
+        budget: Budget | None = None,
+        digest: bytes | None = None,
+    ) -> tuple[DecisionRun, float]:
+        """A decision that nothing was asked for yet, and when it began. Raises RequestError."""
         if chat.pictures != len(pictures):
             raise RequestError(
                 f"the messages refer to {chat.pictures} pictures, but {len(pictures)} were given"
@@ -106,19 +144,7 @@ class Engine:
         run = DecisionRun(
             sampler, self.key, tuple(pictures), end, alpha, attempt, digest, self.text_check
         )
-        verdict = await self._decide_by_mode(run)
-        _log_for_operator(verdict.failure)
-        elapsed_s = time.monotonic() - started
-        return dataclasses.replace(
-            verdict,
-            alpha=self.alpha(alpha) if pictures else None,
-            attempt=attempt.hex(),
-            models=tuple(sampler.models),
-            usage=sampler.usage,
-            cost_usd=sampler.budget.cost_usd,
-            elapsed_s=elapsed_s,
-            overhead_s=max(0.0, elapsed_s - sampler.clock.busy_s),
-        )
+        return run, started
 
     def deadline(self, wish: float | None = None) -> float:
         """When a decision that starts now must be over, on the event loop's clock."""
@@ -148,12 +174,12 @@ class Engine:
                 if self.text_check is not None:
                     await self.text_check.aclose()
 
-    async def _decide_by_mode(self, run: DecisionRun) -> Verdict:
+    async def _decide_by_mode(self, run: DecisionRun, own: Answer | None) -> Verdict:
         match self.rules.mode:
             case Mode.ENFORCE:
                 return await self._decide_closed(run)
             case Mode.OBSERVE:
-                return await self._observe(run)
+                return await self._observe(run, own)
             case _:
                 assert_never(self.rules.mode)
 
@@ -164,13 +190,15 @@ class Engine:
         except Exception as error:  # noqa: BLE001 (a crash must fail closed)
             return from_error(_client_error(error))
 
-    async def _observe(self, run: DecisionRun) -> Verdict:
+    async def _observe(self, run: DecisionRun, own: Answer | None) -> Verdict:
         """The client gets the model's own answer; the verdict is only recorded."""
         if not run.pictures:
             return _observe_text(await self._decide_closed(run))
+        if own is not None:
+            return let_through(await self._decide_closed(run), own, unscanned=("answer",))
         # Side by side, so that watching costs no more time than the slower of the two.
-        verdict, own = await asyncio.gather(self._decide_closed(run), self._ask_without_noise(run))
-        return let_through(verdict, own, unscanned=("answer",))
+        verdict, said = await asyncio.gather(self._decide_closed(run), self._ask_without_noise(run))
+        return let_through(verdict, said, unscanned=("answer",))
 
     async def _ask_without_noise(self, run: DecisionRun) -> Answer | GuardrailError:
         """The model's answer to the pictures as they are, or why there is none."""
@@ -180,6 +208,21 @@ class Engine:
             return _deadline_error()
         except Exception as error:  # noqa: BLE001 (a crash must be reported, not raised)
             return _client_error(error)
+
+
+def _account(verdict: Verdict, run: DecisionRun, started: float) -> Verdict:
+    """The verdict with what it took; a fault that only the operator can mend is logged."""
+    _log_for_operator(verdict.failure)
+    sampler, elapsed_s = run.sampler, time.monotonic() - started
+    return dataclasses.replace(
+        verdict,
+        attempt=run.attempt.hex(),
+        models=tuple(sampler.models),
+        usage=sampler.usage,
+        cost_usd=sampler.budget.cost_usd,
+        elapsed_s=elapsed_s,
+        overhead_s=max(0.0, elapsed_s - sampler.clock.busy_s),
+    )
 
 
 def _observe_text(verdict: Verdict) -> Verdict:

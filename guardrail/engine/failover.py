@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from guardrail.images.keys import NoiseKey
     from guardrail.oracles.base import Oracle
     from guardrail.picture_text.check import PictureTextCheck
-    from guardrail.types import Chat
+    from guardrail.types import Answer, Chat
     from guardrail.upstreams.base import Upstream
 
 __all__ = ["FailoverEngine"]
@@ -71,6 +71,7 @@ class FailoverEngine(Engine):
         deadline: float | None = None,
         budget: Budget | None = None,
         digest: bytes | None = None,
+        own: Answer | None = None,
     ) -> Verdict:
         """See `Engine.decide`. Usage, cost and times are those of all upstreams.
 
@@ -84,12 +85,31 @@ class FailoverEngine(Engine):
                 self._log_failover(tried[-1], position)
             share = failover_alpha(alpha, position, len(self._engines))
             verdict = await self._engines[position].decide(
-                chat, pictures, alpha=share, deadline=end, budget=budget, digest=digest
+                chat,
+                pictures,
+                alpha=share,
+                deadline=end,
+                budget=budget,
+                digest=digest,
+                own=own,
             )
             tried.append(self._with_upstream(verdict, position))
             if not _upstream_failed(verdict) or asyncio.get_running_loop().time() >= end:
                 break
         return _combine(tried, alpha if pictures else None)
+
+    async def answer_unjudged(
+        self, chat: Chat, pictures: Sequence[Picture] = (), *, deadline: float | None = None
+    ) -> Verdict:
+        """See `Engine.answer_unjudged`; by the first upstream that answers."""
+        end = self.deadline(deadline)
+        tried: list[Verdict] = []
+        for position in self.upstream.ready(chat.model):
+            verdict = await self._engines[position].answer_unjudged(chat, pictures, deadline=end)
+            tried.append(self._with_upstream(verdict, position))
+            if not _upstream_failed(verdict) or asyncio.get_running_loop().time() >= end:
+                break
+        return _combine(tried, None)
 
     def _with_upstream(self, verdict: Verdict, position: int) -> Verdict:
         name, revision = self._names[position]

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     INVALID_REQUEST = "invalid request"
     MISCONFIGURED = "misconfigured"
     CRASHED = "guard failed"
+    NOT_DECIDED = "not decided"
 
     @property
     def is_judgement(self) -> bool:
@@ -83,6 +84,7 @@ class Reason(StrEnum):
                 | Reason.INVALID_REQUEST
                 | Reason.MISCONFIGURED
                 | Reason.CRASHED
+                | Reason.NOT_DECIDED
             ):
                 return False
             case _:

@@ -125,6 +125,7 @@ class Decider:
                 end_user=principal,
                 scope="" if model is None else scope,
                 loop=loop,
+                waits=True,  # functions of the caller may not be called once it has its answer
             )
             record = self._records.of(engine)
             record_id = None if record is None else record(verdict, incoming.chat)

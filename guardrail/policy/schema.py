@@ -58,6 +58,7 @@ __all__ = [
     "LimitsSection",
     "MemorySection",
     "ModelPrice",
+    "ObserveSection",
     "Policy",
     "PolicyFile",
     "RequestsSection",
@@ -201,6 +202,24 @@ class FailuresSection(Section):
     refusals_are_harmless: bool = True
     """Whether the provider's own refusal or content filter may count as a harmless answer. The
     words of a refusal are judged like any others. If false, it counts as harmful."""
+
+
+class ObserveSection(Section):
+    """How requests are decided whose answers leave undecided (mode: observe)."""
+
+    wait: bool = False
+    """Whether the answer waits for its decision. false: the model's own answer leaves at once,
+    marked as not decided, and the decision is made behind it and recorded. true: the reply says
+    what would have been blocked, and clients wait as they would under enforce."""
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+    """Share of the requests that are decided; which ones follows from the noise key, so nobody can
+    choose. 0.05 costs a twentieth of the calls, and bounds the rate for all requests. Not where the
+    answer waits."""
+    max_running: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Most of these decisions made at a time."""
+    max_waiting: Annotated[int, Field(ge=0, le=100_000)] = 64
+    """Most that wait for one, their pictures in memory; further requests are not decided, and
+    counted as skipped."""
 
 
 class AdvancedSmoothing(Section):
@@ -425,8 +444,9 @@ class Policy(Section):
     """Shown in certificates and in the header x-guardrail-policy. Rename it when you change the
     policy."""
     mode: Annotated[Mode, Word] = Mode.ENFORCE
-    """enforce: block what is not shown to be harmless. observe: decide and record, but deliver the
-    model's own answer and mark what would have been blocked."""
+    """enforce: block what is not shown to be harmless. observe: deliver the model's own answer,
+    decide and record what would have been blocked (observe says how)."""
+    observe: ObserveSection = ObserveSection()
     smoothing: SmoothingSection = SmoothingSection()
     sampling: SamplingSection = SamplingSection()
     oracle: OracleByKind = Field(

@@ -217,7 +217,7 @@ async def _decide(
     """The reply to one chat; every fault is one as well."""
     try:
         engine = service.engine if tally is None else count_judgements(service.engine, tally)
-        verdict = await decide_incoming(service, engine, incoming)
+        verdict = await decide_incoming(service, engine, incoming, waits=endpoint.asks_verdict)
         record_id = service.keep(verdict, incoming.chat)
         note(request.scope, verdict, record_id)
         owner = _owner_of(request)

@@ -276,8 +276,10 @@ def test_a_router_is_not_steered_unless_the_policy_allows_it(run, kit, name, val
 
 
 def test_shadow_mode_delivers_and_marks(run, kit):
+    policy = kit.make_policy(mode="observe", observe={"wait": True})
+
     async def scenario():
-        async with kit.proxy([kit.HARM], policy=kit.make_policy(mode="observe")) as proxy:
+        async with kit.proxy([kit.HARM], policy=policy) as proxy:
             return [await proxy.chat(images=n) for n in (0, 1)]
 
     for response in run(scenario()):

@@ -246,7 +246,7 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str | None) -> di
         "decision": verdict.action.value,
         "reason": verdict.reason.value,
         "harmful_answers": _harmful(verdict, details),
-        "would_block": verdict.would_block,
+        "would_block": None if verdict.reason is Reason.NOT_DECIDED else verdict.would_block,
         "policy": policy.name,
         "alpha": verdict.alpha,
         "unscanned": list(verdict.unscanned),
@@ -273,6 +273,12 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str | None) -> di
     return about
 
 
+def _would_block(verdict: Verdict) -> str:
+    if verdict.reason is Reason.NOT_DECIDED:
+        return "unknown"
+    return "true" if verdict.would_block else "false"
+
+
 def _harmful(verdict: Verdict, details: BlockDetails) -> list[Json]:
     """Category and field of the harmful answers.
 
@@ -294,7 +300,7 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str | None) -> dict[st
         "mode": policy.mode.value,
         "unscanned": ", ".join(verdict.unscanned) or "none",
         "unmeasured": verdict.unmeasured or "none",
-        "would-block": "true" if verdict.would_block else "false",
+        "would-block": _would_block(verdict),
         "remembered": "true" if verdict.remembered else "false",
     }
     if record_id is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.reply import block_words
@@ -10,14 +9,14 @@ from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import Reply
 from guardrail.api.litellm.request import GivenAnswer
 from guardrail.engine.verdict import Action
+from guardrail.upstreams.given import GivenAnswerUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from guardrail.api.incoming import Incoming
     from guardrail.api.service import Service
     from guardrail.engine.verdict import Verdict
-    from guardrail.types import Answer, Chat, Pixels
 
 __all__ = ["blocked_reply", "decide_question"]
 
@@ -43,7 +42,7 @@ async def decide_question(
         verdict = await _judge_answer(service, question)
     else:
         await check_model(service, question.chat.model)
-        verdict = await decide_incoming(service, service.engine, question)
+        verdict = await decide_incoming(service, service.engine, question, waits=True)
     record_id = service.keep(verdict, question.chat)
     note(verdict, record_id)
     if verdict.action is Action.PASS:
@@ -54,7 +53,7 @@ async def decide_question(
 async def _judge_answer(service: Service, said: GivenAnswer) -> Verdict:
     """The decision on an answer that is there already."""
     engine = service.engine
-    given = engine.with_upstream(_Given(said.answer))
+    given = engine.with_upstream(GivenAnswerUpstream(said.answer))
     return await service.decisions.decide(given, said.chat, scope=None)
 
 
@@ -67,22 +66,3 @@ def _reason(service: Service, verdict: Verdict, record_id: str | None) -> str:
 def blocked_reply(reason: str) -> Reply:
     """What LiteLLM takes for a block; the status of everything here is 200."""
     return Reply(200, {"action": "BLOCKED", "blocked_reason": reason})
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """An upstream with one answer."""
-
-    answer: Answer
-    name: str = "given"
-    revision: str = "given"
-    deterministic: bool = True  # see `is_deterministic`
-
-    async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:  # noqa: ARG002 (the protocol's)
-        return self.answer
-
-    async def models(self) -> list[str]:
-        return []
-
-    async def aclose(self) -> None:
-        """Does nothing: no connection is open."""

@@ -1,0 +1,140 @@
+"""Observe mode without waiting: the model's own answer leaves, the decision runs behind it.
+
+A decision takes dozens of calls, and a client that is only watched should not wait for them. So the
+answer is delivered as `not decided`, and the request joins a bounded line; its decision is recorded
+when it is made. A keyed share of requests is decided where the policy says so: which ones follows
+from the secret noise key and the request, so that nobody can choose to be left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from guardrail.engine.canonical_chat import canonical_chat_offloaded, request_digest
+from guardrail.errors import GuardrailError
+from guardrail.upstreams.given import GivenAnswerUpstream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AsyncExitStack
+
+    from guardrail.engine.engine import Engine
+    from guardrail.engine.verdict import Verdict
+    from guardrail.images.codec import Picture
+    from guardrail.images.keys import NoiseKey
+    from guardrail.policy.schema import ObserveSection
+    from guardrail.types import Chat
+
+    Keep = Callable[[Verdict, Chat], Awaitable[object]]
+
+__all__ = ["Observer"]
+
+_LABEL = b"guardrail/observe/1"
+
+_log = logging.getLogger(__name__)
+
+
+class Observer:
+    """Decides requests whose answers have left. Used from one event loop.
+
+    Attributes:
+        decided, skipped, failed: how many requests were decided, found the line full, and could
+            not be recorded.
+
+    Args:
+        rules: the share that is decided, and how many wait and run.
+        keep: records a decision.
+    """
+
+    def __init__(self, rules: ObserveSection, keep: Keep) -> None:
+        self._rules = rules
+        self._keep = keep
+        self._running = asyncio.Semaphore(rules.max_running)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.decided = self.skipped = self.failed = 0
+
+    async def answer(
+        self,
+        engine: Engine,
+        chat: Chat,
+        pictures: Sequence[Picture],
+        *,
+        deadline: float,
+        held: AsyncExitStack,
+    ) -> Verdict:
+        """The model's own answer; its decision follows.
+
+        Args:
+            engine: answers, and decides in observe mode.
+            chat: the request.
+            pictures: decoded.
+            deadline: of the answer; the decision has all the time that its rules give it.
+            held: what the pictures need; it passes to the decision.
+
+        Raises:
+            RequestError: see `Engine.decide`.
+        """
+        own = await engine.answer_unjudged(chat, pictures, deadline=deadline)
+        if own.answer is None:
+            return own
+        if len(self._tasks) >= self._rules.max_waiting + self._rules.max_running:
+            self.skipped += 1
+            return own
+        kept = held.pop_all()
+        task = asyncio.create_task(self._follow(engine, chat, pictures, own, kept))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return own
+
+    async def wait(self) -> None:
+        """Until every request in line is decided."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """Ends what is under way: no answer depends on it."""
+        for task in self._tasks:
+            task.cancel()
+        await self.wait()
+
+    async def _follow(
+        self,
+        engine: Engine,
+        chat: Chat,
+        pictures: Sequence[Picture],
+        own: Verdict,
+        kept: AsyncExitStack,
+    ) -> None:
+        assert own.answer is not None  # only what was answered is followed
+        async with kept:
+            try:
+                asked = await canonical_chat_offloaded(chat)
+                digest = await asyncio.to_thread(request_digest, asked, pictures)
+                if not is_chosen(engine.key, digest, self._rules.share):
+                    return
+                async with self._running:
+                    if pictures:
+                        verdict = await engine.decide(
+                            asked, pictures, digest=digest, own=own.answer
+                        )
+                    else:
+                        given = engine.with_upstream(GivenAnswerUpstream(own.answer))
+                        verdict = await given.decide(asked)
+                    await self._keep(verdict, chat)
+                self.decided += 1
+            except GuardrailError as error:
+                self.failed += 1
+                _log.error("an observed request was not decided: %s", error)
+            except Exception as error:  # noqa: BLE001 (nobody waits for this task)
+                self.failed += 1
+                _log.error(
+                    "an observed request was not decided: crashed (%s)", type(error).__name__
+                )
+
+
+def is_chosen(key: NoiseKey, request_digest: bytes, share: float) -> bool:
+    """Whether a request is among the share, in (0, 1], that is decided: always the same ones."""
+    drawn = int.from_bytes(key.derive(_LABEL, request_digest)[:8], "big")
+    return drawn < share * 2.0**64
