@@ -59,9 +59,7 @@ class TestSeveralModels:
         verdict = answered(kit, engine)
         assert (verdict.action, verdict.answer.text) == (Action.PASS, "A cat.")
         assert len(second.calls) == 1
-        later = kit.run(
-            engine.decide(kit.make_chat(1), [kit.make_picture()], own=verdict.answer)
-        )
+        later = kit.run(engine.decide(kit.make_chat(1), [kit.make_picture()], own=verdict.answer))
         assert later.answer is verdict.answer
 
     def test_none_answers(self, kit):
