@@ -75,6 +75,16 @@ _SHARED = frozenset(
 _DATA_URL = re.compile(
     r"\s*data:[^,]{0,256};\s*base64\s*,|\s*data:(image|audio|video)/", re.IGNORECASE
 )
+_SENT_AS_TEXT = frozenset({"tools", "functions", "response_format"})
+"""Fields that a model is shown as text, as their schemas are."""
+_SCHEMA_WORDS = frozenset(
+    # Texts of a schema that explain or give examples; a data URL among them is no picture, as it is
+    # none in the text of a message.
+    {"title", "description", "$comment", "pattern", "default", "const", "enum"}
+    | {"example", "examples"}
+)
+_CARRIERS = frozenset({"extra_body", "extra_headers", "extra_query"})
+"""Steering fields that are nothing but what they hold: an empty one steers nothing."""
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 
 
@@ -189,6 +199,8 @@ def check_parameters(parameters: Mapping[str, Json], allowed: Collection[str] = 
     for name, value in parameters.items():
         if value is None or value in ("", []):
             continue  # asks for nothing; an empty object may ask for something's defaults
+        if name in _CARRIERS and value == {}:
+            continue
         if name in STEERING_FIELDS and name not in allowed and value is not False:
             raise refused_field(
                 name, f"{STEERING_FIELDS[name]}, or allow it by advanced.requests.allow"
@@ -201,7 +213,8 @@ def check_parameters(parameters: Mapping[str, Json], allowed: Collection[str] = 
                 "would tie the calls about one request together, which must be independent of "
                 "each other; leave it out",
             )
-        if any(_DATA_URL.match(text) for text in strings(value)):
+        explained = _SCHEMA_WORDS if name in _SENT_AS_TEXT else frozenset()
+        if any(_DATA_URL.match(text) for text in strings(value, besides=explained)):
             raise refused_field(
                 join_path("", name),
                 "holds a data URL, which would not be guarded here; send pictures as parts of "
@@ -209,15 +222,28 @@ def check_parameters(parameters: Mapping[str, Json], allowed: Collection[str] = 
             )
 
 
-def strings(value: Json) -> Iterator[str]:
-    """Every text value inside, without recursion."""
+def strings(value: Json, *, besides: Collection[str] = ()) -> Iterator[str]:
+    """Every text value inside, without recursion.
+
+    `besides`: names of fields whose texts, and lists of texts, are left aside; objects in them are
+    not, since a schema may well describe a property of such a name.
+    """
     left = [value]
     while left:
         item = left.pop()
         if isinstance(item, str):
             yield item
-        elif isinstance(item, dict | list):
-            left.extend(item.values() if isinstance(item, dict) else item)
+        elif isinstance(item, list):
+            left.extend(item)
+        elif isinstance(item, dict):
+            left.extend(one for name, one in item.items() if name not in besides)
+            left.extend(one for name in besides for one in _objects(item.get(name)))
+
+
+def _objects(value: Json) -> list[Json]:
+    """The value, or its items, without texts."""
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, dict | list)]
 
 
 def flag(value: Json, at: str) -> bool:

@@ -120,7 +120,15 @@ def test_extras_cannot_replace_what_was_judged(kit):
     forged = dataclasses.replace(PASSED, answer=dataclasses.replace(ANSWER, extra=extra))
     body = reply(kit, forged).body
     assert body["choices"][0]["message"]["content"] == "Hello."
-    assert (body["id"], body["guardrail"]["withheld"]) == ("chatcmpl-abc", sorted(extra))
+    assert (body["id"], body["guardrail"]["withheld"]) == ("chatcmpl-abc", ["id", "message"])
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}])
+@pytest.mark.parametrize("name", ["error", "timings", "token_ids", "content_filter_results"])
+def test_what_says_nothing_is_not_called_withheld(kit, name, nothing):
+    answer = dataclasses.replace(ANSWER, extra={name: nothing, "x_groq": {"id": "r"}})
+    body = reply(kit, dataclasses.replace(PASSED, answer=answer)).body
+    assert body["guardrail"]["withheld"] == ["x_groq"]
 
 
 def test_headers(kit):

@@ -34,8 +34,16 @@ _REFUSED = {
     "audio": "a spoken answer cannot be judged; leave it out",
 }
 _TOOLS = ("function", "custom")
-STREAM_OPTIONS: Mapping[str, Shape] = {"include_usage": FLAG, "include_obfuscation": FLAG}
+STREAM_OPTIONS: Mapping[str, Shape] = {
+    "include_usage": FLAG,
+    "include_obfuscation": FLAG,
+    "continuous_usage_stats": FLAG,  # vLLM's
+}
 """The fields of `stream_options`."""
+_NO_STREAM_OPTIONS = {
+    "include_obfuscation": "is not done here; set it to false",
+    "continuous_usage_stats": "the tokens of all variants are known at the end only; set it to false",
+}
 
 CHAT_FIELDS: Mapping[str, Mapping[str, Json]] = {
     # Those that are read here; all others are passed on.
@@ -80,8 +88,9 @@ def streaming(body: Mapping[str, Json]) -> tuple[bool, bool]:
     if not stream:
         raise invalid_field(at, "belongs to streams only; leave it out or set stream")
     check_fields(options, STREAM_OPTIONS, at)
-    if options.get("include_obfuscation"):
-        raise refused_field(f"{at}.include_obfuscation", "is not done here; set it to false")
+    for name, why in _NO_STREAM_OPTIONS.items():
+        if options.get(name):
+            raise refused_field(f"{at}.{name}", why)
     return stream, bool(options.get("include_usage"))
 
 

@@ -181,7 +181,8 @@ def _withheld(told: AnswerBody, body: Mapping[str, Json]) -> list[str]:
     passed_on = {*_CHOICE_EXTRAS, *_RESPONSE_EXTRAS}
     if not told.extra.get("logprobs") or body["choices"][0]["logprobs"] is not None:
         passed_on.add("logprobs")
-    return [str(name) for name in told.extra if name not in passed_on]
+    says = (name for name, value in told.extra.items() if value not in (None, "", [], {}))
+    return [str(name) for name in says if name not in passed_on]
 
 
 def _completion(told: AnswerBody, usage: Usage, chat: Chat, name: str) -> dict[str, Json]:

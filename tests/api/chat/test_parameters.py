@@ -95,6 +95,61 @@ def test_what_holds_a_picture_is_refused_even_where_its_field_is_allowed():
         chat_parameters(fields, ["plugins"])
 
 
+@pytest.mark.parametrize("name", ["extra_body", "extra_headers", "extra_query"])
+def test_what_is_nothing_but_what_it_holds_is_taken_empty(name):
+    assert chat_parameters({name: {}}) == {name: {}}
+    assert refused(chat_parameters, {name: {"a": 1}}) == (name, "unsupported_parameter")
+
+
+DATA_URL = "data:image/png;base64,AAAA"
+
+
+def tool(schema):
+    return {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}
+
+
+def reply_form(schema):
+    return {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
+
+
+@pytest.mark.parametrize("field", [tool, reply_form])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"description": DATA_URL},
+        {"description": "data:image/png;base64,... is what it takes"},
+        {"properties": {"picture": {"type": "string", "title": DATA_URL, "default": DATA_URL}}},
+        {"properties": {"picture": {"pattern": "data:image/(png|jpeg);base64,.*"}}},
+        {"properties": {"picture": {"examples": [DATA_URL, DATA_URL], "enum": [DATA_URL]}}},
+        {"properties": {"description": {"description": DATA_URL}}},
+        {"items": [{"anyOf": [{"const": DATA_URL}]}]},
+    ],
+)
+def test_words_of_a_schema_about_data_urls_are_no_pictures(field, schema):
+    assert chat_parameters(field(schema)) == field(schema)
+
+
+@pytest.mark.parametrize("field", [tool, reply_form])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"icon": DATA_URL},
+        {"description": {"url": DATA_URL}},
+        {"examples": [{"image_url": {"url": DATA_URL}}]},
+        {"properties": {"description": {"icon": DATA_URL}}},
+        {"items": [[DATA_URL]]},
+    ],
+)
+def test_a_picture_in_a_schema_is_refused(field, schema):
+    param, code = refused(chat_parameters, field(schema))
+    assert (param, code) == (next(iter(field(schema))), "unsupported_parameter")
+
+
+def test_a_description_elsewhere_may_hold_no_picture():
+    fields = {"some_field": {"description": DATA_URL}}
+    assert refused(chat_parameters, fields)[0] == "some_field"
+
+
 @pytest.mark.parametrize("name", ["prompt_cache_key", "prompt_cache_retention", "cache_salt"])
 def test_caches_of_prompts_keep_no_answers(name):
     assert chat_parameters({name: "x"}) == {name: "x"}
@@ -113,5 +168,6 @@ def test_options_of_streams_that_would_be_dropped(options, param):
 
 
 def test_options_of_streams():
-    options = {"include_usage": True, "include_obfuscation": False, "other": None}
+    no = {"include_obfuscation": False, "continuous_usage_stats": False}
+    options = {"include_usage": True, **no, "other": None}
     assert streaming({"stream": True, "stream_options": options}) == (True, True)
