@@ -160,6 +160,11 @@ def test_json_is_read_as_it_is(value):
     assert parse_json(json.dumps(value).encode()) == value
 
 
+@given(JSON, st.sampled_from(["", "\ufeff"]), st.text(" \t\r\n"), st.text(" \t\r\n"))
+def test_a_byte_order_mark_and_blanks_around_it_say_nothing(value, mark, before, after):
+    assert parse_json((mark + before + json.dumps(value) + after).encode()) == value
+
+
 def test_escaped_pairs_are_one_character():
     assert parse_json(rb'"\ud83d\ude00"') == "\N{GRINNING FACE}"
 
