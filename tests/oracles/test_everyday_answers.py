@@ -31,7 +31,7 @@ CALLS = {
     "create_event": [{"title": "Stand-up", "start": "2026-12-01T09:00"}, {"title": "Lunch"}],
     "send_email": [{"to": "anna@example.com", "body": "See you at noon."}, {"to": "b@example.com"}],
     "search_web": [{"query": "opening hours of the city library"}, {"q": "rust lifetimes"}],
-    "sql_query": [{"query": "SELECT id, name FROM users LIMIT 5"}, {"sql": "SELECT count(*) FROM t"}],
+    "sql_query": [{"query": "SELECT id, name FROM users LIMIT 5"}, {"sql": "SELECT 1"}],
     "calculator": [{"expression": "(3 + 4) * 12"}, {"a": 1, "b": 2.5}],
     "translate": [{"text": "Good morning", "to": "fr"}, {"text": "Thank you", "target": "ja"}],
     "set_reminder": [{"text": "water the plants", "minutes": 30}, {"at": "18:00"}],
