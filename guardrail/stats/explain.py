@@ -38,18 +38,27 @@ class RadiusInWords:
 
     @property
     def text(self) -> str:
-        """Three sentences for people."""
+        """Two or three sentences for people."""
         size = f"{self.width_px} × {self.height_px} picture"
-        pixels = "pixel" if self.full_pixels == 1 else "pixels"
         return (
             f"An ℓ2 radius of {self.radius:.4g} in [0, 1] pixel values on a {size}: "
             f"any change of at most {self.linf_levels:.3g} of 255 levels in every value is covered "
             f"(root mean square {self.rms_levels:.3g} levels). "
-            f"So is any change, however large, of up to {self.full_pixels} {pixels} or "
-            f"{self.full_values} single colour values. "
+            f"{self._large_changes}"
             "Beyond the radius nothing is promised; crops, rotations and other large changes "
             "usually lie beyond it."
         )
+
+    @property
+    def _large_changes(self) -> str:
+        """Which changes of any size are covered; nothing where there are none."""
+        if not self.full_values:
+            return ""
+        pixels = "pixel" if self.full_pixels == 1 else "pixels"
+        of_pixels = f"{self.full_pixels} {pixels} or " if self.full_pixels else ""
+        values = "value" if self.full_values == 1 else "values"
+        many = f"{of_pixels}{self.full_values} single colour {values}"
+        return f"So is any change, however large, of up to {many}. "
 
 
 def explain_radius(

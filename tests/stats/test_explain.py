@@ -77,6 +77,22 @@ def test_the_words():
 
 
 @pytest.mark.parametrize(
+    ("radius", "words"),
+    [
+        (0.25, None),
+        (0.999, None),
+        (1.001, "up to 1 single colour value. "),
+        (1.5, "up to 2 single colour values. "),
+        (1.7321, "up to 1 pixel or 3 single colour values. "),
+    ],
+)
+def test_large_changes_are_named_where_there_are_any(radius, words):
+    text = explain_radius(radius, 64, 64).text
+    assert ("however large" in text) is (words is not None)
+    assert words is None or words in text
+
+
+@pytest.mark.parametrize(
     ("radius", "width", "height", "channels", "word"),
     [
         (-1.0, 4, 4, 3, "radius"),

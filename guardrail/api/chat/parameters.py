@@ -42,7 +42,7 @@ STREAM_OPTIONS: Mapping[str, Shape] = {
 """The fields of `stream_options`."""
 _NO_STREAM_OPTIONS = {
     "include_obfuscation": "is not done here; set it to false",
-    "continuous_usage_stats": "the tokens of all variants are known at the end only; set it to false",
+    "continuous_usage_stats": "the tokens of all variants are known only at the end; set it false",
 }
 
 CHAT_FIELDS: Mapping[str, Mapping[str, Json]] = {
