@@ -52,11 +52,11 @@ async def record(file: Path) -> None:
     key = file.with_suffix(".key")
     key.touch(mode=0o600)
     key.write_text("12" * SECRET_BYTES + "\n")
-    policy = load_policy("observe")
+    policy = load_policy("quick")  # few calls, so that it takes minutes
     # So that a busy machine gives the same records.
     advanced = policy.advanced
     patient = advanced.limits.model_copy(update={"deadline_s": 3600.0, "call_timeout_s": 3600.0})
-    changes = {"advanced": advanced.model_copy(update={"limits": patient})}
+    changes = {"mode": "observe", "advanced": advanced.model_copy(update={"limits": patient})}
     engine = build_engine(policy.model_copy(update=changes), "builtin", key)
     journal = FileJournal(file)
     model = (await engine.upstream.models())[0]

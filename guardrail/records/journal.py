@@ -44,7 +44,7 @@ class FileJournal:
         fsync: see `LineFile`.
 
     Raises:
-        ConfigError: the file cannot be opened, or holds something else.
+        ConfigError: the file cannot be opened, holds something else, or ends in what is no record.
     """
 
     def __init__(
@@ -57,6 +57,12 @@ class FileJournal:
         self._file = LineFile(path, prefix=_PREFIX, fsync=fsync)
         self._signer = signer
         self._known = (-1, "")  # the file's size after our last line, and that line's digest
+        try:
+            with self._file.exclusive():
+                self._last_digest()  # told now, and not when the first answer is to leave
+        except ConfigError:
+            self.close()
+            raise
 
     def append(self, record: Record) -> Record:
         with self._file.exclusive():
@@ -91,9 +97,13 @@ class FileJournal:
 
     def _digest_of(self, line: bytes) -> str:
         try:
-            return str(parse_strict(line)["digest"])
-        except (KeyError, TypeError, ValueError) as error:
+            last = parse_strict(line)
+        except ValueError:
+            last = None
+        digest = last.get("digest") if isinstance(last, dict) else None
+        if not isinstance(digest, str) or not digest:
             raise ConfigError(
                 "the last line of this file is not a record; name a new file",
                 file=str(self._file.path),
-            ) from error
+            )
+        return digest

@@ -74,14 +74,36 @@ def test_other_files_are_refused(tmp_path):
     assert other.read_text() == "name: mine"
 
 
-def test_lines_that_are_no_records_are_refused(tmp_path, passed):
-    other = tmp_path / "other.jsonl"
-    other.write_text('{"action":"pass"}\n')
-    journal = FileJournal(other)
+LAST_LINES = {
+    "no digest": '{"action":"pass"}',
+    "a digest that is no text": '{"action":"pass","digest":7}',
+    "an empty digest": '{"action":"pass","digest":""}',
+    "half of one": '{"action":"pass","digest":"ab',
+    "a list": '["digest"]',
+    "a name twice": '{"action":"pass","digest":"a","digest":"b"}',
+    "other words": "removed by hand",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("line", LAST_LINES.values(), ids=LAST_LINES)
+def test_a_last_line_that_is_no_record_is_told_at_the_start(path, passed, line):
+    first = FileJournal(path)
+    first.append(passed)
+    first.close()
+    kept = path.read_bytes() + line.encode() + b"\n"
+    path.write_bytes(kept)
+    with pytest.raises(ConfigError, match="not a record"):
+        FileJournal(path)
+    assert path.read_bytes() == kept
+
+
+def test_one_that_another_program_adds_later_keeps_answers_from_leaving(journal, passed, path):
+    journal.append(passed)
+    with path.open("a") as stream:
+        stream.write('{"action":"pass"}\n')
     with pytest.raises(ConfigError, match="not a record"):
         journal.append(passed)
-    journal.close()
-    assert other.read_text() == '{"action":"pass"}\n'
 
 
 def test_content_that_is_too_long_is_dropped_and_the_decision_kept(kit, path, monkeypatch):
