@@ -23,6 +23,7 @@ import numpy as np
 from guardrail.assembly import build_engine
 from guardrail.builtin.language import SceneQuestion, ask, is_harmful
 from guardrail.demo.scenes import load_scenes
+from guardrail.engine.rules import Mode
 from guardrail.images.codec import decode_image
 from guardrail.images.keys import SECRET_BYTES
 from guardrail.images.limits import ImageLimits
@@ -56,7 +57,7 @@ async def record(file: Path) -> None:
     # So that a busy machine gives the same records.
     advanced = policy.advanced
     patient = advanced.limits.model_copy(update={"deadline_s": 3600.0, "call_timeout_s": 3600.0})
-    changes = {"mode": "observe", "advanced": advanced.model_copy(update={"limits": patient})}
+    changes = {"mode": Mode.OBSERVE, "advanced": advanced.model_copy(update={"limits": patient})}
     engine = build_engine(policy.model_copy(update=changes), "builtin", key)
     journal = FileJournal(file)
     model = (await engine.upstream.models())[0]
