@@ -30,8 +30,9 @@ test: install ## all tests; the proof and the engine must be covered to the last
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --cov=guardrail/stats --cov=guardrail/engine --cov-branch \
 		--cov-report=term:skip-covered --cov-fail-under=100
 
-nightly: install ## the long tests, which `make check` leaves out
+nightly: install ## the long tests, which `make check` leaves out, and fresh examples for all others
 	$(BIN)/python -m pytest -n $(TESTERS) --dist load -m nightly
+	GUARDRAIL_EXAMPLES=nightly $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 format: install ## rewrite the code in the house's format
 	$(BIN)/ruff format .

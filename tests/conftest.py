@@ -13,9 +13,12 @@ from hypothesis import HealthCheck, settings
 
 from guardrail.testing.attempts import numbered_attempts
 
-# A busy machine is no fault: nothing is asserted about time.
-settings.register_profile("guardrail", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("guardrail")
+# A busy machine is no fault: nothing is asserted about time. Each run tries the same examples, so
+# that a change is told by what it breaks; `make nightly` looks for new ones.
+_ALIKE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("check", derandomize=True, max_examples=40, **_ALIKE)
+settings.register_profile("nightly", max_examples=400, **_ALIKE)
+settings.load_profile(os.environ.get("GUARDRAIL_EXAMPLES", "check"))
 
 # A shell that starts the tests in the background has interrupts ignored, and every process below
 # inherits that: the tests of Ctrl-C would wait for ever.

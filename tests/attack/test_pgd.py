@@ -59,6 +59,7 @@ def test_the_written_picture_lies_in_the_ball_and_draws_the_answer(
         assert found.loss < float(surrogate.loss(x, None, 1))
 
 
+@pytest.mark.nightly
 def test_more_room_finds_at_least_as_much(surrogate, picture):
     losses = [
         attack(surrogate, picture, AttackSettings(Norm.L2, e, steps=10)).loss for e in (0.5, 2, 8)
@@ -67,6 +68,7 @@ def test_more_room_finds_at_least_as_much(surrogate, picture):
     assert losses[-1] < losses[0] - 0.01
 
 
+@pytest.mark.nightly
 def test_restarts_keep_the_best(surrogate, picture):
     one, three = (
         attack(surrogate, picture, AttackSettings(Norm.LINF, 4 / 255, steps=4, restarts=n))
@@ -75,6 +77,7 @@ def test_restarts_keep_the_best(surrogate, picture):
     assert three.loss <= one.loss
 
 
+@pytest.mark.nightly
 def test_the_same_seed_gives_the_same_picture_and_leaves_the_callers_luck_alone(surrogate, picture):
     settings = AttackSettings(
         Norm.L2, 2.0, steps=3, restarts=2, draws=2, noise=Noise(0.25, 64), seed=11
@@ -95,6 +98,7 @@ def test_the_same_seed_gives_the_same_picture_and_leaves_the_callers_luck_alone(
     assert (one.pixels != other.pixels).any()
 
 
+@pytest.mark.nightly
 def test_progress_is_told_of_every_step(surrogate, picture):
     steps = []
     attack(surrogate, picture, AttackSettings(Norm.L2, 1.0, steps=3, restarts=2),

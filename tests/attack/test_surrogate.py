@@ -75,6 +75,7 @@ def test_the_gradient_is_that_of_the_loss(loaded, noise_picture):
     assert gradient.norm() > 0
 
 
+@pytest.mark.nightly
 def test_noise_is_fresh_for_every_draw_and_follows_the_seed(loaded, noise_picture):
     pixels = noise_picture(32, 32)
     surrogate = Surrogate(loaded, PROMPT, TARGETS, pixels)

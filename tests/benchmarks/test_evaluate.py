@@ -39,6 +39,7 @@ def test_scenes_to_measure_are_of_their_sort(evaluate):
         assert set(others) <= set(HARMLESS)
 
 
+@pytest.mark.nightly
 def test_answers_come_greedy_and_one_for_each_question(tiny_llava, noise_picture, evaluate):
     from PIL import Image
 

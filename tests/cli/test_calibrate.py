@@ -125,6 +125,7 @@ class TestResult:
 class TestWhatIsTold:
     """Nothing beside the result speaks against it."""
 
+    @pytest.mark.nightly
     def test_the_threshold_that_the_policy_uses(self, labels, policy, tmp_path):
         page = tmp_path / "page.html"
         words = "The policy 'mine' has threshold 0.3: of the same answers it misses "
@@ -230,6 +231,7 @@ class TestFile:
         facts("--oracle=builtin", f"--data={labels}", f"--resume={tmp_path / 's.jsonl'}")
         assert len((tmp_path / "s.jsonl").read_text().splitlines()) == 180
 
+    @pytest.mark.nightly
     def test_a_killed_run_is_taken_up_again(self, labels, tmp_path):
         out, scores = tmp_path / "c.yaml", tmp_path / "c.yaml.scores.jsonl"
         slow = (
@@ -271,6 +273,7 @@ class TestUnits:
 
         return make
 
+    @pytest.mark.nightly
     @pytest.mark.parametrize("column", ["prompt", "group", None])
     def test_count_as_twenty(self, copies, column, tmp_path):
         page, out = tmp_path / "report.html", tmp_path / "c.json"

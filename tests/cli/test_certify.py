@@ -279,6 +279,7 @@ def arguments(server, policy, pictures, out, n):
             "--json")  # fmt: skip
 
 
+@pytest.mark.nightly
 def test_killed_and_run_again_nothing_is_lost_or_done_twice(kit, policy, pictures, tmp_path):
     out, n = tmp_path / "out.jsonl", 120
     with kit.model_server([Step(kit.CLEAN, delay_s=0.02)]) as server:

@@ -146,6 +146,7 @@ def test_why_clean_requests_were_blocked(recall, model, requests, pictures, kit)
     assert "others: harmful 3" in result.stdout
 
 
+@pytest.mark.nightly
 def test_the_file_goes_into_the_policy_and_its_certificates(
     recall, model, policy, requests, tmp_path, kit
 ):

@@ -282,6 +282,7 @@ def asked_until_killed(port, pictures, process):
     return names
 
 
+@pytest.mark.nightly
 def test_a_killed_proxy_loses_no_record_of_an_answer_that_left(kit, policy, pictures, tmp_path):
     file, port = tmp_path / "records.jsonl", free_port()
     with kit.model_server([Step(kit.CLEAN, delay_s=0.005)]) as model:

@@ -31,6 +31,7 @@ def test_it_serves_until_it_is_told_to_end(kit, policy, kind):
     assert process.returncode in (0, -kind)
 
 
+@pytest.mark.nightly
 def test_the_rule_for_repeats_is_said_of_each_upstream(kit, policy, tmp_path):
     with kit.model_server([kit.CLEAN]) as one, kit.model_server([kit.CLEAN]) as two:
         file = tmp_path / "upstreams.yaml"

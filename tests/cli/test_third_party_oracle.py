@@ -147,6 +147,7 @@ def test_serve_decides_by_it(kit, installed, tmp_path, pictures):
     assert "Traceback" not in told
 
 
+@pytest.mark.nightly
 def test_guard_decides_by_it(kit, installed, tmp_path, pictures):
     policy = write_policy(tmp_path, "  kind: listed_words:WordOptions", "  words: [forbidden]")
     request = json.dumps(ask(pictures, "What is this?"))
@@ -158,6 +159,7 @@ def test_guard_decides_by_it(kit, installed, tmp_path, pictures):
     assert done.stdout.startswith("pass words-"), done.stderr
 
 
+@pytest.mark.nightly
 def test_calibrate_measures_a_function_of_it(installed, tmp_path):
     rows = [{"response": f"{i}: a forbidden word", "harmful": True} for i in range(30)]
     rows += [{"response": f"{i}: a calm word", "harmful": False} for i in range(30)]

@@ -38,6 +38,7 @@ def checked(*arguments):
     return CliRunner().invoke(check.command, [*map(str, arguments)], catch_exceptions=False)
 
 
+@pytest.mark.nightly
 def test_check_goes_on_to_the_next_one_and_verify_reads_its_record(kit, policy, pictures, tmp_path):
     records = tmp_path / "records.jsonl"
     with kit.model_server(DOWN) as one, kit.model_server([kit.CLEAN]) as two:

@@ -20,6 +20,7 @@ from guardrail.upstreams.openai_http import OpenAICompatible
 
 pytest.importorskip("accelerate", reason="transformers serve needs it: pip install accelerate")
 
+pytestmark = pytest.mark.nightly  # its start alone takes half a minute
 MODEL = str(BUILTIN_FOLDER)
 PROMPT = "What is shown in this picture?"
 SERVE = "from transformers.cli.transformers import main; main()"
