@@ -2,8 +2,10 @@
 
 import re
 import signal
+import time
 import urllib.request
 
+import httpx
 import pytest
 
 
@@ -82,3 +84,50 @@ def test_it_says_what_the_oracle_was_not_measured_on(kit, policy):
     assert lines[0].startswith("oracle default: the built-in oracle")
     assert lines[2].startswith("oracle default: answers that are not in English are withheld")
     assert "multilingual" in lines[2]
+
+
+def test_several_policies_are_read_again_on_a_hangup(kit, policy, tmp_path):
+    listed = tmp_path / "policies.yaml"
+    other = tmp_path / "other.yaml"
+    text = policy.read_text()
+    other.write_text(text.replace("name: test", "name: other\nblock: {text: First.}"))
+    listed.write_text(
+        f"policies:\n  - policy: other.yaml\n    match: {{models: ['small-*']}}\n"
+        f"  - policy: {policy}\n"
+    )
+    body = {"model": "small-1", "messages": [{"role": "user", "content": "Hello?"}]}
+
+    def words():
+        reply = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=20, trust_env=False)
+        return reply.json()["choices"][0]["message"]["content"]
+
+    def await_words(wanted):
+        end = time.monotonic() + 20
+        while (said := words()) != wanted and time.monotonic() < end:
+            time.sleep(0.05)
+        return said
+
+    with kit.model_server([kit.HARM]) as model:
+        process = kit.start(
+            "serve", "--upstream", f"openai_compatible:{model.base_url}", "--policies", listed,
+            "--port", 0, "--reload-every", 0,
+        )  # fmt: skip
+        first = process.stderr.readline()
+        url = re.search(r"with policy 'other' at (http://127\.0\.0\.1:\d+)/v1$", first)[1]
+        assert words() == "First."
+        other.write_text(other.read_text().replace("First.", "Second."))
+        assert words() == "First."
+        process.send_signal(signal.SIGHUP)
+        assert await_words("Second.") == "Second."
+        other.write_text("name: [")
+        process.send_signal(signal.SIGHUP)
+        assert words() == "Second."
+        process.send_signal(signal.SIGTERM)
+        _, _, told = kit.finish(process)
+    assert "Traceback" not in told
+
+
+def test_one_policy_or_several(kit, policy, tmp_path):
+    code, _, told = kit.finish(kit.start("serve", "--policy", policy, "--policies", policy))
+    assert code == 2
+    assert "give policy or policies, not both" in told
