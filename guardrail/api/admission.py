@@ -11,10 +11,12 @@ __all__ = ["Admission", "Ticket", "too_large"]
 class Admission:
     """Lets `max_concurrent` requests in; up to `max_waiting` more wait, first come first served.
 
-    Requests are admitted before their bodies are read, so that those that wait hold no memory.
+    Requests are admitted when their bodies are there, so that no client keeps others waiting by
+    sending slowly; what those that wait hold is bounded by `Bodies`.
     """
 
     def __init__(self, max_concurrent: int, max_waiting: int) -> None:
+        self._max_waiting = max_waiting
         self._places = FifoSemaphore(
             max_concurrent, max_waiting=max_waiting, full=_make_overloaded_error
         )
@@ -26,6 +28,16 @@ class Admission:
     @property
     def free(self) -> int:
         return self._places.free
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next one would have to wait."""
+        return self._places.waiting > 0 or self._places.free < 1
+
+    @property
+    def full(self) -> bool:
+        """Whether the next one would be refused."""
+        return self.waits and self._places.waiting >= self._max_waiting
 
     async def enter(self) -> Ticket:
         """Takes a place, after a wait in the queue; give it back by `release`.

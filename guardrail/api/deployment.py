@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
+from guardrail.api.bodies import Bodies
 from guardrail.api.policy_set import PolicySet, ServedPolicy, policies_digest
+from guardrail.api.refusals import Refusals
 from guardrail.errors import ConfigError, RequestError
 from guardrail.policy.policy_list import ListedPolicy
 
@@ -100,6 +102,8 @@ class Deployment:
         build: Build | None = None,
     ) -> None:
         self.settings = settings
+        self.refusals = Refusals()
+        self.bodies = Bodies(settings.wire, self.refusals)
         self._read, self._build = read, build
         self._holders = _Holders(policies)
         self._changing = asyncio.Lock()

@@ -146,6 +146,7 @@ async def decide_incoming(
     scope: str | None = "",
     loop: asyncio.AbstractEventLoop | None = None,
     waits: bool = False,
+    opened: Callable[[], None] = lambda: None,
 ) -> Verdict:
     """The verdict on one request; getting the pictures takes of the same time.
 
@@ -157,6 +158,7 @@ async def decide_incoming(
         scope: see `DecisionMemory.decide`.
         loop: see there.
         waits: whether the verdict is what is asked for, so that it must be there in observe mode.
+        opened: called when the encoded pictures are held no longer.
 
     Raises:
         RequestError: see `DecisionMemory.decide`; or the pictures cannot be had.
@@ -164,6 +166,7 @@ async def decide_incoming(
     deadline = asyncio.get_running_loop().time() + engine.rules.deadline_s
     async with AsyncExitStack() as held:
         pictures = await _open_pictures(service, incoming.sources, held, deadline)
+        opened()
         if engine.rules.mode is Mode.OBSERVE and not (waits or service.policy.observe.wait):
             return await service.observer.answer(
                 engine, incoming.chat, pictures, deadline=deadline, held=held

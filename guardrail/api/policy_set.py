@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guardrail.api.strict_json import JsonLimits
 from guardrail.canonical import canonical_json
 from guardrail.errors import RequestError
 from guardrail.policy.compile import policy_digest
@@ -50,6 +51,20 @@ class PolicySet:
     def last(self) -> Service:
         """The service of requests that no other policy matches."""
         return self.policies[-1].service
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest of all policies: which one decides is in the body."""
+        return max(one.listed.policy.advanced.limits.max_body_bytes for one in self.policies)
+
+    @property
+    def json_limits(self) -> JsonLimits:
+        """The largest of all policies."""
+        limits = [one.service.request_rules.json for one in self.policies]
+        return JsonLimits(
+            max_values=max(each.max_values for each in limits),
+            max_text_bytes=max(each.max_text_bytes for each in limits),
+        )
 
     def choose(self, asked: Asked, wanted: str = "") -> Service:
         """The service that decides a request.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from guardrail.api.strict_json import JsonLimits
 
 if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
@@ -52,12 +54,14 @@ class RequestRules:
         strict_types: whether a picture must be what it is declared to be; else its content decides.
         drop_labels: whether labels beside the words are left out; else they are refused by name.
         allowed: fields of requests that are refused otherwise, see `check_parameters`.
+        json: how much of a request is parsed.
     """
 
     last_images: int | None = None
     strict_types: bool = False
     drop_labels: bool = True
     allowed: frozenset[str] = frozenset()
+    json: JsonLimits = field(default_factory=JsonLimits)
 
     @property
     def whole(self) -> RequestRules:
@@ -70,10 +74,11 @@ AS_BY_DEFAULT = RequestRules()
 
 def request_rules(policy: Policy) -> RequestRules:
     """The rules of a policy."""
-    images = policy.images
+    images, limits = policy.images, policy.advanced.limits
     return RequestRules(
         last_images=None if images.history == "all" else int(images.history.removeprefix("last ")),
         strict_types=images.strict_types,
         drop_labels=policy.advanced.requests.labels == "drop",
         allowed=frozenset(policy.advanced.requests.allow),
+        json=JsonLimits(max_values=limits.max_json_values, max_text_bytes=limits.max_text_bytes),
     )

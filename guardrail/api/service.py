@@ -50,8 +50,8 @@ class Service:
     others use them too; None closes its upstream and its oracle.
 
     Raises:
-        ConfigError: the ledger's window is shorter than the policy's, or the words of a block name
-            a record and none are kept.
+        ConfigError: the ledger's window is shorter than the policy's, the words of a block name a
+            record and none are kept, or all bodies together have less room than one may need.
     """
 
     policy: Policy
@@ -78,6 +78,12 @@ class Service:
                 field="block",
             )
         limits = self.policy.advanced.limits
+        if self.settings.wire.max_bodies_bytes < limits.max_body_bytes:
+            raise ConfigError(
+                f"must be at least the policy's advanced.limits.max_body_bytes, "
+                f"{limits.max_body_bytes}: the largest body would never find room",
+                field="max_bodies_bytes",
+            )
         self._set(
             ledger=self._counting(),
             admission=Admission(limits.max_concurrent_requests, limits.max_waiting_requests),

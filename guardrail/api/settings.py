@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from guardrail.api.wire_limits import WireLimits
+
 __all__ = ["ServerSettings"]
 
 
@@ -15,7 +17,6 @@ class ServerSettings:
         first_byte_s: after how long a stream that waits for its verdict begins. A verdict or a
             fault that comes before is answered with its own HTTP status.
         heartbeat_s: how often it then says that it is alive.
-        body_timeout_s: longest time for a request's body to arrive.
         probe_timeout_s: longest wait for the model or the oracle when readiness is asked for.
         probe_cache_s: for how long readiness and the list of models are remembered.
         known_models_only: refuse a model that the upstream does not list; right for models in
@@ -23,15 +24,16 @@ class ServerSettings:
         litellm_api_key: what LiteLLM must send as `x-api-key`; None asks for nothing.
         litellm_model: the model that pictures from LiteLLM are certified with; None takes the
             name that LiteLLM sends.
+        wire: how much strangers may send, and how long they may take.
         cors_origins: whose web pages may ask from a browser, as `https://chat.example`.
     """
 
     first_byte_s: float = 1.0
     heartbeat_s: float = 5.0
-    body_timeout_s: float = 60.0
     probe_timeout_s: float = 5.0
     probe_cache_s: float = 5.0
     known_models_only: bool = False
     litellm_api_key: str | None = field(default=None, repr=False)
     litellm_model: str | None = None
+    wire: WireLimits = field(default_factory=WireLimits)
     cors_origins: tuple[str, ...] = ()

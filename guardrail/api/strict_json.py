@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from guardrail.api.payloads import lift_payloads
 from guardrail.canonical import (
@@ -19,31 +22,100 @@ from guardrail.errors import RequestError
 if TYPE_CHECKING:
     from guardrail.types import Json
 
-__all__ = ["MAX_DEPTH", "encode_json", "parse_object"]
+__all__ = ["MAX_DEPTH", "JsonLimits", "encode_json", "parse_object"]
 
 MAX_DEPTH = 100
 """Deepest nesting of a request; schemas of tools need about twenty."""
 
 _LARGE_BYTES = 1 << 20  # what is smaller is parsed in a moment
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_MARKS = b"[{,:"
+_BLOCK_BYTES = 1 << 18
 
 
-def parse_object(raw: bytes) -> dict[str, Json]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonLimits:
+    """How much of a request is parsed, counted on its bytes before there is an object of it.
+
+    A value costs up to 300 bytes of memory for two on the wire, and a character up to 8 bytes.
+
+    Attributes:
+        max_values: values and names of fields.
+        max_text_bytes: everything but the long payloads of data URLs.
+    """
+
+    max_values: int = 100_000
+    max_text_bytes: int = 8 * 1024 * 1024
+
+
+_BY_DEFAULT = JsonLimits()
+
+
+def parse_object(raw: bytes, limits: JsonLimits = _BY_DEFAULT) -> dict[str, Json]:
     """The JSON object in a request body.
 
     Refuses what readers of JSON disagree about: other encodings than UTF-8, names that occur
     twice, NaN and infinities, unpaired surrogates, and nesting deeper than `MAX_DEPTH`.
 
     Raises:
-        RequestError: says which; quotes nothing.
+        RequestError: says which, or that there is more of it than the limits allow (413); quotes
+            nothing.
     """
-    if len(raw) > _LARGE_BYTES:
+    if len(raw) <= min(_LARGE_BYTES, limits.max_text_bytes):
+        _check_size(raw, limits)
+    else:
         light = lift_payloads(raw)
+        _check_size(light.body, limits)
         with suppress(RequestError):  # it is told below, with its true place
             value = _parse(light.body)
             if light.put_back(value):
                 return value
     return _parse(raw)
+
+
+def _check_size(raw: bytes, limits: JsonLimits) -> None:
+    """Raises RequestError where it would become too much memory.
+
+    Behind each `[`, `{`, `,` and `:` outside of strings stands one value or name at most, so
+    `{"a": [1, 2]}` has at most six with the outermost; it has five.
+    """
+    if len(raw) > limits.max_text_bytes:
+        raise _too_much(
+            f"has more than {limits.max_text_bytes} bytes beside the base64 of its pictures; "
+            "shorten its texts, or raise advanced.limits.max_text_bytes"
+        )
+    if _count_marks(raw) < limits.max_values:  # those in texts included, which is faster
+        return
+    if _count_marks_outside(raw) >= limits.max_values:
+        raise _too_much(
+            f"has more than {limits.max_values} values; send fewer, or raise "
+            "advanced.limits.max_json_values"
+        )
+
+
+def _count_marks(raw: bytes) -> int:
+    return sum(raw.count(mark) for mark in _MARKS)
+
+
+def _count_marks_outside(raw: bytes) -> int:
+    """The marks outside of strings, in some 3 ns a byte and the memory of one block.
+
+    With escaped backslashes and quotes gone, a byte is inside of a string where the number of
+    quotes before it is odd: of `{"a,b": 1}` only the first and the colon are outside.
+    """
+    rest = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    is_mark = np.isin(np.arange(256), list(_MARKS))
+    found, inside = 0, 0
+    for start in range(0, len(rest), _BLOCK_BYTES):
+        block = np.frombuffer(rest[start : start + _BLOCK_BYTES], np.uint8)
+        quotes = np.cumsum(block == ord('"'), dtype=np.uint8) + np.uint8(inside)  # modulo 256
+        found += int(np.count_nonzero(is_mark[block] & (quotes % 2 == 0)))
+        inside = int(quotes[-1]) % 2
+    return found
+
+
+def _too_much(what: str) -> RequestError:
+    return RequestError(f"the request body {what}", status=413, code="json_too_large")
 
 
 def _parse(raw: bytes) -> dict[str, Json]:

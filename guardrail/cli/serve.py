@@ -9,10 +9,12 @@ import click
 from click.core import ParameterSource
 
 from guardrail.cli.options import record_options, upstream_options
+from guardrail.cli.wire_options import wire_options
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
     from guardrail.api.deployment import Deployment
+    from guardrail.api.wire_limits import WireLimits
     from guardrail.server.serve import RunningServer
 
 __all__ = ["command"]
@@ -21,6 +23,7 @@ __all__ = ["command"]
 @click.command("serve")
 @upstream_options
 @record_options
+@wire_options
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--litellm-api-key", envvar="GUARDRAIL_LITELLM_API_KEY", show_envvar=True,
@@ -55,6 +58,7 @@ def command(
     litellm_model: str | None,
     cors_origins: tuple[str, ...],
     reload_every_s: float,
+    wire: WireLimits,
 ) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
     from guardrail.api.building import open_deployment
@@ -87,6 +91,7 @@ def command(
         litellm_api_key=litellm_api_key,
         litellm_model=litellm_model,
         cors_origins=cors_origins,
+        wire=wire,
     )
     with open_journal(records_file, sign_key, keep_content=keep_content) as journal:
         deployment = open_deployment(

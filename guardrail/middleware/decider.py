@@ -188,7 +188,7 @@ class Decider:
         if len(raw) > limits.max_body_bytes:
             raise too_large(limits.max_body_bytes)
         return endpoint.read(
-            parse_object(raw),
+            parse_object(raw, self._service.request_rules.json),
             max_images=limits.max_images,
             limits=self._service.image_loader.limits,
             rules=self._service.request_rules,

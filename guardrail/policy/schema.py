@@ -300,6 +300,11 @@ class LimitsSection(Section):
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     """Largest request body, in bytes."""
+    max_text_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
+    """Most bytes of a request beside the base64 of its pictures: a million tokens take about four
+    million bytes. They may take eight times as much memory while they are parsed."""
+    max_json_values: Annotated[int, Field(ge=100)] = 100_000
+    """Most values and names of fields in a request; counted before it is parsed."""
     max_images: Annotated[int, Field(ge=1, le=64)] = 8
     """Most pictures of one request."""
     max_image_bytes: Annotated[int, Field(ge=64)] = 20 * 1024 * 1024

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from guardrail.api.errors import Reply
 from guardrail.api.strict_json import parse_object
 from guardrail.errors import ConfigError, RequestError
-from guardrail.server.guarded import read_body
+from guardrail.server.body import read_body
 from guardrail.server.json_response import json_response
 
 if TYPE_CHECKING:
@@ -53,10 +54,9 @@ def rollback_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[R
 
     async def answer(request: Request) -> Response:
         name = _check_scope(request)
-        raw = await read_body(
-            request, max_bytes=_MOST_BYTES, timeout_s=deployment.settings.body_timeout_s
-        )
-        digest = parse_object(raw).get("digest")
+        with closing(await read_body(deployment.bodies, request, max_bytes=_MOST_BYTES)) as body:
+            given = await body.parse(parse_object)
+        digest = given.get("digest")
         if not isinstance(digest, str):
             raise RequestError(
                 "digest: must name a version; GET /admin/policies lists them",

@@ -20,6 +20,7 @@ from guardrail.errors import GuardrailError
 from guardrail.server.access import AccessLog
 from guardrail.server.cors import cors_middleware
 from guardrail.server.json_response import json_response
+from guardrail.server.plain_path import PlainPath, sent_path
 from guardrail.server.routes import make_routes
 from guardrail.server.shield import Shield
 
@@ -93,6 +94,7 @@ def create_deployed_app(
         lifespan=lifespan,
         middleware=[
             Middleware(AccessLog),
+            Middleware(PlainPath, refused=lambda: deployment.refusals.count("path")),
             *cors_middleware(deployment.settings.cors_origins),
             Middleware(Shield),
         ],
@@ -103,12 +105,13 @@ def create_deployed_app(
         },
     )
     app.router.redirect_slashes = False
+    app.state.deployment = deployment
     return app
 
 
 async def _reply_to_no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return json_response(_refusal(request.url.path, error))
+    return json_response(_refusal(sent_path(request.scope), error))
 
 
 def _refusal(path: str, error: HTTPException) -> Reply:

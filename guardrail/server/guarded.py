@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,10 +14,10 @@ from guardrail.api.heartbeats import held_headers, next_heartbeat
 from guardrail.api.opening import Opening
 from guardrail.api.progress import JudgementCount, count_judgements
 from guardrail.api.strict_json import parse_object
-from guardrail.errors import GuardrailError, RequestError
-from guardrail.offload import READ_BODY, offload
+from guardrail.errors import GuardrailError
 from guardrail.policy.policy_list import Asked
 from guardrail.server.access import note
+from guardrail.server.body import read_body
 from guardrail.server.held_stream import HeldStream, stream_response
 from guardrail.server.json_response import json_response
 from guardrail.server.watch import wait_for_client
@@ -28,60 +29,16 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from guardrail.api.admission import Ticket
-    from guardrail.api.deployment import Deployment, Lease
+    from guardrail.api.deployment import Deployment
     from guardrail.api.endpoint import Endpoint
     from guardrail.api.incoming import Incoming
     from guardrail.api.policy_set import PolicySet
+    from guardrail.api.refusals import Refusals
     from guardrail.api.service import Service
+    from guardrail.server.body import ArrivedBody
     from guardrail.types import Json
 
-__all__ = ["answer_guarded", "choose_service", "read_aside", "read_body"]
-
-
-async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
-    """The body of a JSON request, never holding more than `max_bytes` of it.
-
-    Raises:
-        RequestError: 408, 413 or 415.
-        ClientDisconnect: the client went away.
-    """
-    _check_headers(request, max_bytes)
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(timeout_s):
-            async for piece in request.stream():
-                size += len(piece)
-                if size > max_bytes:
-                    raise too_large(max_bytes)
-                pieces.append(piece)
-    except TimeoutError:
-        raise RequestError(
-            f"the request body did not arrive within {timeout_s:g} s; send it faster",
-            status=408,
-            code="request_timeout",
-        ) from None
-    return b"".join(pieces)
-
-
-def _check_headers(request: Request, max_bytes: int) -> None:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        # Browsers send other types to other sites unasked, and this one only after asking.
-        raise _unsupported_error("content type", "set Content-Type: application/json")
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise _unsupported_error("content encoding", "send the body uncompressed")
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > max_bytes:
-        raise too_large(max_bytes)
-
-
-def _unsupported_error(what: str, remedy: str) -> RequestError:
-    return RequestError(
-        f"the {what} of the request is not supported; {remedy}",
-        status=415,
-        code="unsupported_media_type",
-    )
+__all__ = ["answer_guarded", "choose_service", "enter", "read_aside"]
 
 
 _SHOWS_BOTH = "ai-sdk/"
@@ -93,18 +50,23 @@ _T = TypeVar("_T")
 
 
 async def answer_guarded(deployment: Deployment, request: Request, endpoint: Endpoint) -> Response:
-    """Reads, admits, decides; a stream is handed over at its first heartbeat."""
-    lease = deployment.lease()
-    try:
-        service, incoming = await _read_incoming(lease.policies, request, endpoint)
-        ticket = await service.admission.enter()
-    except BaseException:
-        lease.release()
-        raise
-    tally = _tally(service, incoming)
-    decision = asyncio.create_task(_decide(service, request, endpoint, incoming, tally))
-    # Not inside the task: one that is cancelled before it runs would never get there.
-    decision.add_done_callback(lambda _: _release(ticket, lease))
+    """Reads, admits, decides; a stream is handed over at its first heartbeat.
+
+    The place among the decisions is taken when the body is there: a client that sends slowly must
+    not keep others from theirs.
+    """
+    with ExitStack() as stack:
+        lease = deployment.lease()
+        stack.callback(lease.release)
+        body = await read_body(deployment.bodies, request, max_bytes=lease.policies.max_body_bytes)
+        stack.callback(body.close)
+        service, incoming = await _read_incoming(lease.policies, request, endpoint, body)
+        stack.callback((await enter(service, deployment.refusals, request)).release)
+        tally = _tally(service, incoming)
+        decision = asyncio.create_task(_decide(service, request, endpoint, incoming, tally, body))
+        # Not inside the task: one that is cancelled before it runs would never get there.
+        held = stack.pop_all()
+    decision.add_done_callback(lambda _: held.close())
     settings = service.settings
     patience_s = settings.first_byte_s if incoming.stream else None
     if not await wait_for_client(decision, request.receive, timeout_s=patience_s):
@@ -122,43 +84,58 @@ async def answer_guarded(deployment: Deployment, request: Request, endpoint: End
     return json_response(reply)
 
 
-def _release(ticket: Ticket, lease: Lease) -> None:
-    ticket.release()
-    lease.release()
-
-
 def _tally(service: Service, incoming: Incoming) -> JudgementCount | None:
     tells = service.policy.block.details != "none"
     return JudgementCount() if incoming.progress and tells else None
 
 
+async def enter(service: Service, refusals: Refusals, request: Request) -> Ticket:
+    """A place among the decisions, for a request whose body is there; release it.
+
+    Raises:
+        RequestError: 503, too many wait.
+        ClientDisconnect: the client went away while it waited, and its body is held no longer.
+    """
+    if service.admission.full:
+        refusals.count("places")
+    if not service.admission.waits or service.admission.full:
+        return await service.admission.enter()
+    entering = asyncio.create_task(service.admission.enter())
+    try:
+        await wait_for_client(entering, request.receive)
+    except BaseException:
+        entering.add_done_callback(_release)
+        raise
+    return entering.result()
+
+
+def _release(entering: asyncio.Task[Ticket]) -> None:
+    if not entering.cancelled() and entering.exception() is None:
+        entering.result().release()
+
+
 async def read_aside(
     policies: PolicySet,
     request: Request,
+    body: ArrivedBody,
     read: Callable[[Service, Mapping[str, Json]], _T],
 ) -> tuple[Service, _T]:
     """The body, parsed and read in a thread where it is large, and the service that decides it.
 
     Raises:
-        RequestError: the body cannot be had, is no object, or is larger than its policy allows; or
-            what `read` and `choose_service` raise.
+        RequestError: the body is no object, or is larger than its policy allows; or what `read` and
+            `choose_service` raise.
     """
-    services = [one.service for one in policies.policies]
 
     def parse(raw: bytes) -> tuple[Service, _T]:
-        body = parse_object(raw)
-        service = choose_service(policies, request, body.get("model"))
+        given = parse_object(raw, policies.json_limits)
+        service = choose_service(policies, request, given.get("model"))
         most = service.policy.advanced.limits.max_body_bytes
         if len(raw) > most:
             raise too_large(most)
-        return service, read(service, body)
+        return service, read(service, given)
 
-    raw = await read_body(
-        request,
-        max_bytes=max(one.policy.advanced.limits.max_body_bytes for one in services),
-        timeout_s=policies.last.settings.body_timeout_s,
-    )
-    return await offload(READ_BODY, len(raw), parse, raw)
+    return await body.parse(parse)
 
 
 def choose_service(policies: PolicySet, request: Request, model: Json) -> Service:
@@ -176,18 +153,18 @@ def choose_service(policies: PolicySet, request: Request, model: Json) -> Servic
 
 
 async def _read_incoming(
-    policies: PolicySet, request: Request, endpoint: Endpoint
+    policies: PolicySet, request: Request, endpoint: Endpoint, body: ArrivedBody
 ) -> tuple[Service, Incoming]:
-    def read(service: Service, body: Mapping[str, Json]) -> Incoming:
+    def read(service: Service, given: Mapping[str, Json]) -> Incoming:
         return endpoint.read(
-            body,
+            given,
             max_images=service.policy.advanced.limits.max_images,
             limits=service.image_loader.limits,
             rules=service.request_rules,
             recall=service.items.recall_for(_owner_of(request)),
         )
 
-    service, incoming = await read_aside(policies, request, read)
+    service, incoming = await read_aside(policies, request, body, read)
     incoming = replace(incoming, words_once=_SHOWS_BOTH in request.headers.get("user-agent", ""))
     await check_model(service, incoming.chat.model)
     return service, incoming
@@ -213,11 +190,19 @@ async def _decide(
     endpoint: Endpoint,
     incoming: Incoming,
     tally: JudgementCount | None,
+    body: ArrivedBody,
 ) -> Reply:
     """The reply to one chat; every fault is one as well."""
+    encoded_bytes = sum(source.encoded_bytes for source in incoming.sources)
     try:
         engine = service.engine if tally is None else count_judgements(service.engine, tally)
-        verdict = await decide_incoming(service, engine, incoming, waits=endpoint.asks_verdict)
+        verdict = await decide_incoming(
+            service,
+            engine,
+            incoming,
+            waits=endpoint.asks_verdict,
+            opened=lambda: body.give_back(encoded_bytes),
+        )
         record_id = service.keep(verdict, incoming.chat)
         note(request.scope, verdict, record_id)
         owner = _owner_of(request)

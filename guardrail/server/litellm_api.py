@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
@@ -17,7 +18,8 @@ from guardrail.api.litellm.decide import blocked_reply, decide_question
 from guardrail.api.litellm.request import read_question
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.server.access import note
-from guardrail.server.guarded import read_aside
+from guardrail.server.body import read_body
+from guardrail.server.guarded import enter, read_aside
 from guardrail.server.json_response import json_response
 from guardrail.server.watch import wait_for_client
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from guardrail.api.service import Service
     from guardrail.api.settings import ServerSettings
     from guardrail.engine.verdict import Verdict
+    from guardrail.server.body import ArrivedBody
     from guardrail.types import Json
 
 __all__ = ["litellm_endpoint"]
@@ -47,7 +50,7 @@ def litellm_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Re
         _check_key(deployment.settings, request)
         lease = deployment.lease()
         try:
-            return json_response(await _answer(lease.policies, request))
+            return json_response(await _answer(deployment, lease.policies, request))
         finally:
             lease.release()
 
@@ -65,18 +68,14 @@ def _check_key(settings: ServerSettings, request: Request) -> None:
         )
 
 
-async def _answer(policies: PolicySet, request: Request) -> Reply:
+async def _answer(deployment: Deployment, policies: PolicySet, request: Request) -> Reply:
     """The reply to one question; every fault blocks."""
+    stack = ExitStack()
     try:
-        service, question = await _question(policies, request)
-        ticket = await service.admission.enter()
-    except GuardrailError as error:
-        return blocked_reply(str(error))
-    except ClientDisconnect:
-        raise
-    except Exception as error:  # noqa: BLE001 (the server's edge: a crash must block)
-        return _crashed(error)
-    try:
+        body = await read_body(deployment.bodies, request, max_bytes=policies.max_body_bytes)
+        stack.callback(body.close)
+        service, question = await _question(policies, request, body)
+        stack.callback((await enter(service, deployment.refusals, request)).release)
 
         def note_verdict(verdict: Verdict, record_id: str | None) -> None:
             note(request.scope, verdict, record_id)
@@ -91,7 +90,7 @@ async def _answer(policies: PolicySet, request: Request) -> Reply:
     except Exception as error:  # noqa: BLE001 (the server's edge: a crash must block)
         return _crashed(error)
     finally:
-        ticket.release()
+        stack.close()
 
 
 def _crashed(error: Exception) -> Reply:
@@ -100,15 +99,15 @@ def _crashed(error: Exception) -> Reply:
 
 
 async def _question(
-    policies: PolicySet, request: Request
+    policies: PolicySet, request: Request, body: ArrivedBody
 ) -> tuple[Service, Incoming | GivenAnswer | None]:
-    def read(service: Service, body: Mapping[str, Json]) -> Incoming | GivenAnswer | None:
+    def read(service: Service, given: Mapping[str, Json]) -> Incoming | GivenAnswer | None:
         return read_question(
-            body,
+            given,
             model=service.settings.litellm_model,
             max_images=service.policy.advanced.limits.max_images,
             limits=service.image_loader.limits,
             rules=service.request_rules,
         )
 
-    return await read_aside(policies, request, read)
+    return await read_aside(policies, request, body, read)

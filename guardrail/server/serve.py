@@ -7,6 +7,7 @@ import socket
 import threading
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -14,6 +15,8 @@ import uvicorn
 from guardrail.errors import ConfigError
 from guardrail.images.compiled import compile_pass
 from guardrail.server.app import create_app, create_deployed_app
+from guardrail.server.connection import BoundedConnection
+from guardrail.server.connections import Connections
 from guardrail.server.memory import keep_large_blocks, leave_old_objects
 from guardrail.server.reload import reloading
 
@@ -162,6 +165,9 @@ class _Server(uvicorn.Server):
 
 
 def _server(app: Starlette, *, log_level: str = "critical", grace_s: int = 1) -> _Server:
+    deployment: Deployment = app.state.deployment
+    wire = deployment.settings.wire
+    connections = Connections(wire, deployment.refusals)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -171,7 +177,8 @@ def _server(app: Starlette, *, log_level: str = "critical", grace_s: int = 1) ->
         proxy_headers=False,
         ws="none",
         lifespan="on",
-        timeout_keep_alive=30,  # longer than clients keep idle connections, so that they close
+        timeout_keep_alive=wire.keep_alive_s,  # type: ignore[arg-type]  # fractions do
+        http=partial(BoundedConnection, connections=connections),  # type: ignore[arg-type]
         timeout_graceful_shutdown=grace_s,
     )
     return _Server(config, owns_signals=log_level == "info")

@@ -246,14 +246,14 @@ def accepted_requests_fit_the_document(validators):
     """Every request that a test sends and a route accepts is one that the document describes."""
     unfit, read_aside = [], guarded.read_aside
 
-    async def read_and_validate(policies, request, read):
+    async def read_and_validate(policies, request, body, read):
         raws = []
 
         def read_and_keep(service, body):
             raws.append(json.dumps(body))
             return read(service, body)
 
-        found = await read_aside(policies, request, read_and_keep)
+        found = await read_aside(policies, request, body, read_and_keep)
         if len(raws[0]) < LONGEST_VALIDATED:
             body = json.loads(raws[0])
             unfit.extend(validators[request.url.path].iter_errors(body))

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from guardrail.api.settings import ServerSettings
+from guardrail.api.wire_limits import WireLimits
 from guardrail.upstreams.scripted import Fault, State, Step
 
 
@@ -82,7 +83,7 @@ def test_a_client_that_goes_while_it_sends(run, kit, logs):
 def test_a_body_that_never_comes_gives_its_place_back(run, kit):
     async def scenario():
         policy = kit.make_policy(limits={"max_concurrent_requests": 1})
-        settings = ServerSettings(body_timeout_s=0.1)
+        settings = ServerSettings(wire=WireLimits(body_timeout_s=0.1))
         async with kit.proxy(policy=policy, settings=settings) as proxy:
             host, port = proxy.base_url.removeprefix("http://").removesuffix("/v1").split(":")
             reader, writer = await asyncio.open_connection(host, int(port))

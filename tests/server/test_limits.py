@@ -7,8 +7,11 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from guardrail.api.admission import Admission
+from guardrail.api.bodies import Bodies
+from guardrail.api.refusals import Refusals
+from guardrail.api.wire_limits import WireLimits
 from guardrail.errors import RequestError
-from guardrail.server.guarded import read_body
+from guardrail.server.body import read_body
 
 
 async def turns(rounds=5):
@@ -115,8 +118,11 @@ class Pieces:
         more = self.taken < len(self.pieces) or self.ends != "complete"
         return {"type": "http.request", "body": self.pieces[self.taken - 1], "more_body": more}
 
-    async def read(self, max_bytes=10, timeout_s=5.0):
-        return await read_body(self.request, max_bytes=max_bytes, timeout_s=timeout_s)
+    async def read(self, max_bytes=10, **limits):
+        bodies = Bodies(WireLimits(**limits), Refusals())
+        body = await read_body(bodies, self.request, max_bytes=max_bytes)
+        body.close()
+        return await body.parse(bytes)
 
 
 def refused(run, pieces, **options):
@@ -149,7 +155,7 @@ def test_a_false_length_does_not_help(run, declared):
 
 
 def test_a_body_that_does_not_come(run):
-    error = refused(run, Pieces(b"0", ends="never"), timeout_s=0.05)
+    error = refused(run, Pieces(b"0", ends="never"), body_timeout_s=0.05)
     assert (error.status, error.code) == (408, "request_timeout")
 
 
