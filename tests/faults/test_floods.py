@@ -82,7 +82,7 @@ def test_bodies_that_hold_all_the_room_lose_it(start, raw):
     assert (status, took_s < SOON_S) == (200, True)
     assert server.bodies.held_bytes <= 1 << 20
     status, took_s = server.chat(500_000, "127.0.0.2")
-    assert (status, took_s < 8) == (200, True)
+    assert (status, took_s < 20) == (200, True)
     assert server.counted("bodies_bytes") >= 1
     close(greedy)
 
