@@ -37,9 +37,9 @@ class BoundedConnection(HttpToolsProtocol):
     Why this server, by `benchmarks/http_servers`: httptools is the only parser of four that refuses
     what others read differently (h11, hypercorn and granian take Content-Length beside
     Transfer-Encoding, two Content-Lengths and bare line feeds; h11 and hypercorn folded header
-    fields too), and no other server is faster here. What it lacks is bounds: without this class
-    40 MB of one header field were taken and half-sent heads stayed for ever, as they do with h11
-    and granian.
+    fields too). What it lacks is bounds, which can be put around it: without this class it took
+    40 MB of one header field, and 300 of 300 half-sent heads were open after 15 s, as with h11
+    (granian: 257).
     """
 
     peer: str | None = None
