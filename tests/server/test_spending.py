@@ -166,7 +166,8 @@ def test_a_client_that_hangs_up_has_spent_its_try(run, kit):
 
 def test_observing_spends_nothing(run, kit):
     async def scenario():
-        async with kit.proxy([kit.HARM], policy=spending(kit, mode="observe")) as proxy:
+        policy = spending(kit, mode="observe", observe={"wait": True})
+        async with kit.proxy([kit.HARM], policy=policy) as proxy:
             return [await ask(proxy, kit, i) for i in range(2)]
 
     for response in run(scenario()):
