@@ -7,6 +7,7 @@
     ├── OracleError         an answer could not be judged                 (HTTP 503)
     │   └── PictureTextError  nor the text in a picture
     ├── LimitError          time, calls or money ran out undecided        (HTTP 503, 504)
+    ├── StorageError        records or keys could not be kept or read     (HTTP 503)
     └── CertificationError  a certificate could not be made or verified   (HTTP 500)
 
 Every message says what was wrong, where, and what to do about it. No message holds a key or the
@@ -24,6 +25,7 @@ __all__ = [
     "OracleError",
     "PictureTextError",
     "RequestError",
+    "StorageError",
     "UpstreamError",
 ]
 
@@ -165,6 +167,15 @@ class LimitError(GuardrailError):
         self.status = status
         self.code = code
         self.retry_after_s = retry_after_s
+
+
+class StorageError(GuardrailError):
+    """A file or database could not be reached, read or written in time; the fault may pass.
+
+    What had to be kept was not, so that no answer may leave.
+    """
+
+    status = 503
 
 
 class CertificationError(GuardrailError):

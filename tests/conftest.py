@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+import uuid
 import warnings
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from guardrail.testing.attempts import numbered_attempts
+from tests.postgres import MISSING, find_binaries, running_postgres
 
 # A busy machine is no fault: nothing is asserted about time. Each run tries the same examples, so
 # that a change is told by what it breaks; `make nightly` looks for new ones.
@@ -36,6 +38,37 @@ def _known_attempts():
     """Decisions of a test meet the same noise and seeds in every run, and fresh ones each time."""
     with numbered_attempts():
         yield
+
+
+@pytest.fixture(scope="session")
+def _postgres_server():
+    if find_binaries() is None:
+        pytest.skip(MISSING)
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(_postgres_server):
+    """URL of a fresh, empty PostgreSQL database."""
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(f"{_postgres_server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{_postgres_server}/{name}"
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    """URL of a SQLite database that is not there yet."""
+    return f"sqlite:///{tmp_path / 'guardrail.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request):
+    """Every test that asks for it runs once with SQLite and once with PostgreSQL."""
+    return request.getfixturevalue(f"{request.param}_url")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,0 +1,192 @@
+"""An open database: transactions that wait for locks no longer than they are told to."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from guardrail.database.address import read_address
+from guardrail.distribution import install_command
+from guardrail.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+    from guardrail.database.address import Address
+
+__all__ = ["Database", "connect"]
+
+_LOCK_WAIT_S = 5.0
+_CONNECT_TIMEOUT_S = 5
+_SILENCE_MS = 10_000
+"""How long a server may leave sent bytes unacknowledged before the connection counts as lost."""
+
+_POOL_SIZE = 4
+
+
+class Database:
+    """Reads and writes in transactions; safe for threads, and blocking: never call it from a loop.
+
+    Made by `connect` or, with the schema brought up to date, by `open_database`.
+    """
+
+    def __init__(self, engine: Engine, address: Address) -> None:
+        self._engine = engine
+        self.name = address.name
+        self.is_sqlite = address.file is not None
+
+    def __repr__(self) -> str:
+        return f"Database({self.name!r})"
+
+    @contextmanager
+    def read(self, *, lock_wait_s: float = _LOCK_WAIT_S) -> Iterator[Connection]:
+        """A transaction that only reads.
+
+        Raises:
+            StorageError: the database cannot be reached or read, or a lock was held for longer
+                than `lock_wait_s`.
+        """
+        with self._explaining_faults("read"), self._begin(lock_wait_s, writes=False) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, *, lock_wait_s: float = _LOCK_WAIT_S) -> Iterator[Connection]:
+        """A transaction that is committed at the end of the block, and undone by any error in it.
+
+        In SQLite it takes the one lock of writers at once: two that began by reading could not
+        both go on. When the block has ended, what was written is on the disk.
+
+        Raises:
+            StorageError: as for `read`, or the disk is full.
+        """
+        with (
+            self._explaining_faults("written"),
+            self._begin(lock_wait_s, writes=True) as connection,
+        ):
+            yield connection
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _begin(self, lock_wait_s: float, *, writes: bool) -> Iterator[Connection]:
+        options = {"guardrail_writes": writes, "guardrail_lock_wait_s": lock_wait_s}
+        connection = self._engine.connect().execution_options(**options)
+        with connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _explaining_faults(self, what: str) -> Iterator[None]:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except SQLAlchemyError as error:
+            # No cause: a driver's message may quote values of the statement.
+            raise StorageError(
+                f"{self.name}: the database cannot be {what} ({_describe(error)}); check that it "
+                "runs, that it lets this user in, that no other program holds it, and the space "
+                "on its disk"
+            ) from None
+
+
+def connect(address: str) -> Database:
+    """The database at a URL or path; a SQLite file is made (mode 0600) where it is missing.
+
+    Nothing is asked of a server yet.
+
+    Raises:
+        ConfigError: the address is none, the file cannot be made, or the driver is not installed.
+    """
+    where = read_address(address)
+    return Database(_sqlite_engine(where) if where.file else _postgres_engine(where), where)
+
+
+def _sqlite_engine(address: Address) -> Engine:
+    from sqlalchemy import create_engine, event
+
+    assert address.file is not None
+    try:
+        # SQLite gives its files beside this one (-wal, -shm) the same mode.
+        os.close(os.open(address.file, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise ConfigError(
+            f"the database cannot be opened ({error.strerror}); check the path and its permissions",
+            file=address.name,
+        ) from error
+    engine = create_engine(
+        address.url,
+        hide_parameters=True,
+        pool_size=_POOL_SIZE,
+        connect_args={"timeout": _LOCK_WAIT_S},
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    """Settings of a new connection.
+
+    WAL lets readers go on while one writes. FULL, as NORMAL would lose the last commits at a power
+    cut, and an answer leaves because its record was committed; the writer commits many records at
+    once, so that one wait for the disk serves them all.
+    """
+    connection.isolation_level = None  # the driver begins no transactions of its own
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    wait_ms = round(1000 * options.get("guardrail_lock_wait_s", _LOCK_WAIT_S))
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={wait_ms}").close()
+    writes = options.get("guardrail_writes", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgres_engine(address: Address) -> Engine:
+    from sqlalchemy import create_engine, event
+
+    try:
+        import psycopg  # noqa: F401 (SQLAlchemy imports it by name)
+    except ImportError as error:
+        raise ConfigError(
+            f"PostgreSQL needs the package psycopg; {install_command('postgres')}"
+        ) from error
+    engine = create_engine(
+        address.url,
+        hide_parameters=True,
+        pool_size=_POOL_SIZE,
+        pool_pre_ping=True,  # a connection that a restarted server closed is made again
+        connect_args={
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "tcp_user_timeout": _SILENCE_MS,
+            "application_name": "guardrail",
+        },
+    )
+    event.listen(engine, "begin", _begin_postgres)
+    return engine
+
+
+def _begin_postgres(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    wait_ms = max(1, round(1000 * options.get("guardrail_lock_wait_s", _LOCK_WAIT_S)))
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")
+    if not options.get("guardrail_writes", True):
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+def _describe(error: Exception) -> str:
+    """What failed, in the driver's words where they cannot quote a value."""
+    from sqlalchemy.exc import OperationalError
+
+    cause = getattr(error, "orig", None) or error
+    code = getattr(cause, "sqlstate", None)
+    if isinstance(error, OperationalError) and str(cause):
+        return str(cause).splitlines()[0]
+    return f"{type(cause).__name__} {code}" if code else type(cause).__name__
