@@ -7,7 +7,7 @@ hand over is checked here as well, so that a wrong argument is named before the 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 
 from guardrail.engine.budget import check_prices
@@ -36,12 +36,12 @@ from guardrail.upstreams.base import Upstream
 from guardrail.upstreams.function import Call, FunctionUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from guardrail.engine.rules import Rules
     from guardrail.oracles.base import Oracle
     from guardrail.picture_text.check import PictureTextCheck
-    from guardrail.records.journal import Journal
+    from guardrail.records.options import RecordOptions
     from guardrail.records.recorder import Recorder
     from guardrail.upstreams.limits.limiter import Limiter
 
@@ -55,14 +55,13 @@ __all__ = [
     "is_local",
     "join_engine",
     "open_entry",
-    "open_journal",
     "open_recorder",
+    "open_records",
     "read_key",
     "read_model",
     "read_oracle",
     "read_policy",
     "read_upstreams",
-    "record_with",
 ]
 
 PolicySource: TypeAlias = str | os.PathLike[str] | Policy
@@ -227,61 +226,37 @@ def open_entry(
 
 
 @contextmanager
-def open_recorder(
-    engine: Engine,
-    records: str | os.PathLike[str] | None,
-    sign_key: str | os.PathLike[str] | None = None,
-    *,
-    keep_content: bool = False,
-) -> Iterator[Recorder | None]:
-    """What keeps the engine's decisions in a file; None where there is none.
-
-    Takes what `open_journal` takes. Raises ConfigError.
-    """
-    with open_journal(records, sign_key, keep_content=keep_content) as journal:
-        yield record_with(journal, engine, keep_content=keep_content)
-
-
-def record_with(
-    journal: Journal | None, engine: Engine, *, keep_content: bool = False
-) -> Recorder | None:
-    """What keeps the engine's decisions in a journal; None without one."""
-    from guardrail.records.recorder import Recorder
-
-    return None if journal is None else Recorder(journal, engine, keep_content=keep_content)
+def open_recorder(engine: Engine, options: RecordOptions) -> Iterator[Recorder | None]:
+    """What keeps the decisions of one engine; see `open_records`."""
+    with open_records(options) as recorder_of:
+        yield recorder_of(engine)
 
 
 @contextmanager
-def open_journal(
-    records: str | os.PathLike[str] | None,
-    sign_key: str | os.PathLike[str] | None = None,
-    *,
-    keep_content: bool = False,
-) -> Iterator[Journal | None]:
-    """A file of records; None where there is none.
-
-    Args:
-        records: file to append to.
-        sign_key: Ed25519 key that signs the records; made if it is not there.
-        keep_content: see `Recorder`.
+def open_records(options: RecordOptions) -> Iterator[Callable[[Engine], Recorder | None]]:
+    """What makes recorders of engines, all of one journal; of None where nothing is kept.
 
     Raises:
-        ConfigError: a file cannot be used, or options are given without `records`.
+        ConfigError: a file or address cannot be used.
+        StorageError: the database cannot be reached.
     """
-    from guardrail.records.journal import FileJournal
+    from guardrail.records.content import load_or_create_content_keys
+    from guardrail.records.open import open_journal, open_pruner
+    from guardrail.records.recorder import Recorder
     from guardrail.records.signing import load_or_create_signer
+    from guardrail.records.writer import RecordWriter
 
-    if records is None:
-        if sign_key is not None or keep_content:
-            raise ConfigError("a signing key and content are for records; name their file too")
-        yield None
+    if options.place is None:
+        yield lambda _engine: None
         return
-    signer = load_or_create_signer(sign_key) if sign_key else None
-    journal = FileJournal(records, signer=signer)
-    try:
-        yield journal
-    finally:
-        journal.close()
+    signer = load_or_create_signer(options.sign_key) if options.sign_key else None
+    keys = load_or_create_content_keys(options.content_key) if options.content_key else None
+    with (
+        closing(open_journal(options.place, signer=signer)) as journal,
+        open_pruner(options.place, options.retention, signer),
+        closing(RecordWriter(journal)) as writer,
+    ):
+        yield lambda engine: Recorder(writer, engine, content_keys=keys, mode=options.mode)
 
 
 def _type_name(value: object) -> str:

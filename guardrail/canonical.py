@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "short_digest",
 ]
 
+_WORDS = {None: "null", True: "true", False: "false"}
 _LARGEST_INTEGER = 2**53 - 1  # a reader whose numbers are all floats gets it exactly
 
 
@@ -78,9 +80,37 @@ def canonical_json(value: Json) -> bytes:
     Raises:
         ValueError: it holds what JSON has not, or an integer beyond 2**53.
     """
+    return _write(value).encode()
+
+
+def _write(value: Json) -> str:
+    """The canonical form of a value: what needs no library, without one, and the rest by rfc8785.
+
+    Keys in ASCII have one order by code point and by UTF-16; Python's shortest digits of a float
+    are those of ECMAScript, but its exponents begin elsewhere. A record takes 0.4 ms in place of
+    the library's 1.3 (benchmarks/records).
+    """
+    kind = type(value)
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if value is None or kind is bool:
+        return _WORDS[value]
+    if kind is float and math.isfinite(value):
+        if value.is_integer() and abs(value) <= _LARGEST_INTEGER:
+            return str(int(value))
+        digits = repr(value)
+        if "e" not in digits and not value.is_integer():
+            return digits
+    elif kind is int and abs(value) <= _LARGEST_INTEGER:
+        return str(value)
+    elif kind is list or kind is tuple:
+        return f"[{','.join(map(_write, value))}]"
+    elif kind is dict and all(type(key) is str and key.isascii() for key in value):
+        fields = (f"{encode_basestring(key)}:{_write(value[key])}" for key in sorted(value))
+        return f"{{{','.join(fields)}}}"
     import rfc8785  # 30 ms, and not needed by `guardrail --help`
 
-    return rfc8785.dumps(value)
+    return rfc8785.dumps(value).decode()
 
 
 def make_interoperable(value: Json) -> Json:

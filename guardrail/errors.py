@@ -172,10 +172,15 @@ class LimitError(GuardrailError):
 class StorageError(GuardrailError):
     """A file or database could not be reached, read or written in time; the fault may pass.
 
-    What had to be kept was not, so that no answer may leave.
+    What had to be kept was not, so that no answer may leave. `transient` is False where the cause
+    lies in what was to be kept, and not in the place.
     """
 
     status = 503
+
+    def __init__(self, message: str, *, transient: bool = True) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class CertificationError(GuardrailError):

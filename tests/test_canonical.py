@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,3 +106,17 @@ def test_what_has_a_form_stays_as_it_is(value):
 def test_short_digests_are_beginnings_of_sha_256():
     assert short_digest("") == short_digest(b"") == "e3b0c44298fc1c14"
     assert short_digest("", 12) == "e3b0c44298fc"
+
+
+@given(VALUES | st.floats(allow_nan=False, allow_infinity=False) | st.dictionaries(
+    st.text(st.characters(exclude_categories=["Cs"])), st.tuples(NUMBERS, st.just(-0.0)))
+)  # fmt: skip
+def test_what_is_written_without_the_library_is_what_the_library_writes(value):
+    assert canonical_json(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "number", [0.0, -0.0, 1e-7, 1e-6, 1.5e-5, 0.0001, 1e15, 1e16, 2.0**53, 1e20, 1e21, 5e-324, 0.1]
+)
+def test_numbers_are_written_as_the_library_writes_them(number):
+    assert canonical_json([number, -number]) == rfc8785.dumps([number, -number])

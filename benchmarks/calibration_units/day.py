@@ -28,6 +28,7 @@ from guardrail.images.codec import decode_image
 from guardrail.images.keys import SECRET_BYTES
 from guardrail.images.limits import ImageLimits
 from guardrail.policy.load import load_policy
+from guardrail.records.content import load_or_create_content_keys
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import build_record
 from guardrail.types import picture_chat
@@ -60,6 +61,7 @@ async def record(file: Path) -> None:
     changes = {"mode": Mode.OBSERVE, "advanced": advanced.model_copy(update={"limits": patient})}
     engine = build_engine(policy.model_copy(update=changes), "builtin", key)
     journal = FileJournal(file)
+    content_keys = load_or_create_content_keys(file.with_suffix(".content.key"))
     model = (await engine.upstream.models())[0]
     for i in range(REQUESTS):
         scene = scenes[i % len(scenes)]
@@ -68,7 +70,7 @@ async def record(file: Path) -> None:
         )
         chat = picture_chat(model, ask(SceneQuestion.SHOWN, rng), pictures=1)
         verdict = await engine.decide(chat, [picture])
-        kept = build_record(verdict, chat, engine, keep_content=True)
+        kept = build_record(verdict, chat, engine, content_keys=content_keys)
         journal.append(dataclasses.replace(kept, record_id=f"request-{i:02}"))
     journal.close()
     await engine.aclose()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
     from typing import Protocol
 
-    from guardrail.api.service import Record
+    from guardrail.api.recording import RecordFunction, Recording
     from guardrail.api.settings import ServerSettings
     from guardrail.engine.engine import Engine
     from guardrail.images.keys import NoiseKey
@@ -52,7 +52,7 @@ def open_deployment(
     key: NoiseKey,
     settings: ServerSettings,
     *,
-    record_of: Callable[[Engine], Record | None] = lambda _: None,
+    record_of: Callable[[Engine], Recording | RecordFunction | None] = lambda _: None,
     network: Network = INTERNET,
 ) -> Deployment:
     """The deployment of the policies and models that `read` finds.
@@ -79,7 +79,7 @@ class _Builder:
         self,
         key: NoiseKey,
         settings: ServerSettings,
-        record_of: Callable[[Engine], Record | None],
+        record_of: Callable[[Engine], Recording | RecordFunction | None],
         network: Network,
     ) -> None:
         self._key = key

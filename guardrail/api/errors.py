@@ -16,6 +16,7 @@ from guardrail.errors import (
     LimitError,
     OracleError,
     RequestError,
+    StorageError,
     UpstreamError,
 )
 
@@ -37,8 +38,12 @@ _SPOKEN = (
     LimitError,
     CertificationError,
     ConfigError,
+    StorageError,
 )
 _REPEATED_4XX = (408, 409, 429)  # by OpenAI's clients, unless they are told not to
+_RECORDS_FAILED = (
+    "the decision could not be recorded, and without a record no answer leaves; retry later"
+)
 _CODES = {503: "service_unavailable", 504: "upstream_timeout"}
 
 
@@ -93,6 +98,8 @@ def reply_to_error(error: Exception) -> Reply:
 def _message(error: GuardrailError) -> str:
     if isinstance(error, ConfigError):
         return f"the guard is not set up rightly: {error.told}"
+    if isinstance(error, StorageError):
+        return _RECORDS_FAILED  # the error's own words name the operator's files and servers
     return str(error)
 
 
@@ -103,6 +110,8 @@ def _code(error: GuardrailError) -> str | None:
         return "oracle_unavailable"
     if isinstance(error, CertificationError):
         return "guard_failed"
+    if isinstance(error, StorageError):
+        return "records_failed"
     return _CODES.get(error.status, "upstream_error" if isinstance(error, UpstreamError) else None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from guardrail.api.admission import Admission
 from guardrail.api.cached import Cached
@@ -12,6 +12,7 @@ from guardrail.api.items import ItemMemory
 from guardrail.api.observer import Observer
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages
 from guardrail.api.pictures.loader import ImageLoader
+from guardrail.api.recording import RecordFunction, Recording, as_recording, decide_and_keep
 from guardrail.api.request_rules import RequestRules, request_rules
 from guardrail.api.settings import ServerSettings
 from guardrail.errors import ConfigError, UpstreamError
@@ -19,6 +20,7 @@ from guardrail.memory.decision_memory import DecisionMemory
 from guardrail.memory.ledger import LocalLedger
 from guardrail.memory.spending import Principal
 from guardrail.policy.compile import check_first_try, image_limits, memory_rules
+from guardrail.records.origin import UNKNOWN_ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,13 +30,10 @@ if TYPE_CHECKING:
     from guardrail.memory.ledger import Ledger
     from guardrail.memory.store import VerdictStore
     from guardrail.policy.schema import Policy
+    from guardrail.records.origin import Origin
     from guardrail.types import Chat
 
-__all__ = ["Record", "Service"]
-
-Record: TypeAlias = "Callable[[Verdict, Chat], str]"
-"""Keeps a decision and returns the name under which it is found."""
-
+__all__ = ["Service"]
 
 _EVERYBODY = "everybody"
 
@@ -43,7 +42,8 @@ _EVERYBODY = "everybody"
 class Service:
     """Made once for an app.
 
-    If `record` fails, so does the request: nothing leaves unrecorded. None keeps no records, so
+    `record` is a recorder or a function.
+    If it fails, so does the request: nothing leaves unrecorded. None keeps no records, so
     that no client is given the name of one. `network` is for tests only.
     `ledger` counts the tries of principals, `store` keeps verdicts, `kept_items` parts of answers;
     they may be shared, and None makes one in this process. `close` closes the engine's parts where
@@ -57,12 +57,13 @@ class Service:
     policy: Policy
     engine: Engine
     settings: ServerSettings = field(default_factory=ServerSettings)
-    record: Record | None = None
+    record: Recording | RecordFunction | None = None
     network: Network = INTERNET
     ledger: Ledger | None = None
     store: VerdictStore | None = None
     kept_items: ItemMemory | None = None
     close: Callable[[], Awaitable[None]] | None = None
+    recording: Recording | None = field(init=False)
     admission: Admission = field(init=False)
     models: Cached[list[str]] = field(init=False)
     image_loader: ImageLoader = field(init=False)
@@ -85,6 +86,7 @@ class Service:
                 field="max_bodies_bytes",
             )
         self._set(
+            recording=as_recording(self.record),
             ledger=self._counting(),
             admission=Admission(limits.max_concurrent_requests, limits.max_waiting_requests),
             models=Cached(self._models, self.settings.probe_cache_s),
@@ -95,12 +97,26 @@ class Service:
             items=self.kept_items or ItemMemory(memory_rules(self.policy)),
         )
 
-    def keep(self, verdict: Verdict, chat: Chat) -> str | None:
+    async def decide_and_keep(
+        self, decide: Callable[[], Awaitable[Verdict]], chat: Chat, origin: Origin = UNKNOWN_ORIGIN
+    ) -> tuple[Verdict, str | None]:
+        """Makes a decision and keeps it, see `recording.decide_and_keep`."""
+        return await decide_and_keep(self.recording, decide, chat, origin)
+
+    async def keep(
+        self, verdict: Verdict, chat: Chat, origin: Origin = UNKNOWN_ORIGIN
+    ) -> str | None:
         """Keeps a decision; the name of its record, None where none are kept."""
-        return None if self.record is None else self.record(verdict, chat)
+        recording = self.recording
+        return None if recording is None else await recording.keep(verdict, chat, origin)
+
+    async def check_records(self) -> None:
+        """Raises GuardrailError where records must be kept and cannot be."""
+        if self.recording is not None:
+            await self.recording.check()
 
     async def _keep_observed(self, verdict: Verdict, chat: Chat) -> None:
-        self.keep(verdict, chat)
+        await self.keep(verdict, chat)
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():

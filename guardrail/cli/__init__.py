@@ -23,6 +23,7 @@ _COMMANDS = {
     "explain": "Say what a radius means for a picture.",
     "plan": "Say what a promise costs, by every kind of test.",
     "policy": "Check policies, show the shipped ones, and print their schema.",
+    "records": "List, explain, export, verify and remove records of decisions.",
     "recall": "Measure which forbidden requests a policy stops, and how far out.",
     "serve": "Run the OpenAI-compatible proxy.",
     "verify": "Recompute a certificate from its own fields.",

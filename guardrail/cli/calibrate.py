@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli.options import find_columns, table_options
+from guardrail.cli.options import content_key_option, find_columns, table_options
 from guardrail.cli.output import require_writable
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ _MOST_POINTS = 400
 @click.option("--from-records", "record_files", type=_FILE, multiple=True,
               help="Draw answers to label from records that were kept with --keep-content; may be "
               "given several times.")  # fmt: skip
+@content_key_option("Key that sealed those records' content.")
 @click.option("--draw", "count", type=click.IntRange(min=1), help="How many, with --from-records.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of that draw.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -66,12 +67,13 @@ def command(
     record_files: tuple[Path, ...],
     count: int | None,
     seed: int,
+    content_key: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Measure what an oracle misses on labelled answers, and choose its threshold by it."""
     if record_files or count is not None:
-        _draw(record_files, count, seed, as_json, options)
+        _draw(record_files, count, seed, content_key, as_json, options)
         return
     for file in (options["out"], options["report_file"]):
         if file is not None:
@@ -327,8 +329,14 @@ def _figures(outcome: CalibrationOutcome, results: Sequence[ScoredAnswer]) -> st
 
 
 def _draw(
-    files: tuple[Path, ...], count: int | None, seed: int, as_json: bool, options: dict[str, Any]
+    files: tuple[Path, ...],
+    count: int | None,
+    seed: int,
+    content_key: Path | None,
+    as_json: bool,
+    options: dict[str, Any],
 ) -> None:
+    from guardrail.records.content import load_or_create_content_keys
     from guardrail.tuning.draw import draw, survey
     from guardrail.tuning.formats import write_rows
 
@@ -339,7 +347,8 @@ def _draw(
         raise click.UsageError("a draw needs --from-records, --draw and --out")
     if any(options[name] is not None for name in others):
         raise click.UsageError("a draw is a step of its own: label its rows, then give --data")
-    store = survey(files, seed)
+    keys = None if content_key is None else load_or_create_content_keys(content_key)
+    store = survey(files, seed, keys)
     rows, drawn = draw(store, count, seed)
     write_rows(out, rows)
     if as_json:

@@ -69,8 +69,15 @@ async def _decide(
     from guardrail.files import read_file
     from guardrail.images.codec import decode_image
     from guardrail.policy.compile import image_limits
+    from guardrail.records.options import RecordOptions
     from guardrail.types import picture_chat
 
+    options = RecordOptions(
+        recording["records_place"],
+        recording["sign_key"],
+        recording["keep_content"],
+        recording["content_key"],
+    )
     limits = image_limits(policy)
     pictures = [
         decode_image(
@@ -83,12 +90,7 @@ async def _decide(
     ]
     engine = build_engine(policy, upstreams, key_file)
     try:
-        with open_recorder(
-            engine,
-            recording["records_file"],
-            recording["sign_key"],
-            keep_content=recording["keep_content"],
-        ) as record:
+        with open_recorder(engine, options) as record:
             chat = picture_chat(
                 model or (await engine.upstream.models())[0],
                 prompt,
@@ -97,7 +99,7 @@ async def _decide(
             )
             verdict = await engine.decide(chat, pictures)
             if record is not None:
-                record(verdict, chat)
+                await record.keep(verdict, chat)
             return verdict
     finally:
         await engine.aclose()

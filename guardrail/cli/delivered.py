@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from guardrail.cli.options import encoding_option
+from guardrail.cli.options import content_key_option, encoding_option
 from guardrail.cli.output import require_writable
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def command() -> None:
 
 @command.command("draw")
 @_RECORDS
+@content_key_option("Key that sealed their content.")
 @click.option("--n", "count", type=click.IntRange(min=1), required=True,
               help="How many answers to draw; fixed before any is looked at.")  # fmt: skip
 @click.option("--key", "key_file", type=_FILE, help="Key file that draws; made if it is not there.")
@@ -56,6 +57,7 @@ def command() -> None:
 @_JSON
 def _draw(
     record_files: tuple[Path, ...],
+    content_key: Path | None,
     count: int,
     key_file: Path | None,
     seed: int | None,
@@ -68,6 +70,7 @@ def _draw(
     as_json: bool,
 ) -> None:
     """Draw answers to label from all that left in a window, whatever the reason."""
+    from guardrail.records.content import load_or_create_content_keys
     from guardrail.sealed import write_sealed
     from guardrail.stats import LabelledDraw, delivered_harm_upper
     from guardrail.tuning.deliveries import DeliveryWindow, find_deliveries
@@ -85,7 +88,12 @@ def _draw(
         verifier=_verifier(public_key),
     )
     draw, rows = draw_deliveries(
-        record_files, deliveries, count, _key(key_file, seed), by_reason=by == "reason"
+        record_files,
+        deliveries,
+        count,
+        _key(key_file, seed),
+        by_reason=by == "reason",
+        content_keys=None if content_key is None else load_or_create_content_keys(content_key),
     )
     write_rows(out, rows)
     write_sealed(_beside(out), draw)

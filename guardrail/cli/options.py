@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from guardrail.tuning.columns import Columns
 
 __all__ = [
+    "content_key_option",
     "encoding_option",
     "find_columns",
     "guard_options",
@@ -79,13 +80,16 @@ def _policy_options(function: _F) -> _F:
 
 
 def record_options(function: _F) -> _F:
-    """--records, --sign-key, --keep-content."""
+    """--records, --sign-key, --keep-content, --content-key."""
     for option in (
+        content_key_option(
+            "Key that seals what --keep-content keeps; made if it is not there.", exists=False
+        ),
         click.option(
             "--keep-content",
             is_flag=True,
-            help="Keep what was asked and answered in the records too; hashes and lengths only "
-            "without this option.",
+            help="Keep what was asked and answered in the records too, sealed by --content-key; "
+            "hashes and lengths only without this option.",
         ),
         click.option(
             "--sign-key",
@@ -95,13 +99,25 @@ def record_options(function: _F) -> _F:
         ),
         click.option(
             "--records",
-            "records_file",
-            type=click.Path(path_type=Path, dir_okay=False),
-            help="Append one line of JSON for every decision, before its answer leaves.",
+            "records_place",
+            metavar="FILE_OR_URL",
+            envvar="GUARDRAIL_RECORDS",
+            show_envvar=True,
+            help="Keep a record of every decision before its answer leaves: lines of JSON in FILE, "
+            "or a database: FILE.db, sqlite:///FILE or postgresql://USER@HOST/NAME.",
         ),
     ):
         function = option(function)
     return function
+
+
+def content_key_option(help_text: str, *, exists: bool = True) -> Callable[[_F], _F]:
+    """--content-key; `exists` where it only opens what is there."""
+    return click.option(
+        "--content-key",
+        type=click.Path(path_type=Path, dir_okay=False, exists=exists),
+        help=help_text,
+    )
 
 
 def encoding_option(function: _F) -> _F:

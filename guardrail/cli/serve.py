@@ -24,6 +24,14 @@ __all__ = ["command"]
 @upstream_options
 @record_options
 @wire_options
+@click.option("--records-mode", type=click.Choice(["required", "best_effort"]), default="required",
+              show_default=True, help="Whether an answer whose record cannot be kept is withheld, "
+              "or leaves, marked as not recorded.")  # fmt: skip
+@click.option("--records-days", type=click.FloatRange(min=0, min_open=True), metavar="DAYS",
+              help="Remove older records from the database.  [default: keep them]")  # fmt: skip
+@click.option("--content-days", type=click.FloatRange(min=0, min_open=True), metavar="DAYS",
+              help="Remove what was asked and answered after so long.  "
+              "[default: with its record]")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--litellm-api-key", envvar="GUARDRAIL_LITELLM_API_KEY", show_envvar=True,
@@ -49,9 +57,13 @@ def command(
     policy_name: str,
     policies_file: Path | None,
     key_file: Path | None,
-    records_file: Path | None,
+    records_place: str | None,
     sign_key: Path | None,
     keep_content: bool,
+    content_key: Path | None,
+    records_mode: str,
+    records_days: float | None,
+    content_days: float | None,
     host: str,
     port: int,
     litellm_api_key: str | None,
@@ -66,13 +78,14 @@ def command(
     from guardrail.api.settings import ServerSettings
     from guardrail.assembly import (
         is_local,
-        open_journal,
+        open_records,
         read_key,
         read_policy,
         read_upstreams,
-        record_with,
     )
     from guardrail.policy.policy_list import ListedPolicy, find_folders, load_policies
+    from guardrail.records.options import RecordOptions, Retention
+    from guardrail.records.recorder import RecordsMode
     from guardrail.server.serve import serve
 
     source = click.get_current_context().get_parameter_source("policy_name")
@@ -93,12 +106,20 @@ def command(
         cors_origins=cors_origins,
         wire=wire,
     )
-    with open_journal(records_file, sign_key, keep_content=keep_content) as journal:
+    recording = RecordOptions(
+        records_place,
+        sign_key,
+        keep_content,
+        content_key,
+        RecordsMode(records_mode),
+        Retention(records_days, content_days),
+    )
+    with open_records(recording) as recorder_of:
         deployment = open_deployment(
             read,
             read_key(key_file),
             settings,
-            record_of=lambda engine: record_with(journal, engine, keep_content=keep_content),
+            record_of=recorder_of,
         )
         listed = deployment.versions[0].plan.listed
         files = [file for file in (policies_file, upstreams_file) if file is not None]

@@ -81,7 +81,7 @@ class Database:
 
     @contextmanager
     def _explaining_faults(self, what: str) -> Iterator[None]:
-        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
         try:
             yield
@@ -90,7 +90,8 @@ class Database:
             raise StorageError(
                 f"{self.name}: the database cannot be {what} ({_describe(error)}); check that it "
                 "runs, that it lets this user in, that no other program holds it, and the space "
-                "on its disk"
+                "on its disk",
+                transient=not isinstance(error, DataError | IntegrityError),
             ) from None
 
 
@@ -187,6 +188,12 @@ def _describe(error: Exception) -> str:
 
     cause = getattr(error, "orig", None) or error
     code = getattr(cause, "sqlstate", None)
-    if isinstance(error, OperationalError) and str(cause):
+    # SQLite's own words are fixed ones; those of its driver may quote what was read.
+    fixed = code is not None or hasattr(cause, "sqlite_errorname") or not _is_sqlite(cause)
+    if isinstance(error, OperationalError) and fixed and str(cause):
         return str(cause).splitlines()[0]
     return f"{type(cause).__name__} {code}" if code else type(cause).__name__
+
+
+def _is_sqlite(cause: BaseException) -> bool:
+    return type(cause).__module__ == "sqlite3"

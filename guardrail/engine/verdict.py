@@ -52,6 +52,7 @@ class Reason(StrEnum):
     ATTEMPTS_SPENT = "attempts spent"
     INVALID_REQUEST = "invalid request"
     MISCONFIGURED = "misconfigured"
+    CANCELLED = "cancelled"
     CRASHED = "guard failed"
     NOT_DECIDED = "not decided"
 
@@ -83,6 +84,7 @@ class Reason(StrEnum):
                 | Reason.ATTEMPTS_SPENT
                 | Reason.INVALID_REQUEST
                 | Reason.MISCONFIGURED
+                | Reason.CANCELLED
                 | Reason.CRASHED
                 | Reason.NOT_DECIDED
             ):

@@ -98,6 +98,14 @@ def from_error(error: Exception) -> Verdict:
     return Verdict(action=Action.FAULT, reason=_fault_reason(error), failure=error)
 
 
+def from_cancellation() -> Verdict:
+    """The verdict on a request whose client left before there was one.
+
+    Calls that had been made are not in it.
+    """
+    return Verdict(action=Action.FAULT, reason=Reason.CANCELLED)
+
+
 def _fault_reason(error: Exception) -> Reason:
     match error:
         case UpstreamError():

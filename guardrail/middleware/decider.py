@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from guardrail.api.admission import too_large
 from guardrail.api.chat.reply import block_words
 from guardrail.api.endpoint import decide_incoming, word_reply
+from guardrail.api.recording import as_recording, decide_and_keep
 from guardrail.api.service import Service
 from guardrail.api.settings import ServerSettings
 from guardrail.api.strict_json import encode_json, parse_object
@@ -16,6 +17,7 @@ from guardrail.assembly import build_engine, read_model, read_upstreams
 from guardrail.errors import ConfigError, RequestError
 from guardrail.middleware.result import Result
 from guardrail.policy.compile import variant_options
+from guardrail.records.origin import Origin
 from guardrail.upstreams.function import Call, FunctionUpstream
 
 if TYPE_CHECKING:
@@ -110,7 +112,8 @@ class Decider:
 
         Raises:
             RequestError: the request cannot be read, or too many wait.
-            ConfigError: there is no model, or the decision was not kept.
+            ConfigError: there is no model.
+            StorageError: the decision was not kept.
         """
         ticket = await self._service.admission.enter()
         try:
@@ -118,17 +121,20 @@ class Decider:
             if on_read is not None:
                 on_read(incoming)
             engine = self._engine(model, loop)
-            verdict = await decide_incoming(
-                self._service,
-                engine,
-                incoming,
-                end_user=principal,
-                scope="" if model is None else scope,
-                loop=loop,
-                waits=True,  # functions of the caller may not be called once it has its answer
+            verdict, record_id = await decide_and_keep(
+                as_recording(self._records.of(engine)),
+                lambda: decide_incoming(
+                    self._service,
+                    engine,
+                    incoming,
+                    end_user=principal,
+                    scope="" if model is None else scope,
+                    loop=loop,
+                    waits=True,  # functions of the caller may not be called once it has its answer
+                ),
+                incoming.chat,
+                Origin(principal=principal or ""),
             )
-            record = self._records.of(engine)
-            record_id = None if record is None else record(verdict, incoming.chat)
             reply = word_reply(
                 self._service, endpoint, verdict, incoming, record_id, owner=principal
             )
@@ -160,7 +166,7 @@ class Decider:
         try:
             await self._service.aclose()
         finally:
-            self._records.close()
+            await asyncio.to_thread(self._records.close)
 
     def _engine(self, model: Model | None, loop: asyncio.AbstractEventLoop | None) -> Engine:
         """The engine that decides one request, by the guard's own model or the request's."""

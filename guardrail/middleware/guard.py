@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
-    from guardrail.api.service import Record
+    from guardrail.api.recording import RecordFunction
     from guardrail.assembly import KeySource, Model, PolicySource
     from guardrail.middleware.heartbeats import Heartbeats
     from guardrail.middleware.http_answer import HttpAnswer
@@ -88,8 +88,8 @@ class Guard:
             without it every guard draws a fresh one.
         oracle: in place of the policy's; or a function, plain or async, that takes the text of an
             answer and returns whether it is harmful, or a score (0.5 and more is harmful).
-        record: told of every decision; returns the name under which it is kept.
-        records: a file of records to append to, or a journal.
+        record: told of every decision; returns the name under which it is kept. Plain or async.
+        records: a file of records to append to, the URL of a database, or a journal.
         on_block: `raise` raises ContentBlocked; `refusal` returns the answer that the policy
             words, as the proxy does.
         principal: the end user whose tries share the policy's alpha (`spending`), where a call
@@ -110,7 +110,7 @@ class Guard:
         upstreams: str | os.PathLike[str] | None = None,
         key: KeySource = None,
         oracle: Oracle | JudgeFunction | None = None,
-        record: Record | None = None,
+        record: RecordFunction | None = None,
         records: str | os.PathLike[str] | Journal | None = None,
         on_block: OnBlock = "raise",
         principal: str | None = None,

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from guardrail.assembly import check_argument
 from guardrail.errors import ConfigError
-from guardrail.records.journal import FileJournal, Journal
+from guardrail.records.journal import Journal
+from guardrail.records.open import open_journal
 from guardrail.records.recorder import Recorder
+from guardrail.records.writer import RecordWriter
 
 if TYPE_CHECKING:
-    from guardrail.api.service import Record
+    from guardrail.api.recording import RecordFunction
     from guardrail.engine.engine import Engine
 
 __all__ = ["Records"]
@@ -23,31 +25,38 @@ class Records:
 
     Args:
         record: told of every decision; returns the name under which it is kept.
-        journal: a file of records to append to, or a journal, which its maker closes.
+        journal: a file of records to append to, the URL of a database, or a journal, which its
+            maker closes.
 
     Raises:
         ConfigError: both are given, or the file cannot be used.
+        StorageError: the database cannot be reached.
     """
 
     def __init__(
-        self, record: Record | None, journal: str | os.PathLike[str] | Journal | None
+        self, record: RecordFunction | None, journal: str | os.PathLike[str] | Journal | None
     ) -> None:
         if record is not None and journal is not None:
             raise ConfigError("give record or records, not both", field="records")
         if record is not None:
             check_argument(record, Callable, "record", "a function of a verdict and a chat")
         if journal is not None:
-            check_argument(journal, (str, os.PathLike, Journal), "records", "a file or a Journal")
-        self._own: FileJournal | None = None
+            check_argument(
+                journal, (str, os.PathLike, Journal), "records", "a file, a URL or a Journal"
+            )
+        self._own: Journal | None = None
         if isinstance(journal, str | os.PathLike):
-            journal = self._own = FileJournal(journal)
-        self._journal = journal
+            journal = self._own = open_journal(journal)
+        self._writer = None if journal is None else RecordWriter(journal)
         self._record = record
 
-    def of(self, engine: Engine) -> Record | None:
+    def of(self, engine: Engine) -> Recorder | RecordFunction | None:
         """What keeps the decisions of one engine, which they name; None where nothing does."""
-        return self._record if self._journal is None else Recorder(self._journal, engine)
+        return self._record if self._writer is None else Recorder(self._writer, engine)
 
     def close(self) -> None:
+        """Writes what waits, and closes what this opened."""
+        if self._writer is not None:
+            self._writer.close()
         if self._own is not None:
             self._own.close()

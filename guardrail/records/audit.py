@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from guardrail.canonical import parse_strict
 from guardrail.engine.verdict import Action
 from guardrail.errors import CertificationError
+from guardrail.records.content import holds_content, open_content
 from guardrail.records.lines import read_lines
 from guardrail.records.record import RECORD_VERSION, Record, require_record
 from guardrail.records.replay import check_outcomes
@@ -17,6 +19,7 @@ from guardrail.records.replay import check_outcomes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from guardrail.records.content import ContentKeys
     from guardrail.records.signing import RecordVerifier
 
 __all__ = ["Anchors", "Audit", "audit_file", "check_record", "holds_records", "read_records"]
@@ -77,12 +80,18 @@ def audit_file(
     """
     audit = Audit()
     expected = Anchors() if anchors is None else anchors
+    ends: dict[str, Record] = {}  # of a database's export each writer's records are one chain
     found_at = None
     for number, record in read_records(path):
         with _naming_place(path, number):
             check_record(record, verifier=verifier)
-            follows = number == 1 or record.previous == audit.last_digest
+            last = ends.get(record.writer)
+            follows = last is None or (
+                record.previous == last.digest
+                and (not record.writer or record.sequence == last.sequence + 1)
+            )
             require_record(follows, "the one before it was removed, added or moved")
+            ends[record.writer] = record
         audit = Audit(
             records=number,
             passed=audit.passed + (record.action is Action.PASS),
@@ -128,15 +137,26 @@ def _check_ends(path: str | Path, audit: Audit, anchors: Anchors, found_at: int 
     )
 
 
-def read_records(path: str | Path) -> Iterator[tuple[int, Record]]:
+def read_records(
+    path: str | Path, *, content_keys: ContentKeys | None = None
+) -> Iterator[tuple[int, Record]]:
     """The records of a file with their line numbers, from 1; their digests are not checked.
 
+    Args:
+        path: written by `FileJournal`.
+        content_keys: open the content of each record; without them it stays as it is.
+
     Raises:
-        CertificationError: a line is not a record, or the last one was never finished.
+        CertificationError: a line is not a record, the last one was never finished, or the content
+            of one was changed.
+        ConfigError: content was sealed with another key.
     """
     for number, line in enumerate(read_lines(Path(path)), start=1):
         with _naming_place(path, number):
             record = Record.from_dict(_parse(line))
+            if content_keys is not None and record.content is not None:
+                content = open_content(record, content_keys)
+                record = dataclasses.replace(record, content=content)
         yield number, record
 
 
@@ -156,6 +176,7 @@ def check_record(record: Record, *, verifier: RecordVerifier | None = None) -> N
         known = record.signer == verifier.key_id
         sound = known and verifier.holds(record.digest, record.signature)
         require_record(sound, "its signature is not that of this key over its fields")
+    require_record(holds_content(record), "its content was changed")
     check_outcomes(record)
 
 

@@ -1,8 +1,9 @@
-"""Where records are kept. `Journal` is the whole interface; a database can implement it too."""
+"""Where records are kept. `Journal` is the whole interface; files and databases implement it."""
 
 from __future__ import annotations
 
 import dataclasses
+import threading
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from guardrail.canonical import canonical_json, parse_strict
@@ -11,37 +12,57 @@ from guardrail.records.lines import LARGEST_LINE_BYTES, LineFile
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from guardrail.records.record import Record
     from guardrail.records.signing import RecordSigner
 
-__all__ = ["FileJournal", "Journal"]
+__all__ = ["FileJournal", "Journal", "chain_record"]
 
 _PREFIX = b'{"action":'  # the first of a record's fields in canonical order
 
 
 @runtime_checkable
 class Journal(Protocol):
-    """Keeps records, in order; safe for threads."""
+    """Keeps records, in order; safe for threads, and called from threads only."""
 
-    def append(self, record: Record) -> Record:
-        """Keeps a record before it returns it as it was kept: chained, sealed, perhaps signed.
+    def append_all(self, records: Sequence[Record]) -> list[Record]:
+        """Keeps records, all or none, before it returns them as they were kept: chained and sealed.
 
         Raises:
-            ConfigError: it was not kept; no answer may leave.
+            GuardrailError: none was kept; no answer of theirs may leave.
+        """
+
+    def check(self) -> None:
+        """Shows that records can be kept.
+
+        Raises:
+            GuardrailError: they cannot.
         """
 
     def close(self) -> None:
         """Closes what it has open."""
 
 
+def chain_record(record: Record, previous: str, signer: RecordSigner | None) -> Record:
+    """The record after the one with the digest `previous`, sealed, and signed where one signs."""
+    name = "" if signer is None else signer.key_id
+    sealed = dataclasses.replace(record, previous=previous, signer=name).seal()
+    if signer is None:
+        return sealed
+    return dataclasses.replace(sealed, signature=signer.sign(sealed.digest))
+
+
 class FileJournal:
     """JSON lines in one file, to which several processes may append.
+
+    Where the file is moved away, as logrotate does it, the next record begins a new one and names
+    the last record of the old one. A file that is emptied in place goes on with its chain as well.
 
     Args:
         path: made (mode 0600) where it is missing; an incomplete last line is repaired.
         signer: signs every record.
-        fsync: see `LineFile`.
+        fsync: see `LineFile`; one wait for the disk serves all records of a call.
 
     Raises:
         ConfigError: the file cannot be opened, holds something else, or ends in what is no record.
@@ -54,6 +75,8 @@ class FileJournal:
         signer: RecordSigner | None = None,
         fsync: bool = False,
     ) -> None:
+        self._fsync = fsync
+        self._lock = threading.Lock()
         self._file = LineFile(path, prefix=_PREFIX, fsync=fsync)
         self._signer = signer
         self._known = (-1, "")  # the file's size after our last line, and that line's digest
@@ -65,32 +88,69 @@ class FileJournal:
             raise
 
     def append(self, record: Record) -> Record:
-        with self._file.exclusive():
-            kept = self._chain_and_seal(record)
-            line = canonical_json(kept.to_dict())
-            if len(line) >= LARGEST_LINE_BYTES and record.content is not None:
-                # The decision must be kept; what was said is too long to be.
-                kept = self._chain_and_seal(dataclasses.replace(record, content={"dropped": True}))
-                line = canonical_json(kept.to_dict())
-            self._file.write(line)
-            self._known = (self._file.size_bytes, kept.digest)
+        """Keeps one record; see `append_all`."""
+        return self.append_all([record])[0]
+
+    def append_all(self, records: Sequence[Record]) -> list[Record]:
+        with self._lock:
+            self._follow_rotation()
+            with self._file.exclusive():
+                kept, lines = self._chain(records)
+                self._file.write(*lines)
+                if kept:
+                    self._known = (self._file.size_bytes, kept[-1].digest)
         return kept
+
+    def check(self) -> None:
+        """Shows that the file can be locked and is still there; a full disk shows when writing."""
+        with self._lock:
+            self._follow_rotation()
+            with self._file.exclusive():
+                self._last_digest()
 
     def close(self) -> None:
         self._file.close()
 
-    def _chain_and_seal(self, record: Record) -> Record:
-        signer = "" if self._signer is None else self._signer.key_id
-        sealed = dataclasses.replace(record, previous=self._last_digest(), signer=signer).seal()
-        if self._signer is None:
-            return sealed
-        return dataclasses.replace(sealed, signature=self._signer.sign(sealed.digest))
+    def _follow_rotation(self) -> None:
+        """Goes on in a new file where the old one was moved away."""
+        with self._file.exclusive():
+            if not self._file.was_moved:
+                return
+            # Read under the old file's lock: whoever appends to it later sees that it was moved.
+            last = self._last_digest()
+        old, self._file = (
+            self._file,
+            LineFile(self._file.path, prefix=_PREFIX, fsync=self._fsync),
+        )
+        self._known = (0, last)
+        old.close()
+
+    def _chain(self, records: Sequence[Record]) -> tuple[list[Record], list[bytes]]:
+        kept: list[Record] = []
+        lines: list[bytes] = []
+        last = self._last_digest()
+        for record in records:
+            chained, line = self._chain_one(record, last)
+            kept.append(chained)
+            lines.append(line)
+            last = chained.digest
+        return kept, lines
+
+    def _chain_one(self, record: Record, last: str) -> tuple[Record, bytes]:
+        chained = chain_record(record, last, self._signer)
+        line = canonical_json(chained.to_dict())
+        if len(line) >= LARGEST_LINE_BYTES and record.content is not None:
+            # The decision must be kept; what was said is too long to be.
+            record = dataclasses.replace(record, content=None)
+            chained = chain_record(record, last, self._signer)
+            line = canonical_json(chained.to_dict())
+        return chained, line
 
     def _last_digest(self) -> str:
-        """Of the file's last record, read again only where another process has written."""
+        """Of the chain's last record, read again only where another process has written."""
         size = self._file.size_bytes
         if size == 0:
-            return ""
+            return self._known[1]  # emptied, or new: the chain goes on
         if self._known[0] != size:
             self._known = (size, self._digest_of(self._file.last_line()))
         return self._known[1]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardrail.canonical import parse_strict
-from guardrail.errors import CertificationError, ConfigError
+from guardrail.errors import CertificationError, ConfigError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,8 +80,14 @@ class LineFile:
         self._thread_lock = threading.RLock()
         self._handle = -1
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        with self._explaining_faults("opened"):
+        try:
             self._handle = os.open(self.path, flags, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"this file cannot be opened ({error.strerror}); check the path and its "
+                "permissions",
+                file=str(self.path),
+            ) from error
         try:
             if alone:
                 self._lock_for_good()
@@ -93,10 +99,15 @@ class LineFile:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Excludes other writers; the file then ends in a whole line. Raises ConfigError."""
+        """Excludes other writers; the file then ends in a whole line.
+
+        Raises:
+            ConfigError: the file has been closed, or has become someone else's.
+            StorageError: the disk is full or broken.
+        """
         if self._handle < 0:
             raise ConfigError("this file has been closed already", file=str(self.path))
-        with self._thread_lock, self._explaining_faults("written"), self._hold_lock():
+        with self._thread_lock, self._explaining_write_faults(), self._hold_lock():
             self._repair_end()
             yield
 
@@ -104,19 +115,31 @@ class LineFile:
     def size_bytes(self) -> int:
         return os.fstat(self._handle).st_size
 
-    def write(self, line: bytes) -> None:
-        """Adds a line and its line break, whole or not at all; only inside `exclusive`.
+    @property
+    def was_moved(self) -> bool:
+        """Whether another file, or none, stands at the path: this one was renamed or removed."""
+        ours = os.fstat(self._handle)
+        try:
+            there = self.path.stat()
+        except FileNotFoundError:
+            return True
+        return (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino)
+
+    def write(self, *lines: bytes) -> None:
+        """Adds lines and their line breaks, all of them or none; only inside `exclusive`.
 
         Raises:
-            ConfigError: it is too long, or the disk is full or broken.
+            ConfigError: one is too long.
+            OSError: the disk is full or broken; `exclusive` makes a StorageError of it.
         """
-        if len(line) >= LARGEST_LINE_BYTES:
+        longest = max(map(len, lines), default=0)
+        if longest >= LARGEST_LINE_BYTES:
             raise ConfigError(
-                f"a line of {len(line)} bytes is too long to be kept", file=str(self.path)
+                f"a line of {longest} bytes is too long to be kept", file=str(self.path)
             )
         before = self.size_bytes
         try:
-            self._write_all(line + b"\n")
+            self._write_all(b"".join(line + b"\n" for line in lines))
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._handle, before)
@@ -204,13 +227,12 @@ class LineFile:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     @contextmanager
-    def _explaining_faults(self, what: str) -> Iterator[None]:
-        """Every OSError becomes a ConfigError that says what could not be done."""
+    def _explaining_write_faults(self) -> Iterator[None]:
+        """Every OSError becomes a StorageError that says what could not be done."""
         try:
             yield
         except OSError as error:
-            raise ConfigError(
-                f"this file cannot be {what} ({error.strerror}); check the path, its permissions "
-                "and the space on the disk",
-                file=str(self.path),
+            raise StorageError(
+                f"{self.path}: this file cannot be written ({error.strerror}); check the path, its "
+                "permissions and the space on the disk"
             ) from error

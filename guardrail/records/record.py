@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["RECORD_VERSION", "Record", "SampleRecord", "require_record"]
 
 RECORD_VERSION = 1
-_UNDIGESTED = ("digest", "signature")
+_UNDIGESTED = ("content", "digest", "signature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,15 @@ class Record:
     Attributes:
         record_id: names it, in the access log and in response headers.
         created: ISO 8601, UTC.
-        previous: digest of the record before it in its file; empty for the first one.
+        writer: in a database, names the process that wrote it, whose records are one chain;
+            empty in a file, which is one chain itself.
+        sequence: its number in the writer's chain, from 1; 0 in a file.
+        previous: digest of the record before it in its chain; empty for the first one.
+        route, request_id: by which route it was asked, and under which id it is in the logs;
+            empty where a guard in process decided.
+        principal: the end user that a trusted caller named, by a keyed digest (`name_principal`);
+            empty where none was.
+        api_key_id: the id of the caller's key, never the key; empty where there are no keys.
         action: what the client got; `reason`, `would_block`, `outside_claim`, `unscanned` and
             `unmeasured` are those of the verdict.
         models: the models that the answers to variants name as theirs, each cut to 200 characters.
@@ -73,7 +81,8 @@ class Record:
         model: the model's name as the client sent it, cut to 200 characters.
         pictures: how many the model was asked about.
         pictures_left_out: how many older ones of the conversation were left out, by policy.
-        request_digest: SHA-256 of the request (`request_digest`); empty where the decision ended
+        request_digest: of the request, keyed by the noise key (`name_request`), so that nobody
+            without the key can search records for a known picture; empty where the decision ended
             before it was computed.
         noise_digest: SHA-256 of the seeds of every variant's noise, in order (`replay.py`);
             empty where there was no noise.
@@ -82,7 +91,7 @@ class Record:
         remembered: whether an equal request had been decided before, and its verdict was given
             again; the certificate is that decision's, in whose record the samples are. The two
             records have the same attempt.
-        certificate: as it was given to the client.
+        certificate: as it was given to the client, but with the keyed digest of the request.
         samples: every finished variant in index order, some perhaps beyond the decision.
         alpha: failure probability of the decision, all upstreams together; None without pictures.
         spending_number: the number that it held, which set alpha (`stats/spending.py`); None
@@ -91,16 +100,28 @@ class Record:
         prompt_tokens, completion_tokens: of all calls; None where a call's are not known.
         cost_usd: of all calls; None where a price or a count is not known.
         retry: which calls and judgements were repeated, `retries` times at most.
-        content: messages, parameters and answers, only where the writer keeps them.
+        content_digest: SHA-256 of the sealed content (of the canonical JSON of an object); empty
+            where none was kept.
+        content: messages, parameters and answers: a text, sealed (`content.py`) and in Base64, or
+            an object that has been opened. None where they were not kept, were erased, or stand in
+            a table of their own. The record's digest covers `content_digest` only, and so stays
+            what it is when they are erased.
         signer: id of the public key that verifies `signature`; empty where it is not signed.
-        digest: SHA-256 of the canonical JSON of all fields but `digest` and `signature`.
+        digest: SHA-256 of the canonical JSON of all fields but `content`, `digest` and
+            `signature`.
         signature: Ed25519, hexadecimal, see `signing.py`.
     """
 
     version: int = RECORD_VERSION
     record_id: str
     created: str
+    writer: str = ""
+    sequence: int = 0
     previous: str = ""
+    route: str = ""
+    request_id: str = ""
+    principal: str = ""
+    api_key_id: str = ""
     action: Action
     reason: Reason
     would_block: bool
@@ -137,15 +158,18 @@ class Record:
     overhead_s: float
     retry: Retry
     retries: int
-    content: Mapping[str, Json] | None = None
+    content_digest: str = ""
+    content: Json = None
     signer: str = ""
     digest: str = field(default="")
     signature: str = ""
 
     def to_dict(self) -> dict[str, Json]:
         """A dictionary for JSON; `from_dict` reads it back to an equal record."""
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        plain["samples"] = [dataclasses.asdict(sample) for sample in self.samples]
+        plain = {name: getattr(self, name) for name in _NAMES}
+        plain["samples"] = [
+            {name: getattr(sample, name) for name in _SAMPLE_NAMES} for sample in self.samples
+        ]
         plain["models"], plain["unscanned"] = list(self.models), list(self.unscanned)
         return plain
 
@@ -188,6 +212,8 @@ class Record:
 
 
 _READER = DataclassReader(Record)
+_NAMES = tuple(field.name for field in dataclasses.fields(Record))
+_SAMPLE_NAMES = tuple(field.name for field in dataclasses.fields(SampleRecord))
 
 
 def require_record(holds: bool, problem: str) -> None:

@@ -2,68 +2,157 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import uuid
 from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from guardrail.canonical import make_interoperable
 from guardrail.engine.canonical_chat import request_digest
 from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.errors import GuardrailError
+from guardrail.records.content import digest_content
+from guardrail.records.origin import UNKNOWN_ORIGIN
 from guardrail.records.record import Record, SampleRecord
-from guardrail.records.replay import noise_digest
+from guardrail.records.replay import name_principal, name_request, noise_digest, rename_request
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Sample, Verdict
     from guardrail.images.keys import NoiseKey
-    from guardrail.records.journal import Journal
+    from guardrail.records.content import ContentKeys
+    from guardrail.records.origin import Origin
+    from guardrail.records.writer import RecordWriter
     from guardrail.types import Answer, Chat, Json
 
-__all__ = ["Recorder", "build_record"]
+__all__ = ["NOT_RECORDED", "Recorder", "RecordsMode", "build_record"]
+
+NOT_RECORDED = "not recorded"
+"""What stands for the name of a record where none could be kept, and the answer left all the same.
+"""
 
 _LONGEST_CHARS = 200
+_LARGEST_CONTENT_BYTES = 4 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
+
+
+class RecordsMode(StrEnum):
+    """What becomes of an answer whose record cannot be kept.
+
+    `required` withholds it. `best_effort` fails open: it leaves, marked as not recorded.
+    """
+
+    REQUIRED = "required"
+    BEST_EFFORT = "best_effort"
 
 
 class Recorder:
     """Keeps the decisions of one engine; fits `create_app(record=…)`.
 
     Args:
-        journal: where they go.
+        writer: where they go.
         engine: whose rules, model, oracle and key they name.
-        keep_content: whether to keep what was asked and answered (never the pictures). Off, a
-            record holds hashes, counts and lengths only.
+        content_keys: seal what was asked and answered (never the pictures). None keeps none of it:
+            a record holds hashes, counts and lengths only.
+        mode: what becomes of an answer whose record cannot be kept.
+
+    Attributes:
+        unrecorded: how many decisions could not be kept.
     """
 
-    def __init__(self, journal: Journal, engine: Engine, *, keep_content: bool = False) -> None:
-        self._journal = journal
+    def __init__(
+        self,
+        writer: RecordWriter,
+        engine: Engine,
+        *,
+        content_keys: ContentKeys | None = None,
+        mode: RecordsMode = RecordsMode.REQUIRED,
+    ) -> None:
+        self._writer = writer
         self._engine = engine
-        self._keep_content = keep_content
+        self._content_keys = content_keys
+        self._mode = mode
+        self.unrecorded = 0
 
-    def __call__(self, verdict: Verdict, chat: Chat) -> str:
-        """Keeps a record, and returns its id. Raises GuardrailError if it was not kept."""
-        record = build_record(verdict, chat, self._engine, keep_content=self._keep_content)
+    async def keep(self, verdict: Verdict, chat: Chat, origin: Origin = UNKNOWN_ORIGIN) -> str:
+        """Keeps a record, and returns its id when it is committed.
+
+        Returns:
+            `NOT_RECORDED` where it could not be kept and need not be.
+
+        Raises:
+            GuardrailError: it was not kept, and must be.
+        """
         try:
-            return self._journal.append(record).record_id
+            record = await self._writer.keep(self._make(verdict, chat, origin))
         except GuardrailError as error:
+            self.unrecorded += 1
+            if self._mode is RecordsMode.BEST_EFFORT:
+                _log.error("a decision was not kept, and its answer leaves: %s", error)
+                return NOT_RECORDED
             _log.error("a decision was not kept, and its answer is withheld: %s", error)
             raise
+        return record.record_id
+
+    def keep_soon(self, verdict: Verdict, chat: Chat, origin: Origin = UNKNOWN_ORIGIN) -> None:
+        """Keeps the record of a decision of which no answer leaves; nobody waits for it."""
+        self._writer.keep_soon(self._make(verdict, chat, origin))
+
+    async def check(self) -> None:
+        """Whether a decision that is made now could be kept, so that none is made in vain.
+
+        Raises:
+            GuardrailError: it could not, and must be.
+        """
+        if self._mode is RecordsMode.BEST_EFFORT:
+            return
+        try:
+            await self._writer.check()
+        except GuardrailError as error:
+            _log.error("records cannot be kept, and no decision is made: %s", error)
+            raise
+
+    def _make(self, verdict: Verdict, chat: Chat, origin: Origin) -> partial[Record]:
+        return partial(
+            build_record,
+            verdict,
+            chat,
+            self._engine,
+            content_keys=self._content_keys,
+            origin=origin,
+            created=datetime.now(UTC),
+        )
 
 
 def build_record(
-    verdict: Verdict, chat: Chat, engine: Engine, *, keep_content: bool = False
+    verdict: Verdict,
+    chat: Chat,
+    engine: Engine,
+    *,
+    content_keys: ContentKeys | None = None,
+    origin: Origin = UNKNOWN_ORIGIN,
+    created: datetime | None = None,
 ) -> Record:
     """The record of a verdict, not yet chained and sealed."""
     rules, certificate, usage = engine.rules, verdict.certificate, verdict.usage
+    record_id = uuid.uuid4().hex
+    sealed = _seal_content(verdict, chat, content_keys, record_id)
+    if certificate is not None:
+        certificate = rename_request(
+            certificate, name_request(certificate.request_digest, engine.key)
+        )
     return Record(
-        record_id=uuid.uuid4().hex,
-        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        record_id=record_id,
+        created=(created or datetime.now(UTC)).isoformat(timespec="milliseconds"),
+        route=origin.route,
+        request_id=origin.request_id[:_LONGEST_CHARS],
+        principal=name_principal(origin.principal, engine.key) if origin.principal else "",
+        api_key_id=origin.api_key_id,
         action=verdict.action,
         reason=verdict.reason,
         would_block=verdict.would_block,
@@ -83,7 +172,7 @@ def build_record(
         model=chat.model[:_LONGEST_CHARS],
         pictures=chat.pictures,
         pictures_left_out=chat.left_out.pictures,
-        request_digest=_request_digest(verdict, chat),
+        request_digest=_request_name(verdict, chat, engine.key),
         noise_digest=_noise_digest(verdict, engine.key),
         attempt=verdict.attempt,
         remembered=verdict.remembered,
@@ -100,14 +189,15 @@ def build_record(
         overhead_s=float(verdict.overhead_s),
         retry=rules.retry,
         retries=rules.retries,
-        content=_content(verdict, chat) if keep_content else None,
+        content_digest="" if sealed is None else digest_content(sealed),
+        content=None if sealed is None else base64.b64encode(sealed).decode(),
     )
 
 
-def _request_digest(verdict: Verdict, chat: Chat) -> str:
+def _request_name(verdict: Verdict, chat: Chat, key: NoiseKey) -> str:
     if verdict.certificate is not None:
-        return verdict.certificate.request_digest
-    return "" if chat.pictures else request_digest(chat, ()).hex()
+        return name_request(verdict.certificate.request_digest, key)
+    return "" if chat.pictures else name_request(request_digest(chat, ()).hex(), key)
 
 
 def _noise_digest(verdict: Verdict, key: NoiseKey) -> str:
@@ -131,9 +221,22 @@ def _sample(sample: Sample) -> SampleRecord:
     )
 
 
-def _content(verdict: Verdict, chat: Chat) -> Mapping[str, Json]:
+def _seal_content(
+    verdict: Verdict, chat: Chat, keys: ContentKeys | None, record_id: str
+) -> bytes | None:
+    """What was said, sealed; None where it is not kept, or is too long to be."""
+    if keys is None:
+        return None
+    sealed = keys.seal(_content(verdict, chat), record_id)
+    if len(sealed) <= _LARGEST_CONTENT_BYTES:
+        return sealed
+    _log.warning("the content of record %s is too long to be kept", record_id)
+    return None
+
+
+def _content(verdict: Verdict, chat: Chat) -> Json:
     answers = {s.index: _kept_answer(s.answer) for s in verdict.samples if s.answer is not None}
-    content: Mapping[str, Json] = make_interoperable(
+    return make_interoperable(
         {
             "messages": [dict(message) for message in chat.messages],
             "parameters": dict(chat.parameters),
@@ -141,7 +244,6 @@ def _content(verdict: Verdict, chat: Chat) -> Mapping[str, Json]:
             "answers": {str(index): said for index, said in answers.items()},
         }
     )
-    return content
 
 
 def _kept_answer(answer: Answer) -> Json:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from guardrail.engine.canonical_chat import request_digest
+from guardrail.engine.certificate.codec import seal_certificate
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
@@ -25,9 +27,19 @@ if TYPE_CHECKING:
     from guardrail.records.record import Record
     from guardrail.types import Chat, Pixels
 
-__all__ = ["Replay", "check_outcomes", "noise_digest", "replay"]
+__all__ = [
+    "Replay",
+    "check_outcomes",
+    "name_principal",
+    "name_request",
+    "noise_digest",
+    "rename_request",
+    "replay",
+]
 
 _LABEL = b"guardrail/noise-digest/1"
+_PRINCIPAL_LABEL = b"guardrail/principal-name/1"
+_NAME_LABEL = b"guardrail/request-name/1"
 _FAULTS = {Reason.UPSTREAM_FAILED, Reason.ORACLE_FAILED}
 _AGAINST = {
     Reason.HARMFUL,
@@ -101,12 +113,32 @@ def replay(record: Record, chat: Chat, pictures: Sequence[Picture], key: NoiseKe
         raise CertificationError("this decision had no noise and no test: nothing to replay")
     require_record(key.key_id == record.key_id, "the key is not the one that made its noise")
     digest = request_digest(chat, pictures).hex()
-    require_record(digest == certificate.request_digest, "the request is not the one it is about")
+    same = name_request(digest, key) == certificate.request_digest
+    require_record(same, "the request is not the one it is about")
+    certificate = rename_request(certificate, digest)
     noise = noise_digest(certificate, [sample.index for sample in record.samples], key)
     require_record(noise == record.noise_digest, "its noise digest is not that of its key")
     canvases = (size.operator for size in certificate.pictures)
     grids = tuple(c.apply(p.pixels) for c, p in zip(canvases, pictures, strict=True))
     return Replay(certificate, decision, noise, grids, key)
+
+
+def name_request(digest: str, key: NoiseKey) -> str:
+    """What stands for a request in records: its digest, keyed; 64 hexadecimal digits.
+
+    Whoever has records and not the key cannot find out whether a picture they have was asked about.
+    """
+    return key.derive(_NAME_LABEL, bytes.fromhex(digest)).hex()
+
+
+def name_principal(name: str, key: NoiseKey) -> str:
+    """What stands for an end user in records, keyed like a request: 32 hexadecimal digits."""
+    return key.derive(_PRINCIPAL_LABEL, name.encode("utf-8", "surrogatepass")).hex()[:32]
+
+
+def rename_request(certificate: Certificate, digest: str) -> Certificate:
+    """The certificate with another request digest: the keyed one for a record, or the plain one."""
+    return seal_certificate(dataclasses.replace(certificate, request_digest=digest))
 
 
 def noise_digest(certificate: Certificate, indices: Iterable[int], key: NoiseKey) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.deployment import Deployment
     from guardrail.api.pictures.fetch import Network
-    from guardrail.api.service import Record
+    from guardrail.api.recording import RecordFunction, Recording
     from guardrail.engine.engine import Engine
     from guardrail.policy.schema import Policy
 
@@ -51,7 +51,7 @@ def create_app(
     engine: Engine,
     *,
     settings: ServerSettings | None = None,
-    record: Record | None = None,
+    record: Recording | RecordFunction | None = None,
     network: Network = INTERNET,
 ) -> Starlette:
     """The application; it closes the engine's upstream and oracle when it shuts down.
@@ -60,7 +60,8 @@ def create_app(
         policy: block style, limits and mode; the engine's rules must be compiled from it.
         engine: decides every request.
         settings: times of the server.
-        record: keeps a decision and returns the name of its record; None keeps none.
+        record: a recorder, or a function that keeps a decision and returns the name of its record;
+            None keeps none.
         network: how links to pictures are looked up; for tests only.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from guardrail.api.admission import too_large
@@ -20,6 +21,7 @@ from guardrail.server.access import note
 from guardrail.server.body import read_body
 from guardrail.server.held_stream import HeldStream, stream_response
 from guardrail.server.json_response import json_response
+from guardrail.server.origin import origin_of
 from guardrail.server.watch import wait_for_client
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from guardrail.api.refusals import Refusals
     from guardrail.api.service import Service
     from guardrail.server.body import ArrivedBody
+    from guardrail.engine.verdict import Verdict
     from guardrail.types import Json
 
 __all__ = ["answer_guarded", "choose_service", "enter", "read_aside"]
@@ -166,7 +169,6 @@ async def _read_incoming(
 
     service, incoming = await read_aside(policies, request, body, read)
     incoming = replace(incoming, words_once=_SHOWS_BOTH in request.headers.get("user-agent", ""))
-    await check_model(service, incoming.chat.model)
     return service, incoming
 
 
@@ -184,6 +186,25 @@ def _owner_of(request: Request) -> str | None:
     return repr(presented) if any(presented) else None
 
 
+async def _judge(
+    service: Service,
+    endpoint: Endpoint,
+    incoming: Incoming,
+    tally: JudgementCount | None,
+    body: ArrivedBody,
+) -> Verdict:
+    await check_model(service, incoming.chat.model)
+    engine = service.engine if tally is None else count_judgements(service.engine, tally)
+    encoded_bytes = sum(source.encoded_bytes for source in incoming.sources)
+    return await decide_incoming(
+        service,
+        engine,
+        incoming,
+        waits=endpoint.asks_verdict,
+        opened=lambda: body.give_back(encoded_bytes),
+    )
+
+
 async def _decide(
     service: Service,
     request: Request,
@@ -193,17 +214,12 @@ async def _decide(
     body: ArrivedBody,
 ) -> Reply:
     """The reply to one chat; every fault is one as well."""
-    encoded_bytes = sum(source.encoded_bytes for source in incoming.sources)
     try:
-        engine = service.engine if tally is None else count_judgements(service.engine, tally)
-        verdict = await decide_incoming(
-            service,
-            engine,
-            incoming,
-            waits=endpoint.asks_verdict,
-            opened=lambda: body.give_back(encoded_bytes),
+        verdict, record_id = await service.decide_and_keep(
+            partial(_judge, service, endpoint, incoming, tally, body),
+            incoming.chat,
+            origin_of(request.scope),
         )
-        record_id = service.keep(verdict, incoming.chat)
         note(request.scope, verdict, record_id)
         owner = _owner_of(request)
         return word_reply(service, endpoint, verdict, incoming, record_id, owner=owner)

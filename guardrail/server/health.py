@@ -1,4 +1,4 @@
-"""GET /healthz: the process is alive. GET /readyz: the model and the oracle answer."""
+"""GET /healthz: the process is alive. GET /readyz: model and oracle answer, records can be kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.api.cached import Cached
 from guardrail.api.errors import Reply, log_crash
-from guardrail.errors import GuardrailError, OracleError
+from guardrail.errors import GuardrailError, OracleError, StorageError
 from guardrail.oracles.base import Exchange
 from guardrail.server.json_response import json_response
 from guardrail.types import Outcome
@@ -26,6 +26,7 @@ __all__ = ["live_endpoint", "ready_endpoint"]
 
 _PROBE = Exchange(prompt="Say hello.", response="Hello.")
 _FINE = "ok"
+_RECORDS_FAILED = "records cannot be kept; the log says why"
 
 
 async def live_endpoint(_request: Request) -> Response:
@@ -34,7 +35,7 @@ async def live_endpoint(_request: Request) -> Response:
 
 
 def ready_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
-    """200 where the models and oracles of all policies answer, else 503."""
+    """200 where models and oracles of all policies answer and records can be kept, else 503."""
     readiness = Cached(lambda: _readiness(deployment), deployment.settings.probe_cache_s)
 
     async def answer(_request: Request) -> Response:
@@ -50,13 +51,18 @@ async def _readiness(deployment: Deployment) -> Reply:
         # Policies share models and oracles: each is asked once.
         models = {id(one.engine.upstream): one.models.get for one in services}
         oracles = {id(one.engine.oracle): partial(_probe_oracle, one) for one in services}
-        upstream, oracle = await asyncio.gather(
-            _check_all([*models.values()]), _check_all([*oracles.values()])
+        upstream, oracle, records = await asyncio.gather(
+            _check_all([*models.values()]),
+            _check_all([*oracles.values()]),
+            _check(services[0].check_records),  # all policies keep theirs in one place
         )
+        keeps_records = services[0].recording is not None
     finally:
         lease.release()
-    ready = upstream == oracle == _FINE
+    ready = upstream == oracle == records == _FINE
     body = {"status": "ready" if ready else "not ready", "upstream": upstream, "oracle": oracle}
+    if keeps_records:
+        body["records"] = records
     return Reply(200 if ready else 503, body, {} if ready else {"retry-after": "5"})
 
 
@@ -70,6 +76,8 @@ async def _check(probe: Callable[[], Awaitable[object]]) -> str:
     """`ok`, or what is wrong."""
     try:
         await probe()
+    except StorageError:
+        return _RECORDS_FAILED  # its words name the operator's files and servers; the log has them
     except GuardrailError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 (any fault means: not ready)

@@ -21,6 +21,7 @@ from guardrail.server.access import note
 from guardrail.server.body import read_body
 from guardrail.server.guarded import enter, read_aside
 from guardrail.server.json_response import json_response
+from guardrail.server.origin import origin_of
 from guardrail.server.watch import wait_for_client
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ async def _answer(deployment: Deployment, policies: PolicySet, request: Request)
         def note_verdict(verdict: Verdict, record_id: str | None) -> None:
             note(request.scope, verdict, record_id)
 
-        decision = asyncio.create_task(decide_question(service, question, note_verdict))
+        decision = asyncio.create_task(
+            decide_question(service, question, note_verdict, origin_of(request.scope))
+        )
         await wait_for_client(decision, request.receive)
         return decision.result()
     except GuardrailError as error:

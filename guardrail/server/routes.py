@@ -73,7 +73,8 @@ def make_routes(deployment: Deployment) -> list[Route]:
         _Described("GET", "/healthz", live_endpoint,
                    describe_plain("Whether the process lives.", "It does.")),
         _Described("GET", "/readyz", ready_endpoint(deployment),
-                   describe_plain("Whether model and oracle answer; 503 where not.", "They do.")),
+                   describe_plain("Whether model and oracle answer and records can be kept; 503 "
+                                  "where not.", "They do.")),
     ]  # fmt: skip
     operations = {
         (entry.path.replace(":path", ""), entry.method.lower()): entry.operation

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guardrail.records.record import Record
     from guardrail.types import Json
 
 __all__ = ["MemoryJournal", "comparable"]
 
-_OF_THE_PLACE = frozenset({"record_id", "previous", "digest", "signer", "signature"})
+_OF_THE_PLACE = frozenset(
+    {"record_id", "previous", "digest", "signer", "signature", "route", "request_id"}
+)
 _OF_THE_TIME = frozenset({"created", "elapsed_s", "overhead_s"})
 _OF_THE_MODEL = frozenset({"upstream", "upstream_revision"})  # the way to it, not what it says
 _OF_THE_DRAWS = {"attempt", "noise_digest"}  # every decision has noise of its own
@@ -23,10 +27,13 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.records: list[Record] = []
 
-    def append(self, record: Record) -> Record:
-        sealed = record.seal()
-        self.records.append(sealed)
+    def append_all(self, records: Sequence[Record]) -> list[Record]:
+        sealed = [record.seal() for record in records]
+        self.records += sealed
         return sealed
+
+    def check(self) -> None:
+        """Memory can always be written."""
 
     def close(self) -> None:
         """Nothing to do."""

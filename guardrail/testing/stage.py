@@ -14,6 +14,7 @@ from guardrail.errors import OracleError
 from guardrail.middleware.guard import Guard
 from guardrail.middleware.loop_thread import LoopThread
 from guardrail.records.recorder import Recorder
+from guardrail.records.writer import RecordWriter
 from guardrail.server.serve import running_server
 from guardrail.testing.attempts import same_attempt
 from guardrail.testing.journal import MemoryJournal, comparable
@@ -107,7 +108,9 @@ def proxy_record(scenario: Scenario) -> Json:
         engine = build_engine(
             policy, OpenAICompatible(model.base_url), KEY, oracle=_oracle(scenario)
         )
-        with running_server(policy, engine, record=Recorder(journal, engine)) as server:
+        with running_server(
+            policy, engine, record=Recorder(RecordWriter(journal), engine)
+        ) as server:
             url = f"{server.base_url}/chat/completions"
             httpx.post(url, json=scenario.request, timeout=60.0, trust_env=False)
     (record,) = journal.records

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from guardrail.engine.verdict import Action
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.records.audit import audit_file, read_records
+from guardrail.records.content import open_content
 from guardrail.types import Answer
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def delivered_text(record: Record) -> str:
 
     Tool calls, reasoning and content in parts follow the text as JSON.
     """
-    message = (record.content or {}).get("answer")
+    message = open_content(record, None).get("answer")
     if not isinstance(message, dict):
         return ""
     content = message.get("content")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardrail.images.keys import NoiseKey
+    from guardrail.records.content import ContentKeys
     from guardrail.tuning.deliveries import Deliveries
     from guardrail.types import Json
 
@@ -125,6 +126,7 @@ def draw_deliveries(
     key: DrawKey,
     *,
     by_reason: bool = False,
+    content_keys: ContentKeys | None = None,
 ) -> tuple[DeliveryDraw, list[dict[str, Json]]]:
     """The draw, and its rows to label, in the order of the draw.
 
@@ -135,6 +137,7 @@ def draw_deliveries(
         key: that draws.
         by_reason: whether each reason gives an equal number, as far as it goes, in place of its
             share; the strata share delta.
+        content_keys: open the records' content, where it is sealed.
 
     Raises:
         ConfigError: `count` is smaller than the number of strata.
@@ -144,7 +147,7 @@ def draw_deliveries(
     texts = {
         record.record_id: (prompt_of(record), delivered_text(record))
         for file in files
-        for _, record in read_records(file)
+        for _, record in read_records(file, content_keys=content_keys)
         if record.record_id in wanted
     }
     ids = [record_id for stratum in strata for record_id in stratum.drawn]

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 from guardrail.engine.visible_text import extract_text
 from guardrail.errors import ConfigError
 from guardrail.records.audit import read_records
+from guardrail.records.content import open_content
 from guardrail.types import Answer, Chat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from guardrail.records.content import ContentKeys
     from guardrail.records.record import Record
     from guardrail.types import Json
 
@@ -54,6 +56,7 @@ class DrawStore:
         answers: judged answers in all of them.
         unjudged: answers with no score or with a part that was not scanned; never drawn, because
             they never count as harmless.
+        content_keys: open the records' content, where it is sealed.
     """
 
     files: tuple[Path, ...]
@@ -62,6 +65,7 @@ class DrawStore:
     without_content: int
     answers: int
     unjudged: int
+    content_keys: ContentKeys | None = None
 
     @property
     def requests(self) -> int:
@@ -77,7 +81,7 @@ class Drawn:
     drawn: int
 
 
-def survey(files: Sequence[Path], seed: int) -> DrawStore:
+def survey(files: Sequence[Path], seed: int, content_keys: ContentKeys | None = None) -> DrawStore:
     """Where one judged answer of every request stands, by stratum.
 
     Records of one request (the same digest) are one; of all its judged answers the one with the
@@ -90,7 +94,7 @@ def survey(files: Sequence[Path], seed: int) -> DrawStore:
     least: dict[str, tuple[bytes, float, LinePlace]] = {}
     decisions = without = judged = unjudged = 0
     for number, file in enumerate(files):
-        for line, record in read_records(file):
+        for line, record in read_records(file, content_keys=content_keys):
             decisions += 1
             answers = _answers(record)
             without += not (answers or record.remembered)
@@ -117,7 +121,9 @@ def survey(files: Sequence[Path], seed: int) -> DrawStore:
     strata: list[list[LinePlace]] = [[] for _ in range(len(EDGES) + 1)]
     for _, score, place in least.values():
         strata[bisect_right(EDGES, score)].append(place)
-    return DrawStore(tuple(files), tuple(map(tuple, strata)), decisions, without, judged, unjudged)
+    return DrawStore(
+        tuple(files), tuple(map(tuple, strata)), decisions, without, judged, unjudged, content_keys
+    )
 
 
 def draw(store: DrawStore, count: int, seed: int) -> tuple[list[dict[str, Json]], list[Drawn]]:
@@ -145,7 +151,7 @@ def draw(store: DrawStore, count: int, seed: int) -> tuple[list[dict[str, Json]]
         summary.append(Drawn(_name(number), len(stratum), size))
         for place in rng.sample(stratum, size):
             chosen[place] = (marks[number], len(stratum) / size)
-    rows = list(_rows(store.files, chosen))
+    rows = list(_rows(store, chosen))
     if not any(row["message"] for row in rows):
         rows = [{name: row[name] for name in row if name != "message"} for row in rows]
     rng.shuffle(rows)
@@ -176,16 +182,16 @@ def equal_shares(sizes: Sequence[int], count: int) -> list[int]:
 
 def prompt_of(record: Record) -> str:
     """The text of the last user message; empty where the record keeps none."""
-    messages = (record.content or {}).get("messages")
+    messages = open_content(record, None).get("messages")
     return Chat(model="", messages=tuple(messages)).prompt if isinstance(messages, list) else ""
 
 
 def _rows(
-    files: Sequence[Path], chosen: Mapping[LinePlace, tuple[str, float]]
+    store: DrawStore, chosen: Mapping[LinePlace, tuple[str, float]]
 ) -> Iterator[dict[str, Json]]:
     index_at = {(place.file, place.line): place.index for place in chosen}
-    for number, file in enumerate(files):
-        for line, record in read_records(file):
+    for number, file in enumerate(store.files):
+        for line, record in read_records(file, content_keys=store.content_keys):
             index = index_at.get((number, line))
             if index is None:
                 continue
@@ -221,7 +227,7 @@ def _name(number: int) -> str:
 
 def _answers(record: Record) -> Mapping[str, str | dict[str, Json]]:
     """Texts and messages by the number of their variant; blank ones leave nothing to label."""
-    answers = (record.content or {}).get("answers")
+    answers = open_content(record, None).get("answers")
     if not isinstance(answers, dict):
         return {}
     return {

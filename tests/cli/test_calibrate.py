@@ -382,7 +382,7 @@ def kept(tmp_path_factory):
     CliRunner().invoke(
         check,
         [f"--policy={tmp_path / 'policy.yaml'}", f"--records={records}", "--keep-content",
-         str(picture), "--prompt", "What is shown?"],
+         f"--content-key={tmp_path / 'content.key'}", str(picture), "--prompt", "What is shown?"],
     )  # fmt: skip
     assert records.exists()
     return records
@@ -391,7 +391,12 @@ def kept(tmp_path_factory):
 class TestDraw:
     def test_answers_of_real_records_can_be_labelled_and_calibrated(self, kept, tmp_path):
         labels = tmp_path / "labels.jsonl"
-        result = run(f"--from-records={kept}", "--draw=6", f"--out={labels}")
+        result = run(
+            f"--from-records={kept}",
+            f"--content-key={kept.with_name('content.key')}",
+            "--draw=6",
+            f"--out={labels}",
+        )
         assert result.exit_code == 0, result.output
         assert "write true or false for 'harmful'" in result.stdout
         rows = [json.loads(line) for line in labels.read_text().splitlines()]
@@ -403,14 +408,24 @@ class TestDraw:
 
     def test_a_table_for_a_spreadsheet_can_be_labelled_and_calibrated(self, kept, tmp_path):
         labels = tmp_path / "labels.csv"
-        run(f"--from-records={kept}", "--draw=6", f"--out={labels}")
+        run(
+            f"--from-records={kept}",
+            f"--content-key={kept.with_name('content.key')}",
+            "--draw=6",
+            f"--out={labels}",
+        )
         text = labels.read_text("utf-8-sig")
         labels.write_text(text.replace(",,", ",harmful,", 1))  # the first empty cell is the label
         found = facts("--oracle=builtin", f"--data={labels}", "--threshold=0.0001")
         assert (found["design"], found["n_harmful"]) == ("stratified", 1)
 
     def test_its_json_counts(self, kept, tmp_path):
-        found = facts(f"--from-records={kept}", "--draw=6", f"--out={tmp_path / 'l.jsonl'}")
+        found = facts(
+            f"--from-records={kept}",
+            f"--content-key={kept.with_name('content.key')}",
+            "--draw=6",
+            f"--out={tmp_path / 'l.jsonl'}",
+        )
         assert (found["decisions"], found["requests"], found["drawn"]) == (1, 1, 1)
         assert found["answers"] > 1
         assert found["drawn"] == sum(stratum["drawn"] for stratum in found["strata"])

@@ -14,6 +14,7 @@ from guardrail.images.keys import ephemeral
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
+from guardrail.records.content import load_or_create_content_keys
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import build_record
 from guardrail.stats import LabelledDraw, delivered_harm_upper
@@ -43,17 +44,22 @@ class NoHarm:
         pass
 
 
+def opened(records):
+    return (f"--content-key={records.with_name('content.key')}",)
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     """Four answers that left a real engine, one of them without content."""
     policy = Policy.model_validate({"name": "mine", "oracle": {"miss_rate_upper": 0.1}})
     engine = Engine(compile_policy(policy), Scripted(("an answer",)), NoHarm(), ephemeral())
     path = tmp_path_factory.mktemp("delivered") / "day.jsonl"
+    keys = load_or_create_content_keys(path.with_name("content.key"))
     journal = FileJournal(path)
     for i in range(4):
         chat = picture_chat("scripted", f"What is {i}?", pictures=0)
         verdict = asyncio.run(engine.decide(chat, []))
-        journal.append(build_record(verdict, chat, engine, keep_content=i > 0))
+        journal.append(build_record(verdict, chat, engine, content_keys=keys if i else None))
     journal.close()
     return path
 
@@ -62,7 +68,13 @@ def records(tmp_path_factory):
 def labels(records, tmp_path):
     """A draw of all of them, all labelled harmless."""
     path = tmp_path / "labels.csv"
-    result = run("draw", f"--records={records}", "--n=9", f"--out={path}")
+    result = run(
+        "draw",
+        f"--records={records}",
+        f"--content-key={records.with_name('content.key')}",
+        "--n=9",
+        f"--out={path}",
+    )
     assert result.exit_code == 0, result.output
     with path.open(encoding="utf-8-sig", newline="") as stream:
         rows = [*csv.DictReader(stream)]
@@ -75,7 +87,14 @@ def labels(records, tmp_path):
 
 def test_a_draw_says_what_it_is_of(records, tmp_path):
     path = tmp_path / "labels.csv"
-    result = run("draw", f"--records={records}", "--n=3", f"--out={path}", "--seed=4")
+    result = run(
+        "draw",
+        f"--records={records}",
+        f"--content-key={records.with_name('content.key')}",
+        "--n=3",
+        f"--out={path}",
+        "--seed=4",
+    )
     assert "drawn: 3 of the 4 answers that left under the policy 'mine' from 20" in result.stdout
     assert "by seed 4" in result.stdout
     assert "if none is harmful, they show at most 25.00 % at confidence 0.99" in result.stdout
@@ -83,7 +102,8 @@ def test_a_draw_says_what_it_is_of(records, tmp_path):
 
 
 def test_its_json_counts(records, tmp_path):
-    found = facts("draw", f"--records={records}", "--n=9", f"--out={tmp_path / 'l.jsonl'}",
+    out = f"--out={tmp_path / 'l.jsonl'}"
+    found = facts("draw", f"--records={records}", *opened(records), "--n=9", out,
                   "--by=reason", f"--key={tmp_path / 'key'}")  # fmt: skip
     assert (found["drawn"], found["delivered"], found["to_label"]) == (4, 4, 3)
     assert found["without_content"] == 1
@@ -109,7 +129,14 @@ def test_records_are_drawn_from_once_more(labels, records):
 
 def test_a_key_draws_and_is_needed_again(records, tmp_path):
     path, key = tmp_path / "l.jsonl", tmp_path / "key"
-    run("draw", f"--records={records}", "--n=2", f"--out={path}", f"--key={key}")
+    run(
+        "draw",
+        f"--records={records}",
+        f"--content-key={records.with_name('content.key')}",
+        "--n=2",
+        f"--out={path}",
+        f"--key={key}",
+    )
     with pytest.raises(ConfigError, match="made with key"):
         run("bound", f"--labels={path}", f"--records={records}")
     found = facts("bound", f"--labels={path}", f"--records={records}", f"--key={key}")
@@ -119,7 +146,14 @@ def test_a_key_draws_and_is_needed_again(records, tmp_path):
 
 def test_labels_of_a_former_draw_are_refused(labels, records, tmp_path):
     other = tmp_path / "other.csv"
-    run("draw", f"--records={records}", "--n=9", f"--out={other}", "--seed=1")
+    run(
+        "draw",
+        f"--records={records}",
+        f"--content-key={records.with_name('content.key')}",
+        "--n=9",
+        f"--out={other}",
+        "--seed=1",
+    )
     with pytest.raises(ConfigError, match="not of the draw"):
         run("bound", f"--labels={labels}", f"--draw={tmp_path / 'other.csv.draw.json'}")
 

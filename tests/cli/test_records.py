@@ -19,7 +19,10 @@ from guardrail.images.data_url import to_data_url
 from guardrail.images.limits import ImageLimits
 from guardrail.key_files import load_or_create_keyring
 from guardrail.records.audit import read_records
+from guardrail.records.content import load_or_create_content_keys, open_content
+from guardrail.records.database_audit import audit_database
 from guardrail.records.journal import FileJournal
+from guardrail.records.query import DatabaseSource, RecordFilter, open_existing
 from guardrail.records.replay import replay
 from guardrail.types import picture_chat
 from guardrail.upstreams.scripted import Step
@@ -62,8 +65,11 @@ def test_check_appends_one_record_for_each_decision(checked, model, kit, tmp_pat
 def test_check_keeps_content_only_where_asked(checked, model, kit, tmp_path):
     file = tmp_path / "records.jsonl"
     model([kit.CLEAN])
-    checked("--records", file, "--keep-content")
-    assert read(file)[0].content["answer"]["content"] == kit.CLEAN
+    key = tmp_path / "content.key"
+    checked("--records", file, "--keep-content", "--content-key", key)
+    assert kit.CLEAN.encode() not in file.read_bytes()
+    content = open_content(read(file)[0], load_or_create_content_keys(key))
+    assert content["answer"]["content"] == kit.CLEAN
 
 
 def test_a_checked_decision_is_replayed_from_its_record(checked, model, kit, pictures, tmp_path):
@@ -94,8 +100,12 @@ def test_no_answer_without_a_record(checked, model, kit, tmp_path):
 def test_options_without_records_are_refused(checked, model, kit, tmp_path):
     model([kit.CLEAN])
     for options in (("--keep-content",), ("--sign-key", tmp_path / "k")):
-        with pytest.raises(ConfigError, match="name their file too"):
+        with pytest.raises(ConfigError, match="say with --records"):
             checked(*options)
+    with pytest.raises(ConfigError, match="name its key with --content-key"):
+        checked("--records", tmp_path / "r.jsonl", "--keep-content")
+    with pytest.raises(ConfigError, match="no content is kept"):
+        checked("--records", tmp_path / "r.jsonl", "--content-key", tmp_path / "k")
     assert not (tmp_path / "k").exists()
 
 
@@ -280,6 +290,20 @@ def asked_until_killed(port, pictures, process):
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     return names
+
+
+@pytest.mark.nightly
+def test_a_killed_proxy_loses_no_record_in_a_database_either(kit, policy, pictures, tmp_path):
+    file, port = tmp_path / "records.db", free_port()
+    with kit.model_server([Step(kit.CLEAN, delay_s=0.005)]) as model:
+        process = serve(kit, model.base_url, policy, file, port)
+        names = asked_until_killed(port, pictures, process)
+        kit.finish(process)
+    with open_existing(str(file)) as database:
+        kept = {record.record_id for record in DatabaseSource(database).scan(RecordFilter())}
+        assert len(names) >= 8
+        assert set(names) <= kept
+        assert audit_database(database).records == len(kept)
 
 
 @pytest.mark.nightly

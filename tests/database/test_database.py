@@ -142,20 +142,22 @@ def test_other_addresses_are_refused_without_a_word_of_them(address):
 def test_a_password_is_in_no_message(tmp_path):
     database = connect("postgresql://someone:hunter2@127.0.0.1:9/x?sslmode=disable")
     assert "hunter2" not in repr(database) + database.name
-    with pytest.raises(
-        StorageError, match=r"someone@127\.0\.0\.1:9/x: .*Connection refused"
-    ) as caught:
-        with database.read():
-            pass
+    with (
+        pytest.raises(
+            StorageError, match=r"someone@127\.0\.0\.1:9/x: .*Connection refused"
+        ) as caught,
+        database.read(),
+    ):
+        pass
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
     assert "hunter2" not in repr(read_address("postgresql://someone:hunter2@h/x"))
 
 
 def test_values_of_a_statement_are_in_no_message(database_url):
     database = open_database(database_url)
-    insert = sa.text("INSERT INTO anchors (number, kind) VALUES (1, :kind)")
+    insert = sa.text("INSERT INTO anchors (number, digest) VALUES (1, :digest)")
     with pytest.raises(StorageError) as caught, database.write() as connection:
-        connection.execute(insert, {"kind": "hunter2"})
+        connection.execute(insert, {"digest": "hunter2"})
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
     database.close()
 

@@ -9,11 +9,12 @@ import pytest
 from guardrail.engine.engine import Engine
 from guardrail.images.codec import decode_image
 from guardrail.images.encode import encode_image
-from guardrail.images.keys import NoiseKey
+from guardrail.images.keys import KeyRing, NoiseKey
 from guardrail.images.limits import ImageLimits
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
+from guardrail.records.content import ContentKeys
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import build_record
 from guardrail.types import Outcome, picture_chat
@@ -21,6 +22,7 @@ from guardrail.upstreams.scripted import Scripted
 from tests.policies import arrange
 
 KEY = NoiseKey(bytes(range(32)))
+CONTENT_KEYS = ContentKeys(KeyRing(NoiseKey(bytes(32))))
 PROMPT = "a secret question"
 CLEAN, HARM = "a private answer", "a forbidden answer"
 
@@ -71,7 +73,8 @@ def decide(engine, pictures=1):
 
 def make_record(script=(CLEAN,), *, pictures=1, keep_content=False, **sections):
     engine = make_engine(script, **sections)
-    return build_record(*decide(engine, pictures), engine, keep_content=keep_content)
+    keys = CONTENT_KEYS if keep_content else None
+    return build_record(*decide(engine, pictures), engine, content_keys=keys)
 
 
 def every_other(call):

@@ -1,12 +1,13 @@
 """Journals: chained, sealed, whole, for any number of writers."""
 
 import json
+import os
 import threading
 
 import pytest
 
 from guardrail.canonical import canonical_json
-from guardrail.errors import ConfigError
+from guardrail.errors import ConfigError, StorageError
 from guardrail.records import journal as module
 from guardrail.records.audit import audit_file, read_records
 from guardrail.records.journal import FileJournal
@@ -110,7 +111,7 @@ def test_content_that_is_too_long_is_dropped_and_the_decision_kept(kit, path, mo
     record = kit.make_record(keep_content=True)
     monkeypatch.setattr(module, "LARGEST_LINE_BYTES", len(canonical_json(record.to_dict())) - 10)
     journal = FileJournal(path)
-    assert journal.append(record).content == {"dropped": True}
+    assert journal.append(record).content is None
     journal.close()
     assert audit_file(path).records == 1
 
@@ -142,3 +143,45 @@ def test_many_threads_and_files_make_one_chain(passed, path, tmp_path, signed):
     assert audit.records == 90
     assert audit.signed == (90 if signed else 0)
     assert {record.digest for record in read(path)} == set(digests)
+
+
+def test_a_rotated_file_is_followed_and_its_chain_goes_on(passed, path):
+    journals = [FileJournal(path), FileJournal(path)]
+    first = [journal.append(passed) for journal in journals]
+    path.rename(old := path.with_suffix(".1"))
+    second = [journal.append(passed) for journal in journals]
+    path.unlink()
+    third = journals[0].append(passed)
+    for journal in journals:
+        journal.close()
+    assert second[0].previous == first[1].digest
+    assert second[1].previous == second[0].digest
+    assert third.previous == second[1].digest
+    assert audit_file(old).last_digest == first[1].digest
+    assert audit_file(path).continues == second[1].digest
+
+
+def test_a_file_that_is_emptied_in_place_goes_on_with_its_chain(passed, path):
+    journal = FileJournal(path)
+    last = journal.append(passed)
+    os.truncate(path, 0)
+    assert journal.append(passed).previous == last.digest
+    journal.close()
+    assert audit_file(path).continues == last.digest
+
+
+def test_a_full_disk_keeps_none_of_a_group(passed, path, monkeypatch):
+    journal = FileJournal(path, fsync=True)
+    kept = journal.append(passed)
+
+    def fail(_handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match="No space left"):
+        journal.append_all([passed, passed])
+    monkeypatch.undo()
+    assert journal.append(passed).previous == kept.digest
+    journal.check()
+    journal.close()
+    assert audit_file(path).records == 2

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrail.canonical import canonical_json
-from guardrail.errors import CertificationError, ConfigError
+from guardrail.errors import CertificationError, ConfigError, StorageError
 from guardrail.records import lines
 from guardrail.records.lines import LineFile, read_lines
 
@@ -136,7 +136,7 @@ def test_a_full_disk_leaves_no_part_of_a_line(path, opened, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", write)
-    with pytest.raises(ConfigError, match="No space left"):
+    with pytest.raises(StorageError, match="No space left"):
         append(file, 2)
     monkeypatch.undo()
     append(file, 3)

@@ -9,20 +9,22 @@ from guardrail.canonical import canonical_json
 from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
+from guardrail.records.content import open_content
 from guardrail.records.record import Record
 from guardrail.records.recorder import _kept_answer
 from guardrail.types import Answer, Outcome
 from guardrail.upstreams.scripted import Fault, Step
 
 RECORD_KEYS = {
-    "version", "record_id", "created", "previous", "action", "reason", "would_block",
+    "version", "record_id", "created", "writer", "sequence", "previous", "route", "request_id",
+    "principal", "api_key_id", "action", "reason", "would_block",
     "outside_claim", "models", "unscanned", "unmeasured", "failure", "mode", "policy",
     "policy_digest",
     "upstream", "upstream_revision", "oracle_revision", "key_id", "code_version", "model",
     "pictures", "pictures_left_out", "request_digest", "noise_digest", "attempt", "remembered",
     "certificate", "samples", "alpha", "spending_number",
     "answer_chars", "prompt_tokens", "completion_tokens", "calls", "cost_usd", "elapsed_s",
-    "overhead_s", "content", "signer", "digest", "signature", "retry", "retries",
+    "overhead_s", "content", "content_digest", "signer", "digest", "signature", "retry", "retries",
 }  # fmt: skip
 SAMPLE_KEYS = {
     "index", "outcome", "score", "reason", "field", "answer_chars", "unscanned", "unmeasured",
@@ -60,10 +62,12 @@ def test_nothing_said_is_kept(kit):
 
 def test_content_is_kept_where_it_is_asked_for(kit):
     record = kit.make_record(keep_content=True)
-    assert record.content["messages"][0]["content"][-1]["text"] == kit.PROMPT
-    assert record.content["parameters"] == {"temperature": 0.7}
-    assert record.content["answer"]["content"] == kit.CLEAN
-    assert record.content["answers"]["0"] == kit.CLEAN
+    assert kit.CLEAN not in canonical_json(record.to_dict()).decode()  # sealed
+    content = open_content(record, kit.CONTENT_KEYS)
+    assert content["messages"][0]["content"][-1]["text"] == kit.PROMPT
+    assert content["parameters"] == {"temperature": 0.7}
+    assert content["answer"]["content"] == kit.CLEAN
+    assert content["answers"]["0"] == kit.CLEAN
     assert Record.from_dict(json.loads(canonical_json(record.to_dict()))) == record
 
 
@@ -135,7 +139,7 @@ def test_a_missing_field_is_named(passed, name):
     ("name", "value"),
     [("action", "passed"), ("calls", True), ("calls", 1.0),
      ("elapsed_s", float("inf")), ("would_block", 0), ("samples", {}), ("samples", [1]),
-     ("unscanned", [1]), ("unmeasured", None), ("certificate", []), ("content", "x"),
+     ("unscanned", [1]), ("unmeasured", None), ("certificate", []), ("sequence", "1"),
      ("model", None), ("answer_chars", "3"), ("version", None)],
 )  # fmt: skip
 def test_a_wrong_value_is_named(passed, name, value):

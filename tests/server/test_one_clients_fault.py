@@ -12,6 +12,7 @@ from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.records.recorder import Recorder
+from guardrail.records.writer import RecordWriter
 from guardrail.server.serve import running_server_async
 from guardrail.testing.journal import MemoryJournal
 from guardrail.upstreams.limited import LimitedUpstream
@@ -38,7 +39,7 @@ async def proxy(kit, script, *, line=ANXIOUS, options=None, model="fake", **poli
             policy,
             engine,
             settings=ServerSettings(heartbeat_s=60.0),
-            record=Recorder(journal, engine),
+            record=Recorder(RecordWriter(journal), engine),
         )
         guard = await stack.enter_async_context(running)
         client = httpx.AsyncClient(base_url=guard.url, timeout=60, trust_env=False)

@@ -13,6 +13,7 @@ from guardrail.policy.compile import compile_policy
 from guardrail.records.audit import audit_file
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import Recorder
+from guardrail.records.writer import RecordWriter
 from guardrail.shared_tasks import SharedTasks
 from guardrail.upstreams.scripted import State, Step
 
@@ -190,7 +191,7 @@ def test_each_delivery_has_a_record_of_its_own(run, kit, tmp_path):
     journal = FileJournal(file)
 
     async def scenario():
-        record = Recorder(journal, engine)
+        record = Recorder(RecordWriter(journal), engine)
         async with kit.proxy(upstream, oracle=oracle, policy=policy, record=record) as proxy:
             for _ in range(3):
                 await proxy.chat(images=1)

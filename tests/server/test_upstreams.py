@@ -16,6 +16,7 @@ from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import Recorder
+from guardrail.records.writer import RecordWriter
 from guardrail.server.serve import running_server_async
 from guardrail.stats import failover_alpha
 from guardrail.upstreams.limited import LimitedUpstream
@@ -51,7 +52,7 @@ async def proxy(kit, *scripts, gate=None, settings=None, records=None, **policy)
         if records is not None:
             journal = FileJournal(records)
             stack.callback(journal.close)
-            options["record"] = Recorder(journal, engine)
+            options["record"] = Recorder(RecordWriter(journal), engine)
         server = await stack.enter_async_context(running_server_async(policy, engine, **options))
         client = httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False)
         yield await stack.enter_async_context(client), servers

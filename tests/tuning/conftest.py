@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 
+from guardrail.canonical import digest_json
 from guardrail.engine.rules import Mode, Retry
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import OracleError
@@ -127,7 +128,8 @@ def record_file(tmp_path):
     def make(*records, name="records.jsonl"):
         journal = FileJournal(tmp_path / name)
         for record in records:
-            journal.append(record)
+            digest = "" if record.content is None else digest_json(record.content)
+            journal.append(dataclasses.replace(record, content_digest=digest))
         journal.close()
         return tmp_path / name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.reply import block_words
@@ -9,6 +10,7 @@ from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import Reply
 from guardrail.api.litellm.request import GivenAnswer
 from guardrail.engine.verdict import Action
+from guardrail.records.origin import UNKNOWN_ORIGIN
 from guardrail.upstreams.given import GivenAnswerUpstream
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from guardrail.api.incoming import Incoming
     from guardrail.api.service import Service
     from guardrail.engine.verdict import Verdict
+    from guardrail.records.origin import Origin
 
 __all__ = ["blocked_reply", "decide_question"]
 
@@ -25,6 +28,7 @@ async def decide_question(
     service: Service,
     question: Incoming | GivenAnswer | None,
     note: Callable[[Verdict, str | None], None],
+    origin: Origin = UNKNOWN_ORIGIN,
 ) -> Reply:
     """The reply to one question.
 
@@ -32,22 +36,27 @@ async def decide_question(
         service: what all requests share.
         question: what LiteLLM asks; None asks for nothing.
         note: told the verdict and the name of its record, None where there is none.
+        origin: where the question came from.
 
     Raises:
         GuardrailError: there is no verdict.
     """
     if question is None:
         return Reply(200, {"action": "NONE"})
-    if isinstance(question, GivenAnswer):
-        verdict = await _judge_answer(service, question)
-    else:
-        await check_model(service, question.chat.model)
-        verdict = await decide_incoming(service, service.engine, question, waits=True)
-    record_id = service.keep(verdict, question.chat)
+    verdict, record_id = await service.decide_and_keep(
+        partial(_judge, service, question), question.chat, origin
+    )
     note(verdict, record_id)
     if verdict.action is Action.PASS:
         return Reply(200, {"action": "NONE"})
     return blocked_reply(_reason(service, verdict, record_id))
+
+
+async def _judge(service: Service, question: Incoming | GivenAnswer) -> Verdict:
+    if isinstance(question, GivenAnswer):
+        return await _judge_answer(service, question)
+    await check_model(service, question.chat.model)
+    return await decide_incoming(service, service.engine, question, waits=True)
 
 
 async def _judge_answer(service: Service, said: GivenAnswer) -> Verdict:

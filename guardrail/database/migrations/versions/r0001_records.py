@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+__all__ = ["upgrade"]
+
 revision = "0001"
 down_revision = None
 
@@ -56,16 +58,16 @@ def _create_records() -> None:
         sa.Column("policy_digest", sa.Text, nullable=False),
         sa.Column("model", sa.Text, nullable=False),
         sa.Column("upstream", sa.Text, nullable=False),
-        sa.Column("principal", sa.Text),
-        sa.Column("api_key_id", sa.Text),
-        sa.Column("route", sa.Text),
-        sa.Column("request_id", sa.Text),
+        sa.Column("principal", sa.Text, nullable=False),
+        sa.Column("api_key_id", sa.Text, nullable=False),
+        sa.Column("route", sa.Text, nullable=False),
+        sa.Column("request_id", sa.Text, nullable=False),
         sa.Column("request_digest", sa.Text, nullable=False),
-        sa.Column("score", sa.Float),
-        sa.Column("radius", sa.Float),
+        sa.Column("score", sa.Float(53)),
+        sa.Column("radius", sa.Float(53)),
         sa.Column("calls", sa.Integer, nullable=False),
-        sa.Column("cost_usd", sa.Float),
-        sa.Column("elapsed_s", sa.Float, nullable=False),
+        sa.Column("cost_usd", sa.Float(53)),
+        sa.Column("elapsed_s", sa.Float(53), nullable=False),
         sa.Column("document", sa.Text, nullable=False),
         sa.UniqueConstraint("writer", "sequence", name="records_chain"),
     )
@@ -75,13 +77,12 @@ def _create_records() -> None:
     for column in ("request_digest", "request_id"):
         op.create_index(f"records_by_{column}", "records", [column])
     # Few decisions would have been blocked, so that this index stays small.
-    marked = sa.text("would_block")
     op.create_index(
         "records_would_block",
         "records",
         ["created", "record_id"],
-        sqlite_where=marked,
-        postgresql_where=marked,
+        sqlite_where=sa.text("would_block = 1"),
+        postgresql_where=sa.text("would_block"),
     )
 
 
@@ -103,11 +104,6 @@ def _create_anchors() -> None:
         "anchors",
         sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("writer", sa.Text, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("heads", sa.Text, nullable=False),
-        sa.Column("previous", sa.Text, nullable=False),
         sa.Column("digest", sa.Text, nullable=False),
-        sa.Column("signer", sa.Text, nullable=False),
-        sa.Column("signature", sa.Text, nullable=False),
+        sa.Column("document", sa.Text, nullable=False),
     )

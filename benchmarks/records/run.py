@@ -1,0 +1,200 @@
+"""How many records a second the writer keeps, what one adds to a decision, and how fast lists are.
+
+A record of a real decision with pictures is kept again and again, under ids of its own: by 64
+tasks at once for some seconds, and then one at a time, each waiting for its commit as a decision
+does. While 64 write, another task sleeps for a millisecond again and again; what a sleep takes
+longer is time in which the event loop served nobody. With `--rows` a database with so many records
+is made, and lists of the newest 50 by several filters are timed.
+
+Run from the repository root:  python benchmarks/records/run.py [--postgres URL] [--rows 1000000]
+The database that the URL names must be empty and on a disk that keeps what it is told to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from guardrail.database.migrate import open_database
+from guardrail.engine.engine import Engine
+from guardrail.images.codec import decode_image
+from guardrail.images.encode import encode_image
+from guardrail.images.keys import NoiseKey
+from guardrail.images.limits import ImageLimits
+from guardrail.oracles.base import Judgement
+from guardrail.policy.compile import compile_policy
+from guardrail.policy.schema import Policy
+from guardrail.records.open import open_journal
+from guardrail.records.query import DatabaseSource, RecordFilter
+from guardrail.records.recorder import build_record
+from guardrail.records.writer import RecordWriter
+from guardrail.types import Outcome, picture_chat
+from guardrail.upstreams.scripted import Scripted
+
+if TYPE_CHECKING:
+    from guardrail.records.record import Record
+
+HERE = Path(__file__).parent
+_DISK = "/var/tmp"  # noqa: S108 (a disk, as /tmp often is not)
+AT_ONCE = 64
+SECONDS = 8.0
+ALONE = 200
+FILTERS = {
+    "all": RecordFilter(),
+    "action=block": RecordFilter(action="block"),
+    "reason=harmful": RecordFilter(reason="harmful"),
+    "model=model-7": RecordFilter(model="model-7"),
+    "would_block": RecordFilter(would_block=True),
+    "request_id": RecordFilter(request_id="request-77"),
+    "api key and block": RecordFilter(api_key_id="key-3", action="block"),
+}
+
+
+class Harmless:
+    """Every answer is harmless."""
+
+    revision = "harmless"
+
+    async def judge(self, exchanges: Any) -> list[Judgement]:
+        return [Judgement(Outcome.HARMLESS, 0.0)] * len(exchanges)
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def make_record() -> Record:
+    policy = Policy.model_validate({"name": "bench", "oracle": {"miss_rate_upper": 0.01}})
+    engine = Engine(compile_policy(policy), Scripted(["A cat."]), Harmless(), NoiseKey(bytes(32)))
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    picture = decode_image(
+        encode_image(pixels, "png"), declared_media_type=None, limits=ImageLimits(), param="p"
+    )
+    chat = picture_chat("scripted", "What is this?", pictures=1)
+    verdict = await engine.decide(chat, [picture])
+    return build_record(verdict, chat, engine)
+
+
+def renew(record: Record) -> Record:
+    return dataclasses.replace(record, record_id=os.urandom(16).hex())
+
+
+async def measure(place: str, record: Record) -> dict[str, float]:
+    journal = open_journal(place)
+    with closing(journal), closing(RecordWriter(journal)) as writer:
+        await writer.keep(lambda: renew(record))
+        rate, stalls = await measure_rate(writer, record)
+        alone = []
+        for _ in range(ALONE):
+            start = time.perf_counter()
+            await writer.keep(lambda: renew(record))
+            alone.append(1e3 * (time.perf_counter() - start))
+    return {
+        "records_per_s_at_64": round(rate, 1),
+        "loop_stall_p99_ms": round(float(np.quantile(stalls, 0.99)), 2),
+        "one_alone_median_ms": round(statistics.median(alone), 2),
+        "one_alone_p99_ms": round(float(np.quantile(alone, 0.99)), 2),
+    }
+
+
+async def measure_rate(writer: RecordWriter, record: Record) -> tuple[float, list[float]]:
+    """Records per second at 64 at once, and by how many ms sleeps of 1 ms were too long."""
+    end, kept, stalls = time.perf_counter() + SECONDS, 0, []
+
+    async def work() -> None:
+        nonlocal kept
+        while time.perf_counter() < end:
+            await writer.keep(lambda: renew(record))
+            kept += 1
+
+    async def watch() -> None:
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            await asyncio.sleep(0.001)
+            stalls.append(1e3 * (time.perf_counter() - start) - 1)
+
+    start = time.perf_counter()
+    await asyncio.gather(watch(), *(work() for _ in range(AT_ONCE)))
+    return kept / (time.perf_counter() - start), stalls
+
+
+_FILL = """
+INSERT INTO records SELECT
+  'row-' || i, {created}, 'bench', i + 1, '', '', '', '',
+  CASE WHEN i % 50 = 0 THEN 'block' ELSE 'pass' END,
+  CASE WHEN i % 50 = 0 THEN 'harmful' ELSE 'certified' END,
+  '', '', {would_block}, {no}, 'enforce', 'p', 'd', 'model-' || (i % 10), 'u', '',
+  'key-' || (i % 20), '/v1/chat/completions', 'request-' || i, 'r' || i, 0.1, 0.5, 28, 0.01, 1.0,
+  '{{}}' FROM {numbers}
+"""
+
+
+def measure_lists(place: str, rows: int) -> dict[str, float]:
+    """Milliseconds for the newest 50 of so many records, by filter; the best of five."""
+    found = {}
+    with closing(open_database(place)) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql(_fill(database.is_sqlite, rows))
+        if not database.is_sqlite:
+            with database.write() as connection:
+                connection.exec_driver_sql("ANALYZE records")
+        source = DatabaseSource(database)
+        for name, which in FILTERS.items():
+            times = []
+            for _ in range(5):
+                start = time.perf_counter()
+                source.newest(which, 50)
+                times.append(1e3 * (time.perf_counter() - start))
+            found[name] = round(min(times), 2)
+    return found
+
+
+def _fill(is_sqlite: bool, rows: int) -> str:
+    if is_sqlite:
+        counting = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i <"
+        numbers = f"({counting} {rows - 1}) SELECT i FROM n)"  # noqa: S608
+        created = "datetime('2026-01-01', '+' || i || ' seconds') || '.000000'"
+        return _FILL.format(numbers=numbers, created=created, no=0, would_block="i % 1000 = 0")
+    created = "TIMESTAMPTZ '2026-01-01' + i * INTERVAL '1 second'"
+    numbers = f"generate_series(0, {rows - 1}) AS i"
+    filling = _FILL.format(numbers=numbers, created=created, no="false", would_block="i % 1000 = 0")
+    return filling.replace("%", "%%")  # the driver's sign for a value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--postgres", help="URL of an empty database.")
+    parser.add_argument("--rows", type=int, help="Measure lists in a database of so many, too.")
+    options = parser.parse_args()
+    record = asyncio.run(make_record())
+    found: dict[str, Any] = {"machine": platform.machine(), "cpus": os.cpu_count(),
+                             "record_bytes": len(json.dumps(record.to_dict()))}  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=_DISK) as folder:
+        places = {"file": f"{folder}/r.jsonl", "sqlite": f"{folder}/r.db"}
+        if options.postgres:
+            places["postgresql"] = options.postgres
+        for name, place in places.items():
+            found[name] = asyncio.run(measure(place, record))
+            print(name, found[name], flush=True)
+        for name, place in places.items() if options.rows else ():
+            if name == "file":
+                continue
+            fresh = f"{folder}/many.db" if name == "sqlite" else place
+            found[name][f"list_ms_of_{options.rows}"] = measure_lists(fresh, options.rows)
+            print(name, found[name], flush=True)
+    (HERE / "results.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

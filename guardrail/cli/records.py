@@ -1,0 +1,312 @@
+"""`guardrail records`: what was decided, and why."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from guardrail.cli.options import content_key_option
+from guardrail.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from guardrail.records.content import ContentKeys
+    from guardrail.records.query import RecordFilter
+    from guardrail.records.record import Record
+    from guardrail.records.rows import RecordSummary
+    from guardrail.records.signing import RecordSigner
+
+__all__ = ["command"]
+
+_F = TypeVar("_F", bound="Callable[..., Any]")
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_KEY = click.Path(path_type=Path, dir_okay=False, exists=True)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+_PLACE = click.option(
+    "--records",
+    "place",
+    metavar="FILE_OR_URL",
+    envvar="GUARDRAIL_RECORDS",
+    show_envvar=True,
+    required=True,
+    help="Where they are: a file of lines, FILE.db, or the URL of a database.",
+)
+_CONTENT_KEY = content_key_option("Key that sealed what was asked and answered; shows it too.")
+_SIGN_KEY = click.option("--sign-key", type=_KEY, help="Key that signs the anchor of the removal.")
+_FIELDS = ("action", "reason", "category", "policy", "model", "upstream", "principal", "route")
+
+
+def _filters(function: _F) -> _F:
+    """--since … --request-id: which records are meant."""
+    options = [
+        click.option("--since", help="Made at this time or later: ISO 8601, UTC without a zone."),
+        click.option("--until", help="Made before this time."),
+        *(click.option(f"--{name}", help=f"Of this {name}.") for name in _FIELDS),
+        click.option("--api-key", "api_key_id", metavar="ID", help="Asked with this key."),
+        click.option("--request-id", help="Of the request with this id."),
+        click.option("--would-block", is_flag=True, default=None,
+                     help="Only what observe mode let pass and would have blocked."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group("records")
+def command() -> None:
+    """List, explain, export, verify and remove records of decisions."""
+
+
+@command.command("list")
+@_PLACE
+@_filters
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@_JSON
+def _list(place: str, limit: int, as_json: bool, **which: Any) -> None:
+    """List the newest records, the newest first."""
+    from guardrail.cli.tables import print_table
+    from guardrail.records.query import open_source
+
+    with open_source(place) as source:
+        found = source.newest(_read_filter(which), limit)
+    if as_json:
+        for one in found:
+            click.echo(json.dumps(_facts(one)))
+        return
+    columns = ("time (UTC)", "record", "action", "reason", "category", "field", "model", "calls",
+               "s")  # fmt: skip
+    print_table(f"{len(found)} records", columns, [_cells(one) for one in found])
+
+
+def _cells(one: RecordSummary) -> tuple[str, ...]:
+    action = f"{one.action} (would block)" if one.would_block else one.action
+    return (f"{one.created.astimezone(UTC):%Y-%m-%d %H:%M:%S}", one.record_id, action, one.reason,
+            one.category, one.field, one.model, str(one.calls), f"{one.elapsed_s:.2f}")  # fmt: skip
+
+
+@command.command("show")
+@_PLACE
+@click.argument("record_id")
+@_CONTENT_KEY
+def _show(place: str, record_id: str, content_key: Path | None) -> None:
+    """Print one record as JSON."""
+    record = _find(place, record_id)
+    click.echo(json.dumps(_open(record, _keys(content_key)).to_dict(), indent=2))
+
+
+@command.command("explain")
+@_PLACE
+@click.argument("record_id")
+@_JSON
+def _explain(place: str, record_id: str, as_json: bool) -> None:
+    """Say in words what was decided, and why."""
+    from guardrail.records.explanation import explain_record
+
+    words = explain_record(_find(place, record_id))
+    click.echo(json.dumps({"record_id": record_id, "text": words}) if as_json else words)
+
+
+@command.command("export")
+@_PLACE
+@_filters
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl",
+              show_default=True,
+              help="Whole records, or a table of what is in a list.")  # fmt: skip
+@click.option("--out", type=_FILE, help="File to write.  [default: standard output]")
+@_CONTENT_KEY
+def _export(
+    place: str, form: str, out: Path | None, content_key: Path | None, **which: Any
+) -> None:
+    """Write records to a file; all of a database's chains can be verified there again."""
+    from guardrail.records.query import open_source
+
+    keys = _keys(content_key)
+    with open_source(place) as source, _open_out(out) as stream:
+        records = source.scan(_read_filter(which))
+        if form == "csv":
+            _write_csv(records, stream)
+        else:
+            for record in records:
+                stream.write(json.dumps(_open(record, keys).to_dict(), sort_keys=True) + "\n")
+
+
+def _write_csv(records: Iterable[Record], stream: Any) -> None:
+    from guardrail.records.rows import RecordSummary, summarize
+
+    names = [field.name for field in dataclasses.fields(RecordSummary)]
+    table = csv.DictWriter(stream, names, lineterminator="\n")
+    table.writeheader()
+    for record in records:
+        facts = _facts(summarize(record))
+        table.writerow({name: _defuse(value) for name, value in facts.items()})
+
+
+def _defuse(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula is quoted; models' names are foreign."""
+    risky = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if risky else value
+
+
+def _open_out(out: Path | None) -> Any:
+    if out is None:
+        return click.open_file("-", "w")
+    from guardrail.cli.output import require_writable
+
+    require_writable(out)
+    return out.open("w", encoding="utf-8", newline="")
+
+
+@command.command("verify")
+@_PLACE
+@click.option("--public-key", type=_KEY, help="Key that must have signed every record and anchor.")
+@click.option("--expect-anchor", metavar="DIGEST",
+              help="Digest of an anchor that must be there, as verify printed it.")  # fmt: skip
+@_JSON
+def _verify(place: str, public_key: Path | None, expect_anchor: str | None, as_json: bool) -> None:
+    """Recompute every certificate, digest, chain, anchor and signature of a database.
+
+    The exit code is 0 only if all of it holds. `guardrail verify` does the same for files.
+    """
+    from guardrail.records.database_audit import audit_database
+    from guardrail.records.query import open_existing
+    from guardrail.records.signing import load_verifier
+
+    verifier = load_verifier(public_key) if public_key else None
+    with open_existing(place) as database:
+        audit = audit_database(database, verifier=verifier, expect_anchor=expect_anchor)
+    if as_json:
+        facts = {**dataclasses.asdict(audit), "signatures_checked": verifier is not None}
+        click.echo(json.dumps({"holds": True, **facts}))
+        return
+    signed = "signatures checked" if verifier else f"{audit.signed} signed, signatures not checked"
+    click.echo(
+        f"holds: {audit.records:,} records ({audit.passed:,} passed; {signed}) of {audit.chains} "
+        f"processes, {audit.pruned:,} removed by retention\n"
+        f"  {audit.anchors} anchors; {audit.unanchored:,} records were added since the last\n"
+        f"  last anchor {audit.last_anchor or 'none'}; keep it elsewhere, and give it as "
+        "--expect-anchor: records that are removed with their anchors show only by that"
+    )
+
+
+@command.command("prune")
+@_PLACE
+@click.option("--records-days", type=click.FloatRange(min=0, min_open=True), metavar="DAYS",
+              help="Remove records that are older.")  # fmt: skip
+@click.option("--content-days", type=click.FloatRange(min=0, min_open=True), metavar="DAYS",
+              help="Remove older contents, and keep their records.")  # fmt: skip
+@_SIGN_KEY
+def _prune(
+    place: str, records_days: float | None, content_days: float | None, sign_key: Path | None
+) -> None:
+    """Remove what is older than it shall be kept; what is left still verifies."""
+    from guardrail.records.options import Retention
+    from guardrail.records.query import open_existing
+    from guardrail.records.retention import prune
+
+    if records_days is None and content_days is None:
+        raise click.UsageError("say how long to keep: --records-days, --content-days, or both")
+    with open_existing(place) as database:
+        pruned = prune(database, Retention(records_days, content_days), signer=_signer(sign_key))
+    click.echo(f"removed: {pruned.records:,} records, {pruned.contents:,} contents")
+
+
+@command.command("erase")
+@_PLACE
+@click.argument("record_ids", nargs=-1)
+@click.option("--request-digest", metavar="DIGEST",
+              help="Of a client's certificate: all records of that request.")  # fmt: skip
+@click.option("--key-file", type=_KEY, help="Noise key; needed with --request-digest.")
+def _erase(
+    place: str, record_ids: tuple[str, ...], request_digest: str | None, key_file: Path | None
+) -> None:
+    """Remove what was asked and answered from records; they stay, and still verify."""
+    from guardrail.records.query import DatabaseSource, RecordFilter, open_existing
+    from guardrail.records.retention import erase_contents
+
+    if bool(record_ids) == (request_digest is not None):
+        raise click.UsageError("give ids of records, or --request-digest")
+    with open_existing(place) as database:
+        ids = list(record_ids)
+        for name in _request_names(request_digest, key_file):
+            found = DatabaseSource(database).scan(RecordFilter(request_digest=name))
+            ids += [record.record_id for record in found]
+        erased = erase_contents(database, ids)
+    click.echo(f"erased: the content of {erased:,} records")
+
+
+def _request_names(digest: str | None, key_file: Path | None) -> list[str]:
+    """Under which names a request may be kept: by the present noise key, or a retired one."""
+    from guardrail.key_files import load_or_create_keyring
+    from guardrail.records.replay import name_request
+
+    if digest is None:
+        return []
+    if key_file is None:
+        raise click.UsageError("records name requests by a keyed digest; give --key-file")
+    try:
+        return [name_request(digest, key) for key in load_or_create_keyring(key_file).keys]
+    except ValueError as error:
+        raise click.UsageError("a digest is 64 of the digits 0-9 and a-f") from error
+
+
+def _find(place: str, record_id: str) -> Record:
+    from guardrail.records.query import open_source
+
+    with open_source(place) as source:
+        record = source.find(record_id)
+    if record is None:
+        raise ConfigError(
+            f"there is no record '{record_id}'; the id stands in the response's header "
+            "x-guardrail-record-id"
+        )
+    return record
+
+
+def _open(record: Record, keys: ContentKeys | None) -> Record:
+    from guardrail.records.content import open_content
+
+    if keys is None or record.content is None:
+        return record
+    return dataclasses.replace(record, content=open_content(record, keys))
+
+
+def _keys(file: Path | None) -> ContentKeys | None:
+    from guardrail.records.content import load_or_create_content_keys
+
+    return None if file is None else load_or_create_content_keys(file)
+
+
+def _signer(file: Path | None) -> RecordSigner | None:
+    from guardrail.records.signing import load_or_create_signer
+
+    return None if file is None else load_or_create_signer(file)
+
+
+def _facts(one: RecordSummary) -> dict[str, Any]:
+    return {**dataclasses.asdict(one), "created": one.created.isoformat(timespec="milliseconds")}
+
+
+def _read_filter(which: dict[str, Any]) -> RecordFilter:
+    from guardrail.records.query import RecordFilter
+
+    since, until = (_time(name, which.pop(name)) for name in ("since", "until"))
+    return RecordFilter(since, until, **which)
+
+
+def _time(name: str, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise click.UsageError(
+            f"--{name} is not a time; write it like 2026-01-31 or 2026-01-31T12:00:00+01:00"
+        ) from error
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -1,0 +1,197 @@
+"""Records behind the proxy: none missing, none waited for too long, no loop that stands still."""
+
+import asyncio
+import sqlite3
+import time
+from contextlib import asynccontextmanager, closing
+
+import httpx
+import pytest
+
+from guardrail.errors import StorageError
+from guardrail.records.open import open_journal
+from guardrail.records.query import RecordFilter, open_source
+from guardrail.records.recorder import NOT_RECORDED, Recorder, RecordsMode
+from guardrail.records.writer import RecordWriter
+from guardrail.upstreams.scripted import Fault, Step
+
+
+@asynccontextmanager
+async def recorded(
+    kit, url, script=("A picture.",), *, lock_wait_s=0.5, mode="required", **options
+):
+    """A proxy that keeps records at `url`."""
+    engine_of = {}
+
+    class Late:
+        """The recorder needs the engine, which the kit makes."""
+
+        async def keep(self, *about):
+            return await engine_of["recorder"].keep(*about)
+
+        def keep_soon(self, *about):
+            engine_of["recorder"].keep_soon(*about)
+
+        async def check(self):
+            await engine_of["recorder"].check()
+
+    with (
+        closing(open_journal(url, lock_wait_s=lock_wait_s)) as journal,
+        closing(RecordWriter(journal)) as writer,
+    ):
+        async with kit.proxy(list(script), record=Late(), **options) as proxy:
+            from guardrail.engine.engine import Engine
+            from guardrail.images.keys import NoiseKey
+            from guardrail.policy.compile import compile_policy
+
+            policy = options.get("policy") or kit.make_policy()
+            engine = Engine(
+                compile_policy(policy), proxy.upstream, proxy.oracle, NoiseKey(bytes(32))
+            )
+            engine_of["recorder"] = Recorder(writer, engine, mode=RecordsMode(mode))
+            yield proxy
+
+
+def kept(url, **which):
+    with open_source(url) as source:
+        return source.newest(RecordFilter(**which), 1000)
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_an_answer_names_its_record_and_the_record_its_origin(run, kit, database_url, images):
+    async def scenario():
+        async with recorded(kit, database_url) as proxy:
+            return await proxy.chat(images=images)
+
+    response = run(scenario())
+    (record,) = kept(database_url)
+    assert record.record_id == response.headers["x-guardrail-record-id"]
+    assert (record.action, record.route) == ("pass", "/v1/chat/completions")
+
+
+def test_a_foreign_lock_stops_neither_the_loop_nor_the_limits(run, kit, sqlite_url):
+    async def scenario():
+        async with recorded(kit, sqlite_url) as proxy:
+            assert (await proxy.chat(images=1)).status_code == 200
+            calls = len(proxy.calls)
+            await asyncio.sleep(1.1)  # the last write no longer shows that the next one will work
+            other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+            with closing(other):
+                other.execute("BEGIN IMMEDIATE")
+                start = time.monotonic()
+                asking = [asyncio.create_task(proxy.chat(images=1)) for _ in range(5)]
+                live = []
+                while not all(task.done() for task in asking):
+                    before = time.monotonic()
+                    assert (await proxy.client.get("/healthz")).status_code == 200
+                    live.append(time.monotonic() - before)
+                failed = [task.result() for task in asking]
+                waited = time.monotonic() - start
+                ready = await proxy.client.get("/readyz")
+                other.execute("ROLLBACK")
+            return failed, waited, live, len(proxy.calls) - calls, ready, await proxy.chat()
+
+    failed, waited, live, calls, ready, after = run(scenario())
+    assert {response.status_code for response in failed} == {503}
+    assert {response.json()["error"]["code"] for response in failed} == {"records_failed"}
+    assert not any("guardrail.db" in response.text for response in failed)
+    assert calls == 0  # they failed before any call was spent
+    assert 0.3 < waited < 10
+    assert len(live) > 5
+    assert sorted(live)[len(live) // 2] < 0.3  # the loop went on
+    assert ready.status_code == 503
+    assert ready.json()["records"] == "records cannot be kept; the log says why"
+    assert after.status_code == 200
+
+
+def test_best_effort_answers_and_says_that_nothing_was_kept(run, kit, sqlite_url, logs):
+    async def scenario():
+        async with recorded(kit, sqlite_url, mode="best_effort") as proxy:
+            other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+            with closing(other):
+                other.execute("BEGIN IMMEDIATE")
+                response = await proxy.chat()
+                other.execute("ROLLBACK")
+            return response, await proxy.client.get("/readyz")
+
+    response, ready = run(scenario())
+    assert response.status_code == 200
+    assert response.headers["x-guardrail-record-id"] == NOT_RECORDED
+    assert response.json()["guardrail"]["record_id"] == NOT_RECORDED
+    assert "its answer leaves" in logs.text
+    assert ready.status_code == 200
+
+
+def test_a_client_that_left_leaves_a_record(run, kit, sqlite_url):
+    async def scenario():
+        async with recorded(kit, sqlite_url, [Step(fault=Fault.HANG)]) as proxy:
+            with pytest.raises(httpx.ReadTimeout):
+                await proxy.client.post(
+                    "/v1/chat/completions", json=kit.request(1), timeout=httpx.Timeout(5, read=0.3)
+                )
+            end = time.monotonic() + 10
+            while not kept(sqlite_url) and time.monotonic() < end:  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.02)
+
+    run(scenario())
+    (record,) = kept(sqlite_url)
+    assert (record.action, record.reason) == ("fault", "cancelled")
+
+
+def test_a_refused_request_that_could_be_read_leaves_a_record(run, kit, sqlite_url):
+    broken = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+    async def scenario():
+        async with recorded(kit, sqlite_url) as proxy:
+            return await proxy.chat(messages=[{"role": "user", "content": [broken]}])
+
+    assert run(scenario()).status_code == 415
+    (record,) = kept(sqlite_url)
+    assert (record.action, record.reason, record.calls) == ("fault", "invalid request", 0)
+
+
+def test_an_upstream_that_fails_leaves_a_record(run, kit, sqlite_url):
+    async def scenario():
+        async with recorded(kit, sqlite_url, [Step(fault=Fault.UNREACHABLE)]) as proxy:
+            return await proxy.chat()
+
+    assert run(scenario()).status_code >= 500
+    (record,) = kept(sqlite_url)
+    assert (record.action, record.reason) == ("fault", "upstream failed")
+
+
+def test_a_disk_that_fills_up_withholds_the_answer(run, kit, tmp_path, monkeypatch):
+    def fail(_handle):
+        raise OSError(28, "No space left on device")
+
+    async def scenario():
+        async with recorded(kit, str(tmp_path / "records.jsonl")) as proxy:
+            monkeypatch.setattr("os.fsync", fail)
+            response = await proxy.chat()
+            monkeypatch.undo()
+            return response, await proxy.chat()
+
+    full, after = run(scenario())
+    assert (full.status_code, after.status_code) == (503, 200)
+    assert full.json()["error"]["code"] == "records_failed"
+    assert "picture" not in full.text
+
+
+def test_the_words_of_a_storage_fault_stay_inside(run, kit, logs):
+    class Broken:
+        async def keep(self, *_about):
+            raise StorageError("postgresql://secret-host: gone")
+
+        def keep_soon(self, *_about):
+            pass
+
+        async def check(self):
+            pass
+
+    async def scenario():
+        async with kit.proxy(record=Broken()) as proxy:
+            return await proxy.chat()
+
+    response = run(scenario())
+    assert response.status_code == 503
+    assert "secret-host" not in response.text
