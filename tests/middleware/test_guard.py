@@ -25,6 +25,7 @@ from guardrail import (
 from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.engine.verdict import Action, Reason
 from guardrail.policy.shipped import shipped_policy
+from guardrail.records.query import open_source
 from guardrail.testing.scenarios import SCENARIOS
 from guardrail.testing.stage import running_model
 from guardrail.upstreams.openai_http import OpenAICompatible
@@ -437,6 +438,23 @@ def test_cancelling_reaches_functions_on_the_callers_loop(kit):
 
 
 # Records
+
+
+def test_records_go_to_a_database(kit, tmp_path):
+    file = tmp_path / "records.db"
+    with kit.make_guard(lambda _: kit.completion(), records=str(file)) as guard:
+        record_id = guard.complete_sync(kit.request(1))["guardrail"]["record_id"]
+    with open_source(str(file)) as source:
+        assert source.find(record_id).action == "pass"
+
+
+def test_records_of_an_async_function_are_waited_for(kit):
+    async def record(_verdict, _chat):
+        return "an-async-name"
+
+    with kit.make_guard(lambda _: kit.completion(), record=record) as guard:
+        completion = guard.complete_sync(kit.request(1))
+    assert completion["guardrail"]["record_id"] == "an-async-name"
 
 
 def test_records_go_to_a_file(kit, tmp_path):

@@ -12,6 +12,7 @@ from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import Recorder
+from guardrail.records.writer import RecordWriter
 from guardrail.server.serve import running_server
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
@@ -31,7 +32,7 @@ def ask(kit, tmp_path, caplog):
         settings = ServerSettings(first_byte_s=beat_s, heartbeat_s=beat_s)
         file = tmp_path / "records.jsonl"
         with closing(FileJournal(file)) as journal:
-            recorder = Recorder(journal, engine)
+            recorder = Recorder(RecordWriter(journal), engine)
             with running_server(policy, engine, settings=settings, record=recorder) as server:
                 body = request_body(kit, path) | {"stream": stream}
                 response = httpx.post(server.url + path, json=body, timeout=60, trust_env=False)
