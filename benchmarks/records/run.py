@@ -179,6 +179,7 @@ def main() -> None:
     options = parser.parse_args()
     record = asyncio.run(make_record())
     found: dict[str, Any] = {"machine": platform.machine(), "cpus": os.cpu_count(),
+                             "load_at_start": round(os.getloadavg()[0], 1),
                              "record_bytes": len(json.dumps(record.to_dict()))}  # fmt: skip
     with tempfile.TemporaryDirectory(dir=_DISK) as folder:
         places = {"file": f"{folder}/r.jsonl", "sqlite": f"{folder}/r.db"}
@@ -186,13 +187,17 @@ def main() -> None:
             places["postgresql"] = options.postgres
         for name, place in places.items():
             found[name] = asyncio.run(measure(place, record))
-            print(name, found[name], flush=True)
+            tell(name, found)
         for name, place in places.items() if options.rows else ():
             if name == "file":
                 continue
             fresh = f"{folder}/many.db" if name == "sqlite" else place
             found[name][f"list_ms_of_{options.rows}"] = measure_lists(fresh, options.rows)
-            print(name, found[name], flush=True)
+            tell(name, found)
+
+
+def tell(name: str, found: dict[str, Any]) -> None:
+    print(name, found[name], flush=True)
     (HERE / "results.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
