@@ -17,6 +17,11 @@ refusal. Only in-process use raises it, as `guardrail.ContentBlocked`, a Guardra
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
     "CertificationError",
     "ConfigError",
@@ -65,8 +70,9 @@ class ConfigError(GuardrailError):
 class RequestError(GuardrailError):
     """The client's request cannot be served.
 
-    `param` is the JSON path of the field at fault, `code` OpenAI's machine-readable word, and
-    `retry_after_s` how long to wait where the same request may be served later.
+    `param` is the JSON path of the field at fault, `code` OpenAI's machine-readable word,
+    `retry_after_s` how long to wait where the same request may be served later, and `headers` what
+    an answer over HTTP says beside.
     """
 
     status = 400
@@ -79,12 +85,14 @@ class RequestError(GuardrailError):
         param: str | None = None,
         code: str | None = None,
         retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.param = param
         self.code = code
         self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
 
 
 class UpstreamError(GuardrailError):

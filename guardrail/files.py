@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
+from typing import TypeAlias
 
 from guardrail.errors import CertificationError, ConfigError, RequestError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+__all__ = ["read_file", "read_private_file", "read_secret_file", "read_variable"]
 
-__all__ = ["read_file", "read_private_file"]
+_LARGEST_SECRET_BYTES = 64 * 1024
 
 _ErrorKind: TypeAlias = type[ConfigError] | type[RequestError] | type[CertificationError]
 
@@ -69,6 +69,32 @@ def read_private_file(path: Path, what: str, *, max_bytes: int) -> bytes:
                 file=str(path),
             )
         return stream.read(max_bytes)
+
+
+def read_variable(name: str) -> str:
+    """An environment variable, or what stands in the file that NAME_FILE names; else empty.
+
+    Raises:
+        ConfigError: both are set, or the file cannot be used.
+    """
+    value = os.environ.get(name, "").strip()
+    file = os.environ.get(f"{name}_FILE", "").strip()
+    if value and file:
+        raise ConfigError(f"the variables {name} and {name}_FILE are both set; unset one of them")
+    return read_secret_file(Path(file), f"file that {name}_FILE names") if file else value
+
+
+def read_secret_file(file: Path, what: str) -> str:
+    """The one line of a file, as container platforms hand over secrets.
+
+    Raises:
+        ConfigError: it cannot be read, or holds anything but one line.
+    """
+    data = read_file(file, what, max_bytes=_LARGEST_SECRET_BYTES)
+    text = data.decode("utf-8", errors="replace").strip()
+    if not text or len(text.splitlines()) != 1:
+        raise ConfigError(f"the {what} must hold one secret, in one line", file=str(file))
+    return text
 
 
 def _make_error(kind: _ErrorKind, path: Path, problem: str) -> Exception:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from guardrail.testing.attempts import numbered_attempts
+from tests.keybook import KeyBook
 from tests.postgres import MISSING, find_binaries, running_postgres
 
 # A busy machine is no fault: nothing is asserted about time. Each run tries the same examples, so
@@ -69,6 +70,12 @@ def sqlite_url(tmp_path):
 def database_url(request):
     """Every test that asks for it runs once with SQLite and once with PostgreSQL."""
     return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def book(tmp_path):
+    """API keys in a file of this test."""
+    return KeyBook(tmp_path / "keys.yaml")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,15 +1,53 @@
-"""How many requests are decided at a time, and how many may wait."""
+"""How many requests are decided at a time, and how many may wait, of whom."""
 
 from __future__ import annotations
 
-from guardrail.errors import RequestError
-from guardrail.semaphore import FifoSemaphore
+import functools
+from typing import TYPE_CHECKING
 
-__all__ = ["Admission", "Ticket", "too_large"]
+from guardrail.api.fair_places import FairPlaces
+from guardrail.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from guardrail.api.caller import Caller
+    from guardrail.keys.limits import Limits, RequestRate
+
+__all__ = ["Admission", "KeyPlace", "Ticket", "enter_by_key", "too_large"]
+
+
+async def enter_by_key(limits: Limits, caller: Caller) -> KeyPlace:
+    """Counts a request of a key, before its body is read; give the place back by `release`.
+
+    Raises:
+        RequestError: 429, the key may not ask more now.
+    """
+    if caller.key_id is None:
+        return KeyPlace(None, lambda: None)
+    rate = await limits.enter(caller.key_id, caller.limits)
+    return KeyPlace(rate, functools.partial(limits.leave, caller.key_id))
+
+
+class KeyPlace:
+    """One of the requests that a key may make at a time; releasing it twice does no harm.
+
+    Attributes:
+        rate: where the key stands; None where its requests a minute are not limited.
+    """
+
+    def __init__(self, rate: RequestRate | None, leave: Callable[[], None]) -> None:
+        self.rate = rate
+        self._leave: Callable[[], None] | None = leave
+
+    def release(self) -> None:
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
 
 
 class Admission:
-    """Lets `max_concurrent` requests in; up to `max_waiting` more wait, first come first served.
+    """Lets `max_concurrent` requests in; up to `max_waiting` more wait, in turn between keys.
 
     Requests are admitted when their bodies are there, so that no client keeps others waiting by
     sending slowly; what those that wait hold is bounded by `Bodies`.
@@ -17,7 +55,7 @@ class Admission:
 
     def __init__(self, max_concurrent: int, max_waiting: int) -> None:
         self._max_waiting = max_waiting
-        self._places = FifoSemaphore(
+        self._places = FairPlaces(
             max_concurrent, max_waiting=max_waiting, full=_make_overloaded_error
         )
 
@@ -39,26 +77,28 @@ class Admission:
         """Whether the next one would be refused."""
         return self.waits and self._places.waiting >= self._max_waiting
 
-    async def enter(self) -> Ticket:
+    async def enter(self, caller: Caller) -> Ticket:
         """Takes a place, after a wait in the queue; give it back by `release`.
 
         Raises:
             RequestError: 503, the queue is full.
         """
-        await self._places.acquire()
-        return Ticket(self._places)
+        name = caller.key_id or ""
+        await self._places.acquire(name)
+        return Ticket(self._places, name)
 
 
 class Ticket:
     """A place among the requests being decided; releasing it twice does no harm."""
 
-    def __init__(self, places: FifoSemaphore) -> None:
-        self._places: FifoSemaphore | None = places
+    def __init__(self, places: FairPlaces, name: str) -> None:
+        self._places: FairPlaces | None = places
+        self._name = name
 
     def release(self) -> None:
-        if self._places is not None:
-            self._places.release()
-            self._places = None
+        places, self._places = self._places, None
+        if places is not None:
+            places.release(self._name)
 
 
 def _make_overloaded_error() -> RequestError:

@@ -13,6 +13,7 @@ from guardrail.api.pictures.fetch import INTERNET, Network
 from guardrail.api.policy_set import PolicySet, ServedPolicy, policies_digest
 from guardrail.api.service import Service
 from guardrail.assembly import join_engine, open_entry
+from guardrail.keys.limits import LocalLimits
 from guardrail.memory.ledger import LocalLedger
 from guardrail.memory.store import LocalVerdictStore
 from guardrail.policy.compile import memory_rules, variant_options
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from guardrail.api.settings import ServerSettings
     from guardrail.engine.engine import Engine
     from guardrail.images.keys import NoiseKey
+    from guardrail.keys.limits import Limits
     from guardrail.oracles.base import Oracle
     from guardrail.policy.policy_list import ListedPolicy
     from guardrail.policy.schema import Policy
@@ -54,6 +56,7 @@ def open_deployment(
     *,
     record_of: Callable[[Engine], Recording | RecordFunction | None] = lambda _: None,
     network: Network = INTERNET,
+    limits: Limits | None = None,
 ) -> Deployment:
     """The deployment of the policies and models that `read` finds.
 
@@ -63,13 +66,15 @@ def open_deployment(
         settings: of the server.
         record_of: what keeps the decisions of an engine.
         network: how links to pictures are looked up; for tests only.
+        limits: counts what keys use; None counts in this process.
 
     Raises:
         ConfigError: something in the files cannot be used.
     """
-    builder = _Builder(key, settings, record_of, network)
-    plan = read()
-    return Deployment(plan, builder.build(plan), settings, read=read, build=builder.build)
+    used = limits or LocalLimits()
+    builder = _Builder(key, settings, record_of, network, used)
+    plan, build = read(), builder.build
+    return Deployment(plan, build(plan), settings, read=read, build=build, limits=used)
 
 
 class _Builder:
@@ -81,11 +86,13 @@ class _Builder:
         settings: ServerSettings,
         record_of: Callable[[Engine], Recording | RecordFunction | None],
         network: Network,
+        limits: Limits,
     ) -> None:
         self._key = key
         self._settings = settings
         self._record_of = record_of
         self._network = network
+        self._limits = limits
         self._parts = SharedParts()
         self._ledger: LocalLedger | None = None
 
@@ -142,6 +149,7 @@ class _Builder:
             store=store,
             kept_items=items,
             close=close,
+            limits=self._limits,
         )
         return ServedPolicy(listed, service)
 

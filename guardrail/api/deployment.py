@@ -18,6 +18,7 @@ from guardrail.api.bodies import Bodies
 from guardrail.api.policy_set import PolicySet, ServedPolicy, policies_digest
 from guardrail.api.refusals import Refusals
 from guardrail.errors import ConfigError, RequestError
+from guardrail.keys.limits import LocalLimits
 from guardrail.policy.policy_list import ListedPolicy
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.service import Service
     from guardrail.api.settings import ServerSettings
+    from guardrail.keys.limits import Limits
     from guardrail.policy.upstreams import UpstreamEntry
 
 __all__ = ["Deployment", "Lease", "Plan", "Version", "fixed_deployment"]
@@ -90,6 +92,7 @@ class Deployment:
         settings: of the server, the same for all policies.
         read: reads the plan anew; None where there is nothing to read.
         build: makes a set of a plan; both run in a thread, and raise ConfigError.
+        limits: counts what keys use, through every change of the policies; None makes one.
     """
 
     def __init__(
@@ -100,10 +103,12 @@ class Deployment:
         *,
         read: Read | None = None,
         build: Build | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.settings = settings
         self.refusals = Refusals()
         self.bodies = Bodies(settings.wire, self.refusals)
+        self.limits = LocalLimits() if limits is None else limits
         self._read, self._build = read, build
         self._holders = _Holders(policies)
         self._changing = asyncio.Lock()
@@ -184,7 +189,7 @@ def fixed_deployment(service: Service) -> Deployment:
     """One policy that is never changed."""
     listed = ListedPolicy(service.policy)
     served = PolicySet(policies_digest([listed]), (ServedPolicy(listed, service),))
-    return Deployment(Plan((listed,)), served, service.settings)
+    return Deployment(Plan((listed,)), served, service.settings, limits=service.limits)
 
 
 class _Holders:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from guardrail.api.caller import ANYBODY
 from guardrail.engine.budget import has_price
 from guardrail.engine.rules import Mode
 from guardrail.errors import RequestError, UpstreamError
@@ -15,6 +16,7 @@ from guardrail.errors import RequestError, UpstreamError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from guardrail.api.caller import Caller
     from guardrail.api.errors import Reply
     from guardrail.api.incoming import Incoming
     from guardrail.api.items import Recall
@@ -142,6 +144,7 @@ async def decide_incoming(
     engine: Engine,
     incoming: Incoming,
     *,
+    caller: Caller = ANYBODY,
     end_user: str | None = None,
     scope: str | None = "",
     loop: asyncio.AbstractEventLoop | None = None,
@@ -154,8 +157,9 @@ async def decide_incoming(
         service: what all requests share.
         engine: decides, unless an equal request is or was decided.
         incoming: the request.
+        caller: who asks, whose limits hold.
         end_user: whose try it is, as a trusted caller names them.
-        scope: see `DecisionMemory.decide`.
+        scope: see `DecisionMemory.decide`; what belongs to one tenant is told apart here.
         loop: see there.
         waits: whether the verdict is what is asked for, so that it must be there in observe mode.
         opened: called when the encoded pictures are held no longer.
@@ -169,14 +173,20 @@ async def decide_incoming(
         opened()
         if engine.rules.mode is Mode.OBSERVE and not (waits or service.policy.observe.wait):
             return await service.observer.answer(
-                engine, incoming.chat, pictures, deadline=deadline, held=held
+                engine,
+                incoming.chat,
+                pictures,
+                allowance=service.allowance(caller),
+                deadline=deadline,
+                held=held,
             )
         return await service.decisions.decide(
             engine,
             incoming.chat,
             pictures,
-            principal=service.principal(end_user),
-            scope=scope,
+            principal=service.principal(end_user, caller),
+            allowance=service.allowance(caller),
+            scope=scope if scope is None else service.memory_scope(caller) + scope,
             loop=loop,
             deadline=deadline,
             held=held,

@@ -30,7 +30,8 @@ __all__ = ["Reply", "error_reply", "log_crash", "reply_to_error"]
 _log = logging.getLogger("guardrail.server")
 _RETRY_AFTER_S = 5.0
 _BUSY = (429, 503)
-_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_TYPES = {403: "permission_error", 429: "rate_limit_error"}
+_TYPES_OF_CODE = {"insufficient_quota": "insufficient_quota"}
 _SPOKEN = (
     RequestError,
     UpstreamError,
@@ -71,6 +72,7 @@ def error_reply(
 ) -> Reply:
     """An error in OpenAI's form; it says when to come back where the provider did, or is busy."""
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    kind = _TYPES_OF_CODE.get(code or "", kind)
     error = {"message": message, "type": kind, "param": param, "code": code}
     more = dict(headers or {})
     wait_s = retry_after_s
@@ -91,7 +93,7 @@ def reply_to_error(error: Exception) -> Reply:
         param=getattr(error, "param", None),
         code=getattr(error, "code", None) or _code(error),
         retry_after_s=getattr(error, "retry_after_s", None),
-        headers=_retry_hint(error),
+        headers={**_retry_hint(error), **getattr(error, "headers", {})},
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.canonical_chat import canonical_chat_offloaded, request_digest
 from guardrail.errors import GuardrailError
+from guardrail.memory.allowance import reserve_answer, reserve_budget
 from guardrail.upstreams.given import GivenAnswerUpstream
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from guardrail.engine.verdict import Verdict
     from guardrail.images.codec import Picture
     from guardrail.images.keys import NoiseKey
+    from guardrail.memory.allowance import Allowance
     from guardrail.policy.schema import ObserveSection
     from guardrail.types import Chat
 
@@ -61,6 +63,7 @@ class Observer:
         chat: Chat,
         pictures: Sequence[Picture],
         *,
+        allowance: Allowance | None = None,
         deadline: float,
         held: AsyncExitStack,
     ) -> Verdict:
@@ -70,20 +73,27 @@ class Observer:
             engine: answers, and decides in observe mode.
             chat: the request.
             pictures: decoded.
+            allowance: what the caller may still spend; a decision that it does not cover is left
+                out, and logged.
             deadline: of the answer; the decision has all the time that its rules give it.
             held: what the pictures need; it passes to the decision.
 
         Raises:
-            RequestError: see `Engine.decide`.
+            RequestError: see `Engine.decide`, or the allowance has too little left for the answer.
         """
-        own = await engine.answer_unjudged(chat, pictures, deadline=deadline)
+        async with reserve_answer(engine, allowance) as spent:
+            own = await engine.answer_unjudged(
+                chat, pictures, deadline=deadline, caller=spent.caller
+            )
+            if own.answer is not None:
+                spent.note(own.usage.calls, own.cost_usd)
         if own.answer is None:
             return own
         if len(self._tasks) >= self._rules.max_waiting + self._rules.max_running:
             self.skipped += 1
             return own
         kept = held.pop_all()
-        task = asyncio.create_task(self._follow(engine, chat, pictures, own, kept))
+        task = asyncio.create_task(self._follow(engine, chat, pictures, own, kept, allowance))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return own
@@ -106,6 +116,7 @@ class Observer:
         pictures: Sequence[Picture],
         own: Verdict,
         kept: AsyncExitStack,
+        allowance: Allowance | None,
     ) -> None:
         assert own.answer is not None  # only what was answered is followed
         async with kept:
@@ -116,9 +127,10 @@ class Observer:
                     return
                 async with self._running:
                     if pictures:
-                        verdict = await engine.decide(
-                            asked, pictures, digest=digest, own=own.answer
-                        )
+                        async with reserve_budget(engine, pictures, None, allowance) as budget:
+                            verdict = await engine.decide(
+                                asked, pictures, digest=digest, own=own.answer, budget=budget
+                            )
                     else:
                         given = engine.with_upstream(GivenAnswerUpstream(own.answer))
                         verdict = await given.decide(asked)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.api.admission import Admission
 from guardrail.api.cached import Cached
+from guardrail.api.caller import ANYBODY
 from guardrail.api.items import ItemMemory
 from guardrail.api.observer import Observer
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages
@@ -16,6 +17,7 @@ from guardrail.api.recording import RecordFunction, Recording, as_recording, dec
 from guardrail.api.request_rules import RequestRules, request_rules
 from guardrail.api.settings import ServerSettings
 from guardrail.errors import ConfigError, UpstreamError
+from guardrail.keys.limits import KeyAllowance, LocalLimits
 from guardrail.memory.decision_memory import DecisionMemory
 from guardrail.memory.ledger import LocalLedger
 from guardrail.memory.spending import Principal
@@ -25,8 +27,11 @@ from guardrail.records.origin import UNKNOWN_ORIGIN
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from guardrail.api.caller import Caller
     from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
+    from guardrail.keys.limits import Limits
+    from guardrail.memory.allowance import Allowance
     from guardrail.memory.ledger import Ledger
     from guardrail.memory.store import VerdictStore
     from guardrail.policy.schema import Policy
@@ -45,9 +50,9 @@ class Service:
     `record` is a recorder or a function.
     If it fails, so does the request: nothing leaves unrecorded. None keeps no records, so
     that no client is given the name of one. `network` is for tests only.
-    `ledger` counts the tries of principals, `store` keeps verdicts, `kept_items` parts of answers;
-    they may be shared, and None makes one in this process. `close` closes the engine's parts where
-    others use them too; None closes its upstream and its oracle.
+    `ledger` counts the tries of principals, `limits` what keys use, `store` keeps verdicts and
+    `kept_items` parts of answers; they may be shared, and None makes one in this process. `close`
+    closes the engine's parts where others use them too; None closes its upstream and its oracle.
 
     Raises:
         ConfigError: the ledger's window is shorter than the policy's, the words of a block name a
@@ -63,6 +68,7 @@ class Service:
     store: VerdictStore | None = None
     kept_items: ItemMemory | None = None
     close: Callable[[], Awaitable[None]] | None = None
+    limits: Limits | None = None
     recording: Recording | None = field(init=False)
     admission: Admission = field(init=False)
     models: Cached[list[str]] = field(init=False)
@@ -88,6 +94,7 @@ class Service:
         self._set(
             recording=as_recording(self.record),
             ledger=self._counting(),
+            limits=self.limits or LocalLimits(),
             admission=Admission(limits.max_concurrent_requests, limits.max_waiting_requests),
             models=Cached(self._models, self.settings.probe_cache_s),
             image_loader=self._make_image_loader(),
@@ -132,12 +139,13 @@ class Service:
             )
         return self.ledger or LocalLedger(window_s)
 
-    def principal(self, end_user: str | None = None) -> Principal | None:
+    def principal(self, end_user: str | None = None, caller: Caller = ANYBODY) -> Principal | None:
         """Whose try a request is; None where its tries are not counted.
 
         Args:
             end_user: whom an authenticated caller names. A caller that names nobody is known by its
-                key; as long as there are no keys, all callers are one.
+                key.
+            caller: who asks; where there are no keys, all callers are one.
 
         Raises:
             ConfigError: the name is empty, or the policy leaves no test to a first try.
@@ -147,11 +155,23 @@ class Service:
         if mode == "off" or (mode == "end_user" and end_user is None):
             return None
         if end_user is None:
-            return Principal(_EVERYBODY, ledger)
+            name = _EVERYBODY if caller.key_id is None else f"key: {caller.key_id}"
+            return Principal(name, ledger)
         if not end_user:
             raise ConfigError("must name somebody; leave it out for nobody", field="principal")
         check_first_try(self.policy, self.engine.rules)
         return Principal(f"end user: {end_user}", ledger)
+
+    def allowance(self, caller: Caller) -> Allowance | None:
+        """What a caller may still spend; None where there are no keys."""
+        if caller.key_id is None:
+            return None
+        assert self.limits is not None  # made with this
+        return KeyAllowance(self.limits, caller.key_id, caller.limits, caller.tenant)
+
+    def memory_scope(self, caller: Caller) -> str:
+        """Who may be served what is remembered for a caller: its tenant, or all of them."""
+        return "" if self.policy.advanced.memory.across_tenants else caller.tenant
 
     def _make_image_loader(self) -> ImageLoader:
         images, advanced = self.policy.images, self.policy.advanced

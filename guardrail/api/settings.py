@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from guardrail.api.wire_limits import WireLimits
 
@@ -21,7 +21,6 @@ class ServerSettings:
         probe_cache_s: for how long readiness and the list of models are remembered.
         known_models_only: refuse a model that the upstream does not list; right for models in
             this process, wrong for providers that answer to more names than they list.
-        litellm_api_key: what LiteLLM must send as `x-api-key`; None asks for nothing.
         litellm_model: the model that pictures from LiteLLM are certified with; None takes the
             name that LiteLLM sends.
         wire: how much strangers may send, and how long they may take.
@@ -33,7 +32,6 @@ class ServerSettings:
     probe_timeout_s: float = 5.0
     probe_cache_s: float = 5.0
     known_models_only: bool = False
-    litellm_api_key: str | None = field(default=None, repr=False)
     litellm_model: str | None = None
     wire: WireLimits = field(default_factory=WireLimits)
     cors_origins: tuple[str, ...] = ()

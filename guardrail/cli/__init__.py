@@ -21,6 +21,7 @@ _COMMANDS = {
     "delivered": "Bound the harm among the answers that left, by labels of some of them.",
     "demo": "See an attacked picture stopped and a clean one answered.",
     "explain": "Say what a radius means for a picture.",
+    "keys": "Make API keys, list, show, replace and revoke them.",
     "plan": "Say what a promise costs, by every kind of test.",
     "policy": "Check policies, show the shipped ones, and print their schema.",
     "records": "List, explain, export, verify and remove records of decisions.",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from guardrail.cli.access import access_options, open_access
+from guardrail.cli.environment import EnvironmentCommand
 from guardrail.cli.options import record_options, upstream_options
 from guardrail.cli.wire_options import wire_options
 from guardrail.errors import ConfigError
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("serve")
+@click.command("serve", cls=EnvironmentCommand)
 @upstream_options
 @record_options
 @wire_options
+@access_options
 @click.option("--records-mode", type=click.Choice(["required", "best_effort"]), default="required",
               show_default=True, help="Whether an answer whose record cannot be kept is withheld, "
               "or leaves, marked as not recorded.")  # fmt: skip
@@ -34,9 +37,6 @@ __all__ = ["command"]
               "[default: with its record]")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--litellm-api-key", envvar="GUARDRAIL_LITELLM_API_KEY", show_envvar=True,
-              help="What LiteLLM must send as x-api-key to its guardrail route; give it by the "
-              "environment.")  # fmt: skip
 @click.option("--litellm-model", metavar="MODEL",
               help="Model that pictures from LiteLLM are certified with.  "
               "[default: LiteLLM's name]")  # fmt: skip
@@ -66,11 +66,11 @@ def command(
     content_days: float | None,
     host: str,
     port: int,
-    litellm_api_key: str | None,
     litellm_model: str | None,
     cors_origins: tuple[str, ...],
     reload_every_s: float,
     wire: WireLimits,
+    **access: Any,
 ) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
     from guardrail.api.building import open_deployment
@@ -99,9 +99,9 @@ def command(
             listed = load_policies(policies_file)
         return Plan(listed, read_upstreams(upstreams, upstreams_file))
 
+    opened = open_access(host, **access)
     settings = ServerSettings(
         known_models_only=is_local(read_upstreams(upstreams, upstreams_file)),
-        litellm_api_key=litellm_api_key,
         litellm_model=litellm_model,
         cors_origins=cors_origins,
         wire=wire,
@@ -127,14 +127,17 @@ def command(
             deployment,
             host,
             port,
-            announce=lambda server: _announce(deployment, server),
+            announce=lambda server: _announce(deployment, server, opened.description),
             folders=find_folders(listed, files),
             reload_every_s=reload_every_s,
+            keys=opened.keys,
+            tls=opened.tls,
+            allow_anyone=opened.allow_anyone,
         )
 
 
-def _announce(deployment: Deployment, server: RunningServer) -> None:
-    """Says where it listens, and what decides by which models and oracles."""
+def _announce(deployment: Deployment, server: RunningServer, access: str) -> None:
+    """Says where it listens and for whom, and what decides by which models and oracles."""
     from guardrail.engine.retry import describe_repeats
     from guardrail.oracles.measured_languages import describe_languages
     from guardrail.upstreams.chain import members
@@ -148,5 +151,5 @@ def _announce(deployment: Deployment, server: RunningServer) -> None:
         for upstream in members(engine.upstream):
             lines[f"{upstream.name}: {describe_repeats(engine.rules.retry, upstream)}"] = None
         lines[describe_languages(policy.oracle) or ""] = None
-    for line in filter(None, lines):
+    for line in filter(None, (*lines, access)):
         click.echo(line, err=True)

@@ -32,12 +32,18 @@ class Budget:
     by side before any answer, may therefore exceed `max_cost_usd` together; nothing is sent after
     that. With a limit of 1.00 USD, 0.70 spent and answers of 0.20 at most, one call may be in
     flight, and no second one.
+
+    Args:
+        rules: the limits and prices.
+        caller: for whom the calls are made, where that is known; see `Limiter.enter`.
     """
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, *, caller: str = "") -> None:
         self.spent: Reason | None = None
+        self.caller = caller
         self._rules = rules
         self._sent = 0
+        self._charged = 0
         self._in_flight = 0
         self._highest_usd = 0.0
         self._counted_usd = 0.0
@@ -47,6 +53,20 @@ class Budget:
     def cost_usd(self) -> float | None:
         """The cost of all answers so far; None where that of any one is not known."""
         return self._counted_usd if self._all_counted else None
+
+    @property
+    def calls(self) -> int:
+        """How many calls were sent."""
+        return self._sent
+
+    @property
+    def cost_upper_usd(self) -> float | None:
+        """As `cost_usd`, with every call that brought no answer reckoned at the highest cost.
+
+        A provider charges for an answer that nobody waited for as well.
+        """
+        unanswered = max(0, self._sent - self._charged)
+        return self._counted_usd + unanswered * self._highest_usd if self._all_counted else None
 
     @contextmanager
     def slot(self, *models: str) -> Iterator[None]:
@@ -84,6 +104,7 @@ class Budget:
             cost = self._highest_usd or None
         elif cost is None and self._rules.max_cost_usd is not None:
             self.spent = Reason.MAX_COST  # what cannot be counted cannot be limited
+        self._charged += 1
         self._highest_usd = max(self._highest_usd, cost or 0.0)
         self._counted_usd += cost or 0.0
         self._all_counted &= cost is not None
@@ -121,7 +142,8 @@ def check_prices(rules: Rules, upstream: Upstream) -> None:
 
 def _unpriced_error(which: str) -> ConfigError:
     return ConfigError(
-        "the cost of a request is limited (advanced.limits.max_cost_usd_per_request), but the "
-        f"price of {which} is not known; add it by the client's name or the provider's, or as '*'",
+        "the cost of a request is limited (by advanced.limits.max_cost_usd_per_request, or its API "
+        f"key's dollars a day), but the price of {which} is not known; add it by the client's name "
+        "or the provider's, or as '*'",
         field="advanced.prices",
     )

@@ -8,8 +8,10 @@ import logging
 import time
 from typing import TYPE_CHECKING, assert_never
 
+from guardrail.engine.budget import Budget
 from guardrail.engine.canonical_chat import canonical_chat_offloaded
 from guardrail.engine.decision import DecisionRun
+from guardrail.engine.most_calls import most_calls
 from guardrail.engine.prepared_request import choose_attempt
 from guardrail.engine.rules import Mode, Rules, TextInPictures
 from guardrail.engine.sampler import Sampler
@@ -28,7 +30,6 @@ from guardrail.upstreams.faults import UPSTREAM_AUTH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from guardrail.engine.budget import Budget
     from guardrail.images.codec import Picture
     from guardrail.images.keys import NoiseKey
     from guardrail.oracles.base import Oracle
@@ -103,14 +104,22 @@ class Engine:
         return dataclasses.replace(verdict, alpha=self.alpha(alpha) if pictures else None)
 
     async def answer_unjudged(
-        self, chat: Chat, pictures: Sequence[Picture] = (), *, deadline: float | None = None
+        self,
+        chat: Chat,
+        pictures: Sequence[Picture] = (),
+        *,
+        deadline: float | None = None,
+        caller: str = "",
     ) -> Verdict:
         """In observe mode: the model's own answer, at once; nothing has judged it.
+
+        For the meaning of `caller` see `Budget`.
 
         Raises:
             RequestError: see `decide`.
         """
-        run, started = await self._begin(chat, pictures, None, deadline)
+        budget = Budget(self.rules, caller=caller)
+        run, started = await self._begin(chat, pictures, None, deadline, budget)
         own = await self._ask_without_noise(run)
         if isinstance(own, GuardrailError):
             return _account(from_error(own), run, started)
@@ -154,6 +163,20 @@ class Engine:
     def alpha(self, wish: float | None = None) -> float:
         """The failure probability of a decision: the rules', or a smaller one where wished for."""
         return self.rules.alpha if wish is None else min(wish, self.rules.alpha)
+
+    def most_calls(self, sizes: Sequence[tuple[int, int]], alpha: float | None = None) -> int:
+        """As many calls as a decision makes at most, a few repeats included. May compute a plan.
+
+        Args:
+            sizes: heights and widths of the pictures, in pixels.
+            alpha: see `decide`.
+        """
+        return most_calls(self.rules, self.oracle, sizes, alpha)
+
+    def unbudgeted_calls(self, sizes: Sequence[tuple[int, int]]) -> int:
+        """As many calls as a decision makes at most beside those that its budget counts."""
+        is_watched = bool(sizes) and self.rules.mode is Mode.OBSERVE
+        return 1 + self.rules.retries if is_watched else 0
 
     def with_oracle(self, oracle: Oracle) -> Engine:
         """The same engine with another oracle."""

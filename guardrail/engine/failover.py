@@ -62,6 +62,14 @@ class FailoverEngine(Engine):
     def with_oracle(self, oracle: Oracle) -> FailoverEngine:
         return FailoverEngine(self.rules, self.upstream.members, oracle, self.key, self.text_check)
 
+    def most_calls(self, sizes: Sequence[tuple[int, int]], alpha: float | None = None) -> int:
+        """Those of all upstreams, as each may have to decide anew."""
+        alpha, members = self.alpha(alpha), len(self._engines)
+        return sum(
+            engine.most_calls(sizes, failover_alpha(alpha, position, members))
+            for position, engine in enumerate(self._engines)
+        )
+
     async def decide(
         self,
         chat: Chat,
@@ -80,7 +88,7 @@ class FailoverEngine(Engine):
         end, budget = self.deadline(deadline), budget or Budget(self.rules)
         alpha = self.alpha(alpha)
         tried: list[Verdict] = []
-        for position in self.upstream.ready(chat.model):
+        for position in self.upstream.ready(chat.model, budget.caller):
             if tried:
                 self._log_failover(tried[-1], position)
             share = failover_alpha(alpha, position, len(self._engines))
@@ -99,13 +107,20 @@ class FailoverEngine(Engine):
         return _combine(tried, alpha if pictures else None)
 
     async def answer_unjudged(
-        self, chat: Chat, pictures: Sequence[Picture] = (), *, deadline: float | None = None
+        self,
+        chat: Chat,
+        pictures: Sequence[Picture] = (),
+        *,
+        deadline: float | None = None,
+        caller: str = "",
     ) -> Verdict:
         """See `Engine.answer_unjudged`; by the first upstream that answers."""
         end = self.deadline(deadline)
         tried: list[Verdict] = []
-        for position in self.upstream.ready(chat.model):
-            verdict = await self._engines[position].answer_unjudged(chat, pictures, deadline=end)
+        for position in self.upstream.ready(chat.model, caller):
+            verdict = await self._engines[position].answer_unjudged(
+                chat, pictures, deadline=end, caller=caller
+            )
             tried.append(self._with_upstream(verdict, position))
             if not _upstream_failed(verdict) or asyncio.get_running_loop().time() >= end:
                 break

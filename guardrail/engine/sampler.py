@@ -263,7 +263,12 @@ class Sampler:
         """
         budget = self.budget.slot(*self._names) if call.is_limited else nullcontext()
         way = permit(
-            self.upstream, self._turns, self.chat.model, call.order, deadline=self._deadline
+            self.upstream,
+            self._turns,
+            self.chat.model,
+            call.order,
+            deadline=self._deadline,
+            caller=self.budget.caller,
         )
         with ExitStack() as line:
             line.enter_context(self.line.running())

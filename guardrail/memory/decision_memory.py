@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
     from guardrail.images.codec import Picture
+    from guardrail.memory.allowance import Allowance
     from guardrail.memory.rules import MemoryRules
     from guardrail.memory.spending import Principal
     from guardrail.memory.store import VerdictStore
@@ -76,6 +77,7 @@ class DecisionMemory:
         pictures: Sequence[Picture] = (),
         *,
         principal: Principal | None = None,
+        allowance: Allowance | None = None,
         scope: str | None = "",
         loop: asyncio.AbstractEventLoop | None = None,
         deadline: float | None = None,
@@ -93,8 +95,10 @@ class DecisionMemory:
             pictures: decoded, in the order of their placeholders.
             principal: whose try it is, see `decide_spending`. Principals never share a decision
                 under way, since each has an alpha of its own.
-            scope: tells apart models that have name and revision in common; None where nothing
-                does, so that the request is neither remembered nor shared.
+            allowance: what the caller may still spend; nothing that is remembered or shared is
+                taken from it.
+            scope: tells apart tenants, and models that have name and revision in common; None where
+                nothing does, so that the request is neither remembered nor shared.
             loop: where the model's function runs, if it must be a certain loop; requests of other
                 loops are not shared, as theirs may end first.
             deadline: see `Engine.decide`.
@@ -107,7 +111,12 @@ class DecisionMemory:
         """
         if scope is None or not chat.pictures or engine.rules.mode is Mode.OBSERVE:
             return await decide_spending(
-                engine, chat, pictures, principal=principal, deadline=deadline
+                engine,
+                chat,
+                pictures,
+                principal=principal,
+                allowance=allowance,
+                deadline=deadline,
             )
         started, leads = time.monotonic(), False
         asked = await canonical_chat_offloaded(chat)
@@ -124,6 +133,7 @@ class DecisionMemory:
                 asked,
                 pictures,
                 principal=principal,
+                allowance=allowance,
                 deadline=deadline,
                 digest=digest,
                 key=key,
@@ -155,6 +165,7 @@ class DecisionMemory:
         pictures: Sequence[Picture],
         *,
         principal: Principal | None,
+        allowance: Allowance | None,
         deadline: float | None,
         digest: bytes,
         key: bytes,
@@ -163,7 +174,13 @@ class DecisionMemory:
         if known is not None and await _may_serve(known, engine, principal):
             return known.verdict
         verdict = await decide_spending(
-            engine, chat, pictures, principal=principal, deadline=deadline, digest=digest
+            engine,
+            chat,
+            pictures,
+            principal=principal,
+            allowance=allowance,
+            deadline=deadline,
+            digest=digest,
         )
         await self._remember(key, verdict)
         return verdict

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Action, Reason, Verdict
+from guardrail.memory.allowance import reserve_budget
 from guardrail.memory.ledger import attempts_spent_error
 from guardrail.stats import spent_alpha
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from guardrail.engine.engine import Engine
     from guardrail.engine.rules import Rules
     from guardrail.images.codec import Picture
+    from guardrail.memory.allowance import Allowance
     from guardrail.memory.ledger import Ledger
     from guardrail.types import Chat
 
@@ -56,6 +58,7 @@ async def decide_spending(
     pictures: Sequence[Picture] = (),
     *,
     principal: Principal | None,
+    allowance: Allowance | None = None,
     deadline: float | None = None,
     digest: bytes | None = None,
 ) -> Verdict:
@@ -71,20 +74,29 @@ async def decide_spending(
         pictures: decoded.
         principal: whose try it is; None judges it at the policy's alpha, and N tries of a request
             that should not pass then pass with probability up to N · alpha.
+        allowance: what the caller may still spend on calls.
         deadline: as for `Engine.decide`.
         digest: likewise.
 
     Raises:
-        RequestError: as `Engine.decide`, or the ledger takes no further try (429 or 503).
+        RequestError: as `Engine.decide`, the ledger takes no further try (429 or 503), or the
+            allowance has too little left (429).
     """
     if principal is None or not spends_alpha(engine.rules, chat):
-        return await engine.decide(chat, pictures, deadline=deadline, digest=digest)
+        async with reserve_budget(engine, pictures, None, allowance) as budget:
+            return await engine.decide(
+                chat, pictures, deadline=deadline, budget=budget, digest=digest
+            )
     ledger = principal.ledger
     hold = await ledger.take(principal.name)
     alpha = spent_alpha(engine.rules.alpha, hold.number)
-    is_free = False
+    is_free = True  # nothing is drawn before the calls are reserved
     try:
-        verdict = await engine.decide(chat, pictures, alpha=alpha, deadline=deadline, digest=digest)
+        async with reserve_budget(engine, pictures, alpha, allowance) as budget:
+            is_free = False
+            verdict = await engine.decide(
+                chat, pictures, alpha=alpha, deadline=deadline, budget=budget, digest=digest
+            )
         # Only what ended before a draw is not certifiable, see `FailoverEngine.decide`.
         drew_nothing = verdict.reason is Reason.NOT_CERTIFIABLE
         is_free = drew_nothing or is_pass(verdict)

@@ -7,6 +7,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from guardrail.api.admission import too_large
+from guardrail.api.caller import ANYBODY
 from guardrail.api.chat.reply import block_words
 from guardrail.api.endpoint import decide_incoming, word_reply
 from guardrail.api.recording import as_recording, decide_and_keep
@@ -115,7 +116,7 @@ class Decider:
             ConfigError: there is no model.
             StorageError: the decision was not kept.
         """
-        ticket = await self._service.admission.enter()
+        ticket = await self._service.admission.enter(ANYBODY)
         try:
             incoming = await asyncio.to_thread(self._read, request, endpoint, principal)
             if on_read is not None:

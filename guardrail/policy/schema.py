@@ -180,9 +180,10 @@ class SpendingSection(Section):
     mode: SpendingMode = "end_user"
     """off: each try is judged at alpha, so N tries of what should not pass do pass with probability
     up to N times alpha. end_user: the tries of an end user whom the caller names
-    (Guard(principal=...)) share it, all others as under off. principal: also those of callers, of
-    which a server has one: everybody who may reach it. A try that does not pass makes the next ones
-    cost more calls, whether it was an attack, a false alarm or an outage."""
+    (Guard(principal=...)) share it, all others as under off. principal: also those of callers, whom
+    a server knows by their API keys; without keys all are one, everybody who may reach it. A try
+    that does not pass makes the next ones cost more calls, whether it was an attack, a false alarm
+    or an outage."""
 
 
 class FailuresSection(Section):
@@ -409,6 +410,10 @@ class MemorySection(Section):
     max_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
     """Most bytes that they may take together, answers and certificates included. Items of responses
     that later requests may name have as much room, and time, of their own."""
+    across_tenants: bool = False
+    """Whether a request may be served what was decided for another tenant's (see docs/keys.md). If
+    false, one that another tenant has asked is decided anew, and nobody learns by the time that it
+    takes whether others have asked it."""
 
 
 class ModelPrice(Section):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
 
 from guardrail.errors import ConfigError
+from guardrail.files import read_secret_file, read_variable
 from guardrail.policy.document import Source, read_document
 from guardrail.policy.fields import schema_tree
 from guardrail.policy.load import validate_content
 from guardrail.policy.mistakes import raise_mistakes
-from guardrail.section import Section
+from guardrail.section import FilePath, Section
 from guardrail.upstreams.limited import LimitedUpstream
 from guardrail.upstreams.limits.limiter import CallLimits
 from guardrail.upstreams.registry import build_upstream, is_local
@@ -74,8 +74,11 @@ class UpstreamEntry(Section):
     """builtin, openai_compatible:URL, litellm:MODEL or transformers:ID_OR_FOLDER."""
 
     api_key_env: _Variable | None = None
-    """Environment variable that holds the key; none is sent without it (litellm looks for its
-    providers' own variables)."""
+    """Environment variable that holds the key, or, with _FILE behind its name, the path of a file
+    that does; none is sent without it (litellm looks for its providers' own variables)."""
+
+    api_key_file: FilePath | None = None
+    """File that holds the key, in place of api_key_env."""
 
     headers_env: dict[str, _Variable] = Field(default_factory=dict, max_length=32)
     """Environment variables that hold further headers, by the header's name."""
@@ -122,11 +125,17 @@ class UpstreamEntry(Section):
 
     @model_validator(mode="after")
     def _a_local_model_needs_no_network(self) -> Self:
-        remote = ("api_key_env", "headers_env", "model_map", "token_limit_name", "timeout_s",
-                  "direct", "undrawn", "seeds")  # fmt: skip
+        remote = ("api_key_env", "api_key_file", "headers_env", "model_map", "token_limit_name",
+                  "timeout_s", "direct", "undrawn", "seeds")  # fmt: skip
         given = [name for name in remote if getattr(self, name)]
         if self.is_local and given:
             raise ValueError(f"a model in this process takes no {given[0]}; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.api_key_env is not None and self.api_key_file is not None:
+            raise ValueError("give api_key_env or api_key_file, not both")
         return self
 
     @property
@@ -187,7 +196,14 @@ def load_upstreams(path: str | Path) -> tuple[UpstreamEntry, ...]:
             for mistake in _check_environment(entry, source, f"upstreams.{index}")
         ]
     )
-    return parsed.upstreams
+    return tuple(_place_key(entry, source.folder) for entry in parsed.upstreams)
+
+
+def _place_key(entry: UpstreamEntry, folder: Path) -> UpstreamEntry:
+    """The entry with the whole path of its key file, which starts at the folder of this file."""
+    if entry.api_key_file is None:
+        return entry
+    return entry.model_copy(update={"api_key_file": str(folder / entry.api_key_file)})
 
 
 def plain_entries(specs: Sequence[str]) -> tuple[UpstreamEntry, ...]:
@@ -196,7 +212,7 @@ def plain_entries(specs: Sequence[str]) -> tuple[UpstreamEntry, ...]:
     A key in OPENAI_API_KEY is sent to the first OpenAI-compatible one only: it is one provider's.
     """
     keyed = next((i for i, spec in enumerate(specs) if spec.startswith(_OPENAI)), None)
-    key = "OPENAI_API_KEY" if _variable("OPENAI_API_KEY") else None
+    key = "OPENAI_API_KEY" if read_variable("OPENAI_API_KEY") else None
     return tuple(
         UpstreamEntry(upstream=spec, api_key_env=key)
         if index == keyed
@@ -220,8 +236,8 @@ def open_upstream(
     if entry.is_local:
         return LimitedUpstream(build_upstream(entry.upstream), entry.limits, limiter=limiter)
     options: dict[str, Any] = {
-        "api_key": _variable(entry.api_key_env) if entry.api_key_env else None,
-        "headers": {k: _variable(v) for k, v in entry.headers_env.items()} or None,
+        "api_key": _read_key(entry),
+        "headers": {k: read_variable(v) for k, v in entry.headers_env.items()} or None,
         "model_map": entry.model_map or None,
         "token_limit_name": entry.token_limit_name,
         "direct": entry.direct,
@@ -237,9 +253,8 @@ def open_upstream(
 
 
 def read_secrets(entry: UpstreamEntry) -> tuple[str, ...]:
-    """What the environment variables hold that an entry names; never to be shown."""
-    named = [entry.api_key_env] if entry.api_key_env else []
-    return tuple(map(_variable, [*named, *entry.headers_env.values()]))
+    """What the variables and the key file hold that an entry names; never to be shown."""
+    return (_read_key(entry) or "", *map(read_variable, entry.headers_env.values()))
 
 
 def _check_environment(entry: UpstreamEntry, source: Source, place: str) -> Iterator[ConfigError]:
@@ -248,16 +263,20 @@ def _check_environment(entry: UpstreamEntry, source: Source, place: str) -> Iter
     if entry.api_key_env is not None:
         named["api_key_env"] = entry.api_key_env
     for field, variable in named.items():
-        if not _variable(variable):
+        if not read_variable(variable):
             name = f"{place}.{field}"
             file, line = source.find_field(name)
             yield ConfigError(
-                f"the environment variable {variable} is not set; export it before the start",
+                f"the environment variable {variable} is not set, nor {variable}_FILE; export one "
+                "of them before the start",
                 file=file,
                 line=line,
                 field=name,
             )
 
 
-def _variable(name: str) -> str:
-    return os.environ.get(name, "").strip()
+def _read_key(entry: UpstreamEntry) -> str | None:
+    """Raises ConfigError."""
+    if entry.api_key_file is not None:
+        return read_secret_file(Path(entry.api_key_file), "key file")
+    return read_variable(entry.api_key_env) if entry.api_key_env else None

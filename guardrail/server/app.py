@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from guardrail.api.pictures.fetch import Network
     from guardrail.api.recording import RecordFunction, Recording
     from guardrail.engine.engine import Engine
+    from guardrail.keys.authenticator import Authenticator
+    from guardrail.keys.limits import Limits
     from guardrail.policy.schema import Policy
 
 __all__ = ["create_app", "create_deployed_app"]
@@ -53,8 +56,10 @@ def create_app(
     settings: ServerSettings | None = None,
     record: Recording | RecordFunction | None = None,
     network: Network = INTERNET,
+    keys: Authenticator | None = None,
+    limits: Limits | None = None,
 ) -> Starlette:
-    """The application; it closes the engine's upstream and oracle when it shuts down.
+    """The application; it closes the engine's upstream and oracle, and `keys`, when it shuts down.
 
     Args:
         policy: block style, limits and mode; the engine's rules must be compiled from it.
@@ -63,22 +68,28 @@ def create_app(
         record: a recorder, or a function that keeps a decision and returns the name of its record;
             None keeps none.
         network: how links to pictures are looked up; for tests only.
+        keys: knows the API keys; None lets in whoever reaches the server.
+        limits: counts what keys use; None counts in this process.
 
     Raises:
         ConfigError: an origin in the settings is none.
     """
-    service = Service(policy, engine, settings or ServerSettings(), record, network)
-    return create_deployed_app(fixed_deployment(service))
+    service = Service(policy, engine, settings or ServerSettings(), record, network, limits=limits)
+    return create_deployed_app(fixed_deployment(service), keys=keys)
 
 
 def create_deployed_app(
-    deployment: Deployment, triggers: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    deployment: Deployment,
+    triggers: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    *,
+    keys: Authenticator | None = None,
 ) -> Starlette:
     """The application of policies that may change; it closes them when it shuts down.
 
     Args:
         deployment: decides every request.
         triggers: what makes it reload, entered while the application runs.
+        keys: knows the API keys; None lets in whoever reaches the server.
 
     Raises:
         ConfigError: an origin in the settings is none.
@@ -86,12 +97,20 @@ def create_deployed_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with triggers():
-            yield
-        await deployment.aclose()
+        if keys is not None:
+            keys.start()
+        try:
+            async with triggers():
+                yield
+        finally:
+            try:
+                await deployment.aclose()
+            finally:
+                if keys is not None:
+                    await asyncio.to_thread(keys.close)
 
     app = Starlette(
-        routes=make_routes(deployment),
+        routes=make_routes(deployment, keys),
         lifespan=lifespan,
         middleware=[
             Middleware(AccessLog),

@@ -22,6 +22,7 @@ _TOLD = tuple(
     for name in "decision reason policy mode record-id alpha radius harmless-rate-lower samples "
     "cost-usd overhead-ms unscanned unmeasured would-block remembered pictures-left-out".split()
 )
+_RATES = tuple(f"x-ratelimit-{what}-requests" for what in ("limit", "remaining", "reset"))
 _KEPT_S = 600
 
 
@@ -49,7 +50,7 @@ def cors_middleware(origins: Collection[str]) -> list[Middleware]:
             allow_origins=list(origins),
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["*"],
-            expose_headers=[*_TOLD, "retry-after", "x-should-retry"],
+            expose_headers=[*_TOLD, *_RATES, "retry-after", "x-should-retry"],
             max_age=_KEPT_S,
         )
     ]

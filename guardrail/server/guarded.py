@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from guardrail.api.admission import too_large
+from guardrail.api.admission import enter_by_key, too_large
 from guardrail.api.endpoint import check_model, decide_incoming, word_reply
 from guardrail.api.errors import Reply, log_crash, reply_to_error
 from guardrail.api.heartbeats import held_headers, next_heartbeat
@@ -18,6 +18,7 @@ from guardrail.api.strict_json import parse_object
 from guardrail.errors import GuardrailError
 from guardrail.policy.policy_list import Asked
 from guardrail.server.access import note
+from guardrail.server.authentication import get_caller, set_rate
 from guardrail.server.body import read_body
 from guardrail.server.held_stream import HeldStream, stream_response
 from guardrail.server.json_response import json_response
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from guardrail.api.admission import Ticket
+    from guardrail.api.caller import Caller
     from guardrail.api.deployment import Deployment
     from guardrail.api.endpoint import Endpoint
     from guardrail.api.incoming import Incoming
@@ -46,7 +48,6 @@ __all__ = ["answer_guarded", "choose_service", "enter", "read_aside"]
 
 _SHOWS_BOTH = "ai-sdk/"
 """In the user agent of Vercel's AI SDK, which shows a message's content and then its refusal."""
-_CALLER = "guardrail.caller"  # in the scope: who asks, where there are API keys
 _KEY_HEADERS = ("authorization", "api-key", "x-api-key")
 """Where OpenAI's clients, Azure's and Anthropic's put their keys."""
 _T = TypeVar("_T")
@@ -58,9 +59,13 @@ async def answer_guarded(deployment: Deployment, request: Request, endpoint: End
     The place among the decisions is taken when the body is there: a client that sends slowly must
     not keep others from theirs.
     """
+    caller = get_caller(request.scope)
     with ExitStack() as stack:
         lease = deployment.lease()
         stack.callback(lease.release)
+        place = await enter_by_key(deployment.limits, caller)
+        stack.callback(place.release)
+        set_rate(request.scope, place.rate)
         body = await read_body(deployment.bodies, request, max_bytes=lease.policies.max_body_bytes)
         stack.callback(body.close)
         service, incoming = await _read_incoming(lease.policies, request, endpoint, body)
@@ -101,9 +106,10 @@ async def enter(service: Service, refusals: Refusals, request: Request) -> Ticke
     """
     if service.admission.full:
         refusals.count("places")
+    caller = get_caller(request.scope)
     if not service.admission.waits or service.admission.full:
-        return await service.admission.enter()
-    entering = asyncio.create_task(service.admission.enter())
+        return await service.admission.enter(caller)
+    entering = asyncio.create_task(service.admission.enter(caller))
     try:
         await wait_for_client(entering, request.receive)
     except BaseException:
@@ -143,16 +149,15 @@ async def read_aside(
 
 def choose_service(policies: PolicySet, request: Request, model: Json) -> Service:
     """What decides a request. Raises RequestError, see `PolicySet.choose`."""
-    caller = request.scope.get(_CALLER)
+    caller = get_caller(request.scope)
     asked = Asked(
         route=getattr(request.scope.get("route"), "path", ""),
         model=model if isinstance(model, str) else "",
         headers=request.headers,
-        tenant="" if caller is None else caller.tenant,
-        key="" if caller is None else caller.name,
+        tenant=caller.tenant,
+        key="" if caller.key_id is None else caller.name,
     )
-    wanted = "" if caller is None else caller.policy or ""
-    return policies.choose(asked, wanted)
+    return policies.choose(asked, caller.policy or "")
 
 
 async def _read_incoming(
@@ -179,9 +184,9 @@ def _owner_of(request: Request) -> str | None:
     that they prove nothing, but whoever knows the id of another caller's item still needs that
     caller's key to name it. None where none is presented.
     """
-    caller = request.scope.get(_CALLER)
-    if caller is not None:
-        return repr((caller.tenant, caller.name))
+    caller = get_caller(request.scope)
+    if caller.key_id is not None:
+        return repr((caller.tenant, caller.key_id))
     presented = [request.headers.getlist(name) for name in _KEY_HEADERS]
     return repr(presented) if any(presented) else None
 
@@ -192,6 +197,7 @@ async def _judge(
     incoming: Incoming,
     tally: JudgementCount | None,
     body: ArrivedBody,
+    caller: Caller,
 ) -> Verdict:
     await check_model(service, incoming.chat.model)
     engine = service.engine if tally is None else count_judgements(service.engine, tally)
@@ -200,6 +206,7 @@ async def _judge(
         service,
         engine,
         incoming,
+        caller=caller,
         waits=endpoint.asks_verdict,
         opened=lambda: body.give_back(encoded_bytes),
     )
@@ -216,7 +223,7 @@ async def _decide(
     """The reply to one chat; every fault is one as well."""
     try:
         verdict, record_id = await service.decide_and_keep(
-            partial(_judge, service, endpoint, incoming, tally, body),
+            partial(_judge, service, endpoint, incoming, tally, body, get_caller(request.scope)),
             incoming.chat,
             origin_of(request.scope),
         )

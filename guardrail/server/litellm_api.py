@@ -7,17 +7,18 @@ its guardrails answer with an error.
 from __future__ import annotations
 
 import asyncio
-import hmac
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 
+from guardrail.api.admission import enter_by_key
 from guardrail.api.errors import log_crash
 from guardrail.api.litellm.decide import blocked_reply, decide_question
 from guardrail.api.litellm.request import read_question
-from guardrail.errors import GuardrailError, RequestError
+from guardrail.errors import GuardrailError
 from guardrail.server.access import note
+from guardrail.server.authentication import get_caller, set_rate
 from guardrail.server.body import read_body
 from guardrail.server.guarded import enter, read_aside
 from guardrail.server.json_response import json_response
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from guardrail.api.litellm.request import GivenAnswer
     from guardrail.api.policy_set import PolicySet
     from guardrail.api.service import Service
-    from guardrail.api.settings import ServerSettings
     from guardrail.engine.verdict import Verdict
     from guardrail.server.body import ArrivedBody
     from guardrail.types import Json
@@ -48,41 +48,33 @@ def litellm_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Re
     """The endpoint, bound to one deployment."""
 
     async def answer(request: Request) -> Response:
-        _check_key(deployment.settings, request)
-        lease = deployment.lease()
-        try:
-            return json_response(await _answer(deployment, lease.policies, request))
-        finally:
-            lease.release()
+        with ExitStack() as held:
+            return json_response(await _answer(deployment, request, held))
 
     return answer
 
 
-def _check_key(settings: ServerSettings, request: Request) -> None:
-    wanted = settings.litellm_api_key
-    given = request.headers.get("x-api-key", "")
-    if wanted is not None and not hmac.compare_digest(given.encode(), wanted.encode()):
-        raise RequestError(
-            "x-api-key: not the key that is set for LiteLLM here; set the same api_key there",
-            status=401,
-            code="invalid_api_key",
-        )
-
-
-async def _answer(deployment: Deployment, policies: PolicySet, request: Request) -> Reply:
-    """The reply to one question; every fault blocks."""
-    stack = ExitStack()
+async def _answer(deployment: Deployment, request: Request, held: ExitStack) -> Reply:
+    """The reply to one question; every fault blocks. What it takes is released by `held`."""
+    caller = get_caller(request.scope)
     try:
-        body = await read_body(deployment.bodies, request, max_bytes=policies.max_body_bytes)
-        stack.callback(body.close)
-        service, question = await _question(policies, request, body)
-        stack.callback((await enter(service, deployment.refusals, request)).release)
+        lease = deployment.lease()
+        held.callback(lease.release)
+        place = await enter_by_key(deployment.limits, caller)
+        held.callback(place.release)
+        set_rate(request.scope, place.rate)
+        most = lease.policies.max_body_bytes
+        body = await read_body(deployment.bodies, request, max_bytes=most)
+        held.callback(body.close)
+        service, question = await _question(lease.policies, request, body)
+        held.callback((await enter(service, deployment.refusals, request)).release)
 
         def note_verdict(verdict: Verdict, record_id: str | None) -> None:
             note(request.scope, verdict, record_id)
 
+        origin = origin_of(request.scope)
         decision = asyncio.create_task(
-            decide_question(service, question, note_verdict, origin_of(request.scope))
+            decide_question(service, question, note_verdict, origin, caller)
         )
         await wait_for_client(decision, request.receive)
         return decision.result()
@@ -92,8 +84,6 @@ async def _answer(deployment: Deployment, policies: PolicySet, request: Request)
         raise
     except Exception as error:  # noqa: BLE001 (the server's edge: a crash must block)
         return _crashed(error)
-    finally:
-        stack.close()
 
 
 def _crashed(error: Exception) -> Reply:

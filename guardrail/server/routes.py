@@ -10,10 +10,12 @@ from starlette.routing import Match, Route
 from guardrail.api.chat.endpoint import CHAT_ENDPOINT
 from guardrail.api.check import CHECK_ENDPOINT
 from guardrail.api.errors import Reply
-from guardrail.api.openapi.document import describe_plain, make_document
+from guardrail.api.openapi.document import KEY_SECURITY, describe_plain, make_document
 from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, RESPONSES
 from guardrail.api.responses.endpoint import RESPONSES_ENDPOINT
+from guardrail.keys.api_key import KeyScope
 from guardrail.server.admin import policies_endpoint, reload_endpoint, rollback_endpoint
+from guardrail.server.authentication import Authenticated
 from guardrail.server.docs_page import docs_endpoint
 from guardrail.server.guarded import answer_guarded
 from guardrail.server.health import live_endpoint, ready_endpoint
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.deployment import Deployment
     from guardrail.api.endpoint import Endpoint
+    from guardrail.keys.authenticator import Authenticator
     from guardrail.types import Json
 
 __all__ = ["make_routes"]
@@ -39,24 +42,32 @@ _MODELS = "As OpenAI lists models."
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """A route and what the document says of it; None for one that it does not name."""
+    """A route, what the document says of it (None for one that it does not name), and for whom.
+
+    `needs` is the scope of the keys that open it; None opens it to everybody.
+    """
 
     method: str
     path: str
     endpoint: Callable[[Request], Awaitable[Response]]
     operation: Mapping[str, Json] | None = None
+    needs: KeyScope | None = KeyScope.CLIENT
 
 
 class _NamedRoute(Route):
     """A route that the access log finds in the scope, in every release of Starlette."""
+
+    def guard(self, keys: Authenticator | None, needs: KeyScope) -> None:
+        """Asks for a key before anything else."""
+        self.app = Authenticated(self.app, keys, needs)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, child_scope = super().matches(scope)
         return match, child_scope if match is Match.NONE else {**child_scope, "route": self}
 
 
-def make_routes(deployment: Deployment) -> list[Route]:
-    """The routes, bound to one deployment."""
+def make_routes(deployment: Deployment, keys: Authenticator | None = None) -> list[Route]:
+    """The routes, bound to one deployment; all but a few are open to keys only."""
     described = [
         _Described("POST", "/v1/chat/completions", _guard(deployment, CHAT_ENDPOINT), CHAT),
         _Described("POST", "/v1/responses", _guard(deployment, RESPONSES_ENDPOINT), RESPONSES),
@@ -67,26 +78,38 @@ def make_routes(deployment: Deployment) -> list[Route]:
                    describe_plain("The models of the upstream.", _MODELS)),
         _Described("GET", "/v1/models/{model:path}", model_endpoint(deployment),
                    describe_plain("One of them.", _MODELS, ("model",))),
-        _Described("GET", "/admin/policies", policies_endpoint(deployment)),
-        _Described("POST", "/admin/reload", reload_endpoint(deployment)),
-        _Described("POST", "/admin/rollback", rollback_endpoint(deployment)),
+        _Described("GET", "/admin/policies", policies_endpoint(deployment), needs=KeyScope.ADMIN),
+        _Described("POST", "/admin/reload", reload_endpoint(deployment), needs=KeyScope.ADMIN),
+        _Described("POST", "/admin/rollback", rollback_endpoint(deployment), needs=KeyScope.ADMIN),
         _Described("GET", "/healthz", live_endpoint,
-                   describe_plain("Whether the process lives.", "It does.")),
+                   describe_plain("Whether the process lives.", "It does."), needs=None),
         _Described("GET", "/readyz", ready_endpoint(deployment),
                    describe_plain("Whether model and oracle answer and records can be kept; 503 "
-                                  "where not.", "They do.")),
+                                  "where not.", "They do."), needs=None),
     ]  # fmt: skip
     operations = {
-        (entry.path.replace(":path", ""), entry.method.lower()): entry.operation
+        (entry.path.replace(":path", ""), entry.method.lower()): _with_security(entry)
         for entry in described
         if entry.operation is not None
     }
     document = make_document(operations)
     described += [
-        _Described("GET", "/openapi.json", _serve_document(document)),
-        _Described("GET", "/docs", docs_endpoint(document)),
+        _Described("GET", "/openapi.json", _serve_document(document), needs=None),
+        _Described("GET", "/docs", docs_endpoint(document), needs=None),
     ]
-    return [_NamedRoute(entry.path, entry.endpoint, methods=[entry.method]) for entry in described]
+    return [_route(entry, keys) for entry in described]
+
+
+def _route(entry: _Described, keys: Authenticator | None) -> Route:
+    route = _NamedRoute(entry.path, entry.endpoint, methods=[entry.method])
+    if entry.needs is not None:
+        route.guard(keys, entry.needs)
+    return route
+
+
+def _with_security(entry: _Described) -> dict[str, Json]:
+    assert entry.operation is not None
+    return {**entry.operation, "security": [] if entry.needs is None else list(KEY_SECURITY)}
 
 
 def _guard(deployment: Deployment, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:

@@ -15,12 +15,15 @@ import uvicorn
 from guardrail.errors import ConfigError
 from guardrail.images.compiled import compile_pass
 from guardrail.server.app import create_app, create_deployed_app
+from guardrail.server.bind import check_bind
 from guardrail.server.connection import BoundedConnection
 from guardrail.server.connections import Connections
 from guardrail.server.memory import keep_large_blocks, leave_old_objects
 from guardrail.server.reload import reloading
+from guardrail.server.tls import keep_renewed, open_tls
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
@@ -29,7 +32,9 @@ if TYPE_CHECKING:
 
     from guardrail.api.deployment import Deployment
     from guardrail.engine.engine import Engine
+    from guardrail.keys.authenticator import Authenticator
     from guardrail.policy.schema import Policy
+    from guardrail.server.tls import TlsFiles
 
 __all__ = ["RunningServer", "running_app", "running_server", "running_server_async", "serve"]
 
@@ -41,15 +46,16 @@ _GRACE_S = 10
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """Where a server listens."""
+    """Where a server listens, and whether by TLS."""
 
     host: str
     port: int
+    is_secure: bool = False
 
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self.is_secure else 'http'}://{host}:{self.port}"
 
     @property
     def base_url(self) -> str:
@@ -65,6 +71,9 @@ def serve(
     announce: Callable[[RunningServer], None] = lambda _: None,
     folders: Iterable[Path] = (),
     reload_every_s: float = 0.0,
+    keys: Authenticator | None = None,
+    tls: TlsFiles | None = None,
+    allow_anyone: bool = False,
 ) -> None:
     """Serves until SIGINT or SIGTERM; requests in flight get some seconds to end. SIGHUP reloads.
 
@@ -75,10 +84,16 @@ def serve(
         announce: told where it listens, before the first request is taken.
         folders: where the deployment's files stand.
         reload_every_s: how often it looks whether they have changed; 0 never does.
+        keys: knows the API keys; None lets in whoever reaches the server.
+        tls: certificate and key; None serves plain HTTP.
+        allow_anyone: see `check_bind`.
 
     Raises:
-        ConfigError: the address cannot be listened on.
+        ConfigError: the address cannot be listened on, or is open to strangers and no keys are
+            taken; or the TLS files cannot be used.
     """
+    check_bind(host, takes_keys=keys is not None, allow_anyone=allow_anyone)
+    context = None if tls is None else open_tls(tls)
     listener = _listener(host, port)
     keep_large_blocks()
     compile_pass()  # now, and not while the first request waits
@@ -86,30 +101,39 @@ def serve(
     def triggers() -> AbstractAsyncContextManager[None]:
         return reloading(deployment, folders, every_s=reload_every_s, on_signal=True)
 
-    app = create_deployed_app(deployment, triggers)
+    app = create_deployed_app(deployment, triggers, keys=keys)
     leave_old_objects()
-    announce(_where(listener))
+    announce(_where(listener, is_secure=tls is not None))
     with suppress(KeyboardInterrupt):  # uvicorn has shut down in order and raises it again
-        _server(app, log_level="info", grace_s=_GRACE_S).run(sockets=[listener])
+        server = _server(app, log_level="info", grace_s=_GRACE_S, tls=tls, context=context)
+        server.run(sockets=[listener])
 
 
 @contextmanager
 def running_server(
-    policy: Policy, engine: Engine, *, host: str = _LOOPBACK, port: int = 0, **options: Any
+    policy: Policy,
+    engine: Engine,
+    *,
+    host: str = _LOOPBACK,
+    port: int = 0,
+    tls: TlsFiles | None = None,
+    **options: Any,
 ) -> Iterator[RunningServer]:
     """A server in a thread of its own, on a free port, that prints nothing.
 
     Takes the options of `create_app`. Raises ConfigError.
     """
+    check_bind(host, takes_keys=options.get("keys") is not None, allow_anyone=False)
+    context = None if tls is None else open_tls(tls)
     app = create_app(policy, engine, **options)
     listener = _listener(host, port)
-    server = _server(app)
+    server = _server(app, tls=tls, context=context)
     thread = threading.Thread(target=server.run, args=([listener],), name="guardrail", daemon=True)
     thread.start()
     try:
         if not server.ready.wait(_START_TIMEOUT_S):
             raise ConfigError("the server did not start; see its log")
-        yield _where(listener)
+        yield _where(listener, is_secure=tls is not None)
     finally:
         server.should_exit = True
         thread.join()
@@ -120,7 +144,8 @@ def running_server(
 async def running_server_async(
     policy: Policy, engine: Engine, *, host: str = _LOOPBACK, port: int = 0, **options: Any
 ) -> AsyncIterator[RunningServer]:
-    """The same inside the running event loop."""
+    """The same inside the running event loop, by plain HTTP."""
+    check_bind(host, takes_keys=options.get("keys") is not None, allow_anyone=False)
     async with running_app(create_app(policy, engine, **options), host=host, port=port) as where:
         yield where
 
@@ -144,16 +169,34 @@ async def running_app(
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens; leaves signals alone inside another program."""
+    """Says when it listens; leaves signals alone inside another program; renews certificates."""
 
-    def __init__(self, config: uvicorn.Config, *, owns_signals: bool) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        owns_signals: bool,
+        tls: TlsFiles | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         super().__init__(config)
         self.ready = threading.Event()
         self._owns_signals = owns_signals
+        self._tls = tls
+        self._context = context
+        self._renewal: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._tls is not None and self._context is not None:
+            self.config.ssl = self._context
+            self._renewal = asyncio.create_task(keep_renewed(self._context, self._tls))
         await super().startup(sockets=sockets)
         self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+        await super().shutdown(sockets=sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -164,7 +207,14 @@ class _Server(uvicorn.Server):
             yield
 
 
-def _server(app: Starlette, *, log_level: str = "critical", grace_s: int = 1) -> _Server:
+def _server(
+    app: Starlette,
+    *,
+    log_level: str = "critical",
+    grace_s: int = 1,
+    tls: TlsFiles | None = None,
+    context: ssl.SSLContext | None = None,
+) -> _Server:
     deployment: Deployment = app.state.deployment
     wire = deployment.settings.wire
     connections = Connections(wire, deployment.refusals)
@@ -181,7 +231,7 @@ def _server(app: Starlette, *, log_level: str = "critical", grace_s: int = 1) ->
         http=partial(BoundedConnection, connections=connections),  # type: ignore[arg-type]
         timeout_graceful_shutdown=grace_s,
     )
-    return _Server(config, owns_signals=log_level == "info")
+    return _Server(config, owns_signals=log_level == "info", tls=tls, context=context)
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -203,6 +253,6 @@ def _unusable(host: str, port: int, reason: str) -> ConfigError:
     )
 
 
-def _where(listener: socket.socket) -> RunningServer:
+def _where(listener: socket.socket, *, is_secure: bool = False) -> RunningServer:
     host, port = listener.getsockname()[:2]
-    return RunningServer(host, port)
+    return RunningServer(host, port, is_secure)

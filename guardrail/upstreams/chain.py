@@ -43,10 +43,14 @@ class UpstreamChain:
     def deterministic(self) -> bool:
         return all(is_deterministic(member) for member in self.members)
 
-    def ready(self, model: str) -> list[int]:
-        """The positions of those that can be asked for this model now; of all where none can."""
+    def ready(self, model: str, caller: str = "") -> list[int]:
+        """The positions of those that can be asked for this model now; of all where none can.
+
+        For the meaning of `caller` see `Limiter.enter`.
+        """
         positions = range(len(self.members))
-        return [i for i in positions if _is_available(self.members[i], model)] or list(positions)
+        available = [i for i in positions if _is_available(self.members[i], model, caller)]
+        return available or list(positions)
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         return await self.members[0].complete(chat, pictures, seed=seed)
@@ -91,5 +95,5 @@ def _each_once(rows: Sequence[Sequence[str]]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def _is_available(upstream: Upstream, model: str) -> bool:
-    return not isinstance(upstream, LimitedUpstream) or upstream.is_available(model)
+def _is_available(upstream: Upstream, model: str, caller: str) -> bool:
+    return not isinstance(upstream, LimitedUpstream) or upstream.is_available(model, caller)

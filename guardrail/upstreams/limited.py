@@ -92,9 +92,9 @@ class LimitedUpstream:
     def provider_model(self, model: str) -> str:
         return provider_model(self.upstream, model)
 
-    def is_available(self, model: str) -> bool:
+    def is_available(self, model: str, caller: str = "") -> bool:
         """Whether a new decision that asks this model could be served here soon."""
-        return self.limiter.is_available(self.provider_model(model))
+        return self.limiter.is_available(self.provider_model(model), caller)
 
     async def models(self) -> list[str]:
         """The upstream's; not counted, as the list is asked for to see whether it is up."""
@@ -119,6 +119,7 @@ def permit(
     *,
     deadline: float = math.inf,
     fault_of: object = None,
+    caller: str = "",
 ) -> Permit:
     """The way of one call, to be entered by `async with`; without a limiter it is always free.
 
@@ -129,13 +130,16 @@ def permit(
         order: see `Limiter.enter`.
         deadline: likewise.
         fault_of: likewise.
+        caller: likewise.
     """
     if not isinstance(upstream, LimitedUpstream):
         return Permit(None, upstream)
     limiter, asked = upstream.limiter, upstream.provider_model(model)
 
     def enter() -> Awaitable[Grant]:
-        return limiter.enter(decision, order, model=asked, deadline=deadline, fault_of=fault_of)
+        return limiter.enter(
+            decision, order, model=asked, deadline=deadline, fault_of=fault_of, caller=caller
+        )
 
     return Permit((limiter, enter), upstream.upstream)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError
+from guardrail.files import read_variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +39,8 @@ def build_upstream(spec: str, *, keys_from_environment: bool = True, **options: 
     Args:
         spec: one of `KNOWN_SPECS`. What follows the first colon is the URL, model, id or folder.
         keys_from_environment: whether `api_key` of `openai_compatible` falls back to
-            OPENAI_API_KEY, if that is set; litellm looks into the environment by itself.
+            OPENAI_API_KEY or OPENAI_API_KEY_FILE, if one is set; litellm looks into the environment
+            by itself.
         **options: keyword arguments of that upstream's class; those that are None count as not
             given.
 
@@ -49,7 +50,7 @@ def build_upstream(spec: str, *, keys_from_environment: bool = True, **options: 
     name, _, argument = spec.partition(":")
     given = {option: value for option, value in options.items() if value is not None}
     if name == "openai_compatible" and keys_from_environment:
-        given = {"api_key": os.environ.get("OPENAI_API_KEY", "").strip() or None, **given}
+        given = {"api_key": read_variable("OPENAI_API_KEY") or None, **given}
     if name not in _KINDS:
         raise _unusable(f"'{name[:32]}' is not an upstream")
     kind = _KINDS[name]

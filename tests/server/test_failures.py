@@ -23,7 +23,7 @@ SECRET = "sk-secret content of a user"
     [
         (RequestError("bad", param="n", code="c"), 400, "invalid_request_error", "c"),
         (RequestError("big", status=413), 413, "invalid_request_error", None),
-        (RequestError("key", status=401), 401, "authentication_error", None),
+        (RequestError("key", status=401), 401, "invalid_request_error", None),
         (UpstreamError("key", code="upstream_auth"), 502, "server_error", "upstream_auth"),
         (UpstreamError("slow", status=429), 429, "rate_limit_error", "upstream_error"),
         (UpstreamError("gone"), 502, "server_error", "upstream_error"),

@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from guardrail.api.admission import Admission
 from guardrail.api.bodies import Bodies
+from guardrail.api.caller import ANYBODY
 from guardrail.api.refusals import Refusals
 from guardrail.api.wire_limits import WireLimits
 from guardrail.errors import RequestError
@@ -25,7 +26,7 @@ def test_first_come_first_served(run):
         order = []
 
         async def visit(name):
-            ticket = await admission.enter()
+            ticket = await admission.enter(ANYBODY)
             order.append(name)
             return ticket
 
@@ -51,11 +52,11 @@ def test_first_come_first_served(run):
 def test_a_full_line_is_refused_with_503(run):
     async def scenario():
         admission = Admission(1, 1)
-        ticket = await admission.enter()
-        waiting = asyncio.create_task(admission.enter())
+        ticket = await admission.enter(ANYBODY)
+        waiting = asyncio.create_task(admission.enter(ANYBODY))
         await turns()
         with pytest.raises(RequestError, match="retry later") as caught:
-            await admission.enter()
+            await admission.enter(ANYBODY)
         assert (caught.value.status, caught.value.code) == (503, "overloaded")
         ticket.release()
         (await waiting).release()
@@ -68,8 +69,8 @@ def test_a_full_line_is_refused_with_503(run):
 def test_who_leaves_the_line_loses_no_place(run, handed_over):
     async def scenario():
         admission = Admission(1, 3)
-        ticket = await admission.enter()
-        leaver, stayer = (asyncio.create_task(admission.enter()) for _ in range(2))
+        ticket = await admission.enter(ANYBODY)
+        leaver, stayer = (asyncio.create_task(admission.enter(ANYBODY)) for _ in range(2))
         await turns()
         if handed_over:
             ticket.release()  # the leaver's turn, in the same moment
@@ -86,8 +87,8 @@ def test_who_leaves_the_line_loses_no_place(run, handed_over):
 def test_everybody_who_waits_leaves_at_once(run):
     async def scenario():
         admission = Admission(1, 3)
-        ticket = await admission.enter()
-        waiting = [asyncio.create_task(admission.enter()) for _ in range(3)]
+        ticket = await admission.enter(ANYBODY)
+        waiting = [asyncio.create_task(admission.enter(ANYBODY)) for _ in range(3)]
         await turns()
         for task in waiting:
             task.cancel()

@@ -174,14 +174,24 @@ def test_the_model_for_pictures_may_be_fixed(guarded, kit):
     assert "no such model" in blocked(guarded(asking(kit), "request", settings=settings)[1])
 
 
-def test_a_key(guarded, kit):
-    settings = ServerSettings(litellm_api_key="k")
-    assert SECRET not in repr(ServerSettings(litellm_api_key=SECRET))
+def test_a_key(guarded, kit, book):
+    """LiteLLM sends its `api_key` as x-api-key."""
+    secret = book.create()
     inputs = {"texts": ["A cat."]}
-    assert guarded(inputs, "response", settings=settings, key="k")[1] == "passed"
+
+    def outcome(key):
+        return guarded(inputs, "response", keys=book.authenticator(), key=key)[1]
+
+    assert outcome(secret) == "passed"
     for wrong in (None, "other"):
-        outcome = guarded(inputs, "response", settings=settings, key=wrong)[1]
-        assert "401" in str(outcome)
+        assert "401" in str(outcome(wrong))
+
+
+def test_a_limit_blocks_and_is_told_as_one(guarded, kit, book):
+    """An error might be let through by LiteLLM."""
+    secret = book.create(limits={"usd_per_day": 5.0, "calls_per_minute": 1})
+    _, outcome = guarded(asking(kit), "request", keys=book.authenticator(), key=secret)
+    assert "1 a minute" in blocked(outcome)
 
 
 # The route by itself

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from guardrail.api.caller import ANYBODY
 from guardrail.api.chat.reply import block_words
 from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import Reply
@@ -16,6 +17,7 @@ from guardrail.upstreams.given import GivenAnswerUpstream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from guardrail.api.caller import Caller
     from guardrail.api.incoming import Incoming
     from guardrail.api.service import Service
     from guardrail.engine.verdict import Verdict
@@ -29,6 +31,7 @@ async def decide_question(
     question: Incoming | GivenAnswer | None,
     note: Callable[[Verdict, str | None], None],
     origin: Origin = UNKNOWN_ORIGIN,
+    caller: Caller = ANYBODY,
 ) -> Reply:
     """The reply to one question.
 
@@ -37,6 +40,7 @@ async def decide_question(
         question: what LiteLLM asks; None asks for nothing.
         note: told the verdict and the name of its record, None where there is none.
         origin: where the question came from.
+        caller: who asks.
 
     Raises:
         GuardrailError: there is no verdict.
@@ -44,7 +48,7 @@ async def decide_question(
     if question is None:
         return Reply(200, {"action": "NONE"})
     verdict, record_id = await service.decide_and_keep(
-        partial(_judge, service, question), question.chat, origin
+        partial(_judge, service, question, caller), question.chat, origin
     )
     note(verdict, record_id)
     if verdict.action is Action.PASS:
@@ -52,11 +56,15 @@ async def decide_question(
     return blocked_reply(_reason(service, verdict, record_id))
 
 
-async def _judge(service: Service, question: Incoming | GivenAnswer) -> Verdict:
+async def _judge(
+    service: Service, question: Incoming | GivenAnswer, caller: Caller
+) -> Verdict:
     if isinstance(question, GivenAnswer):
         return await _judge_answer(service, question)
     await check_model(service, question.chat.model)
-    return await decide_incoming(service, service.engine, question, waits=True)
+    return await decide_incoming(
+        service, service.engine, question, caller=caller, waits=True
+    )
 
 
 async def _judge_answer(service: Service, said: GivenAnswer) -> Verdict:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from guardrail.types import Json
 
-__all__ = ["describe_operation", "describe_plain", "make_document"]
+__all__ = ["KEY_SECURITY", "describe_operation", "describe_plain", "make_document"]
 
 _JSON = "application/json"
 _STREAM = "text/event-stream"
@@ -34,7 +34,20 @@ _ERROR: Mapping[str, Json] = {
         }
     },
 }
+_SCHEMES: Mapping[str, Json] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key of this server, as OpenAI's clients send it.",
+    },
+    "x_api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
+KEY_SECURITY: tuple[Mapping[str, Json], ...] = tuple({name: []} for name in _SCHEMES)
+"""What an operation says that takes a key, in either of two headers."""
+
 _FAULTS: Mapping[str, str] = {
+    "401": "No API key, or one that may not be used; only where the server takes keys.",
+    "429": "The key's limits are reached; `Retry-After` says for how long.",
     "4XX": "The request is at fault, or blocked in the style `error`.",
     "5XX": "The model, the oracle or the guard failed; nothing passed.",
 }
@@ -49,6 +62,7 @@ def make_document(operations: Mapping[tuple[str, str], Mapping[str, Json]]) -> d
         "openapi": "3.1.0",
         "info": {"title": "guardrail", "description": _ABOUT, "version": __version__},
         "paths": paths,
+        "components": {"securitySchemes": _SCHEMES},
     }
 
 

@@ -1,20 +1,21 @@
 """Limits of the calls to one upstream: how many at once and a minute, and in which order.
 
-Places and rates are the upstream's. Pauses and the breaker belong to one model of it: a model that
-is down, or whose quota is used up, keeps nobody from another one.
+Places and rates are the upstream's. Pauses and health belong to one model of it: a model that is
+down, or whose quota is used up, keeps nobody from another one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from guardrail.errors import UpstreamError
-from guardrail.upstreams.limits.breaker import Breaker, BreakerState
+from guardrail.upstreams.limits.breaker import BreakerState
 from guardrail.upstreams.limits.fair_queue import FairQueue
+from guardrail.upstreams.limits.health import ModelHealth
 from guardrail.upstreams.limits.rate import Bucket, TokenBudget
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class CallLimits:
         max_queue: most calls that wait; further ones are refused.
         requests_per_minute, tokens_per_minute: None for as many as the upstream takes.
         longest_pause_s: longest that a provider's `Retry-After` is obeyed.
-        breaker_faults, breaker_after_s, breaker_open_s: see `Breaker`.
+        breaker_faults, breaker_after_s, breaker_open_s: see `Breaker` and `ModelHealth`.
     """
 
     max_concurrency: int = 64
@@ -89,9 +90,10 @@ class Grant:
     Attributes:
         at: since when.
         tokens: reserved for it.
-        probe: whether it decides for its model's breaker.
+        probe: whether it decides for a breaker.
         model: which one it asks.
         decision: a fault of it counts once, however many of its calls fail.
+        caller: for whom it was made.
     """
 
     at: float
@@ -99,6 +101,7 @@ class Grant:
     probe: bool
     model: str = ""
     decision: object = None
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,27 +127,32 @@ class _Lane:
 
     Attributes:
         model: its name.
-        breaker: its own.
+        health: what faults say of it.
         paused_until: when its provider takes calls again.
         is_rate_limited: whether the pause is for too many requests.
-        in_flight, waiting: calls to it.
+        in_flight: calls to it.
+        waiting: calls to it that wait, by caller.
     """
 
     model: str
-    breaker: Breaker
+    health: ModelHealth
     paused_until: float = -math.inf
     is_rate_limited: bool = False
     in_flight: int = 0
-    waiting: int = 0
+    waiting: Counter[str] = field(default_factory=Counter)
 
     @property
     def is_idle(self) -> bool:
         return not self.in_flight and not self.waiting
 
-    def may_start(self, now: float) -> bool:
-        """Whether neither its pause nor its breaker is against a call."""
-        half_open = self.breaker.state(now) is BreakerState.HALF_OPEN
-        return self.paused_until <= now and not (half_open and self.breaker.probing)
+    def may_start(self, now: float, caller: str) -> bool:
+        """Whether neither its pause nor its health is against a call."""
+        half_open = self.health.state(now, caller) is BreakerState.HALF_OPEN
+        return self.paused_until <= now and not (half_open and self.health.is_probing(caller))
+
+    def needs_clock(self) -> bool:
+        """Whether a call waits for a time, and not for the end of one that decides for it."""
+        return any(not self.health.is_probing(caller) for caller in self.waiting)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,6 +163,7 @@ class _Waiting:
     lane: _Lane
     decision: object
     deadline: float
+    caller: str
 
 
 class Limiter:
@@ -187,21 +196,20 @@ class Limiter:
 
     @property
     def state(self) -> BreakerState:
-        """That of the model which is worst off."""
+        """That of the model which is worst off, as all callers meet it."""
         now = self._clock.time()
-        states = {lane.breaker.state(now) for lane in self._lanes.values()}
+        states = {lane.health.common_state(now) for lane in self._lanes.values()}
         worst = (BreakerState.OPEN, BreakerState.HALF_OPEN)
         return next((state for state in worst if state in states), BreakerState.CLOSED)
 
-    def is_available(self, model: str = "") -> bool:
-        """Whether a new decision that asks this model could be served here soon."""
+    def is_available(self, model: str = "", caller: str = "") -> bool:
+        """Whether a new decision of a caller that asks this model could be served here soon."""
         lane, now = self._lanes.get(model), self._clock.time()
         if lane is None:
             return True
-        is_open = lane.breaker.state(now) is BreakerState.OPEN
-        return (
-            lane.paused_until - now <= _SHORT_PAUSE_S and not is_open and not lane.breaker.probing
-        )
+        is_open = lane.health.state(now, caller) is BreakerState.OPEN
+        is_short = lane.paused_until - now <= _SHORT_PAUSE_S
+        return is_short and not is_open and not lane.health.is_probing(caller)
 
     async def enter(
         self,
@@ -211,6 +219,7 @@ class Limiter:
         model: str = "",
         deadline: float = math.inf,
         fault_of: object = None,
+        caller: str = "",
     ) -> Grant:
         """Waits for a turn; a caller that gets one must `leave`.
 
@@ -220,6 +229,7 @@ class Limiter:
             model: which one it asks.
             deadline: when its answer is of no use any more, on the clock.
             fault_of: what a fault of this call counts once for; the decision where it is None.
+            caller: for whom the call is made, see `ModelHealth`; empty where that is not known.
 
         Raises:
             UpstreamError: `OVERLOADED`, `UNAVAILABLE`, `RATE_LIMITED`, or the limiter was closed.
@@ -228,11 +238,12 @@ class Limiter:
         cause = decision if fault_of is None else fault_of
         lane = self._lane(model)
         try:
-            self._refuse(lane, now, deadline)
+            self._refuse(lane, caller, now, deadline)
             self._open_buckets(now)
-            if not self._queue and self._is_free(now) and lane.may_start(now):
-                return self._start(lane, cause, now)
-            return await self._wait(_Waiting(_new_turn(), lane, cause, deadline), decision, order)
+            if not self._queue and self._is_free(now) and lane.may_start(now, caller):
+                return self._start(lane, cause, caller, now)
+            waiting = _Waiting(_new_turn(), lane, cause, deadline, caller)
+            return await self._wait(waiting, decision, order)
         finally:
             self._forget(lane)
 
@@ -263,7 +274,7 @@ class Limiter:
     async def _wait(self, waiting: _Waiting, decision: object, order: int) -> Grant:
         turn, lane = waiting.turn, waiting.lane
         place = self._queue.push(decision, order, waiting)
-        lane.waiting += 1
+        lane.waiting[waiting.caller] += 1
         try:
             self._serve()
             return await turn
@@ -273,7 +284,9 @@ class Limiter:
                 self.leave(turn.result(), CallEnd(tokens=0))  # the turn came in the same moment
             raise
         finally:
-            lane.waiting -= 1
+            lane.waiting[waiting.caller] -= 1
+            if not lane.waiting[waiting.caller]:
+                del lane.waiting[waiting.caller]
 
     def _lane(self, model: str) -> _Lane:
         """What is known of a model; at most so many are remembered, as clients choose the names."""
@@ -284,24 +297,24 @@ class Limiter:
                 if oldest is not None:
                     del self._lanes[oldest.model]
             limits = self._limits
-            breaker = Breaker(
+            health = ModelHealth(
                 faults=limits.breaker_faults,
                 after_s=limits.breaker_after_s,
                 open_s=limits.breaker_open_s,
             )
-            lane = self._lanes[model] = _Lane(model, breaker)
+            lane = self._lanes[model] = _Lane(model, health)
         return lane
 
     def _forget(self, lane: _Lane) -> None:
         """Drops a lane that nothing uses and that says nothing."""
         is_paused = lane.paused_until > self._clock.time()
-        if lane.is_idle and lane.breaker.is_quiet and not is_paused:
+        if lane.is_idle and lane.health.is_quiet and not is_paused:
             self._lanes.pop(lane.model, None)
 
-    def _refuse(self, lane: _Lane, now: float, deadline: float) -> None:
+    def _refuse(self, lane: _Lane, caller: str, now: float, deadline: float) -> None:
         """Raises UpstreamError where waiting is of no use."""
-        if self._closed or lane.breaker.state(now) is BreakerState.OPEN:
-            raise self._fault(lane)
+        if self._closed or lane.health.state(now, caller) is BreakerState.OPEN:
+            raise self._fault(lane, caller)
         if lane.paused_until > max(now, deadline):
             raise _pause_error(lane, now)
         if len(self._queue) >= self._limits.max_queue:
@@ -313,7 +326,7 @@ class Limiter:
                 undrawn=True,
             )
 
-    def _fault(self, lane: _Lane) -> UpstreamError:
+    def _fault(self, lane: _Lane, caller: str) -> UpstreamError:
         if self._closed:
             message = "the upstream was closed; make a new one"
             return UpstreamError(message, status=500, undrawn=True)
@@ -321,7 +334,7 @@ class Limiter:
             "this model failed in many requests in a row and gets no calls for some seconds; check "
             "that its upstream runs",
             status=503,
-            retry_after_s=lane.breaker.wait_s(self._clock.time()),
+            retry_after_s=lane.health.wait_s(self._clock.time(), caller),
             code=UNAVAILABLE,
             undrawn=True,
         )
@@ -334,23 +347,28 @@ class Limiter:
         self._fail(lambda one: one.lane is lane and one.deadline < until)
 
     def _tell_breaker(self, lane: _Lane, start: Grant, end: CallEnd, now: float) -> None:
-        breaker = lane.breaker
+        health, caller = lane.health, start.caller
         if end.alive is None:
-            breaker.unknown(probe=start.probe)
+            health.unknown(caller, probe=start.probe)
         elif end.alive:
-            breaker.alive(now, probe=start.probe)
+            health.alive(now, caller, probe=start.probe)
         else:
-            breaker.record_fault(start.at, now, probe=start.probe, decision=start.decision)
-        if breaker.state(now) is BreakerState.OPEN:
-            self._fail(lambda one: one.lane is lane)
+            health.record_fault(start.at, now, caller, probe=start.probe, decision=start.decision)
+        if health.state(now, caller) is BreakerState.OPEN:
+            self._fail(
+                lambda one: one.lane is lane and health.state(now, one.caller) is BreakerState.OPEN
+            )
 
     def _fail(self, concerns: Callable[[_Waiting], bool]) -> None:
         """Ends the wait of some calls by the fault that holds for their model now."""
         now = self._clock.time()
         for one in self._queue.take_out(concerns):
             if not one.turn.done():
-                is_down = self._closed or one.lane.breaker.state(now) is BreakerState.OPEN
-                error = self._fault(one.lane) if is_down else _pause_error(one.lane, now)
+                state = one.lane.health.state(now, one.caller)
+                is_down = self._closed or state is BreakerState.OPEN
+                error = (
+                    self._fault(one.lane, one.caller) if is_down else _pause_error(one.lane, now)
+                )
                 one.turn.set_exception(error)
 
     def _serve(self) -> None:
@@ -358,11 +376,11 @@ class Limiter:
         self._stop_timer()
         now = self._clock.time()
         while self._queue and self._is_free(now):
-            one = self._queue.pop(lambda one: one.lane.may_start(now))
+            one = self._queue.pop(lambda one: one.lane.may_start(now, one.caller))
             if one is None:
                 break
             if not one.turn.done():
-                one.turn.set_result(self._start(one.lane, one.decision, now))
+                one.turn.set_result(self._start(one.lane, one.decision, one.caller, now))
         if self._queue and self._has_room:
             self._wake_up(now)
 
@@ -372,9 +390,7 @@ class Limiter:
         A model whose breaker tries one call needs no clock: the end of that call serves the others.
         """
         waits = [
-            max(0.0, lane.paused_until - now)
-            for lane in self._lanes.values()
-            if lane.waiting and not lane.breaker.probing
+            max(0.0, lane.paused_until - now) for lane in self._lanes.values() if lane.needs_clock()
         ]
         if waits:
             wait_s = max(self._wait_s(now), min(waits))
@@ -408,13 +424,13 @@ class Limiter:
             self._tokens.wait_s(now) if self._tokens else 0.0,
         )
 
-    def _start(self, lane: _Lane, decision: object, now: float) -> Grant:
+    def _start(self, lane: _Lane, decision: object, caller: str, now: float) -> Grant:
         self._in_flight += 1
         lane.in_flight += 1
         if self._requests is not None:
             self._requests.take(1.0, now)
         tokens = 0.0 if self._tokens is None else self._tokens.reserve(now)
-        return Grant(now, tokens, lane.breaker.start(now), lane.model, decision)
+        return Grant(now, tokens, lane.health.start(now, caller), lane.model, decision, caller)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
