@@ -108,8 +108,9 @@ def test_serve_takes_keys_and_refuses_strangers(kit, policy, tmp_path):
                 client.get(f"{url}/models", headers=headers).status_code
                 for headers in ({}, {"x-api-key": secret})
             ]
+        told = "".join(process.stderr.readline() for _ in range(4))
         process.send_signal(signal.SIGTERM)
-        _, out, told = kit.finish(process)
+        out = kit.finish(process)[1]
         assert answers == [401, 200]
         assert "callers need an API key" in told
         assert secret not in out + told

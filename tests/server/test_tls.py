@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from guardrail.api.deployment import fixed_deployment
+from guardrail.api.service import Service
 from guardrail.engine.engine import Engine
 from guardrail.errors import ConfigError
 from guardrail.images.keys import NoiseKey
@@ -143,15 +145,17 @@ def test_files_that_cannot_be_used(kit, tmp_path, what):
         (tmp_path / "other").mkdir()
         files = TlsFiles(files.certificate, write_pair(tmp_path / "other", "two").key)
     with pytest.raises(ConfigError, match=r"--tls-cert and --tls-key") as caught:
-        serve(*parts(kit), port=0, tls=files)
+        serve(fixed_deployment(Service(*parts(kit))), port=0, tls=files)
     assert caught.value.file == str(files.certificate)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])  # noqa: S104 (it is refused)
 def test_no_bind_beyond_this_machine_without_keys(kit, host):
-    for start in (serve, lambda *p, **o: running_server(*p, **o).__enter__()):
-        with pytest.raises(ConfigError, match=r"guardrail keys create.*--allow-anyone"):
-            start(*parts(kit), host=host, port=0)
+    refusal = r"guardrail keys create.*--allow-anyone"
+    with pytest.raises(ConfigError, match=refusal):
+        serve(fixed_deployment(Service(*parts(kit))), host=host, port=0)
+    with pytest.raises(ConfigError, match=refusal), running_server(*parts(kit), host=host):
+        pass
     check_bind(host, takes_keys=True, allow_anyone=False)
     check_bind(host, takes_keys=False, allow_anyone=True)
 
