@@ -111,6 +111,19 @@ def test_a_key_of_another_scope_is_no_client(run, kit, book):
     )  # fmt: skip
 
 
+def test_routes_of_operators_need_an_admins_key(run, kit, book):
+    admin, client = book.create(scopes=frozenset({KeyScope.ADMIN})), book.create()
+
+    async def scene():
+        async with kit.proxy(keys=book.authenticator()) as proxy:
+            return [
+                (await proxy.client.get("/admin/policies", headers=headers)).status_code
+                for headers in (bearer(admin), bearer(client), {})
+            ]
+
+    assert run(scene()) == [200, 403, 401]
+
+
 def test_a_key_for_another_policy_is_refused(run, kit, book):
     other, this = book.create(policy="another"), book.create(policy="test")
 
