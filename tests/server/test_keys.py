@@ -297,6 +297,17 @@ class TestLimits:
 
         assert run(scene()) == ([429] * 3, [])
 
+    def test_answers_that_are_only_watched_count_as_well(self, run, kit, book):
+        key = book.create(limits={"calls_per_minute": 1})
+        policy = kit.make_policy(mode="observe")
+
+        async def scene():
+            async with kit.proxy(keys=book.authenticator(), policy=policy) as proxy:
+                statuses = [(await ask(kit, proxy, key)).status_code for _ in range(3)]
+                return statuses, len(proxy.calls)
+
+        assert run(scene()) == ([200, 429, 429], 1)
+
     def test_dollars_a_day(self, run, kit, book):
         policy = kit.make_policy(
             prices={"*": PRICE}, limits={"max_cost_usd_per_request": 60.0, "retries": 0}
