@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from guardrail.api.policy_set import PolicySet
     from guardrail.api.refusals import Refusals
     from guardrail.api.service import Service
-    from guardrail.server.body import ArrivedBody
     from guardrail.engine.verdict import Verdict
+    from guardrail.server.body import ArrivedBody
     from guardrail.types import Json
 
 __all__ = ["answer_guarded", "choose_service", "enter", "read_aside"]

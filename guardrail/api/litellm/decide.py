@@ -56,15 +56,11 @@ async def decide_question(
     return blocked_reply(_reason(service, verdict, record_id))
 
 
-async def _judge(
-    service: Service, question: Incoming | GivenAnswer, caller: Caller
-) -> Verdict:
+async def _judge(service: Service, question: Incoming | GivenAnswer, caller: Caller) -> Verdict:
     if isinstance(question, GivenAnswer):
         return await _judge_answer(service, question)
     await check_model(service, question.chat.model)
-    return await decide_incoming(
-        service, service.engine, question, caller=caller, waits=True
-    )
+    return await decide_incoming(service, service.engine, question, caller=caller, waits=True)
 
 
 async def _judge_answer(service: Service, said: GivenAnswer) -> Verdict:
