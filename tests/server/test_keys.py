@@ -14,6 +14,7 @@ from guardrail.api.settings import ServerSettings
 from guardrail.keys.api_key import KeyScope, utc_now
 from guardrail.keys.secret import new_secret
 from guardrail.records.recorder import Recorder
+from guardrail.records.writer import RecordWriter
 from guardrail.testing.journal import MemoryJournal
 
 GUARDED = ["/v1/chat/completions", "/v1/responses", "/v1/guardrail/check",
@@ -178,7 +179,10 @@ def test_no_key_is_found_anywhere_after(run, kit, book, tmp_path, caplog, capfd)
             engine = Engine(compile_policy(policy), upstream, kit.Words(), NoiseKey(bytes(32)))
             async with (
                 running_server_async(
-                    policy, engine, keys=book.authenticator(), record=Recorder(journal, engine)
+                    policy,
+                    engine,
+                    keys=book.authenticator(),
+                    record=Recorder(RecordWriter(journal), engine),
                 ) as server,
                 httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as client,
             ):

@@ -12,7 +12,7 @@ from guardrail.api.settings import ServerSettings
 from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
-from guardrail.server.guarded import _CALLER, _owner_of
+from guardrail.server.guarded import _owner_of
 from guardrail.server.serve import running_server
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
@@ -220,10 +220,10 @@ def test_another_callers_item_is_one_that_does_not_exist(talk):
 
 
 def test_where_there_are_api_keys_an_item_belongs_to_the_verified_one():
-    def owner(tenant, name, presented=b"Bearer k"):
-        caller = SimpleNamespace(tenant=tenant, name=name)
+    def owner(tenant, key_id, presented=b"Bearer k"):
+        caller = SimpleNamespace(tenant=tenant, key_id=key_id)
         headers = [(b"authorization", presented)]
-        return _owner_of(Request({"type": "http", "headers": headers, _CALLER: caller}))
+        return _owner_of(Request({"type": "http", "headers": headers, "guardrail.caller": caller}))
 
     assert owner("blue", "a") == owner("blue", "a", b"Bearer renewed")
     assert len({owner("blue", "a"), owner("blue", "b"), owner("red", "a")}) == 3
