@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from guardrail.types import Json
 
-__all__ = ["Reply", "error_reply", "log_crash", "reply_to_error"]
+__all__ = ["Reply", "describe_crash_place", "error_reply", "log_crash", "reply_to_error"]
 
 _log = logging.getLogger("guardrail.server")
 _RETRY_AFTER_S = 5.0
@@ -130,6 +130,11 @@ def _retry_hint(error: GuardrailError) -> dict[str, str]:
 
 def log_crash(error: BaseException) -> None:
     """Logs where an unforeseen error arose, but not its text, which may quote a request."""
+    _log.error("unforeseen %s", describe_crash_place(error))
+
+
+def describe_crash_place(error: BaseException) -> str:
+    """The class of an exception and where it arose, without its text."""
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     place = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames))
-    _log.error("unforeseen %s at %s", type(error).__name__, place)
+    return f"{type(error).__name__} at {place}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from guardrail.api.admission import Admission
 from guardrail.api.cached import Cached
 from guardrail.api.caller import ANYBODY
+from guardrail.api.fault_count import FaultCount
 from guardrail.api.items import ItemMemory
 from guardrail.api.observer import Observer
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages
@@ -16,7 +17,7 @@ from guardrail.api.pictures.loader import ImageLoader
 from guardrail.api.recording import RecordFunction, Recording, as_recording, decide_and_keep
 from guardrail.api.request_rules import RequestRules, request_rules
 from guardrail.api.settings import ServerSettings
-from guardrail.errors import ConfigError, UpstreamError
+from guardrail.errors import ConfigError, StorageError, UpstreamError
 from guardrail.keys.limits import KeyAllowance, LocalLimits
 from guardrail.memory.decision_memory import DecisionMemory
 from guardrail.memory.ledger import LocalLedger
@@ -77,6 +78,7 @@ class Service:
     request_rules: RequestRules = field(init=False)
     items: ItemMemory = field(init=False)
     observer: Observer = field(init=False)
+    record_faults: FaultCount = field(init=False, default_factory=FaultCount)
 
     def __post_init__(self) -> None:
         if self.record is None and self.policy.block.names_record:
@@ -108,14 +110,16 @@ class Service:
         self, decide: Callable[[], Awaitable[Verdict]], chat: Chat, origin: Origin = UNKNOWN_ORIGIN
     ) -> tuple[Verdict, str | None]:
         """Makes a decision and keeps it, see `recording.decide_and_keep`."""
-        return await decide_and_keep(self.recording, decide, chat, origin)
+        with self.record_faults.watch(StorageError):
+            return await decide_and_keep(self.recording, decide, chat, origin)
 
     async def keep(
         self, verdict: Verdict, chat: Chat, origin: Origin = UNKNOWN_ORIGIN
     ) -> str | None:
         """Keeps a decision; the name of its record, None where none are kept."""
         recording = self.recording
-        return None if recording is None else await recording.keep(verdict, chat, origin)
+        with self.record_faults.watch():
+            return None if recording is None else await recording.keep(verdict, chat, origin)
 
     async def check_records(self) -> None:
         """Raises GuardrailError where records must be kept and cannot be."""

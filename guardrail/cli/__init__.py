@@ -16,6 +16,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "attack": "Attack a picture, to see what the guard is for.",
     "calibrate": "Choose an oracle's threshold, and bound its misses, from labelled answers.",
+    "canary": "Prove that a known harmful answer is stopped and a harmless one passes.",
     "certify": "Estimate certified radii of one picture or a folder.",
     "check": "Guard one picture and prompt from the terminal.",
     "delivered": "Bound the harm among the answers that left, by labels of some of them.",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from guardrail.keys.authenticator import Authenticator
     from guardrail.server.tls import TlsFiles
 
-__all__ = ["Access", "access_options", "key_options", "open_access"]
+__all__ = ["ACCESS_OPTIONS", "Access", "access_options", "key_options", "open_access"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -80,6 +80,10 @@ def access_options(function: _F) -> _F:
     ):
         function = option(function)
     return key_options(function)
+
+
+ACCESS_OPTIONS = ("keys_address", "pepper_path", "allow_anyone", "tls_cert", "tls_key")
+"""What `access_options` adds to a command's parameters."""
 
 
 def open_access(

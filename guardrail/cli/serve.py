@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from guardrail.cli.access import access_options, open_access
+from guardrail.cli.access import ACCESS_OPTIONS, access_options, open_access
 from guardrail.cli.environment import EnvironmentCommand
 from guardrail.cli.options import record_options, upstream_options
+from guardrail.cli.watching import open_watch, watching_options
 from guardrail.cli.wire_options import wire_options
 from guardrail.errors import ConfigError
 
@@ -27,6 +28,7 @@ __all__ = ["command"]
 @record_options
 @wire_options
 @access_options
+@watching_options
 @click.option("--records-mode", type=click.Choice(["required", "best_effort"]), default="required",
               show_default=True, help="Whether an answer whose record cannot be kept is withheld, "
               "or leaves, marked as not recorded.")  # fmt: skip
@@ -70,7 +72,7 @@ def command(
     cors_origins: tuple[str, ...],
     reload_every_s: float,
     wire: WireLimits,
-    **access: Any,
+    **options: Any,
 ) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
     from guardrail.api.building import open_deployment
@@ -99,7 +101,7 @@ def command(
             listed = load_policies(policies_file)
         return Plan(listed, read_upstreams(upstreams, upstreams_file))
 
-    opened = open_access(host, **access)
+    opened = open_access(host, **{name: options.pop(name) for name in ACCESS_OPTIONS})
     settings = ServerSettings(
         known_models_only=is_local(read_upstreams(upstreams, upstreams_file)),
         litellm_model=litellm_model,
@@ -114,7 +116,7 @@ def command(
         RecordsMode(records_mode),
         Retention(records_days, content_days),
     )
-    with open_records(recording) as recorder_of:
+    with open_watch(**options) as telemetry, open_records(recording) as recorder_of:
         deployment = open_deployment(
             read,
             read_key(key_file),
@@ -133,6 +135,7 @@ def command(
             keys=opened.keys,
             tls=opened.tls,
             allow_anyone=opened.allow_anyone,
+            telemetry=telemetry,
         )
 
 
@@ -153,3 +156,5 @@ def _announce(deployment: Deployment, server: RunningServer, access: str) -> Non
         lines[describe_languages(policy.oracle) or ""] = None
     for line in filter(None, (*lines, access)):
         click.echo(line, err=True)
+    if server.metrics is not None:
+        click.echo(f"metrics at {server.metrics.url}/metrics", err=True)

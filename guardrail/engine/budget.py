@@ -97,8 +97,11 @@ class Budget:
         """Says that a call has ended, in whatever way."""
         self._in_flight -= 1
 
-    def charge(self, answer: Answer, *models: str, broken_off: bool = False) -> None:
-        """Adds an answer's cost; the tokens of one that was broken off are not reported."""
+    def charge(self, answer: Answer, *models: str, broken_off: bool = False) -> float | None:
+        """Adds an answer's cost, and returns it; None where it is not known.
+
+        The tokens of one that was broken off are not reported.
+        """
         cost = self._rules.prices.cost_usd(answer, *models)
         if cost is None and broken_off:
             cost = self._highest_usd or None
@@ -108,6 +111,7 @@ class Budget:
         self._highest_usd = max(self._highest_usd, cost or 0.0)
         self._counted_usd += cost or 0.0
         self._all_counted &= cost is not None
+        return cost
 
     def _limit_reached(self, models: Sequence[str]) -> Reason | None:
         rules = self._rules

@@ -31,6 +31,7 @@ from guardrail.engine.certificate.building import CertificateNames, build_certif
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.harmful_answers import count_harmful
+from guardrail.engine.observer import ObservedWaves
 from guardrail.engine.plan import plan_for
 from guardrail.engine.prepared_request import (
     CLEAN_INDEX,
@@ -210,11 +211,14 @@ class DecisionRun:
             seed = request.derive_seed(index, rules, self.key)
             return await self.sampler.sample(index, noisy, seed=seed, variant=True)
 
+        waves = ObservedWaves(certifier)
         try:
             async with asyncio.timeout_at(self.deadline):
-                await fan_out(certifier, draw, max_parallel=rules.max_parallel, samples=samples)
+                await fan_out(waves, draw, max_parallel=rules.max_parallel, samples=samples)
         except (TimeoutError, BudgetSpentError):
             pass  # the certifier then has no decision
+        finally:
+            waves.close()
         return tuple(samples[index] for index in sorted(samples))
 
     async def _conclude(

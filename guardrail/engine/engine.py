@@ -12,6 +12,7 @@ from guardrail.engine.budget import Budget
 from guardrail.engine.canonical_chat import canonical_chat_offloaded
 from guardrail.engine.decision import DecisionRun
 from guardrail.engine.most_calls import most_calls
+from guardrail.engine.observer import current_observer
 from guardrail.engine.prepared_request import choose_attempt
 from guardrail.engine.rules import Mode, Rules, TextInPictures
 from guardrail.engine.sampler import Sampler
@@ -99,9 +100,12 @@ class Engine:
             RequestError: the messages refer to another number of pictures, or are nested too
                 deeply.
         """
-        run, started = await self._begin(chat, pictures, alpha, deadline, budget, digest)
-        verdict = _account(await self._decide_by_mode(run, own), run, started)
-        return dataclasses.replace(verdict, alpha=self.alpha(alpha) if pictures else None)
+        with current_observer().observe_decision(self.rules, self.upstream.name, chat) as note:
+            run, started = await self._begin(chat, pictures, alpha, deadline, budget, digest)
+            verdict = _account(await self._decide_by_mode(run, own), run, started)
+            verdict = dataclasses.replace(verdict, alpha=self.alpha(alpha) if pictures else None)
+            note(verdict)
+        return verdict
 
     async def answer_unjudged(
         self,
@@ -118,6 +122,14 @@ class Engine:
         Raises:
             RequestError: see `decide`.
         """
+        with current_observer().observe_decision(self.rules, self.upstream.name, chat) as note:
+            verdict = await self._answer_unjudged(chat, pictures, deadline, caller)
+            note(verdict)
+        return verdict
+
+    async def _answer_unjudged(
+        self, chat: Chat, pictures: Sequence[Picture], deadline: float | None, caller: str
+    ) -> Verdict:
         budget = Budget(self.rules, caller=caller)
         run, started = await self._begin(chat, pictures, None, deadline, budget)
         own = await self._ask_without_noise(run)

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guardrail.causes import chain_cause
+from guardrail.engine.observer import current_observer
 from guardrail.engine.retry import may_judge_again, run_with_repeats
 from guardrail.engine.rules import OnUnscanned
 from guardrail.engine.verdict import Sample
@@ -249,7 +250,8 @@ def _rank(said: Judgement) -> tuple[int, bool, float]:
 async def _judge_by(oracle: Oracle, exchanges: Sequence[Exchange]) -> list[Judgement]:
     """The oracle's judgements, checked. Raises OracleError for whatever else it does."""
     try:
-        judgements = list(await oracle.judge(exchanges))
+        with current_observer().observe_judging(len(exchanges)):
+            judgements = list(await oracle.judge(exchanges))
         sound = len(judgements) == len(exchanges) and all(map(_is_sound, judgements))
     except GuardrailError:
         raise

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from guardrail.causes import chain_cause
 from guardrail.engine.budget import Budget
 from guardrail.engine.judge import Judge, describe_crash
+from guardrail.engine.observer import ObservedCall, current_observer
 from guardrail.engine.retry import FirstWave, ends_decision, may_call_again, run_with_repeats
 from guardrail.engine.rules import OnSeveralModels
 from guardrail.engine.short_answers import EarlyStop, check_token_limit, limit_tokens
@@ -218,7 +219,8 @@ class Sampler:
             self.usage = self.usage + refused.usage
             return refused
         self.usage = self.usage + answer.usage
-        self.budget.charge(answer, *self._names, broken_off=call.harmful is not None)
+        cost = self.budget.charge(answer, *self._names, broken_off=call.harmful is not None)
+        current_observer().note_cost(self._describe(call), cost)
         if call.variant or (call.is_limited and self.models):
             self._note_model(answer.model)
         return answer
@@ -270,15 +272,23 @@ class Sampler:
             deadline=self._deadline,
             caller=self.budget.caller,
         )
+        observer = current_observer()
         with ExitStack() as line:
             line.enter_context(self.line.running())
+            line.enter_context(observer.observe_line())
             async with way:
                 line.close()
-                with self.clock.running(), budget:
+                seen = observer.observe_call(self._describe(call))
+                with self.clock.running(), budget, seen as note_answer:
                     answer = await self._complete(way, call)
+                    note_answer(answer)
                 if call.variant:
                     self._check_variant(answer)
         return answer
+
+    def _describe(self, call: _Call) -> ObservedCall:
+        provider_name, model = self._names
+        return ObservedCall(self.upstream.name, model, provider_name, call.order, call.variant)
 
     async def _complete(self, way: Permit, call: _Call) -> Answer:
         """What the model says within the time of a call. Raises UpstreamError."""

@@ -65,9 +65,11 @@ class DecisionMemory:
         store: where verdicts are; a `LocalVerdictStore` where none is given.
     """
 
+    store: VerdictStore
+
     def __init__(self, rules: MemoryRules, *, store: VerdictStore | None = None) -> None:
         self._rules = rules
-        self._store = LocalVerdictStore(rules) if store is None else store
+        self.store = LocalVerdictStore(rules) if store is None else store
         self._tasks = SharedTasks["Verdict"]()
 
     async def decide(
@@ -186,7 +188,7 @@ class DecisionMemory:
         return verdict
 
     async def _look_up(self, key: bytes) -> RememberedVerdict | None:
-        data = await self._store.get(key)
+        data = await self.store.get(key)
         known = None if data is None else RememberedVerdict.decode(data)
         return known if known is not None and self._replays(known) else None
 
@@ -196,7 +198,7 @@ class DecisionMemory:
             return
         data = known.encode()
         if data is not None:
-            await self._store.put(key, data)
+            await self.store.put(key, data)
 
     def _replays(self, known: RememberedVerdict) -> bool:
         passed = known.verdict.action is Action.PASS

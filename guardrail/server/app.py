@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -18,14 +18,17 @@ from guardrail.api.pictures.fetch import INTERNET
 from guardrail.api.service import Service
 from guardrail.api.settings import ServerSettings
 from guardrail.errors import GuardrailError
-from guardrail.server.access import AccessLog
+from guardrail.server.access import AccessLog, note_fault
 from guardrail.server.cors import cors_middleware
 from guardrail.server.json_response import json_response
 from guardrail.server.plain_path import PlainPath, sent_path
 from guardrail.server.routes import make_routes
 from guardrail.server.shield import Shield
+from guardrail.telemetry.background import run_background
+from guardrail.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
@@ -58,6 +61,8 @@ def create_app(
     network: Network = INTERNET,
     keys: Authenticator | None = None,
     limits: Limits | None = None,
+    telemetry: Telemetry | None = None,
+    metrics_listener: socket.socket | None = None,
 ) -> Starlette:
     """The application; it closes the engine's upstream and oracle, and `keys`, when it shuts down.
 
@@ -70,12 +75,19 @@ def create_app(
         network: how links to pictures are looked up; for tests only.
         keys: knows the API keys; None lets in whoever reaches the server.
         limits: counts what keys use; None counts in this process.
+        telemetry: counts, traces and watches; None for the log alone.
+        metrics_listener: where its metrics are served; None serves none.
 
     Raises:
         ConfigError: an origin in the settings is none.
     """
     service = Service(policy, engine, settings or ServerSettings(), record, network, limits=limits)
-    return create_deployed_app(fixed_deployment(service), keys=keys)
+    return create_deployed_app(
+        fixed_deployment(service),
+        keys=keys,
+        telemetry=telemetry,
+        metrics_listener=metrics_listener,
+    )
 
 
 def create_deployed_app(
@@ -83,6 +95,8 @@ def create_deployed_app(
     triggers: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     *,
     keys: Authenticator | None = None,
+    telemetry: Telemetry | None = None,
+    metrics_listener: socket.socket | None = None,
 ) -> Starlette:
     """The application of policies that may change; it closes them when it shuts down.
 
@@ -90,30 +104,36 @@ def create_deployed_app(
         deployment: decides every request.
         triggers: what makes it reload, entered while the application runs.
         keys: knows the API keys; None lets in whoever reaches the server.
+        telemetry: see `create_app`.
+        metrics_listener: likewise.
 
     Raises:
-        ConfigError: an origin in the settings is none.
+        ConfigError: an origin in the settings is none, or a canary says nothing of any policy.
     """
+    telemetry = telemetry or Telemetry()
+    telemetry.watch(deployment)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        if keys is not None:
-            keys.start()
-        try:
-            async with triggers():
-                yield
-        finally:
-            try:
-                await deployment.aclose()
-            finally:
-                if keys is not None:
-                    await asyncio.to_thread(keys.close)
+        async with AsyncExitStack() as beside:
+            if keys is not None:
+                keys.start()
+                beside.push_async_callback(asyncio.to_thread, keys.close)
+            beside.push_async_callback(deployment.aclose)
+            await beside.enter_async_context(run_background(telemetry, deployment))
+            if metrics_listener is not None and telemetry.metrics is not None:
+                from guardrail.server.metrics_port import serve_metrics
+
+                registry = telemetry.metrics.registry
+                await beside.enter_async_context(serve_metrics(registry, metrics_listener))
+            await beside.enter_async_context(triggers())
+            yield
 
     app = Starlette(
         routes=make_routes(deployment, keys),
         lifespan=lifespan,
         middleware=[
-            Middleware(AccessLog),
+            Middleware(AccessLog, telemetry),
             Middleware(PlainPath, refused=lambda: deployment.refusals.count("path")),
             *cors_middleware(deployment.settings.cors_origins),
             Middleware(Shield),
@@ -160,7 +180,8 @@ def _hint(path: str) -> str:
     return ""
 
 
-async def _reply_to_fault(_request: Request, error: Exception) -> Response:
+async def _reply_to_fault(request: Request, error: Exception) -> Response:
+    note_fault(request.scope, error)
     return json_response(reply_to_error(error))
 
 

@@ -50,7 +50,7 @@ def cors_middleware(origins: Collection[str]) -> list[Middleware]:
             allow_origins=list(origins),
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["*"],
-            expose_headers=[*_TOLD, *_RATES, "retry-after", "x-should-retry"],
+            expose_headers=[*_TOLD, *_RATES, "retry-after", "x-request-id", "x-should-retry"],
             max_age=_KEPT_S,
         )
     ]

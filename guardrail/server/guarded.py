@@ -17,7 +17,7 @@ from guardrail.api.progress import JudgementCount, count_judgements
 from guardrail.api.strict_json import parse_object
 from guardrail.errors import GuardrailError
 from guardrail.policy.policy_list import Asked
-from guardrail.server.access import note
+from guardrail.server.access import note, note_fault, note_policy
 from guardrail.server.authentication import get_caller, set_rate
 from guardrail.server.body import read_body
 from guardrail.server.held_stream import HeldStream, stream_response
@@ -157,7 +157,9 @@ def choose_service(policies: PolicySet, request: Request, model: Json) -> Servic
         tenant=caller.tenant,
         key="" if caller.key_id is None else caller.name,
     )
-    return policies.choose(asked, caller.policy or "")
+    service = policies.choose(asked, caller.policy or "")
+    note_policy(request.scope, service)
+    return service
 
 
 async def _read_incoming(
@@ -231,7 +233,9 @@ async def _decide(
         owner = _owner_of(request)
         return word_reply(service, endpoint, verdict, incoming, record_id, owner=owner)
     except GuardrailError as error:
+        note_fault(request.scope, error)
         return reply_to_error(error)
     except Exception as error:  # noqa: BLE001 (the server's edge: nothing leaves but an error)
+        note_fault(request.scope, error)
         log_crash(error)
         return reply_to_error(error)

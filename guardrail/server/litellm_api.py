@@ -17,7 +17,7 @@ from guardrail.api.errors import log_crash
 from guardrail.api.litellm.decide import blocked_reply, decide_question
 from guardrail.api.litellm.request import read_question
 from guardrail.errors import GuardrailError
-from guardrail.server.access import note
+from guardrail.server.access import note, note_fault
 from guardrail.server.authentication import get_caller, set_rate
 from guardrail.server.body import read_body
 from guardrail.server.guarded import enter, read_aside
@@ -79,14 +79,16 @@ async def _answer(deployment: Deployment, request: Request, held: ExitStack) -> 
         await wait_for_client(decision, request.receive)
         return decision.result()
     except GuardrailError as error:
+        note_fault(request.scope, error)
         return blocked_reply(str(error))
     except ClientDisconnect:
         raise
     except Exception as error:  # noqa: BLE001 (the server's edge: a crash must block)
-        return _crashed(error)
+        return _crashed(request, error)
 
 
-def _crashed(error: Exception) -> Reply:
+def _crashed(request: Request, error: Exception) -> Reply:
+    note_fault(request.scope, error)
     log_crash(error)
     return blocked_reply("the guard failed; its log names the place")
 

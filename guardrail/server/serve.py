@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from guardrail.keys.authenticator import Authenticator
     from guardrail.policy.schema import Policy
     from guardrail.server.tls import TlsFiles
+    from guardrail.telemetry.telemetry import Telemetry
 
 __all__ = ["RunningServer", "running_app", "running_server", "running_server_async", "serve"]
 
@@ -51,6 +52,8 @@ class RunningServer:
     host: str
     port: int
     is_secure: bool = False
+    metrics: RunningServer | None = None
+    """Where metrics are served, at /metrics; None where they are not."""
 
     @property
     def url(self) -> str:
@@ -74,6 +77,7 @@ def serve(
     keys: Authenticator | None = None,
     tls: TlsFiles | None = None,
     allow_anyone: bool = False,
+    telemetry: Telemetry | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM; requests in flight get some seconds to end. SIGHUP reloads.
 
@@ -87,6 +91,7 @@ def serve(
         keys: knows the API keys; None lets in whoever reaches the server.
         tls: certificate and key; None serves plain HTTP.
         allow_anyone: see `check_bind`.
+        telemetry: see `create_app`.
 
     Raises:
         ConfigError: the address cannot be listened on, or is open to strangers and no keys are
@@ -94,19 +99,29 @@ def serve(
     """
     check_bind(host, takes_keys=keys is not None, allow_anyone=allow_anyone)
     context = None if tls is None else open_tls(tls)
-    listener = _listener(host, port)
-    keep_large_blocks()
-    compile_pass()  # now, and not while the first request waits
+    with ExitStack() as opened:  # a fault until the start gives the ports back
+        listener = opened.enter_context(_listener(host, port))
+        metrics = _metrics_listener(telemetry=telemetry)
+        if metrics is not None:
+            opened.enter_context(metrics)
+        keep_large_blocks()
+        compile_pass()  # now, and not while the first request waits
 
-    def triggers() -> AbstractAsyncContextManager[None]:
-        return reloading(deployment, folders, every_s=reload_every_s, on_signal=True)
+        def triggers() -> AbstractAsyncContextManager[None]:
+            return reloading(deployment, folders, every_s=reload_every_s, on_signal=True)
 
-    app = create_deployed_app(deployment, triggers, keys=keys)
-    leave_old_objects()
-    announce(_where(listener, is_secure=tls is not None))
-    with suppress(KeyboardInterrupt):  # uvicorn has shut down in order and raises it again
-        server = _server(app, log_level="info", grace_s=_GRACE_S, tls=tls, context=context)
-        server.run(sockets=[listener])
+
+        def triggers() -> AbstractAsyncContextManager[None]:
+            return reloading(deployment, folders, every_s=reload_every_s, on_signal=True)
+
+        app = create_deployed_app(
+            deployment, triggers, keys=keys, telemetry=telemetry, metrics_listener=metrics
+        )
+        leave_old_objects()
+        announce(_where(listener, metrics, is_secure=tls is not None))
+        with suppress(KeyboardInterrupt):  # uvicorn has shut down in order and raises it again
+            server = _server(app, log_level="info", grace_s=_GRACE_S, tls=tls, context=context)
+            server.run(sockets=[listener])
 
 
 @contextmanager
@@ -125,7 +140,8 @@ def running_server(
     """
     check_bind(host, takes_keys=options.get("keys") is not None, allow_anyone=False)
     context = None if tls is None else open_tls(tls)
-    app = create_app(policy, engine, **options)
+    metrics = _metrics_listener(**options)
+    app = create_app(policy, engine, metrics_listener=metrics, **options)
     listener = _listener(host, port)
     server = _server(app, tls=tls, context=context)
     thread = threading.Thread(target=server.run, args=([listener],), name="guardrail", daemon=True)
@@ -133,7 +149,7 @@ def running_server(
     try:
         if not server.ready.wait(_START_TIMEOUT_S):
             raise ConfigError("the server did not start; see its log")
-        yield _where(listener, is_secure=tls is not None)
+        yield _where(listener, metrics, is_secure=tls is not None)
     finally:
         server.should_exit = True
         thread.join()
@@ -146,17 +162,23 @@ async def running_server_async(
 ) -> AsyncIterator[RunningServer]:
     """The same inside the running event loop, by plain HTTP."""
     check_bind(host, takes_keys=options.get("keys") is not None, allow_anyone=False)
-    async with running_app(create_app(policy, engine, **options), host=host, port=port) as where:
+    metrics = _metrics_listener(**options)
+    app = create_app(policy, engine, metrics_listener=metrics, **options)
+    async with running_app(app, host=host, port=port, metrics=metrics) as where:
         yield where
 
 
 @asynccontextmanager
 async def running_app(
-    app: Starlette, *, host: str = _LOOPBACK, port: int = 0
+    app: Starlette,
+    *,
+    host: str = _LOOPBACK,
+    port: int = 0,
+    metrics: socket.socket | None = None,
 ) -> AsyncIterator[RunningServer]:
-    """The same of an application that is made already."""
+    """The same of an application that is made already, and serves its metrics there."""
     listener = _listener(host, port)
-    where = _where(listener)
+    where = _where(listener, metrics)
     server = _server(app)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -253,6 +275,16 @@ def _unusable(host: str, port: int, reason: str) -> ConfigError:
     )
 
 
-def _where(listener: socket.socket, *, is_secure: bool = False) -> RunningServer:
+def _metrics_listener(*, telemetry: Telemetry | None = None, **_: Any) -> socket.socket | None:
+    """Where metrics are served. Raises ConfigError."""
+    if telemetry is None or telemetry.metrics is None:
+        return None
+    settings = telemetry.settings
+    return _listener(settings.metrics_host, settings.metrics_port or 0)
+
+
+def _where(
+    listener: socket.socket, metrics: socket.socket | None = None, *, is_secure: bool = False
+) -> RunningServer:
     host, port = listener.getsockname()[:2]
-    return RunningServer(host, port, is_secure)
+    return RunningServer(host, port, is_secure, None if metrics is None else _where(metrics))

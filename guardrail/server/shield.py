@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.api.errors import log_crash, reply_to_error
 from guardrail.api.strict_json import encode_json
+from guardrail.server.access import note_fault
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,6 +34,7 @@ class Shield:
             await self._app(scope, receive, watch_send)
         except Exception as error:  # noqa: BLE001 (the server's edge)
             log_crash(error)
+            note_fault(scope, error)
             if scope["type"] == "http" and not started:
                 await send_reply(reply_to_error(error), send)
 

@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from aiohttp.payload import Payload
 
 from guardrail.errors import ConfigError, UpstreamError
+from guardrail.trace_context import trace_headers
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
 from guardrail.upstreams.in_band import broken_stream_error
@@ -277,7 +278,7 @@ class OpenAICompatible:
         payload = None if body is None else PiecesPayload(body)
         try:
             async with session.request(
-                method, url, data=payload, allow_redirects=False
+                method, url, data=payload, headers=trace_headers(), allow_redirects=False
             ) as response:
                 if response.status != 200:
                     return await self._refused_error(response)

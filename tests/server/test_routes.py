@@ -7,6 +7,7 @@ import pytest
 
 from guardrail.api.settings import ServerSettings
 from guardrail.errors import ConfigError, UpstreamError
+from guardrail.telemetry.log_lines import line_writer
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
 UNGUARDED = [
@@ -288,7 +289,9 @@ def test_the_access_log_names_routes_and_no_content(run, kit, logs):
 
     logs.clear()
     run(scenario())  # a line comes after its answer, but before the server has ended
-    lines = [json.loads(r.getMessage()) for r in logs.records if r.name == "guardrail.access"]
+    written = [line_writer("json").format(r) for r in logs.records if r.name == "guardrail.access"]
+    lines = [json.loads(text) for text in written]
+    assert [line["event"] for line in lines] == ["decision", "refused", "refused"]
     assert [line["status"] for line in lines] == [200, 404, 404]
     assert [line["route"] for line in lines] == [
         "/v1/chat/completions",
@@ -298,4 +301,4 @@ def test_the_access_log_names_routes_and_no_content(run, kit, logs):
     assert lines[0]["decision"] == "block"
     assert lines[0]["samples"] > 0
     assert lines[0]["record_id"] is None  # none are kept
-    assert "secret" not in logs.text
+    assert "secret" not in logs.text + "".join(written)

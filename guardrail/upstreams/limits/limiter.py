@@ -202,6 +202,16 @@ class Limiter:
         worst = (BreakerState.OPEN, BreakerState.HALF_OPEN)
         return next((state for state in worst if state in states), BreakerState.CLOSED)
 
+    def count_breakers(self) -> Counter[BreakerState]:
+        """How many models' breakers are in each state, of the models of which anything is known."""
+        now = self._clock.time()
+        return Counter(lane.health.state(now) for lane in self._lanes.values())
+
+    def count_paused(self) -> int:
+        """How many models get no calls for now because their provider asked for a pause."""
+        now = self._clock.time()
+        return sum(lane.paused_until > now for lane in self._lanes.values())
+
     def is_available(self, model: str = "", caller: str = "") -> bool:
         """Whether a new decision of a caller that asks this model could be served here soon."""
         lane, now = self._lanes.get(model), self._clock.time()
