@@ -110,10 +110,6 @@ def serve(
         def triggers() -> AbstractAsyncContextManager[None]:
             return reloading(deployment, folders, every_s=reload_every_s, on_signal=True)
 
-
-        def triggers() -> AbstractAsyncContextManager[None]:
-            return reloading(deployment, folders, every_s=reload_every_s, on_signal=True)
-
         app = create_deployed_app(
             deployment, triggers, keys=keys, telemetry=telemetry, metrics_listener=metrics
         )
