@@ -13,11 +13,12 @@ from guardrail.records.origin import UNKNOWN_ORIGIN
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from guardrail.api.fault_count import FaultCount
     from guardrail.engine.verdict import Verdict
     from guardrail.records.origin import Origin
     from guardrail.types import Chat
 
-__all__ = ["RecordFunction", "Recording", "as_recording", "decide_and_keep"]
+__all__ = ["CountedRecording", "RecordFunction", "Recording", "as_recording", "decide_and_keep"]
 
 RecordFunction: TypeAlias = "Callable[[Verdict, Chat], str | Awaitable[str]]"
 """Keeps a decision and returns the name under which it is found; plain ones must not block."""
@@ -62,6 +63,26 @@ class _FunctionRecording:
 def as_recording(record: Recording | RecordFunction | None) -> Recording | None:
     """What keeps decisions, of a recorder or a function."""
     return record if record is None or isinstance(record, Recording) else _FunctionRecording(record)
+
+
+class CountedRecording:
+    """Another recording, whose faults are counted."""
+
+    def __init__(self, recording: Recording, faults: FaultCount) -> None:
+        self._recording = recording
+        self._faults = faults
+
+    async def keep(self, verdict: Verdict, chat: Chat, origin: Origin) -> str:
+        with self._faults.watch():
+            return await self._recording.keep(verdict, chat, origin)
+
+    def keep_soon(self, verdict: Verdict, chat: Chat, origin: Origin) -> None:
+        with self._faults.watch():
+            self._recording.keep_soon(verdict, chat, origin)
+
+    async def check(self) -> None:
+        with self._faults.watch():
+            await self._recording.check()
 
 
 async def decide_and_keep(

@@ -14,10 +14,16 @@ from guardrail.api.items import ItemMemory
 from guardrail.api.observer import Observer
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages
 from guardrail.api.pictures.loader import ImageLoader
-from guardrail.api.recording import RecordFunction, Recording, as_recording, decide_and_keep
+from guardrail.api.recording import (
+    CountedRecording,
+    RecordFunction,
+    Recording,
+    as_recording,
+    decide_and_keep,
+)
 from guardrail.api.request_rules import RequestRules, request_rules
 from guardrail.api.settings import ServerSettings
-from guardrail.errors import ConfigError, StorageError, UpstreamError
+from guardrail.errors import ConfigError, UpstreamError
 from guardrail.keys.limits import KeyAllowance, LocalLimits
 from guardrail.memory.decision_memory import DecisionMemory
 from guardrail.memory.ledger import LocalLedger
@@ -94,7 +100,7 @@ class Service:
                 field="max_bodies_bytes",
             )
         self._set(
-            recording=as_recording(self.record),
+            recording=self._count_record_faults(),
             ledger=self._counting(),
             limits=self.limits or LocalLimits(),
             admission=Admission(limits.max_concurrent_requests, limits.max_waiting_requests),
@@ -106,20 +112,22 @@ class Service:
             items=self.kept_items or ItemMemory(memory_rules(self.policy)),
         )
 
+    def _count_record_faults(self) -> Recording | None:
+        recording = as_recording(self.record)
+        return None if recording is None else CountedRecording(recording, self.record_faults)
+
     async def decide_and_keep(
         self, decide: Callable[[], Awaitable[Verdict]], chat: Chat, origin: Origin = UNKNOWN_ORIGIN
     ) -> tuple[Verdict, str | None]:
         """Makes a decision and keeps it, see `recording.decide_and_keep`."""
-        with self.record_faults.watch(StorageError):
-            return await decide_and_keep(self.recording, decide, chat, origin)
+        return await decide_and_keep(self.recording, decide, chat, origin)
 
     async def keep(
         self, verdict: Verdict, chat: Chat, origin: Origin = UNKNOWN_ORIGIN
     ) -> str | None:
         """Keeps a decision; the name of its record, None where none are kept."""
         recording = self.recording
-        with self.record_faults.watch():
-            return None if recording is None else await recording.keep(verdict, chat, origin)
+        return None if recording is None else await recording.keep(verdict, chat, origin)
 
     async def check_records(self) -> None:
         """Raises GuardrailError where records must be kept and cannot be."""

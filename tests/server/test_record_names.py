@@ -14,6 +14,7 @@ from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import Recorder
 from guardrail.records.writer import RecordWriter
 from guardrail.server.serve import running_server
+from guardrail.telemetry.log_lines import LogLine
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 PREFIX = {"/v1/chat/completions": "chatcmpl-", "/v1/responses": "resp_"}
@@ -25,6 +26,7 @@ def ask(kit, tmp_path, caplog):
     """One request through a proxy that keeps records; (response, the record's name, the log's)."""
 
     def asked(path, *, stream, step, late=False, style="refusal"):
+        caplog.clear()
         policy = kit.make_policy(block={"style": style})
         upstream = Scripted([step])
         engine = Engine(compile_policy(policy), upstream, kit.Words(), NoiseKey(bytes(32)))
@@ -37,7 +39,8 @@ def ask(kit, tmp_path, caplog):
                 body = request_body(kit, path) | {"stream": stream}
                 response = httpx.post(server.url + path, json=body, timeout=60, trust_env=False)
         (name,) = [json.loads(line)["record_id"] for line in file.read_text().splitlines()]
-        logged = json.loads(caplog.records[-1].message)["record_id"]
+        (line,) = [record for record in caplog.records if record.name == "guardrail.access"]
+        logged = LogLine(line).fields["record_id"]
         return response, name, logged
 
     return asked
