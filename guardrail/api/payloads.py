@@ -3,10 +3,12 @@
 The parser of JSON looks at every character while it keeps Python's lock, which for a picture of
 20 MB stops all other threads for some hundredths of a second. What is plain base64 up to the next
 quote needs no parsing: it holds no escape but that of a slash, and can only be the end of a string.
+Such a text begins behind `;base64,` in a URL, or behind `"data":"`, as in Anthropic's form.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 import string
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lifted", "lift_payloads"]
 
-_MARK = b";base64,"
+_MARK = re.compile(rb';base64,|"data"\s{0,8}:\s{0,8}"')
 _BASE64 = (string.ascii_letters + string.digits + "+/-_=%").encode()
 _FEWEST_BYTES = 1 << 16
 
@@ -56,7 +58,8 @@ def lift_payloads(raw: bytes) -> Lifted:
     parts: list[bytes] = []
     payloads: list[bytes] = []
     at = 0
-    while (start := raw.find(_MARK, at) + len(_MARK)) >= len(_MARK):
+    while (mark := _MARK.search(raw, at)) is not None:
+        start = mark.end()
         end = raw.find(b'"', start)
         if end - start < _FEWEST_BYTES or not _is_plain(payload := _unescape(raw[start:end])):
             parts.append(raw[at:start])

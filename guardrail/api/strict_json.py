@@ -22,7 +22,7 @@ from guardrail.errors import RequestError
 if TYPE_CHECKING:
     from guardrail.types import Json
 
-__all__ = ["MAX_DEPTH", "JsonLimits", "encode_json", "parse_object"]
+__all__ = ["MAX_DEPTH", "JsonLimits", "encode_json", "nests_deeper", "parse_object"]
 
 MAX_DEPTH = 100
 """Deepest nesting of a request; schemas of tools need about twenty."""
@@ -138,7 +138,8 @@ def _parse(raw: bytes) -> dict[str, Json]:
         raise _invalid("holds a number with too many digits; shorten it") from None
     if not isinstance(value, dict):
         raise _invalid("is not a JSON object; send one, such as {'model': ..., 'messages': ...}")
-    _check_depth(value)
+    if nests_deeper(value, MAX_DEPTH):
+        raise _too_deep()
     _check_surrogates(raw, value)
     return value
 
@@ -148,10 +149,13 @@ def encode_json(value: Json) -> bytes:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def _check_depth(value: Json) -> None:
-    """Goes down level by level; recursion would need the stack that is being protected."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
+def nests_deeper(value: Json, most: int) -> bool:
+    """Whether objects and lists stand inside each other in more than `most` levels.
+
+    Goes down level by level; recursion would need the stack that is being protected.
+    """
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(most):
         level = [
             child
             for item in level
@@ -159,8 +163,8 @@ def _check_depth(value: Json) -> None:
             if isinstance(child, dict | list)
         ]
         if not level:
-            return
-    raise _too_deep()
+            return False
+    return bool(level)
 
 
 def _check_surrogates(raw: bytes, value: Json) -> None:

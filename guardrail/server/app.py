@@ -20,6 +20,7 @@ from guardrail.api.settings import ServerSettings
 from guardrail.errors import GuardrailError
 from guardrail.server.access import AccessLog, note_fault
 from guardrail.server.cors import cors_middleware
+from guardrail.server.error_form import form_error
 from guardrail.server.json_response import json_response
 from guardrail.server.plain_path import PlainPath, sent_path
 from guardrail.server.routes import make_routes
@@ -47,6 +48,7 @@ __all__ = ["create_app", "create_deployed_app"]
 _ROUTES = (
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/responses"),
+    ("POST", "/v1/messages"),
     ("POST", "/v1/guardrail/check"),
     ("GET", "/v1/models"),
 )
@@ -151,7 +153,8 @@ def create_deployed_app(
 
 async def _reply_to_no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return json_response(_refusal(sent_path(request.scope), error))
+    path = sent_path(request.scope)
+    return json_response(form_error(path, _refusal(path, error)))
 
 
 def _refusal(path: str, error: HTTPException) -> Reply:
@@ -162,7 +165,8 @@ def _refusal(path: str, error: HTTPException) -> Reply:
     if error.status_code == 404 and path.startswith("/v1/"):
         message = (
             "this route is not guarded here and hence refused; use POST /v1/chat/completions, "
-            f"POST /v1/responses, POST /v1/guardrail/check or GET /v1/models{_hint(path)}"
+            "POST /v1/responses, POST /v1/messages, POST /v1/guardrail/check or GET /v1/models"
+            f"{_hint(path)}"
         )
         return error_reply(404, message, code="route_not_guarded")
     message = f"there is no such route{_hint(path)}"
@@ -172,9 +176,12 @@ def _refusal(path: str, error: HTTPException) -> Reply:
 def _hint(path: str) -> str:
     """What was meant by a path that ends like one of the routes, or is the start of all of them."""
     tail = path.rstrip("/").lower()
+    if tail.endswith("/messages/count_tokens"):
+        return "; tokens are not counted beforehand here: the usage of each answer tells them"
     for method, route in _ROUTES:
         if tail.endswith(route.removeprefix("/v1")):
-            return f"; {method} {route} is one: set the client's base URL to this server's /v1"
+            base = "address, without /v1" if route == "/v1/messages" else "/v1"
+            return f"; {method} {route} is one: set the client's base URL to this server's {base}"
     if tail in ("", "/v1", "/api", "/openai"):
         return "; set the client's base URL to this server's /v1"
     return ""
@@ -182,7 +189,7 @@ def _hint(path: str) -> str:
 
 async def _reply_to_fault(request: Request, error: Exception) -> Response:
     note_fault(request.scope, error)
-    return json_response(reply_to_error(error))
+    return json_response(form_error(request.url.path, reply_to_error(error)))
 
 
 async def _reply_to_disconnect(_request: Request, _error: Exception) -> Response:

@@ -20,6 +20,7 @@ from guardrail.policy.policy_list import Asked
 from guardrail.server.access import note, note_fault, note_policy
 from guardrail.server.authentication import get_caller, set_rate
 from guardrail.server.body import read_body
+from guardrail.server.error_form import form_error
 from guardrail.server.held_stream import HeldStream, stream_response
 from guardrail.server.json_response import json_response
 from guardrail.server.origin import origin_of
@@ -234,8 +235,8 @@ async def _decide(
         return word_reply(service, endpoint, verdict, incoming, record_id, owner=owner)
     except GuardrailError as error:
         note_fault(request.scope, error)
-        return reply_to_error(error)
+        return form_error(request.url.path, reply_to_error(error))
     except Exception as error:  # noqa: BLE001 (the server's edge: nothing leaves but an error)
         note_fault(request.scope, error)
         log_crash(error)
-        return reply_to_error(error)
+        return form_error(request.url.path, reply_to_error(error))

@@ -10,8 +10,9 @@ from starlette.routing import Match, Route
 from guardrail.api.chat.endpoint import CHAT_ENDPOINT
 from guardrail.api.check import CHECK_ENDPOINT
 from guardrail.api.errors import Reply
+from guardrail.api.messages.endpoint import MESSAGES_ENDPOINT
 from guardrail.api.openapi.document import KEY_SECURITY, describe_plain, make_document
-from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, RESPONSES
+from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, MESSAGES, RESPONSES
 from guardrail.api.responses.endpoint import RESPONSES_ENDPOINT
 from guardrail.keys.api_key import KeyScope
 from guardrail.server.admin import policies_endpoint, reload_endpoint, rollback_endpoint
@@ -71,6 +72,7 @@ def make_routes(deployment: Deployment, keys: Authenticator | None = None) -> li
     described = [
         _Described("POST", "/v1/chat/completions", _guard(deployment, CHAT_ENDPOINT), CHAT),
         _Described("POST", "/v1/responses", _guard(deployment, RESPONSES_ENDPOINT), RESPONSES),
+        _Described("POST", "/v1/messages", _guard(deployment, MESSAGES_ENDPOINT), MESSAGES),
         _Described("POST", "/v1/guardrail/check", _guard(deployment, CHECK_ENDPOINT), CHECK),
         _Described("POST", "/beta/litellm_basic_guardrail_api", litellm_endpoint(deployment),
                    LITELLM),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from guardrail.api.errors import log_crash, reply_to_error
 from guardrail.api.strict_json import encode_json
 from guardrail.server.access import note_fault
+from guardrail.server.error_form import form_error
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,7 +37,7 @@ class Shield:
             log_crash(error)
             note_fault(scope, error)
             if scope["type"] == "http" and not started:
-                await send_reply(reply_to_error(error), send)
+                await send_reply(form_error(scope["path"], reply_to_error(error)), send)
 
 
 async def send_reply(reply: Reply, send: Send) -> None:

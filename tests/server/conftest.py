@@ -18,7 +18,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, RESPONSES
+from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, MESSAGES, RESPONSES
 from guardrail.api.settings import ServerSettings
 from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
@@ -230,6 +230,7 @@ def validators():
     operations = {
         "/v1/chat/completions": CHAT,
         "/v1/responses": RESPONSES,
+        "/v1/messages": MESSAGES,
         "/v1/guardrail/check": CHECK,
         "/beta/litellm_basic_guardrail_api": LITELLM,
     }

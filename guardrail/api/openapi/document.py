@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
     from guardrail.types import Json
 
-__all__ = ["KEY_SECURITY", "describe_operation", "describe_plain", "make_document"]
+__all__ = [
+    "ANTHROPIC_ERROR",
+    "KEY_SECURITY",
+    "describe_operation",
+    "describe_plain",
+    "make_document",
+]
 
 _JSON = "application/json"
 _STREAM = "text/event-stream"
@@ -45,6 +51,28 @@ _SCHEMES: Mapping[str, Json] = {
 KEY_SECURITY: tuple[Mapping[str, Json], ...] = tuple({name: []} for name in _SCHEMES)
 """What an operation says that takes a key, in either of two headers."""
 
+ANTHROPIC_ERROR: Mapping[str, Json] = {
+    "type": "object",
+    "description": "Anthropic's error body.",
+    "properties": {
+        "type": {"const": "error"},
+        "error": {
+            "type": "object",
+            "properties": {
+                "type": {"type": "string"},
+                "message": {"type": "string"},
+                "details": {
+                    "type": "object",
+                    "properties": {
+                        "error_code": {"type": ["string", "null"]},
+                        "param": {"type": ["string", "null"]},
+                    },
+                },
+            },
+        },
+        "request_id": {"type": "string"},
+    },
+}
 _FAULTS: Mapping[str, str] = {
     "401": "No API key, or one that may not be used; only where the server takes keys.",
     "429": "The key's limits are reached; `Retry-After` says for how long.",
@@ -77,6 +105,7 @@ def describe_operation(
     streams: bool = True,
     open_to_more: bool = False,
     condition: Mapping[str, Json] | None = None,
+    error: Mapping[str, Json] = _ERROR,
 ) -> dict[str, Json]:
     """The operation of a guarded route.
 
@@ -90,6 +119,7 @@ def describe_operation(
         streams: whether the answer may come as events.
         open_to_more: whether fields that are not named here are passed on.
         condition: what else the schema of the body says.
+        error: the schema of errors.
     """
     null = {"type": "null"}
     schema: dict[str, Json] = {
@@ -106,7 +136,7 @@ def describe_operation(
     if streams:
         media[_STREAM] = {"schema": {"type": "string"}}
     faults = {
-        status: {"description": told, "content": {_JSON: {"schema": _ERROR}}}
+        status: {"description": told, "content": {_JSON: {"schema": error}}}
         for status, told in _FAULTS.items()
     }
     return {

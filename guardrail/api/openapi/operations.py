@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guardrail.api.chat.parameters import CHAT_FIELDS
-from guardrail.api.chat.request import MESSAGES
+from guardrail.api.chat.request import MESSAGES as CHAT_MESSAGES
 from guardrail.api.litellm.request import LITELLM_FIELDS
-from guardrail.api.openapi.document import describe_operation
+from guardrail.api.messages.request import MESSAGES_FIELDS
+from guardrail.api.openapi.document import ANTHROPIC_ERROR, describe_operation
 from guardrail.api.responses.request import RESPONSES_FIELDS
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from guardrail.types import Json
 
-__all__ = ["CHAT", "CHECK", "LITELLM", "RESPONSES"]
+__all__ = ["CHAT", "CHECK", "LITELLM", "MESSAGES", "RESPONSES"]
 
 _PICTURE = "data:image/png;base64,..."
 _MODEL: Mapping[str, Json] = {"type": "string", "pattern": r"\S"}
@@ -51,7 +52,7 @@ _CHAT_EXAMPLE: Mapping[str, Json] = {
         }
     ],
 }
-_CHAT = {"model": _MODEL, "messages": MESSAGES, **CHAT_FIELDS}
+_CHAT = {"model": _MODEL, "messages": CHAT_MESSAGES, **CHAT_FIELDS}
 
 CHAT = describe_operation(
     "Chat completions, guarded.",
@@ -115,6 +116,51 @@ RESPONSES = describe_operation(
     answer="A response object with a `guardrail` object: verdict, certificate, record.",
 )
 
+_MESSAGES_WORDS = {
+    "model": _MODEL_WORDS,
+    "max_tokens": "Sent as `max_completion_tokens`.",
+    "messages": "Blocks are text, image (base64, or a link where the policy's images.remote "
+    "allows it), tool_use, tool_result with texts and images, thinking and redacted_thinking.",
+    "system": "A system message before the others.",
+    "stream": "Send events; everything is held back until the verdict, pings keep it alive.",
+    "stop_sequences": "Sent as `stop`.",
+    "tools": "Tools with an `input_schema` of the client's own; all others are refused.",
+    "tool_choice": "auto, any, none or one tool; `disable_parallel_tool_use`.",
+    "thinking": "A budget is sent as `reasoning_effort`; thoughts are sent back where it is "
+    "enabled or adaptive.",
+    "output_config": "`effort` is sent as `reasoning_effort`, `format` as `response_format`.",
+    "metadata": "Accepted, and named in `guardrail.withheld`.",
+    "cache_control": "Accepted, and named in `guardrail.withheld`.",
+    "service_tier": "standard_only is sent as `default`.",
+    "context_management": "Empty or nothing.",
+    "mcp_servers": "Empty or nothing.",
+    "speed": "standard or nothing.",
+}
+MESSAGES = describe_operation(
+    "Anthropic's Messages API, guarded.",
+    {**MESSAGES_FIELDS, "model": _MODEL},
+    {**dict.fromkeys(MESSAGES_FIELDS, _KEPT), **_MESSAGES_WORDS},
+    required=("model", "max_tokens", "messages"),
+    example={
+        "model": "gpt-4o-mini",
+        "max_tokens": 1024,
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What is this?"},
+                    {
+                        "type": "image",
+                        "source": {"type": "base64", "media_type": "image/png", "data": "..."},
+                    },
+                ],
+            }
+        ],
+    },
+    answer="A message with a `guardrail` object: verdict, certificate, record.",
+    error=ANTHROPIC_ERROR,
+)
+
 _LITELLM_WORDS = {
     "input_type": "What is to be judged.",
     "structured_messages": "The chat of a request; its pictures are certified.",
@@ -137,7 +183,7 @@ LITELLM = describe_operation(
         "then": {
             "properties": {
                 "structured_messages": {
-                    "anyOf": [MESSAGES, {"type": "null"}, {"type": "array", "maxItems": 0}]
+                    "anyOf": [CHAT_MESSAGES, {"type": "null"}, {"type": "array", "maxItems": 0}]
                 }
             }
         },

@@ -1,0 +1,50 @@
+"""Errors as Anthropic's clients expect them: `{"type": "error", "error": {...}, "request_id"}`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from guardrail.api.chat.reply import new_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.api.errors import Reply
+
+__all__ = ["anthropic_error"]
+
+_TYPES: Mapping[int, str] = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+def anthropic_error(reply: Reply) -> Reply:
+    """An error of `error_reply` in Anthropic's form, with the same status and headers.
+
+    Code and field stand under `details`, where Anthropic's clients look for a code; the
+    `guardrail` object stays where it is.
+    """
+    told = reply.body["error"]
+    name = f"req_{new_name()}"
+    fallback = "invalid_request_error" if reply.status < 500 else "api_error"
+    error = {
+        "type": _TYPES.get(reply.status, fallback),
+        "message": told["message"],
+        "details": {"error_code": told["code"], "param": told["param"]},
+    }
+    beside = {key: value for key, value in reply.body.items() if key != "error"}
+    return replace(
+        reply,
+        body={"type": "error", "error": error, "request_id": name, **beside},
+        headers={**reply.headers, "request-id": name},
+    )
