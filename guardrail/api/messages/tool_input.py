@@ -35,8 +35,8 @@ def read_input_text(text: str) -> dict[str, Json]:
         json.dumps(value, ensure_ascii=False).encode()  # no half of a surrogate pair
     except (ValueError, RecursionError):
         return {_WRAP: text}
-    is_input = isinstance(value, dict) and not nests_deeper(value, _DEEPEST)
-    return value if is_input else {_WRAP: text}
+    is_input = isinstance(value, dict) and {*value} != {_WRAP}
+    return value if is_input and not nests_deeper(value, _DEEPEST) else {_WRAP: text}
 
 
 def format_input(value: Mapping[str, Json]) -> str:
