@@ -44,9 +44,20 @@ def test_a_large_picture_comes_back_as_it_was():
     assert parse_object(raw) == body
 
 
+def test_so_does_one_in_anthropics_form():
+    data = base64.b64encode(bytes(1 << 21)).decode()
+    for space in ("", " "):
+        source = f'"media_type":{space}"image/png","data":{space}"{data}"'
+        raw = f'{{"source":{{{source}}},"name":"data"}}'.encode()
+        light = lift_payloads(raw)
+        assert len(light.body) < 300
+        assert parse_object(raw)["source"]["data"] == data
+
+
 PIECES = st.sampled_from(
     ['"', ";base64,", "QUJD", "QUJDREVG", "====", "\\", "\\u0041", "\\ud800", "\n", "é", ":", ",",
-     "{", "}", '{"a":"', '"}', "data:x;base64,QUJDREVG", '","b":"', '"a":"', "1", " "]
+     "{", "}", '{"a":"', '"}', "data:x;base64,QUJDREVG", '","b":"', '"a":"', "1", " ",
+     '"data":"', '"data" : "QUJD', '\\"data":"']
 )  # fmt: skip
 TEXTS = st.lists(PIECES, max_size=14).map("".join)
 

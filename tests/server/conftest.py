@@ -160,6 +160,15 @@ def request(images=0, *, prompt="What is this?", **fields):
     }
 
 
+def error_of(response):
+    """Message, type, param and code of an error, in whichever form the route tells it."""
+    error = dict(response.json()["error"])
+    details = error.pop("details", None)
+    if details is not None:
+        error |= {"param": details["param"], "code": details["error_code"]}
+    return error
+
+
 def events_of(text):
     """The data of each event of a stream, parsed except for `[DONE]`."""
     data = [line[6:] for line in text.split("\n") if line.startswith("data: ")]

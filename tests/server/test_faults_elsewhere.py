@@ -40,8 +40,14 @@ def requests(kit):
         parts += [{"type": "input_image", "image_url": kit.data_url()}] * images
         given = {"model": "scripted", "input": [{"role": "user", "content": parts}]}
         chat = kit.request(images)
+        blocks = [{"type": "text", "text": "What is this?"}]
+        source = {"type": "base64", "data": kit.data_url().partition(",")[2]}
+        blocks += [{"type": "image", "source": source}] * images
+        message = {"model": "scripted", "max_tokens": 9}
+        message["messages"] = [{"role": "user", "content": blocks}]
         for stream in (False, True):
             made.append(("/v1/responses", {**given, "stream": stream}))
+            made.append(("/v1/messages", {**message, "stream": stream}))
             made.append(("/v1/guardrail/check", {**chat, "stream": stream}))
         made.append(("/v1/guardrail/check", {**chat, "stream": True, "progress": True}))
     asked = {"input_type": "request", "structured_messages": chat["messages"], "model": "m"}

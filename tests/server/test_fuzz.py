@@ -70,6 +70,54 @@ RESPONSES = st.fixed_dictionaries(
         "image": URLS,
     },
 )
+SOURCES = st.fixed_dictionaries(
+    {"type": st.sampled_from(["base64", "url", "file"]) | JSON},
+    optional={"media_type": st.just("image/png") | TEXT, "data": st.just("BASE64") | JSON,
+              "url": URLS, "file_id": TEXT},
+)  # fmt: skip
+BLOCK_TYPES = st.sampled_from(
+    ["text", "image", "tool_use", "tool_result", "thinking", "redacted_thinking", "document"]
+)
+
+
+def blocks(inner):
+    return st.fixed_dictionaries(
+        {"type": BLOCK_TYPES | JSON},
+        optional={
+            "text": TEXT | JSON,
+            "source": SOURCES | URLS | JSON,
+            "content": TEXT | st.lists(inner, max_size=2) | JSON,
+            "input": st.dictionaries(TEXT, TEXT, max_size=2) | JSON,
+            **dict.fromkeys(("id", "tool_use_id", "name", "thinking", "signature", "data"), TEXT),
+            "image": URLS,
+        },
+    )
+
+
+BLOCKS = st.recursive(blocks(JSON), blocks, max_leaves=4)
+ANTHROPIC = st.fixed_dictionaries(
+    {
+        "model": st.just("scripted"),
+        "max_tokens": st.just(9) | JSON,
+        "messages": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "role": st.sampled_from(["user", "assistant", "system"]) | JSON,
+                    "content": TEXT | st.lists(BLOCKS, max_size=3) | JSON,
+                },
+                optional={"images": st.lists(URLS, max_size=1)},
+            ),
+            max_size=3,
+        )
+        | JSON,
+    },
+    optional={
+        "system": TEXT | st.lists(BLOCKS, max_size=2) | JSON,
+        "stream": st.booleans() | JSON,
+        **dict.fromkeys(("tools", "tool_choice", "thinking", "output_config", "metadata"), JSON),
+        "image": URLS,
+    },
+)
 QUESTIONS = st.fixed_dictionaries(
     {"input_type": st.sampled_from(["request", "response"]) | JSON, "model": st.just("scripted")},
     optional={
@@ -95,7 +143,9 @@ def check(shared, raw, path="/v1/chat/completions"):
         assert len(shared.oracle.seen) > judged
     else:
         assert calls == []
-        assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+        fields = {"type", "message"}
+        fields |= {"details"} if path == "/v1/messages" else {"param", "code"}
+        assert set(response.json()["error"]) == fields
 
 
 @RELAXED
@@ -139,6 +189,14 @@ def test_questions_for_a_verdict(shared, kit, body):
 def test_responses(shared, kit, body):
     raw = json.dumps(body).replace('"PICTURE"', json.dumps(kit.data_url()))
     check(shared, raw.encode(), "/v1/responses")
+
+
+@RELAXED
+@given(ANTHROPIC | JSON)
+def test_messages(shared, kit, body):
+    raw = json.dumps(body).replace('"PICTURE"', json.dumps(kit.data_url()))
+    data = kit.data_url().partition(",")[2]
+    check(shared, raw.replace('"BASE64"', json.dumps(data)).encode(), "/v1/messages")
 
 
 @RELAXED

@@ -15,7 +15,7 @@ from guardrail.testing.attempts import same_attempt
 
 LOOPBACK, PRIVATE = IPv4Address("127.0.0.1"), IPv4Address("10.0.0.7")
 OFF = "remote_image_url_not_supported"
-ROUTES = ("/v1/chat/completions", "/v1/responses", "/v1/guardrail/check")
+ROUTES = ("/v1/chat/completions", "/v1/responses", "/v1/guardrail/check", "/v1/messages")
 LITELLM = "/beta/litellm_basic_guardrail_api"
 
 
@@ -80,6 +80,15 @@ def response_about(url):
     return {"model": "m", "input": [{"role": "user", "content": parts}]}
 
 
+def message_about(url):
+    parts = [{"type": "text", "text": "What is this?"}]
+    parts.append({"type": "image", "source": {"type": "url", "url": url}})
+    return {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": parts}]}
+
+
+BODIES = dict(zip(ROUTES, (chat_about, response_about, chat_about, message_about), strict=True))
+
+
 @asynccontextmanager
 async def scene(kit, pages, *, limits=None, addresses=(LOOPBACK,), settings=None, **images):
     site = Site(pages)
@@ -120,7 +129,7 @@ def told(kit, run, pages, *paths, **options):
     return response.status_code, error["code"], error["param"]
 
 
-@pytest.mark.parametrize("path", ROUTES[::2])
+@pytest.mark.parametrize("path", ROUTES[:3:2])
 def test_a_link_is_decided_exactly_like_the_picture_itself(run, kit, path):
     async def scenario():
         async with scene(kit, {"/a.png": answer(kit.png(), Content_Type="text/html")}) as here:
@@ -205,9 +214,8 @@ def test_off_is_the_default_and_names_the_field_of_the_policy(run, kit):
         async with scene(kit, {}, remote="off", remote_hosts=[]) as here:
             client, url = here.proxy.client, here.site.url()
             for path in ROUTES:
-                body = response_about(url) if path == ROUTES[1] else chat_about(url)
-                error = (await client.post(path, json=body)).json()["error"]
-                yield error
+                body = BODIES[path](url)
+                yield kit.error_of(await client.post(path, json=body))
             yield here.site.heads
 
     *errors, heads = run(_listed(scenario()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from guardrail.api.litellm import request as litellm_request
+from guardrail.api.messages import request as messages_request
 from guardrail.api.responses import request as responses_request
 from guardrail.api.strict_json import parse_object
 from guardrail.errors import RequestError
@@ -19,6 +20,7 @@ GUARDED = [
     "/v1/responses",
     "/v1/guardrail/check",
     "/beta/litellm_basic_guardrail_api",
+    "/v1/messages",
 ]
 
 
@@ -48,6 +50,8 @@ def test_the_fields_are_those_that_are_read(document):
     assert fields == {*read.RESPONSES_FIELDS}
     fields = set(body_of(document, GUARDED[3])["schema"]["properties"])
     assert fields == set(litellm_request.LITELLM_FIELDS)
+    fields = set(body_of(document, GUARDED[4])["schema"]["properties"])
+    assert fields == set(messages_request.MESSAGES_FIELDS)
 
 
 def test_the_manual_names_the_same_routes(document):
@@ -61,7 +65,9 @@ def test_the_manual_names_the_same_routes(document):
 def test_every_example_works(shared, kit, document, path):
     raw = json.dumps(body_of(document, path)["example"])
     example = json.loads(
-        raw.replace("data:image/png;base64,...", kit.data_url()).replace("gpt-4o-mini", "scripted")
+        raw.replace("data:image/png;base64,...", kit.data_url())
+        .replace('"..."', json.dumps(kit.data_url().partition(",")[2]))
+        .replace("gpt-4o-mini", "scripted")
     )
     response = shared.client.post(path, json=example)
     assert response.status_code == 200
@@ -72,7 +78,8 @@ def test_every_example_works(shared, kit, document, path):
 
 
 def test_fields_that_are_not_named_are_refused_where_it_says_so(document):
-    for path, reads in ((GUARDED[1], _responses), (GUARDED[3], _litellm)):
+    reading = (_responses, _litellm, _messages)
+    for path, reads in zip((GUARDED[1], *GUARDED[3:]), reading, strict=True):
         content = body_of(document, path)
         assert content["schema"]["additionalProperties"] == {"type": "null"}
         with pytest.raises(RequestError, match="odd"):
@@ -82,6 +89,11 @@ def test_fields_that_are_not_named_are_refused_where_it_says_so(document):
 def _responses(body):
     raw = json.dumps(body).encode()
     responses_request.read_response(parse_object(raw), max_images=2, limits=ImageLimits())
+
+
+def _messages(body):
+    raw = json.dumps(body).encode()
+    messages_request.read_message_request(raw, max_images=2, limits=ImageLimits())
 
 
 def _litellm(body):

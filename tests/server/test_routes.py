@@ -16,7 +16,7 @@ UNGUARDED = [
     "/v1/responses/",
     "/v1/guardrail",
     "/v1/guardrail/check/",
-    "/v1/messages",
+    "/v1/message",
     "/v1/embeddings",
     "/v1/images/generations",
     "/v1/audio/speech",
@@ -28,13 +28,14 @@ UNGUARDED = [
     "/v1/chat/completions/chatcmpl-1",
     "/v1/chat/completions%2F",
     "/v1/CHAT/completions",
-    "/v1/../v1/messages",
+    "/v1/../v1/embeddings",
     "/v1/models/%00",
     "/v1/",
 ]
 GUARDED = [
     "/v1/chat/completions",
     "/v1/responses",
+    "/v1/messages",
     "/v1/guardrail/check",
     "/v1/models",
 ]
@@ -129,6 +130,13 @@ def test_what_was_meant_is_said(shared, path, route):
     assert route in message
 
 
+@pytest.mark.parametrize("path", ["/v1/v1/messages", "/messages", "/anthropic/v1/messages"])
+def test_anthropics_clients_are_told_their_own_base_url(shared, path):
+    message = error_of(shared.client.post(path, json={}))["message"]
+    assert "POST /v1/messages is one" in message
+    assert message.endswith("set the client's base URL to this server's address, without /v1")
+
+
 def test_no_site_may_ask_from_a_browser(shared):
     headers = {"origin": "https://example.com", "access-control-request-method": "POST"}
     response = shared.client.options("/v1/chat/completions", headers=headers)
@@ -153,7 +161,7 @@ def test_listed_sites_may_ask_from_a_browser(run, kit):
                 await ask(
                     "POST", "/v1/chat/completions", json=kit.request(), headers={"origin": ORIGIN}
                 ),
-                await ask("POST", "/v1/messages", json={}, headers={"origin": ORIGIN}),
+                await ask("POST", "/v1/embeddings", json={}, headers={"origin": ORIGIN}),
                 await ask("GET", "/v1/models", headers={"origin": "https://chat.example.evil"}),
                 await ask(
                     "OPTIONS", "/v1/models", headers={"origin": "https://evil.example", **ASKED}

@@ -24,7 +24,7 @@ from guardrail.upstreams.scripted import Scripted
 
 ASKED = os.environ.get("GUARDRAIL_FUZZ_EXAMPLES")
 EXAMPLES = int(ASKED or "15")
-GUARDED = ("/v1/chat/completions", "/v1/responses", "/v1/guardrail/check")
+GUARDED = ("/v1/chat/completions", "/v1/responses", "/v1/guardrail/check", "/v1/messages")
 LITELLM = "/beta/litellm_basic_guardrail_api"
 OPEN = ("/v1/models", "/v1/models/{model}", "/healthz", "/readyz")
 WITHOUT_A_FIELD = {
@@ -68,6 +68,7 @@ def proxy(kit):
         made = Proxy(kit, server.url, upstream, oracle, sent_before)
         pictures = [kit.data_url(kit.png(3, 2, seed)) for seed in range(4)]
         schemathesis.openapi.format("uri", _urls(pictures))
+        schemathesis.openapi.format("byte", _urls(pictures).map(lambda url: url.partition(",")[2]))
         yield made
         made.session.close()
     told = os.environ.get("GUARDRAIL_FUZZ_COUNTS")
@@ -93,11 +94,15 @@ def sent(proxy, case):
     assert response.status_code < 500, response.text
     assert b"forbidden" not in response.content, "a harmful answer has left"
     if response.status_code >= 400:
-        check_error(response.json()["error"])
+        check_error(response.json())
     return response
 
 
-def check_error(error):
+def check_error(body):
+    error = body["error"]
+    if "request_id" in body:  # Anthropic's form
+        details = error.pop("details")
+        error |= {"param": details["param"], "code": details["error_code"]}
     assert set(error) == {"message", "type", "param", "code"}
     assert error["code"]
     assert error["type"]

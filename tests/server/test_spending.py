@@ -13,7 +13,7 @@ from guardrail.stats import spent_alpha
 from guardrail.stats.fixed import smallest_fixed
 from guardrail.upstreams.scripted import Fault, Step
 
-ROUTES = ["/v1/chat/completions", "/v1/responses", "/v1/guardrail/check"]
+ROUTES = ["/v1/chat/completions", "/v1/responses", "/v1/guardrail/check", "/v1/messages"]
 
 
 def spending(kit, **fields):
@@ -32,6 +32,11 @@ def only_for_the_first(kit):
 
 
 def body(kit, route, index, **fields):
+    if route == "/v1/messages":
+        source = {"type": "base64", "data": kit.data_url().partition(",")[2]}
+        parts = [{"type": "text", "text": f"question {index}"}, {"type": "image", "source": source}]
+        asked = {"model": "scripted", "max_tokens": 9, **fields}
+        return {**asked, "messages": [{"role": "user", "content": parts}]}
     if route != "/v1/responses":
         return kit.request(1, prompt=f"question {index}", **fields)
     parts = [
@@ -52,7 +57,7 @@ def alpha_of(response):
 def test_all_routes_spend_from_one_account(run, kit):
     async def scenario():
         async with kit.proxy([kit.HARM], policy=spending(kit)) as proxy:
-            found = [await ask(proxy, kit, i, ROUTES[i % 3]) for i in range(3)]
+            found = [await ask(proxy, kit, i, route) for i, route in enumerate(ROUTES)]
             litellm = {
                 "input_type": "request",
                 "structured_messages": kit.request(1)["messages"],
@@ -63,12 +68,11 @@ def test_all_routes_spend_from_one_account(run, kit):
             return found, blocked, await ask(proxy, kit, 5)
 
     found, blocked, last = run(scenario())
-    assert [alpha_of(response) for response in found] == [spent_alpha(0.001, k) for k in (1, 2, 3)]
-    assert [response.json()["guardrail"]["alpha"] for response in found] == [
-        spent_alpha(0.001, k) for k in (1, 2, 3)
-    ]
+    due = [spent_alpha(0.001, k) for k in (1, 2, 3, 4)]
+    assert [alpha_of(response) for response in found] == due
+    assert [response.json()["guardrail"]["alpha"] for response in found] == due
     assert blocked.json()["action"] == "BLOCKED"
-    assert alpha_of(last) == spent_alpha(0.001, 5)
+    assert alpha_of(last) == spent_alpha(0.001, 6)
 
 
 @pytest.mark.parametrize("mode", ["end_user", "off"])
@@ -139,7 +143,7 @@ def test_spent_attempts_are_a_429_and_no_block(run, kit):
     assert first.headers["x-guardrail-decision"] == "block"
     for response in later:
         assert response.status_code == 429
-        error = response.json()["error"]
+        error = kit.error_of(response)
         assert (error["code"], error["type"]) == ("attempts_spent", "rate_limit_error")
         assert 86_000 < int(response.headers["retry-after"]) <= 86_400
         about = response.json()["guardrail"]

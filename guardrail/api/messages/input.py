@@ -47,8 +47,9 @@ __all__ = ["MESSAGES", "SYSTEM", "MessagesContext", "kind_of", "read_messages", 
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _PLAIN_KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _URL: Mapping[str, Json] = {"type": "string", "format": "uri"}
+_BASE64: Mapping[str, Json] = {"type": "string", "format": "byte"}
 _SOURCES: Mapping[str, Mapping[str, Shape]] = {
-    "base64": {"type": one_of("base64"), "media_type": TEXT, "data": TEXT},
+    "base64": {"type": one_of("base64"), "media_type": TEXT, "data": read_elsewhere(_BASE64)},
     "url": {"type": one_of("url"), "url": read_elsewhere(_URL)},
 }
 
