@@ -159,6 +159,42 @@ ASKS = [
         seen=(BLOCKED,),
     ),
     Ask("responses: provider 429", "Fail with 429.", api="responses", seen=("429",)),
+    Ask("messages: answer", api="messages"),
+    Ask("messages: answer, streamed", api="messages", stream=True),
+    Ask(
+        "messages: answer, after heartbeats",
+        "Slowly: what is this?",
+        "refusal held",
+        api="messages",
+        stream=True,
+    ),
+    Ask("messages: second turn", api="messages", again="What else?"),
+    Ask("messages: picture", api="messages", picture=True),
+    Ask("messages: picture, streamed", api="messages", picture=True, stream=True),
+    Ask("messages: tool call", "Use the tool.", api="messages", tool=True, seen=CALLED),
+    Ask(
+        "messages: tool call, streamed",
+        "Use the tool.",
+        api="messages",
+        tool=True,
+        stream=True,
+        seen=CALLED,
+    ),
+    Ask("messages: schema", "Which animal?", api="messages", schema=True, seen=("cat",)),
+    Ask("messages: block as refusal", BAD, api="messages", seen=(BLOCKED,)),
+    Ask("messages: block as refusal, streamed", BAD, api="messages", stream=True, seen=(BLOCKED,)),
+    Ask("messages: block as message", BAD, "message", api="messages", seen=(BLOCKED,)),
+    Ask("messages: block as error", BAD, "error", api="messages", seen=(BLOCKED, "400")),
+    Ask(
+        "messages: block as error, after heartbeats",
+        SLOW_BAD,
+        "error held",
+        api="messages",
+        stream=True,
+        seen=(BLOCKED,),
+    ),
+    Ask("messages: provider 429", "Fail with 429.", api="messages", seen=("429",)),
+    Ask("messages: oracle down", proxy="no oracle", api="messages", seen=("503",)),
 ]
 
 
@@ -402,6 +438,25 @@ def response_input(ask):
         {"type": "input_image", "image_url": picture_url(), "detail": "auto"},
     ]
     return [{"role": "user", "content": parts}]
+
+
+def message_content(ask):
+    """The same for Anthropic's Messages API."""
+    if not ask.picture:
+        return ask.prompt
+    source = {
+        "type": "base64",
+        "media_type": "image/png",
+        "data": picture_url().partition(",")[2],
+    }
+    return [{"type": "text", "text": ask.prompt}, {"type": "image", "source": source}]
+
+
+def message_tool():
+    """The tool in Anthropic's form."""
+    function = TOOL["function"]
+    schema = {"input_schema": function["parameters"]}
+    return {"name": function["name"], "description": function["description"], **schema}
 
 
 def completed(made):

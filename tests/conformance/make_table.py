@@ -102,6 +102,30 @@ GROUPS = {
         "responses: block as error, after heartbeats",
         "responses: provider 429",
     ),
+    "Anthropic's Messages API: answers": (
+        "messages: answer",
+        "messages: answer, streamed",
+        "messages: answer, after heartbeats",
+        "messages: second turn",
+    ),
+    "Messages API: pictures, tools and schemas": (
+        "messages: picture",
+        "messages: picture, streamed",
+        "messages: tool call",
+        "messages: tool call, streamed",
+        "messages: schema",
+    ),
+    "Messages API: blocks": (
+        "messages: block as refusal",
+        "messages: block as refusal, streamed",
+        "messages: block as message",
+    ),
+    "Messages API: errors": (
+        "messages: block as error",
+        "messages: block as error, after heartbeats",
+        "messages: provider 429",
+        "messages: oracle down",
+    ),
 }
 
 
@@ -179,7 +203,7 @@ def versions():
     pins = (REPOSITORY / "constraints.txt").read_text().splitlines()
     python = dict(pin.split("==") for pin in pins if "==" in pin)
     node = json.loads((HERE / "node" / "package.json").read_text())["dependencies"]
-    names = ("openai", "litellm", "langchain-openai", "llama-index-llms-openai")
+    names = ("openai", "litellm", "langchain-openai", "llama-index-llms-openai", "anthropic")
     return {
         **{f"Python: {name}": python[name] for name in names},
         **{f"Node: {name}": version for name, version in node.items() if name != "zod"},

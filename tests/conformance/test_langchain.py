@@ -16,6 +16,8 @@ def test_what_the_user_sees(kit, world, check, ask):
 
 
 def observed(kit, url, ask):
+    if ask.api == "messages":
+        return None
     model = langchain_openai.ChatOpenAI(
         model=kit.MODEL,
         base_url=url,

@@ -1,4 +1,4 @@
-"""litellm's SDK, as an OpenAI-compatible provider."""
+"""litellm's SDK, as an OpenAI-compatible provider and as Anthropic."""
 
 import litellm
 import openai
@@ -29,6 +29,8 @@ def observed(kit, url, ask):
     }
     if ask.api == "responses":
         return None  # cannot be imported without the extra `litellm[mcp]`
+    if ask.api == "messages":
+        asked |= {"model": f"anthropic/{kit.MODEL}", "api_base": url.removesuffix("/v1")}
     try:
         return _chat(kit, asked, ask)
     except openai.OpenAIError as error:  # litellm's errors are of the official client's classes
@@ -37,6 +39,9 @@ def observed(kit, url, ask):
 
 def _chat(kit, asked, ask):
     asked["messages"] = [{"role": "user", "content": kit.content(ask)}]
+    if ask.again:
+        first = litellm.completion(**asked).choices[0].message.model_dump()
+        asked["messages"] += [first, {"role": "user", "content": ask.again}]
     if ask.tool:
         asked["tools"] = [kit.TOOL]
     if ask.schema:

@@ -1,4 +1,4 @@
-"""The clients of Node, all asks in one process: openai, and Vercel's ai."""
+"""The clients of Node, all asks in one process: openai, Anthropic's, and Vercel's ai."""
 
 import json
 import subprocess
@@ -6,8 +6,11 @@ from dataclasses import asdict
 
 import pytest
 
-CLIENTS = ("openai (Node)", "ai + @ai-sdk/openai-compatible", "ai + @ai-sdk/openai")
-LEAVING = 2  # the last one has no ask that is left
+CLIENTS = (
+    *("openai (Node)", "ai + @ai-sdk/openai-compatible", "@anthropic-ai/sdk (Node)"),
+    *("ai + @ai-sdk/anthropic", "ai + @ai-sdk/openai"),
+)
+LEAVING = 2  # the others have no ask that is left
 
 
 @pytest.fixture(scope="module")

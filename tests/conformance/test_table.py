@@ -25,7 +25,7 @@ def test_the_page_is_what_the_command_makes(kit, make, results):
 
 def test_every_client_was_asked_everything(kit, results):
     names = [ask.name for ask in kit.ASKS]
-    assert len(results) == 7
+    assert len(results) == 10
     assert all(list(seen) == names for seen in results.values())
 
 

@@ -347,7 +347,7 @@ def test_a_block_as_error(ask, kit, stream, delay_s):
         (413, anthropic.RequestTooLargeError, "request_too_large"),
         (429, anthropic.RateLimitError, "rate_limit_error"),
         (500, anthropic.InternalServerError, "api_error"),
-        (503, anthropic.ServiceUnavailableError, "overloaded_error"),
+        (503, anthropic.ServiceUnavailableError, "api_error"),
     ],
 )
 def test_errors_have_the_clients_own_classes(ask, status, kind, told):

@@ -22,10 +22,10 @@ _TYPES: Mapping[int, str] = {
     409: "conflict_error",
     413: "request_too_large",
     429: "rate_limit_error",
-    503: "overloaded_error",
     504: "timeout_error",
     529: "overloaded_error",
 }
+_FULL_HOUSE = "overloaded"  # in the codes of what is full, here or at the upstream
 
 
 def anthropic_error(reply: Reply) -> Reply:
@@ -36,9 +36,8 @@ def anthropic_error(reply: Reply) -> Reply:
     """
     told = reply.body["error"]
     name = f"req_{new_name()}"
-    fallback = "invalid_request_error" if reply.status < 500 else "api_error"
     error = {
-        "type": _TYPES.get(reply.status, fallback),
+        "type": _type(reply.status, told["code"] or ""),
         "message": told["message"],
         "details": {"error_code": told["code"], "param": told["param"]},
     }
@@ -48,3 +47,9 @@ def anthropic_error(reply: Reply) -> Reply:
         body={"type": "error", "error": error, "request_id": name, **beside},
         headers={**reply.headers, "request-id": name},
     )
+
+
+def _type(status: int, code: str) -> str:
+    if status == 503 and _FULL_HOUSE in code:
+        return "overloaded_error"
+    return _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")

@@ -3,13 +3,16 @@
 //     node run.mjs < asks.json > seen.json
 //
 // In: {"asks": [...], "urls": {...}, "model", "tool", "picture", "leave_ms"}. Out: {client: {ask: line}}.
+import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import Anthropic from "@anthropic-ai/sdk";
 import { generateObject, generateText, jsonSchema, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
 
+globalThis.AI_SDK_LOG_WARNINGS = false; // they go to standard output, which holds the lines
 const world = JSON.parse(await text(process.stdin));
 const Animal = z.object({ animal: z.string() });
 
@@ -133,6 +136,7 @@ function openaiSaid(made) {
 }
 
 async function openai(ask) {
+  if (ask.api === "messages") return null;
   const timeout = ask.leave ? world.leave_ms : 30_000;
   const baseURL = world.urls[ask.proxy];
   const client = new OpenAI({ baseURL, apiKey: "k", maxRetries: 0, timeout });
@@ -148,7 +152,68 @@ async function openai(ask) {
   }
 }
 
-// ai with @ai-sdk/openai-compatible, and with @ai-sdk/openai, which speaks the Responses API
+// @anthropic-ai/sdk
+
+function anthropicContent(ask) {
+  if (!ask.picture) return ask.prompt;
+  const data = world.picture.slice(world.picture.indexOf(",") + 1);
+  const source = { type: "base64", media_type: "image/png", data };
+  return [{ type: "text", text: ask.prompt }, { type: "image", source }];
+}
+
+async function anthropicAsked(client, ask) {
+  const { name, description, parameters } = world.tool.function;
+  const asked = {
+    model: world.model,
+    max_tokens: 99,
+    messages: [{ role: "user", content: anthropicContent(ask) }],
+    ...(ask.tool && { tools: [{ name, description, input_schema: parameters }] }),
+    ...(ask.schema && {
+      output_config: { format: { type: "json_schema", schema: z.toJSONSchema(Animal) } },
+    }),
+  };
+  if (ask.again) {
+    const { role, content } = await client.messages.create(asked);
+    asked.messages.push({ role, content }, { role: "user", content: ask.again });
+  }
+  if (!ask.stream) return anthropicSaid(await client.messages.create(asked));
+  const stream = client.messages.stream(asked);
+  let about;
+  for await (const event of stream) if (event.type === "message_delta") about = event.guardrail;
+  return anthropicSaid(await stream.finalMessage(), about);
+}
+
+function anthropicSaid(made, about) {
+  const uses = made.content.filter((block) => block.type === "tool_use");
+  return line({
+    text: made.content.map((block) => (block.type === "text" ? block.text : "")).join(""),
+    tool_use: calls(uses.map((use) => [use.name, JSON.stringify(use.input)])),
+    stop_reason: made.stop_reason,
+    stop_details: made.stop_details?.explanation,
+    output_tokens: made.usage.output_tokens,
+    certificate: certified(made) ?? certified({ guardrail: about }),
+  });
+}
+
+async function anthropic(ask) {
+  if (ask.api !== "messages") return null;
+  const baseURL = world.urls[ask.proxy].replace(/\/v1$/, "");
+  const client = new Anthropic({ baseURL, apiKey: "k", maxRetries: 0 });
+  try {
+    return await anthropicAsked(client, ask);
+  } catch (error) {
+    return raised(error, {
+      status: error.status,
+      type: error.error?.error?.type,
+      error_code: error.error?.error?.details?.error_code,
+      "retry-after": error.headers?.get("retry-after"),
+      message: error.message.includes(world.blocked) ? world.blocked : undefined,
+    });
+  }
+}
+
+// ai with @ai-sdk/openai-compatible, with @ai-sdk/openai, which speaks the Responses API, and with
+// @ai-sdk/anthropic
 
 const weather = tool({
   description: world.tool.function.description,
@@ -240,6 +305,10 @@ function vercelRaised(error, how) {
 const clients = {
   "openai (Node)": openai,
   "ai + @ai-sdk/openai-compatible": vercel("chat", compatible),
+  "@anthropic-ai/sdk (Node)": anthropic,
+  "ai + @ai-sdk/anthropic": vercel("messages", (baseURL) =>
+    createAnthropic({ baseURL, apiKey: "k" }),
+  ),
   "ai + @ai-sdk/openai": vercel("responses", (baseURL) => createOpenAI({ baseURL, apiKey: "k" })),
 };
 const seen = {};
