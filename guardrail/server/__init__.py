@@ -1,1 +1,1 @@
-"""The proxy: OpenAI's wire outside, the engine inside."""
+"""The proxy: OpenAI's and Anthropic's wires outside, the engine inside."""

@@ -50,7 +50,9 @@ def cors_middleware(origins: Collection[str]) -> list[Middleware]:
             allow_origins=list(origins),
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["*"],
-            expose_headers=[*_TOLD, *_RATES, "retry-after", "x-request-id", "x-should-retry"],
+            expose_headers=[
+                *(*_TOLD, *_RATES, "request-id", "retry-after", "x-request-id", "x-should-retry")
+            ],
             max_age=_KEPT_S,
         )
     ]

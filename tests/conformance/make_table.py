@@ -46,6 +46,11 @@ NOTES = {
         "told otherwise, after the time in `retry-after` where there is one, but neither blocks "
         "nor what the header `x-should-retry: false` calls lasting, as 500."
     ),
+    "Anthropic's Messages API: answers": (
+        "The base URL of Anthropic's own clients is the server's address without `/v1`, that of "
+        "`@ai-sdk/anthropic` has it. `litellm` was asked for `anthropic/…`. `status=200` is said of "
+        "a stream that had begun."
+    ),
     "The client goes away": (
         "Each of them stops waiting after 0.4 s; the outstanding calls to the model are cancelled."
     ),
