@@ -48,8 +48,8 @@ NOTES = {
     ),
     "Anthropic's Messages API: answers": (
         "The base URL of Anthropic's own clients is the server's address without `/v1`, that of "
-        "`@ai-sdk/anthropic` has it. `litellm` was asked for `anthropic/…`. `status=200` is said of "
-        "a stream that had begun."
+        "`@ai-sdk/anthropic` has it. `litellm` was asked for `anthropic/…`. `status=200` is said "
+        "of a stream that had begun."
     ),
     "The client goes away": (
         "Each of them stops waiting after 0.4 s; the outstanding calls to the model are cancelled."
@@ -165,6 +165,21 @@ things do not come back: reasoning, from langchain-openai and by the Responses A
 the model's own, whose words are no content, from langchain-openai and litellm.
 `get_final_completion()` of OpenAI's Python streams raises at a block; the words are in
 `current_completion_snapshot`.
+
+## Claude Code
+
+Claude Code 2.1.332 was run by hand (`claude -p`): an answer, a command that it executes, a
+picture that it reads, which reached the model as noisy variants alone, and a session that is
+continued.
+
+```
+ANTHROPIC_BASE_URL=http://127.0.0.1:8080 ANTHROPIC_API_KEY=any claude --model gpt-4o
+```
+
+Its `cache_control` and `metadata.user_id` are left out and named in `guardrail.withheld`. Its
+first request offers tools that are told later (`defer_loading`), which is refused; it asks again
+at once without. Of a block it tells its own words and the request's id, in which the name of the
+record stands behind `req_`.
 
 ## Vercel's AI SDK over several turns
 

@@ -67,10 +67,11 @@ _THINKING_FIELDS: Mapping[str, Shape] = {
 }
 _EFFORTS = ((4096, "low"), (16384, "medium"))  # by budgets of thinking below; else high
 _METADATA_FIELDS: Mapping[str, Shape] = {"user_id": TEXT}
+_KEEPS_ALL = {"type": "clear_thinking_20251015", "keep": "all"}  # what agents send along
 _WITHOUT_EFFECT: Mapping[str, tuple[Json, ...]] = {
     # The values that ask for nothing; any other one is refused.
     "container": (),
-    "context_management": ({}, {"edits": []}),
+    "context_management": ({}, {"edits": []}, {"edits": [_KEEPS_ALL]}),
     "mcp_servers": ([],),
     "speed": ("standard",),
 }

@@ -132,7 +132,7 @@ _MESSAGES_WORDS = {
     "metadata": "Accepted, and named in `guardrail.withheld`.",
     "cache_control": "Accepted, and named in `guardrail.withheld`.",
     "service_tier": "standard_only is sent as `default`.",
-    "context_management": "Empty or nothing.",
+    "context_management": "What clears nothing.",
     "mcp_servers": "Empty or nothing.",
     "speed": "standard or nothing.",
 }

@@ -86,7 +86,7 @@ def test_parameters_keep_their_meaning():
         stream=True,
         speed="standard",
         mcp_servers=[],
-        context_management=None,
+        context_management={"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
     )  # fmt: skip
     assert incoming.stream
     assert incoming.withheld == ()
