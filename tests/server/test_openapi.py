@@ -93,7 +93,7 @@ def _responses(body):
 
 def _messages(body):
     raw = json.dumps(body).encode()
-    messages_request.read_message_request(raw, max_images=2, limits=ImageLimits())
+    messages_request.read_message_request(parse_object(raw), max_images=2, limits=ImageLimits())
 
 
 def _litellm(body):

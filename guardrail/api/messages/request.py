@@ -41,7 +41,6 @@ from guardrail.api.shapes import (
     read_elsewhere,
     refused_field,
 )
-from guardrail.api.strict_json import parse_object
 from guardrail.types import Chat
 
 if TYPE_CHECKING:
@@ -103,19 +102,18 @@ MESSAGES_FIELDS: Mapping[str, Mapping[str, Json]] = {
 
 
 def read_message_request(
-    raw: bytes,
+    body: Mapping[str, Json],
     *,
     max_images: int,
     limits: ImageLimits,
     rules: RequestRules = AS_BY_DEFAULT,
     recall: Recall = recall_nothing,  # noqa: ARG001 (messages are sent whole)
 ) -> Incoming:
-    """Reads a request body; slow for a large one.
+    """Reads a request body.
 
     Raises:
         RequestError: names the field at fault and what to do, and quotes no content.
     """
-    body = parse_object(raw)
     _check_known(body)
     check_parameters({k: v for k, v in body.items() if k not in ("messages", "system")})
     context = MessagesContext(ImageCollector(max_images, rules), _leave_out(body))

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from guardrail.api.messages.request import read_message_request
 from guardrail.api.openapi.operations import MESSAGES
 from guardrail.api.request_rules import RequestRules
+from guardrail.api.strict_json import parse_object
 from guardrail.errors import RequestError
 from guardrail.images.limits import ImageLimits
 from guardrail.message_form import find_unknown
@@ -27,8 +28,8 @@ CACHE = {"cache_control": {"type": "ephemeral"}}
 def read(max_images=4, rules=None, **fields):
     body = {"model": "m", "max_tokens": 9, "messages": [user("Hi")], **fields}
     options = {} if rules is None else {"rules": rules}
-    raw = json.dumps(body).encode()
-    incoming = read_message_request(raw, max_images=max_images, limits=ImageLimits(), **options)
+    sent = parse_object(json.dumps(body).encode())
+    incoming = read_message_request(sent, max_images=max_images, limits=ImageLimits(), **options)
     VALIDATOR.validate(body)  # what is taken is described
     return incoming
 

@@ -19,6 +19,7 @@ from guardrail.api.messages.reply import begin_message
 from guardrail.api.messages.request import read_message_request
 from guardrail.api.messages.tool_input import format_input, read_input_text
 from guardrail.api.opening import Opening
+from guardrail.api.strict_json import parse_object
 from guardrail.engine.canonical_chat import canonical_chat
 from guardrail.images.limits import ImageLimits
 from guardrail.types import Chat
@@ -73,7 +74,7 @@ def taken(content):
     """The message as it is asked of a model in the next turn."""
     turns = [{"role": "assistant", "content": content}, {"role": "user", "content": "And now?"}]
     raw = json.dumps({"model": "m", "max_tokens": 9, "messages": turns}).encode()
-    chat = read_message_request(raw, max_images=0, limits=ImageLimits()).chat
+    chat = read_message_request(parse_object(raw), max_images=0, limits=ImageLimits()).chat
     return canonical_chat(chat).messages[0]
 
 
