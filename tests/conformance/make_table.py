@@ -159,7 +159,8 @@ again by itself where `stream_max_retries` is above 0.
 ## Ten turns
 
 Conversations with pictures, calls of tools, reasoning, a refusal of the model and a block were held
-with each of these clients but LlamaIndex, whole and streamed. The client sent back its own message
+with each of these clients but LlamaIndex and, by messages, with Anthropic's for Python, whole and
+streamed. The client sent back its own message
 objects, and the model saw the same texts and calls again (`tests/conformance/test_turns.py`). Two
 things do not come back: reasoning, from langchain-openai and by the Responses API; and a refusal of
 the model's own, whose words are no content, from langchain-openai and litellm.

@@ -12,6 +12,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
+import anthropic
 import litellm
 import openai
 import pytest
@@ -249,7 +250,39 @@ class LangChain:
         return made.tool_calls
 
 
+class AnthropicMessages:
+    """Anthropic's official client, which asks for thoughts and sends them back."""
+
+    def __init__(self, url, model, kit):
+        address = url.removesuffix("/v1")
+        self.client = anthropic.Anthropic(base_url=address, api_key="k", max_retries=0)
+        self.asked = {"model": model, "max_tokens": 99, "tools": [kit.message_tool()]}
+        self.asked["thinking"] = {"type": "adaptive"}
+        self.messages, self.kit = [], kit
+
+    def say(self, turn):
+        self.messages.append({"role": "user", "content": self.kit.message_content(turn)})
+        return self._ask(turn)
+
+    def answer(self, calls, turn):
+        results = [
+            {"type": "tool_result", "tool_use_id": call.id, "content": RESULT} for call in calls
+        ]
+        self.messages.append({"role": "user", "content": results})
+        return self._ask(turn)
+
+    def _ask(self, turn):
+        if turn.streamed:
+            with self.client.messages.stream(**self.asked, messages=self.messages) as stream:
+                made = stream.get_final_message()
+        else:
+            made = self.client.messages.create(**self.asked, messages=self.messages)
+        self.messages.append(made.to_param())
+        return [block for block in made.content if block.type == "tool_use"]
+
+
 PYTHON = {
+    "anthropic (Python)": AnthropicMessages,
     "openai (Python)": OpenAIChat,
     "openai (Python), Responses": OpenAIResponses,
     "langchain-openai": LangChain,
@@ -261,7 +294,10 @@ NODE = (
     "ai + @ai-sdk/openai-compatible",
     "ai + @ai-sdk/openai",
 )
-KEEP_THOUGHTS = {"openai (Python)", "litellm", "openai (Node)", "ai + @ai-sdk/openai-compatible"}
+KEEP_THOUGHTS = {
+    *("anthropic (Python)", "openai (Python)", "litellm", "openai (Node)"),
+    "ai + @ai-sdk/openai-compatible",
+}
 """The others have no place for reasoning that they would send back."""
 DROP_REFUSALS = {"langchain-openai", "litellm"}
 """These have a place for a refusal and do not send it back; a block's words are content as well."""

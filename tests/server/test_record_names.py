@@ -17,7 +17,7 @@ from guardrail.server.serve import running_server
 from guardrail.telemetry.log_lines import LogLine
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
-PREFIX = {"/v1/chat/completions": "chatcmpl-", "/v1/responses": "resp_"}
+PREFIX = {"/v1/chat/completions": "chatcmpl-", "/v1/responses": "resp_", "/v1/messages": "msg_"}
 HARM = "sadly, a forbidden word"
 
 
@@ -48,6 +48,8 @@ def ask(kit, tmp_path, caplog):
 
 def request_body(kit, path):
     asked = {"model": "scripted", "input": "What is this?"}
+    if path == "/v1/messages":
+        return kit.request(max_tokens=9)
     return asked if path == "/v1/responses" else kit.request()
 
 
@@ -58,12 +60,13 @@ def bodies(response):
     else:
         lines = [line for line in response.text.splitlines() if line.startswith("data: {")]
         made = [json.loads(line[6:]) for line in lines]
-    made = [body.get("response", body) for body in made]
-    named = [body["id"] for body in made if body.get("object") in OBJECTS]
+    starts = [body["message"] for body in made if isinstance(body.get("message"), dict)]
+    made = [*starts, *(body.get("response", body) for body in made)]
+    named = [body["id"] for body in made if {body.get("object"), body.get("type")} & OBJECTS]
     return named, [body["guardrail"] for body in made if body.get("guardrail")]
 
 
-OBJECTS = ("chat.completion", "chat.completion.chunk", "response")
+OBJECTS = {"chat.completion", "chat.completion.chunk", "response", "message"}
 
 
 @pytest.mark.parametrize("path", PREFIX)
@@ -73,7 +76,7 @@ def test_an_answer_is_named_by_its_record(ask, path, stream, text):
     response, name, logged = ask(path, stream=stream, step=Step(text))
     named, about = bodies(response)
     assert {*named} == {PREFIX[path] + name}
-    assert [one["record_id"] for one in about] == [name]
+    assert {one["record_id"] for one in about} == {name}
     assert response.headers["x-guardrail-record-id"] == logged == name
 
 
