@@ -225,7 +225,7 @@ def told(message, thoughts=True):
         ({"content": "A.", "reasoning_content": "Other.",
           "thinking_blocks": [{"type": "thinking", "thinking": "Hm."}]},
          ["thinking", "text"], ["reasoning_content"]),
-        ({"content": "A.", "thinking_blocks": [{"type": "odd"}, 1]}, ["text"],
+        ({"content": "A.", "thinking_blocks": [1, {"type": "odd"}]}, ["text"],
          ["thinking_blocks"]),
         ({"content": "A.", "thinking_blocks": [{"type": "thinking", "thinking": "x",
                                                 "signature": 1}]}, ["text"], ["thinking_blocks"]),
