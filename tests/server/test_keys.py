@@ -6,6 +6,7 @@ import logging
 import time
 from datetime import timedelta
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -17,7 +18,7 @@ from guardrail.records.recorder import Recorder
 from guardrail.records.writer import RecordWriter
 from guardrail.testing.journal import MemoryJournal
 
-GUARDED = ["/v1/chat/completions", "/v1/responses", "/v1/guardrail/check",
+GUARDED = ["/v1/chat/completions", "/v1/responses", "/v1/guardrail/check", "/v1/messages",
            "/beta/litellm_basic_guardrail_api"]  # fmt: skip
 PRICE = {"input_usd_per_million": 1e5, "output_usd_per_million": 0.0}  # ten cents a token
 
@@ -47,7 +48,7 @@ def test_every_route_but_those_of_health_and_documents_needs_a_key(run, kit, boo
             return guarded, free, proxy.calls
 
     guarded, free, calls = run(scene())
-    assert [response.status_code for response in guarded] == [401] * 6
+    assert [response.status_code for response in guarded] == [401] * 7
     assert [response.status_code for response in free] == [200] * 4
     assert calls == []
 
@@ -96,6 +97,24 @@ def test_a_key_comes_by_either_header(run, kit, book, headers):
             return chat, await proxy.client.get("/v1/models", headers=sent)
 
     assert [response.status_code for response in run(scene())] == [200, 200]
+
+
+def test_anthropics_client_brings_its_key_and_is_told_in_its_own_form(run, kit, book):
+    asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+
+    async def scene():
+        async with kit.proxy(keys=book.authenticator()) as proxy:
+            options = {"base_url": proxy.base_url.removesuffix("/v1"), "max_retries": 0}
+            async with anthropic.AsyncAnthropic(api_key=book.create(), **options) as client:
+                made = await client.messages.create(**asked)
+            async with anthropic.AsyncAnthropic(api_key=new_secret(), **options) as client:
+                with pytest.raises(anthropic.AuthenticationError) as caught:
+                    await client.messages.create(**asked)
+            return made, caught.value
+
+    made, error = run(scene())
+    assert made.guardrail["decision"] == "pass"
+    assert (error.type, error.error_code) == ("authentication_error", "invalid_api_key")
 
 
 def test_a_key_of_another_scope_is_no_client(run, kit, book):
