@@ -100,12 +100,13 @@ def test_a_key_comes_by_either_header(run, kit, book, headers):
 
 
 def test_anthropics_client_brings_its_key_and_is_told_in_its_own_form(run, kit, book):
+    key = book.create()
     asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
 
     async def scene():
         async with kit.proxy(keys=book.authenticator()) as proxy:
             options = {"base_url": proxy.base_url.removesuffix("/v1"), "max_retries": 0}
-            async with anthropic.AsyncAnthropic(api_key=book.create(), **options) as client:
+            async with anthropic.AsyncAnthropic(api_key=key, **options) as client:
                 made = await client.messages.create(**asked)
             async with anthropic.AsyncAnthropic(api_key=new_secret(), **options) as client:
                 with pytest.raises(anthropic.AuthenticationError) as caught:
