@@ -21,6 +21,7 @@ _COMMANDS = {
     "check": "Guard one picture and prompt from the terminal.",
     "delivered": "Bound the harm among the answers that left, by labels of some of them.",
     "demo": "See an attacked picture stopped and a clean one answered.",
+    "doctor": "Check what serve would start with: keys, models, oracle, files, clock.",
     "explain": "Say what a radius means for a picture.",
     "keys": "Make API keys, list, show, replace and revoke them.",
     "plan": "Say what a promise costs, by every kind of test.",
