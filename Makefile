@@ -6,10 +6,16 @@ STAMP := $(VENV)/.installed
 # Processes that share the tests; each takes about 1.5 GB.
 TESTERS ?= 2
 
+# What the images hold beside the package itself; the tests compare the locks with it.
+IMAGE_EXTRAS := encoder fast heif sign
+FULL_EXTRAS := $(IMAGE_EXTRAS) litellm local ocr
+COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-strip-markers --universal \
+	--python-version 3.11 --custom-compile-command 'make lock' -c constraints.txt
+
 # uv trusts whom the system trusts, as pip can be told to.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help install demo test nightly check format lint types floors adapters integrations clients policies bench clean
+.PHONY: help install demo test nightly check format lint types floors adapters integrations clients policies bench lock sbom clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -66,6 +72,19 @@ policies: install ## writes the default policy, the heads of the others and the 
 
 bench: install ## the committed benchmarks, one after the other
 	$(BIN)/python benchmarks/run_all.py
+
+lock: install ## the locks of the images, with the hash of every file: deploy/*.lock
+	$(COMPILE) pyproject.toml $(addprefix --extra ,$(IMAGE_EXTRAS)) -o deploy/requirements.lock
+	$(COMPILE) pyproject.toml deploy/full.in --overrides deploy/overrides.txt \
+		$(addprefix --extra ,$(FULL_EXTRAS)) -o deploy/requirements-full.lock
+	echo 'hatchling>=1.27' | $(COMPILE) - -o deploy/requirements-build.lock
+
+sbom: install ## the bill of materials of both images, in CycloneDX's JSON: build/*.cdx.json
+	mkdir -p build
+	for name in requirements requirements-full; do \
+		$(BIN)/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements \
+			--pyproject pyproject.toml --output-file build/$$name.cdx.json deploy/$$name.lock || exit 1; \
+	done
 
 clean: ## remove what make made
 	rm -rf $(VENV) tests/conformance/node/node_modules
