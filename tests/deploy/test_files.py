@@ -189,6 +189,13 @@ def test_what_compose_mounts_is_there(files):
     assert networks == set(document["networks"])
 
 
+def test_the_threat_model_names_tests_that_there_are():
+    table = (ROOT / "SECURITY.md").read_text().partition("## Threat model")[2]
+    named = re.findall(r"`((?:tests|benchmarks)/[\w/.]+)`", table)
+    assert len(named) > 30
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
 def requirements(extras):
     """Everything that the package asks for with these extras, its own extras resolved."""
     lines, left = list(PROJECT["dependencies"]), list(extras)
