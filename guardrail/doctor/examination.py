@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guardrail.assembly import read_policy, read_upstreams
+from guardrail.doctor.access import examine_access
 from guardrail.doctor.finding import Finding, error
 from guardrail.doctor.machine import examine_open_files, examine_versions
 from guardrail.doctor.places import examine_places
@@ -32,7 +33,13 @@ async def examine(
         model: whom to ask of each upstream; None for the first one that it lists.
         calls: whether models and oracles are asked anything.
     """
-    for look in (examine_versions, examine_open_files, lambda: examine_places(options)):
+    looks = (
+        examine_versions,
+        examine_open_files,
+        lambda: examine_access(options),
+        lambda: examine_places(options),
+    )
+    for look in looks:
         for finding in _guard(look):
             yield finding
     policies, found = _read_policies(options)

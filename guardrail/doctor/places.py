@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from guardrail.distribution import install_command
 from guardrail.doctor.finding import Finding, error, ok, warning
+from guardrail.oracles.packages import are_installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["examine_places"]
+__all__ = ["examine_database", "examine_places", "is_remote"]
 
-_PRIVATE = ("--key-file", "--sign-key", "--content-key", "--pepper")
+_PRIVATE = ("--key-file", "--sign-key", "--content-key")
 """Options that name files which none but their owner may read; most are made if not there."""
 
 _LEAST_FREE_BYTES = 100 << 20
@@ -114,10 +116,9 @@ def _find_folder(file: Path) -> Path:
 
 
 def _examine_records(place: str) -> list[Finding]:
-    kind = place.partition("://")[0].partition("+")[0] if "://" in place else ""
-    if kind in _PORTS:
-        return [_examine_database("records", place, _PORTS[kind])]
-    file = Path(place.removeprefix("sqlite:///")) if kind == "sqlite" else Path(place)
+    if is_remote(place):
+        return [examine_database("records", place)]
+    file = Path(place.removeprefix("sqlite:///"))
     folder = _find_folder(file)
     if not os.access(file if file.exists() else folder, os.W_OK):
         return [
@@ -154,11 +155,23 @@ def _examine_space(folder: Path) -> Finding:
     return ok("disk", told)
 
 
-def _examine_database(check: str, url: str, port: int) -> Finding:
+def is_remote(place: str) -> bool:
+    """Whether it is the URL of a database on a server."""
+    return _kind_of(place) in _PORTS
+
+
+def _kind_of(place: str) -> str:
+    return place.partition("://")[0].partition("+")[0] if "://" in place else ""
+
+
+def examine_database(check: str, url: str) -> Finding:
     """Whether anything listens there; whether it knows this user, the start says."""
+    kind = _kind_of(url)
+    if kind == "postgresql" and not are_installed("psycopg"):
+        return error(check, "the package for PostgreSQL is not there", install_command("postgres"))
     try:
         parts = urlsplit(url)
-        host, where = parts.hostname or "localhost", parts.port or port
+        host, where = parts.hostname or "localhost", parts.port or _PORTS[kind]
     except ValueError:
         return error(
             check, "the URL of the database cannot be read", "write it as scheme://HOST/NAME"

@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from guardrail.cli.environment import variable_of
 from guardrail.cli.serve import command as serve_command
 from guardrail.server import routes
 
@@ -18,13 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OPTIONS = {option for param in serve_command.params for option in param.opts}
-# These options arrive with keys and telemetry; until then their variables say nothing.
-COMING = {"GUARDRAIL_KEYS", "GUARDRAIL_METRICS_PORT", "GUARDRAIL_METRICS_HOST",
-          "GUARDRAIL_CANARY_EVERY", "GUARDRAIL_TLS_CERT", "GUARDRAIL_TLS_KEY"}  # fmt: skip
+# These options arrive with telemetry; until then their variables say nothing.
+COMING = {"GUARDRAIL_METRICS_PORT", "GUARDRAIL_METRICS_HOST", "GUARDRAIL_CANARY_EVERY"}
 VARIABLES = COMING | {
-    f"GUARDRAIL_{max(param.opts, key=len).lstrip('-').replace('-', '_').upper()}"
-    for param in serve_command.params
-    if isinstance(param, click.Option)
+    variable_of(param) for param in serve_command.params if isinstance(param, click.Option)
 }
 FILES = sorted(
     file

@@ -45,7 +45,7 @@ def test_older_keys_are_counted(tmp_path):
     assert found(key_file=file)["key file"].message == "the present key and 1 older"
 
 
-@pytest.mark.parametrize("option", ["key_file", "sign_key", "content_key", "pepper"])
+@pytest.mark.parametrize("option", ["key_file", "sign_key", "content_key"])
 def test_every_private_file_is_looked_at(tmp_path, option):
     file = tmp_path / "secret"
     file.write_text("ab" * 32)
@@ -82,6 +82,13 @@ def test_a_database_that_listens_and_one_that_does_not():
     assert listening.level is Level.OK
     assert closed.level is Level.ERROR
     assert "a-password" not in listening.message + closed.message + closed.remedy
+
+
+def test_a_missing_driver_of_postgresql(monkeypatch):
+    monkeypatch.setattr("guardrail.oracles.packages._is_installed", lambda _name: False)
+    finding = found(records="postgresql://127.0.0.1:9/name")["records"]
+    assert finding.level is Level.ERROR
+    assert "[postgres]" in finding.remedy
 
 
 def test_a_limit_of_open_files_that_is_too_low():
