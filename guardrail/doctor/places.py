@@ -25,7 +25,7 @@ _PRIVATE = ("--key-file", "--sign-key", "--content-key")
 _LEAST_FREE_BYTES = 100 << 20
 _FEW_FREE_BYTES = 2 << 30
 _CONNECT_S = 3.0
-_PORTS = {"postgresql": 5432, "redis": 6379, "rediss": 6379}
+_PORTS = {"postgres": 5432, "postgresql": 5432, "redis": 6379, "rediss": 6379}
 
 
 def examine_places(options: Mapping[str, object]) -> list[Finding]:
@@ -167,7 +167,7 @@ def _kind_of(place: str) -> str:
 def examine_database(check: str, url: str) -> Finding:
     """Whether anything listens there; whether it knows this user, the start says."""
     kind = _kind_of(url)
-    if kind == "postgresql" and not are_installed("psycopg"):
+    if kind.startswith("postgres") and not are_installed("psycopg"):
         return error(check, "the package for PostgreSQL is not there", install_command("postgres"))
     try:
         parts = urlsplit(url)
