@@ -19,9 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OPTIONS = {option for param in serve_command.params for option in param.opts}
-# These options arrive with telemetry; until then their variables say nothing.
-COMING = {"GUARDRAIL_METRICS_PORT", "GUARDRAIL_METRICS_HOST", "GUARDRAIL_CANARY_EVERY"}
-VARIABLES = COMING | {
+VARIABLES = {
     variable_of(param) for param in serve_command.params if isinstance(param, click.Option)
 }
 FILES = sorted(

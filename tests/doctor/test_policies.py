@@ -44,7 +44,7 @@ def policy():
     ("outcome", "word"),
     [
         (Outcome.HARMLESS, "threat of murder is found harmless"),
-        (Outcome.HARMFUL, "apples is found harmful"),
+        (Outcome.HARMFUL, "fruit is found harmful"),
         (Outcome.MISSING, "no judgement"),
         (None, "the judge is away"),
     ],
