@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from data import DATA, Text, load
 
+from guardrail.oracles.base import Exchange
 from guardrail.policy.load import load_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.stats import harmless_rate_upper
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
 
 DELTA = 0.001
+DEADLINE_S = 600.0  # loading a large model may take longer than an answer may wait in service
 MOST = 500  # texts of one source, so that the whole takes minutes
 SOURCES = ("gptfuzz", "jbb", "pyrit", "xstest", "davidson", "hatecheck", "assistant", "vlm")
 
@@ -42,24 +44,29 @@ def main() -> int:
         print(f"the labelled sets are not at {DATA}; see README.md")
         return 1
     policy = load_policy(options.policy)
-    sets = {source: dataset(source, drawn(source)[: options.most]) for source in SOURCES}
-    print(table(asyncio.run(_measured(policy.name, policy, sets))))
+    texts = load()
+    sets = {source: dataset(source, draw(texts, source, options.most)) for source in SOURCES}
+    print(table(asyncio.run(measure_policy(policy, sets))))
     return 0
 
 
-def drawn(source: str) -> list[Text]:
+def draw(texts: list[Text], source: str, most: int) -> list[Text]:
     """Held-out texts of a source, in an order that depends on the texts alone."""
-    texts = [text for text in load() if text.is_test and text.source == source]
-    return sorted(texts, key=lambda text: hashlib.sha256(text.text.encode()).digest())[:MOST]
+    found = [text for text in texts if text.is_test and text.source == source]
+    return sorted(found, key=lambda text: hashlib.sha256(text.text.encode()).digest())[:most]
 
 
-async def _measured(name: str, policy: Policy, data: dict[str, Dataset]) -> list[dict[str, Any]]:
+async def measure_policy(policy: Policy, data: dict[str, Dataset]) -> list[dict[str, Any]]:
+    """A row of numbers for each source. Raises ConfigError or OracleError."""
     # Scores do not depend on the threshold, and `score_all` wants them judged at its own.
-    choice = policy.oracle.model_copy(update={"threshold": SCORING_THRESHOLD})
+    changes = {"threshold": SCORING_THRESHOLD, "deadline_s": DEADLINE_S}
+    known = {name: changes[name] for name in changes if name in type(policy.oracle).model_fields}
+    choice = policy.oracle.model_copy(update=known)
     oracle = compile_oracle(policy.model_copy(update={"oracle": choice}))
     threshold = float(getattr(policy.oracle, "threshold", SCORING_THRESHOLD))
     try:
-        return [await _row(name, oracle, threshold, source, data[source]) for source in data]
+        await oracle.judge([Exchange("", "A cat sleeps.")])  # loads the model, which is not timed
+        return [await _row(policy.name, oracle, threshold, source, data[source]) for source in data]
     finally:
         await oracle.aclose()
 

@@ -36,6 +36,7 @@ DEBS = ("wordnet-base", "wamerican-large", "fortunes", "fortunes-de", "fortunes-
 _TAG = re.compile(r"<[^>]*>|\{[^}]*\}|%\([a-z_]+\)s|%[sd]|https?://\S+|&[a-z]+;")
 _SENTENCE = re.compile(r"(?<=[.!?。！？।؟])\s+|\n+")
 _FEWEST_SENTENCES = 40
+_CONVERSATION = re.compile(r".*/data/[a-z]+/[^/]+\.yml")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def fetch(folder: Path) -> None:
             _run(["apt-get", "download", "-q", name], folder)
         target = folder / "debs" / name
         if not target.exists():
+            target.parent.mkdir(exist_ok=True)  # dpkg makes the last folder alone
             _run(["dpkg", "-x", str(next(folder.glob(f"{name}_*.deb"))), str(target)], folder)
 
 
@@ -133,22 +135,32 @@ class Corpora:
                 yield Sentence(word, language, "function words")
 
     def conversations(self) -> Iterator[Sentence]:
-        """ChatterBot's conversations in 27 languages."""
+        """ChatterBot's conversations in 27 languages; not the files that were left in English."""
+        files = self._conversation_files()
+        english = {line for name, lines in files if _folder_of(name) == "english" for line in lines}
+        for name, lines in files:
+            folder = _folder_of(name)
+            if folder == "english":
+                yield from (Sentence(line, "en", "conversations") for line in lines)
+            elif 2 * sum(line in english for line in lines) <= len(lines):
+                yield from (Sentence(line, folder, "conversations") for line in lines)
+
+    def _conversation_files(self) -> list[tuple[str, list[str]]]:
+        """The names of the package's readable files in order, each with its sentences."""
         import yaml
 
         archive = zipfile.ZipFile(next(self._folder.glob("chatterbot_corpus-*.whl")))
+        found = []
         for name in sorted(archive.namelist()):
-            match = re.fullmatch(r".*/data/([a-z]+)/[^/]+\.yml", name)
-            if match:
+            if _CONVERSATION.fullmatch(name):
                 text = archive.read(name).decode("utf-8", "replace")
                 try:
-                    talks = yaml.load(text, yaml.CSafeLoader)["conversations"]
+                    talks = yaml.load(text, yaml.CSafeLoader)["conversations"] or []
                 except (yaml.YAMLError, KeyError, TypeError):
                     continue
-                for talk in talks or []:
-                    for line in talk if isinstance(talk, list) else [talk]:
-                        language = "en" if match[1] == "english" else match[1]
-                        yield Sentence(clean(str(line)), language, "conversations")
+                lines = [line for talk in talks for line in (talk if isinstance(talk, list) else [talk])]
+                found.append((name, [clean(str(line)) for line in lines]))
+        return found
 
     def fortunes(self) -> Iterator[Sentence]:
         """Sayings and jokes in eight languages."""
@@ -245,6 +257,11 @@ def answers(name: str) -> Iterator[tuple[str, str, str]]:
 
 def fold_of(key: str, count: int = 2) -> int:
     return zlib.crc32(key.encode()) % count
+
+
+def _folder_of(name: str) -> str:
+    """The language that a file of ChatterBot's says it is in."""
+    return Path(name).parent.name
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -23,7 +23,8 @@ from guardrail.oracles.text.languages import LANGUAGE_REPORT, foreign_stretch, l
 from guardrail.stats import harmless_rate_lower, harmless_rate_upper
 
 HERE = Path(__file__).parent
-PER_LANGUAGE = 600
+PER_LANGUAGE = 2000
+PER_ENGLISH_SOURCE = 4800
 LENGTHS = ((1, 1), (2, 3), (4, 10), (11, 10_000))
 UNSPACED = {"chinese", "traditionalchinese", "japanese", "thai", "zh", "th", "ja"}
 ANSWERS = (
@@ -48,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     corpora = Corpora(options.packages)
     foreign = measure_foreign(corpora, options.most)
-    english, alarms = measure_english(corpora, 8 * options.most)
+    english, alarms = measure_english(corpora, PER_ENGLISH_SOURCE)
     if options.alarms:
         options.alarms.write_text("\n".join(alarms) + "\n")
     result = {
@@ -178,25 +179,27 @@ def interval(hits: int, total: int) -> dict:
 
 
 def milliseconds() -> dict[str, float]:
-    """Of one answer of 150 words, the quickest of five rounds: words met before, and not."""
+    """Processor time of one answer of 150 words, the least of five rounds over the same answers.
+
+    Warm: every word was met before; cold: none was in this answer.
+    """
     texts = [text for _, _, text in answers(ANSWERS[0])]
     chosen = [" ".join(text.split()[:150]) for text in texts if len(text.split()) >= 150][:60]
-    model = language_model()
-    for text in chosen:
+    return {
+        "warm": round(min(_round_ms(chosen, forget=False) for _ in range(5)), 3),
+        "cold": round(min(_round_ms(chosen, forget=True) for _ in range(5)), 3),
+    }
+
+
+def _round_ms(texts: list[str], *, forget: bool) -> float:
+    spent = 0.0
+    for text in texts:
+        if forget:
+            language_model().word_score.cache_clear()
+        started = time.process_time()
         foreign_stretch(text)
-    rounds = []
-    for _ in range(5):
-        started = time.perf_counter()
-        for text in chosen:
-            foreign_stretch(text)
-        rounds.append((time.perf_counter() - started) / len(chosen) * 1e3)
-    cold = []
-    for text in chosen[:20]:
-        model.word_score.cache_clear()
-        started = time.perf_counter()
-        foreign_stretch(text)
-        cold.append((time.perf_counter() - started) * 1e3)
-    return {"warm": round(min(rounds), 3), "cold": round(sorted(cold)[len(cold) // 2], 3)}
+        spent += time.process_time() - started
+    return spent / len(texts) * 1e3
 
 
 def as_markdown(result: dict) -> str:
@@ -217,8 +220,8 @@ def as_markdown(result: dict) -> str:
         apart = row.get("set_apart", 0)
         lines.append(f"| {name} | {cell(row, digits=2)} | {row['of']} | {apart} |")
     times = result["milliseconds_of_150_words"]
-    lines += ["", (f"An answer of 150 words takes {times['warm']} ms where its words were met "
-              f"before and {times['cold']} ms where none was."), ""]  # fmt: skip
+    lines += ["", (f"An answer of 150 words takes {times['warm']} ms of processor time where its "
+              f"words were met before and {times['cold']} ms where none was."), ""]  # fmt: skip
     return "\n".join(lines)
 
 

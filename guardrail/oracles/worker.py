@@ -186,10 +186,11 @@ def as_oracle_error(error: BaseException, what: str = "the scorer") -> OracleErr
     """The error for what other code raised, by class and place only: its text may quote answers.
 
     Args:
-        error: what was raised; of an OracleError the text is kept.
+        error: what was raised; of an OracleError and a ConfigError the text is kept, as theirs
+            quotes none.
         what: who raised it.
     """
-    if isinstance(error, OracleError):
+    if isinstance(error, OracleError | ConfigError):
         return OracleError(str(error))
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

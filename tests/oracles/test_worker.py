@@ -473,3 +473,26 @@ async def _by(score: float) -> list[Judgement]:
         return await oracle.judge([Exchange("", "an answer")])
     finally:
         await oracle.aclose()
+
+
+def test_what_is_set_wrongly_is_said_and_what_a_text_holds_is_not():
+    class Failing(Numbers):
+        def scores(self, exchanges: Sequence[Exchange]) -> list[float]:
+            if exchanges[0].response == "secret":
+                raise ValueError("cannot read 'secret'")
+            raise ConfigError("the model does not know spite", field="thresholds")
+
+    async def messages() -> list[str]:
+        oracle = ThreadedOracle(Failing(), threshold=0.5)
+        found = []
+        for text in ("a", "secret"):
+            with pytest.raises(OracleError) as caught:
+                await oracle.judge([Exchange("", text)])
+            found.append(str(caught.value))
+        await oracle.aclose()
+        return found
+
+    set_wrongly, content = asyncio.run(messages())
+    assert "the model does not know spite" in set_wrongly
+    assert "secret" not in content
+    assert "ValueError" in content
