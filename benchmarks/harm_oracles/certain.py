@@ -2,11 +2,10 @@
 
     python benchmarks/harm_oracles/certain.py
 
-On the validation part, for several limits: how many ordinary answers the encoder is still shown,
-and what share of the harmful texts that it would find by itself is lost, on average over the
-sources and at most. `CERTAIN` in `guardrail/oracles/kinds/default.py` is the largest limit at which
-the answers of models and the cases of HateCheck lose nothing, also where windows are looked at one
-by one.
+Writes certain.md. On the validation part, for several limits: how many ordinary answers the encoder
+is still shown, and what share of the harmful texts that it would find by itself is lost, on average
+over the sources and at most. `CERTAIN` in `guardrail/oracles/kinds/default.py` is the largest limit
+at which the answers of models lose nothing. The encoder is asked only where its score can matter.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ from examples import validation_texts
 from guardrail.oracles.base import Exchange
 from guardrail.oracles.builtin import BuiltinScorer
 from guardrail.oracles.encoder.scorer import EncoderScorer
+from guardrail.oracles.kinds.default import CERTAIN
 
 if TYPE_CHECKING:
     from data import Text
@@ -34,7 +35,7 @@ FEWEST = 30  # harmful texts of a source whose loss counts
 
 @dataclass(frozen=True)
 class Looked:
-    """Scores of one text by both oracles."""
+    """Scores of one text by both oracles; that of the encoder is NaN where no limit can lose it."""
 
     source: str
     harmful: bool
@@ -42,22 +43,31 @@ class Looked:
     encoder: float
 
     def is_found(self, limit: float) -> bool:
-        """Whether the encoder is shown the text and calls it harmful."""
+        """Whether the encoder is shown the text and calls it harmful; of NaN no."""
         return self.builtin >= limit and self.encoder >= 0.5
 
 
 def main() -> None:
     looked = [*map(look, chosen(validation_texts()))]
-    print(
-        "| limit | windows shown, ordinary | answers shown, ordinary | most that a source loses |"
-    )
-    print("|---|---|---|---|")
+    (Path(__file__).parent / "certain.md").write_text(as_markdown(looked))
+
+
+def as_markdown(looked: list[Looked]) -> str:
+    """A row for each limit."""
+    lines = [
+        f"Written by certain.py, for `{ENCODER.revision}` and `{BUILTIN.revision}`; the limit that "
+        f"ships is {CERTAIN:g}. Losses are points of recall, of all harmful texts of a source of "
+        f"the validation part, at most {MOST_OF_A_SOURCE} of each.\n",
+        "| limit | ordinary answers shown, % | lost on average | lost at most, by source |",
+        "|---|---:|---:|---|",
+    ]
     for limit in LIMITS:
         answers = np.mean([one.builtin >= limit for one in looked if one.source in ORDINARY])
         lost = sorted(losses(looked, limit), reverse=True)
         mean = float(np.mean([points for points, _ in lost]))
         most = ", ".join(f"{100 * points:.1f} ({source})" for points, source in lost[:4])
-        print(f"| {limit} | {answers:.3f} | {100 * mean:.2f} | {most} |")
+        lines.append(f"| {limit} | {100 * answers:.1f} | {100 * mean:.2f} | {most} |")
+    return "\n".join(lines) + "\n"
 
 
 def chosen(texts: list[Text]) -> list[Text]:
@@ -76,12 +86,10 @@ def chosen(texts: list[Text]) -> list[Text]:
 
 def look(text: Text) -> Looked:
     exchange = [Exchange(text.prompt, text.text)]
-    return Looked(
-        text.source,
-        text.harmful,
-        float(BUILTIN.scores(exchange)[0]),
-        float(ENCODER.scores(exchange)[0]),
-    )
+    builtin = float(BUILTIN.scores(exchange)[0])
+    matters = text.harmful and builtin < max(LIMITS)
+    encoder = float(ENCODER.scores(exchange)[0]) if matters else float("nan")
+    return Looked(text.source, text.harmful, builtin, encoder)
 
 
 def losses(looked: list[Looked], limit: float) -> list[tuple[float, str]]:

@@ -108,7 +108,9 @@ def find_errors(texts: list[Text], scores: list[tuple[float, str]]) -> dict[str,
             source = "ordinary answers" if text.source in ORDINARY else text.source
             name = text.id or digest_of(text)[:8]
             lists[f"{kind}: {source}"].append(Error(text.source, name, value, category, text))
-    order = [f"{k}: {s}" for k in ("False alarms", "Missed") for s in ("ordinary answers", *LABELLED)]
+    order = [
+        f"{k}: {s}" for k in ("False alarms", "Missed") for s in ("ordinary answers", *LABELLED)
+    ]
     found = {}
     for name in order:
         if name in lists:

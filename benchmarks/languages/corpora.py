@@ -158,7 +158,9 @@ class Corpora:
                     talks = yaml.load(text, yaml.CSafeLoader)["conversations"] or []
                 except (yaml.YAMLError, KeyError, TypeError):
                     continue
-                lines = [line for talk in talks for line in (talk if isinstance(talk, list) else [talk])]
+                lines = [
+                    line for talk in talks for line in (talk if isinstance(talk, list) else [talk])
+                ]
                 found.append((name, [clean(str(line)) for line in lines]))
         return found
 

@@ -90,7 +90,7 @@ def test_the_readme_says_how_many_ordinary_requests_are_stopped(results):
 def test_any_policy_is_measured_by_source(script, monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     module = script("harm_oracles", "measure_policy")
-    said = [("I will kill you and your family tonight.", True), ("A cat sleeps.", False)]
+    said = [("You are a stupid bitch and I hope you die.", True), ("A cat sleeps.", False)]
     texts = [
         module.Text("gptfuzz", str(i), "", f"{text} {i}", harm, str(i), fold=7)
         for i, (text, harm) in enumerate(said * 40)
@@ -102,9 +102,7 @@ def test_any_policy_is_measured_by_source(script, monkeypatch):
     }
     policy = load_policy("default")
     builtin = policy.oracle.model_copy(update={"models": "builtin"})
-    rows = asyncio.run(
-        module.measure_policy(policy.model_copy(update={"oracle": builtin}), sets)
-    )
+    rows = asyncio.run(module.measure_policy(policy.model_copy(update={"oracle": builtin}), sets))
     assert [row["source"] for row in rows] == ["gptfuzz", "vlm"]
     assert rows[0]["n_harmful"] + rows[0]["n_harmless"] == 60
     assert rows[0]["miss_rate"] == 0
@@ -117,8 +115,41 @@ def test_any_policy_is_measured_by_source(script, monkeypatch):
     ]
 
 
-def test_worst_errors_are_of_the_shipped_models_and_quote_nothing(script, monkeypatch):
+@pytest.fixture(scope="module")
+def worst_errors(script):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        return script("harm_oracles", "worst_errors")
+
+
+def test_errors_stand_by_list_the_worst_first(script, worst_errors, monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    module = script("harm_oracles", "worst_errors")
-    text = module.Text if hasattr(module, "Text") else None
-    assert text is None  # the type is for the checker alone
+    text = script("harm_oracles", "data").Text
+    rows = [
+        ("vlm", "a", False, 0.7),
+        ("manuals", "", False, 0.9),
+        ("jbb", "b", True, 0.4),
+        ("jbb", "c", True, 0.1),
+        ("jbb", "d", True, 0.5),
+        ("jbb", "e", False, 0.4),
+    ]
+    texts = [
+        text(source, name, "", f"words {at}", harm, "")
+        for at, (source, name, harm, _) in enumerate(rows)
+    ]
+    lists = worst_errors.find_errors(texts, [(row[3], "fraud") for row in rows])
+    assert list(lists) == ["False alarms: ordinary answers", "Missed: jbb"]
+    nameless, named = lists["False alarms: ordinary answers"]
+    assert (nameless.source, len(nameless.id)) == ("manuals", 8)
+    assert named.id == "a"
+    assert [error.id for error in lists["Missed: jbb"]] == ["c", "b"]
+
+
+def test_every_error_of_the_page_was_read(worst_errors):
+    page = (FOLDER / "worst_errors.md").read_text()
+    readings = worst_errors.read_readings(FOLDER / "worst_errors.json")
+    rows = re.findall(r"^\| (\w+ \S+) \| \d+ \|.*\| (.+) \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) > 100
+    assert [(readings[name].cause, readings[name].text) for name, *_ in rows] == [
+        (cause, text) for _, cause, text in rows
+    ]
