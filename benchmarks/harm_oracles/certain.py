@@ -56,9 +56,9 @@ def as_markdown(looked: list[Looked]) -> str:
     """A row for each limit."""
     lines = [
         (
-            f"Written by certain.py, for `{ENCODER.revision}` and `{BUILTIN.revision}`; the limit that "
-            f"ships is {CERTAIN:g}. Losses are points of recall, of all harmful texts of a source of "
-            f"the validation part, at most {MOST_OF_A_SOURCE} of each.\n"
+            f"Written by certain.py, for `{ENCODER.revision}` and `{BUILTIN.revision}`; the limit "
+            f"that ships is {CERTAIN:g}. Losses are points of recall, of all harmful texts of a "
+            f"source of the validation part, at most {MOST_OF_A_SOURCE} of each.\n"
         ),
         "| limit | ordinary answers shown, % | lost on average | lost at most, by source |",
         "|---|---:|---:|---|",
