@@ -52,11 +52,14 @@ def main() -> None:
         "--shuffle-labels", action="store_true", help="a check: AUC must fall to .5"
     )
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--float32", action="store_true", help="for processors that have no bfloat16: far quicker"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
     batches = all_batches(options)
-    train(batches, options.work)
+    train(batches, options.work, bfloat16=not options.float32)
 
 
 def base_folder() -> Path:
@@ -120,7 +123,7 @@ def _batch(group: list[Example]) -> Batch:
     )
 
 
-def train(epochs: list[list[Batch]], work: Path) -> None:
+def train(epochs: list[list[Batch]], work: Path, *, bfloat16: bool = True) -> None:
     torch.manual_seed(SEED)
     batches = [batch for epoch in epochs for batch in epoch]
     model = base_model(base_folder())
@@ -139,7 +142,7 @@ def train(epochs: list[list[Batch]], work: Path) -> None:
     started, losses = time.perf_counter(), []
     model.train()
     for step in range(first, len(batches)):
-        losses.append(_step(model, batches[step], optimizer))
+        losses.append(_step(model, batches[step], optimizer, bfloat16=bfloat16))
         schedule.step()
         if (step + 1) % SAVE_STEPS == 0 or step + 1 == len(batches):
             _keep(work, step + 1, model, optimizer, schedule)
@@ -162,8 +165,10 @@ def _rate(step: int, steps: int) -> float:
     return max(0.02, (steps - step) / (steps - warm))
 
 
-def _step(model: HarmEncoder, batch: Batch, optimizer: torch.optim.Optimizer) -> float:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+def _step(
+    model: HarmEncoder, batch: Batch, optimizer: torch.optim.Optimizer, *, bfloat16: bool
+) -> float:
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
         logits = model(batch.ids, batch.mask, batch.types)
     found = split_logits(logits.float())
     target = batch.harmful * (1 - 2 * SMOOTHING) + SMOOTHING

@@ -16,9 +16,10 @@ __all__ = ["CERTAIN", "DefaultOptions"]
 
 CERTAIN = 0.007
 """Answers that the built-in oracle scores below this pass without the encoder: 52 % of the ordinary
-ones that chose it and 59 % of others, and none of the harmful answers of models that the encoder
-finds, of those that chose it (`benchmarks/harm_oracles/certain.py`). The same look at each window by itself halves the time
-again, but was measured to find harm in a long answer in 73 to 80 % of cases in place of 87 %."""
+ones that chose it, 59 % of others, and none of the harmful answers of models that the encoder
+finds, of those that chose it (`benchmarks/harm_oracles/certain.py`). The same look at each window
+by itself halves the time again, but was measured to find harm in a long answer in 73 to 80 % of
+cases in place of 87 %."""
 
 
 class DefaultOptions(ThreadedOptions):
