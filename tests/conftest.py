@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, settings
 from guardrail.testing.attempts import numbered_attempts
 from tests.keybook import KeyBook
 from tests.postgres import MISSING, find_binaries, running_postgres
+from tests.redis_server import MISSING as REDIS_MISSING
+from tests.redis_server import find_redis, running_redis
 
 # A busy machine is no fault: nothing is asserted about time. Each run tries the same examples, so
 # that a change is told by what it breaks; `make nightly` looks for new ones.
@@ -76,6 +78,15 @@ def database_url(request):
 def book(tmp_path):
     """API keys in a file of this test."""
     return KeyBook(tmp_path / "keys.yaml")
+
+
+@pytest.fixture
+def redis_server():
+    """An empty Redis server of this test's own, which it may kill."""
+    if find_redis() is None:
+        pytest.skip(REDIS_MISSING)
+    with running_redis() as server:
+        yield server
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from guardrail.api.deployment import Deployment, Plan
+from guardrail.api.drain import Drain
 from guardrail.api.items import ItemMemory
 from guardrail.api.pictures.fetch import INTERNET, Network
 from guardrail.api.policy_set import PolicySet, ServedPolicy, policies_digest
 from guardrail.api.service import Service
 from guardrail.assembly import join_engine, open_entry
+from guardrail.errors import ConfigError
 from guardrail.keys.limits import LocalLimits
 from guardrail.memory.ledger import LocalLedger
 from guardrail.memory.store import LocalVerdictStore
@@ -31,11 +33,15 @@ if TYPE_CHECKING:
     from guardrail.engine.engine import Engine
     from guardrail.images.keys import NoiseKey
     from guardrail.keys.limits import Limits
+    from guardrail.memory.ledger import Ledger
+    from guardrail.memory.rules import MemoryRules
+    from guardrail.memory.store import VerdictStore
     from guardrail.oracles.base import Oracle
     from guardrail.policy.policy_list import ListedPolicy
     from guardrail.policy.schema import Policy
     from guardrail.policy.upstreams import UpstreamEntry
     from guardrail.shared_parts import Part
+    from guardrail.sharing.sharing import Sharing
     from guardrail.upstreams.base import Upstream
 
     class _Hold(Protocol):
@@ -57,6 +63,8 @@ def open_deployment(
     record_of: Callable[[Engine], Recording | RecordFunction | None] = lambda _: None,
     network: Network = INTERNET,
     limits: Limits | None = None,
+    sharing: Sharing | None = None,
+    is_alone: bool = True,
 ) -> Deployment:
     """The deployment of the policies and models that `read` finds.
 
@@ -67,14 +75,26 @@ def open_deployment(
         record_of: what keeps the decisions of an engine.
         network: how links to pictures are looked up; for tests only.
         limits: counts what keys use; None counts in this process.
+        sharing: where tries and verdicts are kept; None keeps them in this process.
+        is_alone: whether no other process serves beside this one.
 
     Raises:
-        ConfigError: something in the files cannot be used.
+        ConfigError: something in the files cannot be used; or tries are to be counted, and several
+            processes would each count their own.
     """
     used = limits or LocalLimits()
-    builder = _Builder(key, settings, record_of, network, used)
+    builder = _Builder(key, settings, record_of, network, used, sharing, is_alone=is_alone)
     plan, build = read(), builder.build
-    return Deployment(plan, build(plan), settings, read=read, build=build, limits=used)
+    return Deployment(
+        plan,
+        build(plan),
+        settings,
+        read=read,
+        build=build,
+        limits=used,
+        drain=builder.drain,
+        sharing=sharing,
+    )
 
 
 class _Builder:
@@ -87,6 +107,9 @@ class _Builder:
         record_of: Callable[[Engine], Recording | RecordFunction | None],
         network: Network,
         limits: Limits,
+        sharing: Sharing | None,
+        *,
+        is_alone: bool,
     ) -> None:
         self._key = key
         self._settings = settings
@@ -94,13 +117,17 @@ class _Builder:
         self._network = network
         self._limits = limits
         self._parts = SharedParts()
-        self._ledger: LocalLedger | None = None
+        self._sharing = sharing
+        self._is_alone = is_alone
+        self._ledger: Ledger | None = None
+        self.drain = Drain()
 
     def build(self, plan: Plan) -> PolicySet:
         """The set of a plan. Raises ConfigError, and then nothing is left open."""
+        self._check_counting(plan)
         if self._ledger is None:  # tries are counted on through every change of the policies
             windows = [one.policy.advanced.spending.window_s for one in plan.listed]
-            self._ledger = LocalLedger(max(_LEAST_WINDOW_S, *windows))
+            self._ledger = self._open_ledger(max(_LEAST_WINDOW_S, *windows))
         served: list[ServedPolicy] = []
         opened: list[Part[Any]] = []
         try:
@@ -112,6 +139,26 @@ class _Builder:
                 aside.submit(asyncio.run, _close(opened)).result()
             raise
         return PolicySet(policies_digest(plan.listed), tuple(served))
+
+    def _check_counting(self, plan: Plan) -> None:
+        # Under `end_user` none spends: no request over HTTP names whose it is.
+        spends = any(one.policy.spending.mode == "principal" for one in plan.listed)
+        if spends and self._sharing is None and not self._is_alone:
+            raise ConfigError(
+                "several workers would each spend alpha for themselves; let them count together by "
+                "--redis, or start one worker",
+                field="spending.mode",
+            )
+
+    def _open_ledger(self, window_s: float) -> Ledger:
+        if self._sharing is None:
+            return LocalLedger(window_s)
+        return self._sharing.open_ledger(window_s)
+
+    def _open_store(self, rules: MemoryRules) -> VerdictStore:
+        if self._sharing is None:
+            return LocalVerdictStore(rules)
+        return self._sharing.open_verdict_store(rules)
 
     def _serve(
         self,
@@ -130,7 +177,7 @@ class _Builder:
         members = [self._open_model(entry, policy, hold, alone=len(entries) == 1)
                    for entry in entries]  # fmt: skip
         oracle = hold(self._take_oracle(policy))
-        store = hold(self._parts.take(("verdicts", rules), lambda: LocalVerdictStore(rules)))
+        store = hold(self._parts.take(("verdicts", rules), lambda: self._open_store(rules)))
         items = hold(self._parts.take(("items", rules), lambda: ItemMemory(rules)))
         engine = join_engine(policy, members, oracle, self._key)
 
@@ -150,6 +197,7 @@ class _Builder:
             kept_items=items,
             close=close,
             limits=self._limits,
+            drain=self.drain,
         )
         return ServedPolicy(listed, service)
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from guardrail.api.bodies import Bodies
+from guardrail.api.drain import Drain
 from guardrail.api.policy_set import PolicySet, ServedPolicy, policies_digest
 from guardrail.api.refusals import Refusals
 from guardrail.errors import ConfigError, RequestError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from guardrail.api.settings import ServerSettings
     from guardrail.keys.limits import Limits
     from guardrail.policy.upstreams import UpstreamEntry
+    from guardrail.sharing.sharing import Sharing
 
 __all__ = ["Deployment", "Lease", "Plan", "Version", "fixed_deployment"]
 
@@ -93,6 +95,8 @@ class Deployment:
         read: reads the plan anew; None where there is nothing to read.
         build: makes a set of a plan; both run in a thread, and raise ConfigError.
         limits: counts what keys use, through every change of the policies; None makes one.
+        drain: of the server, the same for all policies.
+        sharing: what other processes share; closed with this.
     """
 
     def __init__(
@@ -104,11 +108,15 @@ class Deployment:
         read: Read | None = None,
         build: Build | None = None,
         limits: Limits | None = None,
+        drain: Drain | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         self.settings = settings
         self.refusals = Refusals()
         self.bodies = Bodies(settings.wire, self.refusals)
         self.limits = LocalLimits() if limits is None else limits
+        self.drain = drain or Drain()
+        self.sharing = sharing
         self._read, self._build = read, build
         self._holders = _Holders(policies)
         self._changing = asyncio.Lock()
@@ -163,6 +171,8 @@ class Deployment:
     async def aclose(self) -> None:
         """Closes the set that decides now, whoever uses it still."""
         await self._holders.policies_aclose()
+        if self.sharing is not None:
+            await self.sharing.aclose()
 
     async def _change(self, plan: Plan, cause: str) -> bool:
         assert self._build is not None  # given with `read`
@@ -189,7 +199,9 @@ def fixed_deployment(service: Service) -> Deployment:
     """One policy that is never changed."""
     listed = ListedPolicy(service.policy)
     served = PolicySet(policies_digest([listed]), (ServedPolicy(listed, service),))
-    return Deployment(Plan((listed,)), served, service.settings, limits=service.limits)
+    return Deployment(
+        Plan((listed,)), served, service.settings, limits=service.limits, drain=service.drain
+    )
 
 
 class _Holders:

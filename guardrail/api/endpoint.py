@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol
 
 from guardrail.api.caller import ANYBODY
 from guardrail.engine.budget import has_price
@@ -14,7 +15,7 @@ from guardrail.engine.rules import Mode
 from guardrail.errors import RequestError, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
 
     from guardrail.api.caller import Caller
     from guardrail.api.errors import Reply
@@ -40,6 +41,7 @@ __all__ = [
 
 
 _MOST_NAMED = 8
+_P = ParamSpec("_P")
 
 
 class _Read(Protocol):
@@ -139,6 +141,19 @@ async def check_listed(service: Service, model: str) -> None:
         )
 
 
+def _may_be_cut(
+    decide: Callable[Concatenate[Service, _P], Coroutine[Any, Any, Verdict]],
+) -> Callable[Concatenate[Service, _P], Coroutine[Any, Any, Verdict]]:
+    """The same, but where the server's end comes before: that is a fault then."""
+
+    @functools.wraps(decide)
+    async def with_drain(service: Service, *args: _P.args, **options: _P.kwargs) -> Verdict:
+        return await service.drain.decide(decide(service, *args, **options))
+
+    return with_drain
+
+
+@_may_be_cut
 async def decide_incoming(
     service: Service,
     engine: Engine,

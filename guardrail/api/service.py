@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from guardrail.api.admission import Admission
 from guardrail.api.cached import Cached
 from guardrail.api.caller import ANYBODY
+from guardrail.api.drain import Drain
 from guardrail.api.fault_count import FaultCount
 from guardrail.api.items import ItemMemory
 from guardrail.api.observer import Observer
@@ -60,6 +61,7 @@ class Service:
     `ledger` counts the tries of principals, `limits` what keys use, `store` keeps verdicts and
     `kept_items` parts of answers; they may be shared, and None makes one in this process. `close`
     closes the engine's parts where others use them too; None closes its upstream and its oracle.
+    `drain` is the server's.
 
     Raises:
         ConfigError: the ledger's window is shorter than the policy's, the words of a block name a
@@ -76,6 +78,7 @@ class Service:
     kept_items: ItemMemory | None = None
     close: Callable[[], Awaitable[None]] | None = None
     limits: Limits | None = None
+    drain: Drain = field(default_factory=Drain)
     recording: Recording | None = field(init=False)
     admission: Admission = field(init=False)
     models: Cached[list[str]] = field(init=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +12,10 @@ from guardrail.distribution import find_stranger, install_command
 from guardrail.errors import GuardrailError
 from guardrail.version import __version__
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["exit_code", "main"]
 
 _COMMANDS = {
     "attack": "Attack a picture, to see what the guard is for.",
@@ -65,9 +69,14 @@ def _cli() -> None:
 
 
 def main() -> None:
-    """Entry point: errors become one line, an interrupt ends quietly."""
+    """Entry point."""
+    sys.exit(exit_code(lambda: _cli.main(standalone_mode=False)))
+
+
+def exit_code(run: Callable[[], object]) -> int:
+    """The exit status of a command: errors become one line, an interrupt ends quietly."""
     try:
-        code = _cli.main(standalone_mode=False)
+        code = run()
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
@@ -87,7 +96,7 @@ def main() -> None:
         if not _was_interrupted(error):
             raise
         code = _tell_interrupt()
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _tell_interrupt() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from guardrail.cli.wire_options import wire_options
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
     from guardrail.api.deployment import Deployment
     from guardrail.api.wire_limits import WireLimits
     from guardrail.server.serve import RunningServer
@@ -53,7 +57,69 @@ __all__ = ["command"]
               show_default=True, type=click.FloatRange(0, 3600), help="How often to look whether "
               "the files of policies and upstreams have changed; they are read again then, and on "
               "SIGHUP.  0 looks never.")  # fmt: skip
-def command(
+@click.option("--redis", "redis_url", metavar="URL", help="Redis server that several processes "
+              "share, as redis://127.0.0.1:6379/0: counted tries and remembered verdicts. Needs "
+              "the same --key-file for all of them.")  # fmt: skip
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Processes that serve on the one port.",
+)
+@click.option("--drain-seconds", "drain_s", metavar="SECONDS", type=click.FloatRange(0, 86_400),
+              help="How long decisions under way may take when the server is stopped.  "
+              "[default: the longest deadline of the policies, and 5]")  # fmt: skip
+@click.option(
+    "--drain-notice",
+    "drain_notice_s",
+    metavar="SECONDS",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 3600),
+    help="For how long after SIGTERM "
+    "requests are still taken while /readyz says that the server is draining.",
+)
+def command(*, workers: int, host: str, port: int, **options: Any) -> None:
+    """Run the OpenAI-compatible proxy in front of a model."""
+    if workers == 1:
+        _serve(host=host, port=port, **options)
+        return
+    if options["metrics_port"] is not None and not options["no_metrics"]:
+        raise ConfigError(
+            "several workers cannot serve metrics on one port; start one worker, or several servers",
+            field="metrics_port",
+        )
+    from guardrail.cli import exit_code
+    from guardrail.server.listener import open_listener
+    from guardrail.server.workers import run_workers
+
+    listener = open_listener(host, port)
+
+    def work(index: int, tell_ready: Callable[[], None]) -> int:
+        mine = _Worker(listener, tell_ready, speaks=index == 0)
+        return exit_code(lambda: _serve(host=host, port=port, worker=mine, **options))
+
+    click.get_current_context().exit(run_workers(workers, listener, work))
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """One of several processes.
+
+    Attributes:
+        listener: what they share.
+        tell_ready: called when it serves.
+        speaks: whether it says what decides; one of them does.
+    """
+
+    listener: socket.socket
+    tell_ready: Callable[[], None]
+    speaks: bool
+
+
+def _serve(
+    *,
     upstreams: tuple[str, ...],
     upstreams_file: Path | None,
     policy_name: str,
@@ -72,9 +138,12 @@ def command(
     cors_origins: tuple[str, ...],
     reload_every_s: float,
     wire: WireLimits,
+    redis_url: str | None,
+    drain_s: float | None,
+    drain_notice_s: float,
+    worker: _Worker | None = None,
     **options: Any,
 ) -> None:
-    """Run the OpenAI-compatible proxy in front of a model."""
     from guardrail.api.building import open_deployment
     from guardrail.api.deployment import Plan
     from guardrail.api.settings import ServerSettings
@@ -89,6 +158,7 @@ def command(
     from guardrail.records.options import RecordOptions, Retention
     from guardrail.records.recorder import RecordsMode
     from guardrail.server.serve import serve
+    from guardrail.sharing.sharing import open_sharing
 
     source = click.get_current_context().get_parameter_source("policy_name")
     if policies_file is not None and source is not ParameterSource.DEFAULT:
@@ -108,6 +178,7 @@ def command(
         cors_origins=cors_origins,
         wire=wire,
     )
+    sharing = None if redis_url is None else open_sharing(redis_url, key_file)
     recording = RecordOptions(
         records_place,
         sign_key,
@@ -122,6 +193,8 @@ def command(
             read_key(key_file),
             settings,
             record_of=recorder_of,
+            sharing=sharing,
+            is_alone=worker is None,
         )
         listed = deployment.versions[0].plan.listed
         files = [file for file in (policies_file, upstreams_file) if file is not None]
@@ -129,18 +202,26 @@ def command(
             deployment,
             host,
             port,
-            announce=lambda server: _announce(deployment, server, opened.description),
+            announce=lambda server: _announce(deployment, server, opened.description, worker),
             folders=find_folders(listed, files),
             reload_every_s=reload_every_s,
             keys=opened.keys,
             tls=opened.tls,
             allow_anyone=opened.allow_anyone,
             telemetry=telemetry,
+            drain_s=drain_s,
+            drain_notice_s=drain_notice_s,
+            listener=None if worker is None else worker.listener,
+            tell_ready=None if worker is None else worker.tell_ready,
         )
 
 
-def _announce(deployment: Deployment, server: RunningServer, access: str) -> None:
+def _announce(
+    deployment: Deployment, server: RunningServer, access: str, worker: _Worker | None
+) -> None:
     """Says where it listens and for whom, and what decides by which models and oracles."""
+    if worker is not None and not worker.speaks:
+        return
     from guardrail.engine.retry import describe_repeats
     from guardrail.oracles.measured_languages import describe_languages
     from guardrail.upstreams.chain import members

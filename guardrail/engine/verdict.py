@@ -55,6 +55,7 @@ class Reason(StrEnum):
     CANCELLED = "cancelled"
     CRASHED = "guard failed"
     NOT_DECIDED = "not decided"
+    SHUT_DOWN = "server shut down"
 
     @property
     def is_judgement(self) -> bool:
@@ -87,6 +88,7 @@ class Reason(StrEnum):
                 | Reason.CANCELLED
                 | Reason.CRASHED
                 | Reason.NOT_DECIDED
+                | Reason.SHUT_DOWN
             ):
                 return False
             case _:

@@ -21,7 +21,15 @@ from guardrail.errors import CertificationError, ConfigError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ATTEMPTS_SPENT", "LEDGER_FULL", "Hold", "Ledger", "LocalLedger", "attempts_spent_error"]
+__all__ = [
+    "ATTEMPTS_SPENT",
+    "LEDGER_FULL",
+    "Hold",
+    "Ledger",
+    "LocalLedger",
+    "attempts_spent_error",
+    "principal_bytes",
+]
 
 ATTEMPTS_SPENT = "attempts_spent"
 """The code of an answer 429: so many tries did not pass that no test at the next alpha exists."""
@@ -39,10 +47,13 @@ class Hold:
     Attributes:
         principal: a keyed digest of whose try it is.
         number: k, the smallest number that no other try of the principal held when it was taken.
+        token: tells the try from others that hold the number before or after it, where the ledger
+            needs that.
     """
 
     principal: bytes
     number: int
+    token: str = field(default="", repr=False)
 
 
 @runtime_checkable
@@ -162,11 +173,7 @@ class LocalLedger:
 
     def _digest(self, principal: str) -> bytes:
         """Keyed, so that names cannot be guessed from a dump of this process's memory."""
-        if not 0 < len(principal) <= _LONGEST_PRINCIPAL_CHARS:
-            raise ConfigError(
-                f"must have 1 to {_LONGEST_PRINCIPAL_CHARS} characters", field="principal"
-            )
-        data = principal.encode("utf-8", "surrogatepass")
+        data = principal_bytes(principal)
         return hashlib.blake2b(data, key=self._secret, digest_size=32).digest()
 
     def _next(self, digest: bytes) -> int:
@@ -235,6 +242,15 @@ class _Numbers:
     def free(self, number: int) -> None:
         self.bits &= ~(1 << (number - 1))
         self.kept_until.pop(number, None)
+
+
+def principal_bytes(principal: str) -> bytes:
+    """A principal's name for a keyed digest. Raises ConfigError where it is empty or too long."""
+    if not 0 < len(principal) <= _LONGEST_PRINCIPAL_CHARS:
+        raise ConfigError(
+            f"must have 1 to {_LONGEST_PRINCIPAL_CHARS} characters", field="principal"
+        )
+    return principal.encode("utf-8", "surrogatepass")
 
 
 def attempts_spent_error(wait_s: float | None) -> RequestError:

@@ -138,7 +138,7 @@ def create_deployed_app(
             Middleware(AccessLog, telemetry),
             Middleware(PlainPath, refused=lambda: deployment.refusals.count("path")),
             *cors_middleware(deployment.settings.cors_origins),
-            Middleware(Shield),
+            Middleware(Shield, drain=deployment.drain),
         ],
         exception_handlers={
             HTTPException: _reply_to_no_route,

@@ -35,10 +35,12 @@ async def live_endpoint(_request: Request) -> Response:
 
 
 def ready_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
-    """200 where models and oracles of all policies answer and records can be kept, else 503."""
+    """200 where models, oracles and Redis answer and records can be kept, else 503."""
     readiness = Cached(lambda: _readiness(deployment), deployment.settings.probe_cache_s)
 
     async def answer(_request: Request) -> Response:
+        if deployment.drain.has_begun:  # known at once, whatever is remembered
+            return json_response(Reply(503, {"status": "draining"}, {"retry-after": "5"}))
         return json_response(await readiness.get())
 
     return answer
@@ -51,18 +53,20 @@ async def _readiness(deployment: Deployment) -> Reply:
         # Policies share models and oracles: each is asked once.
         models = {id(one.engine.upstream): one.models.get for one in services}
         oracles = {id(one.engine.oracle): partial(_probe_oracle, one) for one in services}
-        upstream, oracle, records = await asyncio.gather(
-            _check_all([*models.values()]),
-            _check_all([*oracles.values()]),
-            _check(services[0].check_records),  # all policies keep theirs in one place
-        )
-        keeps_records = services[0].recording is not None
+        probes: dict[str, Sequence[Callable[[], Awaitable[object]]]] = {
+            "upstream": [*models.values()],
+            "oracle": [*oracles.values()],
+        }
+        if services[0].recording is not None:
+            probes["records"] = [services[0].check_records]  # all policies keep theirs in one place
+        if deployment.sharing is not None:
+            probes["redis"] = [deployment.sharing.probe]
+        found = await asyncio.gather(*map(_check_all, probes.values()))
     finally:
         lease.release()
-    ready = upstream == oracle == records == _FINE
-    body = {"status": "ready" if ready else "not ready", "upstream": upstream, "oracle": oracle}
-    if keeps_records:
-        body["records"] = records
+    said = dict(zip(probes, found, strict=True))
+    ready = all(one == _FINE for one in found)
+    body = {"status": "ready" if ready else "not ready", **said}
     return Reply(200 if ready else 503, body, {} if ready else {"retry-after": "5"})
 
 

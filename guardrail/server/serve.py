@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import math
+import signal
 import threading
+import time
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,19 +20,23 @@ from guardrail.server.app import create_app, create_deployed_app
 from guardrail.server.bind import check_bind
 from guardrail.server.connection import BoundedConnection
 from guardrail.server.connections import Connections
+from guardrail.server.listener import open_listener
 from guardrail.server.memory import keep_large_blocks, leave_old_objects
 from guardrail.server.reload import reloading
 from guardrail.server.tls import keep_renewed, open_tls
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
+    from types import FrameType
 
     from starlette.applications import Starlette
 
     from guardrail.api.deployment import Deployment
+    from guardrail.api.drain import Drain
     from guardrail.engine.engine import Engine
     from guardrail.keys.authenticator import Authenticator
     from guardrail.policy.schema import Policy
@@ -41,8 +47,8 @@ __all__ = ["RunningServer", "running_app", "running_server", "running_server_asy
 
 _LOOPBACK = "127.0.0.1"
 _START_TIMEOUT_S = 30.0
-_GRACE_S = 10
-"""How long requests in flight may take to end when the server is stopped."""
+_AFTER_DEADLINE_S = 5.0  # for what is left to do when a decision's time is over
+_AFTER_CUT_S = 3.0  # for the replies to what was cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +84,12 @@ def serve(
     tls: TlsFiles | None = None,
     allow_anyone: bool = False,
     telemetry: Telemetry | None = None,
+    drain_s: float | None = None,
+    drain_notice_s: float = 0.0,
+    listener: socket.socket | None = None,
+    tell_ready: Callable[[], None] | None = None,
 ) -> None:
-    """Serves until SIGINT or SIGTERM; requests in flight get some seconds to end. SIGHUP reloads.
+    """Serves until SIGINT or SIGTERM; requests in flight get some time to end. SIGHUP reloads.
 
     Args:
         deployment: decides every request.
@@ -92,6 +102,12 @@ def serve(
         tls: certificate and key; None serves plain HTTP.
         allow_anyone: see `check_bind`.
         telemetry: see `create_app`.
+        drain_s: how long decisions under way may take when it ends; None for as long as the
+            policies let them.
+        drain_notice_s: for how long after SIGTERM requests are still taken, while readiness says
+            that they will not be.
+        listener: a socket that listens, in place of host and port.
+        tell_ready: called when requests are taken.
 
     Raises:
         ConfigError: the address cannot be listened on, or is open to strangers and no keys are
@@ -100,7 +116,7 @@ def serve(
     check_bind(host, takes_keys=keys is not None, allow_anyone=allow_anyone)
     context = None if tls is None else open_tls(tls)
     with ExitStack() as opened:  # a fault until the start gives the ports back
-        listener = opened.enter_context(_listener(host, port))
+        listener = opened.enter_context(listener or open_listener(host, port))
         metrics = _metrics_listener(telemetry=telemetry)
         if metrics is not None:
             opened.enter_context(metrics)
@@ -116,8 +132,22 @@ def serve(
         leave_old_objects()
         announce(_where(listener, metrics, is_secure=tls is not None))
         with suppress(KeyboardInterrupt):  # uvicorn has shut down in order and raises it again
-            server = _server(app, log_level="info", grace_s=_GRACE_S, tls=tls, context=context)
+            server = _server(
+                app,
+                log_level="info",
+                grace_s=lambda: longest_decision_s(deployment) if drain_s is None else drain_s,
+                notice_s=drain_notice_s,
+                tls=tls,
+                context=context,
+            )
+            server.tell_ready = tell_ready or server.tell_ready
             server.run(sockets=[listener])
+
+
+def longest_decision_s(deployment: Deployment) -> float:
+    """How long decisions may take by the policies that decide now, and some seconds more."""
+    policies = deployment.current.policies
+    return max(one.service.engine.rules.deadline_s for one in policies) + _AFTER_DEADLINE_S
 
 
 @contextmanager
@@ -138,7 +168,7 @@ def running_server(
     context = None if tls is None else open_tls(tls)
     metrics = _metrics_listener(**options)
     app = create_app(policy, engine, metrics_listener=metrics, **options)
-    listener = _listener(host, port)
+    listener = open_listener(host, port)
     server = _server(app, tls=tls, context=context)
     thread = threading.Thread(target=server.run, args=([listener],), name="guardrail", daemon=True)
     thread.start()
@@ -173,7 +203,7 @@ async def running_app(
     metrics: socket.socket | None = None,
 ) -> AsyncIterator[RunningServer]:
     """The same of an application that is made already, and serves its metrics there."""
-    listener = _listener(host, port)
+    listener = open_listener(host, port)
     where = _where(listener, metrics)
     server = _server(app)
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -187,22 +217,30 @@ async def running_app(
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens; leaves signals alone inside another program; renews certificates."""
+    """Says when it listens, renews certificates, drains; leaves others' signals alone."""
 
     def __init__(
         self,
         config: uvicorn.Config,
+        drain: Drain,
         *,
+        grace_s: Callable[[], float],
+        notice_s: float,
         owns_signals: bool,
         tls: TlsFiles | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(config)
         self.ready = threading.Event()
+        self._drain = drain
+        self._grace_s = grace_s
+        self._notice_s = notice_s
+        self._ends_at = float("inf")
         self._owns_signals = owns_signals
         self._tls = tls
         self._context = context
         self._renewal: asyncio.Task[None] | None = None
+        self.tell_ready: Callable[[], None] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if self._tls is not None and self._context is not None:
@@ -210,11 +248,32 @@ class _Server(uvicorn.Server):
             self._renewal = asyncio.create_task(keep_renewed(self._context, self._tls))
         await super().startup(sockets=sockets)
         self.ready.set()
+        self.tell_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Ends at once, but after a first SIGTERM, of which balancers must hear before."""
+        if sig != signal.SIGTERM:
+            super().handle_exit(sig, frame)
+        elif self._drain.has_begun:
+            self.should_exit = True
+        else:  # not raised again at the end, so that what is open is closed in order
+            self._ends_at = time.monotonic() + self._notice_s
+            self._drain.begin()
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or time.monotonic() >= self._ends_at
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._renewal is not None:
             self._renewal.cancel()
-        await super().shutdown(sockets=sockets)
+        self._drain.begin()
+        grace_s = self._grace_s()
+        self.config.timeout_graceful_shutdown = math.ceil(grace_s + _AFTER_CUT_S)
+        cut = asyncio.get_running_loop().call_later(grace_s, self._drain.cut)
+        try:
+            await super().shutdown(sockets=sockets)
+        finally:
+            cut.cancel()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -229,7 +288,8 @@ def _server(
     app: Starlette,
     *,
     log_level: str = "critical",
-    grace_s: int = 1,
+    grace_s: Callable[[], float] = lambda: 1.0,
+    notice_s: float = 0.0,
     tls: TlsFiles | None = None,
     context: ssl.SSLContext | None = None,
 ) -> _Server:
@@ -247,27 +307,15 @@ def _server(
         lifespan="on",
         timeout_keep_alive=wire.keep_alive_s,  # type: ignore[arg-type]  # fractions do
         http=partial(BoundedConnection, connections=connections),  # type: ignore[arg-type]
-        timeout_graceful_shutdown=grace_s,
     )
-    return _Server(config, owns_signals=log_level == "info", tls=tls, context=context)
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    """A listening socket, bound before anything starts, so that a taken port is reported."""
-    if not 0 <= port <= 65_535:
-        raise _unusable(host, port, "no such port")
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except UnicodeError as error:
-        raise _unusable(host, port, "not an address") from error
-    except OSError as error:
-        raise _unusable(host, port, error.strerror or "not an address") from error
-
-
-def _unusable(host: str, port: int, reason: str) -> ConfigError:
-    return ConfigError(
-        f"cannot listen on {host} port {port} ({reason}); choose another host or port"
+    return _Server(
+        config,
+        deployment.drain,
+        grace_s=grace_s,
+        notice_s=notice_s,
+        owns_signals=log_level == "info",
+        tls=tls,
+        context=context,
     )
 
 
@@ -276,7 +324,7 @@ def _metrics_listener(*, telemetry: Telemetry | None = None, **_: Any) -> socket
     if telemetry is None or telemetry.metrics is None:
         return None
     settings = telemetry.settings
-    return _listener(settings.metrics_host, settings.metrics_port or 0)
+    return open_listener(settings.metrics_host, settings.metrics_port or 0)
 
 
 def _where(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from guardrail.api.drain import shut_down_error
 from guardrail.api.errors import log_crash, reply_to_error
 from guardrail.api.strict_json import encode_json
 from guardrail.server.access import note_fault
@@ -12,16 +14,21 @@ from guardrail.server.error_form import form_error
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from guardrail.api.drain import Drain
     from guardrail.api.errors import Reply
 
 __all__ = ["Shield"]
 
 
 class Shield:
-    """ASGI middleware: an exception that nothing caught becomes a reply, and no stack is shown."""
+    """ASGI middleware: an exception that nothing caught becomes a reply, and no stack is shown.
 
-    def __init__(self, app: ASGIApp) -> None:
+    So does the end of a request that had not come to a decision when the server ended.
+    """
+
+    def __init__(self, app: ASGIApp, drain: Drain) -> None:
         self._app = app
+        self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -33,6 +40,10 @@ class Shield:
 
         try:
             await self._app(scope, receive, watch_send)
+        except asyncio.CancelledError:
+            if scope["type"] != "http" or started or not self._drain.is_cut:
+                raise
+            await send_reply(reply_to_error(shut_down_error()), send)
         except Exception as error:  # noqa: BLE001 (the server's edge)
             log_crash(error)
             note_fault(scope, error)

@@ -1,0 +1,1 @@
+"""What several processes of the server keep together, in Redis."""

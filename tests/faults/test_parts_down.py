@@ -1,0 +1,189 @@
+"""Each part that may be down, killed while the proxy runs; the table is in docs/replicas.md."""
+
+import asyncio
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from guardrail.api.building import open_deployment
+from guardrail.api.deployment import Plan
+from guardrail.api.settings import ServerSettings
+from guardrail.assembly import read_policy, read_upstreams
+from guardrail.errors import ConfigError
+from guardrail.images.keys import NoiseKey
+from guardrail.key_files import load_or_create_key
+from guardrail.policy.policy_list import ListedPolicy
+from guardrail.upstreams.scripted import Step
+from tests import postgres
+from tests.faults.parts import guarded
+from tests.postgres import MISSING, find_binaries, running_postgres
+
+
+@pytest.fixture
+def run():
+    """Runs a coroutine to its end, with a bound on its time."""
+
+    def runner(coroutine):
+        return asyncio.run(asyncio.wait_for(coroutine, 60))
+
+    return runner
+
+
+SPENDING = {"spending": {"mode": "principal"}}
+REMEMBERS = {"memory": {"pass": "replay", "block": "replay"}}
+
+
+def test_redis_that_counts(run, redis_server):
+    async def scene():
+        async with guarded(redis=redis_server, **SPENDING) as proxy:
+            found = [await proxy.ask(0)]
+            redis_server.kill()
+            found.append(await proxy.ask(1))
+            redis_server.start()  # empty: nobody knows what was spent
+            return [*found, await proxy.ask(2)]
+
+    assert run(scene()) == [(200, None), *[(503, "ledger_unavailable")] * 2]
+
+
+def test_redis_in_mid_try(run, redis_server):
+    async def scene():
+        script = [Step("A picture.", delay_s=0.3)]
+        async with guarded(script, redis=redis_server, **SPENDING) as proxy:
+            asked = asyncio.create_task(proxy.ask())
+            await asyncio.sleep(0.15)
+            redis_server.kill()
+            return await asked
+
+    assert run(scene()) == (503, "ledger_unavailable")
+
+
+def test_redis_that_remembers(run, redis_server):
+    async def scene():
+        async with guarded(redis=redis_server, **REMEMBERS) as proxy:
+            found = [await proxy.ask() for _ in range(2)]
+            asked = len(proxy.oracle.seen)
+            redis_server.kill()
+            found.append(await proxy.ask())
+            return found, asked, len(proxy.oracle.seen)
+
+    found, before, after = run(scene())
+    assert found == [(200, None)] * 3
+    assert after > before  # decided anew
+
+
+def test_the_model(run):
+    async def scene():
+        async with guarded() as proxy:
+            before = await proxy.ask()
+            await proxy.close_model()
+            return before, await proxy.ask(1), (await proxy.client.get("/readyz")).status_code
+
+    before, (status, _), ready = run(scene())
+    assert before == (200, None)
+    assert status in {502, 503}
+    assert ready == 503
+
+
+def test_the_oracle(run):
+    async def scene():
+        async with guarded() as proxy:
+            before = await proxy.ask()
+            proxy.oracle.fault = RuntimeError("a private word")
+            return before, await proxy.ask(1), (await proxy.client.get("/readyz")).status_code
+
+    assert run(scene()) == ((200, None), (503, "oracle_unavailable"), 503)
+
+
+@pytest.mark.skipif(find_binaries() is None, reason=MISSING)
+def test_postgresql_that_keeps_records(run):
+    async def scene(url):
+        async with guarded(records=f"{url}/postgres") as proxy:
+            before = await proxy.ask()
+            _kill_postgres(url)
+            return before, await proxy.ask(1), (await proxy.client.get("/readyz")).status_code
+
+    with running_postgres() as url:
+        try:
+            assert run(scene(url)) == ((200, None), (503, "records_failed"), 503)
+        finally:
+            _start_postgres(url)
+
+
+_killed = {}
+
+
+def _kill_postgres(url):
+    with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
+        folder = Path(connection.execute("SHOW data_directory").fetchone()[0])
+    _killed[url] = folder
+    pid = int((folder / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(pid, signal.SIGQUIT)  # at once, and nothing of it stays behind
+    for _ in range(1000):
+        if not (folder / "postmaster.pid").exists():
+            return
+        time.sleep(0.01)
+    raise AssertionError("the database server did not end")
+
+
+def _start_postgres(url):
+    """Again, so that the fixture can end it as it is used to."""
+    folder = _killed.pop(url)
+    port = re.search(r":(\d+)$", url)[1]
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder.parent} -c fsync=off"
+    control = [find_binaries() / "pg_ctl", "-D", folder, "-w", "-l", folder.parent / "log"]
+    postgres._run(*control, "-o", options, "start")
+
+
+def test_the_disk_under_the_records(run, tmp_path, monkeypatch):
+    def fail(_handle):
+        raise OSError(28, "No space left on device")
+
+    async def scene():
+        async with guarded(records=str(tmp_path / "records.jsonl")) as proxy:
+            monkeypatch.setattr("os.fsync", fail)
+            full = await proxy.ask()
+            monkeypatch.undo()
+            return full, await proxy.ask(1)
+
+    assert run(scene()) == ((503, "records_failed"), (200, None))
+
+
+def test_the_key_file(tmp_path):
+    file = tmp_path / "key"
+    load_or_create_key(file)
+    file.write_text("damaged")
+    with pytest.raises(ConfigError, match="key"):
+        load_or_create_key(file)
+
+
+@pytest.mark.parametrize("damage", ["name: [", None])
+def test_the_policy_file(run, tmp_path, damage):
+    file = tmp_path / "policy.yaml"
+    file.write_text("name: test\noracle: {miss_rate_upper: 0.01}\n"
+                    "advanced: {sampling: {plan: fixed}}\n")  # fmt: skip
+
+    def read():
+        return Plan((ListedPolicy(read_policy(str(file))),), read_upstreams(()))
+
+    async def scene():
+        deployment = open_deployment(read, NoiseKey(bytes(32)), ServerSettings())
+        before = deployment.current
+        file.unlink() if damage is None else file.write_text(damage)
+        with pytest.raises(ConfigError):
+            await deployment.reload("file")
+        assert deployment.current is before
+        await deployment.aclose()
+
+    run(scene())
+
+
+def test_every_row_of_the_table_names_a_test_of_this_file(repository):
+    page = (repository / "docs" / "replicas.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    own = {name for name in globals() if name.startswith("test_")}
+    assert named == own - {"test_every_row_of_the_table_names_a_test_of_this_file"}
