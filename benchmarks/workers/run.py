@@ -110,7 +110,7 @@ def measure(model: str, policy: str, workers: int, seconds: float) -> float:
             return asyncio.run(ask_for(url, seconds))
 
 
-def main():
+def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     with tempfile.TemporaryDirectory() as folder, running(sys.executable, "-c", MODEL) as model:
         base_url = model.stdout.readline().strip()

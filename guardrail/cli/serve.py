@@ -87,7 +87,7 @@ def command(*, workers: int, host: str, port: int, **options: Any) -> None:
         return
     if options["metrics_port"] is not None and not options["no_metrics"]:
         raise ConfigError(
-            "several workers cannot serve metrics on one port; start one worker, or several servers",
+            "several workers cannot serve metrics on one port; start one, or several servers",
             field="metrics_port",
         )
     from guardrail.cli import exit_code
