@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TESTERS ?= 2
 
 # What the images hold beside the package itself; the tests compare the locks with it.
-IMAGE_EXTRAS := encoder fast heif otel postgres sign
+IMAGE_EXTRAS := encoder fast heif otel postgres redis sign
 FULL_EXTRAS := $(IMAGE_EXTRAS) litellm local ocr
 COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-strip-markers --universal \
 	--python-version 3.11 --custom-compile-command 'make lock' -c constraints.txt

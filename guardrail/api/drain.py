@@ -50,11 +50,15 @@ class Drain:
         try:
             return await decision
         except asyncio.CancelledError:
-            if not self.is_cut:
-                raise
-            return _cut_verdict()
+            if self._was_cut():
+                return _cut_verdict()
+            raise
         finally:
             self._deciding.discard(task)
+
+    def _was_cut(self) -> bool:
+        """Asked anew after every wait."""
+        return self.is_cut
 
 
 def shut_down_error() -> LimitError:

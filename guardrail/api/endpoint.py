@@ -147,7 +147,7 @@ def _may_be_cut(
     """The same, but where the server's end comes before: that is a fault then."""
 
     @functools.wraps(decide)
-    async def with_drain(service: Service, *args: _P.args, **options: _P.kwargs) -> Verdict:
+    async def with_drain(service: Service, /, *args: _P.args, **options: _P.kwargs) -> Verdict:
         return await service.drain.decide(decide(service, *args, **options))
 
     return with_drain
