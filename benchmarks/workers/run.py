@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CPU = Path("/sys/fs/cgroup/cpu")
 SHARE = 0.1  # of a core, for each worker; small, so that client and model are never short of it
-CLIENTS = 64
+CLIENTS = 16
 POLICY = "name: workers\noracle: {miss_rate_upper: 0.01}\nadvanced: {sampling: {plan: fixed}}\n"
 MODEL = """
 import asyncio

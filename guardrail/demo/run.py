@@ -129,7 +129,9 @@ async def run_demo(
         return name
 
     results = []
-    async with running_server_async(policy, engine, record=keep) as server:
+    waiting = policy.observe.model_copy(update={"wait": True})  # here the verdicts are shown
+    served = policy.model_copy(update={"observe": waiting})
+    async with running_server_async(served, engine, record=keep) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key="none needed", max_retries=0)
         model = engine.upstream.name
         async with client:

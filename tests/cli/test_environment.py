@@ -81,6 +81,7 @@ def test_two_sources_for_one_secret(tmp_path, monkeypatch):
     assert "secret-value" not in str(caught.value)
 
 
+@pytest.mark.nightly
 def test_serve_takes_keys_and_refuses_strangers(kit, policy, tmp_path):
     """By variables alone; then beyond this machine, without keys."""
     import os

@@ -209,6 +209,7 @@ def test_rows_that_were_left_out_are_named(recall, model, requests, kit):
     assert len(re.findall(r"left out: .*none\.png", result.stderr)) == 2
 
 
+@pytest.mark.nightly
 def test_the_page_needs_nothing_else_and_escapes_what_it_shows(
     recall, model, requests, pictures, tmp_path, kit
 ):

@@ -120,6 +120,7 @@ def ask(pictures, prompt):
     return {"model": "scripted", "messages": [{"role": "user", "content": parts}]}
 
 
+@pytest.mark.nightly
 def test_serve_decides_by_it(kit, installed, tmp_path, pictures):
     policy = write_policy(tmp_path, "  kind: listed", "  words: [forbidden]")
 

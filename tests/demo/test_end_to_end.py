@@ -64,7 +64,7 @@ def test_it_writes_one_page_and_nothing_else(shown):
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("guardrail.policy.load", "load_policy"),
+        pytest.param("guardrail.policy.load", "load_policy", marks=pytest.mark.nightly),
         pytest.param(
             "guardrail.upstreams.transformers_local", "load_vlm", marks=pytest.mark.nightly
         ),

@@ -173,6 +173,7 @@ WORST = [
 ]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "unit", [*WORST, "\\u", "\\x41", "&#", "&#x4", "&#65;", "01000001", "=", "a="]
 )

@@ -143,6 +143,7 @@ def test_harm_in_disguise_passes_no_more_often_than_harm(kit, disguise, size):
         assert passed <= plan.alpha
 
 
+@pytest.mark.nightly
 def test_side_by_side_calls_change_nothing(kit):
     plan = plan_of(kit, **TOLERANT)
     decide = decider(kit, harm_as(DISGUISES["503"]), **TOLERANT, max_parallel=4)
@@ -241,6 +242,7 @@ class TestAny:
 class TestAvailability:
     """What the rule costs: clean traffic that does not pass because some answers are lost."""
 
+    @pytest.mark.nightly
     @pytest.mark.parametrize(
         ("size", "share"),
         [

@@ -205,6 +205,7 @@ if count != "7":
 """
 
 
+@pytest.mark.nightly
 def test_two_processes_write_at_once(database_url, passed, tmp_path, repository):
     path = tmp_path / "record.json"
     path.write_text(json.dumps(passed.to_dict()))

@@ -375,6 +375,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(PROMETHEUS is None, reason="NOT TESTED: Debian's package prometheus is missing")
 def test_prometheus_scrapes_the_proxy(run, kit, tmp_path):
     port = free_port()

@@ -58,6 +58,7 @@ def check_against_other_rates(q_required, alpha):
         assert not dominated, (rate, other)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("tries", [1, 8])
 @pytest.mark.parametrize("q_required", REQUIRED[:3])
 def test_no_plan_for_another_rate_is_cheaper(q_required, tries):

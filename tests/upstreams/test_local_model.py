@@ -98,6 +98,7 @@ def test_answers_depend_on_the_seed_and_not_on_the_company(folder, noise_picture
     assert len(set(texts(alone))) >= 5
 
 
+@pytest.mark.nightly
 def test_pictures_of_different_sizes_do_not_disturb_each_other(folder, noise_picture):
     """With tiles the prompts differ in length: padding on the wrong side would garble them."""
     sizes = [(24, 24), (64, 32), (20, 60), (24, 24), (1, 1), (64, 64)]
@@ -107,6 +108,7 @@ def test_pictures_of_different_sizes_do_not_disturb_each_other(folder, noise_pic
     assert [a.usage for a in alone] == [a.usage for a in together]
 
 
+@pytest.mark.nightly
 def test_different_requests_at_once_are_answered_each_in_its_own_way(tiny_llava, noise_picture):
     picture = noise_picture()
     calls = [
