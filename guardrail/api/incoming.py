@@ -23,7 +23,8 @@ class Incoming:
     `stream_options.include_usage`; `echo` is what the answer repeats; `progress` asks for the
     counts while a stream is held; `words_once` is said of clients that show content and refusal
     one after the other; `withheld` names what of the request the model is not told; `keeps_items`
-    is whether later requests may name parts of the answer by their ids.
+    is whether later requests may name parts of the answer by their ids; `request_id` is what the
+    request is logged by, empty where nobody said.
     """
 
     chat: Chat
@@ -35,3 +36,4 @@ class Incoming:
     words_once: bool = False
     withheld: tuple[str, ...] = ()
     keeps_items: bool = False
+    request_id: str = ""

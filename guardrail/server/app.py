@@ -154,7 +154,7 @@ def create_deployed_app(
 async def _reply_to_no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = sent_path(request.scope)
-    return json_response(form_error(path, _refusal(path, error)))
+    return json_response(form_error(request.scope, _refusal(path, error)))
 
 
 def _refusal(path: str, error: HTTPException) -> Reply:
@@ -189,7 +189,7 @@ def _hint(path: str) -> str:
 
 async def _reply_to_fault(request: Request, error: Exception) -> Response:
     note_fault(request.scope, error)
-    return json_response(form_error(request.url.path, reply_to_error(error)))
+    return json_response(form_error(request.scope, reply_to_error(error)))
 
 
 async def _reply_to_disconnect(_request: Request, _error: Exception) -> Response:

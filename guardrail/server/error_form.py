@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from guardrail.api.messages.errors import anthropic_error
+from guardrail.server.access import REQUEST_ID
+from guardrail.server.plain_path import sent_path
 
 if TYPE_CHECKING:
+    from starlette.types import Scope
+
     from guardrail.api.errors import Reply
 
 __all__ = ["form_error"]
@@ -14,7 +18,9 @@ __all__ = ["form_error"]
 _MESSAGES = "/v1/messages"
 
 
-def form_error(path: str, reply: Reply) -> Reply:
-    """An error in OpenAI's form as clients of this path expect it."""
-    of_messages = path == _MESSAGES or path.startswith(f"{_MESSAGES}/")
-    return anthropic_error(reply) if of_messages else reply
+def form_error(scope: Scope, reply: Reply) -> Reply:
+    """An error in OpenAI's form as the clients of this request's path expect it."""
+    path = sent_path(scope)
+    if path == _MESSAGES or path.startswith(f"{_MESSAGES}/"):
+        return anthropic_error(reply, scope.get(REQUEST_ID) or "")
+    return reply

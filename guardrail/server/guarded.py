@@ -17,7 +17,7 @@ from guardrail.api.progress import JudgementCount, count_judgements
 from guardrail.api.strict_json import parse_object
 from guardrail.errors import GuardrailError
 from guardrail.policy.policy_list import Asked
-from guardrail.server.access import note, note_fault, note_policy
+from guardrail.server.access import REQUEST_ID, note, note_fault, note_policy
 from guardrail.server.authentication import get_caller, set_rate
 from guardrail.server.body import read_body
 from guardrail.server.error_form import form_error
@@ -176,7 +176,11 @@ async def _read_incoming(
         )
 
     service, incoming = await read_aside(policies, request, body, read)
-    incoming = replace(incoming, words_once=_SHOWS_BOTH in request.headers.get("user-agent", ""))
+    incoming = replace(
+        incoming,
+        words_once=_SHOWS_BOTH in request.headers.get("user-agent", ""),
+        request_id=request.scope.get(REQUEST_ID) or "",
+    )
     return service, incoming
 
 
@@ -235,8 +239,8 @@ async def _decide(
         return word_reply(service, endpoint, verdict, incoming, record_id, owner=owner)
     except GuardrailError as error:
         note_fault(request.scope, error)
-        return form_error(request.url.path, reply_to_error(error))
+        return form_error(request.scope, reply_to_error(error))
     except Exception as error:  # noqa: BLE001 (the server's edge: nothing leaves but an error)
         note_fault(request.scope, error)
         log_crash(error)
-        return form_error(request.url.path, reply_to_error(error))
+        return form_error(request.scope, reply_to_error(error))

@@ -48,7 +48,7 @@ class Shield:
             log_crash(error)
             note_fault(scope, error)
             if scope["type"] == "http" and not started:
-                await send_reply(form_error(scope.get("path", ""), reply_to_error(error)), send)
+                await send_reply(form_error(scope, reply_to_error(error)), send)
 
 
 async def send_reply(reply: Reply, send: Send) -> None:

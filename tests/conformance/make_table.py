@@ -179,8 +179,7 @@ ANTHROPIC_BASE_URL=http://127.0.0.1:8080 ANTHROPIC_API_KEY=any claude --model gp
 
 Its `cache_control` and `metadata.user_id` are left out and named in `guardrail.withheld`. Its
 first request offers tools that are told later (`defer_loading`), which is refused; it asks again
-at once without. Of a block it tells its own words and the request's id, in which the name of the
-record stands behind `req_`.
+at once without. Of a block it tells its own words and the request's id, by which the log has it.
 
 ## Vercel's AI SDK over several turns
 

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
     from guardrail.api.errors import Reply
 
-__all__ = ["anthropic_error"]
+__all__ = ["REQUEST_ID", "anthropic_error"]
+
+REQUEST_ID = "request-id"
+"""The header in which Anthropic's clients look for it."""
 
 _TYPES: Mapping[int, str] = {
     401: "authentication_error",
@@ -28,14 +31,14 @@ _TYPES: Mapping[int, str] = {
 _FULL_HOUSE = "overloaded"  # in the codes of what is full, here or at the upstream
 
 
-def anthropic_error(reply: Reply) -> Reply:
+def anthropic_error(reply: Reply, request_id: str) -> Reply:
     """An error of `error_reply` in Anthropic's form, with the same status and headers.
 
     Code and field stand under `details`, where Anthropic's clients look for a code; the
     `guardrail` object stays where it is.
     """
     told = reply.body["error"]
-    name = f"req_{new_name()}"
+    name = request_id or new_name()
     error = {
         "type": _type(reply.status, told["code"] or ""),
         "message": told["message"],
@@ -45,7 +48,7 @@ def anthropic_error(reply: Reply) -> Reply:
     return replace(
         reply,
         body={"type": "error", "error": error, "request_id": name, **beside},
-        headers={**reply.headers, "request-id": name},
+        headers={**reply.headers, REQUEST_ID: name},
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from guardrail.api.chat.reply import add_guardrail, answer_body, new_name, usage_of
 from guardrail.api.errors import Reply
 from guardrail.api.messages.blocks import content_blocks
-from guardrail.api.messages.errors import anthropic_error
+from guardrail.api.messages.errors import REQUEST_ID, anthropic_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,8 @@ def message_to(
     """
     told = answer_body(verdict, policy, record_id)
     if isinstance(told, Reply):
-        return anthropic_error(add_guardrail(told, verdict, policy, record_id, incoming.withheld))
+        reply = add_guardrail(told, verdict, policy, record_id, incoming.withheld)
+        return anthropic_error(reply, incoming.request_id)
     name = record_id or new_name()
     usage = usage_of(verdict, policy)
     thoughts = bool(incoming.echo.get("thinking"))
@@ -57,7 +58,7 @@ def message_to(
     if usage.uncounted:
         withheld.add("usage")
     reply = add_guardrail(Reply(200, body), verdict, policy, record_id, withheld)
-    return replace(reply, headers={**reply.headers, "request-id": f"req_{name}"})
+    return replace(reply, headers={**reply.headers, REQUEST_ID: incoming.request_id or name})
 
 
 def begin_message(incoming: Incoming, name: str) -> dict[str, Json]:

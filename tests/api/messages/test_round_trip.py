@@ -266,13 +266,14 @@ def test_calls_without_ids_get_names_of_their_own():
 @pytest.mark.parametrize("beats", [0, 2])
 def test_a_fault_is_an_error_event(beats):
     opening = Opening(name="early", events=beats)
-    reply = anthropic_error(error_reply(503, "busy", code="overloaded"))
+    reply = anthropic_error(error_reply(503, "busy", code="overloaded"), "abc")
     (event,) = message_events(reply, INCOMING, opening)
     kind, data = event.decode().strip().split("\n")
     body = json.loads(data.removeprefix("data: "))
     assert kind == "event: error"
     assert body == reply.body
     assert next(iter(body)) == "type"
+    assert body["request_id"] == reply.headers["request-id"] == "abc"
     assert body["error"] == {
         "type": "overloaded_error",
         "message": "busy",
