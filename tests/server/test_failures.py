@@ -116,7 +116,7 @@ async def shielded(app, kind="http"):
     async def send(message):
         sent.append(message)
 
-    await Shield(app)({"type": kind}, None, send)
+    await Shield(app)({"type": kind, "path": "/"}, None, send)
     return sent
 
 
