@@ -43,7 +43,7 @@ class Shield:
         except asyncio.CancelledError:
             if scope["type"] != "http" or started or not self._drain.is_cut:
                 raise
-            await send_reply(reply_to_error(shut_down_error()), send)
+            await send_reply(form_error(scope, reply_to_error(shut_down_error())), send)
         except Exception as error:  # noqa: BLE001 (the server's edge)
             log_crash(error)
             note_fault(scope, error)

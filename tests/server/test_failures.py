@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from guardrail.api.drain import Drain
 from guardrail.api.errors import error_reply, reply_to_error
 from guardrail.errors import (
     CertificationError,
@@ -116,7 +117,7 @@ async def shielded(app, kind="http"):
     async def send(message):
         sent.append(message)
 
-    await Shield(app)({"type": kind, "path": "/"}, None, send)
+    await Shield(app, Drain())({"type": kind, "path": "/"}, None, send)
     return sent
 
 
