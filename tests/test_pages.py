@@ -12,7 +12,10 @@ from guardrail.cli import _cli
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("benchmarks", "docs", "guardrail", "integrations", "policies")
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md"))]
+    page
+    for page in (*ROOT.glob("*.md"), *(p for name in FOLDERS for p in (ROOT / name).rglob("*.md")))
+    # What was installed below a hidden folder is other people's.
+    if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)
 )
 BLOCK = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"(?:^|[`$(] ?)guardrail ((?:[^`\n]|\\\n)+)", re.MULTILINE)

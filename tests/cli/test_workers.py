@@ -39,9 +39,11 @@ def start(kit, model, policy, *options):
         "serve", "--upstream", f"openai_compatible:{model.base_url}", "--policy", policy,
         "--port", 0, *options,
     )  # fmt: skip
-    line = process.stderr.readline()
-    found = re.search(r" at (http://127\.0\.0\.1:[1-9]\d*)/v1$", line)
-    assert found, line + process.stderr.read()
+    for line in process.stderr:  # another worker may log before the first one says where it is
+        if found := re.search(r" at (http://127\.0\.0\.1:[1-9]\d*)/v1$", line):
+            break
+    else:
+        raise AssertionError(f"it ended with status {process.wait(30)}")
     transport = httpx.HTTPTransport(retries=10)
     return process, httpx.Client(base_url=found[1], timeout=60, transport=transport,
                                  trust_env=False)  # fmt: skip

@@ -136,7 +136,7 @@ MODES = pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: m
 def test_nothing_leaves_a_guarded_route_without_a_verdict(proxy, kit, path, mode):
     passed = Counter()
     # A conversation that is drawn ends with the model's own turn half of the time, and is refused.
-    often = 2 if path == "/v1/messages" and mode is GenerationMode.POSITIVE else 1
+    often = 4 if path == "/v1/messages" and mode is GenerationMode.POSITIVE else 1
 
     @settings(FUZZ, max_examples=often * EXAMPLES)
     @given(drawn(proxy, path, "POST", mode))
