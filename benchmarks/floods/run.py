@@ -51,7 +51,7 @@ def with_length(size: int) -> bytes:
     return HEAD + b"Content-Length: %d\r\n\r\n" % size
 
 
-def filled(unit: bytes, size: int = 30 * MB, *, start: bytes, end: bytes) -> bytes:
+def fill_body(unit: bytes, size: int = 30 * MB, *, start: bytes, end: bytes) -> bytes:
     return start + unit * ((size - len(start) - len(end)) // len(unit)) + end
 
 
@@ -59,13 +59,13 @@ def bodies() -> dict[str, bytes]:
     """JSON that takes many times its size in memory."""
     start = b'{"model":"m","messages":['
     return {
-        "lists": filled(b"[],", start=start, end=b"[]]}"),
-        "numbers": filled(b"1,", start=start, end=b"1]}"),
-        "objects": filled(b'{"a":1},', start=start, end=b"1]}"),
-        "small strings": filled(b'"ab",', start=start, end=b'"ab"]}'),
-        "nested": filled(b'{"a":', start=b"", end=b"1"),
-        "long key": filled(b"k", start=b'{"model":"m","', end=b'":1}'),
-        "long text": filled(b"t", start=b'{"model":"\xf0\x9f\x98\x80', end=b'"}'),
+        "lists": fill_body(b"[],", start=start, end=b"[]]}"),
+        "numbers": fill_body(b"1,", start=start, end=b"1]}"),
+        "objects": fill_body(b'{"a":1},', start=start, end=b"1]}"),
+        "small strings": fill_body(b'"ab",', start=start, end=b'"ab"]}'),
+        "nested": fill_body(b'{"a":', start=b"", end=b"1"),
+        "long key": fill_body(b"k", start=b'{"model":"m","', end=b'":1}'),
+        "long text": fill_body(b"t", start=b'{"model":"\xf0\x9f\x98\x80', end=b'"}'),
     }
 
 
@@ -101,7 +101,7 @@ async def again(make: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(0.05)
 
 
-def repeated(piece: bytes, times: int) -> Iterator[bytes]:
+def repeat_piece(piece: bytes, times: int) -> Iterator[bytes]:
     return (piece for _ in range(times))
 
 
@@ -111,11 +111,11 @@ def first(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 async def drip() -> None:
-    await send(first(with_length(1000), repeated(b" ", 999)), pause_s=1.0)
+    await send(first(with_length(1000), repeat_piece(b" ", 999)), pause_s=1.0)
 
 
 async def hold_large() -> None:
-    pieces = repeated(b" " * 100_000, 310)
+    pieces = repeat_piece(b" " * 100_000, 310)
     with contextlib.suppress(OSError):
         reader, writer = await connect()
         try:
@@ -134,23 +134,23 @@ def floods() -> dict[str, list[Callable[[], Awaitable[None]]]]:
     """The attackers of each flood."""
     long = b"x" * 100_000
     found = {
-        "30 header fields of 40 MB": [lambda: send(first(HEAD + b"X-A: ", repeated(long, 400)))]
+        "30 header fields of 40 MB": [lambda: send(first(HEAD + b"X-A: ", repeat_piece(long, 400)))]
         * 30,
         "10 heads of 500,000 fields": [
-            lambda: send(first(HEAD, repeated(b"X-A: b\r\n" * 1000, 500)))
+            lambda: send(first(HEAD, repeat_piece(b"X-A: b\r\n" * 1000, 500)))
         ]
         * 10,
         "10 times 500,000 trailers": [
-            lambda: send(first(HEAD + CHUNKED, repeated(b"X-A: b\r\n" * 1000, 500)))
+            lambda: send(first(HEAD + CHUNKED, repeat_piece(b"X-A: b\r\n" * 1000, 500)))
         ]
         * 10,
-        "1,000 half-sent heads": [lambda: send(repeated(HEAD, 1), stay=True)] * 1000,
-        "500 silent connections": [lambda: send(repeated(b"", 1), stay=True)] * 500,
+        "1,000 half-sent heads": [lambda: send(repeat_piece(HEAD, 1), stay=True)] * 1000,
+        "500 silent connections": [lambda: send(repeat_piece(b"", 1), stay=True)] * 500,
         "64 bodies of a byte a second": [drip] * 64,
         "330 bodies of a byte a second": [drip] * 330,
         "24 bodies of 32 MB, held": [hold_large] * 24,
         "20 times 10,000 requests at once": [
-            lambda: send(repeated(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 10_000, 1))
+            lambda: send(repeat_piece(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 10_000, 1))
         ]
         * 20,
     }

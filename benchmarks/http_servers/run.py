@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=NAMES)
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     options = parser.parse_args()
-    names = [name for name in options.only or NAMES if installed(name)]
+    names = [name for name in options.only or NAMES if is_installed(name)]
     with tempfile.TemporaryDirectory() as folder, Processes(Path(folder)) as processes:
         provider = processes.printing(sys.executable, str(GATEWAY / "provider.py"))
         results = {
@@ -80,7 +80,7 @@ def main() -> None:
     print(json.dumps(results, indent=1))
 
 
-def installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
     package = name.partition(",")[0]
     return importlib.util.find_spec(package) is not None
 

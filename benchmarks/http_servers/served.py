@@ -34,7 +34,7 @@ def uvicorn_with(http: object) -> Callable[[Starlette, int], None]:
     return run
 
 
-def bounded(app: Starlette, port: int) -> None:
+def serve_bounded(app: Starlette, port: int) -> None:
     """As `guardrail serve` runs it."""
     from guardrail.server.connection import BoundedConnection
     from guardrail.server.connections import Connections
@@ -68,7 +68,7 @@ def granian(app: Starlette, port: int) -> None:
 
 SERVERS = {
     "uvicorn, httptools": uvicorn_with("httptools"),
-    "uvicorn, httptools, bounded": bounded,
+    "uvicorn, httptools, bounded": serve_bounded,
     "uvicorn, h11": uvicorn_with("h11"),
     "hypercorn": hypercorn,
     "granian": granian,

@@ -55,7 +55,7 @@ def running(*command: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextlib.contextmanager
-def held(pids: list[int]) -> Iterator[None]:
+def hold_to_share(pids: list[int]) -> Iterator[None]:
     """Each process in a group of its own that gets `SHARE` of a core."""
     groups = []
     try:
@@ -106,7 +106,7 @@ def measure(model: str, policy: str, workers: int, seconds: float) -> float:
         mine = psutil.Process(process.pid)
         pids = [one.pid for one in mine.children()] if workers > 1 else [process.pid]
         asyncio.run(ask_for(url, 1.0))
-        with held(pids):
+        with hold_to_share(pids):
             return asyncio.run(ask_for(url, seconds))
 
 

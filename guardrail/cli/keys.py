@@ -97,7 +97,7 @@ def create(
 
     now, secret = utc_now(), new_secret()
     chosen_limits = KeyLimits(**limits)
-    with _opened(keys_address) as store:
+    with _open_store(keys_address) as store:
         pepper = create_pepper(pepper_path or pepper_file(keys_address))
         key = ApiKey(
             id=new_key_id(),
@@ -124,7 +124,7 @@ def list_keys(keys_address: str, pepper_path: Path | None) -> None:
     from guardrail.keys.api_key import utc_now
 
     del pepper_path
-    with _opened(keys_address) as store:
+    with _open_store(keys_address) as store:
         keys, now = store.read(), utc_now()
     table = Table("id", "name", "tenant", "scopes", "state", "created", "expires")
     for key in keys:
@@ -149,7 +149,7 @@ def show(keys_address: str, pepper_path: Path | None, key_id: str) -> None:
     from guardrail.keys.api_key import utc_now
 
     del pepper_path
-    with _opened(keys_address) as store:
+    with _open_store(keys_address) as store:
         key = next((one for one in store.read() if one.id == key_id), None)
     if key is None:
         raise ConfigError(f"there is no key {key_id!r}; 'guardrail keys list' shows them")
@@ -192,7 +192,7 @@ def revoke(keys_address: str, pepper_path: Path | None, key_id: str) -> None:
             key, revoked=key.revoked or utc_now(), old_digest=None, old_until=None
         )
 
-    with _opened(keys_address) as store:
+    with _open_store(keys_address) as store:
         key = store.change(key_id, edit)
     click.echo(f"revoked {key.id} ({key.name}); running servers refuse it within some seconds")
 
@@ -225,13 +225,13 @@ def rotate(keys_address: str, pepper_path: Path | None, grace: timedelta, key_id
             old_until=now + grace if grace else None,
         )
 
-    with _opened(keys_address) as store:
+    with _open_store(keys_address) as store:
         key = store.change(key_id, edit)
     _tell_secret(key, secret)
 
 
 @contextmanager
-def _opened(address: str) -> Iterator[KeyStore]:
+def _open_store(address: str) -> Iterator[KeyStore]:
     from guardrail.keys.opening import open_key_store
 
     store = open_key_store(address)

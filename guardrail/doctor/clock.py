@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from guardrail.doctor.finding import Finding, error, ok, skipped, warning
+from guardrail.doctor.finding import Finding, error, ok, skip_check, warning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +36,11 @@ async def examine_clock(url: str, now: Callable[[], float] = time.time) -> Findi
         ):
             date = response.headers.get("date", "")
     except (aiohttp.ClientError, TimeoutError, OSError):
-        return skipped("clock", "the upstream gave no answer to compare it with")
+        return skip_check("clock", "the upstream gave no answer to compare it with")
     try:
         off = now() - parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError):
-        return skipped("clock", "the upstream's answers carry no date to compare it with")
+        return skip_check("clock", "the upstream's answers carry no date to compare it with")
     if abs(off) <= _TOLERATED_S:
         return ok("clock", "agrees with the upstream's within 30 s")
     word = "ahead of" if off > 0 else "behind"

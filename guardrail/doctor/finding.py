@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Finding", "Level", "error", "ok", "skipped", "warning"]
+__all__ = ["Finding", "Level", "error", "ok", "skip_check", "warning"]
 
 
 class Level(StrEnum):
@@ -46,5 +46,5 @@ def error(check: str, message: str, remedy: str = "") -> Finding:
     return Finding(check, Level.ERROR, message, remedy)
 
 
-def skipped(check: str, message: str) -> Finding:
+def skip_check(check: str, message: str) -> Finding:
     return Finding(check, Level.SKIPPED, message)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.assembly import build_engine
 from guardrail.distribution import install_command
-from guardrail.doctor.finding import Finding, error, ok, skipped, warning
+from guardrail.doctor.finding import Finding, error, ok, skip_check, warning
 from guardrail.engine.rules import TextInPictures
 from guardrail.errors import ConfigError, GuardrailError
 from guardrail.oracles.base import Exchange, ReferenceOracle
@@ -75,7 +75,7 @@ async def examine_oracle(policy: Policy, *, calls: bool = True) -> list[Finding]
         findings.append(ok(check, f"{policy.oracle.describe()}; revision {oracle.revision}"))
         findings += _tell_languages(policy, check)
         if not calls:
-            return [*findings, skipped(check, "no text was judged (--no-calls)")]
+            return [*findings, skip_check(check, "no text was judged (--no-calls)")]
         return [*findings, await _judge_known(oracle, check)]
     finally:
         await oracle.aclose()
@@ -117,7 +117,7 @@ def _known_exchanges() -> list[Exchange]:
 async def _judge_known(oracle: Oracle, check: str) -> Finding:
     check = f"{check}: judges"
     if isinstance(oracle, ReferenceOracle):
-        return skipped(check, "it compares answers with each other; no text is right by itself")
+        return skip_check(check, "it compares answers with each other; no text is right by itself")
     try:
         async with asyncio.timeout(_JUDGE_S):
             harmful, harmless = await oracle.judge(_known_exchanges())

@@ -13,7 +13,7 @@ import numpy as np
 
 from guardrail.assembly import open_entry
 from guardrail.doctor.clock import examine_clock
-from guardrail.doctor.finding import Finding, error, ok, skipped, warning
+from guardrail.doctor.finding import Finding, error, ok, skip_check, warning
 from guardrail.errors import GuardrailError, UpstreamError
 from guardrail.types import Chat, picture_chat
 from guardrail.upstreams.base import StreamingUpstream, undrawn_statuses
@@ -87,10 +87,10 @@ class _Examination:
         if not self._model:
             return [
                 *findings,
-                skipped(self._check, "no model's name is known; give one by --model"),
+                skip_check(self._check, "no model's name is known; give one by --model"),
             ]
         if not calls:
-            return [*findings, skipped(self._check, "the model was not asked (--no-calls)")]
+            return [*findings, skip_check(self._check, "the model was not asked (--no-calls)")]
         first = await self._guard("answers", self._ask_first)
         findings += first
         if any(finding.level == "error" for finding in first):
@@ -219,7 +219,7 @@ class _Examination:
     async def _stream(self) -> Sequence[Finding]:
         check = f"{self._check}: streams"
         if not isinstance(self._upstream, StreamingUpstream):
-            return [skipped(check, "it is not asked to stream")]
+            return [skip_check(check, "it is not asked to stream")]
         looks = 0
 
         async def watch(_message: Mapping[str, Json], _chars: int) -> bool:

@@ -145,7 +145,7 @@ class LocalLimits:
 
     async def enter(self, key_id: str, limits: KeyLimits) -> RequestRate | None:
         with self._lock:
-            used, now = self._used(key_id), self._clock()
+            used, now = self._usage_of(key_id), self._clock()
             _check_places(used, limits)
             most = limits.requests_per_minute
             if most is not None:
@@ -156,13 +156,13 @@ class LocalLimits:
 
     def leave(self, key_id: str) -> None:
         with self._lock:
-            self._used(key_id).places -= 1
+            self._usage_of(key_id).places -= 1
 
     async def reserve(
         self, key_id: str, limits: KeyLimits, calls: int | None, usd: float | None
     ) -> Reservation:
         with self._lock:
-            used = self._used(key_id)
+            used = self._usage_of(key_id)
             if calls is not None and limits.calls_per_minute is not None:
                 _check_calls(used, limits.calls_per_minute, calls, self._clock())
             if usd is not None and limits.usd_per_day is not None:
@@ -175,7 +175,7 @@ class LocalLimits:
 
     async def settle(self, reservation: Reservation, calls: int, usd: float | None) -> None:
         with self._lock:
-            used = self._used(reservation.owner)
+            used = self._usage_of(reservation.owner)
             if reservation.calls is not None:
                 used.reserved_calls -= reservation.calls
                 used.calls.add(calls, self._clock())
@@ -190,7 +190,7 @@ class LocalLimits:
         if day > used.day:
             used.day, used.usd = day, 0.0
 
-    def _used(self, key_id: str) -> _Used:
+    def _usage_of(self, key_id: str) -> _Used:
         """What a key has used; keys of which nothing counts any more are forgotten in time."""
         used = self._known.get(key_id)
         if used is None:

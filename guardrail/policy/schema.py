@@ -214,8 +214,8 @@ class ObserveSection(Section):
     what would have been blocked, and clients wait as they would under enforce."""
     share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
     """Share of the requests that are decided; which ones follows from the noise key, so nobody can
-    choose. 0.05 costs a twentieth of the calls, and bounds the rate for all requests. Not where the
-    answer waits."""
+    choose, and equal requests are all in or all out. 0.05 costs a twentieth of the calls. Requests
+    that a full line skips are missing from it. Not where the answer waits."""
     max_running: Annotated[int, Field(ge=1, le=1024)] = 8
     """Most of these decisions made at a time."""
     max_waiting: Annotated[int, Field(ge=0, le=100_000)] = 64

@@ -69,14 +69,14 @@ def _events(message: Mapping[str, Json], opening: Opening | None) -> Iterator[_E
 
 
 def _block(index: int, block: Mapping[str, Json]) -> Iterator[_Event]:
-    start, deltas = _opened(block)
+    start, deltas = _open_block(block)
     yield "content_block_start", {"index": index, "content_block": start}
     for kind, field, piece in deltas:
         yield "content_block_delta", {"index": index, "delta": {"type": kind, field: piece}}
     yield "content_block_stop", {"index": index}
 
 
-def _opened(
+def _open_block(
     block: Mapping[str, Json],
 ) -> tuple[Mapping[str, Json], Iterator[tuple[str, str, str]]]:
     """The block without what follows, and what follows as (type, field, piece)."""
