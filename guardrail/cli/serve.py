@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from guardrail.cli.access import ACCESS_OPTIONS, access_options, open_access
+from guardrail.cli.console_options import open_console_routes, wants_console
 from guardrail.cli.environment import EnvironmentCommand
 from guardrail.cli.options import record_options, upstream_options
 from guardrail.cli.watching import open_watch, watching_options
@@ -80,6 +82,9 @@ __all__ = ["command"]
     help="For how long after SIGTERM "
     "requests are still taken while /readyz says that the server is draining.",
 )
+@click.option("--console/--no-console", "has_console", default=None, help="Whether there are pages "
+              "for reviewers at /console.  [default: where records are in a database, and keys are "
+              "asked for or only this machine is listened for]")  # fmt: skip
 def command(*, workers: int, host: str, port: int, **options: Any) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
     if workers == 1:
@@ -141,6 +146,7 @@ def _serve(
     redis_url: str | None,
     drain_s: float | None,
     drain_notice_s: float,
+    has_console: bool | None,
     worker: _Worker | None = None,
     **options: Any,
 ) -> None:
@@ -187,7 +193,14 @@ def _serve(
         RecordsMode(records_mode),
         Retention(records_days, content_days),
     )
-    with open_watch(**options) as telemetry, open_records(recording) as recorder_of:
+    shows_console = wants_console(
+        has_console, place=records_place, host=host, takes_keys=opened.keys is not None
+    )
+    with (
+        open_watch(**options) as telemetry,
+        open_records(recording) as recorder_of,
+        ExitStack() as beside,
+    ):
         deployment = open_deployment(
             read,
             read_key(key_file),
@@ -196,13 +209,27 @@ def _serve(
             sharing=sharing,
             is_alone=worker is None,
         )
+        routes = []
+        if shows_console:
+            assert records_place is not None
+            routes = beside.enter_context(
+                open_console_routes(
+                    records_place,
+                    keys=opened.keys,
+                    content_key=content_key,
+                    deployment=deployment,
+                    telemetry=telemetry,
+                )
+            )
         listed = deployment.versions[0].plan.listed
         files = [file for file in (policies_file, upstreams_file) if file is not None]
         serve(
             deployment,
             host,
             port,
-            announce=lambda server: _announce(deployment, server, opened.description, worker),
+            announce=lambda server: _announce(
+                deployment, server, opened.description, worker, shows_console=shows_console
+            ),
             folders=find_folders(listed, files),
             reload_every_s=reload_every_s,
             keys=opened.keys,
@@ -213,11 +240,17 @@ def _serve(
             drain_notice_s=drain_notice_s,
             listener=None if worker is None else worker.listener,
             tell_ready=None if worker is None else worker.tell_ready,
+            beside=routes,
         )
 
 
 def _announce(
-    deployment: Deployment, server: RunningServer, access: str, worker: _Worker | None
+    deployment: Deployment,
+    server: RunningServer,
+    access: str,
+    worker: _Worker | None,
+    *,
+    shows_console: bool,
 ) -> None:
     """Says where it listens and for whom, and what decides by which models and oracles."""
     if worker is not None and not worker.speaks:
@@ -237,5 +270,7 @@ def _announce(
         lines[describe_languages(policy.oracle) or ""] = None
     for line in filter(None, (*lines, access)):
         click.echo(line, err=True)
+    if shows_console:
+        click.echo(f"console at {server.url}/console/", err=True)
     if server.metrics is not None:
         click.echo(f"metrics at {server.metrics.url}/metrics", err=True)

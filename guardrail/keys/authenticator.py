@@ -65,6 +65,7 @@ class Authenticator:
         self._thread: threading.Thread | None = None
         self._version: object = None
         self._by_digest: Mapping[str, ApiKey] = {}
+        self._by_id: Mapping[str, ApiKey] = {}
         self._read_at = 0.0
         self.refresh()
 
@@ -90,15 +91,10 @@ class Authenticator:
         Raises:
             RequestError: 503, it is not known which keys are valid.
         """
-        if self._clock() - self._read_at > self._longest_s:
-            raise RequestError(
-                "the server's list of API keys could not be read for too long; retry later",
-                status=503,
-                code="keys_unavailable",
-            )
+        self._check_age()
         if not is_secret(secret):
             return None
-        digest, now = digest_secret(secret, self._pepper), datetime.now(UTC)
+        digest, now = self.digest(secret), datetime.now(UTC)
         key = self._by_digest.get(digest)
         # The digest of what a stranger sends cannot be steered without the pepper, so the time of
         # the look-up tells nothing of the table; the comparison is of the same length either way.
@@ -106,11 +102,27 @@ class Authenticator:
         is_same = any([hmac.compare_digest(digest, one) for one in taken])  # noqa: C419 (all)
         return key if key is not None and is_same and key.is_valid(now) else None
 
+    def find_by_id(self, key_id: str) -> ApiKey | None:
+        """The key of this id; None where there is none that may be used now.
+
+        Raises:
+            RequestError: 503, it is not known which keys are valid.
+        """
+        self._check_age()
+        key = self._by_id.get(key_id)
+        return key if key is not None and key.is_valid(datetime.now(UTC)) else None
+
+    def digest(self, secret: str) -> str:
+        """What is kept of a secret, see `digest_secret`."""
+        return digest_secret(secret, self._pepper)
+
     def refresh(self) -> None:
         """Reads the store if it has changed. Raises GuardrailError; the old copy then stays."""
         began, version = self._clock(), self._store.version()
         if version != self._version:
-            self._by_digest = _by_digest(self._store.read())
+            keys = self._store.read()
+            self._by_digest = _by_digest(keys)
+            self._by_id = {key.id: key for key in keys}
             self._version = version
         self._read_at = began
 
@@ -120,6 +132,14 @@ class Authenticator:
         if self._thread is not None:
             self._thread.join()
         self._store.close()
+
+    def _check_age(self) -> None:
+        if self._clock() - self._read_at > self._longest_s:
+            raise RequestError(
+                "the server's list of API keys could not be read for too long; retry later",
+                status=503,
+                code="keys_unavailable",
+            )
 
     def _keep_fresh(self) -> None:
         was_fine = True

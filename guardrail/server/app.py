@@ -30,10 +30,11 @@ from guardrail.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from starlette.requests import Request
+    from starlette.routing import BaseRoute
 
     from guardrail.api.deployment import Deployment
     from guardrail.api.pictures.fetch import Network
@@ -65,6 +66,7 @@ def create_app(
     limits: Limits | None = None,
     telemetry: Telemetry | None = None,
     metrics_listener: socket.socket | None = None,
+    beside: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """The application; it closes the engine's upstream and oracle, and `keys`, when it shuts down.
 
@@ -79,6 +81,7 @@ def create_app(
         limits: counts what keys use; None counts in this process.
         telemetry: counts, traces and watches; None for the log alone.
         metrics_listener: where its metrics are served; None serves none.
+        beside: further routes, as those of the console.
 
     Raises:
         ConfigError: an origin in the settings is none.
@@ -89,6 +92,7 @@ def create_app(
         keys=keys,
         telemetry=telemetry,
         metrics_listener=metrics_listener,
+        beside=beside,
     )
 
 
@@ -99,6 +103,7 @@ def create_deployed_app(
     keys: Authenticator | None = None,
     telemetry: Telemetry | None = None,
     metrics_listener: socket.socket | None = None,
+    beside: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """The application of policies that may change; it closes them when it shuts down.
 
@@ -108,6 +113,7 @@ def create_deployed_app(
         keys: knows the API keys; None lets in whoever reaches the server.
         telemetry: see `create_app`.
         metrics_listener: likewise.
+        beside: likewise.
 
     Raises:
         ConfigError: an origin in the settings is none, or a canary says nothing of any policy.
@@ -132,7 +138,7 @@ def create_deployed_app(
             yield
 
     app = Starlette(
-        routes=make_routes(deployment, keys),
+        routes=[*make_routes(deployment, keys), *beside],
         lifespan=lifespan,
         middleware=[
             Middleware(AccessLog, telemetry),

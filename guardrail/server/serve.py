@@ -28,12 +28,13 @@ from guardrail.server.tls import keep_renewed, open_tls
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
     from types import FrameType
 
     from starlette.applications import Starlette
+    from starlette.routing import BaseRoute
 
     from guardrail.api.deployment import Deployment
     from guardrail.api.drain import Drain
@@ -88,6 +89,7 @@ def serve(
     drain_notice_s: float = 0.0,
     listener: socket.socket | None = None,
     tell_ready: Callable[[], None] | None = None,
+    beside: Sequence[BaseRoute] = (),
 ) -> None:
     """Serves until SIGINT or SIGTERM; requests in flight get some time to end. SIGHUP reloads.
 
@@ -108,6 +110,7 @@ def serve(
             that they will not be.
         listener: a socket that listens, in place of host and port.
         tell_ready: called when requests are taken.
+        beside: see `create_app`.
 
     Raises:
         ConfigError: the address cannot be listened on, or is open to strangers and no keys are
@@ -127,7 +130,12 @@ def serve(
             return reloading(deployment, folders, every_s=reload_every_s, on_signal=True)
 
         app = create_deployed_app(
-            deployment, triggers, keys=keys, telemetry=telemetry, metrics_listener=metrics
+            deployment,
+            triggers,
+            keys=keys,
+            telemetry=telemetry,
+            metrics_listener=metrics,
+            beside=beside,
         )
         leave_old_objects()
         announce(_where(listener, metrics, is_secure=tls is not None))

@@ -1,0 +1,85 @@
+"""What all pages of a console share: the records, the keys, and the server that decides."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import anyio
+
+from guardrail.console.sessions import SessionStore
+from guardrail.console.sign_in_rate import SignInRate
+from guardrail.database.migrate import open_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from guardrail.api.deployment import Deployment
+    from guardrail.database.database import Database
+    from guardrail.keys.authenticator import Authenticator
+    from guardrail.records.content import ContentKeys
+    from guardrail.telemetry.telemetry import Telemetry
+
+__all__ = ["Console", "open_console"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_THREADS = 4  # as many as the database keeps connections
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """One server's console.
+
+    Attributes:
+        database: with the records; of sessions and labels too.
+        keys: knows the API keys; None where whoever is on this machine is let in, as everything.
+        content_keys: open what was asked and answered; None shows none of it.
+        deployment: the policies that decide; None where the console only shows records.
+        telemetry: of the same server.
+        sessions: who is signed in.
+        sign_in_rate: how often an address may try.
+    """
+
+    database: Database
+    keys: Authenticator | None = None
+    content_keys: ContentKeys | None = None
+    deployment: Deployment | None = None
+    telemetry: Telemetry | None = None
+    sessions: SessionStore = field(init=False)
+    sign_in_rate: SignInRate = field(init=False, default_factory=SignInRate)
+    _threads: anyio.CapacityLimiter = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sessions", SessionStore(self.database))
+        object.__setattr__(self, "_threads", anyio.CapacityLimiter(_THREADS))
+
+    async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """What a function that blocks returns; a few run at a time, in threads."""
+        return await anyio.to_thread.run_sync(
+            lambda: function(*args, **kwargs), limiter=self._threads
+        )
+
+
+@contextmanager
+def open_console(
+    place: str | os.PathLike[str],
+    *,
+    keys: Authenticator | None = None,
+    content_keys: ContentKeys | None = None,
+    deployment: Deployment | None = None,
+    telemetry: Telemetry | None = None,
+) -> Iterator[Console]:
+    """The console of the records in a database; `keys` stays open.
+
+    Raises:
+        ConfigError: the database cannot be opened.
+        StorageError: it cannot be reached.
+    """
+    database = open_database(os.fspath(place))
+    try:
+        yield Console(database, keys, content_keys, deployment, telemetry)
+    finally:
+        database.close()

@@ -1,0 +1,141 @@
+"use strict";
+(() => {
+  const one = (selector, root = document) => root.querySelector(selector);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  // Times in the reader's zone; the page has them in UTC.
+  const shown = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  function localize(root) {
+    for (const time of all("time[datetime]", root)) {
+      if (time.dataset.utc) continue;
+      time.dataset.utc = time.textContent;
+      time.title = time.textContent;
+      time.textContent = shown.format(new Date(time.dateTime));
+    }
+  }
+
+  // Filters are written in the reader's zone and sent in UTC.
+  function prepareTimes(root) {
+    for (const field of all("input[data-local-time]", root)) {
+      const hidden = one(`input[name="${field.dataset.localTime}"]`, field.form);
+      if (!hidden || field.dataset.ready) continue;
+      field.dataset.ready = "yes";
+      if (hidden.value) {
+        const at = new Date(hidden.value);
+        if (!Number.isNaN(at.getTime())) {
+          const here = new Date(at.getTime() - at.getTimezoneOffset() * 60000);
+          field.value = here.toISOString().slice(0, 16);
+        }
+      }
+      field.addEventListener("change", () => {
+        hidden.value = field.value ? new Date(field.value).toISOString() : "";
+      });
+    }
+  }
+
+  function prepare(root) {
+    localize(root);
+    prepareTimes(root);
+  }
+
+  // What went wrong with a request of a part of the page.
+  function say(words) {
+    const notice = one("#notice");
+    notice.textContent = words;
+    notice.hidden = !words;
+  }
+
+  document.addEventListener("htmx:configRequest", (event) => {
+    event.detail.headers["x-csrf-token"] = one('meta[name="form-token"]').content;
+  });
+  document.addEventListener("htmx:responseError", (event) => {
+    say(`The server answered with ${event.detail.xhr.status}. What you see may be out of date.`);
+  });
+  document.addEventListener("htmx:sendError", () => {
+    say("The server cannot be reached. What you see may be out of date.");
+  });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    say("");
+    prepare(document);
+    const mark = event.detail.target.dataset.selected;
+    const row = mark && one(`[data-row="${CSS.escape(mark)}"]`);
+    if (row) row.classList.add("selected");
+  });
+  // A list that renews itself waits while nobody looks, or while somebody works in it.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const list = event.detail.elt;
+    if (!list.hasAttribute("data-live") || event.detail.requestConfig.triggeringEvent) return;
+    const pause = one("#live-on");
+    const busy = list.contains(document.activeElement) || (pause && !pause.checked);
+    if (document.hidden || busy) event.preventDefault();
+  });
+
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-open]");
+    if (opener) one(`#${opener.dataset.open}`).showModal();
+    const row = event.target.closest("tr[data-row]");
+    if (row && !event.target.closest("a, button, input, label")) {
+      const link = one("a[href]", row);
+      if (link && !String(getSelection())) link.click();
+    }
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-go]")) location.href = event.target.value;
+  });
+
+  // Shortcuts of a single key can be turned off (WCAG 2.1.4).
+  const keysOn = one("#keys-on");
+  keysOn.checked = localStorage.getItem("guardrail-keys") !== "off";
+  keysOn.addEventListener("change", () => {
+    localStorage.setItem("guardrail-keys", keysOn.checked ? "on" : "off");
+  });
+  let awaitsPlace = false;
+  function move(step) {
+    const rows = all("[data-row]");
+    if (!rows.length) return;
+    const at = rows.findIndex((row) => row.classList.contains("selected"));
+    const next = rows[Math.min(rows.length - 1, Math.max(0, at < 0 ? 0 : at + step))];
+    for (const row of rows) row.classList.toggle("selected", row === next);
+    const list = next.closest("[data-live]");
+    if (list) list.dataset.selected = next.dataset.row;
+    next.scrollIntoView({ block: "nearest" });
+  }
+  function follow(selector) {
+    const link = one(selector);
+    if (link) link.click();
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || !keysOn.checked) return;
+    if (event.target.closest("input, textarea, select, dialog[open]")) return;
+    if (awaitsPlace) {
+      awaitsPlace = false;
+      follow(`nav a[data-key="${CSS.escape(event.key)}"]`);
+      return;
+    }
+    switch (event.key) {
+      case "?": one("#keys-help").showModal(); break;
+      case "j": move(1); break;
+      case "k": move(-1); break;
+      case "n": follow("a[rel=next]"); break;
+      case "p": follow("a[rel=prev]"); break;
+      case "g": awaitsPlace = true; break;
+      case "/": {
+        const field = one("[data-first-filter]");
+        if (!field) return;
+        const folded = field.closest("details");
+        if (folded) folded.open = true;
+        field.focus();
+        break;
+      }
+      case "Enter": {
+        if (event.target.closest("a, button, summary")) return;
+        follow(".selected a[href]");
+        break;
+      }
+      default: return;
+    }
+    event.preventDefault();
+  });
+
+  prepare(document);
+})();

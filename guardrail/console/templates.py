@@ -1,0 +1,97 @@
+"""Renders templates: always escaped, and an unknown name is an error."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from guardrail.version import __version__
+
+__all__ = ["STATIC", "format_time", "render_page", "static_url"]
+
+_FOLDER = Path(__file__).parent
+STATIC = _FOLDER / "static"
+
+
+def render_page(template: str, **values: Any) -> str:
+    """The HTML of a template."""
+    return _environment().get_template(template).render(values)
+
+
+@cache
+def static_url(name: str) -> str:
+    """The address of a file of ours, which changes with its content."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/console/static/{name}?v={digest}"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER / "html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "time": format_time,
+        "count": _count,
+        "usd": _usd,
+        "seconds": _seconds,
+        "share": _share,
+        "radius": _radius,
+    }
+    environment.globals |= {"static": static_url, "version": __version__}
+    return environment
+
+
+def format_time(time: datetime | None) -> Markup:
+    """A time in UTC, which the page's script shows in the reader's zone."""
+    if time is None:
+        return Markup("–")
+    utc = time.astimezone(UTC)
+    return Markup('<time datetime="{}">{} UTC</time>').format(
+        utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M:%S}"
+    )
+
+
+def _count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
+
+
+def _usd(amount: float | None) -> str:
+    """Dollars, with cents or, where that is nothing, with two digits."""
+    if amount is None:
+        return "not known"
+    return f"${amount:,.2f}" if amount == 0 or abs(amount) >= 1 else f"${amount:.2g}"
+
+
+def _seconds(time_s: float | None) -> str:
+    if time_s is None:
+        return "–"
+    return f"{1000 * time_s:.0f} ms" if time_s < 1 else f"{time_s:.1f} s"
+
+
+def _share(part: float | None) -> str:
+    """A share in percent; None where there is nothing to take a share of."""
+    if part is None:
+        return "–"
+    return f"{100 * part:.1f} %"
+
+
+def _radius(radius: float | None) -> str:
+    """A length, rounded down to four digits."""
+    if radius is None:
+        return "–"
+    if radius <= 0:
+        return "0"
+    step = 10.0 ** (math.floor(math.log10(radius)) - 3)
+    return f"{math.floor(radius / step + 1e-9) * step:.4g}"

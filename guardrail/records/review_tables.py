@@ -1,0 +1,56 @@
+"""The tables of what reviewers say of decisions, for SQLAlchemy; the migrations make them.
+
+`labels.item` is `request` for the whole request, else the number of a draw. Rows stay: of several
+labels of one reviewer on one item the latest counts.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+__all__ = ["CASES", "LABELS", "OVERRIDES", "WHOLE_REQUEST"]
+
+WHOLE_REQUEST = "request"
+"""The item of a label that speaks of the whole request."""
+
+_METADATA = sa.MetaData()
+_TIME = sa.DateTime(timezone=True)
+
+LABELS = sa.Table(
+    "labels",
+    _METADATA,
+    sa.Column("label_id", sa.Text, primary_key=True),
+    sa.Column("record_id", sa.Text),
+    sa.Column("item", sa.Text),
+    sa.Column("reviewer", sa.Text),
+    sa.Column("verdict", sa.Text),
+    sa.Column("note", sa.Text),
+    sa.Column("created", _TIME),
+)
+
+OVERRIDES = sa.Table(
+    "overrides",
+    _METADATA,
+    sa.Column("override_id", sa.Text, primary_key=True),
+    sa.Column("record_id", sa.Text),
+    sa.Column("request_digest", sa.Text),
+    sa.Column("action", sa.Text),
+    sa.Column("reviewer", sa.Text),
+    sa.Column("note", sa.Text),
+    sa.Column("created", _TIME),
+    sa.Column("expires", _TIME),
+    sa.Column("ended", _TIME),
+)
+
+CASES = sa.Table(
+    "cases",
+    _METADATA,
+    sa.Column("case_id", sa.Text, primary_key=True),
+    sa.Column("record_id", sa.Text),
+    sa.Column("name", sa.Text),
+    sa.Column("expected", sa.Text),
+    sa.Column("sealed", sa.LargeBinary),
+    sa.Column("reviewer", sa.Text),
+    sa.Column("note", sa.Text),
+    sa.Column("created", _TIME),
+)
