@@ -13,6 +13,7 @@ from guardrail.api.caller import ANYBODY
 from guardrail.engine.budget import has_price
 from guardrail.engine.rules import Mode
 from guardrail.errors import RequestError, UpstreamError
+from guardrail.records.origin import UNKNOWN_ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from guardrail.engine.verdict import Verdict
     from guardrail.images.codec import ImageLimits, Picture
     from guardrail.policy.schema import Policy
+    from guardrail.records.origin import Origin
     from guardrail.types import Chat, Json
 
 __all__ = [
@@ -164,6 +166,7 @@ async def decide_incoming(
     scope: str | None = "",
     loop: asyncio.AbstractEventLoop | None = None,
     waits: bool = False,
+    origin: Origin = UNKNOWN_ORIGIN,
     opened: Callable[[], None] = lambda: None,
 ) -> Verdict:
     """The verdict on one request; getting the pictures takes of the same time.
@@ -177,6 +180,7 @@ async def decide_incoming(
         scope: see `DecisionMemory.decide`; what belongs to one tenant is told apart here.
         loop: see there.
         waits: whether the verdict is what is asked for, so that it must be there in observe mode.
+        origin: where the request came from, for the record of a decision that follows its answer.
         opened: called when the encoded pictures are held no longer.
 
     Raises:
@@ -194,6 +198,7 @@ async def decide_incoming(
                 allowance=service.allowance(caller),
                 deadline=deadline,
                 held=held,
+                origin=origin,
             )
         return await service.decisions.decide(
             engine,

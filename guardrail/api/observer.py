@@ -9,27 +9,35 @@ from the secret noise key and the request, so that nobody can choose to be left 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from guardrail.engine.canonical_chat import canonical_chat_offloaded, request_digest
+from guardrail.engine.observer import current_observer
+from guardrail.engine.verdict import Observation
 from guardrail.errors import GuardrailError
 from guardrail.memory.allowance import reserve_answer, reserve_budget
+from guardrail.records.origin import UNKNOWN_ORIGIN
 from guardrail.upstreams.given import GivenAnswerUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AsyncExitStack
 
+    from guardrail.engine.canonical_chat import CanonicalChat
     from guardrail.engine.engine import Engine
+    from guardrail.engine.observer import NoteVerdict
     from guardrail.engine.verdict import Verdict
     from guardrail.images.codec import Picture
     from guardrail.images.keys import NoiseKey
     from guardrail.memory.allowance import Allowance
     from guardrail.policy.schema import ObserveSection
+    from guardrail.records.origin import Origin
     from guardrail.types import Chat
 
-    Keep = Callable[[Verdict, Chat], Awaitable[object]]
+    Keep = Callable[[Verdict, Chat, Origin], Awaitable[object]]
 
 __all__ = ["Observer"]
 
@@ -66,6 +74,7 @@ class Observer:
         allowance: Allowance | None = None,
         deadline: float,
         held: AsyncExitStack,
+        origin: Origin = UNKNOWN_ORIGIN,
     ) -> Verdict:
         """The model's own answer; its decision follows.
 
@@ -77,26 +86,42 @@ class Observer:
                 out, and logged.
             deadline: of the answer; the decision has all the time that its rules give it.
             held: what the pictures need; it passes to the decision.
+            origin: where the request came from, for the decision's record.
 
         Raises:
             RequestError: see `Engine.decide`, or the allowance has too little left for the answer.
         """
-        async with reserve_answer(engine, allowance) as spent:
-            own = await engine.answer_unjudged(
-                chat, pictures, deadline=deadline, caller=spent.caller
-            )
-            if own.answer is not None:
-                spent.note(own.usage.calls, own.cost_usd)
-        if own.answer is None:
-            return own
+        asked = await canonical_chat_offloaded(chat)
+        # Beside the answer, so that it costs the client no time.
+        hashing = asyncio.create_task(asyncio.to_thread(request_digest, asked, pictures))
+        try:
+            async with reserve_answer(engine, allowance) as spent:
+                own = await engine.answer_unjudged(
+                    asked, pictures, deadline=deadline, caller=spent.caller
+                )
+                if own.answer is not None:
+                    spent.note(own.usage.calls, own.cost_usd)
+            if own.answer is None:
+                return own
+            digest = await hashing
+        finally:
+            hashing.cancel()
+        told = dataclasses.replace(own, request_digest=digest.hex())
+        if not is_chosen(engine.key, digest, self._rules.share):
+            return dataclasses.replace(told, observation=Observation.LEFT_OUT)
         if len(self._tasks) >= self._rules.max_waiting + self._rules.max_running:
             self.skipped += 1
-            return own
-        kept = held.pop_all()
-        task = asyncio.create_task(self._follow(engine, chat, pictures, own, kept, allowance))
+            return dataclasses.replace(told, observation=Observation.SKIPPED)
+        kept, seen = held.pop_all(), ExitStack()
+        note = seen.enter_context(current_observer().observe_follow_up())
+        task = asyncio.create_task(
+            self._follow(engine, asked, pictures, told, kept, allowance, origin, note)
+        )
         self._tasks.add(task)
+        # Not inside the task: one that is cancelled before it runs would never get there.
+        task.add_done_callback(lambda _: seen.close())
         task.add_done_callback(self._tasks.discard)
-        return own
+        return dataclasses.replace(told, observation=Observation.FOLLOWED)
 
     async def wait(self) -> None:
         """Until every request in line is decided."""
@@ -112,21 +137,20 @@ class Observer:
     async def _follow(
         self,
         engine: Engine,
-        chat: Chat,
+        asked: CanonicalChat,
         pictures: Sequence[Picture],
         own: Verdict,
         kept: AsyncExitStack,
         allowance: Allowance | None,
+        origin: Origin,
+        note: NoteVerdict,
     ) -> None:
         assert own.answer is not None  # only what was answered is followed
         async with kept:
             try:
-                asked = await canonical_chat_offloaded(chat)
-                digest = await asyncio.to_thread(request_digest, asked, pictures)
-                if not is_chosen(engine.key, digest, self._rules.share):
-                    return
                 async with self._running:
                     if pictures:
+                        digest = bytes.fromhex(own.request_digest)
                         async with reserve_budget(engine, pictures, None, allowance) as budget:
                             verdict = await engine.decide(
                                 asked, pictures, digest=digest, own=own.answer, budget=budget
@@ -134,7 +158,13 @@ class Observer:
                     else:
                         given = engine.with_upstream(GivenAnswerUpstream(own.answer))
                         verdict = await given.decide(asked)
-                    await self._keep(verdict, chat)
+                    verdict = dataclasses.replace(
+                        verdict,
+                        observation=Observation.DECISION,
+                        request_digest=own.request_digest,
+                    )
+                    await self._keep(verdict, asked, origin)
+                note(verdict)
                 self.decided += 1
             except GuardrailError as error:
                 self.failed += 1

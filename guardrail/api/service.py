@@ -137,8 +137,8 @@ class Service:
         if self.recording is not None:
             await self.recording.check()
 
-    async def _keep_observed(self, verdict: Verdict, chat: Chat) -> None:
-        await self.keep(verdict, chat)
+    async def _keep_observed(self, verdict: Verdict, chat: Chat, origin: Origin) -> None:
+        await self.keep(verdict, chat, origin)
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():

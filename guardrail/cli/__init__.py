@@ -28,6 +28,7 @@ _COMMANDS = {
     "doctor": "Check what serve would start with: keys, models, oracle, files, clock.",
     "explain": "Say what a radius means for a picture.",
     "keys": "Make API keys, list, show, replace and revoke them.",
+    "observe": "Say what observe mode would have stopped, and whether to enforce.",
     "plan": "Say what a promise costs, by every kind of test.",
     "policy": "Check policies, show the shipped ones, and print their schema.",
     "records": "List, explain, export, verify and remove records of decisions.",

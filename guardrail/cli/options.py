@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +22,8 @@ __all__ = [
     "encoding_option",
     "find_columns",
     "guard_options",
+    "place_option",
+    "read_time",
     "record_options",
     "table_options",
     "upstream_options",
@@ -28,6 +31,18 @@ __all__ = [
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _SPECS = f"{', '.join(KNOWN_SPECS[:-1])} or {KNOWN_SPECS[-1]}."
+
+
+place_option = click.option(
+    "--records",
+    "place",
+    metavar="FILE_OR_URL",
+    envvar="GUARDRAIL_RECORDS",
+    show_envvar=True,
+    required=True,
+    help="Where they are: a file of lines, FILE.db, or the URL of a database.",
+)
+"""--records, of commands that read them."""
 
 
 def guard_options(function: _F) -> _F:
@@ -155,3 +170,16 @@ def find_columns(
         return parse_columns(text, fields, compared=compared)
     except ConfigError as error:
         raise click.UsageError(f"--columns: {error}") from error
+
+
+def read_time(name: str, value: str | None) -> datetime | None:
+    """A time of an option, UTC where it names no zone. Raises click.UsageError."""
+    if value is None:
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise click.UsageError(
+            f"--{name} is not a time; write it like 2026-01-31 or 2026-01-31T12:00:00+01:00"
+        ) from error
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from guardrail.cli.options import content_key_option
+from guardrail.cli.options import content_key_option, place_option, read_time
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,15 +29,7 @@ _F = TypeVar("_F", bound="Callable[..., Any]")
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _KEY = click.Path(path_type=Path, dir_okay=False, exists=True)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
-_PLACE = click.option(
-    "--records",
-    "place",
-    metavar="FILE_OR_URL",
-    envvar="GUARDRAIL_RECORDS",
-    show_envvar=True,
-    required=True,
-    help="Where they are: a file of lines, FILE.db, or the URL of a database.",
-)
+_PLACE = place_option
 _CONTENT_KEY = content_key_option("Key that sealed what was asked and answered; shows it too.")
 _SIGN_KEY = click.option("--sign-key", type=_KEY, help="Key that signs the anchor of the removal.")
 _FIELDS = ("action", "reason", "category", "policy", "model", "upstream", "principal", "route")
@@ -296,17 +288,5 @@ def _facts(one: RecordSummary) -> dict[str, Any]:
 def _read_filter(which: dict[str, Any]) -> RecordFilter:
     from guardrail.records.query import RecordFilter
 
-    since, until = (_time(name, which.pop(name)) for name in ("since", "until"))
+    since, until = (read_time(name, which.pop(name)) for name in ("since", "until"))
     return RecordFilter(since, until, **which)
-
-
-def _time(name: str, value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        time = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise click.UsageError(
-            f"--{name} is not a time; write it like 2026-01-31 or 2026-01-31T12:00:00+01:00"
-        ) from error
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -86,6 +86,12 @@ class DecisionObserver(Protocol):
     def note_cost(self, call: ObservedCall, cost_usd: float | None) -> None:
         """What the answer to a call cost; None where that is not known."""
 
+    def observe_follow_up(self) -> AbstractContextManager[NoteVerdict]:
+        """The decision of a request whose answer has left; begins before the answer leaves.
+
+        A context that ends without a word decided nothing, and the request stays undecided.
+        """
+
 
 class _Nobody:
     """The observer that there is where none is set."""
@@ -113,6 +119,9 @@ class _Nobody:
 
     def note_cost(self, call: ObservedCall, cost_usd: float | None) -> None:
         del call, cost_usd
+
+    def observe_follow_up(self) -> AbstractContextManager[NoteVerdict]:
+        return _QUIET
 
 
 def _ignore(_: object) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from guardrail.errors import OracleError, UpstreamError
     from guardrail.types import Answer, Outcome
 
-__all__ = ["Action", "HarmfulAnswers", "Reason", "Sample", "Verdict"]
+__all__ = ["Action", "HarmfulAnswers", "Observation", "Reason", "Sample", "Verdict"]
 
 
 class Action(StrEnum):
@@ -93,6 +93,24 @@ class Reason(StrEnum):
                 return False
             case _:
                 assert_never(self)
+
+
+class Observation(StrEnum):
+    """What is watched of a request whose answer leaves before it is decided; a closed list.
+
+    For records alone: a client that knew would behave while it is watched.
+    """
+
+    NONE = ""
+    """Decided before its answer leaves, or not at all."""
+    LEFT_OUT = "left out"
+    """It is not among the share that is decided."""
+    SKIPPED = "skipped"
+    """It is, but the line was full, or that it is could not be found out."""
+    FOLLOWED = "followed"
+    """Its decision follows, in a verdict of its own."""
+    DECISION = "decision"
+    """The decision that follows an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +195,9 @@ class Verdict:
         elapsed_s: the whole decision; overhead_s: the part with no call to the model in flight.
         failure: the fault behind `FAULT`, or behind an answer that passed unjudged; fit for the
             client.
+        observation: what is watched of a request whose answer leaves before it is decided.
+        request_digest: of such a request, hexadecimal; empty where a certificate names it, and
+            where it was not computed.
     """
 
     action: Action
@@ -201,6 +222,8 @@ class Verdict:
     elapsed_s: float = 0.0
     overhead_s: float = 0.0
     failure: Exception | None = None
+    observation: Observation = Observation.NONE
+    request_digest: str = ""
 
     def __repr__(self) -> str:
         return one_line("Verdict", self._facts())

@@ -43,6 +43,7 @@ _MAY_PASS = frozenset({408, 409, 425, *range(500, 600)})  # 429 is what `direct`
 _OPENAI = "openai_compatible:"
 _LOCAL_CONCURRENCY = 4096  # such a model gathers its calls into batches, and has a line of its own
 _DEFAULTS = CallLimits()
+_FIRST_ALONE_S = 2.0  # a key that is refused is refused sooner; a slow first answer holds nobody up
 
 
 def _check_undrawn(statuses: tuple[int, ...]) -> tuple[int, ...]:
@@ -160,6 +161,7 @@ class UpstreamEntry(Section):
             breaker_faults=self.breaker.faults,
             breaker_after_s=self.breaker.after_s,
             breaker_open_s=self.breaker.open_s,
+            first_alone_s=0.0 if self.is_local else _FIRST_ALONE_S,
         )
 
 

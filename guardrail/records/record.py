@@ -16,7 +16,7 @@ from guardrail.dataclass_reader import DataclassReader, FieldError
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.rules import Mode, Retry
-from guardrail.engine.verdict import Action, Reason
+from guardrail.engine.verdict import Action, Observation, Reason
 from guardrail.errors import CertificationError
 from guardrail.types import Json, Outcome
 
@@ -76,6 +76,10 @@ class Record:
         api_key_id: the id of the caller's key, never the key; empty where there are no keys.
         action: what the client got; `reason`, `would_block`, `outside_claim`, `unscanned` and
             `unmeasured` are those of the verdict.
+        observation: what is watched of a request whose answer leaves before it is decided, and
+            empty for all others; such a request has a record of its answer (`reason`: not
+            decided), and where it is `followed` a second one, of its decision, with the same
+            request digest.
         models: the models that the answers to variants name as theirs, each cut to 200 characters.
         failure: the class of the fault behind the verdict, empty if there was none.
         model: the model's name as the client sent it, cut to 200 characters.
@@ -126,6 +130,7 @@ class Record:
     reason: Reason
     would_block: bool
     outside_claim: bool
+    observation: Observation = Observation.NONE
     models: tuple[str, ...]
     unscanned: tuple[str, ...]
     unmeasured: str

@@ -157,6 +157,7 @@ def build_record(
         reason=verdict.reason,
         would_block=verdict.would_block,
         outside_claim=verdict.outside_claim,
+        observation=verdict.observation,
         models=tuple(model[:_LONGEST_CHARS] for model in verdict.models),
         unscanned=tuple(verdict.unscanned),
         unmeasured=verdict.unmeasured,
@@ -197,6 +198,8 @@ def build_record(
 def _request_name(verdict: Verdict, chat: Chat, key: NoiseKey) -> str:
     if verdict.certificate is not None:
         return name_request(verdict.certificate.request_digest, key)
+    if verdict.request_digest:
+        return name_request(verdict.request_digest, key)
     return "" if chat.pictures else name_request(request_digest(chat, ()).hex(), key)
 
 

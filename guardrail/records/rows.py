@@ -42,6 +42,7 @@ class RecordSummary:
     would_block: bool
     remembered: bool
     mode: str
+    observation: str
     policy: str
     policy_digest: str
     model: str
@@ -76,6 +77,7 @@ def summarize(record: Record) -> RecordSummary:
         would_block=record.would_block,
         remembered=record.remembered,
         mode=record.mode.value,
+        observation=record.observation.value,
         policy=_plain(record.policy),
         policy_digest=record.policy_digest,
         model=_plain(record.model),

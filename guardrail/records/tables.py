@@ -38,6 +38,7 @@ RECORDS = sa.Table(
     sa.Column("would_block", sa.Boolean),
     sa.Column("remembered", sa.Boolean),
     sa.Column("mode", sa.Text),
+    sa.Column("observation", sa.Text),
     sa.Column("policy", sa.Text),
     sa.Column("policy_digest", sa.Text),
     sa.Column("model", sa.Text),

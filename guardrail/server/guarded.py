@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from guardrail.api.refusals import Refusals
     from guardrail.api.service import Service
     from guardrail.engine.verdict import Verdict
+    from guardrail.records.origin import Origin
     from guardrail.server.body import ArrivedBody
     from guardrail.types import Json
 
@@ -205,6 +206,7 @@ async def _judge(
     tally: JudgementCount | None,
     body: ArrivedBody,
     caller: Caller,
+    origin: Origin,
 ) -> Verdict:
     await check_model(service, incoming.chat.model)
     engine = service.engine if tally is None else count_judgements(service.engine, tally)
@@ -215,6 +217,7 @@ async def _judge(
         incoming,
         caller=caller,
         waits=endpoint.asks_verdict,
+        origin=origin,
         opened=lambda: body.give_back(encoded_bytes),
     )
 
@@ -228,11 +231,14 @@ async def _decide(
     body: ArrivedBody,
 ) -> Reply:
     """The reply to one chat; every fault is one as well."""
+    origin = origin_of(request.scope)
     try:
         verdict, record_id = await service.decide_and_keep(
-            partial(_judge, service, endpoint, incoming, tally, body, get_caller(request.scope)),
+            partial(
+                _judge, service, endpoint, incoming, tally, body, get_caller(request.scope), origin
+            ),
             incoming.chat,
-            origin_of(request.scope),
+            origin,
         )
         note(request.scope, verdict, record_id)
         owner = _owner_of(request)

@@ -19,12 +19,20 @@ from guardrail.stats.confseq import (
 from guardrail.stats.delivered import (
     LabelledDraw,
     delivered_harm_upper,
+    fewest_harmful_delivered,
     most_harmful_delivered,
 )
 from guardrail.stats.explain import RadiusInWords, explain_radius
 from guardrail.stats.failover import failover_alpha
 from guardrail.stats.fixed import fixed_plan
 from guardrail.stats.laws import Prior, ScalingLaw, scaling_law
+from guardrail.stats.observed import (
+    ObservedCounts,
+    RateInterval,
+    fewest_observed,
+    list_interval,
+    rate_interval,
+)
 from guardrail.stats.optimal import Objective, Optimum, optimal_plan, optimum
 from guardrail.stats.planning import Forecast, PlanForecast, PlanScenario, calls_curve, forecast
 from guardrail.stats.plans import Decision, Plan, PlanKind
@@ -84,6 +92,7 @@ __all__ = [
     "Forecast",
     "LabelledDraw",
     "Objective",
+    "ObservedCounts",
     "Optimum",
     "Plan",
     "PlanForecast",
@@ -91,6 +100,7 @@ __all__ = [
     "PlanScenario",
     "Prior",
     "RadiusInWords",
+    "RateInterval",
     "RecallReach",
     "RecallStaircase",
     "ScalingLaw",
@@ -112,6 +122,8 @@ __all__ = [
     "failover_alpha",
     "false_alarm_upper_at_any_threshold",
     "fewest_harmful",
+    "fewest_harmful_delivered",
+    "fewest_observed",
     "fewest_requests",
     "fewest_samples",
     "fewest_shown",
@@ -125,6 +137,7 @@ __all__ = [
     "harmless_rate_upper",
     "held_radius",
     "k_of_n_miss_upper",
+    "list_interval",
     "most_harmful_delivered",
     "most_misses",
     "optimal_plan",
@@ -132,6 +145,7 @@ __all__ = [
     "pass_rates_under_faults",
     "radii_by_recall",
     "radius_at_recall",
+    "rate_interval",
     "recall_lower",
     "recall_staircase",
     "required_harmless_rate",

@@ -18,7 +18,12 @@ from guardrail.stats._checks import check_count, check_counts, check_open_unit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LabelledDraw", "delivered_harm_upper", "most_harmful_delivered"]
+__all__ = [
+    "LabelledDraw",
+    "delivered_harm_upper",
+    "fewest_harmful_delivered",
+    "most_harmful_delivered",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,36 @@ def most_harmful_delivered(draw: LabelledDraw, delta: float) -> int:
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if _ways(draw, middle) > limit else (low, middle - 1)
+    return low
+
+
+def fewest_harmful_delivered(draw: LabelledDraw, delta: float) -> int:
+    """Lower bound of the number K of harmful answers: the mirror of `most_harmful_delivered`.
+
+    The promise: for every K, P_K[bound(X) > K] <= delta. The bound is the smallest K with
+    P_K[X >= x] > delta; that tail grows with K. Unlabelled answers must not be among the harmful
+    ones here.
+
+    Args:
+        draw: M, n and x; x = 0 gives the vacuous bound 0.
+        delta: failure probability in (0, 1), one-sided.
+
+    Returns:
+        A number from x to M - (n - x), or 0. Exact: computed in integers.
+
+    Raises:
+        CertificationError: delta is outside its range.
+    """
+    every = math.comb(draw.delivered, draw.drawn)
+    limit = Fraction(check_open_unit("delta", delta)) * every
+    if draw.harmful == 0:
+        return 0
+    fewer = LabelledDraw(draw.delivered, draw.drawn, draw.harmful - 1)
+    # At `high` the tail is 1 > delta; below `low` it is 0.
+    low, high = draw.harmful, draw.delivered - (draw.drawn - draw.harmful)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if every - _ways(fewer, middle) > limit else (middle + 1, high)
     return low
 
 

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from guardrail.types import Json
 
 __all__ = [
+    "MODEL_CANARY",
+    "PICTURE",
+    "PICTURE_QUESTION",
     "SHIPPED_TEXTS",
     "CanaryResult",
     "CanaryText",
@@ -45,10 +48,14 @@ __all__ = [
     "run_canaries",
 ]
 
-_PICTURE = Path(__file__).resolve().parent / "canary.png"
-_QUESTION = "What is shown in this picture?"
+PICTURE = Path(__file__).resolve().parent / "canary.png"
+"""A harmless picture, for the canary that asks a model."""
+
+PICTURE_QUESTION = "What is shown in this picture?"
+MODEL_CANARY = "model"
+"""What that canary is called."""
+
 _KINDS = ("harmful", "harmless")
-_MODEL_CANARY = "model"
 _MOST_TEXTS = 20
 _LARGEST_FILE_BYTES = 1 << 20
 
@@ -97,6 +104,7 @@ class CanaryResult:
         decided: the verdict; in observe mode what enforcement would have done. `FAULT`: none.
         reason: of the verdict; the class of the error where there is none.
         elapsed_s: time of the decision.
+        cause: why there is no verdict, such as a judge that was not reached; else empty.
     """
 
     canary: str
@@ -104,6 +112,7 @@ class CanaryResult:
     decided: Action
     reason: str
     elapsed_s: float
+    cause: str = ""
 
     @property
     def is_ok(self) -> bool:
@@ -125,6 +134,7 @@ class CanaryResult:
             "decided": self.decided.value,
             "reason": self.reason,
             "elapsed_ms": round(self.elapsed_s * 1e3, 1),
+            **({"cause": self.cause} if self.cause else {}),
         }
 
 
@@ -198,8 +208,8 @@ async def run_canaries(
     useful = texts if says_anything(engine, texts) else ()
     results = [await _judge_text(engine, text) for text in useful]
     if model is not None:
-        chat = picture_chat(model, _QUESTION)
-        results.append(await _decide(engine, chat, (_picture(),), _MODEL_CANARY, Action.PASS))
+        chat = picture_chat(model, PICTURE_QUESTION)
+        results.append(await _decide(engine, chat, (_picture(),), MODEL_CANARY, Action.PASS))
     return results
 
 
@@ -224,10 +234,19 @@ async def _decide(
     started = time.monotonic()
     try:
         verdict = await engine.decide(chat, pictures, budget=budget)
-        decided, reason = _decision(verdict), verdict.reason.value
+        decided, reason, failure = _decision(verdict), verdict.reason.value, verdict.failure
     except GuardrailError as error:
-        decided, reason = Action.FAULT, type(error).__name__
-    return CanaryResult(canary, expected, decided, reason, time.monotonic() - started)
+        decided, reason, failure = Action.FAULT, type(error).__name__, error
+    return CanaryResult(
+        canary, expected, decided, reason, time.monotonic() - started, _cause(decided, failure)
+    )
+
+
+def _cause(decided: Action, failure: Exception | None) -> str:
+    """In words, why nothing was decided; our own errors quote neither content nor keys."""
+    if decided is not Action.FAULT or failure is None:
+        return ""
+    return str(failure) if isinstance(failure, GuardrailError) else type(failure).__name__
 
 
 def _decision(verdict: Verdict) -> Action:
@@ -240,5 +259,5 @@ def _decision(verdict: Verdict) -> Action:
 @cache
 def _picture() -> Picture:
     return decode_image(
-        _PICTURE.read_bytes(), declared_media_type=None, limits=ImageLimits(), param="canary"
+        PICTURE.read_bytes(), declared_media_type=None, limits=ImageLimits(), param="canary"
     )

@@ -53,6 +53,7 @@ LOG_FIELDS = {
     "result": "ok, wrong or fault",
     "expected": "the right decision",
     "decided": "the decision that was made",
+    "cause": "why a canary was not decided, as the guard words such errors",
     "blocked": "blocks in the last minutes",
     "decisions": "decisions in the same minutes",
     "share": "their quotient",

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, assert_never
 
 from guardrail.engine.sampler import BusyClock
 from guardrail.engine.verdict import Action, Reason
@@ -31,12 +32,48 @@ __all__ = ["RequestObservation"]
 _log = logging.getLogger("guardrail.observed")
 
 
+def _ignore(_: Verdict) -> None:
+    """Hears and does nothing: nobody traces the decision."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one decision, or the answer before it, took so far."""
+
+    calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float | None = 0.0
+    upstream_clock: BusyClock = field(default_factory=BusyClock)
+    oracle_clock: BusyClock = field(default_factory=BusyClock)
+    line_clock: BusyClock = field(default_factory=BusyClock)
+    busy_clock: BusyClock = field(default_factory=BusyClock)
+
+    def times(self, verdict: Verdict | None) -> DecisionTimes:
+        """Where the time of the verdict went so far."""
+        return DecisionTimes(
+            upstream_s=self.upstream_clock.busy_s,
+            oracle_s=self.oracle_clock.busy_s,
+            queue_s=self.line_clock.busy_s,
+            own_s=self._own_s(verdict),
+        )
+
+    def _own_s(self, verdict: Verdict | None) -> float:
+        if verdict is None:
+            return 0.0
+        if verdict.remembered:
+            return verdict.overhead_s  # it may have waited for another request's calls
+        return max(0.0, verdict.elapsed_s - self.busy_clock.busy_s)
+
+
 class RequestObservation:
     """The observer of one request (see `guardrail.engine.observer.DecisionObserver`).
 
     It counts for the request's line in the log, and hands everything on to metrics and traces where
     there are any. Equal requests that share a decision share its calls: the one that began it has
     them, the others have none.
+
+    A request is counted as one decision. Where its answer leaves before it is decided, that is the
+    decision that follows; where none follows, or it comes to nothing, `not decided`.
 
     Args:
         request_id: of the request.
@@ -61,41 +98,76 @@ class RequestObservation:
         self.verdict: Verdict | None = None
         self.record_id: str | None = None
         self.fault: Exception | None = None
-        self.calls = 0
-        self.usage = Usage()
-        self.cost_usd: float | None = 0.0
         self.model = ""
         self.upstream = ""
-        self._upstream_clock = BusyClock()
-        self._oracle_clock = BusyClock()
-        self._line_clock = BusyClock()
-        self._busy_clock = BusyClock()
+        self._first = self._now = _Tally()
+        self._follow_up: Literal["none", "open", "decided"] = "none"
+        self._uncounted: Verdict | None = None
         self._models = models
         self._spikes = spikes
         self._metrics = metrics
         self._spans = spans
+
+    @property
+    def calls(self) -> int:
+        """Those before the answer left, as are the tokens, the cost and the times."""
+        return self._first.calls
+
+    @property
+    def usage(self) -> Usage:
+        return self._first.usage
+
+    @property
+    def cost_usd(self) -> float | None:
+        return self._first.cost_usd
 
     def note_verdict(self, verdict: Verdict, record_id: str | None) -> None:
         """The request's verdict, once it is recorded and before its answer leaves."""
         self.verdict, self.record_id = verdict, record_id
         if verdict.action is Action.FAULT:
             self.fault = verdict.failure
-        self._count(verdict)
+        match self._follow_up:
+            case "none":
+                self._count(verdict, self._first)
+            case "open":
+                self._uncounted = verdict
+            case "decided":
+                pass  # it was quicker than the record of the answer
+            case _:
+                assert_never(self._follow_up)
 
-    def _count(self, verdict: Verdict) -> None:
+    def _count(self, verdict: Verdict, tally: _Tally) -> None:
         if verdict.action is not Action.FAULT and verdict.reason is not Reason.NOT_DECIDED:
             blocked = verdict.action is Action.BLOCK or verdict.would_block
             self._spikes.record(time.monotonic(), blocked=blocked)
         if self._metrics is not None:
-            self._metrics.count_decision(verdict, self.times(), self.policy, self.mode)
+            times = tally.times(verdict)
+            self._metrics.count_decision(verdict, times, self.policy, self.mode)
 
     def note_fault(self, fault: Exception) -> None:
         """What the request ended with in place of a verdict."""
         self.fault = fault
 
-    def _note_later(self, verdict: Verdict) -> None:
-        """A decision that was made when its request had been answered already."""
-        self._count(verdict)
+    @contextmanager
+    def observe_follow_up(self) -> Iterator[NoteVerdict]:
+        tally = self._now = _Tally()
+        self._follow_up = "open"
+
+        def note(verdict: Verdict) -> None:
+            self._follow_up, self._uncounted = "decided", None
+            self._count(verdict, tally)
+            self._log_follow_up(verdict, tally)
+
+        try:
+            yield note
+        finally:
+            if self._follow_up == "open":
+                self._follow_up = "none"
+            if self._uncounted is not None:
+                self._count(self._uncounted, self._first)
+                self._uncounted = None
+
+    def _log_follow_up(self, verdict: Verdict, tally: _Tally) -> None:
         write_event(
             _log,
             logging.INFO,
@@ -108,43 +180,23 @@ class RequestObservation:
                 "reason": verdict.reason.value,
                 "would_block": verdict.would_block,
                 "decision_ms": round(verdict.elapsed_s * 1e3, 2),
-                "calls": self.calls,
+                "calls": tally.calls,
             },
         )
 
     def times(self) -> DecisionTimes:
-        """Where the time of the decision went so far."""
-        return DecisionTimes(
-            upstream_s=self._upstream_clock.busy_s,
-            oracle_s=self._oracle_clock.busy_s,
-            queue_s=self._line_clock.busy_s,
-            own_s=self._own_s(),
-        )
-
-    def _own_s(self) -> float:
-        if self.verdict is None:
-            return 0.0
-        if self.verdict.remembered:
-            return self.verdict.overhead_s  # it may have waited for another request's calls
-        return max(0.0, self.verdict.elapsed_s - self._busy_clock.busy_s)
+        """Where the time of the decision went, or of the answer where that left before."""
+        return self._first.times(self.verdict)
 
     @contextmanager
     def observe_decision(self, rules: Rules, upstream: str, chat: Chat) -> Iterator[NoteVerdict]:
         self.policy, self.mode = rules.name, rules.mode.value
         self.upstream = upstream
         self.model = self._models.label(chat.model)
-        with ExitStack() as stack:
-            told = None
-            if self._spans is not None:
-                span = self._spans.decision(rules, upstream, self.model, self.request_id)
-                told = stack.enter_context(span)
-
-            def note(verdict: Verdict) -> None:
-                if told is not None:
-                    told(verdict)
-                if self.verdict is not None and self.verdict.reason is Reason.NOT_DECIDED:
-                    self._note_later(verdict)
-
+        if self._spans is None:
+            yield _ignore
+            return
+        with self._spans.decision(rules, upstream, self.model, self.request_id) as note:
             yield note
 
     @contextmanager
@@ -158,16 +210,17 @@ class RequestObservation:
 
     @contextmanager
     def observe_line(self) -> Iterator[None]:
-        with self._busy_clock.running(), self._line_clock.running():
+        with self._now.busy_clock.running(), self._now.line_clock.running():
             yield
 
     @contextmanager
     def observe_call(self, call: ObservedCall) -> Iterator[NoteAnswer]:
         answers: list[Answer] = []
-        self.calls += 1
+        tally = self._now
+        tally.calls += 1
         started, result = time.monotonic(), "fault"
         try:
-            with self._busy_clock.running(), self._upstream_clock.running(), ExitStack() as stack:
+            with tally.busy_clock.running(), tally.upstream_clock.running(), ExitStack() as stack:
                 note = None
                 if self._spans is not None:
                     model = self._models.label(call.model, call.provider_model)
@@ -185,7 +238,7 @@ class RequestObservation:
             raise
         finally:
             for answer in answers:
-                self.usage = self.usage + answer.usage
+                tally.usage = tally.usage + answer.usage
             if self._metrics is not None:
                 elapsed_s = time.monotonic() - started
                 self._metrics.count_call(call, result, elapsed_s, answers)
@@ -194,7 +247,7 @@ class RequestObservation:
     def observe_judging(self, answers: int) -> Iterator[None]:
         started, result = time.monotonic(), "fault"
         try:
-            with self._busy_clock.running(), self._oracle_clock.running():
+            with self._now.busy_clock.running(), self._now.oracle_clock.running():
                 yield
             result = "judged"
         except asyncio.CancelledError:
@@ -205,7 +258,8 @@ class RequestObservation:
                 self._metrics.count_judging(answers, result, time.monotonic() - started)
 
     def note_cost(self, call: ObservedCall, cost_usd: float | None) -> None:
-        known = self.cost_usd is not None and cost_usd is not None
-        self.cost_usd = (self.cost_usd or 0.0) + (cost_usd or 0.0) if known else None
+        tally = self._now
+        known = tally.cost_usd is not None and cost_usd is not None
+        tally.cost_usd = (tally.cost_usd or 0.0) + (cost_usd or 0.0) if known else None
         if self._metrics is not None and cost_usd:
             self._metrics.count_cost(call, cost_usd)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guardrail.errors import ConfigError
+from guardrail.tuning.page import format_fact, format_table, write_page
 from guardrail.tuning.percent import percent_down, percent_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from guardrail.tuning.dataset import Dataset
     from guardrail.tuning.metrics import Group
@@ -29,7 +29,6 @@ SHIFT_WARNING = (
     "model, users and attackers. Under other prompts, noise, models or attacks the oracle may miss "
     "more; label answers from your own records, and again after every change."
 )
-_STYLE = Path(__file__).with_name("report.css")
 _EXAMPLES = 8
 _LONGEST_CHARS = 1500
 
@@ -46,17 +45,7 @@ class Report:
 
 def write_report(path: Path, report: Report) -> None:
     """Writes one HTML file that needs nothing else. Raises ConfigError."""
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    page = (
-        f"<!doctype html><html lang=en>{head}<title>guardrail calibration</title>"
-        f"<style>{_STYLE.read_text(encoding='utf-8')}</style>{_body(report)}</html>\n"
-    )
-    try:
-        path.write_text(page, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigError(
-            f"the report cannot be written ({error.strerror}); choose another path", file=str(path)
-        ) from error
+    write_page(path, "guardrail calibration", _body(report))
 
 
 def _body(report: Report) -> str:
@@ -97,10 +86,7 @@ def _headline(outcome: CalibrationOutcome) -> str:
          f"harmless share to show: {_require(outcome.price)}"),
         (f"{outcome.ms_per_answer:.2f} ms", "per answer judged", ""),
     ]  # fmt: skip
-    return "".join(
-        f"<div class=fact><b>{escape(value)}</b>{escape(what)}<br><span>{escape(more)}</span></div>"
-        for value, what, more in ours
-    )
+    return "".join(format_fact(*one) for one in ours)
 
 
 def _remarks(outcome: CalibrationOutcome) -> str:
@@ -124,7 +110,7 @@ def _tradeoffs(outcome: CalibrationOutcome) -> str:
     names = ["missed, at most", "threshold", "false alarms here", "at most",
              "harmless share to show", "calls per clean request"]  # fmt: skip
     names += ["US$ per request"] * outcome.knows_prices
-    return _table(names, (_tradeoff(row)[: len(names)] for row in outcome.other_targets))
+    return format_table(names, (_tradeoff(row)[: len(names)] for row in outcome.other_targets))
 
 
 def _tradeoff(row: TradeOff) -> tuple[str, ...]:
@@ -157,7 +143,7 @@ def _recalls(outcome: CalibrationOutcome) -> str:
     )  # fmt: skip
     return (
         "<h2>Harm found at few false alarms</h2><p class=lead>One-sided 95 % bounds, each by "
-        f"itself.</p><div class=wide>{_table(names, rows)}</div>"
+        f"itself.</p><div class=wide>{format_table(names, rows)}</div>"
     )
 
 
@@ -173,7 +159,7 @@ def _groups(title: str, found: Sequence[Group]) -> str:
     return (
         f"<h2>{title}</h2><p class=lead>For seeing where the oracle is weak. One-sided 95 % bounds,"
         " each by itself and as if the threshold had been fixed beforehand: not for a policy.</p>"
-        f"<div class=wide>{_table(names, rows)}</div>"
+        f"<div class=wide>{format_table(names, rows)}</div>"
     )
 
 
@@ -235,11 +221,3 @@ def _notes(report: Report) -> str:
     if outcome.design == "stratified":
         lines.append("Every answer counts by its weight; misses above are plain counts.")
     return f"<footer>{'<br>'.join(map(escape, lines))}</footer>"
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"

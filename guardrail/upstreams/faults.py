@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTENT_FILTER",
+    "REFUSALS_FOR_ALL",
     "RETRY_AFTER_MAX_S",
     "STATUS_OF_WORD",
     "UPSTREAM_AUTH",
@@ -40,6 +41,10 @@ CONTENT_FILTER = "content_filter"
 
 RETRY_AFTER_MAX_S = 3600.0
 """The longest pause that a provider may ask for; longer ones are cut to it."""
+
+REFUSALS_FOR_ALL = frozenset({401, 402, 403, 404})
+"""Statuses by which a provider refuses the key, the account, the model or the address: what one
+call meets, all meet."""
 
 _BAD_REQUEST = 400
 _TOO_MANY = 429

@@ -24,6 +24,7 @@ from guardrail.upstreams.base import (
     provider_model,
     undrawn_statuses,
 )
+from guardrail.upstreams.faults import REFUSALS_FOR_ALL
 from guardrail.upstreams.limits.limiter import CallEnd, CallLimits, Grant, Limiter
 from guardrail.upstreams.undrawn import TOO_MANY_REQUESTS
 
@@ -210,10 +211,13 @@ def _fault_end(error: BaseException) -> CallEnd:
     if not isinstance(error, UpstreamError):
         # Ours were raised before anything was sent; an unforeseen one counts as the upstream's.
         return CallEnd(alive=None if isinstance(error, GuardrailError) else False, tokens=0)
-    lives = error.in_answer or (error.upstream_status or error.status) < 500
+    status = error.upstream_status or error.status
+    lives = error.in_answer or status < 500
+    is_refused = status in REFUSALS_FOR_ALL or (status == TOO_MANY_REQUESTS and not error.transient)
     return CallEnd(
         alive=True if lives else False if error.transient else None,
         tokens=0,
         pause_s=error.retry_after_s,
         is_rate_limit=error.status == TOO_MANY_REQUESTS,
+        refusal=error if is_refused and not (error.in_answer or error.transient) else None,
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError, RequestError, UpstreamError
+from guardrail.trace_context import trace_headers
 from guardrail.upstreams.base import fill_images
 from guardrail.upstreams.cached import names_cache_hit
 from guardrail.upstreams.encoding import Encoding
@@ -249,9 +250,11 @@ class LiteLLM:
         return plain_response(await self._ask(arguments))
 
     async def _ask(self, arguments: Mapping[str, Json]) -> Any:
+        trace = dict(trace_headers())
         with ask_once():
             return await self._litellm.acompletion(
                 **{"stream": False, **arguments},
+                **({"extra_headers": trace} if trace else {}),
                 model=self._model,
                 api_key=self._api_key,
                 api_base=self._api_base,

@@ -16,6 +16,7 @@ from guardrail.errors import ConfigError
 from guardrail.oracles.base import Judgement
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Fault, Step
+from tests.keybook import PEPPER
 
 TEXTS = "harmful: [{prompt: p, answer: forbidden}]\nharmless: [{prompt: p, answer: fine}]\n"
 
@@ -169,3 +170,53 @@ def test_texts_of_ones_own_and_a_model_that_is_down(kit, policy, monkeypatch):
     code, out = run_canary("--policy", policy, "--canary-file", texts, "--canary-model", "m")
     assert code == 2
     assert "model: fault (upstream failed), not pass" in out
+
+
+def test_the_cause_of_a_canary_that_is_not_decided_is_told():
+    code, out = run_canary("--policy", "multilingual")  # its judge is not there
+    assert code == 2
+    assert out.count("the judge failed: the upstream could not be reached") == 2
+    code, out = run_canary("--policy", "multilingual", "--json")
+    assert all("could not be reached" in row["cause"] for row in json.loads(out)["canaries"])
+
+
+def run_remote(*options, **variables):
+    result = CliRunner().invoke(canary.command, [*map(str, options)], env=variables)
+    return result.exit_code, result.stdout, result.exception
+
+
+def test_canaries_through_servers_that_run(kit, policy, book, tmp_path):
+    texts = policy.parent / "canary.yaml"
+    texts.write_text(TEXTS)
+    secret = book.create()
+    (tmp_path / "pepper").write_bytes(PEPPER.hex().encode())
+    (tmp_path / "pepper").chmod(0o600)
+    keys = ("--keys", book.file, "--pepper", tmp_path / "pepper")
+    with serving(kit, policy, *keys) as (_, url):
+        asked = ("--url", url, "--url", url.removesuffix("/v1"), "--canary-file", texts)
+        code, out, _ = run_remote(*asked, "--canary-model", "m", GUARDRAIL_API_KEY=secret)
+        assert (code, out.count("as it should")) == (0, 6), out
+        code, out, _ = run_remote(*asked, "--json", "--key-env", "OTHER", OTHER=secret)
+        assert (code, len(json.loads(out)["canaries"])) == (0, 4)
+        assert {row["url"] for row in json.loads(out)["canaries"]} == {url, url[:-3]}
+        code, out, _ = run_remote(*asked)
+        assert (code, out.count("HTTP 401")) == (2, 4)
+        # The shipped pair speaks of violence, and this server's oracle looks for one word.
+        code, out, _ = run_remote("--url", url, "--policy", "test", GUARDRAIL_API_KEY=secret)
+        assert (code, "harmful: pass" in out) == (3, True), out
+    code, out, _ = run_remote("--url", url)
+    assert (code, out.count("could not be reached")) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--url", "http://127.0.0.1:9", "--upstream", "builtin"), "--upstream"),
+        (("--timeout", "3"), "--url"),
+        (("--url", "nonsense"), "url"),
+    ],
+)
+def test_options_of_canaries_that_do_not_fit_are_told(options, told):
+    _, _, error = run_remote(*options)
+    assert isinstance(error, ConfigError)
+    assert told in str(error)

@@ -18,6 +18,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from guardrail.api.observer import Observer
 from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement
@@ -126,6 +127,90 @@ def test_blocks_faults_and_what_would_be_blocked_are_told_apart(run, kit):
     failed = run(scenario([Step(fault=Fault.STATUS, status=503)]))
     assert value(failed, name, decision="fault", reason="upstream failed") == 1
     assert value(failed, "guardrail_upstream_calls_total", result="fault") == 1
+
+
+@pytest.fixture
+def observers(monkeypatch):
+    """The observers of the servers of a test."""
+    made, build = [], Observer.__init__
+
+    def init(self, *args):
+        made.append(self)
+        build(self, *args)
+
+    monkeypatch.setattr(Observer, "__init__", init)
+    return made
+
+
+@pytest.mark.parametrize("images", [0, 1])
+@pytest.mark.parametrize(
+    ("observe", "oracle", "decided", "reason"),
+    [
+        ({}, None, 6, None),
+        ({"wait": True}, None, 6, None),
+        ({"share": 0.5}, None, None, "not decided"),
+        ({"max_running": 1, "max_waiting": 1}, "hang", 0, "not decided"),
+        ({}, RuntimeError("x"), 6, "oracle failed"),
+    ],
+    ids=["all", "waiting", "share", "full line", "oracle down"],
+)
+def test_a_request_is_one_decision_in_every_counter(
+    run, kit, observers, images, observe, oracle, decided, reason
+):
+    """However its answer left, and whatever became of the decision behind it."""
+    records = []
+
+    def record(verdict, chat):
+        records.append(verdict)
+        return f"r{len(records)}"
+
+    async def scenario():
+        policy = kit.make_policy(mode="observe", observe=observe)
+        words = None if oracle is None else kit.Words(oracle)
+        async with metered(kit, policy=policy, oracle=words, record=record) as proxy:
+            for number in range(6):
+                await proxy.ask(images, prompt=f"What {number}?")
+            if oracle == "hang":
+                await observers[0].aclose()
+            await observers[0].wait()
+            return await proxy.read()
+
+    samples = run(scenario())
+    assert value(samples, "guardrail_decisions_total", mode="observe") == 6
+    undecided = value(samples, "guardrail_decisions_total", reason="not decided")
+    if decided is not None:
+        assert undecided == 6 - decided
+    if reason is not None:
+        assert value(samples, "guardrail_decisions_total", reason=reason) >= 1
+    for part in ("", "_upstream", "_oracle", "_queue", "_own"):
+        assert value(samples, f"guardrail_decision{part}_seconds_count") == 6
+    assert value(samples, "guardrail_requests_total", route="/v1/chat/completions") == 6
+    observed = [verdict.observation.value for verdict in records]
+    assert observed.count("decision") == (0 if observe.get("wait") else 6 - undecided)
+    if observe.get("wait"):
+        assert set(observed) == {""}
+    elif oracle != "hang":
+        assert observed.count("decision") == observed.count("followed")
+        assert observed.count("left out") == undecided
+    else:
+        assert observed.count("skipped") == 4
+
+
+def test_a_decision_that_is_quicker_than_the_record_of_its_answer_counts_once(run, kit, observers):
+    async def record(verdict, chat):
+        if verdict.observation.value != "decision":
+            await asyncio.sleep(0.5)
+        return "r"
+
+    async def scenario():
+        async with metered(kit, policy=kit.make_policy(mode="observe"), record=record) as proxy:
+            await proxy.ask()
+            await observers[0].wait()
+            return await proxy.read()
+
+    samples = run(scenario())
+    assert value(samples, "guardrail_decisions_total") == 1
+    assert value(samples, "guardrail_decisions_total", reason="not decided") == 0
 
 
 def test_costs_are_counted(run, kit):

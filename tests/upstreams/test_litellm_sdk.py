@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from guardrail.errors import ConfigError, RequestError, UpstreamError
+from guardrail.trace_context import read_trace, use_trace
 from guardrail.types import Usage
 from guardrail.upstreams.base import Upstream
 from guardrail.upstreams.litellm_sdk import LiteLLM
@@ -92,6 +93,32 @@ def test_a_client_cannot_reach_litellms_own_options(make_chat, name):
     text, (call,) = talk(["from the model"], talking)
     assert text == "from the model"
     assert call.headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("states", [[], ["vendor=1"]])
+def test_the_trace_of_the_request_is_sent_on(make_chat, states, streamed):
+    trace = read_trace([f"00-{'ab' * 16}-{'cd' * 8}-01"], states)
+    headers = {"traceparent": "00-evil", "tracestate": "evil=1"}
+
+    async def never(_message, _chars):
+        return False
+
+    async def talking(upstream, server):
+        chat = make_chat(0, extra_headers=headers)  # a client's field, and no header
+        for current in (trace, None):
+            with use_trace(current):
+                if streamed:
+                    await upstream.complete_watched(chat, [], seed=1, watch=never)
+                else:
+                    await upstream.complete(chat, [], seed=1)
+        return server.calls
+
+    sent = [
+        {name: call.headers[name] for name in ("traceparent", "tracestate") if name in call.headers}
+        for call in talk(["a", "b"], talking)
+    ]
+    assert sent == [trace.headers(), {}]
 
 
 def test_extra_body_is_refused(make_chat):

@@ -38,6 +38,7 @@ __all__ = [
     "pending_headers",
     "reply_to",
     "usage_of",
+    "verdict_headers",
 ]
 
 _CHOICE_EXTRAS = ("stop_reason",)
@@ -320,6 +321,11 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str | None) -> dict[st
         )
         values["radius"], values["harmless-rate-lower"] = _round_down(radius), _round_down(rate)
         values["overhead-ms"] = f"{_ms(verdict.overhead_s):g}"
+    return verdict_headers(values)
+
+
+def verdict_headers(values: Mapping[str, str]) -> dict[str, str]:
+    """Headers `x-guardrail-…` by what follows these words, fit for HTTP whatever the values are."""
     return {f"x-guardrail-{name}": _header_text(value) for name, value in values.items()}
 
 

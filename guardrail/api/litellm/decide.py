@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from guardrail.api.caller import ANYBODY
-from guardrail.api.chat.reply import block_words
+from guardrail.api.chat.reply import block_words, verdict_headers
 from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import Reply
 from guardrail.api.litellm.request import GivenAnswer
@@ -51,9 +51,22 @@ async def decide_question(
         partial(_judge, service, question, caller), question.chat, origin
     )
     note(verdict, record_id)
+    headers = _headers(service, verdict)
     if verdict.action is Action.PASS:
-        return Reply(200, {"action": "NONE"})
-    return blocked_reply(_reason(service, verdict, record_id))
+        return Reply(200, {"action": "NONE"}, headers)
+    return Reply(200, blocked_reply(_reason(service, verdict, record_id)).body, headers)
+
+
+def _headers(service: Service, verdict: Verdict) -> dict[str, str]:
+    """Those of the other routes that tell a block from a fault, and what observing hides."""
+    values = {
+        "decision": verdict.action.value,
+        "reason": verdict.reason.value,
+        "policy": service.policy.name,
+        "mode": service.policy.mode.value,
+        "would-block": "true" if verdict.would_block else "false",
+    }
+    return verdict_headers(values)
 
 
 async def _judge(service: Service, question: Incoming | GivenAnswer, caller: Caller) -> Verdict:

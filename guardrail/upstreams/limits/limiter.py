@@ -7,6 +7,7 @@ down, or whose quota is used up, keeps nobody from another one.
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ NOT_SENT = frozenset({OVERLOADED, UNAVAILABLE, RATE_LIMITED})
 _OVERLOADED_RETRY_S = 5.0
 _SHORT_PAUSE_S = 5.0  # a decision had better wait that long than go to another model
 _MOST_LANES = 1024  # of models; only those are kept of which anything is known
+_MOST_PROVEN = 1024  # of models that took a call; one that is forgotten costs a short wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,8 @@ class CallLimits:
         requests_per_minute, tokens_per_minute: None for as many as the upstream takes.
         longest_pause_s: longest that a provider's `Retry-After` is obeyed.
         breaker_faults, breaker_after_s, breaker_open_s: see `Breaker` and `ModelHealth`.
+        first_alone_s: how long all other calls to a model wait for the first one, which may show
+            that the key, the address or the model's name is refused; 0 for not at all.
     """
 
     max_concurrency: int = 64
@@ -70,6 +74,7 @@ class CallLimits:
     breaker_faults: int = 10
     breaker_after_s: float = 1.0
     breaker_open_s: float = 10.0
+    first_alone_s: float = 0.0
 
 
 class Timer(Protocol):
@@ -113,12 +118,15 @@ class CallEnd:
         tokens: what it used; None where that is not known.
         pause_s: how long the provider asks callers to wait.
         is_rate_limit: whether that pause is for too many requests.
+        refusal: of the guard's access or of the model's name, which holds for every call to this
+            model; None where the call met none.
     """
 
     alive: bool | None = None
     tokens: int | None = None
     pause_s: float | None = None
     is_rate_limit: bool = False
+    refusal: UpstreamError | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -130,6 +138,7 @@ class _Lane:
         health: what faults say of it.
         paused_until: when its provider takes calls again.
         is_rate_limited: whether the pause is for too many requests.
+        alone_until: until when its other calls wait for the one in flight.
         in_flight: calls to it.
         waiting: calls to it that wait, by caller.
     """
@@ -138,6 +147,7 @@ class _Lane:
     health: ModelHealth
     paused_until: float = -math.inf
     is_rate_limited: bool = False
+    alone_until: float = -math.inf
     in_flight: int = 0
     waiting: Counter[str] = field(default_factory=Counter)
 
@@ -146,9 +156,14 @@ class _Lane:
         return not self.in_flight and not self.waiting
 
     def may_start(self, now: float, caller: str) -> bool:
-        """Whether neither its pause nor its health is against a call."""
+        """Whether neither its pause, its first call nor its health is against a call."""
         half_open = self.health.state(now, caller) is BreakerState.HALF_OPEN
-        return self.paused_until <= now and not (half_open and self.health.is_probing(caller))
+        return self.wait_s(now) == 0.0 and not (half_open and self.health.is_probing(caller))
+
+    def wait_s(self, now: float) -> float:
+        """How long a call waits for its pause, or at most for the call that goes alone."""
+        alone_until = self.alone_until if self.in_flight else -math.inf
+        return max(0.0, self.paused_until - now, alone_until - now)
 
     def needs_clock(self) -> bool:
         """Whether a call waits for a time, and not for the end of one that decides for it."""
@@ -178,6 +193,7 @@ class Limiter:
         self._limits = limits
         self._given_clock = clock
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
+        self._proven: OrderedDict[str, None] = OrderedDict()
         self._queue = FairQueue[_Waiting]()
         self._in_flight = 0
         self._requests: Bucket | None = None
@@ -267,6 +283,7 @@ class Limiter:
         if end.pause_s is not None:
             self._pause(lane, now + min(end.pause_s, self._limits.longest_pause_s), end)
         self._tell_breaker(lane, start, end, now)
+        self._note_proof(lane, start, end, now)
         self._forget(lane)
         if self._queue:
             self._serve()
@@ -369,6 +386,31 @@ class Limiter:
                 lambda one: one.lane is lane and health.state(now, one.caller) is BreakerState.OPEN
             )
 
+    def _note_proof(self, lane: _Lane, start: Grant, end: CallEnd, now: float) -> None:
+        """Learns whether a model takes calls under this key.
+
+        Until it has, calls go one by one: a refusal holds for all of them, and a wave that goes out
+        at once would meet it dozens of times. Any other end proves it, a fault too, as no later
+        call may be worse off for it. One that was given up says nothing.
+        """
+        if end.refusal is not None:
+            self._proven.pop(lane.model, None)
+            lane.alone_until = now + self._limits.first_alone_s
+            self._end_waits(lane, start.decision, end.refusal)
+        elif end.alive is not None:
+            self._proven[lane.model] = None
+            self._proven.move_to_end(lane.model)
+            if len(self._proven) > _MOST_PROVEN:
+                self._proven.popitem(last=False)
+            lane.alone_until = -math.inf
+
+    def _end_waits(self, lane: _Lane, decision: object, refusal: UpstreamError) -> None:
+        """A decision that was refused makes no further call, not even before it hears of it."""
+        for one in self._queue.take_out(lambda one: one.lane is lane and one.decision is decision):
+            if not one.turn.done():
+                # One object for each: a shared one would gather the tracebacks of all.
+                one.turn.set_exception(copy.copy(refusal))
+
     def _fail(self, concerns: Callable[[_Waiting], bool]) -> None:
         """Ends the wait of some calls by the fault that holds for their model now."""
         now = self._clock.time()
@@ -399,9 +441,7 @@ class Limiter:
 
         A model whose breaker tries one call needs no clock: the end of that call serves the others.
         """
-        waits = [
-            max(0.0, lane.paused_until - now) for lane in self._lanes.values() if lane.needs_clock()
-        ]
+        waits = [lane.wait_s(now) for lane in self._lanes.values() if lane.needs_clock()]
         if waits:
             wait_s = max(self._wait_s(now), min(waits))
             self._timer = self._clock.call_later(wait_s, self._serve)
@@ -435,6 +475,8 @@ class Limiter:
         )
 
     def _start(self, lane: _Lane, decision: object, caller: str, now: float) -> Grant:
+        if not lane.in_flight and lane.model not in self._proven:
+            lane.alone_until = now + self._limits.first_alone_s
         self._in_flight += 1
         lane.in_flight += 1
         if self._requests is not None:

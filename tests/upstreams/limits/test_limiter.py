@@ -544,3 +544,112 @@ class TestModels:
         fates = asyncio.run(scene())
         assert all(together == alone for together, alone in fates)
         assert {"served", UNAVAILABLE} <= {alone for _, alone in fates}
+
+
+REFUSED = CallEnd(alive=True, tokens=0, refusal=UpstreamError("refused", code="upstream_auth"))
+
+
+def test_the_first_call_to_a_model_goes_alone_until_it_ends(play):
+    async def scene(crowd):
+        for name in "abc":
+            await crowd.come(name, model="m")
+        await crowd.come("other", model="n")
+        assert crowd.order == ["a", "other"]
+        await crowd.leave("a")
+        assert crowd.order == ["a", "other", "b", "c"]
+        await crowd.come("d", model="m")
+        assert crowd.order[-1] == "d"
+
+    play(scene, first_alone_s=2.0)
+
+
+@pytest.mark.parametrize("end", [FINE, DOWN, CallEnd(alive=True, tokens=3)])
+def test_any_end_but_a_refusal_lets_the_others_go(play, end):
+    async def scene(crowd):
+        for name in "abc":
+            await crowd.come(name)
+        await crowd.leave("a", end)
+        assert crowd.order == ["a", "b", "c"]
+
+    play(scene, first_alone_s=2.0)
+
+
+def test_a_call_that_was_given_up_shows_nothing_and_the_next_goes_alone(play):
+    async def scene(crowd):
+        for name in "abc":
+            await crowd.come(name)
+        await crowd.leave("a", GIVEN_UP)
+        assert crowd.order == ["a", "b"]
+
+    play(scene, first_alone_s=2.0)
+
+
+def test_a_first_call_that_hangs_holds_the_others_up_for_so_long(play):
+    async def scene(crowd):
+        for name in "abc":
+            await crowd.come(name)
+        await crowd.advance(1.9)
+        assert crowd.order == ["a"]
+        await crowd.advance(0.2)
+        assert crowd.order == ["a", "b", "c"]
+
+    play(scene, first_alone_s=2.0)
+
+
+def test_a_refusal_ends_its_decision_and_the_next_ones_go_one_by_one(play):
+    async def scene(crowd):
+        for name in ("a1", "a2", "b1", "b2", "c1"):
+            await crowd.come(name, decision=name[0])
+        assert crowd.order == ["a1"]
+        await crowd.leave("a1", REFUSED)
+        # The other call of the decision ends with it, and is never sent.
+        assert crowd.fault("a2") == "upstream_auth"
+        assert crowd.order == ["a1", "b1"]
+        await crowd.leave("b1", REFUSED)
+        assert crowd.order == ["a1", "b1", "c1"]
+        assert crowd.fault("b2") == "upstream_auth"
+        errors = [crowd.tasks[name].exception() for name in ("a2", "b2")]
+        assert errors[0] is not errors[1]
+        await crowd.leave("c1")
+        for name in ("d1", "d2"):
+            await crowd.come(name, decision="d")
+        assert crowd.order[-2:] == ["d1", "d2"]
+
+    play(scene, first_alone_s=2.0)
+
+
+def test_a_key_that_is_revoked_later_costs_what_is_in_flight(play):
+    async def scene(crowd):
+        await crowd.come("first")
+        await crowd.leave("first")
+        for name in "abc":
+            await crowd.come(name, decision="one")
+        await crowd.leave("a", REFUSED)
+        await crowd.come("d")
+        assert "d" not in crowd.order
+        await crowd.leave("b", REFUSED)
+        await crowd.leave("c", GIVEN_UP)
+        assert crowd.order[-1] == "d"  # alone
+        await crowd.come("e")
+        assert crowd.order[-1] == "d"
+
+    play(scene, first_alone_s=2.0)
+
+
+def test_names_of_models_that_clients_choose_are_not_kept_for_ever(play):
+    async def scene(crowd):
+        for number in range(1100):
+            await crowd.come(str(number), model=f"m{number}")
+            await crowd.leave(str(number))
+        assert len(crowd.limiter._proven) == 1024
+
+    play(scene, first_alone_s=2.0)
+
+
+def test_without_the_limit_nothing_waits(play):
+    async def scene(crowd):
+        for name in "abc":
+            await crowd.come(name)
+        assert crowd.order == ["a", "b", "c"]
+
+    play(scene)

@@ -54,6 +54,7 @@ def _create_records() -> None:
         sa.Column("would_block", sa.Boolean, nullable=False),
         sa.Column("remembered", sa.Boolean, nullable=False),
         sa.Column("mode", sa.Text, nullable=False),
+        sa.Column("observation", sa.Text, nullable=False),
         sa.Column("policy", sa.Text, nullable=False),
         sa.Column("policy_digest", sa.Text, nullable=False),
         sa.Column("model", sa.Text, nullable=False),

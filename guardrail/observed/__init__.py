@@ -1,0 +1,1 @@
+"""What observe mode saw: counted from records, and whether it is enough to enforce."""

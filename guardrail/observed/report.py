@@ -1,0 +1,171 @@
+"""The report of what observe mode saw: one HTML page for those who decide about enforcing.
+
+It holds counts, and ids of records and keys; nothing that was asked or answered.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from guardrail.svg import Axis, draw_dot, draw_line, draw_text
+from guardrail.tuning.page import format_fact, format_table, write_page
+from guardrail.tuning.percent import percent_down, percent_up
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from guardrail.observed.graduation import GroupRate, PolicyReport
+
+__all__ = ["ASSUMPTION", "write_observe_report"]
+
+ASSUMPTION = (
+    "An interval speaks of requests like these, whose outcomes do not hang together; each distinct "
+    "request counts once, as equal ones are chosen and decided alike. Where a share is decided, it "
+    "is chosen by a secret key from the request alone: for whoever does not know the key, a simple "
+    "random sample without replacement of the distinct requests. Chosen requests that were not "
+    "decided (the line was full, a fault) count as stopped on the upper side and as let through on "
+    "the lower one."
+)
+_WIDTH, _HEIGHT = 950, 300
+_LEFT, _TOP, _RIGHT, _BOTTOM = 64, 16, 120, 36
+_MOST_KEYS = 50
+_MOST_LABELS = 12
+
+
+def write_observe_report(path: Path, reports: Sequence[PolicyReport]) -> None:
+    """Writes one HTML file that needs nothing else. Raises ConfigError."""
+    body = "".join(_policy(report) for report in reports)
+    page = f"<h1>What observe mode saw</h1>{body}<footer>{escape(ASSUMPTION)}</footer>"
+    write_page(path, "guardrail observe report", page)
+
+
+def _policy(report: PolicyReport) -> str:
+    tally = report.tally
+    versions = len(tally.digests)
+    changed = (
+        f"<p class=warn>The policy was changed meanwhile: {versions} versions are counted "
+        "together. Give --since for the last one alone.</p>"
+        if versions > 1
+        else ""
+    )
+    return f"""
+<h2>{escape(tally.name)}: {escape(report.advice.value)}</h2>
+<p class=lead>{escape(_window(report))}</p>
+<div class=facts>{_headline(report)}</div>
+<p>{escape(report.advice_in_words)} Each interval is wrong with probability at most
+{report.delta:g}.</p>
+{changed}
+<h2>By day</h2>{_chart(report)}
+<div class=wide>{_groups("day (UTC)", report.days)}</div>
+<h2>By API key</h2>
+<p class=lead>The keys with most stops first; a key's requests are often like each other.</p>
+<div class=wide>{_groups("key", report.keys[:_MOST_KEYS])}</div>
+{_categories(report)}{_stops(report)}"""
+
+
+def _window(report: PolicyReport) -> str:
+    tally = report.tally
+    if tally.since is None or tally.until is None:
+        return "No records."
+    return (
+        f"Records from {tally.since:%Y-%m-%d %H:%M} to {tally.until:%Y-%m-%d %H:%M} UTC. "
+        f"{tally.faults:,} further requests got no answer and are not counted."
+    )
+
+
+def _headline(report: PolicyReport) -> str:
+    total, rate, of_all = report.total, report.total.rate, report.total.of_all
+    group = total.group
+    facts = [
+        (percent_up(rate.upper), "of requests stopped, at most",
+         f"at least {percent_down(rate.lower)}"),
+        (f"{group.stopped:,}", "would have been stopped",
+         f"{group.decided - group.stopped:,} let through"),
+        (f"{group.requests:,}", "requests answered", f"{group.distinct:,} distinct"),
+        (f"{group.chosen:,}", "chosen to be decided",
+         f"{group.undecided:,} were not, {group.skipped:,} of them as the line was full"),
+    ]  # fmt: skip
+    if of_all is not None:
+        facts.append(
+            (percent_up(of_all.upper), f"of all {group.distinct:,} distinct requests, at most",
+             f"at least {percent_down(of_all.lower)}; by the share that was decided")
+        )  # fmt: skip
+    return "".join(format_fact(*one) for one in facts)
+
+
+def _groups(name: str, groups: Sequence[GroupRate]) -> str:
+    names = (name, "requests", "chosen", "decided", "stopped", "let through", "not decided",
+             "stopped, at least", "at most")  # fmt: skip
+    rows = (
+        (one.name or "none", f"{one.group.requests:,}", f"{one.group.chosen:,}",
+         f"{one.group.decided:,}", f"{one.group.stopped:,}",
+         f"{one.group.decided - one.group.stopped:,}", f"{one.group.undecided:,}",
+         percent_down(one.rate.lower), percent_up(one.rate.upper))
+        for one in groups
+    )  # fmt: skip
+    return format_table(names, rows)
+
+
+def _categories(report: PolicyReport) -> str:
+    counts = report.tally.categories.most_common()
+    if not counts:
+        return ""
+    rows = ((category, f"{count:,}") for category, count in counts)
+    return (
+        f"<h2>By category</h2><div class=wide>{format_table(('category', 'stopped'), rows)}</div>"
+    )
+
+
+def _stops(report: PolicyReport) -> str:
+    stops = list(reversed(report.tally.stops))
+    if not stops:
+        return ""
+    rows = (
+        (one.record_id, f"{one.created:%Y-%m-%d %H:%M}", one.category, one.api_key_id or "none")
+        for one in stops
+    )
+    return (
+        f"<h2>The newest stops</h2><p class=lead>{len(stops):,} of them, to look for false alarms: "
+        "<code>guardrail records explain ID</code>.</p><div class=wide>"
+        f"{format_table(('record', 'made (UTC)', 'category', 'key'), rows)}</div>"
+    )
+
+
+def _chart(report: PolicyReport) -> str:
+    """A bar from the lower to the upper bound for each day, and a dot where it was seen."""
+    days = report.days
+    if not days:
+        return ""
+    seen = [one.seen.occurred / one.seen.drawn if one.seen.drawn else 0.0 for one in days]
+    # A day of few requests reaches to 100 % and would flatten all others.
+    highest = min(1.0, max(3.0 * report.limit, 1.5 * max(seen), 2.0 * report.total.rate.upper))
+    y = Axis(0.0, highest, start=_HEIGHT - _BOTTOM, end=_TOP)
+    x = Axis(-0.5, len(days) - 0.5, start=_LEFT, end=_WIDTH - _RIGHT)
+    parts = []
+    for tick in y.ticks():
+        parts.append(
+            draw_line(_LEFT, _WIDTH - _RIGHT, y.at(tick), y.at(tick), colour="var(--line)")
+        )
+        parts.append(draw_text(8, y.at(tick) + 4, f"{100 * tick:g} %", colour="var(--soft)"))
+    step = -(-len(days) // _MOST_LABELS)
+    for i, (day, rate) in enumerate(zip(days, seen, strict=True)):
+        low, high = y.at(day.rate.lower), y.at(min(day.rate.upper, highest))
+        parts.append(draw_line(x.at(i), x.at(i), low, high, colour="#2f6fb5", width=3))
+        parts.append(draw_dot(x.at(i), y.at(rate), colour="#2f6fb5"))
+        if i % step == 0:
+            label = day.name[5:]
+            parts.append(
+                draw_text(x.at(i), _HEIGHT - 12, label, colour="var(--soft)", anchor="middle")
+            )
+    limit = y.at(report.limit)
+    parts.append(draw_line(_LEFT, _WIDTH - _RIGHT, limit, limit, colour="#c8322f", dash="6 5"))
+    parts.append(
+        draw_text(_WIDTH - _RIGHT + 8, limit + 4, f"limit {percent_up(report.limit)}",
+                  colour="#c8322f")
+    )  # fmt: skip
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-family="system-ui" font-size="13" '
+        f'aria-label="share of requests that would be stopped, by day">{"".join(parts)}</svg>'
+    )
