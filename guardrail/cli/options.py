@@ -21,6 +21,7 @@ __all__ = [
     "encoding_option",
     "find_columns",
     "guard_options",
+    "model_options",
     "record_options",
     "table_options",
     "upstream_options",
@@ -38,6 +39,11 @@ def guard_options(function: _F) -> _F:
 
 def upstream_options(function: _F) -> _F:
     """The same for commands that decide: --upstream may be given several times, or by a file."""
+    return _policy_options(model_options(function))
+
+
+def model_options(function: _F) -> _F:
+    """--upstream, several times, or --upstreams; for commands that name policies otherwise."""
     for option in (
         click.option(
             "--upstreams",
@@ -55,7 +61,7 @@ def upstream_options(function: _F) -> _F:
         ),
     ):
         function = option(function)
-    return _policy_options(function)
+    return function
 
 
 def _policy_options(function: _F) -> _F:
