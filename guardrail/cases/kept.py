@@ -20,7 +20,7 @@ from guardrail.engine.verdict import Action, Reason, Sample, Verdict
 from guardrail.engine.verdicts import from_sample, from_stopped_test
 from guardrail.errors import CertificationError, UpstreamError
 from guardrail.images.canvas import canvas_for
-from guardrail.oracles.base import ReferenceOracle, goes_by_text
+from guardrail.oracles.base import ReferenceOracle
 from guardrail.stats import Decision
 from guardrail.types import Chat, Outcome, Usage
 
@@ -32,16 +32,19 @@ if TYPE_CHECKING:
 __all__ = ["decide_kept"]
 
 
-async def decide_kept(engine: Engine, kept: KeptCase) -> tuple[Verdict, float]:
+async def decide_kept(
+    engine: Engine, kept: KeptCase, *, sees_pictures: bool
+) -> tuple[Verdict, float]:
     """The verdict by the answers that were kept, and how far the picture may be changed.
 
-    The calls of the verdict are those that a decision would take.
+    The calls of the verdict are those that a decision would take. `sees_pictures` says whether the
+    oracle looks at pictures, which records do not keep.
 
     Raises:
         CertificationError: these answers do not say how this policy decides.
         OracleError: they could not be judged.
     """
-    judging = _Judging(engine, kept)
+    judging = _Judging(engine, kept, sees_pictures=sees_pictures)
     if not kept.pictures:
         sample = await judging.judge(0)
         verdict = from_sample(engine.rules, sample, Reason.NO_IMAGE)
@@ -99,7 +102,7 @@ def _find_canvases(engine: Engine, kept: KeptCase) -> tuple[CanvasOperator, ...]
         )
         for picture in kept.pictures
     )
-    if [canvas.canvas for canvas in canvases] != [picture.canvas for picture in kept.pictures]:
+    if [canvas.size for canvas in canvases] != [picture.canvas for picture in kept.pictures]:
         raise _unknown("their pictures had another canvas than this policy's")
     return canvases
 
@@ -118,15 +121,15 @@ async def _run_test(certifier: Certifier, judging: _Judging) -> tuple[Sample, ..
 class _Judging:
     """The kept answers, judged one by one."""
 
-    def __init__(self, engine: Engine, kept: KeptCase) -> None:
+    def __init__(self, engine: Engine, kept: KeptCase, *, sees_pictures: bool) -> None:
         self._answers = kept.answers
         self._anew = all(
             one.answer is not None or one.outcome is Outcome.MISSING for one in kept.answers
         )
         chat = Chat("case", ({"role": "user", "content": kept.prompt},))
         self._judge = Judge(engine.rules, engine.oracle, chat)
-        if self._anew and kept.pictures and not goes_by_text(engine.oracle):
-            raise _unknown("the policy's oracle may look at pictures, which records do not keep")
+        if self._anew and kept.pictures and sees_pictures:
+            raise _unknown("the policy's oracle looks at pictures, which records do not keep")
         if not self._anew and kept.oracle != engine.oracle.revision:
             raise _unknown(
                 "another oracle judged them, and their texts were not kept (--keep-content)"

@@ -85,7 +85,7 @@ def check_expectation(result: CaseResult) -> tuple[str, ...]:
 def _find_differences(result: CaseResult) -> Iterator[str]:
     expect = result.case.expect
     if result.decision is not expect.decision:
-        yield f"{result.decision} ({_why(result)}), expected {expect.decision}"
+        yield f"{result.decision}{_why(result)}, expected {expect.decision}"
     if expect.category is not None and expect.category not in result.categories:
         found = ", ".join(result.categories) or "none"
         yield f"harmful as {found}, expected {expect.category}"
@@ -101,9 +101,11 @@ def _find_differences(result: CaseResult) -> Iterator[str]:
 
 
 def _why(result: CaseResult) -> str:
+    """Why a request was stopped; that none was found is all the reason to let one through."""
+    if result.decision is not CaseDecision.STOPPED or result.reason is None:
+        return ""
     named = ", ".join(category for category in result.categories if category)
-    reason = "" if result.reason is None else result.reason.value
-    return f"{reason}: {named}" if named else reason
+    return f" ({result.reason}: {named})" if named else f" ({result.reason})"
 
 
 @dataclass(frozen=True, slots=True)

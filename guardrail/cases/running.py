@@ -25,6 +25,8 @@ from guardrail.files import read_file
 from guardrail.images.codec import decode_image
 from guardrail.images.keys import NoiseKey
 from guardrail.images.limits import PixelBudget
+from guardrail.oracles.options import find_parts
+from guardrail.policy.compile import image_limits
 from guardrail.stats import Decision
 from guardrail.types import Chat, Usage, picture_chat
 from guardrail.upstreams.given import GivenAnswerUpstream
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from guardrail.cases.case import Case
     from guardrail.engine.engine import Engine
     from guardrail.images.codec import ImageLimits, Picture
+    from guardrail.policy.schema import Policy
 
 __all__ = ["CASES_KEY", "run_cases"]
 
@@ -45,8 +48,8 @@ CASES_KEY = NoiseKey(hashlib.sha256(_LABEL).digest())
 
 async def run_cases(
     engine: Engine,
+    policy: Policy,
     cases: Sequence[Case],
-    limits: ImageLimits,
     *,
     jobs: int,
     step: Callable[[], None] = lambda: None,
@@ -55,13 +58,14 @@ async def run_cases(
 
     Args:
         engine: the policy, the model and the oracle, under `CASES_KEY`.
+        policy: the same policy, as it is written.
         cases: the cases.
-        limits: of pictures.
         jobs: how many are decided at a time, at least 1.
         step: called after each of them.
     """
     places = asyncio.Semaphore(jobs)
-    runner = _Runner(engine, limits)
+    sees_pictures = any(getattr(part, "pictures", False) for part in find_parts(policy.oracle))
+    runner = _Runner(engine, image_limits(policy), sees_pictures)
 
     async def run(case: Case) -> CaseResult:
         async with places:
@@ -78,6 +82,7 @@ async def run_cases(
 class _Runner:
     engine: Engine
     limits: ImageLimits
+    sees_pictures: bool
     first_model: str | None = None
 
     async def run(self, case: Case) -> CaseResult:
@@ -99,7 +104,9 @@ class _Runner:
                 verdict = await self._ask(case.given, case.name)
                 return verdict, _radius(verdict)
             case KeptCase():
-                return await decide_kept(self.engine, case.given)
+                return await decide_kept(
+                    self.engine, case.given, sees_pictures=self.sees_pictures
+                )
             case _:
                 assert_never(case.given)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import yaml
 
+from guardrail.canonical import make_interoperable
 from guardrail.cases.case import AnswerCase, KeptAnswer, KeptCase, PictureCase
 
 if TYPE_CHECKING:
@@ -18,18 +19,32 @@ if TYPE_CHECKING:
 __all__ = ["write_cases"]
 
 
+_PLAIN = re.compile(r"[a-z]+(?:[ _][a-z]+)*")
+
+
 class _Dumper(yaml.SafeDumper):
-    """Puts into quotes what YAML 1.2 would read as a number, too: `1e3` is a text in YAML 1.1."""
+    """Puts every text but plain words into double quotes, with escapes.
+
+    Without quotes PyYAML writes some texts so that it reads others: line breaks of Unicode become
+    blanks, and what is a text to YAML 1.1 may be a number to 1.2 (`1e3`).
+    """
 
 
-_Dumper.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9.]+([eE][-+]?[0-9]+)?$"), list("-+.0123456789")
-)
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = None if _PLAIN.fullmatch(text) else '"'
+    node: yaml.Node = dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    return node
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def write_cases(cases: Iterable[Case]) -> str:
-    """A YAML file of these cases. Texts of others stay texts, whatever they hold."""
-    rows = [_case_fields(case) for case in cases]
+    """A YAML file of these cases. Texts of others stay texts, whatever they hold.
+
+    What no JSON can carry, such as half a character, is replaced, as in records.
+    """
+    rows = [make_interoperable(_case_fields(case)) for case in cases]
     text: str = yaml.dump(
         {"cases": rows}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
     )

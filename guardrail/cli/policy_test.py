@@ -97,14 +97,13 @@ def _run(
     from guardrail.assembly import build_engine
     from guardrail.cases.running import CASES_KEY, run_cases
     from guardrail.cli.progress import progress_bar
-    from guardrail.policy.compile import image_limits
 
     engine = build_engine(policy, upstreams, CASES_KEY)
 
     async def run() -> list[CaseResult]:
         with progress_bar(f"cases, {name}", len(cases)) as step:
             try:
-                return await run_cases(engine, cases, image_limits(policy), jobs=jobs, step=step)
+                return await run_cases(engine, policy, cases, jobs=jobs, step=step)
             finally:
                 await engine.aclose()
 
