@@ -30,7 +30,7 @@ _COMMANDS = {
     "keys": "Make API keys, list, show, replace and revoke them.",
     "observe": "Say what observe mode would have stopped, and whether to enforce.",
     "plan": "Say what a promise costs, by every kind of test.",
-    "policy": "Check policies, show the shipped ones, and print their schema.",
+    "policy": "Check and test policies, show the shipped ones, and print their schema.",
     "records": "List, explain, export, verify and remove records of decisions.",
     "recall": "Measure which forbidden requests a policy stops, and how far out.",
     "serve": "Run the OpenAI-compatible proxy.",

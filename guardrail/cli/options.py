@@ -22,6 +22,7 @@ __all__ = [
     "encoding_option",
     "find_columns",
     "guard_options",
+    "model_options",
     "place_option",
     "read_time",
     "record_options",
@@ -53,6 +54,11 @@ def guard_options(function: _F) -> _F:
 
 def upstream_options(function: _F) -> _F:
     """The same for commands that decide: --upstream may be given several times, or by a file."""
+    return _policy_options(model_options(function))
+
+
+def model_options(function: _F) -> _F:
+    """--upstream, several times, or --upstreams; for commands that name policies otherwise."""
     for option in (
         click.option(
             "--upstreams",
@@ -70,7 +76,7 @@ def upstream_options(function: _F) -> _F:
         ),
     ):
         function = option(function)
-    return _policy_options(function)
+    return function
 
 
 def _policy_options(function: _F) -> _F:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from guardrail.cli import policy_test
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ _UNBROKEN = re.compile(
 
 @click.group("policy")
 def command() -> None:
-    """Check policies, show the shipped ones, and print the schema of policy files."""
+    """Check and test policies, show the shipped ones, and print the schema of policy files."""
+
+
+command.add_command(policy_test.command)
 
 
 @command.command("check")

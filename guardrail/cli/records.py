@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from guardrail.cli.options import content_key_option, place_option, read_time
+from guardrail.cli.records_cases import case_options, write_record_cases
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -107,19 +108,34 @@ def _explain(place: str, record_id: str, as_json: bool) -> None:
 
 @command.command("export")
 @_PLACE
+@click.argument("record_ids", nargs=-1)
 @_filters
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl",
               show_default=True,
               help="Whole records, or a table of what is in a list.")  # fmt: skip
 @click.option("--out", type=_FILE, help="File to write.  [default: standard output]")
+@case_options
 @_CONTENT_KEY
 def _export(
-    place: str, form: str, out: Path | None, content_key: Path | None, **which: Any
+    place: str,
+    record_ids: tuple[str, ...],
+    form: str,
+    out: Path | None,
+    as_case: bool,
+    expect: str | None,
+    content_key: Path | None,
+    **which: Any,
 ) -> None:
     """Write records to a file; all of a database's chains can be verified there again."""
     from guardrail.records.query import open_source
 
+    if as_case is not bool(record_ids) or (expect is not None and not as_case):
+        raise click.UsageError("name records, by their ids, with --as-case and only with it")
     keys = _keys(content_key)
+    with open_source(place) as source:
+        if as_case:
+            _write_out(out, write_record_cases(source, record_ids, expect, keys))
+            return
     with open_source(place) as source, _open_out(out) as stream:
         records = source.scan(_read_filter(which))
         if form == "csv":
@@ -144,6 +160,12 @@ def _defuse(value: Any) -> Any:
     """A text that a spreadsheet would take for a formula is quoted; models' names are foreign."""
     risky = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
     return f"'{value}" if risky else value
+
+
+def _write_out(out: Path | None, text: str) -> None:
+    """Writes a whole file at once: one that could not be made leaves what was there."""
+    with _open_out(out) as stream:
+        stream.write(text)
 
 
 def _open_out(out: Path | None) -> Any:

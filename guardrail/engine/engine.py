@@ -79,6 +79,7 @@ class Engine:
         budget: Budget | None = None,
         digest: bytes | None = None,
         own: Answer | None = None,
+        attempt: bytes | None = None,
     ) -> Verdict:
         """The verdict on one chat.
 
@@ -95,13 +96,18 @@ class Engine:
             digest: `request_digest` of chat and pictures, where it is known already.
             own: in observe mode, what the model has answered to pictures already (see
                 `answer_unjudged`); None asks it beside the decision.
+            attempt: what noise and seeds follow from beside key, request and policy, for tests that
+                must come out alike each time. None, always in service, draws a fresh one: whoever
+                may try twice under one attempt meets the same noise again.
 
         Raises:
             RequestError: the messages refer to another number of pictures, or are nested too
                 deeply.
         """
         with current_observer().observe_decision(self.rules, self.upstream.name, chat) as note:
-            run, started = await self._begin(chat, pictures, alpha, deadline, budget, digest)
+            run, started = await self._begin(
+                chat, pictures, alpha, deadline, budget, digest, attempt
+            )
             verdict = _account(await self._decide_by_mode(run, own), run, started)
             verdict = dataclasses.replace(verdict, alpha=self.alpha(alpha) if pictures else None)
             note(verdict)
@@ -152,6 +158,7 @@ class Engine:
         deadline: float | None,
         budget: Budget | None = None,
         digest: bytes | None = None,
+        attempt: bytes | None = None,
     ) -> tuple[DecisionRun, float]:
         """A decision that nothing was asked for yet, and when it began. Raises RequestError."""
         if chat.pictures != len(pictures):
@@ -161,7 +168,8 @@ class Engine:
         started, end = time.monotonic(), self.deadline(deadline)
         asked = await canonical_chat_offloaded(chat)
         sampler = Sampler(self.rules, self.upstream, self.oracle, asked, budget, deadline=end)
-        attempt = choose_attempt(self.upstream, self.oracle)
+        if attempt is None:
+            attempt = choose_attempt(self.upstream, self.oracle)
         run = DecisionRun(
             sampler, self.key, tuple(pictures), end, alpha, attempt, digest, self.text_check
         )

@@ -80,6 +80,7 @@ class FailoverEngine(Engine):
         budget: Budget | None = None,
         digest: bytes | None = None,
         own: Answer | None = None,
+        attempt: bytes | None = None,
     ) -> Verdict:
         """See `Engine.decide`. Usage, cost and times are those of all upstreams.
 
@@ -100,6 +101,7 @@ class FailoverEngine(Engine):
                 budget=budget,
                 digest=digest,
                 own=own,
+                attempt=attempt,
             )
             tried.append(self._with_upstream(verdict, position))
             if not _upstream_failed(verdict) or asyncio.get_running_loop().time() >= end:

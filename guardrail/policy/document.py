@@ -24,6 +24,7 @@ __all__ = [
     "Source",
     "find_child",
     "parse_document",
+    "parse_json_lines",
     "read_document",
 ]
 
@@ -131,6 +132,32 @@ def parse_document(data: bytes, *, file: str) -> Document:
         ConfigError: the text is not valid YAML or JSON.
     """
     return _parse_json(data, file) if file.lower().endswith(".json") else _parse_yaml(data, file)
+
+
+def parse_json_lines(data: bytes, *, file: str, name: str) -> Document:
+    """A JSON value in each line, as a list under `name`; blank lines are left out.
+
+    Raises:
+        ConfigError: a line is not valid JSON.
+    """
+    rows = [(number, line) for number, line in enumerate(data.split(b"\n"), 1) if line.strip()]
+    for number, line in rows:
+        try:
+            # By itself: two halves of a value in two lines would be a whole one in the list.
+            json.loads(line)
+        except (ValueError, RecursionError) as error:
+            problem = _NO_TEXT if isinstance(error, UnicodeError) else _UNREADABLE
+            problem = getattr(error, "msg", problem)
+            raise ConfigError(
+                f"this is not valid JSON: {problem}", file=file, line=number
+            ) from error
+    numbers = {number for number, _ in rows}
+    last = max(numbers, default=0)
+    listed = b"\n".join(
+        line + b"," * (number in numbers and number < last)
+        for number, line in enumerate(data.split(b"\n"), 1)
+    )
+    return _parse_json(b"{%s: [%s]}" % (json.dumps(name).encode(), listed), file)
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,0 +1,1 @@
+"""Tests of policies: cases with the decision that is expected of each."""
