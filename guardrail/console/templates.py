@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from guardrail.console.words import describe_category, describe_reason
 from guardrail.version import __version__
 
 __all__ = ["STATIC", "format_time", "render_page", "static_url"]
@@ -48,6 +49,8 @@ def _environment() -> Environment:
         "seconds": _seconds,
         "share": _share,
         "radius": _radius,
+        "reason": describe_reason,
+        "category": describe_category,
     }
     environment.globals |= {"static": static_url, "version": __version__}
     return environment

@@ -79,6 +79,17 @@
       if (link && !String(getSelection())) link.click();
     }
   });
+  // A link into a folded part opens it.
+  function unfold() {
+    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    const folded = target && target.closest("details");
+    if (folded && !folded.open) {
+      folded.open = true;
+      target.scrollIntoView();
+    }
+  }
+  addEventListener("hashchange", unfold);
+  unfold();
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-go]")) location.href = event.target.value;
   });
