@@ -16,6 +16,7 @@ from guardrail.svg import Axis, draw_curve, draw_line, draw_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
 __all__ = ["Curve", "Mark", "Stack", "draw_chart", "draw_stacks", "draw_times"]
 
@@ -45,9 +46,9 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """One column: the sizes of its parts from the bottom up, and what it is called."""
+    """One column: when it begins, what it says, and the sizes of its parts from the bottom up."""
 
-    label: str
+    begins: datetime
     title: str
     parts: Sequence[float]
 
@@ -96,9 +97,17 @@ def draw_chart(
 
 
 def draw_stacks(
-    stacks: Sequence[Stack], colours: Sequence[str], *, title: str, width: int = 1000
+    stacks: Sequence[Stack],
+    colours: Sequence[str],
+    *,
+    form: str,
+    title: str,
+    width: int = 1000,
 ) -> Markup:
-    """A column for each part of the time, its parts stacked in these colours."""
+    """A column for each part of the time, its parts stacked in these colours.
+
+    Times are in UTC; the page's script shows them in the reader's zone, as an `hour` or a `day`.
+    """
     height = 230
     most = max((sum(one.parts) for one in stacks), default=0.0)
     x = Axis(0.0, max(1, len(stacks)), start=_LEFT, end=width - _RIGHT)
@@ -124,10 +133,12 @@ def draw_stacks(
                 )
             bottom += size
         if bars:
-            parts.append(f"<g><title>{escape(one.title)}</title>{''.join(bars)}</g>")
+            told = f"<title {_time(one.begins, form, one.title)}</title>"
+            parts.append(f"<g>{told}{''.join(bars)}</g>")
         if number % every == 0:
             parts.append(
-                draw_text(x.at(number + 0.5), height - 18, one.label, colour=_SOFT, anchor="middle")
+                f'<text x="{x.at(number + 0.5):.1f}" y="{height - 18}" text-anchor="middle" '
+                f'fill="{_SOFT}" {_time(one.begins, form)}</text>'
             )
     parts.append(draw_line(x.start, x.end, y.start, y.start, colour=_SOFT))
     return _svg(parts, title, width, height)
@@ -151,6 +162,14 @@ def draw_times(rows: Sequence[tuple[str, float, str]], *, title: str, width: int
         label = f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
         parts.append(draw_text(x.start + bar + 6, top + 9, label, colour=_SOFT))
     return _svg(parts, title, width, height)
+
+
+def _time(time: datetime, form: str, rest: str = "") -> str:
+    """The end of an opening tag, and a time that the page's script shows in the reader's zone."""
+    shown = f"{time:%H:%M}" if form == "hour" else f"{time:%m-%d}"
+    more = f' data-rest="{escape(rest)}"' if rest else ""
+    words = f"{shown}: {escape(rest)}" if rest else shown
+    return f'data-time="{time.isoformat()}" data-form="{form}"{more}>{words}'
 
 
 def _grid(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from guardrail.console.charts import Curve, Mark, draw_chart, draw_times
 from guardrail.engine.plan import radii_by_floor
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.records.content import open_content
-from guardrail.records.explanation import explain_record
+from guardrail.records.explanation import explain_verdict
 from guardrail.stats import anytime_lower
 from guardrail.types import Outcome
 
@@ -101,6 +102,7 @@ class DecisionView:
     said: Sequence[Said]
     answer: str | None
     content_note: str
+    created: datetime
     promised: Sequence[Reached] = ()
     earned: Sequence[Reached] = ()
     bound_chart: Markup | None = None
@@ -124,6 +126,7 @@ def view_decision(record: Record, keys: ContentKeys | None) -> DecisionView:
         said=_read_messages(content.get("messages"), certificate),
         answer=_read_answer(content.get("answer")),
         content_note=note,
+        created=datetime.fromisoformat(record.created),
         time_chart=_time_chart(draws),
         **charts,
     )
@@ -148,7 +151,7 @@ def _open(record: Record, keys: ContentKeys | None) -> tuple[Mapping[str, Json],
 
 def _read(record: Record) -> tuple[Certificate | None, list[str], str]:
     try:
-        return record.read_certificate(), explain_record(record).splitlines(), ""
+        return record.read_certificate(), explain_verdict(record), ""
     except CertificationError as error:
         return None, [], f"The certificate does not hold: {error}"
 

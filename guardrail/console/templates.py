@@ -47,6 +47,7 @@ def _environment() -> Environment:
         "count": _count,
         "usd": _usd,
         "seconds": _seconds,
+        "within": _within,
         "share": _share,
         "radius": _radius,
         "reason": describe_reason,
@@ -81,6 +82,13 @@ def _seconds(time_s: float | None) -> str:
     if time_s is None:
         return "–"
     return f"{1000 * time_s:.0f} ms" if time_s < 1 else f"{time_s:.1f} s"
+
+
+def _within(time_s: float | None) -> str:
+    """A time that was rounded up to a step."""
+    if time_s is None:
+        return "–"
+    return "over 5 minutes" if math.isinf(time_s) else _seconds(time_s)
 
 
 def _share(part: float | None) -> str:
