@@ -146,6 +146,7 @@ def _export(
 
 
 def _write_csv(records: Iterable[Record], stream: Any) -> None:
+    from guardrail.records.csv_cells import defuse
     from guardrail.records.rows import RecordSummary, summarize
 
     names = [field.name for field in dataclasses.fields(RecordSummary)]
@@ -153,13 +154,7 @@ def _write_csv(records: Iterable[Record], stream: Any) -> None:
     table.writeheader()
     for record in records:
         facts = _facts(summarize(record))
-        table.writerow({name: _defuse(value) for name, value in facts.items()})
-
-
-def _defuse(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula is quoted; models' names are foreign."""
-    risky = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if risky else value
+        table.writerow({name: defuse(value) for name, value in facts.items()})
 
 
 def _write_out(out: Path | None, text: str) -> None:

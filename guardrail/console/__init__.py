@@ -19,7 +19,8 @@ path, its handler, and which roles open it:
 
 **Roles.** A handler is entered only by a visitor who has one of the route's roles; `visit.may`
 asks again where a page shows a part to some only, and templates ask it by the same name. `nav` puts
-the page into the menu of those who may open it.
+the page into the menu of those who may open it; `on_decision="Replay …"` puts a button on the page
+of each decision, which leads to this path with `{record_id}` in it.
 
 **Forms.** Whatever is no GET carries the session's token: `{{ csrf_field() }}` stands in every
 form, and `static/console.js` sends it as a header with htmx's requests. It is checked before the

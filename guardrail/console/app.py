@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -14,7 +15,7 @@ from starlette.routing import Match, Mount, Route
 
 from guardrail.console.cookies import choose_token, set_token
 from guardrail.console.forms import Form, read_form
-from guardrail.console.pages import decisions, health, overview, sign_in
+from guardrail.console.pages import decision, decisions, health, overview, sign_in
 from guardrail.console.protection import (
     SECURITY_HEADERS,
     check_host,
@@ -29,7 +30,7 @@ from guardrail.console.visitor import find_visitor
 from guardrail.errors import GuardrailError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["console_routes"]
 
-_PAGES = (overview, decisions, health, sign_in)
+_PAGES = (overview, decisions, decision, health, sign_in)
 """Every page, in the order of the menu."""
 
 _log = logging.getLogger(__name__)
@@ -134,7 +135,8 @@ def _route(console: Console, routes: Sequence[ConsoleRoute], one: ConsoleRoute) 
             visitor=visitor,
             form=form,
             form_token=form_token,
-            menu=_menu(routes, visitor),
+            menu=_open_to(visitor, routes, attrgetter("nav")),
+            on_decision=_open_to(visitor, routes, attrgetter("on_decision")),
         )
         response = await one.handler(visit)
         if is_new and "set-cookie" not in response.headers:
@@ -144,10 +146,15 @@ def _route(console: Console, routes: Sequence[ConsoleRoute], one: ConsoleRoute) 
     return _NamedRoute(one.path, answer, methods=[one.method])
 
 
-def _menu(routes: Sequence[ConsoleRoute], visitor: Visitor | None) -> tuple[tuple[str, str], ...]:
+def _open_to(
+    visitor: Visitor | None, routes: Sequence[ConsoleRoute], words: Callable[[ConsoleRoute], str]
+) -> tuple[tuple[str, str], ...]:
+    """Words and addresses of the routes that a visitor may open, without those that have none."""
     roles = frozenset() if visitor is None else visitor.roles
     return tuple(
-        (one.nav, f"{HOME}{one.path}") for one in routes if one.nav and (one.needs or roles) & roles
+        (words(one), f"{HOME}{one.path}")
+        for one in routes
+        if words(one) and (one.needs is None or one.needs & roles)
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import anyio
 
+from guardrail.console.kept_results import KeptResults
 from guardrail.console.sessions import SessionStore
 from guardrail.console.sign_in_rate import SignInRate
 from guardrail.database.migrate import open_database
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from guardrail.api.deployment import Deployment
+    from guardrail.console.statistics import Overview
     from guardrail.database.database import Database
     from guardrail.keys.authenticator import Authenticator
     from guardrail.records.content import ContentKeys
@@ -41,6 +43,7 @@ class Console:
         telemetry: of the same server.
         sessions: who is signed in.
         sign_in_rate: how often an address may try.
+        overviews: counts of the first page, by period.
     """
 
     database: Database
@@ -50,6 +53,7 @@ class Console:
     telemetry: Telemetry | None = None
     sessions: SessionStore = field(init=False)
     sign_in_rate: SignInRate = field(init=False, default_factory=SignInRate)
+    overviews: KeptResults[Overview] = field(init=False, default_factory=KeptResults)
     _threads: anyio.CapacityLimiter = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from guardrail.console.words import describe_category, describe_reason
 from guardrail.version import __version__
 
 __all__ = ["STATIC", "format_time", "render_page", "static_url"]
@@ -46,8 +47,11 @@ def _environment() -> Environment:
         "count": _count,
         "usd": _usd,
         "seconds": _seconds,
+        "within": _within,
         "share": _share,
         "radius": _radius,
+        "reason": describe_reason,
+        "category": describe_category,
     }
     environment.globals |= {"static": static_url, "version": __version__}
     return environment
@@ -78,6 +82,13 @@ def _seconds(time_s: float | None) -> str:
     if time_s is None:
         return "–"
     return f"{1000 * time_s:.0f} ms" if time_s < 1 else f"{time_s:.1f} s"
+
+
+def _within(time_s: float | None) -> str:
+    """A time that was rounded up to a step."""
+    if time_s is None:
+        return "–"
+    return "over 5 minutes" if math.isinf(time_s) else _seconds(time_s)
 
 
 def _share(part: float | None) -> str:

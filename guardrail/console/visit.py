@@ -39,6 +39,8 @@ class Visit:
         form: the fields of a form that was sent; empty for a GET.
         form_token: what the forms of the page carry.
         menu: label and address of the pages that the visitor may open.
+        on_decision: words and address (with `{record_id}` in it) of what they may do with a
+            decision.
     """
 
     console: Console
@@ -47,6 +49,7 @@ class Visit:
     form: Form
     form_token: str
     menu: tuple[tuple[str, str], ...] = ()
+    on_decision: tuple[tuple[str, str], ...] = ()
 
     def may(self, role: str) -> bool:
         """Whether the visitor has a role: `reviewer`, `editor` or `admin`."""
@@ -84,6 +87,8 @@ class ConsoleRoute:
         needs: the roles that open it; one of them is enough. None for a page that is open before
             anybody has signed in.
         nav: its name in the menu; empty for none.
+        on_decision: what a button on the page of each decision says that leads here; the path then
+            has `{record_id}` in it. Empty for no button.
         most_bytes: how long its form may be.
     """
 
@@ -92,4 +97,5 @@ class ConsoleRoute:
     handler: Callable[[Visit], Awaitable[Response]]
     needs: frozenset[KeyScope] | None
     nav: str = ""
+    on_decision: str = ""
     most_bytes: int = MOST_FORM_BYTES

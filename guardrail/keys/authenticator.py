@@ -112,6 +112,11 @@ class Authenticator:
         key = self._by_id.get(key_id)
         return key if key is not None and key.is_valid(datetime.now(UTC)) else None
 
+    @property
+    def keys(self) -> tuple[ApiKey, ...]:
+        """All keys of the copy, revoked ones included."""
+        return tuple(self._by_id.values())
+
     def digest(self, secret: str) -> str:
         """What is kept of a secret, see `digest_secret`."""
         return digest_secret(secret, self._pepper)

@@ -28,6 +28,7 @@ __all__ = [
     "Recall",
     "RecallStep",
     "policy_recall",
+    "read_recall",
 ]
 
 THREATS = ("pixels",)
@@ -178,6 +179,11 @@ class Recall(Sealed):
             oracle_revision=self.oracle_revision,
             digest=self.digest,
         )
+
+
+def read_recall(policy: Policy) -> Recall | None:
+    """The file that a policy names, as it is; None where it names none. Raises ConfigError."""
+    return None if policy.recall is None else read_sealed(policy.folder / policy.recall, Recall)
 
 
 def policy_recall(policy: Policy, policy_digest: str) -> RecallStatement | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from guardrail.records.record import Record
     from guardrail.records.signing import RecordVerifier
 
-__all__ = ["DatabaseAudit", "audit_database"]
+__all__ = ["DatabaseAudit", "audit_database", "audit_record"]
 
 _PAGE = 500
 
@@ -213,3 +213,34 @@ def _check_end(name: str, chain: _Chain) -> None:
             f"{name}: the records of writer {chain.writer} end at {chain.sequence or 0}, and an "
             f"anchor names its record {last}; records at the end were removed"
         )
+
+
+def audit_record(database: Database, record_id: str) -> int:
+    """Checks one record, its columns, and that its neighbours in the chain are the ones it names.
+
+    Returns:
+        How many neighbours there are: the last record of a chain has one, and so has the first.
+
+    Raises:
+        CertificationError: says what does not hold.
+        StorageError: the database cannot be read.
+    """
+    with database.read() as connection:
+        found = connection.execute(
+            select_records().where(RECORDS.c.record_id == record_id)
+        ).mappings()
+        row = found.one_or_none()
+        require_record(row is not None, "it is not there any more")
+        assert row is not None
+        place = RECORDS.c.writer == row["writer"]
+        near = RECORDS.c.sequence.in_([row["sequence"] - 1, row["sequence"] + 1])
+        columns = (RECORDS.c.sequence, RECORDS.c.digest, RECORDS.c.previous)
+        neighbours = connection.execute(sa.select(*columns).where(place, near)).all()
+    record = read_row(dict(row))
+    _check_columns(record, row)
+    check_record(record)
+    for sequence, digest, previous in neighbours:
+        is_before = sequence < record.sequence
+        fits = digest == record.previous if is_before else previous == record.digest
+        require_record(fits, f"the record {'before' if is_before else 'after'} it is another one")
+    return len(neighbours)

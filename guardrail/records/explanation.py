@@ -12,7 +12,7 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from guardrail.records.record import Record
 
-__all__ = ["explain_record"]
+__all__ = ["explain_record", "explain_verdict"]
 
 _ENDINGS = {
     Action.PASS: "The answer was delivered",
@@ -27,15 +27,17 @@ def explain_record(record: Record) -> str:
     Raises:
         CertificationError: its certificate does not hold.
     """
-    return "\n".join(
-        [
-            _say_outcome(record),
-            _say_request(record),
-            *_say_samples(record),
-            *_say_certificate(record),
-            *_say_costs(record),
-        ]
-    )
+    outcome, *why = explain_verdict(record)
+    return "\n".join([outcome, _say_request(record), *why, *_say_costs(record)])
+
+
+def explain_verdict(record: Record) -> list[str]:
+    """The sentences on what the client got and why; the last one says what was shown.
+
+    Raises:
+        CertificationError: its certificate does not hold.
+    """
+    return [_say_outcome(record), *_say_samples(record), *_say_certificate(record)]
 
 
 def _say_outcome(record: Record) -> str:

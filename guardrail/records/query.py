@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from guardrail.database.address import is_database, read_address
 from guardrail.errors import ConfigError
@@ -25,15 +25,19 @@ if TYPE_CHECKING:
 __all__ = [
     "DatabaseSource",
     "FileSource",
+    "Place",
     "RecordFilter",
+    "RecordPage",
     "RecordSource",
     "as_utc",
     "open_existing",
     "open_source",
     "select_records",
+    "summaries_query",
 ]
 
 _PAGE = 500
+_RANGE_ENDS = ("score_from", "score_to", "radius_from", "radius_to")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class RecordFilter:
 
     Attributes:
         since, until: when they were made; `until` is not included.
+        score_from, score_to, radius_from, radius_to: ends of a range, both included; a record
+            without the number is in none.
 
     The others must be equal to the summary's field of the same name.
     """
@@ -60,6 +66,10 @@ class RecordFilter:
     route: str | None = None
     request_id: str | None = None
     request_digest: str | None = None
+    score_from: float | None = None
+    score_to: float | None = None
+    radius_from: float | None = None
+    radius_to: float | None = None
 
     def equal_fields(self) -> dict[str, Any]:
         """The fields that must be equal, and to what."""
@@ -67,15 +77,47 @@ class RecordFilter:
         return {
             name: value
             for name, value in fields.items()
-            if value is not None and name not in ("since", "until")
+            if value is not None and name not in ("since", "until", *_RANGE_ENDS)
         }
+
+    def ranges(self) -> list[tuple[str, bool, float]]:
+        """Ends of ranges: of which field, whether it is the lower end, and the value."""
+        ends = [(name, getattr(self, name)) for name in _RANGE_ENDS]
+        return [
+            (name.partition("_")[0], name.endswith("_from"), value)
+            for name, value in ends
+            if value is not None
+        ]
 
     def holds(self, summary: RecordSummary) -> bool:
         """Whether a record is meant."""
         late = self.since is None or summary.created >= self.since
         early = self.until is None or summary.created < self.until
         equal = self.equal_fields().items()
-        return late and early and all(getattr(summary, name) == value for name, value in equal)
+        return (
+            late
+            and early
+            and all(getattr(summary, name) == value for name, value in equal)
+            and all(_is_within(getattr(summary, name), *end) for name, *end in self.ranges())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """A part of a list of records, the newest first.
+
+    Attributes:
+        rows: the records.
+        has_newer, has_older: whether more are meant on either side.
+    """
+
+    rows: list[RecordSummary]
+    has_newer: bool
+    has_older: bool
+
+
+Place: TypeAlias = tuple[datetime, str]
+"""Where a record stands in a list: its time and its id."""
 
 
 class RecordSource(Protocol):
@@ -160,28 +202,54 @@ class DatabaseSource:
         self._database = database
 
     def newest(self, which: RecordFilter, limit: int) -> list[RecordSummary]:
+        found: list[RecordSummary] = []
+        last: Place | None = None
+        while len(found) < limit:
+            page = self.page(which, min(_PAGE, limit - len(found)), older_than=last)
+            found += page.rows
+            if not page.has_older:
+                break
+            last = (page.rows[-1].created, page.rows[-1].record_id)
+        return found
+
+    def page(
+        self,
+        which: RecordFilter,
+        size: int,
+        *,
+        older_than: Place | None = None,
+        newer_than: Place | None = None,
+    ) -> RecordPage:
+        """The records next to a place, or the newest; as quick at any place of the list."""
+        goes_back = newer_than is None
+        query = summaries_query(which, size + 1, older_than=older_than, newer_than=newer_than)
+        with self._database.read() as connection:
+            found = connection.execute(query).mappings().all()
+        rows = [RecordSummary(**{**one, "created": as_utc(one["created"])}) for one in found[:size]]
+        has_more = len(found) > size
+        if goes_back:
+            return RecordPage(rows, older_than is not None, has_more)
+        return RecordPage(rows[::-1], has_more, True)
+
+    def values(self, field: str, most: int = 100) -> list[str]:
+        """The different values of a field that people filter by, in order; not more than `most`.
+
+        Each costs one step in the field's index, however many records have it.
+        """
         import sqlalchemy as sa
 
         from guardrail.records.tables import RECORDS
 
-        names = [field.name for field in dataclasses.fields(RecordSummary)]
-        columns = [RECORDS.c[name] for name in names]
-        order = (RECORDS.c.created.desc(), RECORDS.c.record_id.desc())
-        found: list[RecordSummary] = []
-        after: tuple[datetime, str] | None = None
-        while len(found) < limit:
-            query = sa.select(*columns).where(*_conditions(which)).order_by(*order)
-            if after is not None:
-                place = sa.tuple_(RECORDS.c.created, RECORDS.c.record_id)
-                query = query.where(place < sa.tuple_(*after))
-            size = min(_PAGE, limit - len(found))
-            with self._database.read() as connection:
-                rows = connection.execute(query.limit(size)).mappings().all()
-            found += [RecordSummary(**{**row, "created": as_utc(row["created"])}) for row in rows]
-            if len(rows) < size:
-                break
-            after = (rows[-1]["created"], rows[-1]["record_id"])
-        return found
+        column, found = RECORDS.c[field], list[str]()
+        with self._database.read() as connection:
+            query = sa.select(sa.func.min(column))
+            while len(found) < most:
+                value = connection.execute(query).scalar()
+                if value is None:
+                    break
+                found.append(value)
+                query = sa.select(sa.func.min(column)).where(column > value)
+        return [value for value in found if value]
 
     def find(self, record_id: str) -> Record | None:
         from guardrail.records.tables import RECORDS
@@ -231,6 +299,39 @@ class DatabaseSource:
             sequence = rows[-1]["sequence"]
 
 
+def summaries_query(
+    which: RecordFilter,
+    limit: int,
+    *,
+    older_than: Place | None = None,
+    newer_than: Place | None = None,
+) -> sa.Select[Any]:
+    """The rows of a list from a place on: downwards from it, or upwards from `newer_than`."""
+    import sqlalchemy as sa
+
+    from guardrail.records.tables import RECORDS
+
+    columns = [RECORDS.c[field.name] for field in dataclasses.fields(RecordSummary)]
+    place = sa.tuple_(RECORDS.c.created, RECORDS.c.record_id)
+    query = sa.select(*columns).where(*_conditions(which)).limit(limit)
+    if newer_than is not None:
+        query = query.where(place > _place(newer_than))
+        return query.order_by(RECORDS.c.created, RECORDS.c.record_id)
+    if older_than is not None:
+        query = query.where(place < _place(older_than))
+    return query.order_by(RECORDS.c.created.desc(), RECORDS.c.record_id.desc())
+
+
+def _place(place: Place) -> sa.ColumnElement[Any]:
+    """A place with the columns' own types, by which a time is written as the column has it."""
+    import sqlalchemy as sa
+
+    from guardrail.records.tables import RECORDS
+
+    created, record_id = place
+    return sa.tuple_(sa.literal(created, RECORDS.c.created.type), sa.literal(record_id, sa.Text))
+
+
 def select_records() -> sa.Select[Any]:
     """Every column of records, and their contents as `sealed`."""
     import sqlalchemy as sa
@@ -249,7 +350,14 @@ def _conditions(which: RecordFilter) -> list[sa.ColumnElement[bool]]:
         conditions.append(RECORDS.c.created >= which.since)
     if which.until is not None:
         conditions.append(RECORDS.c.created < which.until)
+    for name, is_lower, value in which.ranges():
+        column = RECORDS.c[name]
+        conditions.append(column >= value if is_lower else column <= value)
     return conditions
+
+
+def _is_within(number: float | None, is_lower: bool, end: float) -> bool:
+    return number is not None and (number >= end if is_lower else number <= end)
 
 
 def _equals(column: sa.ColumnElement[Any], value: object) -> sa.ColumnElement[bool]:

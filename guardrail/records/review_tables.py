@@ -1,17 +1,21 @@
 """The tables of what reviewers say of decisions, for SQLAlchemy; the migrations make them.
 
 `labels.item` is `request` for the whole request, else the number of a draw. Rows stay: of several
-labels of one reviewer on one item the latest counts.
+labels of one reviewer on one item the latest counts. `labels.source` is `page` where the reviewer
+chose what to label, else the name of a random draw: only such labels say how often something is so.
 """
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-__all__ = ["CASES", "LABELS", "OVERRIDES", "WHOLE_REQUEST"]
+__all__ = ["CASES", "CHOSEN", "LABELS", "OVERRIDES", "WHOLE_REQUEST"]
 
 WHOLE_REQUEST = "request"
 """The item of a label that speaks of the whole request."""
+
+CHOSEN = "page"
+"""The source of a label on what its reviewer chose."""
 
 _METADATA = sa.MetaData()
 _TIME = sa.DateTime(timezone=True)
@@ -24,6 +28,7 @@ LABELS = sa.Table(
     sa.Column("item", sa.Text),
     sa.Column("reviewer", sa.Text),
     sa.Column("verdict", sa.Text),
+    sa.Column("source", sa.Text),
     sa.Column("note", sa.Text),
     sa.Column("created", _TIME),
 )

@@ -76,8 +76,11 @@ class _Watch:
         for served in policies:
             for result in await self._decide_canaries(served):
                 self._report(served.name, result)
+        names = {served.name for served in policies}
+        for gone in [one for one in self._telemetry.canaries if one[0] not in names]:
+            del self._telemetry.canaries[gone]
         if self._metrics is not None:
-            self._metrics.keep_canaries({served.name for served in policies})
+            self._metrics.keep_canaries(names)
 
     async def _decide_canaries(self, served: ServedPolicy) -> list[CanaryResult]:
         """The results; whatever goes wrong is one, and the next canaries are sent all the same."""
@@ -92,6 +95,7 @@ class _Watch:
             return [CanaryResult("harmful", Action.BLOCK, Action.FAULT, name, 0.0)]
 
     def _report(self, policy: str, result: CanaryResult) -> None:
+        self._telemetry.canaries[policy, result.canary] = (result, time.time())
         if self._metrics is not None:
             self._metrics.count_canary(policy, result, time.time())
         level = logging.INFO if result.is_ok else logging.ERROR

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.deployment import Deployment
     from guardrail.api.policy_set import PolicySet
-    from guardrail.telemetry.canary import CanaryText
+    from guardrail.telemetry.canary import CanaryResult, CanaryText
     from guardrail.telemetry.metrics import Metrics
     from guardrail.telemetry.spans import Spans
 
@@ -63,6 +63,7 @@ class Telemetry:
         spans: None where nothing is traced.
         spikes: counts blocks by minutes.
         dropped_lines: how many lines of the log were dropped so far.
+        canaries: the last canary of each kind by policy, and when it ended, in seconds since 1970.
     """
 
     settings: TelemetrySettings = field(default_factory=TelemetrySettings)
@@ -72,6 +73,7 @@ class Telemetry:
     spans: Spans | None = None
     spikes: BlockSpikes = field(default_factory=BlockSpikes)
     dropped_lines: Callable[[], int] = lambda: 0
+    canaries: dict[tuple[str, str], tuple[CanaryResult, float]] = field(default_factory=dict)
     _deployment: Deployment | None = None
     _known: PolicySet | None = None
 

@@ -14,6 +14,17 @@
     }
   }
 
+  const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const days = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+  function localizeCharts(root) {
+    for (const label of all("[data-time]", root)) {
+      const at = new Date(label.dataset.time);
+      const rest = label.dataset.rest;
+      const form = label.dataset.form === "day" ? days : rest ? shown : hours;
+      label.textContent = rest ? `${form.format(at)}: ${rest}` : form.format(at);
+    }
+  }
+
   // Filters are written in the reader's zone and sent in UTC.
   function prepareTimes(root) {
     for (const field of all("input[data-local-time]", root)) {
@@ -35,6 +46,7 @@
 
   function prepare(root) {
     localize(root);
+    localizeCharts(root);
     prepareTimes(root);
   }
 
@@ -79,6 +91,17 @@
       if (link && !String(getSelection())) link.click();
     }
   });
+  // A link into a folded part opens it.
+  function unfold() {
+    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    const folded = target && target.closest("details");
+    if (folded && !folded.open) {
+      folded.open = true;
+      target.scrollIntoView();
+    }
+  }
+  addEventListener("hashchange", unfold);
+  unfold();
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-go]")) location.href = event.target.value;
   });

@@ -12,7 +12,7 @@ down_revision = "0002"
 
 _OVERVIEW = (
     "created", "record_id", "policy", "mode", "action", "reason", "category", "would_block",
-    "score", "radius", "calls", "cost_usd", "elapsed_s",
+    "api_key_id", "upstream", "score", "radius", "calls", "cost_usd", "elapsed_s",
 )  # fmt: skip
 
 
@@ -55,7 +55,11 @@ def _create_saved_filters() -> None:
 
 
 def _create_labels() -> None:
-    """Every judgement is a row that stays; the latest of a reviewer on an item counts."""
+    """Every judgement is a row that stays; the latest of a reviewer on an item counts.
+
+    `source` is `page` where the reviewer chose what to label, else the name of a random draw: only
+    such labels say how often something happens.
+    """
     op.create_table(
         "labels",
         sa.Column("label_id", sa.Text, primary_key=True),
@@ -63,6 +67,7 @@ def _create_labels() -> None:
         sa.Column("item", sa.Text, nullable=False),
         sa.Column("reviewer", sa.Text, nullable=False),
         sa.Column("verdict", sa.Text, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
         sa.Column("note", sa.Text, nullable=False),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("verdict IN ('harmful', 'harmless', 'unsure')", name="labels_verdict"),
