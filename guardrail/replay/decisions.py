@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from guardrail.engine.promise import RadiusSpace
 from guardrail.engine.rules import Mode
-from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.policy.content import find_content
+from guardrail.records.endings import HowEnded, how_ended
 from guardrail.replay.endings import REASON_CODES, Ending
 from guardrail.stats import Plan, PlanKind
 from guardrail.types import Outcome
@@ -55,7 +55,6 @@ OUTCOME_CODES = {outcome.value: code for code, outcome in enumerate(OUTCOMES)}
 BEGINNING = "beginning of the answer"
 """The field of an answer that was broken off because what had come of it was harmful already."""
 _REASON_OF = {reason.value: code for reason, code in REASON_CODES.items()}
-_PASSED = (Reason.CERTIFIED.value, Reason.NO_IMAGE.value)
 
 
 class Kind(IntEnum):
@@ -296,7 +295,7 @@ class _Loader:
             record_id=data["record_id"],
             created=datetime.fromisoformat(data["created"]).timestamp(),
             kind=kind,
-            before=_ending(data),
+            before=_ENDINGS[how_ended(data)],
             reason=_REASON_OF[data["reason"]],
             policy=self._policy(data),
             test=-1 if certificate is None else self._test(certificate),
@@ -419,20 +418,14 @@ def _kind(data: Mapping[str, Any]) -> Kind:
     return Kind.TEXT if is_text else Kind.OTHER
 
 
-def _ending(data: Mapping[str, Any]) -> Ending:
-    if data["would_block"]:
-        return Ending.STOPPED
-    if data["mode"] == Mode.OBSERVE.value:
-        if data["reason"] == Reason.NOT_DECIDED.value:
-            return Ending.UNDECIDED
-        return Ending.LET_THROUGH if data["reason"] in _PASSED else Ending.FAULT
-    match Action(data["action"]):
-        case Action.PASS:
-            return Ending.LET_THROUGH
-        case Action.BLOCK:
-            return Ending.STOPPED
-        case Action.FAULT:
-            return Ending.FAULT
+_ENDINGS = {
+    HowEnded.LET_THROUGH: Ending.LET_THROUGH,
+    HowEnded.STOPPED: Ending.STOPPED,
+    HowEnded.WOULD_STOP: Ending.STOPPED,
+    HowEnded.FAULT: Ending.FAULT,
+    HowEnded.LIMIT: Ending.FAULT,
+    HowEnded.NOT_DECIDED: Ending.UNDECIDED,
+}
 
 
 def _flags(sample: Mapping[str, Any]) -> int:
