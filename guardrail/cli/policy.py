@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from guardrail.cli import policy_diff, policy_replay
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ _UNBROKEN = re.compile(
 
 @click.group("policy")
 def command() -> None:
-    """Check policies, show the shipped ones, and print the schema of policy files."""
+    """Check, compare and replay policies; show the shipped ones, and the schema of policy files."""
+
+
+command.add_command(policy_diff.command)
+command.add_command(policy_replay.command)
 
 
 @command.command("check")

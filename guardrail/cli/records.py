@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from guardrail.records.rows import RecordSummary
     from guardrail.records.signing import RecordSigner
 
-__all__ = ["command"]
+__all__ = ["command", "read_time"]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -115,7 +115,7 @@ def _summary(
     By policy, key, hour, reason, and of what was stopped by the category and field of its worst
     answer. Faults and limits are counted apart: there nothing was judged.
     """
-    times = _time("since", since), _time("until", until)
+    times = read_time("since", since), read_time("until", until)
     print_summary(place, *times, by=by, limit=limit, as_json=as_json)
 
 
@@ -324,11 +324,12 @@ def _facts(one: RecordSummary) -> dict[str, Any]:
 def _read_filter(which: dict[str, Any]) -> RecordFilter:
     from guardrail.records.query import RecordFilter
 
-    since, until = (_time(name, which.pop(name)) for name in ("since", "until"))
+    since, until = (read_time(name, which.pop(name)) for name in ("since", "until"))
     return RecordFilter(since, until, **which)
 
 
-def _time(name: str, value: str | None) -> datetime | None:
+def read_time(name: str, value: str | None) -> datetime | None:
+    """The time that an option names, in UTC where it has no zone. Raises click.UsageError."""
     if value is None:
         return None
     try:

@@ -38,9 +38,11 @@ def print_summary(
     from guardrail.records.documents import open_documents
     from guardrail.records.tally import tally_records
 
-    with open_documents(place, since=since, until=until) as documents:
-        with progress_bar("records", documents.count()) as step:
-            found = tally_records(documents, step)
+    with (
+        open_documents(place, since=since, until=until) as documents,
+        progress_bar("records", documents.count()) as step,
+    ):
+        found = tally_records(documents, step)
     if as_json:
         click.echo(json.dumps(found.to_dict(), allow_nan=False))
         return

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BEGINNING",
+    "ENDINGS",
     "OUTCOMES",
     "OUTCOME_CODES",
     "DrawFlag",
@@ -54,6 +55,15 @@ OUTCOMES = tuple(Outcome)
 OUTCOME_CODES = {outcome.value: code for code, outcome in enumerate(OUTCOMES)}
 BEGINNING = "beginning of the answer"
 """The field of an answer that was broken off because what had come of it was harmful already."""
+ENDINGS = {
+    HowEnded.LET_THROUGH: Ending.LET_THROUGH,
+    HowEnded.STOPPED: Ending.STOPPED,
+    HowEnded.WOULD_STOP: Ending.STOPPED,
+    HowEnded.FAULT: Ending.FAULT,
+    HowEnded.LIMIT: Ending.FAULT,
+    HowEnded.NOT_DECIDED: Ending.UNDECIDED,
+}
+"""How a record ended, as a number."""
 _REASON_OF = {reason.value: code for reason, code in REASON_CODES.items()}
 
 
@@ -295,7 +305,7 @@ class _Loader:
             record_id=data["record_id"],
             created=datetime.fromisoformat(data["created"]).timestamp(),
             kind=kind,
-            before=_ENDINGS[how_ended(data)],
+            before=ENDINGS[how_ended(data)],
             reason=_REASON_OF[data["reason"]],
             policy=self._policy(data),
             test=-1 if certificate is None else self._test(certificate),
@@ -416,16 +426,6 @@ def _kind(data: Mapping[str, Any]) -> Kind:
         return Kind.TEST
     is_text = data["pictures"] == 0 and len(data["samples"]) == 1
     return Kind.TEXT if is_text else Kind.OTHER
-
-
-_ENDINGS = {
-    HowEnded.LET_THROUGH: Ending.LET_THROUGH,
-    HowEnded.STOPPED: Ending.STOPPED,
-    HowEnded.WOULD_STOP: Ending.STOPPED,
-    HowEnded.FAULT: Ending.FAULT,
-    HowEnded.LIMIT: Ending.FAULT,
-    HowEnded.NOT_DECIDED: Ending.UNDECIDED,
-}
 
 
 def _flags(sample: Mapping[str, Any]) -> int:
