@@ -104,9 +104,7 @@ class _Runner:
                 verdict = await self._ask(case.given, case.name)
                 return verdict, _radius(verdict)
             case KeptCase():
-                return await decide_kept(
-                    self.engine, case.given, sees_pictures=self.sees_pictures
-                )
+                return await decide_kept(self.engine, case.given, sees_pictures=self.sees_pictures)
             case _:
                 assert_never(case.given)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli import policy_test
+from guardrail.cli import policy_diff, policy_replay, policy_test
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,10 +33,12 @@ _UNBROKEN = re.compile(
 
 @click.group("policy")
 def command() -> None:
-    """Check and test policies, show the shipped ones, and print the schema of policy files."""
+    """Check, test, compare and replay policies; show the shipped ones, and the schema of files."""
 
 
 command.add_command(policy_test.command)
+command.add_command(policy_diff.command)
+command.add_command(policy_replay.command)
 
 
 @command.command("check")

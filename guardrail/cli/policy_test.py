@@ -61,9 +61,7 @@ def command(
     policies = [(name, read_policy(name)) for name in dict.fromkeys(names)]
     cases = _choose_cases(sources, tags)
     chosen = read_upstreams(upstreams, upstreams_file)
-    results = {
-        name: _run(name, policy, chosen, cases, jobs) for name, policy in policies
-    }
+    results = {name: _run(name, policy, chosen, cases, jobs) for name, policy in policies}
     _report(results, as_json=as_json)
     if junit_file is not None:
         from guardrail.cases.junit import junit_report

@@ -13,6 +13,7 @@ import click
 
 from guardrail.cli.options import content_key_option, place_option, read_time
 from guardrail.cli.records_cases import case_options, write_record_cases
+from guardrail.cli.records_summary import BY_WORDS, print_summary
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one ob
 _PLACE = place_option
 _CONTENT_KEY = content_key_option("Key that sealed what was asked and answered; shows it too.")
 _SIGN_KEY = click.option("--sign-key", type=_KEY, help="Key that signs the anchor of the removal.")
-_FIELDS = ("action", "reason", "category", "policy", "model", "upstream", "principal", "route")
+_FIELDS = ("action", "reason", "category", "field", "policy", "model", "upstream", "principal",
+           "route")  # fmt: skip
 
 
 def _filters(function: _F) -> _F:
@@ -82,6 +84,32 @@ def _cells(one: RecordSummary) -> tuple[str, ...]:
     action = f"{one.action} (would block)" if one.would_block else one.action
     return (f"{one.created.astimezone(UTC):%Y-%m-%d %H:%M:%S}", one.record_id, action, one.reason,
             one.category, one.field, one.model, str(one.calls), f"{one.elapsed_s:.2f}")  # fmt: skip
+
+
+@command.command("summary")
+@_PLACE
+@click.option("--since", help="Made at this time or later: ISO 8601, UTC without a zone.")
+@click.option("--until", help="Made before this time.")
+@click.option("--by", multiple=True, type=click.Choice(BY_WORDS),
+              help="Only this table; may be given several times.  [default: all]")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), default=24, show_default=True,
+              help="Most rows of a table.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def _summary(
+    place: str,
+    since: str | None,
+    until: str | None,
+    by: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Add records up: what was stopped and why, calls, dollars and tokens.
+
+    By policy, key, hour, reason, and of what was stopped by the category and field of its worst
+    answer. Faults and limits are counted apart: there nothing was judged.
+    """
+    times = read_time("since", since), read_time("until", until)
+    print_summary(place, *times, by=by, limit=limit, as_json=as_json)
 
 
 @command.command("show")

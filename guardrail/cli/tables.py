@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from guardrail.printable import show_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -24,7 +26,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # as text: file names may hold [markup]
+        # As text: names may hold [markup], and codes that a terminal would obey.
+        table.add_row(*(Text(show_text(cell)) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _FILE_WIDTH

@@ -103,9 +103,11 @@ class Judge:
                 answer=answer,
                 reason=reason,
                 unscanned=text.unscanned,
+                refused=text.refused,
+                withheld=outcome is Outcome.HARMFUL,
             )
         judgement = await self._judge_fields(self._select_fields(text), answer, pictures)
-        blocks = judgement.unscanned and self._rules.on_unscanned is OnUnscanned.BLOCK
+        blocks = bool(judgement.unscanned) and self._rules.on_unscanned is OnUnscanned.BLOCK
         return Sample(
             index=index,
             outcome=Outcome.HARMFUL if blocks else judgement.outcome,
@@ -115,6 +117,8 @@ class Judge:
             field=judgement.field,
             unscanned=(*text.unscanned, *judgement.unscanned),
             unmeasured=judgement.unmeasured,
+            refused=text.refused,
+            withheld=blocks or judgement.withheld,
         )
 
     async def judge_prefix(self, prefix: str, pictures: tuple[Pixels, ...]) -> Judgement:
@@ -225,8 +229,8 @@ def _find_worst(fields: Sequence[FieldText], judgements: Sequence[Judgement]) ->
     """Harmful before missing before harmless, then by score; of equals the first by name.
 
     Harm comes before a language that was not measured. The worst names its field, all that could
-    not be looked into in any field, and whether the language of any was unmeasured: of a harmful
-    answer only where there was no other reason.
+    not be looked into in any field, whether any was withheld, and whether the language of any was
+    unmeasured: of a harmful answer only where there was no other reason.
     """
     ranks = [_rank(judgement) for judgement in judgements]
     equal = [place for place, rank in enumerate(ranks) if rank == max(ranks)]
@@ -239,7 +243,11 @@ def _find_worst(fields: Sequence[FieldText], judgements: Sequence[Judgement]) ->
     else:
         unmeasured = next((said.unmeasured for said in judgements if said.unmeasured), "")
     return dataclasses.replace(
-        worst, unscanned=tuple(unscanned), field=fields[place].name, unmeasured=unmeasured
+        worst,
+        unscanned=tuple(unscanned),
+        field=fields[place].name,
+        unmeasured=unmeasured,
+        withheld=any(judgement.withheld for judgement in judgements),
     )
 
 

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 from guardrail.upstreams.prices import PriceBook
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from guardrail.engine.promise import Claim, RadiusSpace
     from guardrail.engine.recall import RecallStatement
     from guardrail.stats import PlanKind
+    from guardrail.types import Json
 
 __all__ = [
     "AnswerSource",
@@ -119,6 +122,8 @@ class Rules:
         on_oracle_failure, on_unscanned, on_several_models: the fields of `failures`.
         max_cost_usd: `advanced.limits.max_cost_usd_per_request`.
         recall: what was measured of forbidden requests under this policy; None where nothing was.
+        policy_fields: the policy's own fields, those that have their defaults left out; records
+            keep them, and nothing is decided by them.
     """
 
     name: str
@@ -158,6 +163,7 @@ class Rules:
     expected_success_rate: float = 1.0
     text_in_pictures: TextInPictures = TextInPictures.OFF
     on_several_models: OnSeveralModels = OnSeveralModels.ERROR
+    policy_fields: Mapping[str, Json] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def q1(self) -> float:

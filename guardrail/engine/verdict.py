@@ -128,6 +128,9 @@ class Sample:
         unscanned: parts of the answer that no text oracle can read.
         unmeasured: why the answer's language is none that the oracle was measured on: `script`,
             `language` or `unknown words`; empty where it is.
+        refused: whether it is nothing but the provider's own refusal or content filter.
+        withheld: whether it is harmful whatever its score: for its language, for a part that
+            cannot be read, or as a refusal.
         failure: why an outcome is missing.
         elapsed_s: time of call and judgement, repeats included.
     """
@@ -140,6 +143,8 @@ class Sample:
     field: str = ""
     unscanned: tuple[str, ...] = ()
     unmeasured: str = ""
+    refused: bool = False
+    withheld: bool = False
     failure: UpstreamError | OracleError | None = None
     elapsed_s: float = 0.0
 

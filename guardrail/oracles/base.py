@@ -23,6 +23,7 @@ __all__ = [
     "Reference",
     "ReferenceOracle",
     "Scorer",
+    "cut_of",
     "goes_by_text",
     "is_function",
     "reads_whole",
@@ -69,6 +70,7 @@ class Judgement:
     unscanned: tuple[str, ...] = ()
     field: str = ""
     unmeasured: str = ""
+    withheld: bool = False
 
 
 class NamedScore(float):
@@ -131,6 +133,19 @@ def is_function(oracle: object) -> bool:
     an attribute `deterministic` that is True; its judgements do not serve for other exchanges.
     """
     return goes_by_text(oracle) or getattr(oracle, "deterministic", False) is True
+
+
+def cut_of(oracle: object) -> float | None:
+    """The threshold of an oracle that calls harmful exactly what scores at least that.
+
+    Its outcomes at any other threshold then follow from the scores, but for judgements that are
+    `withheld`. An oracle says so by an attribute `cuts_scores` that is True, beside `threshold`;
+    None for all others.
+    """
+    if getattr(oracle, "cuts_scores", False) is not True:
+        return None
+    threshold = getattr(oracle, "threshold", None)
+    return float(threshold) if isinstance(threshold, int | float) else None
 
 
 def reads_whole(oracle: object) -> bool:

@@ -55,6 +55,8 @@ class FunctionOracle:
             nothing tells the function from another version of itself.
     """
 
+    cuts_scores = True  # see `cut_of`
+
     def __init__(
         self,
         function: JudgeFunction,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.canonical import short_digest
 from guardrail.offload import FIND_LANGUAGE, offload
-from guardrail.oracles.base import Judgement, goes_by_text, is_function
+from guardrail.oracles.base import Judgement, cut_of, goes_by_text, is_function
 from guardrail.oracles.options import HarmOptions, find_parts
 from guardrail.oracles.text.languages import LANGUAGE_REPORT, foreign_stretch, language_model
 from guardrail.types import Outcome
@@ -58,6 +58,11 @@ class LanguageCheckedOracle:
         return float(self._oracle.threshold)  # type: ignore[attr-defined] # those of harm have one
 
     @property
+    def cuts_scores(self) -> bool:
+        """See `cut_of`: what is withheld for its language is marked so."""
+        return cut_of(self._oracle) is not None
+
+    @property
     def by_text(self) -> bool:
         """See `goes_by_text`: the language is a function of the text."""
         return goes_by_text(self._oracle)
@@ -89,7 +94,9 @@ async def _find(text: str) -> Unmeasured | None:
 
 
 def _withhold(why: Unmeasured) -> Judgement:
-    return Judgement(Outcome.HARMFUL, 1.0, "language unmeasured", unmeasured=why.value)
+    return Judgement(
+        Outcome.HARMFUL, 1.0, "language unmeasured", unmeasured=why.value, withheld=True
+    )
 
 
 def describe_languages(options: OracleOptions) -> str:

@@ -45,6 +45,7 @@ class ThreadedOracle:
     """
 
     by_text = True  # see `goes_by_text`; equal exchanges of a batch are scored once in any case
+    cuts_scores = True  # see `cut_of`
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from guardrail.canonical import digest_json
+from guardrail.canonical import canonical_json, digest_json
 from guardrail.engine.plan import UNSCALED, plan_for, required_rate
 from guardrail.engine.promise import Claim
 from guardrail.engine.rules import AnswerSource, OnUnscanned, Rules
@@ -13,6 +13,7 @@ from guardrail.images.limits import ImageLimits
 from guardrail.memory.rules import MemoryRules
 from guardrail.oracles.options import find_parts
 from guardrail.oracles.reference_options import ReferenceOptions
+from guardrail.policy.content import find_differing, policy_content
 from guardrail.policy.mistakes import raise_mistakes
 from guardrail.policy.recall import policy_recall
 from guardrail.stats import PlanKind, failover_alpha, spent_alpha
@@ -35,6 +36,8 @@ __all__ = [
     "variant_options",
 ]
 
+_LARGEST_KEPT_BYTES = 8192
+
 
 def policy_digest(policy: Policy) -> str:
     """SHA-256 (hex) of the policy's canonical JSON, defaults and calibration written out.
@@ -45,10 +48,7 @@ def policy_digest(policy: Policy) -> str:
     Raises:
         ConfigError: the oracle's calibration or a file of a judge cannot be used.
     """
-    policy = policy.model_copy(update={"oracle": policy.oracle.with_calibration(policy.folder)})
-    content = policy.model_dump(mode="json", exclude={"recall"})
-    files = policy.oracle.file_digests(policy.folder)
-    return digest_json({**content, "files": files} if files else content)
+    return digest_json(policy_content(policy))
 
 
 def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
@@ -72,7 +72,8 @@ def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
     if claim := _check_claim(policy, known):
         raise_mistakes([*claim, *early])
     rates = None if smoothing.claim is Claim.VERDICT else known
-    digest = policy_digest(policy)
+    content = policy_content(policy)
+    digest = digest_json(content)
     rules = Rules(
         name=policy.name,
         digest=digest,
@@ -111,6 +112,7 @@ def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
         expected_success_rate=sampling.expected_success_rate,
         text_in_pictures=policy.text_in_pictures,
         on_several_models=policy.failures.several_models,
+        policy_fields=_kept_fields(content),
     )
     raise_mistakes([*early, *_check_plans(policy, rules, upstreams)])
     return rules
@@ -184,6 +186,13 @@ def _check_claim(policy: Policy, rates: MissRateBound | None) -> list[ConfigErro
 def _mistake(problem: str, policy: Policy, field: str) -> ConfigError:
     file, line = policy.find_field(field)
     return ConfigError(problem, file=file, line=line, field=field)
+
+
+def _kept_fields(content: dict[str, Any]) -> dict[str, Any]:
+    """What records keep of the policy; the name alone of one that is too long for each of them."""
+    fields = find_differing(content)
+    is_short = len(canonical_json(fields)) <= _LARGEST_KEPT_BYTES
+    return fields if is_short else {"name": content["name"]}
 
 
 def _prices(policy: Policy) -> PriceBook:

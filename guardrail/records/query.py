@@ -57,6 +57,7 @@ class RecordFilter:
     action: str | None = None
     reason: str | None = None
     category: str | None = None
+    field: str | None = None
     would_block: bool | None = None
     policy: str | None = None
     model: str | None = None

@@ -42,6 +42,9 @@ class SampleRecord:
         answer_chars: length of the answer's text; None where no answer came.
         unscanned: whether a part of the answer could not be judged.
         unmeasured: why its language is none that the oracle was measured on; empty where it is.
+        refused: whether it is nothing but the provider's own refusal or content filter.
+        withheld: whether it counts as harmful whatever its score: for its language, for a part
+            that cannot be read, or as a refusal.
         failure: the class of the fault behind a missing outcome, empty otherwise.
         elapsed_s: time of call and judgement.
     """
@@ -54,6 +57,8 @@ class SampleRecord:
     answer_chars: int | None
     unscanned: bool
     unmeasured: str
+    refused: bool = False
+    withheld: bool = False
     failure: str
     elapsed_s: float
 
@@ -82,6 +87,10 @@ class Record:
             request digest.
         models: the models that the answers to variants name as theirs, each cut to 200 characters.
         failure: the class of the fault behind the verdict, empty if there was none.
+        policy_fields: the policy's fields, those that have their defaults left out; the policy's
+            digest follows from them (`guardrail.policy.content`).
+        threshold: the score from which the oracle calls an answer harmful; None where its verdicts
+            follow from more than one score (`guardrail.oracles.base.cut_of`).
         model: the model's name as the client sent it, cut to 200 characters.
         pictures: how many the model was asked about.
         pictures_left_out: how many older ones of the conversation were left out, by policy.
@@ -138,6 +147,8 @@ class Record:
     mode: Mode
     policy: str
     policy_digest: str
+    policy_fields: Mapping[str, Json] = field(default_factory=dict)
+    threshold: float | None = None
     upstream: str
     upstream_revision: str
     oracle_revision: str

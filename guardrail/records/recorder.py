@@ -14,6 +14,7 @@ from guardrail.canonical import make_interoperable
 from guardrail.engine.canonical_chat import request_digest
 from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.errors import GuardrailError
+from guardrail.oracles.base import cut_of
 from guardrail.records.content import digest_content
 from guardrail.records.origin import UNKNOWN_ORIGIN
 from guardrail.records.record import Record, SampleRecord
@@ -165,6 +166,8 @@ def build_record(
         mode=rules.mode,
         policy=rules.name,
         policy_digest=rules.digest,
+        policy_fields=rules.policy_fields,
+        threshold=cut_of(engine.oracle),
         upstream=verdict.upstream or engine.upstream.name,
         upstream_revision=verdict.upstream_revision or engine.upstream.revision,
         oracle_revision=engine.oracle.revision,
@@ -219,6 +222,8 @@ def _sample(sample: Sample) -> SampleRecord:
         answer_chars=None if sample.answer is None else len(sample.answer.text),
         unscanned=bool(sample.unscanned),
         unmeasured=sample.unmeasured[:_LONGEST_CHARS],
+        refused=sample.refused,
+        withheld=sample.withheld,
         failure=_class_of(sample.failure),
         elapsed_s=float(sample.elapsed_s),
     )

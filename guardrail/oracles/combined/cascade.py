@@ -40,6 +40,8 @@ class CascadeOracle:
         ConfigError: `high` does not lie above the cheap oracle's threshold.
     """
 
+    cuts_scores = True  # see `cut_of`: whom it asks does not depend on its own threshold
+
     def __init__(
         self, cheap: Member, expensive: Member, *, high: float, threshold: float = 0.5
     ) -> None:

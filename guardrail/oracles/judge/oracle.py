@@ -42,6 +42,8 @@ class JudgeOracle:
             be missing, or the judge cannot see pictures.
     """
 
+    cuts_scores = True  # see `cut_of`
+
     def __init__(
         self,
         template: Template,

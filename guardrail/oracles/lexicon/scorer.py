@@ -135,6 +135,8 @@ class LexiconOracle:
         scored: The same scorer in a thread of its own.
     """
 
+    cuts_scores = True  # see `cut_of`
+
     def __init__(self, scorer: LexiconScorer, scored: ThreadedOracle) -> None:
         self._scorer = scorer
         self._scored = scored

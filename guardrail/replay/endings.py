@@ -1,0 +1,54 @@
+"""How a decision ended, why, and what replay lacks where it cannot say: numbers for arrays."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from guardrail.engine.verdict import Reason
+
+__all__ = ["NEED_WORDS", "REASONS", "REASON_CODES", "Ending", "Need"]
+
+REASONS = tuple(Reason)
+REASON_CODES = {reason: code for code, reason in enumerate(REASONS)}
+
+
+class Ending(IntEnum):
+    """What became of a request.
+
+    `LET_THROUGH` and `STOPPED` are judgements (in observe mode what would have been). `FAULT`: a
+    fault or a limit ended it, no answer left and nothing was judged. `UNDECIDED`: observe mode let
+    it pass and never decided it. `UNKNOWN`: replay cannot say, see `Need`.
+    """
+
+    LET_THROUGH = 0
+    STOPPED = 1
+    FAULT = 2
+    UNDECIDED = 3
+    UNKNOWN = 4
+
+
+class Need(IntEnum):
+    """What it would take to say how another policy decides."""
+
+    NOTHING = 0
+    CALLS = 1
+    ANSWERS = 2
+    NEW_DRAWS = 3
+    PICTURES = 4
+    SOURCE = 5
+    POLICY = 6
+    TRIES = 7
+    FAULT = 8
+
+
+NEED_WORDS = {
+    Need.CALLS: "further calls: the recorded answers end before the new test decides",
+    Need.ANSWERS: "the answers: they must be judged again, and they were not kept or not given",
+    Need.NEW_DRAWS: "new answers: the recorded ones answer pictures with other noise",
+    Need.PICTURES: "the pictures: what is written in them must be judged, and none is kept",
+    Need.SOURCE: "the record of the decision that was repeated: it is not among these",
+    Need.POLICY: "the policy that decided: its fields are not in the record",
+    Need.TRIES: "the number of earlier tries: the recording policy did not count them",
+    Need.FAULT: "a decision: a fault ended it before enough was answered",
+}
+"""Each need in words, as `needs …`."""

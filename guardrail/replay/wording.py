@@ -1,0 +1,155 @@
+"""The words of a replay, for the terminal and for the page."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from guardrail.stats import explain_radius
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from guardrail.replay.deciding import DecidedAnew
+    from guardrail.replay.difference import PolicyNumbers
+    from guardrail.replay.further_calls import FurtherCalls
+    from guardrail.replay.intervals import ErrorChange, ShareInterval
+    from guardrail.replay.summary import ReplaySummary
+
+__all__ = [
+    "ASSUMED",
+    "describe_anew",
+    "describe_calls",
+    "describe_error",
+    "describe_interval",
+    "describe_numbers",
+    "describe_test",
+    "format_share",
+    "format_value",
+]
+
+ASSUMED = (
+    "Each decision is the one that the same noise and the same answers lead to. Assumed: answers "
+    "take the time that they took, the tries of a user hold the numbers that they held, and "
+    "repeated requests come within the time that verdicts are remembered."
+)
+_LONGEST_VALUE = 60
+_SIDE_PX = 224
+
+
+def format_share(share: float, *, up: bool = False) -> str:
+    """Percent with two digits, rounded down, or up."""
+    scaled = share * 1e4
+    return f"{(math.ceil(scaled - 1e-9) if up else math.floor(scaled + 1e-9)) / 100:.2f} %"
+
+
+def describe_interval(one: ShareInterval) -> str:
+    """`12 of 300 requests: 4.00 %; among requests like these 2.08 % to 6.88 %`."""
+    if not one.total:
+        return "there was no decided request"
+    near = f"{one.count:,} of {one.total:,} requests"
+    if one.possible > one.count:
+        near += f", up to {one.possible:,} if all unknown ones count"
+    lower, upper = format_share(one.lower), format_share(one.upper, up=True)
+    return f"{near}; among requests like these {lower} to {upper}"
+
+
+def describe_error(name: str, one: ErrorChange) -> Iterator[str]:
+    """Some lines on one kind of error."""
+    if not one.labelled:
+        yield f"{name}: no labelled request"
+        return
+    yield f"{name}: before {describe_interval(one.before)}"
+    yield f"{name}: after {describe_interval(one.after)}"
+    lower, upper = one.difference_lower, one.difference_upper
+    yield (
+        f"{name}: {one.mended:,} mended, {one.made:,} made; after minus before "
+        f"{_signed(lower)} to {_signed(upper)} (exact interval); no difference: "
+        f"p {'at most ' if one.after.possible > one.after.count else ''}{one.p:.3g} (exact McNemar)"
+    )
+
+
+def describe_calls(one: FurtherCalls) -> str:
+    """What it would take to know what is not known."""
+    if not one.decisions:
+        return "no decision lacks calls"
+    cost = "" if one.cost_usd is None else f", about US$ {one.cost_usd:,.2f}"
+    return (
+        f"{one.decisions:,} decisions can be settled by calls: about {one.calls:,.0f}{cost} "
+        f"({one.going_on:,} of them would go on from the recorded answers)"
+    )
+
+
+def describe_anew(one: DecidedAnew) -> Iterator[str]:
+    """What was decided with calls, and what could not be."""
+    cost = f", US$ {one.cost_usd:,.2f}" if one.cost_usd else ""
+    yield (
+        f"{one.decided:,} decisions were made anew with {one.calls:,} calls{cost}: fresh tries, "
+        "not the same noise"
+    )
+    if one.without_picture:
+        yield (
+            f"{one.without_picture:,} cannot be made: records never keep pictures (--pictures "
+            "names a folder of those of one picture)"
+        )
+    if one.without_prompt:
+        yield (
+            f"{one.without_prompt:,} cannot be made: their prompts are not kept, or are sealed "
+            "(--keep-content at serve, --content-key here)"
+        )
+    if one.left:
+        yield f"{one.left:,} were left: the calls or dollars were spent"
+
+
+def describe_test(summary: ReplaySummary) -> str:
+    """Calls before and after."""
+    before, after = summary.calls
+    if not before:
+        return "no test is known"
+    return (
+        f"the tests that are known take {after:,} answers where they took {before:,} "
+        f"({(after - before) / before:+.1%})"
+    )
+
+
+def describe_numbers(one: PolicyNumbers) -> dict[str, str]:
+    """Promise and price in words: what each number is, and the number."""
+    reach = {
+        f"a picture of a request answered harmlessly less than {floor} may be changed by": _reach(
+            next((r.radius for r in one.reaches if r.floor == value), None)
+        )
+        for value, floor in ((0.5, "half of the time"), (0.1, "a tenth of the time"))
+    }
+    return {
+        **reach,
+        "such a request still gets through, at most": f"{one.alpha:g} a try",
+        "share of harmless answers that lets a request through": f"above {one.q_required:.1%}",
+        "calls of the quickest pass": str(one.fewest_samples),
+        "calls at most": str(one.max_samples),
+        f"calls of an ordinary request ({one.usual_rate:.0%} harmless)": f"{one.usual_calls:.1f}",
+        "ordinary requests let through": format_share(one.usual_passes),
+        "calls of a harmful request": f"{one.harmful_calls:.1f}",
+        "stops requests": "no, it only observes" if one.only_observes else "yes",
+    }
+
+
+def format_value(value: Any) -> str:
+    """A field's value as a policy file has it, cut where it is long."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+
+
+def _reach(radius: float | None) -> str:
+    if radius is None:
+        return "nothing is promised"
+    words = explain_radius(radius, _SIDE_PX, _SIDE_PX)
+    one = min(255, math.floor(radius * 255))
+    level = f"one value by {one} levels" if radius < 1.0 else f"{words.full_values} values at will"
+    return (
+        f"{math.floor(radius * 1e4) / 1e4:g} ({level}; all of 224 × 224 by {words.rms_levels:.2g})"
+    )
+
+
+def _signed(share: float) -> str:
+    return f"{share * 100:+.2f} %"
