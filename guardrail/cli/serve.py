@@ -88,7 +88,10 @@ __all__ = ["command"]
 def command(*, workers: int, host: str, port: int, **options: Any) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
     if workers == 1:
-        _serve(host=host, port=port, **options)
+        from guardrail.server.reload import ignore_hangups
+
+        with ignore_hangups():
+            _serve(host=host, port=port, **options)
         return
     if options["metrics_port"] is not None and not options["no_metrics"]:
         raise ConfigError(

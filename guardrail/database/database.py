@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardrail.database.address import read_address
@@ -26,6 +28,8 @@ _SILENCE_MS = 10_000
 
 _POOL_SIZE = 4
 
+_OPENED = "guardrail_opened"
+
 
 class Database:
     """Reads and writes in transactions; safe for threads, and blocking: never call it from a loop.
@@ -35,6 +39,7 @@ class Database:
 
     def __init__(self, engine: Engine, address: Address) -> None:
         self._engine = engine
+        self._file = address.file
         self.name = address.name
         self.is_sqlite = address.file is not None
 
@@ -75,9 +80,33 @@ class Database:
     @contextmanager
     def _begin(self, lock_wait_s: float, *, writes: bool) -> Iterator[Connection]:
         options = {"guardrail_writes": writes, "guardrail_lock_wait_s": lock_wait_s}
-        connection = self._engine.connect().execution_options(**options)
-        with connection, connection.begin():
-            yield connection
+        with self._engine.connect().execution_options(**options) as connection:
+            with connection.begin():
+                self._check_file(connection)
+                yield connection
+            if writes:  # else it could have been removed in between
+                self._check_file(connection)
+
+    def _check_file(self, connection: Connection) -> None:
+        """Raises StorageError where what is written goes to a SQLite file that was removed.
+
+        The system keeps such a file until it is closed, and SQLite writes on into it; so it is
+        with the log beside it, which holds the last transactions and is made by the first of them.
+        """
+        if self._file is None:
+            return
+        opened = connection.info[_OPENED]
+        for part, known in opened.items():
+            found = _identify(part)
+            opened[part] = known or found
+            if opened[part] != found:
+                raise self._removed_error()
+
+    def _removed_error(self) -> StorageError:
+        return StorageError(
+            f"{self.name}: the file or its log was removed or replaced while it is in use, and "
+            "nothing is kept in it; put it back, or start this program again"
+        )
 
     @contextmanager
     def _explaining_faults(self, what: str) -> Iterator[None]:
@@ -125,13 +154,13 @@ def _sqlite_engine(address: Address) -> Engine:
         pool_size=_POOL_SIZE,
         connect_args={"timeout": _LOCK_WAIT_S},
     )
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", partial(_prepare_sqlite, address.file))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    """Settings of a new connection.
+def _prepare_sqlite(file: Path, connection: Any, record: Any) -> None:
+    """Settings of a new connection, and which file it has open.
 
     WAL lets readers go on while one writes. FULL, as NORMAL would lose the last commits at a power
     cut, and an answer leaves because its record was committed; the writer commits many records at
@@ -140,6 +169,16 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # the driver begins no transactions of its own
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    record.info[_OPENED] = {file: _identify(file), Path(f"{file}-wal"): None}
+
+
+def _identify(file: Path) -> tuple[int, int] | None:
+    """Another value where it is another file; None where there is none."""
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 def _begin_sqlite(connection: Connection) -> None:

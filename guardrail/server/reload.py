@@ -6,22 +6,38 @@ import asyncio
 import logging
 import os
 import signal
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from guardrail.errors import GuardrailError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from pathlib import Path
 
     from guardrail.api.deployment import Deployment
 
-__all__ = ["reloading"]
+__all__ = ["ignore_hangups", "reloading"]
 
 _MOST_FILES = 10_000
 
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def ignore_hangups() -> Iterator[None]:
+    """A SIGHUP ends no process meanwhile: there is nothing to reload yet, or no longer.
+
+    Only in the main thread.
+    """
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @asynccontextmanager
@@ -43,12 +59,14 @@ async def reloading(
         tasks.append(asyncio.create_task(_watch(deployment, tuple(folders), every_s)))
     loop = asyncio.get_running_loop()
     if on_signal and hasattr(signal, "SIGHUP"):
+        before = signal.getsignal(signal.SIGHUP)
         loop.add_signal_handler(signal.SIGHUP, hangups.set)
     try:
         yield
     finally:
         if on_signal and hasattr(signal, "SIGHUP"):
             loop.remove_signal_handler(signal.SIGHUP)
+            signal.signal(signal.SIGHUP, before)  # the loop leaves the system's default, an end
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

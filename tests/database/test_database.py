@@ -9,6 +9,8 @@ import threading
 import time
 import traceback
 
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 
@@ -83,6 +85,33 @@ def test_a_newer_database_is_refused(database_url):
     database.close()
     with pytest.raises(ConfigError, match=r"schema 9999 of a newer version.*install that version"):
         open_database(database_url)
+
+
+@pytest.mark.parametrize("part", ["", "-wal"])
+@pytest.mark.parametrize("damage", ["removed", "replaced", "removed meanwhile"])
+def test_nothing_is_kept_in_a_file_that_was_taken_away(sqlite_url, part, damage):
+    """SQLite itself writes on into the file that nobody can find any more."""
+    file = Path(sqlite_url.removeprefix("sqlite:///") + part)
+    away = file.with_name("away")
+    database = open_database(sqlite_url)
+    with database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
+
+    def take_away():
+        file.rename(away)
+        if damage == "replaced":
+            file.write_bytes(away.read_bytes())
+
+    with pytest.raises(StorageError, match="removed or replaced"):
+        if damage != "removed meanwhile":
+            take_away()
+        with database.write() as connection:
+            connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+            take_away()
+    away.rename(file)
+    with database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO t VALUES (2)")
+    database.close()
 
 
 def test_a_lock_of_another_program_is_waited_for_no_longer_than_told(sqlite_url):

@@ -1,13 +1,8 @@
 """Each part that may be down, killed while the proxy runs; the table is in docs/replicas.md."""
 
 import asyncio
-import os
 import re
-import signal
-import time
-from pathlib import Path
 
-import psycopg
 import pytest
 
 from guardrail.api.building import open_deployment
@@ -19,9 +14,8 @@ from guardrail.images.keys import NoiseKey
 from guardrail.key_files import load_or_create_key
 from guardrail.policy.policy_list import ListedPolicy
 from guardrail.upstreams.scripted import Step
-from tests import postgres
 from tests.faults.parts import guarded
-from tests.postgres import MISSING, find_binaries, running_postgres
+from tests.postgres import MISSING, find_binaries, postgres_server
 
 
 @pytest.fixture
@@ -101,42 +95,14 @@ def test_the_oracle(run):
 
 @pytest.mark.skipif(find_binaries() is None, reason=MISSING)
 def test_postgresql_that_keeps_records(run):
-    async def scene(url):
-        async with guarded(records=f"{url}/postgres") as proxy:
+    async def scene(server):
+        async with guarded(records=f"{server.url}/postgres") as proxy:
             before = await proxy.ask()
-            _kill_postgres(url)
+            server.kill()
             return before, await proxy.ask(1), (await proxy.client.get("/readyz")).status_code
 
-    with running_postgres() as url:
-        try:
-            assert run(scene(url)) == ((200, None), (503, "records_failed"), 503)
-        finally:
-            _start_postgres(url)
-
-
-_killed = {}
-
-
-def _kill_postgres(url):
-    with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
-        folder = Path(connection.execute("SHOW data_directory").fetchone()[0])
-    _killed[url] = folder
-    pid = int((folder / "postmaster.pid").read_text().splitlines()[0])
-    os.kill(pid, signal.SIGQUIT)  # at once, and nothing of it stays behind
-    for _ in range(1000):
-        if not (folder / "postmaster.pid").exists():
-            return
-        time.sleep(0.01)
-    raise AssertionError("the database server did not end")
-
-
-def _start_postgres(url):
-    """Again, so that the fixture can end it as it is used to."""
-    folder = _killed.pop(url)
-    port = re.search(r":(\d+)$", url)[1]
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder.parent} -c fsync=off"
-    control = [find_binaries() / "pg_ctl", "-D", folder, "-w", "-l", folder.parent / "log"]
-    postgres._run(*control, "-o", options, "start")
+    with postgres_server() as server:
+        assert run(scene(server)) == ((200, None), (503, "records_failed"), 503)
 
 
 def test_the_disk_under_the_records(run, tmp_path, monkeypatch):
