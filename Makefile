@@ -15,7 +15,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-str
 # uv trusts whom the system trusts, as pip can be told to.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help install demo test nightly check format lint types floors adapters integrations clients policies bench lock sbom clean
+.PHONY: help install demo test nightly check format lint types floors adapters integrations clients policies pictures bench lock sbom clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -69,6 +69,9 @@ clients: install ## asks every client library again and writes docs/clients.md (
 
 policies: install ## writes the default policy, the heads of the others and the tables of docs/policy.md
 	$(BIN)/python tests/policy/write_policies.py
+
+pictures: install ## takes the pictures of docs/ anew (needs Debian's prometheus and chromium)
+	$(BIN)/python benchmarks/pictures/take.py
 
 bench: install ## the committed benchmarks, one after the other
 	$(BIN)/python benchmarks/run_all.py

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from guardrail.errors import ConfigError
 from guardrail.images.keys import KeyRing, NoiseKey, ephemeral
-from guardrail.key_files import load_or_create_key, load_or_create_keyring, rotate
+from guardrail.key_files import (
+    create_key,
+    load_keyring,
+    load_or_create_key,
+    load_or_create_keyring,
+    rotate,
+)
 
 
 def private(path, content):
@@ -155,6 +161,74 @@ def test_a_rotation_that_cannot_be_written_leaves_the_key(tmp_path, monkeypatch)
         rotate(path)
     assert load_or_create_key(path) == key
     assert [entry.name for entry in tmp_path.iterdir()] == ["noise.key"]
+
+
+def test_rotations_at_a_time_add_one_key_each(tmp_path):
+    path = tmp_path / "noise.key"
+    first, barrier = load_or_create_key(path), threading.Barrier(6)
+
+    def turn():
+        barrier.wait()
+        rotate(path)
+
+    threads = [threading.Thread(target=turn) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    keys = load_or_create_keyring(path).keys
+    assert len({key.key_id for key in keys}) == 7
+    assert keys[-1] == first
+    assert [entry.name for entry in tmp_path.iterdir()] == ["noise.key"]
+
+
+def test_a_rotation_through_a_link_changes_the_file_and_leaves_the_link(tmp_path):
+    target, link = tmp_path / "mounted", tmp_path / "noise.key"
+    key = load_or_create_key(target)
+    link.symlink_to(target)
+    ring = rotate(link)
+    assert link.is_symlink()
+    assert load_or_create_keyring(target) == ring
+    assert ring.retired == (key,)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root gives files away")
+def test_a_rotation_by_root_leaves_the_file_to_its_owner(tmp_path):
+    path = tmp_path / "noise.key"
+    load_or_create_key(path)
+    os.chown(path, 12345, 12346)
+    rotate(path)
+    assert (path.stat().st_uid, path.stat().st_gid, mode(path)) == (12345, 12346, 0o600)
+
+
+def test_a_file_that_is_full_is_not_made_unreadable(tmp_path):
+    path = private(tmp_path / "noise.key", (b"ab" * 32 + b"\n") * 1007)
+    assert len(rotate(path).keys) == 1008
+    with pytest.raises(ConfigError, match="1008 keys"):
+        rotate(path)
+    assert len(load_or_create_keyring(path).keys) == 1008
+
+
+def test_what_is_not_there_is_neither_rotated_nor_listed(tmp_path):
+    for act in (rotate, load_keyring):
+        with pytest.raises(ConfigError, match="there is no noise key file"):
+            act(tmp_path / "noise.key")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_is_made_only_where_nothing_is(tmp_path):
+    path = tmp_path / "state" / "noise.key"
+    key = create_key(path)
+    assert (mode(path), load_or_create_key(path)) == (0o600, key)
+    with pytest.raises(ConfigError, match="already"):
+        create_key(path)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="already"):
+        create_key(tmp_path / "dangling")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        create_key(tmp_path / "file" / "noise.key")
+    assert load_or_create_key(path) == key
 
 
 def test_a_retired_key_that_is_gone_is_named_by_its_id():

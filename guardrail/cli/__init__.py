@@ -28,6 +28,7 @@ _COMMANDS = {
     "doctor": "Check what serve would start with: keys, models, oracle, files, clock.",
     "explain": "Say what a radius means for a picture.",
     "keys": "Make API keys, list, show, replace and revoke them.",
+    "noise-key": "Make, rotate and list the keys of the noise, without showing one.",
     "observe": "Say what observe mode would have stopped, and whether to enforce.",
     "plan": "Say what a promise costs, by every kind of test.",
     "policy": "Check and test policies, show the shipped ones, and print their schema.",
@@ -49,7 +50,7 @@ class _Lazy(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"guardrail.cli.{cmd_name}")
+        module = importlib.import_module(f"guardrail.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

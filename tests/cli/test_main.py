@@ -29,8 +29,10 @@ def run(*arguments, before="", **options):
 def commands():
     """Every module of the folder that defines a command."""
     folder = Path(cli.__file__).parent
-    return {file.stem for file in folder.glob("*.py") if "\n@click.command(" in file.read_text()
-            or "\n@click.group(" in file.read_text()} - {"__init__"}  # fmt: skip
+    heads = ("\n@click.command(", "\n@click.group(")
+    found = {file.stem for file in folder.glob("*.py")
+             if any(head in file.read_text() for head in heads)}  # fmt: skip
+    return {name.replace("_", "-") for name in found - {"__init__"}}
 
 
 def test_every_command_is_listed_with_its_own_help():
