@@ -27,6 +27,7 @@ ANSWER = re.compile(rb"zqanswerzq([0-9a-f]+)")
 RECORD = re.compile(rb'"record_id":\s*"([0-9a-f]{32})"')
 DECISION = re.compile(rb'"decision":\s*"(\w+)"')
 CODE = re.compile(rb'"(?:code|error_code)":\s*"(\w+)"')
+DECISIONS = ("pass", "block", "fault")
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 CHECK, LITELLM = "/v1/guardrail/check", "/beta/litellm_basic_guardrail_api"
 ROUTES = {CHAT: 12, RESPONSES: 4, MESSAGES: 4, CHECK: 2, LITELLM: 1}
@@ -274,11 +275,11 @@ def _outcome(status: int, head: Any, body: bytes, asked: Asked) -> str:
     if asked.path == LITELLM and status == 200:
         return "pass" if b'"action":"NONE"' in body else "block"
     decision = head.get("x-guardrail-decision")
-    if decision is None and (found := DECISION.findall(body)):
-        decision = found[-1].decode()
+    if decision not in DECISIONS and (found := DECISION.findall(body)):
+        decision = found[-1].decode()  # a stream that began before its verdict
     if status == 200 and b'"error":{' in body:
         return "fault"  # in a stream that had begun
-    if decision in ("pass", "block", "fault"):
+    if decision in DECISIONS:
         return decision
     return "refused" if 400 <= status < 500 else "fault"
 
