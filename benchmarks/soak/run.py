@@ -1,9 +1,10 @@
-"""Two replicas under mixed traffic, while their parts are killed: does every law hold, is memory flat?
+"""Two replicas under mixed traffic while their parts are killed: do all laws hold?
 
     python benchmarks/soak/run.py [--minutes 20] [--at-once 64] [--out FOLDER]
 
-Needs PostgreSQL and Redis (their packages; both are started here, in folders of their own). Writes results.json,
-latency.svg and memory.svg into FOLDER, by default beside this file, and ends with status 1 where a law was broken.
+Needs PostgreSQL and Redis (their packages; both are started here, in folders of their own). Writes
+results.json, latency.svg and memory.svg into FOLDER, by default beside this file, and ends with
+status 1 where a law was broken.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class Soak:
         }
 
     def _create_keys(self) -> list[str]:
-        """One for each client, as `guardrail keys create` makes them; a process for each is slow."""
+        """One for each client, as `guardrail keys create` makes them, without a process each."""
         from guardrail.keys.api_key import ApiKey, KeyScope, new_key_id, utc_now
         from guardrail.keys.opening import open_key_store
         from guardrail.keys.pepper import create_pepper
@@ -280,7 +281,7 @@ class Soak:
             self._note(f"{replica.name} is back")
 
     async def _reload(self) -> None:
-        """Every minute, by turns: another file, a signal, a file with a mistake that is mended soon."""
+        """Every minute by turns: another file, a signal, a file with a mistake, soon mended."""
         number = 0
         while True:
             await asyncio.sleep(min(60.0, 20.0 * self.minutes))
@@ -302,6 +303,7 @@ class Soak:
     async def _probe(self) -> None:
         timeout = aiohttp.ClientTimeout(total=10.0)
         async with aiohttp.ClientSession(timeout=timeout) as session:
+
             async def ready(replica: Replica) -> bool:
                 with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
                     async with session.get(f"{replica.url}/readyz") as answer:
@@ -309,7 +311,9 @@ class Soak:
                 return False
 
             found = await asyncio.gather(*map(ready, self.replicas))
-        self.clients.ready = [one for one, is_ready in zip(self.replicas, found, strict=True) if is_ready]
+        self.clients.ready = [
+            one for one, is_ready in zip(self.replicas, found, strict=True) if is_ready
+        ]
 
     async def _sample(self) -> None:
         for replica in self.replicas:
@@ -335,9 +339,7 @@ class Soak:
     def finish(self) -> dict[str, Any]:
         """Ends the replicas and looks at all that was kept and written."""
         visible = b"".join(
-            replica.command_lines()
-            for replica in self.replicas
-            if replica.process.poll() is None
+            replica.command_lines() for replica in self.replicas if replica.process.poll() is None
         )
         running = [replica for replica in self.replicas if replica.process.poll() is None]
         for replica in running:
@@ -361,9 +363,7 @@ class Soak:
                 "broken": {"chains that do not verify": int(verified.returncode != 0)},
             },
             "written": self._search(visible),
-            "ends": {
-                replica.name: replica.exits for replica in self.replicas
-            },
+            "ends": {replica.name: replica.exits for replica in self.replicas},
         }
         return {**results, "broken": _sum_broken(results)}
 
@@ -384,7 +384,7 @@ class Soak:
         search.bytes("command lines", visible)
         search.folder("files of PostgreSQL", self.postgres.folder)
         search.bytes("rows of PostgreSQL", _dump_postgres(self.database))
-        search.folder("files of Redis", Path(self.redis._folder))
+        search.folder("files of Redis", Path(self.redis.folder))
         search.bytes("values of Redis", _dump_redis(self.redis_url))
         logs = b"".join(file.read_bytes() for file in self.written.glob("?/log-*"))
         return {
@@ -552,7 +552,7 @@ def soak(
         "events": run.events,
         "course": rows,
         "samples": [
-            {name: round(value, 1) if isinstance(value, float) else value for name, value in one.items()}
+            {name: round(v, 1) if isinstance(v, float) else v for name, v in one.items()}
             for one in run.samples[:: max(1, len(run.samples) // 600)]
         ],
     }  # fmt: skip
@@ -563,9 +563,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--at-once", type=int, default=64)
-    parser.add_argument("--delay-ms", type=float, default=30.0, help="of a model's call, on average")
+    parser.add_argument(
+        "--delay-ms", type=float, default=30.0, help="of a model's call, on average"
+    )
     parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--keep", type=Path, help="folder for all that is written; it must not be there")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for all that is written; it must not be there"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended, too
     folder = options.keep or Path(tempfile.mkdtemp(prefix="guardrail-soak-"))

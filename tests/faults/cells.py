@@ -1,4 +1,4 @@
-"""The matrix: every part, every fault that it can have while requests come, and what must come of it.
+"""The matrix: every part, every fault that it may have, and what must come of it.
 
 `CELLS` is all there is to know: the tests play it, and `docs/faults.md` prints it.
 """
@@ -133,15 +133,50 @@ UNAVAILABLE = {"statuses": (503,), "codes": ("records_failed",), "record": None,
 LEDGER = {"statuses": (503,), "codes": ("ledger_unavailable",), "record": "fault", "ready": 503}
 
 MODEL = {
-    "killed": _relayed("upstream", "refuse", statuses=(502, 503), codes=("upstream_connection", "upstream_unavailable"), **DOWN),
-    "hangs": _relayed("upstream", "hang", statuses=(504,), codes=("upstream_timeout", "deadline"), **DOWN),
+    "killed": _relayed(
+        "upstream",
+        "refuse",
+        statuses=(502, 503),
+        codes=("upstream_connection", "upstream_unavailable"),
+        **DOWN,
+    ),
+    "hangs": _relayed(
+        "upstream", "hang", statuses=(504,), codes=("upstream_timeout", "deadline"), **DOWN
+    ),
     "slow": _relayed("upstream", "slow"),
-    "answers rubbish": _relayed("upstream", "rubbish", statuses=(502, 503), codes=("upstream_connection", "upstream_unavailable"), **DOWN),
-    "breaks off": _relayed("upstream", "cut", statuses=(502, 503), codes=("upstream_connection", "upstream_unavailable"), **DOWN),
-    "permission lost": _model(Step(LEAK, fault=Fault.STATUS, status=401), statuses=(502,), codes=("upstream_auth",), record="fault"),
-    "disk full": _model(Step(LEAK, fault=Fault.STATUS, status=507), statuses=(507,), codes=("scripted",), record="fault"),
-    "corrupt": _model(Step(LEAK, fault=Fault.HALF_ANSWER), statuses=(502, 503), codes=("upstream_malformed_response", "upstream_unavailable"), record="fault"),
-}  # fmt: skip
+    "answers rubbish": _relayed(
+        "upstream",
+        "rubbish",
+        statuses=(502, 503),
+        codes=("upstream_connection", "upstream_unavailable"),
+        **DOWN,
+    ),
+    "breaks off": _relayed(
+        "upstream",
+        "cut",
+        statuses=(502, 503),
+        codes=("upstream_connection", "upstream_unavailable"),
+        **DOWN,
+    ),
+    "permission lost": _model(
+        Step(LEAK, fault=Fault.STATUS, status=401),
+        statuses=(502,),
+        codes=("upstream_auth",),
+        record="fault",
+    ),
+    "disk full": _model(
+        Step(LEAK, fault=Fault.STATUS, status=507),
+        statuses=(507,),
+        codes=("scripted",),
+        record="fault",
+    ),
+    "corrupt": _model(
+        Step(LEAK, fault=Fault.HALF_ANSWER),
+        statuses=(502, 503),
+        codes=("upstream_malformed_response", "upstream_unavailable"),
+        record="fault",
+    ),
+}
 ORACLE_DOWN = {"statuses": (503,), "codes": ("oracle_unavailable",), **DOWN}
 ORACLE = {
     "killed": _oracle(ConnectionRefusedError("a private word"), **ORACLE_DOWN),
@@ -155,6 +190,7 @@ ORACLE = {
 
 def _file_cells(ending):
     """Of records in a file on a disk of its own."""
+
     def take_away(scene):
         scene.file.rename(scene.file.with_name("away"))
 
@@ -191,13 +227,21 @@ def _file_cells(ending):
 
     held = Cell(lock, mend=unlock, **UNAVAILABLE)
     cells = {
-        "disk full": Cell(lambda scene: scene.disk.fill(), mend=lambda scene: scene.disk.make_room(), **UNAVAILABLE),
+        "disk full": Cell(
+            lambda scene: scene.disk.fill(),
+            mend=lambda scene: scene.disk.make_room(),
+            **UNAVAILABLE,
+        ),
         "hangs": held,
         "slow": Cell(lock_for_a_moment),
-    }  # fmt: skip
+    }
     if ending == "db":
-        cells["killed"] = Cell(take_away, mend=put_back, note="the file is moved away", **UNAVAILABLE)
-        cells["corrupt"] = Cell(damage, mend=mend, note="its first page; the log beside it has a whole one")
+        cells["killed"] = Cell(
+            take_away, mend=put_back, note="the file is moved away", **UNAVAILABLE
+        )
+        cells["corrupt"] = Cell(
+            damage, mend=mend, note="its first page; the log beside it has a whole one"
+        )
     else:
         cells["killed"] = Cell(take_away, note="the file is moved away, a new one is begun")
         cells["corrupt"] = Cell(
@@ -226,18 +270,23 @@ def _lock_for_a_moment(scene):
 _READ_ONLY = ("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
 _WRITABLE = ("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
 POSTGRES = {
-    "killed": Cell(lambda scene: scene.server.kill(), mend=lambda scene: scene.server.start(), **UNAVAILABLE),
+    "killed": Cell(
+        lambda scene: scene.server.kill(), mend=lambda scene: scene.server.start(), **UNAVAILABLE
+    ),
     "hangs": Cell(
         lambda scene: scene.server.signal(signal.SIGSTOP, children=True),
-        mend=lambda scene: scene.server.signal(signal.SIGCONT, children=True), **UNAVAILABLE,
+        mend=lambda scene: scene.server.signal(signal.SIGCONT, children=True),
+        **UNAVAILABLE,
     ),
     "slow": Cell(_lock_for_a_moment),
     "permission lost": Cell(_sql(*_READ_ONLY), mend=_sql(*_WRITABLE), **UNAVAILABLE),
     "corrupt": Cell(
-        _sql("ALTER TABLE records RENAME TO gone"), mend=_sql("ALTER TABLE gone RENAME TO records"),
-        **{**UNAVAILABLE, "ready": 200}, note="a table is missing",
+        _sql("ALTER TABLE records RENAME TO gone"),
+        mend=_sql("ALTER TABLE gone RENAME TO records"),
+        **{**UNAVAILABLE, "ready": 200},
+        note="a table is missing",
     ),
-}  # fmt: skip
+}
 
 
 def _redis(*command):
@@ -255,6 +304,7 @@ def _restart(scene):
 
 def _acl(rule):
     """The rights of the guard's user, as another one sets them."""
+
     def run(scene):
         client = redis.Redis(port=scene.server.port, username="owner", password="owner")
         client.execute_command("ACL", "SETUSER", "default", *rule.split())
@@ -272,14 +322,17 @@ def _redis_cells(down):
         "breaks off": _relayed("redis", "cut", **down),
         "permission lost": Cell(_acl("-@all"), mend=_acl("+@all"), **down),
         "disk full": Cell(
-            _redis("CONFIG", "SET", "maxmemory", "1kb"), mend=_redis("CONFIG", "SET", "maxmemory", "0"),
-            ready=503, note="its memory; a try is counted all the same, as removing an old one comes first",
+            _redis("CONFIG", "SET", "maxmemory", "1kb"),
+            mend=_redis("CONFIG", "SET", "maxmemory", "0"),
+            ready=503,
+            note="its memory; a try is counted all the same, as removing an old one comes first",
         ),
-    }  # fmt: skip
+    }
 
 
 def _put(name, content):
     """Replaces a file, or removes it where the content is None."""
+
     def strike(scene):
         file = scene.stand.folder / name
         scene.kept = file.read_bytes()
@@ -301,6 +354,7 @@ def _file(name, content, **expected):
 
 def _seen(strike):
     """The same, and a while in which whoever watches the file has looked at it."""
+
     def struck(scene):
         strike(scene)
         time.sleep(4 * LOOK_EVERY_S)
@@ -310,6 +364,7 @@ def _seen(strike):
 
 def _later(strike, seconds=61.0):
     """The same, and the clock of what is known of keys is set forward."""
+
     def struck(scene):
         strike(scene)
         scene.clock.now += seconds
@@ -323,28 +378,41 @@ _DAMAGE, _ = _put("keys.yaml", b"keys: [")
 KEY_FILE = {
     "killed": Cell(_seen(_REMOVE), mend=_RESTORE, note="the copy in memory, for a minute"),
     "corrupt": Cell(_seen(_DAMAGE), mend=_RESTORE, note="the copy in memory, for a minute"),
-    "corrupt for long": Cell(_later(_DAMAGE), mend=_RESTORE, **KEYS_OUT, note="longer than a minute"),
+    "corrupt for long": Cell(
+        _later(_DAMAGE), mend=_RESTORE, **KEYS_OUT, note="longer than a minute"
+    ),
     "answers rubbish": _file("keys.yaml", bytes(range(256))),
-}  # fmt: skip
+}
 KEY_DATABASE = {
     "killed": _relayed("keys", "refuse", note="the copy in memory, for a minute"),
-    "killed for long": Cell(_later(_set("keys", "refuse")), mend=_set("keys", "pass"), **KEYS_OUT, note="longer than a minute"),
+    "killed for long": Cell(
+        _later(_set("keys", "refuse")),
+        mend=_set("keys", "pass"),
+        **KEYS_OUT,
+        note="longer than a minute",
+    ),
     "hangs": Cell(_set("keys", "hang"), mend=_set("keys", "pass")),
     "answers rubbish": _relayed("keys", "rubbish"),
     "slow": _relayed("keys", "slow"),
-}  # fmt: skip
+}
 POLICY = {
     "killed": _file("patient.yaml", None, note=STAYS),
     "corrupt": _file("patient.yaml", b"name: [", note=STAYS),
     "answers rubbish": _file("patient.yaml", bytes(range(256)), note=STAYS),
     "permission lost": Cell(
-        _seen(lambda scene: ((scene.stand.folder / "patient.yaml").rename(scene.stand.folder / "away"),
-                             (scene.stand.folder / "patient.yaml").mkdir())),
-        mend=lambda scene: ((scene.stand.folder / "patient.yaml").rmdir(),
-                            (scene.stand.folder / "away").rename(scene.stand.folder / "patient.yaml")),
+        _seen(
+            lambda scene: (
+                (scene.stand.folder / "patient.yaml").rename(scene.stand.folder / "away"),
+                (scene.stand.folder / "patient.yaml").mkdir(),
+            )
+        ),
+        mend=lambda scene: (
+            (scene.stand.folder / "patient.yaml").rmdir(),
+            (scene.stand.folder / "away").rename(scene.stand.folder / "patient.yaml"),
+        ),
         note="a folder in its place",
     ),
-}  # fmt: skip
+}
 NOISE_KEY = {
     "killed": _file("noise.key", None, note="read at the start only"),
     "corrupt": _file("noise.key", b"damaged", note="read at the start only"),
@@ -372,7 +440,9 @@ TOLD = {
 
 
 def _scrapers(scene):
-    scene.kept = [socket.create_connection(("127.0.0.1", scene.stand.metrics_port)) for _ in range(64)]
+    scene.kept = [
+        socket.create_connection(("127.0.0.1", scene.stand.metrics_port)) for _ in range(64)
+    ]
     for one in scene.kept:
         one.sendall(b"GET /metrics HTTP/1.1\r\n")
 
@@ -388,7 +458,10 @@ PARTS = {
     "model": MODEL, "oracle": ORACLE, "records in SQLite": _file_cells("db"),
     "records in a file": _file_cells("jsonl"), "records in PostgreSQL": POSTGRES,
     "Redis, tries counted": {
-        **_redis_cells(LEDGER), "comes back empty": Cell(_restart, lasts=True, **LEDGER, note="until the window has passed"),
+        **_redis_cells(LEDGER),
+        "comes back empty": Cell(
+            _restart, lasts=True, **LEDGER, note="until the window has passed"
+        ),
     },
     "Redis, verdicts remembered": _redis_cells({"ready": 503}), "API keys in a file": KEY_FILE,
     "API keys in PostgreSQL": KEY_DATABASE, "noise key": NOISE_KEY, "policy file": POLICY,
@@ -453,13 +526,17 @@ def open_scene(part, folder):
             case "webhook":
                 between = scene["relays"]["told"] = relay(stack.enter_context(_sink()))
                 url = f"http://127.0.0.1:{between.port}/hook"
-                # The stand's oracle calls the shipped canary harmless, of which the webhook is told.
+                # The stand's oracle calls the harmful canary harmless: the webhook is told.
                 options["telemetry"] = TelemetrySettings(webhook=url, canary_every_s=0.3)
             case "metrics port":
                 options["telemetry"] = TelemetrySettings(metrics_port=0)
         stand = Stand(folder, **options)
         stack.callback(stand.close)
-        scene["relays"] |= {"upstream": stand.upstream, "redis": stand.redis, "pictures": stand.pictures}
+        scene["relays"] |= {
+            "upstream": stand.upstream,
+            "redis": stand.redis,
+            "pictures": stand.pictures,
+        }
         if part == "host of pictures":
             scene["link"] = f"http://pictures.test:{stand.pictures.port}/a.png"
         yield Scene(stand, options["records"], **scene)
@@ -550,7 +627,9 @@ def print_table():
             statuses = " or ".join(map(str, cell.statuses))
             told = statuses if cell.leaves else f"{statuses} {codes}"
             record = cell.record or "none"
-            lines.append(f"| {part} | {fault} | {leaves} | {told} | {record} | {cell.ready} | {cell.note} |")
+            lines.append(
+                f"| {part} | {fault} | {leaves} | {told} | {record} | {cell.ready} | {cell.note} |"
+            )
     return "\n".join(lines)
 
 
@@ -558,19 +637,22 @@ def print_counts():
     """How much of the matrix is played."""
     faults = sum(map(len, PARTS.values()))
     return (
-        f"{len(PARTS)} parts with {faults} faults, each on {len(ROUTES)} routes: {len(all_cells())} "
-        f"cells, all of them by night and {len(paired_cells())} by day"
+        f"{len(PARTS)} parts with {faults} faults, each on {len(ROUTES)} routes: "
+        f"{len(all_cells())} cells, all of them by night and {len(paired_cells())} by day"
     )
 
 
 def all_cells():
     """(part, fault, route) of the whole matrix."""
-    return [(part, fault, route) for part, cells in PARTS.items() for fault in cells for route in ROUTES]
+    return [
+        (part, fault, route) for part, cells in PARTS.items() for fault in cells for route in ROUTES
+    ]
 
 
 @functools.cache
 def paired_cells():
-    """A subset in which every part meets every fault of its own, every route, and every fault every route."""
+    """A subset: every part meets its faults and every route, and every fault every route."""
+
     def pairs(cell):
         part, fault, route = cell
         return {(part, fault), (part, route), (fault, route)}

@@ -105,8 +105,8 @@ class Stand:
     """
 
     def __init__(
-        self, folder, *, records, redis_port=None, shares=None, keys=None, secret="", tls_files=None,
-        telemetry=None, picture_port=9,
+        self, folder, *, records, redis_port=None, shares=None, keys=None, secret="",
+        tls_files=None, telemetry=None, picture_port=9,
     ):  # fmt: skip
         self.folder, self.oracle = folder, Words()
         self.steps = [SAID]
@@ -116,7 +116,7 @@ class Stand:
         try:
             self.home = LoopThread()
             stack.callback(self.home.stop)
-            model = self._enter(scripted_server(lambda call: self.steps[0], model="scripted"))
+            model = self._enter(scripted_server(lambda _call: self.steps[0], model="scripted"))
             self.calls = model.calls
             self.upstream = self.relay(model.port)
             self.redis = None if redis_port is None else self.relay(redis_port)
@@ -129,7 +129,7 @@ class Stand:
             where = self._where(tls_files)
             self.client = stack.enter_context(
                 httpx.Client(
-                    base_url=where, timeout=100, trust_env=False, verify=False,
+                    base_url=where, timeout=100, trust_env=False, verify=False,  # noqa: S501 (a pair of this test)
                     headers={"authorization": f"Bearer {secret}"} if secret else {},
                 )
             )  # fmt: skip
@@ -173,7 +173,10 @@ class Stand:
             "memory": "replay" if shares == "verdicts" else "redraw",
             "host": f"pictures.test:{self.pictures.port}",
         }
-        for name, (call_s, deadline_s, picture_s) in {"hurried": HURRIED, "patient": PATIENT}.items():
+        for name, (call_s, deadline_s, picture_s) in {
+            "hurried": HURRIED,
+            "patient": PATIENT,
+        }.items():
             text = POLICY.format(
                 name=name, call_s=call_s, deadline_s=deadline_s, picture_s=picture_s, **options
             )

@@ -74,7 +74,9 @@ def serving(tmp_path, repository):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("where", ["before the record", "after the record"])
-def test_a_process_killed_at_its_record_has_answered_nothing(serving, model_url, tmp_path, where, stream):
+def test_a_process_killed_at_its_record_has_answered_nothing(
+    serving, model_url, tmp_path, where, stream
+):
     process, url = serving(where, model_url)
     word = "kept" if where == "after the record" else "about to keep"
     body = {"model": "scripted", "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}

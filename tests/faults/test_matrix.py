@@ -31,7 +31,7 @@ def scenes(tmp_path_factory):
 
 
 def check_laws(scene, reply, request_id):
-    """What holds whatever fails: no unguarded answer, none without a record, no fault is a block."""
+    """No unguarded answer, no answer without a record, and no fault is called a block."""
     assert LEAK not in reply.text
     assert reply.decision in ("pass", "fault"), reply  # nothing here was judged harmful
     if reply.decision == "pass":
@@ -78,7 +78,7 @@ def check_expected(cell, route, reply):
 
 
 def ask_until_it_passes(scene, route):
-    """The part is whole again; what goes by a pause of a breaker or of a store comes back after it."""
+    """The part is whole again; a breaker or a store may pause before it asks again."""
     end = time.monotonic() + PATIENCE_S
     while True:
         reply, request_id = scene.ask(route)

@@ -1,4 +1,4 @@
-"""Parts that are broken when `serve` starts: it does not start, and says which part and what to do."""
+"""Parts that are broken when `serve` starts: it does not, and says which part and why."""
 
 import contextlib
 import socket
@@ -14,13 +14,13 @@ from tests.faults.certificates import write_pair
 from tests.faults.disk import MISSING, Disk, can_mount
 
 
-class Served(Exception):
+class Served(Exception):  # noqa: N818 (no error)
     """It would take requests now."""
 
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Starts `serve` with all files in order but for `damage`; what it says, and its exit status."""
+    """Starts `serve` with all files in order but for what a test damages; (status, output)."""
     monkeypatch.setattr(server_module, "_server", _raise_served)
     (tmp_path / "policy.yaml").write_text("name: starts\nextends: quick\noracle: {kind: builtin}\n")
     (tmp_path / "upstreams.yaml").write_text(
@@ -122,8 +122,6 @@ def test_a_disk_that_cannot_be_written_ends_the_start(start, name, fault):
     assert code == 2, said
     assert name in said
     assert "Traceback" not in said
-
-
 
 
 @pytest.mark.parametrize(
