@@ -7,13 +7,34 @@ import stat
 from pathlib import Path
 from typing import TypeAlias
 
-from guardrail.errors import CertificationError, ConfigError, RequestError
+from guardrail.errors import CertificationError, ConfigError, RequestError, StorageError
 
-__all__ = ["read_file", "read_private_file", "read_secret_file", "read_variable"]
+__all__ = ["check_room", "read_file", "read_private_file", "read_secret_file", "read_variable"]
 
 _LARGEST_SECRET_BYTES = 64 * 1024
+_LEAST_ROOM_BYTES = 1 << 20
 
 _ErrorKind: TypeAlias = type[ConfigError] | type[RequestError] | type[CertificationError]
+
+
+def check_room(file: Path) -> None:
+    """Whether the disk of a file that is written has room for more.
+
+    A little may be written where it has not: into blocks that are there, or what a file system
+    keeps back.
+
+    Raises:
+        StorageError: it has not.
+    """
+    if not hasattr(os, "statvfs"):  # on Windows
+        return
+    try:
+        disk = os.statvfs(file.absolute().parent)
+    except OSError as fault:
+        raise StorageError(f"{file}: its disk cannot be looked at ({fault.strerror})") from fault
+    blocks = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail  # root may use the reserve, too
+    if blocks * disk.f_frsize < _LEAST_ROOM_BYTES:
+        raise StorageError(f"{file}: its disk is full; make room")
 
 
 def read_file(

@@ -18,6 +18,9 @@ def find_redis():
 class RedisServer:
     """One server that can be killed and started again on the same port.
 
+    Attributes:
+        folder: holds what it keeps on disk.
+
     Args:
         options: of its command line, as `--maxmemory-policy allkeys-lru`.
     """
@@ -27,7 +30,7 @@ class RedisServer:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self._options = options
-        self._folder = tempfile.mkdtemp(prefix="guardrail-redis-")
+        self.folder = tempfile.mkdtemp(prefix="guardrail-redis-")
         self._process = None
 
     @property
@@ -36,7 +39,7 @@ class RedisServer:
 
     def start(self):
         self._process = subprocess.Popen(
-            [find_redis(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder,
+            [find_redis(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder,
              "--save", "", "--appendonly", "no", *self._options],
             stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
         )  # fmt: skip
@@ -58,7 +61,7 @@ class RedisServer:
 
     def close(self):
         self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

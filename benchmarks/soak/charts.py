@@ -25,20 +25,24 @@ def draw_chart(
     minutes: float,
 ) -> str:
     """Curves by their names, each in pieces of (seconds, value); events as (seconds, words)."""
-    highest = max((y for pieces in curves.values() for piece in pieces for _, y in piece), default=1.0)
+    highest = max(
+        (y for pieces in curves.values() for piece in pieces for _, y in piece), default=1.0
+    )
     x = Axis(0.0, minutes, LEFT, RIGHT)
     y = Axis(0.0, 1.05 * highest, BOTTOM, TOP)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
-        f'font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}">',
+        '<g font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         draw_text(LEFT, 18, title, colour=INK, size=14),
     ]
     for tick in y.ticks():
         parts.append(draw_line(LEFT, RIGHT, y.at(tick), y.at(tick), colour=GRID))
         parts.append(draw_text(LEFT - 6, y.at(tick) + 4, f"{tick:g}", colour=INK, anchor="end"))
-    for tick in x.ticks():
-        parts.append(draw_text(x.at(tick), BOTTOM + 16, f"{tick:g} min", colour=INK, anchor="middle"))
+    parts += [
+        draw_text(x.at(tick), BOTTOM + 16, f"{tick:g} min", colour=INK, anchor="middle")
+        for tick in x.ticks()
+    ]
     parts.append(draw_text(LEFT - 6, TOP - 10, unit, colour=INK, anchor="end"))
     for number, (at_s, words) in enumerate(events):
         at = x.at(at_s / 60.0)
@@ -51,4 +55,4 @@ def draw_chart(
             points = [(x.at(at_s / 60.0), y.at(value)) for at_s, value in piece]
             if len(points) > 1:
                 parts.append(draw_curve(points, colour=colour))
-    return "\n".join([*parts, "</svg>", ""])
+    return "\n".join([*parts, "</g>", "</svg>", ""])

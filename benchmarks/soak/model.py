@@ -1,8 +1,9 @@
 """The model of the soak, whose truth is known: what it says of a picture depends on one plane.
 
-Pictures are decided by `guardrail.testing.half_space`: a request's distance from the plane says exactly how
-often its noisy variants are answered harmlessly. Questions say themselves how they are answered. Every harmful
-answer, and no other one, holds the word `zqharmzq`. Prints its base URL and serves until it is terminated.
+Pictures are decided by `guardrail.testing.half_space`: a request's distance from the plane says
+exactly how often its noisy variants are answered harmlessly. Questions say themselves how they are
+answered. Every harmful answer, and no other one, holds the word `zqharmzq`. Prints its base URL and
+serves until it is terminated.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from PIL import Image
 from scenes import SIDE_PX, normal
 
 from guardrail.testing.half_space import HalfSpaceUpstream
-from guardrail.upstreams.scripted import Step
+from guardrail.upstreams.scripted import Call, Step
 from guardrail.upstreams.scripted_server import ScriptedServer, scripted_server
 
 HARMLESS = (
@@ -46,7 +47,7 @@ def main() -> None:
 async def serve(delay_s: float) -> None:
     servers: list[ScriptedServer] = []
 
-    def script(call) -> Step:
+    def script(call: Call) -> Step:
         if len(servers[0].calls) > KEPT_CALLS:
             servers[0].calls.clear()
         return answer(call, random.uniform(0.2, 1.8) * delay_s)
@@ -57,7 +58,7 @@ async def serve(delay_s: float) -> None:
         await asyncio.Event().wait()
 
 
-def answer(call, delay_s: float) -> Step:
+def answer(call: Call, delay_s: float) -> Step:
     asked = json.dumps(call.body["messages"])
     found = NUMBER.search(asked)
     number = "0" if found is None else found[1]
@@ -73,7 +74,10 @@ def answer(call, delay_s: float) -> Step:
 
 def tool_call(text: str) -> dict[str, object]:
     called = {"name": "note", "arguments": json.dumps({"text": text})}
-    return {"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": called}]}
+    return {
+        "content": None,
+        "tool_calls": [{"id": "call_1", "type": "function", "function": called}],
+    }
 
 
 def pixels(data: bytes) -> np.ndarray:

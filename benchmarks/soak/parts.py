@@ -1,4 +1,4 @@
-"""The parts of the soak as processes: two replicas of the guard, its model, and what it tells of itself."""
+"""The parts of the soak as processes: replicas of the guard, its model, and who collects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import http.server
 import os
 import resource
-import signal
 import socket
 import subprocess
 import sys
@@ -14,8 +13,12 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    import signal
 
 __all__ = ["Collector", "Replica", "start_model"]
 
@@ -57,7 +60,11 @@ class Replica:
         folder = self.written / self.name
         for inner in ("tmp", "work"):
             (folder / inner).mkdir(parents=True, exist_ok=True)
-        environment = {**self.environment, "TMPDIR": str(folder / "tmp"), "HOME": str(folder / "work")}
+        environment = {
+            **self.environment,
+            "TMPDIR": str(folder / "tmp"),
+            "HOME": str(folder / "work"),
+        }
         with (folder / f"log-{self.starts}").open("wb") as log:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,

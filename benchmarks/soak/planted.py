@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Planted", "Search"]
 
+
 class Planted:
     """All that was planted in one run.
 
@@ -39,13 +40,13 @@ class Planted:
         return made
 
     def user(self, kind: str, number: str) -> str:
-        """A word of a user's text; it has the request's number, so that answers can be told apart."""
+        """A word of a user's text, with the request's number: answers can be told apart."""
         assert kind in self.kinds
         return f"zq{kind}zq{number}"
 
 
 class Search:
-    """Looks for what was planted: as it is, in base64 (all three phases), in hexadecimal and quoted.
+    """Looks for what was planted: as it is, in base64 (three phases), in hexadecimal and quoted.
 
     Attributes:
         found: how often, by (where, what).
@@ -110,4 +111,3 @@ def _forms(word: bytes) -> set[bytes]:
         if len(coded) >= 10:
             forms |= {coded, coded.translate(bytes.maketrans(b"+/", b"-_"))}
     return {form for form in forms if len(form) >= 6}
-

@@ -1,9 +1,10 @@
-"""Two replicas under mixed traffic, while their parts are killed: does every law hold, is memory flat?
+"""Two replicas under mixed traffic while their parts are killed: do all laws hold?
 
     python benchmarks/soak/run.py [--minutes 20] [--at-once 64] [--out FOLDER]
 
-Needs PostgreSQL and Redis (their packages; both are started here, in folders of their own). Writes results.json,
-latency.svg and memory.svg into FOLDER, by default beside this file, and ends with status 1 where a law was broken.
+Needs PostgreSQL and Redis (their packages; both are started here, in folders of their own). Writes
+results.json, latency.svg and memory.svg into FOLDER, by default beside this file, and ends with
+status 1 where a law was broken.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ upstreams:
 """
 SAMPLE_EVERY_S = 2.0
 DOWN_S = 3.0
+WHOLE = ((0.08, "PostgreSQL"), (0.18, "Redis"), (0.28, "SIGTERM"), (0.38, "SIGKILL"))
+SHORT = ((0.3, "Redis"), (0.7, "SIGKILL for good"))
 
 
 @dataclass
@@ -81,16 +84,21 @@ class Soak:
         minutes: how long clients ask.
         at_once: how many they are.
         folder: what is given to the replicas, and what they write.
+        delay_ms: of a model's call, on average.
+        plan: what is killed, and after which share of the time.
     """
 
     minutes: float
     at_once: int
     folder: Path
     delay_ms: float
+    plan: tuple[tuple[float, str], ...]
     planted: Planted = field(default_factory=Planted)
     events: list[tuple[float, str]] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
     metrics_pages: int = 0
+    reloads: int = 0
+    starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def written(self) -> Path:
@@ -125,12 +133,13 @@ class Soak:
         (self.given / "upstreams.yaml").write_text(UPSTREAMS.format(url=url))
         self.database = f"{self.postgres.url}/postgres"
         self.environment = self._environment()
-        self.secrets = [self._create_key(number) for number in range(self.at_once)]
+        self.secrets = self._create_keys()
         self.replicas = [self._replica(name) for name in ("a", "b")]
         for replica in self.replicas:
             stack.callback(replica.close)
             replica.start()
-            replica.wait_until_it_listens()  # one after the other: the first makes tables and keys
+        for replica in self.replicas:
+            replica.wait_until_it_listens()
 
     def write_policy(self, word: str) -> None:
         whole = self.given / "policy.new"
@@ -142,7 +151,6 @@ class Soak:
         return {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
-            "NUMBA_CACHE_DIR": str(self.given / "numba"),
             "PGPASSWORD": secret("password of PostgreSQL"),
             "SOAK_MODEL_KEY": secret("key of the model"),
             "SOAK_MODEL_ORGANISATION": secret("header to the model"),
@@ -152,32 +160,25 @@ class Soak:
             "OTEL_EXPORTER_OTLP_HEADERS": f"x-token={secret('header to the collector')}",
         }
 
-    def _create_key(self, number: int) -> str:
-        made = self._guardrail(
-            "keys", "create", "--keys", self.database, "--pepper", str(self.given / "pepper"),
-            "--name", f"client {number}", "--tenant", f"tenant {number % 8}",
-        ) if number == 0 else None  # fmt: skip
-        secret = made.stdout.strip() if made is not None else self._add_key(number)
-        return self.planted.secret("API key", secret)
-
-    def _add_key(self, number: int) -> str:
-        """As the command does it, without a process for each."""
+    def _create_keys(self) -> list[str]:
+        """One for each client, as `guardrail keys create` makes them, without a process each."""
         from guardrail.keys.api_key import ApiKey, KeyScope, new_key_id, utc_now
         from guardrail.keys.opening import open_key_store
-        from guardrail.keys.pepper import read_pepper
+        from guardrail.keys.pepper import create_pepper
         from guardrail.keys.secret import digest_secret, new_secret
 
-        secret, store = new_secret(), open_key_store(self.database)
-        digest = digest_secret(secret, read_pepper(self.given / "pepper"))
-        store.add(
-            ApiKey(
-                id=new_key_id(), digest=digest, name=f"client {number}", policy=None,
-                tenant=f"tenant {number % 8}", scopes=frozenset({KeyScope.CLIENT}),
-                created=utc_now(), expires=None,
-            )
-        )  # fmt: skip
-        store.close()
-        return secret
+        pepper = create_pepper(self.given / "pepper")
+        secrets = [self.planted.secret("API key", new_secret()) for _ in range(self.at_once)]
+        with contextlib.closing(open_key_store(self.database)) as store:
+            for number, secret in enumerate(secrets):
+                store.add(
+                    ApiKey(
+                        id=new_key_id(), digest=digest_secret(secret, pepper), policy=None,
+                        name=f"client {number}", tenant=f"tenant {number % 8}", expires=None,
+                        scopes=frozenset({KeyScope.CLIENT}), created=utc_now(),
+                    )
+                )  # fmt: skip
+        return secrets
 
     def _guardrail(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "guardrail", *words]
@@ -233,17 +234,17 @@ class Soak:
         print(f"{self.clients.now_s():7.1f} s  {words}", flush=True)
 
     async def _act(self) -> None:
-        """Kills one part after another, all in the first half."""
-        whole_s = 60.0 * self.minutes
-        plan = (
-            (0.08, self._restart_postgres),
-            (0.18, self._restart_redis),
-            (0.28, self._terminate_one),
-            (0.38, self._kill_one),
-        )
-        for share, act in plan:
-            await asyncio.sleep(max(0.0, share * whole_s - self.clients.now_s()))
-            await act()
+        """Kills one part after another."""
+        acts = {
+            "PostgreSQL": self._restart_postgres,
+            "Redis": self._restart_redis,
+            "SIGTERM": self._terminate_one,
+            "SIGKILL": self._kill_one,
+            "SIGKILL for good": self._kill_for_good,
+        }
+        for share, name in self.plan:
+            await asyncio.sleep(max(0.0, share * 60.0 * self.minutes - self.clients.now_s()))
+            await acts[name]()
 
     async def _restart_postgres(self) -> None:
         self._note("PostgreSQL killed")
@@ -265,16 +266,22 @@ class Soak:
     async def _kill_one(self) -> None:
         await self._end(self.replicas[1], signal.SIGKILL)
 
+    async def _kill_for_good(self) -> None:
+        self._note("SIGKILL to b")
+        self.replicas[1].send(signal.SIGKILL)
+        await asyncio.to_thread(self.replicas[1].wait)
+
     async def _end(self, replica: Replica, kind: signal.Signals) -> None:
-        self._note(f"{kind.name} to {replica.name}")
-        replica.send(kind)
-        await asyncio.to_thread(replica.wait)
-        await asyncio.to_thread(replica.start)
-        await asyncio.to_thread(replica.wait_until_it_listens)
-        self._note(f"{replica.name} is back")
+        async with self.starting:
+            self._note(f"{kind.name} to {replica.name}")
+            replica.send(kind)
+            await asyncio.to_thread(replica.wait)
+            await asyncio.to_thread(replica.start)
+            await asyncio.to_thread(replica.wait_until_it_listens)
+            self._note(f"{replica.name} is back")
 
     async def _reload(self) -> None:
-        """Every minute, by turns: another file, a signal, a file with a mistake that is mended soon."""
+        """Every minute by turns: another file, a signal, a file with a mistake, soon mended."""
         number = 0
         while True:
             await asyncio.sleep(min(60.0, 20.0 * self.minutes))
@@ -286,14 +293,17 @@ class Soak:
                     if replica.listens:  # before, it may not even be this program yet
                         replica.send(signal.SIGHUP)
             else:
-                (self.given / "policy.yaml").write_text("name: [")
-                await asyncio.sleep(3.0)
-                self.write_policy(f"word {number}")
+                async with self.starting:  # one that starts meanwhile would end, as it should
+                    (self.given / "policy.yaml").write_text("name: [")
+                    await asyncio.sleep(3.0)
+                    self.write_policy(f"word {number}")
             self.reloads = number
+            self._note(f"reload {number}")
 
     async def _probe(self) -> None:
         timeout = aiohttp.ClientTimeout(total=10.0)
         async with aiohttp.ClientSession(timeout=timeout) as session:
+
             async def ready(replica: Replica) -> bool:
                 with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
                     async with session.get(f"{replica.url}/readyz") as answer:
@@ -301,7 +311,9 @@ class Soak:
                 return False
 
             found = await asyncio.gather(*map(ready, self.replicas))
-        self.clients.ready = [one for one, is_ready in zip(self.replicas, found, strict=True) if is_ready]
+        self.clients.ready = [
+            one for one, is_ready in zip(self.replicas, found, strict=True) if is_ready
+        ]
 
     async def _sample(self) -> None:
         for replica in self.replicas:
@@ -326,10 +338,13 @@ class Soak:
 
     def finish(self) -> dict[str, Any]:
         """Ends the replicas and looks at all that was kept and written."""
-        visible = b"".join(replica.command_lines() for replica in self.replicas)
-        for replica in self.replicas:
+        visible = b"".join(
+            replica.command_lines() for replica in self.replicas if replica.process.poll() is None
+        )
+        running = [replica for replica in self.replicas if replica.process.poll() is None]
+        for replica in running:
             replica.send(signal.SIGTERM)
-        for replica in self.replicas:
+        for replica in running:
             replica.wait()
         with psycopg.connect(self.database) as connection:
             rows = connection.execute("SELECT request_id, document FROM records").fetchall()
@@ -348,9 +363,7 @@ class Soak:
                 "broken": {"chains that do not verify": int(verified.returncode != 0)},
             },
             "written": self._search(visible),
-            "ends": {
-                replica.name: replica.exits for replica in self.replicas
-            },
+            "ends": {replica.name: replica.exits for replica in self.replicas},
         }
         return {**results, "broken": _sum_broken(results)}
 
@@ -371,7 +384,7 @@ class Soak:
         search.bytes("command lines", visible)
         search.folder("files of PostgreSQL", self.postgres.folder)
         search.bytes("rows of PostgreSQL", _dump_postgres(self.database))
-        search.folder("files of Redis", Path(self.redis._folder))
+        search.folder("files of Redis", Path(self.redis.folder))
         search.bytes("values of Redis", _dump_redis(self.redis_url))
         logs = b"".join(file.read_bytes() for file in self.written.glob("?/log-*"))
         return {
@@ -488,7 +501,8 @@ def course(seen: list[Seen], minutes: float, step_s: float) -> list[dict[str, fl
 
 
 def write_charts(out: Path, soak: Soak, rows: list[dict[str, float]]) -> None:
-    events = [(at_s, words) for at_s, words in soak.events if not words.endswith("is back")]
+    quiet = ("is back", *"0123456789")  # of reloads there are too many to name
+    events = [(at_s, words) for at_s, words in soak.events if not words.endswith(quiet)]
     latency = {
         name: [[(row["at_s"], row[field]) for row in rows if row[field] is not None]]
         for name, field in (("median", "median_s"), ("95th percentile", "p95_s"))
@@ -510,9 +524,15 @@ def write_charts(out: Path, soak: Soak, rows: list[dict[str, float]]) -> None:
     (out / "memory.svg").write_text(draw_chart(title, "MB", memory, events, soak.minutes))
 
 
-def soak(minutes: float, at_once: int, folder: Path, delay_ms: float = 30.0) -> tuple[Soak, dict[str, Any]]:
+def soak(
+    minutes: float,
+    at_once: int,
+    folder: Path,
+    delay_ms: float = 30.0,
+    plan: tuple[tuple[float, str], ...] = WHOLE,
+) -> tuple[Soak, dict[str, Any]]:
     """One whole run in a folder that is there, and what was found."""
-    run = Soak(minutes, at_once, folder, delay_ms)
+    run = Soak(minutes, at_once, folder, delay_ms, plan)
     load, began = psutil.getloadavg()[0], time.monotonic()
     with ExitStack() as stack:
         run.open(stack)
@@ -532,7 +552,7 @@ def soak(minutes: float, at_once: int, folder: Path, delay_ms: float = 30.0) -> 
         "events": run.events,
         "course": rows,
         "samples": [
-            {name: round(value, 1) if isinstance(value, float) else value for name, value in one.items()}
+            {name: round(v, 1) if isinstance(v, float) else v for name, v in one.items()}
             for one in run.samples[:: max(1, len(run.samples) // 600)]
         ],
     }  # fmt: skip
@@ -543,9 +563,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--at-once", type=int, default=64)
-    parser.add_argument("--delay-ms", type=float, default=30.0, help="of a model's call, on average")
+    parser.add_argument(
+        "--delay-ms", type=float, default=30.0, help="of a model's call, on average"
+    )
     parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--keep", type=Path, help="folder for all that is written; it must not be there")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for all that is written; it must not be there"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended, too
     folder = options.keep or Path(tempfile.mkdtemp(prefix="guardrail-soak-"))

@@ -14,7 +14,8 @@ SIDE_PX = 28  # the least side of a canvas: the guard pads smaller ones
 DISTANCES = {"clean": 2.0, "close": 0.25, "attacked": -0.8, "forbidden": -2.0}
 """Signed ℓ2 distances, in [0, 1] pixel units; the harmless rate under noise is Φ(distance / sigma).
 
-Attacked ones are clean ones that were moved over the plane. Close ones are harmless and not certifiable.
+Attacked ones are clean ones that were moved over the plane; close ones are harmless, and not
+certifiable.
 """
 
 

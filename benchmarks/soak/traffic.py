@@ -1,4 +1,4 @@
-"""What clients send, and what they make of the answers: 64 at once, some of which leave in the middle."""
+"""What clients send, and what they make of the answers; some leave in the middle."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ ANSWER = re.compile(rb"zqanswerzq([0-9a-f]+)")
 RECORD = re.compile(rb'"record_id":\s*"([0-9a-f]{32})"')
 DECISION = re.compile(rb'"decision":\s*"(\w+)"')
 CODE = re.compile(rb'"(?:code|error_code)":\s*"(\w+)"')
+DECISIONS = ("pass", "block", "fault")
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 CHECK, LITELLM = "/v1/guardrail/check", "/beta/litellm_basic_guardrail_api"
 ROUTES = {CHAT: 12, RESPONSES: 4, MESSAGES: 4, CHECK: 2, LITELLM: 1}
@@ -63,7 +64,7 @@ class Seen:
     Attributes:
         at_s: since the start, when it ended.
         took_s: until the last byte.
-        outcome: pass, block, fault, refused (4xx), left (by itself), or lost (the connection ended).
+        outcome: pass, block, fault, refused (4xx), left (by itself), or lost (it ended).
         answer: whether words of the model arrived, all of them or a part.
         record_id: as the answer says it; empty where it does not.
     """
@@ -95,7 +96,13 @@ class Clients:
     """
 
     def __init__(
-        self, replicas: list[Replica], secrets: list[str], planted: Planted, *, leaving: float, seed: int
+        self,
+        replicas: list[Replica],
+        secrets: list[str],
+        planted: Planted,
+        *,
+        leaving: float,
+        seed: int,
     ) -> None:
         self.seen: list[Seen] = []
         self.ready: list[Replica] = list(replicas)
@@ -173,7 +180,8 @@ class Clients:
             harm=HARM.search(told) is not None,
             foreign=bool(numbers - {asked.number}),
             complete=complete,
-            record_id=head.get("x-guardrail-record-id", "") or (record[1].decode() if record else ""),
+            record_id=head.get("x-guardrail-record-id", "")
+            or (record[1].decode() if record else ""),
         )
 
     def _headers(self, key: int, request_id: str, number: str) -> dict[str, str]:
@@ -214,10 +222,16 @@ class Clients:
         """Requests that are refused, with words of a user in places that an error may quote."""
         word = self._planted.user("prompt", number)
         bodies = (
-            (CHAT, b'{"model": "scripted", "messages": [{"role": "user", "content": "' + word.encode()),
+            (
+                CHAT,
+                b'{"model": "scripted", "messages": [{"role": "user", "content": "' + word.encode(),
+            ),
             (CHAT, json.dumps({"model": "scripted", "messages": [], word: word}).encode()),
             (f"/v1/files/{self._planted.user('path', number)}?q={word}", b"{}"),
-            (MESSAGES, json.dumps({"model": "scripted", "messages": word, "max_tokens": word}).encode()),
+            (
+                MESSAGES,
+                json.dumps({"model": "scripted", "messages": word, "max_tokens": word}).encode(),
+            ),
         )
         path, body = self._random.choice(bodies)
         return Asked("malformed", path, body, number, False)
@@ -242,7 +256,10 @@ def _chat(text: str, png: str | None, name: str) -> dict[str, Any]:
     content: Any = text
     if png is not None:
         url = {"url": f"data:image/png;base64,{png}"}
-        content = [{"type": "text", "text": text}, {"type": "image_url", "image_url": url, "filename": name}]
+        content = [
+            {"type": "text", "text": text},
+            {"type": "image_url", "image_url": url, "filename": name},
+        ]
     return {"model": "scripted", "messages": [{"role": "user", "content": content}], "user": name}
 
 
@@ -259,7 +276,12 @@ def _messages(text: str, png: str | None, name: str) -> dict[str, Any]:
         source = {"type": "base64", "media_type": "image/png", "data": png}
         parts.append({"type": "image", "source": source})
     message = {"role": "user", "content": parts}
-    return {"model": "scripted", "max_tokens": 64, "messages": [message], "metadata": {"user_id": name}}
+    return {
+        "model": "scripted",
+        "max_tokens": 64,
+        "messages": [message],
+        "metadata": {"user_id": name},
+    }
 
 
 def _litellm(text: str, png: str | None, name: str) -> dict[str, Any]:
@@ -267,18 +289,24 @@ def _litellm(text: str, png: str | None, name: str) -> dict[str, Any]:
     return {"input_type": "request", "structured_messages": chat["messages"], "model": "scripted"}
 
 
-_WRITERS = {CHAT: _chat, CHECK: _chat, RESPONSES: _responses, MESSAGES: _messages, LITELLM: _litellm}
+_WRITERS = {
+    CHAT: _chat,
+    CHECK: _chat,
+    RESPONSES: _responses,
+    MESSAGES: _messages,
+    LITELLM: _litellm,
+}
 
 
 def _outcome(status: int, head: Any, body: bytes, asked: Asked) -> str:
     if asked.path == LITELLM and status == 200:
         return "pass" if b'"action":"NONE"' in body else "block"
     decision = head.get("x-guardrail-decision")
-    if decision is None and (found := DECISION.findall(body)):
-        decision = found[-1].decode()
+    if decision not in DECISIONS and (found := DECISION.findall(body)):
+        decision = found[-1].decode()  # a stream that began before its verdict
     if status == 200 and b'"error":{' in body:
         return "fault"  # in a stream that had begun
-    if decision in ("pass", "block", "fault"):
+    if decision in DECISIONS:
         return decision
     return "refused" if 400 <= status < 500 else "fault"
 

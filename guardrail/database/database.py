@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from guardrail.database.address import read_address
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError, StorageError
+from guardrail.files import check_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +73,11 @@ class Database:
             self._begin(lock_wait_s, writes=True) as connection,
         ):
             yield connection
+
+    def check_room(self) -> None:
+        """Raises StorageError where the disk of a SQLite file is full; a server tells by itself."""
+        if self._file is not None:
+            check_room(self._file)
 
     def close(self) -> None:
         """Closes all connections."""

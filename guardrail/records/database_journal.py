@@ -83,7 +83,8 @@ class DatabaseJournal:
         return kept
 
     def check(self) -> None:
-        """Writes this journal's own row, as an append does it."""
+        """Writes this journal's own row, as an append does it, and looks for room for records."""
+        self._database.check_room()
         with self._lock, self._write() as connection:
             connection.execute(
                 sa.update(WRITERS).where(WRITERS.c.writer == self.writer).values(closed=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from guardrail.canonical import canonical_json, parse_strict
 from guardrail.errors import ConfigError
+from guardrail.files import check_room
 from guardrail.records.lines import LARGEST_LINE_BYTES, LineFile
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class FileJournal:
         return kept
 
     def check(self) -> None:
-        """Shows that the file can be locked and is still there; a full disk shows when writing."""
+        """Shows that the file can be locked, that it is there, and that its disk has room."""
+        check_room(self._file.path)
         with self._lock:
             self._follow_rotation()
             with self._file.exclusive():

@@ -1,5 +1,7 @@
 """`guardrail serve` as a process: it answers, and a signal ends it in order."""
 
+import asyncio
+import os
 import re
 import signal
 import time
@@ -7,6 +9,10 @@ import urllib.request
 
 import httpx
 import pytest
+from click.testing import CliRunner
+
+from guardrail.cli import serve
+from guardrail.server.reload import reloading
 
 
 def url_of(process):
@@ -31,6 +37,30 @@ def test_it_serves_until_it_is_told_to_end(kit, policy, kind):
         _, _, told = kit.finish(process)
     assert "Traceback" not in told
     assert process.returncode in (0, -kind)
+
+
+def test_a_hangup_ends_nothing_while_there_is_nothing_to_reload(monkeypatch):
+    """Neither before the server runs, nor after it."""
+    heard = []
+
+    async def run_and_end():
+        async with reloading(None, (), every_s=0.0, on_signal=True):
+            pass
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    def start(**_options):
+        os.kill(os.getpid(), signal.SIGHUP)
+        asyncio.run(run_and_end())
+
+    monkeypatch.setattr(serve, "_serve", start)
+    before = signal.signal(signal.SIGHUP, lambda *_: heard.append("hangup"))
+    try:
+        result = CliRunner().invoke(serve.command, [], catch_exceptions=False)
+        assert (result.exit_code, heard) == (0, [])
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert heard == ["hangup"]
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.nightly

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import traceback
-
 from pathlib import Path
 
 import pytest
@@ -102,12 +101,15 @@ def test_nothing_is_kept_in_a_file_that_was_taken_away(sqlite_url, part, damage)
         if damage == "replaced":
             file.write_bytes(away.read_bytes())
 
-    with pytest.raises(StorageError, match="removed or replaced"):
-        if damage != "removed meanwhile":
-            take_away()
+    def write():
         with database.write() as connection:
             connection.exec_driver_sql("INSERT INTO t VALUES (1)")
             take_away()
+
+    if damage != "removed meanwhile":
+        take_away()
+    with pytest.raises(StorageError, match="removed or replaced"):
+        write()
     away.rename(file)
     with database.write() as connection:
         connection.exec_driver_sql("INSERT INTO t VALUES (2)")

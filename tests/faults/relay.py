@@ -26,7 +26,7 @@ class Relay:
         self.set("pass")
 
     def set(self, mode):
-        """`pass`, `refuse`, `hang`, `slow`, `rubbish` or `cut` (a reset in the middle of an answer)."""
+        """`pass`, `refuse`, `hang`, `slow`, `rubbish` or `cut` (a reset within an answer)."""
         self._home.run_sync(self._set(mode))
 
     def close(self):

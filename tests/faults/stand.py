@@ -1,23 +1,28 @@
 """One proxy, set up as `guardrail serve` does it, whose parts can be made to fail one by one."""
 
+import contextlib
 import functools
 import itertools
 import json
+import sqlite3
 import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
 from unittest.mock import patch
 
 import httpx
+import psycopg
 
 from guardrail.api import building
 from guardrail.api.building import open_deployment
 from guardrail.api.deployment import Plan
 from guardrail.api.pictures.fetch import Network
 from guardrail.api.settings import ServerSettings
-from guardrail.assembly import read_policy, read_upstreams
-from guardrail.images.keys import NoiseKey
+from guardrail.assembly import read_upstreams
+from guardrail.key_files import load_or_create_key
 from guardrail.middleware.loop_thread import LoopThread
 from guardrail.policy.policy_list import load_policies
 from guardrail.records.open import open_journal
@@ -35,7 +40,8 @@ from tests.faults.relay import Relay
 from tests.server.conftest import Words, data_url, png
 
 SAID, LEAK = "a picture of a hat", "the unguarded answer, forbidden"
-KEY = NoiseKey(bytes(range(32)))
+LOOK_EVERY_S = 0.1
+"""How often files of policies, keys and certificates are looked at."""
 POLICY = """
 name: {name}
 extends: quick
@@ -95,21 +101,22 @@ class Stand:
         keys: an authenticator of API keys, and a secret that it knows.
         tls_files: serves HTTPS.
         telemetry: what it tells of itself.
-        script: what the model says.
+        picture_port: of the host of linked pictures.
     """
 
     def __init__(
-        self, folder, *, records, redis_port=None, shares=None, keys=None, secret="", tls_files=None,
-        telemetry=None, script=None, picture_port=9,
+        self, folder, *, records, redis_port=None, shares=None, keys=None, secret="",
+        tls_files=None, telemetry=None, picture_port=9,
     ):  # fmt: skip
         self.folder, self.oracle = folder, Words()
-        self.steps = script or [SAID]
+        self.steps = [SAID]
+        self.key = load_or_create_key(folder / "noise.key")
         self._numbers = itertools.count()
         self._stack = stack = ExitStack()
         try:
             self.home = LoopThread()
             stack.callback(self.home.stop)
-            model = self._enter(scripted_server(lambda call: self.steps[0], model="scripted"))
+            model = self._enter(scripted_server(lambda _call: self.steps[0], model="scripted"))
             self.calls = model.calls
             self.upstream = self.relay(model.port)
             self.redis = None if redis_port is None else self.relay(redis_port)
@@ -122,7 +129,7 @@ class Stand:
             where = self._where(tls_files)
             self.client = stack.enter_context(
                 httpx.Client(
-                    base_url=where, timeout=100, trust_env=False, verify=False,
+                    base_url=where, timeout=100, trust_env=False, verify=False,  # noqa: S501 (a pair of this test)
                     headers={"authorization": f"Bearer {secret}"} if secret else {},
                 )
             )  # fmt: skip
@@ -166,7 +173,10 @@ class Stand:
             "memory": "replay" if shares == "verdicts" else "redraw",
             "host": f"pictures.test:{self.pictures.port}",
         }
-        for name, (call_s, deadline_s, picture_s) in {"hurried": HURRIED, "patient": PATIENT}.items():
+        for name, (call_s, deadline_s, picture_s) in {
+            "hurried": HURRIED,
+            "patient": PATIENT,
+        }.items():
             text = POLICY.format(
                 name=name, call_s=call_s, deadline_s=deadline_s, picture_s=picture_s, **options
             )
@@ -182,12 +192,12 @@ class Stand:
         sharing = None
         if shares is not None:
             url = f"redis://127.0.0.1:{self.redis.port}/0"
-            sharing = Sharing(SharedRedis(url, KEY, timeout_s=1.0))
+            sharing = Sharing(SharedRedis(url, self.key, timeout_s=1.0))
         told = open_telemetry(telemetry or TelemetrySettings())
         self._stack.callback(told.close)
         deployment = open_deployment(
             lambda: Plan(load_policies(self.folder / "policies.yaml"), read_upstreams(spec)),
-            KEY,
+            self.key,
             ServerSettings(probe_cache_s=0.0, probe_timeout_s=2.0, first_byte_s=60.0),
             record_of=lambda engine: Recorder(writer, engine),
             network=Network(_resolve, lambda _address: True),
@@ -197,11 +207,11 @@ class Stand:
         metrics = serve._metrics_listener(telemetry=told)
         app = create_deployed_app(
             deployment,
-            lambda: reloading(deployment, [self.folder], every_s=0.1, on_signal=False),
+            lambda: reloading(deployment, [self.folder], every_s=LOOK_EVERY_S, on_signal=False),
             keys=keys, telemetry=told, metrics_listener=metrics,
         )  # fmt: skip
         context = None if tls_files is None else tls.open_tls(tls_files)
-        renews = functools.partial(tls.keep_renewed, every_s=0.05)
+        renews = functools.partial(tls.keep_renewed, every_s=LOOK_EVERY_S)
         self._stack.enter_context(patch.object(serve, "keep_renewed", renews))
         self._listener = open_listener("127.0.0.1", 0)
         self.metrics_port = None if metrics is None else metrics.getsockname()[1]
@@ -223,8 +233,6 @@ class Stand:
 
 
 async def _resolve(_host, _port):
-    from ipaddress import ip_address
-
     return [ip_address("127.0.0.1")]
 
 
@@ -277,23 +285,17 @@ def _reply(route, answer, took_s):
 
 
 def kept_actions(records, request_id):
-    """Actions of the records of a request, wherever records are kept."""
-    import sqlalchemy as sa
-
+    """Actions of the records of a request, wherever records are kept; nothing is made or mended."""
     text = str(records)
     if text.endswith(".jsonl"):
-        lines = [json.loads(line) for line in open(text, "rb")]  # noqa: PTH123, SIM115
+        lines = map(json.loads, Path(text).read_bytes().splitlines())
         return [line["action"] for line in lines if line["request_id"] == request_id]
-    from guardrail.database.database import connect
-    from guardrail.records.tables import RECORDS
-
-    database = connect(text)
-    try:
-        with database.read() as connection:
-            found = sa.select(RECORDS.c.action).where(RECORDS.c.request_id == request_id)
-            return list(connection.scalars(found))
-    finally:
-        database.close()
+    query = "SELECT action FROM records WHERE request_id = "
+    if text.startswith("postgresql"):
+        with psycopg.connect(text) as connection:
+            return [row[0] for row in connection.execute(query + "%s", [request_id])]
+    with contextlib.closing(sqlite3.connect(f"file:{text}?mode=ro", uri=True)) as connection:
+        return [row[0] for row in connection.execute(query + "?", [request_id])]
 
 
-__all__ = ["LEAK", "ROUTES", "SAID", "Stand", "kept_actions", "read_policy"]
+__all__ = ["LEAK", "LOOK_EVERY_S", "ROUTES", "SAID", "Stand", "kept_actions"]
