@@ -47,6 +47,8 @@ RATES = (0.995, 0.98, 0.9, 0.6, 0.1)
 SHARES = (0.8, 0.1, 0.04, 0.03, 0.03)
 THRESHOLD = 0.5
 SEED = 7
+DIFFERENT = 10_000
+"""Further records repeat these under other names, each a request of its own."""
 
 
 class Harmless:
@@ -121,9 +123,12 @@ def write_records(file: Path, count: int, policy: Policy) -> None:
         PLANS[certificate.plan_digest] = certificate.plan()
     rng = np.random.default_rng(SEED)
     with file.open("w") as stream:
-        for number in range(count):
+        for number in range(min(count, DIFFERENT)):
             record = make_record(number, patterns[number % len(patterns)], rng)
-            stream.write(json.dumps(record) + "\n")
+            line = json.dumps(record) + "\n"
+            # The name stands in the ids of record, request and attempt.
+            for other in range(number, count, DIFFERENT):
+                stream.write(line.replace(f"{number:032x}", f"{other:032x}"))
 
 
 def change(policy: Policy, **fields: Any) -> Policy:

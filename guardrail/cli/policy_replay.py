@@ -230,7 +230,7 @@ async def _decide_anew(
 
     names = find_undecided(found)
     upstreams = read_upstreams(spending["upstreams"], spending["upstreams_file"])
-    engine = build_engine(policy, upstreams)
+    engine = build_engine(policy, upstreams, None)
     try:
         with (
             open_documents(

@@ -420,6 +420,11 @@ class _Run:
             self.keep(rows)
             return
         self.leave_unknown(rows, Need.FAULT)
+        # The one call of a text fails whatever its answer would have counted as.
+        if not change.differs_in(
+            Effect.ORACLE, Effect.DRAWS, Effect.CALL_LIMITS, Effect.DECISION_LIMITS
+        ):
+            self.keep(rows[self.of.pictures[rows] == 0])
         undecided = self.of.before[rows] == Ending.UNDECIDED
         self.leave_unknown(rows[undecided], Need.CALLS)
         read = not change.differs_in(Effect.TEXT) and change.finds_as_much

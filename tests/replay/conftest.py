@@ -1,4 +1,4 @@
-"""Decisions of the real engine on a script that goes by the seed: the same noise, the same answers."""
+"""Decisions of the real engine on a script that goes by the seed: same noise, same answers."""
 
 import asyncio
 import dataclasses

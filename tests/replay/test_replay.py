@@ -1,9 +1,6 @@
 """Replay against the engine itself: the policy that decided, and others on the same noise."""
 
-import dataclasses
-
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from guardrail.engine.judge import _BEGINNING
@@ -20,9 +17,7 @@ WORLDS = st.fixed_dictionaries({
 })  # fmt: skip
 POLICIES = st.fixed_dictionaries(
     {
-        "oracle": st.fixed_dictionaries(
-            {"threshold": st.sampled_from([0.25, 0.5, 0.6, 0.9])}
-        ),
+        "oracle": st.fixed_dictionaries({"threshold": st.sampled_from([0.25, 0.5, 0.6, 0.9])}),
         "smoothing": st.fixed_dictionaries(
             {
                 "radius": st.sampled_from([0.1, 0.25]),
@@ -52,11 +47,6 @@ MODES = st.sampled_from(["enforce", "enforce", "observe"])
 PICTURES = st.sampled_from([1, 1, 1, 2, 0])
 
 
-def same(a, b):
-    return a if a == b else None
-
-
-@settings(deadline=None)
 @given(WORLDS, POLICIES, MODES, PICTURES)
 def test_the_policy_that_decided_decides_the_same(kit, facts, sections, mode, pictures):
     policy = kit.make_policy(mode=mode, **sections)
@@ -68,7 +58,6 @@ def test_the_policy_that_decided_decides_the_same(kit, facts, sections, mode, pi
     assert found.need[0] == Need.NOTHING
 
 
-@settings(deadline=None)
 @given(WORLDS, POLICIES, POLICIES, PICTURES, st.booleans())
 def test_what_replay_knows_is_what_the_other_policy_decides(
     kit, facts, sections, others, pictures, near

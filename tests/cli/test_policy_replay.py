@@ -1,0 +1,134 @@
+"""`guardrail policy replay`, `policy diff` and `records summary` on real records."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from guardrail.cli import check, policy_diff, policy_replay, records
+from guardrail.errors import ConfigError
+
+NEW = """
+name: other
+extends: OLD
+advanced: {sampling: {plan: fixed}}
+smoothing:
+  alpha: 0.01
+"""
+
+
+def run(command, *arguments, **options):
+    return CliRunner().invoke(
+        command, [*map(str, arguments)], catch_exceptions=options.get("catch", False)
+    )
+
+
+@pytest.fixture
+def place(policy, pictures, model, kit, tmp_path):
+    """Three decisions in a file, with their contents, and a new policy beside them."""
+    file = tmp_path / "records.jsonl"
+    for script in ([kit.CLEAN], [kit.HARM], [kit.CLEAN]):
+        model(script)
+        run(check.command, pictures / "a.png", f"--policy={policy}", f"--records={file}",
+            f"--key-file={tmp_path / 'noise.key'}", "--keep-content",
+            f"--content-key={tmp_path / 'content.key'}")  # fmt: skip
+    (tmp_path / "new.yaml").write_text(NEW.replace("OLD", str(policy)))
+    return file
+
+
+def test_replay_tells_and_writes_what_would_change(place, tmp_path):
+    page = tmp_path / "page.html"
+    options = ("--records", place, "--policy", tmp_path / "new.yaml")
+    told = run(policy_replay.command, *options, "--report", page)
+    assert told.exit_code == 0
+    assert "3 decisions about 1 requests under 'other'" in told.stdout
+    assert "smoothing.alpha" in told.stdout
+    assert page.read_text().startswith("<!doctype html>")
+    facts = json.loads(run(policy_replay.command, *options, "--json").stdout)
+    assert facts["decisions"] == 3
+    assert facts["table"]["let through"]["let through"] == 2
+    assert facts["decided_anew"] is None
+    late = run(policy_replay.command, *options, "--json", "--since", "2999-01-01")
+    assert json.loads(late.stdout)["decisions"] == 0
+
+
+def test_labels_count_errors(place, tmp_path):
+    listed = run(records.command, "list", "--records", place, "--json").stdout.splitlines()
+    names = {json.loads(one)["action"]: json.loads(one)["record_id"] for one in listed}
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f"record_id,label\n{names['block']},harmful\n{names['pass']},harmless\n")
+    options = ("--records", place, "--policy", tmp_path / "new.yaml", "--labels", labels)
+    facts = json.loads(run(policy_replay.command, *options, "--json").stdout)
+    assert facts["labelled"]["false_alarms"]["labelled"] == 1
+    assert facts["labelled"]["missed_harm"]["before"]["count"] == 0
+    assert "missed harm: before 0 of 1" in run(policy_replay.command, *options).stdout
+
+
+def test_calls_are_made_where_prompt_and_picture_are_at_hand(place, tmp_path, model, kit, pictures):
+    other = tmp_path / "noisier.yaml"
+    other.write_text(NEW.replace("OLD", str(tmp_path / "new.yaml")) + "  sigma: 0.6\n")
+    options = ("--records", place, "--policy", other)
+    told = run(policy_replay.command, *options).stdout
+    assert "3 need new answers" in told
+    model([kit.CLEAN])
+    spend = ("--upstream", "builtin", "--spend-calls", "1000")
+    key = ("--content-key", tmp_path / "content.key")
+    none = json.loads(run(policy_replay.command, *options, *spend, "--json").stdout)
+    assert none["decided_anew"]["without_prompt"] == 3
+    blind = json.loads(run(policy_replay.command, *options, *spend, *key, "--json").stdout)
+    assert blind["decided_anew"]["without_picture"] == 3
+    sees = ("--pictures", pictures, "--key-file", tmp_path / "noise.key")
+    done = json.loads(run(policy_replay.command, *options, *spend, *key, *sees, "--json").stdout)
+    assert done["decided_anew"]["decided"] == 3
+    assert done["decided_anew"]["calls"] > 0
+    assert done["table"]["stopped"]["let through"] == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--spend-calls", "5"),
+        ("--upstream", "builtin"),
+        ("--pictures", "."),
+        ("--since", "soon"),
+    ],
+)
+def test_options_that_do_not_go_together(place, tmp_path, arguments):
+    options = ("--records", place, "--policy", tmp_path / "new.yaml")
+    assert run(policy_replay.command, *options, *arguments, catch=True).exit_code == 2
+
+
+def test_what_is_not_there_is_named(place, tmp_path):
+    with pytest.raises(ConfigError):
+        run(policy_replay.command, "--records", place, "--policy", tmp_path / "no.yaml")
+    with pytest.raises(ConfigError):
+        run(policy_replay.command, "--records", tmp_path / "no.jsonl",
+            "--policy", tmp_path / "new.yaml")  # fmt: skip
+
+
+def test_diff_says_what_differs_and_what_it_means(policy, place, tmp_path):
+    told = run(policy_diff.command, policy, tmp_path / "new.yaml", "--records", place)
+    assert "is looser: nothing in it is stricter" in told.stdout
+    assert "smoothing.alpha: 0.001 → 0.01  (looser" in told.stdout
+    assert "calls of an ordinary request" in told.stdout
+    assert "3 decisions about 1 requests" in told.stdout
+    facts = json.loads(
+        run(policy_diff.command, policy, tmp_path / "new.yaml", "--records", place, "--json").stdout
+    )
+    assert facts["strictness"] == "looser"
+    assert [one["decisions"] for one in facts["traffic"]] == [3, 3]
+    same = run(policy_diff.command, policy, policy)
+    assert "no field differs" in same.stdout
+
+
+def test_summary_adds_up(place):
+    told = run(records.command, "summary", "--records", place)
+    assert "1 stopped (33.3%); 2 let through (66.7%)" in told.stdout
+    assert "by reason" in told.stdout
+    only = run(records.command, "summary", "--records", place, "--by", "field")
+    assert "by field" in only.stdout
+    assert "by reason" not in only.stdout
+    facts = json.loads(run(records.command, "summary", "--records", place, "--json").stdout)
+    assert facts["total"]["stopped"] == 1
+    empty = run(records.command, "summary", "--records", place, "--until", "2020-01-01")
+    assert "no records of this time" in empty.stdout
