@@ -23,6 +23,7 @@ _COMMANDS = {
     "canary": "Prove that a known harmful answer is stopped and a harmless one passes.",
     "certify": "Estimate certified radii of one picture or a folder.",
     "check": "Guard one picture and prompt from the terminal.",
+    "console": "Show the records of a database in a browser on this machine.",
     "delivered": "Bound the harm among the answers that left, by labels of some of them.",
     "demo": "See an attacked picture stopped and a clean one answered.",
     "doctor": "Check what serve would start with: keys, models, oracle, files, clock.",

@@ -27,8 +27,16 @@ _PLAIN_WIDTH = 120  # columns where the output is not a terminal
 @click.option("--policy", "policy_name", default="default", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default="demo.html",
               show_default=True, help="Where to write the report.")  # fmt: skip
+@click.option("--records", "place", type=click.Path(path_type=Path, dir_okay=False),
+              default="demo.db", show_default=True,
+              help="Database to which the decisions are added, and what was said, with its key "
+              "beside it.")  # fmt: skip
+@click.option("--keep-open", is_flag=True, help="Leave the proxy and its console open at the end, "
+              "until Ctrl-C.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(tries: int, policy_name: str, out: Path, as_json: bool) -> None:
+def command(
+    tries: int, policy_name: str, out: Path, place: Path, keep_open: bool, as_json: bool
+) -> None:
     """Start the proxy with the built-in model and send it clean, attacked and forbidden pictures.
 
     Each picture goes to the bare model, to a single check of one answer by the same oracle, and
@@ -38,8 +46,9 @@ def command(tries: int, policy_name: str, out: Path, as_json: bool) -> None:
     from guardrail.assembly import build_engine, read_policy
     from guardrail.cli.output import require_writable
     from guardrail.cli.progress import progress_bar
+    from guardrail.demo.records import open_demo_records
     from guardrail.demo.report import write_report
-    from guardrail.demo.run import run_demo
+    from guardrail.demo.run import OpenConsole, run_demo
     from guardrail.demo.scenes import load_scenes
     from guardrail.demo.summary import summarise
 
@@ -48,18 +57,59 @@ def command(tries: int, policy_name: str, out: Path, as_json: bool) -> None:
     policy = read_policy(policy_name)
     scenes = load_scenes()
     engine = build_engine(policy, "builtin")
-    with progress_bar("guarding pictures", len(scenes)) as done:
-        results = asyncio.run(run_demo(policy, engine, scenes, tries=tries, done=done))
-    summary = summarise(results)
-    write_report(out, results, summary, engine)
-    seconds = time.monotonic() - started
-    if as_json:
-        click.echo(json.dumps(_facts(results, summary, seconds, out)))
-    else:
-        _print(results, summary, seconds, out)
+
+    def tell(results: Sequence[SceneResult]) -> Summary:
+        summary = summarise(results)
+        write_report(out, results, summary, engine)
+        seconds = time.monotonic() - started
+        if as_json:
+            click.echo(json.dumps(_facts(results, summary, seconds, out)))
+        else:
+            _print(results, summary, seconds, out)
+            _print_console(place, keep_open=keep_open)
+        return summary
+
+    async def stay_open(results: Sequence[SceneResult]) -> None:
+        tell(results)
+        await asyncio.Event().wait()
+
+    def announce(url: str) -> None:
+        click.echo(f"console at {url}/console/ while this runs", err=True)
+
+    with (
+        open_demo_records(place, engine) as records,
+        progress_bar("guarding pictures", len(scenes)) as done,
+    ):
+        running = run_demo(
+            policy,
+            engine,
+            scenes,
+            tries=tries,
+            done=done,
+            recorder=records.recorder,
+            console=OpenConsole(records.make_routes, announce),
+            then=stay_open if keep_open else None,
+        )
+        try:
+            results = asyncio.run(running)
+        except KeyboardInterrupt:
+            if not keep_open:
+                raise
+            return
+    summary = tell(results)
     if summary.complaint:
         click.echo(f"guardrail: {summary.complaint}", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _print_console(place: Path, *, keep_open: bool) -> None:
+    if keep_open:
+        click.echo("The console stays open until Ctrl-C.")
+        return
+    click.echo(
+        f"Every decision is in {place}. To look at them: guardrail console --records {place} "
+        f"--content-key {place}.content-key"
+    )
 
 
 def _facts(

@@ -60,6 +60,10 @@ class Console:
         object.__setattr__(self, "sessions", SessionStore(self.database))
         object.__setattr__(self, "_threads", anyio.CapacityLimiter(_THREADS))
 
+    def of(self, deployment: Deployment) -> Console:
+        """The same console of another deployment."""
+        return Console(self.database, self.keys, self.content_keys, deployment, self.telemetry)
+
     async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """What a function that blocks returns; a few run at a time, in threads."""
         return await anyio.to_thread.run_sync(

@@ -9,6 +9,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from guardrail.api.deployment import fixed_deployment
+from guardrail.api.service import Service
+from guardrail.api.settings import ServerSettings
 from guardrail.builtin.language import is_harmful
 from guardrail.demo.scenes import PROMPT, DemoScene, SceneKind
 from guardrail.engine.certificate.codec import encode_certificate
@@ -17,17 +20,23 @@ from guardrail.errors import UpstreamError
 from guardrail.images.codec import decode_image
 from guardrail.oracles.base import Exchange
 from guardrail.policy.compile import image_limits
-from guardrail.server.serve import running_server_async
+from guardrail.server.app import create_deployed_app
+from guardrail.server.serve import running_app
 from guardrail.types import Outcome, picture_chat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from starlette.routing import BaseRoute
+
+    from guardrail.api.deployment import Deployment
     from guardrail.engine.engine import Engine
     from guardrail.policy.schema import Policy
+    from guardrail.records.origin import Origin
+    from guardrail.records.recorder import Recorder
     from guardrail.types import Chat
 
-__all__ = ["TOO_SLOW", "GuardTry", "SceneResult", "run_demo"]
+__all__ = ["TOO_SLOW", "GuardTry", "OpenConsole", "SceneResult", "run_demo"]
 
 TOO_SLOW = (
     "this machine is too slow, or busy with other work: let that end, or give a decision more time "
@@ -112,8 +121,22 @@ async def run_demo(
     *,
     tries: int,
     done: Callable[[], None],
+    recorder: Recorder | None = None,
+    console: OpenConsole | None = None,
+    then: Callable[[list[SceneResult]], Awaitable[None]] | None = None,
 ) -> list[SceneResult]:
     """Every scene `tries` times through all three systems; `done` is called after each scene.
+
+    Args:
+        policy: decides.
+        engine: the same, compiled.
+        scenes: what is sent.
+        tries: how often a hostile picture is sent.
+        done: called after each scene.
+        recorder: keeps the decisions; None keeps none.
+        console: makes the routes of a console of the running proxy, and is told where it listens;
+            None shows none.
+        then: waited for before the proxy ends.
 
     Raises:
         UpstreamError: the bare model or the proxy failed, or the first decisions all ended without
@@ -121,17 +144,17 @@ async def run_demo(
     """
     from openai import AsyncOpenAI
 
-    kept: dict[str, tuple[Verdict, Chat]] = {}
-
-    def keep(verdict: Verdict, chat: Chat) -> str:
-        name = f"demo-{len(kept)}"
-        kept[name] = (verdict, chat)
-        return name
-
-    results = []
+    keeping = _Keeping(recorder)
+    kept = keeping.kept
+    results: list[SceneResult] = []
     waiting = policy.observe.model_copy(update={"wait": True})  # here the verdicts are shown
     served = policy.model_copy(update={"observe": waiting})
-    async with running_server_async(served, engine, record=keep) as server:
+    deployment = fixed_deployment(Service(served, engine, ServerSettings(), keeping))
+    routes = () if console is None else console.make_routes(deployment)
+    app = create_deployed_app(deployment, beside=routes)
+    async with running_app(app) as server:
+        if console is not None:
+            console.announce(server.url)
         client = AsyncOpenAI(base_url=server.base_url, api_key="none needed", max_retries=0)
         model = engine.upstream.name
         async with client:
@@ -142,7 +165,40 @@ async def run_demo(
                 results.append(SceneResult(scene, *bare, guard=tuple(guard)))
                 _check_hope([one for result in results for one in result.guard])
                 done()
+        if then is not None:
+            await then(results)
     return results
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConsole:
+    """How a console comes to the proxy of the demo: its routes, and who is told its address."""
+
+    make_routes: Callable[[Deployment], Sequence[BaseRoute]]
+    announce: Callable[[str], None]
+
+
+class _Keeping:
+    """Keeps decisions for the report, and in the records where there are any."""
+
+    def __init__(self, recorder: Recorder | None) -> None:
+        self._recorder = recorder
+        self.kept: dict[str, tuple[Verdict, Chat]] = {}
+
+    async def keep(self, verdict: Verdict, chat: Chat, origin: Origin) -> str:
+        name = f"demo-{len(self.kept)}"
+        if self._recorder is not None:
+            name = await self._recorder.keep(verdict, chat, origin)
+        self.kept[name] = (verdict, chat)
+        return name
+
+    def keep_soon(self, verdict: Verdict, chat: Chat, origin: Origin) -> None:
+        if self._recorder is not None:
+            self._recorder.keep_soon(verdict, chat, origin)
+
+    async def check(self) -> None:
+        if self._recorder is not None:
+            await self._recorder.check()
 
 
 def _check_hope(tries: Sequence[GuardTry]) -> None:

@@ -314,13 +314,19 @@ def summaries_query(
 
     columns = [RECORDS.c[field.name] for field in dataclasses.fields(RecordSummary)]
     place = sa.tuple_(RECORDS.c.created, RECORDS.c.record_id)
-    query = sa.select(*columns).where(*_conditions(which)).limit(limit)
+    order: list[sa.ColumnElement[Any]] = [RECORDS.c.created, RECORDS.c.record_id]
+    ids = sa.select(RECORDS.c.record_id).where(*_conditions(which)).limit(limit)
     if newer_than is not None:
-        query = query.where(place > _place(newer_than))
-        return query.order_by(RECORDS.c.created, RECORDS.c.record_id)
-    if older_than is not None:
-        query = query.where(place < _place(older_than))
-    return query.order_by(RECORDS.c.created.desc(), RECORDS.c.record_id.desc())
+        ids = ids.where(place > _place(newer_than))
+    else:
+        order = [column.desc() for column in order]
+        if older_than is not None:
+            ids = ids.where(place < _place(older_than))
+    # Ids first: an index answers that alone, and no row is read that is not shown. Read at once,
+    # a range that few records are in took twenty times as long.
+    chosen = ids.order_by(*order).subquery()
+    query = sa.select(*columns).join(chosen, chosen.c.record_id == RECORDS.c.record_id)
+    return query.order_by(*order)
 
 
 def _place(place: Place) -> sa.ColumnElement[Any]:
