@@ -44,11 +44,20 @@ class RedisServer:
             stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         for _ in range(500):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            if self._answers():
                 return
             time.sleep(0.01)
         raise AssertionError("the Redis server did not start")
+
+    def _answers(self):
+        """Whether it takes commands; while it reads its files it listens and does not."""
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), timeout=5) as way,
+        ):
+            way.sendall(b"PING\r\n")
+            return way.recv(100).startswith(b"+PONG")
+        return False
 
     def kill(self):
         if self._process is not None:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from guardrail.api.caller import Caller
-    from guardrail.keys.limits import Limits, RequestRate
+    from guardrail.keys.limit_errors import RequestRate
+    from guardrail.keys.limits import Limits
 
 __all__ = ["Admission", "KeyPlace", "Ticket", "enter_by_key", "too_large"]
 

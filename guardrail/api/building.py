@@ -74,15 +74,15 @@ def open_deployment(
         settings: of the server.
         record_of: what keeps the decisions of an engine.
         network: how links to pictures are looked up; for tests only.
-        limits: counts what keys use; None counts in this process.
-        sharing: where tries and verdicts are kept; None keeps them in this process.
+        limits: counts what keys use; None counts where tries are kept.
+        sharing: where tries, verdicts and limits are kept; None keeps them in this process.
         is_alone: whether no other process serves beside this one.
 
     Raises:
         ConfigError: something in the files cannot be used; or tries are to be counted, and several
             processes would each count their own.
     """
-    used = limits or LocalLimits()
+    used = limits or (LocalLimits() if sharing is None else sharing.limits)
     builder = _Builder(key, settings, record_of, network, used, sharing, is_alone=is_alone)
     plan, build = read(), builder.build
     return Deployment(
@@ -217,7 +217,9 @@ class _Builder:
     ) -> Upstream:
         """The way to a model; its limits are one, however its pictures are encoded."""
         who: Hashable = (entry.model_dump_json(), _digest_secrets(entry), alone)
-        limiter = hold(self._parts.take(("limits", who), lambda: Limiter(entry.limits), _closing))
+        limiter = hold(
+            self._parts.take(("limits", who), lambda: self._make_limiter(entry, who), _closing)
+        )
         how = tuple(sorted(variant_options(policy).items()))
         return hold(
             self._parts.take(
@@ -226,6 +228,12 @@ class _Builder:
                 lambda model: model.aclose,
             )
         )
+
+    def _make_limiter(self, entry: UpstreamEntry, who: Hashable) -> Limiter:
+        limiter = Limiter(entry.limits)
+        if self._sharing is not None:
+            self._sharing.stops.join(repr(who), limiter)
+        return limiter
 
 
 def _closing(limiter: Limiter) -> Callable[[], Awaitable[None]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +11,20 @@ from click.core import ParameterSource
 
 from guardrail.cli.access import ACCESS_OPTIONS, access_options, open_access
 from guardrail.cli.console_options import open_console_routes, wants_console
-from guardrail.cli.environment import EnvironmentCommand
+from guardrail.cli.environment import EnvironmentCommand, SecretOption
 from guardrail.cli.options import record_options, upstream_options
 from guardrail.cli.watching import open_watch, watching_options
 from guardrail.cli.wire_options import wire_options
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from guardrail.api.deployment import Deployment
     from guardrail.api.wire_limits import WireLimits
+    from guardrail.cli.access import Access
     from guardrail.server.serve import RunningServer
+    from guardrail.server.worker import Worker
 
 __all__ = ["command"]
 
@@ -59,9 +59,10 @@ __all__ = ["command"]
               show_default=True, type=click.FloatRange(0, 3600), help="How often to look whether "
               "the files of policies and upstreams have changed; they are read again then, and on "
               "SIGHUP.  0 looks never.")  # fmt: skip
-@click.option("--redis", "redis_url", metavar="URL", help="Redis server that several processes "
-              "share, as redis://127.0.0.1:6379/0: counted tries and remembered verdicts. Needs "
-              "the same --key-file for all of them.")  # fmt: skip
+@click.option("--redis", "redis_url", metavar="URL", cls=SecretOption,
+              help="Redis server that several processes share, as redis://127.0.0.1:6379/0: "
+              "counted tries, remembered verdicts, limits of API keys, pauses of upstreams, changes "
+              "of policies. Needs the same --key-file for all of them.")  # fmt: skip
 @click.option(
     "--workers",
     default=1,
@@ -93,37 +94,25 @@ def command(*, workers: int, host: str, port: int, **options: Any) -> None:
         with ignore_hangups():
             _serve(host=host, port=port, **options)
         return
-    if options["metrics_port"] is not None and not options["no_metrics"]:
-        raise ConfigError(
-            "several workers cannot serve metrics on one port; start one, or several servers",
-            field="metrics_port",
-        )
+    import tempfile
+
     from guardrail.cli import exit_code
     from guardrail.server.listener import open_listener
+    from guardrail.server.worker import Worker
     from guardrail.server.workers import run_workers
 
     listener = open_listener(host, port)
+    metrics = None
+    if options["metrics_port"] is not None and not options["no_metrics"]:
+        metrics = open_listener(options["metrics_host"], options["metrics_port"])
+    with tempfile.TemporaryDirectory(prefix="guardrail-") as folder:
 
-    def work(index: int, tell_ready: Callable[[], None]) -> int:
-        mine = _Worker(listener, tell_ready, speaks=index == 0)
-        return exit_code(lambda: _serve(host=host, port=port, worker=mine, **options))
+        def work(index: int, tell_ready: Callable[[], None]) -> int:
+            mine = Worker(index, workers, Path(folder), listener, metrics, tell_ready)
+            return exit_code(lambda: _serve(host=host, port=port, worker=mine, **options))
 
-    click.get_current_context().exit(run_workers(workers, listener, work))
-
-
-@dataclass(frozen=True)
-class _Worker:
-    """One of several processes.
-
-    Attributes:
-        listener: what they share.
-        tell_ready: called when it serves.
-        speaks: whether it says what decides; one of them does.
-    """
-
-    listener: socket.socket
-    tell_ready: Callable[[], None]
-    speaks: bool
+        status = run_workers(workers, listener, work)
+    click.get_current_context().exit(status)
 
 
 def _serve(
@@ -150,7 +139,7 @@ def _serve(
     drain_s: float | None,
     drain_notice_s: float,
     has_console: bool | None,
-    worker: _Worker | None = None,
+    worker: Worker | None = None,
     **options: Any,
 ) -> None:
     from guardrail.api.building import open_deployment
@@ -231,7 +220,7 @@ def _serve(
             host,
             port,
             announce=lambda server: _announce(
-                deployment, server, opened.description, worker, shows_console=shows_console
+                deployment, server, opened, worker, shows_console=shows_console
             ),
             folders=find_folders(listed, files),
             reload_every_s=reload_every_s,
@@ -241,8 +230,7 @@ def _serve(
             telemetry=telemetry,
             drain_s=drain_s,
             drain_notice_s=drain_notice_s,
-            listener=None if worker is None else worker.listener,
-            tell_ready=None if worker is None else worker.tell_ready,
+            worker=worker,
             beside=routes,
         )
 
@@ -250,8 +238,8 @@ def _serve(
 def _announce(
     deployment: Deployment,
     server: RunningServer,
-    access: str,
-    worker: _Worker | None,
+    access: Access,
+    worker: Worker | None,
     *,
     shows_console: bool,
 ) -> None:
@@ -271,8 +259,15 @@ def _announce(
         for upstream in members(engine.upstream):
             lines[f"{upstream.name}: {describe_repeats(engine.rules.retry, upstream)}"] = None
         lines[describe_languages(policy.oracle) or ""] = None
-    for line in filter(None, (*lines, access)):
+    for line in filter(None, (*lines, access.description)):
         click.echo(line, err=True)
+    counts_apart = worker is not None and deployment.sharing is None
+    if worker is not None and counts_apart and access.keys is not None and access.keys.has_limits:
+        click.echo(
+            f"WARNING: {worker.count} workers count the limits of API keys each for itself, so "
+            f"that up to {worker.count} times as much may be used; give --redis to count together",
+            err=True,
+        )
     if shows_console:
         click.echo(f"console at {server.url}/console/", err=True)
     if server.metrics is not None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError, GuardrailError, RequestError
+from guardrail.keys.api_key import NO_LIMITS
 from guardrail.keys.secret import digest_secret, is_secret
 from guardrail.keys.store import MOST_KEYS
 
@@ -76,6 +77,11 @@ class Authenticator:
     def where(self) -> str:
         """Where the keys are, without passwords."""
         return self._store.name
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether any key has a limit now."""
+        return any(key.limits != NO_LIMITS for key in self._by_digest.values())
 
     def start(self) -> None:
         """Keeps the copy fresh from now on, in a thread that ends by `close`."""

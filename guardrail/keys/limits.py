@@ -9,7 +9,16 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from guardrail.errors import RequestError
+from guardrail.keys.limit_errors import (
+    DAY_S,
+    ROUNDING_USD,
+    RequestRate,
+    calls_error,
+    check_most_calls,
+    places_error,
+    requests_error,
+    usd_error,
+)
 from guardrail.keys.minute_window import MinuteWindow
 from guardrail.memory.allowance import Reservation
 
@@ -18,50 +27,10 @@ if TYPE_CHECKING:
 
     from guardrail.keys.api_key import KeyLimits
 
-__all__ = [
-    "INSUFFICIENT_QUOTA",
-    "RATE_LIMIT_EXCEEDED",
-    "KeyAllowance",
-    "Limits",
-    "LocalLimits",
-    "RequestRate",
-]
+__all__ = ["KeyAllowance", "Limits", "LocalLimits"]
 
-RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
-"""OpenAI's code of a 429 that passes by itself."""
-
-INSUFFICIENT_QUOTA = "insufficient_quota"
-"""OpenAI's code of a 429 for dollars."""
-
-_DAY_S = 86_400
 _DECISIONS_A_DAY = 20
-_NO_RETRY = {"x-should-retry": "false"}
-_ROUNDING_USD = 1e-9
 _MOST_KNOWN = 200_000
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRate:
-    """Where a key stands with its requests a minute.
-
-    Attributes:
-        limit: of the key.
-        remaining: as many would be taken now.
-        reset_s: until none of those made counts any more, in seconds.
-    """
-
-    limit: int
-    remaining: int
-    reset_s: float
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """As OpenAI says it, times as in `1.5s`."""
-        return {
-            "x-ratelimit-limit-requests": str(self.limit),
-            "x-ratelimit-remaining-requests": str(self.remaining),
-            "x-ratelimit-reset-requests": f"{self.reset_s:.3g}s",
-        }
 
 
 class Limits(Protocol):
@@ -182,11 +151,11 @@ class LocalLimits:
             if reservation.usd is not None:
                 self._begin_day(used, self._wall_clock())
                 left = used.reserved_usd - reservation.usd
-                used.reserved_usd = left if left > _ROUNDING_USD else 0.0
+                used.reserved_usd = left if left > ROUNDING_USD else 0.0
                 used.usd += reservation.usd if usd is None else usd
 
     def _begin_day(self, used: _Used, wall: float) -> None:
-        day = math.floor(wall / _DAY_S)
+        day = math.floor(wall / DAY_S)
         if day > used.day:
             used.day, used.usd = day, 0.0
 
@@ -200,7 +169,7 @@ class LocalLimits:
         return used
 
     def _forget_idle(self) -> None:
-        now, day = self._clock(), math.floor(self._wall_clock() / _DAY_S)
+        now, day = self._clock(), math.floor(self._wall_clock() / DAY_S)
         for key_id in [one for one, used in self._known.items() if used.is_idle(now, day)]:
             del self._known[key_id]
 
@@ -243,25 +212,14 @@ class KeyAllowance:
 
 def _check_places(used: _Used, limits: KeyLimits) -> None:
     if limits.max_concurrency is not None and used.places >= limits.max_concurrency:
-        raise RequestError(
-            f"this API key has {limits.max_concurrency} requests under way, which is its limit; "
-            "wait for one of them to end",
-            status=429,
-            code=RATE_LIMIT_EXCEEDED,
-            retry_after_s=1.0,
-        )
+        raise places_error(limits.max_concurrency)
 
 
 def _check_requests(used: _Used, most: int, now: float) -> None:
     made = used.requests.count(now)
     if made >= most:
-        raise RequestError(
-            f"rate limit reached: this API key may make {most} requests a minute",
-            status=429,
-            code=RATE_LIMIT_EXCEEDED,
-            retry_after_s=used.requests.wait_s(made - most + 1, now),
-            headers=_rate(used, most, now).headers,
-        )
+        wait_s = used.requests.wait_s(made - most + 1, now)
+        raise requests_error(_rate(used, most, now), wait_s)
 
 
 def _rate(used: _Used, most: int, now: float) -> RequestRate:
@@ -270,39 +228,16 @@ def _rate(used: _Used, most: int, now: float) -> RequestRate:
 
 
 def _check_calls(used: _Used, most: int, calls: int, now: float) -> None:
-    if calls > most:
-        raise RequestError(
-            f"this request may take {calls} calls to the model, and this API key may make {most} a "
-            "minute; send fewer or smaller pictures, or ask for a higher limit",
-            status=429,
-            code=RATE_LIMIT_EXCEEDED,
-            headers=_NO_RETRY,
-        )
+    check_most_calls(most, calls)
     counted = used.calls.count(now)
     excess = counted + used.reserved_calls + calls - most
     if excess > 0:
         wait_s = used.calls.wait_s(excess, now) if excess <= counted else 1.0
-        raise RequestError(
-            f"rate limit reached: this API key may make {most} calls to models a minute, and this "
-            f"request may take {calls} of them; what is not used is given back",
-            status=429,
-            code=RATE_LIMIT_EXCEEDED,
-            retry_after_s=max(1.0, wait_s),
-        )
+        raise calls_error(most, calls, wait_s)
 
 
 def _check_usd(used: _Used, most: float, usd: float, wall: float) -> None:
-    if used.usd + used.reserved_usd + usd > most + _ROUNDING_USD:
-        told = (
-            f"you exceeded your current quota: this API key may spend {most:g} US dollars a day "
-            f"(UTC), and this request may cost {usd:g} of them"
-        )
-        if used.usd + usd <= most + _ROUNDING_USD:  # what is under way may give enough back
-            raise RequestError(told, status=429, code=RATE_LIMIT_EXCEEDED, retry_after_s=1.0)
-        raise RequestError(
-            told,
-            status=429,
-            code=INSUFFICIENT_QUOTA,
-            retry_after_s=_DAY_S - wall % _DAY_S,
-            headers=_NO_RETRY,
-        )
+    if used.usd + used.reserved_usd + usd > most + ROUNDING_USD:
+        # What is under way may give enough back.
+        passes = used.usd + usd <= most + ROUNDING_USD
+        raise usd_error(most, usd, None if passes else DAY_S - wall % DAY_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from guardrail.engine.budget import Budget
@@ -28,11 +28,13 @@ class Reservation:
         owner: whose limits it counts against.
         calls: to models; None where they are not limited.
         usd: US dollars; likewise.
+        token: tells it from others, where what counts them needs that.
     """
 
     owner: str
     calls: int | None = None
     usd: float | None = None
+    token: str = field(default="", repr=False)
 
 
 class Allowance(Protocol):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from guardrail.api.deployment import Deployment, Version
+    from guardrail.server.policy_sync import PolicySync, Processes
     from guardrail.types import Json
 
 __all__ = ["policies_endpoint", "reload_endpoint", "rollback_endpoint"]
@@ -26,31 +27,37 @@ __all__ = ["policies_endpoint", "reload_endpoint", "rollback_endpoint"]
 _MOST_BYTES = 4096
 
 
-def policies_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
-    """GET: the versions, the one that decides first."""
+def policies_endpoint(
+    deployment: Deployment, sync: PolicySync
+) -> Callable[[Request], Awaitable[Response]]:
+    """GET: the versions, the one that decides first, and which one each process runs."""
 
     async def answer(_request: Request) -> Response:
-        return json_response(_list_versions(deployment))
+        return json_response(_list_versions(deployment, await sync.look()))
 
     return answer
 
 
-def reload_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
-    """POST: reads the files again; 422 with every mistake where something in them is wrong."""
+def reload_endpoint(
+    deployment: Deployment, sync: PolicySync
+) -> Callable[[Request], Awaitable[Response]]:
+    """POST: all processes read their files again; 422 with every mistake in this one's."""
 
     async def answer(request: Request) -> Response:
         name = get_caller(request.scope).name
         try:
-            await deployment.reload(name)
+            processes = await sync.reload(name)
         except ConfigError as error:
             raise _unusable(error) from error
-        return json_response(_list_versions(deployment))
+        return json_response(_list_versions(deployment, processes))
 
     return answer
 
 
-def rollback_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
-    """POST `{"digest": ...}`: a former version decides again, until the files change."""
+def rollback_endpoint(
+    deployment: Deployment, sync: PolicySync
+) -> Callable[[Request], Awaitable[Response]]:
+    """POST `{"digest": ...}`: a former version decides again in all, until the files change."""
 
     async def answer(request: Request) -> Response:
         name = get_caller(request.scope).name
@@ -63,10 +70,10 @@ def rollback_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[R
                 param="digest",
             )
         try:
-            await deployment.roll_back(digest, name)
+            processes = await sync.roll_back(digest, name)
         except ConfigError as error:
             raise _unusable(error) from error
-        return json_response(_list_versions(deployment))
+        return json_response(_list_versions(deployment, processes))
 
     return answer
 
@@ -79,9 +86,19 @@ def _unusable(error: ConfigError) -> RequestError:
     )
 
 
-def _list_versions(deployment: Deployment) -> Reply:
+def _list_versions(deployment: Deployment, processes: Processes) -> Reply:
     versions: list[Json] = [_describe(version) for version in deployment.versions]
-    return Reply(200, {"object": "list", "data": versions})
+    states: list[Json] = [
+        {
+            "name": one.name,
+            "digest": one.digest,
+            "since": one.since,
+            "fault": one.fault or None,
+        }
+        for one in processes.states
+    ]
+    body = {"object": "list", "data": versions, "processes": states, "agree": processes.agree}
+    return Reply(200, body)
 
 
 def _describe(version: Version) -> dict[str, Json]:

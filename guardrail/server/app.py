@@ -23,8 +23,10 @@ from guardrail.server.cors import cors_middleware
 from guardrail.server.error_form import form_error
 from guardrail.server.json_response import json_response
 from guardrail.server.plain_path import PlainPath, sent_path
+from guardrail.server.policy_sync import PolicySync
 from guardrail.server.routes import make_routes
 from guardrail.server.shield import Shield
+from guardrail.sharing.folder_board import FolderBoard
 from guardrail.telemetry.background import run_background
 from guardrail.telemetry.telemetry import Telemetry
 
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from guardrail.keys.authenticator import Authenticator
     from guardrail.keys.limits import Limits
     from guardrail.policy.schema import Policy
+    from guardrail.server.worker import Worker
+    from guardrail.sharing.process_board import Board
 
 __all__ = ["create_app", "create_deployed_app"]
 
@@ -104,6 +108,7 @@ def create_deployed_app(
     telemetry: Telemetry | None = None,
     metrics_listener: socket.socket | None = None,
     beside: Sequence[BaseRoute] = (),
+    worker: Worker | None = None,
 ) -> Starlette:
     """The application of policies that may change; it closes them when it shuts down.
 
@@ -114,12 +119,14 @@ def create_deployed_app(
         telemetry: see `create_app`.
         metrics_listener: likewise.
         beside: likewise.
+        worker: which of several processes on one port this is; None where it is alone there.
 
     Raises:
         ConfigError: an origin in the settings is none, or a canary says nothing of any policy.
     """
     telemetry = telemetry or Telemetry()
     telemetry.watch(deployment)
+    sync = PolicySync(deployment, _open_board(deployment, worker))
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -133,12 +140,15 @@ def create_deployed_app(
                 from guardrail.server.metrics_port import serve_metrics
 
                 registry = telemetry.metrics.registry
-                await beside.enter_async_context(serve_metrics(registry, metrics_listener))
+                await beside.enter_async_context(serve_metrics(registry, metrics_listener, worker))
+            if deployment.sharing is not None:
+                await beside.enter_async_context(deployment.sharing.running())
+            await beside.enter_async_context(sync.running())
             await beside.enter_async_context(triggers())
             yield
 
     app = Starlette(
-        routes=[*make_routes(deployment, keys), *beside],
+        routes=[*make_routes(deployment, sync, keys), *beside],
         lifespan=lifespan,
         middleware=[
             Middleware(AccessLog, telemetry),
@@ -155,6 +165,13 @@ def create_deployed_app(
     app.router.redirect_slashes = False
     app.state.deployment = deployment
     return app
+
+
+def _open_board(deployment: Deployment, worker: Worker | None) -> Board | None:
+    """Where this process meets the others; None where there are none."""
+    if deployment.sharing is not None:
+        return deployment.sharing.open_board()
+    return None if worker is None else FolderBoard(worker.folder)
 
 
 async def _reply_to_no_route(request: Request, error: Exception) -> Response:

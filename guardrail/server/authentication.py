@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from guardrail.keys.api_key import KeyScope
     from guardrail.keys.authenticator import Authenticator
-    from guardrail.keys.limits import RequestRate
+    from guardrail.keys.limit_errors import RequestRate
 
 __all__ = ["Authenticated", "get_caller", "set_rate"]
 

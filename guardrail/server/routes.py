@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from guardrail.api.deployment import Deployment
     from guardrail.api.endpoint import Endpoint
     from guardrail.keys.authenticator import Authenticator
+    from guardrail.server.policy_sync import PolicySync
     from guardrail.types import Json
 
 __all__ = ["make_routes"]
@@ -67,7 +68,9 @@ class _NamedRoute(Route):
         return match, child_scope if match is Match.NONE else {**child_scope, "route": self}
 
 
-def make_routes(deployment: Deployment, keys: Authenticator | None = None) -> list[Route]:
+def make_routes(
+    deployment: Deployment, sync: PolicySync, keys: Authenticator | None = None
+) -> list[Route]:
     """The routes, bound to one deployment; all but a few are open to keys only."""
     described = [
         _Described("POST", "/v1/chat/completions", _guard(deployment, CHAT_ENDPOINT), CHAT),
@@ -80,9 +83,12 @@ def make_routes(deployment: Deployment, keys: Authenticator | None = None) -> li
                    describe_plain("The models of the upstream.", _MODELS)),
         _Described("GET", "/v1/models/{model:path}", model_endpoint(deployment),
                    describe_plain("One of them.", _MODELS, ("model",))),
-        _Described("GET", "/admin/policies", policies_endpoint(deployment), needs=KeyScope.ADMIN),
-        _Described("POST", "/admin/reload", reload_endpoint(deployment), needs=KeyScope.ADMIN),
-        _Described("POST", "/admin/rollback", rollback_endpoint(deployment), needs=KeyScope.ADMIN),
+        _Described("GET", "/admin/policies", policies_endpoint(deployment, sync),
+                   needs=KeyScope.ADMIN),
+        _Described("POST", "/admin/reload", reload_endpoint(deployment, sync),
+                   needs=KeyScope.ADMIN),
+        _Described("POST", "/admin/rollback", rollback_endpoint(deployment, sync),
+                   needs=KeyScope.ADMIN),
         _Described("GET", "/healthz", live_endpoint,
                    describe_plain("Whether the process lives.", "It does."), needs=None),
         _Described("GET", "/readyz", ready_endpoint(deployment),

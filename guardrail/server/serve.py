@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from guardrail.keys.authenticator import Authenticator
     from guardrail.policy.schema import Policy
     from guardrail.server.tls import TlsFiles
+    from guardrail.server.worker import Worker
     from guardrail.telemetry.telemetry import Telemetry
 
 __all__ = ["RunningServer", "running_app", "running_server", "running_server_async", "serve"]
@@ -87,8 +88,7 @@ def serve(
     telemetry: Telemetry | None = None,
     drain_s: float | None = None,
     drain_notice_s: float = 0.0,
-    listener: socket.socket | None = None,
-    tell_ready: Callable[[], None] | None = None,
+    worker: Worker | None = None,
     beside: Sequence[BaseRoute] = (),
 ) -> None:
     """Serves until SIGINT or SIGTERM; requests in flight get some time to end. SIGHUP reloads.
@@ -108,8 +108,8 @@ def serve(
             policies let them.
         drain_notice_s: for how long after SIGTERM requests are still taken, while readiness says
             that they will not be.
-        listener: a socket that listens, in place of host and port.
-        tell_ready: called when requests are taken.
+        worker: which of several processes on one port this is; its sockets are listened on, in
+            place of host and port.
         beside: see `create_app`.
 
     Raises:
@@ -119,8 +119,9 @@ def serve(
     check_bind(host, takes_keys=keys is not None, allow_anyone=allow_anyone)
     context = None if tls is None else open_tls(tls)
     with ExitStack() as opened:  # a fault until the start gives the ports back
-        listener = opened.enter_context(listener or open_listener(host, port))
-        metrics = _metrics_listener(telemetry=telemetry)
+        listener = worker.listener if worker else open_listener(host, port)
+        opened.enter_context(listener)
+        metrics = worker.metrics_listener if worker else _metrics_listener(telemetry=telemetry)
         if metrics is not None:
             opened.enter_context(metrics)
         keep_large_blocks()
@@ -136,6 +137,7 @@ def serve(
             telemetry=telemetry,
             metrics_listener=metrics,
             beside=beside,
+            worker=worker,
         )
         leave_old_objects()
         announce(_where(listener, metrics, is_secure=tls is not None))
@@ -148,7 +150,7 @@ def serve(
                 tls=tls,
                 context=context,
             )
-            server.tell_ready = tell_ready or server.tell_ready
+            server.tell_ready = worker.tell_ready if worker else server.tell_ready
             server.run(sockets=[listener])
 
 

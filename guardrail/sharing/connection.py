@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from guardrail.errors import ConfigError, RequestError
@@ -22,6 +23,7 @@ SHARING_UNAVAILABLE = "ledger_unavailable"
 _SCHEMES = ("redis://", "rediss://", "unix://")
 _MOST_CONNECTIONS = 64
 _RETRY_S = 5.0
+_LOG_EVERY_S = 5.0
 _LABEL = b"guardrail/sharing/1"
 _MARKER = "guardrail:marker"
 _MARK = "redis.call('SET', KEYS[1], ARGV[1], 'NX'); return redis.call('GET', KEYS[1])"
@@ -60,6 +62,7 @@ class SharedRedis:
         self._marker: bytes | None = None
         self._is_checked = False
         self._checking = asyncio.Lock()
+        self._logged_at = float("-inf")
 
     @property
     def prefix(self) -> str:
@@ -144,19 +147,29 @@ class SharedRedis:
     ) -> _T:
         from redis.exceptions import RedisError
 
+        task = asyncio.current_task()
+        cancelled = 0 if task is None else task.cancelling()
         try:
             # The client's own limits are per packet: one that trickles would never end.
             async with asyncio.timeout(2 * self._timeout_s):
-                return await reply
+                found = await reply
         except passing:
             raise
         except (RedisError, OSError, ValueError, AttributeError) as error:
             self.distrust()
             raise self.unavailable_error(type(error).__name__) from None
+        # The client waits by asyncio.wait_for, which before Python 3.12 forgets that it was
+        # cancelled where its part ends in the same moment; a task would then never end.
+        if task is not None and task.cancelling() > cancelled:
+            raise asyncio.CancelledError
+        return found
 
     def unavailable_error(self, reason: str) -> RequestError:
-        """The error for a server that cannot be relied on; it is logged as well."""
-        _log.error("Redis cannot be relied on: %s", reason)
+        """The error for a server that cannot be relied on; it is logged now and then."""
+        now = time.monotonic()
+        if now - self._logged_at >= _LOG_EVERY_S:
+            self._logged_at = now
+            _log.error("Redis cannot be relied on: %s", reason)
         return RequestError(
             "what the guard's processes count together cannot be reached, so nothing is decided; "
             "retry later",

@@ -8,11 +8,11 @@ digests. What cannot be read, or not in time, is decided anew.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from guardrail.errors import ConfigError, GuardrailError
+from guardrail.errors import GuardrailError
+from guardrail.sharing.value_cipher import ValueCipher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["RedisVerdictStore"]
 
 _LABEL = b"guardrail/remembered-in-redis/1"
-_NONCE_BYTES = 12
 _ENTRY_BYTES = 256
 _LARGEST_VALUE_BYTES = 1 << 20
 _PAUSE_S = 5.0
@@ -85,17 +84,10 @@ class RedisVerdictStore:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        try:
-            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-        except ImportError:
-            raise ConfigError(
-                "needs the package cryptography; run: pip install 'certified-guardrail[redis]'",
-                field="redis",
-            ) from None
         self._redis = redis
         self._rules = rules
         self._clock = clock
-        self._cipher = AESGCM(redis.key.derive(_LABEL))
+        self._cipher = ValueCipher(redis.key, _LABEL)
         kind = hashlib.sha256(repr(rules).encode()).hexdigest()[:16]
         prefix = f"{redis.prefix}:verdicts:{kind}"
         self._names = [f"{prefix}:{part}" for part in ("values", "until", "size")]
@@ -103,27 +95,16 @@ class RedisVerdictStore:
 
     async def get(self, key: bytes) -> bytes | None:
         name = self._redis.digest("verdict", key)
-        return self._open(name, await self._run(_GET, [name]))
+        return self._cipher.open(name, await self._run(_GET, [name]))
 
     async def put(self, key: bytes, value: bytes) -> None:
         rules = self._rules
         if len(value) + 2 * _ENTRY_BYTES > min(rules.max_bytes, _LARGEST_VALUE_BYTES):
             return
         name = self._redis.digest("verdict", key)
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = nonce + self._cipher.encrypt(nonce, value, name)
+        sealed = self._cipher.seal(name, value)
         bounds = [rules.max_entries, rules.max_bytes, _ENTRY_BYTES, _MOST_FORGOTTEN]
         await self._run(_PUT, [name, sealed, max(1, round(rules.ttl_s * 1000)), *bounds])
-
-    def _open(self, name: bytes, sealed: Any) -> bytes | None:
-        from cryptography.exceptions import InvalidTag
-
-        if not isinstance(sealed, bytes) or len(sealed) <= _NONCE_BYTES:
-            return None
-        try:
-            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name)
-        except InvalidTag:  # written by somebody without the key, or damaged
-            return None
 
     async def _run(self, script: str, arguments: Sequence[Any]) -> Any:
         """What a script replies; None where Redis cannot be relied on."""

@@ -1,8 +1,12 @@
 """What the files under deploy/ name is there: options, variables, routes, files, packages."""
 
+import contextlib
+import os
 import re
 import shutil
+import socket
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 
@@ -14,6 +18,8 @@ from packaging.utils import canonicalize_name
 from guardrail.cli.environment import variable_of
 from guardrail.cli.serve import command as serve_command
 from guardrail.server import routes
+from tests.redis_server import MISSING as REDIS_MISSING
+from tests.redis_server import find_redis
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -86,6 +92,72 @@ def test_manifests_fit_together(files):
     assert named == secrets
     config = next(v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v)
     assert config == by_kind["ConfigMap"]["metadata"]["name"]
+
+
+def seconds(text):
+    return int(re.fullmatch(r"(\d+)s?", str(text))[1])
+
+
+def test_whoever_stops_a_server_waits_for_its_drain(files):
+    """Notice, drain, and 5 s for what is left; and the notice is longer than two probes."""
+    pod = next(one for one in manifests(files) if one["kind"] == "Deployment")["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    pod_says = {one["name"]: one["value"] for one in container["env"]}
+    compose = next(one for file, one in files.yaml_documents() if file.name == "compose.yaml")
+    service = compose["services"]["guardrail"]
+    systemd = DEPLOY / "systemd"
+    unit_says = dict(re.findall(r"^(GUARDRAIL_\w+)=(.*)$", (systemd / "guardrail.env").read_text(),
+                                re.MULTILINE))  # fmt: skip
+    unit = (systemd / "guardrail.service").read_text()
+    waits = [
+        (pod["spec"]["terminationGracePeriodSeconds"], pod_says),
+        (service["stop_grace_period"], service["environment"]),
+        (re.search(r"^TimeoutStopSec=(.*)$", unit, re.MULTILINE)[1], unit_says),
+    ]
+    for longest, says in waits:
+        notice = seconds(says.get("GUARDRAIL_DRAIN_NOTICE", "0"))
+        assert seconds(longest) >= notice + seconds(says["GUARDRAIL_DRAIN_SECONDS"]) + 5
+    probe = container["readinessProbe"]
+    assert (
+        int(pod_says["GUARDRAIL_DRAIN_NOTICE"]) > probe["periodSeconds"] * probe["failureThreshold"]
+    )
+
+
+def test_replicas_share_one_redis_that_throws_nothing_away(files):
+    variables = next(one["stringData"] for one in manifests(files)
+                     if "OPENAI_API_KEY" in one.get("stringData", {}))  # fmt: skip
+    assert variables["GUARDRAIL_REDIS"].startswith("redis://")
+    compose = next(one for file, one in files.yaml_documents() if file.name == "compose.yaml")
+    services = compose["services"]
+    assert "@redis:6379/" in services["guardrail"]["environment"]["GUARDRAIL_REDIS"]
+    assert "redis" in services["guardrail"]["depends_on"]
+    assert "--maxmemory-policy noeviction" in services["redis"]["command"][-1]
+
+
+@pytest.mark.skipif(find_redis() is None, reason=REDIS_MISSING)
+def test_redis_takes_the_command_of_compose(files, tmp_path):
+    compose = next(one for file, one in files.yaml_documents() if file.name == "compose.yaml")
+    shell, option, words = compose["services"]["redis"]["command"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [shell, option, f"{words.replace('$$', '$')} --bind 127.0.0.1 --port {port}"],
+        cwd=tmp_path, env={**os.environ, "REDIS_PASSWORD": "abc123"}, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        asked = b"AUTH abc123\r\nCONFIG GET maxmemory-policy\r\n"
+        for _ in range(500):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as way:
+                way.sendall(asked)
+                while b"noeviction" not in (said := way.recv(1000)):
+                    assert said.startswith((b"+OK", b"*2", b"-LOADING")), said
+                return
+            time.sleep(0.02)
+        raise AssertionError("it did not answer")
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_what_the_pod_mounts_is_what_the_variables_name(files):

@@ -10,12 +10,8 @@ from hypothesis import strategies as st
 
 from guardrail.errors import ConfigError, RequestError
 from guardrail.keys.api_key import KeyLimits
-from guardrail.keys.limits import (
-    INSUFFICIENT_QUOTA,
-    RATE_LIMIT_EXCEEDED,
-    KeyAllowance,
-    LocalLimits,
-)
+from guardrail.keys.limit_errors import INSUFFICIENT_QUOTA, RATE_LIMIT_EXCEEDED
+from guardrail.keys.limits import KeyAllowance, LocalLimits
 
 DAY_S = 86_400.0
 

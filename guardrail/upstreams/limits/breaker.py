@@ -58,6 +58,11 @@ class Breaker:
         """Whether the one call that decides is on its way."""
         return self._probing
 
+    def open(self, until: float) -> None:
+        """Opens by what another process has met; one that is open for longer stays so."""
+        self._failed.clear()
+        self._opens_until = max(until, self._opens_until or until)
+
     def start(self, now: float) -> bool:
         """Whether the call that starts now is the one that decides."""
         self._probing = self.state(now) is BreakerState.HALF_OPEN

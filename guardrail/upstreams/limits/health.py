@@ -50,8 +50,12 @@ class ModelHealth:
 
     def wait_s(self, now: float, caller: str = "") -> float:
         """Seconds until a call of the caller may try again; 0 unless it is open."""
+        return max(self.wait_common_s(now), self.wait_own_s(now, caller))
+
+    def wait_own_s(self, now: float, caller: str) -> float:
+        """The same of what holds for the caller alone."""
         own = self._own.get(caller)
-        return max(self.wait_common_s(now), 0.0 if own is None else own.wait_s(now))
+        return 0.0 if own is None else own.wait_s(now)
 
     def wait_common_s(self, now: float) -> float:
         """The same of what holds for all."""
@@ -86,13 +90,7 @@ class ModelHealth:
         self, started: float, now: float, caller: str, *, probe: bool, decision: object
     ) -> None:
         """A call of a decision failed, by the model's own fault as far as can be seen."""
-        own = self._own.get(caller)
-        if own is None:
-            own = Breaker(faults=self._most, after_s=self._after_s, open_s=self._open_s)
-            own.alive(self._since, probe=False)
-            if len(self._own) >= _MOST_CALLERS:
-                self._own.pop(next(iter(self._own)))
-            self._own[caller] = own
+        own = self._take_own(caller)
         own.record_fault(started, now, probe=probe, decision=decision)
         if caller and not self.wait_common_s(now):
             self._count(started, now, caller, decision)
@@ -102,6 +100,25 @@ class ModelHealth:
         own = self._own.get(caller)
         if own is not None:
             own.unknown(probe=probe)
+
+    def open(self, until: float) -> None:
+        """Opens for all callers by what another process has met."""
+        self._failed.clear()
+        self._down_until = max(until, self._down_until or until)
+
+    def open_own(self, until: float, caller: str) -> None:
+        """The same for one caller."""
+        self._take_own(caller).open(until)
+
+    def _take_own(self, caller: str) -> Breaker:
+        own = self._own.get(caller)
+        if own is None:
+            own = Breaker(faults=self._most, after_s=self._after_s, open_s=self._open_s)
+            own.alive(self._since, probe=False)
+            if len(self._own) >= _MOST_CALLERS:
+                self._own.pop(next(iter(self._own)))
+            self._own[caller] = own
+        return own
 
     def _count(self, started: float, now: float, caller: str, decision: object) -> None:
         self._down_until = None

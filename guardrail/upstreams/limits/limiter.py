@@ -11,7 +11,8 @@ import copy
 import math
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from guardrail.errors import UpstreamError
 from guardrail.upstreams.limits.breaker import BreakerState
@@ -32,6 +33,8 @@ __all__ = [
     "Clock",
     "Grant",
     "Limiter",
+    "Stop",
+    "StopKind",
 ]
 
 OVERLOADED = "upstream_overloaded"
@@ -129,6 +132,36 @@ class CallEnd:
     refusal: UpstreamError | None = None
 
 
+class StopKind(StrEnum):
+    """Why a model gets no calls."""
+
+    PAUSE = "pause"
+    """Its provider asked for a pause."""
+    RATE_LIMIT = "rate_limit"
+    """The same, for too many requests."""
+    DOWN = "down"
+    """Its breaker is open for all callers."""
+    DOWN_FOR_CALLER = "down_for_caller"
+    """It is open for one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """What one process has met of a model, and others should heed.
+
+    Attributes:
+        model: its name.
+        kind: why it gets no calls.
+        wait_s: for how long from now.
+        caller: whom it concerns, where it concerns one.
+    """
+
+    model: str
+    kind: StopKind
+    wait_s: float
+    caller: str = ""
+
+
 @dataclass(slots=True, eq=False)
 class _Lane:
     """What is known of one model.
@@ -201,6 +234,8 @@ class Limiter:
         self._timer: Timer | None = None
         self._closed = False
         self._begun = False
+        self.on_stop: Callable[[Stop], None] = lambda _stop: None
+        """Told of every pause, and of every breaker that opens, by the calls of this limiter."""
 
     @property
     def waiting(self) -> int:
@@ -281,9 +316,31 @@ class Limiter:
         if self._tokens is not None:
             self._tokens.settle(start.tokens, end.tokens, now)
         if end.pause_s is not None:
-            self._pause(lane, now + min(end.pause_s, self._limits.longest_pause_s), end)
+            kind = StopKind.RATE_LIMIT if end.is_rate_limit else StopKind.PAUSE
+            stop = Stop(start.model, kind, min(end.pause_s, self._limits.longest_pause_s))
+            self._pause(lane, now + stop.wait_s, is_rate_limit=end.is_rate_limit)
+            self.on_stop(stop)
         self._tell_breaker(lane, start, end, now)
         self._note_proof(lane, start, end, now)
+        self._forget(lane)
+        if self._queue:
+            self._serve()
+
+    def heed(self, stop: Stop) -> None:
+        """Gives a model no calls by what another process has met; `on_stop` is not told of it."""
+        now, lane, limits = self._clock.time(), self._lane(stop.model), self._limits
+        match stop.kind:
+            case StopKind.PAUSE | StopKind.RATE_LIMIT:
+                is_rate_limit = stop.kind is StopKind.RATE_LIMIT
+                until = now + min(stop.wait_s, limits.longest_pause_s)
+                self._pause(lane, until, is_rate_limit=is_rate_limit)
+            case StopKind.DOWN:
+                lane.health.open(now + min(stop.wait_s, limits.breaker_open_s))
+            case StopKind.DOWN_FOR_CALLER:
+                lane.health.open_own(now + min(stop.wait_s, limits.breaker_open_s), stop.caller)
+            case _:
+                assert_never(stop.kind)
+        self._fail_down(lane, now)
         self._forget(lane)
         if self._queue:
             self._serve()
@@ -366,25 +423,36 @@ class Limiter:
             undrawn=True,
         )
 
-    def _pause(self, lane: _Lane, until: float, end: CallEnd) -> None:
+    def _pause(self, lane: _Lane, until: float, *, is_rate_limit: bool) -> None:
         """Calls wait until then; those for which that is too late fail at once."""
         if until <= lane.paused_until:
             return
-        lane.paused_until, lane.is_rate_limited = until, end.is_rate_limit
+        lane.paused_until, lane.is_rate_limited = until, is_rate_limit
         self._fail(lambda one: one.lane is lane and one.deadline < until)
 
     def _tell_breaker(self, lane: _Lane, start: Grant, end: CallEnd, now: float) -> None:
         health, caller = lane.health, start.caller
+        common_s, own_s = health.wait_common_s(now), health.wait_own_s(now, caller)
         if end.alive is None:
             health.unknown(caller, probe=start.probe)
         elif end.alive:
             health.alive(now, caller, probe=start.probe)
         else:
             health.record_fault(start.at, now, caller, probe=start.probe, decision=start.decision)
+        if health.wait_common_s(now) > common_s:
+            self.on_stop(Stop(lane.model, StopKind.DOWN, health.wait_common_s(now)))
+        if health.wait_own_s(now, caller) > own_s:
+            wait_s = health.wait_own_s(now, caller)
+            self.on_stop(Stop(lane.model, StopKind.DOWN_FOR_CALLER, wait_s, caller))
         if health.state(now, caller) is BreakerState.OPEN:
-            self._fail(
-                lambda one: one.lane is lane and health.state(now, one.caller) is BreakerState.OPEN
-            )
+            self._fail_down(lane, now)
+
+    def _fail_down(self, lane: _Lane, now: float) -> None:
+        """Ends the wait of the callers for whom a model is down."""
+        health = lane.health
+        self._fail(
+            lambda one: one.lane is lane and health.state(now, one.caller) is BreakerState.OPEN
+        )
 
     def _note_proof(self, lane: _Lane, start: Grant, end: CallEnd, now: float) -> None:
         """Learns whether a model takes calls under this key.
