@@ -13,11 +13,12 @@ from guardrail.distribution import install_command
 from guardrail.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Delete, Engine, Insert, Update
 
     from guardrail.database.address import Address
+    from guardrail.database.prepared import PreparedStatement
 
 __all__ = ["Database", "connect"]
 
@@ -27,6 +28,7 @@ _SILENCE_MS = 10_000
 """How long a server may leave sent bytes unacknowledged before the connection counts as lost."""
 
 _POOL_SIZE = 4
+_WAITS = "guardrail_busy_timeout_ms"
 
 _OPENED = "guardrail_opened"
 
@@ -72,6 +74,14 @@ class Database:
             self._begin(lock_wait_s, writes=True) as connection,
         ):
             yield connection
+
+    def prepare(
+        self, statement: Insert | Update | Delete, columns: Sequence[str] | None = None
+    ) -> PreparedStatement:
+        """A statement that is run often, see `PreparedStatement`."""
+        from guardrail.database.prepared import PreparedStatement
+
+        return PreparedStatement(statement, self._engine.dialect, columns)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -184,7 +194,9 @@ def _identify(file: Path) -> tuple[int, int] | None:
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     wait_ms = round(1000 * options.get("guardrail_lock_wait_s", _LOCK_WAIT_S))
-    connection.exec_driver_sql(f"PRAGMA busy_timeout={wait_ms}").close()
+    if connection.info.get(_WAITS) != wait_ms:  # what it was told holds until it is told again
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={wait_ms}").close()
+        connection.info[_WAITS] = wait_ms
     writes = options.get("guardrail_writes", True)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

@@ -16,21 +16,23 @@ _ID_LABEL = b"guardrail/noise-key-id/1"
 
 @dataclass(frozen=True, slots=True)
 class NoiseKey:
-    """A 32-byte secret from which all noise is derived; never shown by `repr` or in messages."""
+    """A 32-byte secret from which all noise is derived; never shown by `repr` or in messages.
+
+    Attributes:
+        key_id: sixteen hexadecimal digits that name the key in records; they do not reveal it.
+    """
 
     secret: bytes = field(repr=False)
+    key_id: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.secret) != SECRET_BYTES:
             raise ConfigError(f"a noise key has {SECRET_BYTES} bytes, not {len(self.secret)}")
+        named = hmac.digest(self.secret, _ID_LABEL, "sha256").hex()[:16]
+        object.__setattr__(self, "key_id", named)
 
     def __repr__(self) -> str:
         return f"NoiseKey(key_id={self.key_id!r})"
-
-    @property
-    def key_id(self) -> str:
-        """Sixteen hexadecimal digits that name the key in records; they do not reveal it."""
-        return hmac.digest(self.secret, _ID_LABEL, "sha256").hex()[:16]
 
     def derive(self, *fields: bytes) -> bytes:
         """HMAC-SHA256 of `fields`: 32 bytes that look random to anyone without the secret.

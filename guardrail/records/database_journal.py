@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import secrets
 import threading
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from guardrail.database.database import Database
     from guardrail.records.anchors import Anchor
-    from guardrail.records.record import Record
+    from guardrail.records.record import Record, SealedRecord
     from guardrail.records.signing import RecordSigner
 
 __all__ = ["DatabaseJournal", "anchor_chains", "lock_anchors"]
@@ -64,6 +63,12 @@ class DatabaseJournal:
         self._lock_wait_s = lock_wait_s
         self._anchor_every = anchor_every
         self._lock = threading.Lock()
+        self._insert_records = database.prepare(sa.insert(RECORDS), RECORDS.c.keys())
+        self._move_head = database.prepare(
+            sa.update(WRITERS)
+            .where(WRITERS.c.writer == sa.bindparam("of"))
+            .values(sequence=sa.bindparam("to"), digest=sa.bindparam("now"))
+        )
         self.writer = secrets.token_hex(_WRITER_BYTES)
         self._head: tuple[int, str] | None = (0, "")  # None: not known since a write failed
         self._anchored = 0
@@ -113,28 +118,30 @@ class DatabaseJournal:
                 kept = []
                 for record in records:
                     sequence += 1
-                    named = dataclasses.replace(record, writer=self.writer, sequence=sequence)
-                    kept.append(chain_record(named, last, self._signer))
-                    last = kept[-1].digest
+                    chained = chain_record(
+                        record, last, self._signer, writer=self.writer, sequence=sequence
+                    )
+                    kept.append(chained)
+                    last = chained.record.digest
                 self._insert(connection, kept)
         except BaseException:
             # Perhaps committed, where the connection was lost at that moment: read it again.
             self._head = None
             raise
         self._head = (sequence, last)
-        return kept
+        return [chained.record for chained in kept]
 
-    def _insert(self, connection: Connection, kept: Sequence[Record]) -> None:
+    def _insert(self, connection: Connection, kept: Sequence[SealedRecord]) -> None:
         if not kept:
             return
-        connection.execute(sa.insert(RECORDS), [to_row(record) for record in kept])
-        contents = [to_content_row(record) for record in kept if record.content is not None]
+        self._insert_records.run(connection, *map(to_row, kept))
+        records = [chained.record for chained in kept]
+        contents = [to_content_row(record) for record in records if record.content is not None]
         if contents:
             connection.execute(sa.insert(CONTENTS), contents)
-        connection.execute(
-            sa.update(WRITERS)
-            .where(WRITERS.c.writer == self.writer)
-            .values(sequence=kept[-1].sequence, digest=kept[-1].digest)
+        last = records[-1]
+        self._move_head.run(
+            connection, {"of": self.writer, "to": last.sequence, "now": last.digest}
         )
 
     def _read_head(self, connection: Connection) -> tuple[int, str]:
