@@ -22,9 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import load as load_module
 import psutil
 import yaml
 from processes import Process, Processes, free_port
+from quick import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -112,8 +114,8 @@ class Places:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=0.25)
     parser.add_argument("--rows", nargs="*", help="only these, and the plain server")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -150,8 +152,9 @@ def measure(
                 plain = load(servers[BARE], secret, seconds)
                 seen = plain if name == BARE else load(server, secret, seconds)
                 turns[name].append(seen | quotients(seen, plain))
-                told = {key: round(value, 3) for key, value in turns[name][-1].items()}
-                print(f"round {turn + 1}, {name}: {told}", flush=True)
+        print(f"round {turn + 1} of {rounds}", flush=True)
+    for name, each in turns.items():
+        print(f"{name}: {summary(each)}", flush=True)
     return {
         "setting": {
             "cores": os.cpu_count(),
@@ -184,13 +187,13 @@ def summary(turns: list[dict[str, float]]) -> dict[str, Any]:
 
 def load(server: Process, secret: str, seconds: float) -> dict[str, float]:
     """What comes of questions on sixteen connections, and the processor time of each."""
-    command = [sys.executable, str(HERE / "load.py"), "--url", server.base_url, "--key", secret]
-    command += ["--body", str(TEXT), "--connections", "16", "--seconds", str(seconds)]
-    before = server.cpu_s()
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found = json.loads(done.stdout)
+    asked = argparse.Namespace(
+        url=server.base_url, key=secret, body=[TEXT], connections=16, seconds=seconds, requests=0
+    )
+    before = server.cpu_now_s()
+    found = run(load_module.measure(asked))
+    spent_us = 1e6 * (server.cpu_now_s() - before)
     passed = found["decisions"].get("pass", 0)
-    spent_us = 1e6 * (server.cpu_s() - before)
     return {
         "rps": found["rps"],
         "cpu_us": spent_us / max(found["requests"], 1),

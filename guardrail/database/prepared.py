@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Delete, Dialect, Insert, Update
+    from sqlalchemy import Delete, Dialect, Insert, Update
 
 __all__ = ["PreparedStatement"]
 
@@ -40,10 +40,13 @@ class PreparedStatement:
         }
         self._converted = {name: convert for name, convert in made.items() if convert is not None}
 
-    def run(self, connection: Connection, *rows: Mapping[str, Any]) -> None:
-        """Runs it once for each row of values; there must be one."""
-        given: list[Any] = [self._convert(row) for row in rows]
-        connection.exec_driver_sql(self._text, given[0] if len(given) == 1 else given)
+    def run(self, cursor: Any, *rows: Mapping[str, Any]) -> None:
+        """Runs it once for each row of values, by the driver's cursor."""
+        given = [self._convert(row) for row in rows]
+        if len(given) == 1:
+            cursor.execute(self._text, given[0])
+        elif given:
+            cursor.executemany(self._text, given)
 
     def _convert(self, row: Mapping[str, Any]) -> tuple[Any, ...] | dict[str, Any]:
         """The row as the driver takes it: by name, or in the order of the statement."""
