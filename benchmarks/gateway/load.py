@@ -34,7 +34,7 @@ class Tally:
         self.errors: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
         self._messages = itertools.cycle([message.partition(USER) for message in messages])
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(time.time_ns() % 90_000_000)  # of eight digits
         self._end = time.perf_counter() + seconds if seconds else None
         self._left = requests
 
