@@ -33,6 +33,7 @@ class Process:
 
     def __init__(self, popen: subprocess.Popen[str], base_url: str) -> None:
         self.base_url = base_url
+        self.pid = popen.pid
         self._popen = popen
         self._watched = psutil.Process(popen.pid)
 
