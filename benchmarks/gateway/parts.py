@@ -147,12 +147,11 @@ def measure(
         for server in servers.values():
             load(server, secret, 1.0)
         turns: dict[str, list[dict[str, float]]] = {name: [] for name in rows}
-        for turn in range(rounds):
+        for _ in range(rounds):
             for name, server in servers.items():
                 plain = load(servers[BARE], secret, seconds)
                 seen = plain if name == BARE else load(server, secret, seconds)
                 turns[name].append(seen | quotients(seen, plain))
-        print(f"round {turn + 1} of {rounds}", flush=True)
     for name, each in turns.items():
         print(f"{name}: {summary(each)}", flush=True)
     return {

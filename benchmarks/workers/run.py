@@ -96,9 +96,7 @@ def measure(
 ) -> dict[str, Any]:
     before = [sum(worker.cpu_times()[:2]) for worker in workers]
     found = ask(server, seconds, fresh=fresh)
-    spent = [
-        sum(worker.cpu_times()[:2]) - was for worker, was in zip(workers, before, strict=True)
-    ]
+    spent = [sum(worker.cpu_times()[:2]) - was for worker, was in zip(workers, before, strict=True)]
     return {
         "rps": round(found["rps"], 1),
         "p99_ms": round(found["p99_ms"], 1),

@@ -162,12 +162,11 @@ class Database:
         except (SQLAlchemyError, driver.Error) as error:
             # No cause: a driver's message may quote values of the statement.
             raise StorageError(
-                f"{self.name}: the database cannot be {what} ({self._describe(error)}); check that it "
-                "runs, that it lets this user in, that no other program holds it, and the space "
+                f"{self.name}: the database cannot be {what} ({self._describe(error)}); check that "
+                "it runs, that it lets this user in, that no other program holds it, and the space "
                 "on its disk",
                 transient=not isinstance(error, lasting),
             ) from None
-
 
     def _describe(self, error: Exception) -> str:
         """What failed, in the driver's words where they cannot quote a value."""
