@@ -28,6 +28,7 @@ __all__ = [
     "ENCODE_PNG",
     "EXTRACT_TEXT",
     "FIND_LANGUAGE",
+    "FIND_PLAN",
     "READ_BODY",
     "READ_PICTURE_TEXT",
     "SCORE_TEXT",
@@ -72,6 +73,9 @@ EXTRACT_TEXT = InlineLimit(chars_and_values=10_000)
 
 FIND_LANGUAGE = InlineLimit(chars=1 << 13)
 """Whether a text is English: some 0.6 ms for as many characters."""
+
+FIND_PLAN = InlineLimit(pictures=0)
+"""The plan of a test: seconds where it is not known yet; a request without pictures has none."""
 
 SCORE_TEXT = InlineLimit(chars=1024)
 """Scores of a small text model: below the time of waking its thread."""

@@ -25,12 +25,15 @@ def find_binaries():
 class PostgresServer:
     """One server that can be killed and started again on the same port.
 
+    With `fsync` what it keeps is on the disk, which benchmarks need and tests do not.
+
     Attributes:
         url: without a database's name.
         folder: holds its data and its log.
     """
 
-    def __init__(self):
+    def __init__(self, *, fsync=False):
+        self._fsync = "on" if fsync else "off"
         self.folder = Path(tempfile.mkdtemp(prefix="guardrail-postgres-"))
         _own(self.folder)
         self._run(
@@ -41,8 +44,8 @@ class PostgresServer:
         self.url = f"postgresql://guardrail@127.0.0.1:{self._port}"
 
     def start(self):
-        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync=off"
-        self._control("-o", options, "start")
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -k {self.folder}"
+        self._control("-o", f"{options} -c fsync={self._fsync}", "start")
 
     def stop(self):
         """At once; what was committed is there when it is started again."""
@@ -90,9 +93,9 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def postgres_server():
+def postgres_server(*, fsync=False):
     """A server that runs; it ends with the block."""
-    server = PostgresServer()
+    server = PostgresServer(fsync=fsync)
     try:
         server.start()
         yield server
@@ -101,9 +104,9 @@ def postgres_server():
 
 
 @contextlib.contextmanager
-def running_postgres():
+def running_postgres(*, fsync=False):
     """URL of a server without its database's name; it ends with the block."""
-    with postgres_server() as server:
+    with postgres_server(fsync=fsync) as server:
         yield server.url
 
 

@@ -148,9 +148,7 @@ def run(file: Path) -> dict:
     measure("keys of a day", lambda: read_key_use(database, NOW - timedelta(days=1)), told)
     database.close()
     with open_console(file) as console:
-        client = TestClient(
-            Starlette(routes=console_routes(console)), base_url="http://127.0.0.1"
-        )
+        client = TestClient(Starlette(routes=console_routes(console)), base_url="http://127.0.0.1")
         measure("whole answer: list", lambda: client.get("/console/decisions"), told)
         measure("whole answer: list, stopped for hate",
                 lambda: client.get("/console/decisions?verdict=block&category=hate"), told)  # fmt: skip

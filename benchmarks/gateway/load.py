@@ -1,9 +1,10 @@
 """A load generator: keeps some connections busy with one request each, and tells what came.
 
     python load.py --url URL --body FILE [--body FILE ...] --connections N
-                   (--seconds S | --requests N) [--key KEY]
+                   (--seconds S | --requests N) [--key KEY] [--fresh]
 
-Each connection sends the next body as soon as its answer is complete. Prints one line of JSON.
+Each connection sends the next body as soon as its answer is complete, or with --fresh another one
+does. Prints one line of JSON.
 An error is whatever is not a 200 with a JSON body of the length that its head says. Where a body
 names a user (`USER`), each request names another one, so that no two are the same request.
 """
@@ -29,12 +30,15 @@ USER = b'"user": "00000000"'
 class Tally:
     """What came so far; `next` says what to send, and None when it is time to end."""
 
-    def __init__(self, messages: list[bytes], seconds: float, requests: int) -> None:
+    def __init__(
+        self, messages: list[bytes], seconds: float, requests: int, *, fresh: bool = False
+    ) -> None:
+        self.fresh = fresh  # whether each request opens a connection of its own
         self.latencies_s: list[float] = []
         self.errors: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
         self._messages = itertools.cycle([message.partition(USER) for message in messages])
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(time.time_ns() % 90_000_000)  # of eight digits
         self._end = time.perf_counter() + seconds if seconds else None
         self._left = requests
 
@@ -72,7 +76,7 @@ async def conversation(host: str, port: int, tally: Tally, message: bytes | None
                 tally.errors[type(error).__name__] += 1
                 return
             tally.latencies_s.append(time.perf_counter() - started)
-            if b"\r\nconnection: close" in head:
+            if tally.fresh or b"\r\nconnection: close" in head:
                 return
             message = tally.next()
     finally:
@@ -112,7 +116,7 @@ def percentile(ordered: list[float], share: float) -> float:
 async def measure(options: argparse.Namespace) -> dict[str, object]:
     parts = urlsplit(options.url)
     messages = [request(options.url, options.key, file.read_bytes()) for file in options.body]
-    tally = Tally(messages, options.seconds, options.requests)
+    tally = Tally(messages, options.seconds, options.requests, fresh=options.fresh)
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for _ in range(options.connections):
@@ -140,6 +144,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--requests", type=int, default=1)
+    parser.add_argument("--fresh", action="store_true")
     print(json.dumps(run(measure(parser.parse_args()))))
 
 

@@ -33,12 +33,18 @@ class Process:
 
     def __init__(self, popen: subprocess.Popen[str], base_url: str) -> None:
         self.base_url = base_url
+        self.pid = popen.pid
         self._popen = popen
         self._watched = psutil.Process(popen.pid)
 
     def cpu_s(self) -> float:
         """Processor time so far, user and system, of the process and its living children."""
         return sum(sum(process.cpu_times()[:2]) for process in self._family())
+
+    def cpu_now_s(self) -> float:
+        """The same to the nanosecond, of a process without children (Linux)."""
+        clock = (~self._popen.pid << 3) | 2  # as clock_getcpuclockid(3) makes it
+        return time.clock_gettime(clock)
 
     def rss_mb(self) -> float:
         return sum(process.memory_info().rss for process in self._family()) / 1e6

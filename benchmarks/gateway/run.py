@@ -1,6 +1,6 @@
 """What the proxy costs beside LiteLLM's proxy, a bare pass-through and the models' own time.
 
-    python benchmarks/gateway/run.py [--quick]
+    python benchmarks/gateway/run.py [--quick] [--only SECTION ...]
 
 Everything runs on loopback: a mock provider that answers at once, one that takes 300 ms, and in
 front of them `guardrail serve`, LiteLLM's proxy (in an environment of its own, made at the first
@@ -25,11 +25,13 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import litellm_proxy
+import parts
 import psutil
 import yaml
 from processes import Process, Processes, free_port
@@ -48,6 +50,8 @@ VARIANTS_RUN = HERE.parent / "variants" / "run.py"
 VARIANTS_CASE = "canvas_336_from_jpeg"
 VARIANTS = 40
 DELAY_MS = 300.0
+SECTIONS = ("text_passthrough", "parts", "fanout40", "walls", "sustained", "variants")
+DISK = "/var/tmp"  # noqa: S108 (a disk, as /tmp often is not)
 MOST_PARALLEL = (40, 32, 10)  # one wave, two (the default policy's number) and four
 
 
@@ -61,32 +65,41 @@ class Size:
     slow_decisions: int
     variant_rounds: int
     sustained_s: float
+    part_rounds: int
 
 
-FULL = Size(5, 2.5, 10, 3, 5, 60.0)
-QUICK = Size(2, 1.0, 4, 1, 1, 8.0)
+PART_S = 0.25
+FULL = Size(5, 2.5, 10, 3, 5, 60.0, 12)
+QUICK = Size(2, 1.0, 4, 1, 1, 8.0, 2)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a minute instead of five; no file")
     parser.add_argument("--out", type=Path, help="[default: results.json here, but with --quick]")
+    parser.add_argument(
+        "--only", nargs="*", choices=SECTIONS, default=SECTIONS,
+        help="measure these; the others stay as they are in the file",
+    )  # fmt: skip
     options = parser.parse_args()
     started, size = time.monotonic(), QUICK if options.quick else FULL
-    litellm_proxy.environment()
-    results = {"setting": setting(size)}
-    with tempfile.TemporaryDirectory() as folder, Processes(Path(folder)) as processes:
-        results |= Bench(Path(folder), processes, size).all()
-    results["variants"] = variants(size)
-    results["setting"]["took_s"] = round(time.monotonic() - started)
-    print(json.dumps(results, indent=1))
+    load_average = round(psutil.getloadavg()[0], 2)
     out = options.out or (None if options.quick else HERE / "results.json")
+    results = json.loads(out.read_text()) if out and out.exists() else {}
+    with tempfile.TemporaryDirectory(dir=DISK) as folder, Processes(Path(folder)) as processes:
+        bench = Bench(Path(folder), processes, size)
+        for name in options.only:
+            began = time.monotonic()
+            results[name] = getattr(bench, name)()
+            results[name]["setting"] = setting(size, load_average, began)
+            print(json.dumps({name: results[name]}, indent=1), flush=True)
+    print(f"took {time.monotonic() - started:.0f} s")
     if out:
         out.write_text(json.dumps(results, indent=1) + "\n")
         out.with_name("table.md").write_text(markdown(results))
 
 
-def setting(size: Size) -> dict[str, Any]:
+def setting(size: Size, load_average: float, began: float) -> dict[str, Any]:
     packages = ("aiohttp", "fastapi", "uvicorn", "uvloop", "httptools", "numpy", "pillow")
     return {
         "rounds": size.rounds,
@@ -95,7 +108,8 @@ def setting(size: Size) -> dict[str, Any]:
         "python": platform.python_version(),
         "litellm": litellm_proxy.PINNED,
         "versions": {name: version(name) for name in packages},
-        "load_average_before": round(psutil.getloadavg()[0], 2),
+        "load_average_before": load_average,
+        "took_s": round(time.monotonic() - began),
     }
 
 
@@ -111,19 +125,17 @@ class Bench:
             sys.executable, str(HERE / "provider.py"), "--delay-ms", str(DELAY_MS)
         )
 
-    def all(self) -> dict[str, Any]:
+    @cached_property
+    def _servers(self) -> dict[str, Process]:
+        """What stands side by side in front of the model that answers at once."""
         bare = self._processes.printing(
             sys.executable, str(HERE / "passthrough.py"), "--upstream", self._zero.base_url
         )
-        servers = {
+        return {
             "passthrough": bare,
             "guardrail": self._guardrail("zero", self._zero, policy(self._folder, 32)),
             "litellm": self._litellm(),
         }
-        text, fanout = self._text_passthrough(servers), self._fanout_cpu(servers)
-        servers["litellm"].stop()
-        fanout |= self._fanout_wall()
-        return {"text_passthrough": text, "fanout40": fanout, "sustained": self._sustained()}
 
     # Servers
 
@@ -135,6 +147,7 @@ class Bench:
         return self._processes.serving(name, command, port, health="/healthz", env={})
 
     def _litellm(self) -> Process:
+        litellm_proxy.environment()
         port = free_port()
         config = litellm_proxy.write_config(self._folder, "litellm", self._zero.base_url)
         command, env = litellm_proxy.command(config, port)
@@ -147,16 +160,16 @@ class Bench:
         command += ["--key", litellm_proxy.KEY]
         command += [word for body in bodies for word in ("--body", str(body))]
         command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        before = server.cpu_s()
+        before = server.cpu_now_s()
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         measured = json.loads(done.stdout)
-        measured["cpu_ms"] = 1e3 * (server.cpu_s() - before) / max(measured["requests"], 1)
+        measured["cpu_ms"] = 1e3 * (server.cpu_now_s() - before) / max(measured["requests"], 1)
         return measured
 
     # Texts
 
-    def _text_passthrough(self, servers: dict[str, Process]) -> dict[str, Any]:
-        everyone = {"mock": self._zero, **servers}
+    def text_passthrough(self) -> dict[str, Any]:
+        everyone = {"mock": self._zero, **self._servers}
         for server in everyone.values():
             self._load(server, self._text, connections=16, seconds=1)  # lazy imports, connections
         by_connections = {
@@ -180,6 +193,10 @@ class Bench:
             "by_connections": by_connections,
         }
 
+    def parts(self) -> dict[str, Any]:
+        """What keys, policies, records, metrics, traces and memory add; see `parts.py`."""
+        return parts.measure(self._folder, self._size.part_rounds, PART_S)
+
     def _rounds(
         self, what: str, actions: dict[str, Callable[[], dict[str, Any]]]
     ) -> dict[str, dict[str, Any]]:
@@ -192,13 +209,25 @@ class Bench:
                 print(f"{what}: round {turn + 1}, {name}: {told}", flush=True)
         return {name: medians(rounds) for name, rounds in measured.items()}
 
+    def variants(self) -> dict[str, Any]:
+        """Making them, see `benchmarks/variants`."""
+        return measure_variants(self._size)
+
     # Pictures
 
-    def _fanout_cpu(self, servers: dict[str, Process]) -> dict[str, Any]:
+    def fanout40(self) -> dict[str, Any]:
         """Processor time of one guarded picture beside that of 40 requests with its variants."""
-        n = self._size.decisions
+        n, servers = self._size.decisions, self._servers
+        cascade = policy(self._folder, 32, oracle="default")
+        guards = {
+            "guardrail": servers["guardrail"],
+            "cascade": self._guardrail("cascade", self._zero, cascade),
+        }
         actions = {
-            "guardrail": lambda: self._load(servers["guardrail"], self._picture, requests=n),
+            **{
+                name: lambda server=server: self._load(server, self._picture, requests=n)
+                for name, server in guards.items()
+            },
             **{
                 name: lambda name=name: self._load(
                     servers[name], *self._variants, connections=32, requests=VARIANTS
@@ -214,6 +243,8 @@ class Bench:
         return {
             "cpu_ratio_vs_litellm": round(forty["litellm"] / ours, 2),
             "cpu_ms_per_decision": round(ours, 1),
+            "cpu_ms_per_decision_of_the_cascade": round(rounds["cascade"]["cpu_ms"], 1),
+            "times_the_bare_passthrough": quotient_of_rounds(rounds),
             "cpu_ms_of_40_litellm_requests": round(forty["litellm"], 1),
             "cpu_ms_of_40_passthrough_requests": round(forty["passthrough"], 1),
             "errors": sum(each["errors"] for each in rounds.values()),
@@ -221,7 +252,7 @@ class Bench:
             "rounds": rounds,
         }
 
-    def _fanout_wall(self) -> dict[str, Any]:
+    def walls(self) -> dict[str, Any]:
         """Wall time of one guarded picture when every answer takes 300 ms."""
         servers = {
             str(most): self._guardrail(f"slow{most}", self._slow, policy(self._folder, most))
@@ -254,7 +285,7 @@ class Bench:
             "wall_errors": sum(each["errors"] for each in rounds.values()),
         }
 
-    def _sustained(self) -> dict[str, Any]:
+    def sustained(self) -> dict[str, Any]:
         """Sixty-four guarded pictures at a time, by the default policy, for a minute."""
         server = self._guardrail("sustained", self._zero, "default")
         self._load(server, self._picture, requests=1)
@@ -317,10 +348,21 @@ class Memory:
 # Bodies and policies
 
 
-def policy(folder: Path, max_parallel: int) -> Path:
+def quotient_of_rounds(rounds: dict[str, dict[str, Any]]) -> float:
+    """Of a decision and 40 bare requests of the same round: the machine is as fast for both."""
+    pairs = zip(
+        rounds["guardrail"]["cpu_ms_by_round"],
+        rounds["passthrough"]["cpu_ms_by_round"],
+        strict=True,
+    )
+    return round(statistics.median(ours / (VARIANTS * bare) for ours, bare in pairs), 2)
+
+
+def policy(folder: Path, max_parallel: int, oracle: str = "builtin") -> Path:
     made = yaml.safe_load((HERE / "policy.yaml").read_text())
     made["advanced"]["sampling"]["max_parallel"] = max_parallel
-    file = folder / f"parallel-{max_parallel}.yaml"
+    made["oracle"]["kind"] = oracle
+    file = folder / f"parallel-{max_parallel}-{oracle}.yaml"
     file.write_text(yaml.safe_dump(made))
     return file
 
@@ -365,7 +407,7 @@ def body(file: Path, url: str) -> Path:
     return file
 
 
-def variants(size: Size) -> dict[str, Any]:
+def measure_variants(size: Size) -> dict[str, Any]:
     """By its own benchmark: forty variants of the same photograph on the same canvas."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "variants.json"

@@ -15,12 +15,16 @@ NAMES = {
 
 
 def markdown(results: dict[str, Any]) -> str:
-    parts = (heading, texts, pictures, walls, sustained, variants)
-    return "\n\n".join(part(results) for part in parts) + "\n"
+    tables = {
+        "text_passthrough": texts, "parts": parts, "fanout40": pictures, "walls": walls,
+        "sustained": sustained, "variants": variants,
+    }  # fmt: skip
+    found = [write(results) for name, write in tables.items() if name in results]
+    return "\n\n".join([heading(results), *found]) + "\n"
 
 
 def heading(results: dict[str, Any]) -> str:
-    setting = results["setting"]
+    setting = next(iter(results.values()))["setting"]
     return (
         f"Written by `run.py`: Python {setting['python']}, LiteLLM {setting['litellm']}, "
         f"{setting['cores']} cores ({setting['machine']}), medians of {setting['rounds']} rounds; "
@@ -45,10 +49,29 @@ def texts(results: dict[str, Any]) -> str:
     return table(head, rows)
 
 
+def parts(results: dict[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            f"{case['rps']:,.0f}",
+            f"{case['cpu_us']:,.0f}",
+            f"{100 * (case['cpu_of_bare'] - 1):+.0f} %",
+            f"{100 * (case['rps_of_bare'] - 1):+.0f} %",
+        )
+        for name, case in results["parts"]["rows"].items()
+    ]
+    head = ("text request, 16 at once", "requests/s", "CPU µs a request", "CPU", "requests/s")
+    return table(head, rows)
+
+
 def pictures(results: dict[str, Any]) -> str:
     fanout = results["fanout40"]
     rows = [
-        ("**guardrail**, one decision", f"{fanout['cpu_ms_per_decision']:.0f}"),
+        ("**guardrail**, one decision, oracle `builtin`", f"{fanout['cpu_ms_per_decision']:.0f}"),
+        (
+            "**guardrail**, one decision, oracle `default`",
+            f"{fanout.get('cpu_ms_per_decision_of_the_cascade', float('nan')):.0f}",
+        ),
         ("bare pass-through, 40 requests", f"{fanout['cpu_ms_of_40_passthrough_requests']:.0f}"),
         ("LiteLLM's proxy, 40 requests", f"{fanout['cpu_ms_of_40_litellm_requests']:.0f}"),
     ]
@@ -58,7 +81,7 @@ def pictures(results: dict[str, Any]) -> str:
 def walls(results: dict[str, Any]) -> str:
     rows = [
         (most, case["waves"], f"{case['wall_ms']:.0f}", f"{case['over_ideal']:.2f}")
-        for most, case in results["fanout40"]["wall_by_max_parallel"].items()
+        for most, case in results["walls"]["wall_by_max_parallel"].items()
     ]
     head = ("`max_parallel`", "waves of 300 ms", "wall ms a decision", "over the model's own time")
     return table(head, rows)

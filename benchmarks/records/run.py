@@ -3,22 +3,27 @@
 A record of a real decision with pictures is kept again and again, under ids of its own: by 64
 tasks at once for some seconds, and then one at a time, each waiting for its commit as a decision
 does. While 64 write, another task sleeps for a millisecond again and again; what a sleep takes
-longer is time in which the event loop served nobody. With `--rows` a database with so many records
-is made, and lists of the newest 50 by several filters are timed.
+longer is time in which the event loop served nobody. The processor time of a record is that of
+groups of 1, 8 and 32 that one transaction keeps, records made and sealed included. The canonical
+form of the record's JSON is timed beside that of the package rfc8785. With `--rows` a database with
+so many records is made, and lists of the newest 50 by several filters are timed.
 
 Run from the repository root:  python benchmarks/records/run.py [--postgres URL] [--rows 1000000]
-The database that the URL names must be empty and on a disk that keeps what it is told to.
+The database that the URL names must be empty and on a disk that keeps what it is told to; without
+it a server of the system's package is started where one is installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
 import json
 import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from contextlib import closing
@@ -26,7 +31,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import rfc8785
 
+from guardrail.canonical import canonical_json
 from guardrail.database.migrate import open_database
 from guardrail.engine.engine import Engine
 from guardrail.images.codec import decode_image
@@ -44,6 +51,8 @@ from guardrail.types import Outcome, picture_chat
 from guardrail.upstreams.scripted import Scripted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from guardrail.records.record import Record
 
 HERE = Path(__file__).parent
@@ -51,6 +60,8 @@ _DISK = "/var/tmp"  # noqa: S108 (a disk, as /tmp often is not)
 AT_ONCE = 64
 SECONDS = 8.0
 ALONE = 200
+GROUPS = (1, 8, 32)
+GROUP_TURNS = 60
 FILTERS = {
     "all": RecordFilter(),
     "action=block": RecordFilter(action="block"),
@@ -88,6 +99,41 @@ async def make_record() -> Record:
 
 def renew(record: Record) -> Record:
     return dataclasses.replace(record, record_id=os.urandom(16).hex())
+
+
+def measure_form(record: Record) -> dict[str, float]:
+    """Microseconds of processor time for the canonical JSON of the record, the best of many."""
+    value = record.to_dict()
+    assert canonical_json(value) == rfc8785.dumps(value)
+    return {
+        "canonical_json_us": best_us(lambda: canonical_json(value)),
+        "rfc8785_us": best_us(lambda: rfc8785.dumps(value)),
+    }
+
+
+def best_us(act: Callable[[], object], times: int = 100) -> float:
+    found = []
+    for _ in range(20):
+        start = time.process_time()
+        for _ in range(times):
+            act()
+        found.append((time.process_time() - start) / times)
+    return round(1e6 * min(found), 1)
+
+
+def measure_groups(place: str, record: Record) -> dict[str, float]:
+    """Processor time in ms for a record in groups of several sizes; this process alone."""
+    found = {}
+    with closing(open_journal(place)) as journal:
+        for size in GROUPS:
+            spent = []
+            for _ in range(GROUP_TURNS):
+                group = [renew(record) for _ in range(size)]
+                start = time.process_time()
+                journal.append_all(group)
+                spent.append((time.process_time() - start) / size)
+            found[f"cpu_ms_a_record_in_groups_of_{size}"] = round(1e3 * statistics.median(spent), 3)
+    return found
 
 
 async def measure(place: str, record: Record) -> dict[str, float]:
@@ -180,13 +226,17 @@ def main() -> None:
     record = asyncio.run(make_record())
     found: dict[str, Any] = {"machine": platform.machine(), "cpus": os.cpu_count(),
                              "load_at_start": round(os.getloadavg()[0], 1),
-                             "record_bytes": len(json.dumps(record.to_dict()))}  # fmt: skip
-    with tempfile.TemporaryDirectory(dir=_DISK) as folder:
+                             "record_bytes": len(json.dumps(record.to_dict())),
+                             **measure_form(record)}  # fmt: skip
+    with (
+        tempfile.TemporaryDirectory(dir=_DISK) as folder,
+        contextlib.nullcontext(options.postgres) if options.postgres else started_postgres() as url,
+    ):
         places = {"file": f"{folder}/r.jsonl", "sqlite": f"{folder}/r.db"}
-        if options.postgres:
-            places["postgresql"] = options.postgres
+        if url is not None:
+            places["postgresql"] = url
         for name, place in places.items():
-            found[name] = asyncio.run(measure(place, record))
+            found[name] = asyncio.run(measure(place, record)) | measure_groups(place, record)
             tell(name, found)
         for name, place in places.items() if options.rows else ():
             if name == "file":
@@ -194,6 +244,23 @@ def main() -> None:
             fresh = f"{folder}/many.db" if name == "sqlite" else place
             found[name][f"list_ms_of_{options.rows}"] = measure_lists(fresh, options.rows)
             tell(name, found)
+
+
+@contextlib.contextmanager
+def started_postgres() -> Iterator[str | None]:
+    """URL of an empty database of a server that syncs; None where none is installed."""
+    sys.path.insert(0, str(HERE.parents[1]))
+    from tests.postgres import find_binaries, running_postgres
+
+    if find_binaries() is None:
+        yield None
+        return
+    with running_postgres(fsync=True) as url:
+        import psycopg
+
+        with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
+            connection.execute("CREATE DATABASE records")
+        yield f"{url}/records"
 
 
 def tell(name: str, found: dict[str, Any]) -> None:

@@ -109,7 +109,8 @@ class DecisionRun:
             TimeoutError: none came before the deadline.
         """
         async with asyncio.timeout_at(self.deadline):
-            return await self.sampler.answer(self._pixels, seed=await self._clean_seed())
+            digest = await self._find_digest()
+            return await self.sampler.answer(self._pixels, seed=self._clean_seed(digest))
 
     @property
     def _rules(self) -> Rules:
@@ -275,10 +276,20 @@ class DecisionRun:
 
     async def _judge_clean_answer(self, passed: Reason) -> Verdict:
         """One answer without noise, judged by itself."""
-        return await self._judge_alone(0, self._pixels, await self._clean_seed(), passed)
+        digest = await self._find_digest()
+        named = "" if self.pictures else digest.hex()
+        return await self._judge_alone(
+            0, self._pixels, self._clean_seed(digest), passed, request_digest=named
+        )
 
     async def _judge_alone(
-        self, index: int, pictures: tuple[Pixels, ...], seed: int, passed: Reason
+        self,
+        index: int,
+        pictures: tuple[Pixels, ...],
+        seed: int,
+        passed: Reason,
+        *,
+        request_digest: str = "",
     ) -> Verdict:
         """One whole answer and the verdict by its own judgement, outside any certificate."""
         try:
@@ -287,7 +298,12 @@ class DecisionRun:
         except (TimeoutError, BudgetSpentError):
             return self._end_at_limit()
         verdict = from_sample(self._rules, sample, passed)
-        return dataclasses.replace(verdict, samples=(sample,), harmful=count_harmful([sample]))
+        return dataclasses.replace(
+            verdict,
+            samples=(sample,),
+            harmful=count_harmful([sample]),
+            request_digest=request_digest,
+        )
 
     def _end_at_limit(self) -> Verdict:
         spent = self.sampler.budget.spent
@@ -321,14 +337,18 @@ class DecisionRun:
     def _pixels(self) -> tuple[Pixels, ...]:
         return tuple(picture.pixels for picture in self.pictures)
 
-    async def _clean_seed(self) -> int:
+    async def _find_digest(self) -> bytes:
+        """The request's digest, of a long chat or of pictures computed in a thread."""
+        chat, pictures = self.sampler.chat, self.pictures
+        if self.digest is not None:
+            return self.digest
+        if pictures:
+            return await asyncio.to_thread(request_digest, chat, pictures)
+        size = chat_size(*chat.messages, chat.parameters)
+        return await offload(CANONICAL_CHAT, size, request_digest, chat, pictures)
+
+    def _clean_seed(self, digest: bytes) -> int:
         """The seed of the one call without noise."""
-        chat, pictures, digest = self.sampler.chat, self.pictures, self.digest
-        if digest is None and pictures:
-            digest = await asyncio.to_thread(request_digest, chat, pictures)
-        elif digest is None:
-            size = chat_size(*chat.messages, chat.parameters)
-            digest = await offload(CANONICAL_CHAT, size, request_digest, chat, pictures)
         return derive_seed(self.key, self._rules, digest, self.attempt, CLEAN_INDEX)
 
 

@@ -108,8 +108,8 @@ class Engine:
             run, started = await self._begin(
                 chat, pictures, alpha, deadline, budget, digest, attempt
             )
-            verdict = _account(await self._decide_by_mode(run, own), run, started)
-            verdict = dataclasses.replace(verdict, alpha=self.alpha(alpha) if pictures else None)
+            spent = self.alpha(alpha) if pictures else None
+            verdict = _account(await self._decide_by_mode(run, own), run, started, spent)
             note(verdict)
         return verdict
 
@@ -253,12 +253,15 @@ class Engine:
             return _client_error(error)
 
 
-def _account(verdict: Verdict, run: DecisionRun, started: float) -> Verdict:
+def _account(
+    verdict: Verdict, run: DecisionRun, started: float, alpha: float | None = None
+) -> Verdict:
     """The verdict with what it took; a fault that only the operator can mend is logged."""
     _log_for_operator(verdict.failure)
     sampler, elapsed_s = run.sampler, time.monotonic() - started
     return dataclasses.replace(
         verdict,
+        alpha=alpha,
         attempt=run.attempt.hex(),
         models=tuple(sampler.models),
         usage=sampler.usage,

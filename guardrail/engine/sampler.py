@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import math
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ from guardrail.upstreams.limited import permit, streams
 from guardrail.upstreams.wire import EMPTY_ANSWER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from guardrail.engine.canonical_chat import CanonicalChat
     from guardrail.engine.rules import Rules
@@ -48,25 +48,22 @@ SEVERAL_MODELS = "upstream_several_models"
 
 
 class BusyClock:
-    """Measures for how long at least one call is in flight, or in line."""
+    """Measures for how long at least one call is in flight, or in line: each inside a `with`."""
 
     def __init__(self) -> None:
         self.busy_s = 0.0
         self._running = 0
         self._since = 0.0
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Counts a call meanwhile."""
+    def __enter__(self) -> None:
         if self._running == 0:
             self._since = time.monotonic()
         self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
-            if self._running == 0:
-                self.busy_s += time.monotonic() - self._since
+
+    def __exit__(self, *_: object) -> None:
+        self._running -= 1
+        if self._running == 0:
+            self.busy_s += time.monotonic() - self._since
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,12 +271,12 @@ class Sampler:
         )
         observer = current_observer()
         with ExitStack() as line:
-            line.enter_context(self.line.running())
+            line.enter_context(self.line)
             line.enter_context(observer.observe_line())
             async with way:
                 line.close()
                 seen = observer.observe_call(self._describe(call))
-                with self.clock.running(), budget, seen as note_answer:
+                with self.clock, budget, seen as note_answer:
                     answer = await self._complete(way, call)
                     note_answer(answer)
                 if call.variant:

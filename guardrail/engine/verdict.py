@@ -201,8 +201,8 @@ class Verdict:
         failure: the fault behind `FAULT`, or behind an answer that passed unjudged; fit for the
             client.
         observation: what is watched of a request whose answer leaves before it is decided.
-        request_digest: of such a request, hexadecimal; empty where a certificate names it, and
-            where it was not computed.
+        request_digest: of such a request, or of a chat without pictures, hexadecimal; empty where a
+            certificate names it, and where it was not computed.
     """
 
     action: Action

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from guardrail.engine.budget import Budget
+from guardrail.offload import FIND_PLAN, offload
 from guardrail.upstreams.chain import members
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ async def reserve_budget(
     unbudgeted = engine.unbudgeted_calls(sizes)
     calls = None
     if allowance.limits_calls:
-        calls = unbudgeted + await asyncio.to_thread(engine.most_calls, sizes, alpha)
+        most_calls = partial(engine.most_calls, sizes, alpha)
+        calls = unbudgeted + await offload(FIND_PLAN, len(sizes), most_calls)
     reserved = await allowance.reserve(calls, rules.max_cost_usd)
     if reserved.calls is not None:
         most = min(reserved.calls - unbudgeted, rules.max_calls or reserved.calls)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import secrets
 import threading
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from guardrail.database.database import Database
     from guardrail.records.anchors import Anchor
-    from guardrail.records.record import Record
+    from guardrail.records.record import Record, SealedRecord
     from guardrail.records.signing import RecordSigner
 
 __all__ = ["DatabaseJournal", "anchor_chains", "lock_anchors"]
@@ -64,6 +63,13 @@ class DatabaseJournal:
         self._lock_wait_s = lock_wait_s
         self._anchor_every = anchor_every
         self._lock = threading.Lock()
+        self._insert_records = database.prepare(sa.insert(RECORDS), RECORDS.c.keys())
+        self._insert_contents = database.prepare(sa.insert(CONTENTS), CONTENTS.c.keys())
+        self._move_head = database.prepare(
+            sa.update(WRITERS)
+            .where(WRITERS.c.writer == sa.bindparam("of"))
+            .values(sequence=sa.bindparam("to"), digest=sa.bindparam("now"))
+        )
         self.writer = secrets.token_hex(_WRITER_BYTES)
         self._head: tuple[int, str] | None = (0, "")  # None: not known since a write failed
         self._anchored = 0
@@ -109,40 +115,45 @@ class DatabaseJournal:
 
     def _append(self, records: Sequence[Record]) -> list[Record]:
         try:
-            with self._write() as connection:
-                sequence, last = self._head or self._read_head(connection)
-                kept = []
-                for record in records:
-                    sequence += 1
-                    named = dataclasses.replace(record, writer=self.writer, sequence=sequence)
-                    kept.append(chain_record(named, last, self._signer))
-                    last = kept[-1].digest
-                self._insert(connection, kept)
+            sequence, last = self._head or self._read_head()
+            kept = []
+            for record in records:
+                sequence += 1
+                chained = chain_record(
+                    record, last, self._signer, writer=self.writer, sequence=sequence
+                )
+                kept.append(chained)
+                last = chained.record.digest
+            self._insert(kept)
         except BaseException:
             # Perhaps committed, where the connection was lost at that moment: read it again.
             self._head = None
             raise
         self._head = (sequence, last)
-        return kept
+        return [chained.record for chained in kept]
 
-    def _insert(self, connection: Connection, kept: Sequence[Record]) -> None:
+    def _insert(self, kept: Sequence[SealedRecord]) -> None:
         if not kept:
             return
-        connection.execute(sa.insert(RECORDS), [to_row(record) for record in kept])
-        contents = [to_content_row(record) for record in kept if record.content is not None]
-        if contents:
-            connection.execute(sa.insert(CONTENTS), contents)
-        connection.execute(
-            sa.update(WRITERS)
-            .where(WRITERS.c.writer == self.writer)
-            .values(sequence=kept[-1].sequence, digest=kept[-1].digest)
-        )
+        rows = list(map(to_row, kept))
+        records = [chained.record for chained in kept]
+        contents = [to_content_row(record) for record in records if record.content is not None]
+        last = records[-1]
+        head = {"of": self.writer, "to": last.sequence, "now": last.digest}
+        with self._database.write_prepared(lock_wait_s=self._lock_wait_s) as cursor:
+            self._insert_records.run(cursor, *rows)
+            self._insert_contents.run(cursor, *contents)
+            self._move_head.run(cursor, head)
 
-    def _read_head(self, connection: Connection) -> tuple[int, str]:
-        row = connection.execute(
-            sa.select(WRITERS.c.sequence, WRITERS.c.digest).where(WRITERS.c.writer == self.writer)
-        ).one()
-        return row.sequence, row.digest
+    def _read_head(self) -> tuple[int, str]:
+        """The end of this journal's chain, to which nobody else adds."""
+        with self._write() as connection:
+            row = connection.execute(
+                sa.select(WRITERS.c.sequence, WRITERS.c.digest).where(
+                    WRITERS.c.writer == self.writer
+                )
+            ).one()
+            return row.sequence, row.digest
 
     def _anchor(self, kind: AnchorKind) -> None:
         """Writes an anchor; the records are kept without it, so that a failure is only logged."""

@@ -6,16 +6,17 @@ import dataclasses
 import threading
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from guardrail.canonical import canonical_json, parse_strict
+from guardrail.canonical import parse_strict
 from guardrail.errors import ConfigError
 from guardrail.files import check_room
 from guardrail.records.lines import LARGEST_LINE_BYTES, LineFile
+from guardrail.records.record import seal_record
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from guardrail.records.record import Record
+    from guardrail.records.record import Record, SealedRecord
     from guardrail.records.signing import RecordSigner
 
 __all__ = ["FileJournal", "Journal", "chain_record"]
@@ -45,13 +46,23 @@ class Journal(Protocol):
         """Closes what it has open."""
 
 
-def chain_record(record: Record, previous: str, signer: RecordSigner | None) -> Record:
+def chain_record(
+    record: Record,
+    previous: str,
+    signer: RecordSigner | None,
+    *,
+    writer: str = "",
+    sequence: int = 0,
+) -> SealedRecord:
     """The record after the one with the digest `previous`, sealed, and signed where one signs."""
-    name = "" if signer is None else signer.key_id
-    sealed = dataclasses.replace(record, previous=previous, signer=name).seal()
-    if signer is None:
-        return sealed
-    return dataclasses.replace(sealed, signature=signer.sign(sealed.digest))
+    return seal_record(
+        record,
+        sign=None if signer is None else signer.sign,
+        previous=previous,
+        writer=writer,
+        sequence=sequence,
+        signer="" if signer is None else signer.key_id,
+    )
 
 
 class FileJournal:
@@ -140,13 +151,13 @@ class FileJournal:
 
     def _chain_one(self, record: Record, last: str) -> tuple[Record, bytes]:
         chained = chain_record(record, last, self._signer)
-        line = canonical_json(chained.to_dict())
+        line = chained.to_json().encode()
         if len(line) >= LARGEST_LINE_BYTES and record.content is not None:
             # The decision must be kept; what was said is too long to be.
             record = dataclasses.replace(record, content=None)
             chained = chain_record(record, last, self._signer)
-            line = canonical_json(chained.to_dict())
-        return chained, line
+            line = chained.to_json().encode()
+        return chained.record, line
 
     def _last_digest(self) -> str:
         """Of the chain's last record, read again only where another process has written."""

@@ -7,11 +7,14 @@ lengths stand for both.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
-from guardrail.canonical import digest_json
+from guardrail.canonical import canonical_text, digest_json
 from guardrail.dataclass_reader import DataclassReader, FieldError
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
@@ -21,9 +24,18 @@ from guardrail.errors import CertificationError
 from guardrail.types import Json, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from guardrail.engine.certificate.claim import Certificate
 
-__all__ = ["RECORD_VERSION", "Record", "SampleRecord", "require_record"]
+__all__ = [
+    "RECORD_VERSION",
+    "Record",
+    "SampleRecord",
+    "SealedRecord",
+    "require_record",
+    "seal_record",
+]
 
 RECORD_VERSION = 1
 _UNDIGESTED = ("content", "digest", "signature")
@@ -182,12 +194,7 @@ class Record:
 
     def to_dict(self) -> dict[str, Json]:
         """A dictionary for JSON; `from_dict` reads it back to an equal record."""
-        plain = {name: getattr(self, name) for name in _NAMES}
-        plain["samples"] = [
-            {name: getattr(sample, name) for name in _SAMPLE_NAMES} for sample in self.samples
-        ]
-        plain["models"], plain["unscanned"] = list(self.models), list(self.unscanned)
-        return plain
+        return _plain({name: getattr(self, name) for name in _NAMES})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Json]) -> Record:
@@ -203,20 +210,15 @@ class Record:
                 f"not a record of version {RECORD_VERSION}: {error}; give one that guardrail wrote"
             ) from error
 
-    def seal(self) -> Self:
-        """The same record with its digest set."""
-        return dataclasses.replace(self, digest=self.compute_digest())
+    def seal(self) -> Record:
+        """The same record with its digest set. Raises CertificationError."""
+        return seal_record(self).record
 
     def compute_digest(self) -> str:
         """SHA-256 over all that the digest covers. Raises CertificationError."""
         fields = {k: v for k, v in self.to_dict().items() if k not in _UNDIGESTED}
-        try:
+        with _explaining_values():
             return digest_json(fields)
-        except ValueError as error:
-            raise CertificationError(
-                "the record holds a number or a text that JSON cannot carry; give one that "
-                "guardrail wrote"
-            ) from error
 
     def read_certificate(self) -> Certificate | None:
         """The certificate, verified. Raises CertificationError where it does not hold."""
@@ -230,6 +232,73 @@ class Record:
 _READER = DataclassReader(Record)
 _NAMES = tuple(field.name for field in dataclasses.fields(Record))
 _SAMPLE_NAMES = tuple(field.name for field in dataclasses.fields(SampleRecord))
+_PARTS = tuple(
+    tuple((name, f'"{name}":') for name in sorted(_NAMES) if after < name < before)
+    for after, before in pairwise(("", *_UNDIGESTED, "~"))
+)
+"""The names that the digest covers, in canonical order and as they begin their fields, cut where a
+field stands that it does not cover."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRecord:
+    """A record with its digest, and its canonical JSON, which was written for that digest."""
+
+    record: Record
+    _parts: tuple[str, ...]
+
+    def to_json(self, *, with_content: bool = True) -> str:
+        """The canonical JSON of `record.to_dict()`; without content it is null."""
+        content = canonical_text(self.record.content if with_content else None)
+        first, second, third, last = self._parts
+        return (
+            f'{{{first},"content":{content},{second},"digest":"{self.record.digest}",{third},'
+            f'"signature":"{self.record.signature}",{last}}}'
+        )
+
+
+def seal_record(
+    record: Record, *, sign: Callable[[str], str] | None = None, **changed: str | int
+) -> SealedRecord:
+    """The record with some fields changed, its digest, and its signature where one signs.
+
+    Every value is written as JSON once: a digest over `to_dict()` and a document of it would be
+    twice.
+
+    Raises:
+        CertificationError: it holds what JSON cannot carry.
+    """
+    fields: dict[str, Any] = {name: getattr(record, name) for name in _NAMES}
+    fields |= changed
+    plain = _plain(fields)
+    with _explaining_values():
+        parts = tuple(
+            ",".join([start + canonical_text(plain[name]) for name, start in part])
+            for part in _PARTS
+        )
+        digest = hashlib.sha256(f"{{{','.join(parts)}}}".encode()).hexdigest()
+    fields["digest"], fields["signature"] = digest, "" if sign is None else sign(digest)
+    return SealedRecord(Record(**fields), parts)
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Json]:
+    """The fields of a record, for JSON."""
+    samples = [
+        {name: getattr(sample, name) for name in _SAMPLE_NAMES} for sample in fields["samples"]
+    ]
+    lists = {"samples": samples, "models": list(fields["models"])}
+    return {**fields, **lists, "unscanned": list(fields["unscanned"])}
+
+
+@contextmanager
+def _explaining_values() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise CertificationError(
+            "the record holds a number or a text that JSON cannot carry; give one that "
+            "guardrail wrote"
+        ) from error
 
 
 def require_record(holds: bool, problem: str) -> None:

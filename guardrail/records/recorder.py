@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-import uuid
+import os
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -141,7 +141,7 @@ def build_record(
 ) -> Record:
     """The record of a verdict, not yet chained and sealed."""
     rules, certificate, usage = engine.rules, verdict.certificate, verdict.usage
-    record_id = uuid.uuid4().hex
+    record_id = os.urandom(16).hex()
     sealed = _seal_content(verdict, chat, content_keys, record_id)
     if certificate is not None:
         certificate = rename_request(

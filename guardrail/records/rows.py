@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from guardrail.canonical import canonical_json, parse_strict
+from guardrail.canonical import parse_strict
 from guardrail.errors import CertificationError
 from guardrail.records.record import Record
 from guardrail.types import Outcome
@@ -16,7 +16,7 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.records.record import SampleRecord
+    from guardrail.records.record import SampleRecord, SealedRecord
 
 __all__ = ["RecordSummary", "read_row", "summarize", "to_columns", "to_content_row", "to_row"]
 
@@ -103,9 +103,9 @@ def to_columns(summary: RecordSummary) -> dict[str, Any]:
     return {name: getattr(summary, name) for name in _NAMES}
 
 
-def to_row(record: Record) -> dict[str, Any]:
+def to_row(sealed: SealedRecord) -> dict[str, Any]:
     """The row of a chained record in the table `records`; its content stands in `contents`."""
-    document = canonical_json(dataclasses.replace(record, content=None).to_dict())
+    record = sealed.record
     return {
         **to_columns(summarize(record)),
         "writer": record.writer,
@@ -114,7 +114,7 @@ def to_row(record: Record) -> dict[str, Any]:
         "digest": record.digest,
         "signer": record.signer,
         "signature": record.signature,
-        "document": document.decode(),
+        "document": sealed.to_json(with_content=False),
     }
 
 

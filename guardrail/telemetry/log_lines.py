@@ -21,8 +21,14 @@ _LONGEST_MESSAGE_CHARS = 2000
 
 
 def write_event(log: logging.Logger, level: int, event: str, fields: Mapping[str, object]) -> None:
-    """Logs an event with its fields, which are named in `log_fields.py`."""
-    log.log(level, "%s", event, extra={_EVENT: event, _FIELDS: fields})
+    """Logs an event with its fields, which are named in `log_fields.py`.
+
+    Its record says nothing of the line of code, which `logging` would look for in the stack.
+    """
+    if log.isEnabledFor(level):
+        record = log.makeRecord(log.name, level, "", 0, event, (), None)
+        record.__dict__ |= {_EVENT: event, _FIELDS: fields}
+        log.handle(record)
 
 
 def line_writer(log_format: LogFormat) -> logging.Formatter:
@@ -80,7 +86,10 @@ class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = LogLine(record)
         head = {"time": line.when, "level": line.level, "event": line.event}
-        return json.dumps(head | line.fields, default=str)
+        return _encode(head | line.fields)
+
+
+_encode = json.JSONEncoder(default=str).encode
 
 
 class _TextLines(logging.Formatter):

@@ -6,6 +6,7 @@ import logging
 import queue
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -22,6 +23,9 @@ __all__ = ["LOG_LEVELS", "LogWriter", "write_log"]
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _MOST_WAITING = 10_000
 _LAST_LINES_S = 2.0
+_GATHER_S = 0.02
+"""How long lines are gathered: a thread that is woken for each of them takes the interpreter from
+the event loop as often."""
 _BATCH = 200
 _OWN = ("guardrail", "uvicorn")
 
@@ -59,6 +63,8 @@ class LogWriter(logging.Handler):
         is_open = True
         while is_open:
             records = [self._queue.get()]
+            if records[0] is not None:
+                time.sleep(_GATHER_S)
             while len(records) < _BATCH and not self._queue.empty():
                 records.append(self._queue.get())
             is_open = None not in records

@@ -6,7 +6,7 @@ models and upstreams are named as the configuration names them, all others are `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,6 +23,8 @@ from guardrail.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    from prometheus_client.metrics import MetricWrapperBase
 
     from guardrail.engine.observer import ObservedCall
     from guardrail.engine.verdict import Verdict
@@ -53,6 +55,7 @@ class Metrics:
         self._upstreams = upstreams
         self._models = models
         self._canary_of: set[tuple[str, str]] = set()
+        self._series: dict[tuple[MetricWrapperBase, tuple[str, ...]], Any] = {}
         of_decisions = ("policy", "mode", "pictures")
         self._decisions = Counter(
             "guardrail_decisions_total",
@@ -202,49 +205,49 @@ class Metrics:
     ) -> None:
         """Counts the verdict of a request."""
         would_block = "true" if verdict.would_block else "false"
-        self._decisions.labels(
-            policy, mode, verdict.action.value, verdict.reason.value, would_block
+        self._of(
+            self._decisions, policy, mode, verdict.action.value, verdict.reason.value, would_block
         ).inc()
         if verdict.remembered:
-            self._remembered.labels(policy).inc()
+            self._of(self._remembered, policy).inc()
         labels = (policy, mode, "no" if verdict.alpha is None else "yes")
-        self._whole.labels(*labels).observe(verdict.elapsed_s)
-        self._upstream.labels(*labels).observe(times.upstream_s)
-        self._oracle.labels(*labels).observe(times.oracle_s)
-        self._line.labels(*labels).observe(times.queue_s)
-        self._own.labels(*labels).observe(times.own_s)
+        self._of(self._whole, *labels).observe(verdict.elapsed_s)
+        self._of(self._upstream, *labels).observe(times.upstream_s)
+        self._of(self._oracle, *labels).observe(times.oracle_s)
+        self._of(self._line, *labels).observe(times.queue_s)
+        self._of(self._own, *labels).observe(times.own_s)
 
     def count_request(self, route: str | None, status: int, elapsed_s: float) -> None:
         """Counts an HTTP request; `route` is that of the app, None where there is none."""
         named = route or OTHER
         known = str(status) if status in _STATUSES else OTHER
-        self._requests.labels(named, known).inc()
-        self._request_seconds.labels(named).observe(elapsed_s)
+        self._of(self._requests, named, known).inc()
+        self._of(self._request_seconds, named).observe(elapsed_s)
 
     def count_call(
         self, call: ObservedCall, result: str, elapsed_s: float, answers: Sequence[Answer]
     ) -> None:
         """Counts a call that has ended, with its answer where one came."""
         labels = self._call_labels(call)
-        self._calls.labels(*labels, result).inc()
-        self._call_seconds.labels(labels[0]).observe(elapsed_s)
+        self._of(self._calls, *labels, result).inc()
+        self._of(self._call_seconds, labels[0]).observe(elapsed_s)
         for answer in answers:
-            self._tokens.labels(*labels, "prompt").inc(answer.usage.prompt_tokens)
-            self._tokens.labels(*labels, "completion").inc(answer.usage.completion_tokens)
+            self._of(self._tokens, *labels, "prompt").inc(answer.usage.prompt_tokens)
+            self._of(self._tokens, *labels, "completion").inc(answer.usage.completion_tokens)
             if answer.usage.uncounted:
-                self._uncounted.labels(*labels).inc(answer.usage.uncounted)
+                self._of(self._uncounted, *labels).inc(answer.usage.uncounted)
 
     def count_cost(self, call: ObservedCall, cost_usd: float) -> None:
         """Adds what an answer cost."""
-        self._cost.labels(*self._call_labels(call)).inc(cost_usd)
+        self._of(self._cost, *self._call_labels(call)).inc(cost_usd)
 
     def count_wave(self, policy: str) -> None:
         """Counts a wave that begins."""
-        self._waves.labels(policy).inc()
+        self._of(self._waves, policy).inc()
 
     def count_judging(self, texts: int, result: str, elapsed_s: float) -> None:
         """Counts one question to the oracle."""
-        self._judged.labels(result).inc(texts)
+        self._of(self._judged, result).inc(texts)
         self._judging_seconds.observe(elapsed_s)
 
     def count_canary(self, policy: str, result: CanaryResult, now: float) -> None:
@@ -272,3 +275,10 @@ class Metrics:
     def _call_labels(self, call: ObservedCall) -> tuple[str, str]:
         model = self._models.label(call.model, call.provider_model)
         return self._upstreams.label(call.upstream), model
+
+    def _of(self, metric: MetricWrapperBase, *labels: str) -> Any:
+        """`metric.labels(*labels)`, which takes a lock and makes texts of texts, remembered."""
+        series = self._series.get((metric, labels))
+        if series is None:
+            series = self._series[metric, labels] = metric.labels(*labels)
+        return series

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, assert_never
 
@@ -30,6 +30,24 @@ if TYPE_CHECKING:
 __all__ = ["RequestObservation"]
 
 _log = logging.getLogger("guardrail.observed")
+_NO_SPAN = nullcontext()
+
+
+class _Both:
+    """Two clocks that run together; a generator in its place takes several times as long."""
+
+    __slots__ = ("_clocks",)
+
+    def __init__(self, *clocks: BusyClock) -> None:
+        self._clocks = clocks
+
+    def __enter__(self) -> None:
+        for clock in self._clocks:
+            clock.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        for clock in self._clocks:
+            clock.__exit__()
 
 
 def _ignore(_: Verdict) -> None:
@@ -203,15 +221,11 @@ class RequestObservation:
     def observe_wave(self, number: int, first: int, stop: int) -> Iterator[None]:
         if self._metrics is not None:
             self._metrics.count_wave(self.policy)
-        with ExitStack() as stack:
-            if self._spans is not None:
-                stack.enter_context(self._spans.wave(number, first, stop))
+        with _NO_SPAN if self._spans is None else self._spans.wave(number, first, stop):
             yield
 
-    @contextmanager
-    def observe_line(self) -> Iterator[None]:
-        with self._now.busy_clock.running(), self._now.line_clock.running():
-            yield
+    def observe_line(self) -> AbstractContextManager[None]:
+        return _Both(self._now.busy_clock, self._now.line_clock)
 
     @contextmanager
     def observe_call(self, call: ObservedCall) -> Iterator[NoteAnswer]:
@@ -220,11 +234,7 @@ class RequestObservation:
         tally.calls += 1
         started, result = time.monotonic(), "fault"
         try:
-            with tally.busy_clock.running(), tally.upstream_clock.running(), ExitStack() as stack:
-                note = None
-                if self._spans is not None:
-                    model = self._models.label(call.model, call.provider_model)
-                    note = stack.enter_context(self._spans.call(call, model))
+            with tally.busy_clock, tally.upstream_clock, self._call_span(call) as note:
 
                 def note_answer(answer: Answer) -> None:
                     answers.append(answer)
@@ -243,11 +253,16 @@ class RequestObservation:
                 elapsed_s = time.monotonic() - started
                 self._metrics.count_call(call, result, elapsed_s, answers)
 
+    def _call_span(self, call: ObservedCall) -> AbstractContextManager[NoteAnswer | None]:
+        if self._spans is None:
+            return _NO_SPAN
+        return self._spans.call(call, self._models.label(call.model, call.provider_model))
+
     @contextmanager
     def observe_judging(self, answers: int) -> Iterator[None]:
         started, result = time.monotonic(), "fault"
         try:
-            with self._now.busy_clock.running(), self._now.oracle_clock.running():
+            with self._now.busy_clock, self._now.oracle_clock:
                 yield
             result = "judged"
         except asyncio.CancelledError:
