@@ -96,8 +96,10 @@ class Database:
                 cursor = connection.cursor()
                 for statement in self._begin_statements(connection.info, lock_wait_s):
                     cursor.execute(statement)
+                self._check_file(connection.info)
                 yield cursor
                 connection.commit()
+                self._check_file(connection.info)  # it could have been removed in between
             except BaseException:
                 _undo(connection, driver_error=self._driver.Error)
                 raise
@@ -131,12 +133,12 @@ class Database:
         options = {"guardrail_writes": writes, "guardrail_lock_wait_s": lock_wait_s}
         with self._engine.connect().execution_options(**options) as connection:
             with connection.begin():
-                self._check_file(connection)
+                self._check_file(connection.info)
                 yield connection
             if writes:  # else it could have been removed in between
-                self._check_file(connection)
+                self._check_file(connection.info)
 
-    def _check_file(self, connection: Connection) -> None:
+    def _check_file(self, known: dict[Any, Any]) -> None:
         """Raises StorageError where what is written goes to a SQLite file that was removed.
 
         The system keeps such a file until it is closed, and SQLite writes on into it; so it is
@@ -144,10 +146,10 @@ class Database:
         """
         if self._file is None:
             return
-        opened = connection.info[_OPENED]
-        for part, known in opened.items():
+        opened = known[_OPENED]
+        for part, before in opened.items():
             found = _identify(part)
-            opened[part] = known or found
+            opened[part] = before or found
             if opened[part] != found:
                 raise self._removed_error()
 
