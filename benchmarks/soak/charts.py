@@ -25,7 +25,9 @@ def draw_chart(
     minutes: float,
 ) -> str:
     """Curves by their names, each in pieces of (seconds, value); events as (seconds, words)."""
-    highest = max((y for pieces in curves.values() for piece in pieces for _, y in piece), default=1.0)
+    highest = max(
+        (y for pieces in curves.values() for piece in pieces for _, y in piece), default=1.0
+    )
     x = Axis(0.0, minutes, LEFT, RIGHT)
     y = Axis(0.0, 1.05 * highest, BOTTOM, TOP)
     parts = [
@@ -38,7 +40,9 @@ def draw_chart(
         parts.append(draw_line(LEFT, RIGHT, y.at(tick), y.at(tick), colour=GRID))
         parts.append(draw_text(LEFT - 6, y.at(tick) + 4, f"{tick:g}", colour=INK, anchor="end"))
     for tick in x.ticks():
-        parts.append(draw_text(x.at(tick), BOTTOM + 16, f"{tick:g} min", colour=INK, anchor="middle"))
+        parts.append(
+            draw_text(x.at(tick), BOTTOM + 16, f"{tick:g} min", colour=INK, anchor="middle")
+        )
     parts.append(draw_text(LEFT - 6, TOP - 10, unit, colour=INK, anchor="end"))
     for number, (at_s, words) in enumerate(events):
         at = x.at(at_s / 60.0)

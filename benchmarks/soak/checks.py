@@ -39,9 +39,7 @@ def check_answers(seen: Sequence[Seen], records: Mapping[str, Mapping[str, Any]]
         ],
         "names of records that are not kept": [one for one in named if one.record_id not in ids],
         "whole answers that name no record": [
-            one
-            for one in answers
-            if one.complete and one.outcome == "pass" and not one.record_id
+            one for one in answers if one.complete and one.outcome == "pass" and not one.record_id
         ],
         "blocks that no judgement stands behind": [
             one
@@ -73,7 +71,9 @@ def describe(one: Seen) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def check_spending(seen: Sequence[Seen], records: Mapping[str, Mapping[str, Any]], alpha: float) -> dict[str, Any]:
+def check_spending(
+    seen: Sequence[Seen], records: Mapping[str, Mapping[str, Any]], alpha: float
+) -> dict[str, Any]:
     """What all replicas together spent, by principal, from their records.
 
     Every number is held by at most one try that did not pass, so that the sum over them is at most alpha.
@@ -91,7 +91,11 @@ def check_spending(seen: Sequence[Seen], records: Mapping[str, Mapping[str, Any]
         key: sum(times * spent_alpha(alpha, number) for number, times in numbers.items())
         for key, numbers in held.items()
     }
-    tries = [one for one in seen if one.asked.subject in CLAIMED and one.asked.path != "/v1/guardrail/check"]
+    tries = [
+        one
+        for one in seen
+        if one.asked.subject in CLAIMED and one.asked.path != "/v1/guardrail/check"
+    ]
     return {
         "principals": len(spent),
         "alpha": alpha,
@@ -101,7 +105,9 @@ def check_spending(seen: Sequence[Seen], records: Mapping[str, Mapping[str, Any]
         "of_them_passed": sum(one.outcome == "pass" for one in tries),
         "broken": {
             "principals that spent more than alpha": sum(one > alpha for one in spent.values()),
-            "numbers held twice": sum(times > 1 for numbers in held.values() for times in numbers.values()),
+            "numbers held twice": sum(
+                times > 1 for numbers in held.values() for times in numbers.values()
+            ),
             "records whose alpha is not that of their number": wrong_alpha,
         },
     }
@@ -115,7 +121,9 @@ def check_memory(samples: Sequence[Mapping[str, Any]], minutes: float) -> dict[s
         half = [
             sample
             for sample in samples
-            if sample["replica"] == name and sample["start"] == last and sample["at_s"] >= 30.0 * minutes
+            if sample["replica"] == name
+            and sample["start"] == last
+            and sample["at_s"] >= 30.0 * minutes
         ]
         if len(half) < 4:
             found[name] = {"samples": len(half)}
@@ -142,6 +150,16 @@ def line_fit(x: np.ndarray, y: np.ndarray) -> float:
 
 def read_records(rows: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
     """What is looked at of each record, by the request's id."""
-    fields = ("record_id", "action", "reason", "api_key_id", "spending_number", "alpha", "remembered")
+    fields = (
+        "record_id",
+        "action",
+        "reason",
+        "api_key_id",
+        "spending_number",
+        "alpha",
+        "remembered",
+    )
     parsed = ((request_id, json.loads(document)) for request_id, document in rows)
-    return {request_id: {name: document[name] for name in fields} for request_id, document in parsed}
+    return {
+        request_id: {name: document[name] for name in fields} for request_id, document in parsed
+    }

@@ -73,7 +73,10 @@ def answer(call, delay_s: float) -> Step:
 
 def tool_call(text: str) -> dict[str, object]:
     called = {"name": "note", "arguments": json.dumps({"text": text})}
-    return {"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": called}]}
+    return {
+        "content": None,
+        "tool_calls": [{"id": "call_1", "type": "function", "function": called}],
+    }
 
 
 def pixels(data: bytes) -> np.ndarray:

@@ -57,7 +57,11 @@ class Replica:
         folder = self.written / self.name
         for inner in ("tmp", "work"):
             (folder / inner).mkdir(parents=True, exist_ok=True)
-        environment = {**self.environment, "TMPDIR": str(folder / "tmp"), "HOME": str(folder / "work")}
+        environment = {
+            **self.environment,
+            "TMPDIR": str(folder / "tmp"),
+            "HOME": str(folder / "work"),
+        }
         with (folder / f"log-{self.starts}").open("wb") as log:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,

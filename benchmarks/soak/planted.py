@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Planted", "Search"]
 
+
 class Planted:
     """All that was planted in one run.
 
@@ -110,4 +111,3 @@ def _forms(word: bytes) -> set[bytes]:
         if len(coded) >= 10:
             forms |= {coded, coded.translate(bytes.maketrans(b"+/", b"-_"))}
     return {form for form in forms if len(form) >= 6}
-

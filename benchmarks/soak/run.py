@@ -294,6 +294,7 @@ class Soak:
     async def _probe(self) -> None:
         timeout = aiohttp.ClientTimeout(total=10.0)
         async with aiohttp.ClientSession(timeout=timeout) as session:
+
             async def ready(replica: Replica) -> bool:
                 with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
                     async with session.get(f"{replica.url}/readyz") as answer:
@@ -301,7 +302,9 @@ class Soak:
                 return False
 
             found = await asyncio.gather(*map(ready, self.replicas))
-        self.clients.ready = [one for one, is_ready in zip(self.replicas, found, strict=True) if is_ready]
+        self.clients.ready = [
+            one for one, is_ready in zip(self.replicas, found, strict=True) if is_ready
+        ]
 
     async def _sample(self) -> None:
         for replica in self.replicas:
@@ -348,9 +351,7 @@ class Soak:
                 "broken": {"chains that do not verify": int(verified.returncode != 0)},
             },
             "written": self._search(visible),
-            "ends": {
-                replica.name: replica.exits for replica in self.replicas
-            },
+            "ends": {replica.name: replica.exits for replica in self.replicas},
         }
         return {**results, "broken": _sum_broken(results)}
 
@@ -510,7 +511,9 @@ def write_charts(out: Path, soak: Soak, rows: list[dict[str, float]]) -> None:
     (out / "memory.svg").write_text(draw_chart(title, "MB", memory, events, soak.minutes))
 
 
-def soak(minutes: float, at_once: int, folder: Path, delay_ms: float = 30.0) -> tuple[Soak, dict[str, Any]]:
+def soak(
+    minutes: float, at_once: int, folder: Path, delay_ms: float = 30.0
+) -> tuple[Soak, dict[str, Any]]:
     """One whole run in a folder that is there, and what was found."""
     run = Soak(minutes, at_once, folder, delay_ms)
     load, began = psutil.getloadavg()[0], time.monotonic()
@@ -543,9 +546,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--at-once", type=int, default=64)
-    parser.add_argument("--delay-ms", type=float, default=30.0, help="of a model's call, on average")
+    parser.add_argument(
+        "--delay-ms", type=float, default=30.0, help="of a model's call, on average"
+    )
     parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--keep", type=Path, help="folder for all that is written; it must not be there")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for all that is written; it must not be there"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended, too
     folder = options.keep or Path(tempfile.mkdtemp(prefix="guardrail-soak-"))

@@ -95,7 +95,13 @@ class Clients:
     """
 
     def __init__(
-        self, replicas: list[Replica], secrets: list[str], planted: Planted, *, leaving: float, seed: int
+        self,
+        replicas: list[Replica],
+        secrets: list[str],
+        planted: Planted,
+        *,
+        leaving: float,
+        seed: int,
     ) -> None:
         self.seen: list[Seen] = []
         self.ready: list[Replica] = list(replicas)
@@ -173,7 +179,8 @@ class Clients:
             harm=HARM.search(told) is not None,
             foreign=bool(numbers - {asked.number}),
             complete=complete,
-            record_id=head.get("x-guardrail-record-id", "") or (record[1].decode() if record else ""),
+            record_id=head.get("x-guardrail-record-id", "")
+            or (record[1].decode() if record else ""),
         )
 
     def _headers(self, key: int, request_id: str, number: str) -> dict[str, str]:
@@ -214,10 +221,16 @@ class Clients:
         """Requests that are refused, with words of a user in places that an error may quote."""
         word = self._planted.user("prompt", number)
         bodies = (
-            (CHAT, b'{"model": "scripted", "messages": [{"role": "user", "content": "' + word.encode()),
+            (
+                CHAT,
+                b'{"model": "scripted", "messages": [{"role": "user", "content": "' + word.encode(),
+            ),
             (CHAT, json.dumps({"model": "scripted", "messages": [], word: word}).encode()),
             (f"/v1/files/{self._planted.user('path', number)}?q={word}", b"{}"),
-            (MESSAGES, json.dumps({"model": "scripted", "messages": word, "max_tokens": word}).encode()),
+            (
+                MESSAGES,
+                json.dumps({"model": "scripted", "messages": word, "max_tokens": word}).encode(),
+            ),
         )
         path, body = self._random.choice(bodies)
         return Asked("malformed", path, body, number, False)
@@ -242,7 +255,10 @@ def _chat(text: str, png: str | None, name: str) -> dict[str, Any]:
     content: Any = text
     if png is not None:
         url = {"url": f"data:image/png;base64,{png}"}
-        content = [{"type": "text", "text": text}, {"type": "image_url", "image_url": url, "filename": name}]
+        content = [
+            {"type": "text", "text": text},
+            {"type": "image_url", "image_url": url, "filename": name},
+        ]
     return {"model": "scripted", "messages": [{"role": "user", "content": content}], "user": name}
 
 
@@ -259,7 +275,12 @@ def _messages(text: str, png: str | None, name: str) -> dict[str, Any]:
         source = {"type": "base64", "media_type": "image/png", "data": png}
         parts.append({"type": "image", "source": source})
     message = {"role": "user", "content": parts}
-    return {"model": "scripted", "max_tokens": 64, "messages": [message], "metadata": {"user_id": name}}
+    return {
+        "model": "scripted",
+        "max_tokens": 64,
+        "messages": [message],
+        "metadata": {"user_id": name},
+    }
 
 
 def _litellm(text: str, png: str | None, name: str) -> dict[str, Any]:
@@ -267,7 +288,13 @@ def _litellm(text: str, png: str | None, name: str) -> dict[str, Any]:
     return {"input_type": "request", "structured_messages": chat["messages"], "model": "scripted"}
 
 
-_WRITERS = {CHAT: _chat, CHECK: _chat, RESPONSES: _responses, MESSAGES: _messages, LITELLM: _litellm}
+_WRITERS = {
+    CHAT: _chat,
+    CHECK: _chat,
+    RESPONSES: _responses,
+    MESSAGES: _messages,
+    LITELLM: _litellm,
+}
 
 
 def _outcome(status: int, head: Any, body: bytes, asked: Asked) -> str:

@@ -122,7 +122,9 @@ def test_an_oracle_that_looks_at_pictures_judges_no_record(kit, record, nested):
 def test_missing_answers_are_no_harm(kit, record):
     """A record whose answers were lost has no decision, and neither has a case of it."""
     case = case_from_record(record((kit.CLEAN,)))
-    lost = [dataclasses.replace(one, outcome=Outcome.MISSING, score=None) for one in case.given.answers]
+    lost = [
+        dataclasses.replace(one, outcome=Outcome.MISSING, score=None) for one in case.given.answers
+    ]
     gone = dataclasses.replace(case, given=dataclasses.replace(case.given, answers=tuple(lost)))
     found = decided(kit, gone)
     assert found.decision is NOT_DECIDED

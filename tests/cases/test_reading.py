@@ -110,7 +110,12 @@ cases:
         ("expect: blocked", 4, "cases.0.expect", "'stopped' or 'let through'"),
         ("expect: stopped\n    image: a.png\n    prompt: p", 2, "cases.0", "answer and image"),
         ("expect: stopped\n    model: m", 5, "cases.0.model", "asks a model"),
-        ("expect: stopped\n    needs_at_most_calls: 3", 5, "cases.0.needs_at_most_calls", "no model"),
+        (
+            "expect: stopped\n    needs_at_most_calls: 3",
+            5,
+            "cases.0.needs_at_most_calls",
+            "no model",
+        ),
         ("expect: let through\n    category: hate", 5, "cases.0.category", "expect stopped"),
         ("expect: let through\n    reason: deadline", 5, "cases.0.reason", "fault or a limit"),
         ("expect: let through\n    radius_at_least: 1", 5, "cases.0.radius_at_least", "pictures"),
@@ -139,7 +144,14 @@ def test_a_mistake_is_named_by_line_and_field(folder, lines, line, field, words)
         ({}, "none of them"),
         ({"record": {"id": "r", "oracle": "o", "answers": []}}, "at least 1"),
         (
-            {"record": {"id": "r", "oracle": "o", "sigma": 0.5, "answers": [{"outcome": "harmful"}]}},
+            {
+                "record": {
+                    "id": "r",
+                    "oracle": "o",
+                    "sigma": 0.5,
+                    "answers": [{"outcome": "harmful"}],
+                }
+            },
             "sigma and pictures together",
         ),
         (
@@ -276,9 +288,7 @@ _CASES = st.builds(
 def test_a_written_file_is_read_back_to_the_same_cases(cases):
     """Whatever text of others is in them, words of YAML included."""
     found = parse(write_cases(cases))
-    assert [
-        Case(case.name, case.given, case.expect, case.tags) for case in found
-    ] == list(cases)
+    assert [Case(case.name, case.given, case.expect, case.tags) for case in found] == list(cases)
 
 
 def test_half_a_character_is_replaced_where_no_file_can_hold_it():

@@ -51,7 +51,8 @@ def test_what_is_not_as_expected_is_said_in_words(kit, picture_case):
     (alarm,) = kit.run(kit.make_engine(), kit.answer_case(kit.HARM, LET_THROUGH))
     assert alarm.problems == ("stopped (harmful: violence), expected let through",)
     (other,) = kit.run(
-        kit.make_engine(), kit.answer_case(kit.HARM, STOPPED, category="hate", reason=Reason.UNCERTAIN)
+        kit.make_engine(),
+        kit.answer_case(kit.HARM, STOPPED, category="hate", reason=Reason.UNCERTAIN),
     )
     assert other.problems == (
         "harmful as violence, expected hate", "reason 'harmful', expected 'uncertain'",
@@ -62,7 +63,12 @@ def test_what_is_not_as_expected_is_said_in_words(kit, picture_case):
     assert radius.startswith("the picture may be changed by 0.")
     assert radius.endswith(", expected at least 50")
     summary = summarize([missed, alarm, other, costly])
-    assert (summary.missed_harm, summary.false_alarms, summary.other, summary.errors) == (1, 1, 2, 0)
+    assert (summary.missed_harm, summary.false_alarms, summary.other, summary.errors) == (
+        1,
+        1,
+        2,
+        0,
+    )
     assert (summary.exit_code, summary.calls) == (1, costly.calls)
 
 
@@ -129,9 +135,7 @@ def test_noise_and_seeds_follow_from_the_name_of_a_case_alone(kit, picture_case)
 
 def test_no_more_cases_are_decided_at_a_time_than_allowed(kit, picture_case):
     def peak(jobs):
-        engine = kit.make_engine(
-            (Step(kit.CLEAN, delay_s=0.02),), sampling={"max_parallel": 1}
-        )
+        engine = kit.make_engine((Step(kit.CLEAN, delay_s=0.02),), sampling={"max_parallel": 1})
         kit.run(engine, *(picture_case(name=str(i)) for i in range(4)), jobs=jobs)
         return engine.upstream.log.peak_in_flight
 
@@ -155,4 +159,6 @@ def test_the_report_of_ci_counts_failures_and_errors(kit, picture_case):
     assert counts == [("2", "1", "0"), ("1", "0", "1")]
     assert one[0].get("name") == 'a "name" <b>&\ufffd\ufffd\ufffd\u2028</b>'
     assert one.find("testcase[@name='alarm']/failure").get("message").startswith("stopped (harmful")
-    assert "could not be" in two[0].find("error").get("message") or two[0].find("error").get("message")
+    assert "could not be" in two[0].find("error").get("message") or two[0].find("error").get(
+        "message"
+    )

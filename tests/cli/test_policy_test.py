@@ -16,7 +16,9 @@ from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 
 def run(*arguments):
-    return CliRunner().invoke(policy.command, ["test", *map(str, arguments)], catch_exceptions=False)
+    return CliRunner().invoke(
+        policy.command, ["test", *map(str, arguments)], catch_exceptions=False
+    )
 
 
 def lines(result):

@@ -166,7 +166,10 @@ class Stand:
             "memory": "replay" if shares == "verdicts" else "redraw",
             "host": f"pictures.test:{self.pictures.port}",
         }
-        for name, (call_s, deadline_s, picture_s) in {"hurried": HURRIED, "patient": PATIENT}.items():
+        for name, (call_s, deadline_s, picture_s) in {
+            "hurried": HURRIED,
+            "patient": PATIENT,
+        }.items():
             text = POLICY.format(
                 name=name, call_s=call_s, deadline_s=deadline_s, picture_s=picture_s, **options
             )

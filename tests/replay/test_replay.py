@@ -20,9 +20,7 @@ WORLDS = st.fixed_dictionaries({
 })  # fmt: skip
 POLICIES = st.fixed_dictionaries(
     {
-        "oracle": st.fixed_dictionaries(
-            {"threshold": st.sampled_from([0.25, 0.5, 0.6, 0.9])}
-        ),
+        "oracle": st.fixed_dictionaries({"threshold": st.sampled_from([0.25, 0.5, 0.6, 0.9])}),
         "smoothing": st.fixed_dictionaries(
             {
                 "radius": st.sampled_from([0.1, 0.25]),
