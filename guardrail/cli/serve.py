@@ -61,8 +61,8 @@ __all__ = ["command"]
               "SIGHUP.  0 looks never.")  # fmt: skip
 @click.option("--redis", "redis_url", metavar="URL", cls=SecretOption,
               help="Redis server that several processes share, as redis://127.0.0.1:6379/0: "
-              "counted tries, remembered verdicts, limits of API keys, pauses of upstreams, changes "
-              "of policies. Needs the same --key-file for all of them.")  # fmt: skip
+              "counted tries, remembered verdicts, limits of API keys, pauses of upstreams, "
+              "changes of policies. Needs the same --key-file for all of them.")  # fmt: skip
 @click.option(
     "--workers",
     default=1,

@@ -33,6 +33,7 @@ class Proxy:
     oracle: Words
     close_model: Any
     service: Service
+    model: Any
 
     async def ask(self, number=0, *, secret=None):
         """(status, code) of a question about a picture."""
@@ -77,4 +78,4 @@ async def guarded(script=("A picture.",), *, redis=None, records=None, keys=None
         client = await stack.enter_async_context(
             httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False)
         )
-        yield Proxy(client, oracle, model_stack.aclose, service)
+        yield Proxy(client, oracle, model_stack.aclose, service, model)
