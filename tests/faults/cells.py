@@ -52,6 +52,7 @@ class Cell:
         ready: status of /readyz meanwhile.
         mend: makes it whole again.
         hurried: whether it never ends, so that requests have short times.
+        late: whether a record that is under way may be kept after all, when no answer leaves.
         lasts: whether it stays when the part is whole again.
         note: for the table.
     """
@@ -63,6 +64,7 @@ class Cell:
     ready: int = 200
     mend: Callable = lambda _scene: None
     hurried: bool = False
+    late: bool = False
     lasts: bool = False
     note: str = ""
 
@@ -225,7 +227,7 @@ def _file_cells(ending):
         lock(scene)
         threading.Timer(0.2, unlock, [scene]).start()
 
-    held = Cell(lock, mend=unlock, **UNAVAILABLE)
+    held = Cell(lock, mend=unlock, late=True, **UNAVAILABLE)
     cells = {
         "disk full": Cell(
             lambda scene: scene.disk.fill(),
@@ -271,11 +273,15 @@ _READ_ONLY = ("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_
 _WRITABLE = ("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
 POSTGRES = {
     "killed": Cell(
-        lambda scene: scene.server.kill(), mend=lambda scene: scene.server.start(), **UNAVAILABLE
+        lambda scene: scene.server.kill(),
+        mend=lambda scene: scene.server.start(),
+        late=True,
+        **UNAVAILABLE,
     ),
     "hangs": Cell(
         lambda scene: scene.server.signal(signal.SIGSTOP, children=True),
         mend=lambda scene: scene.server.signal(signal.SIGCONT, children=True),
+        late=True,
         **UNAVAILABLE,
     ),
     "slow": Cell(_lock_for_a_moment),
@@ -313,7 +319,7 @@ def _acl(rule):
     return run
 
 
-def _redis_cells(down):
+def _redis_cells(down, full):
     return {
         "killed": _relayed("redis", "refuse", **down),
         "hangs": Cell(_set("redis", "hang"), mend=_set("redis", "pass"), **down),
@@ -325,7 +331,7 @@ def _redis_cells(down):
             _redis("CONFIG", "SET", "maxmemory", "1kb"),
             mend=_redis("CONFIG", "SET", "maxmemory", "0"),
             ready=503,
-            note="its memory; a try is counted all the same, as removing an old one comes first",
+            note=full,
         ),
     }
 
@@ -458,12 +464,13 @@ PARTS = {
     "model": MODEL, "oracle": ORACLE, "records in SQLite": _file_cells("db"),
     "records in a file": _file_cells("jsonl"), "records in PostgreSQL": POSTGRES,
     "Redis, tries counted": {
-        **_redis_cells(LEDGER),
+        **_redis_cells(LEDGER, "its memory; the try is counted all the same"),
         "comes back empty": Cell(
             _restart, lasts=True, **LEDGER, note="until the window has passed"
         ),
     },
-    "Redis, verdicts remembered": _redis_cells({"ready": 503}), "API keys in a file": KEY_FILE,
+    "Redis, verdicts remembered": _redis_cells({"ready": 503}, "its memory; decided anew"),
+    "API keys in a file": KEY_FILE,
     "API keys in PostgreSQL": KEY_DATABASE, "noise key": NOISE_KEY, "policy file": POLICY,
     "TLS files": TLS, "host of pictures": PICTURES, "collector of traces": TOLD,
     "webhook": TOLD, "metrics port": METRICS,
@@ -626,7 +633,7 @@ def print_table():
             codes = ", ".join(f"`{code}`" for code in cell.codes)
             statuses = " or ".join(map(str, cell.statuses))
             told = statuses if cell.leaves else f"{statuses} {codes}"
-            record = cell.record or "none"
+            record = "none, or one under way" if cell.late else cell.record or "none"
             lines.append(
                 f"| {part} | {fault} | {leaves} | {told} | {record} | {cell.ready} | {cell.note} |"
             )

@@ -61,8 +61,10 @@ def test_a_part_fails_and_comes_back(scenes, part, fault, route):
         check_laws(scene, back, back_id)
     check_laws(scene, reply, request_id)
     check_expected(cell, route, reply)
-    expected = [] if cell.record is None else [cell.record]
-    assert kept_actions(scene.records, request_id) == expected
+    kept = kept_actions(scene.records, request_id)
+    assert kept == ([] if cell.record is None else [cell.record]) or (
+        cell.late and kept == ["pass"]
+    )
     assert ready == cell.ready
 
 
