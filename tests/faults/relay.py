@@ -43,6 +43,7 @@ class Relay:
             for task in tuple(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(0.01)  # until the transports have seen it
         if mode != "refuse" and self._server is None:
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 

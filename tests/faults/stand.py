@@ -46,6 +46,7 @@ POLICY = """
 name: {name}
 extends: quick
 oracle: {{kind: builtin}}
+smoothing: {{alpha: 0.05}}
 spending: {{mode: {spending}}}
 images: {{remote: allow_list, remote_hosts: ["{host}"]}}
 advanced:

@@ -72,8 +72,9 @@ def serving(tmp_path, repository):
         yield start
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("where", ["before the record", "after the record"])
+@pytest.mark.parametrize(
+    ("where", "stream"), [("before the record", False), ("after the record", True)]
+)
 def test_a_process_killed_at_its_record_has_answered_nothing(
     serving, model_url, tmp_path, where, stream
 ):

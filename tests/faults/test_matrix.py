@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.faults import cells
-from tests.faults.cells import PARTS, all_cells, open_scene, paired_cells
+from tests.faults.cells import PARTS, all_cells, open_scene, paired_cells, place_of
 from tests.faults.stand import LEAK, ROUTES, kept_actions
 
 PATIENCE_S = 30.0
@@ -49,20 +49,22 @@ def _mark(cell):
 
 @pytest.mark.parametrize(("part", "fault", "route"), [_mark(cell) for cell in all_cells()])
 def test_a_part_fails_and_comes_back(scenes, part, fault, route):
-    cell, scene = PARTS[part][fault], scenes(part)
+    cell, scene = PARTS[part][fault], scenes(place_of(part))
     cell.strike(scene)
     try:
-        reply, request_id = scene.ask(route, hurried=cell.hurried)
+        reply, request_id = scene.ask(part, route, hurried=cell.hurried)
         ready = scene.stand.ready()
     finally:
         cell.mend(scene)
     if not cell.lasts:
-        back, back_id = ask_until_it_passes(scene, route)
+        back, back_id = ask_until_it_passes(scene, part, route)
         check_laws(scene, back, back_id)
     check_laws(scene, reply, request_id)
     check_expected(cell, route, reply)
-    expected = [] if cell.record is None else [cell.record]
-    assert kept_actions(scene.records, request_id) == expected
+    kept = kept_actions(scene.records, request_id)
+    assert kept == ([] if cell.record is None else [cell.record]) or (
+        cell.late and kept == ["pass"]
+    )
     assert ready == cell.ready
 
 
@@ -77,11 +79,11 @@ def check_expected(cell, route, reply):
         assert reply.status in cell.statuses, reply
 
 
-def ask_until_it_passes(scene, route):
+def ask_until_it_passes(scene, part, route):
     """The part is whole again; a breaker or a store may pause before it asks again."""
     end = time.monotonic() + PATIENCE_S
     while True:
-        reply, request_id = scene.ask(route)
+        reply, request_id = scene.ask(part, route)
         if reply.decision == "pass" or time.monotonic() > end:
             assert reply.decision == "pass", reply
             return reply, request_id
