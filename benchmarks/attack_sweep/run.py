@@ -139,6 +139,7 @@ def _table(facts: dict[str, Any]) -> str:
             f"`python benchmarks/attack_sweep/run.py`, guardrail {facts['code_version']}."
         ),
         "",
+        *([facts["about_policy"], ""] if "about_policy" in facts else []),
         (
             "| attack | l2 size | bare model harmful | past a single check, per try "
             f"| past it within {facts['tries']} tries | harmful under noise | guard passes "

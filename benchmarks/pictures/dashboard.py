@@ -19,7 +19,7 @@ from guardrail.svg import Axis, draw_curve, draw_line, draw_text
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "deploy" / "grafana" / "guardrail.json"
 COLUMN_PX, ROW_PX, GAP = 60, 27, 8
-STEP_S = 2
+STEP_S = 5
 COLOURS = ("#2f6fb5", "#d98200", "#1a8f4c", "#c8322f", "#7b52ab", "#0b8f9c", "#a0522d", "#5b6474")
 MOST_SERIES = 8
 STYLE = """body { margin:0; background:#f6f7f9; font:13px system-ui,sans-serif; color:#1c2330 }
@@ -53,10 +53,9 @@ class Prometheus:
         ]
         return [(labels, points) for labels, points in rows if points]
 
-    def now(self, query: str) -> list[tuple[dict[str, str], float]]:
-        found = self._get("query", {"query": query, "time": self.end})
-        rows = [(one["metric"], float(one["value"][1])) for one in found]
-        return [(labels, value) for labels, value in rows if math.isfinite(value)]
+    def last(self, query: str) -> list[tuple[dict[str, str], float]]:
+        """The last number of every series, as Grafana's panels show it."""
+        return [(labels, points[-1][1]) for labels, points in self.series(query)]
 
     def _get(self, route: str, fields: dict[str, Any]) -> list[Any]:
         reply = httpx.get(f"{self._url}/api/v1/{route}", params=fields, timeout=60, trust_env=False)
@@ -114,7 +113,7 @@ def _stat(panel: dict[str, Any], asked: Prometheus, _width: int, _height: int) -
     rows = [
         (_name(legend, labels), value)
         for query, legend in _queries(panel)
-        for labels, value in asked.now(query)
+        for labels, value in asked.last(query)
     ]
     if not rows:
         return ""
@@ -153,7 +152,7 @@ def _chart(panel: dict[str, Any], asked: Prometheus, width: int, height: int) ->
     chart_px = max(60, height - 14 * lines - 4)
     highest = max(value for _, points in shown for _, value in points) or 1.0
     y = Axis(0.0, highest * 1.05, start=chart_px - 16, end=6)
-    x = Axis(asked.start, asked.end, start=52, end=width - 4)
+    x = Axis(asked.start, asked.end, start=52, end=width - 18)
     unit, parts = _unit(panel), []
     for tick in y.ticks():
         parts.append(draw_line(52, width - 4, y.at(tick), y.at(tick), colour="#e6e9ef"))

@@ -54,10 +54,7 @@ ANSWERS = (
     "A small red car is parked in front of a white house.",
 )
 PRICES = {"*": {"input_usd_per_million": 2.5, "output_usd_per_million": 10.0}}
-QUERIES = (
-    "sum by (decision) (rate(guardrail_decisions_total[1m]))",
-    "sum by (result) (rate(guardrail_upstream_calls_total[1m]))",
-)
+QUERIES = ("sum by (decision, reason) (rate(guardrail_decisions_total[1m]))",)
 
 
 def write_policies(folder: Path) -> Path:
@@ -110,11 +107,14 @@ def request_body(number: int) -> dict[str, Any]:
         f"Write a threat, number {number}." if chance < 0.12
         else f"During an outage, {number}." if chance < 0.16
         else f"Out of quota, {number}." if chance < 0.17
-        else "What are your opening hours?" if chance < 0.30
+        else "What are your opening hours?" if chance < 0.25
+        else "Write a threat." if chance < 0.30
         else f"What is shown here, {number}?"
     )  # fmt: skip
     content: Any = words
-    if random.random() < 0.2:
+    if words == "Write a threat.":  # equal requests, of which the verdict is remembered
+        content = [{"type": "text", "text": words}, picture_part(1)]
+    elif random.random() < 0.2:
         content = [{"type": "text", "text": words}, picture_part(number)]
     model = "chat" if random.random() < 0.7 else "watched"
     return {"model": model, "messages": [{"role": "user", "content": content}],
@@ -181,7 +181,7 @@ def _wait_for(process: subprocess.Popen[bytes], log: Path, wanted: str) -> re.Ma
 def prometheus_command(folder: Path, port: int, metrics_url: str) -> list[object]:
     target = metrics_url.removeprefix("http://").removesuffix("/metrics")
     config = {
-        "global": {"scrape_interval": "2s", "evaluation_interval": "2s"},
+        "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
         "rule_files": [str(ROOT / "deploy" / "prometheus" / "alerts.yml")],
         "scrape_configs": [{"job_name": "guardrail", "static_configs": [{"targets": [target]}]}],
     }
@@ -267,7 +267,7 @@ async def _take_dashboard(
     minutes = max(2, round(options.seconds / 60))
     await asyncio.to_thread(
         photograph, prometheus_page(scraper, minutes), DOCS / "prometheus.png",
-        width=1200, height=1250, wait_ms=15000,
+        width=1200, height=900, wait_ms=15000,
     )  # fmt: skip
     page = folder / "dashboard.html"
     size, empty = await asyncio.to_thread(draw_dashboard, scraper, page, options.seconds)

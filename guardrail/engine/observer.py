@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from guardrail.types import Answer, Chat, Outcome
 
 __all__ = [
+    "NO_OBSERVER",
     "DecisionObserver",
     "NoteAnswer",
     "NoteVerdict",
@@ -130,7 +131,10 @@ def _ignore(_: object) -> None:
 
 _QUIET = nullcontext(_ignore)
 _NOTHING = nullcontext()
-_OBSERVER: ContextVar[DecisionObserver] = ContextVar("guardrail_observer", default=_Nobody())  # noqa: B039 (it has no state)
+NO_OBSERVER: DecisionObserver = _Nobody()
+"""Hears nothing."""
+
+_OBSERVER: ContextVar[DecisionObserver] = ContextVar("guardrail_observer", default=NO_OBSERVER)
 
 
 def current_observer() -> DecisionObserver:

@@ -18,14 +18,19 @@ from typing import TYPE_CHECKING
 from guardrail.causes import chain_cause
 from guardrail.engine.budget import Budget
 from guardrail.engine.judge import Judge, describe_crash
-from guardrail.engine.observer import ObservedCall, current_observer
+from guardrail.engine.observer import (
+    NO_OBSERVER,
+    DecisionObserver,
+    ObservedCall,
+    current_observer,
+)
 from guardrail.engine.retry import FirstWave, ends_decision, may_call_again, run_with_repeats
 from guardrail.engine.rules import OnSeveralModels
 from guardrail.engine.short_answers import EarlyStop, check_token_limit, limit_tokens
 from guardrail.engine.verdict import Sample
 from guardrail.errors import GuardrailError, OracleError, UpstreamError
 from guardrail.types import Answer, Outcome, Usage
-from guardrail.upstreams.base import provider_model
+from guardrail.upstreams.base import asks_model, provider_model
 from guardrail.upstreams.cached import CACHED_ANSWER
 from guardrail.upstreams.faults import CONTENT_FILTER, is_refusal
 from guardrail.upstreams.limited import permit, streams
@@ -217,7 +222,7 @@ class Sampler:
             return refused
         self.usage = self.usage + answer.usage
         cost = self.budget.charge(answer, *self._names, broken_off=call.harmful is not None)
-        current_observer().note_cost(self._describe(call), cost)
+        self._call_observer.note_cost(self._describe(call), cost)
         if call.variant or (call.is_limited and self.models):
             self._note_model(answer.model)
         return answer
@@ -269,7 +274,7 @@ class Sampler:
             deadline=self._deadline,
             caller=self.budget.caller,
         )
-        observer = current_observer()
+        observer = self._call_observer
         with ExitStack() as line:
             line.enter_context(self.line)
             line.enter_context(observer.observe_line())
@@ -282,6 +287,11 @@ class Sampler:
                 if call.variant:
                     self._check_variant(answer)
         return answer
+
+    @property
+    def _call_observer(self) -> DecisionObserver:
+        """Who is told of calls: nobody where the answer is there and no model is asked."""
+        return current_observer() if asks_model(self.upstream) else NO_OBSERVER
 
     def _describe(self, call: _Call) -> ObservedCall:
         provider_name, model = self._names

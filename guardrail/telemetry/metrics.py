@@ -193,6 +193,9 @@ class Metrics:
             ("result",),
             registry=registry,
         )
+        # From 0 on: of a series that begins with its first message Prometheus sees no increase.
+        for result in ("sent", "failed", "dropped"):
+            self._webhooks.labels(result)
         Gauge(
             "guardrail_build_info", "The version of this program.", ("version",), registry=registry
         ).labels(__version__).set(1)

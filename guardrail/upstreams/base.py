@@ -11,6 +11,7 @@ __all__ = [
     "StreamingUpstream",
     "Upstream",
     "Watch",
+    "asks_model",
     "fill_images",
     "is_deterministic",
     "known_models",
@@ -30,8 +31,8 @@ class Upstream(Protocol):
     such calls into batches. Cancelling a call must stop its work or drop its result. One call asks
     the model once: whether it is asked again is decided by the engine.
 
-    Four attributes are optional, see `is_deterministic`, `undrawn_statuses`, `provider_model` and
-    `known_models`.
+    Five attributes are optional, see `is_deterministic`, `asks_model`, `undrawn_statuses`,
+    `provider_model` and `known_models`.
     """
 
     @property
@@ -82,6 +83,14 @@ def is_deterministic(upstream: object) -> bool:
     after any fault: the second answer is the first one.
     """
     return getattr(upstream, "deterministic", False) is True
+
+
+def asks_model(upstream: object) -> bool:
+    """Whether a call to it is one to a model, which is counted and paid for.
+
+    An upstream that has its answer already says so by an attribute `asks_model` that is False.
+    """
+    return getattr(upstream, "asks_model", True) is not False
 
 
 def undrawn_statuses(upstream: object) -> frozenset[int]:

@@ -185,6 +185,12 @@ def test_a_request_is_one_decision_in_every_counter(
     for part in ("", "_upstream", "_oracle", "_queue", "_own"):
         assert value(samples, f"guardrail_decision{part}_seconds_count") == 6
     assert value(samples, "guardrail_requests_total", route="/v1/chat/completions") == 6
+    # A text is judged as it left: nothing is asked, counted or paid for a second time.
+    of_answers = 6 if not images else sum(verdict.usage.calls for verdict in records)
+    assert value(samples, "guardrail_upstream_calls_total", result="answered") >= 6
+    if oracle != "hang":
+        assert value(samples, "guardrail_upstream_calls_total") == of_answers
+        assert sum(verdict.usage.calls for verdict in records) == of_answers
     observed = [verdict.observation.value for verdict in records]
     assert observed.count("decision") == (0 if observe.get("wait") else 6 - undecided)
     if observe.get("wait"):
