@@ -3,8 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Processes that share the tests; each takes about 1.5 GB.
+# Processes that share the work of `make test` and `make check`; each takes about 1.5 GB.
 TESTERS ?= 2
+SIDE_BY_SIDE = $(MAKE) --jobs $(TESTERS) --keep-going --output-sync=target
+
+# One process of pytest each, the longest first: it reads and imports its own tests only, where
+# workers that share all tests would each read them all.
+ROOMS := proof server oracles cli upstreams rest
+TESTS := $(addprefix test-,$(ROOMS))
+PROOF := tests/stats tests/engine
+SERVER := tests/api tests/faults tests/server
+ORACLES := tests/attack tests/builtin tests/oracles tests/picture_text
+CLI := tests/cli tests/doctor tests/policy
+UPSTREAMS := tests/conformance tests/demo tests/upstreams
+REST := $(filter-out tests/__pycache__/ $(addsuffix /,$(PROOF) $(SERVER) $(ORACLES) $(CLI) $(UPSTREAMS)),$(wildcard tests/*/)) \
+	$(wildcard tests/test_*.py)
+PYTEST := $(BIN)/python -m pytest -q --durations=15 --durations-min=2
 
 # What the images hold beside the package itself; the tests compare the locks with it.
 IMAGE_EXTRAS := encoder fast heif otel postgres redis sign
@@ -14,8 +28,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-str
 
 # uv trusts whom the system trusts, as pip can be told to.
 export UV_SYSTEM_CERTS := 1
+# Tests start hundreds of processes; with it set each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test nightly check format lint types floors adapters integrations clients policies pictures bench lock sbom clean
+.PHONY: help install demo test $(TESTS) nightly check format lint types floors adapters integrations clients policies pictures bench lock sbom clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -32,13 +48,33 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install ## the main job: an attacked picture is stopped, a clean one is answered
 	$(BIN)/guardrail demo
 
-test: install ## all tests; the proof and the engine must be covered to the last branch
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --cov=guardrail/stats --cov=guardrail/engine --cov-branch \
-		--cov-report=term:skip-covered --cov-fail-under=100
+test: install ## all tests but the long ones; the proof and the engine must be covered to the last branch
+	+$(SIDE_BY_SIDE) $(TESTS)
+
+# The coverage is theirs alone: counting slows all other tests by a third.
+test-proof: install
+	$(PYTEST) --cov=guardrail/stats --cov=guardrail/engine --cov-branch --cov-report=term:skip-covered \
+		--cov-fail-under=100 $(PROOF)
+
+test-server: install
+	$(PYTEST) $(SERVER)
+
+test-oracles: install
+	$(PYTEST) $(ORACLES)
+
+test-cli: install
+	$(PYTEST) $(CLI)
+
+test-upstreams: install
+	$(PYTEST) $(UPSTREAMS)
+
+test-rest: install
+	$(PYTEST) $(REST)
 
 nightly: install ## the long tests, which `make check` leaves out, and fresh examples for all others
+	$(BIN)/python integrations/run.py --versions latest
 	$(BIN)/python -m pytest -n $(TESTERS) --dist load -m nightly
-	GUARDRAIL_EXAMPLES=nightly $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
+	+GUARDRAIL_EXAMPLES=nightly $(SIDE_BY_SIDE) $(TESTS)
 
 format: install ## rewrite the code in the house's format
 	$(BIN)/ruff format .
@@ -55,14 +91,14 @@ floors: install
 	$(BIN)/lint-imports
 
 adapters: install ## the adapters' tests at the frameworks' newest releases, on wheels in bare environments
-	$(BIN)/python integrations/run.py --versions latest
+	$(BIN)/python integrations/run.py --versions latest --quick
 
 integrations: install ## the same at the oldest and the newest ones, and their examples; writes integrations/conformance.md
 	$(BIN)/python integrations/run.py --table
 
-check: lint types floors ## exactly what CI runs
-	@# Side by side: either waits for sockets or downloads a third of its time.
-	$(MAKE) --jobs 2 test adapters
+check: install ## exactly what CI runs
+	@# The adapters download for a third of their time, so they begin with the lint.
+	+$(SIDE_BY_SIDE) lint adapters types $(TESTS) floors
 
 clients: install ## asks every client library again and writes docs/clients.md (needs node)
 	$(BIN)/python tests/conformance/make_table.py

@@ -1,12 +1,13 @@
 """Builds the wheels and runs each integration's tests on them, in bare environments.
 
     python integrations/run.py [--only NAME ...] [--versions lowest|latest|readme] [--jobs N]
-                               [--table]
+                               [--quick] [--table]
 
 An environment holds what `pip install` of the wheels brings, the pins of `lowest.txt` or
 `latest.txt`, and nothing of this tree: no torch, and no path back to the sources. That of `readme`
 holds what the adapter's README says to install and nothing else, and runs its examples there.
-`--table` writes conformance.md from what the tests report.
+`--quick` leaves out the tests marked `nightly`; `--table` writes conformance.md from what the tests
+report.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ BARE = {
     for name, value in os.environ.items()
     # With the last one every process of a test would compile the framework anew.
     if name not in ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
-} | {"UV_SYSTEM_CERTS": "1"}  # uv trusts whom the system trusts
+} | {
+    "UV_SYSTEM_CERTS": "1",  # uv trusts whom the system trusts
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # the frameworks bring some, and none is used
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Run:
     name: str
     versions: str
     wheels: Path
+    quick: bool
 
     @property
     def environment(self) -> Path:
@@ -103,7 +108,7 @@ class Run:
             examples = sorted(self.folder.glob("example*.py"))
             return [[str(self._python), str(example)] for example in examples]
         tests = [str(self._python), "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                 f"--junit-xml={self.report}",
+                 f"--junit-xml={self.report}", *(["-m", "not nightly"] if self.quick else []),
                  "-c", str(self.folder / "pyproject.toml"), str(self.folder / "tests")]  # fmt: skip
         return [tests]
 
@@ -142,11 +147,12 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=names(), default=names(), metavar="NAME")
     parser.add_argument("--versions", choices=VERSIONS)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     wheels = build(given.only)
     versions = [given.versions] if given.versions else VERSIONS
-    runs = [Run(name, version, wheels) for version in versions for name in given.only]
+    runs = [Run(name, version, wheels, given.quick) for version in versions for name in given.only]
     with ThreadPoolExecutor(given.jobs) as pool:
         results = list(pool.map(_reported, runs))
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")

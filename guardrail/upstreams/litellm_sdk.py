@@ -13,7 +13,7 @@ import os
 import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError, RequestError, UpstreamError
@@ -297,7 +297,7 @@ def _import_litellm() -> ModuleType:
             "list several upstreams here instead",
             field="upstream",
         )
-    return litellm
+    return cast("ModuleType", litellm)
 
 
 _asking_once: ContextVar[bool] = ContextVar("guardrail_asking_once", default=False)

@@ -51,7 +51,7 @@ def load_vlm(name: str, *, device: str | None = None, dtype: str | None = None) 
             field="upstream",
         ) from error
     library: Any = transformers  # its auto classes carry no usable types
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # same
+    logging.disable_progress_bar()
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     kind = _dtype(torch, dtype or ("bfloat16" if where.startswith("cuda") else "float32"))
     try:

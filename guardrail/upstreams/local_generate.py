@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["GenerationRow", "SeededSampling", "generate"]
 
 
-class SeededSampling(LogitsProcessor):
+class SeededSampling(LogitsProcessor):  # type: ignore[misc]  # mypy skips transformers
     """Adds Gumbel noise from one generator per row, so that the largest logit is a sample.
 
     argmax(logits + Gumbel) is distributed as softmax(logits) (Gumbel 1954). Put it last, after

@@ -35,7 +35,11 @@ def pixels(file):
     return np.asarray(Image.open(file))
 
 
-@pytest.mark.parametrize(("norm", "eps"), [("l2", 1.5), ("linf", 0.02)], ids=["l2", "linf"])
+@pytest.mark.parametrize(
+    ("norm", "eps"),
+    [("l2", 1.5), pytest.param("linf", 0.02, marks=pytest.mark.nightly)],
+    ids=["l2", "linf"],
+)
 def test_the_written_picture_is_as_far_as_it_says_and_no_farther(attacked, image, norm, eps):
     result = attacked("--norm", norm, "--eps", eps, "--json", "--sigma", 0.25, "--draws", 2)
     assert result.exit_code == 0

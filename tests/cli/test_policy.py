@@ -21,7 +21,9 @@ def policy(*arguments):
     return CliRunner().invoke(command, [*map(str, arguments)], catch_exceptions=False)
 
 
-@pytest.fixture(scope="module", params=["default", "quick", "strict"])
+@pytest.fixture(
+    scope="module", params=["default", "quick", pytest.param("strict", marks=pytest.mark.nightly)]
+)
 def checked(request):
     file = shipped_policy(request.param)
     (line,) = policy("check", file, "--json").stdout.splitlines()

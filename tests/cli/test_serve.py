@@ -23,7 +23,9 @@ def url_of(process):
     return found[1]
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(signal.SIGINT, marks=pytest.mark.nightly), signal.SIGTERM]
+)
 def test_it_serves_until_it_is_told_to_end(kit, policy, kind):
     with kit.model_server([kit.CLEAN]) as model:
         process = kit.start(

@@ -87,8 +87,14 @@ def test_workers_spend_one_alpha_and_nothing_without_redis(
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize("options", [["--workers", 2], ["--redis", "redis://127.0.0.1:1/0"],
-                                     ["--redis", "http://x", "--key-file", "key"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--workers", 2],
+        pytest.param(["--redis", "redis://127.0.0.1:1/0"], marks=pytest.mark.nightly),
+        pytest.param(["--redis", "http://x", "--key-file", "key"], marks=pytest.mark.nightly),
+    ],
+)
 def test_what_would_count_apart_is_refused(kit, spending, tmp_path, options):
     code, _, told = kit.finish(
         kit.start("serve", "--policy", spending, "--port", 0, *options, cwd=tmp_path)

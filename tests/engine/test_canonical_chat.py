@@ -328,6 +328,7 @@ def test_long_ones_are_not(content, parameters):
     made = asyncio.run(canonical_chat_offloaded(long))
     assert isinstance(made, CanonicalChat)
     assert made == canonical_chat(long)
+    assert asyncio.run(canonical_chat_offloaded(made)) is made
 
 
 def test_nesting_costs_no_stack():

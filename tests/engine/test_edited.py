@@ -75,7 +75,7 @@ CASES = {
 }  # fmt: skip
 
 
-NIGHTLY = ("on the canvas", "a low floor", "a meaning")
+NIGHTLY = ("harmlessness", "on the canvas", "a low floor", "an action", "a meaning")
 
 
 @pytest.fixture(

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -13,9 +14,9 @@ from guardrail.engine.certificate.codec import (
 )
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.promise import RadiusSpace
-from guardrail.engine.recall import RecallStatement
+from guardrail.engine.recall import RecallStatement, check_recall
 from guardrail.engine.wording import recall_sentence
-from guardrail.errors import CertificationError
+from guardrail.errors import CertificationError, ConfigError
 from guardrail.stats import RecallReach
 
 REACHES = (RecallReach(0.5, 0.96), RecallReach(0.9, 0.31), RecallReach(0.99, None))
@@ -74,6 +75,33 @@ def test_what_was_measured_with_others_is_left_out(kit, changes):
     assert certificate.recall is None
     assert certificate.recall_statement == ""
     verify_certificate(certificate)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"beta": 1.0}, "a probability out of range"),
+        ({"requests": 0}, "an impossible number of requests"),
+        ({"clean_passed": 41}, "more clean passes than clean requests"),
+        ({"reaches": (REACHES[1], REACHES[0], REACHES[2])}, "other shares"),
+        ({"reaches": (RecallReach(0.5, 0.1), *REACHES[1:])}, "farther for a larger share"),
+        ({"reaches": (RecallReach(0.5, math.inf), *REACHES[1:])}, "not a finite length"),
+        ({"requests": 2}, "too few requests"),
+    ],
+)
+def test_numbers_that_cannot_be_are_named(kit, changes, words):
+    assert statement(kit.make_engine()).problem() == ""
+    assert words in statement(kit.make_engine(), **changes).problem()
+
+
+@pytest.mark.parametrize("name", ["model", "oracle"])
+def test_a_measurement_of_another_model_or_oracle_is_refused(kit, name):
+    engine = kit.make_engine()
+    check_recall(None, engine.upstream, engine.oracle)
+    check_recall(statement(engine), engine.upstream, engine.oracle)
+    measured = {"model": "upstream_revision", "oracle": "oracle_revision"}[name]
+    with pytest.raises(ConfigError, match=f"with the {name} 'x'"):
+        check_recall(statement(engine, **{measured: "x"}), engine.upstream, engine.oracle)
 
 
 def test_without_a_recall_nothing_is_said(kit):

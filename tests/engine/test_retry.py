@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from guardrail.engine.retry import describe_repeats, may_judge_again
+from guardrail.engine.retry import describe_repeats, may_judge_again, run_with_repeats
 from guardrail.engine.rules import Mode, Retry
 from guardrail.engine.sampler import Sampler
 from guardrail.engine.verdict import Action, Reason
@@ -363,6 +363,19 @@ def test_cancelling_ends_a_pause_before_a_repeat(kit):
             await task
 
     kit.run(scene())
+
+
+def test_what_comes_during_a_pause_may_speak_against_a_repeat(kit):
+    asked = []
+
+    async def attempt():
+        asked.append(None)
+        raise UpstreamError("busy", status=429, retry_after_s=0.0)
+
+    may_repeat = iter([True, False])
+    with pytest.raises(UpstreamError, match="busy"):
+        kit.run(run_with_repeats(attempt, lambda _: next(may_repeat), repeats=3))
+    assert len(asked) == 1
 
 
 def test_an_upstream_that_raises_in_the_oracle_s_name_is_not_asked_again(kit):

@@ -23,7 +23,7 @@ from guardrail.server.serve import running_server
 from guardrail.upstreams.scripted import Scripted
 
 ASKED = os.environ.get("GUARDRAIL_FUZZ_EXAMPLES")
-EXAMPLES = int(ASKED or "15")
+EXAMPLES = int(ASKED or "8")
 GUARDED = ("/v1/chat/completions", "/v1/responses", "/v1/guardrail/check", "/v1/messages")
 LITELLM = "/beta/litellm_basic_guardrail_api"
 OPEN = ("/v1/models", "/v1/models/{model}", "/healthz", "/readyz")

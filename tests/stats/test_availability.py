@@ -51,7 +51,11 @@ def test_all_lost_never_passes():
     assert forecast.pass_rate == 0.0
 
 
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.02, 0.05])
+@pytest.mark.no_cover
+@pytest.mark.parametrize(
+    "share",
+    [*(pytest.param(share, marks=pytest.mark.nightly) for share in (0.0, 0.01, 0.02)), 0.05],
+)
 @pytest.mark.parametrize("plan", [UNANIMOUS, TOLERANT], ids=["unanimous", "tolerant"])
 def test_simulated_decisions_pass_as_often_within_their_binomial_error(plan, share):
     (forecast,) = pass_rates_under_faults(plan, 0.99, (share,))

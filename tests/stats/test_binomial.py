@@ -56,6 +56,7 @@ def mp_lower(k, n, alpha):
         return low
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize(
     ("k", "n"),
@@ -123,7 +124,8 @@ def test_no_draws_are_vacuous():
     assert harmless_rate_upper(0, 0, 0.001) == 1.0
 
 
-@pytest.mark.parametrize("alpha", [0.05, 1e-3])
+@pytest.mark.no_cover
+@pytest.mark.parametrize("alpha", [pytest.param(0.05, marks=pytest.mark.nightly), 1e-3])
 def test_coverage_is_exact_for_every_n_to_two_hundred(alpha):
     """The worst rates lie just below a bound, where the failures are P[K >= k] at the bound.
 
@@ -136,6 +138,7 @@ def test_coverage_is_exact_for_every_n_to_two_hundred(alpha):
         assert bounds[0] == 0.0
 
 
+@pytest.mark.nightly
 def test_coverage_is_exact_for_every_n_to_a_thousand():
     alpha = 1e-3
     for n in range(201, 1_001):

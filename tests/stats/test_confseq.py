@@ -160,7 +160,10 @@ def one_sided_refutes(q, alpha):
     return refuted
 
 
-@pytest.mark.parametrize("q", [0.02, 0.5, 0.7, 0.97])
+@pytest.mark.no_cover
+@pytest.mark.parametrize(
+    "q", [*(pytest.param(q, marks=pytest.mark.nightly) for q in (0.02, 0.5)), 0.7, 0.97]
+)
 def test_crossing_probability_to_two_thousand_steps(q):
     alpha = 0.01
     crossed = crossing_probability(q, 2_000, one_sided_refutes(q, alpha))
@@ -195,6 +198,7 @@ def test_crossing_probability_of_the_bound_itself(q, alpha):
     assert crossed <= alpha
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("q", "alpha"), [(0.6, 0.1)])
 def test_crossing_probability_of_the_interval_itself(q, alpha):
     def outside(n):

@@ -14,7 +14,6 @@ from guardrail.testing.scenarios import SCENARIOS
 from guardrail.testing.stage import stage
 
 each = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
-both_ways = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 
 
 def chat_model(played):
@@ -58,12 +57,19 @@ def through_middleware(played, *, is_async, on_block):
     return state["messages"][-1]
 
 
-ways = pytest.mark.parametrize("ask", [through_wrapper, through_middleware])
+ways = pytest.mark.parametrize(
+    ("ask", "is_async"),
+    [
+        pytest.param(through_wrapper, False, id="wrapper-sync"),
+        pytest.param(through_wrapper, True, id="wrapper-async", marks=pytest.mark.nightly),
+        pytest.param(through_middleware, False, id="middleware-sync", marks=pytest.mark.nightly),
+        pytest.param(through_middleware, True, id="middleware-async"),
+    ],
+)
 
 
 @each
 @ways
-@both_ways
 def test_the_adapter_decides_as_the_proxy_does(scenario, ask, is_async):
     with stage(scenario) as played:
         if scenario.error is None:

@@ -17,6 +17,8 @@ pytest.importorskip(
     "litellm.proxy.guardrails.guardrail_hooks.generic_guardrail_api", reason="not in this release"
 )
 
+pytestmark = pytest.mark.nightly  # its LiteLLM takes as long to start as all its tests
+
 CONFIG = """
 model_list:
   - model_name: scripted

@@ -7,6 +7,8 @@ from named import NAMED
 from guardrail.testing.scenarios import HARMFUL_TEXT, HARMLESS_TEXT
 from guardrail.testing.setting import POLICY_FILE
 
+pytestmark = pytest.mark.nightly  # its LiteLLM takes as long to start as all its tests
+
 CONFIG = """
 model_list:
   - model_name: openai/scripted
