@@ -20,7 +20,7 @@ from guardrail.cases.results import CaseResult, check_expectation
 from guardrail.engine.budget import Budget
 from guardrail.engine.prepared_request import ATTEMPT_BYTES
 from guardrail.engine.verdict import Action, Verdict
-from guardrail.errors import GuardrailError, RequestError
+from guardrail.errors import ConfigError, GuardrailError, RequestError
 from guardrail.files import read_file
 from guardrail.images.codec import decode_image
 from guardrail.images.keys import NoiseKey
@@ -65,7 +65,11 @@ async def run_cases(
     """
     places = asyncio.Semaphore(jobs)
     sees_pictures = any(getattr(part, "pictures", False) for part in find_parts(policy.oracle))
-    runner = _Runner(engine, image_limits(policy), sees_pictures)
+    judges_alone = (
+        policy.oracle.reference_kind != "meaning"
+        or getattr(engine.oracle, "harm", None) is not None
+    )
+    runner = _Runner(engine, image_limits(policy), sees_pictures, judges_alone)
 
     async def run(case: Case) -> CaseResult:
         async with places:
@@ -80,9 +84,20 @@ async def run_cases(
 
 @dataclasses.dataclass(slots=True)
 class _Runner:
+    """Runs the cases of one policy.
+
+    Attributes:
+        engine: decides.
+        limits: of pictures.
+        sees_pictures: whether the oracle looks at pictures.
+        judges_alone: whether the oracle says anything of an answer by itself.
+        first_model: of the upstream's list, once it was asked for.
+    """
+
     engine: Engine
     limits: ImageLimits
     sees_pictures: bool
+    judges_alone: bool
     first_model: str | None = None
 
     async def run(self, case: Case) -> CaseResult:
@@ -97,6 +112,12 @@ class _Runner:
 
     async def _decide(self, case: Case) -> tuple[Verdict, float]:
         """The verdict, and how far the picture may be changed by it."""
+        alone = isinstance(case.given, KeptCase) and not case.given.pictures
+        if not self.judges_alone and (alone or isinstance(case.given, AnswerCase)):
+            raise ConfigError(
+                "the policy's oracle compares answers with each other, and says nothing of one "
+                "alone; give a case with a picture"
+            )
         match case.given:
             case AnswerCase():
                 return await self._judge_answer(case.given, case.name), 0.0

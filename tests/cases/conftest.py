@@ -55,7 +55,7 @@ def make_policy(**sections):
     fields = {
         "name": "test",
         "oracle": {"miss_rate_upper": 0.01},
-        "limits": {"retries": 0, "call_timeout_s": 5.0, "deadline_s": 20.0},
+        "limits": {"retries": 0, "call_timeout_s": 60.0, "deadline_s": 600.0},
         **sections,
     }
     return Policy.model_validate(arrange(fields))

@@ -112,7 +112,7 @@ def test_what_the_kept_answers_do_not_show_is_an_error(kit, record, sections, wo
 @pytest.mark.parametrize("nested", [False, True])
 def test_an_oracle_that_looks_at_pictures_judges_no_record(kit, record, nested):
     judge = {"kind": "moderation", "model": "m", "pictures": True}
-    votes = {"kind": "ensemble", "members": [judge, {"kind": "lexicon", "file": "a"}]}
+    votes = {"kind": "ensemble", "members": [judge, {"kind": "builtin"}], "rule": "any"}
     policy = Policy.model_validate({"name": "test", "oracle": votes if nested else judge})
     case = case_from_record(record((kit.CLEAN,), keep=True), keys=KEYS)
     (found,) = kit.run(kit.make_engine(), case, policy=policy)

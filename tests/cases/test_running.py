@@ -8,6 +8,7 @@ from guardrail.cases.case import CaseDecision
 from guardrail.cases.junit import junit_report
 from guardrail.cases.results import summarize
 from guardrail.engine.verdict import Reason
+from guardrail.policy.schema import Policy
 from guardrail.upstreams.scripted import Fault, Step
 
 STOPPED, LET_THROUGH = CaseDecision.STOPPED, CaseDecision.LET_THROUGH
@@ -96,6 +97,13 @@ def test_an_answer_that_passes_unjudged_is_no_decision(kit, expect):
     engine = kit.make_engine(failures={"oracle": "pass_unscanned"})
     (found,) = kit.run(engine, kit.answer_case("a broken answer", expect))
     assert (found.decision, found.is_as_expected) == (NOT_DECIDED, False)
+
+
+def test_an_oracle_that_compares_answers_says_nothing_of_one_alone(kit):
+    policy = Policy.model_validate({"name": "test", "oracle": {"kind": "semantic"}})
+    (found,) = kit.run(kit.make_engine(), kit.answer_case(kit.CLEAN), policy=policy)
+    assert found.decision is NOT_DECIDED
+    assert "compares answers with each other" in found.error
 
 
 def test_a_picture_that_cannot_be_read_is_an_error_of_its_case_alone(kit, picture_case, tmp_path):

@@ -1,0 +1,5 @@
+"""What a function is given of the event that is being decided about."""
+
+
+class ExecutionContext:
+    pass
