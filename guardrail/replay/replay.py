@@ -38,7 +38,7 @@ from guardrail.replay.comparison import PolicyComparison
 from guardrail.replay.decisions import OUTCOME_CODES, DrawFlag, Kind
 from guardrail.replay.effects import Effect
 from guardrail.replay.endings import REASON_CODES, Ending, Need
-from guardrail.replay.outcomes import UNKNOWN_ANSWER, count_outcomes
+from guardrail.replay.outcomes import UNKNOWN_ANSWER, UNKNOWN_DRAW, count_outcomes
 from guardrail.replay.plans import (
     NO_PLAN,
     OTHER_CANVAS,
@@ -193,15 +193,18 @@ class _Run:
     def leave_unknown(self, rows: Ints, need: Need) -> None:
         self.after[rows] = Ending.UNKNOWN
         self.need[rows] = need
+        self.used[rows] = 0
 
     def keep(self, rows: Ints) -> None:
         """The decision as it was recorded."""
         self.after[rows] = self.of.before[rows]
         self.reason[rows] = self.of.reason[rows]
+        self.need[rows] = Need.NOTHING
 
     def end(self, rows: Ints, ending: Ending, reason: Reason) -> None:
         self.after[rows] = ending
         self.reason[rows] = REASON_CODES[reason]
+        self.need[rows] = Need.NOTHING
 
     def decide(self, rows: Ints, change: PolicyComparison) -> None:
         """All decisions of one recorded policy."""
@@ -243,9 +246,8 @@ class _Run:
         missing = outcome == _MISSING
         self.end(rows[missing & ~oracle], Ending.FAULT, Reason.UPSTREAM_FAILED)
         self._fail_oracle(rows[missing & oracle], answered[missing & oracle])
-        for code in (UNKNOWN_ANSWER, UNKNOWN_ANSWER - 1):
-            need = Need.ANSWERS if code == UNKNOWN_ANSWER else Need.CALLS
-            self.leave_unknown(rows[outcome == code], need)
+        self.leave_unknown(rows[outcome == UNKNOWN_ANSWER], Need.ANSWERS)
+        self.leave_unknown(rows[outcome == UNKNOWN_DRAW], Need.CALLS)
 
     def _fail_oracle(self, rows: Ints, opens: NDArray[np.bool_]) -> None:
         """Answers that were not judged, and nothing harmful beside them."""

@@ -11,9 +11,9 @@ from guardrail.errors import ConfigError
 NEW = """
 name: other
 extends: OLD
-advanced: {sampling: {plan: fixed}}
+advanced: {sampling: {plan: fixed, power: 0.9}}
 smoothing:
-  alpha: 0.01
+  alpha: 0.05
 """
 
 
@@ -109,7 +109,7 @@ def test_what_is_not_there_is_named(place, tmp_path):
 def test_diff_says_what_differs_and_what_it_means(policy, place, tmp_path):
     told = run(policy_diff.command, policy, tmp_path / "new.yaml", "--records", place)
     assert "is looser: nothing in it is stricter" in told.stdout
-    assert "smoothing.alpha: 0.001 → 0.01  (looser" in told.stdout
+    assert "smoothing.alpha: 0.001 → 0.05  (looser" in told.stdout
     assert "calls of an ordinary request" in told.stdout
     assert "3 decisions about 1 requests" in told.stdout
     facts = json.loads(
