@@ -148,11 +148,11 @@ def _count_json(roots: tuple[Json, ...], *, most_chars: int, most_values: int) -
         item = left.pop()
         if isinstance(item, str):
             chars += len(item)
-        elif isinstance(item, Mapping):
-            chars += sum(map(len, item))
-            values += len(item)
-            left += item.values()
         elif isinstance(item, list | tuple):
             values += len(item)
             left += item
+        elif isinstance(item, dict | Mapping):  # a dict first: others are looked for at length
+            chars += sum(map(len, item))
+            values += len(item)
+            left += item.values()
     return _JsonSize(chars, values)

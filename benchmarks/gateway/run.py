@@ -85,7 +85,8 @@ def main() -> None:
     started, size = time.monotonic(), QUICK if options.quick else FULL
     load_average = round(psutil.getloadavg()[0], 2)
     out = options.out or (None if options.quick else HERE / "results.json")
-    results = json.loads(out.read_text()) if out and out.exists() else {}
+    before = json.loads(out.read_text()) if out and out.exists() else {}
+    results = {name: before[name] for name in SECTIONS if name in before}
     with tempfile.TemporaryDirectory(dir=DISK) as folder, Processes(Path(folder)) as processes:
         bench = Bench(Path(folder), processes, size)
         for name in options.only:

@@ -24,11 +24,14 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 def heading(results: dict[str, Any]) -> str:
-    setting = next(iter(results.values()))["setting"]
+    settings = [section["setting"] for section in results.values() if "setting" in section]
+    loads = [setting["load_average_before"] for setting in settings]
+    setting = settings[-1]
     return (
         f"Written by `run.py`: Python {setting['python']}, LiteLLM {setting['litellm']}, "
-        f"{setting['cores']} cores ({setting['machine']}), medians of {setting['rounds']} rounds; "
-        f"load average {setting['load_average_before']} before it began."
+        f"{setting['cores']} cores ({setting['machine']}), medians of {setting['rounds']} rounds, "
+        f"of `parts` of more; load average {min(loads):g} to {max(loads):g} before each section "
+        "began, from other processes."
     )
 
 

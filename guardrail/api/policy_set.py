@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from guardrail.api.strict_json import JsonLimits
@@ -35,7 +36,7 @@ class ServedPolicy:
         return self.listed.policy.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what is asked for every request is found once
 class PolicySet:
     """The strictest policy first; the last one takes every request that is left.
 
@@ -52,12 +53,12 @@ class PolicySet:
         """The service of requests that no other policy matches."""
         return self.policies[-1].service
 
-    @property
+    @cached_property
     def max_body_bytes(self) -> int:
         """The largest of all policies: which one decides is in the body."""
         return max(one.listed.policy.advanced.limits.max_body_bytes for one in self.policies)
 
-    @property
+    @cached_property
     def json_limits(self) -> JsonLimits:
         """The largest of all policies."""
         limits = [one.service.request_rules.json for one in self.policies]

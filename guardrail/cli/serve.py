@@ -101,7 +101,7 @@ def command(*, workers: int, host: str, port: int, **options: Any) -> None:
     from guardrail.server.worker import Worker
     from guardrail.server.workers import run_workers
 
-    listener = open_listener(host, port)
+    listener = open_listener(host, port, may_have_more=True)
     metrics = None
     if options["metrics_port"] is not None and not options["no_metrics"]:
         metrics = open_listener(options["metrics_host"], options["metrics_port"])

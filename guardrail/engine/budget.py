@@ -36,12 +36,22 @@ class Budget:
     Args:
         rules: the limits and prices.
         caller: for whom the calls are made, where that is known; see `Limiter.enter`.
+        max_calls, max_cost_usd: limits in place of those of the rules; None for those.
     """
 
-    def __init__(self, rules: Rules, *, caller: str = "") -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        caller: str = "",
+        max_calls: int | None = None,
+        max_cost_usd: float | None = None,
+    ) -> None:
         self.spent: Reason | None = None
         self.caller = caller
         self._rules = rules
+        self._max_calls = rules.max_calls if max_calls is None else max_calls
+        self._max_cost_usd = rules.max_cost_usd if max_cost_usd is None else max_cost_usd
         self._sent = 0
         self._charged = 0
         self._in_flight = 0
@@ -105,7 +115,7 @@ class Budget:
         cost = self._rules.prices.cost_usd(answer, *models)
         if cost is None and broken_off:
             cost = self._highest_usd or None
-        elif cost is None and self._rules.max_cost_usd is not None:
+        elif cost is None and self._max_cost_usd is not None:
             self.spent = Reason.MAX_COST  # what cannot be counted cannot be limited
         self._charged += 1
         self._highest_usd = max(self._highest_usd, cost or 0.0)
@@ -114,15 +124,14 @@ class Budget:
         return cost
 
     def _limit_reached(self, models: Sequence[str]) -> Reason | None:
-        rules = self._rules
-        if rules.max_calls is not None and self._sent >= rules.max_calls:
+        if self._max_calls is not None and self._sent >= self._max_calls:
             return Reason.MAX_CALLS
-        if rules.max_cost_usd is None:
+        if self._max_cost_usd is None:
             return None
-        if rules.prices.find(*models) is None:
+        if self._rules.prices.find(*models) is None:
             raise _unpriced_error("the model that the request asks for")
         reckoned_usd = self._counted_usd + (self._in_flight + 1) * self._highest_usd
-        return Reason.MAX_COST if reckoned_usd > rules.max_cost_usd else None
+        return Reason.MAX_COST if reckoned_usd > self._max_cost_usd else None
 
 
 def has_price(rules: Rules, upstream: Upstream, model: str) -> bool:

@@ -187,7 +187,9 @@ def _canonical_part(part: Json) -> Json:
 
 def _canonical_value(value: Json) -> Json:
     """A JSON value in plain containers, its numbers in one form: 1.0 is 1, and -0.0 is 0."""
-    if isinstance(value, Mapping):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict | Mapping):
         return {name: _canonical_value(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical_value(item) for item in value]

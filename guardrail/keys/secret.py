@@ -28,6 +28,7 @@ _RANDOM_BITS = 256
 _RANDOM_CHARS = 43  # 62^43 > 2^256
 _CHECK_CHARS = 6  # 62^6 > 2^32
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_DIGITS = frozenset(_ALPHABET)
 
 
 def new_secret() -> str:
@@ -41,7 +42,7 @@ def is_secret(text: str) -> bool:
     if len(text) != SECRET_CHARS or not text.startswith(PREFIX):
         return False
     random, check = text[len(PREFIX) : -_CHECK_CHARS], text[-_CHECK_CHARS:]
-    return set(random) <= set(_ALPHABET) and check == _checksum(random)
+    return _DIGITS.issuperset(random) and check == _checksum(random)
 
 
 def digest_secret(secret: str, pepper: bytes) -> str:

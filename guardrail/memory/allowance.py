@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -90,12 +89,10 @@ async def reserve_budget(
         most_calls = partial(engine.most_calls, sizes, alpha)
         calls = unbudgeted + await offload(FIND_PLAN, len(sizes), most_calls)
     reserved = await allowance.reserve(calls, rules.max_cost_usd)
+    most = None
     if reserved.calls is not None:
         most = min(reserved.calls - unbudgeted, rules.max_calls or reserved.calls)
-        rules = dataclasses.replace(rules, max_calls=most)
-    if reserved.usd is not None:
-        rules = dataclasses.replace(rules, max_cost_usd=reserved.usd)
-    budget = Budget(rules, caller=allowance.caller)
+    budget = Budget(rules, caller=allowance.caller, max_calls=most, max_cost_usd=reserved.usd)
     try:
         yield budget
     finally:

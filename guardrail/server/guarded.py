@@ -173,7 +173,7 @@ async def _read_incoming(
             max_images=service.policy.advanced.limits.max_images,
             limits=service.image_loader.limits,
             rules=service.request_rules,
-            recall=service.items.recall_for(_owner_of(request)),
+            recall=lambda name: service.items.recall_for(_owner_of(request))(name),
         )
 
     service, incoming = await read_aside(policies, request, body, read)
@@ -241,7 +241,7 @@ async def _decide(
             origin,
         )
         note(request.scope, verdict, record_id)
-        owner = _owner_of(request)
+        owner = _owner_of(request) if incoming.keeps_items else None
         return word_reply(service, endpoint, verdict, incoming, record_id, owner=owner)
     except GuardrailError as error:
         note_fault(request.scope, error)

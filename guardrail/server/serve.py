@@ -20,7 +20,7 @@ from guardrail.server.app import create_app, create_deployed_app
 from guardrail.server.bind import check_bind
 from guardrail.server.connection import BoundedConnection
 from guardrail.server.connections import Connections
-from guardrail.server.listener import open_listener
+from guardrail.server.listener import open_beside, open_listener
 from guardrail.server.memory import keep_large_blocks, leave_old_objects
 from guardrail.server.reload import reloading
 from guardrail.server.tls import keep_renewed, open_tls
@@ -151,7 +151,8 @@ def serve(
                 context=context,
             )
             server.tell_ready = worker.tell_ready if worker else server.tell_ready
-            server.run(sockets=[listener])
+            own = None if worker is None else open_beside(listener)
+            server.run(sockets=[listener] if own is None else [listener, own])
 
 
 def longest_decision_s(deployment: Deployment) -> float:

@@ -1,5 +1,6 @@
 """Several processes on one socket: started, signalled, restarted, ended."""
 
+import contextlib
 import os
 import re
 import signal
@@ -10,6 +11,9 @@ import textwrap
 import time
 
 import pytest
+
+from guardrail.errors import ConfigError
+from guardrail.server.listener import open_beside, open_listener
 
 # The workers answer their process's id to whoever connects.
 PROGRAM = """
@@ -141,3 +145,36 @@ def test_workers_end_when_the_first_process_is_killed(supervise):
     workers = running.workers()
     running.process.kill()
     until(lambda: not any(lives(pid) for pid in workers))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not spread connections")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_workers_own_socket_gets_its_part_and_ends_with_it(host):
+    with open_listener(host, 0, may_have_more=True) as shared:
+        port = shared.getsockname()[1]
+        with pytest.raises(ConfigError, match=str(port)):
+            open_listener(host, port, may_have_more=True)  # another server's, not a worker's
+        own = open_beside(shared)
+        with own:
+            assert own.getsockname() == shared.getsockname()
+            clients = [socket.create_connection((host, port), timeout=5) for _ in range(64)]
+            waiting = {listener: len(_accept_all(listener)) for listener in (shared, own)}
+            assert sum(waiting.values()) == 64
+            assert min(waiting.values()) > 0  # else by chance once in 2 ** 63
+        for client in clients:
+            client.close()
+        with socket.create_connection((host, port), timeout=5):
+            assert len(_accept_all(shared)) == 1  # all that come later go to the others
+    with open_listener(host, 0) as alone:
+        assert open_beside(alone) is None
+
+
+def _accept_all(listener):
+    listener.settimeout(0.3)
+    found = []
+    with contextlib.suppress(TimeoutError):
+        while True:
+            found.append(listener.accept()[0])
+    for connection in found:
+        connection.close()
+    return found
