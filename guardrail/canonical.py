@@ -33,12 +33,6 @@ __all__ = [
     "short_digest",
 ]
 
-_ALIKE = frozenset({str, bool, type(None)})
-"""What Python's encoder writes in the canonical form, whatever it is."""
-
-_ENCODER = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-)
 _LARGEST_INTEGER = 2**53 - 1  # a reader whose numbers are all floats gets it exactly
 
 
@@ -94,73 +88,47 @@ def canonical_json(value: Json) -> bytes:
 def canonical_text(value: Json) -> str:
     """The same, not yet encoded.
 
-    Keys in ASCII have one order by code point and by UTF-16, and Python's shortest digits of a
-    float are those of ECMAScript, but for whole numbers (1.0) and exponents (1e-05). So what holds
-    nothing else is written by Python's own encoder, in C, once whole floats have become integers;
-    the rest is written by the package rfc8785, which takes six to ten times as long
-    (`benchmarks/records`).
+    Keys in ASCII have one order by code point and by UTF-16; Python's shortest digits of a float
+    are those of ECMAScript, but whole numbers (1.0) and exponents (1e-05) are written otherwise.
+    What is left is written by the package rfc8785, which takes nearly three
+    times as long for the record of a decision with a picture (`benchmarks/records`).
     """
-    try:
-        write = _WRITERS.get(type(value))
-        if write is not None:  # faster, as an encoder is made anew for each value
-            return write(value)
-        if isinstance(value, str):  # a word of an enumeration
-            return encode_basestring(value)
-        return _ENCODER.encode(_as_encoded_alike(value))
-    except _DiffersError:
-        import rfc8785  # 30 ms, and not needed by `guardrail --help`
-
-        return rfc8785.dumps(value).decode()
-
-
-class _DiffersError(Exception):
-    """Python's encoder and the canonical form differ in this value, or it has none."""
-
-
-def _as_encoded_alike(value: Json) -> Json:
-    """The value with its whole floats as integers. Raises _DiffersError."""
     kind = type(value)
-    if kind is dict:
-        _check_keys(value)
-        return {k: v if type(v) in _ALIKE else _as_encoded_alike(v) for k, v in value.items()}
+    write = _WRITERS.get(kind)
+    if write is not None:
+        return write(value)
     if kind is list or kind is tuple:
-        return [v if type(v) in _ALIKE else _as_encoded_alike(v) for v in value]
-    if kind is float:
-        return _alike_number(value)
-    if isinstance(value, str) or kind in _ALIKE or _is_exact(value):
-        return value
-    raise _DiffersError
+        return f"[{','.join([canonical_text(item) for item in value])}]"
+    if kind is dict and _has_plain_keys(value):
+        fields = [f"{encode_basestring(key)}:{canonical_text(value[key])}" for key in sorted(value)]
+        return f"{{{','.join(fields)}}}"
+    if isinstance(value, str):  # a word of an enumeration
+        return encode_basestring(value)
+    return _write_by_library(value)
 
 
-def _check_keys(value: dict[str, Json]) -> None:
+def _has_plain_keys(value: dict[str, Json]) -> bool:
     try:
-        if "".join(value).isascii():
-            return
-    except TypeError:
-        pass  # a key that is no text
-    raise _DiffersError
-
-
-def _alike_number(value: float) -> float:
-    if value.is_integer() and abs(value) <= _LARGEST_INTEGER:
-        return int(value)  # of -0.0 as well
-    if value.is_integer() or not math.isfinite(value) or "e" in repr(value):
-        raise _DiffersError
-    return value
-
-
-def _is_exact(value: Json) -> bool:
-    return type(value) is int and abs(value) <= _LARGEST_INTEGER
+        return "".join(value).isascii()
+    except TypeError:  # a key that is no text
+        return False
 
 
 def _write_integer(value: int) -> str:
-    if not _is_exact(value):
-        raise _DiffersError
-    return str(value)
+    return str(value) if abs(value) <= _LARGEST_INTEGER else _write_by_library(value)
 
 
 def _write_float(value: float) -> str:
-    return repr(_alike_number(value))
+    if value.is_integer():  # of -0.0 as well
+        return str(int(value)) if abs(value) <= _LARGEST_INTEGER else _write_by_library(value)
+    digits = repr(value)
+    return _write_by_library(value) if "e" in digits or "n" in digits else digits
+
+
+def _write_by_library(value: Json) -> str:
+    import rfc8785  # 30 ms, and not needed by `guardrail --help`
+
+    return rfc8785.dumps(value).decode()
 
 
 _WRITERS: Mapping[type, Callable[[Any], str]] = {
