@@ -89,7 +89,8 @@ def test_the_committed_figures_are_complete_and_make_the_committed_table():
     for path in (
         "text_passthrough.rps_ratio_vs_litellm",
         "fanout40.cpu_ratio_vs_litellm",
-        "fanout40.wall_over_ideal",
+        "fanout40.times_the_bare_passthrough",
+        "walls.wall_over_ideal",
         "variants.ratio_vs_pil_png",
         "sustained.errors",
         "sustained.p99_ms",
@@ -99,3 +100,21 @@ def test_the_committed_figures_are_complete_and_make_the_committed_table():
         assert results[section][name] >= 0
     assert module("table").markdown(results) == (FOLDER / "table.md").read_text()
     assert results["fanout40"]["decisions"]["pass"] > 0
+    rows = results["parts"]["rows"]
+    assert {"bare", "keys", "all, SQLite", "all, PostgreSQL", "all and traces, SQLite"} <= set(rows)
+    assert not any(row["errors"] for row in rows.values())
+
+
+def test_the_front_page_quotes_the_committed_figures():
+    results = json.loads((FOLDER / "results.json").read_text())
+    page = " ".join((FOLDER.parents[1] / "README.md").read_text().split())
+    texts, pictures = results["text_passthrough"], results["fanout40"]
+    all_parts = results["parts"]["rows"]["all, SQLite"]
+    for quoted in (
+        f"{texts['rps_ratio_vs_litellm']} times the requests a second",
+        f"{texts['rps_ratio_one_at_a_time']} times one at a time",
+        f"{pictures['cpu_ms_per_decision']:.0f} ms of processor time",
+        f"log lines together: {100 * (all_parts['rps_of_bare'] - 1):+.0f} % requests a second",
+        f"{results['sustained']['errors']} errors in {results['sustained']['requests']:,} decisions",
+    ):
+        assert quoted in page
