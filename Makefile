@@ -51,6 +51,9 @@ demo: install ## the main job: an attacked picture is stopped, a clean one is an
 test: install ## all tests but the long ones; the proof and the engine must be covered to the last branch
 	+$(SIDE_BY_SIDE) $(TESTS)
 
+# Threads of several processes that wait for each other spin, and take five times the work.
+test nightly $(TESTS): export OMP_NUM_THREADS = 1
+
 # The coverage is theirs alone: counting slows all other tests by a third.
 test-proof: install
 	$(PYTEST) --cov=guardrail/stats --cov=guardrail/engine --cov-branch --cov-report=term:skip-covered \

@@ -32,6 +32,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Set before any test imports a Hugging Face library: no test may reach for the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Several processes of tests share the cores: threads that wait for each other would spin there.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # litellm would fetch its list of prices when it is imported.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
