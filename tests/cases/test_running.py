@@ -7,7 +7,9 @@ import pytest
 from guardrail.cases.case import CaseDecision
 from guardrail.cases.junit import junit_report
 from guardrail.cases.results import summarize
+from guardrail.cases.running import allow_time
 from guardrail.engine.verdict import Reason
+from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
 from guardrail.upstreams.scripted import Fault, Step
 
@@ -170,3 +172,10 @@ def test_the_report_of_ci_counts_failures_and_errors(kit, picture_case):
     assert "could not be" in two[0].find("error").get("message") or two[0].find("error").get(
         "message"
     )
+
+
+def test_a_case_has_ten_times_the_time_of_a_request(kit):
+    policy = kit.make_policy(limits={"retries": 0, "call_timeout_s": 5.0, "deadline_s": 900.0})
+    limits = allow_time(policy).advanced.limits
+    assert (limits.call_timeout_s, limits.deadline_s, limits.retries) == (50.0, 7200.0, 0)
+    assert compile_policy(allow_time(policy)).alpha == compile_policy(policy).alpha
