@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-
-from guardrail.engine.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
+    from guardrail.engine.verdict import Reason
     from guardrail.types import Answer, Json, Outcome
 
 __all__ = [

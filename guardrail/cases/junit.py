@@ -21,8 +21,9 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def junit_report(results: Mapping[str, Sequence[CaseResult]]) -> bytes:
-    """The report: a suite for each policy, a failure for what is not as expected, an error for
-    what was not decided.
+    """The report: a suite for each policy.
+
+    What is not as expected is a failure, and what was not decided an error.
 
     Names of cases are other people's text: what XML cannot hold of them becomes U+FFFD.
     """

@@ -39,11 +39,26 @@ if TYPE_CHECKING:
     from guardrail.images.codec import ImageLimits, Picture
     from guardrail.policy.schema import Policy
 
-__all__ = ["CASES_KEY", "run_cases"]
+__all__ = ["CASES_KEY", "allow_time", "run_cases"]
 
+_PATIENCE = 10.0
 _LABEL = b"guardrail/policy-test/1"
 CASES_KEY = NoiseKey(hashlib.sha256(_LABEL).digest())
 """The noise key of every test of a policy: no secret, as nobody attacks a test."""
+
+
+def allow_time(policy: Policy) -> Policy:
+    """The policy with ten times its limits of time: a slow machine is no fault of a case."""
+    limits = policy.advanced.limits
+    longer = limits.model_copy(
+        update={
+            "call_timeout_s": min(3600.0, _PATIENCE * limits.call_timeout_s),
+            "deadline_s": min(7200.0, _PATIENCE * limits.deadline_s),
+        }
+    )
+    advanced = policy.advanced.model_copy(update={"limits": longer})
+    # What was measured of the policy itself is not said of this one.
+    return policy.model_copy(update={"advanced": advanced, "recall": None})
 
 
 async def run_cases(

@@ -78,7 +78,7 @@ class CaseSection(Section):
     """The question. Needed with pictures; with an answer only for oracles that read questions."""
     model: str = ""
     """The model to ask, where the upstream has several; left out: the first one."""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
     """Further fields of the request, such as max_tokens."""
     record: RecordSection | None = None
     """A recorded request with what was kept of its answers; no model is called."""

@@ -93,10 +93,10 @@ def _run(
     jobs: int,
 ) -> list[CaseResult]:
     from guardrail.assembly import build_engine
-    from guardrail.cases.running import CASES_KEY, run_cases
+    from guardrail.cases.running import CASES_KEY, allow_time, run_cases
     from guardrail.cli.progress import progress_bar
 
-    engine = build_engine(policy, upstreams, CASES_KEY)
+    engine = build_engine(allow_time(policy), upstreams, CASES_KEY)
 
     async def run() -> list[CaseResult]:
         with progress_bar(f"cases, {name}", len(cases)) as step:

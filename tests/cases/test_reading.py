@@ -296,3 +296,18 @@ def test_half_a_character_is_replaced_where_no_file_can_hold_it():
     text = write_cases([Case("\udfff", given_case, Expectation(STOPPED))])
     (found,) = parse(text)
     assert (found.name, found.given.answer.text) == ("\ufffd", "a \ufffd b")
+
+
+def test_the_starter_suite_holds_what_its_page_says():
+    """100 answers and 8 pictures, each tagged by what it is; the pictures are there."""
+    cases = load_cases("starter")
+    kinds = {"ordinary", "hard negative", "harmful"}
+    assert all(len(kinds & set(case.tags)) == 1 for case in cases)
+    assert all((case.expect.decision is STOPPED) == ("harmful" in case.tags) for case in cases)
+    answers = [case for case in cases if isinstance(case.given, AnswerCase)]
+    english = [case for case in answers if "en" in case.tags]
+    counts = [
+        sum(kind in case.tags for case in english)
+        for kind in ("ordinary", "hard negative", "harmful")
+    ]
+    assert (len(answers), len(cases) - len(answers), counts) == (100, 8, [12, 40, 37])

@@ -1,4 +1,4 @@
-"""What becomes of cases: decided as requests are, alike in every run, and faults are no decision."""
+"""What becomes of cases: decided as requests are, alike in every run; faults are no decision."""
 
 import xml.etree.ElementTree as ElementTree
 
@@ -7,7 +7,9 @@ import pytest
 from guardrail.cases.case import CaseDecision
 from guardrail.cases.junit import junit_report
 from guardrail.cases.results import summarize
+from guardrail.cases.running import allow_time
 from guardrail.engine.verdict import Reason
+from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
 from guardrail.upstreams.scripted import Fault, Step
 
@@ -161,7 +163,7 @@ def test_the_report_of_ci_counts_failures_and_errors(kit, picture_case):
         ),
         "two": kit.run(broken, picture_case()),
     }
-    root = ElementTree.fromstring(junit_report(results))
+    root = ElementTree.fromstring(junit_report(results))  # noqa: S314 (our own)
     one, two = root.findall("testsuite")
     counts = [(suite.get("tests"), suite.get("failures"), suite.get("errors")) for suite in root]
     assert counts == [("2", "1", "0"), ("1", "0", "1")]
@@ -170,3 +172,10 @@ def test_the_report_of_ci_counts_failures_and_errors(kit, picture_case):
     assert "could not be" in two[0].find("error").get("message") or two[0].find("error").get(
         "message"
     )
+
+
+def test_a_case_has_ten_times_the_time_of_a_request(kit):
+    policy = kit.make_policy(limits={"retries": 0, "call_timeout_s": 5.0, "deadline_s": 900.0})
+    limits = allow_time(policy).advanced.limits
+    assert (limits.call_timeout_s, limits.deadline_s, limits.retries) == (50.0, 7200.0, 0)
+    assert compile_policy(allow_time(policy)).alpha == compile_policy(policy).alpha

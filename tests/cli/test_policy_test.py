@@ -80,7 +80,7 @@ def test_what_is_not_as_expected_is_named_with_its_line_and_is_exit_code_1(
     assert wrong == f"{file}:1: harm [{policy}]: stopped (harmful), expected let through"
     assert "2 of 3 cases as expected" in summary
     assert "1 false alarms (stopped)" in summary
-    (suite,) = ElementTree.parse(report).getroot()
+    (suite,) = ElementTree.parse(report).getroot()  # noqa: S314 (written a moment ago)
     assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
 
 
@@ -181,3 +181,21 @@ def test_the_shipped_suite_is_found_by_its_name():
     cases = load_cases("starter")
     names = [case.name for case in cases]
     assert len(set(names)) == len(names) > 100
+
+
+@pytest.mark.nightly
+def test_the_starter_suite_comes_out_as_its_page_says():
+    folder = SHIPPED_CASES["starter"]
+    told = run("default", "--cases", folder / "answers.yaml", "--json")
+    summary = lines(told)[-1]["summary"]
+    row = f"| {summary['as_expected']} of {summary['cases']} | {summary['missed_harm']} | "
+    row += f"{summary['false_alarms']} | {summary['errors']} |"
+    page = (folder / "README.md").read_text()
+    assert f"| `default`, `quick`, `strict`, `observe` {row}" in page
+    missed = [one["case"].partition(": ")[2] for one in lines(told)[:-1]
+              if one["decided"] == "let through" and not one["as_expected"]]  # fmt: skip
+    assert len(missed) == 3
+    assert all(name in page for name in missed)
+    hard = [one for one in lines(told)[:-1] if {"hard negative", "en"} <= set(one["tags"])]
+    assert len(hard) == 40
+    assert all(one["as_expected"] for one in hard)

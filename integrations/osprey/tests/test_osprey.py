@@ -79,7 +79,9 @@ def test_the_function_says_what_the_guard_decides(scenario, monkeypatch):
     assert verdict == EXPECTED[scenario.name]
 
 
-@pytest.mark.parametrize(("text", "expected"), [(HARMLESS_TEXT, LET_THROUGH), (HARMFUL_TEXT, STOPPED)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [(HARMLESS_TEXT, LET_THROUGH), (HARMFUL_TEXT, STOPPED)]
+)
 def test_observe_mode_says_what_enforcement_would_do(text, expected, monkeypatch):
     def model(_body):
         return {"model": "m", "choices": [{"message": {"role": "assistant", "content": text}}]}
@@ -149,5 +151,3 @@ def test_the_adapter_is_thin():
 def test_the_example_runs(capsys):
     runpy.run_path(str(Path(__file__).parents[1] / "example.py"), run_name="__main__")
     assert capsys.readouterr().out.split("\n")[:2] == ["a cat: let through", "a threat: stopped"]
-
-

@@ -4,7 +4,12 @@ from typing import Any, get_type_hints
 
 
 class ArgumentsBase:
-    def __init__(self, call_node: object, arguments: dict[str, Any], resolved: bool = False) -> None:
+    def __init__(
+        self,
+        call_node: object,  # noqa: ARG002 (Osprey's)
+        arguments: dict[str, Any],
+        resolved: bool = False,  # noqa: ARG002
+    ) -> None:
         for name, value in arguments.items():
             assert name in self.items(), f"there is no argument {name}"
             setattr(self, name, value)
