@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from guardrail.cli import check, records, verify
 from guardrail.errors import ConfigError
 from guardrail.records.audit import audit_file
+from guardrail.records.csv_cells import defuse
 
 
 def run(*arguments):
@@ -113,8 +114,8 @@ def test_content_is_erased_by_the_digest_of_a_certificate(policy, pictures, mode
 
 @pytest.mark.parametrize("text", ["=1+1", "@x", "-2", "+3"])
 def test_no_cell_is_a_formula(text):
-    assert records._defuse(text) == f"'{text}"
-    assert records._defuse(1.5) == 1.5
+    assert defuse(text) == f"'{text}"
+    assert defuse(1.5) == 1.5
 
 
 @pytest.mark.parametrize(

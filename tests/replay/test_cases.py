@@ -7,13 +7,14 @@ import pytest
 
 from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
-from guardrail.engine.verdict import Reason
+from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.memory.remembered_verdict import as_delivered_again
 from guardrail.policy.compile import compile_policy, policy_digest
 from guardrail.records.recorder import build_record
 from guardrail.replay.decisions import load_decisions
 from guardrail.replay.endings import REASONS, Ending, Need
+from guardrail.replay.further_calls import expect_further_calls
 from guardrail.replay.replay import replay_policy
 from guardrail.stats import spent_alpha
 from guardrail.types import Outcome
@@ -35,19 +36,21 @@ def only(found):
 
 
 def test_a_decision_that_ended_at_its_deadline_stays_so_and_else_needs_calls(kit):
-    policy = kit.make_policy(limits={"deadline_s": 2.0}, sampling={"max_parallel": 2})
-
-    def slowly(call):
-        return Step("0.1", delay_s=30.0 if call.index > 3 else 0.0)
-
-    _, record = kit.decide(scripted(kit, policy, slowly))
-    assert record.reason is Reason.DEADLINE
-    assert 0 < len(record.samples) < record.certificate["looks"][-1]
+    policy = kit.make_policy()
+    _, whole = kit.decide(kit.make_engine(policy, world(kit)))
+    record = dataclasses.replace(
+        whole, samples=whole.samples[:4], action=Action.FAULT, reason=Reason.DEADLINE,
+        certificate={**whole.certificate, "decision": "uncertain", "counts": []},
+    )  # fmt: skip
     same = kit.replay([record], policy)
     assert only(same) == (Ending.FAULT, Reason.DEADLINE, Need.NOTHING)
-    longer = kit.make_policy("new", sampling={"max_parallel": 2})
-    assert only(kit.replay([record], longer))[2] is Need.CALLS
-    renamed = kit.make_policy("new", limits={"deadline_s": 2.0}, sampling={"max_parallel": 2})
+    longer = kit.make_policy("new", limits={"deadline_s": 2000.0})
+    found = kit.replay([record], longer)
+    assert only(found)[2] is Need.CALLS
+    (open_,) = found.open_tests
+    assert (open_.samples.tolist(), open_.harmful.tolist()) == ([4], [0])
+    assert expect_further_calls(found).calls >= whole.certificate["samples"] - 4
+    renamed = kit.make_policy("new")
     assert only(kit.replay([record], renamed)) == (Ending.FAULT, Reason.DEADLINE, Need.NOTHING)
 
 
