@@ -170,7 +170,9 @@ def test_the_wheel_has_the_name_of_the_distribution_and_of_its_extras(wheel_file
 def test_the_wheel_holds_every_module_and_data_file(wheel):
     kept = {
         f"guardrail/{file.relative_to(PACKAGE)}" for file in PACKAGE.rglob("*")
-        if file.is_file() and file.suffix in {".py", ".css", ".html", ".npz", ".safetensors"}
+        if file.is_file() and file.suffix in {
+            ".css", ".html", ".js", ".npz", ".py", ".safetensors", ".svg", ".txt"
+        }
         and "__pycache__" not in file.parts
     }  # fmt: skip
     assert kept - set(wheel) == set()
@@ -180,6 +182,10 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
     "name",
     [
         "guardrail/py.typed",
+        "guardrail/console/html/base.html",
+        "guardrail/console/static/console.css",
+        "guardrail/console/static/vendor/htmx.LICENSE.txt",
+        "guardrail/console/static/vendor/htmx.min.js",
         "guardrail/demo/report.css",
         "guardrail/oracles/builtin_model/model.npz",
         "guardrail/policies/default.yaml",

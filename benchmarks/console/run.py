@@ -19,8 +19,10 @@ import sqlite3
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from starlette.applications import Starlette
@@ -30,7 +32,7 @@ from guardrail.console.app import console_routes
 from guardrail.console.console import open_console
 from guardrail.console.statistics import read_key_use, read_overview
 from guardrail.database.migrate import open_database
-from guardrail.records.query import DatabaseSource, RecordFilter
+from guardrail.records.query import DatabaseSource, Place, RecordFilter
 
 NOW = datetime(2030, 1, 31, tzinfo=UTC)
 DAYS = 30
@@ -42,7 +44,7 @@ CATEGORIES = ["violence", "hate", "sexual", "self_harm", "crime", "insult"]
 INSERT_AT_ONCE = 20_000
 
 
-def make_rows(count: int):
+def make_rows(count: int) -> Iterator[tuple[Any, ...]]:
     """Rows of the table, the oldest first."""
     rng = random.Random(1)
     step = timedelta(days=DAYS) / count
@@ -62,7 +64,8 @@ def make_rows(count: int):
             "shadow" if observes else rng.choice(["default", "default", "strict"]),
             "0" * 64, rng.choice(["model-a", "model-b"]), "upstream", f"{rng.getrandbits(64):016x}",
             f"key_{rng.randrange(200):016x}", "/v1/chat/completions", f"request-{number}",
-            f"{rng.getrandbits(256):064x}", rng.random() ** 4, rng.random() if action == "pass" else 0.0,
+            f"{rng.getrandbits(256):064x}", rng.random() ** 4,
+            rng.random() if action == "pass" else 0.0,
             rng.choice([21, 21, 24, 31]), rng.random() / 100, rng.expovariate(1.0), DOCUMENT,
         )  # fmt: skip
 
@@ -74,22 +77,22 @@ def fill(file: Path, count: int) -> float:
     connection = sqlite3.connect(file)
     connection.execute("PRAGMA synchronous=OFF")
     connection.execute("PRAGMA cache_size=-200000")
-    marks = ",".join("?" * 30)
+    insert = f"INSERT INTO records VALUES ({','.join('?' * 30)})"  # noqa: S608 (marks alone)
     batch = []
     for row in make_rows(count):
         batch.append(row)
         if len(batch) == INSERT_AT_ONCE:
             with connection:
-                connection.executemany(f"INSERT INTO records VALUES ({marks})", batch)
+                connection.executemany(insert, batch)
             batch.clear()
     with connection:
-        connection.executemany(f"INSERT INTO records VALUES ({marks})", batch)
+        connection.executemany(insert, batch)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     return time.perf_counter() - started
 
 
-def measure(name: str, ask, told: dict) -> None:
+def measure(name: str, ask: Callable[[], object], told: dict) -> None:
     times = []
     for _ in range(RUNS):
         started = time.perf_counter()
@@ -104,7 +107,7 @@ def measure(name: str, ask, told: dict) -> None:
           f"worst {told[name]['worst_ms']:8.1f} ms", flush=True)  # fmt: skip
 
 
-def place_of_page(source: DatabaseSource, number: int):
+def place_of_page(source: DatabaseSource, number: int) -> Place:
     """Where a page begins, as a reader gets there: from page to page."""
     place = None
     for _ in range(number):
@@ -150,8 +153,8 @@ def run(file: Path) -> dict:
     with open_console(file) as console:
         client = TestClient(Starlette(routes=console_routes(console)), base_url="http://127.0.0.1")
         measure("whole answer: list", lambda: client.get("/console/decisions"), told)
-        measure("whole answer: list, stopped for hate",
-                lambda: client.get("/console/decisions?verdict=block&category=hate"), told)  # fmt: skip
+        hate = "/console/decisions?verdict=block&category=hate"
+        measure("whole answer: list, stopped for hate", lambda: client.get(hate), told)
         with patch("guardrail.console.pages.overview.datetime") as clock:
             clock.now.return_value = NOW
             measure("whole answer: overview (counted, then kept)", lambda: client.get("/console/"),

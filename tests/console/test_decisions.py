@@ -228,7 +228,7 @@ def test_a_table_holds_all_that_the_filter_keeps_and_no_formula(listed):
     assert answer.headers["content-disposition"] == 'attachment; filename="decisions.csv"'
     table = list(csv.DictReader(io.StringIO(answer.text)))
     assert list(table[0]) == list(RecordSummary.__dataclass_fields__)
-    assert [int(row["record_id"], 16) for row in table] == [n for n in range(1204, -1, -2)]
+    assert [int(row["record_id"], 16) for row in table] == list(range(1204, -1, -2))
     models = {row["model"] for row in table}
     assert models == {"'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", 'a"b,c', "fine"}
 
