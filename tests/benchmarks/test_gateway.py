@@ -115,6 +115,6 @@ def test_the_front_page_quotes_the_committed_figures():
         f"{texts['rps_ratio_one_at_a_time']} times one at a time",
         f"{pictures['cpu_ms_per_decision']:.0f} ms of processor time",
         f"log lines together: {100 * (all_parts['rps_of_bare'] - 1):+.0f} % requests a second",
-        f"{results['sustained']['errors']} errors in {results['sustained']['requests']:,} decisio"
+        f"{results['sustained']['errors']} errors in {results['sustained']['requests']:,} decisio",
     ):
         assert quoted in page

@@ -19,7 +19,7 @@ RECORD_KEYS = {
     "version", "record_id", "created", "writer", "sequence", "previous", "route", "request_id",
     "principal", "api_key_id", "action", "reason", "would_block", "observation",
     "outside_claim", "models", "unscanned", "unmeasured", "failure", "mode", "policy",
-    "policy_digest",
+    "policy_digest", "policy_fields", "threshold",
     "upstream", "upstream_revision", "oracle_revision", "key_id", "code_version", "model",
     "pictures", "pictures_left_out", "request_digest", "noise_digest", "attempt", "remembered",
     "certificate", "samples", "alpha", "spending_number",
