@@ -93,7 +93,8 @@ def read_order(data: bytes) -> Order | None:
     match _parse(data):
         case {"number": int() as number, "digest": None | str() as digest, "cause": str() as cause}:
             return Order(number, digest, cause)
-    return None
+        case _:
+            return None
 
 
 def read_state(data: bytes) -> ProcessState | None:
@@ -107,7 +108,8 @@ def read_state(data: bytes) -> ProcessState | None:
             "fault": str() as fault,
         }:
             return ProcessState(name, digest, since, order, fault)
-    return None
+        case _:
+            return None
 
 
 def _parse(data: bytes) -> object:
