@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from guardrail.server.worker import Worker
 
-__all__ = ["WorkerMetrics"]
+__all__ = ["CollectedMetrics", "WorkerMetrics"]
 
 _PATIENCE_S = 2.0
 _MOST_BYTES = 64 << 20

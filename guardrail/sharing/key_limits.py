@@ -275,7 +275,8 @@ class RedisLimits:
                 raise calls_error(most_calls, calls, self._number(wait_s))
             case [b"usd", bytes() as wait_s] if usd is not None and most_usd is not None:
                 raise usd_error(most_usd, usd, self._number(wait_s) if wait_s else None)
-        raise self._reply_error()
+            case _:
+                raise self._reply_error()
 
     async def settle(self, reservation: Reservation, calls: int, usd: float | None) -> None:
         """As in `Limits`; where Redis is down all that was set aside counts when its lease ends."""
@@ -375,7 +376,8 @@ class RedisLimits:
                 if most is None:
                     return None
                 return RequestRate(most, max(0, most - made), self._number(reset_s))
-        raise self._reply_error()
+            case _:
+                raise self._reply_error()
 
     def _number(self, text: bytes) -> float:
         try:

@@ -84,7 +84,8 @@ class RedisBoard:
                 found = map(self._read_state, pairs[::2], pairs[1::2])
                 states = sorted((one for one in found if one is not None), key=lambda s: s.name)
                 return self._read_order(order), states
-        raise self._redis.unavailable_error("its reply is none that was asked for")
+            case _:
+                raise self._redis.unavailable_error("its reply is none that was asked for")
 
     async def leave(self, state: ProcessState) -> None:
         await self._run(_LEAVE, [state.name.encode()])

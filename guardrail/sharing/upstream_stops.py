@@ -157,3 +157,5 @@ class SharedStops:
                 limiter = self._limiters.get(name)
                 if by != self._own and limiter is not None and kind in _KINDS:
                     limiter.heed(Stop(model, _KINDS[kind], wait_s, caller))
+            case _:
+                pass  # damaged, or of another version of this program

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from guardrail.api.fault_count import FaultCount
 from guardrail.api.refusals import Refusals
 from guardrail.memory.store import LocalVerdictStore
+from guardrail.server.worker_metrics import CollectedMetrics
 from guardrail.telemetry.gauges import DeploymentGauges
 from guardrail.telemetry.log_fields import EVENTS, LOG_FIELDS
 from guardrail.telemetry.metrics import Metrics
@@ -34,7 +35,8 @@ def families():
         if family.name.startswith("guardrail_")
     ]
     read = [(family, LABELS.get(family.name, ())) for family in gauges().collect()]
-    for family, labels in [*counted, *read]:
+    of_workers = [(family, ("worker",)) for family in CollectedMetrics({}).collect()]
+    for family, labels in [*counted, *read, *of_workers]:
         name = f"{family.name}_total" if family.type == "counter" else family.name
         yield name, family.type, tuple(labels), family.documentation
 
