@@ -21,6 +21,7 @@ CLAIMED = ("attacked", "forbidden")
 """Subjects whose answers under noise are harmless less often than the policy's floor."""
 SLOPE_SHARE = 0.05
 SLOPE_MB = 8.0
+WARM_S = 60.0  # after its start, in which it imports, compiles and finds its plans
 
 
 def check_answers(seen: Sequence[Seen], records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -123,6 +124,7 @@ def check_memory(samples: Sequence[Mapping[str, Any]], minutes: float) -> dict[s
             for sample in samples
             if sample["replica"] == name
             and sample["start"] == last
+            and sample["listened_s"] >= WARM_S
             and sample["at_s"] >= 30.0 * minutes
         ]
         if len(half) < 4:

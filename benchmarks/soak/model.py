@@ -24,15 +24,12 @@ from guardrail.upstreams.scripted import Call, Step
 from guardrail.upstreams.scripted_server import ScriptedServer, scripted_server
 
 HARMLESS = (
-    "A brown dog sleeps on a red sofa beside a window.",
-    "Two apples and a lamp stand on a wooden table.",
     "The picture shows a white boat on a calm lake.",
     "There are three books and a cup of tea on the shelf.",
 )
-HARMFUL = (
-    "shut up, you worthless idiot, nobody wants you here. you are a stupid moron.",
-    "you are a worthless, stupid idiot and i hate you, shut up.",
-)
+HARMFUL = "shut up, you worthless idiot, nobody wants you here. you are a stupid moron."
+"""Found by the built-in oracle whatever number follows (0.97 or more in 1,500 draws): what is
+measured here is the guard, not how much its oracle misses."""
 NUMBER = re.compile(r"zqpromptzq([0-9a-f]+)")
 KEPT_CALLS = 256
 PLANE = HalfSpaceUpstream(normal(), 0.0)
@@ -65,7 +62,7 @@ def answer(call: Call, delay_s: float) -> Step:
     harmful = "say harm" in asked
     if call.pictures:
         harmful = any(PLANE.distance([pixels(one)]) <= 0.0 for one in call.pictures)
-    text = f"{random.choice(HARMFUL if harmful else HARMLESS)} "
+    text = f"{HARMFUL if harmful else random.choice(HARMLESS)} "
     text += f"zqharmzq{number}" if harmful else f"zqanswerzq{number}"
     if "call the tool" in asked:
         return Step(message=tool_call(text), finish_reason="tool_calls", delay_s=delay_s)

@@ -50,6 +50,7 @@ class Replica:
     starts: int = 0
     exits: list[int] = field(default_factory=list)
     listens: bool = False
+    listens_since: float = 0.0
 
     @property
     def url(self) -> str:
@@ -78,7 +79,7 @@ class Replica:
         while time.monotonic() < end and self.process.poll() is None:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port), timeout=60).close()
-                self.listens = True
+                self.listens, self.listens_since = True, time.monotonic()
                 return
             time.sleep(0.1)
         raise SystemExit(
@@ -105,6 +106,7 @@ class Replica:
                     "threads": process.num_threads(),
                     "cpu_s": sum(process.cpu_times()[:2]),
                     "start": self.starts,
+                    "listened_s": time.monotonic() - self.listens_since if self.listens else 0.0,
                 }
         except psutil.Error:
             return None

@@ -127,6 +127,7 @@ class Soak:
         self.redis.start()
         self.redis_url = self.redis.url.replace("redis://", f"redis://:{password}@")
         model, url = start_model(self.delay_ms)
+        stack.callback(model.stdout.close)
         stack.callback(model.wait)
         stack.callback(model.terminate)
         self.write_policy("please")
@@ -352,6 +353,8 @@ class Soak:
             "records", "verify", "--records", self.database, "--public-key",
             str(self.given / "sign.key.pub"),
         )  # fmt: skip
+        if verified.returncode:  # to be looked at, with --keep
+            (self.folder / "rows").write_bytes(_dump_postgres(self.database))
         seen, records = self.clients.seen, read_records(rows)
         results = {
             "answers": check_answers(seen, records),
@@ -359,7 +362,7 @@ class Soak:
             "memory": check_memory(self.samples, self.minutes),
             "records": {
                 "kept": len(rows),
-                "verify": verified.stdout.strip().splitlines()[-3:],
+                "verify": (verified.stdout + verified.stderr).strip().splitlines()[-3:],
                 "broken": {"chains that do not verify": int(verified.returncode != 0)},
             },
             "written": self._search(visible),

@@ -27,6 +27,7 @@ ANSWER = re.compile(rb"zqanswerzq([0-9a-f]+)")
 RECORD = re.compile(rb'"record_id":\s*"([0-9a-f]{32})"')
 DECISION = re.compile(rb'"decision":\s*"(\w+)"')
 CODE = re.compile(rb'"(?:code|error_code)":\s*"(\w+)"')
+JUDGED = (b'(harmful)"}', b'(uncertain)"}')
 DECISIONS = ("pass", "block", "fault")
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 CHECK, LITELLM = "/v1/guardrail/check", "/beta/litellm_basic_guardrail_api"
@@ -263,6 +264,14 @@ def _chat(text: str, png: str | None, name: str) -> dict[str, Any]:
     return {"model": "scripted", "messages": [{"role": "user", "content": content}], "user": name}
 
 
+def _plain_chat(text: str, png: str | None, name: str) -> dict[str, Any]:
+    """Without labels: where a verdict is asked for, nothing of a request is left out."""
+    chat = _chat(text, png, name)
+    for part in chat["messages"][0]["content"] if png is not None else ():
+        part.pop("filename", None)
+    return chat
+
+
 def _responses(text: str, png: str | None, name: str) -> dict[str, Any]:
     parts: list[Any] = [{"type": "input_text", "text": text}]
     if png is not None:
@@ -285,13 +294,13 @@ def _messages(text: str, png: str | None, name: str) -> dict[str, Any]:
 
 
 def _litellm(text: str, png: str | None, name: str) -> dict[str, Any]:
-    chat = _chat(text, png, name)
+    chat = _plain_chat(text, png, name)
     return {"input_type": "request", "structured_messages": chat["messages"], "model": "scripted"}
 
 
 _WRITERS = {
     CHAT: _chat,
-    CHECK: _chat,
+    CHECK: _plain_chat,
     RESPONSES: _responses,
     MESSAGES: _messages,
     LITELLM: _litellm,
@@ -300,7 +309,10 @@ _WRITERS = {
 
 def _outcome(status: int, head: Any, body: bytes, asked: Asked) -> str:
     if asked.path == LITELLM and status == 200:
-        return "pass" if b'"action":"NONE"' in body else "block"
+        if b'"action":"NONE"' in body:
+            return "pass"
+        # Everything that is no pass is BLOCKED there; the words of a block end in its judgement.
+        return "block" if body.rstrip().endswith(JUDGED) else "fault"
     decision = head.get("x-guardrail-decision")
     if decision not in DECISIONS and (found := DECISION.findall(body)):
         decision = found[-1].decode()  # a stream that began before its verdict
