@@ -43,7 +43,7 @@ class RedisServer:
              "--save", "", "--appendonly", "no", *self._options],
             stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        for _ in range(500):
+        for _ in range(3000):  # it may have much to read, on a machine with much to do
             if self._answers():
                 return
             time.sleep(0.01)
