@@ -96,6 +96,8 @@ class _Absent:
 def _merge(content: dict[str, Json], fields: Mapping[str, Json]) -> dict[str, Json]:
     for name, value in fields.items():
         old = content.get(name)
-        both = isinstance(value, dict) and isinstance(old, dict) and name not in _WHOLE
-        content[name] = _merge(old, value) if both else value
+        if isinstance(value, dict) and isinstance(old, dict) and name not in _WHOLE:
+            content[name] = _merge(old, value)
+        else:
+            content[name] = value
     return content

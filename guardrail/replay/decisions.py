@@ -440,7 +440,7 @@ def _kind(data: Mapping[str, Any]) -> Kind:
 
 def _flags(sample: Mapping[str, Any]) -> int:
     oracle = sample["outcome"] == Outcome.MISSING.value and sample["failure"] in ("", "OracleError")
-    return (
+    return int(
         DrawFlag.UNSCANNED * bool(sample["unscanned"])
         | DrawFlag.UNMEASURED * bool(sample["unmeasured"])
         | DrawFlag.REFUSED * bool(sample["refused"])

@@ -119,12 +119,12 @@ class PolicyReplay:
     @cached_property
     def known(self) -> NDArray[np.bool_]:
         """Whether the new decision is known."""
-        return self.after != Ending.UNKNOWN
+        return np.not_equal(self.after, Ending.UNKNOWN)
 
     @cached_property
     def changed(self) -> NDArray[np.bool_]:
         """Whether it is known to be another one."""
-        return self.known & (self.after != self.before)
+        return np.logical_and(self.known, np.not_equal(self.after, self.before))
 
     def count(self, before: Ending, after: Ending) -> int:
         """How many decisions went from one ending to another."""
