@@ -43,7 +43,8 @@ def test_the_guide_runs_as_it_is_written(tmp_path):
     for name, call in (("guardrail", f"{sys.executable} -m guardrail"), ("python", sys.executable)):
         (tools / name).write_text(f'#!/bin/sh\nexec {call} "$@"\n')
         (tools / name).chmod(0o755)
-    script = "\n".join(["set -e -m", *commands()]).replace("8080", port)
+    # With -e a command that fails ends the guide, and the servers that it started as well.
+    script = "\n".join(["set -e -m", "trap 'kill $(jobs -p) || true' EXIT", *commands()]).replace("8080", port)
     (tmp_path / "guide.sh").write_text(script.replace("wait\n", "wait || true\n") + " || true\n")
     ran = subprocess.run(
         ["bash", "guide.sh"],

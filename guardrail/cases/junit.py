@@ -41,7 +41,8 @@ def junit_report(results: Mapping[str, Sequence[CaseResult]]) -> bytes:
         )
         for result in of:
             _add_case(suite, policy, result)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    report: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return report
 
 
 def _add_case(suite: ElementTree.Element, policy: str, result: CaseResult) -> None:

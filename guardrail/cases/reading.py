@@ -150,7 +150,8 @@ def _find_mistakes(parsed: CasesFile, source: Source) -> Iterator[ConfigError]:
 
 
 def _mistake(problem: str, source: Source, index: int, field: str) -> ConfigError:
-    place = ("cases", index, *field.split(".")) if field else ("cases", index)
+    names = field.split(".") if field else []
+    place = ("cases", index, *(int(name) if name.isdecimal() else name for name in names))
     file, line = source.locate(place)
     return ConfigError(problem, file=file, line=line, field=".".join(map(str, place)))
 
@@ -203,7 +204,7 @@ def _find_record_mistakes(record: RecordSection) -> Iterator[tuple[str, str]]:
 
 
 def _find_expectation_mistakes(section: CaseSection, kind: str) -> Iterator[tuple[str, str]]:
-    stopped = section.expect == CaseDecision.STOPPED
+    stopped = section.expect == "stopped"
     if section.category is not None and not stopped:
         yield "category", "what is let through has no category; expect stopped, or leave it out"
     if section.reason is not None and not section.reason.is_judgement:

@@ -44,6 +44,10 @@ class NoiseKey:
     def __repr__(self) -> str:
         return f"NoiseKey(key_id={self.key_id!r})"
 
+    def __reduce__(self) -> tuple[type[NoiseKey], tuple[bytes]]:
+        """Copied and pickled by its secret: hashes that are begun cannot be."""
+        return type(self), (self.secret,)
+
     def derive(self, *fields: bytes) -> bytes:
         """HMAC-SHA256 of `fields`: 32 bytes that look random to anyone without the secret.
 
