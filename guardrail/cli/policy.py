@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from guardrail.engine.rules import Rules
     from guardrail.policy.facts import Cost, PolicyFacts, ReachCost
+    from guardrail.policy.goals import Goal
 
 __all__ = ["command", "promise_lines"]
 
@@ -80,12 +81,16 @@ def _check_one(name: str, wishes: list[tuple[float, float]], *, as_json: bool) -
     facts = describe_rules(rules, reference_kind=policy.oracle.reference_kind)
     costs = [cost_of_reach(rules, radius, floor) for radius, floor in wishes]
     if as_json:
-        found = _as_dict(name, rules, facts, costs) | {"oracle": policy.oracle.describe()}
+        found = _as_dict(name, rules, facts, costs) | {
+            "oracle": policy.oracle.describe(),
+            "goals": policy.goals.model_dump(exclude_none=True),
+        }
         click.echo(json.dumps(found, allow_nan=False))
         return
     click.echo(f"{name}: ok")
     judge = _wrap(iter([("oracle", policy.oracle.describe())]))
-    for line in (*judge, *promise_lines(rules, facts), *_wrap(_reach_rows(rules, costs))):
+    goals = _wrap(_goal_rows(policy.goals.wishes))
+    for line in (*judge, *promise_lines(rules, facts), *_wrap(_reach_rows(rules, costs)), *goals):
         click.echo(line)
 
 
@@ -233,6 +238,12 @@ def _reach_rows(rules: Rules, costs: list[ReachCost]) -> Iterator[tuple[str, str
             yield "reach", f"{told}; no plan within max_samples {rules.max_samples} passes"
         else:
             yield "reach", f"{told}; {cost.calls:.1f} on average for ordinary requests"
+
+
+def _goal_rows(goals: tuple[Goal, ...]) -> Iterator[tuple[str, str]]:
+    if goals:
+        wishes = "; ".join(goal.sentence for goal in goals)
+        yield "goals", f"{wishes} (wishes, which decide nothing: `guardrail tune` works on them)"
 
 
 def _wrap(rows: Iterator[tuple[str, str]]) -> Iterator[str]:

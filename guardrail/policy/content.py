@@ -30,14 +30,14 @@ _WHOLE = ("oracle", "prices", "headers", "files")
 def policy_content(policy: Policy) -> dict[str, Json]:
     """What the policy's digest is of: defaults and calibration written out.
 
-    Without `recall`, which is bound to the digest and changes no decision. With the digests of
+    Without `recall`, which is bound to the digest, and `goals`: they change no decision. With the digests of
     the files in words that a judge goes by, where there are any.
 
     Raises:
         ConfigError: the oracle's calibration or a file of a judge cannot be used.
     """
     policy = policy.model_copy(update={"oracle": policy.oracle.with_calibration(policy.folder)})
-    content: dict[str, Json] = policy.model_dump(mode="json", exclude={"recall"})
+    content: dict[str, Json] = policy.model_dump(mode="json", exclude={"recall", "goals"})
     files = policy.oracle.file_digests(policy.folder)
     return {**content, "files": files} if files else content
 

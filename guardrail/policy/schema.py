@@ -34,6 +34,7 @@ from guardrail.memory.rules import OnRepeat
 from guardrail.oracles.by_kind import OracleByKind
 from guardrail.oracles.registry import find_options
 from guardrail.policy.document import NOWHERE, Document, Source
+from guardrail.policy.goals import GoalsSection
 from guardrail.policy.steering import STEERING_FIELDS
 from guardrail.section import Section, Share, Word
 from guardrail.stats import LEAST_FLOOR
@@ -469,6 +470,7 @@ class Policy(Section):
     and how far out; certificates and 'guardrail policy check' repeat it. It is refused where the
     policy, the model or the oracle is not the one that was measured. null: nothing is said of
     it."""
+    goals: GoalsSection = GoalsSection()
     answer: Annotated[AnswerSource, Word] = AnswerSource.SMOOTHED
     """Which answer leaves when a request passes. smoothed: the most typical of the harmless answers
     to noisy variants, which is what the certificate speaks of. clean: the answer to the picture

@@ -9,6 +9,7 @@ from guardrail.stats.availability import (
 )
 from guardrail.stats.betting import betting_plan
 from guardrail.stats.binomial import harmless_rate_lower, harmless_rate_upper
+from guardrail.stats.bounded_mean import mean_upper
 from guardrail.stats.combined_misses import cascade_miss_upper, delta_upper, k_of_n_miss_upper
 from guardrail.stats.confseq import (
     ConfidenceSequence,
@@ -138,6 +139,7 @@ __all__ = [
     "held_radius",
     "k_of_n_miss_upper",
     "list_interval",
+    "mean_upper",
     "most_harmful_delivered",
     "most_misses",
     "optimal_plan",

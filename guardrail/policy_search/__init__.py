@@ -1,0 +1,1 @@
+"""The search for a policy's numbers that meet its goals, on labelled requests."""
