@@ -28,7 +28,7 @@ RECORD_KEYS = {
 }  # fmt: skip
 SAMPLE_KEYS = {
     "index", "outcome", "score", "reason", "field", "answer_chars", "unscanned", "unmeasured",
-    "failure", "elapsed_s",
+    "refused", "withheld", "failure", "elapsed_s",
 }  # fmt: skip
 
 

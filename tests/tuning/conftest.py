@@ -93,7 +93,7 @@ def make_record(**facts):
     for field in dataclasses.fields(Record):
         kind = str(field.type)
         empty = () if kind.startswith("tuple") else EMPTY.get(kind)
-        if field.default is dataclasses.MISSING:
+        if field.default is field.default_factory is dataclasses.MISSING:
             fields[field.name] = empty
     return Record(**{**fields, **facts})
 
