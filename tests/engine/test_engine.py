@@ -270,6 +270,17 @@ class TestAttempts:
         assert fresh == pytest.approx(1 / 3)
         assert {c.attempt for c in certificates} == {ONLY_ATTEMPT.hex()}
 
+    def test_one_that_is_named_is_played_again(self, kit):
+        engine = kit.make_engine()
+        pictures = kit.make_pictures(1)
+        decided = [
+            kit.run(engine.decide(kit.make_chat(1), pictures, attempt=b"attempt of 16 b."))
+            for _ in range(2)
+        ]
+        assert {verdict.certificate.attempt for verdict in decided} == {b"attempt of 16 b.".hex()}
+        calls = engine.upstream.calls
+        assert 2 * len({(call.seed, call.pictures[0].tobytes()) for call in calls}) == len(calls)
+
     def test_a_judge_that_draws_at_random_needs_fresh_noise_too(self, kit):
         engine = kit.make_engine(upstream=Scripted(["A cat."], deterministic=True))
         certificates, fresh = self.drawn(kit, engine)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from guardrail.engine.observer import current_observer, observe_with
+from guardrail.engine.observer import NO_OBSERVER, current_observer, observe_with
 from guardrail.errors import UpstreamError
 from guardrail.upstreams.prices import Price, PriceBook, Tier
 from guardrail.upstreams.scripted import Fault, Step
@@ -126,3 +126,5 @@ def test_without_an_observer_nothing_is_kept(kit):
     engine = kit.make_engine()
     kit.run(engine.decide(kit.make_chat(1), kit.make_pictures(1)))
     assert listener.heard == []
+    with NO_OBSERVER.observe_follow_up() as note:
+        note(None)
