@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-class _Share(click.ParamType):
+class _Share(click.ParamType[float]):
     """A share above 0 and below 1: 1% or 0.01."""
 
     name = "share"
