@@ -43,8 +43,7 @@ def policy_digest(policy: Policy) -> str:
     """SHA-256 (hex) of the policy's canonical JSON, defaults and calibration written out.
 
     Without `recall`, which is bound to this digest, and `goals`: they change no decision. With the
-    digests of
-    the files in words that a judge goes by, where there are any.
+    digests of the files in words that a judge goes by, where there are any.
 
     Raises:
         ConfigError: the oracle's calibration or a file of a judge cannot be used.
