@@ -18,7 +18,7 @@ __all__ = ["BY_WORDS", "print_summary"]
 
 BY_WORDS = ("policy", "key", "hour", "reason", "category", "field")
 """What people write for each of `tally.BY`."""
-_COLUMNS = ("requests", "stopped", "would be stopped", "let through", "faults", "limits",
+_COLUMNS = ("records", "stopped", "would be stopped", "let through", "faults", "limits",
             "not decided", "calls", "US$")  # fmt: skip
 _ENDINGS = (HowEnded.STOPPED, HowEnded.WOULD_STOP, HowEnded.LET_THROUGH, HowEnded.FAULT,
             HowEnded.LIMIT, HowEnded.NOT_DECIDED)  # fmt: skip
@@ -57,7 +57,7 @@ def _print(found: RecordsTally, by: tuple[str, ...], limit: int) -> None:
     if found.first is None or found.last is None:
         click.echo("There are no records of this time.")
         return
-    click.echo(f"{total.decisions:,} requests from {found.first:%Y-%m-%d %H:%M} to "
+    click.echo(f"{total.decisions:,} records from {found.first:%Y-%m-%d %H:%M} to "
                f"{found.last:%Y-%m-%d %H:%M} UTC")  # fmt: skip
     for line in _total_lines(total):
         click.echo(f"  {line}")

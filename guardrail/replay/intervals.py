@@ -111,8 +111,9 @@ def share_now(found: PolicyReplay, before: Ending, after: Ending) -> ShareInterv
     Equal requests count once, by the first of their decisions: they are not independent. The
     interval holds for requests that come like these, independently of each other.
     """
-    first = _first_decisions(found)
-    decided = first & np.isin(found.before, (Ending.LET_THROUGH, Ending.STOPPED))
+    fresh = found.decisions.kind != Kind.REMEMBERED
+    judged = np.isin(found.before, (Ending.LET_THROUGH, Ending.STOPPED))
+    decided = _first_of(found, fresh & judged)
     from_here = decided & (found.before == before)
     known = from_here & (found.after == after)
     unknown = from_here & (found.after == Ending.UNKNOWN)
@@ -199,10 +200,6 @@ def _interval(
     lower, _ = exact_interval(count, total, delta)
     _, upper = exact_interval(possible, total, delta)
     return ShareInterval(count, possible, total, lower, upper)
-
-
-def _first_decisions(found: PolicyReplay) -> NDArray[np.bool_]:
-    return _first_of(found, found.decisions.kind != Kind.REMEMBERED)
 
 
 def _first_of(found: PolicyReplay, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:

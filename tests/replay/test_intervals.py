@@ -70,6 +70,13 @@ def test_equal_requests_count_once_and_repeats_not_at_all():
     assert (now.count, now.total) == (1, 2)
 
 
+def test_a_request_counts_by_its_first_decision_not_by_a_record_that_decided_nothing():
+    """Observed requests have a record of the answer that left, then one of the decision."""
+    pairs = [(Ending.UNDECIDED, Ending.UNKNOWN), (FAULT, FAULT), (LET, STOP)]
+    now = share_now(replayed(pairs, requests=[3, 3, 3]), LET, STOP)
+    assert (now.count, now.total) == (1, 1)
+
+
 @pytest.mark.parametrize(("mended", "made"), [(0, 0), (0, 1), (3, 3), (9, 1), (1, 9), (0, 20)])
 def test_mcnemar_is_the_fair_coin(mended, made):
     total = mended + made
