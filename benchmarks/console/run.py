@@ -19,10 +19,9 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from starlette.applications import Starlette
@@ -33,6 +32,9 @@ from guardrail.console.console import open_console
 from guardrail.console.statistics import read_key_use, read_overview
 from guardrail.database.migrate import open_database
 from guardrail.records.query import DatabaseSource, Place, RecordFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 NOW = datetime(2030, 1, 31, tzinfo=UTC)
 DAYS = 30
