@@ -1,6 +1,6 @@
 """Goals of a policy in words: what `guardrail tune` looks for, and nothing that decides.
 
-    goals: {false_alarms: "<= 1%", recall: ">= 95% within 0.5", price_usd: "<= 0.02"}
+goals: {false_alarms: "<= 1%", recall: ">= 95% within 0.5", price_usd: "<= 0.02"}
 """
 
 from __future__ import annotations
