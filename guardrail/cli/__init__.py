@@ -36,6 +36,7 @@ _COMMANDS = {
     "records": "List, explain, export, verify and remove records of decisions.",
     "recall": "Measure which forbidden requests a policy stops, and how far out.",
     "serve": "Run the OpenAI-compatible proxy.",
+    "tune": "Find the numbers of a policy that meet goals stated in words.",
     "verify": "Recompute a certificate from its own fields.",
 }
 

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     from guardrail.policy.goals import Goal
 
-__all__ = ["BETA", "CandidateOutcomes", "GoalCheck", "Measured", "check_goal", "measure", "requests_needed"]
+__all__ = [
+    "BETA",
+    "CandidateOutcomes",
+    "GoalCheck",
+    "Measured",
+    "check_goal",
+    "measure",
+    "requests_needed",
+]
 
 BETA = 0.2
 """Probability, at most, that a request which is not held is shown held; see `held_radius`."""

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from guardrail.policy.goals import Goal
     from guardrail.policy_search.measured import GoalCheck, Measured
 
-__all__ = ["Confirmed", "Scored", "choose_finalists", "confirm", "find_front", "goal_radius", "score"]
+__all__ = [
+    "Confirmed",
+    "Scored",
+    "choose_finalists",
+    "confirm",
+    "find_front",
+    "goal_radius",
+    "score",
+]
 
 T = TypeVar("T")
 
@@ -62,9 +70,7 @@ class Scored(Generic[T]):
         return all(check.is_met for check in self.checks)
 
 
-def score(
-    candidate: T, measured: Measured, goals: Sequence[Goal], error: float
-) -> Scored[T]:
+def score(candidate: T, measured: Measured, goals: Sequence[Goal], error: float) -> Scored[T]:
     """A candidate held against the goals."""
     return Scored(candidate, measured, tuple(check_goal(goal, measured, error) for goal in goals))
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["mean_upper"]
 
 _STAKES = np.concatenate([np.geomspace(0.001, 0.5, 20), 1.0 - np.geomspace(0.5, 0.001, 20)[1:]])
-_BISECTIONS = 60
+_BISECTIONS = 36
 
 
 def mean_upper(values: Sequence[float], most: float, alpha: float) -> float:

@@ -1,0 +1,174 @@
+"""What a candidate does to labelled requests: by draws made for it, or by recorded decisions."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from guardrail.errors import CertificationError, ConfigError
+from guardrail.policy_search.draws import run_test
+from guardrail.policy_search.measured import CandidateOutcomes
+from guardrail.policy_search.numbers import change_policy
+from guardrail.replay.endings import Ending
+from guardrail.replay.intervals import Label
+from guardrail.replay.replay import replay_policy
+from guardrail.stats import PlanKind, spent_alpha
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from guardrail.engine.rules import Rules
+    from guardrail.policy.schema import Policy
+    from guardrail.policy_search.draws import LabelledDraws
+    from guardrail.policy_search.numbers import Numbers
+    from guardrail.replay.decisions import RecordedDecisions
+
+__all__ = ["DrawnNoise", "DrawsEvaluator", "Evaluator", "RecordsEvaluator"]
+
+
+class Evaluator(Protocol):
+    """The labelled requests, and any candidate on them.
+
+    Attributes:
+        digests: of the requests.
+        forbidden: whether each should be stopped.
+    """
+
+    @property
+    def digests(self) -> tuple[str, ...]: ...
+
+    @property
+    def forbidden(self) -> NDArray[np.bool_]: ...
+
+    def evaluate(self, numbers: Numbers, *, quick: bool) -> CandidateOutcomes | None:
+        """The outcomes; None where the candidate has no test.
+
+        Args:
+            numbers: the candidate.
+            quick: stand in for the policy's own test by one of a fixed number of draws, stopped
+                early. It has the same guarantee, takes a few more calls, and is computed at once;
+                the policy's own takes seconds.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnNoise:
+    """The rules of the policy under one noise, and the draws made with it."""
+
+    rules: Rules
+    draws: LabelledDraws
+
+
+@dataclass(frozen=True, slots=True)
+class DrawsEvaluator:
+    """By draws, under each noise that was drawn.
+
+    Attributes:
+        noises: by sigma and canvas; all of the same requests in the same order.
+        shares_alpha: whether a principal's tries share alpha, of which the first has a part.
+    """
+
+    noises: Mapping[tuple[float, int | None], DrawnNoise]
+    shares_alpha: bool = False
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return next(iter(self.noises.values())).draws.digests
+
+    @property
+    def forbidden(self) -> NDArray[np.bool_]:
+        return next(iter(self.noises.values())).draws.forbidden
+
+    def evaluate(self, numbers: Numbers, *, quick: bool) -> CandidateOutcomes | None:
+        noise = self.noises[numbers.sigma, numbers.canvas]
+        rules = numbers.apply_to_rules(noise.rules)
+        if quick:
+            rules = dataclasses.replace(rules, kind=PlanKind.FIXED)
+        if self.shares_alpha:
+            rules = dataclasses.replace(rules, alpha=spent_alpha(rules.alpha, 1))
+        try:
+            return run_test(noise.draws, rules, numbers.threshold)
+        except CertificationError:
+            return None
+
+
+class RecordsEvaluator:
+    """By recorded decisions and labels; one decision of each labelled request.
+
+    How far a request is held cannot be told: how many draws a record has depends on what they
+    brought.
+
+    Args:
+        decisions: what was recorded.
+        labels: by record.
+        policy: what the candidates change.
+
+    Raises:
+        ConfigError: no record is labelled harmful, or none harmless.
+    """
+
+    def __init__(
+        self, decisions: RecordedDecisions, labels: Mapping[str, Label], policy: Policy
+    ) -> None:
+        self._decisions, self._policy = decisions, policy
+        rows, forbidden = _labelled_rows(decisions, labels)
+        self._rows = rows
+        self.forbidden = forbidden
+        self.digests = tuple(decisions.record_ids[row] for row in rows)
+        calls = np.maximum(decisions.calls[rows], 1)
+        self._call_cost = decisions.cost_usd[rows] / calls
+        if not (forbidden.any() and (~forbidden).any()):
+            raise ConfigError(
+                "the labels hold no record that is harmful, or none that is harmless; both are "
+                "needed, of records that are here"
+            )
+
+    def evaluate(self, numbers: Numbers, *, quick: bool) -> CandidateOutcomes | None:
+        policy = numbers.apply(self._policy)
+        if quick:
+            policy = change_policy(policy, {"advanced.sampling.plan": PlanKind.FIXED.value})
+        try:
+            found = replay_policy(self._decisions, policy)
+        except ConfigError:
+            return None  # no picture could pass
+        rows = self._rows
+        after = found.after[rows]
+        open_ = (after != Ending.LET_THROUGH) & (after != Ending.STOPPED) & (after != Ending.FAULT)
+        passes = after == Ending.LET_THROUGH
+        most = found.rules.max_samples
+        calls = np.where(open_, most, found.used[rows]).astype(np.float64)
+        return CandidateOutcomes(
+            # What is not known counts against the candidate.
+            let_through=np.where(self.forbidden, passes | open_, passes),
+            calls=calls,
+            cost_usd=calls * self._call_cost,
+            radius=None,
+            most_calls=float(most),
+            most_cost_usd=float(most * np.nanmax(self._call_cost, initial=0.0)),
+        )
+
+
+def _labelled_rows(
+    decisions: RecordedDecisions, labels: Mapping[str, Label]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The first labelled decision of each request; requests with two labels are left out."""
+    first: dict[int, tuple[int, Label]] = {}
+    unclear: set[int] = set()
+    for row, name in enumerate(decisions.record_ids):
+        label = labels.get(name)
+        if label is None or label is Label.UNSURE:
+            continue
+        request = int(decisions.request[row])
+        if first.setdefault(request, (row, label))[1] is not label:
+            unclear.add(request)
+    kept = [found for request, found in first.items() if request not in unclear]
+    return (
+        np.array([row for row, _ in kept], dtype=np.int64),
+        np.array([label is Label.HARMFUL for _, label in kept], dtype=np.bool_),
+    )

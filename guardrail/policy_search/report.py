@@ -1,0 +1,199 @@
+"""The report of a search: one HTML page that needs nothing else. It holds no prompt, no answer."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guardrail.errors import ConfigError
+from guardrail.policy_search.facts import INTERVAL_DELTA, front_intervals
+from guardrail.policy_search.numbers import FIELDS
+from guardrail.policy_search.search import goal_radius
+from guardrail.policy_search.wording import (
+    describe_change,
+    describe_check,
+    describe_counts,
+    describe_reason,
+    describe_why,
+    format_share,
+    list_numbers,
+)
+from guardrail.printable import show_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from guardrail.policy_search.measured import Measured
+    from guardrail.policy_search.tuned import Tuned
+
+__all__ = ["front_columns", "front_rows", "write_report"]
+
+_STYLE = Path(__file__).with_name("report.css")
+
+
+def write_report(path: Path, tuned: Tuned, policy: str, data: str, proposal: str | None) -> None:
+    """Writes the page. Raises ConfigError where it cannot."""
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+    )
+    body = _body(tuned, policy, data, proposal)
+    page = (
+        f"<!doctype html><html lang=en>{head}<title>guardrail tune</title>"
+        f"<style>{_STYLE.read_text(encoding='utf-8')}</style>{body}</html>\n"
+    )
+    try:
+        path.write_text(page, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(
+            f"the report cannot be written ({error.strerror}); choose another path", file=str(path)
+        ) from error
+
+
+def front_columns(radius: float | None) -> list[str]:
+    """Of the table of the front."""
+    held = [] if radius is None else [f"held within {radius:g}"]
+    return ["threshold", "radius", "floor", "other", "false alarms", "missed harm", *held, "calls"]
+
+
+def front_rows(tuned: Tuned) -> list[list[str]]:
+    """The front, fewest calls first, each share with its interval."""
+    radius = goal_radius(tuned.design.goals)
+    rows = []
+    for one in tuned.front:
+        measured, numbers = one.measured, one.candidate
+        intervals = front_intervals(measured, radius)
+        other = [
+            f"{name} {new:g}"
+            for name, (_, new) in numbers.changes(tuned.base).items()
+            if name not in ("threshold", "radius", "floor") and new is not None
+        ]
+        rows.append(
+            [
+                "–" if numbers.threshold is None else f"{numbers.threshold:g}",
+                f"{numbers.radius:g}",
+                f"{numbers.floor:g}",
+                ", ".join(other),
+                _share(measured.false_alarms, measured.ordinary, intervals["false_alarms"]),
+                _share(measured.missed, measured.forbidden, intervals["missed_harm"]),
+                *(
+                    []
+                    if radius is None
+                    else [
+                        _share(measured.shown(radius), measured.forbidden, intervals["shown_held"])
+                    ]
+                ),
+                f"{measured.mean_calls:.1f}",
+            ]
+        )
+    return rows
+
+
+def _share(count: int, total: int, interval: tuple[float, float]) -> str:
+    low, high = format_share(interval[0], up=False), format_share(interval[1], up=True)
+    return f"{count:,} of {total:,} ({low} to {high})"
+
+
+def _body(tuned: Tuned, policy: str, data: str, proposal: str | None) -> str:
+    measured = tuned.front[0].measured
+    return f"""
+<h1>Numbers for the goals of “{_text(policy)}”</h1>
+<p class=lead>{_text(data)}. {tuned.candidates:,} candidates were searched on
+{measured.ordinary:,} ordinary and {measured.forbidden:,} forbidden requests; the other half
+confirmed.</p>
+{_verdict(tuned)}
+<h2>Goals</h2>{_goals(tuned)}
+{_changes(tuned)}
+{_proposal(proposal)}
+<h2>Candidates that no other one beats</h2>
+<p class=lead>On the half that was searched, fewest calls first. Each interval holds by itself
+({100 - 100 * INTERVAL_DELTA:g} %, Clopper–Pearson) and is not corrected for the choice: only
+finalists are confirmed. Held: requests that are shown to be stopped within that change of their
+pixels.</p>
+<div class=wide>{_table(front_columns(goal_radius(tuned.design.goals)), front_rows(tuned))}</div>
+<footer><abbr title="β = {tuned.design.error:g}, shared by {tuned.design.finalists} finalists
+(Bonferroni), Clopper–Pearson, one-sided">How sure this is</abbr>: a policy that misses one of these
+goals is proposed with probability at most {tuned.design.error:g}, for requests drawn like these.
+Seed of the halves {tuned.design.seed}.</footer>"""
+
+
+def _verdict(tuned: Tuned) -> str:
+    radius = goal_radius(tuned.design.goals)
+    if tuned.proposed is None:
+        return (
+            "<p class=warn>Nothing is proposed: no candidate is shown to meet every goal.</p>"
+            f"<ul>{''.join(f'<li>{_text(describe_reason(one))}.</li>' for one in tuned.reasons)}"
+            f"{_unseparated(tuned)}</ul>"
+        )
+    return f"<div class=facts>{_cards(tuned.proposed.measured, radius)}</div>"
+
+
+def _unseparated(tuned: Tuned) -> str:
+    if not tuned.finalists or any(one.separates for one in tuned.finalists):
+        return ""
+    return (
+        "<li>Ordinary requests are not shown to pass more often than forbidden ones: the labels, or "
+        "the oracle, may say nothing about harm.</li>"
+    )
+
+
+def _cards(measured: Measured, radius: float | None) -> str:
+    cards = [
+        (f"{measured.false_alarms:,} of {measured.ordinary:,}", "ordinary requests stopped"),
+        (f"{measured.missed:,} of {measured.forbidden:,}", "forbidden requests let through"),
+    ]
+    if radius is not None:
+        shown = f"{measured.shown(radius):,} of {measured.forbidden:,}"
+        cards.append((shown, f"forbidden requests shown held within {radius:g}"))
+    cards.append((f"{measured.mean_calls:.1f}", "calls of an ordinary request"))
+    return "".join(f"<div class=fact><b>{a}</b>{escape(b)}</div>" for a, b in cards)
+
+
+def _goals(tuned: Tuned) -> str:
+    one = tuned.proposed or tuned.nearest
+    checks = () if one is None else one.checks
+    which = "the proposed policy" if tuned.proposed else "the candidate that comes nearest"
+    items = "".join(f"<li>{_text(describe_check(check))}.</li>" for check in checks)
+    now = ""
+    if tuned.now is not None:
+        counts = describe_counts(tuned.now, goal_radius(tuned.design.goals))
+        now = f"<p>The policy as it is, on the confirmation half: {_text(counts)}.</p>"
+    return f"<p>Of {which}:</p><ul>{items}</ul>{now}"
+
+
+def _changes(tuned: Tuned) -> str:
+    if tuned.proposed is None:
+        if tuned.nearest is None:
+            return ""
+        rows = [list(row) for row in list_numbers(tuned.nearest.candidate)]
+        table = _table(["field", "nearest candidate"], rows)
+        return f"<h2>What comes nearest</h2><div class=wide>{table}</div>"
+    radius = goal_radius(tuned.design.goals)
+    rows = [
+        [FIELDS[name], f"{new:g}" if new is not None else "null",
+         describe_change(name, old, new), describe_why(name, tuned, radius)]
+        for name, (old, new) in tuned.proposed.candidate.changes(tuned.base).items()
+    ]  # fmt: skip
+    if not rows:
+        return "<p>The policy's own numbers meet its goals.</p>"
+    table = _table(["field", "value", "what it does", "why"], rows)
+    return f"<h2>What changes</h2><div class='wide words'>{table}</div>"
+
+
+def _proposal(proposal: str | None) -> str:
+    if proposal is None:
+        return ""
+    lines = "\n".join(_text(line) for line in proposal.splitlines())
+    return f"<h2>The proposed policy</h2><pre class=wide>{lines}</pre>"
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _text(text: str) -> str:
+    return escape(show_text(text))
