@@ -13,6 +13,7 @@ import click
 
 from guardrail.cli.options import content_key_option, place_option, read_time
 from guardrail.cli.records_cases import case_options, write_record_cases
+from guardrail.cli.records_labels import write_labels
 from guardrail.cli.records_summary import BY_WORDS, print_summary
 from guardrail.errors import ConfigError
 
@@ -198,6 +199,18 @@ def _open_out(out: Path | None) -> Any:
 
     require_writable(out)
     return out.open("w", encoding="utf-8", newline="")
+
+
+@command.command("labels")
+@_PLACE
+@click.option("--out", type=_FILE, required=True,
+              help="File to write: CSV, TSV, JSON, JSONL or Parquet by its suffix.")  # fmt: skip
+@click.option("--round", "round_id", metavar="ID",
+              help="Of one round of random draws, or `newest`: for `guardrail delivered bound`.  "
+              "[default: all labels, for `guardrail policy replay`]")  # fmt: skip
+def _labels(place: str, out: Path, round_id: str | None) -> None:
+    """Write what reviewers said of decisions, without what was asked and answered."""
+    write_labels(place, out, round_id)
 
 
 @command.command("verify")

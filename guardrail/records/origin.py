@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["UNKNOWN_ORIGIN", "Origin"]
+__all__ = ["TRIED_ROUTE", "UNKNOWN_ORIGIN", "Origin"]
+
+TRIED_ROUTE = "/console/playground"
+"""The route of what people only try: no client asked it, and no answer left."""
 
 
 @dataclass(frozen=True, slots=True)

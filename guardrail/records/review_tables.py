@@ -3,13 +3,17 @@
 `labels.item` is `request` for the whole request, else the number of a draw. Rows stay: of several
 labels of one reviewer on one item the latest counts. `labels.source` is `page` where the reviewer
 chose what to label, else the name of a random draw: only such labels say how often something is so.
+
+`label_rounds` are such draws, `label_items` the requests in them, `label_leases` say who has which of
+them open.
 """
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-__all__ = ["CASES", "CHOSEN", "LABELS", "OVERRIDES", "WHOLE_REQUEST"]
+__all__ = ["CASES", "CHOSEN", "LABELS", "LABEL_ITEMS", "LABEL_LEASES", "LABEL_ROUNDS", "OVERRIDES",
+           "WHOLE_REQUEST"]  # fmt: skip
 
 WHOLE_REQUEST = "request"
 """The item of a label that speaks of the whole request."""
@@ -58,4 +62,32 @@ CASES = sa.Table(
     sa.Column("reviewer", sa.Text),
     sa.Column("note", sa.Text),
     sa.Column("created", _TIME),
+)
+
+LABEL_ROUNDS = sa.Table(
+    "label_rounds",
+    _METADATA,
+    sa.Column("round_id", sa.Text, primary_key=True),
+    sa.Column("created", _TIME),
+    sa.Column("reviewer", sa.Text),
+    sa.Column("policy", sa.Text),
+    sa.Column("let_through", sa.Text),
+    sa.Column("stopped", sa.Text),
+)
+
+LABEL_ITEMS = sa.Table(
+    "label_items",
+    _METADATA,
+    sa.Column("item_id", sa.Text, primary_key=True),
+    sa.Column("round_id", sa.Text),
+    sa.Column("looks", sa.Integer),
+    sa.Column("records", sa.Text),
+)
+
+LABEL_LEASES = sa.Table(
+    "label_leases",
+    _METADATA,
+    sa.Column("item_id", sa.Text, primary_key=True),
+    sa.Column("reviewer", sa.Text, primary_key=True),
+    sa.Column("expires", _TIME),
 )

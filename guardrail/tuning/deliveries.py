@@ -6,22 +6,24 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guardrail.engine.verdict import Action
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.records.audit import audit_file, read_records
 from guardrail.records.content import open_content
+from guardrail.records.origin import TRIED_ROUTE
 from guardrail.types import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from guardrail.records.record import Record
     from guardrail.records.signing import RecordVerifier
 
-__all__ = ["Deliveries", "Delivery", "DeliveryWindow", "delivered_text", "find_deliveries"]
+__all__ = ["Deliveries", "Delivery", "DeliveryWindow", "delivered_text", "find_deliveries",
+           "message_text"]  # fmt: skip
 
 _SHOWN_DIGITS = 16
 
@@ -124,13 +126,16 @@ def find_deliveries(
 
 
 def delivered_text(record: Record) -> str:
-    """All that the client could read of the answer; empty where the record keeps none.
+    """All that the client could read of the answer; empty where the record keeps none."""
+    message = open_content(record, None).get("answer")
+    return message_text(message) if isinstance(message, dict) else ""
+
+
+def message_text(message: Mapping[str, Any]) -> str:
+    """All that can be read of an answer.
 
     Tool calls, reasoning and content in parts follow the text as JSON.
     """
-    message = open_content(record, None).get("answer")
-    if not isinstance(message, dict):
-        return ""
     content = message.get("content")
     plain = content is None or isinstance(content, str)
     known = {"role", "content"} if plain else {"role"}
@@ -140,7 +145,7 @@ def delivered_text(record: Record) -> str:
 
 
 def _left(record: Record) -> bool:
-    return record.action is Action.PASS
+    return record.action is Action.PASS and record.route != TRIED_ROUTE
 
 
 def _time(record: Record, file: Path, line: int) -> datetime:

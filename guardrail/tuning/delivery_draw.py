@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from guardrail.tuning.deliveries import Deliveries
     from guardrail.types import Json
 
-__all__ = ["DeliveryDraw", "DrawKey", "DrawnStratum", "check_draw", "draw_deliveries"]
+__all__ = ["DeliveryDraw", "DrawKey", "DrawnStratum", "check_draw", "draw_deliveries", "draw_strata",
+           "make_draw"]  # fmt: skip
 
 _LABEL = b"guardrail/delivered-draw/1/"
 _MARK_DIGITS = 16
@@ -142,7 +143,7 @@ def draw_deliveries(
     Raises:
         ConfigError: `count` is smaller than the number of strata.
     """
-    strata = _drawn_strata(deliveries, count, key, by_reason=by_reason)
+    strata = draw_strata(deliveries, count, key, by_reason=by_reason)
     wanted = {record_id for stratum in strata for record_id in stratum.drawn}
     texts = {
         record.record_id: (prompt_of(record), delivered_text(record))
@@ -151,7 +152,26 @@ def draw_deliveries(
         if record.record_id in wanted
     }
     ids = [record_id for stratum in strata for record_id in stratum.drawn]
-    draw = DeliveryDraw(
+    without = [record_id for record_id in ids if not texts[record_id][1]]
+    draw = make_draw(deliveries, count, key, strata, without, by_reason=by_reason)
+    # Strata mixed, so that those who label do not go through one after the other.
+    rows = [
+        _row(record_id, *texts[record_id], draw.mark) for record_id in sorted(ids, key=key.rank)
+    ]
+    return draw, [row for row in rows if row["response"]]
+
+
+def make_draw(
+    deliveries: Deliveries,
+    count: int,
+    key: DrawKey,
+    strata: list[DrawnStratum],
+    without_content: list[str],
+    *,
+    by_reason: bool = False,
+) -> DeliveryDraw:
+    """The sealed facts of a draw by `draw_strata`."""
+    return DeliveryDraw(
         policy=deliveries.policy,
         policy_digest=deliveries.policy_digest,
         since=deliveries.since,
@@ -162,14 +182,9 @@ def draw_deliveries(
         key_id=key.key_id,
         seed=key.seed,
         strata=strata,
-        without_content=[record_id for record_id in ids if not texts[record_id][1]],
+        without_content=without_content,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     ).sealed()
-    # Strata mixed, so that those who label do not go through one after the other.
-    rows = [
-        _row(record_id, *texts[record_id], draw.mark) for record_id in sorted(ids, key=key.rank)
-    ]
-    return draw, [row for row in rows if row["response"]]
 
 
 def check_draw(draw: DeliveryDraw, deliveries: Deliveries, key: DrawKey) -> None:
@@ -186,16 +201,17 @@ def check_draw(draw: DeliveryDraw, deliveries: Deliveries, key: DrawKey) -> None
         )
     if (draw.key_id, draw.seed) != (key.key_id, key.seed):
         raise ConfigError(f"the draw was made with {draw.drawn_by}; give that one")
-    if draw.strata != _drawn_strata(deliveries, draw.count, key, by_reason=draw.by_reason):
+    if draw.strata != draw_strata(deliveries, draw.count, key, by_reason=draw.by_reason):
         raise ConfigError(
             "this key draws other answers from this list, so the draw was not made by it; draw "
             "again and label what is drawn"
         )
 
 
-def _drawn_strata(
-    deliveries: Deliveries, count: int, key: DrawKey, *, by_reason: bool
+def draw_strata(
+    deliveries: Deliveries, count: int, key: DrawKey, *, by_reason: bool = False
 ) -> list[DrawnStratum]:
+    """What is drawn of each part of the list; see `draw_deliveries`. Raises ConfigError."""
     parts: dict[str, list[str]] = {}
     for item in deliveries.items:
         parts.setdefault(item.reason if by_reason else "", []).append(item.record_id)

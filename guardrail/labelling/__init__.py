@@ -1,0 +1,1 @@
+"""Labels by people of requests drawn at random: rounds, who labels what, and what labels show."""
