@@ -37,6 +37,8 @@ class Relay:
         if mode == "refuse" and self._server is not None:
             self._server.close()
             self._server = None
+            for _ in range(5):  # who was accepted just now is served, and known, a few turns later
+                await asyncio.sleep(0)
         if mode not in ("hang", "slow"):  # these go on with the connections that are there
             for writer in tuple(self._writers):
                 writer.transport.abort()

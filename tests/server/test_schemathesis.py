@@ -23,8 +23,11 @@ from guardrail.server.serve import running_server
 from guardrail.upstreams.scripted import Scripted
 
 ASKED = os.environ.get("GUARDRAIL_FUZZ_EXAMPLES")
-EXAMPLES = int(ASKED or "8")
+IS_NIGHT = os.environ.get("GUARDRAIL_EXAMPLES") == "nightly"
+EXAMPLES = int(ASKED or (60 if IS_NIGHT else 8))
 GUARDED = ("/v1/chat/completions", "/v1/responses", "/v1/guardrail/check", "/v1/messages")
+# On the others few of the requests that are drawn are taken: it takes many to see both verdicts.
+SEEN_BY_FEW = GUARDED[:2]
 LITELLM = "/beta/litellm_basic_guardrail_api"
 OPEN = ("/v1/models", "/v1/models/{model}", "/healthz", "/readyz")
 WITHOUT_A_FIELD = {
@@ -151,7 +154,7 @@ def test_nothing_leaves_a_guarded_route_without_a_verdict(proxy, kit, path, mode
             proxy.counts[decision] += 1
 
     fuzz()
-    if mode is GenerationMode.POSITIVE:
+    if mode is GenerationMode.POSITIVE and (path in SEEN_BY_FEW or EXAMPLES >= 60):
         assert passed["pass"], "the requests never come as far as the model"
         assert passed["block"]
 
