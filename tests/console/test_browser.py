@@ -36,7 +36,7 @@ PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
 
 def answer(call):
     """Harmful where the prompt asks for it."""
-    wants_harm = "harm" in str(call.chat.messages)
+    wants_harm = "harm" in str(call.body["messages"])
     return f"a forbidden word {HOSTILE}" if wants_harm else f"A nice cat. {HOSTILE}"
 
 
