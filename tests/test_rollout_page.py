@@ -44,7 +44,8 @@ def test_the_guide_runs_as_it_is_written(tmp_path):
         (tools / name).write_text(f'#!/bin/sh\nexec {call} "$@"\n')
         (tools / name).chmod(0o755)
     # With -e a command that fails ends the guide, and the servers that it started as well.
-    script = "\n".join(["set -e -m", "trap 'kill $(jobs -p) || true' EXIT", *commands()]).replace("8080", port)
+    trap = "trap 'kill $(jobs -p) || true' EXIT"
+    script = "\n".join(["set -e -m", trap, *commands()]).replace("8080", port)
     (tmp_path / "guide.sh").write_text(script.replace("wait\n", "wait || true\n") + " || true\n")
     ran = subprocess.run(
         ["bash", "guide.sh"],
@@ -56,11 +57,10 @@ def test_the_guide_runs_as_it_is_written(tmp_path):
         check=False,
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
-    watched, enforced = re.findall(r"(?:^[\w-]+ 200 \w+\n){4}", ran.stdout, re.MULTILINE)
-    assert [line.split()[-1] for line in watched.splitlines()] == ["stop"] * 4
-    assert [line.split()[-1] for line in enforced.splitlines()] == [
-        "stop", "stop", "content_filter", "content_filter",
-    ]  # fmt: skip
-    assert "too little data" in ran.stdout
+    ends = re.findall(r"(?:clean|forbidden)-[12] 200 (\w+)", ran.stdout)
+    watched, enforced = ends[:4], ends[4:]
+    assert watched == ["stop"] * 4
+    assert enforced == ["stop", "stop", "content_filter", "content_filter"]
+    assert "mine: too noisy" in ran.stdout
     assert ran.stdout.count("1 of 1 cases as expected") == 2
     assert (tmp_path / "results.xml").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from functools import partial
@@ -204,8 +205,7 @@ def _sqlite_engine(address: Address) -> Engine:
 
     assert address.file is not None
     try:
-        # SQLite gives its files beside this one (-wal, -shm) the same mode.
-        os.close(os.open(address.file, os.O_RDWR | os.O_CREAT, 0o600))
+        _make_file(address.file)
     except OSError as error:
         raise ConfigError(
             f"the database cannot be opened ({error.strerror}); check the path and its permissions",
@@ -220,6 +220,22 @@ def _sqlite_engine(address: Address) -> Engine:
     event.listen(engine, "connect", partial(_prepare_sqlite, address.file))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_file(file: Path) -> None:
+    """Makes the file where it is missing, private; SQLite gives those beside it the same mode.
+
+    One that is there is not opened: closing it would take from this process the locks that SQLite
+    holds on it by another connection, and the next program that reads it would remove its log.
+
+    Raises:
+        OSError: it cannot be made, or not be read and written.
+    """
+    try:
+        os.close(os.open(file.resolve(), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if not os.access(file, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
 
 
 def _prepare_sqlite(file: Path, connection: Any, record: Any) -> None:

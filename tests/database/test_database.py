@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,25 @@ def test_nothing_is_kept_in_a_file_that_was_taken_away(sqlite_url, part, damage)
     with database.write() as connection:
         connection.exec_driver_sql("INSERT INTO t VALUES (2)")
     database.close()
+
+
+def test_a_program_that_reads_and_ends_takes_nothing_from_one_that_writes(sqlite_url):
+    """Also where this process has opened the file twice, as a server with a console does."""
+    reader = (
+        "import sys\n"
+        "from guardrail.records.query import open_existing\n"
+        "with open_existing(sys.argv[1]) as database, database.read() as connection:\n"
+        "    connection.exec_driver_sql('SELECT count(*) FROM records').scalar()\n"
+    )
+    with closing(open_database(sqlite_url)) as writer:
+        for kept in range(3):
+            with writer.write() as connection:
+                connection.execute(sa.text("CREATE TABLE IF NOT EXISTS kept (n INTEGER)"))
+                connection.execute(sa.text("INSERT INTO kept VALUES (1)"))
+            with closing(open_database(sqlite_url)):
+                subprocess.run([sys.executable, "-c", reader, sqlite_url], check=True, timeout=120)
+            with writer.read() as connection:
+                assert connection.execute(sa.text("SELECT count(*) FROM kept")).scalar() == kept + 1
 
 
 def test_a_lock_of_another_program_is_waited_for_no_longer_than_told(sqlite_url):
