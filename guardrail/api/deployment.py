@@ -12,7 +12,7 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from guardrail.api.bodies import Bodies
 from guardrail.api.drain import Drain
@@ -23,15 +23,16 @@ from guardrail.keys.limits import LocalLimits
 from guardrail.policy.policy_list import ListedPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from guardrail.api.service import Service
     from guardrail.api.settings import ServerSettings
     from guardrail.keys.limits import Limits
     from guardrail.policy.upstreams import UpstreamEntry
+    from guardrail.sharing.process_board import Processes
     from guardrail.sharing.sharing import Sharing
 
-__all__ = ["Deployment", "Lease", "Plan", "Version", "fixed_deployment"]
+__all__ = ["Deployment", "Lease", "Plan", "PolicyChanges", "Version", "fixed_deployment"]
 
 _MOST_VERSIONS = 50
 
@@ -70,6 +71,18 @@ class Version:
     since: str
     cause: str
     plan: Plan
+
+
+class PolicyChanges(Protocol):
+    """Changes of policies that reach every process that serves, see `PolicySync`."""
+
+    async def reload(self, cause: str) -> Processes:
+        """Has every process read its files again."""
+        ...
+
+    async def look(self) -> Processes:
+        """Which processes there are now, and what they run."""
+        ...
 
 
 class Lease:
@@ -117,6 +130,8 @@ class Deployment:
         self.limits = LocalLimits() if limits is None else limits
         self.drain = drain or Drain()
         self.sharing = sharing
+        self.sync: PolicyChanges | None = None
+        """Reaches all processes; None until a server has been made of this."""
         self._read, self._build = read, build
         self._holders = _Holders(policies)
         self._changing = asyncio.Lock()
@@ -137,6 +152,24 @@ class Deployment:
         """Takes the set that decides now; give it back."""
         self._holders.enter()
         return Lease(self._holders)
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether `reload` has anything to read."""
+        return self._read is not None
+
+    async def try_out(self, listed: Sequence[ListedPolicy]) -> None:
+        """Makes a set of these policies and closes it again; nothing changes.
+
+        Raises:
+            ConfigError: it cannot be made.
+        """
+        if self._build is None:
+            raise ConfigError("this server's policies cannot be changed while it runs")
+        async with self._changing:
+            plan = Plan(tuple(listed), self.versions[0].plan.upstreams)
+            policies = await asyncio.to_thread(self._build, plan)
+            await asyncio.gather(*(one.service.aclose() for one in policies.policies))
 
     async def reload(self, cause: str) -> bool:
         """Reads the files again; whether anything changed.

@@ -63,6 +63,7 @@ def open_console_routes(
     content_key: Path | None,
     deployment: Deployment,
     telemetry: Telemetry,
+    needs_second_person: bool,
 ) -> Iterator[list[BaseRoute]]:
     """The routes of the console of records at `place`.
 
@@ -70,9 +71,15 @@ def open_console_routes(
     on this machine could read it.
 
     Raises:
-        ConfigError: the database cannot be opened.
+        ConfigError: the database cannot be opened; or a second person is asked for where nobody
+            signs in, so that all are one.
         StorageError: it cannot be reached.
     """
+    if needs_second_person and keys is None:
+        raise ConfigError(
+            "without keys all readers of the console are one person; name keys by --keys",
+            field="console_second_person",
+        )
     from guardrail.console.app import console_routes
     from guardrail.console.console import open_console
     from guardrail.records.content import load_or_create_content_keys
@@ -86,5 +93,6 @@ def open_console_routes(
         content_keys=content_keys,
         deployment=deployment,
         telemetry=telemetry,
+        needs_second_person=needs_second_person,
     ) as console:
         yield console_routes(console)

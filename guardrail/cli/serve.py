@@ -86,6 +86,8 @@ __all__ = ["command"]
 @click.option("--console/--no-console", "has_console", default=None, help="Whether there are pages "
               "for reviewers at /console.  [default: where records are in a database, and keys are "
               "asked for or only this machine is listened for]")  # fmt: skip
+@click.option("--console-second-person", is_flag=True, help="In the console a policy is put in "
+              "force by another key than the one that wrote it.")  # fmt: skip
 def command(*, workers: int, host: str, port: int, **options: Any) -> None:
     """Run the OpenAI-compatible proxy in front of a model."""
     if workers == 1:
@@ -139,6 +141,7 @@ def _serve(
     drain_s: float | None,
     drain_notice_s: float,
     has_console: bool | None,
+    console_second_person: bool,
     worker: Worker | None = None,
     **options: Any,
 ) -> None:
@@ -211,6 +214,7 @@ def _serve(
                     content_key=content_key,
                     deployment=deployment,
                     telemetry=telemetry,
+                    needs_second_person=console_second_person,
                 )
             )
         listed = deployment.versions[0].plan.listed

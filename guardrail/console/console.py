@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import anyio
 
 from guardrail.console.kept_results import KeptResults
+from guardrail.console.policy_runs import PolicyRuns
 from guardrail.console.sessions import SessionStore
 from guardrail.console.sign_in_rate import SignInRate
 from guardrail.database.migrate import open_database
@@ -41,9 +42,11 @@ class Console:
         content_keys: open what was asked and answered; None shows none of it.
         deployment: the policies that decide; None where the console only shows records.
         telemetry: of the same server.
+        needs_second_person: whether who wrote a version of a policy may not put it in force.
         sessions: who is signed in.
         sign_in_rate: how often an address may try.
         overviews: counts of the first page, by period.
+        policy_runs: what is tried with versions of policies.
     """
 
     database: Database
@@ -51,18 +54,29 @@ class Console:
     content_keys: ContentKeys | None = None
     deployment: Deployment | None = None
     telemetry: Telemetry | None = None
+    needs_second_person: bool = False
     sessions: SessionStore = field(init=False)
     sign_in_rate: SignInRate = field(init=False, default_factory=SignInRate)
     overviews: KeptResults[Overview] = field(init=False, default_factory=KeptResults)
+    policy_runs: PolicyRuns = field(init=False)
     _threads: anyio.CapacityLimiter = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sessions", SessionStore(self.database))
+        runs = PolicyRuns(self.database, self.content_keys)
+        object.__setattr__(self, "policy_runs", runs)
         object.__setattr__(self, "_threads", anyio.CapacityLimiter(_THREADS))
 
     def of(self, deployment: Deployment) -> Console:
         """The same console of another deployment."""
-        return Console(self.database, self.keys, self.content_keys, deployment, self.telemetry)
+        return Console(
+            self.database,
+            self.keys,
+            self.content_keys,
+            deployment,
+            self.telemetry,
+            self.needs_second_person,
+        )
 
     async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """What a function that blocks returns; a few run at a time, in threads."""
@@ -79,6 +93,7 @@ def open_console(
     content_keys: ContentKeys | None = None,
     deployment: Deployment | None = None,
     telemetry: Telemetry | None = None,
+    needs_second_person: bool = False,
 ) -> Iterator[Console]:
     """The console of the records in a database; `keys` stays open.
 
@@ -88,6 +103,10 @@ def open_console(
     """
     database = open_database(os.fspath(place))
     try:
-        yield Console(database, keys, content_keys, deployment, telemetry)
+        console = Console(database, keys, content_keys, deployment, telemetry, needs_second_person)
+        try:
+            yield console
+        finally:
+            console.policy_runs.close()
     finally:
         database.close()

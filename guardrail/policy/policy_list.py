@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import ConfigDict, Field, Strict
 
 from guardrail.errors import ConfigError
-from guardrail.policy.document import Source, read_document
+from guardrail.policy.document import NOWHERE, Source, read_document
 from guardrail.policy.load import load_policy, validate_content
 from guardrail.policy.mistakes import raise_mistakes
 from guardrail.policy.shipped import find_policy_file, shipped_folder
@@ -28,6 +28,7 @@ __all__ = [
     "ListedPolicy",
     "MatchSection",
     "PoliciesFile",
+    "check_list",
     "find_folders",
     "load_policies",
 ]
@@ -148,8 +149,13 @@ def load_policies(path: str | os.PathLike[str]) -> tuple[ListedPolicy, ...]:
                      entry.unless)
         for entry in parsed.policies
     )  # fmt: skip
-    raise_mistakes([*_find_mistakes(listed, source)])
+    check_list(listed, source)
     return listed
+
+
+def check_list(listed: Sequence[ListedPolicy], source: Source = NOWHERE) -> None:
+    """Raises ConfigError where policies do not make a list; see `load_policies`."""
+    raise_mistakes([*_find_mistakes(listed, source)])
 
 
 def find_folders(listed: Sequence[ListedPolicy], files: Sequence[Path] = ()) -> tuple[Path, ...]:

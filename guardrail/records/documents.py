@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from guardrail.database.database import Database
 
-__all__ = ["Documents", "count_documents", "open_documents"]
+__all__ = ["Documents", "count_documents", "open_documents", "recent_documents"]
 
 _PAGE = 1000
+_READ_AT_ONCE = 500
 
 
 class Documents:
@@ -104,6 +105,61 @@ def open_documents(
             since,
             until,
         )
+
+
+def recent_documents(
+    database: Database,
+    most: int,
+    *,
+    policy: str | None = None,
+    since: datetime | None = None,
+    record_id: str | None = None,
+) -> Documents:
+    """The newest records of an open database, the oldest of them first; without contents.
+
+    Args:
+        database: the database.
+        most: how many.
+        policy: only those that the policy of this name decided.
+        since: only those made at this time or later.
+        record_id: only this one.
+    """
+    return Documents(
+        lambda: _read_newest(database, most, policy, since, record_id),
+        lambda: most,
+        None,
+        None,
+    )
+
+
+def _read_newest(
+    database: Database,
+    most: int,
+    policy: str | None,
+    since: datetime | None,
+    record_id: str | None,
+) -> Iterator[tuple[str, None]]:
+    """Names first, then texts page by page: no writer waits, and few texts are held at a time."""
+    import sqlalchemy as sa
+
+    from guardrail.records.tables import RECORDS
+
+    query = sa.select(RECORDS.c.record_id)
+    for column, value in ((RECORDS.c.policy, policy), (RECORDS.c.record_id, record_id)):
+        query = query if value is None else query.where(column == value)
+    query = query if since is None else query.where(RECORDS.c.created >= since)
+    query = query.order_by(RECORDS.c.created.desc(), RECORDS.c.record_id.desc()).limit(most)
+    with database.read() as connection:
+        names = connection.execute(query).scalars().all()[::-1]
+    for start in range(0, len(names), _READ_AT_ONCE):
+        page = names[start : start + _READ_AT_ONCE]
+        chosen = sa.select(RECORDS.c.record_id, RECORDS.c.document).where(
+            RECORDS.c.record_id.in_(page)
+        )
+        with database.read() as connection:
+            found = {row.record_id: row.document for row in connection.execute(chosen)}
+        # One that was removed meanwhile is not there any more.
+        yield from ((found[name], None) for name in page if name in found)
 
 
 def count_documents(file: Path) -> int:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from guardrail.api.deployment import Deployment, Version
-    from guardrail.server.policy_sync import PolicySync, Processes
+    from guardrail.server.policy_sync import PolicySync
+    from guardrail.sharing.process_board import Processes
     from guardrail.types import Json
 
 __all__ = ["policies_endpoint", "reload_endpoint", "rollback_endpoint"]

@@ -127,6 +127,7 @@ def create_deployed_app(
     telemetry = telemetry or Telemetry()
     telemetry.watch(deployment)
     sync = PolicySync(deployment, _open_board(deployment, worker))
+    deployment.sync = sync
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

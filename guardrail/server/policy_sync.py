@@ -12,11 +12,10 @@ import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.errors import GuardrailError, RequestError
-from guardrail.sharing.process_board import ProcessState, name_process
+from guardrail.sharing.process_board import Processes, ProcessState, name_process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,31 +23,13 @@ if TYPE_CHECKING:
     from guardrail.api.deployment import Deployment
     from guardrail.sharing.process_board import Board, Order
 
-__all__ = ["PolicySync", "Processes"]
+__all__ = ["PolicySync"]
 
 _EVERY_S = 1.0
 _PAUSE_S = 5.0
 _PATIENCE_S = 5.0
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Processes:
-    """Which processes there are.
-
-    Attributes:
-        states: this process first among them, then by name.
-        are_known: whether the others could be asked.
-    """
-
-    states: tuple[ProcessState, ...]
-    are_known: bool
-
-    @property
-    def agree(self) -> bool | None:
-        """Whether all run the same version; None where that is not known."""
-        return len({one.digest for one in self.states}) == 1 if self.are_known else None
 
 
 class PolicySync:

@@ -18,6 +18,7 @@ __all__ = [
     "Board",
     "Order",
     "ProcessState",
+    "Processes",
     "name_process",
     "read_order",
     "read_state",
@@ -60,6 +61,24 @@ class ProcessState:
     since: str
     order: int = 0
     fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Which processes there are.
+
+    Attributes:
+        states: this process first among them, then by name.
+        are_known: whether the others could be asked.
+    """
+
+    states: tuple[ProcessState, ...]
+    are_known: bool
+
+    @property
+    def agree(self) -> bool | None:
+        """Whether all run the same version; None where that is not known."""
+        return len({one.digest for one in self.states}) == 1 if self.are_known else None
 
 
 class Board(Protocol):

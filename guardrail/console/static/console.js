@@ -85,12 +85,24 @@
   document.addEventListener("click", (event) => {
     const opener = event.target.closest("[data-open]");
     if (opener) one(`#${opener.dataset.open}`).showModal();
+    const place = event.target.closest("[data-line]");
+    if (place) goToLine(Number(place.dataset.line));
     const row = event.target.closest("tr[data-row]");
     if (row && !event.target.closest("a, button, input, label")) {
       const link = one("a[href]", row);
       if (link && !String(getSelection())) link.click();
     }
   });
+  // A mistake leads to its line of the text.
+  function goToLine(number) {
+    const field = one("textarea#text");
+    if (!field) return;
+    const lines = field.value.split("\n");
+    const start = lines.slice(0, number - 1).reduce((sum, line) => sum + line.length + 1, 0);
+    field.focus();
+    field.setSelectionRange(start, start + (lines[number - 1] || "").length);
+    field.scrollTop = (field.scrollHeight / lines.length) * Math.max(0, number - 4);
+  }
   // A link into a folded part opens it.
   function unfold() {
     const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
