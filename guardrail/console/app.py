@@ -15,7 +15,7 @@ from starlette.routing import Match, Mount, Route
 
 from guardrail.console.cookies import choose_token, set_token
 from guardrail.console.forms import Form, read_form
-from guardrail.console.pages import decision, decisions, health, overview, sign_in
+from guardrail.console.pages import decision, decisions, health, label, overview, playground, sign_in
 from guardrail.console.protection import (
     SECURITY_HEADERS,
     check_host,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["console_routes"]
 
-_PAGES = (overview, decisions, decision, health, sign_in)
+_PAGES = (overview, decisions, decision, label, playground, health, sign_in)
 """Every page, in the order of the menu."""
 
 _log = logging.getLogger(__name__)

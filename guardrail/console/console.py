@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import anyio
 
 from guardrail.console.kept_results import KeptResults
+from guardrail.console.playground import Playground
 from guardrail.console.sessions import SessionStore
 from guardrail.console.sign_in_rate import SignInRate
 from guardrail.database.migrate import open_database
@@ -44,6 +45,7 @@ class Console:
         sessions: who is signed in.
         sign_in_rate: how often an address may try.
         overviews: counts of the first page, by period.
+        playground: what is tried at the moment, and was a while ago.
     """
 
     database: Database
@@ -54,6 +56,7 @@ class Console:
     sessions: SessionStore = field(init=False)
     sign_in_rate: SignInRate = field(init=False, default_factory=SignInRate)
     overviews: KeptResults[Overview] = field(init=False, default_factory=KeptResults)
+    playground: Playground = field(init=False, default_factory=Playground)
     _threads: anyio.CapacityLimiter = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
