@@ -20,7 +20,9 @@ from guardrail.console.pages import (
     decision_replay,
     decisions,
     health,
+    label,
     overview,
+    playground,
     policies,
     sign_in,
 )
@@ -48,7 +50,17 @@ if TYPE_CHECKING:
 
 __all__ = ["console_routes"]
 
-_PAGES = (overview, decisions, decision, decision_replay, policies, health, sign_in)
+_PAGES = (
+    overview,
+    decisions,
+    decision,
+    decision_replay,
+    label,
+    playground,
+    policies,
+    health,
+    sign_in,
+)
 """Every page, in the order of the menu."""
 
 _log = logging.getLogger(__name__)

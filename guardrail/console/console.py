@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import anyio
 
 from guardrail.console.kept_results import KeptResults
+from guardrail.console.playground import Playground
 from guardrail.console.policy_runs import PolicyRuns
 from guardrail.console.sessions import SessionStore
 from guardrail.console.sign_in_rate import SignInRate
@@ -47,6 +48,7 @@ class Console:
         sign_in_rate: how often an address may try.
         overviews: counts of the first page, by period.
         policy_runs: what is tried with versions of policies.
+        playground: what is tried at the moment, and was a while ago.
     """
 
     database: Database
@@ -59,6 +61,7 @@ class Console:
     sign_in_rate: SignInRate = field(init=False, default_factory=SignInRate)
     overviews: KeptResults[Overview] = field(init=False, default_factory=KeptResults)
     policy_runs: PolicyRuns = field(init=False)
+    playground: Playground = field(init=False, default_factory=Playground)
     _threads: anyio.CapacityLimiter = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from guardrail.records.record import Record, SampleRecord
     from guardrail.types import Json
 
-__all__ = ["DecisionView", "Draw", "Reached", "Said", "view_decision"]
+__all__ = ["DecisionView", "Draw", "Reached", "Said", "read_messages",
+           "view_decision"]  # fmt: skip
 
 _CLASSES = {
     Outcome.HARMLESS: "harmless",
@@ -123,7 +124,7 @@ def view_decision(record: Record, keys: ContentKeys | None) -> DecisionView:
         sentences=sentences,
         problem=problem,
         draws=draws,
-        said=_read_messages(content.get("messages"), certificate),
+        said=read_messages(content.get("messages"), certificate),
         answer=_read_answer(content.get("answer")),
         content_note=note,
         created=datetime.fromisoformat(record.created),
@@ -186,7 +187,8 @@ def _read_answer(answer: Json) -> str | None:
             return str(answer)[:_LONGEST]
 
 
-def _read_messages(messages: Json, certificate: Certificate | None) -> list[Said]:
+def read_messages(messages: Json, certificate: Certificate | None = None) -> list[Said]:
+    """The messages that a record keeps, as people read them."""
     sizes = [] if certificate is None else [one.client for one in certificate.pictures]
     found = []
     for message in messages if isinstance(messages, list) else []:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from guardrail.records.record import Record, SampleRecord
     from guardrail.types import Json
 
-__all__ = ["open_records", "text_to_label"]
+__all__ = ["find_first_decision", "open_records", "text_to_label"]
 
 _AT_ONCE = 200
 
@@ -40,7 +40,7 @@ def open_records(
     found = {one.record_id: _opened(one, keys) for one in _read(database, record_ids)}
     for record_id, record in found.items():
         if record.remembered and record.action is Action.BLOCK and isinstance(record.content, dict):
-            first = _first_decision(database, record)
+            first = find_first_decision(database, record)
             opened = None if first is None else _opened(first, keys)
             if opened is not None and isinstance(opened.content, dict):
                 content = {**record.content, "answers": opened.content.get("answers")}
@@ -96,8 +96,8 @@ def _read(database: Database, record_ids: Sequence[str]) -> list[Record]:
     return found
 
 
-def _first_decision(database: Database, record: Record) -> Record | None:
-    """The decision on an equal request that drew."""
+def find_first_decision(database: Database, record: Record) -> Record | None:
+    """The decision on an equal request that drew. Raises StorageError."""
     query = (
         select_records()
         .where(RECORDS.c.request_digest == record.request_digest, sa.not_(RECORDS.c.remembered))

@@ -118,6 +118,41 @@
     if (event.target.matches("[data-go]")) location.href = event.target.value;
   });
 
+  // A picture goes as a data URL in a field, in the alphabet that forms carry as it is.
+  function showPicture(drop, file) {
+    const field = one(`input[name="${drop.dataset.picture}"]`, drop.closest("form"));
+    const shown = one("img", drop);
+    const words = one("[data-picture-words]", drop);
+    field.value = "";
+    shown.hidden = true;
+    if (!file) return;
+    const most = Number(drop.dataset.mostBytes);
+    if (!file.type.startsWith("image/") || file.size > most) {
+      words.textContent = file.size > most
+        ? `This file has more than ${Math.floor(most / 1e6)} MB: drop a smaller one.`
+        : "This file is not a picture.";
+      return;
+    }
+    const reader = new FileReader();
+    reader.addEventListener("load", () => {
+      const [head, data] = reader.result.split(",");
+      field.value = `${head},${data.replaceAll("+", "-").replaceAll("/", "_")}`;
+      shown.src = reader.result;
+      shown.hidden = false;
+      words.textContent = file.name;
+    });
+    reader.readAsDataURL(file);
+  }
+  for (const drop of all("[data-picture]")) {
+    const input = one("input[type=file]", drop);
+    input.addEventListener("change", () => showPicture(drop, input.files[0]));
+    drop.addEventListener("dragover", (event) => event.preventDefault());
+    drop.addEventListener("drop", (event) => {
+      event.preventDefault();
+      showPicture(drop, event.dataTransfer.files[0]);
+    });
+  }
+
   // Shortcuts of a single key can be turned off (WCAG 2.1.4).
   const keysOn = one("#keys-on");
   keysOn.checked = localStorage.getItem("guardrail-keys") !== "off";
@@ -167,7 +202,11 @@
         follow(".selected a[href]");
         break;
       }
-      default: return;
+      default: {
+        const own = one(`[data-hotkey="${CSS.escape(event.key)}"]`);
+        if (!own || event.repeat) return;
+        own.click();
+      }
     }
     event.preventDefault();
   });
