@@ -116,6 +116,7 @@ def test_every_field_arrives():
         "retry": Retry.ANY,
         "expected_success_rate": 0.95,
         "recall": None,  # a file of its own, see test_recall.py
+        "policy_fields": rules.policy_fields,  # see test_content.py
     }
     default = compile_policy(policy(smoothing={"claim": "harmlessness"}))
     assert (default.miss_rate_upper, default.delta) == (0.05, 0.001)

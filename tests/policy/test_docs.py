@@ -25,7 +25,7 @@ EXAMPLES = [
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_fields_that_are_named_exist(page):
     named = set(NAMED.findall(page.read_text()))
-    files = {name for name in named if name.endswith((".md", ".py", ".yaml"))}
+    files = {name for name in named if name.endswith((".html", ".md", ".py", ".yaml"))}
     assert named - files <= FIELDS
 
 

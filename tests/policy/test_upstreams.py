@@ -68,6 +68,7 @@ def test_every_field_arrives(write):
         breaker_faults=5,
         breaker_after_s=2.0,
         breaker_open_s=30.0,
+        first_alone_s=2.0,
     )
     assert (first.is_local, second.is_local) == (False, True)
     assert (first.direct, first.undrawn, first.seeds) == (True, (503, 529), True)
@@ -75,7 +76,7 @@ def test_every_field_arrives(write):
 
 
 def test_what_is_left_out_has_the_usual_limits():
-    assert UpstreamEntry(upstream=URL).limits == CallLimits()
+    assert UpstreamEntry(upstream=URL).limits == CallLimits(first_alone_s=2.0)
 
 
 def test_a_model_in_this_process_has_no_limit_of_its_own_on_calls():
