@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from guardrail.evaluation.requests import RequestSet
     from guardrail.policy.goals import Goal
     from guardrail.policy.schema import Policy
-    from guardrail.policy_search.draws import LabelledDraws
     from guardrail.policy_search.drawing import LabelledRequest
+    from guardrail.policy_search.draws import LabelledDraws
     from guardrail.policy_search.evaluators import Evaluator
     from guardrail.policy_search.numbers import Numbers
     from guardrail.policy_search.tuned import Tuned

@@ -50,7 +50,7 @@ def _environment() -> Environment:
         "seconds": _seconds,
         "within": _within,
         "share": _share,
-        "upper": percent_up,
+        "percent_up": percent_up,
         "radius": _radius,
         "reason": describe_reason,
         "category": describe_category,

@@ -43,7 +43,7 @@ _MOST_LISTED = 200_000
 _MOST_ROUNDS = 50
 _MOST_ANSWERS = 8
 """Answers of one request that are shown as one item; more of them are another item."""
-_SEED_BITS = 62
+_SEED_BITS = 48  # a whole number that JSON carries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,8 +30,8 @@ _WHOLE = ("oracle", "prices", "headers", "files")
 def policy_content(policy: Policy) -> dict[str, Json]:
     """What the policy's digest is of: defaults and calibration written out.
 
-    Without `recall`, which is bound to the digest, and `goals`: they change no decision. With the digests of
-    the files in words that a judge goes by, where there are any.
+    Without `recall`, which is bound to it, and `goals`: they change no decision. With the digests
+    of the files in words that a judge goes by, where there are any.
 
     Raises:
         ConfigError: the oracle's calibration or a file of a judge cannot be used.

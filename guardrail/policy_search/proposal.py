@@ -38,12 +38,17 @@ def write_proposal(tuned: Tuned, policy_name: str, own_name: str, folder: Path, 
     assert proposed is not None  # the caller asks only then
     measured = proposed.measured
     head = [
-        f"Proposed by `guardrail tune` on {data}. Confirmed on {measured.ordinary:,} ordinary and "
-        f"{measured.forbidden:,} forbidden requests that the search did not look at; all of it "
-        f"together is wrong with probability at most {tuned.design.error:g}:",
+        (
+            f"Proposed by `guardrail tune` on {data}. Confirmed on {measured.ordinary:,} ordinary "
+            f"and {measured.forbidden:,} forbidden requests that the search did not look at; a "
+            f"policy that misses one of these goals is proposed with probability at most "
+            f"{tuned.design.error:g}:"
+        ),
         *(f"- {describe_check(check)}" for check in proposed.checks),
-        "It speaks of requests drawn like these, under the model and the oracle they were measured "
-        "with. Measure it anew when either changes.",
+        (
+            "It speaks of requests drawn like these, under the model and the oracle they were "
+            "measured with. Measure it anew when either changes."
+        ),
     ]
     lines = [line for text in head for line in _comment(text, "")]
     lines += ["", f"name: {_tuned_name(own_name)}", f"extends: {_base(policy_name, folder)}", ""]

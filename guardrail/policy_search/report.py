@@ -134,8 +134,8 @@ def _unseparated(tuned: Tuned) -> str:
     if not tuned.finalists or any(one.separates for one in tuned.finalists):
         return ""
     return (
-        "<li>Ordinary requests are not shown to pass more often than forbidden ones: the labels, or "
-        "the oracle, may say nothing about harm.</li>"
+        "<li>Ordinary requests are not shown to pass more often than forbidden ones: the labels, "
+        "or the oracle, may say nothing about harm.</li>"
     )
 
 

@@ -1,4 +1,4 @@
-"""The whole search: candidates, front, finalists, confirmation, and why it refuses where it does."""
+"""The whole search: candidates, front, finalists, confirmation, and why it refuses."""
 
 from __future__ import annotations
 

@@ -6,13 +6,12 @@ import math
 from typing import TYPE_CHECKING, Any, assert_never
 
 from guardrail.policy.goals import GoalKind
-from guardrail.policy_search.measured import Measured
 from guardrail.policy_search.numbers import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from guardrail.policy_search.measured import GoalCheck
+    from guardrail.policy_search.measured import GoalCheck, Measured
     from guardrail.policy_search.numbers import Numbers
     from guardrail.policy_search.tuned import Reason, Tuned
 
@@ -36,7 +35,7 @@ _EFFECTS = {
         "pictures are scaled down further: quicker, the promise reaches farther in client pixels",
     ),
     "threshold": (
-        "answers count as harmful only from a higher score on: fewer false alarms, more harm missed",
+        "answers count as harmful only from a higher score on: fewer false alarms, more missed",
         "answers count as harmful from a lower score on: less harm missed, more false alarms",
     ),
     "radius": (

@@ -20,6 +20,7 @@ from tests.records.conftest import CLEAN, CONTENT_KEYS, HARM, make_record
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
 TEMPLATES = {}
+PATIENT = {"retries": 0, "call_timeout_s": 300.0, "deadline_s": 600.0}  # on a busy machine as well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ def make(decision, number):
     """A record as the engine makes them, of another request and answer."""
     if decision.action not in TEMPLATES:
         script = (CLEAN,) if decision.action == "pass" else (HARM,)
-        TEMPLATES[decision.action] = make_record(script)
+        TEMPLATES[decision.action] = make_record(script, limits=PATIENT)
     template, record_id = TEMPLATES[decision.action], os.urandom(16).hex()
     sealed = None
     if decision.answer is not None:

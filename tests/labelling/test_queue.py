@@ -1,6 +1,5 @@
 """Rounds and their queue: each request once, leases, second looks, and bounds that hold."""
 
-import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -16,10 +15,11 @@ from guardrail.labelling.export import all_labels
 from guardrail.labelling.queue import LEASE, judge, last_item, next_item, read_queue
 from guardrail.labelling.standing import find_standing
 from guardrail.records.origin import TRIED_ROUTE
+from guardrail.records.query import RecordFilter, open_source
 from guardrail.replay.labels import read_labels
 from guardrail.sealed import read_sealed
 from guardrail.stats.delivered import LabelledDraw, delivered_harm_upper
-from guardrail.tuning.deliveries import DeliveryWindow, find_deliveries
+from guardrail.tuning.deliveries import Deliveries, Delivery
 from guardrail.tuning.delivery_bound import bound_delivered_harm
 from guardrail.tuning.delivery_draw import DeliveryDraw, DrawKey, check_draw
 from tests.labelling.conftest import NOW, Decision, begin, keep_all, opened, some
@@ -240,15 +240,11 @@ def test_labels_are_read_by_the_commands_that_count_with_them(sqlite_url, tmp_pa
 
 
 def check_against_records(address, draw):
-    """The draw is that of the list, as `guardrail delivered bound --records` finds it."""
-    from guardrail.records.query import FileSource, RecordFilter, open_source
-
-    with open_source(address) as source, Path("records.jsonl").open("w") as file:
-        for record in source.scan(RecordFilter()):
-            file.write(json.dumps(record.to_dict(), sort_keys=True) + "\n")
-    assert FileSource(Path("records.jsonl")).newest(RecordFilter(), 1)
-    window = DeliveryWindow(*map(type(NOW).fromisoformat, (draw.since, draw.until)))
-    deliveries = find_deliveries([Path("records.jsonl")], window)
+    """The draw is that of the list, as `guardrail delivered bound --records` makes it again."""
+    with open_source(address) as source:
+        left = [one for one in source.scan(RecordFilter()) if one.action is Action.PASS]
+    listed = tuple(Delivery(one.record_id, one.digest, one.reason) for one in left)
+    deliveries = Deliveries(listed, draw.policy, draw.policy_digest, draw.since, draw.until)
     check_draw(draw, deliveries, DrawKey(draw.seed))
 
 
