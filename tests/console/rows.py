@@ -28,6 +28,7 @@ def make_row(number=0, **fields):
         "would_block": False,
         "remembered": False,
         "mode": "enforce",
+        "observation": "",
         "policy": "default",
         "policy_digest": "d",
         "model": "m",
