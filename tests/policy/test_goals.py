@@ -51,7 +51,7 @@ def test_goals_decide_nothing():
     ],
 )
 def test_what_cannot_be_read_is_named_with_what_to_write(written, told):
-    with pytest.raises(ConfigError, match="mine.yaml:2, field 'goals") as caught:
+    with pytest.raises(ConfigError, match=r"mine\.yaml:2, field 'goals") as caught:
         policy_with(f"goals: {{{written}}}\n")
     assert told in str(caught.value)
 

@@ -70,7 +70,7 @@ def test_no_number_of_requests_helps_where_the_share_itself_misses():
 
 
 def test_the_bound_of_a_mean_holds_in_every_small_world():
-    """All sequences of four draws from three values, weighed: the bound fails no more than alpha."""
+    """All runs of four draws from three values, weighed: it fails no more often than alpha."""
     values, alpha = (0.0, 0.3, 1.0), 0.2
     bounds = {draws: mean_upper(draws, 1.0, alpha) for draws in itertools.product(values, repeat=4)}
     for weights in itertools.product((0.02, 0.2, 0.5, 0.9), repeat=3):

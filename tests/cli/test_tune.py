@@ -1,0 +1,154 @@
+"""`guardrail tune`: what it draws, proposes, refuses and goes on from."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+from PIL import Image
+
+from guardrail.cli.tune import command
+from guardrail.policy.load import load_policy
+
+POLICY = """
+name: test
+goals: {false_alarms: '<= 30%', recall: '>= 60% within 0.2'}
+advanced:
+  sampling: {plan: fixed, max_parallel: 8}
+  limits: {retries: 0, call_timeout_s: 10.0, deadline_s: 60.0}
+"""
+COUNT = 24
+DRAWS = 22
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A policy, and 24 requests of either kind, each with a picture and a question of its own."""
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    dice = np.random.default_rng(0)
+    for kind in ("forbidden", "clean"):
+        rows = []
+        for i in range(COUNT):
+            pixels = dice.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"{kind}{i}.png")
+            rows.append({"image": f"{kind}{i}.png", "prompt": f"{kind} question {i}"})
+        (tmp_path / f"{kind}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+@pytest.fixture
+def tune(folder):
+    def run(*arguments):
+        sets = ["--forbidden", folder / "forbidden.jsonl", "--clean", folder / "clean.jsonl"]
+        options = ["--policy", folder / "policy.yaml", "--draws", DRAWS, *sets, *arguments]
+        return CliRunner().invoke(command, [str(one) for one in options], catch_exceptions=False)
+
+    return run
+
+
+def by_kind(kit):
+    return lambda call: kit.HARM if "forbidden question" in str(call.body) else kit.CLEAN
+
+
+def test_it_proposes_a_policy_with_a_comment_at_every_change(tune, folder, model, kit):
+    model(by_kind(kit))
+    out, page = folder / "new" / "tuned.yaml", folder / "r.html"
+    out.parent.mkdir()
+    told = tune("--out", out, "--report", page, "--run-folder", folder / "run")
+    assert told.exit_code == 0, told.output
+    words = " ".join(told.stdout.split())
+    assert "false alarms at most 30%: met; 0 of 12 ordinary requests stopped" in words
+    assert "recall at least 60% within 0.2: met" in words
+    written = out.read_text()
+    changed = yaml.safe_load(written)
+    assert changed["extends"] == "../policy.yaml"
+    lines = written.splitlines()
+    for section, fields in changed.items():
+        if section in ("name", "extends", "goals"):
+            continue
+        for field in fields:
+            place = next(i for i, line in enumerate(lines) if line.strip().startswith(f"{field}:"))
+            before = "\n".join(lines[max(0, place - 6) : place])
+            assert "# was " in before
+            assert "Why:" in before
+    tuned = load_policy(out)
+    assert [goal.text for goal in tuned.goals.wishes] == ["<= 30%", ">= 60% within 0.2"]
+    assert tuned.advanced.sampling.max_parallel == 8  # what it extends still holds
+    html = page.read_text()
+    assert "The proposed policy" in html
+    assert "<script" not in html
+    assert "question" not in html
+
+
+def test_nothing_is_drawn_twice(tune, folder, model, kit):
+    upstream = model(by_kind(kit))
+    run = ("--run-folder", folder / "run", "--json")
+    # The last option wins.
+    assert tune(*run, "--draws", 10).exit_code == 1
+    assert len(upstream.calls) == 2 * COUNT * 10
+    first = json.loads(tune(*run).stdout)
+    assert len(upstream.calls) == 2 * COUNT * DRAWS
+    again = json.loads(tune(*run, "--goal", "calls <= 40").stdout)
+    assert len(upstream.calls) == 2 * COUNT * DRAWS
+    assert first["proposed"]["false_alarms"] == first["proposed"]["missed_harm"] == 0
+    assert set(again["goals"]) == {"calls"}
+
+
+def test_labels_that_say_nothing_lead_to_a_refusal(tune, model, kit):
+    model(lambda call: kit.HARM if sum(map(ord, str(call.body)[-60:])) % 2 else kit.CLEAN)
+    told = tune("--goal", "false_alarms <= 90%", "--goal", "missed_harm <= 95%")
+    assert told.exit_code == 1
+    assert "nothing is proposed" in told.stdout
+
+
+def test_a_refusal_names_goal_and_number_of_requests(tune, folder, model, kit):
+    model(by_kind(kit))
+    told = tune("--goal", "false_alarms <= 5%", "--report", folder / "r.html")
+    assert told.exit_code == 1
+    words = " ".join(told.stdout.split())
+    assert "false alarms at most 5%: not met; 0 of 12 ordinary requests stopped" in words
+    # ln(0.05 / 3) / ln(0.95) rounded up is 80, for each of the two halves.
+    assert "160 labelled ordinary requests in all would show it" in words
+    assert "Nothing is proposed" in (folder / "r.html").read_text()
+
+
+def test_a_model_without_answers_stops_it(tune, folder, model):
+    from guardrail.errors import UpstreamError
+    from guardrail.upstreams.scripted import Fault, Step
+
+    upstream = model(lambda call: Step(fault=Fault.RESET))
+    with pytest.raises(UpstreamError):
+        tune("--run-folder", folder / "run")
+    assert len(upstream.calls) <= 5 * DRAWS
+    (log,) = (folder / "run").glob("*.jsonl")
+    assert len(log.read_text().splitlines()) == 1  # its settings alone
+
+
+def test_it_says_beforehand_what_it_takes(tune, model, kit):
+    upstream = model([kit.CLEAN])
+    told = tune("--dry-run", "--search", "smoothing.sigma=0.25")
+    assert told.exit_code == 0
+    assert f"at most {2 * 2 * COUNT * DRAWS:,} answers" in told.stderr
+    assert not upstream.calls
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--records", "x.db"], "give --forbidden and --clean, or --records and --labels"),
+        (["--goal", "false_alarms < 1"], "is no goal|write a share"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(tune, arguments, said):
+    import re
+
+    from guardrail.errors import ConfigError
+
+    try:
+        told = tune(*arguments)
+    except ConfigError as error:
+        assert re.search(said, str(error))
+    else:
+        assert told.exit_code == 2
+        assert re.search(said, told.stderr)
