@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.console.held_fields import find_held
-from guardrail.console.policy_text import PolicyText
 from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.errors import CertificationError, ConfigError, RequestError
 from guardrail.policy.compile import compile_policy
@@ -15,6 +14,7 @@ from guardrail.policy.load import parse_policy
 from guardrail.policy.mistakes import list_mistakes, raise_mistakes
 
 if TYPE_CHECKING:
+    from guardrail.console.policy_text import PolicyText
     from guardrail.policy.schema import Policy
 
 __all__ = ["MOST_TEXT_BYTES", "DraftCheck", "Mistake", "check_draft", "read_text"]
