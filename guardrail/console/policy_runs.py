@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from guardrail.console.policy_trials import TrialStopped, replay_records, run_tests
+from guardrail.console.policy_trials import TrialStoppedError, replay_records, run_tests
 from guardrail.console.policy_versions import check_version
 from guardrail.console.tables import POLICY_RUNS
 from guardrail.errors import ConfigError, GuardrailError, RequestError
@@ -213,7 +213,7 @@ class _Progress:
 
     def step(self) -> None:
         if self._stop.is_set():
-            raise TrialStopped("the server is being shut down")
+            raise TrialStoppedError("the server is being shut down")
         self._done += 1
         if time.monotonic() - self._told >= _BEAT_S:
             self._tell()

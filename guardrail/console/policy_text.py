@@ -1,4 +1,4 @@
-"""The text of a served policy: where it stands, whether it can be changed there, and changing it."""
+"""The text of a served policy: where it stands, whether it can be changed, and changing it."""
 
 from __future__ import annotations
 

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from guardrail.records.content import ContentKeys
     from guardrail.types import Json
 
-__all__ = ["OneReplay", "Progress", "TrialStopped", "replay_one", "replay_records", "run_tests"]
+__all__ = [
+    "OneReplay",
+    "Progress",
+    "TrialStoppedError",
+    "replay_one",
+    "replay_records",
+    "run_tests",
+]
 
 _MOST_CASES = 500
 _LONGEST_S = 900.0
@@ -36,7 +43,7 @@ _SHOWN = 50
 _JOBS = 2
 
 
-class TrialStopped(GuardrailError):
+class TrialStoppedError(GuardrailError):
     """A run was ended before its end."""
 
 
@@ -48,7 +55,7 @@ class Progress(Protocol):
         ...
 
     def step(self) -> None:
-        """One is done. Raises TrialStopped where the trial is to end."""
+        """One is done. Raises TrialStoppedError where the trial is to end."""
         ...
 
 
@@ -59,7 +66,7 @@ def run_tests(
 
     Raises:
         ConfigError: the policy's oracle cannot be used.
-        TrialStopped: it was to end, or took longer than a quarter of an hour.
+        TrialStoppedError: it was to end, or took longer than a quarter of an hour.
         StorageError: the cases cannot be read.
     """
     from guardrail.cases.reading import load_cases
@@ -103,12 +110,12 @@ async def _decide(policy: Policy, cases: list[Case], progress: Progress) -> list
         async with asyncio.timeout(_LONGEST_S):
             return await run_cases(engine, policy, cases, jobs=_JOBS, step=progress.step)
     except TimeoutError as error:
-        raise TrialStopped("it took longer than a quarter of an hour") from error
+        raise TrialStoppedError("it took longer than a quarter of an hour") from error
     except ExceptionGroup as group:
-        stopped = group.subgroup(TrialStopped)
+        stopped = group.subgroup(TrialStoppedError)
         if stopped is None:
             raise
-        raise TrialStopped("the server is being shut down") from group
+        raise TrialStoppedError("the server is being shut down") from group
     finally:
         await engine.aclose()
 
@@ -161,7 +168,7 @@ def replay_records(
         ConfigError: the policy cannot be used.
         CertificationError: a record is not one of this version.
         StorageError: they cannot be read.
-        TrialStopped: it was to end.
+        TrialStoppedError: it was to end.
     """
     from guardrail.replay.decisions import load_decisions
     from guardrail.replay.replay import replay_policy

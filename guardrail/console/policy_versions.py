@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from guardrail.console.policy_draft import check_draft
 from guardrail.console.policy_text import digest_text, write_policy_text
 from guardrail.console.tables import POLICY_VERSIONS
-from guardrail.errors import RequestError
+from guardrail.errors import RequestError, StorageError
+from guardrail.policy.compile import policy_digest
 from guardrail.records.query import as_utc
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def add_draft(
     return str(row["version_id"])
 
 
-def note_live(database: Database, target: PolicyText, policy_digest: str) -> PolicyVersion | None:
+def note_live(database: Database, target: PolicyText) -> PolicyVersion | None:
     """Notes the text that decides as a version, where it is none; the version in force.
 
     A text that stands in the file without being in force is none. Raises StorageError.
@@ -130,11 +131,17 @@ def note_live(database: Database, target: PolicyText, policy_digest: str) -> Pol
     live = find_live(database, target.name)
     if not target.is_served or (live is not None and live.digest == target.digest):
         return live
-    row = _row(target.name, target.text, policy_digest, VersionState.LIVE, note="found in the file")
-    with database.write() as connection:
-        now = {"state": VersionState.RETIRED, "changed": row["changed"]}
-        connection.execute(sa.update(POLICY_VERSIONS).where(_is_live(target.name)).values(now))
-        connection.execute(sa.insert(POLICY_VERSIONS), row)
+    digest = policy_digest(target.served.listed.policy)
+    row = _row(target.name, target.text, digest, VersionState.LIVE, note="found in the file")
+    try:
+        with database.write() as connection:
+            _retire(connection, target.name, row["changed"])
+            connection.execute(sa.insert(POLICY_VERSIONS), row)
+    except StorageError:
+        # PostgreSQL lets no second one be live: another process may have noted the same.
+        live = find_live(database, target.name)
+        if live is None or live.digest != target.digest:
+            raise
     return find_live(database, target.name)
 
 
@@ -163,7 +170,7 @@ def start_shadow(database: Database, version: PolicyVersion) -> None:
 
 def put_in_place(
     database: Database, target: PolicyText, version: PolicyVersion, *, seen: str, approver: str
-) -> PolicyVersion | None:
+) -> PolicyVersion:
     """Writes a version into the policy's file, and notes it as the one in force.
 
     Of two who do so at once one waits for the other's transaction, and then finds another text in
@@ -178,7 +185,7 @@ def put_in_place(
         approver: id of the key of who does it.
 
     Returns:
-        The version that was in force; None where none was noted.
+        The version that was in force.
 
     Raises:
         RequestError: 409, the text in the file or the version has changed since it was seen; 500,
@@ -186,7 +193,11 @@ def put_in_place(
         StorageError: likewise.
     """
     assert target.file is not None  # else there is no place
-    file, before, has_written = target.file, find_live(database, target.name), False
+    file, has_written = target.file, False
+    # Noted first: the row that two processes wait for each other at, and the text to go back to.
+    before = note_live(database, target)
+    if before is None or before.digest != target.digest:
+        raise _meanwhile("what stands in the file is not what decides")
     try:
         with database.write() as connection:
             now = datetime.now(UTC)
@@ -206,7 +217,7 @@ def put_in_place(
     return before
 
 
-def put_back(database: Database, target: PolicyText, before: PolicyVersion | None) -> None:
+def put_back(database: Database, target: PolicyText, before: PolicyVersion) -> None:
     """Undoes `put_in_place`: the text that was there, and the version that was in force.
 
     What was in force for that moment is noted as retired. Raises OSError or StorageError.
@@ -215,10 +226,9 @@ def put_back(database: Database, target: PolicyText, before: PolicyVersion | Non
     now = datetime.now(UTC)
     with database.write() as connection:
         _retire(connection, target.name, now)
-        if before is not None:
-            is_it = POLICY_VERSIONS.c.version_id == before.version_id
-            values = {"state": VersionState.LIVE, "changed": before.changed}
-            connection.execute(sa.update(POLICY_VERSIONS).where(is_it).values(values))
+        is_it = POLICY_VERSIONS.c.version_id == before.version_id
+        values = {"state": VersionState.LIVE, "changed": before.changed}
+        connection.execute(sa.update(POLICY_VERSIONS).where(is_it).values(values))
         write_policy_text(target.file, target.text)
 
 

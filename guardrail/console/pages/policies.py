@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from guardrail.console.policy_text import PolicyText
     from guardrail.console.policy_versions import PolicyVersion
     from guardrail.console.visit import Visit
+    from guardrail.policy.policy_list import MatchSection
 
 __all__ = ["ROUTES"]
 
@@ -53,6 +54,21 @@ class _Row:
     text: PolicyText | None
     live: PolicyVersion | None
     problem: str
+
+    @property
+    def decides(self) -> str:
+        """Which requests it is for, in words."""
+        match, unless = self.served.listed.match, self.served.listed.unless
+        for_all = "every request that is left" if match.is_empty else _say_match(match)
+        return for_all if unless is None else f"{for_all}, but not {_say_match(unless)}"
+
+
+def _say_match(match: MatchSection) -> str:
+    said = []
+    for name, values in match.model_dump(exclude_none=True).items():
+        pairs = [f"{k}: {v}" for k, v in values.items()] if isinstance(values, dict) else values
+        said.append(f"{name} {', '.join(pairs)}")
+    return "; ".join(said)
 
 
 async def _show(visit: Visit) -> Response:
@@ -85,8 +101,7 @@ async def _read_text(visit: Visit, served: ServedPolicy) -> PolicyText:
 
 
 async def _note(visit: Visit, text: PolicyText) -> PolicyVersion | None:
-    digest = await visit.run(policy_digest, text.served.listed.policy)
-    return await visit.run(note_live, visit.console.database, text, digest)
+    return await visit.run(note_live, visit.console.database, text)
 
 
 def _names(visit: Visit) -> Mapping[str, str]:
