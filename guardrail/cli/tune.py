@@ -77,7 +77,9 @@ _MOST_SHOWN = 15
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @guard_options
 @click.pass_context
-def command(ctx: click.Context, out: Path | None, report_file: Path | None, **options: Any) -> None:
+def command(
+    ctx: click.Context, /, out: Path | None, report_file: Path | None, **options: Any
+) -> None:
     """Find the numbers of a policy that meet goals stated in words.
 
     One half of the labelled requests is searched on, the other confirms; a goal counts as met only

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from guardrail.engine.verdict import Action, Reason
@@ -58,14 +58,16 @@ class DecisionFilter:
         since, until = _time(given, "since"), _time(given, "until")
         if "period" in given:
             since = now - PERIODS[given["period"]][1]
+        texts: dict[str, Any] = {field: given.get(name) for name, field in _TEXTS.items()}
+        numbers: dict[str, Any] = {name: _number(given, name) for name in _NUMBERS}
         return RecordFilter(
             since=since,
             until=until,
             action=given.get("verdict"),
             reason=given.get("reason"),
             would_block=True if "would_block" in given else None,
-            **{field: given.get(name) for name, field in _TEXTS.items()},
-            **{name: _number(given, name) for name in _NUMBERS},
+            **texts,
+            **numbers,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guardrail.console.charts import Curve, Mark, draw_chart, draw_times
 from guardrail.engine.plan import radii_by_floor
@@ -212,7 +212,7 @@ def _read_parts(content: Json, sizes: list[tuple[int, int]]) -> Iterator[str]:
             yield str(part)
 
 
-def _charts(certificate: Certificate, draws: Sequence[Draw]) -> dict[str, object]:
+def _charts(certificate: Certificate, draws: Sequence[Draw]) -> dict[str, Any]:
     counted = [draw for draw in draws if draw.counted]
     promised = [
         _reached(certificate, one.floor, one.radius)

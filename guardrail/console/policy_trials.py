@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import sqlalchemy as sa
 
@@ -18,8 +18,9 @@ from guardrail.records.query import DatabaseSource
 from guardrail.records.review_tables import CASES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
+
+    from sqlalchemy import RowMapping
 
     from guardrail.cases.case import Case
     from guardrail.cases.results import CaseResult
@@ -104,7 +105,7 @@ async def _decide(policy: Policy, cases: list[Case], progress: Progress) -> list
     from guardrail.types import Answer
     from guardrail.upstreams.given import GivenAnswerUpstream
 
-    no_model = GivenAnswerUpstream(Answer(""))
+    no_model = GivenAnswerUpstream(Answer({"content": ""}))
     engine = build_engine(allow_time(policy), no_model, CASES_KEY, is_placeholder=True)
     try:
         async with asyncio.timeout(_LONGEST_S):
@@ -136,9 +137,7 @@ def _load_kept(database: Database, keys: ContentKeys | None) -> tuple[list[Case]
     return found, len(rows) - len(found)
 
 
-def _read_case(
-    source: DatabaseSource, row: Mapping[str, Any], keys: ContentKeys | None
-) -> Case | None:
+def _read_case(source: DatabaseSource, row: RowMapping, keys: ContentKeys | None) -> Case | None:
     """Raises ConfigError or CertificationError where it cannot be decided again."""
     record = source.find(row["record_id"])
     if record is None:
@@ -146,7 +145,7 @@ def _read_case(
     if keys is not None and row["sealed"] is not None:
         # What the case keeps stays when the record's own content is erased.
         content = keys.open(row["sealed"], row["case_id"])
-        record = dataclasses.replace(record, content=content)  # type: ignore[arg-type] # opened
+        record = dataclasses.replace(record, content=content)
     elif keys is None:
         record = dataclasses.replace(record, content=None)
     expected = CaseDecision.LET_THROUGH if row["expected"] == Action.PASS else CaseDecision.STOPPED

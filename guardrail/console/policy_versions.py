@@ -18,9 +18,7 @@ from guardrail.policy.compile import policy_digest
 from guardrail.records.query import as_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, RowMapping
 
     from guardrail.console.policy_draft import DraftCheck
     from guardrail.console.policy_text import PolicyText
@@ -294,6 +292,6 @@ def _row(
     }
 
 
-def _read(row: Mapping[str, Any]) -> PolicyVersion:
+def _read(row: RowMapping) -> PolicyVersion:
     times = {name: as_utc(row[name]) for name in ("created", "changed")}
     return PolicyVersion(**{**row, **times, "state": VersionState(row["state"])})

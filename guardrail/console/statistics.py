@@ -13,7 +13,9 @@ from guardrail.engine.verdict import Action
 from guardrail.records.tables import RECORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import RowMapping
 
     from guardrail.database.database import Database
 
@@ -75,7 +77,7 @@ class Group:
         """A part of all decisions; None where there are none."""
         return part / self.decisions if self.decisions else None
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: RowMapping) -> None:
         """Counts the decisions of one row of the query."""
         self.actions[row["action"]] += row["decisions"]
         self.would_block += row["decisions"] if row["would_block"] else 0

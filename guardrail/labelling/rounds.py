@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import RowMapping
+
     from guardrail.database.database import Database
     from guardrail.records.content import ContentKeys
     from guardrail.records.record import Record
@@ -317,6 +319,6 @@ def _item_row(round_id: str, item: Item) -> dict[str, Any]:
     }
 
 
-def _read_item(row: Mapping[str, Any]) -> Item:
+def _read_item(row: RowMapping) -> Item:
     records = tuple((name, Action(action)) for name, action in json.loads(row["records"]))
     return Item(row["item_id"], row["looks"], records)

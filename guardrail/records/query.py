@@ -99,7 +99,10 @@ class RecordFilter:
             late
             and early
             and all(getattr(summary, name) == value for name, value in equal)
-            and all(_is_within(getattr(summary, name), *end) for name, *end in self.ranges())
+            and all(
+                _is_within(getattr(summary, name), is_lower, end)
+                for name, is_lower, end in self.ranges()
+            )
         )
 
 

@@ -78,7 +78,9 @@ def test_the_last_label_can_be_undone(open_label):
     first = client.get("/console/label").text
     assert "Undo" not in first
     judge(client, console, first, "harmful")
-    (link,) = re.findall(r'href="(/console/label\?[^"]*again=[0-9a-f]+)"', client.get("/console/label").text)
+    (link,) = re.findall(
+        r'href="(/console/label\?[^"]*again=[0-9a-f]+)"', client.get("/console/label").text
+    )
     page = client.get(link.replace("&amp;", "&")).text
     assert "You said <b>harmful</b>" in page
     assert item_of(page) == item_of(first)

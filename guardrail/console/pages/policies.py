@@ -196,7 +196,7 @@ async def _render_editor(
 async def _check(visit: Visit) -> Response:
     target = await _find(visit)
     text = read_text(visit.form.get("text", ""), target.text)
-    values = {
+    values: dict[str, Any] = {
         "checked": await visit.run(check_draft, text, target),
         "meaning": await visit.run(_describe_against_live, text, target),
         "target": target,
