@@ -154,7 +154,8 @@ class Authenticator:
 
     def _keep_fresh(self) -> None:
         was_fine = True
-        while not self._ended.wait(self._refresh_s):
+        # At once: what comes before the first request may have taken longer than a copy serves.
+        while not self._ended.is_set():
             try:
                 self.refresh()
             except GuardrailError as error:
@@ -165,6 +166,7 @@ class Authenticator:
                 was_fine = False
             else:
                 was_fine = True
+            self._ended.wait(self._refresh_s)
 
     def _report(self, what: str, is_new: bool) -> None:
         if is_new:

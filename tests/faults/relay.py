@@ -35,21 +35,32 @@ class Relay:
     async def _set(self, mode):
         self._mode = mode
         if mode == "refuse" and self._server is not None:
+            # What was just accepted would never be closed if its server were gone.
+            for listener in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listener.fileno())
+            await asyncio.sleep(0.01)
             self._server.close()
             self._server = None
             for _ in range(5):  # who was accepted just now is served, and known, a few turns later
                 await asyncio.sleep(0)
         if mode not in ("hang", "slow"):  # these go on with the connections that are there
-            for writer in tuple(self._writers):
-                writer.transport.abort()
-            for task in tuple(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            await asyncio.sleep(0.01)  # until the transports have seen it
+            for _ in range(2):  # one that was just accepted is known after a turn of the loop
+                await self._end_all()
         if mode != "refuse" and self._server is None:
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
+    async def _end_all(self):
+        for writer in tuple(self._writers):
+            writer.transport.abort()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0.01)  # until the transports have seen it
+
     async def _serve(self, reader, writer):
+        if self._mode == "refuse":
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         self._tasks.add(task)
         self._writers.add(writer)

@@ -193,7 +193,7 @@ class Stand:
         sharing = None
         if shares is not None:
             url = f"redis://127.0.0.1:{self.redis.port}/0"
-            sharing = Sharing(SharedRedis(url, self.key, timeout_s=1.0))
+            sharing = Sharing(SharedRedis(url, self.key, timeout_s=3.0))
         told = open_telemetry(telemetry or TelemetrySettings())
         self._stack.callback(told.close)
         deployment = open_deployment(

@@ -107,6 +107,15 @@ def test_a_store_that_is_gone_serves_for_a_while_and_then_nobody(book, caplog):
     assert caplog.text.count("cannot be read again") == 1
 
 
+def test_a_start_that_took_longer_than_a_copy_serves_keeps_nobody_out(book):
+    secret, now = book.create(), [0.0]
+    with closing(book.authenticator(clock=lambda: now[0], refresh_s=1000.0)) as keys:
+        now[0] = 61.0  # models were loaded meanwhile
+        keys.start()
+        until(lambda: keys._read_at == 61.0)
+        assert keys.find(secret) is not None
+
+
 def test_a_store_that_cannot_be_read_at_the_start(book):
     with pytest.raises(ConfigError):
         book.authenticator()
