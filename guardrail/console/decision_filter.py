@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from guardrail.engine.verdict import Action, Reason
@@ -55,6 +55,8 @@ class DecisionFilter:
     def to_records(self, now: datetime) -> RecordFilter:
         """Which records are meant. Raises RequestError where a field has no sense."""
         given = self.fields
+        more: dict[str, Any] = {field: given.get(name) for name, field in _TEXTS.items()}
+        more |= {name: _number(given, name) for name in _NUMBERS}
         since, until = _time(given, "since"), _time(given, "until")
         if "period" in given:
             since = now - PERIODS[given["period"]][1]
@@ -64,8 +66,7 @@ class DecisionFilter:
             action=given.get("verdict"),
             reason=given.get("reason"),
             would_block=True if "would_block" in given else None,
-            **{field: given.get(name) for name, field in _TEXTS.items()},
-            **{name: _number(given, name) for name in _NUMBERS},
+            **more,
         )
 
 

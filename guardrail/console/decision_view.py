@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guardrail.console.charts import Curve, Mark, draw_chart, draw_times
 from guardrail.engine.plan import radii_by_floor
@@ -116,7 +116,7 @@ def view_decision(record: Record, keys: ContentKeys | None) -> DecisionView:
     content, note = _open(record, keys)
     certificate, sentences, problem = _read(record)
     draws = _draws(record, certificate, content.get("answers", {}))
-    charts = {} if certificate is None else _charts(certificate, draws)
+    charts: dict[str, Any] = {} if certificate is None else _charts(certificate, draws)
     return DecisionView(
         record=record,
         certificate=certificate,
@@ -210,14 +210,14 @@ def _read_parts(content: Json, sizes: list[tuple[int, int]]) -> Iterator[str]:
             yield str(part)
 
 
-def _charts(certificate: Certificate, draws: Sequence[Draw]) -> dict[str, object]:
+def _charts(certificate: Certificate, draws: Sequence[Draw]) -> dict[str, Any]:
     counted = [draw for draw in draws if draw.counted]
     promised = [
         _reached(certificate, one.floor, one.radius)
         for one in radii_by_floor(certificate, certificate.geometry, certificate.q_required)
     ]
     earned = [_reached(certificate, one.floor, one.radius) for one in certificate.stability]
-    charts: dict[str, object] = {
+    charts: dict[str, Any] = {
         "promised": promised,
         "earned": earned,
         "reach_chart": _reach_chart(promised, earned),

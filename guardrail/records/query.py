@@ -99,7 +99,9 @@ class RecordFilter:
             late
             and early
             and all(getattr(summary, name) == value for name, value in equal)
-            and all(_is_within(getattr(summary, name), *end) for name, *end in self.ranges())
+            and all(
+                _is_within(getattr(summary, name), lower, end) for name, lower, end in self.ranges()
+            )
         )
 
 

@@ -77,7 +77,7 @@ def _actions(visit: Visit, record: Record) -> list[tuple[str, str]]:
     ]
 
 
-async def _neighbours(visit: Visit, record: Record) -> dict[str, str]:
+async def _neighbours(visit: Visit, record: Record) -> dict[str, Any]:
     """The decisions before and after this one in the list that the reader came from."""
     which = read_filter(visit.request.query_params).to_records(datetime.now(UTC))
     source = DatabaseSource(visit.console.database)
