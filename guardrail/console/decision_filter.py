@@ -55,19 +55,18 @@ class DecisionFilter:
     def to_records(self, now: datetime) -> RecordFilter:
         """Which records are meant. Raises RequestError where a field has no sense."""
         given = self.fields
+        more: dict[str, Any] = {field: given.get(name) for name, field in _TEXTS.items()}
+        more |= {name: _number(given, name) for name in _NUMBERS}
         since, until = _time(given, "since"), _time(given, "until")
         if "period" in given:
             since = now - PERIODS[given["period"]][1]
-        texts: dict[str, Any] = {field: given.get(name) for name, field in _TEXTS.items()}
-        numbers: dict[str, Any] = {name: _number(given, name) for name in _NUMBERS}
         return RecordFilter(
             since=since,
             until=until,
             action=given.get("verdict"),
             reason=given.get("reason"),
             would_block=True if "would_block" in given else None,
-            **texts,
-            **numbers,
+            **more,
         )
 
 

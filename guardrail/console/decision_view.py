@@ -117,7 +117,7 @@ def view_decision(record: Record, keys: ContentKeys | None) -> DecisionView:
     content, note = _open(record, keys)
     certificate, sentences, problem = _read(record)
     draws = _draws(record, certificate, content.get("answers", {}))
-    charts = {} if certificate is None else _charts(certificate, draws)
+    charts: dict[str, Any] = {} if certificate is None else _charts(certificate, draws)
     return DecisionView(
         record=record,
         certificate=certificate,
@@ -219,7 +219,7 @@ def _charts(certificate: Certificate, draws: Sequence[Draw]) -> dict[str, Any]:
         for one in radii_by_floor(certificate, certificate.geometry, certificate.q_required)
     ]
     earned = [_reached(certificate, one.floor, one.radius) for one in certificate.stability]
-    charts: dict[str, object] = {
+    charts: dict[str, Any] = {
         "promised": promised,
         "earned": earned,
         "reach_chart": _reach_chart(promised, earned),

@@ -15,8 +15,6 @@ from guardrail.records.tables import RECORDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import RowMapping
-
     from guardrail.database.database import Database
 
 __all__ = ["Group", "Overview", "Slot", "read_key_use", "read_overview"]
@@ -77,7 +75,7 @@ class Group:
         """A part of all decisions; None where there are none."""
         return part / self.decisions if self.decisions else None
 
-    def add(self, row: RowMapping) -> None:
+    def add(self, row: sa.RowMapping) -> None:
         """Counts the decisions of one row of the query."""
         self.actions[row["action"]] += row["decisions"]
         self.would_block += row["decisions"] if row["would_block"] else 0
@@ -155,12 +153,18 @@ def read_overview(database: Database, period: str, now: datetime) -> Overview:
 
 def read_key_use(database: Database, since: datetime) -> dict[str, Group]:
     """What each API key asked since a time, by its id. Raises StorageError."""
-    columns = (RECORDS.c.api_key_id, RECORDS.c.action, RECORDS.c.would_block)
-    query = sa.select(*columns, *_sums()).where(RECORDS.c.created >= since).group_by(*columns)
+    # Not the bare column, by whose own index SQLite would else read the rows of all times.
+    key_id = sa.func.coalesce(RECORDS.c.api_key_id, "").label("key_id")
+    columns = (key_id, RECORDS.c.action, RECORDS.c.would_block)
+    query = (
+        sa.select(*columns, *_sums())
+        .where(RECORDS.c.created >= since)
+        .group_by(sa.text("1"), *columns[1:])
+    )
     found: defaultdict[str, Group] = defaultdict(Group)
     with database.read() as connection:
         for row in connection.execute(query).mappings():
-            found[row["api_key_id"]].add(row)
+            found[row["key_id"]].add(row)
     return dict(found)
 
 

@@ -100,8 +100,7 @@ class RecordFilter:
             and early
             and all(getattr(summary, name) == value for name, value in equal)
             and all(
-                _is_within(getattr(summary, name), is_lower, end)
-                for name, is_lower, end in self.ranges()
+                _is_within(getattr(summary, name), lower, end) for name, lower, end in self.ranges()
             )
         )
 
