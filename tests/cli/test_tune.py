@@ -9,7 +9,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from guardrail.cli.tune import command
+from guardrail.errors import ConfigError, UpstreamError
 from guardrail.policy.load import load_policy
+from guardrail.upstreams.scripted import Fault, Step
 
 POLICY = """
 name: test
@@ -85,7 +87,7 @@ def test_nothing_is_drawn_twice(tune, folder, model, kit):
     upstream = model(by_kind(kit))
     run = ("--run-folder", folder / "run", "--json")
     # The last option wins.
-    assert tune(*run, "--draws", 10).exit_code == 1
+    tune(*run, "--draws", 10)
     assert len(upstream.calls) == 2 * COUNT * 10
     first = json.loads(tune(*run).stdout)
     assert len(upstream.calls) == 2 * COUNT * DRAWS
@@ -114,10 +116,7 @@ def test_a_refusal_names_goal_and_number_of_requests(tune, folder, model, kit):
 
 
 def test_a_model_without_answers_stops_it(tune, folder, model):
-    from guardrail.errors import UpstreamError
-    from guardrail.upstreams.scripted import Fault, Step
-
-    upstream = model(lambda call: Step(fault=Fault.RESET))
+    upstream = model([Step(fault=Fault.RESET)])
     with pytest.raises(UpstreamError):
         tune("--run-folder", folder / "run")
     assert len(upstream.calls) <= 5 * DRAWS
@@ -133,22 +132,11 @@ def test_it_says_beforehand_what_it_takes(tune, model, kit):
     assert not upstream.calls
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--records", "x.db"], "give --forbidden and --clean, or --records and --labels"),
-        (["--goal", "false_alarms < 1"], "is no goal|write a share"),
-    ],
-)
-def test_what_cannot_be_asked_is_refused(tune, arguments, said):
-    import re
-
-    from guardrail.errors import ConfigError
-
-    try:
-        told = tune(*arguments)
-    except ConfigError as error:
-        assert re.search(said, str(error))
-    else:
-        assert told.exit_code == 2
-        assert re.search(said, told.stderr)
+def test_what_cannot_be_asked_is_refused(tune, folder):
+    both = tune("--records", folder / "x.db")
+    assert both.exit_code == 2
+    assert "give --forbidden and --clean, or --records and --labels" in both.stderr
+    with pytest.raises(ConfigError, match="write a share that is allowed, such as '<= 1%'"):
+        tune("--goal", "false_alarms < 1")
+    with pytest.raises(ConfigError, match="names nothing to search"):
+        tune("--search", "smoothing.sigm=1")
