@@ -129,18 +129,26 @@ def note_live(database: Database, target: PolicyText) -> PolicyVersion | None:
     live = find_live(database, target.name)
     if not target.is_served or (live is not None and live.digest == target.digest):
         return live
-    digest = policy_digest(target.served.listed.policy)
-    row = _row(target.name, target.text, digest, VersionState.LIVE, note="found in the file")
     try:
         with database.write() as connection:
+            row = _note_found(VersionState.LIVE, target)
             _retire(connection, target.name, row["changed"])
+            # Looked at again behind the lock: another process may have put another one in force.
+            _check_file(target)
             connection.execute(sa.insert(POLICY_VERSIONS), row)
+    except (RequestError, OSError):
+        pass
     except StorageError:
         # PostgreSQL lets no second one be live: another process may have noted the same.
         live = find_live(database, target.name)
         if live is None or live.digest != target.digest:
             raise
     return find_live(database, target.name)
+
+
+def _note_found(state: VersionState, target: PolicyText) -> dict[str, Any]:
+    digest = policy_digest(target.served.listed.policy)
+    return _row(target.name, target.text, digest, state, note="found in the file")
 
 
 def check_version(version: PolicyVersion, target: PolicyText) -> DraftCheck:
@@ -192,15 +200,18 @@ def put_in_place(
     """
     assert target.file is not None  # else there is no place
     file, has_written = target.file, False
-    # Noted first: the row that two processes wait for each other at, and the text to go back to.
-    before = note_live(database, target)
-    if before is None or before.digest != target.digest:
-        raise _meanwhile("what stands in the file is not what decides")
     try:
         with database.write() as connection:
             now = datetime.now(UTC)
+            query = sa.select(POLICY_VERSIONS).where(_is_live(target.name)).with_for_update()
+            found = connection.execute(query).mappings().first()
+            before = None if found is None else _read(found)
             _retire(connection, target.name, now)
             _check_seen(target, seen)
+            if before is None or before.digest != target.digest:
+                row = _note_found(VersionState.RETIRED, target)
+                connection.execute(sa.insert(POLICY_VERSIONS), row)
+                before = _read(row)
             _make_live(connection, version, approver, now)
             write_policy_text(file, version.text)
             has_written = True
@@ -208,10 +219,13 @@ def put_in_place(
         raise RequestError(
             f"nothing has changed: the file cannot be written ({error.strerror})", status=500
         ) from error
-    except BaseException:
+    except StorageError as error:
         if has_written:  # the database did not keep it
             write_policy_text(file, target.text)
-        raise
+        if error.transient:
+            raise
+        # Where none was noted before, two processes meet at the rule that one is live.
+        raise _meanwhile("another version was put in force just now") from error
     return before
 
 
@@ -237,9 +251,14 @@ def _retire(connection: Connection, name: str, now: datetime) -> None:
 
 def _check_seen(target: PolicyText, seen: str) -> None:
     """Raises RequestError (409), or OSError where the file cannot be read."""
-    assert target.file is not None
-    found = target.file.read_bytes()
-    if found != target.text.encode() or target.digest != seen:
+    _check_file(target)
+    if target.digest != seen:
+        raise _meanwhile("the policy has been changed since you saw it")
+
+
+def _check_file(target: PolicyText) -> None:
+    """Raises RequestError (409), or OSError where the file cannot be read."""
+    if target.file is not None and target.file.read_bytes() != target.text.encode():
         raise _meanwhile("the policy has been changed since you saw it")
 
 

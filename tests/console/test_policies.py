@@ -92,6 +92,7 @@ def test_every_mistake_is_told_with_its_line(stand):
 
 def test_a_version_is_put_in_force_and_back_to_the_byte(stand, folder):
     console, client = stand
+    client.get("/console/policies/usual")
     for text in (TIGHTER, LOOSER + "# über 'alles'\n\n"):
         path = keep_draft(client, text.replace("\n", "\r\n"))
         seen = (folder / "usual.yaml").read_bytes().decode()
