@@ -60,6 +60,7 @@ def opened(address, book, role="everything", script=answer, **key):
     """A signed-in client of a console, whose event loop lives as long as the client."""
     secret = book.create(scopes=ROLES[role], **key)
     keys = book.authenticator()
+    keys.start()
     with (
         closing(keys),
         deployed(address, script) as deployment,

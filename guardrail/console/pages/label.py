@@ -57,8 +57,7 @@ async def _show(visit: Visit) -> Response:
         "label.html",
         rounds=rounds,
         round=round_,
-        **{"item": None, "view": None, "again": None, "progress": None, "effect": None, **values},
-        **await _form_values(visit),
+        **{**await _form_values(visit), **values},
     )
 
 
@@ -137,7 +136,7 @@ async def _form_values(visit: Visit) -> dict[str, Any]:
         "step": STEP,
         "confidence": 1.0 - DELTA,
         "verdicts": tuple(LabelVerdict),
-        "last": None,
+        **dict.fromkeys(("item", "view", "again", "last", "progress", "effect")),
         "only_disagreements": False,
     }
 
