@@ -1,4 +1,4 @@
-"""What the last labels of a round did: to the two bounds, and to the calls and dollars they imply."""
+"""What the last labels of a round did: to the two bounds, and to calls and dollars."""
 
 from __future__ import annotations
 

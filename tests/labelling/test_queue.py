@@ -1,5 +1,6 @@
 """Rounds and their queue: each request once, leases, second looks, and bounds that hold."""
 
+import itertools
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -144,7 +145,7 @@ def test_bounds_are_those_of_the_draw_and_only_fall(sqlite_url):
             judge(database, round_, item.item_id, "a", right(item), NOW)
             standing = find_standing(round_, read_queue(database, round_, NOW).verdicts())
             shares.append((standing.let_through.share, standing.stopped.share))
-        for before, after in zip(shares, shares[1:], strict=False):
+        for before, after in itertools.pairwise(shares):
             assert after[0] <= before[0]
             assert after[1] <= before[1]
         best = delivered_harm_upper([LabelledDraw(40, 25, 0)], delta=0.01)
