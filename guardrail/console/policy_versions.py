@@ -311,6 +311,6 @@ def _row(
     }
 
 
-def _read(row: RowMapping) -> PolicyVersion:
+def _read(row: RowMapping | dict[str, Any]) -> PolicyVersion:
     times = {name: as_utc(row[name]) for name in ("created", "changed")}
     return PolicyVersion(**{**row, **times, "state": VersionState(row["state"])})
