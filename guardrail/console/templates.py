@@ -23,8 +23,15 @@ STATIC = _FOLDER / "static"
 
 
 def render_page(template: str, **values: Any) -> str:
-    """The HTML of a template."""
-    return _environment().get_template(template).render(values)
+    """The HTML of a template.
+
+    Raises:
+        ValueError: a value has the name of something that every page shows.
+    """
+    environment = _environment()
+    if hidden := values.keys() & environment.globals.keys():
+        raise ValueError(f"every template has these already: {', '.join(sorted(hidden))}")
+    return environment.get_template(template).render(values)
 
 
 @cache

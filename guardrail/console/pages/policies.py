@@ -241,7 +241,7 @@ async def _show_version(visit: Visit) -> Response:
     return visit.render(
         "policy_version.html",
         target=target,
-        version=version,
+        shown=version,
         live=live,
         checked=checked,
         meaning=await visit.run(describe_difference, target.served.listed.policy, checked.policy),
@@ -268,7 +268,7 @@ async def _show_runs(visit: Visit) -> Response:
     """The part that a page asks for while a run is under way."""
     target, version = await _find_version(visit)
     return visit.render(
-        "policy_runs.html", target=target, version=version, **await _runs(visit, version)
+        "policy_runs.html", target=target, shown=version, **await _runs(visit, version)
     )
 
 
