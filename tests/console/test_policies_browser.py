@@ -69,7 +69,7 @@ def run_server():
 def look(page, shots=None):
     """Nothing that axe finds, and nothing wider than a telephone."""
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         assert find_violations(page) == [], page.url
     page.emulate_media(color_scheme="light")
     for name, size in (("phone", PHONE), ("desk", DESK)):
