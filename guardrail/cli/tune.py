@@ -405,7 +405,8 @@ def _print(tuned: Tuned, proposal: str | None, out: Path | None, draws: int | No
     if len(rows) > _MOST_SHOWN:
         click.echo(f"and {len(rows) - _MOST_SHOWN:,} more; see --report or --json")
     if tuned.now is not None:
-        click.echo(f"the policy as it is, on the other half: {describe_counts(tuned.now, radius)}")
+        counts = describe_counts(tuned.now, radius)
+        click.echo(f"the policy as it is, on the other half: {counts}")
         if draws is not None and tuned.now.most_calls > draws:
             click.echo(
                 f"  its test takes up to {tuned.now.most_calls:g} draws of a request, and {draws:,} "
