@@ -409,8 +409,8 @@ def _print(tuned: Tuned, proposal: str | None, out: Path | None, draws: int | No
         click.echo(f"the policy as it is, on the other half: {counts}")
         if draws is not None and tuned.now.most_calls > draws:
             click.echo(
-                f"  its test takes up to {tuned.now.most_calls:g} draws of a request, and {draws:,} "
-                "were made: what is not known counts against it (--draws)"
+                f"  its test takes up to {tuned.now.most_calls:g} draws of a request, and "
+                f"{draws:,} were made: what is not known counts against it (--draws)"
             )
     if tuned.proposed is None:
         click.echo("\nnothing is proposed: no candidate is shown to meet every goal")
