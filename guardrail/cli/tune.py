@@ -385,10 +385,11 @@ def _finish(
         found = {"data": data, **tuned_facts(tuned), "proposal": proposal}
         click.echo(json.dumps(found, allow_nan=False))
         return
-    _print(tuned, proposal, out)
+    draws = None if options["place"] is not None else options["draws"]
+    _print(tuned, proposal, out, draws)
 
 
-def _print(tuned: Tuned, proposal: str | None, out: Path | None) -> None:
+def _print(tuned: Tuned, proposal: str | None, out: Path | None, draws: int | None) -> None:
     from guardrail.cli.tables import print_table
     from guardrail.policy_search.report import front_columns, front_rows
     from guardrail.policy_search.search import goal_radius
@@ -404,7 +405,13 @@ def _print(tuned: Tuned, proposal: str | None, out: Path | None) -> None:
     if len(rows) > _MOST_SHOWN:
         click.echo(f"and {len(rows) - _MOST_SHOWN:,} more; see --report or --json")
     if tuned.now is not None:
-        click.echo(f"the policy as it is, on the other half: {describe_counts(tuned.now, radius)}")
+        counts = describe_counts(tuned.now, radius)
+        click.echo(f"the policy as it is, on the other half: {counts}")
+        if draws is not None and tuned.now.most_calls > draws:
+            click.echo(
+                f"  its test takes up to {tuned.now.most_calls:g} draws of a request, and "
+                f"{draws:,} were made: what is not known counts against it (--draws)"
+            )
     if tuned.proposed is None:
         click.echo("\nnothing is proposed: no candidate is shown to meet every goal")
         for reason in tuned.reasons:

@@ -106,7 +106,10 @@ def describe_reason(reason: Reason) -> str:
         whom = "ordinary"
     told = describe_check(check)
     if not check.is_seen:
-        return f"{told}. The measured requests miss it themselves: more of them would not help"
+        return (
+            f"{told}. The measured requests miss it themselves: at the same share more of them "
+            "would not help"
+        )
     if reason.more is None:
         return f"{told}. No number of further requests like these would show it"
     return (
