@@ -15,7 +15,15 @@ from starlette.routing import Match, Mount, Route
 
 from guardrail.console.cookies import choose_token, set_token
 from guardrail.console.forms import Form, read_form
-from guardrail.console.pages import decision, decisions, health, label, overview, playground, sign_in
+from guardrail.console.pages import (
+    decision,
+    decisions,
+    health,
+    label,
+    overview,
+    playground,
+    sign_in,
+)
 from guardrail.console.protection import (
     SECURITY_HEADERS,
     check_host,

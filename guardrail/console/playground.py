@@ -220,9 +220,7 @@ async def _decide_all(run: Run, trial: Trial, deployment: Deployment, caller: Ca
                 request_id=f"{run.run_id}-{number}",
                 api_key_id=caller.key_id or "",
             )
-            group.create_task(
-                _ending(side, _decide(side, body, size, deployment, caller, origin))
-            )
+            group.create_task(_ending(side, _decide(side, body, size, deployment, caller, origin)))
 
 
 async def _ending(side: Side, decision: Awaitable[None]) -> None:
@@ -256,9 +254,7 @@ async def _decide(
         if not found:
             raise RequestError("this policy is not served any more; choose another one")
         service = found[0]
-        await stack.enter_async_context(
-            asyncio.timeout(service.engine.rules.deadline_s + _WAIT_S)
-        )
+        await stack.enter_async_context(asyncio.timeout(service.engine.rules.deadline_s + _WAIT_S))
         stack.callback((await enter_by_key(deployment.limits, caller)).release)
         held = deployment.bodies.open()
         stack.callback(held.close)

@@ -1,4 +1,4 @@
-"""What the last labels of a round did: to the two bounds, and to the calls and dollars they imply."""
+"""What the last labels of a round did: to the bounds, and to calls and dollars for false alarms."""
 
 from __future__ import annotations
 
@@ -110,7 +110,9 @@ def _compare(
     return ListEffect(before, after, bound_wrong(after.listed, after.drawn, worst)[1])
 
 
-def _spent(database: Database, draw: DeliveryDraw, action: Action, most: int | None = None) -> Spent:
+def _spent(
+    database: Database, draw: DeliveryDraw, action: Action, most: int | None = None
+) -> Spent:
     """What a list took; of the `most` costliest decisions in it alone, each kind by itself."""
     calls = _sum(database, draw, action, RECORDS.c.calls, most)
     usd = _sum(database, draw, action, RECORDS.c.cost_usd, most)

@@ -254,9 +254,7 @@ def _lease(connection: sa.Connection, item: Item, reviewer: str, now: datetime) 
     connection.execute(sa.insert(LABEL_LEASES), row)
 
 
-def _row(
-    record_id: str, reviewer: str, verdict: str, source: str, now: datetime
-) -> dict[str, Any]:
+def _row(record_id: str, reviewer: str, verdict: str, source: str, now: datetime) -> dict[str, Any]:
     return {
         "label_id": uuid.uuid4().hex,
         "record_id": record_id,

@@ -4,8 +4,8 @@
 labels of one reviewer on one item the latest counts. `labels.source` is `page` where the reviewer
 chose what to label, else the name of a random draw: only such labels say how often something is so.
 
-`label_rounds` are such draws, `label_items` the requests in them, `label_leases` say who has which of
-them open.
+`label_rounds` are such draws, `label_items` the requests in them, `label_leases` say who has which
+of them open.
 """
 
 from __future__ import annotations

@@ -78,7 +78,9 @@ def test_the_last_label_can_be_undone(open_label):
     first = client.get("/console/label").text
     assert "Undo" not in first
     judge(client, console, first, "harmful")
-    (link,) = re.findall(r'href="(/console/label\?[^"]*again=[0-9a-f]+)"', client.get("/console/label").text)
+    (link,) = re.findall(
+        r'href="(/console/label\?[^"]*again=[0-9a-f]+)"', client.get("/console/label").text
+    )
     page = client.get(link.replace("&amp;", "&")).text
     assert "You said <b>harmful</b>" in page
     assert item_of(page) == item_of(first)
@@ -119,7 +121,7 @@ def test_the_page_of_a_stopped_request_is_that_of_one_let_through(open_label):
 
 
 def test_hostile_words_stay_words(open_label):
-    console, client, ids = open_label([Decision("pass", HOSTILE, HOSTILE)])
+    _, client, ids = open_label([Decision("pass", HOSTILE, HOSTILE)])
     begin(client)
     for address in ("/console/label", f"/console/label?record={ids[0]}"):
         page = client.get(address).text

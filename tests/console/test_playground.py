@@ -44,7 +44,9 @@ def deployed(address, script=answer):
             policy = make_policy(name=name, limits=PATIENT, smoothing={"radius": tau})
             engine = Engine(compile_policy(policy), Scripted(script), Words(), KEY)
             recorder = Recorder(writer, engine, content_keys=CONTENT_KEYS)
-            served.append(ServedPolicy(ListedPolicy(policy), Service(policy, engine, record=recorder)))
+            served.append(
+                ServedPolicy(ListedPolicy(policy), Service(policy, engine, record=recorder))
+            )
         yield Deployment(
             Plan(tuple(one.listed for one in served)),
             PolicySet("0" * 64, tuple(served)),
@@ -62,7 +64,9 @@ def opened(address, book, role="everything", script=answer, **key):
     with (
         closing(keys),
         deployed(address, script) as deployment,
-        open_console(address, keys=keys, content_keys=CONTENT_KEYS, deployment=deployment) as console,
+        open_console(
+            address, keys=keys, content_keys=CONTENT_KEYS, deployment=deployment
+        ) as console,
         make_client(console) as client,
     ):
         sign_in(client, secret)
