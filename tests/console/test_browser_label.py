@@ -113,7 +113,7 @@ def try_two_policies(page, folder):
     page.get_by_label("Picture", exact=True).set_input_files(str(picture))
     page.get_by_text("dropped.png").wait_for()
     page.get_by_role("button", name="Decide").press("Enter")
-    page.get_by_text("Decided.").wait_for()
+    page.get_by_text("Decided.", exact=True).wait_for()
     for name in ("strict", "lax"):
         side = page.get_by_role("region", name=name)
         assert side.get_by_text("let through", exact=True).is_visible()
