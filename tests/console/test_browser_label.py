@@ -58,7 +58,7 @@ def look(page):
 
 
 @pytest.mark.skipif(find_chromium() is None, reason=MISSING)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.nightly)])
 def test_labels_by_keyboard_and_two_policies_side_by_side(
     sqlite_url, book, monkeypatch, tmp_path, scheme
 ):
