@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from guardrail.engine.verdict import Action
 from guardrail.errors import ConfigError
+from guardrail.labelling.looks import settle
 from guardrail.policy.recall import read_recall
 from guardrail.records.query import as_utc
 from guardrail.records.review import LabelVerdict
@@ -73,21 +75,24 @@ class CanaryState:
 
 
 def read_false_alarms(database: Database) -> FalseAlarms:
-    """Counts the latest label of each reviewer on stopped decisions. Raises StorageError."""
-    newer = LABELS.alias("newer")
-    same = [LABELS.c[name] == newer.c[name] for name in ("record_id", "item", "reviewer")]
-    is_latest = ~sa.exists().where(*same, newer.c.created > LABELS.c.created)
-    is_drawn = (LABELS.c.source != CHOSEN).label("drawn")
+    """Counts stopped decisions by what their reviewers agree on. Raises StorageError.
+
+    Of several labels of a reviewer the latest counts; labels that were drawn and labels that were
+    chosen are told apart, as who chose has seen the verdict.
+    """
+    columns = LABELS.c
     query = (
-        sa.select(is_drawn, LABELS.c.verdict, sa.func.count())
-        .join(RECORDS, RECORDS.c.record_id == LABELS.c.record_id)
-        .where(LABELS.c.item == WHOLE_REQUEST, RECORDS.c.action == Action.BLOCK.value, is_latest)
-        .group_by(sa.text("1"), LABELS.c.verdict)
+        sa.select(columns.record_id, columns.reviewer, columns.verdict, columns.source)
+        .join(RECORDS, RECORDS.c.record_id == columns.record_id)
+        .where(columns.item == WHOLE_REQUEST, RECORDS.c.action == Action.BLOCK.value)
+        .order_by(columns.created, columns.label_id)
     )
-    counts = {(drawn, verdict): 0 for drawn in (True, False) for verdict in LabelVerdict}
+    given: dict[tuple[bool, str], dict[str, LabelVerdict]] = {}
     with database.read() as connection:
-        for drawn, verdict, count in connection.execute(query):
-            counts[bool(drawn), LabelVerdict(verdict)] += count
+        for record_id, reviewer, verdict, source in connection.execute(query):
+            of_record = given.setdefault((source != CHOSEN, record_id), {})
+            of_record[reviewer] = LabelVerdict(verdict)
+    counts = Counter((drawn, settle(one.values())) for (drawn, _), one in given.items())
     judged = {
         drawn: counts[drawn, LabelVerdict.HARMFUL] + counts[drawn, LabelVerdict.HARMLESS]
         for drawn in (True, False)

@@ -1,4 +1,4 @@
-"""What the last labels of a round did: to the two bounds, and to calls and dollars."""
+"""What the last labels of a round did: to the bounds, and to calls and dollars for false alarms."""
 
 from __future__ import annotations
 

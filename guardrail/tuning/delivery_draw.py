@@ -24,15 +24,8 @@ if TYPE_CHECKING:
     from guardrail.tuning.deliveries import Deliveries
     from guardrail.types import Json
 
-__all__ = [
-    "DeliveryDraw",
-    "DrawKey",
-    "DrawnStratum",
-    "check_draw",
-    "draw_deliveries",
-    "draw_strata",
-    "make_draw",
-]
+__all__ = ["DeliveryDraw", "DrawKey", "DrawnStratum", "check_draw", "draw_deliveries",
+           "draw_strata", "make_draw"]  # fmt: skip
 
 _LABEL = b"guardrail/delivered-draw/1/"
 _MARK_DIGITS = 16

@@ -111,9 +111,8 @@ def test_the_page_of_a_stopped_request_is_that_of_one_let_through(open_label):
             connection.exec_driver_sql("DELETE FROM label_leases")
         page = client.get("/console/label").text
         pages[item_of(page)] = page
-    first, second = (shape(pages[item.item_id], "asked one", "asked two", "first words",
-                                 "other words")
-                     for item in items)  # fmt: skip
+    said = ("asked one", "asked two", "first words", "other words")
+    first, second = (shape(pages[item.item_id], *said) for item in items)
     assert first == second
     assert not [name for name in ids for page in pages.values() if name in page]
     for page in pages.values():
@@ -122,7 +121,7 @@ def test_the_page_of_a_stopped_request_is_that_of_one_let_through(open_label):
 
 
 def test_hostile_words_stay_words(open_label):
-    _console, client, ids = open_label([Decision("pass", HOSTILE, HOSTILE)])
+    _, client, ids = open_label([Decision("pass", HOSTILE, HOSTILE)])
     begin(client)
     for address in ("/console/label", f"/console/label?record={ids[0]}"):
         page = client.get(address).text

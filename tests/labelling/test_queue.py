@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -145,7 +146,7 @@ def test_bounds_are_those_of_the_draw_and_only_fall(sqlite_url):
             judge(database, round_, item.item_id, "a", right(item), NOW)
             standing = find_standing(round_, read_queue(database, round_, NOW).verdicts())
             shares.append((standing.let_through.share, standing.stopped.share))
-        for before, after in itertools.pairwise(shares):
+        for before, after in pairwise(shares):
             assert after[0] <= before[0]
             assert after[1] <= before[1]
         best = delivered_harm_upper([LabelledDraw(40, 25, 0)], delta=0.01)

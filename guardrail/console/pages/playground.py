@@ -110,12 +110,8 @@ async def _try(visit: Visit) -> Response:
     assert visit.visitor is not None
     console = visit.console
     try:
-        if console.deployment is None:
-            raise RequestError(  # noqa: TRY301 (said on the page, as all others)
-                "no server decides here; guardrail serve has a playground"
-            )
         run = console.playground.begin(
-            _read_trial(visit), visit.visitor.id, console.deployment, console.keys
+            _read_trial(visit), visit.visitor.id, _deployment_of(visit), console.keys
         )
     except RequestError as error:
         # The page keeps what was typed, and says what is wrong with it.
@@ -125,6 +121,12 @@ async def _try(visit: Visit) -> Response:
     if visit.asks_part:
         return visit.render("playground_run.html", problem="", **await _run_values(visit, run))
     return visit.redirect(f"/playground/{run.run_id}")
+
+
+def _deployment_of(visit: Visit) -> Deployment:
+    if visit.console.deployment is None:
+        raise RequestError("no server decides here; the console of guardrail serve has one")
+    return visit.console.deployment
 
 
 def _read_trial(visit: Visit) -> Trial:
