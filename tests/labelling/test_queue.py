@@ -1,6 +1,5 @@
 """Rounds and their queue: each request once, leases, second looks, and bounds that hold."""
 
-import itertools
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
