@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -84,6 +85,9 @@ async def _show(visit: Visit) -> Response:
         processes=processes,
         names=_names(visit),
         since=None if deployment is None else deployment.versions[0],
+        in_force_since=None
+        if deployment is None
+        else datetime.fromisoformat(deployment.versions[0].since),
     )
 
 
