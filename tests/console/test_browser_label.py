@@ -69,7 +69,9 @@ def test_labels_by_keyboard_and_two_policies_side_by_side(
     keys.start()
     faults = []
     with closing(keys), served(sqlite_url, keys) as url, running_browser() as browser:
-        page = browser.new_context(base_url=url, viewport=DESK, color_scheme=scheme).new_page()
+        page = browser.new_context(
+            base_url=url, viewport=DESK, color_scheme=scheme, reduced_motion="reduce"
+        ).new_page()
         page.set_default_timeout(120_000)
         page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
         page.on("pageerror", lambda error: faults.append(str(error)))
