@@ -58,9 +58,7 @@ def mean_upper(values: Sequence[float], most: float, alpha: float) -> float:
 
 
 def _log_wealth(shares: np.ndarray[tuple[int], np.dtype[np.float64]], mean: float) -> float:
-    """Log-wealth against a mean of `mean` or more, averaged over the stakes."""
-    if mean >= 1.0:
-        return math.inf
+    """Log-wealth against a mean of `mean` or more, below 1, averaged over the stakes."""
     edge = (mean - shares) / (1.0 - mean)
     grown = np.log1p(_STAKES[:, None] * edge[None, :]).sum(axis=1)
     top = float(grown.max())
