@@ -260,8 +260,24 @@ def _sql(*statements):
             connection.execute("SET default_transaction_read_only = off")
             for statement in statements:
                 connection.execute(statement)
+        if _RELOAD in statements:
+            _wait_for_reload(scene.records, is_read_only=statements == _READ_ONLY)
 
     return run
+
+
+_RELOAD = "SELECT pg_reload_conf()"
+
+
+def _wait_for_reload(records, *, is_read_only):
+    """Until sessions begin by the new file; those that are there are told before that."""
+    for _ in range(500):
+        with psycopg.connect(records, autocommit=True) as connection:
+            (found,) = connection.execute("SHOW default_transaction_read_only").fetchone()
+        if found == ("on" if is_read_only else "off"):
+            return
+        time.sleep(0.02)
+    raise AssertionError("the server does not read its settings")
 
 
 def _lock_for_a_moment(scene):
@@ -270,8 +286,8 @@ def _lock_for_a_moment(scene):
     threading.Timer(0.15, holding.close).start()
 
 
-_READ_ONLY = ("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
-_WRITABLE = ("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+_READ_ONLY = ("ALTER SYSTEM SET default_transaction_read_only = on", _RELOAD)
+_WRITABLE = ("ALTER SYSTEM RESET default_transaction_read_only", _RELOAD)
 POSTGRES = {
     "killed": Cell(
         lambda scene: scene.server.kill(),
