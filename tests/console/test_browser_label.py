@@ -39,7 +39,7 @@ def served(address, keys):
         ) as console,
     ):
         app = Starlette(routes=console_routes(console))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         try:
