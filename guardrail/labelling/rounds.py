@@ -230,7 +230,7 @@ def read_round(database: Database, round_id: str) -> Round | None:
         policy=row["policy"],
         let_through=DeliveryDraw.model_validate_json(row["let_through"]),
         stopped=DeliveryDraw.model_validate_json(row["stopped"]),
-        items=tuple(_read_item(dict(one)) for one in items),
+        items=tuple(_read_item(one) for one in items),
     )
 
 
