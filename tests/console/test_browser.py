@@ -185,7 +185,8 @@ def test_no_page_violates_wcag_and_none_is_wider_than_a_phone(open_page, place, 
         assert not is_scrolled_sideways(page), address
         page.set_viewport_size(PHONE)
         assert not is_scrolled_sideways(page), address
-    assert find_violations(page) == []
+        if scheme == "dark":
+            assert find_violations(page) == [], address
 
 
 def test_what_was_said_is_shown_as_text(open_page, place):

@@ -44,10 +44,20 @@
     }
   }
 
+  // What scrolls sideways can be reached by the keyboard, and only that.
+  function prepareScrolling() {
+    for (const box of all(".scroll")) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  }
+  addEventListener("resize", prepareScrolling);
+
   function prepare(root) {
     localize(root);
     localizeCharts(root);
     prepareTimes(root);
+    prepareScrolling();
   }
 
   // What went wrong with a request of a part of the page.
