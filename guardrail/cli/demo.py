@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,10 @@ def command(
     scenes = load_scenes()
     engine = build_engine(policy, "builtin")
 
+    bar = ExitStack()
+
     def tell(results: Sequence[SceneResult]) -> Summary:
+        bar.close()  # it would else tell of itself for as long as the console is open
         summary = summarise(results)
         write_report(out, results, summary, engine)
         seconds = time.monotonic() - started
@@ -76,10 +80,8 @@ def command(
     def announce(url: str) -> None:
         click.echo(f"console at {url}/console/ while this runs", err=True)
 
-    with (
-        open_demo_records(place, engine) as records,
-        progress_bar("guarding pictures", len(scenes)) as done,
-    ):
+    with open_demo_records(place, engine) as records, bar:
+        done = bar.enter_context(progress_bar("guarding pictures", len(scenes)))
         running = run_demo(
             policy,
             engine,
