@@ -29,14 +29,13 @@ _PLAIN_WIDTH = 120  # columns where the output is not a terminal
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default="demo.html",
               show_default=True, help="Where to write the report.")  # fmt: skip
 @click.option("--records", "place", type=click.Path(path_type=Path, dir_okay=False),
-              default="demo.db", show_default=True,
               help="Database to which the decisions are added, and what was said, with its key "
-              "beside it.")  # fmt: skip
+              "beside it.  [default: the name of --out, ending in .db]")  # fmt: skip
 @click.option("--keep-open", is_flag=True, help="Leave the proxy and its console open at the end, "
               "until Ctrl-C.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
-    tries: int, policy_name: str, out: Path, place: Path, keep_open: bool, as_json: bool
+    tries: int, policy_name: str, out: Path, place: Path | None, keep_open: bool, as_json: bool
 ) -> None:
     """Start the proxy with the built-in model and send it clean, attacked and forbidden pictures.
 
@@ -55,6 +54,7 @@ def command(
 
     started = time.monotonic()
     require_writable(out)
+    place = place or out.with_suffix(".db")
     policy = read_policy(policy_name)
     scenes = load_scenes()
     engine = build_engine(policy, "builtin")
@@ -70,7 +70,7 @@ def command(
             click.echo(json.dumps(_facts(results, summary, seconds, out)))
         else:
             _print(results, summary, seconds, out)
-            _print_console(place, keep_open=keep_open)
+            _print_console(records.place, keep_open=keep_open)
         return summary
 
     async def stay_open(results: Sequence[SceneResult]) -> None:

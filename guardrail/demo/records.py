@@ -27,8 +27,9 @@ __all__ = ["DemoRecords", "open_demo_records"]
 
 @dataclass(frozen=True, slots=True)
 class DemoRecords:
-    """What keeps the decisions, and what shows them."""
+    """Where the decisions are, what keeps them, and what shows them."""
 
+    place: Path
     recorder: Recorder
     make_routes: Callable[[Deployment], Sequence[BaseRoute]]
 
@@ -52,4 +53,4 @@ def open_demo_records(place: Path, engine: Engine) -> Iterator[DemoRecords]:
         def make_routes(deployment: Deployment) -> Sequence[BaseRoute]:
             return console_routes(console.of(deployment))
 
-        yield DemoRecords(Recorder(writer, engine, content_keys=keys), make_routes)
+        yield DemoRecords(place, Recorder(writer, engine, content_keys=keys), make_routes)
