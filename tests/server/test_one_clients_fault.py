@@ -38,7 +38,7 @@ async def proxy(kit, script, *, line=ANXIOUS, options=None, model="fake", **poli
         running = running_server_async(
             policy,
             engine,
-            settings=ServerSettings(heartbeat_s=60.0),
+            settings=ServerSettings(first_byte_s=60.0, heartbeat_s=60.0),
             record=Recorder(RecordWriter(journal), engine),
         )
         guard = await stack.enter_async_context(running)
@@ -410,7 +410,7 @@ def test_a_refused_key_is_logged(run, kit, caplog):
 
 
 def test_a_streamed_request_is_told_the_same(run, kit):
-    """As an event where the stream has begun, else as the status."""
+    """With its own status, while the stream has not begun."""
 
     async def scene():
         script = [Step(fault=Fault.STATUS, status=401)]
