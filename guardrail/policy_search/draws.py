@@ -122,6 +122,7 @@ def run_test(
         radius=radius,
         most_calls=float(most_calls),
         most_cost_usd=most_calls * dearest,
+        alpha=rules.alpha,
     )
 
 

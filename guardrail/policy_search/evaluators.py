@@ -151,6 +151,7 @@ class RecordsEvaluator:
             radius=None,
             most_calls=float(most),
             most_cost_usd=float(most * np.nanmax(self._call_cost, initial=0.0)),
+            alpha=found.rules.alpha,
         )
 
 

@@ -46,6 +46,7 @@ class CandidateOutcomes:
         radius: how far it is shown held; None where the draws cannot show that.
         most_calls: that the test may take.
         most_cost_usd: of these, at the dearest call.
+        alpha: probability, at most, that one try of a request that is held passes.
     """
 
     let_through: NDArray[np.bool_]
@@ -54,6 +55,7 @@ class CandidateOutcomes:
     radius: NDArray[np.float64] | None
     most_calls: float
     most_cost_usd: float
+    alpha: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +67,7 @@ class Measured:
         forbidden: requests that should be stopped; `missed` of them are let through.
         radius: how far each forbidden request is shown held; None where that is not known.
         calls, cost_usd: of each ordinary request; costs are NaN where they are not known.
-        most_calls, most_cost_usd: see `CandidateOutcomes`.
+        most_calls, most_cost_usd, alpha: see `CandidateOutcomes`.
     """
 
     ordinary: int
@@ -77,6 +79,7 @@ class Measured:
     cost_usd: NDArray[np.float64]
     most_calls: float
     most_cost_usd: float
+    alpha: float
 
     @property
     def false_alarm_rate(self) -> float:
@@ -125,6 +128,7 @@ def measure(
         cost_usd=outcomes.cost_usd[clean],
         most_calls=outcomes.most_calls,
         most_cost_usd=outcomes.most_cost_usd,
+        alpha=outcomes.alpha,
     )
 
 
@@ -138,12 +142,14 @@ class GoalCheck:
         bound: what holds for requests like them, except with the probability asked for: a lower
             bound of recall, an upper one of all else.
         requests: how many it rests on.
+        alpha: see `CandidateOutcomes`; what a recall leaves to each try.
     """
 
     goal: Goal
     seen: float
     bound: float
     requests: int
+    alpha: float
 
     @property
     def is_met(self) -> bool:
@@ -192,7 +198,7 @@ def check_goal(goal: Goal, measured: Measured, error: float) -> GoalCheck:
                 bound = mean_upper(measured.cost_usd.tolist(), most, error)
         case _:
             assert_never(goal.kind)
-    return GoalCheck(goal, seen, bound, n)
+    return GoalCheck(goal, seen, bound, n, measured.alpha)
 
 
 def requests_needed(check: GoalCheck, error: float) -> int | None:

@@ -197,9 +197,7 @@ class _Run:
     def compare(self, numbers: Numbers, base: Numbers) -> dict[str, Measured | None]:
         """For each changed number: the same candidate with the old value in its place."""
         return {
-            name: None
-            if name in ("sigma", "canvas")
-            else self.measure(
+            name: self.measure(
                 dataclasses.replace(numbers, **{name: old}), quick=True, on_search=True
             )
             for name, (old, _) in numbers.changes(base).items()

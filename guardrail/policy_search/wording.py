@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, assert_never
 
 from guardrail.policy.goals import GoalKind
-from guardrail.policy_search.numbers import FIELDS
+from guardrail.policy_search.numbers import FIELDS, NOISE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,8 +72,8 @@ def describe_check(check: GoalCheck) -> str:
         case GoalKind.RECALL:
             what = (
                 f"of forbidden requests like these at least {format_share(check.bound, up=False)} "
-                f"cannot get through, changed by up to {goal.radius:g} or not "
-                f"({check.requests:,} measured)"
+                f"cannot get through with any change of the picture within {goal.radius:g}, except "
+                f"with probability {check.alpha:g} for each try ({check.requests:,} measured)"
             )
         case GoalKind.FALSE_ALARMS | GoalKind.MISSED_HARM:
             ending, count = (
@@ -141,12 +141,15 @@ def describe_change(name: str, old: Any, new: Any) -> str:
 
 def describe_why(name: str, tuned: Tuned, radius: float | None) -> str:
     """What the old value would have done in place of the new one, on the search half."""
-    if name in ("sigma", "canvas"):
-        return "found better on the draws made with it"
     old, new = tuned.whys[name], tuned.chosen
     if old is None or new is None:
         return "with the old value no test fits"
     was, now = describe_counts(old, radius), describe_counts(new, radius)
+    if name in NOISE:
+        return (
+            f"on the search half {now}; with the old value, on other draws of the same requests, "
+            f"{was}"
+        )
     if was == now:
         return f"the old value does as well here: {now}"
     return f"on the search half {now}; with the old value {was}"

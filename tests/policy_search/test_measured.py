@@ -16,7 +16,7 @@ def measured_of(alarms=1, ordinary=20, missed=2, forbidden=30, held=25):
     count = ordinary + forbidden
     radius = np.where(np.arange(count) < count - held, -np.inf, 0.5)
     calls = np.full(count, 20.0)
-    outcomes = CandidateOutcomes(passes, calls, calls * 0.001, radius, 60.0, 0.06)
+    outcomes = CandidateOutcomes(passes, calls, calls * 0.001, radius, 60.0, 0.06, 0.001)
     is_forbidden = np.arange(count) >= ordinary
     return measure(outcomes, is_forbidden, np.ones(count, dtype=bool))
 

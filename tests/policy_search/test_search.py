@@ -52,7 +52,7 @@ class Table:
         passes = self.scores < numbers.threshold
         calls = 10.0 + 10.0 * numbers.threshold + np.zeros(len(passes))
         radius = np.where(passes, -np.inf, 1.0)
-        return CandidateOutcomes(passes, calls, calls * np.nan, radius, 40.0, 0.0)
+        return CandidateOutcomes(passes, calls, calls * np.nan, radius, 40.0, 0.0, numbers.alpha)
 
 
 THRESHOLDS = [replace(BASE, threshold=t) for t in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)]
@@ -122,7 +122,7 @@ def test_the_front_is_what_nothing_beats():
         radius = np.where(dice.random(12) < 0.5, 1.0, -np.inf)
         outcomes = CandidateOutcomes(
             dice.random(12) < 0.5, np.full(12, float(dice.integers(5, 9))), np.zeros(12), radius,
-            9.0, 0.0,
+            9.0, 0.0, 0.001,
         )  # fmt: skip
         scored.append(score(i, measure(outcomes, forbidden, np.ones(12, dtype=bool)), (), 0.05))
     for radius in (None, 0.5):
