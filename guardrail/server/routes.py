@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from starlette.requests import Request
 from starlette.routing import Match, Route
 
 from guardrail.api.chat.endpoint import CHAT_ENDPOINT
@@ -27,9 +28,8 @@ from guardrail.server.models import model_endpoint, models_endpoint
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import Scope
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from guardrail.api.deployment import Deployment
     from guardrail.api.endpoint import Endpoint
@@ -51,7 +51,7 @@ class _Described:
 
     method: str
     path: str
-    endpoint: Callable[[Request], Awaitable[Response]]
+    endpoint: Callable[[Request], Awaitable[Response]] | ASGIApp
     operation: Mapping[str, Json] | None = None
     needs: KeyScope | None = KeyScope.CLIENT
 
@@ -73,10 +73,10 @@ def make_routes(
 ) -> list[Route]:
     """The routes, bound to one deployment; all but a few are open to keys only."""
     described = [
-        _Described("POST", "/v1/chat/completions", _guard(deployment, CHAT_ENDPOINT), CHAT),
-        _Described("POST", "/v1/responses", _guard(deployment, RESPONSES_ENDPOINT), RESPONSES),
-        _Described("POST", "/v1/messages", _guard(deployment, MESSAGES_ENDPOINT), MESSAGES),
-        _Described("POST", "/v1/guardrail/check", _guard(deployment, CHECK_ENDPOINT), CHECK),
+        _Described("POST", "/v1/chat/completions", _Guarded(deployment, CHAT_ENDPOINT), CHAT),
+        _Described("POST", "/v1/responses", _Guarded(deployment, RESPONSES_ENDPOINT), RESPONSES),
+        _Described("POST", "/v1/messages", _Guarded(deployment, MESSAGES_ENDPOINT), MESSAGES),
+        _Described("POST", "/v1/guardrail/check", _Guarded(deployment, CHECK_ENDPOINT), CHECK),
         _Described("POST", "/beta/litellm_basic_guardrail_api", litellm_endpoint(deployment),
                    LITELLM),
         _Described("GET", "/v1/models", models_endpoint(deployment),
@@ -120,11 +120,21 @@ def _with_security(entry: _Described) -> dict[str, Json]:
     return {**entry.operation, "security": [] if entry.needs is None else list(KEY_SECURITY)}
 
 
-def _guard(deployment: Deployment, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
-        return await answer_guarded(deployment, request, endpoint)
+class _Guarded:
+    """A guarded endpoint as an ASGI application.
 
-    return answer
+    Of a function of requests Starlette would make one that handles exceptions here as well; those
+    of the guarded endpoints are handled once, by the application.
+    """
+
+    def __init__(self, deployment: Deployment, endpoint: Endpoint) -> None:
+        self._deployment = deployment
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        response = await answer_guarded(self._deployment, request, self._endpoint)
+        await response(scope, receive, send)
 
 
 def _serve_document(document: Mapping[str, Json]) -> Callable[[Request], Awaitable[Response]]:
