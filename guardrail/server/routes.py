@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from starlette.requests import Request
 from starlette.routing import Match, Route
 
 from guardrail.api.chat.endpoint import CHAT_ENDPOINT
@@ -28,8 +27,9 @@ from guardrail.server.models import model_endpoint, models_endpoint
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import Scope
 
     from guardrail.api.deployment import Deployment
     from guardrail.api.endpoint import Endpoint
@@ -51,7 +51,7 @@ class _Described:
 
     method: str
     path: str
-    endpoint: Callable[[Request], Awaitable[Response]] | ASGIApp
+    endpoint: Callable[[Request], Awaitable[Response]]
     operation: Mapping[str, Json] | None = None
     needs: KeyScope | None = KeyScope.CLIENT
 
@@ -73,10 +73,10 @@ def make_routes(
 ) -> list[Route]:
     """The routes, bound to one deployment; all but a few are open to keys only."""
     described = [
-        _Described("POST", "/v1/chat/completions", _Guarded(deployment, CHAT_ENDPOINT), CHAT),
-        _Described("POST", "/v1/responses", _Guarded(deployment, RESPONSES_ENDPOINT), RESPONSES),
-        _Described("POST", "/v1/messages", _Guarded(deployment, MESSAGES_ENDPOINT), MESSAGES),
-        _Described("POST", "/v1/guardrail/check", _Guarded(deployment, CHECK_ENDPOINT), CHECK),
+        _Described("POST", "/v1/chat/completions", _guard(deployment, CHAT_ENDPOINT), CHAT),
+        _Described("POST", "/v1/responses", _guard(deployment, RESPONSES_ENDPOINT), RESPONSES),
+        _Described("POST", "/v1/messages", _guard(deployment, MESSAGES_ENDPOINT), MESSAGES),
+        _Described("POST", "/v1/guardrail/check", _guard(deployment, CHECK_ENDPOINT), CHECK),
         _Described("POST", "/beta/litellm_basic_guardrail_api", litellm_endpoint(deployment),
                    LITELLM),
         _Described("GET", "/v1/models", models_endpoint(deployment),
@@ -91,7 +91,7 @@ def make_routes(
                    needs=KeyScope.ADMIN),
         _Described("GET", "/healthz", live_endpoint,
                    describe_plain("Whether the process lives.", "It does."), needs=None),
-        _Described("GET", "/readyz", ready_endpoint(deployment),
+        _Described("GET", "/readyz", ready_endpoint(deployment, sync),
                    describe_plain("Whether model and oracle answer and records can be kept; 503 "
                                   "where not.", "They do."), needs=None),
     ]  # fmt: skip
@@ -120,21 +120,11 @@ def _with_security(entry: _Described) -> dict[str, Json]:
     return {**entry.operation, "security": [] if entry.needs is None else list(KEY_SECURITY)}
 
 
-class _Guarded:
-    """A guarded endpoint as an ASGI application.
+def _guard(deployment: Deployment, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        return await answer_guarded(deployment, request, endpoint)
 
-    Of a function of requests Starlette would make one that handles exceptions here as well; those
-    of the guarded endpoints are handled once, by the application.
-    """
-
-    def __init__(self, deployment: Deployment, endpoint: Endpoint) -> None:
-        self._deployment = deployment
-        self._endpoint = endpoint
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
-        response = await answer_guarded(self._deployment, request, self._endpoint)
-        await response(scope, receive, send)
+    return answer
 
 
 def _serve_document(document: Mapping[str, Json]) -> Callable[[Request], Awaitable[Response]]:
