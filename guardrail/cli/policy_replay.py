@@ -150,7 +150,7 @@ def print_replay(summary: ReplaySummary) -> None:
 
 
 def _more_lines(summary: ReplaySummary) -> Iterator[str]:
-    from guardrail.replay.wording import describe_calls, describe_error
+    from guardrail.replay.wording import describe_calls, describe_error, describe_unused_labels
 
     for words, count in summary.needs.items():
         yield f"{count:,} need {words}"
@@ -159,10 +159,7 @@ def _more_lines(summary: ReplaySummary) -> Iterator[str]:
     if summary.labelled is not None:
         yield from describe_error("false alarms", summary.labelled.false_alarms)
         yield from describe_error("missed harm", summary.labelled.missed_harm)
-        yield (
-            f"{summary.labelled.unsure:,} labels are unsure, {summary.labelled.absent:,} are of "
-            "records that are not here"
-        )
+        yield describe_unused_labels(summary.labelled)
     for name, digest, count, fields in summary.made_by:
         if fields is None:
             what = "its fields are not known here"

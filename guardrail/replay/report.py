@@ -18,6 +18,7 @@ from guardrail.replay.wording import (
     describe_error,
     describe_interval,
     describe_test,
+    describe_unused_labels,
     format_share,
     format_value,
 )
@@ -109,14 +110,10 @@ def _transitions(summary: ReplaySummary) -> str:
 def _labelled(summary: ReplaySummary) -> str:
     if summary.labelled is None:
         return ""
-    others = (
-        f"{summary.labelled.unsure:,} records are labelled unsure and count for neither; "
-        f"{summary.labelled.absent:,} labels are of records that are not here"
-    )
     lines = [
         *describe_error("False alarms", summary.labelled.false_alarms),
         *describe_error("Missed harm", summary.labelled.missed_harm),
-        others,
+        describe_unused_labels(summary.labelled),
     ]
     items = "".join(f"<li>{escape(line)}.</li>" for line in lines)
     return (

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from guardrail.stats import explain_radius
+from guardrail.tuning.percent import percent_down, percent_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from guardrail.replay.deciding import DecidedAnew
     from guardrail.replay.difference import PolicyNumbers
     from guardrail.replay.further_calls import FurtherCalls
-    from guardrail.replay.intervals import ErrorChange, ShareInterval
+    from guardrail.replay.intervals import ErrorChange, LabelledChanges, ShareInterval
     from guardrail.replay.summary import ReplaySummary
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "describe_interval",
     "describe_numbers",
     "describe_test",
+    "describe_unused_labels",
     "format_share",
     "format_value",
 ]
@@ -40,8 +42,7 @@ _SIDE_PX = 224
 
 def format_share(share: float, *, up: bool = False) -> str:
     """Percent with two digits, rounded down, or up."""
-    scaled = share * 1e4
-    return f"{(math.ceil(scaled - 1e-9) if up else math.floor(scaled + 1e-9)) / 100:.2f} %"
+    return percent_up(share) if up else percent_down(share)
 
 
 def describe_interval(one: ShareInterval) -> str:
@@ -65,8 +66,16 @@ def describe_error(name: str, one: ErrorChange) -> Iterator[str]:
     lower, upper = one.difference_lower, one.difference_upper
     yield (
         f"{name}: {one.mended:,} mended, {one.made:,} made; after minus before "
-        f"{_signed(lower)} to {_signed(upper)} (exact interval); no difference: "
+        f"{_format_change(lower)} to {_format_change(upper, up=True)} (exact interval); no difference: "
         f"p {'at most ' if one.after.possible > one.after.count else ''}{one.p:.3g} (exact McNemar)"
+    )
+
+
+def describe_unused_labels(one: LabelledChanges) -> str:
+    """How many labels count for neither kind of error, and why."""
+    return (
+        f"{one.unsure:,} labels are unsure, {one.undecided:,} are of requests about which nothing "
+        f"was decided, {one.absent:,} are of records that are not here; none of them counts"
     )
 
 
@@ -151,5 +160,7 @@ def _reach(radius: float | None) -> str:
     )
 
 
-def _signed(share: float) -> str:
-    return f"{share * 100:+.2f} %"
+def _format_change(difference: float, *, up: bool = False) -> str:
+    """A difference of shares with its sign, rounded down, or up."""
+    text = format_share(difference, up=up)
+    return text if text.startswith("-") else f"+{text}"
