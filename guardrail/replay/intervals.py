@@ -159,9 +159,7 @@ def compare_with_labels(found: PolicyReplay, labels: Mapping[str, Label]) -> Lab
     )
 
 
-def _find_labelled(
-    found: PolicyReplay, marks: list[Label | None]
-) -> tuple[dict[int, Label], int]:
+def _find_labelled(found: PolicyReplay, marks: list[Label | None]) -> tuple[dict[int, Label], int]:
     """The label of each decision, and how many labels (but unsure ones) are of no decision.
 
     A label of a record without a decision goes to the next decision about an equal request under

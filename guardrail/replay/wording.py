@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASSUMED",
+    "FRESH_TRIES",
     "describe_anew",
     "describe_calls",
     "describe_error",
@@ -35,6 +36,11 @@ ASSUMED = (
     "Each decision is the one that the same noise and the same answers lead to. Assumed: answers "
     "take the time that they took, the tries of a user hold the numbers that they held, and "
     "repeated requests come within the time that verdicts are remembered."
+)
+FRESH_TRIES = (
+    "Fresh tries, with new noise and new answers, of requests that the records leave open. They "
+    "are in no other number here and no share of traffic follows from them: which requests are "
+    "tried again depends on what was recorded of them"
 )
 _LONGEST_VALUE = 60
 _SIDE_PX = 224
@@ -63,10 +69,11 @@ def describe_error(name: str, one: ErrorChange) -> Iterator[str]:
         return
     yield f"{name}: before {describe_interval(one.before)}"
     yield f"{name}: after {describe_interval(one.after)}"
-    lower, upper = one.difference_lower, one.difference_upper
+    lower = _format_change(one.difference_lower)
+    upper = _format_change(one.difference_upper, up=True)
     yield (
         f"{name}: {one.mended:,} mended, {one.made:,} made; after minus before "
-        f"{_format_change(lower)} to {_format_change(upper, up=True)} (exact interval); no difference: "
+        f"{lower} to {upper} (exact interval); no difference: "
         f"p {'at most ' if one.after.possible > one.after.count else ''}{one.p:.3g} (exact McNemar)"
     )
 
@@ -93,10 +100,7 @@ def describe_calls(one: FurtherCalls) -> str:
 def describe_anew(one: DecidedAnew) -> Iterator[str]:
     """What was decided with calls, and what could not be."""
     cost = f", US$ {one.cost_usd:,.2f}" if one.cost_usd else ""
-    yield (
-        f"{one.decided:,} decisions were made anew with {one.calls:,} calls{cost}: fresh tries, "
-        "not the same noise"
-    )
+    yield f"{len(one.tries):,} decisions were made anew with {one.calls:,} calls{cost}"
     if one.without_picture:
         yield (
             f"{one.without_picture:,} cannot be made: records never keep pictures (--pictures "
@@ -107,6 +111,8 @@ def describe_anew(one: DecidedAnew) -> Iterator[str]:
             f"{one.without_prompt:,} cannot be made: their prompts are not kept, or are sealed "
             "(--keep-content at serve, --content-key here)"
         )
+    if one.not_taken:
+        yield f"{one.not_taken:,} were not decided: this policy does not take such requests"
     if one.left:
         yield f"{one.left:,} were left: the calls or dollars were spent"
 
