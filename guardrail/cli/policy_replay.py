@@ -112,7 +112,7 @@ def load_recorded(
     """All decisions at a place, with a progress bar."""
     from guardrail.cli.progress import progress_bar
     from guardrail.records.documents import open_documents
-    from guardrail.replay.decisions import load_decisions
+    from guardrail.replay.loading import load_decisions
 
     with (
         open_documents(place, since=since, until=until) as documents,

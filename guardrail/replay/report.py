@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from guardrail.replay.replay import PolicyReplay
     from guardrail.replay.summary import ReplaySummary
 
-__all__ = ["write_report"]
+__all__ = ["STYLE_FILE", "write_report"]
 
-_STYLE = Path(__file__).with_name("report.css")
+STYLE_FILE = Path(__file__).with_name("report.css")
+"""The style of the pages of replays and searches."""
 _EXACT = "Clopper–Pearson, two-sided, δ = 0.05; unknown decisions count against both ends"
 
 
@@ -59,7 +60,8 @@ def write_report(
     )
     page = (
         f"<!doctype html><html lang=en>{head}<title>guardrail policy replay</title>"
-        f"<style>{_STYLE.read_text(encoding='utf-8')}</style>{_body(found, summary, anew)}</html>\n"
+        f"<style>{STYLE_FILE.read_text(encoding='utf-8')}</style>"
+        f"{_body(found, summary, anew)}</html>\n"
     )
     try:
         path.write_text(page, encoding="utf-8", errors="replace")

@@ -12,8 +12,8 @@ from guardrail.policy.load import load_policy
 from guardrail.records.content import ContentKeys
 from guardrail.records.recorder import build_record
 from guardrail.replay.deciding import KnownPictures, decide_anew, find_undecided
-from guardrail.replay.decisions import load_decisions
 from guardrail.replay.endings import REASONS, Ending, Need
+from guardrail.replay.loading import load_decisions
 from guardrail.replay.rejudging import find_unjudged, rejudge_answers
 from guardrail.replay.replay import replay_policy
 from guardrail.replay.summary import summarize_replay
