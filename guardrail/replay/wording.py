@@ -52,10 +52,10 @@ def format_share(share: float, *, up: bool = False) -> str:
 
 
 def describe_interval(one: ShareInterval) -> str:
-    """`12 of 300 requests: 4.00 %; among requests like these 2.08 % to 6.88 %`."""
+    """`12 of 300 distinct requests; among requests like these 2.08 % to 6.89 %`."""
     if not one.total:
         return "there was no decided request"
-    near = f"{one.count:,} of {one.total:,} requests"
+    near = f"{one.count:,} of {one.total:,} distinct requests"
     if one.possible > one.count:
         near += f", up to {one.possible:,} if all unknown ones count"
     lower, upper = format_share(one.lower), format_share(one.upper, up=True)
