@@ -131,5 +131,5 @@ def _tell(report: PolicyReport) -> None:
         )  # fmt: skip
         print_table(title, names, rows)
     if tally.categories:
-        counts = ((name, f"{count:,}") for name, count in tally.categories.most_common())
-        print_table("by category", ("", "stopped"), counts)
+        stops = ((name, f"{count:,}") for name, count in tally.categories.most_common())
+        print_table("by category", ("", "stopped"), stops)
