@@ -183,7 +183,8 @@ class GoalsSection(Section):
     calls: Annotated[str, _checked(GoalKind.CALLS)] | None = None
     """The most calls that an ordinary request may take on average, such as "<= 30"."""
     price_usd: Annotated[str, _checked(GoalKind.PRICE_USD)] | None = None
-    """The most US dollars that an ordinary request may cost on average, such as "<= 0.02"."""
+    """The most US dollars that an ordinary request may cost on average, such as "<= 0.02". Takes
+    advanced.limits.max_cost_usd_per_request here, or --price-per-call of the command."""
 
     @property
     def wishes(self) -> tuple[Goal, ...]:

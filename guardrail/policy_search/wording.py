@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
     from guardrail.policy_search.measured import GoalCheck, Measured
     from guardrail.policy_search.numbers import Numbers
-    from guardrail.policy_search.tuned import Reason, Tuned
+    from guardrail.policy_search.tuned import Reason, SearchDesign, Tuned
 
 __all__ = [
     "describe_change",
     "describe_check",
     "describe_counts",
+    "describe_error",
     "describe_reason",
     "describe_why",
     "format_share",
@@ -113,8 +114,17 @@ def describe_reason(reason: Reason) -> str:
     if reason.more is None:
         return f"{told}. No number of further requests like these would show it"
     return (
-        f"{told}. If the share stays as it was seen, {reason.more:,} labelled {whom} requests in "
-        "all would show it"
+        f"{told}. If the share stays as it was seen, about {reason.more:,} labelled {whom} "
+        "requests in all would show it in the next run"
+    )
+
+
+def describe_error(design: SearchDesign) -> str:
+    """How sure a search is, over all that were made on the same requests."""
+    return (
+        "a policy that misses one of these goals is proposed with probability at most "
+        f"{design.error:g}, over all runs on these requests together: this is run {design.run:,}, "
+        f"to which {_up(design.run_error, 6)} of it falls"
     )
 
 

@@ -14,7 +14,7 @@ BASE = Numbers(0.5, 224, 0.5, 0.25, 0.5, 0.001, 200)
 
 def make_measured(alarms):
     calls = np.full(20, 21.0)
-    return Measured(20, alarms, 30, 2, None, calls, calls * 0.0, 60.0, 1.0, 0.001)
+    return Measured(20, alarms, 30, 2, None, calls, calls * 0.0, 60, 60, 1.0, 0.001)
 
 
 def make_tuned(whys):
