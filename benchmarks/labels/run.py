@@ -66,7 +66,7 @@ LIMITS = ImageLimits()
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--requests", type=int, default=600)
+    parser.add_argument("--requests", type=int, default=480)
     parser.add_argument("--policy", default="default")
     parser.add_argument("--per-minute", type=int, default=10, help="labels of one reviewer")
     parser.add_argument("--every", type=int, default=60, help="labels between two rows")

@@ -95,8 +95,9 @@ def read_false_alarms(database: Database, now: datetime) -> list[FalseAlarms]:
             continue
         standing = find_standing(round_, read_queue(database, round_, now).verdicts()).stopped
         if standing is not None:
-            ends = (round_.stopped.since, round_.stopped.until)
-            found.append(FalseAlarms(head.policy, *map(datetime.fromisoformat, ends), standing))
+            since = datetime.fromisoformat(round_.stopped.since)
+            until = datetime.fromisoformat(round_.stopped.until)
+            found.append(FalseAlarms(head.policy, since, until, standing))
     return found
 
 
