@@ -23,6 +23,7 @@ from guardrail.labelling.rounds import Item, Round, RoundKind, newest_rounds
 from guardrail.labelling.sample_effect import (
     RecallDesign,
     find_price,
+    price_per_call,
     read_answer_effect,
     read_policy_of,
     read_request_effect,
@@ -172,7 +173,7 @@ def test_what_answers_do_is_told_in_steps_of_the_order(sqlite_url):
         assert after.miss_rate_upper < effect.before.miss_rate_upper < 1.0
         policy = read_policy_of(database, round_)
         assert policy.name == "test"
-        assert effect.price_after == find_price(policy, after, effect.price_after.usd and 0.01)
+        assert effect.price_after == find_price(policy, after, price_per_call(database, round_))
 
 
 def test_a_gap_in_the_order_is_waited_for(sqlite_url):
