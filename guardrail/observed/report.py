@@ -8,8 +8,9 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from guardrail.html_page.page import write_page
+from guardrail.html_page.parts import format_chart, format_fact, format_table, format_warning
 from guardrail.svg import Axis, draw_dot, draw_line, draw_text
-from guardrail.tuning.page import format_fact, format_table, write_page
 from guardrail.tuning.percent import percent_down, percent_up
 
 if TYPE_CHECKING:
@@ -45,8 +46,10 @@ def _policy(report: PolicyReport) -> str:
     tally = report.tally
     versions = len(tally.digests)
     changed = (
-        f"<p class=warn>The policy was changed meanwhile: {versions} versions are counted "
-        "together. Give --since for the last one alone.</p>"
+        format_warning(
+            f"The policy was changed meanwhile: {versions} versions are counted together. Give "
+            "--since for the last one alone."
+        )
         if versions > 1
         else ""
     )
@@ -58,10 +61,10 @@ def _policy(report: PolicyReport) -> str:
 {report.delta:g}.</p>
 {changed}
 <h2>By day</h2>{_chart(report)}
-<div class=wide>{_groups("day (UTC)", report.days)}</div>
+{_groups("day (UTC)", report.days)}
 <h2>By API key</h2>
 <p class=lead>The keys with most stops first; a key's requests are often like each other.</p>
-<div class=wide>{_groups("key", report.keys[:_MOST_KEYS])}</div>
+{_groups("key", report.keys[:_MOST_KEYS])}
 {_categories(report)}{_stops(report)}"""
 
 
@@ -105,7 +108,7 @@ def _groups(name: str, groups: Sequence[GroupRate]) -> str:
          percent_down(one.rate.lower), percent_up(one.rate.upper))
         for one in groups
     )  # fmt: skip
-    return format_table(names, rows)
+    return format_table(names, rows, label=f"By {name}")
 
 
 def _categories(report: PolicyReport) -> str:
@@ -113,9 +116,7 @@ def _categories(report: PolicyReport) -> str:
     if not counts:
         return ""
     rows = ((category, f"{count:,}") for category, count in counts)
-    return (
-        f"<h2>By category</h2><div class=wide>{format_table(('category', 'stopped'), rows)}</div>"
-    )
+    return f"<h2>By category</h2>{format_table(('category', 'stopped'), rows, label='By category')}"
 
 
 def _stops(report: PolicyReport) -> str:
@@ -126,10 +127,11 @@ def _stops(report: PolicyReport) -> str:
         (one.record_id, f"{one.created:%Y-%m-%d %H:%M}", one.category, one.api_key_id or "none")
         for one in stops
     )
+    names = ("record", "made (UTC)", "category", "key")
     return (
         f"<h2>The newest stops</h2><p class=lead>{len(stops):,} of them, to look for false alarms: "
-        "<code>guardrail records explain ID</code>.</p><div class=wide>"
-        f"{format_table(('record', 'made (UTC)', 'category', 'key'), rows)}</div>"
+        "<code>guardrail records explain ID</code>.</p>"
+        f"{format_table(names, rows, label='The newest stops', words=[2, 3])}"
     )
 
 
@@ -152,20 +154,23 @@ def _chart(report: PolicyReport) -> str:
     step = -(-len(days) // _MOST_LABELS)
     for i, (day, rate) in enumerate(zip(days, seen, strict=True)):
         low, high = y.at(day.rate.lower), y.at(min(day.rate.upper, highest))
-        parts.append(draw_line(x.at(i), x.at(i), low, high, colour="#2f6fb5", width=3))
-        parts.append(draw_dot(x.at(i), y.at(rate), colour="#2f6fb5"))
+        parts.append(draw_line(x.at(i), x.at(i), low, high, colour="var(--series-1)", width=3))
+        parts.append(draw_dot(x.at(i), y.at(rate), colour="var(--series-1)"))
         if i % step == 0:
             label = day.name[5:]
             parts.append(
                 draw_text(x.at(i), _HEIGHT - 12, label, colour="var(--soft)", anchor="middle")
             )
     limit = y.at(report.limit)
-    parts.append(draw_line(_LEFT, _WIDTH - _RIGHT, limit, limit, colour="#c8322f", dash="6 5"))
+    parts.append(
+        draw_line(_LEFT, _WIDTH - _RIGHT, limit, limit, colour="var(--series-5)", dash="6 5")
+    )
     parts.append(
         draw_text(_WIDTH - _RIGHT + 8, limit + 4, f"limit {percent_up(report.limit)}",
-                  colour="#c8322f")
+                  colour="var(--series-5)")
     )  # fmt: skip
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-family="system-ui" font-size="13" '
+    chart = (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-size="15" '
         f'aria-label="share of requests that would be stopped, by day">{"".join(parts)}</svg>'
     )
+    return format_chart(chart, "Stopped by day")

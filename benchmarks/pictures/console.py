@@ -1,0 +1,181 @@
+"""Takes the pictures of docs/console.md: each page of the console, on a desk and on a phone.
+
+Runs `guardrail demo --keep-open`, whose decisions and what was said in them fill the console, and
+looks at it with Debian's Chromium. A page of the menu without a picture ends this with status 1.
+
+From the repository root:  python benchmarks/pictures/console.py   (part of `make pictures`)
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # tests/ has the browser, and is no package that is installed
+from tests.console.browser import find_chromium, running_browser  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
+
+FOLDER = ROOT / "docs" / "console"
+LARGEST_BYTES = 150_000
+COLOURS = 64
+VIEWPORTS = {"": {"width": 1280, "height": 860}, "-phone": {"width": 390, "height": 780}}
+PICTURE = ROOT / "guardrail" / "demo" / "pictures" / "attacked-1.png"
+STARTED, READY = r"console at (http://\S+/console)/", "stays open"
+PATIENCE_S = 900
+
+
+def stay(_page: Page) -> None:
+    """The page is there once it is loaded."""
+
+
+def open_newest_stopped(page: Page) -> None:
+    page.goto(page.url + "?verdict=block")
+    page.locator("tr[data-row] a").first.click()
+    page.get_by_role("heading", name="Every answer").or_(page.locator(".tiles")).first.wait_for()
+
+
+def begin_round(page: Page) -> None:
+    if page.get_by_role("button", name="Draw").is_visible():
+        page.get_by_role("button", name="Draw").click()
+    page.get_by_role("button", name="Harmful").first.wait_for()
+
+
+def try_picture(page: Page) -> None:
+    page.get_by_label("Prompt").fill("What is shown in this picture?")
+    page.get_by_label("Picture", exact=True).last.set_input_files(PICTURE)
+    page.get_by_alt_text("The picture that you chose").wait_for()
+    page.get_by_role("button", name="Decide").click()
+    page.get_by_text("Decided.").wait_for()
+
+
+# A page of the menu is one line: the name of its picture, its address, what is done before it is
+# taken.
+PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
+    "overview": ("/", stay),
+    "decisions": ("/decisions", stay),
+    "decision": ("/decisions", open_newest_stopped),
+    "label": ("/label", begin_round),
+    "playground": ("/playground", try_picture),
+    "policies": ("/policies", stay),
+    "health": ("/health", stay),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A picture that was written."""
+
+    file: Path
+    width: int
+    height: int
+    colours: int
+
+
+@contextmanager
+def open_demo(folder: Path, *options: str) -> Iterator[str]:
+    """The address of the console of a demo that has ended its work and stays open."""
+    log = folder / "demo.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "guardrail", "demo", "--keep-open", "--tries", "1",
+             "--out", str(folder / "demo.html"), *options],
+            stdout=output, stderr=subprocess.STDOUT, cwd=ROOT,
+        )  # fmt: skip
+    try:
+        yield wait_for_console(process, log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def wait_for_console(process: subprocess.Popen[bytes], log: Path) -> str:
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end and process.poll() is None:
+        told = log.read_text(errors="replace")
+        if READY in told and (found := re.search(STARTED, told)):
+            return found[1]
+        time.sleep(0.2)
+    raise SystemExit(
+        f"the demo did not come to its end:\n{log.read_text(errors='replace')[-2000:]}"
+    )
+
+
+def take_all(url: str, folder: Path) -> list[Taken]:
+    """Every page in every viewport. Raises SystemExit where a page of the menu has no picture."""
+    folder.mkdir(exist_ok=True)
+    with running_browser() as browser:
+        check_menu(browser, url)
+        return [
+            take(browser, url, name, address, prepare, folder / f"{name}{suffix}.webp", viewport)
+            for name, (address, prepare) in PAGES.items()
+            for suffix, viewport in VIEWPORTS.items()
+        ]
+
+
+def check_menu(browser: Browser, url: str) -> None:
+    page = browser.new_page()
+    page.goto(f"{url}/")
+    there = {
+        link.get_attribute("href").removeprefix("/console")
+        for link in page.get_by_role("navigation", name="Pages").get_by_role("link").all()
+    }
+    page.close()
+    if missing := there - {address for address, _ in PAGES.values()}:
+        raise SystemExit(f"PAGES of {Path(__file__).name} lacks {', '.join(sorted(missing))}")
+
+
+def take(
+    browser: Browser, url: str, name: str, address: str,
+    prepare: Callable[[Page], None], file: Path, viewport: dict[str, int],
+) -> Taken:  # fmt: skip
+    """A page, in few colours so that its picture stays small."""
+    context = browser.new_context(viewport=viewport, color_scheme="light", timezone_id="UTC")
+    page = context.new_page()
+    page.set_default_timeout(1000 * PATIENCE_S)
+    page.goto(f"{url}{address}")
+    prepare(page)
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    context.close()
+    few = image.quantize(colors=COLOURS, dither=Image.Dither.NONE).convert("RGB")
+    few.save(file, "WEBP", lossless=True, method=6)
+    size = file.stat().st_size
+    print(f"{name}: {file.name}, {image.width} x {image.height}, {size:,} bytes")
+    if size > LARGEST_BYTES:
+        raise SystemExit(f"{file} has more than {LARGEST_BYTES:,} bytes")
+    return Taken(file, image.width, image.height, len(few.getcolors(1 << 20)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--url", help="a console that runs already, as http://127.0.0.1:8080/console"
+    )
+    options = parser.parse_args()
+    if find_chromium() is None:
+        raise SystemExit("chromium is missing; apt-get install chromium")
+    if options.url:
+        take_all(options.url.rstrip("/"), FOLDER)
+        return
+    with tempfile.TemporaryDirectory() as folder, open_demo(Path(folder)) as url:
+        take_all(url, FOLDER)
+
+
+if __name__ == "__main__":
+    main()
