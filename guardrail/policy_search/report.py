@@ -97,8 +97,8 @@ pixels.</p>
 {_front(tuned)}
 <footer><abbr title="β = {tuned.design.error:g}, shared by {tuned.design.finalists} finalists
 (Bonferroni), 6/(π² j²) of it in run j, Clopper–Pearson, one-sided">How sure this is</abbr>, for
-requests drawn like these: {format_text(describe_error(tuned.design))}. What a run searches may not be
-chosen by what earlier ones showed of the confirmation half.
+requests drawn like these: {format_text(describe_error(tuned.design))}. What a run searches may not
+be chosen by what earlier ones showed of the confirmation half.
 Seed of the halves {tuned.design.seed}.</footer>"""
 
 
