@@ -1,4 +1,5 @@
-"""Takes the pictures of docs/console.md: each page of the console, on a desk and on a phone.
+"""Takes the pictures of docs/console.md, each page of the console on a desk and on a phone, and of
+the demo's report.
 
 Runs `guardrail demo --keep-open`, whose decisions and what was said in them fill the console, and
 looks at it with Debian's Chromium. A page of the menu without a picture ends this with status 1.
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT / "docs" / "console"
 LARGEST_BYTES = 150_000
-COLOURS = 64
-VIEWPORTS = {"": {"width": 1280, "height": 860}, "-phone": {"width": 390, "height": 780}}
+WIDTHS = {"": 1280, "-phone": 390}
 PICTURE = ROOT / "guardrail" / "demo" / "pictures" / "attacked-1.png"
 STARTED, READY = r"console at (http://\S+/console)/", "stays open"
 PATIENCE_S = 900
@@ -45,10 +45,13 @@ def stay(_page: Page) -> None:
     """The page is there once it is loaded."""
 
 
-def open_newest_stopped(page: Page) -> None:
+def open_doubtful(page: Page) -> None:
+    """The newest decision that was stopped only after many answers."""
     page.goto(page.url + "?verdict=block")
-    page.locator("tr[data-row] a").first.click()
-    page.get_by_role("heading", name="Every answer").or_(page.locator(".tiles")).first.wait_for()
+    rows = page.locator("tr[data-row]")
+    doubtful = rows.filter(has_text="not clear enough")
+    (doubtful if doubtful.count() else rows).first.get_by_role("link").first.click()
+    page.locator(".tiles").first.wait_for()
 
 
 def begin_round(page: Page) -> None:
@@ -57,24 +60,45 @@ def begin_round(page: Page) -> None:
     page.get_by_role("button", name="Harmful").first.wait_for()
 
 
+def open_policy(page: Page) -> None:
+    page.locator("tr[data-row] a").first.click()
+    page.wait_for_load_state()
+
+
 def try_picture(page: Page) -> None:
-    page.get_by_label("Prompt").fill("What is shown in this picture?")
+    # Another prompt for each picture: the verdict on an equal request is remembered.
+    words = "Describe" if page.viewport_size["width"] < 500 else "What is shown in"
+    page.get_by_label("Prompt").fill(f"{words} this picture.")
     page.get_by_label("Picture", exact=True).last.set_input_files(PICTURE)
     page.get_by_alt_text("The picture that you chose").wait_for()
     page.get_by_role("button", name="Decide").click()
-    page.get_by_text("Decided.").wait_for()
+    page.locator("#run > [role=status]", has_text="Decided.").wait_for()
+    page.locator("#run .draw").first.wait_for()
 
 
-# A page of the menu is one line: the name of its picture, its address, what is done before it is
-# taken.
-PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
-    "overview": ("/", stay),
-    "decisions": ("/decisions", stay),
-    "decision": ("/decisions", open_newest_stopped),
-    "label": ("/label", begin_round),
-    "playground": ("/playground", try_picture),
-    "policies": ("/policies", stay),
-    "health": ("/health", stay),
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A page: its address, what is done before it is taken, and what is seen of it."""
+
+    address: str
+    prepare: Callable[[Page], None] = stay
+    height: int = 860
+    phone_height: int = 780
+
+    def viewport(self, suffix: str) -> dict[str, int]:
+        height = self.phone_height if suffix else self.height
+        return {"width": WIDTHS[suffix], "height": height}
+
+
+# A page more is one line, by the name of its pictures.
+PAGES = {
+    "overview": Shot("/", height=1180),
+    "decisions": Shot("/decisions"),
+    "decision": Shot("/decisions", open_doubtful, height=1700, phone_height=1100),
+    "label": Shot("/label", begin_round),
+    "playground": Shot("/playground", try_picture, height=1300, phone_height=1300),
+    "policies": Shot("/policies", open_policy),
+    "health": Shot("/health"),
 }
 
 
@@ -94,7 +118,7 @@ def open_demo(folder: Path, *options: str) -> Iterator[str]:
     log = folder / "demo.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "guardrail", "demo", "--keep-open", "--tries", "1",
+            [sys.executable, "-m", "guardrail", "demo", "--keep-open",
              "--out", str(folder / "demo.html"), *options],
             stdout=output, stderr=subprocess.STDOUT, cwd=ROOT,
         )  # fmt: skip
@@ -123,9 +147,9 @@ def take_all(url: str, folder: Path) -> list[Taken]:
     with running_browser() as browser:
         check_menu(browser, url)
         return [
-            take(browser, url, name, address, prepare, folder / f"{name}{suffix}.webp", viewport)
-            for name, (address, prepare) in PAGES.items()
-            for suffix, viewport in VIEWPORTS.items()
+            take(browser, url, shot, suffix, folder / f"{name}{suffix}.webp")
+            for name, shot in PAGES.items()
+            for suffix in WIDTHS
         ]
 
 
@@ -137,29 +161,38 @@ def check_menu(browser: Browser, url: str) -> None:
         for link in page.get_by_role("navigation", name="Pages").get_by_role("link").all()
     }
     page.close()
-    if missing := there - {address for address, _ in PAGES.values()}:
+    if missing := there - {shot.address for shot in PAGES.values()}:
         raise SystemExit(f"PAGES of {Path(__file__).name} lacks {', '.join(sorted(missing))}")
 
 
-def take(
-    browser: Browser, url: str, name: str, address: str,
-    prepare: Callable[[Page], None], file: Path, viewport: dict[str, int],
-) -> Taken:  # fmt: skip
-    """A page, in few colours so that its picture stays small."""
-    context = browser.new_context(viewport=viewport, color_scheme="light", timezone_id="UTC")
+def take(browser: Browser, url: str, shot: Shot, suffix: str, file: Path) -> Taken:
+    """A picture of a page, without loss: text and even colours make small files."""
+    context = browser.new_context(
+        viewport=shot.viewport(suffix), color_scheme="light", timezone_id="UTC", locale="en-GB"
+    )
     page = context.new_page()
     page.set_default_timeout(1000 * PATIENCE_S)
-    page.goto(f"{url}{address}")
-    prepare(page)
+    page.goto(f"{url}{shot.address}")
+    shot.prepare(page)
+    page.evaluate("window.scrollTo(0, 0)")
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     context.close()
-    few = image.quantize(colors=COLOURS, dither=Image.Dither.NONE).convert("RGB")
-    few.save(file, "WEBP", lossless=True, method=6)
+    image.save(file, "WEBP", lossless=True, method=6)
     size = file.stat().st_size
-    print(f"{name}: {file.name}, {image.width} x {image.height}, {size:,} bytes")
+    print(f"{file.name}: {image.width} x {image.height}, {size:,} bytes")
     if size > LARGEST_BYTES:
         raise SystemExit(f"{file} has more than {LARGEST_BYTES:,} bytes")
-    return Taken(file, image.width, image.height, len(few.getcolors(1 << 20)))
+    return Taken(file, image.width, image.height, len(image.getcolors(1 << 24)))
+
+
+def take_report(page_file: Path, file: Path) -> None:
+    """The upper part of the demo's report, in few colours: there are photographs' worth of them."""
+    with running_browser() as browser:
+        page = browser.new_page(viewport={"width": 1200, "height": 1330}, color_scheme="light")
+        page.goto(page_file.as_uri())
+        image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    image.quantize(colors=200, dither=Image.Dither.NONE).save(file, optimize=True)
+    print(f"{file.name}: {image.width} x {image.height}, {file.stat().st_size:,} bytes")
 
 
 def main() -> None:
@@ -175,6 +208,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder, open_demo(Path(folder)) as url:
         take_all(url, FOLDER)
+        take_report(Path(folder) / "demo.html", ROOT / "docs" / "demo.png")
 
 
 if __name__ == "__main__":
