@@ -12,16 +12,19 @@ from guardrail.html_page.page import write_page
 from guardrail.html_page.parts import format_fact, format_table, format_text, format_warning
 from guardrail.replay.wording import (
     ASSUMED,
+    FRESH_TRIES,
     describe_anew,
     describe_calls,
     describe_error,
     describe_interval,
     describe_test,
+    describe_unused_labels,
     format_share,
     format_value,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from guardrail.replay.deciding import DecidedAnew
@@ -37,7 +40,17 @@ _EXACT = "Clopper–Pearson, two-sided, δ = 0.05; unknown decisions count again
 def write_report(
     path: Path, found: PolicyReplay, summary: ReplaySummary, anew: DecidedAnew | None = None
 ) -> None:
-    """Writes the page. Raises ConfigError where it cannot."""
+    """Writes the page.
+
+    Args:
+        path: of the page.
+        found: the replay.
+        summary: of it.
+        anew: what was decided with calls beside it.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     write_page(path, "guardrail policy replay", _body(found, summary, anew))
 
 
@@ -52,10 +65,11 @@ def _body(found: PolicyReplay, summary: ReplaySummary, anew: DecidedAnew | None)
 <p class=lead>{summary.decisions:,} recorded decisions about {summary.requests:,} requests.
 {escape(ASSUMED)}</p>{observes}
 <div class=facts>{_cards(summary)}</div>
-<h2>Before and after</h2>{_transitions(summary)}
+<h2>Before and after</h2>{_transitions(summary.table, "Decisions before and after")}
 <p>{escape(describe_test(summary).capitalize())}.</p>
 {_labelled(summary)}
-{_unknown(summary, anew)}
+{_unknown(summary)}
+{_fresh_tries(anew)}
 {_fields(found, summary)}
 {_changed(summary)}
 <footer>Shares count equal requests once. {escape(_EXACT)}.</footer>"""
@@ -76,27 +90,23 @@ def _share(one: ShareInterval) -> str:
     return format_share(one.count / one.total) if one.total else "–"
 
 
-def _transitions(summary: ReplaySummary) -> str:
-    names = list(next(iter(summary.table.values())))
+def _transitions(counts: Mapping[str, Mapping[str, int]], label: str) -> str:
+    names = list(next(iter(counts.values())))
     rows = (
         [before, *(f"{row[name]:,}" for name in names)]
-        for before, row in summary.table.items()
+        for before, row in counts.items()
         if any(row.values())
     )
-    return format_table(["before ↓ after →", *names], rows, label="Decisions before and after")
+    return format_table(["before ↓ after →", *names], rows, label=label)
 
 
 def _labelled(summary: ReplaySummary) -> str:
     if summary.labelled is None:
         return ""
-    others = (
-        f"{summary.labelled.unsure:,} records are labelled unsure and count for neither; "
-        f"{summary.labelled.absent:,} labels are of records that are not here"
-    )
     lines = [
         *describe_error("False alarms", summary.labelled.false_alarms),
         *describe_error("Missed harm", summary.labelled.missed_harm),
-        others,
+        describe_unused_labels(summary.labelled),
     ]
     items = "".join(f"<li>{escape(line)}.</li>" for line in lines)
     return (
@@ -107,16 +117,23 @@ def _labelled(summary: ReplaySummary) -> str:
     )
 
 
-def _unknown(summary: ReplaySummary, anew: DecidedAnew | None) -> str:
-    if not summary.needs and anew is None:
+def _unknown(summary: ReplaySummary) -> str:
+    if not summary.needs:
         return ""
     names = ["decisions", "need"]
     rows = ([f"{count:,}", words] for words, count in summary.needs.items())
-    made = "" if anew is None else "".join(f"<p>{escape(x)}.</p>" for x in describe_anew(anew))
     return (
         f"<h2>Not known</h2>{format_table(names, rows, label='What is not known', words=[1])}<p>"
-        f"{escape(describe_calls(summary.further_calls)).capitalize()}.</p>{made}"
+        f"{escape(describe_calls(summary.further_calls)).capitalize()}.</p>"
     )
+
+
+def _fresh_tries(anew: DecidedAnew | None) -> str:
+    if anew is None:
+        return ""
+    table = _transitions(anew.table, "Fresh tries") if anew.tries else ""
+    lines = "".join(f"<p>{escape(line)}.</p>" for line in describe_anew(anew))
+    return f"<h2>Fresh tries</h2><p class=lead>{escape(FRESH_TRIES)}.</p>{table}{lines}"
 
 
 def _fields(found: PolicyReplay, summary: ReplaySummary) -> str:
