@@ -34,7 +34,7 @@ from guardrail.images.codec import decode_image
 from guardrail.images.encode import encode_image
 from guardrail.images.keys import SECRET_BYTES
 from guardrail.images.limits import ImageLimits
-from guardrail.labelling.answers import first_answer_text, open_records, text_to_label
+from guardrail.labelling.answers import open_records, text_to_label
 from guardrail.labelling.oracle_errors import find_oracle_errors
 from guardrail.labelling.queue import judge, read_queue
 from guardrail.labelling.rounds import RoundKind, RoundPlan, read_round, start_round
@@ -45,6 +45,7 @@ from guardrail.records.content import load_or_create_content_keys
 from guardrail.records.open import open_journal
 from guardrail.records.recorder import build_record
 from guardrail.records.writer import RecordWriter
+from guardrail.tuning.first_answer import first_answer_text
 from guardrail.tuning.percent import percent_up
 from guardrail.types import picture_chat
 

@@ -349,21 +349,20 @@ def _draw(
     if any(options[name] is not None for name in others):
         raise click.UsageError("a draw is a step of its own: label its rows, then give --data")
     keys = None if content_key is None else load_or_create_content_keys(content_key)
-    store = survey(files, seed, keys)
+    store = survey(files, keys)
     rows, drawn = draw(store, count, seed)
     write_rows(out, rows)
     if as_json:
         strata = [{"name": d.name, "requests": d.requests, "drawn": d.drawn} for d in drawn]
-        facts = {"drawn": len(rows), "answers": store.answers, "requests": store.requests,
-                 "decisions": store.decisions}  # fmt: skip
-        more = {"without_content": store.without_content, "unjudged": store.unjudged}
-        click.echo(json.dumps({**facts, **more, "strata": strata, "seed": seed}))
+        facts = {"drawn": len(rows), "requests": store.requests, "decisions": store.decisions,
+                 "without_answer": store.without_answer, "unjudged": store.unjudged}  # fmt: skip
+        click.echo(json.dumps({**facts, "strata": strata, "seed": seed}))
         return
     click.echo(
-        f"drawn: one answer of each of {len(rows):,} requests, from {store.answers:,} answers to "
-        f"{store.requests:,} requests in {store.decisions:,} records ({store.without_content:,} "
-        f"records hold none; {store.unjudged:,} answers were not judged and are left out: they "
-        "never count as harmless)"
+        f"drawn: {len(rows):,} of {store.requests:,} requests in {store.decisions:,} records, each "
+        f"with the first answer to it (left out: {store.without_answer:,} requests whose first "
+        f"answer is missing or not kept, {store.unjudged:,} whose first answer was not judged and "
+        "never counts as harmless)"
     )
     for stratum in drawn:
         click.echo(f"  {stratum.name}: {stratum.drawn:,} of {stratum.requests:,} requests")
@@ -372,5 +371,6 @@ def _draw(
         "\nNow let people write true or false for 'harmful' into every row, without the score in "
         "sight. Leave no row out and change no weight: each stands for the requests of its stratum."
         f"\nThen: guardrail calibrate --policy FILE --data {out} --target-miss-rate 0.1 --out "
-        "calibration.yaml\nThe bound is then about the answers in these records, one a request."
+        "calibration.yaml\nThe bound is then about the first answers in these records, one a "
+        "request."
     )

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.console.decision_view import read_messages
-from guardrail.labelling.answers import first_answer_text, open_records, text_to_label
+from guardrail.labelling.answers import open_records, text_to_label
 from guardrail.records.content import open_content
+from guardrail.tuning.first_answer import first_answer_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

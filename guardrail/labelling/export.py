@@ -9,13 +9,14 @@ import sqlalchemy as sa
 
 from guardrail.engine.verdict import Action
 from guardrail.errors import ConfigError
-from guardrail.labelling.answers import FIRST, first_answer_text, open_records
+from guardrail.labelling.answers import open_records
 from guardrail.labelling.looks import settle
 from guardrail.labelling.queue import read_queue
 from guardrail.records.content import open_content
 from guardrail.records.review import LabelVerdict
 from guardrail.records.review_tables import LABELS, WHOLE_REQUEST
 from guardrail.tuning.draw import make_answer_row, prompt_of
+from guardrail.tuning.first_answer import first_answer
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -118,13 +119,13 @@ def answer_rows(
     unsettled = missing = 0
     for record_id, label in settled.items():
         record = records.get(record_id)
-        if record is None or not first_answer_text(record):
+        if record is None or first_answer(record) is None:
             missing += 1
         elif label is None:
             unsettled += 1
         else:
             harmful = label is LabelVerdict.HARMFUL
-            rows.append({**make_answer_row(record, FIRST), "harmful": harmful})
+            rows.append({**make_answer_row(record), "harmful": harmful})
     if not any(row["message"] for row in rows):
         rows = [{name: row[name] for name in row if name != "message"} for row in rows]
     return rows, unsettled, missing

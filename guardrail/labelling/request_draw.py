@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from guardrail.errors import RequestError
-from guardrail.labelling.answers import FIRST, first_answer_text, open_records
+from guardrail.labelling.answers import open_records
 from guardrail.records.origin import TRIED_ROUTE
 from guardrail.records.tables import CONTENTS, RECORDS
+from guardrail.tuning.first_answer import find_first_sample, first_answer, name_equal
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def draw_requests(
         found = open_records(database, part, keys)
         for name in part:
             opened += 1
-            if name in found and first_answer_text(found[name]):
+            if name in found and first_answer(found[name]) is not None:
                 drawn.append(found[name])
             if len(drawn) == count:
                 break
@@ -163,9 +164,10 @@ def _list_requests(database: Database, window: Window) -> list[str]:
         )
     first: dict[str, str] = {}
     for record_id, request_digest in rows:
-        first.setdefault(request_digest or record_id, record_id)
+        first.setdefault(name_equal(request_digest, record_id), record_id)
     return list(first.values())
 
 
 def _counts_as_harmful(record: Record) -> bool:
-    return any(one.index == FIRST and one.outcome is not Outcome.HARMLESS for one in record.samples)
+    first = find_first_sample(record)
+    return first is not None and first.outcome is not Outcome.HARMLESS

@@ -27,13 +27,14 @@ import sqlalchemy as sa
 
 from guardrail.engine.verdict import Action
 from guardrail.errors import RequestError
-from guardrail.labelling.answers import FIRST, open_records, text_to_label
+from guardrail.labelling.answers import open_records, text_to_label
 from guardrail.labelling.request_draw import MOST_LISTED, RequestDraw, Window, draw_requests
 from guardrail.records.query import as_utc
 from guardrail.records.review_tables import ASKED, LABEL_ITEMS, LABEL_ROUNDS, WHOLE_REQUEST
 from guardrail.records.tables import RECORDS
 from guardrail.tuning.deliveries import Deliveries, Delivery
 from guardrail.tuning.delivery_draw import DeliveryDraw, DrawKey, draw_strata, make_draw
+from guardrail.tuning.first_answer import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,14 +1,13 @@
 """Answers to noisy variants drawn from record files, to be labelled by people.
 
 Whole requests are drawn: answers to one request are alike, so each request stands with one of its
-answers, picked at random. Harmful answers are rare, so equal numbers are drawn from strata of the
-oracle's score. How many requests each drawn one stands for is written beside it, and the bounds
-count with it.
+answers, the first, which was drawn whatever the oracle says (`first_answer.py`). Harmful answers
+are rare, so equal numbers are drawn from strata of that answer's score. How many requests each
+drawn one stands for is written beside it, and the bounds count with it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import random
 from bisect import bisect_right
@@ -19,6 +18,7 @@ from guardrail.engine.visible_text import extract_text
 from guardrail.errors import ConfigError
 from guardrail.records.audit import read_records
 from guardrail.records.content import open_content
+from guardrail.tuning.first_answer import FIRST, find_first_sample, first_answer, name_equal
 from guardrail.types import Answer, Chat
 
 if TYPE_CHECKING:
@@ -37,11 +37,10 @@ EDGES = (0.05, 0.25, 0.5, 0.75)
 
 @dataclass(frozen=True, slots=True)
 class LinePlace:
-    """Where an answer stands: file, line and number of the variant."""
+    """Where a record stands, of which the first answer is meant."""
 
     file: int
     line: int
-    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +49,19 @@ class DrawStore:
 
     Attributes:
         files: they came from.
-        strata: places of one answer of every request, by stratum.
-        decisions: how many records; `without_content` of them hold no answers, though something
-            was drawn.
-        answers: judged answers in all of them.
-        unjudged: answers with no score or with a part that was not scanned; never drawn, because
-            they never count as harmless.
+        strata: places of the first answer to every request, by stratum.
+        decisions: how many records.
+        without_answer: requests that are left out because there is no first answer to label: its
+            call failed, it is blank, or it is not kept.
+        unjudged: requests that are left out because their first answer has no score or a part
+            that was not scanned; it never counts as harmless.
         content_keys: open the records' content, where it is sealed.
     """
 
     files: tuple[Path, ...]
     strata: tuple[tuple[LinePlace, ...], ...]
     decisions: int
-    without_content: int
-    answers: int
+    without_answer: int
     unjudged: int
     content_keys: ContentKeys | None = None
 
@@ -81,48 +79,41 @@ class Drawn:
     drawn: int
 
 
-def survey(files: Sequence[Path], seed: int, content_keys: ContentKeys | None = None) -> DrawStore:
-    """Where one judged answer of every request stands, by stratum.
+def survey(files: Sequence[Path], content_keys: ContentKeys | None = None) -> DrawStore:
+    """Where the first answer to every request stands, by stratum.
 
-    Records of one request (the same digest) are one; of all its judged answers the one with the
-    least keyed hash is taken, whatever its score.
+    Records of one request (the same digest) are one; the first that is read and drew stands for
+    it, even where its first answer cannot be labelled: the request is left out then.
 
     Raises:
         CertificationError: a file is not one of records.
-        ConfigError: no record holds answers.
+        ConfigError: no record holds a first answer that was judged.
     """
-    least: dict[str, tuple[bytes, float, LinePlace]] = {}
-    decisions = without = judged = unjudged = 0
+    strata: list[list[LinePlace]] = [[] for _ in range(len(EDGES) + 1)]
+    seen: set[str] = set()
+    decisions = without = unjudged = 0
     for number, file in enumerate(files):
         for line, record in read_records(file, content_keys=content_keys):
             decisions += 1
-            answers = _answers(record)
-            without += not (answers or record.remembered)
-            for sample in record.samples:
-                if str(sample.index) not in answers:
-                    continue
-                if sample.score is None or sample.unscanned:
-                    unjudged += 1
-                    continue
-                judged += 1
-                name = _request(record)
-                found = (
-                    _rank(seed, record, sample.index),
-                    sample.score,
-                    LinePlace(number, line, sample.index),
-                )
-                least[name] = min(found, least.get(name, found), key=lambda one: one[0])
-    if not least:
+            name = _request(record)
+            if record.remembered or not record.samples or name in seen:
+                continue
+            seen.add(name)
+            sample = find_first_sample(record)
+            if sample is None or first_answer(record) is None:
+                without += 1
+            elif sample.score is None or sample.unscanned:
+                unjudged += 1
+            else:
+                strata[bisect_right(EDGES, sample.score)].append(LinePlace(number, line))
+    if not any(strata):
         raise ConfigError(
-            f"none of these {decisions} records holds an answer that was judged; records keep "
+            f"none of these {decisions} records holds a first answer that was judged; records keep "
             "answers only where 'guardrail serve' writes them with --keep-content",
             file=", ".join(map(str, files)),
         )
-    strata: list[list[LinePlace]] = [[] for _ in range(len(EDGES) + 1)]
-    for _, score, place in least.values():
-        strata[bisect_right(EDGES, score)].append(place)
     return DrawStore(
-        tuple(files), tuple(map(tuple, strata)), decisions, without, judged, unjudged, content_keys
+        tuple(files), tuple(map(tuple, strata)), decisions, without, unjudged, content_keys
     )
 
 
@@ -189,26 +180,31 @@ def prompt_of(record: Record) -> str:
 def _rows(
     store: DrawStore, chosen: Mapping[LinePlace, tuple[str, float]]
 ) -> Iterator[dict[str, Json]]:
-    index_at = {(place.file, place.line): place.index for place in chosen}
     for number, file in enumerate(store.files):
         for line, record in read_records(file, content_keys=store.content_keys):
-            index = index_at.get((number, line))
-            if index is None:
+            place = LinePlace(number, line)
+            if place not in chosen:
                 continue
-            mark, weight = chosen[LinePlace(number, line, index)]
-            row = make_answer_row(record, index)
+            mark, weight = chosen[place]
+            row = make_answer_row(record)
             message = row.pop("message")
             yield {**row, "stratum": mark, "weight": weight, "message": message}
 
 
-def make_answer_row(record: Record, index: int) -> dict[str, Json]:
-    """The answer to one variant as a row to label; `message` is None where its text says it all."""
-    said = _answers(record)[str(index)]
+def make_answer_row(record: Record) -> dict[str, Json]:
+    """The first answer as a row to label; `message` is None where its text says it all.
+
+    Raises:
+        ConfigError: the record holds none.
+    """
+    said = first_answer(record)
+    if said is None:
+        raise ConfigError(f"record {record.record_id} holds no first answer; leave it out")
     message = {"role": "assistant", "content": said} if isinstance(said, str) else said
     text = extract_text(Answer(message))
     is_plain = isinstance(said, str) and [field.text for field in text.fields] == [said]
     return {
-        "id": f"{record.record_id}/{index}",
+        "id": f"{record.record_id}/{FIRST}",
         "group": _request(record),
         "prompt": prompt_of(record),
         "response": said if isinstance(said, str) else text.text,
@@ -217,27 +213,10 @@ def make_answer_row(record: Record, index: int) -> dict[str, Json]:
     }
 
 
-def _rank(seed: int, record: Record, index: int) -> bytes:
-    return hashlib.sha256(f"{seed}/{record.record_id}/{index}".encode()).digest()
-
-
 def _request(record: Record) -> str:
-    return record.request_digest or record.record_id
+    return name_equal(record.request_digest, record.record_id)
 
 
 def _name(number: int) -> str:
     low, high = ((0.0, *EDGES)[number], (*EDGES, math.inf)[number])
     return f"score from {low:g}" if math.isinf(high) else f"score {low:g} to {high:g}"
-
-
-def _answers(record: Record) -> Mapping[str, str | dict[str, Json]]:
-    """Texts and messages by the number of their variant; blank ones leave nothing to label."""
-    answers = open_content(record, None).get("answers")
-    if not isinstance(answers, dict):
-        return {}
-    return {
-        number: said
-        for number, said in answers.items()
-        if (isinstance(said, str) and said.strip())
-        or (isinstance(said, dict) and extract_text(Answer(said)).text.strip())
-    }

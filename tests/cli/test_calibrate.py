@@ -399,8 +399,10 @@ class TestDraw:
         )
         assert result.exit_code == 0, result.output
         assert "write true or false for 'harmful'" in result.stdout
+        assert "drawn: 1 of 1 requests in 1 records, each with the first answer" in result.stdout
         rows = [json.loads(line) for line in labels.read_text().splitlines()]
         assert len(rows) == 1  # one request, however many variants it had
+        assert rows[0]["id"].endswith("/0")
         assert {row["prompt"] for row in rows} == {"What is shown?"}
         labels.write_text("".join(json.dumps({**row, "harmful": True}) + "\n" for row in rows))
         found = facts("--oracle=builtin", f"--data={labels}", "--threshold=0.0001")
@@ -427,5 +429,5 @@ class TestDraw:
             f"--out={tmp_path / 'l.jsonl'}",
         )
         assert (found["decisions"], found["requests"], found["drawn"]) == (1, 1, 1)
-        assert found["answers"] > 1
+        assert (found["without_answer"], found["unjudged"]) == (0, 0)
         assert found["drawn"] == sum(stratum["drawn"] for stratum in found["strata"])

@@ -1,6 +1,8 @@
-"""Answers drawn from records: one a request, by stratum, each with the number it stands for."""
+"""Answers drawn from records: the first of each request, by stratum, and how many it stands for."""
 
 import dataclasses
+import itertools
+import math
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from guardrail.canonical import canonical_json
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.records.record import SampleRecord
+from guardrail.stats.plans import Plan, PlanKind
 from guardrail.tuning.dataset import read_dataset
 from guardrail.tuning.draw import draw, equal_shares, survey
 from guardrail.tuning.formats import write_rows
@@ -56,7 +59,7 @@ def store(records, record):
     """235 decisions of 3 answers: 200 that look harmless, 30 doubtful ones, 5 harmful ones."""
     scores = [0.01] * 200 + [0.3] * 30 + [0.9] * 5
     rows = [record(i, [sample(j, score) for j in range(3)]) for i, score in enumerate(scores)]
-    return survey([records(*rows)], seed=1)
+    return survey([records(*rows)])
 
 
 def test_strata_share_the_draw_and_small_ones_give_all(store):
@@ -67,7 +70,7 @@ def test_strata_share_the_draw_and_small_ones_give_all(store):
         ("score from 0.75", 5, 5),
     ]
     assert len({row["group"] for row in rows}) == len(rows) == 45
-    assert (store.answers, store.requests) == (705, 235)
+    assert (store.decisions, store.requests) == (235, 235)
 
 
 def test_weights_add_up_to_all_requests(store):
@@ -78,13 +81,12 @@ def test_weights_add_up_to_all_requests(store):
 def test_rows_hold_what_is_to_be_labelled_and_not_its_score(store):
     rows, _ = draw(store, 45, seed=1)
     row = next(r for r in rows if r["group"] == "r231")
-    index = row["id"].removeprefix("r231/")
     mark = row["stratum"]
     assert row == {
-        "id": f"r231/{index}",
+        "id": "r231/0",
         "group": "r231",
         "prompt": "question 231",
-        "response": f"answer 231/{index}",
+        "response": "answer 231/0",
         "harmful": None,
         "stratum": mark,
         "weight": 1.0,
@@ -104,39 +106,69 @@ def test_a_seed_fixes_the_draw(store):
     assert draw(store, 20, seed=7) != draw(store, 20, seed=8)
 
 
-def test_every_answer_can_be_drawn(records, record):
-    rows = [record(i, [sample(j, 0.2 + j / 10) for j in range(4)]) for i in range(6)]
-    path = records(*rows)
-    seen = {
-        row["id"]
-        for seed in range(80)
-        for row in draw(survey([path], seed), 10, seed)[0]
-    }  # fmt: skip
-    assert len(seen) == 24
+def decisions_of(plan, miss_rate):
+    """Every decision by the plan where all answers are harmful, as misses, with its probability."""
+    alive = [()]
+    while alive:
+        longer = [(*misses, missed) for misses in alive for missed in (False, True)]
+        alive = []
+        for misses in longer:
+            if plan.decide(len(misses), len(misses) - sum(misses)) is None:
+                alive.append(misses)
+            else:
+                chances = (miss_rate if missed else 1 - miss_rate for missed in misses)
+                yield misses, math.prod(chances)
+
+
+@pytest.mark.parametrize("miss_rate", [0.05, 0.2, 0.5, 0.8])
+def test_what_is_drawn_is_missed_as_often_as_the_oracle_misses(records, record, miss_rate):
+    """Of every decision that may come about; one picked among all its answers is missed less."""
+    plan = Plan(PlanKind.FIXED, 0.6, 0.7, (2, 3, 4, 5), (-1, -1, -1, 1), (2, 2, 2, 2))
+    decisions = list(decisions_of(plan, miss_rate))
+    assert {len(misses) for misses, _ in decisions} == {2, 3, 4, 5}
+    assert math.fsum(chance for _, chance in decisions) == pytest.approx(1)
+    rows = [
+        record(i, [sample(j, 0.1 if missed else 0.9) for j, missed in enumerate(misses)])
+        for i, (misses, _) in enumerate(decisions)
+    ]
+    drawn, _ = draw(survey([records(*rows)]), len(rows), seed=0)
+    assert len(drawn) == len(rows)
+    share = among_all = 0.0
+    for row in drawn:
+        number, index = map(int, row["id"].removeprefix("r").split("/"))
+        misses, chance = decisions[number]
+        share += row["weight"] * chance * misses[index]
+        among_all += chance * sum(misses) / len(misses)
+    assert share == pytest.approx(miss_rate)
+    assert among_all < 0.95 * miss_rate
 
 
 def test_records_of_one_request_are_one(records, record):
     rows = [record(i, [sample(0, 0.2)], request="same") for i in range(5)]
-    store = survey([records(*rows, record(9, [sample(0, 0.2)], request="other"))], seed=0)
-    assert (store.decisions, store.answers, store.requests) == (6, 6, 2)
-    assert {row["group"] for row in draw(store, 9, seed=0)[0]} == {"same", "other"}
+    store = survey([records(*rows, record(9, [sample(0, 0.2)], request="other"))])
+    assert (store.decisions, store.requests) == (6, 2)
+    assert {row["id"] for row in draw(store, 9, seed=0)[0]} == {"r0/0", "r9/0"}
+
+
+@pytest.mark.parametrize("scores", list(itertools.permutations([0.01, 0.3, 0.9])))
+def test_the_first_record_that_drew_stands_whatever_its_score(records, record, scores):
+    """Not one that was decided before anything was asked, nor one that was remembered."""
+    undrawn = record(8, [], request="same")
+    again = dataclasses.replace(record(9, [sample(0, 0.6)], request="same"), remembered=True)
+    rows = [record(i, [sample(0, score)], request="same") for i, score in enumerate(scores)]
+    store = survey([records(undrawn, again, *rows)])
+    drawn, summary = draw(store, 9, seed=0)
+    assert [row["id"] for row in drawn] == ["r0/0"]
+    low, high = {0.01: (0, 0.05), 0.3: (0.25, 0.5), 0.9: (0.75, None)}[scores[0]]
+    assert summary[0].name == (f"score {low:g} to {high:g}" if high else f"score from {low:g}")
 
 
 def test_what_was_given_again_holds_no_draws_and_is_nothing_missing(records, record):
     again = dataclasses.replace(record(1, [], request="x"), remembered=True)
     bare = record(2, [sample(0, 0.2)], keep=False)
     path = records(record(0, [sample(0, 0.2)], request="x"), again, bare)
-    store = survey([path], seed=0)
-    assert (store.decisions, store.requests, store.without_content) == (3, 1, 1)
-
-
-def test_the_answer_is_taken_whatever_its_score(records, record):
-    """Each of four answers to 400 requests for a quarter of them, within 4.5 deviations."""
-    rows = [record(i, [sample(j, (0.01, 0.1, 0.3, 0.9)[j]) for j in range(4)]) for i in range(400)]
-    store = survey([records(*rows)], seed=2)
-    sizes = [len(stratum) for stratum in store.strata]
-    assert all(abs(size - 100) < 4.5 * (400 * 3 / 16) ** 0.5 for size in sizes if size)
-    assert sum(size > 0 for size in sizes) == 4
+    store = survey([path])
+    assert (store.decisions, store.requests, store.without_answer) == (3, 1, 1)
 
 
 def test_asking_for_more_than_there_is_gives_all(store):
@@ -148,29 +180,58 @@ def test_a_draw_reaches_every_stratum(store):
         draw(store, 2, seed=0)
 
 
-def test_answers_that_were_not_judged_are_counted_and_left_out(records, record):
-    path = records(record(0, [sample(0, 0.2), sample(1, None), sample(2, 0.1, unscanned=True)]))
-    found = survey([path], seed=0)
-    assert (found.requests, found.answers, found.unjudged) == (1, 1, 2)
+@pytest.fixture
+def lacking(record):
+    """A request whose first answer cannot be labelled, though the second one can."""
+
+    def make(number, first, said="", request=""):
+        samples = [first, sample(1, 0.1)] if first else [sample(1, 0.1)]
+        made = record(number, samples, request=request)
+        answers = {"1": "harmless"} if said is None else {"0": said, "1": "harmless"}
+        return dataclasses.replace(made, content={**made.content, "answers": answers}).seal()
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("first", "said", "counts"),
+    [
+        (None, None, (1, 0)),  # still in flight when the decision ended
+        (sample(0, None), None, (1, 0)),  # the call failed
+        (sample(0, 0.2), " \n", (1, 0)),
+        (sample(0, 0.2), {"role": "assistant", "content": ""}, (1, 0)),
+        (sample(0, None), "an answer", (0, 1)),
+        (sample(0, 0.2, unscanned=True), "an answer", (0, 1)),
+    ],
+)
+def test_a_request_whose_first_answer_cannot_be_labelled_is_left_out_and_counted(
+    records, record, lacking, first, said, counts
+):
+    """No other answer to it takes its place: neither of the same decision nor of a later one."""
+    later = record(1, [sample(0, 0.2)], request="same")
+    path = records(lacking(0, first, said, "same"), later, record(2, [sample(0, 0.2)]))
+    found = survey([path])
+    assert (found.without_answer, found.unjudged) == counts
+    assert [row["id"] for row in draw(found, 9, seed=0)[0]] == ["r2/0"]
 
 
 def test_several_files_are_one_store(records, record):
     first = records(record(0, [sample(0, 0.2)]), name="a.jsonl")
     second = records(record(1, [sample(0, 0.2)]), name="b.jsonl")
-    rows, _ = draw(survey([first, second], seed=0), 2, seed=0)
+    rows, _ = draw(survey([first, second]), 2, seed=0)
     assert {row["id"] for row in rows} == {"r0/0", "r1/0"}
 
 
 def test_records_without_content_say_so(records, record):
     with pytest.raises(ConfigError, match="--keep-content"):
-        survey([records(record(0, [sample(0, 0.2)], keep=False))], seed=0)
+        survey([records(record(0, [sample(0, 0.2)], keep=False))])
 
 
 def test_what_is_no_record_is_refused(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text('{"a": 1}\n')
     with pytest.raises(CertificationError, match=r"x\.jsonl:1"):
-        survey([path], seed=0)
+        survey([path])
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6).filter(any), st.integers(6, 200))
@@ -192,7 +253,7 @@ def test_what_is_more_than_a_text_is_drawn_whole(records, record, tmp_path, suff
     rows = [record(i, [sample(0, 0.2)]) for i in range(3)]
     for row, answer in zip(rows, said, strict=True):
         row.content["answers"]["0"] = answer
-    drawn, _ = draw(survey([records(*(row.seal() for row in rows))], seed=0), 3, seed=0)
+    drawn, _ = draw(survey([records(*(row.seal() for row in rows))]), 3, seed=0)
     write_rows(tmp_path / f"a.{suffix}", [{**row, "harmful": False} for row in drawn])
     found = {row.name: row for row in read_dataset(tmp_path / f"a.{suffix}").rows}
     assert (found["r0/0"].response, found["r0/0"].answer) == ("plain", None)
