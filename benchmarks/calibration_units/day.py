@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import csv
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,10 +30,14 @@ from guardrail.images.codec import decode_image
 from guardrail.images.keys import SECRET_BYTES
 from guardrail.images.limits import ImageLimits
 from guardrail.policy.load import load_policy
-from guardrail.records.content import load_or_create_content_keys
+from guardrail.records.content import digest_content, load_or_create_content_keys, open_content
 from guardrail.records.journal import FileJournal
 from guardrail.records.recorder import build_record
 from guardrail.types import picture_chat
+
+if TYPE_CHECKING:
+    from guardrail.records.content import ContentKeys
+    from guardrail.records.record import Record
 
 REQUESTS = 24
 
@@ -71,9 +77,20 @@ async def record(file: Path) -> None:
         chat = picture_chat(model, ask(SceneQuestion.SHOWN, rng), pictures=1)
         verdict = await engine.decide(chat, [picture])
         kept = build_record(verdict, chat, engine, content_keys=content_keys)
-        journal.append(dataclasses.replace(kept, record_id=f"request-{i:02}"))
+        journal.append(rename(kept, f"request-{i:02}", content_keys))
     journal.close()
     await engine.aclose()
+
+
+def rename(kept: Record, record_id: str, keys: ContentKeys) -> Record:
+    """The record under another name, to which its content is sealed anew."""
+    sealed = keys.seal(open_content(kept, keys), record_id)
+    return dataclasses.replace(
+        kept,
+        record_id=record_id,
+        content=base64.b64encode(sealed).decode(),
+        content_digest=digest_content(sealed),
+    )
 
 
 def label(file: Path) -> None:
