@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from guardrail.console.words import describe_category, describe_reason
-from guardrail.tuning.percent import percent_up
+from guardrail.tuning.percent import percent_down, percent_up
 from guardrail.version import __version__
 
 __all__ = ["STATIC", "format_time", "render_page", "static_url"]
@@ -57,6 +57,7 @@ def _environment() -> Environment:
         "seconds": _seconds,
         "within": _within,
         "share": _share,
+        "percent_down": percent_down,
         "percent_up": percent_up,
         "radius": _radius,
         "reason": describe_reason,

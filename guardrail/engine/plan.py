@@ -188,7 +188,7 @@ def plan_for(rules: Rules, geometry: Geometry, *, alpha: float | None = None) ->
     )
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def make_plan(
     kind: PlanKind,
     q_required: float,

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
     from guardrail.policy.schema import Policy
     from guardrail.replay.decisions import Ints, RecordedDecisions
+    from guardrail.replay.plans import ChosenPlans
     from guardrail.replay.sequential import Stops
     from guardrail.stats import Plan
 
@@ -194,6 +195,19 @@ class PolicyReplayer:
                 run.decide(rows, comparison)
         return run.finish(comparisons)
 
+    def prepare(self, policy: Policy) -> None:
+        """Computes the tests that `replay` will ask for; a new one takes seconds.
+
+        May run beside `replay` in another thread. Raises ConfigError as `replay_policy`.
+        """
+        of = self.decisions
+        rules, content = compile_policy(policy), policy_content(policy)
+        run = _Run(of, rules, content, _Counts(of, of.outcome))
+        for place, old in enumerate(of.policies):
+            if old.content is not None:
+                rows = np.flatnonzero((of.policy == place) & (of.kind == Kind.TEST))
+                run.choose_tests(rows, PolicyComparison(old.content, content))
+
     def _count(self, content: Any, comparisons: Sequence[PolicyComparison | None]) -> _Counts:
         advanced = content["advanced"]
         judging = [content["oracle"], content["failures"], content.get("files"), advanced["limits"],
@@ -307,11 +321,14 @@ class _Run:
         self.end(rows[~opened], Ending.FAULT, Reason.ORACLE_FAILED)
         self.end(rows[opened], Ending.LET_THROUGH, Reason.ORACLE_FAILED)
 
+    def choose_tests(self, rows: Ints, change: PolicyComparison) -> tuple[Ints, Ints, ChosenPlans]:
+        """The decisions whose draws serve, their numbers of tries, and the new test of each."""
+        rows, numbers = self._set_aside(rows, self._numbers(rows), change)
+        return rows, numbers, choose_plans(self.of, rows, numbers, self.rules, change)
+
     def _decide_tests(self, rows: Ints, change: PolicyComparison) -> None:
         """Tests, all decisions of one plan side by side."""
-        numbers = self._numbers(rows)
-        rows, numbers = self._set_aside(rows, numbers, change)
-        chosen = choose_plans(self.of, rows, numbers, self.rules, change)
+        rows, numbers, chosen = self.choose_tests(rows, change)
         self.leave_unknown(rows[chosen.place == OTHER_CANVAS], Need.NEW_DRAWS)
         self.leave_unknown(rows[chosen.place == UNKNOWN_SHARE], Need.POLICY)
         none, later = chosen.place == NO_PLAN, numbers > 1

@@ -1,0 +1,161 @@
+"""The records that the page Tune looks at: arrays of one policy's newest decisions, and labels."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from guardrail.console.tune_settings import own_numbers, without_recall
+from guardrail.errors import ConfigError, RequestError
+from guardrail.labelling.looks import settle
+from guardrail.records.documents import recent_documents
+from guardrail.records.review import LabelVerdict
+from guardrail.records.review_tables import CHOSEN, LABELS, WHOLE_REQUEST
+from guardrail.replay.decisions import load_decisions
+from guardrail.replay.drawn_errors import mark_labels
+from guardrail.replay.intervals import Label
+from guardrail.replay.replay import PolicyReplayer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from guardrail.database.database import Database
+    from guardrail.policy.schema import Policy
+    from guardrail.policy_search.numbers import Numbers
+    from guardrail.replay.decisions import RecordedDecisions
+    from guardrail.replay.drawn_errors import LabelledRequests
+    from guardrail.replay.replay import PolicyReplay
+
+__all__ = ["MOST_DRAWS", "TuneRecords", "load_records"]
+
+MOST_DRAWS = 1_000_000
+"""With so many draws, arrays and running counts take about 130 MB."""
+_MOST_KEPT = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TuneRecords:
+    """What one policy decided, and the policy in force over it.
+
+    Attributes:
+        policy: in force, without its recall.
+        own: its numbers.
+        decisions: the newest ones of its name.
+        labels: what reviewers say of them.
+        taken: when they were read.
+    """
+
+    policy: Policy
+    own: Numbers
+    decisions: RecordedDecisions
+    labels: LabelledRequests
+    taken: datetime
+    _replayer: PolicyReplayer
+    _found: OrderedDict[Numbers, PolicyReplay] = field(default_factory=OrderedDict)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """The noise that recorded answers were drawn with."""
+        known = (one.content for one in self.decisions.policies if one.content is not None)
+        return tuple(sorted({float(_as_dict(one)["smoothing"]["sigma"]) for one in known}))
+
+    def prepare(self, numbers: Numbers) -> None:
+        """Computes the tests of a setting; seconds. Raises ConfigError where it has none."""
+        self._replayer.prepare(_apply(numbers, self.policy))
+
+    def replay(self, numbers: Numbers) -> PolicyReplay:
+        """The decisions under a setting. Raises ConfigError where it has no test."""
+        with self._turn:
+            found = self._found.get(numbers)
+            if found is None:
+                found = self._replayer.replay(_apply(numbers, self.policy))
+                if len(self._found) >= _MOST_KEPT:
+                    self._found.popitem(last=False)
+                self._found[numbers] = found
+            return found
+
+
+def _as_dict(content: Any) -> dict[str, Any]:
+    found: dict[str, Any] = content
+    return found
+
+
+def _apply(numbers: Numbers, policy: Policy) -> Policy:
+    try:
+        return numbers.apply(policy)
+    except ValueError as error:
+        raise ConfigError("these numbers are none of a policy") from error
+
+
+def load_records(
+    database: Database, name: str, policy: Policy, most: int, step: Callable[[], None]
+) -> TuneRecords:
+    """Reads the newest decisions of a policy; about a fifth of a millisecond each.
+
+    Args:
+        database: with records and labels.
+        name: of the policy.
+        policy: in force.
+        most: how many.
+        step: called after each record.
+
+    Raises:
+        RequestError: they hold too many draws.
+        CertificationError: one is not a record of this version.
+        StorageError: they cannot be read.
+    """
+    documents = _limited(recent_documents(database, most, policy=name))
+    decisions = load_decisions(documents, step)
+    labels = mark_labels(decisions, _read_labels(database, decisions.record_ids))
+    bare = without_recall(policy)
+    return TuneRecords(
+        bare, own_numbers(bare), decisions, labels, datetime.now(UTC),
+        PolicyReplayer(decisions),
+    )  # fmt: skip
+
+
+def _limited(documents: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    draws = 0
+    for document in documents:
+        samples = document.get("samples")
+        draws += len(samples) if isinstance(samples, list) else 0
+        if draws > MOST_DRAWS:
+            raise RequestError(
+                f"these records hold more than {MOST_DRAWS:,} answers; choose fewer decisions"
+            )
+        yield document
+
+
+def _read_labels(
+    database: Database, record_ids: Iterable[str]
+) -> dict[str, tuple[Label, bool]]:
+    """What reviewers agree on about these records, and whether the records were drawn at random.
+
+    Of a record that was drawn and chosen by somebody as well, the labels of the draw count: who
+    chose has seen the verdict.
+    """
+    wanted = set(record_ids)
+    columns = LABELS.c
+    query = (
+        sa.select(columns.record_id, columns.reviewer, columns.verdict, columns.source)
+        .where(columns.item == WHOLE_REQUEST)
+        .order_by(columns.created, columns.label_id)
+    )
+    given: dict[tuple[str, bool], dict[str, LabelVerdict]] = {}
+    with database.read() as connection:
+        for record_id, reviewer, verdict, source in connection.execute(query):
+            if record_id in wanted:
+                of_record = given.setdefault((record_id, source != CHOSEN), {})
+                of_record[reviewer] = LabelVerdict(verdict)
+    found: dict[str, tuple[Label, bool]] = {}
+    for (record_id, is_drawn), verdicts in sorted(given.items()):  # drawn ones come last
+        settled = settle(verdicts.values())
+        if settled is not None:
+            found[record_id] = Label(settled.value), is_drawn
+    return found
