@@ -14,6 +14,7 @@ from guardrail.policy_search.wording import (
     describe_change,
     describe_check,
     describe_counts,
+    describe_error,
     describe_reason,
     describe_why,
     format_share,
@@ -114,8 +115,9 @@ finalists are confirmed. Held: requests that are shown to be stopped within that
 pixels.</p>
 <div class=wide>{_table(front_columns(goal_radius(tuned.design.goals)), front_rows(tuned))}</div>
 <footer><abbr title="β = {tuned.design.error:g}, shared by {tuned.design.finalists} finalists
-(Bonferroni), Clopper–Pearson, one-sided">How sure this is</abbr>: a policy that misses one of these
-goals is proposed with probability at most {tuned.design.error:g}, for requests drawn like these.
+(Bonferroni), 6/(π² j²) of it in run j, Clopper–Pearson, one-sided">How sure this is</abbr>, for
+requests drawn like these: {_text(describe_error(tuned.design))}. What a run searches may not be
+chosen by what earlier ones showed of the confirmation half.
 Seed of the halves {tuned.design.seed}.</footer>"""
 
 
