@@ -54,7 +54,9 @@ def _hold(goal: Goal, numbers: SettingNumbers) -> GoalState:
                 return GoalState(goal.sentence, "unknown", "no labels that were drawn at random")
             return _state(goal, share.lower, share.upper, "by labels that were drawn at random")
         case GoalKind.RECALL:
-            why = "records do not show how far forbidden requests may be changed; see guardrail tune"
+            why = (
+                "records do not show how far forbidden requests may be changed; see guardrail tune"
+            )
             return GoalState(goal.sentence, "unknown", why)
         case GoalKind.CALLS:
             why = "the mean over all requests here, ordinary or not"

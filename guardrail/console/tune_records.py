@@ -132,9 +132,7 @@ def _limited(documents: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield document
 
 
-def _read_labels(
-    database: Database, record_ids: Iterable[str]
-) -> dict[str, tuple[Label, bool]]:
+def _read_labels(database: Database, record_ids: Iterable[str]) -> dict[str, tuple[Label, bool]]:
     """What reviewers agree on about these records, and whether the records were drawn at random.
 
     Of a record that was drawn and chosen by somebody as well, the labels of the draw count: who

@@ -176,9 +176,7 @@ class Tuning:
                 raise _StoppedError("the server is being shut down")
 
         try:
-            work.records = load_records(
-                self._database, task.name, work.policy, task.most, step
-            )
+            work.records = load_records(self._database, task.name, work.policy, task.most, step)
         except GuardrailError as error:
             work.problem = str(error)
         except Exception as error:  # noqa: BLE001 (the rim of a thread: what crashes is said)

@@ -24,14 +24,15 @@ from guardrail.replay.intervals import DELTA, Label, first_decisions
 from guardrail.stats import harmless_rate_lower, harmless_rate_upper
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
     from guardrail.replay.decisions import RecordedDecisions
     from guardrail.replay.replay import PolicyReplay
 
-__all__ = ["ErrorShare", "LabelledRequests", "mark_labels", "share_wrong"]
+__all__ = ["DrawnKind", "ErrorShare", "LabelledRequests", "bound_share", "mark_labels",
+           "share_wrong"]  # fmt: skip
 
 _KINDS = (Ending.LET_THROUGH, Ending.STOPPED)
 
@@ -78,26 +79,34 @@ def mark_labels(
 ) -> LabelledRequests:
     """The labels of these decisions; of equal requests the first labelled one counts.
 
+    Requests with two different labels are left out.
+
     Args:
         decisions: what was recorded.
         labels: by the id of the record: the label, and whether its decision was drawn at random.
     """
-    rows: dict[Label, list[int]] = {Label.HARMFUL: [], Label.HARMLESS: []}
+    first: dict[int, tuple[int, Label]] = {}
+    unclear: set[int] = set()
     drawn = np.zeros(len(decisions), dtype=np.bool_)
-    seen: set[int] = set()
-    # What was drawn goes before what somebody chose.
     for wanted in (True, False):
+        older = frozenset(first)  # what was drawn goes before what somebody chose
         for row, name in enumerate(decisions.record_ids):
             label, is_drawn = labels.get(name, (Label.UNSURE, False))
             request = int(decisions.request[row])
-            if label is Label.UNSURE or is_drawn is not wanted or request in seen:
+            if label is Label.UNSURE or is_drawn is not wanted or request in older:
                 continue
-            seen.add(request)
-            rows[label].append(row)
-            drawn[row] = is_drawn
-    first = first_decisions(decisions)
-    passed, stopped = (int(np.count_nonzero(first & (decisions.before == one))) for one in _KINDS)
-    found = {label: np.array(sorted(rows[label]), dtype=np.int64) for label in rows}
+            kept_row, kept_label = first.setdefault(request, (row, label))
+            drawn[kept_row] = is_drawn
+            if kept_label is not label:
+                unclear.add(request)
+    clear = [one for request, one in first.items() if request not in unclear]
+    drawn[[row for request, (row, _) in first.items() if request in unclear]] = False
+    found = {
+        kind: np.array(sorted(row for row, label in clear if label is kind), dtype=np.int64)
+        for kind in (Label.HARMFUL, Label.HARMLESS)
+    }
+    decided = first_decisions(decisions)
+    passed, stopped = (int(np.count_nonzero(decided & (decisions.before == one))) for one in _KINDS)
     return LabelledRequests(found, drawn, (passed, stopped))
 
 
@@ -110,27 +119,56 @@ def share_wrong(found: PolicyReplay, labels: LabelledRequests, label: Label) -> 
     wrong = Ending.STOPPED if label is Label.HARMLESS else Ending.LET_THROUGH
     rows = labels.rows[label]
     after = found.after[rows]
-    unknown = after == Ending.UNKNOWN
-    is_wrong = after == wrong
-    bad_low = bad_high = good_low = good_high = 0.0
+    unknown, is_wrong = after == Ending.UNKNOWN, after == wrong
+    kinds = []
     for before, requests in zip(_KINDS, labels.requests, strict=True):
         here = labels.drawn[rows] & (found.before[rows] == before)
-        total = _count_drawn(found, labels, before)
         wrongs, open_ = int(np.sum(here & is_wrong)), int(np.sum(here & unknown))
-        rights = int(np.sum(here)) - wrongs - open_
-        low, high = _bound(wrongs, wrongs + open_, total)
-        bad_low, bad_high = bad_low + requests * low, bad_high + requests * high
-        low, high = _bound(rights, rights + open_, total)
-        good_low, good_high = good_low + requests * low, good_high + requests * high
+        total = _count_drawn(found, labels, before)
+        kinds.append(DrawnKind(requests, total, wrongs, int(np.sum(here)) - wrongs - open_, open_))
+    lower, upper = bound_share(kinds)
     count = int(np.sum(is_wrong))
     return ErrorShare(
         count=count,
         possible=count + int(np.sum(unknown)),
         labelled=len(rows),
         drawn=int(np.count_nonzero(labels.drawn)),
-        lower=bad_low / (bad_low + good_high) if bad_low else 0.0,
-        upper=bad_high / (bad_high + good_low) if good_low else 1.0,
+        lower=lower,
+        upper=upper,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnKind:
+    """What was drawn of requests that were decided alike.
+
+    Attributes:
+        requests: how many there are.
+        drawn: how many of them are drawn and labelled.
+        wrong, right, unknown: how many of these have the label in question and are decided wrongly,
+            rightly, or not known how.
+    """
+
+    requests: int
+    drawn: int
+    wrong: int
+    right: int
+    unknown: int
+
+
+def bound_share(kinds: Iterable[DrawnKind]) -> tuple[float, float]:
+    """Bounds of the share of errors, see the text of this module; of two kinds, both at 1 - DELTA.
+
+    0 and 1 where nothing is shown.
+    """
+    bad_low = bad_high = good_low = good_high = 0.0
+    for one in kinds:
+        low, high = _bound(one.wrong, one.wrong + one.unknown, one.drawn)
+        bad_low, bad_high = bad_low + one.requests * low, bad_high + one.requests * high
+        low, high = _bound(one.right, one.right + one.unknown, one.drawn)
+        good_low, good_high = good_low + one.requests * low, good_high + one.requests * high
+    lower = bad_low / (bad_low + good_high) if bad_low else 0.0
+    return lower, bad_high / (bad_high + good_low) if good_low else 1.0
 
 
 def _count_drawn(found: PolicyReplay, labels: LabelledRequests, before: Ending) -> int:

@@ -81,9 +81,7 @@ class _Setting:
     @property
     def places(self) -> dict[str, int]:
         """Where each slider stands."""
-        return {
-            one.name: one.levels.index(getattr(self.numbers, one.name)) for one in self.sliders
-        }
+        return {one.name: one.levels.index(getattr(self.numbers, one.name)) for one in self.sliders}
 
     @property
     def radii(self) -> Slider:
@@ -286,9 +284,7 @@ async def _propose(visit: Visit) -> Response:
                            "the page", status=409)  # fmt: skip
     deployment = visit.console.deployment
     assert deployment is not None
-    target = await visit.run(
-        read_policy_text, deployment, find_served(deployment, asked.task.name)
-    )
+    target = await visit.run(read_policy_text, deployment, find_served(deployment, asked.task.name))
     version_id = await visit.run(
         propose, visit.console.database, target, asked.work, setting.records, setting.numbers,
         author=visit.visitor.id, note=visit.form.get("note", "") or "tuned by looking at records",
