@@ -179,10 +179,10 @@ def _point(work: TuneWork, records: TuneRecords, numbers: Numbers, words: str) -
 def list_neighbours(numbers: Numbers, sliders: Sequence[Slider]) -> list[Numbers]:
     """All settings that one slider leads to, those of the curve first."""
     return [
-        dataclasses.replace(numbers, **{slider.name: level})
+        slider.move(numbers, place)
         for slider in sliders
         if slider.name != "threshold"
-        for level in slider.levels
+        for place in range(len(slider.levels))
     ]
 
 

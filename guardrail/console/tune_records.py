@@ -22,7 +22,7 @@ from guardrail.replay.intervals import Label
 from guardrail.replay.replay import PolicyReplayer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from guardrail.database.database import Database
     from guardrail.policy.schema import Policy
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from guardrail.replay.drawn_errors import LabelledRequests
     from guardrail.replay.replay import PolicyReplay
 
-__all__ = ["MOST_DRAWS", "TuneRecords", "load_records"]
+__all__ = ["MOST_DRAWS", "TuneRecords", "load_records", "make_records"]
 
 MOST_DRAWS = 1_000_000
 """With so many draws, arrays and running counts take about 130 MB."""
@@ -112,10 +112,16 @@ def load_records(
     """
     documents = _limited(recent_documents(database, most, policy=name))
     decisions = load_decisions(documents, step)
-    labels = mark_labels(decisions, _read_labels(database, decisions.record_ids))
+    return make_records(policy, decisions, _read_labels(database, decisions.record_ids))
+
+
+def make_records(
+    policy: Policy, decisions: RecordedDecisions, labels: Mapping[str, tuple[Label, bool]]
+) -> TuneRecords:
+    """What was read, ready to be looked at; labels as `mark_labels` takes them."""
     bare = without_recall(policy)
     return TuneRecords(
-        bare, own_numbers(bare), decisions, labels, datetime.now(UTC),
+        bare, own_numbers(bare), decisions, mark_labels(decisions, labels), datetime.now(UTC),
         PolicyReplayer(decisions),
     )  # fmt: skip
 

@@ -44,6 +44,11 @@ class Slider:
     words: tuple[str, ...]
     own: int
 
+    def move(self, numbers: Numbers, place: int) -> Numbers:
+        """The numbers with this one at the level of that place."""
+        moved: dict[str, Any] = {self.name: self.levels[place]}
+        return dataclasses.replace(numbers, **moved)
+
 
 def without_recall(policy: Policy) -> Policy:
     """The policy as it is tried out: a measured recall speaks of its own numbers alone."""
@@ -105,7 +110,7 @@ def _say_threshold(value: float) -> str:
 
 
 def _say_floor(value: float) -> str:
-    return f"those answered harmlessly less than {value:.4g} of the time"
+    return f"those answered harmlessly less than {100.0 * value:.4g} % of the time"
 
 
 def _say_alpha(value: float) -> str:
@@ -127,12 +132,12 @@ def read_setting(own: Numbers, sliders: Iterable[Slider], given: Mapping[str, An
     Raises:
         RequestError: one of them is no place of a level.
     """
-    chosen = {}
+    found = own
     for slider in sliders:
         text = given.get(slider.name, str(slider.own))
         place = int(text) if text.isdecimal() and len(text) < 4 and text.isascii() else -1
         if not 0 <= place < len(slider.levels):
             raise RequestError("a slider stands where it has no level; load the page again",
                                param=slider.name)  # fmt: skip
-        chosen[slider.name] = slider.levels[place]
-    return dataclasses.replace(own, **chosen)
+        found = slider.move(found, place)
+    return found

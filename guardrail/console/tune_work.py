@@ -89,7 +89,20 @@ class TuneWork:
         with self._lock:
             return next(iter(self._waiting), None)
 
-    def end_test(self, numbers: Numbers, problem: str) -> None:
+    def compute_next(self) -> None:
+        """Computes the test that is to be next; seconds. The records must have been read."""
+        numbers, records = self.next_test(), self.records
+        assert records is not None
+        if numbers is None:
+            return
+        problem = ""
+        try:
+            records.prepare(numbers)
+        except (ConfigError, CertificationError) as error:
+            problem = getattr(error, "told", "") or str(error)
+        except Exception as error:  # noqa: BLE001 (the rim of a thread: what crashes is said)
+            _log.error("a test of the page Tune crashed: %s", type(error).__name__)
+            problem = f"its test could not be computed ({type(error).__name__})"
         with self._lock:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
@@ -165,7 +178,7 @@ class Tuning:
                 if work.records is None and not work.problem:
                     return partial(self._load, task, work)
                 if work.records is not None and work.next_test() is not None:
-                    return partial(_compute, work)
+                    return work.compute_next
             self._thread = None
             return None
 
@@ -182,19 +195,3 @@ class Tuning:
         except Exception as error:  # noqa: BLE001 (the rim of a thread: what crashes is said)
             _log.error("records could not be read for the page Tune: %s", type(error).__name__)
             work.problem = f"reading the records failed ({type(error).__name__})"
-
-
-def _compute(work: TuneWork) -> None:
-    numbers, records = work.next_test(), work.records
-    assert records is not None
-    if numbers is None:
-        return
-    problem = ""
-    try:
-        records.prepare(numbers)
-    except (ConfigError, CertificationError) as error:
-        problem = getattr(error, "told", "") or str(error)
-    except Exception as error:  # noqa: BLE001 (the rim of a thread: what crashes is said)
-        _log.error("a test of the page Tune could not be computed: %s", type(error).__name__)
-        problem = f"its test could not be computed ({type(error).__name__})"
-    work.end_test(numbers, problem)

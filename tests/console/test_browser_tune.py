@@ -24,6 +24,9 @@ def place(tmp_path):
 
 
 def test_a_slider_by_the_keyboard_goals_and_a_proposal(place):
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=60_000)
     url, file, secret = place
     with running_browser() as browser:
         faults = []
@@ -34,14 +37,12 @@ def test_a_slider_by_the_keyboard_goals_and_a_proposal(place):
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda said: faults.append(said.text) if is_fault(said) else None)
         sign_in(page, secret)
-        page.get_by_role("link", name="Tune").click()
+        page.get_by_role("link", name="Tune", exact=True).click()
         row = page.get_by_role("row").filter(
             has=page.get_by_role("rowheader", name="stopped", exact=True)
         )
         row.wait_for()
-        page.wait_for_function(
-            "!document.querySelector('#tune-numbers').textContent.includes('being computed')"
-        )
+        page.get_by_text("Tests of further steps").wait_for(state="hidden")
         page.get_by_text("What the records do not say").or_(
             page.get_by_text("no decision lacks calls")
         ).first.wait_for()
@@ -49,20 +50,15 @@ def test_a_slider_by_the_keyboard_goals_and_a_proposal(place):
 
         slider = page.get_by_label("From which score on an answer is harmful")
         assert slider.get_attribute("aria-valuetext") == "0.5"
-        before = row.inner_text()
+        before = row.text_content()
         slider.focus()
         for _ in range(30):
             page.keyboard.press("ArrowRight")
         assert slider.get_attribute("aria-valuetext") == "0.8"
         assert page.locator("#said-threshold").inner_text() == "0.8"
-        page.wait_for_function(
-            "was => ![...document.querySelectorAll('tr')].some(row => row.innerText === was)",
-            arg=before,
-        )
+        expect(row).not_to_have_text(before)
         assert slider.evaluate("field => field === document.activeElement")
-        page.wait_for_function(
-            "document.querySelector('#tune-said').textContent.includes('stopped')"
-        )
+        expect(page.locator("#tune-said")).to_contain_text("stopped")
         goals = page.get_by_label("Goals, one in each line")
         assert goals.input_value() == "false_alarms <= 5%"
         goals.fill("calls <= 99\nrecall >= 95% within 0.5")
