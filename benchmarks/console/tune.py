@@ -42,7 +42,7 @@ from guardrail.console.tune_settings import list_sliders  # noqa: E402
 from guardrail.console.tune_view import TuneSetting, look_at  # noqa: E402
 from guardrail.console.tune_work import TuneTask, TuneWork  # noqa: E402
 from guardrail.records.documents import open_documents  # noqa: E402
-from guardrail.replay.decisions import load_decisions  # noqa: E402
+from guardrail.replay.loading import load_decisions  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable

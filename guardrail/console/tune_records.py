@@ -16,9 +16,9 @@ from guardrail.labelling.looks import settle
 from guardrail.records.documents import recent_documents
 from guardrail.records.review import LabelVerdict
 from guardrail.records.review_tables import CHOSEN, LABELS, WHOLE_REQUEST
-from guardrail.replay.decisions import load_decisions
 from guardrail.replay.drawn_errors import mark_labels
 from guardrail.replay.intervals import Label
+from guardrail.replay.loading import load_decisions
 from guardrail.replay.replay import PolicyReplayer
 
 if TYPE_CHECKING:

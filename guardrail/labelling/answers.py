@@ -37,11 +37,11 @@ def open_records(
     A stopped request that was remembered holds no answers: it has those of the decision that it
     was remembered from. Raises StorageError.
     """
-    found = {one.record_id: _opened(one, keys) for one in _read(database, record_ids)}
+    found = {one.record_id: _open_content(one, keys) for one in _read(database, record_ids)}
     for record_id, record in found.items():
         if record.remembered and record.action is Action.BLOCK and isinstance(record.content, dict):
             first = find_first_decision(database, record)
-            opened = None if first is None else _opened(first, keys)
+            opened = None if first is None else _open_content(first, keys)
             if opened is not None and isinstance(opened.content, dict):
                 content = {**record.content, "answers": opened.content.get("answers")}
                 found[record_id] = dataclasses.replace(
@@ -78,7 +78,7 @@ def _text(said: Json) -> str:
     return text if text.strip() else ""
 
 
-def _opened(record: Record, keys: ContentKeys | None) -> Record:
+def _open_content(record: Record, keys: ContentKeys | None) -> Record:
     try:
         content = open_content(record, keys) if keys is not None else None
     except (CertificationError, ConfigError):
