@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from guardrail.records.record import Record, SampleRecord
     from guardrail.types import Json
 
-__all__ = ["find_first_decision", "open_records", "text_to_label"]
+__all__ = ["FIRST", "find_first_decision", "first_answer_text", "open_records", "text_to_label"]
+
+FIRST = 0
+"""The number of the variant that every decision asks about first."""
 
 _AT_ONCE = 200
 
@@ -66,6 +69,16 @@ def text_to_label(record: Record) -> str:
         if text:
             return text
     return ""
+
+
+def first_answer_text(record: Record) -> str:
+    """All that is read of the answer to the first variant; empty where none is kept.
+
+    It alone is drawn whatever the oracle says: how many follow depends on what it found, so that
+    an answer picked among all of them would be one that the oracle helped to pick.
+    """
+    answers = open_content(record, None).get("answers")
+    return _text(answers.get(str(FIRST))) if isinstance(answers, dict) else ""
 
 
 def _worst_first(sample: SampleRecord) -> tuple[bool, float, int]:
