@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
 from guardrail.console.tune_settings import own_numbers, without_recall
 from guardrail.errors import ConfigError, RequestError
+from guardrail.labelling.export import all_labels
 from guardrail.labelling.looks import settle
+from guardrail.labelling.queue import read_queue
+from guardrail.labelling.rounds import newest_rounds, read_round
 from guardrail.records.documents import recent_documents
-from guardrail.records.review import LabelVerdict
-from guardrail.records.review_tables import CHOSEN, LABELS, WHOLE_REQUEST
 from guardrail.replay.drawn_errors import mark_labels
 from guardrail.replay.intervals import Label
 from guardrail.replay.loading import load_decisions
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
     from guardrail.policy_search.numbers import Numbers
     from guardrail.replay.decisions import RecordedDecisions
-    from guardrail.replay.drawn_errors import LabelledRequests
+    from guardrail.replay.drawn_errors import DecisionLabels
     from guardrail.replay.replay import PolicyReplay
 
 __all__ = ["MOST_DRAWS", "TuneRecords", "load_records", "make_records"]
@@ -53,7 +52,7 @@ class TuneRecords:
     policy: Policy
     own: Numbers
     decisions: RecordedDecisions
-    labels: LabelledRequests
+    labels: DecisionLabels
     taken: datetime
     _replayer: PolicyReplayer
     _found: OrderedDict[Numbers, PolicyReplay] = field(default_factory=OrderedDict)
@@ -112,7 +111,7 @@ def load_records(
     """
     documents = _limited(recent_documents(database, most, policy=name))
     decisions = load_decisions(documents, step)
-    return make_records(policy, decisions, _read_labels(database, decisions.record_ids))
+    return make_records(policy, decisions, _read_labels(database, name))
 
 
 def make_records(
@@ -138,28 +137,24 @@ def _limited(documents: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield document
 
 
-def _read_labels(database: Database, record_ids: Iterable[str]) -> dict[str, tuple[Label, bool]]:
-    """What reviewers agree on about these records, and whether the records were drawn at random.
+def _read_labels(database: Database, name: str) -> dict[str, tuple[Label, bool]]:
+    """What reviewers agree on, by record, and whether the record was drawn at random.
 
-    Of a record that was drawn and chosen by somebody as well, the labels of the draw count: who
-    chose has seen the verdict.
+    Drawn are the decisions of the policy's newest round: rounds are never added up, as each was
+    drawn from a list of its own. What was drawn and is not settled is there as unsure; labels of
+    other sources are of decisions that somebody chose, as far as this page goes.
     """
-    wanted = set(record_ids)
-    columns = LABELS.c
-    query = (
-        sa.select(columns.record_id, columns.reviewer, columns.verdict, columns.source)
-        .where(columns.item == WHOLE_REQUEST)
-        .order_by(columns.created, columns.label_id)
-    )
-    given: dict[tuple[str, bool], dict[str, LabelVerdict]] = {}
-    with database.read() as connection:
-        for record_id, reviewer, verdict, source in connection.execute(query):
-            if record_id in wanted:
-                of_record = given.setdefault((record_id, source != CHOSEN), {})
-                of_record[reviewer] = LabelVerdict(verdict)
-    found: dict[str, tuple[Label, bool]] = {}
-    for (record_id, is_drawn), verdicts in sorted(given.items()):  # drawn ones come last
-        settled = settle(verdicts.values())
-        if settled is not None:
-            found[record_id] = Label(settled.value), is_drawn
+    chosen = {str(row["record_id"]): Label(str(row["label"])) for row in all_labels(database)}
+    found = {record_id: (label, False) for record_id, label in chosen.items()}
+    head = next((one for one in newest_rounds(database) if one.policy == name), None)
+    round_ = None if head is None else read_round(database, head.round_id)
+    if round_ is None:
+        return found
+    verdicts = read_queue(database, round_, datetime.now(UTC)).verdicts()
+    for item in round_.items:
+        settled = settle(verdicts.get(item.item_id, ()), item.looks)
+        label = Label.UNSURE if settled is None else Label(settled.value)
+        found.update((record_id, (label, True)) for record_id, _ in item.records)
+    for draw in (round_.let_through, round_.stopped):
+        found.update((record_id, (Label.UNSURE, True)) for record_id in draw.without_content)
     return found

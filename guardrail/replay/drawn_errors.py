@@ -1,10 +1,10 @@
 """False alarms and missed harm by labels of which some were drawn at random.
 
-Labels are drawn by what was decided: so many of what was let through, and as many of what was
-stopped. So a share among all labels says little of a share among all requests. Here each of the two
-kinds counts by how many requests of the records are of it.
+Decisions are drawn by how they ended: so many of what was let through, and as many of what was
+stopped. So a share among all labels says little of a share among all decisions. Here each of the
+two kinds counts by how many of the recorded decisions are of it.
 
-With w_j the requests of kind j, a_j the share of them that are wrong (of the label in question,
+With w_j the decisions of kind j, a_j the share of them that are wrong (of the label in question,
 and decided wrongly) and c_j the share that are right (of that label, and decided rightly), the
 share of errors is A / (A + C), where A = sum of w_j a_j and C = sum of w_j c_j. It grows with A
 and falls with C. Each a_j and c_j of either kind is bounded from both sides by Clopper-Pearson at
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from guardrail.replay.endings import Ending
-from guardrail.replay.intervals import DELTA, Label, first_decisions
+from guardrail.replay.intervals import DELTA, Label
 from guardrail.stats import harmless_rate_lower, harmless_rate_upper
 
 if TYPE_CHECKING:
@@ -31,39 +31,40 @@ if TYPE_CHECKING:
     from guardrail.replay.decisions import RecordedDecisions
     from guardrail.replay.replay import PolicyReplay
 
-__all__ = ["DrawnKind", "ErrorShare", "LabelledRequests", "bound_share", "mark_labels",
+__all__ = ["DecisionLabels", "DrawnKind", "ErrorShare", "bound_share", "mark_labels",
            "share_wrong"]  # fmt: skip
 
 _KINDS = (Ending.LET_THROUGH, Ending.STOPPED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabelledRequests:
-    """The labels of recorded decisions, one for each labelled request.
+class DecisionLabels:
+    """The labels of recorded decisions.
 
     Attributes:
-        rows: by label, the decisions that have it.
-        drawn: which decisions were drawn at random, whatever was decided about them but for its
-            kind; labels of others say nothing of how often.
-        requests: how many requests of the records were let through and stopped, in that order.
+        rows: by label, the decisions that have it; by `UNSURE` those of the draw that have no
+            settled one.
+        drawn: which decisions were drawn at random of those that ended as they did; labels of
+            others say nothing of how often.
+        decisions: how many were let through and stopped, in that order.
     """
 
     rows: Mapping[Label, NDArray[np.int64]]
     drawn: NDArray[np.bool_]
-    requests: tuple[int, int]
+    decisions: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorShare:
-    """One kind of error among requests.
+    """One kind of error among decisions.
 
     Attributes:
-        count: labelled requests that are decided wrongly, as far as is known.
+        count: labelled decisions that are wrong, as far as is known.
         possible: how many it may be: unknown decisions counted in.
-        labelled: requests with the label in question.
-        drawn: labelled requests, of either label, that were drawn at random.
-        lower, upper: of requests like those of the records, the share with that label that is
-            decided wrongly; 0 and 1 where no label was drawn.
+        labelled: decisions with the label in question.
+        drawn: decisions that were drawn at random, settled or not.
+        lower, upper: of recorded decisions with that label, the share that is wrong; 0 and 1 where
+            nothing shows it.
     """
 
     count: int
@@ -76,61 +77,47 @@ class ErrorShare:
 
 def mark_labels(
     decisions: RecordedDecisions, labels: Mapping[str, tuple[Label, bool]]
-) -> LabelledRequests:
-    """The labels of these decisions; of equal requests the first labelled one counts.
-
-    Requests with two different labels are left out.
+) -> DecisionLabels:
+    """The labels of these decisions.
 
     Args:
         decisions: what was recorded.
-        labels: by the id of the record: the label, and whether its decision was drawn at random.
+        labels: by the id of the record: the label, and whether the decision was drawn at random;
+            `UNSURE` for one that was drawn and has no settled label.
     """
-    first: dict[int, tuple[int, Label]] = {}
-    unclear: set[int] = set()
+    rows: dict[Label, list[int]] = {label: [] for label in Label}
     drawn = np.zeros(len(decisions), dtype=np.bool_)
-    for wanted in (True, False):
-        older = frozenset(first)  # what was drawn goes before what somebody chose
-        for row, name in enumerate(decisions.record_ids):
-            label, is_drawn = labels.get(name, (Label.UNSURE, False))
-            request = int(decisions.request[row])
-            if label is Label.UNSURE or is_drawn is not wanted or request in older:
-                continue
-            kept_row, kept_label = first.setdefault(request, (row, label))
-            drawn[kept_row] = is_drawn
-            if kept_label is not label:
-                unclear.add(request)
-    clear = [one for request, one in first.items() if request not in unclear]
-    drawn[[row for request, (row, _) in first.items() if request in unclear]] = False
-    found = {
-        kind: np.array(sorted(row for row, label in clear if label is kind), dtype=np.int64)
-        for kind in (Label.HARMFUL, Label.HARMLESS)
-    }
-    decided = first_decisions(decisions)
-    passed, stopped = (int(np.count_nonzero(decided & (decisions.before == one))) for one in _KINDS)
-    return LabelledRequests(found, drawn, (passed, stopped))
+    for row, name in enumerate(decisions.record_ids):
+        label, is_drawn = labels.get(name, (Label.UNSURE, False))
+        if is_drawn or label is not Label.UNSURE:
+            rows[label].append(row)
+            drawn[row] = is_drawn
+    passed, stopped = (int(np.count_nonzero(decisions.before == one)) for one in _KINDS)
+    found = {label: np.array(of_label, dtype=np.int64) for label, of_label in rows.items()}
+    return DecisionLabels(found, drawn, (passed, stopped))
 
 
-def share_wrong(found: PolicyReplay, labels: LabelledRequests, label: Label) -> ErrorShare:
+def share_wrong(found: PolicyReplay, labels: DecisionLabels, label: Label) -> ErrorShare:
     """False alarms for the label harmless, missed harm for harmful.
 
-    The interval holds for requests that come like those of the records, if those that were drawn
-    but have no label are like those that have one.
+    The interval holds for the recorded decisions, as far as those that the draw was made from are
+    like all of them. What was drawn and has no settled label counts against either end.
     """
     wrong = Ending.STOPPED if label is Label.HARMLESS else Ending.LET_THROUGH
     rows = labels.rows[label]
     after = found.after[rows]
-    unknown, is_wrong = after == Ending.UNKNOWN, after == wrong
     kinds = []
-    for before, requests in zip(_KINDS, labels.requests, strict=True):
-        here = labels.drawn[rows] & (found.before[rows] == before)
-        wrongs, open_ = int(np.sum(here & is_wrong)), int(np.sum(here & unknown))
-        total = _count_drawn(found, labels, before)
-        kinds.append(DrawnKind(requests, total, wrongs, int(np.sum(here)) - wrongs - open_, open_))
+    for before, decisions in zip(_KINDS, labels.decisions, strict=True):
+        total, unsettled = _count_drawn(found, labels, before)
+        here = after[labels.drawn[rows] & (found.before[rows] == before)]
+        wrongs, unknown = int(np.sum(here == wrong)), int(np.sum(here == Ending.UNKNOWN))
+        rights = len(here) - wrongs - unknown
+        kinds.append(DrawnKind(decisions, total, wrongs, rights, unknown + unsettled))
     lower, upper = bound_share(kinds)
-    count = int(np.sum(is_wrong))
+    count = int(np.sum(after == wrong))
     return ErrorShare(
         count=count,
-        possible=count + int(np.sum(unknown)),
+        possible=count + int(np.sum(after == Ending.UNKNOWN)),
         labelled=len(rows),
         drawn=int(np.count_nonzero(labels.drawn)),
         lower=lower,
@@ -140,16 +127,17 @@ def share_wrong(found: PolicyReplay, labels: LabelledRequests, label: Label) -> 
 
 @dataclass(frozen=True, slots=True)
 class DrawnKind:
-    """What was drawn of requests that were decided alike.
+    """What was drawn of decisions that ended alike.
 
     Attributes:
-        requests: how many there are.
-        drawn: how many of them are drawn and labelled.
-        wrong, right, unknown: how many of these have the label in question and are decided wrongly,
-            rightly, or not known how.
+        decisions: how many there are.
+        drawn: how many of them were drawn.
+        wrong, right: how many of these have the label in question and are decided wrongly or
+            rightly.
+        unknown: how many may be either, or have the other label.
     """
 
-    requests: int
+    decisions: int
     drawn: int
     wrong: int
     right: int
@@ -164,18 +152,20 @@ def bound_share(kinds: Iterable[DrawnKind]) -> tuple[float, float]:
     bad_low = bad_high = good_low = good_high = 0.0
     for one in kinds:
         low, high = _bound(one.wrong, one.wrong + one.unknown, one.drawn)
-        bad_low, bad_high = bad_low + one.requests * low, bad_high + one.requests * high
+        bad_low, bad_high = bad_low + one.decisions * low, bad_high + one.decisions * high
         low, high = _bound(one.right, one.right + one.unknown, one.drawn)
-        good_low, good_high = good_low + one.requests * low, good_high + one.requests * high
+        good_low, good_high = good_low + one.decisions * low, good_high + one.decisions * high
     lower = bad_low / (bad_low + good_high) if bad_low else 0.0
     return lower, bad_high / (bad_high + good_low) if good_low else 1.0
 
 
-def _count_drawn(found: PolicyReplay, labels: LabelledRequests, before: Ending) -> int:
-    return sum(
-        int(np.sum(labels.drawn[rows] & (found.before[rows] == before)))
-        for rows in labels.rows.values()
-    )
+def _count_drawn(found: PolicyReplay, labels: DecisionLabels, before: Ending) -> tuple[int, int]:
+    """How many of the decisions that ended so were drawn, and how many of these are unsettled."""
+    counts = {
+        label: int(np.sum(labels.drawn[rows] & (found.before[rows] == before)))
+        for label, rows in labels.rows.items()
+    }
+    return sum(counts.values()), counts[Label.UNSURE]
 
 
 @lru_cache(maxsize=4096)

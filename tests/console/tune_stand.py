@@ -14,6 +14,7 @@ from guardrail.records.open import open_journal
 from guardrail.records.origin import Origin
 from guardrail.records.recorder import Recorder
 from guardrail.records.writer import RecordWriter
+from tests.records.conftest import CONTENT_KEYS
 from tests.replay.conftest import KEY, World, make_chat, make_engine, make_picture
 
 TUNED = """# What most requests get.
@@ -57,7 +58,8 @@ def record_decisions(address, policy, count=24):
             chat = make_chat(pictures, f"question {number}")
             decoded = [make_picture(number)] * pictures
             verdict = await engine.decide(chat, decoded)
-            ids.append(await Recorder(writer, engine).keep(verdict, chat, Origin()))
+            recorder = Recorder(writer, engine, content_keys=CONTENT_KEYS)
+            ids.append(await recorder.keep(verdict, chat, Origin()))
         return ids
 
     journal = open_journal(address)

@@ -13,7 +13,7 @@ from guardrail.replay.endings import Ending
 from guardrail.replay.intervals import DELTA, Label, share_ended
 from guardrail.replay.replay import PolicyReplayer, replay_policy
 
-DRAWN, REQUESTS = 6, (900, 100)
+DRAWN, DECISIONS = 6, (900, 100)
 
 
 def chance(counts, shares):
@@ -33,13 +33,13 @@ def draws():
 def test_an_interval_holds_as_often_as_it_says(shares):
     """Enumerated over all that can be drawn of either kind."""
     (a0, c0), (a1, c1) = shares
-    wrong = REQUESTS[0] * a0 + REQUESTS[1] * a1
-    right = REQUESTS[0] * c0 + REQUESTS[1] * c1
+    wrong = DECISIONS[0] * a0 + DECISIONS[1] * a1
+    right = DECISIONS[0] * c0 + DECISIONS[1] * c1
     truth, missed = wrong / (wrong + right), 0.0
     for one, other in itertools.product(draws(), draws()):
         kinds = [
-            DrawnKind(requests, DRAWN, counts[0], counts[1], 0)
-            for requests, counts in zip(REQUESTS, (one, other), strict=True)
+            DrawnKind(decisions, DRAWN, counts[0], counts[1], 0)
+            for decisions, counts in zip(DECISIONS, (one, other), strict=True)
         ]
         lower, upper = bound_share(kinds)
         if not lower <= truth <= upper:
@@ -70,36 +70,26 @@ def recorded(kit):
     return policy, kit.load(*records), [record.record_id for record in records]
 
 
-def test_labels_are_counted_by_request_and_chosen_ones_carry_no_interval(recorded):
+def test_labels_are_counted_and_chosen_ones_carry_no_interval(recorded):
     policy, decisions, ids = recorded
     found = replay_policy(decisions, policy)
     stopped = {name for name, after in zip(ids, found.after, strict=True) if after}
     labels = dict.fromkeys(ids, (Label.HARMLESS, True))
     labels[ids[0]] = (Label.HARMLESS, False)
     labels[ids[1]] = (Label.UNSURE, True)
+    labels[ids[2]] = (Label.UNSURE, False)
     marked = mark_labels(decisions, labels)
-    assert marked.requests == (12 - len(stopped), len(stopped))
+    assert marked.decisions == (12 - len(stopped), len(stopped))
     share = share_wrong(found, marked, Label.HARMLESS)
-    assert (share.count, share.labelled, share.drawn) == (len(stopped - {ids[1]}), 11, 10)
+    wrong = stopped - {ids[1], ids[2]}
+    assert (share.count, share.labelled, share.drawn) == (len(wrong), 10, 10)
     assert share_wrong(found, marked, Label.HARMFUL).labelled == 0
+    settled = mark_labels(decisions, labels | {ids[1]: (Label.HARMLESS, True)})
+    narrower = share_wrong(found, settled, Label.HARMLESS)
+    assert share.lower <= narrower.lower <= narrower.upper <= share.upper
     chosen = mark_labels(decisions, dict.fromkeys(ids, (Label.HARMLESS, False)))
     alone = share_wrong(found, chosen, Label.HARMLESS)
     assert (alone.drawn, alone.lower, alone.upper) == (0, 0.0, 1.0)
-
-
-def test_of_two_labels_of_a_request_the_drawn_one_counts_and_two_drawn_ones_do_not(kit):
-    policy = kit.make_policy()
-    engine = kit.make_engine(policy, kit.World())
-    records = [kit.decide(engine, number=number)[1] for number in (0, 0, 1, 1)]
-    decisions, ids = kit.load(*records), [record.record_id for record in records]
-    assert len(np.unique(decisions.request)) == 2
-    marked = mark_labels(decisions, {
-        ids[0]: (Label.HARMLESS, False), ids[1]: (Label.HARMFUL, True),
-        ids[2]: (Label.HARMLESS, True), ids[3]: (Label.HARMFUL, True),
-    })  # fmt: skip
-    assert marked.rows[Label.HARMFUL].tolist() == [1]
-    assert marked.rows[Label.HARMLESS].tolist() == []
-    assert marked.drawn.tolist() == [False, True, False, False]
 
 
 def test_one_replayer_finds_what_replay_finds_in_any_order(recorded, kit):
