@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError
@@ -22,16 +21,16 @@ from guardrail.policy_search.wording import (
     list_numbers,
 )
 from guardrail.printable import show_text
+from guardrail.replay.report import STYLE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from guardrail.policy_search.measured import Measured
     from guardrail.policy_search.tuned import Tuned
 
 __all__ = ["front_columns", "front_rows", "write_report"]
-
-_STYLE = Path(__file__).with_name("report.css")
 
 
 def write_report(path: Path, tuned: Tuned, policy: str, data: str, proposal: str | None) -> None:
@@ -44,7 +43,7 @@ def write_report(path: Path, tuned: Tuned, policy: str, data: str, proposal: str
     body = _body(tuned, policy, data, proposal)
     page = (
         f"<!doctype html><html lang=en>{head}<title>guardrail tune</title>"
-        f"<style>{_STYLE.read_text(encoding='utf-8')}</style>{body}</html>\n"
+        f"<style>{STYLE_FILE.read_text(encoding='utf-8')}</style>{body}</html>\n"
     )
     try:
         path.write_text(page, encoding="utf-8", errors="replace")
