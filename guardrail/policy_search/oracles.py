@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from guardrail.errors import ConfigError
-from guardrail.oracles.options import find_parts
+from guardrail.oracles.options import looks_at_pictures
 from guardrail.oracles.registry import find_options
 from guardrail.policy_search.numbers import change_policy, find_band
 
@@ -148,7 +148,7 @@ def check_rejudging(policy: Policy, choices: Sequence[OracleChoice]) -> None:
         other = apply_oracle(policy, choice).oracle
         if other.reference_kind:
             problem = "compares answers with a reference of the same request"
-        elif any(getattr(part, "pictures", False) for part in find_parts(other)):
+        elif looks_at_pictures(other):
             problem = "looks at pictures, which are not kept"
         else:
             continue
