@@ -22,6 +22,7 @@ from guardrail.oracles.base import Exchange
 from guardrail.policy.compile import image_limits
 from guardrail.server.app import create_deployed_app
 from guardrail.server.serve import running_app
+from guardrail.telemetry.telemetry import Telemetry, TelemetrySettings
 from guardrail.types import Outcome, picture_chat
 
 if TYPE_CHECKING:
@@ -151,7 +152,9 @@ async def run_demo(
     served = policy.model_copy(update={"observe": waiting})
     deployment = fixed_deployment(Service(served, engine, ServerSettings(), keeping))
     routes = () if console is None else console.make_routes(deployment)
-    app = create_deployed_app(deployment, beside=routes)
+    # Hostile pictures that are blocked are what the demo shows.
+    telemetry = Telemetry(TelemetrySettings(watches_spikes=False))
+    app = create_deployed_app(deployment, telemetry=telemetry, beside=routes)
     async with running_app(app) as server:
         if console is not None:
             console.announce(server.url)

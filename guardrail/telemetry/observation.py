@@ -174,7 +174,7 @@ class RequestObservation:
         def note(verdict: Verdict) -> None:
             self._follow_up, self._uncounted = "decided", None
             self._count(verdict, tally)
-            self._log_follow_up(verdict, tally)
+            self._log(verdict, tally)
 
         try:
             yield note
@@ -185,7 +185,11 @@ class RequestObservation:
                 self._count(self._uncounted, self._first)
                 self._uncounted = None
 
-    def _log_follow_up(self, verdict: Verdict, tally: _Tally) -> None:
+    def log_decision(self, verdict: Verdict) -> None:
+        """Logs the decision of a request that has no line of its own, as none came by HTTP."""
+        self._log(verdict, self._first)
+
+    def _log(self, verdict: Verdict, tally: _Tally) -> None:
         write_event(
             _log,
             logging.INFO,
