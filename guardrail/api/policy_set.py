@@ -114,7 +114,8 @@ class PolicySet:
         return own
 
     def _match(self, asked: Asked) -> int:
-        return next(i for i, one in enumerate(self.policies) if one.listed.fits(asked))
+        *before, _ = self.policies
+        return next((i for i, one in enumerate(before) if one.listed.fits(asked)), len(before))
 
     def _find(self, name: str) -> int | None:
         return next((i for i, one in enumerate(self.policies) if one.name == name), None)

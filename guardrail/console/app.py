@@ -25,6 +25,7 @@ from guardrail.console.pages import (
     playground,
     policies,
     sign_in,
+    tune,
 )
 from guardrail.console.protection import (
     SECURITY_HEADERS,
@@ -58,6 +59,7 @@ _PAGES = (
     label,
     playground,
     policies,
+    tune,
     health,
     sign_in,
 )
