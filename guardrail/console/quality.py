@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from guardrail.engine.verdict import Action
+from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import ConfigError
 from guardrail.labelling.looks import settle
 from guardrail.policy.recall import read_recall
@@ -84,7 +84,11 @@ def read_false_alarms(database: Database) -> FalseAlarms:
     query = (
         sa.select(columns.record_id, columns.reviewer, columns.verdict, columns.source)
         .join(RECORDS, RECORDS.c.record_id == columns.record_id)
-        .where(columns.item == WHOLE_REQUEST, RECORDS.c.action == Action.BLOCK.value)
+        .where(
+            columns.item == WHOLE_REQUEST,
+            RECORDS.c.action == Action.BLOCK.value,
+            RECORDS.c.reason != Reason.OVERRIDE.value,
+        )
         .order_by(columns.created, columns.label_id)
     )
     given: dict[tuple[bool, str], dict[str, LabelVerdict]] = {}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from guardrail.engine.verdict import Action
+from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import RequestError
 from guardrail.labelling.answers import open_records, text_to_label
 from guardrail.records.origin import TRIED_ROUTE
@@ -256,7 +256,8 @@ def _find(
     query = (
         sa.select(columns.record_id, columns.digest, columns.reason)
         .where(columns.policy == plan.policy, columns.policy_digest == digest)
-        .where(columns.action == action.value, columns.route != TRIED_ROUTE)
+        .where(columns.action == action.value, columns.reason != Reason.OVERRIDE.value)
+        .where(columns.route != TRIED_ROUTE)
         .where(columns.created >= plan.since, columns.created <= plan.until)
         .order_by(columns.created, columns.record_id)
         .limit(_MOST_LISTED + 1)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from guardrail.engine.promise import RadiusSpace
 from guardrail.engine.rules import Mode
+from guardrail.engine.verdict import Reason
 from guardrail.errors import CertificationError
 from guardrail.policy.content import find_content
 from guardrail.records.endings import HowEnded, how_ended
@@ -219,6 +220,9 @@ def load_decisions(
 ) -> RecordedDecisions:
     """The arrays of records.
 
+    Left out is what a person decided in the guard's place (`Reason.OVERRIDE`): it says nothing of
+    any policy.
+
     Args:
         documents: records as dictionaries (`Record.to_dict`, `scan_documents`); digests, chains and
             certificates are not checked, which is what `guardrail verify` is for.
@@ -230,7 +234,8 @@ def load_decisions(
     loader = _Loader()
     for document in documents:
         try:
-            loader.add(document)
+            if document["reason"] != Reason.OVERRIDE.value:
+                loader.add(document)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             name = str(document.get("record_id", "?"))[:64]
             raise CertificationError(
