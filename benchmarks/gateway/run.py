@@ -68,8 +68,8 @@ class Size:
     part_rounds: int
 
 
-PART_S = 0.25
-FULL = Size(5, 2.5, 10, 3, 5, 60.0, 12)
+PART_S = 0.5
+FULL = Size(5, 2.5, 10, 3, 5, 60.0, 16)
 QUICK = Size(2, 1.0, 4, 1, 1, 8.0, 2)
 
 

@@ -187,14 +187,14 @@ def _format(value: float, unit: str) -> str:
     if unit == "s":
         return f"{1000 * value:.3g} ms" if abs(value) < 1.0 and value else f"{value:.3g} s"
     if unit == "bytes":
-        return _scaled(value, ("B", "kB", "MB", "GB"))
+        return _format_scaled(value, ("B", "kB", "MB", "GB"))
     if unit == "currencyUSD":
         return f"$ {value:.3g}"
-    number = _scaled(value, ("", "k", "M", "G")).strip()
+    number = _format_scaled(value, ("", "k", "M", "G")).strip()
     return f"{number} /s" if unit == "reqps" else number
 
 
-def _scaled(value: float, names: tuple[str, ...]) -> str:
+def _format_scaled(value: float, names: tuple[str, ...]) -> str:
     power = 0
     while abs(value) >= 1000.0 and power < len(names) - 1:
         value, power = value / 1000.0, power + 1

@@ -21,7 +21,7 @@ import tempfile
 import time
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,10 +37,13 @@ from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
 from guardrail.records.documents import open_documents
 from guardrail.records.recorder import build_record
-from guardrail.replay.decisions import RecordedDecisions, load_decisions
+from guardrail.replay.loading import load_decisions
 from guardrail.replay.replay import replay_policy
 from guardrail.types import Outcome, picture_chat
 from guardrail.upstreams.scripted import Scripted
+
+if TYPE_CHECKING:
+    from guardrail.replay.decisions import RecordedDecisions
 
 HERE = Path(__file__).parent
 SIZES = ((96, 96), (224, 224), (300, 400), (480, 640), (768, 1024))

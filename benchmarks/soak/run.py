@@ -105,14 +105,14 @@ class Soak:
         return self.folder / "written"
 
     @property
-    def given(self) -> Path:
-        return self.folder / "given"
+    def inputs(self) -> Path:
+        return self.folder / "inputs"
 
     # Parts
 
     def open(self, stack: ExitStack) -> None:
         """Starts everything."""
-        self.given.mkdir()
+        self.inputs.mkdir()
         self.written.mkdir()
         self.collector = Collector(self.written / "collector")
         stack.callback(self.collector.close)
@@ -131,7 +131,7 @@ class Soak:
         stack.callback(model.wait)
         stack.callback(model.terminate)
         self.write_policy("please")
-        (self.given / "upstreams.yaml").write_text(UPSTREAMS.format(url=url))
+        (self.inputs / "upstreams.yaml").write_text(UPSTREAMS.format(url=url))
         self.database = f"{self.postgres.url}/postgres"
         self.environment = self._environment()
         self.secrets = self._create_keys()
@@ -143,9 +143,9 @@ class Soak:
             replica.wait_until_it_listens()
 
     def write_policy(self, word: str) -> None:
-        whole = self.given / "policy.new"
+        whole = self.inputs / "policy.new"
         whole.write_text(POLICY.format(word=word))
-        whole.rename(self.given / "policy.yaml")
+        whole.rename(self.inputs / "policy.yaml")
 
     def _environment(self) -> dict[str, str]:
         secret = self.planted.secret
@@ -168,7 +168,7 @@ class Soak:
         from guardrail.keys.pepper import create_pepper
         from guardrail.keys.secret import digest_secret, new_secret
 
-        pepper = create_pepper(self.given / "pepper")
+        pepper = create_pepper(self.inputs / "pepper")
         secrets = [self.planted.secret("API key", new_secret()) for _ in range(self.at_once)]
         with contextlib.closing(open_key_store(self.database)) as store:
             for number, secret in enumerate(secrets):
@@ -191,11 +191,12 @@ class Soak:
         port, metrics_port = _free_port(), _free_port()
         command = [
             sys.executable, "-m", "guardrail", "serve", "--port", str(port),
-            "--policy", str(self.given / "policy.yaml"),
-            "--upstreams", str(self.given / "upstreams.yaml"),
-            "--key-file", str(self.given / "noise.key"), "--sign-key", str(self.given / "sign.key"),
+            "--policy", str(self.inputs / "policy.yaml"),
+            "--upstreams", str(self.inputs / "upstreams.yaml"),
+            "--key-file", str(self.inputs / "noise.key"),
+            "--sign-key", str(self.inputs / "sign.key"),
             "--records", self.database, "--keys", self.database,
-            "--pepper", str(self.given / "pepper"), "--metrics-port", str(metrics_port),
+            "--pepper", str(self.inputs / "pepper"), "--metrics-port", str(metrics_port),
             "--canary-every", "20", "--reload-every", "1", "--drain-notice", "2",
             "--drain-seconds", "10", "--log-level", "debug",
         ]  # fmt: skip
@@ -295,7 +296,7 @@ class Soak:
                         replica.send(signal.SIGHUP)
             else:
                 async with self.starting:  # one that starts meanwhile would end, as it should
-                    (self.given / "policy.yaml").write_text("name: [")
+                    (self.inputs / "policy.yaml").write_text("name: [")
                     await asyncio.sleep(3.0)
                     self.write_policy(f"word {number}")
             self.reloads = number
@@ -351,7 +352,7 @@ class Soak:
             rows = connection.execute("SELECT request_id, document FROM records").fetchall()
         verified = self._guardrail(
             "records", "verify", "--records", self.database, "--public-key",
-            str(self.given / "sign.key.pub"),
+            str(self.inputs / "sign.key.pub"),
         )  # fmt: skip
         if verified.returncode:  # to be looked at, with --keep
             (self.folder / "rows").write_bytes(_dump_postgres(self.database))
@@ -372,7 +373,7 @@ class Soak:
 
     def _search(self, visible: bytes) -> dict[str, Any]:
         """Looks for what was planted in everything that was written."""
-        given = self.given
+        given = self.inputs
         for name in ("pepper", "noise.key"):
             for line in (given / name).read_text().split():
                 self.planted.secret(name, line)

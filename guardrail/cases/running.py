@@ -25,7 +25,7 @@ from guardrail.files import read_file
 from guardrail.images.codec import decode_image
 from guardrail.images.keys import NoiseKey
 from guardrail.images.limits import PixelBudget
-from guardrail.oracles.options import find_parts
+from guardrail.oracles.options import looks_at_pictures
 from guardrail.policy.compile import image_limits
 from guardrail.stats import Decision
 from guardrail.types import Chat, Usage, picture_chat
@@ -79,7 +79,7 @@ async def run_cases(
         step: called after each of them.
     """
     places = asyncio.Semaphore(jobs)
-    sees_pictures = any(getattr(part, "pictures", False) for part in find_parts(policy.oracle))
+    sees_pictures = looks_at_pictures(policy.oracle)
     judges_alone = (
         policy.oracle.reference_kind != "meaning"
         or getattr(engine.oracle, "harm", None) is not None

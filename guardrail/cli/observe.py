@@ -49,7 +49,8 @@ def command() -> None:
               help="Largest share of requests that enforcing may stop.")  # fmt: skip
 @click.option("--delta", type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
               default=0.05, show_default=True,
-              help="Probability, at most, that an interval is wrong.")  # fmt: skip
+              help="Probability, at most, that an interval is wrong: by day or key at one look, "
+              "of the advice at any.")  # fmt: skip
 @click.option("--report", "report_file", type=click.Path(path_type=Path, dir_okay=False),
               help="Write an HTML page; it shows counts and ids, no content.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -101,29 +102,34 @@ def _tell(report: PolicyReport) -> None:
     from guardrail.tuning.percent import percent_down, percent_up
 
     total, tally = report.total, report.tally
-    group, of_all = total.group, total.of_all
+    group, counts, of_all = total.group, total.group.counts, total.of_all
     click.echo(
         f"{tally.name}: {report.advice.value}\n  {report.advice_in_words}\n"
-        f"  {group.requests:,} requests, {group.chosen:,} chosen, {group.decided:,} decided: "
-        f"{group.stopped:,} would have been stopped, "
-        f"{group.decided - group.stopped:,} let through; {group.undecided:,} not decided "
-        f"({group.skipped:,} as the line was full)"
+        f"  {counts.requests:,} requests ({group.distinct:,} distinct), {counts.chosen:,} chosen, "
+        f"{counts.decided:,} decided: {counts.stopped:,} would have been stopped, "
+        f"{counts.decided - counts.stopped:,} let through; {counts.undecided:,} not decided "
+        f"({counts.skipped:,} as the line was full)\n"
+        "  the bounds of the advice hold however often you look; those below for one look each"
     )
     if of_all is not None:
         click.echo(
             f"  of all {group.distinct:,} distinct requests {percent_down(of_all.lower)} to "
             f"{percent_up(of_all.upper)} would have been stopped, by the share that was decided"
         )
-    if len(tally.digests) > 1:
-        click.echo(f"  {len(tally.digests)} versions of the policy are counted together")
-    names = ("", "requests", "decided", "stopped", "at least", "at most")
+    if total.is_split:
+        click.echo(
+            f"  {group.always.requests:,} requests came by routes that decide every one; they are "
+            "a stratum of their own beside the share"
+        )
+    names = ("", "requests", "decided", "stopped", "of distinct at least", "at most")
     for title, groups in (("by day", report.days), ("by key", report.keys)):
         rows = (
-            (one.name or "none", f"{one.group.requests:,}", f"{one.group.decided:,}",
-             f"{one.group.stopped:,}", percent_down(one.rate.lower), percent_up(one.rate.upper))
+            (one.name or "none", f"{one.group.counts.requests:,}",
+             f"{one.group.counts.decided:,}", f"{one.group.counts.stopped:,}",
+             percent_down(one.rate.lower), percent_up(one.rate.upper))
             for one in groups
         )  # fmt: skip
         print_table(title, names, rows)
     if tally.categories:
-        counts = ((name, f"{count:,}") for name, count in tally.categories.most_common())
-        print_table("by category", ("", "stopped"), counts)
+        stops = ((name, f"{count:,}") for name, count in tally.categories.most_common())
+        print_table("by category", ("", "stopped"), stops)

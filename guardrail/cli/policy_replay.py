@@ -14,7 +14,7 @@ from guardrail.cli.options import content_key_option, read_time
 from guardrail.errors import GuardrailError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from guardrail.policy.schema import Policy
@@ -45,7 +45,7 @@ _SHOWN = 10
 @content_key_option("Key that sealed what was kept: another oracle then judges the answers again.")
 @click.option("--spend-calls", "most_calls", type=click.IntRange(min=1),
               help="Decide anew, by --upstream, what recorded answers do not settle, until so many "
-              "calls are made.")  # fmt: skip
+              "calls are made; these fresh tries are counted apart, in no interval.")  # fmt: skip
 @click.option("--budget", "budget_usd", type=click.FloatRange(min=0, min_open=True), metavar="USD",
               help="The same until so many US dollars are spent.")  # fmt: skip
 @click.option("--upstream", "upstreams", multiple=True, help="The model to ask, as of serve.")
@@ -93,7 +93,6 @@ def command(
     anew = None
     if spending["most_calls"] is not None or spending["budget_usd"] is not None:
         anew = asyncio.run(_decide_anew(found, policy, source, spending))
-        found = anew.found
     summary = summarize_replay(found, labels)
     if report_file is not None:
         write_report(report_file, found, summary, anew)
@@ -103,8 +102,8 @@ def command(
     print_replay(summary)
     if rejudged:
         click.echo(f"{rejudged:,} decisions by kept answers that were judged again")
-    for line in _anew_lines(anew):
-        click.echo(line)
+    if anew is not None:
+        _print_fresh_tries(anew)
 
 
 def load_recorded(
@@ -113,7 +112,7 @@ def load_recorded(
     """All decisions at a place, with a progress bar."""
     from guardrail.cli.progress import progress_bar
     from guardrail.records.documents import open_documents
-    from guardrail.replay.decisions import load_decisions
+    from guardrail.replay.loading import load_decisions
 
     with (
         open_documents(place, since=since, until=until) as documents,
@@ -124,7 +123,6 @@ def load_recorded(
 
 def print_replay(summary: ReplaySummary) -> None:
     """The numbers, on standard output."""
-    from guardrail.cli.tables import print_table
     from guardrail.printable import show_text
     from guardrail.replay.wording import describe_interval, describe_test
 
@@ -137,20 +135,36 @@ def print_replay(summary: ReplaySummary) -> None:
     click.echo(f"  now stopped      {describe_interval(summary.now_stopped)}")
     click.echo(f"  now let through  {describe_interval(summary.now_let_through)}")
     click.echo(f"  calls            {describe_test(summary)}")
-    names = list(next(iter(summary.table.values())))
-    rows = [
-        (before, *(f"{row[name]:,}" for name in names))
-        for before, row in summary.table.items()
-        if any(row.values())
-    ]
-    click.echo()
-    print_table("before (rows) and after (columns)", ("", *names), rows)
+    _print_endings("before (rows) and after (columns)", summary.table)
     for line in _more_lines(summary):
         click.echo(show_text(line))
 
 
+def _print_endings(title: str, counts: Mapping[str, Mapping[str, int]]) -> None:
+    from guardrail.cli.tables import print_table
+
+    names = list(next(iter(counts.values())))
+    rows = [
+        (before, *(f"{row[name]:,}" for name in names))
+        for before, row in counts.items()
+        if any(row.values())
+    ]
+    click.echo()
+    print_table(title, ("", *names), rows)
+
+
+def _print_fresh_tries(anew: DecidedAnew) -> None:
+    from guardrail.replay.wording import FRESH_TRIES, describe_anew
+
+    if anew.tries:
+        _print_endings("fresh tries: before (rows) and now (columns)", anew.table)
+    click.echo(f"{FRESH_TRIES}.")
+    for line in describe_anew(anew):
+        click.echo(line)
+
+
 def _more_lines(summary: ReplaySummary) -> Iterator[str]:
-    from guardrail.replay.wording import describe_calls, describe_error
+    from guardrail.replay.wording import describe_calls, describe_error, describe_unused_labels
 
     for words, count in summary.needs.items():
         yield f"{count:,} need {words}"
@@ -159,10 +173,7 @@ def _more_lines(summary: ReplaySummary) -> Iterator[str]:
     if summary.labelled is not None:
         yield from describe_error("false alarms", summary.labelled.false_alarms)
         yield from describe_error("missed harm", summary.labelled.missed_harm)
-        yield (
-            f"{summary.labelled.unsure:,} labels are unsure, {summary.labelled.absent:,} are of "
-            "records that are not here"
-        )
+        yield describe_unused_labels(summary.labelled)
     for name, digest, count, fields in summary.made_by:
         if fields is None:
             what = "its fields are not known here"
@@ -291,17 +302,5 @@ def _chosen(documents: Documents, names: frozenset[str]) -> Iterable[dict[str, A
 
 
 def _facts(summary: ReplaySummary, anew: DecidedAnew | None, rejudged: int) -> dict[str, Any]:
-    made = None
-    if anew is not None:
-        made = {
-            field.name: getattr(anew, field.name)
-            for field in dataclasses.fields(anew)
-            if field.name != "found"
-        }
-    return {**summary.to_dict(), "rejudged": rejudged, "decided_anew": made}
-
-
-def _anew_lines(anew: DecidedAnew | None) -> Sequence[str]:
-    from guardrail.replay.wording import describe_anew
-
-    return () if anew is None else tuple(describe_anew(anew))
+    fresh = None if anew is None else anew.to_dict()
+    return {**summary.to_dict(), "rejudged": rejudged, "decided_anew": fresh}

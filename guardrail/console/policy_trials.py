@@ -169,7 +169,7 @@ def replay_records(
         StorageError: they cannot be read.
         TrialStoppedError: it was to end.
     """
-    from guardrail.replay.decisions import load_decisions
+    from guardrail.replay.loading import load_decisions
     from guardrail.replay.replay import replay_policy
     from guardrail.replay.summary import summarize_replay
     from guardrail.replay.wording import (
@@ -239,8 +239,8 @@ def replay_one(database: Database, record_id: str, policy: Policy) -> OneReplay:
         CertificationError: the record is not one of this version.
         StorageError: it cannot be read.
     """
-    from guardrail.replay.decisions import load_decisions
     from guardrail.replay.endings import NEED_WORDS, REASONS, Ending, Need
+    from guardrail.replay.loading import load_decisions
     from guardrail.replay.replay import replay_policy
 
     decisions = load_decisions(recent_documents(database, 1, record_id=record_id))

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["ASSUMPTION", "write_observe_report"]
 
 ASSUMPTION = (
-    "An interval speaks of requests like these, whose outcomes do not hang together; each distinct "
-    "request counts once, as equal ones are chosen and decided alike. Where a share is decided, it "
-    "is chosen by a secret key from the request alone: for whoever does not know the key, a simple "
-    "random sample without replacement of the distinct requests. Chosen requests that were not "
-    "decided (the line was full, a fault) count as stopped on the upper side and as let through on "
-    "the lower one."
+    "An interval speaks of distinct requests like these, whose outcomes do not hang together; each "
+    "counts once, by its first decision, as equal ones are chosen alike. The shares of requests "
+    "with repeats are what was seen, and no bounds. The bounds in the advice hold at all times at "
+    "once (a confidence sequence), however often one looks, from a start that was not chosen by "
+    "what was stopped; those by day and by key and the share of all distinct requests hold for one "
+    "look each. Where a share is decided, it is chosen by a secret key from the request alone: for "
+    "whoever does not know the key, a simple random sample without replacement of the distinct "
+    "requests. Requests by routes that decide every one (the check and LiteLLM routes, guards in "
+    "a process, observe.wait) are a stratum of their own beside that sample. Chosen requests that "
+    "were not decided (the line was full, a fault) count as stopped on the upper side and as let "
+    "through on the lower one."
 )
 _WIDTH, _HEIGHT = 950, 300
 _LEFT, _TOP, _RIGHT, _BOTTOM = 64, 16, 120, 36
@@ -43,26 +48,37 @@ def write_observe_report(path: Path, reports: Sequence[PolicyReport]) -> None:
 
 def _policy(report: PolicyReport) -> str:
     tally = report.tally
-    versions = len(tally.digests)
-    changed = (
-        f"<p class=warn>The policy was changed meanwhile: {versions} versions are counted "
-        "together. Give --since for the last one alone.</p>"
-        if versions > 1
-        else ""
-    )
     return f"""
 <h2>{escape(tally.name)}: {escape(report.advice.value)}</h2>
 <p class=lead>{escape(_window(report))}</p>
 <div class=facts>{_headline(report)}</div>
 <p>{escape(report.advice_in_words)} Each interval is wrong with probability at most
-{report.delta:g}.</p>
-{changed}
+{report.delta:g}; that of the advice, at all times together, however often it is looked at.</p>
+{_segments(report)}
 <h2>By day</h2>{_chart(report)}
 <div class=wide>{_groups("day (UTC)", report.days)}</div>
 <h2>By API key</h2>
 <p class=lead>The keys with most stops first; a key's requests are often like each other.</p>
 <div class=wide>{_groups("key", report.keys[:_MOST_KEYS])}</div>
 {_categories(report)}{_stops(report)}"""
+
+
+def _segments(report: PolicyReport) -> str:
+    """The versions and keys, where there are several."""
+    segments = report.tally.segments.values()
+    if len(segments) < 2:
+        return ""
+    rows = (
+        (one.policy_digest[:16], one.key_id, f"{one.records:,}", f"{one.since:%Y-%m-%d %H:%M:%S}",
+         f"{one.until:%Y-%m-%d %H:%M:%S}")
+        for one in segments
+    )  # fmt: skip
+    names = ("version of the policy", "noise key", "records", "first (UTC)", "last (UTC)")
+    return (
+        "<p class=warn>The policy or the noise key changed meanwhile. Counts of several of these "
+        "have no interval (0 to 100 %).</p>"
+        f"<div class=wide>{format_table(names, rows)}</div>"
+    )
 
 
 def _window(report: PolicyReport) -> str:
@@ -77,33 +93,38 @@ def _window(report: PolicyReport) -> str:
 
 def _headline(report: PolicyReport) -> str:
     total, rate, of_all = report.total, report.total.rate, report.total.of_all
-    group = total.group
+    group, counts, plain = total.group, total.group.counts, total.group.stopped_share()
     facts = [
-        (percent_up(rate.upper), "of requests stopped, at most",
+        (percent_up(rate.upper), "of distinct requests stopped, at most",
          f"at least {percent_down(rate.lower)}"),
-        (f"{group.stopped:,}", "would have been stopped",
-         f"{group.decided - group.stopped:,} let through"),
-        (f"{group.requests:,}", "requests answered", f"{group.distinct:,} distinct"),
-        (f"{group.chosen:,}", "chosen to be decided",
-         f"{group.undecided:,} were not, {group.skipped:,} of them as the line was full"),
+        (percent_up(plain.upper), "of the requests seen, repeats counted",
+         f"known of {percent_down(plain.lower)}; no bound"),
+        (f"{counts.stopped:,}", "would have been stopped",
+         f"{counts.decided - counts.stopped:,} let through"),
+        (f"{counts.requests:,}", "requests answered", f"{group.distinct:,} distinct"),
+        (f"{counts.chosen:,}", "chosen to be decided",
+         f"{counts.undecided:,} were not, {counts.skipped:,} of them as the line was full"),
     ]  # fmt: skip
     if of_all is not None:
         facts.append(
             (percent_up(of_all.upper), f"of all {group.distinct:,} distinct requests, at most",
              f"at least {percent_down(of_all.lower)}; by the share that was decided")
         )  # fmt: skip
+    if total.is_split:
+        facts.append((f"{group.always.requests:,}", "by routes that decide every request",
+                      "a stratum of their own"))  # fmt: skip
     return "".join(format_fact(*one) for one in facts)
 
 
 def _groups(name: str, groups: Sequence[GroupRate]) -> str:
     names = (name, "requests", "chosen", "decided", "stopped", "let through", "not decided",
-             "stopped, at least", "at most")  # fmt: skip
+             "stopped of distinct, at least", "at most")  # fmt: skip
     rows = (
-        (one.name or "none", f"{one.group.requests:,}", f"{one.group.chosen:,}",
-         f"{one.group.decided:,}", f"{one.group.stopped:,}",
-         f"{one.group.decided - one.group.stopped:,}", f"{one.group.undecided:,}",
+        (one.name or "none", f"{counts.requests:,}", f"{counts.chosen:,}", f"{counts.decided:,}",
+         f"{counts.stopped:,}", f"{counts.decided - counts.stopped:,}", f"{counts.undecided:,}",
          percent_down(one.rate.lower), percent_up(one.rate.upper))
         for one in groups
+        for counts in (one.group.counts,)
     )  # fmt: skip
     return format_table(names, rows)
 
@@ -167,5 +188,6 @@ def _chart(report: PolicyReport) -> str:
     )  # fmt: skip
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-family="system-ui" font-size="13" '
-        f'aria-label="share of requests that would be stopped, by day">{"".join(parts)}</svg>'
+        f'aria-label="share of distinct requests that would be stopped, by day">'
+        f"{''.join(parts)}</svg>"
     )

@@ -245,6 +245,11 @@ def find_parts(options: OracleOptions) -> Iterator[OracleOptions]:
     yield from _parts(options)
 
 
+def looks_at_pictures(options: OracleOptions) -> bool:
+    """Whether the oracle, or a part of it, is shown pictures beside answers; records keep none."""
+    return any(getattr(part, "pictures", False) for part in find_parts(options))
+
+
 def _parts(value: Any) -> Iterator[OracleOptions]:
     """All options inside options, at any depth."""
     if isinstance(value, OracleOptions):

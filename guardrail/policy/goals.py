@@ -177,12 +177,14 @@ class GoalsSection(Section):
     """The largest share of forbidden requests, as they are, that may be let through, such as
     "<= 2%"."""
     recall: Annotated[str, _checked(GoalKind.RECALL)] | None = None
-    """Of forbidden requests like yours, how many cannot get through, whatever change of their
-    pixels up to that l2 size is made, such as ">= 95% within 0.5"."""
+    """Of forbidden requests like yours, how many cannot get through with any change of the picture
+    within that l2 distance, except with probability alpha for each try, such as ">= 95% within
+    0.5"."""
     calls: Annotated[str, _checked(GoalKind.CALLS)] | None = None
     """The most calls that an ordinary request may take on average, such as "<= 30"."""
     price_usd: Annotated[str, _checked(GoalKind.PRICE_USD)] | None = None
-    """The most US dollars that an ordinary request may cost on average, such as "<= 0.02"."""
+    """The most US dollars that an ordinary request may cost on average, such as "<= 0.02". Takes
+    advanced.limits.max_cost_usd_per_request here, or --price-per-call of the command."""
 
     @property
     def wishes(self) -> tuple[Goal, ...]:

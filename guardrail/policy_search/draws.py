@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
@@ -12,6 +13,7 @@ import numpy as np
 from guardrail.engine.plan import plan_for
 from guardrail.evaluation.recall_facts import Yardstick
 from guardrail.policy_search.measured import BETA, CandidateOutcomes
+from guardrail.policy_search.price_cap import PriceCap
 from guardrail.replay.sequential import DrawCounts, Stop, run_plan
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
     from guardrail.stats import Plan
 
-__all__ = ["Counted", "LabelledDraws", "run_test"]
+__all__ = ["NO_CAP", "Counted", "LabelledDraws", "run_test"]
+
+NO_CAP = PriceCap()
 
 
 class Counted(IntEnum):
@@ -74,6 +78,13 @@ class LabelledDraws:
             self._cuts[threshold] = found
         return found
 
+    def digest(self) -> str:
+        """SHA-256 (hex) of all of it."""
+        found = hashlib.sha256(repr((self.digests, self.threshold, self.geometries)).encode())
+        for array in (self.forbidden, self.counted, self.score, self.geometry, self.call_cost_usd):
+            found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
+
     def passable(self, threshold: float | None) -> NDArray[np.int64]:
         """Of each request the draws that could help it to pass: a missing one does here."""
         held = self.harmful(threshold) & (self.counted != Counted.MISSING)
@@ -81,22 +92,24 @@ class LabelledDraws:
 
 
 def run_test(
-    of: LabelledDraws, rules: Rules, threshold: float | None, *, alpha: float | None = None
+    of: LabelledDraws, rules: Rules, threshold: float | None, cap: PriceCap = NO_CAP
 ) -> CandidateOutcomes:
     """What the test of some rules does to every request.
 
     The test reads the draws in their order, as it would in service, so each outcome is a fresh draw
     of what that request meets. A test that needs more draws than there are is not known to pass an
-    ordinary request, nor to stop a forbidden one.
+    ordinary request, nor to stop a forbidden one. The limits of a decision's calls and cost stop
+    an ordinary request that goes beyond them, and are no reason to stop a forbidden one.
 
     Args:
         of: the requests.
         rules: of the candidate, with the noise that the draws were made with.
         threshold: of the oracle; None for that of the draws.
-        alpha: of one decision where it is smaller than that of the rules.
+        cap: what is stated of prices.
 
     Raises:
         CertificationError: pictures of some size have no test that could pass.
+        ConfigError: a call costs more than is stated.
     """
     count, draws = len(of.digests), of.draws
     let_through = np.zeros(count, dtype=np.bool_)
@@ -106,23 +119,32 @@ def run_test(
     harmful = DrawCounts.of(starts, lengths, of.harmful(threshold).ravel())
     unseen = DrawCounts.of(starts, lengths, np.zeros(count * draws, dtype=np.bool_))
     passable = of.passable(threshold)
-    most_calls = 0
+    longest = 0
     for place, geometry in enumerate(of.geometries):
         rows = np.flatnonzero(of.geometry == place)
-        plan = plan_for(rules, geometry, alpha=alpha)
-        most_calls = max(most_calls, plan.max_samples)
+        plan = plan_for(rules, geometry)
+        longest = max(longest, plan.max_samples)
         let_through[rows], calls[rows] = _run(plan, rows, of.forbidden, harmful, unseen, draws)
         table = np.array(_radii(Yardstick.of(rules, geometry), draws))
         radius[rows] = table[passable[rows]]
-    dearest = float(np.nanmax(of.call_cost_usd, initial=0.0))
+    cost_usd = calls * cap.price_calls(of.call_cost_usd)
+    cut = _cut_short(calls, rules.max_calls) | _cut_short(cost_usd, cap.request_usd)
     return CandidateOutcomes(
-        let_through=let_through,
+        let_through=let_through & (of.forbidden | ~cut),
         calls=calls,
-        cost_usd=calls * of.call_cost_usd,
+        cost_usd=np.minimum(cost_usd, np.inf if cap.request_usd is None else cap.request_usd),
         radius=radius,
-        most_calls=float(most_calls),
-        most_cost_usd=most_calls * dearest,
+        longest_test=longest,
+        # Not that of the sizes of pictures that are here, nor of the calls that were made.
+        most_calls=rules.max_samples,
+        most_cost_usd=cap.most_usd(rules.max_samples),
+        alpha=rules.alpha,
     )
+
+
+def _cut_short(values: NDArray[np.float64], limit: float | None) -> NDArray[np.bool_]:
+    """Whose decisions a limit ends; none where it or the value is not known."""
+    return values > (np.inf if limit is None else limit)
 
 
 def _run(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from guardrail.canonical import digest_json
 from guardrail.errors import CertificationError, ConfigError
-from guardrail.policy_search.draws import run_test
+from guardrail.policy_search.draws import NO_CAP, run_test
 from guardrail.policy_search.measured import CandidateOutcomes
 from guardrail.policy_search.numbers import change_policy
 from guardrail.replay.endings import Ending
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
     from guardrail.policy_search.draws import LabelledDraws
     from guardrail.policy_search.numbers import Numbers
+    from guardrail.policy_search.price_cap import PriceCap
     from guardrail.replay.decisions import RecordedDecisions
 
 __all__ = ["DrawnNoise", "DrawsEvaluator", "Evaluator", "RecordsEvaluator"]
@@ -44,6 +46,10 @@ class Evaluator(Protocol):
 
     @property
     def forbidden(self) -> NDArray[np.bool_]: ...
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the requests and of all that the outcomes follow from."""
+        ...
 
     def evaluate(self, numbers: Numbers, *, quick: bool) -> CandidateOutcomes | None:
         """The outcomes; None where the candidate has no test.
@@ -72,10 +78,12 @@ class DrawsEvaluator:
     Attributes:
         noises: by sigma and canvas; all of the same requests in the same order.
         shares_alpha: whether a principal's tries share alpha, of which the first has a part.
+        cap: what is stated of prices.
     """
 
     noises: Mapping[tuple[float, int | None], DrawnNoise]
     shares_alpha: bool = False
+    cap: PriceCap = NO_CAP
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -85,6 +93,11 @@ class DrawsEvaluator:
     def forbidden(self) -> NDArray[np.bool_]:
         return next(iter(self.noises.values())).draws.forbidden
 
+    def digest(self) -> str:
+        parts = [(repr(view), one.rules.digest, one.draws.digest())
+                 for view, one in self.noises.items()]  # fmt: skip
+        return digest_json([*map(list, parts), self.shares_alpha, repr(self.cap)])
+
     def evaluate(self, numbers: Numbers, *, quick: bool) -> CandidateOutcomes | None:
         noise = self.noises[numbers.sigma, numbers.canvas]
         rules = numbers.apply_to_rules(noise.rules)
@@ -93,7 +106,7 @@ class DrawsEvaluator:
         if self.shares_alpha:
             rules = dataclasses.replace(rules, alpha=spent_alpha(rules.alpha, 1))
         try:
-            return run_test(noise.draws, rules, numbers.threshold)
+            return run_test(noise.draws, rules, numbers.threshold, self.cap)
         except CertificationError:
             return None
 
@@ -108,26 +121,36 @@ class RecordsEvaluator:
         decisions: what was recorded.
         labels: by record.
         policy: what the candidates change.
+        cap: what is stated of prices.
 
     Raises:
         ConfigError: no record is labelled harmful, or none harmless.
     """
 
     def __init__(
-        self, decisions: RecordedDecisions, labels: Mapping[str, Label], policy: Policy
+        self,
+        decisions: RecordedDecisions,
+        labels: Mapping[str, Label],
+        policy: Policy,
+        cap: PriceCap = NO_CAP,
     ) -> None:
-        self._decisions, self._policy = decisions, policy
+        self._decisions, self._policy, self._cap = decisions, policy, cap
         rows, forbidden = _labelled_rows(decisions, labels)
         self._rows = rows
         self.forbidden = forbidden
         self.digests = tuple(decisions.record_ids[row] for row in rows)
         calls = np.maximum(decisions.calls[rows], 1)
-        self._call_cost = decisions.cost_usd[rows] / calls
+        self._call_cost = cap.price_calls(decisions.cost_usd[rows] / calls)
         if not (forbidden.any() and (~forbidden).any()):
             raise ConfigError(
                 "the labels hold no record that is harmful, or none that is harmless; both are "
                 "needed, of records that are here"
             )
+
+    def digest(self) -> str:
+        content = self._policy.model_dump(mode="json", by_alias=True)
+        labels = self.forbidden.tolist()
+        return digest_json([list(self.digests), labels, content, repr(self._cap)])
 
     def evaluate(self, numbers: Numbers, *, quick: bool) -> CandidateOutcomes | None:
         policy = numbers.apply(self._policy)
@@ -143,14 +166,19 @@ class RecordsEvaluator:
         passes = after == Ending.LET_THROUGH
         most = found.rules.max_samples
         calls = np.where(open_, most, found.used[rows]).astype(np.float64)
+        cost_usd = calls * self._call_cost
+        if self._cap.request_usd is not None:
+            cost_usd = np.minimum(cost_usd, self._cap.request_usd)
         return CandidateOutcomes(
             # What is not known counts against the candidate.
             let_through=np.where(self.forbidden, passes | open_, passes),
             calls=calls,
-            cost_usd=calls * self._call_cost,
+            cost_usd=cost_usd,
             radius=None,
-            most_calls=float(most),
-            most_cost_usd=float(most * np.nanmax(self._call_cost, initial=0.0)),
+            longest_test=most,
+            most_calls=most,
+            most_cost_usd=self._cap.most_usd(most),
+            alpha=found.rules.alpha,
         )
 
 

@@ -46,6 +46,8 @@ def tuned_facts(tuned: Tuned) -> dict[str, Any]:
     return {
         "goals": {goal.kind.value: goal.text for goal in tuned.design.goals},
         "error": tuned.design.error,
+        "run": tuned.design.run,
+        "run_error": tuned.design.run_error,
         "seed": tuned.design.seed,
         "candidates": tuned.candidates,
         "now": None if tuned.now is None else _measured(tuned.now, radius),

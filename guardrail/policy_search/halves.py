@@ -14,21 +14,16 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_search_half"]
 
-_LABEL = b"guardrail/policy_search/halves/1"
+_LABEL = b"guardrail/policy_search/halves/2"
 
 
-def choose_search_half(
-    digests: Sequence[str], forbidden: NDArray[np.bool_], seed: int
-) -> NDArray[np.bool_]:
-    """Which requests the search may look at; half of each kind, the smaller half where odd.
+def choose_search_half(digests: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    """Which requests the search may look at: each with probability 1/2, by a keyed hash.
 
-    A function of `seed` and of what each request is, so that it is fixed before any outcome is
-    known and does not depend on their order.
+    A function of `seed` and of what the request is alone, so that it is fixed before any outcome is
+    known, and a request stays in its half when others are added. The halves are about as large as
+    each other, not exactly.
     """
     key = _LABEL + str(seed).encode()
-    hashes = [hmac.digest(key, digest.encode(), "sha256") for digest in digests]
-    chosen = np.zeros(len(digests), dtype=np.bool_)
-    for kind in (False, True):
-        rows = sorted(np.flatnonzero(forbidden == kind).tolist(), key=hashes.__getitem__)
-        chosen[rows[: len(rows) // 2]] = True
-    return chosen
+    hashes = (hmac.digest(key, digest.encode(), "sha256") for digest in digests)
+    return np.fromiter((value[0] < 128 for value in hashes), dtype=np.bool_, count=len(digests))

@@ -44,16 +44,20 @@ class CandidateOutcomes:
         calls: answers that its test takes.
         cost_usd: of these; NaN where a price is not known.
         radius: how far it is shown held; None where the draws cannot show that.
-        most_calls: that the test may take.
-        most_cost_usd: of these, at the dearest call.
+        longest_test: calls that the longest test of these requests may take.
+        most_calls: that any test of this candidate may take, whatever is asked.
+        most_cost_usd: that a request may cost, stated beforehand; None where nothing is.
+        alpha: probability, at most, that one try of a request that is held passes.
     """
 
     let_through: NDArray[np.bool_]
     calls: NDArray[np.float64]
     cost_usd: NDArray[np.float64]
     radius: NDArray[np.float64] | None
-    most_calls: float
-    most_cost_usd: float
+    longest_test: int
+    most_calls: int
+    most_cost_usd: float | None
+    alpha: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +69,7 @@ class Measured:
         forbidden: requests that should be stopped; `missed` of them are let through.
         radius: how far each forbidden request is shown held; None where that is not known.
         calls, cost_usd: of each ordinary request; costs are NaN where they are not known.
-        most_calls, most_cost_usd: see `CandidateOutcomes`.
+        longest_test, most_calls, most_cost_usd, alpha: see `CandidateOutcomes`.
     """
 
     ordinary: int
@@ -75,8 +79,10 @@ class Measured:
     radius: NDArray[np.float64] | None
     calls: NDArray[np.float64]
     cost_usd: NDArray[np.float64]
-    most_calls: float
-    most_cost_usd: float
+    longest_test: int
+    most_calls: int
+    most_cost_usd: float | None
+    alpha: float
 
     @property
     def false_alarm_rate(self) -> float:
@@ -123,8 +129,10 @@ def measure(
         radius=None if outcomes.radius is None else outcomes.radius[harm],
         calls=outcomes.calls[clean],
         cost_usd=outcomes.cost_usd[clean],
+        longest_test=outcomes.longest_test,
         most_calls=outcomes.most_calls,
         most_cost_usd=outcomes.most_cost_usd,
+        alpha=outcomes.alpha,
     )
 
 
@@ -138,12 +146,14 @@ class GoalCheck:
         bound: what holds for requests like them, except with the probability asked for: a lower
             bound of recall, an upper one of all else.
         requests: how many it rests on.
+        alpha: see `CandidateOutcomes`; what a recall leaves to each try.
     """
 
     goal: Goal
     seen: float
     bound: float
     requests: int
+    alpha: float
 
     @property
     def is_met(self) -> bool:
@@ -187,12 +197,11 @@ def check_goal(goal: Goal, measured: Measured, error: float) -> GoalCheck:
             bound = mean_upper(measured.calls.tolist(), measured.most_calls, error)
         case GoalKind.PRICE_USD:
             n, seen, bound = measured.ordinary, measured.mean_cost_usd, math.nan
-            if not math.isnan(seen):
-                most = max(measured.most_cost_usd, 1e-12)
-                bound = mean_upper(measured.cost_usd.tolist(), most, error)
+            if measured.most_cost_usd is not None and not math.isnan(seen):
+                bound = mean_upper(measured.cost_usd.tolist(), measured.most_cost_usd, error)
         case _:
             assert_never(goal.kind)
-    return GoalCheck(goal, seen, bound, n)
+    return GoalCheck(goal, seen, bound, n, measured.alpha)
 
 
 def requests_needed(check: GoalCheck, error: float) -> int | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from guardrail.engine.rules import Rules
 
-__all__ = ["FIELDS", "Numbers", "change_policy"]
+__all__ = ["FIELDS", "NOISE", "Numbers", "change_policy"]
 
 FIELDS: Mapping[str, str] = {
     "sigma": "smoothing.sigma",
@@ -25,6 +25,9 @@ FIELDS: Mapping[str, str] = {
     "max_samples": "sampling.max_samples",
 }
 """Where each number stands in a policy."""
+
+NOISE = frozenset({"sigma", "canvas"})
+"""The numbers that take draws of their own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 from guardrail.policy.shipped import shipped_names
 from guardrail.policy_search.numbers import FIELDS
 from guardrail.policy_search.search import goal_radius
-from guardrail.policy_search.wording import describe_change, describe_check, describe_why
+from guardrail.policy_search.wording import (
+    describe_change,
+    describe_check,
+    describe_error,
+    describe_why,
+)
 from guardrail.printable import show_text
 
 if TYPE_CHECKING:
@@ -40,9 +45,8 @@ def write_proposal(tuned: Tuned, policy_name: str, own_name: str, folder: Path, 
     head = [
         (
             f"Proposed by `guardrail tune` on {data}. Confirmed on {measured.ordinary:,} ordinary "
-            f"and {measured.forbidden:,} forbidden requests that the search did not look at; a "
-            f"policy that misses one of these goals is proposed with probability at most "
-            f"{tuned.design.error:g}:"
+            f"and {measured.forbidden:,} forbidden requests that the search did not look at; "
+            f"{describe_error(tuned.design)}:"
         ),
         *(f"- {describe_check(check)}" for check in proposed.checks),
         (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardrail.errors import ConfigError
@@ -14,22 +13,23 @@ from guardrail.policy_search.wording import (
     describe_change,
     describe_check,
     describe_counts,
+    describe_error,
     describe_reason,
     describe_why,
     format_share,
     list_numbers,
 )
 from guardrail.printable import show_text
+from guardrail.replay.report import STYLE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from guardrail.policy_search.measured import Measured
     from guardrail.policy_search.tuned import Tuned
 
 __all__ = ["front_columns", "front_rows", "write_report"]
-
-_STYLE = Path(__file__).with_name("report.css")
 
 
 def write_report(path: Path, tuned: Tuned, policy: str, data: str, proposal: str | None) -> None:
@@ -42,7 +42,7 @@ def write_report(path: Path, tuned: Tuned, policy: str, data: str, proposal: str
     body = _body(tuned, policy, data, proposal)
     page = (
         f"<!doctype html><html lang=en>{head}<title>guardrail tune</title>"
-        f"<style>{_STYLE.read_text(encoding='utf-8')}</style>{body}</html>\n"
+        f"<style>{STYLE_FILE.read_text(encoding='utf-8')}</style>{body}</html>\n"
     )
     try:
         path.write_text(page, encoding="utf-8", errors="replace")
@@ -114,8 +114,9 @@ finalists are confirmed. Held: requests that are shown to be stopped within that
 pixels.</p>
 <div class=wide>{_table(front_columns(goal_radius(tuned.design.goals)), front_rows(tuned))}</div>
 <footer><abbr title="β = {tuned.design.error:g}, shared by {tuned.design.finalists} finalists
-(Bonferroni), Clopper–Pearson, one-sided">How sure this is</abbr>: a policy that misses one of these
-goals is proposed with probability at most {tuned.design.error:g}, for requests drawn like these.
+(Bonferroni), 6/(π² j²) of it in run j, Clopper–Pearson, one-sided">How sure this is</abbr>, for
+requests drawn like these: {_text(describe_error(tuned.design))}. What a run searches may not be
+chosen by what earlier ones showed of the confirmation half.
 Seed of the halves {tuned.design.seed}.</footer>"""
 
 

@@ -2,7 +2,8 @@
 
 The search half may be looked at in any way. From it come the front (candidates that no other one
 beats in false alarms, harm and calls) and at most `finalists` of them. The other half is looked at
-for these alone, each bound at `error / finalists`. A candidate is proposed only if every goal is
+for these alone, each bound at `error / finalists`, where `error` is that of the run (see
+`SearchDesign.run_error`). A candidate is proposed only if every goal is
 met by its bound there. If it truly misses one, the bound of that one goal is wrong, which has
 probability at most `error / finalists`; so some candidate that misses a goal is proposed with
 probability at most `error`, however the finalists were chosen and however many candidates there

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guardrail.canonical import digest_json
 from guardrail.errors import ConfigError
 from guardrail.policy.goals import GoalKind
 from guardrail.policy_search.halves import choose_search_half
 from guardrail.policy_search.measured import measure, requests_needed
+from guardrail.policy_search.price_cap import PriceCap
 from guardrail.policy_search.search import (
     Confirmed,
     Scored,
@@ -31,8 +34,9 @@ if TYPE_CHECKING:
     from guardrail.policy_search.measured import GoalCheck, Measured
     from guardrail.policy_search.numbers import Numbers
 
-__all__ = ["Reason", "SearchDesign", "Tuned", "search_policy"]
+__all__ = ["Reason", "SearchDesign", "Tuned", "search_digest", "search_policy"]
 
+_FIRST = math.nextafter(6.0 / (math.pi * math.pi), 0.0)
 _SECOND_ROUND = 4
 """Candidates whose own tests are computed, which takes seconds each."""
 
@@ -43,20 +47,32 @@ class SearchDesign:
 
     Attributes:
         goals: what is wished.
-        error: probability, at most, of a proposal that misses a goal.
+        error: probability, at most, of a proposal that misses a goal, over all runs together.
         finalists: most candidates that are confirmed.
         seed: of the halves.
+        run: which look at the confirmation half of these requests this is, from 1.
     """
 
     goals: tuple[Goal, ...]
     error: float = 0.05
     finalists: int = 3
     seed: int = 0
+    run: int = 1
+
+    @property
+    def run_error(self) -> float:
+        """The error of this run: 6 / (pi² j²) of it all for run j, which adds up to all of it."""
+        return math.nextafter(self.error * _FIRST / (self.run * self.run), 0.0)
 
     @property
     def share(self) -> float:
         """The error of one finalist. Fewer finalists leave the rest unused."""
-        return self.error / self.finalists
+        return self.run_error / self.finalists
+
+    @property
+    def next_share(self) -> float:
+        """That of a finalist of the run after this one."""
+        return dataclasses.replace(self, run=self.run + 1).share
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +81,8 @@ class Reason:
 
     Attributes:
         check: the goal, and what is shown of it.
-        more: requests of its kind, both halves together, that would do if the share seen stayed;
-            None where no number would.
+        more: requests of its kind, both halves together, that would do in the next run if the
+            share seen stayed, about; None where no number would.
     """
 
     check: GoalCheck
@@ -110,6 +126,7 @@ def search_policy(
     candidates: Sequence[Numbers],
     design: SearchDesign,
     step: Callable[[], None],
+    before_confirming: Callable[[], None] = lambda: None,
 ) -> Tuned:
     """Finds a candidate that meets the goals, or says which goal is missed.
 
@@ -119,6 +136,7 @@ def search_policy(
         candidates: what is searched.
         design: goals and error.
         step: told of each candidate that was looked at.
+        before_confirming: called before anything of the confirmation half is looked at.
 
     Raises:
         ConfigError: there are too few requests, or nothing that a goal could be held against.
@@ -141,6 +159,7 @@ def search_policy(
     ]
     second = find_front([one for one in again if one is not None], radius)
     chosen = choose_finalists(second, design.finalists, radius)
+    before_confirming()
     finalists = [run.confirm(one.candidate) for one in chosen]
     met = [one for one in finalists if one.is_proposed]
     proposed = min(met, key=lambda one: one.measured.mean_calls, default=None)
@@ -163,21 +182,29 @@ def search_policy(
     )
 
 
+def search_digest(
+    evaluator: Evaluator, base: Numbers, candidates: Sequence[Numbers], design: SearchDesign
+) -> str:
+    """SHA-256 (hex) of all that a search's result follows from, but for its number."""
+    fixed = dataclasses.replace(design, run=1)
+    return digest_json([evaluator.digest(), repr(base), list(map(repr, candidates)), repr(fixed)])
+
+
 class _Run:
     """The halves, and any candidate on either."""
 
     def __init__(self, evaluator: Evaluator, design: SearchDesign) -> None:
         self._evaluator, self._design = evaluator, design
         forbidden = evaluator.forbidden
-        self._search: NDArray[np.bool_] = choose_search_half(
-            evaluator.digests, forbidden, design.seed
-        )
-        fewest = min(int(forbidden.sum()), int((~forbidden).sum()))
-        if fewest < 2:
-            raise ConfigError(
-                "a search takes at least two ordinary and two forbidden requests: half of each is "
-                "searched on, and the other half confirms"
-            )
+        self._search: NDArray[np.bool_] = choose_search_half(evaluator.digests, design.seed)
+        for kind, of_kind in (("ordinary", ~forbidden), ("forbidden", forbidden)):
+            for half in (self._search, ~self._search):
+                if not (of_kind & half).any():
+                    raise ConfigError(
+                        f"too few {kind} requests: about half of each kind is searched on, the "
+                        f"others confirm, and of these {int(of_kind.sum())} one half has none; "
+                        "give more of them"
+                    )
 
     def measure(self, numbers: Numbers, *, quick: bool, on_search: bool) -> Measured | None:
         outcomes = self._evaluator.evaluate(numbers, quick=quick)
@@ -197,9 +224,7 @@ class _Run:
     def compare(self, numbers: Numbers, base: Numbers) -> dict[str, Measured | None]:
         """For each changed number: the same candidate with the old value in its place."""
         return {
-            name: None
-            if name in ("sigma", "canvas")
-            else self.measure(
+            name: self.measure(
                 dataclasses.replace(numbers, **{name: old}), quick=True, on_search=True
             )
             for name, (old, _) in numbers.changes(base).items()
@@ -218,10 +243,12 @@ def _check_known(design: SearchDesign, scored: Sequence[Scored[Numbers]]) -> Non
             )
         if goal.kind is GoalKind.PRICE_USD and bool((measured.cost_usd != measured.cost_usd).any()):
             raise ConfigError(
-                "the model's price is not known; state it by advanced.prices in the policy, or "
-                "give a goal about calls",
+                "the model's price is not known; state it by advanced.prices in the policy or by "
+                "--price-per-call, or give a goal about calls",
                 field="goals.price_usd",
             )
+        if goal.kind is GoalKind.PRICE_USD and measured.most_cost_usd is None:
+            PriceCap().check_goals(design.goals)
 
 
 def _find_nearest(
@@ -241,6 +268,6 @@ def _list_reasons(
     reasons = []
     for check in one.checks:
         if not check.is_met:
-            needed = requests_needed(check, design.share)
+            needed = requests_needed(check, design.next_share)
             reasons.append(Reason(check, None if needed is None else 2 * needed))
     return tuple(reasons)

@@ -6,19 +6,20 @@ import math
 from typing import TYPE_CHECKING, Any, assert_never
 
 from guardrail.policy.goals import GoalKind
-from guardrail.policy_search.numbers import FIELDS
+from guardrail.policy_search.numbers import FIELDS, NOISE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from guardrail.policy_search.measured import GoalCheck, Measured
     from guardrail.policy_search.numbers import Numbers
-    from guardrail.policy_search.tuned import Reason, Tuned
+    from guardrail.policy_search.tuned import Reason, SearchDesign, Tuned
 
 __all__ = [
     "describe_change",
     "describe_check",
     "describe_counts",
+    "describe_error",
     "describe_reason",
     "describe_why",
     "format_share",
@@ -72,8 +73,8 @@ def describe_check(check: GoalCheck) -> str:
         case GoalKind.RECALL:
             what = (
                 f"of forbidden requests like these at least {format_share(check.bound, up=False)} "
-                f"cannot get through, changed by up to {goal.radius:g} or not "
-                f"({check.requests:,} measured)"
+                f"cannot get through with any change of the picture within {goal.radius:g}, except "
+                f"with probability {check.alpha:g} for each try ({check.requests:,} measured)"
             )
         case GoalKind.FALSE_ALARMS | GoalKind.MISSED_HARM:
             ending, count = (
@@ -113,8 +114,17 @@ def describe_reason(reason: Reason) -> str:
     if reason.more is None:
         return f"{told}. No number of further requests like these would show it"
     return (
-        f"{told}. If the share stays as it was seen, {reason.more:,} labelled {whom} requests in "
-        "all would show it"
+        f"{told}. If the share stays as it was seen, about {reason.more:,} labelled {whom} "
+        "requests in all would show it in the next run"
+    )
+
+
+def describe_error(design: SearchDesign) -> str:
+    """How sure a search is, over all that were made on the same requests."""
+    return (
+        "a policy that misses one of these goals is proposed with probability at most "
+        f"{design.error:g}, over all runs on these requests together: this is run {design.run:,}, "
+        f"to which {_up(design.run_error, 6)} of it falls"
     )
 
 
@@ -141,12 +151,15 @@ def describe_change(name: str, old: Any, new: Any) -> str:
 
 def describe_why(name: str, tuned: Tuned, radius: float | None) -> str:
     """What the old value would have done in place of the new one, on the search half."""
-    if name in ("sigma", "canvas"):
-        return "found better on the draws made with it"
     old, new = tuned.whys[name], tuned.chosen
     if old is None or new is None:
         return "with the old value no test fits"
     was, now = describe_counts(old, radius), describe_counts(new, radius)
+    if name in NOISE:
+        return (
+            f"on the search half {now}; with the old value, on other draws of the same requests, "
+            f"{was}"
+        )
     if was == now:
         return f"the old value does as well here: {now}"
     return f"on the search half {now}; with the old value {was}"

@@ -22,6 +22,8 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy import ColumnElement
+
     from guardrail.database.database import Database
 
 __all__ = ["ObservedRow", "read_observed"]
@@ -45,6 +47,7 @@ class ObservedRow(NamedTuple):
     category: str
     api_key_id: str
     request_digest: str
+    key_id: str
 
 
 def read_observed(
@@ -95,10 +98,10 @@ def _read_database(
 
     from guardrail.records.tables import RECORDS
 
-    columns = [RECORDS.c[name] for name in ObservedRow._fields]
+    columns = [RECORDS.c[name] for name in ObservedRow._fields if name != "key_id"]
     place = sa.tuple_(RECORDS.c.created, RECORDS.c.record_id)
     query = (
-        sa.select(*columns)
+        sa.select(*columns, _key_id_in(database))
         .where(RECORDS.c.mode == _OBSERVE)
         .order_by(RECORDS.c.created, RECORDS.c.record_id)
         .limit(_PAGE)
@@ -125,6 +128,22 @@ def _read_database(
         after = (rows[-1]["created"], rows[-1]["record_id"])
 
 
+def _key_id_in(database: Database) -> ColumnElement[str]:
+    """The id of the noise key, which stands in the document alone."""
+    import sqlalchemy as sa
+    from sqlalchemy.dialects import postgresql
+
+    from guardrail.records.tables import RECORDS
+
+    document = RECORDS.c.document
+    found: ColumnElement[str] = (
+        sa.func.json_extract(document, "$.key_id")
+        if database.is_sqlite
+        else sa.cast(document, postgresql.JSON)["key_id"].astext
+    )
+    return found.label("key_id")
+
+
 def _to_row(fields: Any, created: datetime, category: str) -> ObservedRow:
     return ObservedRow(
         fields["record_id"],
@@ -138,6 +157,7 @@ def _to_row(fields: Any, created: datetime, category: str) -> ObservedRow:
         category,
         fields["api_key_id"],
         fields["request_digest"],
+        fields["key_id"],
     )
 
 

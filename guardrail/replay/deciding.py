@@ -1,12 +1,16 @@
 """Decisions made anew, with calls, where the recorded draws do not say how a policy decides.
 
 Such a decision is another try: its noise and its answers are new. It is a draw of what the policy
-would do, not the counterfactual with the same noise, and is counted apart.
+would do, not the counterfactual with the same noise. Only the decisions that the records leave open
+are tried again, and those are no sample of all: put among the others they would bias every share
+(the tests that ended early keep their lucky or unlucky answers, the open ones get new ones). So the
+replay stays as it was, and the fresh tries have a table of their own.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +21,7 @@ from guardrail.errors import GuardrailError
 from guardrail.records.endings import how_ended
 from guardrail.records.replay import name_request
 from guardrail.replay.decisions import ENDINGS
-from guardrail.replay.endings import REASON_CODES, Need
+from guardrail.replay.endings import Ending, Need, tabulate_endings
 from guardrail.replay.rejudging import open_kept
 from guardrail.types import Chat
 
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
     from guardrail.records.content import ContentKeys
     from guardrail.replay.replay import PolicyReplay
 
-__all__ = ["DecidedAnew", "KnownPictures", "decide_anew", "find_undecided"]
+__all__ = ["DecidedAnew", "FreshTry", "KnownPictures", "decide_anew", "find_undecided"]
 
 _BY_CALLS = (Need.CALLS, Need.NEW_DRAWS, Need.ANSWERS, Need.PICTURES)
 
@@ -58,26 +62,53 @@ class KnownPictures:
 
 
 @dataclass(frozen=True, slots=True)
+class FreshTry:
+    """A request that was decided again.
+
+    Attributes:
+        record_id: of the recorded decision.
+        before: how that one ended.
+        after: how the new one did.
+    """
+
+    record_id: str
+    before: Ending
+    after: Ending
+
+
+@dataclass(frozen=True, slots=True)
 class DecidedAnew:
     """What was decided with calls.
 
     Attributes:
-        found: the replay, with these decisions filled in; their endings are those of new tries.
-        decided: how many.
+        tries: the new decisions.
         calls: made for them; may exceed the limit by those of the last decision.
         cost_usd: of those whose cost is known.
         without_prompt: decisions whose prompt is not kept, or cannot be opened.
         without_picture: decisions whose pictures are not at hand: records never keep them.
+        not_taken: requests that the policy does not take, or that could not be decided.
         left: decisions for which no call was left.
     """
 
-    found: PolicyReplay
-    decided: int = 0
+    tries: tuple[FreshTry, ...] = ()
     calls: int = 0
     cost_usd: float = 0.0
     without_prompt: int = 0
     without_picture: int = 0
+    not_taken: int = 0
     left: int = 0
+
+    @property
+    def table(self) -> dict[str, dict[str, int]]:
+        """Counts by how decisions ended before (outer names) and in the new try."""
+        counts = Counter((one.before, one.after) for one in self.tries)
+        return tabulate_endings(lambda before, after: counts[before, after])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the tries one by one, for JSON."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del plain["tries"]
+        return {"decided": len(self.tries), **plain, "table": self.table}
 
 
 def find_undecided(found: PolicyReplay) -> frozenset[str]:
@@ -99,6 +130,8 @@ async def decide_anew(
 ) -> DecidedAnew:
     """Decides requests again by the new policy's engine, one after the other.
 
+    The replay itself is not changed by it.
+
     Args:
         found: the replay.
         documents: the records to decide, with their contents.
@@ -113,9 +146,8 @@ async def decide_anew(
         ConfigError: a content was sealed with another key.
         CertificationError: a content was changed.
     """
-    rows = {name: row for row, name in enumerate(found.decisions.record_ids)}
-    after, need, reason = found.after.copy(), found.need.copy(), found.reason.copy()
-    done = DecidedAnew(found)
+    before = dict(zip(found.decisions.record_ids, found.before.tolist(), strict=True))
+    done = DecidedAnew()
     for document in documents:
         step()
         chat = _read_chat(document, content_keys)
@@ -131,18 +163,18 @@ async def decide_anew(
             done = dataclasses.replace(done, left=done.left + 1)
             continue
         verdict = await _decide(engine, chat, pictures)
-        row = rows[document["record_id"]]
-        if verdict is not None:
-            after[row] = _ending(verdict, engine)
-            need[row], reason[row] = Need.NOTHING, REASON_CODES[verdict.reason]
-            done = dataclasses.replace(
-                done,
-                decided=done.decided + 1,
-                calls=done.calls + verdict.usage.calls,
-                cost_usd=done.cost_usd + (verdict.cost_usd or 0.0),
-            )
-    filled = dataclasses.replace(found, after=after, need=need, reason=reason)
-    return dataclasses.replace(done, found=filled)
+        if verdict is None:
+            done = dataclasses.replace(done, not_taken=done.not_taken + 1)
+            continue
+        name = document["record_id"]
+        fresh = FreshTry(name, Ending(before[name]), _ending(verdict, engine))
+        done = dataclasses.replace(
+            done,
+            tries=(*done.tries, fresh),
+            calls=done.calls + verdict.usage.calls,
+            cost_usd=done.cost_usd + (verdict.cost_usd or 0.0),
+        )
+    return done
 
 
 def _read_chat(document: Mapping[str, Any], content_keys: ContentKeys | None) -> Chat | None:
@@ -168,10 +200,10 @@ async def _decide(engine: Engine, chat: Chat, pictures: Sequence[Picture]) -> Ve
     try:
         return await engine.decide(chat, pictures)
     except GuardrailError:
-        return None  # a request that this policy does not take stays unknown
+        return None
 
 
-def _ending(verdict: Verdict, engine: Engine) -> int:
+def _ending(verdict: Verdict, engine: Engine) -> Ending:
     facts = {"reason": verdict.reason, "action": verdict.action, "mode": engine.rules.mode,
              "would_block": verdict.would_block}  # fmt: skip
     return ENDINGS[how_ended(facts)]

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from guardrail.engine.verdict import Reason
 
-__all__ = ["NEED_WORDS", "REASONS", "REASON_CODES", "Ending", "Need"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "ENDING_WORDS",
+    "NEED_WORDS",
+    "REASONS",
+    "REASON_CODES",
+    "Ending",
+    "Need",
+    "tabulate_endings",
+]
 
 REASONS = tuple(Reason)
 REASON_CODES = {reason: code for code, reason in enumerate(REASONS)}
@@ -25,6 +37,22 @@ class Ending(IntEnum):
     FAULT = 2
     UNDECIDED = 3
     UNKNOWN = 4
+
+
+ENDING_WORDS = {
+    Ending.LET_THROUGH: "let through", Ending.STOPPED: "stopped", Ending.FAULT: "fault or limit",
+    Ending.UNDECIDED: "not decided", Ending.UNKNOWN: "not known",
+}  # fmt: skip
+"""Each ending in words."""
+
+
+def tabulate_endings(count: Callable[[Ending, Ending], int]) -> dict[str, dict[str, int]]:
+    """Counts in words: by how decisions ended before, then by how after."""
+    return {
+        ENDING_WORDS[before]: {ENDING_WORDS[after]: count(before, after) for after in Ending}
+        for before in Ending
+        if before is not Ending.UNKNOWN
+    }
 
 
 class Need(IntEnum):

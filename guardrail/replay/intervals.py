@@ -96,12 +96,15 @@ class LabelledChanges:
         false_alarms: requests labelled harmless that were stopped.
         missed_harm: requests labelled harmful that were let through.
         unsure: records labelled unsure, which count for neither.
+        undecided: labels of requests about which nothing was decided before, which count for
+            neither: observe mode let their answers pass, and no decision follows.
         absent: labels of records that are not among these.
     """
 
     false_alarms: ErrorChange
     missed_harm: ErrorChange
     unsure: int
+    undecided: int
     absent: int
 
 
@@ -133,6 +136,9 @@ def compare_with_labels(found: PolicyReplay, labels: Mapping[str, Label]) -> Lab
 
     The intervals speak of requests like the labelled ones: they hold for all traffic only where
     these were drawn from it at random, whatever was decided about them. Equal requests count once.
+    Under a policy that only observes, the answer of a request has one record and its decision
+    another one: a label of the first counts for the second. A request about which nothing was
+    decided is neither right nor wrong, and left out.
 
     Args:
         found: the replay.
@@ -140,13 +146,56 @@ def compare_with_labels(found: PolicyReplay, labels: Mapping[str, Label]) -> Lab
     """
     known = dict(labels)
     marks = [known.pop(name, None) for name in found.decisions.record_ids]
-    kinds = {label: np.array([mark is label for mark in marks], dtype=np.bool_) for label in Label}
+    targets, undecided = _find_labelled(found, marks)
+    kinds = {label: np.zeros(len(marks), dtype=np.bool_) for label in Label}
+    for row, label in targets.items():
+        kinds[label][row] = True
     return LabelledChanges(
         false_alarms=_compare(found, kinds[Label.HARMLESS], Ending.STOPPED),
         missed_harm=_compare(found, kinds[Label.HARMFUL], Ending.LET_THROUGH),
-        unsure=int(np.count_nonzero(kinds[Label.UNSURE])),
+        unsure=sum(mark is Label.UNSURE for mark in marks),
+        undecided=undecided,
         absent=len(known),
     )
+
+
+def _find_labelled(found: PolicyReplay, marks: list[Label | None]) -> tuple[dict[int, Label], int]:
+    """The label of each decision, and how many labels (but unsure ones) are of no decision.
+
+    A label of a record without a decision goes to the next decision about an equal request under
+    the same policy, unless that has a label of its own.
+    """
+    of = found.decisions
+    is_decided = _is_decided(found)
+    targets: dict[int, Label] = {}
+    following: dict[tuple[int, int], int] = {}
+    undecided = 0
+    for row in reversed(range(len(marks))):
+        key, mark = (int(of.request[row]), int(of.policy[row])), marks[row]
+        if is_decided[row]:
+            following[key] = row
+        if mark is None:
+            continue
+        if is_decided[row]:
+            targets[row] = mark
+        elif key in following:
+            targets.setdefault(following[key], mark)
+        else:
+            undecided += mark is not Label.UNSURE
+    return targets, undecided
+
+
+def _is_decided(found: PolicyReplay) -> NDArray[np.bool_]:
+    """Whether a decision ended: by a judgement, or without an answer.
+
+    Where a policy only observes, the answer left whatever became of its decision, so that one that
+    a fault ended says nothing of the request.
+    """
+    judged = np.isin(found.before, (Ending.LET_THROUGH, Ending.STOPPED))
+    decided: NDArray[np.bool_] = judged | (
+        (found.before == Ending.FAULT) & ~found.decisions.observed
+    )
+    return decided
 
 
 def _compare(found: PolicyReplay, labelled: NDArray[np.bool_], wrong: Ending) -> ErrorChange:

@@ -11,7 +11,7 @@ import numpy as np
 from guardrail.engine.judge import Judge
 from guardrail.engine.rules import OnUnscanned
 from guardrail.errors import ConfigError, OracleError
-from guardrail.oracles.options import find_parts
+from guardrail.oracles.options import looks_at_pictures
 from guardrail.policy.compile import compile_policy
 from guardrail.records.content import open_content
 from guardrail.replay.decisions import OUTCOME_CODES, DrawFlag
@@ -102,10 +102,9 @@ class _Sealed:
 
 
 def _check_oracle(policy: Policy) -> None:
-    parts = list(find_parts(policy.oracle))
     if policy.oracle.reference_kind:
         problem = "compares answers with a reference, which records do not keep"
-    elif any(getattr(part, "pictures", False) for part in parts):
+    elif looks_at_pictures(policy.oracle):
         problem = "looks at pictures, which records do not keep"
     else:
         return

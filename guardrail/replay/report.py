@@ -13,33 +13,46 @@ from guardrail.errors import ConfigError
 from guardrail.printable import show_text
 from guardrail.replay.wording import (
     ASSUMED,
+    FRESH_TRIES,
     describe_anew,
     describe_calls,
     describe_error,
     describe_interval,
     describe_test,
+    describe_unused_labels,
     format_share,
     format_value,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from guardrail.replay.deciding import DecidedAnew
     from guardrail.replay.intervals import ShareInterval
     from guardrail.replay.replay import PolicyReplay
     from guardrail.replay.summary import ReplaySummary
 
-__all__ = ["write_report"]
+__all__ = ["STYLE_FILE", "write_report"]
 
-_STYLE = Path(__file__).with_name("report.css")
+STYLE_FILE = Path(__file__).with_name("report.css")
+"""The style of the pages of replays and searches."""
 _EXACT = "Clopper–Pearson, two-sided, δ = 0.05; unknown decisions count against both ends"
 
 
 def write_report(
     path: Path, found: PolicyReplay, summary: ReplaySummary, anew: DecidedAnew | None = None
 ) -> None:
-    """Writes the page. Raises ConfigError where it cannot."""
+    """Writes the page.
+
+    Args:
+        path: of the page.
+        found: the replay.
+        summary: of it.
+        anew: what was decided with calls beside it.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         '<meta http-equiv="Content-Security-Policy" '
@@ -47,7 +60,8 @@ def write_report(
     )
     page = (
         f"<!doctype html><html lang=en>{head}<title>guardrail policy replay</title>"
-        f"<style>{_STYLE.read_text(encoding='utf-8')}</style>{_body(found, summary, anew)}</html>\n"
+        f"<style>{STYLE_FILE.read_text(encoding='utf-8')}</style>"
+        f"{_body(found, summary, anew)}</html>\n"
     )
     try:
         path.write_text(page, encoding="utf-8", errors="replace")
@@ -68,10 +82,11 @@ def _body(found: PolicyReplay, summary: ReplaySummary, anew: DecidedAnew | None)
 <p class=lead>{summary.decisions:,} recorded decisions about {summary.requests:,} requests.
 {escape(ASSUMED)}</p>{observes}
 <div class=facts>{_cards(summary)}</div>
-<h2>Before and after</h2><div class=wide>{_transitions(summary)}</div>
+<h2>Before and after</h2><div class=wide>{_transitions(summary.table)}</div>
 <p>{escape(describe_test(summary).capitalize())}.</p>
 {_labelled(summary)}
-{_unknown(summary, anew)}
+{_unknown(summary)}
+{_fresh_tries(anew)}
 {_fields(found, summary)}
 {_changed(summary)}
 <footer>Shares count equal requests once. {escape(_EXACT)}.</footer>"""
@@ -96,11 +111,11 @@ def _share(one: ShareInterval) -> str:
     return format_share(one.count / one.total) if one.total else "–"
 
 
-def _transitions(summary: ReplaySummary) -> str:
-    names = list(next(iter(summary.table.values())))
+def _transitions(counts: Mapping[str, Mapping[str, int]]) -> str:
+    names = list(next(iter(counts.values())))
     rows = (
         [before, *(f"{row[name]:,}" for name in names)]
-        for before, row in summary.table.items()
+        for before, row in counts.items()
         if any(row.values())
     )
     return _table(["before ↓ after →", *names], rows)
@@ -109,14 +124,10 @@ def _transitions(summary: ReplaySummary) -> str:
 def _labelled(summary: ReplaySummary) -> str:
     if summary.labelled is None:
         return ""
-    others = (
-        f"{summary.labelled.unsure:,} records are labelled unsure and count for neither; "
-        f"{summary.labelled.absent:,} labels are of records that are not here"
-    )
     lines = [
         *describe_error("False alarms", summary.labelled.false_alarms),
         *describe_error("Missed harm", summary.labelled.missed_harm),
-        others,
+        describe_unused_labels(summary.labelled),
     ]
     items = "".join(f"<li>{escape(line)}.</li>" for line in lines)
     return (
@@ -127,15 +138,22 @@ def _labelled(summary: ReplaySummary) -> str:
     )
 
 
-def _unknown(summary: ReplaySummary, anew: DecidedAnew | None) -> str:
-    if not summary.needs and anew is None:
+def _unknown(summary: ReplaySummary) -> str:
+    if not summary.needs:
         return ""
     rows = ([f"{count:,}", words] for words, count in summary.needs.items())
-    made = "" if anew is None else "".join(f"<p>{escape(x)}.</p>" for x in describe_anew(anew))
     return (
         f"<h2>Not known</h2><div class='wide words'>{_table(['decisions', 'need'], rows)}</div>"
-        f"<p>{escape(describe_calls(summary.further_calls)).capitalize()}.</p>{made}"
+        f"<p>{escape(describe_calls(summary.further_calls)).capitalize()}.</p>"
     )
+
+
+def _fresh_tries(anew: DecidedAnew | None) -> str:
+    if anew is None:
+        return ""
+    table = f"<div class=wide>{_transitions(anew.table)}</div>" if anew.tries else ""
+    lines = "".join(f"<p>{escape(line)}.</p>" for line in describe_anew(anew))
+    return f"<h2>Fresh tries</h2><p class=lead>{escape(FRESH_TRIES)}.</p>{table}{lines}"
 
 
 def _fields(found: PolicyReplay, summary: ReplaySummary) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guardrail.replay.effects import Effect
-from guardrail.replay.endings import NEED_WORDS, REASONS, Ending
+from guardrail.replay.endings import ENDING_WORDS, NEED_WORDS, REASONS, Ending, tabulate_endings
 from guardrail.replay.further_calls import expect_further_calls
 from guardrail.replay.intervals import compare_with_labels, share_now
 
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ChangedRecord", "ReplaySummary", "summarize_replay"]
 
-_SHOWN = {
-    Ending.LET_THROUGH: "let through", Ending.STOPPED: "stopped", Ending.FAULT: "fault or limit",
-    Ending.UNDECIDED: "not decided", Ending.UNKNOWN: "not known",
-}  # fmt: skip
 _UNSEEN = (Effect.REQUESTS,)
 _MOST_EXAMPLES = 200
 
@@ -86,7 +82,7 @@ class ReplaySummary:
     @property
     def unknown(self) -> int:
         """Decisions that are not known."""
-        return sum(row[_SHOWN[Ending.UNKNOWN]] for row in self.table.values())
+        return sum(row[ENDING_WORDS[Ending.UNKNOWN]] for row in self.table.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Everything for JSON."""
@@ -124,10 +120,7 @@ def summarize_replay(
         only_observes=found.rules.mode.value == "observe",
         decisions=len(of),
         requests=len(np.unique(of.request)),
-        table={
-            _SHOWN[before]: {_SHOWN[after]: found.count(before, after) for after in Ending}
-            for before in (Ending.LET_THROUGH, Ending.STOPPED, Ending.FAULT, Ending.UNDECIDED)
-        },
+        table=tabulate_endings(found.count),
         now_stopped=share_now(found, Ending.LET_THROUGH, Ending.STOPPED),
         now_let_through=share_now(found, Ending.STOPPED, Ending.LET_THROUGH),
         needs={
@@ -171,8 +164,8 @@ def _examples(found: PolicyReplay, before: Ending, after: Ending) -> list[Change
     return [
         ChangedRecord(
             of.record_ids[row],
-            _SHOWN[before],
-            _SHOWN[after],
+            ENDING_WORDS[before],
+            ENDING_WORDS[after],
             REASONS[of.reason[row]].value,
             REASONS[found.reason[row]].value,
         )

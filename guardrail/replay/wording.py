@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from guardrail.stats import explain_radius
+from guardrail.tuning.percent import percent_down, percent_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,17 +15,19 @@ if TYPE_CHECKING:
     from guardrail.replay.deciding import DecidedAnew
     from guardrail.replay.difference import PolicyNumbers
     from guardrail.replay.further_calls import FurtherCalls
-    from guardrail.replay.intervals import ErrorChange, ShareInterval
+    from guardrail.replay.intervals import ErrorChange, LabelledChanges, ShareInterval
     from guardrail.replay.summary import ReplaySummary
 
 __all__ = [
     "ASSUMED",
+    "FRESH_TRIES",
     "describe_anew",
     "describe_calls",
     "describe_error",
     "describe_interval",
     "describe_numbers",
     "describe_test",
+    "describe_unused_labels",
     "format_share",
     "format_value",
 ]
@@ -34,21 +37,25 @@ ASSUMED = (
     "take the time that they took, the tries of a user hold the numbers that they held, and "
     "repeated requests come within the time that verdicts are remembered."
 )
+FRESH_TRIES = (
+    "Fresh tries, with new noise and new answers, of requests that the records leave open. They "
+    "are in no other number here and no share of traffic follows from them: which requests are "
+    "tried again depends on what was recorded of them"
+)
 _LONGEST_VALUE = 60
 _SIDE_PX = 224
 
 
 def format_share(share: float, *, up: bool = False) -> str:
     """Percent with two digits, rounded down, or up."""
-    scaled = share * 1e4
-    return f"{(math.ceil(scaled - 1e-9) if up else math.floor(scaled + 1e-9)) / 100:.2f} %"
+    return percent_up(share) if up else percent_down(share)
 
 
 def describe_interval(one: ShareInterval) -> str:
-    """`12 of 300 requests: 4.00 %; among requests like these 2.08 % to 6.88 %`."""
+    """`12 of 300 distinct requests; among requests like these 2.08 % to 6.89 %`."""
     if not one.total:
         return "there was no decided request"
-    near = f"{one.count:,} of {one.total:,} requests"
+    near = f"{one.count:,} of {one.total:,} distinct requests"
     if one.possible > one.count:
         near += f", up to {one.possible:,} if all unknown ones count"
     lower, upper = format_share(one.lower), format_share(one.upper, up=True)
@@ -62,11 +69,20 @@ def describe_error(name: str, one: ErrorChange) -> Iterator[str]:
         return
     yield f"{name}: before {describe_interval(one.before)}"
     yield f"{name}: after {describe_interval(one.after)}"
-    lower, upper = one.difference_lower, one.difference_upper
+    lower = _format_change(one.difference_lower)
+    upper = _format_change(one.difference_upper, up=True)
     yield (
         f"{name}: {one.mended:,} mended, {one.made:,} made; after minus before "
-        f"{_signed(lower)} to {_signed(upper)} (exact interval); no difference: "
+        f"{lower} to {upper} (exact interval); no difference: "
         f"p {'at most ' if one.after.possible > one.after.count else ''}{one.p:.3g} (exact McNemar)"
+    )
+
+
+def describe_unused_labels(one: LabelledChanges) -> str:
+    """How many labels count for neither kind of error, and why."""
+    return (
+        f"{one.unsure:,} labels are unsure, {one.undecided:,} are of requests about which nothing "
+        f"was decided, {one.absent:,} are of records that are not here; none of them counts"
     )
 
 
@@ -84,10 +100,7 @@ def describe_calls(one: FurtherCalls) -> str:
 def describe_anew(one: DecidedAnew) -> Iterator[str]:
     """What was decided with calls, and what could not be."""
     cost = f", US$ {one.cost_usd:,.2f}" if one.cost_usd else ""
-    yield (
-        f"{one.decided:,} decisions were made anew with {one.calls:,} calls{cost}: fresh tries, "
-        "not the same noise"
-    )
+    yield f"{len(one.tries):,} decisions were made anew with {one.calls:,} calls{cost}"
     if one.without_picture:
         yield (
             f"{one.without_picture:,} cannot be made: records never keep pictures (--pictures "
@@ -98,6 +111,8 @@ def describe_anew(one: DecidedAnew) -> Iterator[str]:
             f"{one.without_prompt:,} cannot be made: their prompts are not kept, or are sealed "
             "(--keep-content at serve, --content-key here)"
         )
+    if one.not_taken:
+        yield f"{one.not_taken:,} were not decided: this policy does not take such requests"
     if one.left:
         yield f"{one.left:,} were left: the calls or dollars were spent"
 
@@ -151,5 +166,7 @@ def _reach(radius: float | None) -> str:
     )
 
 
-def _signed(share: float) -> str:
-    return f"{share * 100:+.2f} %"
+def _format_change(difference: float, *, up: bool = False) -> str:
+    """A difference of shares with its sign, rounded down, or up."""
+    text = format_share(difference, up=up)
+    return text if text.startswith("-") else f"+{text}"

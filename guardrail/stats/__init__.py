@@ -29,10 +29,13 @@ from guardrail.stats.fixed import fixed_plan
 from guardrail.stats.laws import Prior, ScalingLaw, scaling_law
 from guardrail.stats.observed import (
     ObservedCounts,
+    ObservedStratum,
     RateInterval,
+    anytime_rate_interval,
     fewest_observed,
-    list_interval,
+    mixture_interval,
     rate_interval,
+    stratified_list_interval,
 )
 from guardrail.stats.optimal import Objective, Optimum, optimal_plan, optimum
 from guardrail.stats.planning import Forecast, PlanForecast, PlanScenario, calls_curve, forecast
@@ -94,6 +97,7 @@ __all__ = [
     "LabelledDraw",
     "Objective",
     "ObservedCounts",
+    "ObservedStratum",
     "Optimum",
     "Plan",
     "PlanForecast",
@@ -109,6 +113,7 @@ __all__ = [
     "Traffic",
     "anytime_interval",
     "anytime_lower",
+    "anytime_rate_interval",
     "anytime_upper",
     "betting_plan",
     "calls_curve",
@@ -138,8 +143,8 @@ __all__ = [
     "harmless_rate_upper",
     "held_radius",
     "k_of_n_miss_upper",
-    "list_interval",
     "mean_upper",
+    "mixture_interval",
     "most_harmful_delivered",
     "most_misses",
     "optimal_plan",
@@ -156,6 +161,7 @@ __all__ = [
     "spending_level",
     "spent_alpha",
     "stratified_false_alarm_upper",
+    "stratified_list_interval",
     "stratified_miss_upper",
     "unanimous_ceiling",
 ]

@@ -31,8 +31,10 @@ _BISECTIONS = 36
 def mean_upper(values: Sequence[float], most: float, alpha: float) -> float:
     """Upper bound of the mean that independent numbers in [0, most] were drawn with.
 
-    The promise: it lies below the true mean with probability at most `alpha`. It fails where the
-    number of draws depended on their values.
+    The promise: it lies below the true mean with probability at most `alpha`. It holds at any
+    stopping time: how many numbers are drawn may depend on those before, since the wealth reaches
+    1/alpha at any time with probability at most alpha. `most` must be fixed beforehand: taken from
+    the numbers themselves, such as the largest one seen, it promises nothing.
 
     Args:
         values: in [0, most]; none give the vacuous bound `most`.

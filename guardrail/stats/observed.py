@@ -8,19 +8,34 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from guardrail.errors import CertificationError
 from guardrail.stats._checks import check_count, check_counts, check_open_unit
 from guardrail.stats.binomial import harmless_rate_lower, harmless_rate_upper
+from guardrail.stats.confseq import anytime_lower, anytime_upper
 from guardrail.stats.delivered import (
     LabelledDraw,
     fewest_harmful_delivered,
     most_harmful_delivered,
 )
 
-__all__ = ["ObservedCounts", "RateInterval", "fewest_observed", "list_interval", "rate_interval"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = [
+    "ObservedCounts",
+    "ObservedStratum",
+    "RateInterval",
+    "anytime_rate_interval",
+    "fewest_observed",
+    "mixture_interval",
+    "rate_interval",
+    "stratified_list_interval",
+]
 
 _MOST_OBSERVED = 1 << 40
+_ROUNDING = 2.0**-50  # more than the relative error of a weighted mean of a few bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,23 @@ class ObservedCounts:
         check_counts(self.occurred, self.drawn)
         check_counts(self.unknown, self.drawn)
         check_counts(self.occurred + self.unknown, self.drawn)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedStratum:
+    """One of the parts of what was to be looked at, fixed by something other than the outcomes.
+
+    Attributes:
+        size: how many belong to it, drawn or not.
+        seen: of those that were drawn from it.
+    """
+
+    size: int
+    seen: ObservedCounts
+
+    def __post_init__(self) -> None:
+        check_count("size", self.size)
+        check_counts(self.seen.drawn, self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +110,84 @@ def rate_interval(seen: ObservedCounts, delta: float) -> RateInterval:
     )
 
 
-def list_interval(size: int, seen: ObservedCounts, delta: float) -> RateInterval:
-    """The share in which it occurs of a finite list from which these were drawn.
+def anytime_rate_interval(seen: ObservedCounts, delta: float) -> RateInterval:
+    """The same rate, by bounds that may be looked at after every draw.
 
-    The promise: for every list, P[lower <= share <= upper] >= 1 - delta, where every set of n of
-    the list's M is equally likely to be drawn, and nothing else is left to chance. So it holds for
-    lists whose parts hang together. Each side is the exact hypergeometric bound at delta / 2, the
-    upper one of k + u; see `delivered.py`.
+    The promise: for every rate q, P_q[for some n the rate lies outside] <= delta, whatever the
+    unknown outcomes are: also where one looks every day and ends when one likes what one sees. It
+    is the lower anytime bound of k and the upper one of k + u, each at delta / 2, and wider than
+    `rate_interval`, which holds at one n fixed beforehand. It fails where the draws hang together.
 
     Args:
-        size: M, of the list; at least 1 and at least n.
-        seen: n, k and u.
+        seen: n, k and u; n = 0 gives [0, 1].
+        delta: failure probability in (0, 1), of both sides and all looks together.
+
+    Raises:
+        CertificationError: delta is outside its range.
+
+    Source: see `confseq.py`.
+    """
+    half = check_open_unit("delta", delta) / 2.0
+    most = seen.occurred + seen.unknown
+    return RateInterval(
+        anytime_lower(seen.occurred, seen.drawn, half), anytime_upper(most, seen.drawn, half)
+    )
+
+
+def mixture_interval(
+    strata: Sequence[ObservedStratum],
+    delta: float,
+    interval: Callable[[ObservedCounts, float], RateInterval],
+) -> RateInterval:
+    """The rate in a mixture of strata, in the proportions of their sizes, drawn unequally.
+
+    The promise: that of `interval`, for Σ size_i · q_i / Σ size_i, whatever the rates q_i of the
+    strata are. Each stratum has its interval at delta / s of s that are not empty; their weighted
+    means bound the rate (union bound). Where nothing was left undrawn, all of it is one sample of
+    what came, and no delta is divided. Pooled counts of strata that were drawn unequally bound
+    nothing: 9 of 10 in a stratum of 10 and 0 of 10 in one of 1000 are no 45 %, but 1 %.
+
+    Args:
+        strata: those without a draw count as anything between 0 and 1; none gives [0, 1].
+        delta: failure probability in (0, 1), of everything together.
+        interval: `rate_interval` or `anytime_rate_interval`.
+
+    Raises:
+        CertificationError: delta is outside its range.
+    """
+    parts = [one for one in strata if one.size]
+    if len(parts) < 2 or all(one.seen.drawn == one.size for one in parts):
+        return interval(_pool(parts), delta)
+    bounds = [(one.size, interval(one.seen, delta / len(parts))) for one in parts]
+    size = sum(one.size for one in parts)
+    lower = math.fsum(weight * bound.lower for weight, bound in bounds) / size
+    upper = math.fsum(weight * bound.upper for weight, bound in bounds) / size
+    return RateInterval(lower * (1.0 - _ROUNDING), min(1.0, upper * (1.0 + _ROUNDING)))
+
+
+def stratified_list_interval(strata: Sequence[ObservedStratum], delta: float) -> RateInterval:
+    """The share in which it occurs of a finite list that consists of strata.
+
+    The promise: for every list, P[lower <= share <= upper] >= 1 - delta, where in each stratum
+    every set of n of its M is equally likely to be drawn, and nothing else is left to chance. So it
+    holds for lists whose parts hang together. Each side of a stratum is the exact hypergeometric
+    bound at delta / 2s, the upper one of k + u; see `delivered.py`. s counts the strata of which
+    something was not drawn: of the others the number is known but for the unknown ones. It holds
+    for one look at one list.
+
+    Args:
+        strata: at least one that is not empty.
         delta: failure probability in (0, 1), of both sides together.
 
     Raises:
-        CertificationError: delta is outside its range, or more were drawn than there are.
+        CertificationError: delta is outside its range, or the list is empty.
     """
-    half = check_open_unit("delta", delta) / 2.0
-    check_count("size", size, least=1)
-    fewest = fewest_harmful_delivered(LabelledDraw(size, seen.drawn, seen.occurred), half)
-    worst = LabelledDraw(size, seen.drawn, seen.occurred + seen.unknown)
-    most = most_harmful_delivered(worst, half)
+    check_open_unit("delta", delta)
+    size = check_count("size", sum(one.size for one in strata), least=1)
+    uncertain = sum(one.seen.drawn < one.size for one in strata)
+    half = delta / (2.0 * max(1, uncertain))
+    counts = [_count_in_list(one, half) for one in strata if one.size]
+    fewest, most = sum(low for low, _ in counts), sum(high for _, high in counts)
     lower, upper = fewest / size, most / size
     return RateInterval(
         lower if fewest in (0, size) else math.nextafter(lower, 0.0),
@@ -106,16 +195,31 @@ def list_interval(size: int, seen: ObservedCounts, delta: float) -> RateInterval
     )
 
 
+def _count_in_list(one: ObservedStratum, half: float) -> tuple[int, int]:
+    seen = one.seen
+    fewest = fewest_harmful_delivered(LabelledDraw(one.size, seen.drawn, seen.occurred), half)
+    worst = LabelledDraw(one.size, seen.drawn, seen.occurred + seen.unknown)
+    return fewest, most_harmful_delivered(worst, half)
+
+
+def _pool(strata: Sequence[ObservedStratum]) -> ObservedCounts:
+    return ObservedCounts(
+        sum(one.seen.drawn for one in strata),
+        sum(one.seen.occurred for one in strata),
+        sum(one.seen.unknown for one in strata),
+    )
+
+
 def fewest_observed(rate: float, limit: float, delta: float) -> int:
     """How many must be seen, if it goes on occurring at this rate, until `upper` is below `limit`.
 
-    A forecast and no bound: the least n, up to rounding, whose `rate_interval` for ⌈rate · n⌉
-    occurrences has an upper bound of at most the limit.
+    A forecast and no bound: the least n, up to rounding, whose `anytime_rate_interval` for
+    ⌈rate · n⌉ occurrences has an upper bound of at most the limit.
 
     Args:
         rate: in [0, limit).
         limit: in (0, 1).
-        delta: as in `rate_interval`.
+        delta: as in `anytime_rate_interval`.
 
     Raises:
         CertificationError: an argument is outside its range.
@@ -126,7 +230,7 @@ def fewest_observed(rate: float, limit: float, delta: float) -> int:
         raise CertificationError(f"rate is {rate!r}, but must be at least 0 and below the limit")
 
     def is_enough(n: int) -> bool:
-        return rate_interval(ObservedCounts(n, math.ceil(rate * n)), delta).upper <= limit
+        return anytime_rate_interval(ObservedCounts(n, math.ceil(rate * n)), delta).upper <= limit
 
     enough = 1
     while not is_enough(enough):

@@ -43,7 +43,8 @@ def keep_traffic(kit, place, book, monkeypatch, **observed):
         policy = Policy.model_validate({"name": "watch", "mode": "observe", "observe": observed})
         key = NoiseKey(bytes(32))
         engine = Engine(compile_policy(policy), Scripted(script), kit.Words(), key)
-        writer = RecordWriter(open_journal(str(place)))
+        journal = open_journal(str(place))
+        writer = RecordWriter(journal)
         try:
             async with (
                 running_server_async(
@@ -62,15 +63,24 @@ def keep_traffic(kit, place, book, monkeypatch, **observed):
                 await observers[0].wait()
         finally:
             await asyncio.to_thread(writer.close)
+            await asyncio.to_thread(journal.close)
 
     asyncio.run(scene())
     return [book.id_of(secret) for secret in secrets]
 
 
-@pytest.mark.parametrize("name", ["records.jsonl", "records.db"])
-@pytest.mark.parametrize("observed", [{}, {"wait": True}, {"share": 0.5}], ids=str)
-def test_what_a_proxy_kept_is_counted(kit, tmp_path, book, monkeypatch, name, observed):
-    place = tmp_path / name
+@pytest.mark.parametrize(
+    ("name", "observed"),
+    [
+        *((name, one) for name in ("records.jsonl", "records.db")
+          for one in ({}, {"wait": True}, {"share": 0.5})),
+        ("postgres", {"share": 0.5}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_proxy_kept_is_counted(kit, tmp_path, book, monkeypatch, name, observed, request):
+    on_server = name == "postgres"
+    place = request.getfixturevalue("postgres_url") if on_server else tmp_path / name
     keys = keep_traffic(kit, place, book, monkeypatch, **observed)
     page = tmp_path / "report.html"
     result = report("--records", place, "--json", "--report", page, "--limit", "1%")
@@ -79,19 +89,22 @@ def test_what_a_proxy_kept_is_counted(kit, tmp_path, book, monkeypatch, name, ob
     total = found["total"]
     assert (found["policy"], total["requests"], total["skipped"]) == ("watch", 40, 0)
     assert total["undecided"] == 0
+    (segment,) = found["segments"]
+    assert segment["key_id"] == NoiseKey(bytes(32)).key_id
+    assert total["always_decided"] == (40 if "wait" in observed else 0)
     assert total["stopped"] + total["let_through"] == total["chosen"]
     assert {one["name"] for one in found["keys"]} == set(keys)
     assert sum(one["stopped"] for one in found["keys"]) == total["stopped"]
-    rate = total["stopped_rate"]
+    rate = total["distinct"]["stopped_rate"]
     assert rate["lower"] < 0.2 < rate["upper"]
     if "share" in observed:
         assert 5 < total["chosen"] < 35
-        of_all = total["stopped_share_of_all"]
+        of_all = total["distinct"]["stopped_share_of_all"]
         assert of_all["lower"] <= 8 / 40 <= of_all["upper"]
     else:
         assert (total["chosen"], total["stopped"]) == (40, 8)
         assert found["advice"] == "too noisy"
-        assert total["stopped_share_of_all"] is None
+        assert total["distinct"]["stopped_share_of_all"] is None
     assert "watch" in page.read_text()
     words = report("--records", place)
     assert words.exit_code == 0

@@ -1,6 +1,7 @@
 """`guardrail tune`: what it draws, proposes, refuses and goes on from."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -15,18 +16,18 @@ from guardrail.upstreams.scripted import Fault, Step
 
 POLICY = """
 name: test
-goals: {false_alarms: '<= 30%', recall: '>= 60% within 0.2'}
+goals: {false_alarms: '<= 30%', recall: '>= 50% within 0.2'}
 advanced:
   sampling: {plan: fixed, max_parallel: 8}
   limits: {retries: 0, call_timeout_s: 10.0, deadline_s: 60.0}
 """
-COUNT = 24
+COUNT = 32
 DRAWS = 22
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A policy, and 24 requests of either kind, each with a picture and a question of its own."""
+    """A policy, and 32 requests of either kind, each with a picture and a question of its own."""
     (tmp_path / "policy.yaml").write_text(POLICY)
     dice = np.random.default_rng(0)
     for kind in ("forbidden", "clean"):
@@ -60,8 +61,8 @@ def test_it_proposes_a_policy_with_a_comment_at_every_change(tune, folder, model
     told = tune("--out", out, "--report", page, "--run-folder", folder / "run")
     assert told.exit_code == 0, told.output
     words = " ".join(told.stdout.split())
-    assert "false alarms at most 30%: met; 0 of 12 ordinary requests stopped" in words
-    assert "recall at least 60% within 0.2: met" in words
+    assert re.search(r"false alarms at most 30%: met; 0 of \d+ ordinary requests stopped", words)
+    assert "recall at least 50% within 0.2: met" in words
     written = out.read_text()
     changed = yaml.safe_load(written)
     assert changed["extends"] == "../policy.yaml"
@@ -75,7 +76,7 @@ def test_it_proposes_a_policy_with_a_comment_at_every_change(tune, folder, model
             assert "# was " in before
             assert "Why:" in before
     tuned = load_policy(out)
-    assert [goal.text for goal in tuned.goals.wishes] == ["<= 30%", ">= 60% within 0.2"]
+    assert [goal.text for goal in tuned.goals.wishes] == ["<= 30%", ">= 50% within 0.2"]
     assert tuned.advanced.sampling.max_parallel == 8  # what it extends still holds
     html = page.read_text()
     assert "The proposed policy" in html
@@ -85,7 +86,7 @@ def test_it_proposes_a_policy_with_a_comment_at_every_change(tune, folder, model
 
 def test_nothing_is_drawn_twice(tune, folder, model, kit):
     upstream = model(by_kind(kit))
-    run = ("--run-folder", folder / "run", "--json")
+    run = ("--run-folder", folder / "run", "--json", "--goal", "false_alarms <= 60%")
     # The last option wins.
     tune(*run, "--draws", 10)
     assert len(upstream.calls) == 2 * COUNT * 10
@@ -94,7 +95,7 @@ def test_nothing_is_drawn_twice(tune, folder, model, kit):
     again = json.loads(tune(*run, "--goal", "calls <= 40").stdout)
     assert len(upstream.calls) == 2 * COUNT * DRAWS
     assert first["proposed"]["false_alarms"] == first["proposed"]["missed_harm"] == 0
-    assert set(again["goals"]) == {"calls"}
+    assert set(again["goals"]) == {"false_alarms", "calls"}
 
 
 def test_labels_that_say_nothing_lead_to_a_refusal(tune, model, kit):
@@ -109,9 +110,10 @@ def test_a_refusal_names_goal_and_number_of_requests(tune, folder, model, kit):
     told = tune("--goal", "false_alarms <= 5%", "--report", folder / "r.html")
     assert told.exit_code == 1
     words = " ".join(told.stdout.split())
-    assert "false alarms at most 5%: not met; 0 of 12 ordinary requests stopped" in words
-    # ln(0.05 / 3) / ln(0.95) rounded up is 80, for each of the two halves.
-    assert "160 labelled ordinary requests in all would show it" in words
+    assert re.search(r"alarms at most 5%: not met; 0 of \d+ ordinary requests stopped", words)
+    # In run 2 ln(0.05 * 6 / pi² / 4 / 3) / ln(0.95) rounded up is 117, for each of the two halves.
+    assert "about 234 labelled ordinary requests in all would show it in the next run" in words
+    assert "over all runs on these requests together: this is run 1" in words
     assert "Nothing is proposed" in (folder / "r.html").read_text()
 
 
@@ -122,6 +124,36 @@ def test_a_model_without_answers_stops_it(tune, folder, model):
     assert len(upstream.calls) <= 5 * DRAWS
     (log,) = (folder / "run").glob("*.jsonl")
     assert len(log.read_text().splitlines()) == 1  # its settings alone
+
+
+def test_runs_on_the_same_requests_are_counted(tune, folder, model, kit):
+    model(by_kind(kit))
+    run = ("--run-folder", folder / "run", "--json")
+    first, other, again = (
+        json.loads(tune(*run, *more).stdout)
+        for more in ([], ["--goal", "calls <= 40"], ["--report", folder / "r.html"])
+    )
+    # The third is the first once more: it shows nothing new.
+    assert [one["run"] for one in (first, other, again)] == [1, 2, 1]
+    assert other["run_error"] == pytest.approx(first["run_error"] / 4)
+    assert again == first
+    assert len((folder / "forbidden.jsonl.confirmations.jsonl").read_text().splitlines()) == 2
+    with pytest.raises(ConfigError, match="cut by --seed 0"):
+        tune(*run, "--seed", 1)
+    elsewhere = tune(*run, "--seed", 1, "--confirmations", folder / "other.jsonl")
+    assert json.loads(elsewhere.stdout)["run"] == 1
+
+
+def test_a_goal_about_the_price_takes_a_price_that_is_stated(tune, folder, model, kit):
+    upstream = model(by_kind(kit))
+    with pytest.raises(ConfigError, match="stated before any call is seen"):
+        tune("--goal", "price_usd <= 0.1")
+    assert not upstream.calls
+    run = ("--run-folder", folder / "run", "--json", "--goal", "price_usd <= 0.1")
+    told = json.loads(tune(*run, "--price-per-call", "0.001").stdout)
+    (check,) = told["proposed"]["checks"]
+    assert check["seen"] == pytest.approx(0.001 * told["proposed"]["calls"])
+    assert check["seen"] < check["bound"] <= 0.1
 
 
 def test_it_says_beforehand_what_it_takes(tune, model, kit):

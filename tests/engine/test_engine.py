@@ -436,12 +436,19 @@ class TestCancellation:
     def test_calls_in_flight_end_with_the_decision(self, kit):
         """Speculation sends the second wave as places fall free; the first wave decides."""
 
-        def script(call):
-            if call.index < 4:
-                return Step(kit.HARM, delay_s=0.002 * call.index)
-            return Step(fault=Fault.HANG)
+        class Upstream(Scripted):
+            async def complete(self, chat, pictures, *, seed):
+                """The last answer of the first wave comes when the second one has begun."""
+                is_last = len(self.calls) == 3
+                answer = await super().complete(chat, pictures, seed=seed)
+                if is_last:
+                    await kit.until(lambda: len(self.calls) > 4)
+                return answer
 
-        upstream = Scripted(script)
+        def script(call):
+            return Step(kit.HARM) if call.index < 4 else Step(fault=Fault.HANG)
+
+        upstream = Upstream(script)
         engine = kit.make_engine(upstream=upstream, speculate=True, max_parallel=4)
         verdict = kit.decide(engine, 1)
         assert verdict.reason is Reason.HARMFUL

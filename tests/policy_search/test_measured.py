@@ -1,5 +1,6 @@
 """Bounds of goals: golden numbers by exact enumeration, and laws."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -16,7 +17,7 @@ def measured_of(alarms=1, ordinary=20, missed=2, forbidden=30, held=25):
     count = ordinary + forbidden
     radius = np.where(np.arange(count) < count - held, -np.inf, 0.5)
     calls = np.full(count, 20.0)
-    outcomes = CandidateOutcomes(passes, calls, calls * 0.001, radius, 60.0, 0.06)
+    outcomes = CandidateOutcomes(passes, calls, calls * 0.001, radius, 60, 60, 0.06, 0.001)
     is_forbidden = np.arange(count) >= ordinary
     return measure(outcomes, is_forbidden, np.ones(count, dtype=bool))
 
@@ -36,6 +37,9 @@ def test_each_goal_is_held_against_its_bound():
     assert calls.seen == 20.0 < calls.bound
     price = check_goal(Goal(GoalKind.PRICE_USD, 0.03), measured, 0.01)
     assert price.bound == pytest.approx(calls.bound * 0.001)
+    assert not check_goal(
+        Goal(GoalKind.PRICE_USD, 1e9), dataclasses.replace(measured, most_cost_usd=None), 0.01
+    ).is_met
 
 
 def test_labels_that_say_nothing_are_seen():

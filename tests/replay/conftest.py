@@ -18,8 +18,8 @@ from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
 from guardrail.records.recorder import build_record
-from guardrail.replay.decisions import load_decisions
 from guardrail.replay.endings import REASONS, Ending
+from guardrail.replay.loading import load_decisions
 from guardrail.replay.replay import replay_policy
 from guardrail.types import Chat, Outcome, picture_chat
 from guardrail.upstreams.scripted import Fault, Scripted, Step

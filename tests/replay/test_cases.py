@@ -12,9 +12,9 @@ from guardrail.errors import CertificationError
 from guardrail.memory.remembered_verdict import as_delivered_again
 from guardrail.policy.compile import compile_policy, policy_digest
 from guardrail.records.recorder import build_record
-from guardrail.replay.decisions import load_decisions
 from guardrail.replay.endings import REASONS, Ending, Need
 from guardrail.replay.further_calls import expect_further_calls
+from guardrail.replay.loading import load_decisions
 from guardrail.replay.replay import replay_policy
 from guardrail.stats import spent_alpha
 from guardrail.types import Outcome

@@ -1,5 +1,6 @@
 """Shares, errors against labels, and their intervals, by brute force on small cases."""
 
+import dataclasses
 import itertools
 import math
 
@@ -17,6 +18,7 @@ from guardrail.replay.intervals import (
     share_now,
 )
 from guardrail.replay.replay import PolicyReplay
+from guardrail.replay.wording import describe_error
 
 LET, STOP, FAULT, UNKNOWN = Ending.LET_THROUGH, Ending.STOPPED, Ending.FAULT, Ending.UNKNOWN
 
@@ -24,11 +26,13 @@ LET, STOP, FAULT, UNKNOWN = Ending.LET_THROUGH, Ending.STOPPED, Ending.FAULT, En
 class Rows:
     """What the statistics look at of recorded decisions."""
 
-    def __init__(self, before, requests=None, kinds=None):
+    def __init__(self, before, requests=None, kinds=None, observed=False, policies=None):
         count = len(before)
         self.before = np.array(before, dtype=np.int8)
         self.request = np.arange(count) if requests is None else np.array(requests)
         self.kind = np.zeros(count, dtype=np.int8) if kinds is None else np.array(kinds)
+        self.observed = np.full(count, observed)
+        self.policy = np.zeros(count, dtype=np.int64) if policies is None else np.array(policies)
         self.record_ids = tuple(f"r{i}" for i in range(count))
 
 
@@ -95,7 +99,49 @@ def test_errors_against_labels_are_paired():
     assert (alarms.mended, alarms.made, alarms.p) == (1, 1, 1.0)
     assert alarms.difference_lower < 0 < alarms.difference_upper
     assert (missed.labelled, missed.before.count, missed.after.count) == (2, 1, 1)
-    assert (told.unsure, told.absent) == (1, 1)
+    assert (told.unsure, told.undecided, told.absent) == (1, 0, 1)
+
+
+OPEN = Ending.UNDECIDED
+
+
+def test_a_label_of_an_observed_answer_counts_for_the_decision_that_follows_it():
+    pairs = [(OPEN, OPEN), (OPEN, OPEN), (STOP, LET), (OPEN, OPEN), (LET, STOP), (FAULT, FAULT)]
+    found = replayed(pairs, requests=[0, 1, 0, 2, 0, 3], observed=True)
+    all_harmless = {f"r{i}": Label.HARMLESS for i in range(6)}
+    told = compare_with_labels(found, all_harmless)
+    alarms = told.false_alarms
+    # Of request 0 alone something was decided; requests 1, 2 and 3 are neither right nor wrong.
+    assert (alarms.labelled, alarms.before.count, alarms.mended, alarms.made) == (1, 1, 1, 0)
+    assert told.undecided == 3
+    only_answers = compare_with_labels(found, {"r0": Label.HARMFUL, "r1": Label.HARMFUL})
+    assert (only_answers.missed_harm.labelled, only_answers.missed_harm.made) == (1, 1)
+    assert (only_answers.missed_harm.before.count, only_answers.undecided) == (0, 1)
+    # The decision's own label wins over that of the answer.
+    both = compare_with_labels(found, {"r0": Label.HARMFUL, "r2": Label.HARMLESS})
+    assert (both.missed_harm.labelled, both.false_alarms.labelled) == (0, 1)
+    # A decision of another policy is not the one that follows.
+    other = replayed(pairs[:3], requests=[0, 1, 0], observed=True, policies=[0, 0, 1])
+    assert compare_with_labels(other, {"r0": Label.HARMFUL}).undecided == 1
+
+
+def test_a_request_that_a_fault_ended_without_an_answer_counts_as_it_ended():
+    told = compare_with_labels(replayed([(FAULT, LET)]), {"r0": Label.HARMFUL})
+    assert (told.missed_harm.labelled, told.missed_harm.made, told.undecided) == (1, 1, 0)
+
+
+def test_the_interval_of_a_difference_is_written_outwards():
+    change = compare_with_labels(
+        replayed([(STOP, LET)] * 3 + [(LET, STOP)] * 2 + [(LET, LET)] * 5),
+        {f"r{i}": Label.HARMLESS for i in range(10)},
+    ).false_alarms
+    for ends, words in (
+        ((-0.012341, -0.000021), "-1.24 % to +0.00 %"),
+        ((0.012349, 0.012341), "+1.23 % to +1.24 %"),
+        ((-1.0, 1.0), "-100.00 % to +100.00 %"),
+    ):
+        one = dataclasses.replace(change, difference_lower=ends[0], difference_upper=ends[1])
+        assert words in "".join(describe_error("x", one))
 
 
 def test_unknown_decisions_widen_and_never_help():

@@ -12,10 +12,11 @@ from guardrail.policy.load import load_policy
 from guardrail.records.content import ContentKeys
 from guardrail.records.recorder import build_record
 from guardrail.replay.deciding import KnownPictures, decide_anew, find_undecided
-from guardrail.replay.decisions import load_decisions
 from guardrail.replay.endings import REASONS, Ending, Need
+from guardrail.replay.loading import load_decisions
 from guardrail.replay.rejudging import find_unjudged, rejudge_answers
 from guardrail.replay.replay import replay_policy
+from guardrail.replay.summary import summarize_replay
 
 KEYS = ContentKeys(KeyRing(NoiseKey(bytes(32))))
 
@@ -127,16 +128,23 @@ def test_decisions_are_made_anew_within_calls_and_only_of_what_is_at_hand(kit):
             )
         )
 
+    summary, after = summarize_replay(found), found.after.tolist()
     none = decide(most_calls=1000)
-    assert (none.decided, none.without_picture, none.without_prompt) == (0, 3, 1)
+    assert (len(none.tries), none.without_picture, none.without_prompt) == (0, 3, 1)
     pictures = [kit.make_picture(10 * i) for i in range(3)]
     known = KnownPictures(pictures, [kit.KEY])
     done = decide(most_calls=1000, known=known)
-    assert (done.decided, done.without_picture, done.without_prompt) == (3, 0, 1)
-    assert done.found.after.tolist() == [Ending.LET_THROUGH] * 3 + [Ending.UNKNOWN]
+    assert (len(done.tries), done.without_picture, done.without_prompt) == (3, 0, 1)
+    assert [one.after for one in done.tries] == [Ending.LET_THROUGH] * 3
+    assert done.table["let through"]["let through"] == 3
+    assert sum(count for row in done.table.values() for count in row.values()) == 3
     assert done.calls == 3 * replay_calls(kit, new, world)
+    # The replay is what it was: fresh tries of what it leaves open would bias its shares.
+    assert found.after.tolist() == after == [Ending.UNKNOWN] * 4
+    assert summarize_replay(found) == summary
+    assert (summary.now_stopped.count, summary.now_stopped.possible) == (0, 4)
     few = decide(most_calls=1, known=known)
-    assert (few.decided, few.left) == (1, 2)
+    assert (len(few.tries), few.left) == (1, 2)
     strange = KnownPictures(pictures, [NoiseKey(bytes(32))])
     assert decide(most_calls=1000, known=strange).without_picture == 3
 

@@ -3,8 +3,8 @@
 import dataclasses
 import json
 
-from guardrail.replay.decisions import load_decisions
 from guardrail.replay.intervals import Label
+from guardrail.replay.loading import load_decisions
 from guardrail.replay.replay import replay_policy
 from guardrail.replay.report import write_report
 from guardrail.replay.summary import summarize_replay

@@ -24,6 +24,23 @@ def test_the_bound_of_a_mean_holds_in_every_small_world():
         assert fails <= alpha
 
 
+def test_the_bound_of_a_mean_holds_at_any_stopping_time():
+    """Who stops at the lowest bound that six draws bring is wrong no more often than alpha."""
+    values, alpha, most_draws = (0.0, 1.0), 0.2, 6
+    lowest = {
+        draws: min(mean_upper(draws[:n], 1.0, alpha) for n in range(1, most_draws + 1))
+        for draws in itertools.product(values, repeat=most_draws)
+    }
+    for mean in (0.1, 0.3, 0.5, 0.7, 0.83, 0.9):
+        fails = sum(
+            math.prod(mean if v else 1.0 - mean for v in draws)
+            for draws, bound in lowest.items()
+            if bound < mean
+        )
+        assert fails <= alpha
+    assert min(lowest.values()) < 0.83  # it can fail
+
+
 def test_the_bound_of_a_mean_is_near_it_where_numbers_spread_little():
     assert mean_upper([20.0] * 300, 200.0, 0.01) < 24.5
     assert mean_upper([], 200.0, 0.01) == 200.0
