@@ -15,11 +15,15 @@ from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.records import overrides as entries
 from guardrail.records.database_audit import audit_database
+from guardrail.records.endings import HowEnded
 from guardrail.records.open import open_journal
 from guardrail.records.overrides import end_override, start_override
-from guardrail.records.query import DatabaseSource
+from guardrail.records.query import DatabaseSource, RecordFilter
 from guardrail.records.recorder import Recorder
+from guardrail.records.tally import tally_records
 from guardrail.records.writer import RecordWriter
+from guardrail.replay.loading import load_decisions
+from guardrail.tuning.deliveries import DeliveryWindow, find_deliveries
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 from tests.server.conftest import HARM, Words, data_url, png, request
 
@@ -402,3 +406,23 @@ def test_steps_that_many_make_at_once_are_one_chain(run, kit, database_url):
             return audit_database(here.database)
 
     assert run(scenario()).override_steps == 8
+
+
+def test_replays_summaries_and_lists_of_what_left_do_not_count_it(run, kit, sqlite_url, tmp_path):
+    async def scenario():
+        async with stand(kit, sqlite_url) as here:
+            here.override(await here.proxy.chat(images=1))
+            await here.proxy.chat(images=1)
+            return [
+                record.to_dict() for record in DatabaseSource(here.database).scan(RecordFilter())
+            ]
+
+    documents = run(scenario())
+    assert [document["reason"] for document in documents] == ["harmful", "override"]
+    assert len(load_decisions(documents)) == 1
+    summary = tally_records(documents).total.endings
+    assert (summary[HowEnded.OVERRIDDEN], summary[HowEnded.LET_THROUGH]) == (1, 0)
+    file = tmp_path / "records.jsonl"
+    file.write_text("".join(json.dumps(document) + "\n" for document in documents))
+    with pytest.raises(ConfigError, match="no answer left"):
+        find_deliveries([file], DeliveryWindow())
