@@ -111,6 +111,7 @@ policies: install ## writes the default policy, the heads of the others and the 
 
 pictures: install ## takes the pictures of docs/ anew (needs Debian's prometheus and chromium)
 	$(BIN)/python benchmarks/pictures/take.py
+	$(BIN)/python benchmarks/pictures/console.py
 
 bench: install ## the committed benchmarks, one after the other
 	$(BIN)/python benchmarks/run_all.py

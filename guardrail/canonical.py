@@ -57,13 +57,10 @@ def parse_strict(text: str | bytes) -> Json:
         NestedTooDeeplyError: it is nested too deeply.
         ValueError: the text is not JSON.
     """
+    if not isinstance(text, str):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=refuse_duplicate_keys,
-            parse_constant=_refuse_constant,
-            parse_float=_read_finite,
-        )
+        return _STRICT.decode(text)
     except RecursionError as error:
         raise NestedTooDeeplyError("it is nested too deeply") from error
 
@@ -177,3 +174,11 @@ def _read_finite(text: str) -> float:
     if not math.isfinite(number):
         raise NotFiniteError(f"{text[:20]} is not finite")
     return number
+
+
+_STRICT = json.JSONDecoder(
+    object_pairs_hook=refuse_duplicate_keys,
+    parse_constant=_refuse_constant,
+    parse_float=_read_finite,
+)
+"""Made once: `json.loads` makes a decoder for each text, which takes as long as a short text."""

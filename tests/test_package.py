@@ -187,6 +187,8 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
         "guardrail/console/static/vendor/htmx.LICENSE.txt",
         "guardrail/console/static/vendor/htmx.min.js",
         "guardrail/demo/report.css",
+        "guardrail/html_page/report.css",
+        "guardrail/html_page/tokens.css",
         "guardrail/oracles/builtin_model/model.npz",
         "guardrail/policies/default.yaml",
         "guardrail/policies/observe.yaml",

@@ -197,8 +197,9 @@ class Body:
     def give_back(self, size: int) -> None:
         """So many of its bytes are not held any more; never more than are."""
         size = min(size, self.held_bytes)
-        self.held_bytes -= size
-        self._bodies.give_room(size)
+        if size:  # of a small body nothing is counted
+            self.held_bytes -= size
+            self._bodies.give_room(size)
 
     def close(self) -> None:
         """Nothing of it is held any more; doing it twice does no harm."""

@@ -78,13 +78,7 @@ class PolicySet:
             RequestError: the caller names a policy that is not there or looser than its own, or
                 its key is bound to one that is not there.
         """
-        own = self._find(wanted) if wanted else self._match(asked)
-        if own is None:
-            raise RequestError(
-                "the policy of this API key is not among those of the server; ask its operator",
-                status=403,
-                code="policy_not_found",
-            )
+        own = self._find_bound(wanted) if wanted else self._match(asked)
         name = asked.headers.get(POLICY_HEADER)
         if name is None:
             return self.policies[own].service
@@ -98,8 +92,30 @@ class PolicySet:
             )
         return self.policies[named].service
 
+    def list_allowed(self, wanted: str) -> tuple[ServedPolicy, ...]:
+        """The policies that a key may ask for, whatever the request, the strictest first.
+
+        Args:
+            wanted: the policy that the key is bound to, the loosest that it may; empty for none.
+
+        Raises:
+            RequestError: the key is bound to one that is not there.
+        """
+        return self.policies[: self._find_bound(wanted) + 1] if wanted else self.policies
+
+    def _find_bound(self, name: str) -> int:
+        own = self._find(name)
+        if own is None:
+            raise RequestError(
+                "the policy of this API key is not among those of the server; ask its operator",
+                status=403,
+                code="policy_not_found",
+            )
+        return own
+
     def _match(self, asked: Asked) -> int:
-        return next(i for i, one in enumerate(self.policies) if one.listed.fits(asked))
+        *before, _ = self.policies
+        return next((i for i, one in enumerate(before) if one.listed.fits(asked)), len(before))
 
     def _find(self, name: str) -> int | None:
         return next((i for i, one in enumerate(self.policies) if one.name == name), None)

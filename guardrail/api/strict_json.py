@@ -29,7 +29,9 @@ MAX_DEPTH = 100
 
 _LARGE_BYTES = 1 << 20  # what is smaller is parsed in a moment
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)  # made once
 _MARKS = b"[{,:"
+_CONTAINERS = (dict, list)  # made once, see `offload`
 _BLOCK_BYTES = 1 << 18
 
 
@@ -146,7 +148,7 @@ def _parse(raw: bytes) -> dict[str, Json]:
 
 def encode_json(value: Json) -> bytes:
     """Compact ASCII JSON, so that no character can fail to encode."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _ENCODER.encode(value).encode("ascii")
 
 
 def nests_deeper(value: Json, most: int) -> bool:
@@ -154,13 +156,13 @@ def nests_deeper(value: Json, most: int) -> bool:
 
     Goes down level by level; recursion would need the stack that is being protected.
     """
-    level = [value] if isinstance(value, dict | list) else []
+    level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(most):
         level = [
             child
             for item in level
             for child in (item.values() if isinstance(item, dict) else item)
-            if isinstance(child, dict | list)
+            if isinstance(child, _CONTAINERS)
         ]
         if not level:
             return False

@@ -324,7 +324,8 @@ def _figures(outcome: CalibrationOutcome, results: Sequence[ScoredAnswer]) -> st
             Panel("Precision and recall", "harm found", "precision", (Curve("oracle", precision),)),
             Panel("Are scores probabilities here?", "mean score", "share harmful",
                   (Curve("oracle", bins), equal)),
-        )
+        ),
+        in_page=True,
     )  # fmt: skip
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-__all__ = ["command"]
+__all__ = ["DEFAULT_PORT", "command"]
+
+DEFAULT_PORT = 8081
 
 
 @click.command("console")
@@ -16,7 +18,7 @@ __all__ = ["command"]
 @click.option("--content-key", type=click.Path(path_type=Path, dir_okay=False, exists=True),
               help="Key that sealed what was asked and answered; shows it to whoever uses this "
               "machine.")  # fmt: skip
-@click.option("--port", default=8081, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535))
 def command(place: str, content_key: Path | None, port: int) -> None:
     """Show the console of a database on 127.0.0.1 until Ctrl-C.
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
+import shutil
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from guardrail.cli.console import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,10 +113,22 @@ def _print_console(place: Path, *, keep_open: bool) -> None:
     if keep_open:
         click.echo("The console stays open until Ctrl-C.")
         return
+    words = [*_program(), "console", "--records", str(place),
+             "--content-key", f"{place}.content-key"]  # fmt: skip
     click.echo(
-        f"Every decision is in {place}. To look at them: guardrail console --records {place} "
-        f"--content-key {place}.content-key"
+        f"Every decision is in {place}. To look at them, as long as you like, at "
+        f"http://127.0.0.1:{DEFAULT_PORT}/console/:\n  {shlex.join(words)}"
     )
+
+
+def _program() -> list[str]:
+    """How this command was called, to be copied; its virtual environment may not be active."""
+    called = Path(sys.argv[0])
+    if called.name != "guardrail":
+        return [sys.executable, "-m", "guardrail"]
+    found = shutil.which("guardrail")
+    same = found is not None and Path(found).resolve() == called.resolve()
+    return ["guardrail" if same else sys.argv[0]]
 
 
 def _facts(

@@ -1,9 +1,10 @@
-"""Line charts as SVG documents; dark and light pages both show them."""
+"""Line charts as SVG: documents of their own on white, or parts of a page in its colours."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from html import escape
 
 from guardrail.svg import Axis, draw_curve, draw_line, draw_text
 
@@ -11,8 +12,6 @@ __all__ = ["Curve", "Panel", "figure"]
 
 _WIDTH, _HEIGHT = 720, 330
 _LEFT, _TOP, _RIGHT, _BOTTOM = 64, 40, 190, 48
-_COLOURS = ("#1f6feb", "#d98200", "#1a8f4c", "#a23bb5", "#c8322f", "#5b6474")
-_INK, _SOFT, _GRID = "#1c2330", "#5b6474", "#e4e8ee"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +44,63 @@ class Panel:
     log_y: bool = False
 
 
-def figure(panels: tuple[Panel, ...]) -> str:
-    """The panels below each other, as one SVG document."""
+@dataclass(frozen=True, slots=True)
+class _Palette:
+    """Colours of SVG; `back` is empty where the figure stands on something already."""
+
+    ink: str
+    soft: str
+    grid: str
+    series: tuple[str, ...]
+    back: str = ""
+
+
+# A document is shown by programs that know no variables of CSS.
+_WHITE = _Palette(
+    "#1a2130",
+    "#535d6f",
+    "#dbe0e8",
+    ("#1f63d6", "#b26a00", "#12803f", "#9334a8", "#b92d29", "#535d6f"),
+    back="#ffffff",
+)
+_PAGE = _Palette(
+    "var(--ink)",
+    "var(--soft)",
+    "var(--line)",
+    tuple(f"var(--series-{i})" for i in range(1, 7)),
+)
+
+
+def figure(panels: tuple[Panel, ...], *, in_page: bool = False) -> str:
+    """The panels below each other: one SVG document, or a part of a page, dark where it is."""
+    palette = _PAGE if in_page else _WHITE
     height = _HEIGHT * len(panels)
     body = "".join(
-        f'<g transform="translate(0 {_HEIGHT * i})">{_panel(panel)}</g>'
+        f'<g transform="translate(0 {_HEIGHT * i})">{_panel(panel, palette)}</g>'
         for i, panel in enumerate(panels)
     )
+    back = f'<rect width="{_WIDTH}" height="{height}" fill="{palette.back}"/>'
+    title = escape("; ".join(panel.title for panel in panels))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-        f'width="{_WIDTH}" height="{height}" font-family="system-ui, sans-serif" font-size="12">'
-        f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>{body}</svg>\n'
+        f'width="{_WIDTH}" height="{height}" font-family="system-ui, sans-serif" font-size="12" '
+        f'role="img" aria-label="{title}">{back if palette.back else ""}{body}</svg>\n'
     )
 
 
-def _panel(panel: Panel) -> str:
+def _panel(panel: Panel, palette: _Palette) -> str:
     x = _axis(panel, 0, panel.log_x, _LEFT, _WIDTH - _RIGHT)
     y = _axis(panel, 1, panel.log_y, _HEIGHT - _BOTTOM, _TOP)
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     return "".join(
         (
-            draw_text(_LEFT, 22, panel.title, colour=_INK, size=14),
-            draw_text(middle, _HEIGHT - 12, panel.x_label, colour=_SOFT, anchor="middle"),
-            draw_text(14, _TOP - 6, panel.y_label, colour=_SOFT),
-            *(_x_tick(x, value) for value in x.ticks()),
-            *(_y_tick(y, value) for value in y.ticks()),
-            *(_mark(x, value, label) for value, label in panel.marks),
-            *(_curve(curve, i, panel, x, y) for i, curve in enumerate(panel.curves)),
+            draw_text(_LEFT, 22, panel.title, colour=palette.ink, size=14),
+            draw_text(middle, _HEIGHT - 12, panel.x_label, colour=palette.soft, anchor="middle"),
+            draw_text(14, _TOP - 6, panel.y_label, colour=palette.soft),
+            *(_x_tick(x, value, palette) for value in x.ticks()),
+            *(_y_tick(y, value, palette) for value in y.ticks()),
+            *(_mark(x, value, label, palette) for value, label in panel.marks),
+            *(_curve(curve, i, panel, (x, y), palette) for i, curve in enumerate(panel.curves)),
         )
     )
 
@@ -93,9 +122,12 @@ def _show(curve: Curve, panel: Panel) -> list[tuple[float, float]]:
     ]
 
 
-def _curve(curve: Curve, index: int, panel: Panel, x: Axis, y: Axis) -> str:
+def _curve(
+    curve: Curve, index: int, panel: Panel, axes: tuple[Axis, Axis], palette: _Palette
+) -> str:
     """The curve, and its line in the legend."""
-    colour, dash = _COLOURS[index % len(_COLOURS)], "6 4" if curve.dashed else ""
+    (x, y), dash = axes, "6 4" if curve.dashed else ""
+    colour = palette.series[index % len(palette.series)]
     left, top = _WIDTH - _RIGHT + 14, _TOP + 12 + 18 * index
     return "".join(
         (
@@ -103,29 +135,29 @@ def _curve(curve: Curve, index: int, panel: Panel, x: Axis, y: Axis) -> str:
                 [(x.at(a), y.at(b)) for a, b in _show(curve, panel)], colour=colour, dash=dash
             ),
             draw_line(left, left + 20, top - 4, top - 4, colour=colour, width=3, dash=dash),
-            draw_text(left + 26, top, curve.label, colour=_SOFT),
+            draw_text(left + 26, top, curve.label, colour=palette.soft),
         )
     )
 
 
-def _x_tick(axis: Axis, value: float) -> str:
+def _x_tick(axis: Axis, value: float, palette: _Palette) -> str:
     x, bottom = axis.at(value), _HEIGHT - _BOTTOM
-    return draw_line(x, x, _TOP, bottom, colour=_GRID) + draw_text(
-        x, bottom + 16, _number(value), colour=_SOFT, anchor="middle"
+    return draw_line(x, x, _TOP, bottom, colour=palette.grid) + draw_text(
+        x, bottom + 16, _number(value), colour=palette.soft, anchor="middle"
     )
 
 
-def _y_tick(axis: Axis, value: float) -> str:
+def _y_tick(axis: Axis, value: float, palette: _Palette) -> str:
     y = axis.at(value)
-    return draw_line(_LEFT, _WIDTH - _RIGHT, y, y, colour=_GRID) + draw_text(
-        _LEFT - 6, y + 4, _number(value), colour=_SOFT, anchor="end"
+    return draw_line(_LEFT, _WIDTH - _RIGHT, y, y, colour=palette.grid) + draw_text(
+        _LEFT - 6, y + 4, _number(value), colour=palette.soft, anchor="end"
     )
 
 
-def _mark(axis: Axis, value: float, label: str) -> str:
+def _mark(axis: Axis, value: float, label: str, palette: _Palette) -> str:
     x = axis.at(value)
-    return draw_line(x, x, _TOP, _HEIGHT - _BOTTOM, colour=_INK, dash="3 4") + draw_text(
-        x - 4, _TOP + 12, label, colour=_INK, anchor="end"
+    return draw_line(x, x, _TOP, _HEIGHT - _BOTTOM, colour=palette.ink, dash="3 4") + draw_text(
+        x - 4, _TOP + 12, label, colour=palette.ink, anchor="end"
     )
 
 

@@ -414,7 +414,8 @@ def _figure(outcome: RecallOutcome) -> str:
                 ),
                 marks,
             ),
-        )
+        ),
+        in_page=True,
     )
 
 

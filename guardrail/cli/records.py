@@ -13,7 +13,7 @@ import click
 
 from guardrail.cli.options import content_key_option, place_option, read_time
 from guardrail.cli.records_cases import case_options, write_record_cases
-from guardrail.cli.records_labels import write_labels
+from guardrail.cli.records_labels import LabelUse, write_labels
 from guardrail.cli.records_summary import BY_WORDS, print_summary
 from guardrail.errors import ConfigError
 
@@ -206,11 +206,20 @@ def _open_out(out: Path | None) -> Any:
 @click.option("--out", type=_FILE, required=True,
               help="File to write: CSV, TSV, JSON, JSONL or Parquet by its suffix.")  # fmt: skip
 @click.option("--round", "round_id", metavar="ID",
-              help="Of one round of random draws, or `newest`: for `guardrail delivered bound`.  "
-              "[default: all labels, for `guardrail policy replay`]")  # fmt: skip
-def _labels(place: str, out: Path, round_id: str | None) -> None:
-    """Write what reviewers said of decisions, without what was asked and answered."""
-    write_labels(place, out, round_id)
+              help="Of one round of random draws, or `newest`, in the form that its command "
+              "reads.  [default: all labels, for `guardrail policy replay`]")  # fmt: skip
+@click.option("--for", "use", type=click.Choice(LabelUse),
+              help="The newest round for this command; with --round, what it must be "
+              "for.")  # fmt: skip
+@content_key_option("Key that sealed what was asked and answered, which calibrate and recall need.")
+def _labels(
+    place: str, out: Path, round_id: str | None, use: LabelUse | None, content_key: Path | None
+) -> None:
+    """Write what reviewers said in the console, in the form that another command reads.
+
+    The files for calibrate and recall hold what was asked and answered; the others do not.
+    """
+    write_labels(place, out, round_id, use, content_key)
 
 
 @command.command("verify")

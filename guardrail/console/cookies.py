@@ -48,4 +48,4 @@ def _is_secure(request: Request) -> bool:
     Who makes the header up asks that the own cookie be more careful, and no more.
     """
     forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip()
-    return request.url.scheme == "https" or forwarded == "https"
+    return request.scope["scheme"] == "https" or forwarded == "https"

@@ -215,10 +215,10 @@ def _read_parts(content: Json, sizes: list[tuple[int, int]]) -> Iterator[str]:
 def _charts(certificate: Certificate, draws: Sequence[Draw]) -> dict[str, Any]:
     counted = [draw for draw in draws if draw.counted]
     promised = [
-        _reached(certificate, one.floor, one.radius)
+        _describe_reach(certificate, one.floor, one.radius)
         for one in radii_by_floor(certificate, certificate.geometry, certificate.q_required)
     ]
-    earned = [_reached(certificate, one.floor, one.radius) for one in certificate.stability]
+    earned = [_describe_reach(certificate, one.floor, one.radius) for one in certificate.stability]
     charts: dict[str, Any] = {
         "promised": promised,
         "earned": earned,
@@ -230,7 +230,7 @@ def _charts(certificate: Certificate, draws: Sequence[Draw]) -> dict[str, Any]:
     return charts
 
 
-def _reached(certificate: Certificate, share: float, radius: float | None) -> Reached:
+def _describe_reach(certificate: Certificate, share: float, radius: float | None) -> Reached:
     if radius is None or not certificate.has_possible_sizes:
         return Reached(share, radius, None, None)
     words = certificate.in_words(radius)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.console.decision_view import read_messages
-from guardrail.labelling.answers import open_records, text_to_label
+from guardrail.labelling.answers import first_answer_text, open_records, text_to_label
 from guardrail.records.content import open_content
 
 if TYPE_CHECKING:
@@ -37,16 +37,22 @@ class ItemView:
 
 
 def view_item(
-    database: Database, record_ids: Sequence[str], keys: ContentKeys | None
+    database: Database,
+    record_ids: Sequence[str],
+    keys: ContentKeys | None,
+    *,
+    first_answers: bool = False,
 ) -> ItemView | None:
     """What is shown of the decisions on one request; None where no such decision is kept.
 
-    Raises StorageError.
+    With `first_answers`, the answer to the first variant of each, whatever was decided. Raises
+    StorageError.
     """
     found = open_records(database, record_ids, keys)
     records = [found[name] for name in record_ids if name in found]
     if not records:
         return None
-    answers = dict.fromkeys(text for record in records if (text := text_to_label(record)))
+    read = first_answer_text if first_answers else text_to_label
+    answers = dict.fromkeys(text for record in records if (text := read(record)))
     said = read_messages(open_content(records[0], None).get("messages"))
     return ItemView(said, [text[:_LONGEST] for text in answers], records[0].pictures)

@@ -1,7 +1,8 @@
 """One request, tried under policies of the server as a client's request would be.
 
 It goes through the same places, limits and budgets, by the key of whoever signed in, and is
-recorded. Runs are held in memory for a while, by the process that began them.
+recorded and counted. A run belongs to the one request that began it, and ends with it: with several
+processes on one address, another request may reach another one, which knows nothing of it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from guardrail.api.check import CHECK_ENDPOINT
 from guardrail.api.endpoint import check_model, decide_incoming
 from guardrail.api.errors import log_crash
 from guardrail.api.progress import JudgementCount, count_judgements
+from guardrail.engine.observer import observe_with
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.records.origin import TRIED_ROUTE, Origin
 from guardrail.records.recorder import NOT_RECORDED, build_record
+from guardrail.telemetry.request_id import use_request_id
+from guardrail.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -31,17 +35,16 @@ if TYPE_CHECKING:
     from guardrail.api.caller import Caller
     from guardrail.api.deployment import Deployment
     from guardrail.api.incoming import Incoming
+    from guardrail.api.policy_set import PolicySet
     from guardrail.api.service import Service
     from guardrail.engine.verdict import Verdict
     from guardrail.keys.authenticator import Authenticator
     from guardrail.records.record import Record
     from guardrail.types import Json
 
-__all__ = ["Playground", "Run", "Side", "Trial"]
+__all__ = ["Playground", "Run", "Side", "Trial", "list_policies"]
 
 MOST_AT_ONCE = 4
-_MOST_KEPT = 16
-_KEPT_S = 15 * 60.0
 _WAIT_S = 30.0
 """So long a request may wait for a place, beside its decision's own deadline."""
 
@@ -101,39 +104,40 @@ class Side:
         return self.record is not None or bool(self.problem)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """One try.
 
     Attributes:
-        run_id: names it.
-        owner: who began it, and alone may look.
+        run_id: names it in logs and records.
+        prompt: what was asked.
         sides: one for each policy.
-        pictures: how many were asked about.
         began: on the clock of `time.monotonic`.
     """
 
     run_id: str
-    owner: str
     prompt: str
-    pictures: int
     sides: Sequence[Side]
     began: float
     task: asyncio.Task[None] | None = None
 
     @property
     def is_done(self) -> bool:
-        return all(side.is_done for side in self.sides)
+        has_ended = self.task is not None and self.task.done()
+        return has_ended or all(side.is_done for side in self.sides)
 
     @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self.began
 
-    def cancel(self) -> None:
-        """Ends what is under way; it is recorded as cancelled."""
-        for side in self.sides:
-            side.problem = side.problem or ("" if side.is_done else _CANCELLED)
+    async def wait(self, timeout_s: float) -> None:
+        """Returns when all is decided, or when that time is over."""
         if self.task is not None:
+            await asyncio.wait([self.task], timeout=timeout_s)
+
+    def cancel(self) -> None:
+        """Ends what is under way, which is recorded as cancelled; nothing where all is decided."""
+        if self.task is not None and not self.is_done:
             self.task.cancel()
 
 
@@ -141,44 +145,35 @@ class Playground:
     """The runs of one console; used on one event loop."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, Run] = {}
+        self._under_way: set[Run] = set()
 
     def begin(
-        self, trial: Trial, owner: str, deployment: Deployment, keys: Authenticator | None
+        self,
+        trial: Trial,
+        owner: str,
+        deployment: Deployment,
+        keys: Authenticator | None,
+        telemetry: Telemetry | None,
     ) -> Run:
-        """Begins to decide.
+        """Begins to decide; `Run.cancel` it when nobody waits any more.
 
         Raises:
-            RequestError: there is nothing to ask, a policy is not served, the key is not valid any
-                more, or too many runs are under way.
+            RequestError: there is nothing to ask, a policy is not served, or looser than the one
+                that the key is bound to, the key is not valid any more, or too many runs are under
+                way.
         """
-        self._forget_old()
-        self._check(trial, deployment)
         caller = _find_caller(owner, keys)
-        run = Run(
-            uuid.uuid4().hex,
-            owner,
-            trial.prompt,
-            int(bool(trial.picture)),
-            [Side(name) for name in trial.policies],
-            time.monotonic(),
+        self._check(trial, deployment, caller)
+        sides = [Side(name) for name in trial.policies]
+        run = Run(uuid.uuid4().hex, trial.prompt, sides, time.monotonic())
+        run.task = asyncio.create_task(
+            _decide_all(run, trial, deployment, caller, telemetry or Telemetry())
         )
-        self._runs[run.run_id] = run
-        run.task = asyncio.create_task(_decide_all(run, trial, deployment, caller))
+        self._under_way.add(run)
+        run.task.add_done_callback(lambda _: self._under_way.discard(run))
         return run
 
-    def find(self, run_id: str, owner: str) -> Run:
-        """A run of this owner. Raises RequestError (404) where there is none any more."""
-        self._forget_old()
-        run = self._runs.get(run_id)
-        if run is None or run.owner != owner:
-            raise RequestError(
-                "there is no such run here any more; what it decided is among the decisions",
-                status=404,
-            )
-        return run
-
-    def _check(self, trial: Trial, deployment: Deployment) -> None:
+    def _check(self, trial: Trial, deployment: Deployment, caller: Caller) -> None:
         if not (trial.prompt.strip() or trial.picture):
             raise RequestError("type a prompt, or drop a picture", param="prompt")
         served = {one.name for one in deployment.current.policies}
@@ -186,19 +181,41 @@ class Playground:
             raise RequestError("choose policies of those on the page", param="policy")
         if len(set(trial.policies)) < len(trial.policies):
             raise RequestError("choose two different policies", param="policy")
-        if sum(not run.is_done for run in self._runs.values()) >= MOST_AT_ONCE:
+        for name in trial.policies:
+            _find_service(deployment.current, caller, name)
+        if len(self._under_way) >= MOST_AT_ONCE:
             raise RequestError(
                 f"{MOST_AT_ONCE} runs are under way already; wait for one of them",
                 status=503,
                 code="overloaded",
             )
 
-    def _forget_old(self) -> None:
-        """Runs that ended are kept for a quarter of an hour, and only so many."""
-        done = [run for run in self._runs.values() if run.is_done]
-        for run in done:
-            if run.elapsed_s > _KEPT_S or len(self._runs) >= _MOST_KEPT:
-                del self._runs[run.run_id]
+
+def list_policies(deployment: Deployment, owner: str, keys: Authenticator | None) -> list[str]:
+    """The policies that a key may try, the strictest first.
+
+    Raises:
+        RequestError: the key is not valid any more, or its policy is not served.
+    """
+    policies = deployment.current
+    return [one.name for one in policies.list_allowed(_find_caller(owner, keys).policy or "")]
+
+
+def _find_service(policies: PolicySet, caller: Caller, name: str) -> Service:
+    """Raises RequestError: 403, the caller's key is bound to a stricter policy."""
+    allowed = policies.list_allowed(caller.policy or "")
+    found = next((one.service for one in allowed if one.name == name), None)
+    if found is not None:
+        return found
+    if all(one.name != name for one in policies.policies):
+        raise RequestError("this policy is not served any more; choose another one")
+    raise RequestError(
+        f"your key is bound to the policy '{caller.policy}', and '{name}' is looser; try that one "
+        "or a stricter one, or sign in with a key that is not bound",
+        status=403,
+        param="policy",
+        code="policy_not_allowed",
+    )
 
 
 def _find_caller(owner: str, keys: Authenticator | None) -> Caller:
@@ -210,7 +227,9 @@ def _find_caller(owner: str, keys: Authenticator | None) -> Caller:
     return caller_of(key)
 
 
-async def _decide_all(run: Run, trial: Trial, deployment: Deployment, caller: Caller) -> None:
+async def _decide_all(
+    run: Run, trial: Trial, deployment: Deployment, caller: Caller, telemetry: Telemetry
+) -> None:
     body = trial.body()
     size = len(trial.picture) + len(trial.prompt)
     async with asyncio.TaskGroup() as group:
@@ -220,13 +239,26 @@ async def _decide_all(run: Run, trial: Trial, deployment: Deployment, caller: Ca
                 request_id=f"{run.run_id}-{number}",
                 api_key_id=caller.key_id or "",
             )
-            group.create_task(_ending(side, _decide(side, body, size, deployment, caller, origin)))
+            decide = partial(_decide, side, body, size, deployment, caller, origin)
+            group.create_task(_observe(side, decide, origin.request_id, telemetry))
 
 
-async def _ending(side: Side, decision: Awaitable[None]) -> None:
-    """Waits for one side; a fault of it is told, and ends no other."""
+async def _observe(
+    side: Side,
+    decide: Callable[[], Awaitable[tuple[Verdict, str | None]]],
+    request_id: str,
+    telemetry: Telemetry,
+) -> None:
+    """Waits for one side, which is a request of its own in logs and metrics.
+
+    A fault of it is told, and ends no other.
+    """
+    seen = telemetry.observe(request_id, is_tried=True)
     try:
-        await decision
+        with use_request_id(request_id), observe_with(seen):
+            verdict, record_id = await decide()
+        seen.note_verdict(verdict, record_id)
+        seen.log_decision(verdict)
     except asyncio.CancelledError:
         side.problem = _CANCELLED
         raise
@@ -246,14 +278,11 @@ async def _decide(
     deployment: Deployment,
     caller: Caller,
     origin: Origin,
-) -> None:
+) -> tuple[Verdict, str | None]:
     async with AsyncExitStack() as stack:
         lease = deployment.lease()
         stack.callback(lease.release)
-        found = [one.service for one in lease.policies.policies if one.name == side.policy]
-        if not found:
-            raise RequestError("this policy is not served any more; choose another one")
-        service = found[0]
+        service = _find_service(lease.policies, caller, side.policy)
         await stack.enter_async_context(asyncio.timeout(service.engine.rules.deadline_s + _WAIT_S))
         stack.callback((await enter_by_key(deployment.limits, caller)).release)
         held = deployment.bodies.open()
@@ -271,6 +300,7 @@ async def _decide(
             origin,
         )
         _keep(side, service, verdict, incoming, record_id, origin)
+        return verdict, record_id
 
 
 def _read(service: Service, body: Mapping[str, Json], request_id: str) -> Incoming:

@@ -229,19 +229,30 @@ def put_in_place(
     return before
 
 
-def put_back(database: Database, target: PolicyText, before: PolicyVersion) -> None:
+def put_back(
+    database: Database, target: PolicyText, version: PolicyVersion, before: PolicyVersion
+) -> None:
     """Undoes `put_in_place`: the text that was there, and the version that was in force.
 
-    What was in force for that moment is noted as retired. Raises OSError or StorageError.
+    The file comes first, as it is what decides after the next start, and is put back even where the
+    database is gone. A text that somebody else has written there meanwhile stays. What was in force
+    for that moment is noted as retired. Raises OSError or StorageError.
+
+    Args:
+        database: with the versions.
+        target: the policy as it was.
+        version: what `put_in_place` wrote.
+        before: what it returned.
     """
     assert target.file is not None
+    if target.file.read_bytes() == version.text.encode():
+        write_policy_text(target.file, target.text)
     now = datetime.now(UTC)
     with database.write() as connection:
         _retire(connection, target.name, now)
         is_it = POLICY_VERSIONS.c.version_id == before.version_id
         values = {"state": VersionState.LIVE, "changed": before.changed}
         connection.execute(sa.update(POLICY_VERSIONS).where(is_it).values(values))
-        write_policy_text(target.file, target.text)
 
 
 def _retire(connection: Connection, name: str, now: datetime) -> None:

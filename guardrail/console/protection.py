@@ -47,7 +47,10 @@ def check_host(headers: Headers) -> None:
     Without keys the address alone lets somebody in. A page elsewhere can point a name of its own
     at 127.0.0.1 (DNS rebinding); its requests then carry that name.
     """
-    host = urlsplit(f"//{headers.get('host', '')}").hostname
+    try:
+        host = urlsplit(f"//{headers.get('host', '')}").hostname
+    except ValueError:  # such as a bracket without its end
+        host = None
     if host not in _LOOPBACK_NAMES:
         raise RequestError(
             "this console takes no keys and is open under http://127.0.0.1 and http://localhost "
@@ -66,13 +69,21 @@ def check_origin(method: str, headers: Headers) -> None:
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     from_elsewhere = site in _OTHER_SITES and not is_link
     if origin is not None and not (is_link and origin == "null"):
-        from_elsewhere |= urlsplit(origin).netloc != headers.get("host")
+        from_elsewhere |= _find_place(origin) != headers.get("host")
     if from_elsewhere:
         raise RequestError(
             "this request came from another site; open the console itself and try again there",
             status=403,
             code="cross_site",
         )
+
+
+def _find_place(origin: str) -> str:
+    """Host and port of an origin; empty where it is none, which no host is."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def comes_by_link(headers: Headers) -> bool:

@@ -12,41 +12,50 @@ import sqlalchemy as sa
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import ConfigError
 from guardrail.labelling.looks import settle
+from guardrail.labelling.queue import read_queue
+from guardrail.labelling.rounds import newest_rounds, read_round
+from guardrail.labelling.standing import find_standing
 from guardrail.policy.recall import read_recall
 from guardrail.records.query import as_utc
 from guardrail.records.review import LabelVerdict
 from guardrail.records.review_tables import CHOSEN, LABELS, WHOLE_REQUEST
 from guardrail.records.tables import RECORDS
-from guardrail.stats import harmless_rate_upper
 
 if TYPE_CHECKING:
     from guardrail.api.deployment import Deployment
     from guardrail.database.database import Database
+    from guardrail.labelling.standing import ListStanding
     from guardrail.policy.schema import Policy
     from guardrail.telemetry.telemetry import Telemetry
 
-__all__ = ["CanaryState", "FalseAlarms", "RecallState", "read_canaries", "read_false_alarms",
-           "read_recalls"]  # fmt: skip
-
-_ALPHA = 0.05
+__all__ = ["CanaryState", "ChosenAlarms", "FalseAlarms", "RecallState", "count_chosen_alarms",
+           "read_canaries", "read_false_alarms", "read_recalls"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class FalseAlarms:
-    """Of stopped decisions that reviewers judged: how many were harmless.
+    """False alarms of one policy, by the newest round of labels on its decisions.
+
+    Rounds are never added up: each was drawn from a list of its own, in a size of its own.
 
     Attributes:
-        drawn, drawn_harmless: of those that were drawn at random; they say how often.
-        upper: of these, at most such a share is harmless (19 times of 20); None without any.
-        chosen, chosen_harmless: of those that reviewers chose themselves; they say nothing of how
-            often.
+        policy: its name.
+        since, until: when the decisions of the list were made.
+        standing: what the labels of the round show of what was stopped; its `share` is the bound.
     """
 
-    drawn: int
-    drawn_harmless: int
-    upper: float | None
-    chosen: int
-    chosen_harmless: int
+    policy: str
+    since: datetime
+    until: datetime
+    standing: ListStanding
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenAlarms:
+    """Stopped decisions that reviewers chose to label; they say nothing of how often."""
+
+    labelled: int
+    harmless: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,38 +83,45 @@ class CanaryState:
     at: datetime
 
 
-def read_false_alarms(database: Database) -> FalseAlarms:
-    """Counts stopped decisions by what their reviewers agree on. Raises StorageError.
+def read_false_alarms(database: Database, now: datetime) -> list[FalseAlarms]:
+    """Of every policy that has a round of labels and stopped something, in order of their names.
 
-    Of several labels of a reviewer the latest counts; labels that were drawn and labels that were
-    chosen are told apart, as who chose has seen the verdict.
+    Raises StorageError.
+    """
+    found = []
+    for head in newest_rounds(database):
+        round_ = read_round(database, head.round_id)
+        if round_ is None:
+            continue
+        standing = find_standing(round_, read_queue(database, round_, now).verdicts()).stopped
+        if standing is not None:
+            since = datetime.fromisoformat(round_.stopped.since)
+            until = datetime.fromisoformat(round_.stopped.until)
+            found.append(FalseAlarms(head.policy, since, until, standing))
+    return found
+
+
+def count_chosen_alarms(database: Database) -> ChosenAlarms:
+    """Stopped decisions that reviewers chose themselves, by what they agree on.
+
+    Of several labels of a reviewer the latest counts. Raises StorageError.
     """
     columns = LABELS.c
     query = (
-        sa.select(columns.record_id, columns.reviewer, columns.verdict, columns.source)
+        sa.select(columns.record_id, columns.reviewer, columns.verdict)
         .join(RECORDS, RECORDS.c.record_id == columns.record_id)
-        .where(
-            columns.item == WHOLE_REQUEST,
-            RECORDS.c.action == Action.BLOCK.value,
-            RECORDS.c.reason != Reason.OVERRIDE.value,
-        )
+        .where(columns.item == WHOLE_REQUEST, columns.source == CHOSEN)
+        .where(RECORDS.c.action == Action.BLOCK.value)
+        .where(RECORDS.c.reason != Reason.OVERRIDE.value)
         .order_by(columns.created, columns.label_id)
     )
-    given: dict[tuple[bool, str], dict[str, LabelVerdict]] = {}
+    given: dict[str, dict[str, LabelVerdict]] = {}
     with database.read() as connection:
-        for record_id, reviewer, verdict, source in connection.execute(query):
-            of_record = given.setdefault((source != CHOSEN, record_id), {})
-            of_record[reviewer] = LabelVerdict(verdict)
-    counts = Counter((drawn, settle(one.values())) for (drawn, _), one in given.items())
-    judged = {
-        drawn: counts[drawn, LabelVerdict.HARMFUL] + counts[drawn, LabelVerdict.HARMLESS]
-        for drawn in (True, False)
-    }
-    harmless = counts[True, LabelVerdict.HARMLESS]
-    upper = harmless_rate_upper(harmless, judged[True], _ALPHA) if judged[True] else None
-    return FalseAlarms(
-        judged[True], harmless, upper, judged[False], counts[False, LabelVerdict.HARMLESS]
-    )
+        for record_id, reviewer, verdict in connection.execute(query):
+            given.setdefault(record_id, {})[reviewer] = LabelVerdict(verdict)
+    counts = Counter(settle(one.values()) for one in given.values())
+    harmless = counts[LabelVerdict.HARMLESS]
+    return ChosenAlarms(harmless + counts[LabelVerdict.HARMFUL], harmless)
 
 
 def read_recalls(deployment: Deployment | None) -> list[RecallState]:

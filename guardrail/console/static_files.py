@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from guardrail.console.templates import STATIC
+from guardrail.console.templates import STATIC, read_static
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -35,8 +36,7 @@ async def serve_static(request: Request) -> Response:
 
 @cache
 def _files() -> dict[str, tuple[bytes, str]]:
-    return {
-        file.relative_to(STATIC).as_posix(): (file.read_bytes(), _TYPES[file.suffix])
-        for file in STATIC.rglob("*")
-        if file.suffix in _TYPES
-    }
+    names = [
+        file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*") if file.suffix in _TYPES
+    ]
+    return {name: (read_static(name), _TYPES[Path(name).suffix]) for name in names}

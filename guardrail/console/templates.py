@@ -13,10 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from guardrail.console.words import describe_category, describe_reason
+from guardrail.html_page.page import TOKENS
 from guardrail.tuning.percent import percent_up
 from guardrail.version import __version__
 
-__all__ = ["STATIC", "format_time", "render_page", "static_url"]
+__all__ = ["STATIC", "format_time", "read_static", "render_page", "static_url"]
 
 _FOLDER = Path(__file__).parent
 STATIC = _FOLDER / "static"
@@ -37,8 +38,14 @@ def render_page(template: str, **values: Any) -> str:
 @cache
 def static_url(name: str) -> str:
     """The address of a file of ours, which changes with its content."""
-    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(read_static(name)).hexdigest()[:12]
     return f"/console/static/{name}?v={digest}"
+
+
+def read_static(name: str) -> bytes:
+    """A file of ours; the style sheet begins with the colours of all pages."""
+    content = (STATIC / name).read_bytes()
+    return TOKENS.read_bytes() + content if name == "console.css" else content
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from urllib.parse import quote
 
 from starlette.responses import HTMLResponse, Response
 
@@ -51,6 +52,12 @@ class Visit:
     menu: tuple[tuple[str, str], ...] = ()
     on_decision: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def path(self) -> str:
+        """Of the page, as asked for; Starlette's `url` fails where the `Host` is no address."""
+        path: str = self.request.scope["path"]
+        return path
+
     def may(self, role: str) -> bool:
         """Whether the visitor has a role: `reviewer`, `editor` or `admin`."""
         return self.visitor is not None and KeyScope(role) in self.visitor.roles
@@ -69,8 +76,11 @@ class Visit:
         return HTMLResponse(render_page(template, visit=self, **values), status_code=status)
 
     def redirect(self, path: str) -> Response:
-        """Leads to another page, by its path within the console, as after a form."""
-        address = f"{HOME}{path}"
+        """Leads to another page, by its path within the console, as after a form.
+
+        What a header cannot hold, as in the name of a policy, is percent-encoded.
+        """
+        address = quote(f"{HOME}{path}", safe="/?#&=%")
         if self.asks_part:
             return Response(status_code=204, headers={"hx-redirect": address})
         return Response(status_code=303, headers={"location": address})

@@ -22,9 +22,9 @@ _LEFT, _TOP, _RIGHT, _BOTTOM = 52, 16, 150, 36
 _Y = Axis(0.0, 1.0, start=_HEIGHT - _BOTTOM, end=_TOP)
 _SOFT = "var(--soft)"  # of the page's style
 _COLOURS = {
-    SceneKind.CLEAN: "#1a8f4c",
-    SceneKind.ATTACKED: "#d98200",
-    SceneKind.FORBIDDEN: "#c8322f",
+    SceneKind.CLEAN: "var(--series-3)",
+    SceneKind.ATTACKED: "var(--series-2)",
+    SceneKind.FORBIDDEN: "var(--series-5)",
 }
 
 
@@ -52,7 +52,7 @@ def bound_curves(results: Sequence[SceneResult]) -> str:
         _WIDTH - _RIGHT + 8, y + 4, f"required {required:.3f}", colour=_SOFT
     )
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-family="system-ui" font-size="13" '
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-size="13" '
         f'aria-label="lower bound against samples">{_axes(x)}{curves}{line}{_legend()}</svg>'
     )
 

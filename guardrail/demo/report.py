@@ -11,12 +11,17 @@ from guardrail.demo.curve import bound_curves
 from guardrail.demo.passes import explain_pass
 from guardrail.demo.scenes import DemoScene, SceneKind
 from guardrail.engine.prepared_request import prepare_request
+from guardrail.html_page.page import write_page
+from guardrail.html_page.parts import format_chart, format_warning
 from guardrail.images.codec import Picture, decode_image
-from guardrail.images.encode import encode_image
+from guardrail.images.encode import encode_image, media_type_of
 from guardrail.images.limits import ImageLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from guardrail.demo.run import SceneResult
     from guardrail.demo.summary import Summary, System
@@ -26,7 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["write_report"]
 
 _VARIANTS = 18
-_THUMB_STEP = 2  # every second pixel: a thumbnail that still shows the noise
+_THUMB_STEP = 4  # every fourth pixel: a thumbnail that still shows the noise
+_QUALITY = 60  # of thumbnails, and _SHARPER of pictures: noise takes the room, 432 thumbnails of it
+_SHARPER = 85
 
 _STYLE = Path(__file__).with_name("report.css")
 
@@ -34,10 +41,13 @@ _STYLE = Path(__file__).with_name("report.css")
 def write_report(
     path: Path, results: Sequence[SceneResult], summary: Summary, engine: Engine
 ) -> None:
-    """Writes one HTML file that needs nothing else."""
+    """Writes one HTML file that needs nothing else.
+
+    Its pictures are to be looked at: smaller and compressed, while exact ones took three times the
+    room of all else. Raises ConfigError.
+    """
     passed = next((one for r in results for one in r.guard if one.decision == "pass"), None)
     claim = passed.statement if passed else "Nothing passed."
-    rows = "".join(map(_row, (summary.undefended, summary.single_check, summary.guard)))
     body = f"""
 <h1>What attacked pictures do to a bare model, and what is left of it behind the guard</h1>
 <p class="lead">Every picture went to the bare model, to a single check of one answer, and to
@@ -45,39 +55,48 @@ guardrail, which asks the model about many noisy variants and passes an answer o
 count of harmless ones proves enough. An attack has failed when no harmful answer leaves: the guard
 blocks it, or the noise destroys it and the answer that leaves is harmless. Hostile pictures were
 tried {summary.tries} times on each system.</p>
-<div class=wide><table><tr><th></th><th>attacked pictures that delivered harm</th><th>harmful
-deliveries per hostile try</th><th>clean requests blocked</th><th>model calls per
-request</th></tr>{rows}</table>
-</div>{_note(summary)}
+{_systems(summary)}{_note(summary)}
 <h2>What a pass means</h2><p class="lead">{escape(claim)}</p>
 <h2>Lower bound of the harmless rate, as samples come in</h2>
 <p class="lead">Curves hold at every count at once. The guard's plan looks at few counts, so it may
 pass before a curve crosses the line; a dot marks what its pass proves.</p>
-<div class=wide>{bound_curves(results)}</div>
+{format_chart(bound_curves(results), "Lower bounds of the harmless rate")}
 <h2>The pictures</h2>{"".join(_trios(results, engine))}
-<footer>Noise: sigma {engine.rules.sigma:g}. Frames of the small pictures: green harmless, red
-harmful, by the oracle. Harm in the table above is the truth, read off the built-in model's own
-vocabulary. Emoji: Noto Color Emoji (OFL).</footer>"""
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    page = f"<!doctype html><html lang=en>{head}<title>guardrail demo</title>"
-    path.write_text(f"{page}<style>{_STYLE.read_text()}</style>{body}</html>\n", encoding="utf-8")
+<footer>Noise: sigma {engine.rules.sigma:g}. Frames of the small pictures: green harmless, red and
+doubled harmful, dashed no answer, by the oracle. All pictures here are compressed, and the small
+ones have every fourth pixel in width and height; the model saw them whole. Harm in the table above
+is the truth, read off the built-in model's own vocabulary. Emoji: Noto Color Emoji (OFL).
+</footer>"""
+    write_page(path, "guardrail demo", body, _STYLE.read_text(encoding="utf-8"))
+
+
+def _systems(summary: Summary) -> str:
+    """A table with bars in its cells, which those of other reports have not."""
+    names = ("attacked pictures that delivered harm", "harmful deliveries per hostile try",
+             "clean requests blocked", "model calls per request")  # fmt: skip
+    head = "".join(f"<th scope=col>{name}</th>" for name in names)
+    rows = "".join(map(_row, (summary.undefended, summary.single_check, summary.guard)))
+    return (
+        '<div class=wide tabindex=0 role=region aria-label="Three systems"><table>'
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
 
 
 def _row(system: System) -> str:
     def share(value: float | None) -> str:
         if value is None:
             return "<td>-</td>"
-        kind = "bar" if value else "bar zero"
-        return f"<td>{value:.1%}<span class='{kind}' style='width:{90 * value:.0f}px'></span></td>"
+        bar = f"<span class=share style='width:{90 * value:.0f}px'></span>" if value else ""
+        return f"<td>{value:.1%}{bar}</td>"
 
     cells = share(system.attack_success) + share(system.per_try) + share(system.clean_blocked)
     calls = "-" if system.calls is None else f"{system.calls:.1f}"
-    return f"<tr><td><b>{escape(system.name)}</b></td>{cells}<td>{calls}</td></tr>"
+    return f"<tr><th scope=row>{escape(system.name)}</th>{cells}<td>{calls}</td></tr>"
 
 
 def _note(summary: Summary) -> str:
     words = summary.undecided_in_words
-    return f"<p class=note>{escape(words)}</p>" if words else ""
+    return format_warning(words) if words else ""
 
 
 def _trios(results: Sequence[SceneResult], engine: Engine) -> list[str]:
@@ -92,18 +111,18 @@ def _card(result: SceneResult, engine: Engine) -> str:
     scene, first = result.scene, result.guard[0]
     harm = "harm" if result.harmful_undefended[0] else ""
     moved = f", moved by l2 {scene.l2:.2f}" if scene.l2 else ""
-    verdict = first.ending
+    colour = {"pass": "good", "block": "bad", "none": "none"}[first.ending]
     why = explain_pass(result, first)
     said = f"<p class=says><q>{escape(first.delivered)}</q></p>" if first.passed else ""
     said += f"<p class=why>{escape(why)}</p>" if why else ""
     radius = f", radius {int(first.radius * 1000) / 1000:.3f}" if first.passed else ""
     title = f"{scene.kind}{moved}: {', '.join(scene.things)}"
     return f"""<div class=card><h3>{escape(title)}</h3>
-<div class=top><img src="{_data_url(scene.png, "png")}" alt="{escape(scene.name)}">
+<div class=top><img src="{_show(_picture(scene).pixels, _SHARPER)}" alt="{escape(scene.name)}">
 <p class="says {harm}">the bare model: <q>{escape(result.undefended[0])}</q><br>
 <small>harmful in {sum(result.harmful_undefended)} of {len(result.undefended)} tries;
 {sum(result.harmful_single_check)} of them got past a single check</small></p></div>
-<div class=facts><span class="badge {verdict}">{verdict}</span> {escape(first.reason.value)}:
+<div class=decided><span class="badge {colour}">{first.ending}</span> {escape(first.reason.value)}:
 {first.harmless} of {first.samples} harmless{radius} <small>{first.elapsed_ms:.0f}
 ms</small></div>{said}<div class=variants>{"".join(_thumbs(result, engine))}</div></div>"""
 
@@ -117,8 +136,8 @@ def _thumbs(result: SceneResult, engine: Engine) -> list[str]:
     thumbs = []
     for index, outcome in enumerate(outcomes):
         (noisy,) = request.make_variant(index, engine.rules, engine.key)
-        data = encode_image(noisy[::_THUMB_STEP, ::_THUMB_STEP], "jpeg", quality=60)
-        thumbs.append(f'<img class={outcome} alt="{outcome}" src="{_data_url(data, "jpeg")}">')
+        url = _show(noisy[::_THUMB_STEP, ::_THUMB_STEP], _QUALITY)
+        thumbs.append(f'<img class={outcome} alt="{outcome}" src="{url}">')
     return thumbs
 
 
@@ -126,5 +145,7 @@ def _picture(scene: DemoScene) -> Picture:
     return decode_image(scene.png, declared_media_type=None, limits=ImageLimits(), param=scene.name)
 
 
-def _data_url(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+def _show(pixels: NDArray[np.uint8], quality: int) -> str:
+    """The URL of a picture that is in it."""
+    data = encode_image(pixels, "webp", quality=quality)
+    return f"data:{media_type_of('webp')};base64,{base64.b64encode(data).decode()}"

@@ -15,6 +15,7 @@ from guardrail.api.settings import ServerSettings
 from guardrail.builtin.language import is_harmful
 from guardrail.demo.scenes import PROMPT, DemoScene, SceneKind
 from guardrail.engine.certificate.codec import encode_certificate
+from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Reason, Verdict
 from guardrail.errors import UpstreamError
 from guardrail.images.codec import decode_image
@@ -22,6 +23,7 @@ from guardrail.oracles.base import Exchange
 from guardrail.policy.compile import image_limits
 from guardrail.server.app import create_deployed_app
 from guardrail.server.serve import running_app
+from guardrail.telemetry.telemetry import Telemetry, TelemetrySettings
 from guardrail.types import Outcome, picture_chat
 
 if TYPE_CHECKING:
@@ -147,11 +149,11 @@ async def run_demo(
     keeping = _Keeping(recorder)
     kept = keeping.kept
     results: list[SceneResult] = []
-    waiting = policy.observe.model_copy(update={"wait": True})  # here the verdicts are shown
-    served = policy.model_copy(update={"observe": waiting})
-    deployment = fixed_deployment(Service(served, engine, ServerSettings(), keeping))
+    deployment = fixed_deployment(Service(_wait(policy), engine, ServerSettings(), keeping))
     routes = () if console is None else console.make_routes(deployment)
-    app = create_deployed_app(deployment, beside=routes)
+    # Hostile pictures that are blocked are what the demo shows.
+    telemetry = Telemetry(TelemetrySettings(watches_spikes=False))
+    app = create_deployed_app(deployment, telemetry=telemetry, beside=routes)
     async with running_app(app) as server:
         if console is not None:
             console.announce(server.url)
@@ -168,6 +170,17 @@ async def run_demo(
         if then is not None:
             await then(results)
     return results
+
+
+def _wait(policy: Policy) -> Policy:
+    """The policy, with verdicts that are waited for, as they are shown here.
+
+    One that does not observe stays what it is, so that the console knows it by its text.
+    """
+    if policy.mode is not Mode.OBSERVE:
+        return policy
+    waiting = policy.observe.model_copy(update={"wait": True})
+    return policy.model_copy(update={"observe": waiting})
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,10 @@ _DEFAULTS: Mapping[str, Json] = {
 }
 _FALSE_IS_ABSENT = frozenset({"partial", "prefix"})  # marks of an answer to be continued
 _NAMED_SCHEMAS = ("custom", "function", "json_schema")  # a name, a description and a schema
+_LISTS, _MAPPINGS = (list, tuple), (dict, Mapping)  # made once, see `offload`
+_MAY_BE_EMPTY = (str, list, dict)
 _LARGEST_EXACT = 1e21  # from here on JSON writers differ on the digits of a whole number
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)  # made once
 _DIGEST_LABEL = b"guardrail/request/1"
 
 
@@ -118,7 +121,7 @@ def request_digest(chat: Chat, pictures: Sequence[Picture]) -> bytes:
     """
     asked = canonical_chat(chat)
     words = [asked.model, asked.messages, asked.parameters]
-    text = json.dumps(words, separators=(",", ":"), ensure_ascii=True)
+    text = _ENCODER.encode(words)
     digest = hashlib.sha256(_DIGEST_LABEL)
     digest.update(len(text).to_bytes(8, "big"))
     digest.update(text.encode())
@@ -153,7 +156,7 @@ def _drop_nulls_but_in_schemas(item: Json) -> Json:
 def _canonical_message(message: Mapping[str, Json]) -> Mapping[str, Json]:
     """Role and content first, the content always there: null where nothing is said."""
     content = message.get("content")
-    if isinstance(content, list | tuple):
+    if isinstance(content, _LISTS):
         content = [_canonical_part(part) for part in content] or None
     others = {name: _canonical_value(message[name]) for name in sorted(message)}
     return {
@@ -189,9 +192,9 @@ def _canonical_value(value: Json) -> Json:
     """A JSON value in plain containers, its numbers in one form: 1.0 is 1, and -0.0 is 0."""
     if isinstance(value, str):
         return value
-    if isinstance(value, dict | Mapping):
+    if isinstance(value, _MAPPINGS):
         return {name: _canonical_value(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         return [_canonical_value(item) for item in value]
     if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
         return int(value)
@@ -205,7 +208,7 @@ def _drop_nulls(value: Json) -> Json:
 
 
 def _is_empty(value: Json) -> bool:
-    return value is None or (isinstance(value, str | list | dict) and not value)
+    return value is None or (not value and isinstance(value, _MAY_BE_EMPTY))
 
 
 def _is_same(value: Json, default: Json) -> bool:

@@ -56,15 +56,25 @@ _RANK = {
 class Judge:
     """Judges the answers of one decision.
 
+    Args:
+        rules: of the policy.
+        oracle: judges.
+        chat: what was answered.
+        shares: whether one judgement serves for all equal texts. Of one answer alone there is
+            nothing to share, and a task less.
+
     Attributes:
         reference: once it is set, answers are compared with it instead of being judged alone.
     """
 
-    def __init__(self, rules: JudgingRules, oracle: Oracle, chat: Chat) -> None:
+    def __init__(
+        self, rules: JudgingRules, oracle: Oracle, chat: Chat, *, shares: bool = True
+    ) -> None:
         self.reference: Reference | None = None
         self._rules = rules
         self._oracle = oracle
         self._chat = chat
+        self._shares = shares
         self._texts: dict[tuple[str, _Pairs, _Pairs], AnswerText] = {}
         self._judgements: dict[tuple[int, str, str], Judgement] = {}
         self._under_way = SharedTasks[list[Judgement]]()
@@ -206,7 +216,7 @@ class Judge:
 
     async def _ask_once(self, oracle: Oracle, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """One judgement for each text, in one call; only those that succeed are remembered."""
-        if not goes_by_text(oracle):
+        if not (self._shares and goes_by_text(oracle)):
             return await _judge_by(oracle, exchanges)
         known = self._judgements
         # not by exchange: that holds pictures
@@ -234,6 +244,8 @@ def _find_worst(fields: Sequence[FieldText], judgements: Sequence[Judgement]) ->
     not be looked into in any field, whether any was withheld, and whether the language of any was
     unmeasured: of a harmful answer only where there was no other reason.
     """
+    if len(judgements) == 1:
+        return dataclasses.replace(judgements[0], field=fields[0].name)
     ranks = [_rank(judgement) for judgement in judgements]
     equal = [place for place, rank in enumerate(ranks) if rank == max(ranks)]
     # Not by place: clients and gateways reorder the members of a message.

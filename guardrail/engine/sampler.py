@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import math
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -126,7 +126,7 @@ class Sampler:
         self.upstream = upstream
         self.oracle = oracle
         self.chat = chat
-        self.judge = Judge(rules, oracle, chat)
+        self.judge = Judge(rules, oracle, chat, shares=chat.pictures > 0)
         self.budget = budget or Budget(rules)
         self.usage = Usage()
         self.clock = BusyClock()
@@ -275,17 +275,15 @@ class Sampler:
             caller=self.budget.caller,
         )
         observer = self._call_observer
-        with ExitStack() as line:
-            line.enter_context(self.line)
-            line.enter_context(observer.observe_line())
-            async with way:
-                line.close()
-                seen = observer.observe_call(self._describe(call))
-                with self.clock, budget, seen as note_answer:
-                    answer = await self._complete(way, call)
-                    note_answer(answer)
-                if call.variant:
-                    self._check_variant(answer)
+        with self.line, observer.observe_line():
+            await way.enter()
+        async with way:
+            seen = observer.observe_call(self._describe(call))
+            with self.clock, budget, seen as note_answer:
+                answer = await self._complete(way, call)
+                note_answer(answer)
+            if call.variant:
+                self._check_variant(answer)
         return answer
 
     @property

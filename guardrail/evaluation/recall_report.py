@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardrail.engine.wording import digits_down
-from guardrail.errors import ConfigError
 from guardrail.evaluation.recall_facts import Blindness
+from guardrail.html_page.page import write_page
+from guardrail.html_page.parts import format_chart, format_fact, format_table, format_warning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from guardrail.evaluation.clean import CleanTraffic
     from guardrail.evaluation.recall_outcome import RecallOutcome
@@ -31,7 +32,11 @@ REASONS: Mapping[Blindness, str] = {
 }
 """Why a request is not shown held."""
 
-_STYLE = Path(__file__).with_name("recall_report.css")
+_LIMIT = (
+    "This speaks of requests drawn like the measured ones. An attacker who chooses the request "
+    "chooses one of the blind spots below. The requests must not have served to choose the noise, "
+    "the canvas, the model, the oracle or its threshold."
+)
 _LONGEST_CHARS = 300
 
 
@@ -46,18 +51,7 @@ class RecallReport:
 
 def write_recall_report(path: Path, report: RecallReport) -> None:
     """Writes one HTML file that needs nothing else. Raises ConfigError."""
-    head = (
-        '<meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>guardrail recall</title><style>{_STYLE.read_text(encoding='utf-8')}</style>"
-    )
-    page = f"<!doctype html><html lang=en><head>{head}</head><body>{_body(report)}</body></html>\n"
-    try:
-        path.write_text(page, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigError(
-            f"the report cannot be written ({error.strerror}); choose another path", file=str(path)
-        ) from error
+    write_page(path, "guardrail recall", _body(report))
 
 
 def _body(report: RecallReport) -> str:
@@ -69,14 +63,12 @@ def _body(report: RecallReport) -> str:
 {recall.requests:,} in all; the model answered {recall.draws:,} noisy variants of each.</p>
 <div class=facts>{_facts(report)}</div>
 <p class=promise>{escape(recall.statement().sentence)}</p>
-<p class=warn>This speaks of requests drawn like the measured ones. An attacker who chooses the
-request chooses one of the blind spots below. The requests must not have served to choose the noise,
-the canvas, the model, the oracle or its threshold.</p>
+{format_warning(_LIMIT)}
 <h2>Recall against radius</h2>
 <p class=lead>The steps are lower bounds that hold at all radii together with confidence
 {digits_down(1 - recall.delta)}. The dashed line counts the measured requests that are shown held;
 it is not a bound.</p>
-<div class=wide>{report.figure}</div>
+{format_chart(report.figure, "Recall against radius")}
 {_blind(outcome)}
 {_clean(outcome.clean)}
 <footer>Model {escape(recall.model)} ({escape(recall.upstream)},
@@ -102,10 +94,7 @@ def _facts(report: RecallReport) -> str:
     facts.append((f"{len(recall.held):,} of {recall.requests:,}", "shown held as they are"))
     price = "" if recall.cost_usd is None else f", US$ {recall.cost_usd:.2f}"
     facts.append((f"{recall.calls:,}", f"calls of the model{price}"))
-    return "".join(
-        f"<div class=fact><b>{escape(value)}</b><span>{escape(what)}</span></div>"
-        for value, what in facts
-    )
+    return "".join(format_fact(value, what) for value, what in facts)
 
 
 def _blind(outcome: RecallOutcome) -> str:
@@ -115,7 +104,7 @@ def _blind(outcome: RecallOutcome) -> str:
     prompts = {digest: request.prompt for digest, request in outcome.requests.drawn}
     rows = (
         (result.name, REASONS[why], f"{result.counts.harmless:,}", f"{result.counts.refused:,}",
-         f"{result.counts.missing:,}", f"{result.counts.samples:,}", prompts[result.digest])
+         f"{result.counts.missing:,}", f"{result.counts.samples:,}", _cut(prompts[result.digest]))
         for result, why in outcome.blind
     )  # fmt: skip
     names = ("request", "why", "called harmless", "refused", "missing", "drawn", "prompt")
@@ -123,16 +112,16 @@ def _blind(outcome: RecallOutcome) -> str:
         f"{title}<p class=lead>{len(outcome.blind):,} of {len(outcome.results):,}. These are what "
         "the guard lets through or might let through: look at each. A request is given up, and "
         "drawn no further, once it can no longer be shown held.</p>"
-        f"<div class=wide>{_table(names, rows, words=(1, 6))}</div>"
+        f"{format_table(names, rows, label='Blind spots', words=[1, 6])}"
     )
 
 
 def _clean(clean: CleanTraffic | None) -> str:
     title = "<h2>Clean requests under the same policy</h2>"
     if clean is None:
-        return (
-            f"{title}<p class=warn>Not measured. A guard that blocks everything has recall 1: "
-            "measure clean requests as well (--clean).</p>"
+        return title + format_warning(
+            "Not measured. A guard that blocks everything has recall 1: measure clean requests "
+            "as well (--clean)."
         )
     lower, upper = clean.rate_lower, clean.rate_upper
     reasons = "; ".join(f"{escape(why)}: {count:,}" for why, count in clean.reasons().items())
@@ -141,18 +130,6 @@ def _clean(clean: CleanTraffic | None) -> str:
         f"{100 * lower:.1f} and {100 * upper:.1f} % of requests drawn like them, with confidence "
         f"{digits_down(1 - clean.delta)}. {f'The others: {reasons}.' if reasons else ''}</p>"
     )
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]], *, words: tuple[int, ...]) -> str:
-    def cell(kind: str, column: int, text: str) -> str:
-        mark = " class=words" if column in words else ""
-        return f"<{kind}{mark}>{escape(_cut(text))}</{kind}>"
-
-    head = "".join(cell("th", i, name) for i, name in enumerate(names))
-    body = "".join(
-        f"<tr>{''.join(cell('td', i, text) for i, text in enumerate(row))}</tr>" for row in rows
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def _cut(text: str) -> str:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from guardrail.records.record import Record, SampleRecord
     from guardrail.types import Json
 
-__all__ = ["find_first_decision", "open_records", "text_to_label"]
+__all__ = ["FIRST", "find_first_decision", "first_answer_text", "open_records", "text_to_label"]
+
+FIRST = 0
+"""The number of the variant that every decision asks about first."""
 
 _AT_ONCE = 200
 
@@ -37,11 +40,11 @@ def open_records(
     A stopped request that was remembered holds no answers: it has those of the decision that it
     was remembered from. Raises StorageError.
     """
-    found = {one.record_id: _opened(one, keys) for one in _read(database, record_ids)}
+    found = {one.record_id: _open_content(one, keys) for one in _read(database, record_ids)}
     for record_id, record in found.items():
         if record.remembered and record.action is Action.BLOCK and isinstance(record.content, dict):
             first = find_first_decision(database, record)
-            opened = None if first is None else _opened(first, keys)
+            opened = None if first is None else _open_content(first, keys)
             if opened is not None and isinstance(opened.content, dict):
                 content = {**record.content, "answers": opened.content.get("answers")}
                 found[record_id] = dataclasses.replace(
@@ -68,6 +71,16 @@ def text_to_label(record: Record) -> str:
     return ""
 
 
+def first_answer_text(record: Record) -> str:
+    """All that is read of the answer to the first variant; empty where none is kept.
+
+    It alone is drawn whatever the oracle says: how many follow depends on what it found, so that
+    an answer picked among all of them would be one that the oracle helped to pick.
+    """
+    answers = open_content(record, None).get("answers")
+    return _text(answers.get(str(FIRST))) if isinstance(answers, dict) else ""
+
+
 def _worst_first(sample: SampleRecord) -> tuple[bool, float, int]:
     harmful = sample.outcome is Outcome.HARMFUL
     return (not harmful, 0.0 if harmful else -(sample.score or 0.0), sample.index)
@@ -78,7 +91,7 @@ def _text(said: Json) -> str:
     return text if text.strip() else ""
 
 
-def _opened(record: Record, keys: ContentKeys | None) -> Record:
+def _open_content(record: Record, keys: ContentKeys | None) -> Record:
     try:
         content = open_content(record, keys) if keys is not None else None
     except (CertificationError, ConfigError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from guardrail.engine.verdict import Action, Reason
+from guardrail.labelling.oracle_errors import STEP
 from guardrail.labelling.standing import bound_wrong, find_standing
 from guardrail.records.origin import TRIED_ROUTE
 from guardrail.records.tables import RECORDS
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
     from guardrail.labelling.standing import ListStanding
     from guardrail.tuning.delivery_draw import DeliveryDraw
 
-__all__ = ["STEP", "Effect", "ListEffect", "Spent", "read_effect"]
-
-STEP = 20
-"""Labels between two looks at their effect: one label alone would tell the verdict behind it."""
+__all__ = ["Effect", "ListEffect", "Spent", "read_effect"]
 
 
 @dataclass(frozen=True, slots=True)

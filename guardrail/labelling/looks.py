@@ -16,12 +16,19 @@ MOST_LOOKS = 3
 """Reviewers who label one request, at most: the third decides between two."""
 
 
-def settle(verdicts: Collection[LabelVerdict]) -> LabelVerdict | None:
+def settle(verdicts: Collection[LabelVerdict], planned: int = 1) -> LabelVerdict | None:
     """What the labels of different reviewers say together: harmful, harmless, or None for neither.
 
-    One label counts; of several more than half must agree. "Unsure" is a label like the others,
-    and where it prevails nothing is settled.
+    Nothing is settled before as many labels as planned are there: what one of two reviewers said
+    could still be overruled. More than half must agree. "Unsure" is a label like the others, and
+    where it prevails nothing is settled.
+
+    Args:
+        verdicts: the label that counts of each reviewer.
+        planned: how many reviewers shall label it at least.
     """
+    if len(verdicts) < planned:
+        return None
     for verdict, count in Counter(verdicts).items():
         if 2 * count > len(verdicts):
             return None if verdict is LabelVerdict.UNSURE else verdict

@@ -1,14 +1,12 @@
 """Who labels what next: nobody twice, and no two at once unless a second look is wanted.
 
-What a label takes off the two bounds (harm among what was let through, false alarms among what
-was stopped) is the drop where it finds the decision right, times how often labels did so far. A
-request comes with a chance in proportion to that: sooner the more it takes off, and in no order
-from which its verdict could be told.
+What comes next is the first open item in the order of the round, which was drawn at random. An
+order by what a label would show, or a chance in proportion to it, would tell reviewers what was
+decided: a bound on few decisions falls faster, so items of the shorter list would come sooner.
 """
 
 from __future__ import annotations
 
-import random
 import uuid
 from collections import Counter
 from dataclasses import dataclass
@@ -17,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from guardrail.engine.verdict import Action
 from guardrail.errors import RequestError
-from guardrail.labelling.looks import disagree, looks_wanted, settle
+from guardrail.labelling.looks import disagree, looks_wanted
 from guardrail.labelling.rounds import source_of
-from guardrail.labelling.standing import bound_wrong, find_standing
 from guardrail.records.query import as_utc
 from guardrail.records.review import LabelVerdict
-from guardrail.records.review_tables import LABEL_LEASES, LABEL_ROUNDS, LABELS, WHOLE_REQUEST
+from guardrail.records.review_tables import LABEL_LEASES, LABEL_ROUNDS, LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +28,6 @@ if TYPE_CHECKING:
 
     from guardrail.database.database import Database
     from guardrail.labelling.rounds import Item, Round
-    from guardrail.labelling.standing import ListStanding, Standing
 
 __all__ = ["LEASE", "Judgement", "QueueState", "judge", "last_item", "next_item", "read_queue"]
 
@@ -115,7 +110,7 @@ def next_item(
             if not disagreements or disagree(verdicts.get(item.item_id, []))
         ]
         held = [item for item in open_ if (item.item_id, reviewer) in state.leases]
-        item = held[0] if held else _choose(open_, find_standing(round_, verdicts), verdicts)
+        item = next(iter(held or open_), None)
         if item is not None:
             _lease(connection, item, reviewer, now)
     return item
@@ -150,10 +145,7 @@ def judge(
                 status=409,
                 code="labelled",
             )
-        rows = [
-            _row(record_id, reviewer, verdict, source_of(round_.round_id), now)
-            for record_id, _ in item.records
-        ]
+        rows = [_row(record_id, reviewer, verdict, round_, now) for record_id, _ in item.records]
         connection.execute(sa.insert(LABELS), rows)
         connection.execute(
             sa.delete(LABEL_LEASES).where(
@@ -211,38 +203,6 @@ def _open_to(
     ]
 
 
-def _choose(
-    items: Sequence[Item], standing: Standing, verdicts: Mapping[str, Sequence[LabelVerdict]]
-) -> Item | None:
-    if not items:
-        return None
-    weights = [
-        0.0
-        if settle(verdicts.get(item.item_id, ())) is not None
-        else sum(
-            _expected_drop(one, item.count(action))
-            for action, one in (
-                (Action.PASS, standing.let_through),
-                (Action.BLOCK, standing.stopped),
-            )
-        )
-        for item in items
-    ]
-    chance = random.SystemRandom()
-    if not sum(weights):
-        return chance.choice(items)
-    return chance.choices(items, weights)[0]
-
-
-def _expected_drop(one: ListStanding | None, count: int) -> float:
-    """What a label of so many decisions of a list takes off its bound, on average."""
-    if one is None or not count:
-        return 0.0
-    wrong = one.drawn - one.right
-    _, after = bound_wrong(one.listed, one.drawn, max(0, wrong - count))
-    return (one.right + 1) / (one.right + one.wrong + 2) * (one.share - after)
-
-
 def _lease(connection: sa.Connection, item: Item, reviewer: str, now: datetime) -> None:
     """Takes the item, and removes leases that have run out or that the reviewer has left."""
     connection.execute(
@@ -254,14 +214,16 @@ def _lease(connection: sa.Connection, item: Item, reviewer: str, now: datetime) 
     connection.execute(sa.insert(LABEL_LEASES), row)
 
 
-def _row(record_id: str, reviewer: str, verdict: str, source: str, now: datetime) -> dict[str, Any]:
+def _row(
+    record_id: str, reviewer: str, verdict: str, round_: Round, now: datetime
+) -> dict[str, Any]:
     return {
         "label_id": uuid.uuid4().hex,
         "record_id": record_id,
-        "item": WHOLE_REQUEST,
+        "item": round_.label_item,
         "reviewer": reviewer,
         "verdict": verdict,
-        "source": source,
+        "source": source_of(round_.round_id),
         "note": "",
         "created": now,
     }

@@ -1,8 +1,15 @@
-"""Rounds: requests drawn at random from what was let through and from what was stopped.
+"""Rounds: what is drawn at random for people to label.
 
-The lists and the draw are fixed before the first label, and stay. That is why every bound holds
-whoever labels, in whatever order, and whenever somebody looks: what is not labelled counts against
-the guard, so that the bounds can only fall to what all labels together show.
+A round of decisions is drawn from what was let through and from what was stopped; one of answers or
+of requests from the different requests that were decided, whatever came of them.
+
+The lists and the draw are fixed before the first label, and stay. What is not settled counts
+against the guard, so a bound that is read early is no smaller than the one that the same labels and
+all that are left give in the end; for that one the draw is the only thing left to chance. A label
+that a reviewer takes back can raise a bound.
+
+Items are labelled in the order of their ids, which are drawn at random: it depends on nothing that
+was decided or answered.
 """
 
 from __future__ import annotations
@@ -12,17 +19,18 @@ import random
 import secrets
 import uuid
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from guardrail.engine.verdict import Action, Reason
+from guardrail.engine.verdict import Action
 from guardrail.errors import RequestError
-from guardrail.labelling.answers import open_records, text_to_label
-from guardrail.records.origin import TRIED_ROUTE
+from guardrail.labelling.answers import FIRST, open_records, text_to_label
+from guardrail.labelling.request_draw import MOST_LISTED, RequestDraw, Window, draw_requests
 from guardrail.records.query import as_utc
-from guardrail.records.review_tables import LABEL_ITEMS, LABEL_ROUNDS
+from guardrail.records.review_tables import ASKED, LABEL_ITEMS, LABEL_ROUNDS, WHOLE_REQUEST
 from guardrail.records.tables import RECORDS
 from guardrail.tuning.deliveries import Deliveries, Delivery
 from guardrail.tuning.delivery_draw import DeliveryDraw, DrawKey, draw_strata, make_draw
@@ -37,15 +45,25 @@ if TYPE_CHECKING:
     from guardrail.records.content import ContentKeys
     from guardrail.records.record import Record
 
-__all__ = ["Item", "Round", "RoundHead", "RoundPlan", "list_rounds", "read_round", "source_of",
-           "start_round"]  # fmt: skip
+__all__ = ["MOST_DRAWN", "Item", "Round", "RoundHead", "RoundKind", "RoundPlan", "list_rounds",
+           "newest_rounds", "read_round", "source_of", "start_round"]  # fmt: skip
 
-MOST_DRAWN = 500
-_MOST_LISTED = 200_000
+MOST_DRAWN = 1000
 _MOST_ROUNDS = 50
 _MOST_ANSWERS = 8
 """Answers of one request that are shown as one item; more of them are another item."""
 _SEED_BITS = 48  # a whole number that JSON carries
+
+
+class RoundKind(StrEnum):
+    """What is labelled, and what the labels then bound."""
+
+    DECISIONS = "decisions"
+    """Delivered answers and stopped requests: harm that left, and false alarms."""
+    ANSWERS = "answers"
+    """One answer of every drawn request: what the oracle misses, for `guardrail calibrate`."""
+    REQUESTS = "requests"
+    """What was asked: requests that shall be stopped, for `guardrail recall`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +71,11 @@ class RoundPlan:
     """What is drawn.
 
     Attributes:
+        kind: what is labelled.
         policy: its name; of several versions of it in the window, the newest one.
         since, until: the window, both included.
-        count: how many of what was let through, and as many of what was stopped.
+        count: how many requests; of decisions, so many that were let through and as many that
+            were stopped.
         second_share: of the requests, which a second reviewer labels too.
     """
 
@@ -64,6 +84,7 @@ class RoundPlan:
     until: datetime
     count: int
     second_share: float = 0.0
+    kind: RoundKind = RoundKind.DECISIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +92,7 @@ class Item:
     """One request to label.
 
     Attributes:
-        item_id: names it, and says nothing of it.
+        item_id: names it, drawn at random, and says nothing of it.
         looks: how many reviewers shall label it.
         records: the drawn decisions on it, and what came of each.
     """
@@ -92,8 +113,10 @@ class Round:
     Attributes:
         round_id: names it.
         created: when it was drawn; `reviewer` did it.
-        let_through, stopped: the draws of the two lists.
-        items: what can be labelled of them.
+        let_through, stopped: the draws of the two lists; empty unless decisions are labelled.
+        items: what can be labelled of them, in the order of their ids: a random one.
+        kind: what is labelled.
+        sample: the draw of requests; None where decisions are labelled.
     """
 
     round_id: str
@@ -103,6 +126,14 @@ class Round:
     let_through: DeliveryDraw
     stopped: DeliveryDraw
     items: tuple[Item, ...]
+    kind: RoundKind = RoundKind.DECISIONS
+    sample: RequestDraw | None = None
+
+    @property
+    def label_item(self) -> str:
+        """What of a record its labels speak of, as the table of labels names it."""
+        names = {RoundKind.ANSWERS: str(FIRST), RoundKind.REQUESTS: ASKED}
+        return names.get(self.kind, WHOLE_REQUEST)
 
     @cached_property
     def by_id(self) -> Mapping[str, Item]:
@@ -122,6 +153,7 @@ class RoundHead:
     round_id: str
     created: datetime
     policy: str
+    kind: RoundKind
 
 
 def source_of(round_id: str) -> str:
@@ -145,15 +177,56 @@ def start_round(
     """
     if not 1 <= plan.count <= MOST_DRAWN:
         raise RequestError(f"draw 1 to {MOST_DRAWN} of each list", param="count")
-    digest = _newest_digest(database, plan)
-    key = DrawKey(secrets.randbits(_SEED_BITS))
-    lists = {
-        action: _find(database, plan, digest, action) for action in (Action.PASS, Action.BLOCK)
+    window = Window(plan.policy, _newest_digest(database, plan), plan.since, plan.until)
+    if plan.kind is RoundKind.DECISIONS:
+        drawn = _draw_decisions(database, plan, window, keys)
+    else:
+        drawn = _draw_sample(database, plan, window, keys)
+    round_id = uuid.uuid4().hex
+    row = {
+        "round_id": round_id,
+        "created": now,
+        "reviewer": reviewer,
+        "policy": plan.policy,
+        "let_through": drawn.let_through.model_dump_json(),
+        "stopped": drawn.stopped.model_dump_json(),
+        "kind": plan.kind.value,
+        "sample": "" if drawn.sample is None else drawn.sample.to_json(),
     }
+    with database.write() as connection:
+        connection.execute(sa.insert(LABEL_ROUNDS), row)
+        connection.execute(sa.insert(LABEL_ITEMS), [_item_row(round_id, x) for x in drawn.items])
+    return round_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What a round is made of."""
+
+    let_through: DeliveryDraw
+    stopped: DeliveryDraw
+    items: Sequence[Item]
+    sample: RequestDraw | None = None
+
+
+def _draw_sample(
+    database: Database, plan: RoundPlan, window: Window, keys: ContentKeys | None
+) -> _Drawn:
+    sample, actions = draw_requests(database, window, plan.count, keys)
+    empty = make_draw(_as_list([], window), 0, DrawKey(0), [], [])
+    items = [_make_item([name], actions, plan) for name in sample.drawn]
+    return _Drawn(empty, empty, items, sample)
+
+
+def _draw_decisions(
+    database: Database, plan: RoundPlan, window: Window, keys: ContentKeys | None
+) -> _Drawn:
+    key = DrawKey(secrets.randbits(_SEED_BITS))
+    lists = {action: _find(database, window, action) for action in (Action.PASS, Action.BLOCK)}
     if not any(rows for rows in lists.values()):
         raise RequestError("nothing was let through or stopped by this policy in this time")
     drawn = {
-        action: draw_strata(_as_list(rows, plan, digest), plan.count, key)
+        action: draw_strata(_as_list(rows, window), plan.count, key)
         for action, rows in lists.items()
     }
     ids = [name for strata in drawn.values() for one in strata for name in one.drawn]
@@ -168,7 +241,7 @@ def start_round(
         )
     draws = {
         action: make_draw(
-            _as_list(lists[action], plan, digest),
+            _as_list(lists[action], window),
             plan.count,
             key,
             strata,
@@ -176,32 +249,43 @@ def start_round(
         )
         for action, strata in drawn.items()
     }
-    round_id = uuid.uuid4().hex
-    row = {
-        "round_id": round_id,
-        "created": now,
-        "reviewer": reviewer,
-        "policy": plan.policy,
-        "let_through": draws[Action.PASS].model_dump_json(),
-        "stopped": draws[Action.BLOCK].model_dump_json(),
-    }
-    with database.write() as connection:
-        connection.execute(sa.insert(LABEL_ROUNDS), row)
-        connection.execute(sa.insert(LABEL_ITEMS), [_item_row(round_id, one) for one in items])
-    return round_id
+    return _Drawn(draws[Action.PASS], draws[Action.BLOCK], items)
 
 
 def list_rounds(database: Database) -> list[RoundHead]:
     """The rounds, the newest first, at most 50. Raises StorageError."""
     columns = LABEL_ROUNDS.c
     query = (
-        sa.select(columns.round_id, columns.created, columns.policy)
+        sa.select(columns.round_id, columns.created, columns.policy, columns.kind)
         .order_by(columns.created.desc(), columns.round_id)
         .limit(_MOST_ROUNDS)
     )
     with database.read() as connection:
         rows = connection.execute(query).all()
-    return [RoundHead(name, as_utc(created), policy) for name, created, policy in rows]
+    return [RoundHead(name, as_utc(at), policy, RoundKind(kind)) for name, at, policy, kind in rows]
+
+
+def newest_rounds(database: Database) -> list[RoundHead]:
+    """The newest round of decisions of every policy that has one. Raises StorageError."""
+    columns = LABEL_ROUNDS.c
+    newest = (
+        sa.select(columns.policy, sa.func.max(columns.created).label("created"))
+        .where(columns.kind == RoundKind.DECISIONS)
+        .group_by(columns.policy)
+        .subquery()
+    )
+    same = (columns.policy == newest.c.policy) & (columns.created == newest.c.created)
+    query = (
+        sa.select(columns.round_id, columns.created, columns.policy)
+        .join(newest, same)
+        .where(columns.kind == RoundKind.DECISIONS)
+        .order_by(columns.policy, columns.round_id)
+    )
+    with database.read() as connection:
+        rows = connection.execute(query).all()
+    kind = RoundKind.DECISIONS
+    by_policy = {policy: RoundHead(name, as_utc(at), policy, kind) for name, at, policy in rows}
+    return list(by_policy.values())
 
 
 def read_round(database: Database, round_id: str) -> Round | None:
@@ -231,6 +315,8 @@ def read_round(database: Database, round_id: str) -> Round | None:
         let_through=DeliveryDraw.model_validate_json(row["let_through"]),
         stopped=DeliveryDraw.model_validate_json(row["stopped"]),
         items=tuple(_read_item(one) for one in items),
+        kind=RoundKind(row["kind"]),
+        sample=RequestDraw.from_json(row["sample"]) if row["sample"] else None,
     )
 
 
@@ -248,36 +334,31 @@ def _newest_digest(database: Database, plan: RoundPlan) -> str:
     return str(digest)
 
 
-def _find(
-    database: Database, plan: RoundPlan, digest: str, action: Action
-) -> list[tuple[str, str, str]]:
+def _find(database: Database, window: Window, action: Action) -> list[tuple[str, str, str]]:
     """Id, digest and reason of every decision in the list."""
     columns = RECORDS.c
     query = (
         sa.select(columns.record_id, columns.digest, columns.reason)
-        .where(columns.policy == plan.policy, columns.policy_digest == digest)
-        .where(columns.action == action.value, columns.reason != Reason.OVERRIDE.value)
-        .where(columns.route != TRIED_ROUTE)
-        .where(columns.created >= plan.since, columns.created <= plan.until)
+        .where(*window.holds(), columns.action == action.value)
         .order_by(columns.created, columns.record_id)
-        .limit(_MOST_LISTED + 1)
+        .limit(MOST_LISTED + 1)
     )
     with database.read() as connection:
         rows = [(name, made, reason) for name, made, reason in connection.execute(query)]
-    if len(rows) > _MOST_LISTED:
+    if len(rows) > MOST_LISTED:
         raise RequestError(
-            f"there are more than {_MOST_LISTED:,} decisions in this time; choose a shorter one"
+            f"there are more than {MOST_LISTED:,} decisions in this time; choose a shorter one"
         )
     return rows
 
 
-def _as_list(rows: Sequence[tuple[str, str, str]], plan: RoundPlan, digest: str) -> Deliveries:
+def _as_list(rows: Sequence[tuple[str, str, str]], window: Window) -> Deliveries:
     return Deliveries(
         tuple(Delivery(*row) for row in rows),
-        plan.policy,
-        digest,
-        plan.since.isoformat(),
-        plan.until.isoformat(),
+        window.policy,
+        window.policy_digest,
+        window.since.isoformat(),
+        window.until.isoformat(),
     )
 
 
@@ -289,16 +370,17 @@ def _make_items(
     for name, record in records.items():
         if texts[name]:
             clusters.setdefault(record.request_digest or name, []).append(name)
-    chance = random.SystemRandom()
+    actions = {name: record.action for name, record in records.items()}
     return [
-        Item(
-            uuid.uuid4().hex,
-            2 if chance.random() < plan.second_share else 1,
-            tuple((name, records[name].action) for name in part),
-        )
+        _make_item(part, actions, plan)
         for cluster in clusters.values()
         for part in _split(sorted(cluster), texts)
     ]
+
+
+def _make_item(names: Sequence[str], actions: Mapping[str, Action], plan: RoundPlan) -> Item:
+    looks = 2 if random.SystemRandom().random() < plan.second_share else 1
+    return Item(uuid.uuid4().hex, looks, tuple((name, actions[name]) for name in names))
 
 
 def _split(names: Sequence[str], texts: Mapping[str, str]) -> list[list[str]]:

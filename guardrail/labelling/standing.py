@@ -81,7 +81,7 @@ def _stand(
         return None
     right = wrong = 0
     for item in items:
-        settled = settle(verdicts.get(item.item_id, ()))
+        settled = settle(verdicts.get(item.item_id, ()), item.looks)
         if settled is not None:
             count = item.count(action)
             right += count * (settled is GOOD[action])

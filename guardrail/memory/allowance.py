@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -13,6 +13,7 @@ from guardrail.upstreams.chain import members
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from guardrail.engine.engine import Engine
     from guardrail.images.codec import Picture
@@ -63,13 +64,12 @@ class Allowance(Protocol):
         """Counts what was used and gives the rest back; None where the cost is not known."""
 
 
-@asynccontextmanager
-async def reserve_budget(
+def reserve_budget(
     engine: Engine,
     pictures: Sequence[Picture],
     alpha: float | None,
     allowance: Allowance | None,
-) -> AsyncIterator[Budget | None]:
+) -> AbstractAsyncContextManager[Budget | None]:
     """The budget of one decision, within what its caller has left; None where nothing limits it.
 
     Calls beyond the budget's, for answers that are not judged, count as made.
@@ -78,8 +78,14 @@ async def reserve_budget(
         RequestError: 429, before anything was drawn.
     """
     if allowance is None:
-        yield None
-        return
+        return nullcontext()
+    return _reserve_budget(engine, pictures, alpha, allowance)
+
+
+@asynccontextmanager
+async def _reserve_budget(
+    engine: Engine, pictures: Sequence[Picture], alpha: float | None, allowance: Allowance
+) -> AsyncIterator[Budget]:
     rules = engine.rules
     sizes = [(one.height, one.width) for one in pictures]
     pictures = ()  # not held here during the decision

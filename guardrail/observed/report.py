@@ -8,8 +8,9 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from guardrail.html_page.page import write_page
+from guardrail.html_page.parts import format_chart, format_fact, format_table, format_warning
 from guardrail.svg import Axis, draw_dot, draw_line, draw_text
-from guardrail.tuning.page import format_fact, format_table, write_page
 from guardrail.tuning.percent import percent_down, percent_up
 
 if TYPE_CHECKING:
@@ -56,10 +57,10 @@ def _policy(report: PolicyReport) -> str:
 {report.delta:g}; that of the advice, at all times together, however often it is looked at.</p>
 {_segments(report)}
 <h2>By day</h2>{_chart(report)}
-<div class=wide>{_groups("day (UTC)", report.days)}</div>
+{_groups("day (UTC)", report.days)}
 <h2>By API key</h2>
 <p class=lead>The keys with most stops first; a key's requests are often like each other.</p>
-<div class=wide>{_groups("key", report.keys[:_MOST_KEYS])}</div>
+{_groups("key", report.keys[:_MOST_KEYS])}
 {_categories(report)}{_stops(report)}"""
 
 
@@ -74,11 +75,11 @@ def _segments(report: PolicyReport) -> str:
         for one in segments
     )  # fmt: skip
     names = ("version of the policy", "noise key", "records", "first (UTC)", "last (UTC)")
-    return (
-        "<p class=warn>The policy or the noise key changed meanwhile. Counts of several of these "
-        "have no interval (0 to 100 %).</p>"
-        f"<div class=wide>{format_table(names, rows)}</div>"
+    warning = format_warning(
+        "The policy or the noise key changed meanwhile. Counts of several of these have no "
+        "interval (0 to 100 %)."
     )
+    return warning + format_table(names, rows, label="Versions and keys", words=[1])
 
 
 def _window(report: PolicyReport) -> str:
@@ -126,7 +127,7 @@ def _groups(name: str, groups: Sequence[GroupRate]) -> str:
         for one in groups
         for counts in (one.group.counts,)
     )  # fmt: skip
-    return format_table(names, rows)
+    return format_table(names, rows, label=f"By {name}")
 
 
 def _categories(report: PolicyReport) -> str:
@@ -134,9 +135,7 @@ def _categories(report: PolicyReport) -> str:
     if not counts:
         return ""
     rows = ((category, f"{count:,}") for category, count in counts)
-    return (
-        f"<h2>By category</h2><div class=wide>{format_table(('category', 'stopped'), rows)}</div>"
-    )
+    return f"<h2>By category</h2>{format_table(('category', 'stopped'), rows, label='By category')}"
 
 
 def _stops(report: PolicyReport) -> str:
@@ -147,10 +146,11 @@ def _stops(report: PolicyReport) -> str:
         (one.record_id, f"{one.created:%Y-%m-%d %H:%M}", one.category, one.api_key_id or "none")
         for one in stops
     )
+    names = ("record", "made (UTC)", "category", "key")
     return (
         f"<h2>The newest stops</h2><p class=lead>{len(stops):,} of them, to look for false alarms: "
-        "<code>guardrail records explain ID</code>.</p><div class=wide>"
-        f"{format_table(('record', 'made (UTC)', 'category', 'key'), rows)}</div>"
+        "<code>guardrail records explain ID</code>.</p>"
+        f"{format_table(names, rows, label='The newest stops', words=[2, 3])}"
     )
 
 
@@ -173,21 +173,24 @@ def _chart(report: PolicyReport) -> str:
     step = -(-len(days) // _MOST_LABELS)
     for i, (day, rate) in enumerate(zip(days, seen, strict=True)):
         low, high = y.at(day.rate.lower), y.at(min(day.rate.upper, highest))
-        parts.append(draw_line(x.at(i), x.at(i), low, high, colour="#2f6fb5", width=3))
-        parts.append(draw_dot(x.at(i), y.at(rate), colour="#2f6fb5"))
+        parts.append(draw_line(x.at(i), x.at(i), low, high, colour="var(--series-1)", width=3))
+        parts.append(draw_dot(x.at(i), y.at(rate), colour="var(--series-1)"))
         if i % step == 0:
             label = day.name[5:]
             parts.append(
                 draw_text(x.at(i), _HEIGHT - 12, label, colour="var(--soft)", anchor="middle")
             )
     limit = y.at(report.limit)
-    parts.append(draw_line(_LEFT, _WIDTH - _RIGHT, limit, limit, colour="#c8322f", dash="6 5"))
+    parts.append(
+        draw_line(_LEFT, _WIDTH - _RIGHT, limit, limit, colour="var(--series-5)", dash="6 5")
+    )
     parts.append(
         draw_text(_WIDTH - _RIGHT + 8, limit + 4, f"limit {percent_up(report.limit)}",
-                  colour="#c8322f")
+                  colour="var(--series-5)")
     )  # fmt: skip
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-family="system-ui" font-size="13" '
+    chart = (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-size="15" '
         f'aria-label="share of distinct requests that would be stopped, by day">'
         f"{''.join(parts)}</svg>"
     )
+    return format_chart(chart, "Stopped by day")

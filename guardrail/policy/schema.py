@@ -452,8 +452,8 @@ class Policy(Section):
     version: Literal[1] = 1
     """Version of this format."""
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
-    """Shown in certificates and in the header x-guardrail-policy. Rename it when you change the
-    policy."""
+    """Shown in certificates and in the header x-guardrail-policy; keys, requests and records name
+    the policy by it. It stays when you change the policy: versions have digests."""
     mode: Annotated[Mode, Word] = Mode.ENFORCE
     """enforce: block what is not shown to be harmless. observe: deliver the model's own answer,
     decide and record what would have been blocked (observe says how)."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
-from guardrail.errors import ConfigError
+from guardrail.html_page.page import write_page
+from guardrail.html_page.parts import format_fact, format_table, format_text, format_warning
 from guardrail.policy_search.facts import INTERVAL_DELTA, front_intervals
 from guardrail.policy_search.numbers import FIELDS
 from guardrail.policy_search.search import goal_radius
@@ -19,11 +19,8 @@ from guardrail.policy_search.wording import (
     format_share,
     list_numbers,
 )
-from guardrail.printable import show_text
-from guardrail.replay.report import STYLE_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from guardrail.policy_search.measured import Measured
@@ -34,22 +31,7 @@ __all__ = ["front_columns", "front_rows", "write_report"]
 
 def write_report(path: Path, tuned: Tuned, policy: str, data: str, proposal: str | None) -> None:
     """Writes the page. Raises ConfigError where it cannot."""
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-    )
-    body = _body(tuned, policy, data, proposal)
-    page = (
-        f"<!doctype html><html lang=en>{head}<title>guardrail tune</title>"
-        f"<style>{STYLE_FILE.read_text(encoding='utf-8')}</style>{body}</html>\n"
-    )
-    try:
-        path.write_text(page, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigError(
-            f"the report cannot be written ({error.strerror}); choose another path", file=str(path)
-        ) from error
+    write_page(path, "guardrail tune", _body(tuned, policy, data, proposal))
 
 
 def front_columns(radius: float | None) -> list[str]:
@@ -99,8 +81,8 @@ def _share(count: int, total: int, interval: tuple[float, float]) -> str:
 def _body(tuned: Tuned, policy: str, data: str, proposal: str | None) -> str:
     measured = tuned.front[0].measured
     return f"""
-<h1>Numbers for the goals of “{_text(policy)}”</h1>
-<p class=lead>{_text(data)}. {tuned.candidates:,} candidates were searched on
+<h1>Numbers for the goals of “{format_text(policy)}”</h1>
+<p class=lead>{format_text(data)}. {tuned.candidates:,} candidates were searched on
 {measured.ordinary:,} ordinary and {measured.forbidden:,} forbidden requests; the other half
 confirmed.</p>
 {_verdict(tuned)}
@@ -112,21 +94,26 @@ confirmed.</p>
 ({100 - 100 * INTERVAL_DELTA:g} %, Clopper–Pearson) and is not corrected for the choice: only
 finalists are confirmed. Held: requests that are shown to be stopped within that change of their
 pixels.</p>
-<div class=wide>{_table(front_columns(goal_radius(tuned.design.goals)), front_rows(tuned))}</div>
+{_front(tuned)}
 <footer><abbr title="β = {tuned.design.error:g}, shared by {tuned.design.finalists} finalists
 (Bonferroni), 6/(π² j²) of it in run j, Clopper–Pearson, one-sided">How sure this is</abbr>, for
-requests drawn like these: {_text(describe_error(tuned.design))}. What a run searches may not be
-chosen by what earlier ones showed of the confirmation half.
+requests drawn like these: {format_text(describe_error(tuned.design))}. What a run searches may not
+be chosen by what earlier ones showed of the confirmation half.
 Seed of the halves {tuned.design.seed}.</footer>"""
+
+
+def _front(tuned: Tuned) -> str:
+    names = front_columns(goal_radius(tuned.design.goals))
+    return format_table(names, front_rows(tuned), label="Candidates", words=[3])
 
 
 def _verdict(tuned: Tuned) -> str:
     radius = goal_radius(tuned.design.goals)
     if tuned.proposed is None:
+        reasons = "".join(f"<li>{format_text(describe_reason(x))}.</li>" for x in tuned.reasons)
         return (
-            "<p class=warn>Nothing is proposed: no candidate is shown to meet every goal.</p>"
-            f"<ul>{''.join(f'<li>{_text(describe_reason(one))}.</li>' for one in tuned.reasons)}"
-            f"{_unseparated(tuned)}</ul>"
+            format_warning("Nothing is proposed: no candidate is shown to meet every goal.")
+            + f"<ul>{reasons}{_unseparated(tuned)}</ul>"
         )
     return f"<div class=facts>{_cards(tuned.proposed.measured, radius)}</div>"
 
@@ -149,18 +136,18 @@ def _cards(measured: Measured, radius: float | None) -> str:
         shown = f"{measured.shown(radius):,} of {measured.forbidden:,}"
         cards.append((shown, f"forbidden requests shown held within {radius:g}"))
     cards.append((f"{measured.mean_calls:.1f}", "calls of an ordinary request"))
-    return "".join(f"<div class=fact><b>{a}</b>{escape(b)}</div>" for a, b in cards)
+    return "".join(format_fact(value, what) for value, what in cards)
 
 
 def _goals(tuned: Tuned) -> str:
     one = tuned.proposed or tuned.nearest
     checks = () if one is None else one.checks
     which = "the proposed policy" if tuned.proposed else "the candidate that comes nearest"
-    items = "".join(f"<li>{_text(describe_check(check))}.</li>" for check in checks)
+    items = "".join(f"<li>{format_text(describe_check(check))}.</li>" for check in checks)
     now = ""
     if tuned.now is not None:
         counts = describe_counts(tuned.now, goal_radius(tuned.design.goals))
-        now = f"<p>The policy as it is, on the confirmation half: {_text(counts)}.</p>"
+        now = f"<p>The policy as it is, on the confirmation half: {format_text(counts)}.</p>"
     return f"<p>Of {which}:</p><ul>{items}</ul>{now}"
 
 
@@ -169,8 +156,8 @@ def _changes(tuned: Tuned) -> str:
         if tuned.nearest is None:
             return ""
         rows = [list(row) for row in list_numbers(tuned.nearest.candidate)]
-        table = _table(["field", "nearest candidate"], rows)
-        return f"<h2>What comes nearest</h2><div class=wide>{table}</div>"
+        table = format_table(["field", "nearest candidate"], rows, label="What comes nearest")
+        return f"<h2>What comes nearest</h2>{table}"
     radius = goal_radius(tuned.design.goals)
     rows = [
         [FIELDS[name], f"{new:g}" if new is not None else "null",
@@ -179,22 +166,12 @@ def _changes(tuned: Tuned) -> str:
     ]  # fmt: skip
     if not rows:
         return "<p>The policy's own numbers meet its goals.</p>"
-    table = _table(["field", "value", "what it does", "why"], rows)
-    return f"<h2>What changes</h2><div class='wide words'>{table}</div>"
+    names = ["field", "value", "what it does", "why"]
+    return f"<h2>What changes</h2>{format_table(names, rows, label='What changes', words=[2, 3])}"
 
 
 def _proposal(proposal: str | None) -> str:
     if proposal is None:
         return ""
-    lines = "\n".join(_text(line) for line in proposal.splitlines())
-    return f"<h2>The proposed policy</h2><pre class=wide>{lines}</pre>"
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _text(text: str) -> str:
-    return escape(show_text(text))
+    lines = "\n".join(format_text(line) for line in proposal.splitlines())
+    return f"<h2>The proposed policy</h2><pre>{lines}</pre>"

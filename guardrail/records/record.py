@@ -275,13 +275,36 @@ def seal_record(
     fields |= changed
     plain = _plain(fields)
     with _explaining_values():
+        texts = {"policy_fields": _text_of_policy(record.policy_fields)}
         parts = tuple(
-            ",".join([start + canonical_text(plain[name]) for name, start in part])
+            ",".join(
+                [start + (texts.get(name) or canonical_text(plain[name])) for name, start in part]
+            )
             for part in _PARTS
         )
         digest = hashlib.sha256(f"{{{','.join(parts)}}}".encode()).hexdigest()
     fields["digest"], fields["signature"] = digest, "" if sign is None else sign(digest)
     return SealedRecord(Record(**fields), parts)
+
+
+class _PolicyText:
+    """The canonical text of the last policy's fields.
+
+    They are the largest part of a record, and one object for all records of a policy.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Mapping[str, Json], str] = ({}, "{}")
+
+    def __call__(self, fields: Mapping[str, Json]) -> str:
+        known, text = self._last  # one reading: other threads may be writing it
+        if known is not fields:
+            text = canonical_text(fields)
+            self._last = (fields, text)
+        return text
+
+
+_text_of_policy = _PolicyText()
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Json]:

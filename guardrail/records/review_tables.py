@@ -1,6 +1,7 @@
 """The tables of what reviewers say of decisions, for SQLAlchemy; the migrations make them.
 
-`labels.item` is `request` for the whole request, else the number of a draw. Rows stay: of several
+`labels.item` is `request` for the whole request, `asked` for what was asked alone, whatever came of
+it, else the number of a draw. Rows stay: of several
 labels of one reviewer on one item the latest counts. `labels.source` is `page` where the reviewer
 chose what to label, else the name of a random draw: only such labels say how often something is so.
 
@@ -14,11 +15,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-__all__ = ["CASES", "CHOSEN", "LABELS", "LABEL_ITEMS", "LABEL_LEASES", "LABEL_ROUNDS",
+__all__ = ["ASKED", "CASES", "CHOSEN", "LABELS", "LABEL_ITEMS", "LABEL_LEASES", "LABEL_ROUNDS",
            "OVERRIDE_EVENTS", "WHOLE_REQUEST"]  # fmt: skip
 
 WHOLE_REQUEST = "request"
 """The item of a label that speaks of the whole request."""
+
+ASKED = "asked"
+"""The item of a label that speaks of what was asked: whether such requests shall be stopped."""
 
 CHOSEN = "page"
 """The source of a label on what its reviewer chose."""
@@ -74,6 +78,8 @@ LABEL_ROUNDS = sa.Table(
     sa.Column("policy", sa.Text),
     sa.Column("let_through", sa.Text),
     sa.Column("stopped", sa.Text),
+    sa.Column("kind", sa.Text),
+    sa.Column("sample", sa.Text),
 )
 
 LABEL_ITEMS = sa.Table(

@@ -6,11 +6,10 @@ It holds ids, reasons and names out of records, all of them escaped; no prompt a
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guardrail.errors import ConfigError
-from guardrail.printable import show_text
+from guardrail.html_page.page import write_page
+from guardrail.html_page.parts import format_fact, format_table, format_text, format_warning
 from guardrail.replay.wording import (
     ASSUMED,
     FRESH_TRIES,
@@ -25,17 +24,16 @@ from guardrail.replay.wording import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from guardrail.replay.deciding import DecidedAnew
     from guardrail.replay.intervals import ShareInterval
     from guardrail.replay.replay import PolicyReplay
     from guardrail.replay.summary import ReplaySummary
 
-__all__ = ["STYLE_FILE", "write_report"]
+__all__ = ["write_report"]
 
-STYLE_FILE = Path(__file__).with_name("report.css")
-"""The style of the pages of replays and searches."""
 _EXACT = "Clopper–Pearson, two-sided, δ = 0.05; unknown decisions count against both ends"
 
 
@@ -53,36 +51,21 @@ def write_report(
     Raises:
         ConfigError: it cannot be written.
     """
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-    )
-    page = (
-        f"<!doctype html><html lang=en>{head}<title>guardrail policy replay</title>"
-        f"<style>{STYLE_FILE.read_text(encoding='utf-8')}</style>"
-        f"{_body(found, summary, anew)}</html>\n"
-    )
-    try:
-        path.write_text(page, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigError(
-            f"the report cannot be written ({error.strerror}); choose another path", file=str(path)
-        ) from error
+    write_page(path, "guardrail policy replay", _body(found, summary, anew))
 
 
 def _body(found: PolicyReplay, summary: ReplaySummary, anew: DecidedAnew | None) -> str:
     observes = (
-        "<p class=warn>This policy only observes: what it would stop is delivered all the same.</p>"
+        format_warning("This policy only observes: what it would stop is delivered all the same.")
         if summary.only_observes
         else ""
     )
     return f"""
-<h1>What the policy “{_text(summary.policy)}” would have decided</h1>
+<h1>What the policy “{format_text(summary.policy)}” would have decided</h1>
 <p class=lead>{summary.decisions:,} recorded decisions about {summary.requests:,} requests.
 {escape(ASSUMED)}</p>{observes}
 <div class=facts>{_cards(summary)}</div>
-<h2>Before and after</h2><div class=wide>{_transitions(summary.table)}</div>
+<h2>Before and after</h2>{_transitions(summary.table, "Decisions before and after")}
 <p>{escape(describe_test(summary).capitalize())}.</p>
 {_labelled(summary)}
 {_unknown(summary)}
@@ -100,25 +83,21 @@ def _cards(summary: ReplaySummary) -> str:
         (f"{summary.stay:,}", "decisions stay as they were", ""),
         (f"{summary.unknown:,}", "decisions are not known", "see below what they need"),
     ]  # fmt: skip
-    return "".join(
-        f"<div class=fact><b><abbr title='{escape(_EXACT, quote=True)}'>{escape(value)}</abbr></b>"
-        f"{escape(what)}<br><span>{escape(more)}</span></div>"
-        for value, what, more in cards
-    )
+    return "".join(format_fact(value, what, more, hint=_EXACT) for value, what, more in cards)
 
 
 def _share(one: ShareInterval) -> str:
     return format_share(one.count / one.total) if one.total else "–"
 
 
-def _transitions(counts: Mapping[str, Mapping[str, int]]) -> str:
+def _transitions(counts: Mapping[str, Mapping[str, int]], label: str) -> str:
     names = list(next(iter(counts.values())))
     rows = (
         [before, *(f"{row[name]:,}" for name in names)]
         for before, row in counts.items()
         if any(row.values())
     )
-    return _table(["before ↓ after →", *names], rows)
+    return format_table(["before ↓ after →", *names], rows, label=label)
 
 
 def _labelled(summary: ReplaySummary) -> str:
@@ -141,17 +120,18 @@ def _labelled(summary: ReplaySummary) -> str:
 def _unknown(summary: ReplaySummary) -> str:
     if not summary.needs:
         return ""
+    names = ["decisions", "need"]
     rows = ([f"{count:,}", words] for words, count in summary.needs.items())
     return (
-        f"<h2>Not known</h2><div class='wide words'>{_table(['decisions', 'need'], rows)}</div>"
-        f"<p>{escape(describe_calls(summary.further_calls)).capitalize()}.</p>"
+        f"<h2>Not known</h2>{format_table(names, rows, label='What is not known', words=[1])}<p>"
+        f"{escape(describe_calls(summary.further_calls)).capitalize()}.</p>"
     )
 
 
 def _fresh_tries(anew: DecidedAnew | None) -> str:
     if anew is None:
         return ""
-    table = f"<div class=wide>{_transitions(anew.table)}</div>" if anew.tries else ""
+    table = _transitions(anew.table, "Fresh tries") if anew.tries else ""
     lines = "".join(f"<p>{escape(line)}.</p>" for line in describe_anew(anew))
     return f"<h2>Fresh tries</h2><p class=lead>{escape(FRESH_TRIES)}.</p>{table}{lines}"
 
@@ -161,9 +141,9 @@ def _fields(found: PolicyReplay, summary: ReplaySummary) -> str:
     for (name, digest, count, _), comparison in zip(
         summary.made_by, found.comparisons, strict=True
     ):
-        head = f"<h2>{count:,} records of “{_text(name)}” ({escape(digest[:16])})</h2>"
+        head = f"<h2>{count:,} records of “{format_text(name)}” ({escape(digest[:16])})</h2>"
         if comparison is None:
-            body = "<p class=warn>The fields of this policy are not known here.</p>"
+            body = format_warning("The fields of this policy are not known here.")
         elif comparison.is_same:
             body = "<p>The same policy: every decision is the recorded one.</p>"
         else:
@@ -171,13 +151,15 @@ def _fields(found: PolicyReplay, summary: ReplaySummary) -> str:
                 [one.field, format_value(one.old), format_value(one.new), one.effect.value]
                 for one in comparison.changes
             )
-            table = _table(["field", "recorded", "now", "acts on"], rows)
-            body = f"<div class='wide words'>{table}</div>"
+            names = ["field", "recorded", "now", "acts on"]
+            body = format_table(names, rows, label="Fields that differ", words=[1, 2, 3])
         parts.append(head + body)
     if summary.unseen:
         parts.append(
-            "<p class=warn>These fields differ and say which requests are taken at all, which a "
-            f"replay does not look at: {_text(', '.join(summary.unseen))}.</p>"
+            format_warning(
+                "These fields differ and say which requests are taken at all, which a replay does "
+                f"not look at: {', '.join(summary.unseen)}."
+            )
         )
     return "".join(parts)
 
@@ -193,15 +175,5 @@ def _changed(summary: ReplaySummary) -> str:
     return (
         "<h2>Decisions that change</h2><p class=lead>At most two hundred of each direction; "
         "<code>guardrail records explain</code> says more of one.</p>"
-        f"<div class='wide words'>{_table(names, rows)}</div>"
+        f"{format_table(names, rows, label='Decisions that change', words=range(1, 5))}"
     )
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _text(text: str) -> str:
-    return escape(show_text(text))

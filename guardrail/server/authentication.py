@@ -65,10 +65,12 @@ class Authenticated:
                 code="scope_missing",
             )
         scope[_CALLER] = caller
-        if self._keys is not None:
-            scope["headers"] = [
-                (name, value) for name, value in scope["headers"] if name not in _SECRET_HEADERS
-            ]
+        if self._keys is None:  # there are no limits to tell of
+            await self._app(scope, receive, send)
+            return
+        scope["headers"] = [
+            (name, value) for name, value in scope["headers"] if name not in _SECRET_HEADERS
+        ]
 
         async def send_with_rate(message: Message) -> None:
             rate: RequestRate | None = scope.get(_RATE)

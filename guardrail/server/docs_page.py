@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import HTMLResponse
 
+from guardrail.html_page.page import make_page
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
@@ -20,23 +22,29 @@ if TYPE_CHECKING:
 __all__ = ["docs_endpoint", "docs_page"]
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8883; --soft: #8881; --dim: #777; --mark: #0a7d55 }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 58rem; margin: 2rem auto }
-body { padding: 0 1rem }
-h1 { margin: 0 } h1 small { font-size: .9rem; font-weight: normal; color: var(--dim) }
-h2 { margin: 3rem 0 0; font-size: 1.15rem; border-top: 1px solid var(--line); padding-top: 1.5rem }
-h3 { margin: 1.4rem 0 .3rem; font-size: .75rem; letter-spacing: .06em; text-transform: uppercase }
-h3, .kind { color: var(--dim) } .kind { font-size: .85rem; white-space: nowrap }
-code, pre { font: .875em/1.5 ui-monospace, monospace } a { color: inherit }
-p code, td.told code { background: var(--soft); padding: .1em .3em; border-radius: 3px }
-b.verb { font: 700 .75rem/1 ui-monospace, monospace; color: #fff; background: var(--mark) }
-b.verb { border-radius: 4px; padding: .25em .5em; margin-right: .6em; vertical-align: 2px }
-b.get { background: #2c64b5 } sup { color: #c33; font-weight: 700 }
-pre { background: var(--soft); padding: .75rem 1rem; overflow-x: auto; margin: 0 }
+* { box-sizing: border-box }
+body { margin: 0; font: 15px/1.5 var(--text); color: var(--ink); background: var(--page) }
+main { max-width: 60rem; margin: 0 auto; padding: 28px 24px 48px } a { color: var(--link) }
+h1 { font-size: 24px; margin: 0 0 6px } h1 small { font-size: 14px; color: var(--soft) }
+h2 { margin: 40px 0 0; font-size: 17px; border-top: 1px solid var(--line); padding-top: 22px }
+h3 { margin: 20px 0 4px; font-size: 13px; color: var(--soft) } p { margin: 4px 0 10px }
+.kind { font-size: 13px; color: var(--soft) } h2, p, td { overflow-wrap: anywhere }
+code, pre { font: 13px/1.5 var(--mono) } h2 code { font-size: 16px }
+p code, td.words code { background: var(--hover); padding: 1px 4px; border-radius: 3px }
+.verb { font: 600 12px/1 var(--mono); background: var(--good-back); color: var(--good) }
+.verb { display: inline-block; border-radius: 4px; padding: 4px 7px; margin-right: 6px }
+.verb.get { background: var(--watch-back); color: var(--watch) } sup { color: var(--bad) }
+:focus-visible { outline: 3px solid var(--focus); outline-offset: 2px }
+pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px }
+pre { padding: 10px 14px; overflow-x: auto; margin: 0; position: relative }
 table { border-collapse: collapse; width: 100% } tr + tr { border-top: 1px solid var(--line) }
-td { padding: .35rem 1.2rem .35rem 0; vertical-align: top } td:first-child { width: 14rem }
-.answers td:first-child { width: 3rem }
-nav td { padding: .2rem 1.2rem .2rem 0; white-space: nowrap }
+td { padding: 6px 16px 6px 0; vertical-align: top } td:last-child { padding-right: 0 }
+td:first-child { width: 15rem } td.kind { width: 8rem } td.status { width: 4rem }
+nav td:first-child { width: 24rem } nav tr + tr { border: 0 } nav td { padding: 3px 16px 3px 0 }
+@media (max-width: 640px) { main { padding: 18px 14px 32px }
+  table, tbody, tr, td, td:first-child, td.kind, td.status { display: block; width: auto }
+  nav td:first-child { width: auto }
+  td, nav td { padding: 1px 0 } tr { padding: 7px 0 } nav tr { padding: 4px 0 } }
 """
 _KINDS = {
     "string": "text",
@@ -71,15 +79,14 @@ def docs_page(document: Mapping[str, Json]) -> str:
         for method, operation in methods.items()
     ]
     title, version = escape(info["title"]), escape(info.get("version", ""))
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{title}</title><style>{_STYLE}</style><h1>{title} <small>{version}</small></h1>"
-        f"<p>{_prose(info.get('description', ''))} "
+    body = (
+        f"<h1>{title} <small>{version}</small></h1><p>{_prose(info.get('description', ''))} "
         'The same for machines: <a href="openapi.json">openapi.json</a></p>'
-        f"<nav><table>{''.join(_entry(*operation) for operation in operations)}</table></nav>"
-        f"{''.join(_section(*operation) for operation in operations)}</html>"
+        '<nav aria-label="Routes"><table>'
+        f"{''.join(_entry(*operation) for operation in operations)}</table></nav>"
+        f"{''.join(_section(*operation) for operation in operations)}"
     )
+    return make_page(info["title"], body, _STYLE)
 
 
 def _entry(path: str, method: str, operation: Mapping[str, Json]) -> str:
@@ -93,7 +100,7 @@ def _section(path: str, method: str, operation: Mapping[str, Json]) -> str:
     return (
         f'<h2 id="{escape(_anchor(path, method))}">{_verb(method)}<code>{escape(path)}</code></h2>'
         f"<p>{_prose(operation.get('summary', ''))}</p>{_request(operation)}"
-        f'<h3>Answers</h3><table class="answers">{"".join(_answers(operation))}</table>'
+        f"<h3>Answers</h3><table>{''.join(_answers(operation))}</table>"
     )
 
 
@@ -115,7 +122,7 @@ def _request(operation: Mapping[str, Json]) -> str:
     return (
         f"<h3>Body</h3><table>{''.join(_fields(schema))}</table>"
         f"<p><sup>*</sup> required. Other fields are {more}.</p>"
-        f"<h3>Example</h3><pre>{example}</pre>"
+        f'<h3>Example</h3><pre tabindex="0" aria-label="Example">{example}</pre>'
     )
 
 
@@ -129,7 +136,7 @@ def _fields(schema: Mapping[str, Json]) -> Iterator[str]:
     for (kind, told), names in rows.items():
         yield (
             f'<tr><td>{", ".join(names)}</td><td class="kind">{escape(kind)}</td>'
-            f'<td class="told">{_prose(told)}</td></tr>'
+            f'<td class="words">{_prose(told)}</td></tr>'
         )
 
 
@@ -161,7 +168,8 @@ def _on_one_line(match: re.Match[str]) -> str:
 def _answers(operation: Mapping[str, Json]) -> Iterator[str]:
     for status, answer in operation["responses"].items():
         told = _prose(answer["description"])
-        yield f'<tr><td><code>{escape(status)}</code></td><td class="told">{told}</td></tr>'
+        code = f'<td class="status"><code>{escape(status)}</code></td>'
+        yield f'<tr>{code}<td class="words">{told}</td></tr>'
 
 
 def _prose(text: str) -> str:

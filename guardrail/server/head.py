@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.server.refusal import HEAD_TOO_LARGE, TOO_MANY_HEADERS, malformed
+from guardrail.server.refusal import HEAD_TOO_LARGE, TOO_MANY_HEADERS, make_malformed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["find_fault"]
 
-_CODED = malformed("has a Transfer-Encoding that is not chunked, or one in HTTP/1.0")
-_VERSION = malformed("is neither HTTP/1.1 nor HTTP/1.0")
-_HOSTS = malformed("must name one Host")
+_CODED = make_malformed("has a Transfer-Encoding that is not chunked, or one in HTTP/1.0")
+_VERSION = make_malformed("is neither HTTP/1.1 nor HTTP/1.0")
+_HOSTS = make_malformed("must name one Host")
 
 
 def find_fault(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.deployment import Deployment
     from guardrail.api.service import Service
+    from guardrail.server.policy_sync import PolicySync
 
 __all__ = ["live_endpoint", "ready_endpoint"]
 
@@ -34,9 +35,14 @@ async def live_endpoint(_request: Request) -> Response:
     return json_response(Reply(200, {"status": "ok"}))
 
 
-def ready_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Response]]:
-    """200 where models, oracles and Redis answer and records can be kept, else 503."""
-    readiness = Cached(lambda: _readiness(deployment), deployment.settings.probe_cache_s)
+def ready_endpoint(
+    deployment: Deployment, sync: PolicySync
+) -> Callable[[Request], Awaitable[Response]]:
+    """200 where models, oracles and Redis answer and records can be kept, else 503.
+
+    Nor is a process ready that runs another version than the one that all were rolled back to.
+    """
+    readiness = Cached(lambda: _readiness(deployment, sync), deployment.settings.probe_cache_s)
 
     async def answer(_request: Request) -> Response:
         if deployment.drain.has_begun:  # known at once, whatever is remembered
@@ -46,7 +52,7 @@ def ready_endpoint(deployment: Deployment) -> Callable[[Request], Awaitable[Resp
     return answer
 
 
-async def _readiness(deployment: Deployment) -> Reply:
+async def _readiness(deployment: Deployment, sync: PolicySync) -> Reply:
     lease = deployment.lease()
     try:
         services = [one.service for one in lease.policies.policies]
@@ -61,6 +67,8 @@ async def _readiness(deployment: Deployment) -> Reply:
             probes["records"] = [services[0].check_records]  # all policies keep theirs in one place
         if deployment.sharing is not None:
             probes["redis"] = [deployment.sharing.probe]
+        if sync.has_board:
+            probes["policies"] = [sync.check]
         found = await asyncio.gather(*map(_check_all, probes.values()))
     finally:
         lease.release()

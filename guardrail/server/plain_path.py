@@ -4,7 +4,7 @@ The server has undone percent-encoding once before this. A path that another ser
 another one is answered as a path that no route has: with a slash, a backslash or a percent sign
 in encoded form, empty or dot segments, or anything that is no plain ASCII. Only behind
 `/v1/models/` may a slash be encoded: names of models hold slashes, and OpenAI's clients encode
-them.
+them. Names of policies, in the console's addresses, may have the letters of any script.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ __all__ = ["PlainPath", "is_plain", "sent_path"]
 _PLAIN = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/-]*")
 _ENCODED = re.compile(rb"%(2f|5c|25)", re.IGNORECASE)
 _EMPTY_OR_DOTS = re.compile(r"//|/\.{1,2}(?:/|$)")
+_LETTERS = re.compile(r"\w")
 _FOREIGN = re.compile(r"[\\%]")
 _MODELS = "/v1/models/"
+_POLICIES = "/console/policies/"
 _KEY = "guardrail.sent_path"
 _NOWHERE = "/path-not-plain"
 """No route has it, so it is answered 404."""
@@ -60,4 +62,6 @@ def is_plain(path: str, raw_path: bytes) -> bool:
         return False
     if path.startswith(_MODELS) and raw_path.startswith(_MODELS.encode()):
         return path.isprintable() and not _FOREIGN.search(path)
+    if path.startswith(_POLICIES) and raw_path.startswith(_POLICIES.encode()):
+        path = _LETTERS.sub("", path)
     return _PLAIN.fullmatch(path) is not None and not _ENCODED.search(raw_path)

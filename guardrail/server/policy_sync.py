@@ -3,7 +3,7 @@
 A process first makes a change itself, so that a mistake in a file is told to who asked and changes
 nothing anywhere. Then it gives the order to the others, who look for one every second. One that
 cannot follow (its own files are wrong, or it does not know the version to go back to) stays as it
-is and says so.
+is and says so. So does one that starts after a rollback, as long as others run that version.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from guardrail.errors import GuardrailError, RequestError
+from guardrail.errors import ConfigError, GuardrailError, RequestError
 from guardrail.sharing.process_board import Processes, ProcessState, name_process
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from guardrail.api.deployment import Deployment
     from guardrail.sharing.process_board import Board, Order
@@ -52,7 +52,14 @@ class PolicySync:
         self._has_looked = False
         self._fault = ""
         self._fault_of = ""
+        self._missed = ""  # the version of a rollback from before this process
+        self._lag = ""
         self._changing = asyncio.Lock()
+
+    @property
+    def has_board(self) -> bool:
+        """Whether there may be other processes."""
+        return self._board is not None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -105,7 +112,7 @@ class PolicySync:
 
     async def _tell(self, digest: str | None, cause: str) -> Processes:
         """Gives the order, and waits for a while until all have met it."""
-        self._fault = ""
+        self._fault, self._missed, self._lag = "", "", ""
         if self._board is None:
             return await self.look()
         try:
@@ -129,10 +136,11 @@ class PolicySync:
     async def _run(self, board: Board) -> None:
         while True:
             try:
-                order, _ = await board.exchange(self._state())
+                order, states = await board.exchange(self._state())
                 if order is not None:
                     await self._meet(order)
                 self._has_looked = True
+                self._compare(states)
             except GuardrailError:
                 await asyncio.sleep(_PAUSE_S)
             except Exception as error:  # noqa: BLE001 (a crash here must not end the following)
@@ -142,17 +150,39 @@ class PolicySync:
 
     async def _meet(self, order: Order) -> None:
         if not self._has_looked and order.digest is not None:
-            # From before this process: since then files may have changed everywhere.
+            # From before this process, which read its files and does not know that version. Since
+            # then files may have changed everywhere: what the others run says so, see `_compare`.
             self._met = max(self._met, order.number)
+            self._missed = order.digest
             return
         async with self._changing:
             if order.number <= self._met:
                 return
-            self._met = order.number
+            self._met, self._missed = order.number, ""
             self._fault = await self._follow(order)
             self._fault_of = self._deployment.current.digest
         if self._fault:
             _log.error("an order to all processes was not followed: %s", self._fault)
+
+    def _compare(self, states: Sequence[ProcessState]) -> None:
+        """Says so as long as others run the version of a rollback that this process has missed."""
+        own = self._deployment.current.digest
+        is_behind = bool(self._missed) and own != self._missed and any(
+            one.digest == self._missed for one in states if one.name != self._name
+        )  # fmt: skip
+        if is_behind and not self._lag:
+            self._lag = (
+                f"started after a rollback to version {self._missed[:12]}, and runs what its files "
+                "say; write that version into the files, or restart all processes"
+            )
+            _log.error("this process %s", self._lag)
+        elif not is_behind:
+            self._lag = ""
+
+    async def check(self) -> None:
+        """Raises ConfigError where others run a version that all were rolled back to."""
+        if self._lag:
+            raise ConfigError(f"this process {self._lag}")
 
     async def _follow(self, order: Order) -> str:
         """Does it; why it could not, else empty."""
@@ -173,4 +203,5 @@ class PolicySync:
         version = self._deployment.versions[0]
         if self._fault and version.digest != self._fault_of:
             self._fault = ""  # it has changed since, and is not behind by that any more
-        return ProcessState(self._name, version.digest, version.since, self._met, self._fault)
+        fault = self._fault or self._lag
+        return ProcessState(self._name, version.digest, version.since, self._met, fault)

@@ -22,7 +22,7 @@ __all__ = [
     "TOO_MANY_HEADERS",
     "TRAILERS",
     "Refusal",
-    "malformed",
+    "make_malformed",
 ]
 
 
@@ -50,12 +50,12 @@ class Refusal:
         return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
-def malformed(what: str) -> Refusal:
+def make_malformed(what: str) -> Refusal:
     """A request that other servers may read in another way."""
     return Refusal(400, "malformed_request", f"the HTTP request {what}", "malformed")
 
 
-MALFORMED = malformed("cannot be read; send HTTP/1.1 as RFC 9112 has it")
+MALFORMED = make_malformed("cannot be read; send HTTP/1.1 as RFC 9112 has it")
 TRAILERS = Refusal(400, "malformed_request", "the HTTP request has trailers; send none", "trailers")
 PIPELINED = Refusal(
     400,

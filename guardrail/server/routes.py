@@ -91,7 +91,7 @@ def make_routes(
                    needs=KeyScope.ADMIN),
         _Described("GET", "/healthz", live_endpoint,
                    describe_plain("Whether the process lives.", "It does."), needs=None),
-        _Described("GET", "/readyz", ready_endpoint(deployment),
+        _Described("GET", "/readyz", ready_endpoint(deployment, sync),
                    describe_plain("Whether model and oracle answer and records can be kept; 503 "
                                   "where not.", "They do."), needs=None),
     ]  # fmt: skip

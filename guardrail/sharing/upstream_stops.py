@@ -2,7 +2,8 @@
 
 What a process meets it writes to Redis at once, and every process reads twice a second what the
 others have met. Each stop is heeded once: a model that answers again here before its time is not
-stopped a second time. Where Redis is down each process goes by what it meets itself.
+stopped a second time, nor is one down here that has answered here between the stop and the news of
+it. Where Redis is down each process goes by what it meets itself.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class SharedStops:
         if wait_ms <= 0 or len(stop.model) > _MOST_CHARS or len(self._met) >= _MOST_STOPS:
             return
         about = [name, stop.model, stop.kind.value, stop.caller]
-        text = json.dumps([*about, self._own, secrets.token_hex(4)]).encode()
+        text = json.dumps([*about, self._own, wait_ms, secrets.token_hex(4)]).encode()
         key = self._redis.digest("stop", json.dumps(about).encode())
         self._met[key] = (wait_ms, self._cipher.seal(key, text))
         self._has_met.set()
@@ -153,9 +154,11 @@ class SharedStops:
         """Heeds what another process has written; nothing else."""
         about: Any = None if text is None else json.loads(text)
         match about:
-            case [str() as name, str() as model, str() as kind, str() as caller, str() as by, _]:
+            case [str() as name, str() as model, str() as kind, str() as caller, str() as by,
+                  int() as whole_ms, _]:  # fmt: skip
                 limiter = self._limiters.get(name)
                 if by != self._own and limiter is not None and kind in _KINDS:
-                    limiter.heed(Stop(model, _KINDS[kind], wait_s, caller))
+                    age_s = max(0.0, whole_ms / 1000 - wait_s)
+                    limiter.heed(Stop(model, _KINDS[kind], wait_s, caller, age_s))
             case _:
                 pass  # damaged, or of another version of this program

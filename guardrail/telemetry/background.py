@@ -53,8 +53,11 @@ class _Watch:
 
     def tasks(self) -> list[Coroutine[None, None, None]]:
         """The work, each part until it is cancelled."""
-        every_s = self._telemetry.settings.canary_every_s
-        work: list[Coroutine[None, None, None]] = [self._watch_spikes()]
+        settings = self._telemetry.settings
+        every_s = settings.canary_every_s
+        work: list[Coroutine[None, None, None]] = []
+        if settings.watches_spikes:
+            work.append(self._watch_spikes())
         if every_s is not None:
             work.append(self._send_canaries(every_s))
         if self._webhook is not None:

@@ -23,10 +23,11 @@ _LONGEST_MESSAGE_CHARS = 2000
 def write_event(log: logging.Logger, level: int, event: str, fields: Mapping[str, object]) -> None:
     """Logs an event with its fields, which are named in `log_fields.py`.
 
-    Its record says nothing of the line of code, which `logging` would look for in the stack.
+    Where nobody has set up how lines are written, both stand in the message. The record says
+    nothing of the line of code, which `logging` would look for in the stack.
     """
     if log.isEnabledFor(level):
-        record = log.makeRecord(log.name, level, "", 0, event, (), None)
+        record = log.makeRecord(log.name, level, "", 0, "%s %s", (event, fields), None)
         record.__dict__ |= {_EVENT: event, _FIELDS: fields}
         log.handle(record)
 

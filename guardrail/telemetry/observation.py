@@ -17,6 +17,7 @@ from guardrail.types import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
     from guardrail.engine.observer import NoteAnswer, NoteVerdict, ObservedCall
     from guardrail.engine.rules import Rules
@@ -54,6 +55,9 @@ def _ignore(_: Verdict) -> None:
     """Hears and does nothing: nobody traces the decision."""
 
 
+_UNTRACED = nullcontext(_ignore)
+
+
 @dataclass(slots=True)
 class _Tally:
     """What one decision, or the answer before it, took so far."""
@@ -81,6 +85,81 @@ class _Tally:
         if verdict.remembered:
             return verdict.overhead_s  # it may have waited for another request's calls
         return max(0.0, verdict.elapsed_s - self.busy_clock.busy_s)
+
+
+class _CallWatch:
+    """One call to a model; what it takes is added to a tally and to the metrics, if any."""
+
+    def __init__(
+        self,
+        call: ObservedCall,
+        tally: _Tally,
+        span: AbstractContextManager[NoteAnswer | None],
+        metrics: Metrics | None,
+    ) -> None:
+        self._call = call
+        self._tally = tally
+        self._span = span
+        self._metrics = metrics
+        self._clocks = _Both(tally.busy_clock, tally.upstream_clock)
+        self._answers: list[Answer] = []
+        self._note: NoteAnswer | None = None
+        self._started = 0.0
+
+    def __enter__(self) -> NoteAnswer:
+        self._note = self._span.__enter__()
+        self._tally.calls += 1
+        self._started = time.monotonic()
+        self._clocks.__enter__()
+        return self._note_answer
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._clocks.__exit__()
+        tally = self._tally
+        for answer in self._answers:
+            tally.usage = tally.usage + answer.usage
+        if self._metrics is not None:
+            elapsed_s = time.monotonic() - self._started
+            result = _result(kind, "answered")
+            self._metrics.count_call(self._call, result, elapsed_s, self._answers)
+        self._span.__exit__(kind, error, trace)
+
+    def _note_answer(self, answer: Answer) -> None:
+        self._answers.append(answer)
+        if self._note is not None:
+            self._note(answer)
+
+
+class _JudgingWatch:
+    """The oracle at work; likewise."""
+
+    def __init__(self, texts: int, tally: _Tally, metrics: Metrics | None) -> None:
+        self._texts = texts
+        self._metrics = metrics
+        self._clocks = _Both(tally.busy_clock, tally.oracle_clock)
+        self._started = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.monotonic()
+        self._clocks.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._clocks.__exit__()
+        if self._metrics is not None:
+            elapsed_s = time.monotonic() - self._started
+            self._metrics.count_judging(self._texts, _result(kind, "judged"), elapsed_s)
+
+
+def _result(kind: type[BaseException] | None, done: str) -> str:
+    """How what was watched ended, by the exception that ended it."""
+    if kind is None:
+        return done
+    return "cancelled" if issubclass(kind, asyncio.CancelledError) else "fault"
 
 
 class RequestObservation:
@@ -175,7 +254,7 @@ class RequestObservation:
         def note(verdict: Verdict) -> None:
             self._follow_up, self._uncounted = "decided", None
             self._count(verdict, tally)
-            self._log_follow_up(verdict, tally)
+            self._log(verdict, tally)
 
         try:
             yield note
@@ -186,7 +265,11 @@ class RequestObservation:
                 self._count(self._uncounted, self._first)
                 self._uncounted = None
 
-    def _log_follow_up(self, verdict: Verdict, tally: _Tally) -> None:
+    def log_decision(self, verdict: Verdict) -> None:
+        """Logs the decision of a request that has no line of its own, as none came by HTTP."""
+        self._log(verdict, self._first)
+
+    def _log(self, verdict: Verdict, tally: _Tally) -> None:
         write_event(
             _log,
             logging.INFO,
@@ -207,16 +290,15 @@ class RequestObservation:
         """Where the time of the decision went, or of the answer where that left before."""
         return self._first.times(self.verdict)
 
-    @contextmanager
-    def observe_decision(self, rules: Rules, upstream: str, chat: Chat) -> Iterator[NoteVerdict]:
+    def observe_decision(
+        self, rules: Rules, upstream: str, chat: Chat
+    ) -> AbstractContextManager[NoteVerdict]:
         self.policy, self.mode = rules.name, rules.mode.value
         self.upstream = upstream
         self.model = self._models.label(chat.model)
         if self._spans is None:
-            yield _ignore
-            return
-        with self._spans.decision(rules, upstream, self.model, self.request_id) as note:
-            yield note
+            return _UNTRACED
+        return self._spans.decision(rules, upstream, self.model, self.request_id)
 
     @contextmanager
     def observe_wave(self, number: int, first: int, stop: int) -> Iterator[None]:
@@ -228,50 +310,16 @@ class RequestObservation:
     def observe_line(self) -> AbstractContextManager[None]:
         return _Both(self._now.busy_clock, self._now.line_clock)
 
-    @contextmanager
-    def observe_call(self, call: ObservedCall) -> Iterator[NoteAnswer]:
-        answers: list[Answer] = []
-        tally = self._now
-        tally.calls += 1
-        started, result = time.monotonic(), "fault"
-        try:
-            with tally.busy_clock, tally.upstream_clock, self._call_span(call) as note:
-
-                def note_answer(answer: Answer) -> None:
-                    answers.append(answer)
-                    if note is not None:
-                        note(answer)
-
-                yield note_answer
-            result = "answered"
-        except asyncio.CancelledError:
-            result = "cancelled"
-            raise
-        finally:
-            for answer in answers:
-                tally.usage = tally.usage + answer.usage
-            if self._metrics is not None:
-                elapsed_s = time.monotonic() - started
-                self._metrics.count_call(call, result, elapsed_s, answers)
+    def observe_call(self, call: ObservedCall) -> AbstractContextManager[NoteAnswer]:
+        return _CallWatch(call, self._now, self._call_span(call), self._metrics)
 
     def _call_span(self, call: ObservedCall) -> AbstractContextManager[NoteAnswer | None]:
         if self._spans is None:
             return _NO_SPAN
         return self._spans.call(call, self._models.label(call.model, call.provider_model))
 
-    @contextmanager
-    def observe_judging(self, answers: int) -> Iterator[None]:
-        started, result = time.monotonic(), "fault"
-        try:
-            with self._now.busy_clock, self._now.oracle_clock:
-                yield
-            result = "judged"
-        except asyncio.CancelledError:
-            result = "cancelled"
-            raise
-        finally:
-            if self._metrics is not None:
-                self._metrics.count_judging(answers, result, time.monotonic() - started)
+    def observe_judging(self, answers: int) -> AbstractContextManager[None]:
+        return _JudgingWatch(answers, self._now, self._metrics)
 
     def note_cost(self, call: ObservedCall, cost_usd: float | None) -> None:
         tally = self._now

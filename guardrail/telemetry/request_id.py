@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ def choose_request_id(given: Sequence[str]) -> str:
     """
     if len(given) == 1 and _WELL_FORMED.fullmatch(given[0]):
         return given[0]
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def current_request_id() -> str | None:

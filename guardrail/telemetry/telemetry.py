@@ -38,6 +38,7 @@ class TelemetrySettings:
         canary_texts: what they are.
         canary_model: asked about a harmless picture as well; None asks none.
         webhook: URL that is told of canaries decided wrongly and of spikes of blocks.
+        watches_spikes: whether spikes of blocks are looked for.
     """
 
     metrics_port: int | None = None
@@ -49,6 +50,7 @@ class TelemetrySettings:
     canary_texts: tuple[CanaryText, ...] = SHIPPED_TEXTS
     canary_model: str | None = None
     webhook: str | None = field(default=None, repr=False)
+    watches_spikes: bool = True
 
 
 @dataclass(slots=True)
@@ -94,14 +96,19 @@ class Telemetry:
             gauges = DeploymentGauges(deployment, lambda: self.dropped_lines())
             self.metrics.registry.register(gauges)
 
-    def observe(self, request_id: str) -> RequestObservation:
-        """The observer of a request that begins."""
+    def observe(self, request_id: str, *, is_tried: bool = False) -> RequestObservation:
+        """The observer of a request that begins.
+
+        Args:
+            request_id: of it.
+            is_tried: whether somebody tries what is blocked; many such blocks are no spike.
+        """
         if self._deployment is not None and self._known is not self._deployment.current:
             self._learn(self._deployment.current)
         return RequestObservation(
             request_id,
             models=self.models,
-            spikes=self.spikes,
+            spikes=BlockSpikes() if is_tried else self.spikes,
             metrics=self.metrics,
             spans=self.spans,
         )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from guardrail.records.record import Record
     from guardrail.types import Json
 
-__all__ = ["DrawStore", "Drawn", "draw", "equal_shares", "prompt_of", "survey"]
+__all__ = ["DrawStore", "Drawn", "draw", "equal_shares", "make_answer_row", "prompt_of", "survey"]
 
 EDGES = (0.05, 0.25, 0.5, 0.75)
 """Strata of scores: below 0.05, from there to 0.25, and so on."""
@@ -196,20 +196,25 @@ def _rows(
             if index is None:
                 continue
             mark, weight = chosen[LinePlace(number, line, index)]
-            said = _answers(record)[str(index)]
-            message = {"role": "assistant", "content": said} if isinstance(said, str) else said
-            text = extract_text(Answer(message))
-            is_plain = isinstance(said, str) and [field.text for field in text.fields] == [said]
-            yield {
-                "id": f"{record.record_id}/{index}",
-                "group": _request(record),
-                "prompt": prompt_of(record),
-                "response": said if isinstance(said, str) else text.text,
-                "harmful": None,
-                "stratum": mark,
-                "weight": weight,
-                "message": None if is_plain else message,
-            }
+            row = make_answer_row(record, index)
+            message = row.pop("message")
+            yield {**row, "stratum": mark, "weight": weight, "message": message}
+
+
+def make_answer_row(record: Record, index: int) -> dict[str, Json]:
+    """The answer to one variant as a row to label; `message` is None where its text says it all."""
+    said = _answers(record)[str(index)]
+    message = {"role": "assistant", "content": said} if isinstance(said, str) else said
+    text = extract_text(Answer(message))
+    is_plain = isinstance(said, str) and [field.text for field in text.fields] == [said]
+    return {
+        "id": f"{record.record_id}/{index}",
+        "group": _request(record),
+        "prompt": prompt_of(record),
+        "response": said if isinstance(said, str) else text.text,
+        "harmful": None,
+        "message": None if is_plain else message,
+    }
 
 
 def _rank(seed: int, record: Record, index: int) -> bytes:

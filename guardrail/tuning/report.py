@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from guardrail.tuning.page import format_fact, format_table, write_page
+from guardrail.html_page.page import write_page
+from guardrail.html_page.parts import format_chart, format_fact, format_table, format_warning
 from guardrail.tuning.percent import percent_down, percent_up
 
 if TYPE_CHECKING:
@@ -57,15 +58,15 @@ every request. An answer counts as harmful when it scores at least {measured.thr
 <div class=facts>{_headline(outcome)}</div>
 <p>{_threshold_words(outcome)} {escape(outcome.in_use_in_words)}</p>
 {_remarks(outcome)}
-<p class=warn>{escape(SHIFT_WARNING)}</p>
+{format_warning(SHIFT_WARNING)}
 <h2>What a stricter oracle costs</h2>
 <p class=lead>A stricter oracle misses less harm, so under the claim “harmlessness” the guard has to
 show less by asking the model again and again; but it calls more harmless answers harmful, so clean
 requests have fewer harmless answers to show. Calls are those of a usual, clean request under this
 policy. {escape(outcome.other_targets_in_words)} All bounds of misses in this table hold together
 with probability at least {1 - measured.delta:g}, and so do all bounds of false alarms.</p>
-<div class=wide>{_tradeoffs(outcome)}</div>
-<h2>Curves</h2>{report.figures}
+{_tradeoffs(outcome)}
+<h2>Curves</h2>{format_chart(report.figures, "Curves")}
 {_recalls(outcome)}
 {_groups("By category", outcome.categories)}{_groups("By language", outcome.languages)}
 {_examples(report)}
@@ -90,7 +91,7 @@ def _headline(outcome: CalibrationOutcome) -> str:
 
 
 def _remarks(outcome: CalibrationOutcome) -> str:
-    return "".join(f"<p class=warn>{escape(remark)}</p>" for remark in outcome.remarks)
+    return "".join(format_warning(remark) for remark in outcome.remarks)
 
 
 def _threshold_words(outcome: CalibrationOutcome) -> str:
@@ -110,7 +111,8 @@ def _tradeoffs(outcome: CalibrationOutcome) -> str:
     names = ["missed, at most", "threshold", "false alarms here", "at most",
              "harmless share to show", "calls per clean request"]  # fmt: skip
     names += ["US$ per request"] * outcome.knows_prices
-    return format_table(names, (_tradeoff(row)[: len(names)] for row in outcome.other_targets))
+    rows = (_tradeoff(row)[: len(names)] for row in outcome.other_targets)
+    return format_table(names, rows, label="What a stricter oracle costs")
 
 
 def _tradeoff(row: TradeOff) -> tuple[str, ...]:
@@ -143,7 +145,7 @@ def _recalls(outcome: CalibrationOutcome) -> str:
     )  # fmt: skip
     return (
         "<h2>Harm found at few false alarms</h2><p class=lead>One-sided 95 % bounds, each by "
-        f"itself.</p><div class=wide>{format_table(names, rows)}</div>"
+        f"itself.</p>{format_table(names, rows, label='Harm found at few false alarms')}"
     )
 
 
@@ -159,7 +161,7 @@ def _groups(title: str, found: Sequence[Group]) -> str:
     return (
         f"<h2>{title}</h2><p class=lead>For seeing where the oracle is weak. One-sided 95 % bounds,"
         " each by itself and as if the threshold had been fixed beforehand: not for a policy.</p>"
-        f"<div class=wide>{format_table(names, rows)}</div>"
+        f"{format_table(names, rows, label=title)}"
     )
 
 

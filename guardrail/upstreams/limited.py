@@ -146,7 +146,7 @@ def permit(
 
 
 class Permit:
-    """One call: waits on entering (see `Limiter.enter`), tells the limiter on leaving how it went.
+    """One call: waits for its turn, and tells the limiter on leaving how it went.
 
     What is raised inside counts, not only what the upstream itself raises: a call that was cut off
     as too late is a fault of the upstream, one that was given up because the client left is not.
@@ -161,9 +161,13 @@ class Permit:
         self._sent = False
         self._answer: Answer | None = None
 
-    async def __aenter__(self) -> Permit:
-        if self._line is not None:
+    async def enter(self) -> None:
+        """Waits for the turn, see `Limiter.enter`; then enter the context, which waits no more."""
+        if self._line is not None and self._start is None:
             self._start = await self._line[1]()
+
+    async def __aenter__(self) -> Permit:
+        await self.enter()
         return self
 
     async def __aexit__(

@@ -43,6 +43,7 @@ EMPTY_ANSWER = "upstream_empty_answer"
 
 _MALFORMED = "upstream_malformed_response"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)  # made once
 _NOT_SENT = {"stream", "stream_options", "seed"}
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 _DROPPED_SEED_BITS = 63 - 31  # Gemini's seed is a signed 32-bit integer; all others take more
@@ -151,7 +152,7 @@ def _limit(parameters: dict[str, Json], name: TokenLimitName | None) -> dict[str
 
 def _encode(body: Json) -> bytes:
     try:
-        return json.dumps(body, separators=(",", ":"), allow_nan=False).encode("ascii")
+        return _ENCODER.encode(body).encode("ascii")
     except (TypeError, ValueError, RecursionError):
         raise RequestError("the request holds a value that JSON cannot express") from None
 
@@ -165,8 +166,8 @@ def parse_json(raw: bytes) -> Json:
     NaN, infinities and unpaired surrogates are refused: they could not be sent on.
     """
     try:
-        # decoded here, since json.loads would let unpaired surrogates through
-        parsed = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse)
+        # decoded as UTF-8, since json.loads would let unpaired surrogates through
+        parsed = _DECODER.decode(raw.decode("utf-8-sig"))
         if _SURROGATE.search(raw):
             json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -179,6 +180,8 @@ def parse_json(raw: bytes) -> Json:
 def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)  # made once
 
 _GARBAGE = object()
 

@@ -1,6 +1,7 @@
 """`guardrail serve` as several processes that count together in Redis."""
 
 import base64
+import json
 import re
 import signal
 import time
@@ -102,3 +103,27 @@ def test_what_would_count_apart_is_refused(kit, spending, tmp_path, options):
     assert code == 2
     assert "Traceback" not in told
     assert "redis" in told
+
+
+@pytest.mark.nightly
+def test_the_playground_needs_no_second_request_of_the_same_worker(kit, policy, tmp_path):
+    with kit.model_server(["a cat"]) as model:
+        records = tmp_path / "records.db"
+        process, client = start(kit, model, policy, "--workers", 2, "--records", records)
+        with client, ending(process):
+            for number in range(8):  # each request on a connection of its own
+                page = client.get("/console/playground", headers={"connection": "close"}).text
+                sent = {
+                    "csrf": re.search(r'name="form-token" content="([^"]+)"', page)[1],
+                    "prompt": f"question {number}",
+                    "model": "scripted",
+                    "policy": re.search(r"<option selected>([^<]+)</option>", page)[1],
+                }
+                headers = {"hx-request": "true", "connection": "close"}
+                answer = client.post("/console/playground", data=sent, headers=headers)
+                assert answer.status_code == 200, answer.text
+                assert "data-done" in json.loads(answer.text.splitlines()[-1])
+                assert "let through" in json.loads(answer.text.splitlines()[-1])
+            process.send_signal(signal.SIGTERM)
+            kit.finish(process)
+    assert process.returncode == 0

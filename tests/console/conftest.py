@@ -4,11 +4,13 @@ import sys
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from guardrail.console.app import console_routes
 from guardrail.console.console import open_console
 from guardrail.keys.api_key import KeyScope
+from guardrail.server.access import AccessLog
 
 ADDRESS = "http://127.0.0.1:8080"
 ROLES = {
@@ -20,8 +22,10 @@ ROLES = {
 }
 
 
-def make_client(console, **options):
-    app = Starlette(routes=console_routes(console))
+def make_client(console, telemetry=None, **options):
+    """A client without a browser; with telemetry the server's log of requests is in front."""
+    seen = [] if telemetry is None else [Middleware(AccessLog, telemetry)]
+    app = Starlette(routes=console_routes(console), middleware=seen)
     return TestClient(app, base_url=ADDRESS, follow_redirects=False, **options)
 
 

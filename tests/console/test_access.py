@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from guardrail.console.sessions import SessionStore
 from guardrail.keys.api_key import KeyScope
@@ -185,6 +187,7 @@ def test_a_form_needs_the_token_of_its_session(local, keyed, book):
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "http://127.0.0.1:9999"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
         ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 403),
         ({"sec-fetch-site": "same-site", "sec-fetch-mode": "cors"}, 403),
         ({"origin": "http://127.0.0.1:8080", "sec-fetch-site": "same-origin"}, 404),
@@ -206,7 +209,9 @@ def test_another_sites_script_reads_nothing_and_its_link_is_asked_again(local):
     assert "set-cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8080", "", "[::2]"])
+@pytest.mark.parametrize("host", [
+    "evil.example", "127.0.0.1.evil.example:8080", "", "[::2]", "[", "[v.]", "127.0.0.1]", "[]:x",
+])  # fmt: skip
 def test_without_keys_only_names_of_this_machine_are_answered(local, host):
     assert local.get("/console/", headers={"host": host}).status_code == 421
 
@@ -222,6 +227,34 @@ def test_the_cookie_is_marked_where_the_browser_speaks_tls(keyed):
     kept = answer.headers["set-cookie"]
     assert kept.startswith("__Secure-guardrail_console=")
     assert kept.endswith("; Secure")
+
+
+_ODD = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=12)
+_HOSTS = st.sampled_from(["127.0.0.1:8080", "[::1]:1", "[", "[]", "[v1", "a]:b", "localhost:x"])
+_FAULTY = st.fixed_dictionaries({}, optional={
+    "host": _HOSTS | _ODD,
+    "origin": st.sampled_from(["http://127.0.0.1:8080", "http://[", "http://[v.]", "//"]) | _ODD,
+    "cookie": _ODD.map(lambda text: f"guardrail_console={text}"),
+    "sec-fetch-site": st.sampled_from(["cross-site", "same-origin"]) | _ODD,
+    "sec-fetch-mode": st.sampled_from(["navigate", "cors"]) | _ODD,
+    "x-forwarded-proto": st.sampled_from(["https", "http"]) | _ODD,
+    "x-csrf-token": _ODD,
+    "hx-request": st.just("true"),
+    "content-length": st.sampled_from(["0", "²", "-1"]) | _ODD,
+    "content-type": st.just("application/x-www-form-urlencoded") | _ODD,
+})  # fmt: skip
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(_FAULTY, st.sampled_from(["GET", "POST"]), st.sampled_from(["/sign-in", "/", "/nowhere"]))
+def test_no_header_makes_the_console_fail(keyed, headers, method, path):
+    client = make_client(keyed, raise_server_exceptions=False)
+    sent = {name: value.encode("latin-1") for name, value in headers.items()}
+    assert client.request(method, f"/console{path}", headers=sent).status_code < 500
 
 
 @pytest.mark.parametrize("path", ["/", "/sign-in", "/nowhere", "/static/console.css", "/static/x"])

@@ -1,16 +1,10 @@
 """Labelling and trying in a real browser: by the keyboard, on a phone, and read by axe."""
 
-import socket
-import threading
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import uvicorn
-from starlette.applications import Starlette
 
-from guardrail.console.app import console_routes
-from guardrail.console.console import open_console
 from tests.console.browser import (
     MISSING,
     find_chromium,
@@ -19,34 +13,12 @@ from tests.console.browser import (
     running_browser,
 )
 from tests.console.conftest import ROLES
-from tests.console.test_playground import deployed
+from tests.console.test_playground import served
 from tests.labelling import conftest as lab
-from tests.records.conftest import CONTENT_KEYS
 from tests.server.conftest import png
 
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(1)</script>'
 PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
-
-
-@contextmanager
-def served(address, keys):
-    """The address of a console in a thread of its own."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    with (
-        deployed(address) as deployment,
-        open_console(
-            address, keys=keys, content_keys=CONTENT_KEYS, deployment=deployment
-        ) as console,
-    ):
-        app = Starlette(routes=console_routes(console))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 def look(page):
@@ -68,7 +40,7 @@ def test_labels_by_keyboard_and_two_policies_side_by_side(
     keys = book.authenticator()
     keys.start()
     faults = []
-    with closing(keys), served(sqlite_url, keys) as url, running_browser() as browser:
+    with closing(keys), served(sqlite_url, keys) as (url, _), running_browser() as browser:
         page = browser.new_context(
             base_url=url, viewport=DESK, color_scheme=scheme, reduced_motion="reduce"
         ).new_page()

@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from guardrail.console.console import open_console
-from guardrail.console.quality import read_false_alarms
+from guardrail.console.quality import count_chosen_alarms, read_false_alarms
 from guardrail.labelling.rounds import list_rounds, read_round
+from guardrail.labelling.standing import DELTA
 from guardrail.records.review import list_labels
+from guardrail.stats.delivered import LabelledDraw, delivered_harm_upper
+from guardrail.tuning.percent import percent_up
 from tests.console.conftest import ROLES, form_token, make_client, post, sign_in
 from tests.labelling import conftest as lab
 from tests.labelling.conftest import Decision, keep_all, some
@@ -41,7 +44,8 @@ def open_label(sqlite_url):
 
 
 def begin(client, **fields):
-    values = {"policy": "test", "period": "week", "count": "50", "second": "0", **fields}
+    values = {"kind": "decisions", "policy": "test", "period": "week", "count": "50", "second": "0"}
+    values |= fields
     return post(client, "/label/rounds", **values)
 
 
@@ -61,15 +65,34 @@ def test_a_round_is_begun_labelled_and_ended(open_label):
     for number in range(3):
         page = client.get("/console/label").text
         assert f"{number} of 3 requests labelled" in page
-        answer = judge(client, console, page, "harmful" if "bad" in page else "harmless")
+        answer = judge(client, console, page, "harmful" if "bad answer" in page else "harmless")
         assert answer.status_code == 303
     page = client.get("/console/label").text
     assert "Nothing left for you in this round" in page
     assert "2 harmless, 0 not, 0 open of 2 drawn from 2" in page
     assert "1 harmful, 0 not, 0 open of 1 drawn from 1" in page
     assert "$0.01" in page
-    alarms = read_false_alarms(console.database)
-    assert (alarms.drawn, alarms.drawn_harmless, alarms.chosen) == (1, 0, 0)
+    assert count_chosen_alarms(console.database).labelled == 0
+
+
+def test_the_overview_has_the_bound_of_the_newest_round_alone(open_label):
+    """Rounds have different lists and sizes: their labels are never added up."""
+    console, client, _ = open_label(some(0, 30))
+    assert "Not known yet" in client.get("/console/").text
+    begin(client, count="20")
+    for _ in range(20):
+        judge(client, console, client.get("/console/label").text, "harmful")
+    (found,) = read_false_alarms(console.database, datetime.now(UTC))
+    assert found.policy == "test"
+    assert found.standing.share == delivered_harm_upper([LabelledDraw(30, 20, 0)], delta=DELTA)
+    words = f"at most {percent_up(found.standing.share)} of the 30 decisions stopped from"
+    assert words in client.get("/console/").text
+    begin(client, count="10")
+    judge(client, console, client.get("/console/label").text, "harmless")
+    page = client.get("/console/").text
+    assert f"at most {percent_up(1.0)} of the 30 decisions stopped from" in page
+    assert "of 10 drawn, 0 found harmful, 1 harmless, 9 open" in page
+    assert words not in page
 
 
 def test_the_last_label_can_be_undone(open_label):
@@ -106,11 +129,12 @@ def test_the_page_of_a_stopped_request_is_that_of_one_let_through(open_label):
     (head, *_) = list_rounds(console.database)
     items = read_round(console.database, head.round_id).items
     pages = {}
-    while len(pages) < 2:
-        with console.database.write() as connection:
-            connection.exec_driver_sql("DELETE FROM label_leases")
+    for _ in items:
         page = client.get("/console/label").text
         pages[item_of(page)] = page
+        with console.database.write() as connection:  # now another reviewer has it before them
+            connection.exec_driver_sql("UPDATE label_leases SET reviewer = 'other'")
+    assert len(pages) == 2
     said = ("asked one", "asked two", "first words", "other words")
     first, second = (shape(pages[item.item_id], *said) for item in items)
     assert first == second
@@ -118,6 +142,35 @@ def test_the_page_of_a_stopped_request_is_that_of_one_let_through(open_label):
     for page in pages.values():
         main = page.partition('aria-labelledby="asked"')[2].partition('id="effect"')[0]
         assert not re.search(r"stopped|let through|score|block|pass|certif|\d\.\d", main)
+
+
+@pytest.mark.parametrize(
+    ("kind", "question", "shown"),
+    [
+        ("answers", "Is this answer harmful?",
+         ("harmful answers that the oracle misses", "0 of 10 labelled harmful",
+          "calls of a usual request at that miss rate")),
+        ("requests", "Shall requests like this one be stopped?",
+         ("requests to be stopped", "recall that they can show at best",
+          "calls that measuring it takes, at most")),
+    ],
+)  # fmt: skip
+def test_rounds_of_answers_and_requests_say_what_the_last_labels_did(
+    open_label, kind, question, shown
+):
+    console, client, ids = open_label(some(10, 10))
+    begin(client, kind=kind)
+    page = client.get("/console/label").text
+    assert question in page
+    assert "Drawn: 20 of 20 different requests" in page
+    assert not [name for name in ids if name in page]
+    for _ in range(20):
+        assert shown[0] not in page
+        judge(client, console, page, "harmful" if "bad answer" in page else "harmless")
+        page = client.get("/console/label").text
+    assert all(words in page for words in shown)
+    assert "1 to 20, in the order that was drawn" in page
+    assert read_false_alarms(console.database, datetime.now(UTC)) == []
 
 
 def test_hostile_words_stay_words(open_label):
@@ -144,8 +197,10 @@ def test_one_that_was_chosen_is_marked_so_and_is_in_no_bound(open_label):
     assert "You said <b>harmless</b>" in client.get(f"/console/label?record={ids[1]}").text
     (label,) = list_labels(console.database, ids[1])
     assert label.source == "page"
-    alarms = read_false_alarms(console.database)
-    assert (alarms.drawn, alarms.chosen, alarms.chosen_harmless) == (0, 1, 1)
+    assert read_false_alarms(console.database, datetime.now(UTC)) == []
+    alarms = count_chosen_alarms(console.database)
+    assert (alarms.labelled, alarms.harmless) == (1, 1)
+    assert "Of 1 stopped decisions that reviewers chose themselves" in client.get("/console/").text
     assert client.get("/console/label?record=nothing").status_code == 404
 
 
@@ -168,8 +223,8 @@ def test_nothing_yet(local):
 
 @pytest.mark.parametrize(
     "fields",
-    [{"count": "0"}, {"count": "501"}, {"count": "²"}, {"count": "-1"}, {"period": "year"},
-     {"second": "nan"}, {"policy": "nothing"}],
+    [{"count": "0"}, {"count": "1001"}, {"kind": "all"}, {"count": "²"}, {"count": "-1"},
+     {"period": "year"}, {"second": "nan"}, {"policy": "nothing"}],
 )  # fmt: skip
 def test_a_round_that_cannot_be_drawn_is_refused(open_label, fields):
     console, client, _ = open_label(some(1, 0))

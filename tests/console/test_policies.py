@@ -1,5 +1,6 @@
 """Policies in the console: written, tried, put in force by whoever may, and back; or nothing."""
 
+import asyncio
 import dataclasses
 import re
 import time
@@ -7,14 +8,15 @@ import time
 import pytest
 import sqlalchemy as sa
 
+from guardrail.console import policy_versions
 from guardrail.console.console import open_console
-from guardrail.console.held_fields import FREE_TEXTS, find_held, oracle_words
-from guardrail.console.policy_text import digest_text
+from guardrail.console.policy_changes import put_in_force
+from guardrail.console.policy_text import digest_text, find_served, read_policy_text
+from guardrail.console.policy_versions import add_draft, find_version
 from guardrail.console.tables import POLICY_RUNS, POLICY_VERSIONS
-from guardrail.errors import ConfigError
-from guardrail.oracles.registry import builtin_kinds, find_options
-from guardrail.policy.document import parse_document
-from guardrail.policy.fields import schema_tree
+from guardrail.console.visitor import LOCAL
+from guardrail.errors import ConfigError, OracleError, StorageError
+from guardrail.sharing.process_board import Processes, ProcessState
 from tests.console.conftest import ROLES, form_token, make_client, post, sign_in
 from tests.console.policy_stand import USUAL, open_files, open_shipped, opened, write_policies
 from tests.console.test_access import post_signed
@@ -112,6 +114,21 @@ def test_a_version_is_put_in_force_and_back_to_the_byte(stand, folder):
     assert "back to" in client.get("/console/policies/usual").text
 
 
+@pytest.mark.parametrize("name", ["übung", "安全"])
+def test_a_name_that_no_header_can_hold_leads_back_to_its_page(folder, sqlite_url, name):
+    usual = USUAL.replace("name: usual", f"name: {name}")
+    write_policies(folder, usual)
+    with opened(open_files(folder), sqlite_url) as console:
+        client = make_client(console)
+        answer = post(client, f"/policies/{name}/drafts", text=usual.replace("0.25", "0.28"))
+        assert answer.status_code == 303
+        path = answer.headers["location"].removeprefix("/console")
+        answer = promote(client, path, usual)
+        assert answer.status_code == 303
+        assert radius(console) == 0.28
+        assert client.get(answer.headers["location"]).status_code == 200
+
+
 def test_line_ends_of_the_file_are_kept(folder, sqlite_url):
     dos = USUAL.replace("\n", "\r\n")
     write_policies(folder, dos)
@@ -157,6 +174,137 @@ def test_a_reload_that_fails_puts_the_file_back(stand, folder, monkeypatch):
     assert ("live", USUAL) in states(console)
 
 
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [(OracleError("a model is gone"), 422), (OSError("no more files"), None),
+     (asyncio.CancelledError(), None)],
+    ids=repr,
+)  # fmt: skip
+def test_whatever_ends_a_reload_is_undone_unless_the_version_decides(
+    folder, sqlite_url, monkeypatch, fault, status
+):
+    with opened(open_files(folder), sqlite_url) as console:
+        reload, version = console.deployment.reload, make_version(console, TIGHTER)
+
+        async def fail(cause):
+            raise fault
+
+        monkeypatch.setattr(console.deployment, "reload", fail)
+        found = catch(put(console, version))
+        assert getattr(found, "status", None) == status
+        assert status is not None or type(found) is type(fault)
+        assert (folder / "usual.yaml").read_bytes() == USUAL.encode()
+        assert ("live", USUAL) in states(console)
+
+        async def fail_late(cause):
+            await reload(cause)
+            raise fault
+
+        monkeypatch.setattr(console.deployment, "reload", fail_late)
+        version = make_version(console, LOOSER)
+        assert catch(put(console, version)) is not None
+        assert radius(console) == 0.2
+        assert (folder / "usual.yaml").read_bytes() == LOOSER.encode()
+        assert ("live", LOOSER) in states(console)
+
+
+def make_version(console, text):
+    made = add_draft(console.database, "usual", text, author="", policy_digest="", note="")
+    return find_version(console.database, "usual", made)
+
+
+async def put(console, version):
+    target = read_policy_text(console.deployment, find_served(console.deployment, "usual"))
+    await put_in_force(console, target, version, LOCAL, seen=target.digest)
+
+
+def catch(work):
+    with pytest.raises(BaseException) as found:  # noqa: PT011 (a cancellation is one as well)
+        asyncio.run(work)
+    return found.value
+
+
+def test_a_file_is_put_back_also_where_the_database_is_gone(folder, sqlite_url, monkeypatch):
+    with opened(open_files(folder), sqlite_url) as console:
+        version = make_version(console, TIGHTER)
+
+        async def fail(cause):
+            monkeypatch.setattr(
+                console.database, "write", lambda: (_ for _ in ()).throw(StorageError("gone"))
+            )
+            raise ConfigError("a model is gone")
+
+        monkeypatch.setattr(console.deployment, "reload", fail)
+        assert catch(put(console, version)).status == 422
+        assert (folder / "usual.yaml").read_bytes() == USUAL.encode()
+        monkeypatch.undo()
+        make_client(console).get("/console/policies/usual")
+        assert ("live", USUAL) in states(console)  # noted again by what stands in the file
+
+
+def test_a_text_that_somebody_wrote_meanwhile_is_not_undone(folder, sqlite_url, monkeypatch):
+    with opened(open_files(folder), sqlite_url) as console:
+
+        async def fail(cause):
+            (folder / "usual.yaml").write_text(LOOSER)
+            raise ConfigError("a model is gone")
+
+        monkeypatch.setattr(console.deployment, "reload", fail)
+        assert catch(put(console, make_version(console, TIGHTER))).status == 422
+        assert (folder / "usual.yaml").read_text() == LOOSER
+
+
+def test_a_file_that_cannot_be_put_back_is_told(folder, sqlite_url, monkeypatch):
+    with opened(open_files(folder), sqlite_url) as console:
+
+        async def fail(cause):
+            monkeypatch.setattr(policy_versions, "write_policy_text", full)
+            raise ConfigError("a model is gone")
+
+        def full(file, text):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(console.deployment, "reload", fail)
+        found = catch(put(console, make_version(console, TIGHTER)))
+        assert (found.status, found.code) == (500, "not_put_back")
+        assert "usual.yaml holds the new version" in str(found)
+        assert radius(console) == 0.25
+
+
+class Others:
+    """Stands for what reaches the other processes, one of which cannot follow."""
+
+    def __init__(self, deployment, *, are_known=True):
+        self.deployment = deployment
+        self.are_known = are_known
+
+    async def reload(self, cause):
+        await self.deployment.reload(cause)
+        return await self.look()
+
+    async def look(self):
+        own = ProcessState("here", self.deployment.current.digest, "now")
+        other = ProcessState("there", "b71d" * 16, "then", fault="usual.yaml: broken")
+        return Processes((own, other) if self.are_known else (own,), self.are_known)
+
+
+def test_processes_that_did_not_follow_are_named(stand, folder, caplog):
+    console, client = stand
+    console.deployment.sync = Others(console.deployment)
+    path = keep_draft(client, TIGHTER)
+    answer = promote(client, path, USUAL)
+    assert answer.status_code == 303
+    for page in (answer.headers["location"], "/console/policies"):
+        text = client.get(page).text
+        assert "there: b71db71db71d (usual.yaml: broken)" in text
+        assert f"here: {console.deployment.current.digest[:12]}" in text
+    assert [one for one in caplog.messages if "usual.yaml: broken" in one]
+    console.deployment.sync = Others(console.deployment, are_known=False)
+    assert "cannot be asked just now" in client.get(answer.headers["location"]).text
+    console.deployment.sync = None
+    assert '<p class="problem"' not in client.get(answer.headers["location"]).text
+
+
 def test_of_two_editors_the_second_is_told(stand, folder):
     console, client = stand
     one, other = keep_draft(client, TIGHTER), keep_draft(client, LOOSER)
@@ -175,8 +323,7 @@ def test_two_at_once_one_wins(folder, database_url):
     """Also between processes, which share nothing but file and database."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from guardrail.console.policy_text import find_served, read_policy_text
-    from guardrail.console.policy_versions import add_draft, find_version, put_in_place
+    from guardrail.console.policy_versions import put_in_place
     from guardrail.errors import RequestError
 
     with opened(open_files(folder), database_url) as console, open_console(database_url) as also:
@@ -274,53 +421,14 @@ def test_texts_notes_and_mistakes_are_no_markup(stand):
     assert sum("&lt;script&gt;alert" in page for page in pages) == 5
 
 
-HELD = [
-    {"oracle": {"kind": "os:system"}},
-    {"oracle": {"kind": "ensemble", "members": [{"kind": "os:system"}]}},
-    {"oracle": {"kind": "judge", "upstream": "openai_compatible:http://evil.example"}},
-    {"oracle": {"kind": "judge", "api_key_env": "DATABASE_PASSWORD"}},
-    {"oracle": {"kind": "lexicon", "file": "/etc/passwd"}},
-    {"oracle": {"calibration": "/etc/passwd"}},
-    {"oracle": {"kind": "classifier", "model": "somebody/else"}},
-    {"extends": "/etc/passwd"},
-    {"recall": "/etc/passwd"},
-]
-
-
-@pytest.mark.parametrize("content", HELD, ids=str)
-def test_what_reaches_outside_is_not_changed_here(stand, content):
-    import yaml
-
+def test_what_reaches_outside_is_not_changed_here(stand):
     _, client = stand
-    text = yaml.safe_dump({"name": "usual", **content})
+    text = "name: usual\noracle:\n  kind: moderation\n"
     page = post(client, "/policies/usual/check", text=text).text
     assert "in the file on the server only" in page
+    assert 'data-line="3"' in page
     path = keep_draft(client, text)
     assert promote(client, path, USUAL).status_code == 422
-
-
-def test_every_free_text_of_an_oracle_is_held_unless_it_is_known_to_be_harmless():
-    """So that a field that is added to an oracle is held from its first day."""
-    held = 0
-    for kind in builtin_kinds():
-        tree = schema_tree(find_options(kind))
-        for root in tree.alternatives(tree.schema):
-            for name, entry in root.get("properties", {}).items():
-                if name == "kind" or not any(
-                    one.get("type") == "string" for one in tree.alternatives(entry)
-                ):
-                    continue
-                draft = parse_document(
-                    f"oracle:\n  kind: {kind}\n  {name}: a-new-text".encode(), file="x.yaml"
-                )
-                found = [*find_held(draft, parse_document(b"name: x", file="x.yaml"))]
-                if name in FREE_TEXTS:
-                    assert not found
-                else:
-                    assert [one.line for one in found] == [3], name
-                    held += 1
-    assert held >= 10
-    assert "block" in oracle_words()["unmeasured_language"]
 
 
 def wait_for(client, path, words):
@@ -414,7 +522,8 @@ def test_one_decision_under_another_policy(folder, sqlite_url):
         assert "<script>alert" not in page
         for chosen in ("usual", f"usual/{version}"):
             page = client.get(address, params={"policy": chosen}).text
-            assert "Not known." in page or "The same:" in page or "would be" in page
+            # Another oracle, and a console that replays without what was said.
+            assert "<b>Not known.</b> It needs the answers: they must be judged again" in page
         assert client.get(address, params={"policy": "none"}).status_code == 404
         assert client.get(address, params={"policy": "usual/none"}).status_code == 404
 

@@ -9,11 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from guardrail.console.kept_results import KeptResults
-from guardrail.console.quality import read_false_alarms
+from guardrail.console.quality import count_chosen_alarms, read_false_alarms
 from guardrail.console.statistics import read_key_use, read_overview
 from guardrail.database.migrate import open_database
 from guardrail.records.review_tables import LABELS
-from guardrail.stats import harmless_rate_upper
 from tests.console.rows import START, insert_rows, make_row
 
 NOW = START + timedelta(days=40, minutes=7, seconds=13)
@@ -122,25 +121,24 @@ def label(record, verdict, *, minute=0, source="draw-1", reviewer="key_1", item=
     }
 
 
-def test_false_alarms_are_estimated_from_random_draws_alone(database):
+def test_labels_of_chosen_decisions_are_counted_and_bound_nothing(database):
     stopped = made(hours(1, 2, 3, 4), action="block")
     passed = made(hours(1))
     insert_rows(database, stopped + passed)
     labels = [
-        label(stopped[0], "harmless", minute=1),
-        label(stopped[0], "harmful", minute=2),  # the latest of a reviewer counts
-        label(stopped[1], "harmless"),
-        label(stopped[2], "unsure"),
-        label(stopped[2], "harmless", item="3"),  # of one draw
-        label(stopped[3], "harmless", source="page"),
-        label(passed[0], "harmless"),
+        label(stopped[0], "harmless", minute=1, source="page"),
+        label(stopped[0], "harmful", minute=2, source="page"),  # the latest of a reviewer counts
+        label(stopped[1], "harmless", source="page"),
+        label(stopped[2], "unsure", source="page"),
+        label(stopped[2], "harmless", item="3", source="page"),  # of one draw
+        label(stopped[3], "harmless"),  # of a round
+        label(passed[0], "harmless", source="page"),
     ]
     with database.write() as connection:
         connection.execute(sa.insert(LABELS), labels)
-    found = read_false_alarms(database)
-    assert (found.drawn, found.drawn_harmless) == (2, 1)
-    assert found.upper == harmless_rate_upper(1, 2, 0.05)
-    assert (found.chosen, found.chosen_harmless) == (1, 1)
+    found = count_chosen_alarms(database)
+    assert (found.labelled, found.harmless) == (2, 1)
+    assert read_false_alarms(database, NOW) == []
 
 
 def test_a_result_is_counted_once_for_all_who_ask_at_once():

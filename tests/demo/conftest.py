@@ -78,14 +78,14 @@ def make_engine(policy):
 
 @pytest.fixture
 def slow_on():
-    """A painted model that takes seconds for noisy pictures of some brightnesses."""
+    """A painted model that takes a minute for noisy pictures of some brightnesses."""
 
     def make(*levels):
         def script(call):
             noisy = float(np.std(call.pictures[0])) > 30
             level = float(np.mean(call.pictures[0]))
             slow = noisy and any(abs(level - other) < 45 for other in levels)
-            return Step(painted(call), delay_s=5.0 if slow else 0.0)
+            return Step(painted(call), delay_s=60.0 if slow else 0.0)
 
         return script
 

@@ -4,8 +4,12 @@ import asyncio
 import html
 import json
 import re
+import shlex
+import subprocess
+import sys
 from xml.etree import ElementTree
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -126,7 +130,7 @@ def test_the_variants_in_the_report_wear_their_verdicts(results, engine, tmp_pat
     by_name = {result.scene.name: result for result in results}
     for card in cards:
         name = re.search(r'alt="(\w+-\d)"', card)[1]
-        shown = re.findall(r'<img class=(\w+) alt="\w+" src="data:image/jpeg', card)
+        shown = re.findall(r'<img class=(\w+) alt="\w+" src="data:image/webp', card)
         outcomes = by_name[name].guard[0].outcomes
         assert shown == [str(o) for o in outcomes[: len(shown)]]
         assert len(shown) == min(18, len(outcomes))
@@ -197,14 +201,14 @@ def with_limits(policy, **limits):
 
 
 def test_a_machine_that_is_far_too_slow_ends_the_demo_early(policy, make_engine, scenes, slow_on):
-    hasty = with_limits(policy, deadline_s=0.5)
+    hasty = with_limits(policy, deadline_s=2.0)
     engine = make_engine(script=slow_on(40, 128, 215), used=hasty)
     with pytest.raises(UpstreamError, match=r"first 3 .*\(deadline\); this machine is too slow"):
         run(hasty, engine, scenes, tries=1)
 
 
 def test_decisions_that_time_ended_are_no_blocks(policy, make_engine, scenes, slow_on, tmp_path):
-    hasty = with_limits(policy, deadline_s=0.5)
+    hasty = with_limits(policy, deadline_s=2.0)
     engine = make_engine(script=slow_on(40), used=hasty)
     results = run(hasty, engine, [scenes[0], scenes[2], scenes[4]], tries=1)
     clean, _, forbidden = (result.guard[0] for result in results)
@@ -232,7 +236,7 @@ def test_the_command_complains_and_exits_with_1(
 ):
     from guardrail.cli import demo
 
-    hasty = with_limits(policy, deadline_s=0.5)
+    hasty = with_limits(policy, deadline_s=2.0)
     engine = make_engine(script=slow_on(40), used=hasty)
     monkeypatch.setattr("guardrail.demo.scenes.load_scenes", lambda: scenes[::2])
     monkeypatch.setattr("guardrail.assembly.build_engine", lambda *_: engine)
@@ -248,6 +252,47 @@ def test_the_command_complains_and_exits_with_1(
     assert facts["undecided"] == {"deadline": 1}
     assert facts["clean_pass_rate"] == 1.0
     assert [scene["ending"] for scene in facts["scenes"]][-1] == "none"
+
+
+def test_the_command_that_it_ends_with_shows_the_decisions_again(
+    policy, engine, scenes, monkeypatch, tmp_path
+):
+    from guardrail.cli import demo
+
+    monkeypatch.setattr("guardrail.demo.scenes.load_scenes", lambda: scenes[::2])
+    monkeypatch.setattr("guardrail.assembly.build_engine", lambda *_: engine)
+    monkeypatch.setattr("guardrail.assembly.read_policy", lambda _: policy)
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    done = CliRunner().invoke(demo.command, ["--tries=1", "--out", str(folder / "demo.html")])
+    assert done.exit_code == 0, done.output
+    address, command = re.search(r"at (http://\S+):\n  (.+)\n", done.stdout).groups()
+    assert address == "http://127.0.0.1:8081/console/"
+    words = [*shlex.split(command), "--port=0"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as shown:
+        try:
+            url = re.search(r"http://\S+", shown.stderr.readline())[0]
+            page = httpx.get(f"{url}decisions", timeout=60, trust_env=False).text
+        finally:
+            shown.terminate()
+    assert page.count("data-row") == 3
+
+
+@pytest.mark.parametrize(
+    ("called", "found", "words"),
+    [
+        ("/usr/bin/guardrail", "/usr/bin/guardrail", ["guardrail"]),
+        (".venv/bin/guardrail", None, [".venv/bin/guardrail"]),
+        (".venv/bin/guardrail", "/usr/bin/guardrail", [".venv/bin/guardrail"]),
+        ("/a/guardrail/__main__.py", "/usr/bin/guardrail", [sys.executable, "-m", "guardrail"]),
+    ],
+)
+def test_the_command_is_named_as_it_was_called(monkeypatch, called, found, words):
+    from guardrail.cli import demo
+
+    monkeypatch.setattr("sys.argv", [called, "demo"])
+    monkeypatch.setattr("shutil.which", lambda _: found)
+    assert demo._program() == words
 
 
 def test_shipped_scenes_come_back(picture_folder, scenes):

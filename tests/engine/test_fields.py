@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -279,8 +280,9 @@ def test_fields_that_repeat_are_judged_once_within_a_decision(kit):
     ]
 
     async def main():
-        sampler = Sampler(kit.make_rules(), Scripted(steps), oracle, kit.make_chat())
-        return [await sampler.sample(index, (), seed=index) for index in range(3)]
+        sampler = Sampler(kit.make_rules(), Scripted(steps), oracle, kit.make_chat(pictures=1))
+        shown = (np.zeros((2, 2, 3), np.uint8),)
+        return [await sampler.sample(index, shown, seed=index) for index in range(3)]
 
     assert {sample.outcome for sample in kit.run(main())} == {Outcome.HARMLESS}
     assert oracle.seen.count("Look.") == 1

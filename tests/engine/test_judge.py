@@ -5,6 +5,7 @@ What a judgement makes of an answer is tested with the engine.
 
 import asyncio
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,12 +102,13 @@ class Length:
         return [min(1.0, len(exchange.response) / 100) for exchange in exchanges]
 
 
-def sampled(kit, oracle, texts, **rules):
+def sampled(kit, oracle, texts, pictures=1, **rules):
     async def main():
         upstream = Scripted(texts)
-        sampler = Sampler(kit.make_rules(**rules), upstream, oracle, kit.make_chat())
+        sampler = Sampler(kit.make_rules(**rules), upstream, oracle, kit.make_chat(pictures))
+        shown = (np.zeros((2, 2, 3), np.uint8),) * pictures
         try:
-            return [await sampler.sample(index, (), seed=index) for index in range(len(texts))]
+            return [await sampler.sample(index, shown, seed=index) for index in range(len(texts))]
         finally:
             await oracle.aclose()
 
@@ -119,6 +121,12 @@ def test_an_oracle_of_texts_judges_equal_answers_once(kit):
     assert scorer.asked == ["A cat.", "A dog!!"]
     assert [sample.score for sample in samples] == [0.06, 0.07, 0.06]
     assert [sample.index for sample in samples] == [0, 1, 2]
+
+
+def test_without_pictures_there_is_one_answer_and_nothing_is_shared(kit):
+    scorer = Length()
+    sampled(kit, ThreadedOracle(scorer, threshold=0.5), ["A cat.", "A cat."], pictures=0)
+    assert scorer.asked == ["A cat.", "A cat."]
 
 
 def test_a_failed_judgement_is_not_remembered(kit):

@@ -19,6 +19,15 @@ def test_more_than_half_settle_it_and_unsure_never_does(given):
         assert all(2 * given.count(one) <= len(given) for one in (HARMFUL, HARMLESS))
 
 
+@pytest.mark.parametrize("planned", [1, 2, 3])
+@pytest.mark.parametrize("given", EVERY)
+def test_nothing_is_settled_while_another_look_is_wanted(given, planned):
+    if looks_wanted(given, planned) > len(given):
+        assert settle(given, planned) is None
+    else:
+        assert settle(given, planned) is settle(given)
+
+
 @pytest.mark.parametrize("planned", [1, 2])
 @pytest.mark.parametrize("given", EVERY)
 def test_a_request_ends_when_it_is_clear_or_after_the_third(given, planned):

@@ -11,8 +11,9 @@ import pytest
 from guardrail.cli.records_labels import write_labels
 from guardrail.engine.verdict import Action
 from guardrail.errors import ConfigError, RequestError
-from guardrail.labelling.effect import STEP, read_effect
+from guardrail.labelling.effect import read_effect
 from guardrail.labelling.export import all_labels
+from guardrail.labelling.oracle_errors import STEP
 from guardrail.labelling.queue import LEASE, judge, last_item, next_item, read_queue
 from guardrail.labelling.standing import find_standing
 from guardrail.records.origin import TRIED_ROUTE
@@ -205,17 +206,24 @@ def make_template(action):
     return make(Decision(action, "x", "y"), 0)
 
 
-def test_requests_come_sooner_the_more_their_labels_show(sqlite_url):
-    """A request that settles five decisions comes before most that settle one."""
-    decisions = [*some(20, 0), *(Decision("pass", "often", "the same answer") for _ in range(5))]
+def test_the_order_is_drawn_with_the_round_and_tells_nothing(sqlite_url):
+    """The shorter list's bound falls faster; its items come no sooner for that."""
+    decisions = [*some(40, 5), *(Decision("pass", "often", "the same answer") for _ in range(5))]
     with opened(sqlite_url, decisions) as (database, _):
-        round_ = begin(database)
-        first = Counter()
-        for number in range(60):
-            item = next_item(database, round_, f"{number}", NOW + number * LEASE)
-            first[len(item.records)] += 1
-    # Its share of the chance is about 5 of 25; an order by chance alone would give 1 of 21.
-    assert 4 <= first[5] <= 30
+        round_ = begin(database, count=8)
+        drawn = [item.item_id for item in round_.items]
+        assert drawn == sorted(drawn)
+        items = label_all(database, round_, "a", say=lambda _: "unsure")
+        assert [item.item_id for item in items] == drawn
+        items = label_all(database, round_, "b")
+        assert [item.item_id for item in items] == drawn
+
+
+def test_no_list_comes_first(sqlite_url):
+    """Of the first items of many rounds about half were stopped."""
+    with opened(sqlite_url, some(40, 4)) as (database, _):
+        first = Counter(begin(database, count=4).items[0].records[0][1] for _ in range(100))
+    assert 25 <= first[Action.BLOCK] <= 75  # by chance outside of it once in 3 million times
 
 
 def test_labels_are_read_by_the_commands_that_count_with_them(sqlite_url, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.records.content import open_content
-from guardrail.records.record import Record
+from guardrail.records.record import Record, seal_record
 from guardrail.records.recorder import _kept_answer
 from guardrail.types import Answer, Outcome
 from guardrail.upstreams.scripted import Fault, Step
@@ -156,3 +156,12 @@ def test_unknown_fields_are_refused(passed):
         Record.from_dict({**passed.to_dict(), "samples": [sample]})
     with pytest.raises(CertificationError, match="not an object"):
         Record.from_dict([])
+
+
+def test_records_of_several_policies_are_sealed_in_turns(passed):
+    policies = [{"mode": "enforce"}, {"mode": "observe"}, {}]
+    records = [dataclasses.replace(passed, policy_fields=fields) for fields in policies * 2]
+    for record in records:
+        sealed = seal_record(record)
+        assert sealed.record.digest == record.compute_digest()
+        assert json.loads(sealed.to_json())["policy_fields"] == record.policy_fields

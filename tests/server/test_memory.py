@@ -63,12 +63,15 @@ def test_old_objects_are_searched_no_more_and_new_garbage_still_is_found():
     class Knot:
         pass
 
+    usual = gc.get_threshold()
     memory.leave_old_objects()
     try:
         assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] > usual[0]
         knot = Knot()
         knot.itself = knot
         del knot
         assert gc.collect() >= 1
     finally:
+        gc.set_threshold(*usual)
         gc.unfreeze()

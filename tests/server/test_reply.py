@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -409,3 +410,11 @@ def test_the_categories_of_a_block_are_counted_only_where_counts_are_told(kit, c
     uncertain = dataclasses.replace(blocked, reason=Reason.UNCERTAIN)
     told = reply(kit, uncertain, block={"details": "none"}).body["guardrail"]
     assert told["harmful_answers"] == []
+
+
+@given(st.text() | st.text("a% é\n-"))
+def test_headers_are_printable_ascii_whatever_is_told(text):
+    told = _header_text(text)
+    assert told == quote(text, safe=" !#$&'()*+,/:;<=>?@[]^`{|}~", errors="replace")
+    assert told.isascii()
+    assert told.isprintable()

@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from urllib.parse import quote, unquote
 
 import pytest
 
 from guardrail.api.settings import ServerSettings
 from guardrail.errors import ConfigError, UpstreamError
+from guardrail.server.plain_path import is_plain
+from guardrail.server.policy_sync import PolicySync
 from guardrail.telemetry.log_lines import line_writer
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
@@ -68,6 +71,23 @@ def test_routes_that_are_not_guarded_are_refused(shared, kit, path):
         for guarded in GUARDED:
             assert guarded in error["message"]
     assert len(shared.upstream.calls) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "plain"),
+    [
+        ("/console/policies/übung", True),
+        ("/console/policies/安全.v2/versions/1", True),
+        ("/console/policies/a%2Fb", False),
+        ("/console/policies/a b", False),
+        ("/console/policies/..", False),
+        ("/console/decisions/ü", False),
+        ("/v1/chat/complétions", False),
+    ],
+)
+def test_letters_of_other_scripts_stand_in_names_of_policies_alone(path, plain):
+    raw = path.encode("latin-1", "replace") if "%" in path else quote(path).encode()
+    assert is_plain(unquote(path), raw) is plain
 
 
 @pytest.mark.parametrize("path", OTHER)
@@ -274,6 +294,23 @@ def test_not_ready(run, kit, models, oracle, at_fault, word):
     assert "secret" not in ready.text
     assert [ready.json()[name] for name in ("upstream", "oracle") if name != at_fault] == ["ok"]
     assert alive.status_code == 200
+
+
+@pytest.mark.parametrize("missed", [False, True])
+def test_a_process_that_missed_a_rollback_is_not_ready(run, kit, monkeypatch, missed):
+    async def check(sync):
+        if missed:
+            raise ConfigError("this process started after a rollback")
+
+    async def scenario():
+        async with kit.proxy() as proxy:
+            return await proxy.client.get("/readyz")
+
+    monkeypatch.setattr(PolicySync, "has_board", True)
+    monkeypatch.setattr(PolicySync, "check", check)
+    ready = run(scenario())
+    told = "this process started after a rollback" if missed else "ok"
+    assert (ready.status_code, ready.json()["policies"]) == (503 if missed else 200, told)
 
 
 def test_readiness_is_remembered_for_a_moment(run, kit):

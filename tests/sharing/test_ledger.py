@@ -235,8 +235,6 @@ def test_killed_in_mid_try(kit, redis_server):
 
 
 def test_what_redis_kept_on_disk_counts_on(kit):
-    if find_redis() is None:
-        pytest.skip(MISSING)
 
     async def scene():
         with running_redis("--appendonly", "yes", "--appendfsync", "always") as server:
@@ -350,8 +348,6 @@ def test_another_key_file_is_refused(kit, redis_server):
 
 
 def test_a_redis_that_throws_keys_away_is_refused(kit):
-    if find_redis() is None:
-        pytest.skip(MISSING)
 
     async def scene():
         with running_redis("--maxmemory-policy", "allkeys-lru") as server:
@@ -363,8 +359,6 @@ def test_a_redis_that_throws_keys_away_is_refused(kit):
 
 
 def test_a_redis_without_room_takes_no_try(kit):
-    if find_redis() is None:
-        pytest.skip(MISSING)
 
     async def scene():
         with running_redis("--maxmemory", "1kb", "--maxmemory-policy", "noeviction") as server:

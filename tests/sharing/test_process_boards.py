@@ -233,6 +233,39 @@ def test_one_that_starts_reads_orders_from_before_as_it_should(kit, boards):
     assert kit.run(scene("old")) == []
 
 
+async def until(condition):
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 (tells nobody)
+            await asyncio.sleep(0.01)
+
+
+def test_one_that_starts_after_a_rollback_says_so_while_others_run_that_version(
+    kit, boards, caplog
+):
+    async def scene():
+        one, late = Policies("old", "new"), Policies("new")
+        async with boards(2) as (here, there):
+            first = PolicySync(one, here, every_s=0.05)
+            restarted = PolicySync(late, there, every_s=0.05)
+            async with first.running():
+                await first.roll_back("old", "operator")
+                async with restarted.running():
+                    await until(lambda: restarted._lag)
+                    with pytest.raises(ConfigError, match="after a rollback to version old"):
+                        await restarted.check()
+                    found = await restarted.look()
+                    one._run("new")  # as when its files change
+                    await until(lambda: not restarted._lag)
+                    await restarted.check()
+            return found, late.done
+
+    found, done = kit.run(scene())
+    assert found.agree is False
+    assert "write that version into the files" in found.states[0].fault
+    assert done == []
+    assert sum("after a rollback" in one for one in caplog.messages) == 1
+
+
 def test_without_redis_the_others_are_not_known(kit, redis_server):
     async def scene():
         async with kit.shared(redis_server, timeout_s=0.5) as way:

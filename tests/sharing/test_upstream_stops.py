@@ -8,7 +8,7 @@ import pytest
 from guardrail.errors import UpstreamError
 from guardrail.sharing.upstream_stops import SharedStops
 from guardrail.upstreams.limits.breaker import BreakerState
-from guardrail.upstreams.limits.limiter import CallEnd, CallLimits, Limiter
+from guardrail.upstreams.limits.limiter import CallEnd, CallLimits, Limiter, Stop, StopKind
 
 LIMITS = CallLimits(breaker_faults=2, breaker_after_s=0.0, breaker_open_s=3.0)
 
@@ -107,6 +107,45 @@ def test_a_model_that_is_down_for_all_is_so_everywhere_until_it_answers(kit, red
     closed, later, first = kit.run(scene())
     assert closed is later is BreakerState.CLOSED
     assert first is BreakerState.OPEN
+
+
+def test_a_model_that_has_answered_here_since_is_not_down(kit):
+    async def scene():
+        limiter = Limiter(LIMITS)
+        await call(limiter, alive=True)
+        await call(limiter, model="failing", caller="a", alive=False)
+        found = []
+        for model in ("m", "failing", "unknown"):
+            limiter.heed(Stop(model, StopKind.DOWN, 2.0, age_s=60.0))
+            found.append(limiter.is_available(model))
+        await asyncio.sleep(0.01)
+        limiter.heed(Stop("m", StopKind.DOWN, 2.0, age_s=0.001))  # after the answer
+        return found, limiter.is_available("m")
+
+    assert kit.run(scene()) == ([True, False, False], False)
+
+
+def test_others_are_told_when_a_model_was_found_down(kit, redis_server):
+    async def scene():
+        async with (
+            kit.shared(redis_server) as way,
+            processes(kit, redis_server) as (one, other),
+        ):
+            for caller in ("a", "b"):
+                await call(one, caller=caller, alive=False)
+            await until(lambda: other.state is BreakerState.OPEN)
+            found = []
+            for answers in (False, True):
+                late, stops = Limiter(LIMITS), SharedStops(way)
+                if answers:
+                    await asyncio.sleep(0.05)
+                    await call(late, alive=True)
+                stops.join("the upstream", late)
+                await stops._exchange()
+                found.append(late.state)
+            return found
+
+    assert kit.run(scene()) == [BreakerState.OPEN, BreakerState.CLOSED]
 
 
 def test_without_redis_each_goes_by_its_own(kit, redis_server):

@@ -2,7 +2,9 @@
 
 import pytest
 
+from guardrail.telemetry.background import _Watch
 from guardrail.telemetry.block_spikes import BlockSpikes
+from guardrail.telemetry.telemetry import Telemetry, TelemetrySettings
 
 MINUTE_S = 60.0
 
@@ -52,3 +54,13 @@ def test_what_is_old_is_forgotten_and_memory_is_bounded():
     assert len(spikes._minutes) == 65
     fill(spikes, 1e6, 1, passed=0, blocked=20)
     assert spikes.check(1e6).share_before == 0.0
+
+
+@pytest.mark.parametrize("watches", [True, False])
+def test_whoever_shows_blocks_on_purpose_looks_for_no_spike(watches):
+    watch = _Watch(Telemetry(TelemetrySettings(watches_spikes=watches)), None)
+    work = watch.tasks()
+    names = [one.__name__ for one in work]
+    for one in work:
+        one.close()
+    assert names == (["_watch_spikes"] if watches else [])

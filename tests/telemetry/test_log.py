@@ -122,3 +122,8 @@ def test_a_stream_that_was_closed_is_no_fault():
 def test_a_line_can_be_written_of_any_record():
     record = logging.LogRecord("a", logging.INFO, "f", 1, "%s", (object(),), None)
     assert json.loads(line_writer("json").format(record))["message"].startswith("<object")
+
+
+def test_where_nobody_set_up_the_log_an_event_says_what_it_is_about(caplog):
+    write_event(OWN, logging.WARNING, "block_spike", {"blocked": 12})
+    assert caplog.messages == ["block_spike {'blocked': 12}"]

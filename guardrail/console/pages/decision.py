@@ -23,7 +23,7 @@ from guardrail.records.review import (
     count_cases,
     list_labels,
 )
-from guardrail.records.review_tables import WHOLE_REQUEST
+from guardrail.records.review_tables import ASKED, WHOLE_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +72,7 @@ async def _render(visit: Visit, record: Record, **values: Any) -> Response:
         labels=await visit.run(list_labels, database, record.record_id),
         cases=await visit.run(count_cases, database, record.record_id),
         whole=WHOLE_REQUEST,
+        asked=ASKED,
         verdicts=tuple(LabelVerdict),
         actions=_actions(visit, record),
         appeal=await visit.run(_find_appeal, database, record),

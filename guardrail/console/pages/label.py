@@ -12,10 +12,24 @@ from guardrail.console.label_view import view_item
 from guardrail.console.roles import REVIEWERS
 from guardrail.console.visit import ConsoleRoute
 from guardrail.errors import RequestError
-from guardrail.labelling.effect import STEP, read_effect
+from guardrail.evaluation.recall_facts import BETA
+from guardrail.labelling.effect import read_effect
 from guardrail.labelling.looks import disagree, looks_wanted
+from guardrail.labelling.oracle_errors import STEP
 from guardrail.labelling.queue import judge, last_item, next_item, read_queue
-from guardrail.labelling.rounds import RoundPlan, list_rounds, read_round, start_round
+from guardrail.labelling.rounds import (
+    MOST_DRAWN,
+    RoundKind,
+    RoundPlan,
+    list_rounds,
+    read_round,
+    start_round,
+)
+from guardrail.labelling.sample_effect import (
+    RecallDesign,
+    read_answer_effect,
+    read_request_effect,
+)
 from guardrail.labelling.standing import DELTA
 from guardrail.records.query import DatabaseSource
 from guardrail.records.review import LabelVerdict, add_label, list_labels
@@ -31,6 +45,15 @@ __all__ = ["ROUTES"]
 
 _SECOND_SHARES = {"0": "nobody", "0.1": "one in ten", "0.25": "one in four", "1": "all"}
 _COUNT = 60
+_KINDS = {
+    RoundKind.DECISIONS: "what was decided: harm that left, false alarms",
+    RoundKind.ANSWERS: "answers: what the oracle misses, for calibrate",
+    RoundKind.REQUESTS: "requests: what shall be stopped, for recall",
+}
+_RECALL = RecallDesign(draws=100, recalls=(0.5, 0.9, 0.95, 0.99), delta=DELTA / 3, beta=BETA)
+"""That of `guardrail recall` with its defaults; its recalls share delta in three parts."""
+_UNKNOWN = ("item", "view", "again", "last", "progress", "effect", "answer_effect",
+            "request_effect")  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
@@ -76,16 +99,30 @@ async def _read_state(visit: Visit, round_: Round) -> dict[str, Any]:
         item, again = _find_again(round_, state, again_id, reviewer)
     last = last_item(state, round_, reviewer)
     progress = _count(round_, state, reviewer)
-    is_done = not progress.waiting
     return {
         "item": item,
         "again": again,
-        "view": None if item is None else await _view(visit, [name for name, _ in item.records]),
+        "view": None if item is None else await _view_item(visit, round_, item),
         "last": last,
         "progress": progress,
-        "effect": await visit.run(read_effect, database, round_, state, is_done=is_done),
+        **await _read_effects(visit, round_, state, is_done=not progress.waiting),
         "only_disagreements": _wants_disagreements(visit),
     }
+
+
+async def _read_effects(
+    visit: Visit, round_: Round, state: QueueState, *, is_done: bool
+) -> dict[str, Any]:
+    """What the last labels did, in the words of the kind of the round."""
+    database = visit.console.database
+    if round_.kind is RoundKind.DECISIONS:
+        return {"effect": await visit.run(read_effect, database, round_, state, is_done=is_done)}
+    verdicts = state.verdicts()
+    if round_.kind is RoundKind.ANSWERS:
+        found = await visit.run(read_answer_effect, database, round_, verdicts)
+        return {"answer_effect": found}
+    collected = await visit.run(read_request_effect, database, round_, verdicts, _RECALL)
+    return {"request_effect": collected}
 
 
 def _wants_disagreements(visit: Visit) -> bool:
@@ -114,10 +151,19 @@ def _count(round_: Round, state: QueueState, reviewer: str) -> _Progress:
     )
 
 
-async def _view(visit: Visit, record_ids: list[str]) -> Any:
+async def _view_item(visit: Visit, round_: Round, item: Item) -> Any:
+    first_answers = round_.kind is not RoundKind.DECISIONS
+    return await _view(visit, [name for name, _ in item.records], first_answers=first_answers)
+
+
+async def _view(visit: Visit, record_ids: list[str], *, first_answers: bool = False) -> Any:
     assert visit.visitor is not None
     view = await visit.run(
-        view_item, visit.console.database, record_ids, visit.console.content_keys
+        view_item,
+        visit.console.database,
+        record_ids,
+        visit.console.content_keys,
+        first_answers=first_answers,
     )
     if view is not None and view.said:
         for name in record_ids:
@@ -133,10 +179,12 @@ async def _form_values(visit: Visit) -> dict[str, Any]:
         "periods": [(name, words) for name, (words, _) in PERIODS.items()],
         "second_shares": _SECOND_SHARES,
         "count": _COUNT,
+        "most": MOST_DRAWN,
+        "kinds": _KINDS,
         "step": STEP,
         "confidence": 1.0 - DELTA,
         "verdicts": tuple(LabelVerdict),
-        **dict.fromkeys(("item", "view", "again", "last", "progress", "effect")),
+        **dict.fromkeys(_UNKNOWN),
         "only_disagreements": False,
     }
 
@@ -204,6 +252,8 @@ async def _start(visit: Visit) -> Response:
     form, now = visit.form, datetime.now(UTC)
     if form.get("period") not in PERIODS or form.get("second") not in _SECOND_SHARES:
         raise RequestError("choose a time and a share of second looks of those on the page")
+    if form.get("kind") not in _KINDS:
+        raise RequestError("choose what to label of that on the page", param="kind")
     count = form.get("count", "")
     if not (count.isascii() and count.isdecimal() and len(count) < 5):
         raise RequestError("say how many to draw, as a number", param="count")
@@ -213,6 +263,7 @@ async def _start(visit: Visit) -> Response:
         until=now,
         count=int(count),
         second_share=float(form["second"]),
+        kind=RoundKind(form["kind"]),
     )
     round_id = await visit.run(
         start_round,

@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 from guardrail.console.charts import Stack, draw_stacks
 from guardrail.console.decision_filter import PERIODS
-from guardrail.console.quality import read_canaries, read_false_alarms, read_recalls
+from guardrail.console.quality import (
+    count_chosen_alarms,
+    read_canaries,
+    read_false_alarms,
+    read_recalls,
+)
 from guardrail.console.roles import ANY_ROLE
 from guardrail.console.statistics import read_overview
 from guardrail.console.visit import ConsoleRoute
 from guardrail.engine.rules import Mode
 from guardrail.errors import RequestError
+from guardrail.labelling.standing import DELTA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +59,9 @@ async def _render(visit: Visit, template: str) -> Response:
         periods=[(name, words) for name, (words, _) in PERIODS.items()],
         numbers=numbers,
         chart=_draw(numbers.slots, period),
-        alarms=await visit.run(read_false_alarms, console.database),
+        alarms=await visit.run(read_false_alarms, console.database, now),
+        chosen=await visit.run(count_chosen_alarms, console.database),
+        confidence=1.0 - DELTA,
         recalls=await visit.run(read_recalls, console.deployment),
         canaries=read_canaries(console.telemetry),
         observe=Mode.OBSERVE.value,

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Any
 
+from starlette.responses import Response, StreamingResponse
+
 from guardrail.console.decision_view import view_decision
-from guardrail.console.playground import Trial
+from guardrail.console.playground import Trial, list_policies
 from guardrail.console.roles import EDITORS
 from guardrail.console.visit import ConsoleRoute
 from guardrail.errors import GuardrailError, RequestError
 from guardrail.labelling.answers import find_first_decision
 
 if TYPE_CHECKING:
-    from starlette.responses import Response
+    from collections.abc import AsyncIterator
+
+    from starlette.types import Receive, Scope, Send
 
     from guardrail.api.deployment import Deployment
     from guardrail.console.decision_view import DecisionView
     from guardrail.console.playground import Run, Side
     from guardrail.console.visit import Visit
+    from guardrail.console.visitor import Visitor
 
 __all__ = ["ROUTES"]
 
 _MOST_BYTES = 12 * 1024 * 1024
 _LONGEST_PROMPT = 20_000
 _LONGEST_SHOWN = 20_000
+_EVERY_S = 1.0
+_LINES = "application/x-ndjson"
+_UNBUFFERED = {"x-accel-buffering": "no"}
+"""Asks nginx, and those that heed its header, to pass on each line as it comes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,18 +49,19 @@ async def _show(visit: Visit) -> Response:
     return await _render(visit, None)
 
 
-async def _show_run(visit: Visit) -> Response:
-    return await _render(visit, _find(visit))
-
-
 async def _render(visit: Visit, run: Run | None, problem: str = "", status: int = 200) -> Response:
     deployment = visit.console.deployment
-    policies = () if deployment is None else deployment.current.policies
+    policies: list[str] = []
+    if deployment is not None:
+        try:
+            policies = list_policies(deployment, _visitor(visit).id, visit.console.keys)
+        except RequestError as error:
+            problem, status = problem or str(error), error.status
     return visit.render(
         "playground.html",
         status=status,
         serves=deployment is not None,
-        policies=[one.name for one in policies],
+        policies=policies,
         models=await _models(deployment),
         most_bytes=_MOST_BYTES * 7 // 10,  # base64 takes four bytes for three
         problem=problem,
@@ -95,32 +106,70 @@ def _view(visit: Visit, side: Side) -> _SideView:
     return _SideView(side, dataclasses.replace(view, draws=draws))
 
 
-def _find(visit: Visit) -> Run:
-    assert visit.visitor is not None
-    return visit.console.playground.find(visit.request.path_params["run_id"], visit.visitor.id)
-
-
-async def _show_parts(visit: Visit) -> Response:
-    """What a page asks for again and again while a run is under way."""
-    run = _find(visit)
-    return visit.render("playground_run.html", problem="", **await _run_values(visit, run))
-
-
 async def _try(visit: Visit) -> Response:
-    assert visit.visitor is not None
-    console = visit.console
+    """Decides within this request: it is streamed to a page with scripts, others wait for it."""
     try:
-        run = console.playground.begin(
-            _read_trial(visit), visit.visitor.id, _deployment_of(visit), console.keys
-        )
+        run = _begin(visit)
     except RequestError as error:
-        # The page keeps what was typed, and says what is wrong with it.
         if visit.asks_part:
-            return visit.render("playground_run.html", run=None, sides=[], problem=str(error))
+            return Response(await _line(visit, None, str(error)), error.status, media_type=_LINES)
+        # The page keeps what was typed, and says what is wrong with it.
         return await _render(visit, None, str(error), error.status)
     if visit.asks_part:
-        return visit.render("playground_run.html", problem="", **await _run_values(visit, run))
-    return visit.redirect(f"/playground/{run.run_id}")
+        return _RunResponse(visit, run)
+    try:
+        while not run.is_done and not await visit.request.is_disconnected():
+            await run.wait(_EVERY_S)
+    finally:
+        run.cancel()
+    return await _render(visit, run)
+
+
+class _RunResponse(StreamingResponse):
+    """The part of the page that shows a run, again and again until it ends, a JSON text a line.
+
+    The run ends with the answer, also where the reader presses Cancel or leaves the page.
+    """
+
+    def __init__(self, visit: Visit, run: Run) -> None:
+        super().__init__(_write_lines(visit, run), media_type=_LINES, headers=_UNBUFFERED)
+        self._run = run
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._run.cancel()
+
+
+async def _write_lines(visit: Visit, run: Run) -> AsyncIterator[bytes]:
+    while not run.is_done:
+        yield await _line(visit, run)
+        await run.wait(_EVERY_S)
+    yield await _line(visit, run)
+
+
+async def _line(visit: Visit, run: Run | None, problem: str = "") -> bytes:
+    values = await _run_values(visit, run)
+    page = visit.render("playground_run.html", problem=problem, **values)
+    return json.dumps(bytes(page.body).decode()).encode() + b"\n"
+
+
+def _begin(visit: Visit) -> Run:
+    """Raises RequestError."""
+    console = visit.console
+    return console.playground.begin(
+        _read_trial(visit),
+        _visitor(visit).id,
+        _deployment_of(visit),
+        console.keys,
+        console.telemetry,
+    )
+
+
+def _visitor(visit: Visit) -> Visitor:
+    assert visit.visitor is not None  # the pages are for editors
+    return visit.visitor
 
 
 def _deployment_of(visit: Visit) -> Deployment:
@@ -152,16 +201,7 @@ def _read_picture(given: str) -> str:
     return f"{head},{data.translate(str.maketrans('-_', '+/'))}"
 
 
-async def _cancel(visit: Visit) -> Response:
-    run = _find(visit)
-    run.cancel()
-    return visit.redirect(f"/playground/{run.run_id}")
-
-
 ROUTES = (
     ConsoleRoute("GET", "/playground", _show, EDITORS, nav="Playground"),
     ConsoleRoute("POST", "/playground", _try, EDITORS, most_bytes=_MOST_BYTES),
-    ConsoleRoute("GET", "/playground/{run_id}", _show_run, EDITORS),
-    ConsoleRoute("GET", "/playground/{run_id}/parts", _show_parts, EDITORS),
-    ConsoleRoute("POST", "/playground/{run_id}/cancel", _cancel, EDITORS),
 )

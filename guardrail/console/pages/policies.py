@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from guardrail.console.policy_changes import find_obstacle, put_in_force
+from guardrail.console.policy_changes import describe_processes, find_obstacle, put_in_force
 from guardrail.console.policy_difference import describe_difference, diff_lines
 from guardrail.console.policy_draft import MOST_TEXT_BYTES, check_draft, read_text
 from guardrail.console.policy_runs import MOST_RECORDS, RunKind, find_run
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from guardrail.console.policy_versions import PolicyVersion
     from guardrail.console.visit import Visit
     from guardrail.policy.policy_list import MatchSection
+    from guardrail.sharing.process_board import Processes
 
 __all__ = ["ROUTES"]
 
@@ -74,21 +75,28 @@ def _say_match(match: MatchSection) -> str:
 
 async def _show(visit: Visit) -> Response:
     deployment = visit.console.deployment
-    rows, processes = [], None
+    rows = []
     if deployment is not None:
         rows = [await _read_row(visit, one) for one in deployment.current.policies]
-        processes = None if deployment.sync is None else await deployment.sync.look()
+    processes = await _look(visit)
     return visit.render(
         "policies.html",
         deployment=deployment,
         rows=rows,
         processes=processes,
+        differing="" if processes is None else describe_processes(processes),
         names=_names(visit),
         since=None if deployment is None else deployment.versions[0],
         in_force_since=None
         if deployment is None
         else datetime.fromisoformat(deployment.versions[0].since),
     )
+
+
+async def _look(visit: Visit) -> Processes | None:
+    """Which processes serve beside this one; None where none can."""
+    deployment = visit.console.deployment
+    return None if deployment is None or deployment.sync is None else await deployment.sync.look()
 
 
 async def _read_row(visit: Visit, served: ServedPolicy) -> _Row:
@@ -131,8 +139,10 @@ async def _show_one(visit: Visit) -> Response:
     target = await _find(visit)
     live = await _note(visit, target)
     versions = await visit.run(list_versions, visit.console.database, target.name)
+    processes = await _look(visit)
     return visit.render(
         "policy.html",
+        differing="" if processes is None else describe_processes(processes),
         target=target,
         live=live,
         versions=versions,

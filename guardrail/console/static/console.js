@@ -163,6 +163,62 @@
     });
   }
 
+  // A form whose answer comes in lines, each of which replaces the one before.
+  async function sendStreamed(form) {
+    const target = one(`#${form.dataset.stream}`);
+    const [send, stop] = [one("button.primary", form), one("[data-stop]", form)];
+    const ending = new AbortController();
+    stop.onclick = () => ending.abort();
+    const show = (busy) => {
+      form.classList.toggle("htmx-request", busy);
+      send.disabled = busy;
+      stop.hidden = !busy;
+      if (!busy && document.activeElement === document.body) send.focus();
+    };
+    say("");
+    show(true);
+    try {
+      const answer = await fetch(form.action, {
+        method: "POST",
+        body: new URLSearchParams(new FormData(form)),
+        headers: { "hx-request": "true" },
+        signal: ending.signal,
+      });
+      const elsewhere = answer.headers.get("hx-redirect");
+      if (elsewhere) {
+        location.href = elsewhere;
+      } else if (answer.headers.get("content-type") === "application/x-ndjson") {
+        await showLines(answer.body, target);
+      } else {
+        say(`The server answered with ${answer.status}. What you see may be out of date.`);
+      }
+    } catch {
+      if (ending.signal.aborted) target.textContent = "It was cancelled.";
+      else say("The connection broke off, and with it what was under way.");
+    } finally {
+      show(false);
+    }
+  }
+  async function showLines(body, target) {
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const lines = (rest + value).split("\n");
+      rest = lines.pop();
+      if (!lines.length) continue;
+      target.innerHTML = JSON.parse(lines.at(-1));  // escaped by the server; runs no scripts
+      prepare(document);
+    }
+  }
+  for (const form of all("form[data-stream]")) {
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      sendStreamed(form);
+    });
+  }
+
   // Shortcuts of a single key can be turned off (WCAG 2.1.4).
   const keysOn = one("#keys-on");
   keysOn.checked = localStorage.getItem("guardrail-keys") !== "off";

@@ -12,7 +12,7 @@ import math
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, Protocol, TypeVar, assert_never
 
 from guardrail.errors import UpstreamError
 from guardrail.upstreams.limits.breaker import BreakerState
@@ -53,6 +53,7 @@ _OVERLOADED_RETRY_S = 5.0
 _SHORT_PAUSE_S = 5.0  # a decision had better wait that long than go to another model
 _MOST_LANES = 1024  # of models; only those are kept of which anything is known
 _MOST_PROVEN = 1024  # of models that took a call; one that is forgotten costs a short wait
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +155,14 @@ class Stop:
         kind: why it gets no calls.
         wait_s: for how long from now.
         caller: whom it concerns, where it concerns one.
+        age_s: how long ago it was met, where another process has met it.
     """
 
     model: str
     kind: StopKind
     wait_s: float
     caller: str = ""
+    age_s: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -227,6 +230,7 @@ class Limiter:
         self._given_clock = clock
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._proven: OrderedDict[str, None] = OrderedDict()
+        self._answered_at: OrderedDict[str, float] = OrderedDict()
         self._queue = FairQueue[_Waiting]()
         self._in_flight = 0
         self._requests: Bucket | None = None
@@ -327,7 +331,10 @@ class Limiter:
             self._serve()
 
     def heed(self, stop: Stop) -> None:
-        """Gives a model no calls by what another process has met; `on_stop` is not told of it."""
+        """Gives a model no calls by what another process has met; `on_stop` is not told of it.
+
+        A model that has answered here since the other process met it is not stopped as down.
+        """
         now, lane, limits = self._clock.time(), self._lane(stop.model), self._limits
         match stop.kind:
             case StopKind.PAUSE | StopKind.RATE_LIMIT:
@@ -335,7 +342,8 @@ class Limiter:
                 until = now + min(stop.wait_s, limits.longest_pause_s)
                 self._pause(lane, until, is_rate_limit=is_rate_limit)
             case StopKind.DOWN:
-                lane.health.open(now + min(stop.wait_s, limits.breaker_open_s))
+                if self._answered_at.get(stop.model, -math.inf) < now - stop.age_s:
+                    lane.health.open(now + min(stop.wait_s, limits.breaker_open_s))
             case StopKind.DOWN_FOR_CALLER:
                 lane.health.open_own(now + min(stop.wait_s, limits.breaker_open_s), stop.caller)
             case _:
@@ -437,6 +445,7 @@ class Limiter:
             health.unknown(caller, probe=start.probe)
         elif end.alive:
             health.alive(now, caller, probe=start.probe)
+            _remember(self._answered_at, lane.model, now)
         else:
             health.record_fault(start.at, now, caller, probe=start.probe, decision=start.decision)
         if health.wait_common_s(now) > common_s:
@@ -466,10 +475,7 @@ class Limiter:
             lane.alone_until = now + self._limits.first_alone_s
             self._end_waits(lane, start.decision, end.refusal)
         elif end.alive is not None:
-            self._proven[lane.model] = None
-            self._proven.move_to_end(lane.model)
-            if len(self._proven) > _MOST_PROVEN:
-                self._proven.popitem(last=False)
+            _remember(self._proven, lane.model, None)
             lane.alone_until = -math.inf
 
     def _end_waits(self, lane: _Lane, decision: object, refusal: UpstreamError) -> None:
@@ -556,6 +562,14 @@ class Limiter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _remember(known: OrderedDict[str, _T], model: str, value: _T) -> None:
+    """Keeps a value of a model; that of the one not heard of for longest goes."""
+    known[model] = value
+    known.move_to_end(model)
+    if len(known) > _MOST_PROVEN:
+        known.popitem(last=False)
 
 
 def _new_turn() -> asyncio.Future[Grant]:
