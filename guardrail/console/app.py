@@ -26,6 +26,7 @@ from guardrail.console.pages import (
     playground,
     policies,
     sign_in,
+    tune,
 )
 from guardrail.console.protection import (
     SECURITY_HEADERS,
@@ -60,6 +61,7 @@ _PAGES = (
     appeals,
     playground,
     policies,
+    tune,
     health,
     sign_in,
 )

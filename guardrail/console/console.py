@@ -14,6 +14,7 @@ from guardrail.console.playground import Playground
 from guardrail.console.policy_runs import PolicyRuns
 from guardrail.console.sessions import SessionStore
 from guardrail.console.sign_in_rate import SignInRate
+from guardrail.console.tune_work import Tuning
 from guardrail.database.migrate import open_database
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Console:
         overviews: counts of the first page, by period.
         policy_runs: what is tried with versions of policies.
         playground: what is tried at the moment, and was a while ago.
+        tuning: records and tests of the page Tune.
     """
 
     database: Database
@@ -62,12 +64,14 @@ class Console:
     overviews: KeptResults[Overview] = field(init=False, default_factory=KeptResults)
     policy_runs: PolicyRuns = field(init=False)
     playground: Playground = field(init=False, default_factory=Playground)
+    tuning: Tuning = field(init=False)
     _threads: anyio.CapacityLimiter = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sessions", SessionStore(self.database))
         runs = PolicyRuns(self.database, self.content_keys)
         object.__setattr__(self, "policy_runs", runs)
+        object.__setattr__(self, "tuning", Tuning(self.database))
         object.__setattr__(self, "_threads", anyio.CapacityLimiter(_THREADS))
 
     def of(self, deployment: Deployment) -> Console:
@@ -111,5 +115,6 @@ def open_console(
             yield console
         finally:
             console.policy_runs.close()
+            console.tuning.close()
     finally:
         database.close()

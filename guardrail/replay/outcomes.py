@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,34 +43,59 @@ def count_outcomes(
     outcome = decisions.outcome[draws].copy()
     if change.is_same:
         return outcome
-    score, flags = decisions.score[draws], decisions.flags[draws]
-    withheld = (flags & DrawFlag.WITHHELD) > 0
-    scored = ~np.isnan(score)
-    by_oracle = scored | ((outcome == _MISSING) & ((flags & DrawFlag.ORACLE_FAULT) > 0))
-    # A whole answer of a text is never broken off, nor is any where nothing was streamed.
-    row = decisions.decision_of_draw[draws]
-    variant = decisions.pictures[row] > 0
-    broken_off = (flags & DrawFlag.BROKEN_OFF) > 0
+    some = _Draws(decisions, draws)
     if change.differs_in(Effect.ORACLE):
-        other = by_oracle | ((outcome != _HARMLESS) & (outcome != _MISSING) & ~withheld)
-        outcome[other & ~withheld] = UNKNOWN_ANSWER
-        outcome[withheld & scored] = UNKNOWN_ANSWER
-        outcome[broken_off] = UNKNOWN_DRAW
+        _judge_otherwise(outcome, some)
     elif change.differs_in(Effect.THRESHOLD):
-        _cut_again(outcome, score, withheld, decisions.threshold[row], change)
-    _apply_early_stop(outcome, score, broken_off, variant, change)
-    _apply_failures(outcome, flags, change)
-    _apply_limits(outcome, flags, decisions.draw_elapsed_s[draws], change)
+        _cut_again(outcome, some, change)
+    _apply_early_stop(outcome, some, change)
+    _apply_failures(outcome, some, change)
+    _apply_limits(outcome, some, change)
     return outcome
 
 
-def _cut_again(
-    outcome: NDArray[np.int8],
-    score: NDArray[np.float64],
-    withheld: NDArray[np.bool_],
-    threshold: NDArray[np.float64],
-    change: PolicyComparison,
-) -> None:
+class _Draws:
+    """What is recorded of the chosen draws, looked up when it is asked for."""
+
+    def __init__(self, decisions: RecordedDecisions, draws: NDArray[np.bool_]) -> None:
+        self._decisions, self._draws = decisions, draws
+
+    def has(self, flag: DrawFlag) -> NDArray[np.bool_]:
+        return (self._decisions.flags[self._draws] & flag) > 0
+
+    @cached_property
+    def score(self) -> NDArray[np.float64]:
+        return self._decisions.score[self._draws]
+
+    @property
+    def elapsed_s(self) -> NDArray[np.float64]:
+        return self._decisions.draw_elapsed_s[self._draws]
+
+    @property
+    def threshold(self) -> NDArray[np.float64]:
+        return np.repeat(self._decisions.threshold, self._decisions.lengths)[self._draws]
+
+    @property
+    def scored_variant(self) -> NDArray[np.bool_]:
+        """Scored answers to pictures.
+
+        A whole answer of a text is never broken off, nor is any where nothing was streamed.
+        """
+        pictured = np.repeat(self._decisions.pictures > 0, self._decisions.lengths)
+        return pictured[self._draws] & ~np.isnan(self.score)
+
+
+def _judge_otherwise(outcome: NDArray[np.int8], some: _Draws) -> None:
+    """Outcomes under another oracle: all that it would have to judge is not known."""
+    withheld, scored = some.has(DrawFlag.WITHHELD), ~np.isnan(some.score)
+    by_oracle = scored | ((outcome == _MISSING) & some.has(DrawFlag.ORACLE_FAULT))
+    other = by_oracle | ((outcome != _HARMLESS) & (outcome != _MISSING) & ~withheld)
+    outcome[other & ~withheld] = UNKNOWN_ANSWER
+    outcome[withheld & scored] = UNKNOWN_ANSWER
+    outcome[some.has(DrawFlag.BROKEN_OFF)] = UNKNOWN_DRAW
+
+
+def _cut_again(outcome: NDArray[np.int8], some: _Draws, change: PolicyComparison) -> None:
     """Outcomes at the new threshold.
 
     The recorded score is the worst of all fields: the highest, so an answer is harmful at a
@@ -79,24 +105,19 @@ def _cut_again(
     known.
     """
     old, new = change.thresholds
+    score = some.score
     judged = ~np.isnan(score) & ((outcome == _HARMLESS) | (outcome == _HARMFUL))
+    judged &= ~some.has(DrawFlag.WITHHELD)
     if old is None or new is None:
-        outcome[judged & ~withheld] = UNKNOWN_ANSWER
+        outcome[judged] = UNKNOWN_ANSWER
         return
-    cuts = (threshold == old) & ((score >= old) == (outcome == _HARMFUL))
-    sound = judged & ~withheld & cuts
-    unsound = judged & ~withheld & ~cuts
-    outcome[sound] = np.where(score[sound] >= new, _HARMFUL, _HARMLESS)
-    outcome[unsound] = UNKNOWN_ANSWER
+    cuts = (some.threshold == old) & ((score >= old) == (outcome == _HARMFUL))
+    found = np.where(score >= new, np.int8(_HARMFUL), np.int8(_HARMLESS))
+    found[~cuts] = UNKNOWN_ANSWER
+    outcome[judged] = found[judged]
 
 
-def _apply_early_stop(
-    outcome: NDArray[np.int8],
-    score: NDArray[np.float64],
-    broken_off: NDArray[np.bool_],
-    variant: NDArray[np.bool_],
-    change: PolicyComparison,
-) -> None:
+def _apply_early_stop(outcome: NDArray[np.int8], some: _Draws, change: PolicyComparison) -> None:
     """What is not known of answers that were broken off, or would have been.
 
     An answer that was broken off may have ended well; of one that was not, no beginning's score is
@@ -104,50 +125,46 @@ def _apply_early_stop(
     """
     was, will = change.breaks_off
     if was != will:
-        outcome[broken_off] = UNKNOWN_DRAW
+        outcome[some.has(DrawFlag.BROKEN_OFF)] = UNKNOWN_DRAW
         if will is not None:
-            outcome[variant & (outcome == _HARMLESS) & ~np.isnan(score)] = UNKNOWN_DRAW
+            outcome[some.scored_variant & (outcome == _HARMLESS)] = UNKNOWN_DRAW
         return
     old, new = change.thresholds
     if will is None or old is None or new is None or old == new:
         return
-    outcome[broken_off & (outcome == _HARMLESS)] = UNKNOWN_DRAW
+    outcome[some.has(DrawFlag.BROKEN_OFF) & (outcome == _HARMLESS)] = UNKNOWN_DRAW
     if new < old:
-        outcome[variant & (outcome == _HARMLESS) & ~np.isnan(score)] = UNKNOWN_DRAW
+        outcome[some.scored_variant & (outcome == _HARMLESS)] = UNKNOWN_DRAW
 
 
-def _apply_failures(
-    outcome: NDArray[np.int8], flags: NDArray[np.uint8], change: PolicyComparison
-) -> None:
+def _apply_failures(outcome: NDArray[np.int8], some: _Draws, change: PolicyComparison) -> None:
     """Answers with parts that cannot be read, and refusals, where they count otherwise."""
-    unscanned = ((flags & DrawFlag.UNSCANNED) > 0) & (outcome != _MISSING)
-    refused = ((flags & DrawFlag.REFUSED) > 0) & (outcome != _MISSING)
     old, new = change.failures("unscanned")
+    was, harmless = change.failures("refusals_are_harmless")
+    if old == new and was == harmless:
+        return
+    came = outcome != _MISSING
     if old != new:
         blocks = new == OnUnscanned.BLOCK.value
-        outcome[unscanned] = _HARMFUL if blocks else UNKNOWN_ANSWER
-    was, harmless = change.failures("refusals_are_harmless")
+        outcome[some.has(DrawFlag.UNSCANNED) & came] = _HARMFUL if blocks else UNKNOWN_ANSWER
     if was != harmless:
-        outcome[refused] = UNKNOWN_ANSWER if harmless else _HARMFUL
+        outcome[some.has(DrawFlag.REFUSED) & came] = UNKNOWN_ANSWER if harmless else _HARMFUL
 
 
-def _apply_limits(
-    outcome: NDArray[np.int8],
-    flags: NDArray[np.uint8],
-    elapsed_s: NDArray[np.float64],
-    change: PolicyComparison,
-) -> None:
+def _apply_limits(outcome: NDArray[np.int8], some: _Draws, change: PolicyComparison) -> None:
     """Draws that might have ended otherwise with other limits of a call."""
-    lost = (outcome == _MISSING) & ((flags & DrawFlag.ORACLE_FAULT) == 0)
-    missing = outcome == _MISSING
     old_s, new_s = change.limits("call_timeout_s")
-    if new_s > old_s:
-        outcome[lost] = UNKNOWN_DRAW
-    elif new_s < old_s:
-        outcome[elapsed_s > new_s] = UNKNOWN_DRAW
     old_tries, new_tries = change.limits("retries")
     old_retry, new_retry = change.limits("retry")
-    if new_retry == old_retry and new_tries == old_tries:
+    same_tries = new_retry == old_retry and new_tries == old_tries
+    if new_s == old_s and same_tries:
+        return
+    missing = outcome == _MISSING
+    if new_s > old_s:
+        outcome[missing & ~some.has(DrawFlag.ORACLE_FAULT)] = UNKNOWN_DRAW
+    elif new_s < old_s:
+        outcome[some.elapsed_s > new_s] = UNKNOWN_DRAW
+    if same_tries:
         return
     if new_tries >= old_tries and (new_retry == old_retry or new_retry == Retry.ANY.value):
         outcome[missing] = UNKNOWN_DRAW

@@ -15,9 +15,11 @@ from guardrail.replay.effects import Effect
 from guardrail.stats import failover_alpha, spent_alpha
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guardrail.engine.rules import Rules
     from guardrail.replay.comparison import PolicyComparison
-    from guardrail.replay.decisions import Ints, RecordedDecisions, RecordedTest
+    from guardrail.replay.decisions import Floats, Ints, RecordedDecisions
     from guardrail.stats import Plan
 
 __all__ = ["NO_PLAN", "OTHER_CANVAS", "UNKNOWN_SHARE", "ChosenPlans", "choose_plans"]
@@ -62,9 +64,31 @@ def choose_plans(
     """
     finder = _Finder(decisions, rules, change)
     columns = (decisions.test[rows], decisions.alpha[rows], decisions.number[rows], numbers)
-    keys = zip(*(column.tolist() for column in columns), strict=True)
+    first, inverse = _first_rows(columns)
+    keys = zip(*(column[first].tolist() for column in columns), strict=True)
     place = np.array([finder.find(*key) for key in keys], dtype=np.int64)
-    return ChosenPlans(tuple(finder.plans), place)
+    return ChosenPlans(tuple(finder.plans), place[inverse])
+
+
+def _first_rows(columns: Sequence[Ints | Floats]) -> tuple[Ints, Ints]:
+    """The first row of each combination of values, and which of these every row is like.
+
+    For 20,000 rows this takes a third of the time of looking up each by itself.
+    """
+    code = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        values, codes = _number(column)
+        code = code * values + codes
+    _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
+    return first, inverse
+
+
+def _number(column: Ints | Floats) -> tuple[int, Ints | int]:
+    """How many different values there are, and the number of each row's."""
+    if len(column) and (column == column[0]).all():
+        return 1, 0
+    values, codes = np.unique(column, return_inverse=True)
+    return len(values), codes
 
 
 class _Finder:
@@ -81,16 +105,9 @@ class _Finder:
         self._sides = rules.canvas_max_side_px, rules.canvas_min_side_px
         self._same_canvas = self._sides == (old["canvas_max_side_px"], old["canvas_min_side_px"])
         self._places: dict[str, int] = {}
-        self._known: dict[tuple[int, float, int, int], int] = {}
 
-    def find(self, test: int, alpha: float, recorded: int, number: int) -> int:
-        key = test, alpha, recorded, number
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = self._find(self._decisions.tests[test], *key[1:])
-        return found
-
-    def _find(self, test: RecordedTest, alpha: float, recorded: int, number: int) -> int:
+    def find(self, place: int, alpha: float, recorded: int, number: int) -> int:
+        test = self._decisions.tests[place]
         clients = tuple(size[0] for size in test.sizes)
         if not self._same_canvas and _canvases(clients, *self._sides) != test.sizes:
             return OTHER_CANVAS

@@ -4,6 +4,8 @@
     found = replay_policy(decisions, policy)              # again and again; milliseconds
     found.after, found.need                               # arrays, a row for each decision
 
+`PolicyReplayer` does the same for many policies, and counts once what they judge alike.
+
 What is exact, and why. A test reads outcomes in the order of their index and nothing else of them.
 The recorded outcomes of draws 0, 1, 2, … are what the same noise, answered by the same model, would
 bring under every policy that asks and judges alike. So where they reach the look at which the new
@@ -24,12 +26,14 @@ would have been remembered.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from guardrail.canonical import digest_json
 from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure
 from guardrail.engine.verdict import Reason
 from guardrail.policy.compile import compile_policy
@@ -49,20 +53,24 @@ from guardrail.replay.sequential import DrawCounts, Stop, decide_at, run_plan
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from guardrail.engine.rules import Rules
     from guardrail.policy.schema import Policy
     from guardrail.replay.decisions import Ints, RecordedDecisions
+    from guardrail.replay.plans import ChosenPlans
     from guardrail.replay.sequential import Stops
     from guardrail.stats import Plan
 
-__all__ = ["OpenTest", "PolicyReplay", "replay_policy"]
+__all__ = ["OpenTest", "PolicyReplay", "PolicyReplayer", "replay_policy"]
 
 _HARMLESS, _HARMFUL, _MEANING, _ACTION, _MISSING = (OUTCOME_CODES[one] for one in (
     Outcome.HARMLESS, Outcome.HARMFUL, Outcome.OTHER_MEANING, Outcome.OTHER_ACTION,
     Outcome.MISSING,
 ))  # fmt: skip
+_MOST_JUDGINGS = 2
 _JUDGED_ALONE = {
     _HARMLESS: Reason.NO_IMAGE, _MEANING: Reason.OTHER_MEANING, _ACTION: Reason.OTHER_ACTION,
 }  # fmt: skip
@@ -153,41 +161,109 @@ def replay_policy(decisions: RecordedDecisions, policy: Policy) -> PolicyReplay:
     Raises:
         ConfigError: the policy cannot be used.
     """
-    run = _Run(decisions, compile_policy(policy), policy_content(policy))
-    for place, old in enumerate(decisions.policies):
-        rows = np.flatnonzero(decisions.policy == place)
-        if old.content is None:
-            run.comparisons.append(None)
-            run.leave_unknown(rows, Need.POLICY)
-        else:
-            comparison = PolicyComparison(old.content, run.content)
-            run.comparisons.append(comparison)
-            run.decide(rows, comparison)
-    return run.finish()
+    return PolicyReplayer(decisions).replay(policy)
+
+
+class PolicyReplayer:
+    """Any number of policies over the same decisions; from one thread at a time.
+
+    What draws count as follows from oracle, failures and limits alone. It is kept for the last few
+    of these, so that policies with other tests, one after the other, share it.
+
+    Args:
+        decisions: see `load_decisions`.
+    """
+
+    def __init__(self, decisions: RecordedDecisions) -> None:
+        self.decisions = decisions
+        self._counts: OrderedDict[str, _Counts] = OrderedDict()
+
+    def replay(self, policy: Policy) -> PolicyReplay:
+        """See `replay_policy`."""
+        of = self.decisions
+        rules, content = compile_policy(policy), policy_content(policy)
+        comparisons = tuple(
+            None if old.content is None else PolicyComparison(old.content, content)
+            for old in of.policies
+        )
+        run = _Run(of, rules, content, self._count(content, comparisons))
+        for place, comparison in enumerate(comparisons):
+            rows = np.flatnonzero(of.policy == place)
+            if comparison is None:
+                run.leave_unknown(rows, Need.POLICY)
+            else:
+                run.decide(rows, comparison)
+        return run.finish(comparisons)
+
+    def prepare(self, policy: Policy) -> None:
+        """Computes the tests that `replay` will ask for; a new one takes seconds.
+
+        May run beside `replay` in another thread. Raises ConfigError as `replay_policy`.
+        """
+        of = self.decisions
+        rules, content = compile_policy(policy), policy_content(policy)
+        run = _Run(of, rules, content, _Counts(of, of.outcome))
+        for place, old in enumerate(of.policies):
+            if old.content is not None:
+                rows = np.flatnonzero((of.policy == place) & (of.kind == Kind.TEST))
+                run.choose_tests(rows, PolicyComparison(old.content, content))
+
+    def _count(self, content: Any, comparisons: Sequence[PolicyComparison | None]) -> _Counts:
+        advanced = content["advanced"]
+        judging = [content["oracle"], content["failures"], content.get("files"), advanced["limits"],
+                   advanced["sampling"]["judge_every_chars"]]  # fmt: skip
+        key = digest_json(judging)
+        counts = self._counts.get(key)
+        if counts is None:
+            counts = _Counts(self.decisions, _count_all(self.decisions, comparisons))
+            if len(self._counts) >= _MOST_JUDGINGS:
+                self._counts.popitem(last=False)
+            self._counts[key] = counts
+        return counts
+
+
+def _count_all(
+    of: RecordedDecisions, comparisons: Sequence[PolicyComparison | None]
+) -> NDArray[np.int8]:
+    """What every draw counts as; as recorded where nothing is decided by it."""
+    outcome, lengths = of.outcome.copy(), of.lengths
+    drawn = (of.kind == Kind.TEXT) | (of.kind == Kind.TEST)
+    for place, change in enumerate(comparisons):
+        if change is None:
+            continue
+        mine = drawn & (of.policy == place)
+        # Answers that were judged anew count as they were judged now.
+        for chosen, by in ((mine & ~of.rejudged, change),
+                           (mine & of.rejudged, _after_rejudging(change))):  # fmt: skip
+            draws = np.repeat(chosen, lengths)
+            if draws.any():
+                outcome[draws] = count_outcomes(of, by, draws)
+    return outcome
 
 
 class _Run:
     """The arrays of a replay while they are filled."""
 
-    def __init__(self, decisions: RecordedDecisions, rules: Rules, content: Any) -> None:
+    def __init__(
+        self, decisions: RecordedDecisions, rules: Rules, content: Any, counts: _Counts
+    ) -> None:
         count = len(decisions)
         self.of = decisions
         self.rules = rules
         self.content = content
+        self.counts = counts
         self.after = np.full(count, Ending.UNKNOWN, dtype=np.int8)
         self.reason = decisions.reason.copy()
         self.need = np.zeros(count, dtype=np.int8)
         self.used = np.zeros(count, dtype=np.int64)
         self.open_tests: list[OpenTest] = []
-        self.comparisons: list[PolicyComparison | None] = []
-        self.outcome = decisions.outcome.copy()
         self._lengths = decisions.lengths
 
-    def finish(self) -> PolicyReplay:
+    def finish(self, comparisons: tuple[PolicyComparison | None, ...]) -> PolicyReplay:
         self.after.flags.writeable = self.need.flags.writeable = False
         return PolicyReplay(
             self.of, self.rules, self.after, self.reason, self.need, self.used,
-            tuple(self.open_tests), tuple(self.comparisons),
+            tuple(self.open_tests), comparisons,
         )  # fmt: skip
 
     def leave_unknown(self, rows: Ints, need: Need) -> None:
@@ -210,27 +286,16 @@ class _Run:
         """All decisions of one recorded policy."""
         kind = self.of.kind[rows]
         fresh = rows[(kind == Kind.TEXT) | (kind == Kind.TEST)]
-        rejudged = self.of.rejudged[fresh]
-        self._count(fresh[~rejudged], change)
-        # Answers that were judged anew count as they were judged now.
-        self._count(fresh[rejudged], _after_rejudging(change))
         self._decide_texts(fresh[self.of.kind[fresh] == Kind.TEXT])
         self._decide_tests(fresh[self.of.kind[fresh] == Kind.TEST], change)
         self._decide_others(rows[kind == Kind.OTHER], change)
         self._limit(fresh, change)
         self._repeat(rows[kind == Kind.REMEMBERED], change)
 
-    def _count(self, rows: Ints, change: PolicyComparison) -> None:
-        chosen = np.zeros(len(self.of), dtype=np.bool_)
-        chosen[rows] = True
-        draws = np.repeat(chosen, self._lengths)
-        if draws.any():
-            self.outcome[draws] = count_outcomes(self.of, change, draws)
-
     def _decide_texts(self, rows: Ints) -> None:
         """One answer, judged by itself."""
         draw = self.of.starts[rows]
-        outcome, flags = self.outcome[draw], self.of.flags[draw]
+        outcome, flags = self.counts.outcome[draw], self.of.flags[draw]
         self.used[rows] = 1
         for code, reason in _JUDGED_ALONE.items():
             ending = Ending.LET_THROUGH if code == _HARMLESS else Ending.STOPPED
@@ -256,19 +321,21 @@ class _Run:
         self.end(rows[~opened], Ending.FAULT, Reason.ORACLE_FAILED)
         self.end(rows[opened], Ending.LET_THROUGH, Reason.ORACLE_FAILED)
 
+    def choose_tests(self, rows: Ints, change: PolicyComparison) -> tuple[Ints, Ints, ChosenPlans]:
+        """The decisions whose draws serve, their numbers of tries, and the new test of each."""
+        rows, numbers = self._set_aside(rows, self._numbers(rows), change)
+        return rows, numbers, choose_plans(self.of, rows, numbers, self.rules, change)
+
     def _decide_tests(self, rows: Ints, change: PolicyComparison) -> None:
         """Tests, all decisions of one plan side by side."""
-        numbers = self._numbers(rows)
-        rows, numbers = self._set_aside(rows, numbers, change)
-        chosen = choose_plans(self.of, rows, numbers, self.rules, change)
+        rows, numbers, chosen = self.choose_tests(rows, change)
         self.leave_unknown(rows[chosen.place == OTHER_CANVAS], Need.NEW_DRAWS)
         self.leave_unknown(rows[chosen.place == UNKNOWN_SHARE], Need.POLICY)
         none, later = chosen.place == NO_PLAN, numbers > 1
         self.end(rows[none & later], Ending.FAULT, Reason.ATTEMPTS_SPENT)
         self.end(rows[none & ~later], Ending.FAULT, Reason.NOT_CERTIFIABLE)
-        counts = _Counts(self.of, self.outcome, self._lengths)
         for place, plan in enumerate(chosen.plans):
-            self._run_plan(plan, rows[chosen.place == place], counts, change)
+            self._run_plan(plan, rows[chosen.place == place], self.counts, change)
         self._read_pictures(rows, change)
 
     def _numbers(self, rows: Ints) -> Ints:
@@ -292,12 +359,16 @@ class _Run:
             # Under one rule a number is held wherever tries count.
             lacks = np.zeros(len(rows), dtype=np.bool_)
             numbers = of.number[rows]
-        several = of.several_models[rows] & change.differs_in(Effect.MODELS)
+        several = np.zeros(len(rows), dtype=np.bool_)
+        if change.differs_in(Effect.MODELS):
+            several = of.several_models[rows]
         redrawn = np.full(len(rows), change.changes_noise)
         if change.differs_in(Effect.HISTORY):
             history = self.content["images"]["history"]
             kept = np.inf if history == "all" else int(history.removeprefix("last "))
             redrawn |= (of.left_out[rows] > 0) | (of.pictures[rows] > kept)
+        if not (lacks.any() or several.any() or redrawn.any()):
+            return rows, numbers
         self.leave_unknown(rows[lacks], Need.TRIES)
         self.leave_unknown(rows[several], Need.CALLS)
         self.leave_unknown(rows[redrawn], Need.NEW_DRAWS)
@@ -492,30 +563,67 @@ class _Run:
 
 
 class _Counts:
-    """Running counts of every kind of draw."""
+    """What draws count as, and running counts of every kind, each made when it is asked for."""
 
-    def __init__(self, of: RecordedDecisions, outcome: NDArray[np.int8], lengths: Ints) -> None:
-        starts = of.starts[:-1]
+    def __init__(self, of: RecordedDecisions, outcome: NDArray[np.int8]) -> None:
+        self.outcome = outcome
+        self._starts, self._lengths, self._flags = of.starts[:-1], of.lengths, of.flags
 
-        def count(marked: NDArray[np.bool_]) -> DrawCounts:
-            return DrawCounts.of(starts, lengths, marked)
+    def _count(self, marked: NDArray[np.bool_]) -> DrawCounts:
+        return DrawCounts.of(self._starts, self._lengths, marked)
 
-        flags = of.flags
-        missing = outcome == _MISSING
-        against = outcome == _HARMFUL
-        oracle = (flags & DrawFlag.ORACLE_FAULT) > 0
-        unmeasured = against & ((flags & DrawFlag.UNMEASURED) > 0)
-        self.harmful = count(outcome > _HARMLESS)
-        self.missing = count(missing)
-        self.lost = count(missing & ~oracle)
-        self.opening = count(missing & ((flags & DrawFlag.ANSWERED) > 0))
-        self.unknown = count(outcome < 0)
-        self.unjudged = count(outcome == UNKNOWN_ANSWER)
-        self.against = count(against)
-        self.meanings = count(outcome == _MEANING)
-        self.actions = count(outcome == _ACTION)
-        self.unmeasured = count(unmeasured)
-        self.unscanned = count(against & ((flags & DrawFlag.UNSCANNED) > 0) & ~unmeasured)
+    def _has(self, flag: DrawFlag) -> NDArray[np.bool_]:
+        return (self._flags & flag) > 0
+
+    @cached_property
+    def harmful(self) -> DrawCounts:
+        """Harmful or missing draws."""
+        return self._count(self.outcome > _HARMLESS)
+
+    @cached_property
+    def missing(self) -> DrawCounts:
+        return self._count(self.outcome == _MISSING)
+
+    @cached_property
+    def lost(self) -> DrawCounts:
+        """Missing ones, but for the oracle's faults."""
+        return self._count((self.outcome == _MISSING) & ~self._has(DrawFlag.ORACLE_FAULT))
+
+    @cached_property
+    def opening(self) -> DrawCounts:
+        """Missing ones that the model answered."""
+        return self._count((self.outcome == _MISSING) & self._has(DrawFlag.ANSWERED))
+
+    @cached_property
+    def unknown(self) -> DrawCounts:
+        return self._count(self.outcome < 0)
+
+    @cached_property
+    def unjudged(self) -> DrawCounts:
+        return self._count(self.outcome == UNKNOWN_ANSWER)
+
+    @cached_property
+    def against(self) -> DrawCounts:
+        """Those that the oracle, or what stands for it, found harmful."""
+        return self._count(self.outcome == _HARMFUL)
+
+    @cached_property
+    def meanings(self) -> DrawCounts:
+        return self._count(self.outcome == _MEANING)
+
+    @cached_property
+    def actions(self) -> DrawCounts:
+        return self._count(self.outcome == _ACTION)
+
+    @cached_property
+    def unmeasured(self) -> DrawCounts:
+        return self._count((self.outcome == _HARMFUL) & self._has(DrawFlag.UNMEASURED))
+
+    @cached_property
+    def unscanned(self) -> DrawCounts:
+        """Harmful as they cannot be read, where no language is the reason."""
+        unread = self._has(DrawFlag.UNSCANNED) & ~self._has(DrawFlag.UNMEASURED)
+        return self._count((self.outcome == _HARMFUL) & unread)
 
 
 def _after_rejudging(change: PolicyComparison) -> PolicyComparison:

@@ -86,21 +86,22 @@ def run_plan(plan: Plan, rows: Ints, harmful: DrawCounts, unknown: DrawCounts | 
     stop = np.zeros(count, dtype=np.int8)
     samples = np.zeros(count, dtype=np.int64)
     found = np.zeros(count, dtype=np.int64)
-    open_ = np.arange(count)
+    open_, at = np.arange(count), rows
     for n, most, least in zip(plan.looks, plan.pass_at_most, plan.block_at_least, strict=True):
         if not len(open_):
             break
-        at = rows[open_]
         here = harmful.first(at, n)
         if unknown is not None:
             here = here + unknown.first(at, n) + np.maximum(n - harmful.lengths[at], 0)
-        ended = (here <= most) | (here >= least)
-        done, counted = open_[ended], here[ended]
-        samples[done], found[done] = n, counted
-        stop[done] = np.where(
-            counted <= most, Stop.PASS, _stopped(plan.q_required, np.int64(n), counted)
-        )
-        open_ = open_[~ended]
+        passed, ended = here <= most, (here <= most) | (here >= least)
+        if not ended.any():
+            continue
+        done = open_[ended]
+        samples[done], found[done] = n, here[ended]
+        stopped = open_[ended & ~passed]
+        stop[open_[passed]] = Stop.PASS
+        stop[stopped] = _stopped(plan.q_required, np.int64(n), found[stopped])
+        open_, at = open_[~ended], at[~ended]
     return Stops(stop, samples, found)
 
 

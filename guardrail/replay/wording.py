@@ -26,6 +26,7 @@ __all__ = [
     "describe_error",
     "describe_interval",
     "describe_numbers",
+    "describe_reach",
     "describe_test",
     "describe_unused_labels",
     "format_share",
@@ -130,9 +131,10 @@ def describe_test(summary: ReplaySummary) -> str:
 
 def describe_numbers(one: PolicyNumbers) -> dict[str, str]:
     """Promise and price in words: what each number is, and the number."""
+    radii = {reach.floor: reach.radius for reach in one.reaches}
     reach = {
-        f"a picture of a request answered harmlessly less than {floor} may be changed by": _reach(
-            next((r.radius for r in one.reaches if r.floor == value), None)
+        f"a picture of a request answered harmlessly less than {floor} may be changed by": (
+            describe_reach(radii.get(value))
         )
         for value, floor in ((0.5, "half of the time"), (0.1, "a tenth of the time"))
     }
@@ -155,7 +157,8 @@ def format_value(value: Any) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
-def _reach(radius: float | None) -> str:
+def describe_reach(radius: float | None) -> str:
+    """How far a picture may be changed: the l2 size, and levels of 255."""
     if radius is None:
         return "nothing is promised"
     words = explain_radius(radius, _SIDE_PX, _SIDE_PX)

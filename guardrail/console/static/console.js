@@ -128,6 +128,15 @@
     if (event.target.matches("[data-go]")) location.href = event.target.value;
   });
 
+  // A slider says in words where it stands.
+  document.addEventListener("input", (event) => {
+    const { words, said } = event.target.dataset;
+    if (!words) return;
+    const here = JSON.parse(words)[Number(event.target.value)];
+    event.target.setAttribute("aria-valuetext", here);
+    one(`#${CSS.escape(said)}`).textContent = here;
+  });
+
   // A picture goes as a data URL in a field, in the alphabet that forms carry as it is.
   function showPicture(drop, file) {
     const field = one(`input[name="${drop.dataset.picture}"]`, drop.closest("form"));
