@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli.options import guard_options, table_options
+from guardrail.cli.options import content_key_option, guard_options, table_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from guardrail.cli.tune_data import Prepared
+    from guardrail.cli.tune_requests import Prepared
     from guardrail.policy.goals import Goal
     from guardrail.policy.schema import Policy
     from guardrail.policy_search.tuned import Tuned
@@ -40,9 +40,16 @@ _OPEN = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
               "policy]")  # fmt: skip
 @click.option("--search", "search_texts", multiple=True, metavar="FIELD=VALUE,…", help="Values of "
               "smoothing.sigma, advanced.smoothing.canvas_max_side_px (both take new draws), "
-              "smoothing.alpha, sampling.max_samples, or in place of the usual ones "
+              "smoothing.alpha, sampling.max_samples, oracle.kind, oracle.low and oracle.high (the "
+              "limits of the default oracle's cascade), or in place of the usual ones "
               "oracle.threshold, smoothing.radius, smoothing.floor; may be given several "
               "times.")  # fmt: skip
+@click.option("--oracle", "oracles", multiple=True, metavar="KIND",
+              help="Another kind of oracle to try, such as builtin or encoder; may be given "
+              "several times. Each judges the drawn answers once.  [default: goals.oracles in the "
+              "policy]")  # fmt: skip
+@content_key_option("Key that seals answers in --run-folder for other oracles, made if it is not "
+                    "there; or that opens those of --records.", exists=False)  # fmt: skip
 @click.option("--draws", type=click.IntRange(1, 10_000), default=100, show_default=True,
               help="Noisy variants of each request, under each noise.")  # fmt: skip
 @click.option("--run-folder", type=click.Path(path_type=Path, file_okay=False), help="Keep every "
@@ -86,8 +93,9 @@ def command(
     """
     from guardrail.assembly import read_policy
     from guardrail.cli.output import require_writable
-    from guardrail.cli.tune_data import prepare_records, prepare_requests
     from guardrail.cli.tune_output import write_results
+    from guardrail.cli.tune_records import prepare_records
+    from guardrail.cli.tune_requests import prepare_requests
     from guardrail.policy_search.price_cap import PriceCap
 
     for file in (out, report_file):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, assert_never
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from guardrail.errors import ConfigError
 from guardrail.section import Section
@@ -185,6 +185,10 @@ class GoalsSection(Section):
     price_usd: Annotated[str, _checked(GoalKind.PRICE_USD)] | None = None
     """The most US dollars that an ordinary request may cost on average, such as "<= 0.02". Takes
     advanced.limits.max_cost_usd_per_request here, or --price-per-call of the command."""
+
+    oracles: list[str] = Field(default_factory=list, max_length=20)
+    """Kinds of oracles that are tried beside the policy's own, such as [builtin, encoder]: those
+    that need no options."""
 
     @property
     def wishes(self) -> tuple[Goal, ...]:

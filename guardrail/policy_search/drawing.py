@@ -1,7 +1,7 @@
 """Draws a fixed number of answers to every labelled request; nothing is asked twice.
 
 Rows of the log: `draws`, some more draws of one request with all that a threshold could change of
-them. No row holds what a request or an answer said.
+them. No row holds what a request said, and of answers only what is kept for other oracles, sealed.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from guardrail.engine.prepared_request import PreparedRequest
     from guardrail.evaluation.requests import EvaluationRequest
     from guardrail.images.limits import ImageLimits
+    from guardrail.policy_search.kept_answers import KeptAnswers
+    from guardrail.types import Answer
 
-__all__ = ["DrawLog", "LabelledRequest", "draw_requests"]
+__all__ = ["DrawLog", "LabelledRequest", "arrange_draws", "count_sample", "draw_requests"]
 
 _PIECE = 50
 """Draws of a request between two rows of the log."""
@@ -63,6 +65,7 @@ class _Drawn:
     score: list[float] = field(default_factory=list)
     calls: int = 0
     cost_usd: float | None = 0.0
+    kept: list[tuple[int, Any]] = field(default_factory=list)
 
     @property
     def is_barren(self) -> bool:
@@ -75,12 +78,19 @@ class DrawLog:
     Args:
         path: made where it is missing.
         settings: everything on which a row depends.
+        keeping: keeps the answers as well; None for none.
 
     Raises:
         ConfigError: the file is in use, holds something else, or was made with other settings.
     """
 
-    def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        settings: Mapping[str, Any],
+        keeping: KeptAnswers | None = None,
+    ) -> None:
+        self.keeping = keeping
         self._known: dict[str, _Drawn] = {}
         self._log = RunLog(path, settings, command="guardrail tune", accept=self._accept)
 
@@ -92,6 +102,23 @@ class DrawLog:
 
     def known(self, digest: str) -> _Drawn | None:
         return self._known.get(digest)
+
+    def require(self, digest: str) -> _Drawn:
+        """What is known of a request that was drawn."""
+        return self._known[digest]
+
+    def answers(self, digest: str) -> list[Answer | None]:
+        """Every kept answer of a request, in the order of its draws; None where a draw has none.
+
+        Raises:
+            ConfigError: they were sealed with another key.
+            CertificationError: they were changed.
+        """
+        assert self.keeping is not None
+        found: list[Answer | None] = []
+        for start, packed in self._known[digest].kept:
+            found += self.keeping.unpack(packed, _place(digest, start))
+        return found
 
     def write(self, *rows: dict[str, Any]) -> None:
         self._log.write(*rows)
@@ -109,6 +136,8 @@ class DrawLog:
             raise ValueError("draws are missing before these")
         drawn.counted += counted
         drawn.score += scores
+        if self.keeping is not None:
+            drawn.kept.append((int(row["start"]), row["answers"]))
         drawn.calls += int(row["calls"])
         drawn.cost_usd = add_costs(drawn.cost_usd, row["cost_usd"])
 
@@ -140,7 +169,6 @@ async def draw_requests(
     # A measurement is not a decision: the limits of one decision do not end it.
     rules = dataclasses.replace(engine.rules, max_calls=None, max_cost_usd=None)
     barren: list[_OneRequest] = []
-    found: dict[str, _Drawn] = {}
     for one in requests:
         known = log.known(one.digest)
         if known is None or len(known.counted) < draws:
@@ -156,11 +184,7 @@ async def draw_requests(
                 )
         step()
     _write_pending(barren)
-    for one in requests:
-        known = log.known(one.digest)
-        assert known is not None
-        found[one.digest] = known
-    return _arrays(requests, found, draws, cut_of(engine.oracle))
+    return arrange_draws(requests, log, draws, cut_of(engine.oracle), prices=log)
 
 
 def _write_pending(barren: list[_OneRequest]) -> None:
@@ -240,7 +264,11 @@ class _OneRequest:
         if not row:
             return
         cuts = cut_of(self.engine.oracle) is not None
-        counted = [_count(one, cuts=cuts) for one in row]
+        counted = [count_sample(one, cuts=cuts) for one in row]
+        answers: dict[str, Any] = {}
+        if self.log.keeping is not None:
+            place = _place(self.of.digest, start)
+            answers["answers"] = self.log.keeping.pack([one.answer for one in row], place)
         self.pending.append(
             {
                 "type": "draws",
@@ -254,6 +282,7 @@ class _OneRequest:
                 "calls": sampler.usage.calls,
                 "cost_usd": sampler.budget.cost_usd,
                 **dataclasses.asdict(prepared.geometry),
+                **answers,
             }
         )
         known = self.log.known(self.of.digest)
@@ -284,7 +313,7 @@ class _Piece:
         self._left -= 1
 
 
-def _count(sample: Sample, *, cuts: bool) -> Counted:
+def count_sample(sample: Sample, *, cuts: bool) -> Counted:
     """What a draw counts as at other thresholds."""
     if sample.outcome is Outcome.MISSING:
         return Counted.MISSING
@@ -294,13 +323,28 @@ def _count(sample: Sample, *, cuts: bool) -> Counted:
     return Counted.HARMLESS if is_harmless else Counted.HARMFUL
 
 
-def _arrays(
+def _place(digest: str, start: int) -> str:
+    return f"{digest}/{start}"
+
+
+def arrange_draws(
     requests: Sequence[LabelledRequest],
-    found: Mapping[str, _Drawn],
+    log: DrawLog,
     draws: int,
     threshold: float | None,
+    *,
+    prices: DrawLog,
 ) -> LabelledDraws:
-    drawn = [found[one.digest] for one in requests]
+    """The draws of a log as arrays.
+
+    Args:
+        requests: their rows; all of them are in both logs.
+        log: has the draws as they were judged.
+        draws: of each request.
+        threshold: at which they were.
+        prices: has what the calls cost.
+    """
+    drawn = [log.require(one.digest) for one in requests]
     geometries = list(dict.fromkeys(one.geometry for one in drawn))
     return LabelledDraws(
         digests=tuple(one.digest for one in requests),
@@ -310,7 +354,7 @@ def _arrays(
         threshold=threshold,
         geometry=np.array([geometries.index(one.geometry) for one in drawn], dtype=np.int64),
         geometries=tuple(geometries),
-        call_cost_usd=np.array([_call_cost(one) for one in drawn]),
+        call_cost_usd=np.array([_call_cost(prices.require(one.digest)) for one in requests]),
     )
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
     from guardrail.policy.schema import Policy
     from guardrail.policy_search.draws import LabelledDraws
-    from guardrail.policy_search.numbers import Numbers
+    from guardrail.policy_search.numbers import Numbers, View
     from guardrail.policy_search.price_cap import PriceCap
     from guardrail.replay.decisions import RecordedDecisions
 
@@ -65,7 +65,7 @@ class Evaluator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DrawnNoise:
-    """The rules of the policy under one noise, and the draws made with it."""
+    """The rules of the policy under one noise, and the draws made with it, by one oracle."""
 
     rules: Rules
     draws: LabelledDraws
@@ -76,12 +76,12 @@ class DrawsEvaluator:
     """By draws, under each noise that was drawn.
 
     Attributes:
-        noises: by sigma and canvas; all of the same requests in the same order.
+        noises: by noise and oracle; all of the same requests in the same order.
         shares_alpha: whether a principal's tries share alpha, of which the first has a part.
         cap: what is stated of prices.
     """
 
-    noises: Mapping[tuple[float, int | None], DrawnNoise]
+    noises: Mapping[View, DrawnNoise]
     shares_alpha: bool = False
     cap: PriceCap = NO_CAP
 
@@ -99,7 +99,9 @@ class DrawsEvaluator:
         return digest_json([*map(list, parts), self.shares_alpha, repr(self.cap)])
 
     def evaluate(self, numbers: Numbers, *, quick: bool) -> CandidateOutcomes | None:
-        noise = self.noises[numbers.sigma, numbers.canvas]
+        noise = self.noises.get(numbers.view)
+        if noise is None:
+            return None  # limits between which no band is left
         rules = numbers.apply_to_rules(noise.rules)
         if quick:
             rules = dataclasses.replace(rules, kind=PlanKind.FIXED)
@@ -122,6 +124,7 @@ class RecordsEvaluator:
         labels: by record.
         policy: what the candidates change.
         cap: what is stated of prices.
+        rejudged: the same decisions as other oracles find them.
 
     Raises:
         ConfigError: no record is labelled harmful, or none harmless.
@@ -133,8 +136,10 @@ class RecordsEvaluator:
         labels: Mapping[str, Label],
         policy: Policy,
         cap: PriceCap = NO_CAP,
+        rejudged: Mapping[View, RecordedDecisions] | None = None,
     ) -> None:
         self._decisions, self._policy, self._cap = decisions, policy, cap
+        self._rejudged = dict(rejudged or {})
         rows, forbidden = _labelled_rows(decisions, labels)
         self._rows = rows
         self.forbidden = forbidden
@@ -150,14 +155,15 @@ class RecordsEvaluator:
     def digest(self) -> str:
         content = self._policy.model_dump(mode="json", by_alias=True)
         labels = self.forbidden.tolist()
-        return digest_json([list(self.digests), labels, content, repr(self._cap)])
+        views = [list(map(repr, self._rejudged))]
+        return digest_json([list(self.digests), labels, content, repr(self._cap), views])
 
     def evaluate(self, numbers: Numbers, *, quick: bool) -> CandidateOutcomes | None:
         policy = numbers.apply(self._policy)
         if quick:
             policy = change_policy(policy, {"advanced.sampling.plan": PlanKind.FIXED.value})
         try:
-            found = replay_policy(self._decisions, policy)
+            found = replay_policy(self._rejudged.get(numbers.view, self._decisions), policy)
         except ConfigError:
             return None  # no picture could pass
         rows = self._rows

@@ -17,7 +17,7 @@ from guardrail.errors import CertificationError, ConfigError
 from guardrail.policy_search.numbers import FIELDS, Numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from guardrail.engine.rules import Rules
 
@@ -28,6 +28,7 @@ _RADII = (0.4, 0.5, 0.6, 0.75, 0.9, 1.1, 1.25, 1.5, 2.0)
 """Times the policy's own."""
 _FLOORS = (0.5, 0.3, 0.2, 0.1, 0.05)
 _RATE_DIGITS = 2
+_READ: Mapping[str, Callable[[str], Any]] = {"canvas": int, "max_samples": int, "oracle": str}
 
 
 def parse_search(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
@@ -45,7 +46,7 @@ def parse_search(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
                 f"'{text}' names nothing to search; write FIELD=VALUE,VALUE with one of "
                 f"{', '.join(names)}"
             )
-        read = int if names[field] in ("canvas", "max_samples") else float
+        read = _READ.get(names[field], float)
         try:
             found[names[field]] = tuple(read(value) for value in values.split(","))
         except ValueError as error:
@@ -67,10 +68,10 @@ def list_noises(
 def list_candidates(
     base: Numbers, wished: Mapping[str, Sequence[Any]], rules: Rules, *, any_threshold: bool
 ) -> list[Numbers]:
-    """The candidates of one noise, those with few changes first.
+    """The candidates of one noise and oracle, those with few changes first.
 
     Args:
-        base: the policy's numbers, with the noise in question.
+        base: the policy's numbers, with the noise and the oracle in question.
         wished: values in place of the usual ones.
         rules: of the policy under that noise.
         any_threshold: whether the recorded scores say what another threshold would find.

@@ -17,6 +17,7 @@ from guardrail.policy_search.wording import (
     describe_reason,
     describe_why,
     format_share,
+    format_value,
     list_numbers,
 )
 
@@ -48,7 +49,7 @@ def front_rows(tuned: Tuned) -> list[list[str]]:
         measured, numbers = one.measured, one.candidate
         intervals = front_intervals(measured, radius)
         other = [
-            f"{name} {new:g}"
+            f"{name} {format_value(new)}"
             for name, (_, new) in numbers.changes(tuned.base).items()
             if name not in ("threshold", "radius", "floor") and new is not None
         ]
@@ -160,7 +161,7 @@ def _changes(tuned: Tuned) -> str:
         return f"<h2>What comes nearest</h2>{table}"
     radius = goal_radius(tuned.design.goals)
     rows = [
-        [FIELDS[name], f"{new:g}" if new is not None else "null",
+        [FIELDS[name], format_value(new),
          describe_change(name, old, new), describe_why(name, tuned, radius)]
         for name, (old, new) in tuned.proposed.candidate.changes(tuned.base).items()
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from guardrail.errors import ConfigError
 from guardrail.policy.goals import GoalKind
 from guardrail.policy_search.halves import choose_search_half
 from guardrail.policy_search.measured import measure, requests_needed
+from guardrail.policy_search.numbers import OF_ORACLE
 from guardrail.policy_search.price_cap import PriceCap
 from guardrail.policy_search.search import (
     Confirmed,
@@ -224,11 +225,16 @@ class _Run:
     def compare(self, numbers: Numbers, base: Numbers) -> dict[str, Measured | None]:
         """For each changed number: the same candidate with the old value in its place."""
         return {
-            name: self.measure(
-                dataclasses.replace(numbers, **{name: old}), quick=True, on_search=True
-            )
-            for name, (old, _) in numbers.changes(base).items()
+            name: self.measure(_put_back(numbers, base, name), quick=True, on_search=True)
+            for name in numbers.changes(base)
+            if numbers.oracle == base.oracle or name not in OF_ORACLE
         }
+
+
+def _put_back(numbers: Numbers, base: Numbers, name: str) -> Numbers:
+    """A candidate with one old value; the old oracle has its own numbers."""
+    names = (name, *OF_ORACLE) if name == "oracle" else (name,)
+    return dataclasses.replace(numbers, **{one: getattr(base, one) for one in names})
 
 
 def _check_known(design: SearchDesign, scored: Sequence[Scored[Numbers]]) -> None:

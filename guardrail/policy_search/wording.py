@@ -23,6 +23,7 @@ __all__ = [
     "describe_reason",
     "describe_why",
     "format_share",
+    "format_value",
     "list_numbers",
 ]
 
@@ -34,6 +35,14 @@ _EFFECTS = {
     "canvas": (
         "pictures stay larger: fine print is legible, the promise reaches less far in them",
         "pictures are scaled down further: quicker, the promise reaches farther in client pixels",
+    ),
+    "low": (
+        "more answers pass without a look of the encoder: quicker, more harm missed",
+        "the encoder looks at more answers: slower, less harm missed",
+    ),
+    "high": (
+        "the encoder looks at more of what seems harmful: slower, fewer false alarms",
+        "more answers are harmful without a look of the encoder: quicker, more false alarms",
     ),
     "threshold": (
         "answers count as harmful only from a higher score on: fewer false alarms, more missed",
@@ -145,12 +154,18 @@ def describe_counts(measured: Measured, radius: float | None) -> str:
 
 def describe_change(name: str, old: Any, new: Any) -> str:
     """What a changed number does, in words."""
+    if name == "oracle":
+        return f"was {old}; another oracle judges the answers"
+    if old == new:
+        return "as before, of another oracle"
     larger = old is not None and (new is None or new > old)
-    return f"was {_value(old)}; {_EFFECTS[name][0 if larger else 1]}"
+    return f"was {format_value(old)}; {_EFFECTS[name][0 if larger else 1]}"
 
 
 def describe_why(name: str, tuned: Tuned, radius: float | None) -> str:
     """What the old value would have done in place of the new one, on the search half."""
+    if name not in tuned.whys:
+        return "it belongs to the other oracle"
     old, new = tuned.whys[name], tuned.chosen
     if old is None or new is None:
         return "with the old value no test fits"
@@ -168,8 +183,11 @@ def describe_why(name: str, tuned: Tuned, radius: float | None) -> str:
 def list_numbers(numbers: Numbers) -> Iterator[tuple[str, str]]:
     """Every number with its field."""
     for name, field in FIELDS.items():
-        yield field, _value(getattr(numbers, name))
+        yield field, format_value(getattr(numbers, name))
 
 
-def _value(value: Any) -> str:
-    return "null" if value is None else f"{value:.6g}"
+def format_value(value: Any) -> str:
+    """A value as a policy writes it, with six digits."""
+    if value is None or isinstance(value, str):
+        return value or "null"
+    return f"{value:.6g}"

@@ -50,6 +50,18 @@ def tune(folder):
     return run
 
 
+JUDGED = []
+
+
+def finds_secrets(text):
+    """Another oracle, for `--oracle`."""
+    JUDGED.append(text)
+    return "secret" in text
+
+
+finds_secrets.revision = "1"
+
+
 def by_kind(kit):
     return lambda call: kit.HARM if "forbidden question" in str(call.body) else kit.CLEAN
 
@@ -124,6 +136,31 @@ def test_a_model_without_answers_stops_it(tune, folder, model):
     assert len(upstream.calls) <= 5 * DRAWS
     (log,) = (folder / "run").glob("*.jsonl")
     assert len(log.read_text().splitlines()) == 1  # its settings alone
+
+
+def test_another_oracle_judges_what_was_drawn_once(tune, folder, model):
+    """The policy's own oracle does not find this harm; the other one does, at no further call."""
+    upstream = model(lambda call: "a secret" if "forbidden question" in str(call.body) else "a day")
+    kind = f"{__name__}:finds_secrets"
+    run = ("--run-folder", folder / "run", "--goal", "false_alarms <= 50%",
+           "--goal", "missed_harm <= 50%", "--json")  # fmt: skip
+    assert tune(*run).exit_code == 1
+    assert tune(*run, "--oracle", kind).exit_code == 2  # the folder would hold answers
+    JUDGED.clear()
+    keep = ("--content-key", folder / "content.key", "--out", folder / "tuned.yaml")
+    first = tune(*run, *keep, "--oracle", kind)
+    assert first.exit_code == 0, first.output
+    assert len(upstream.calls) == 2 * 2 * COUNT * DRAWS  # once more, since no answer was kept
+    assert len(JUDGED) == 2 * COUNT * DRAWS
+    found = json.loads(first.stdout)
+    assert found["changes"]["oracle"] == {"old": "default", "new": kind}
+    assert found["proposed"]["oracle"] == kind
+    assert load_policy(folder / "tuned.yaml").oracle.kind == kind
+    assert b"secret" not in b"".join(file.read_bytes() for file in (folder / "run").iterdir())
+    again = tune(*run, *keep, "--search", f"oracle.kind={kind}")
+    assert json.loads(again.stdout) == found
+    assert len(upstream.calls) == 2 * 2 * COUNT * DRAWS
+    assert len(JUDGED) == 2 * COUNT * DRAWS
 
 
 def test_runs_on_the_same_requests_are_counted(tune, folder, model, kit):

@@ -1,14 +1,20 @@
 """A search over recorded decisions and labels, made by the real engine on a script."""
 
+import json
+
 import numpy as np
 import pytest
 
+from guardrail.cli.tune_records import prepare_records
 from guardrail.errors import ConfigError
 from guardrail.policy_search.evaluators import RecordsEvaluator
 from guardrail.policy_search.numbers import Numbers
+from guardrail.policy_search.price_cap import PriceCap
+from guardrail.records.content import load_or_create_content_keys
+from guardrail.records.recorder import build_record
 from guardrail.replay.endings import Ending
 from guardrail.replay.intervals import Label
-from tests.replay.conftest import World, decide, load, make_engine, make_policy
+from tests.replay.conftest import World, decide, load, make_chat, make_engine, make_policy
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +58,54 @@ def test_requests_without_a_clear_label_are_left_out(recorded):
     assert len(RecordsEvaluator(decisions, some, policy).digests) == 39
     with pytest.raises(ConfigError, match="both are needed"):
         RecordsEvaluator(decisions, {records[0].record_id: Label.HARMFUL}, policy)
+
+
+def by_number(text):
+    """Another oracle, which finds what the scripted one does."""
+    return float(text)
+
+
+by_number.revision = "1"
+
+
+def blind(text):
+    """One that finds nothing."""
+    del text
+    return 0.0
+
+
+blind.revision = "1"
+
+
+def test_other_oracles_judge_the_answers_that_were_kept(tmp_path):
+    keys = load_or_create_content_keys(tmp_path / "content.key")
+    policy = make_policy()
+    lines, labels = [], ["record_id,label"]
+    for i in range(12):
+        engine = make_engine(policy, World(harm=0.9 if i % 2 else 0.02))
+        verdict, _ = decide(engine, number=i)
+        chat = make_chat(1, f"question {i}")
+        record = build_record(verdict, chat, engine, content_keys=keys)
+        lines.append(json.dumps(record.to_dict()))
+        labels.append(f"{record.record_id},{'harmful' if i % 2 else 'harmless'}")
+    (tmp_path / "records.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "labels.csv").write_text("\n".join(labels) + "\n")
+    options = {
+        "place": str(tmp_path / "records.jsonl"), "labels_file": tmp_path / "labels.csv",
+        "oracles": (f"{__name__}:by_number", f"{__name__}:blind"), "search_texts": (),
+        "content_key": tmp_path / "content.key",
+    }  # fmt: skip
+    prepared = prepare_records(policy, (), PriceCap(), options)
+    outcomes = {}
+    for kind in (policy.oracle.kind, *options["oracles"]):
+        first = next(one for one in prepared.candidates if one.oracle == kind)
+        assert first.threshold == 0.5
+        outcomes[kind] = prepared.evaluator.evaluate(first, quick=False)
+    own, alike, unseeing = outcomes.values()
+    forbidden = prepared.evaluator.forbidden
+    assert np.array_equal(own.let_through, alike.let_through)
+    assert np.array_equal(own.calls, alike.calls)
+    assert not own.let_through[forbidden].any()
+    assert unseeing.let_through.all()  # what it would let through, or is not known to stop
+    with pytest.raises(ConfigError, match="no answer of a labelled record can be read"):
+        prepare_records(policy, (), PriceCap(), options | {"content_key": None})

@@ -313,7 +313,7 @@ def test_the_whole_search_over_draws(policy):
     rules = compile_policy(policy)
     draws = make_draws(4, count=200)
     base = Numbers.of(policy, cuts_scores=True)
-    evaluator = DrawsEvaluator({(base.sigma, base.canvas): DrawnNoise(rules, draws)})
+    evaluator = DrawsEvaluator({base.view: DrawnNoise(rules, draws)})
     wished = parse_search(["oracle.threshold=0.3,0.7", "smoothing.floor=0.3"])
     candidates = list_candidates(base, wished, rules, any_threshold=True)
     goals = parse_goals(["false_alarms <= 25%", "recall >= 40% within 0.2", "calls <= 39"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
 
 from guardrail.oracles.options import ThreadedOptions
 
@@ -33,6 +35,16 @@ class DefaultOptions(ThreadedOptions):
     models: Literal["auto", "both", "builtin"] = "auto"
     """both: needs the extra `encoder`. builtin: the built-in one alone decides. auto: both where
     the extra is installed, else builtin; `guardrail policy check` says which."""
+    low: Annotated[float, Field(gt=0, lt=1)] = CERTAIN
+    """What the built-in oracle scores below this is harmless without a look of the encoder."""
+    high: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """What it scores at least this is harmful without one; 1 has the encoder look at all of it."""
+
+    @model_validator(mode="after")
+    def _check_band(self) -> Self:
+        if self.high <= self.low:
+            raise ValueError(f"'high' must lie above 'low', which is {self.low:g}")
+        return self
 
     @property
     def uses_encoder(self) -> bool:
@@ -65,11 +77,11 @@ class DefaultOptions(ThreadedOptions):
         from guardrail.oracles.combined.members import Member
         from guardrail.oracles.encoder.scorer import EncoderScorer
 
-        cheap = self.run_in_thread(BuiltinScorer(), inline=True, name="builtin", threshold=CERTAIN)
+        cheap = self.run_in_thread(BuiltinScorer(), inline=True, name="builtin", threshold=self.low)
         expensive = self.run_in_thread(EncoderScorer(), name="encoder", threshold=0.5)
         return CascadeOracle(
-            Member("builtin", cheap, CERTAIN),
+            Member("builtin", cheap, self.low),
             Member("encoder", expensive, 0.5),
-            high=1.0,
+            high=self.high,
             threshold=self.threshold,
         )

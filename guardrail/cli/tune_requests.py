@@ -1,4 +1,4 @@
-"""What `guardrail tune` searches: requests that are drawn, or recorded decisions."""
+"""What `guardrail tune` searches: labelled requests, drawn under each noise."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from guardrail.cli.options import find_columns
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from guardrail.engine.engine import Engine
     from guardrail.evaluation.requests import RequestSet
     from guardrail.policy.goals import Goal
     from guardrail.policy.schema import Policy
-    from guardrail.policy_search.drawing import LabelledRequest
+    from guardrail.policy_search.drawing import DrawLog, LabelledRequest
     from guardrail.policy_search.draws import LabelledDraws
-    from guardrail.policy_search.evaluators import Evaluator
-    from guardrail.policy_search.numbers import Numbers
+    from guardrail.policy_search.evaluators import DrawnNoise, Evaluator
+    from guardrail.policy_search.kept_answers import KeptAnswers
+    from guardrail.policy_search.numbers import Numbers, View
+    from guardrail.policy_search.oracles import OracleChoice
     from guardrail.policy_search.price_cap import PriceCap
 
-__all__ = ["Prepared", "prepare_records", "prepare_requests"]
+__all__ = ["Prepared", "prepare_requests"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,45 +41,6 @@ class Prepared:
     data: str
 
 
-def prepare_records(
-    policy: Policy, goals: tuple[Goal, ...], cap: PriceCap, options: dict[str, Any]
-) -> Prepared | None:
-    """Recorded decisions with their labels."""
-    from guardrail.cli.policy_replay import load_recorded
-    from guardrail.policy.compile import compile_policy
-    from guardrail.policy_search.evaluators import RecordsEvaluator
-    from guardrail.policy_search.grid import list_candidates, list_noises, parse_search
-    from guardrail.policy_search.numbers import Numbers
-    from guardrail.replay.labels import read_labels
-
-    del goals
-    wished = parse_search(options["search_texts"])
-    labels = read_labels(options["labels_file"])
-    is_cut = _may_move(policy) and hasattr(policy.oracle, "threshold")
-    base = Numbers.of(policy, cuts_scores=is_cut)
-    if len(list_noises(base, wished)) > 1:
-        raise ConfigError(
-            "records hold draws of the noise that they were made with; another sigma or canvas "
-            "takes new ones: give --forbidden and --clean"
-        )
-    evaluator = RecordsEvaluator(load_recorded(options["place"]), labels, policy, cap)
-    candidates = list_candidates(base, wished, compile_policy(policy), any_threshold=is_cut)
-    harm = int(evaluator.forbidden.sum())
-    data = f"{harm:,} harmful and {len(evaluator.digests) - harm:,} harmless labelled records"
-    return Prepared(evaluator, base, candidates, data)
-
-
-def _may_move(policy: Policy) -> bool:
-    """Whether another threshold may be proposed, and is known from scores.
-
-    A calibration bounds the misses at its own threshold, and answers that are broken off have
-    scores of their beginnings.
-    """
-    fixed = getattr(policy.oracle, "calibration", None) is not None
-    measured = policy.smoothing.claim == "harmlessness"
-    return not fixed and not measured and policy.advanced.sampling.judge_every_chars is None
-
-
 def prepare_requests(
     policy: Policy, goals: tuple[Goal, ...], cap: PriceCap, options: dict[str, Any]
 ) -> Prepared | None:
@@ -84,37 +48,47 @@ def prepare_requests(
     from guardrail.policy_search.evaluators import DrawnNoise, DrawsEvaluator
     from guardrail.policy_search.grid import list_candidates, list_noises, parse_search
     from guardrail.policy_search.numbers import Numbers
+    from guardrail.policy_search.oracles import apply_oracle, find_oracles, may_move_threshold
 
     wished = parse_search(options["search_texts"])
+    choices = find_oracles(policy, options["oracles"], wished)
+    _check_keeping(choices, options)
     # A folder of pictures needs no draw to be read twice: the sets are the same for every noise.
     forbidden = _read_set(policy, options["forbidden"], options)
     clean = _read_set(policy, options["clean"], options)
     requests = _label(forbidden, clean)
-    plain = Numbers.of(policy, cuts_scores=False)
-    noises = list_noises(plain, wished)
-    _announce(forbidden, clean, goals, len(noises), options)
+    noises = list_noises(Numbers.of(policy, cuts_scores=False), wished)
+    _announce(forbidden, clean, goals, len(noises), len(choices), options)
     if options["dry_run"]:
         return None
-    drawn: dict[tuple[float, int | None], DrawnNoise] = {}
-    is_cut = False
+    drawn: dict[View, DrawnNoise] = {}
+    bases: list[Numbers] = []
     for sigma, canvas in noises:
-        engine, draws = _draw_noise(policy, sigma, canvas, requests, options)
-        drawn[sigma, canvas] = DrawnNoise(engine.rules, draws)
-        is_cut = draws.threshold is not None and _may_move(policy)
-    base = Numbers.of(policy, cuts_scores=is_cut)
+        engine, found = _draw_noise(policy, sigma, canvas, requests, choices, options)
+        for choice, draws in zip(choices, found, strict=True):
+            cuts = draws.threshold is not None and may_move_threshold(policy)
+            own = Numbers.of(apply_oracle(policy, choice), cuts_scores=cuts)
+            base = dataclasses.replace(own, sigma=sigma, canvas=canvas)
+            drawn[base.view] = DrawnNoise(engine.rules, draws)
+            bases.append(base)
     candidates = [
         numbers
-        for (sigma, canvas), noise in drawn.items()
+        for base in bases
         for numbers in list_candidates(
-            dataclasses.replace(base, sigma=sigma, canvas=canvas),
-            wished,
-            noise.rules,
-            any_threshold=is_cut,
+            base, wished, drawn[base.view].rules, any_threshold=base.threshold is not None
         )
     ]
     shares = policy.spending.mode == "principal" and policy.mode == "enforce"
     data = f"{forbidden.name} and {clean.name}"
-    return Prepared(DrawsEvaluator(drawn, shares, cap), base, candidates, data)
+    return Prepared(DrawsEvaluator(drawn, shares, cap), bases[0], candidates, data)
+
+
+def _check_keeping(choices: Sequence[OracleChoice], options: dict[str, Any]) -> None:
+    if len(choices) > 1 and options["run_folder"] is not None and options["content_key"] is None:
+        raise click.UsageError(
+            "other oracles judge the answers that were drawn, which --run-folder keeps only "
+            "sealed; give --content-key as well, or leave --run-folder out"
+        )
 
 
 def _read_set(policy: Policy, path: Path, options: dict[str, Any]) -> RequestSet:
@@ -157,6 +131,7 @@ def _announce(
     clean: RequestSet,
     goals: tuple[Goal, ...],
     noises: int,
+    oracles: int,
     options: dict[str, Any],
 ) -> None:
     """Says what it will take at most, on standard error."""
@@ -174,7 +149,8 @@ def _announce(
         f"goals: {'; '.join(goal.sentence for goal in goals)}\n"
         f"at most {calls:,} answers of the model: {options['draws']:,} for each of {count:,} "
         f"requests under {noises:,} {'noise' if noises == 1 else 'noises'}; what the run folder "
-        "holds is not drawn again",
+        "holds is not drawn again"
+        + (f"; {oracles:,} oracles judge each answer once" if oracles > 1 else ""),
         err=True,
     )
 
@@ -184,8 +160,10 @@ def _draw_noise(
     sigma: float,
     canvas: int | None,
     requests: list[LabelledRequest],
+    choices: Sequence[OracleChoice],
     options: dict[str, Any],
-) -> tuple[Engine, LabelledDraws]:
+) -> tuple[Engine, list[LabelledDraws]]:
+    """The rules under a noise, and the draws made with it as each oracle finds them."""
     from guardrail.assembly import build_engine
     from guardrail.evaluation.recall import measuring_key
     from guardrail.oracles.base import ReferenceOracle
@@ -212,8 +190,8 @@ def _draw_noise(
             field="oracle.kind",
         )
     engine.key = measuring_key(engine.key)
-    draws = asyncio.run(_draw(engine, under, f"s{sigma:g}-c{canvas}", requests, options))
-    return engine, draws
+    found = asyncio.run(_draw(engine, under, f"s{sigma:g}-c{canvas}", requests, choices, options))
+    return engine, found
 
 
 async def _draw(
@@ -221,17 +199,15 @@ async def _draw(
     policy: Policy,
     name: str,
     requests: list[LabelledRequest],
+    choices: Sequence[OracleChoice],
     options: dict[str, Any],
-) -> LabelledDraws:
+) -> list[LabelledDraws]:
     from guardrail.cli.progress import progress_bar
     from guardrail.policy.compile import image_limits
     from guardrail.policy_search.drawing import DrawLog, draw_requests
 
-    folder, draws = options["run_folder"], options["draws"]
-    file = None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"draws-{name}.jsonl"
+    keeping = _find_keeping(choices, options)
+    file = _log_file(options, f"draws-{name}{'' if keeping is None else '-answers'}")
     try:
         model = options["model"] or (await engine.upstream.models())[0]
         settings = {
@@ -241,16 +217,74 @@ async def _draw(
             "upstream_revision": engine.upstream.revision,
             "oracle_revision": engine.oracle.revision,
         }
-        with (
-            DrawLog(file, settings) as log,
-            progress_bar(f"drawing {name}", len(requests)) as step,
-        ):
-            return await draw_requests(
-                engine, requests, model, image_limits(policy), draws, log, step
-            )
+        limits = image_limits(policy)
+        with DrawLog(file, settings, keeping) as log:
+            with progress_bar(f"drawing {name}", len(requests)) as step:
+                own = await draw_requests(
+                    engine, requests, model, limits, options["draws"], log, step
+                )
+            others = [
+                await _judge(engine, policy, choice, requests, settings, log, name, options)
+                for choice in choices[1:]
+            ]
     except KeyboardInterrupt:
         if file is not None:
             click.echo(f"\nstopped; the same command goes on from {file}", err=True)
         raise
+    else:
+        return [own, *others]
     finally:
         await engine.aclose()
+
+
+async def _judge(
+    engine: Engine,
+    policy: Policy,
+    choice: OracleChoice,
+    requests: list[LabelledRequest],
+    settings: dict[str, Any],
+    drawn: DrawLog,
+    name: str,
+    options: dict[str, Any],
+) -> LabelledDraws:
+    """The draws as another oracle finds them."""
+    from guardrail.canonical import short_digest
+    from guardrail.cli.progress import progress_bar
+    from guardrail.policy.oracle import compile_oracle
+    from guardrail.policy_search.drawing import DrawLog
+    from guardrail.policy_search.judging import judge_again
+    from guardrail.policy_search.oracles import apply_oracle
+
+    oracle = compile_oracle(apply_oracle(policy, choice))
+    file = _log_file(options, f"judged-{name}-{short_digest(oracle.revision)}")
+    judged_by = {**settings, "judged_by": oracle.revision}
+    try:
+        with (
+            DrawLog(file, judged_by) as log,
+            progress_bar(f"judging by {choice}", len(requests)) as step,
+        ):
+            return await judge_again(
+                engine.rules, oracle, requests, settings["model"], options["draws"], drawn, log,
+                step,
+            )  # fmt: skip
+    finally:
+        await oracle.aclose()
+
+
+def _find_keeping(choices: Sequence[OracleChoice], options: dict[str, Any]) -> KeptAnswers | None:
+    """How answers are kept; None where nobody would judge them again."""
+    from guardrail.policy_search.kept_answers import KeptAnswers
+    from guardrail.records.content import load_or_create_content_keys
+
+    file = options["content_key"]
+    if options["run_folder"] is None:
+        return KeptAnswers(None) if len(choices) > 1 else None
+    return None if file is None else KeptAnswers(load_or_create_content_keys(file))
+
+
+def _log_file(options: dict[str, Any], name: str) -> Path | None:
+    folder: Path | None = options["run_folder"]
+    if folder is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.jsonl"
