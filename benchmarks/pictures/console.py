@@ -65,6 +65,12 @@ def open_policy(page: Page) -> None:
     page.wait_for_load_state()
 
 
+def wait_for_numbers(page: Page) -> None:
+    """All steps of the sliders are computed in the background, some of them for seconds."""
+    page.locator("#tune-numbers table").first.wait_for()
+    page.locator("#tune-numbers progress").wait_for(state="detached")
+
+
 def try_picture(page: Page) -> None:
     # Another prompt for each picture: the verdict on an equal request is remembered.
     words = "Describe" if page.viewport_size["width"] < 500 else "What is shown in"
@@ -96,6 +102,7 @@ PAGES = {
     "decisions": Shot("/decisions"),
     "decision": Shot("/decisions", open_doubtful, height=1700, phone_height=1100),
     "label": Shot("/label", begin_round),
+    "tune": Shot("/tune", wait_for_numbers, height=1500, phone_height=1300),
     "playground": Shot("/playground", try_picture, height=1300, phone_height=1300),
     "policies": Shot("/policies", open_policy),
     "health": Shot("/health"),
