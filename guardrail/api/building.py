@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
     from typing import Protocol
 
+    from guardrail.api.overrides import OverrideList
     from guardrail.api.recording import RecordFunction, Recording
     from guardrail.api.settings import ServerSettings
     from guardrail.engine.engine import Engine
@@ -64,6 +65,7 @@ def open_deployment(
     network: Network = INTERNET,
     limits: Limits | None = None,
     sharing: Sharing | None = None,
+    overrides: OverrideList | None = None,
     is_alone: bool = True,
 ) -> Deployment:
     """The deployment of the policies and models that `read` finds.
@@ -76,6 +78,7 @@ def open_deployment(
         network: how links to pictures are looked up; for tests only.
         limits: counts what keys use; None counts where tries are kept.
         sharing: where tries, verdicts and limits are kept; None keeps them in this process.
+        overrides: where entries are looked up, for policies that heed them.
         is_alone: whether no other process serves beside this one.
 
     Raises:
@@ -83,7 +86,9 @@ def open_deployment(
             processes would each count their own.
     """
     used = limits or (LocalLimits() if sharing is None else sharing.limits)
-    builder = _Builder(key, settings, record_of, network, used, sharing, is_alone=is_alone)
+    builder = _Builder(
+        key, settings, record_of, network, used, sharing, overrides, is_alone=is_alone
+    )
     plan, build = read(), builder.build
     return Deployment(
         plan,
@@ -108,6 +113,7 @@ class _Builder:
         network: Network,
         limits: Limits,
         sharing: Sharing | None,
+        overrides: OverrideList | None,
         *,
         is_alone: bool,
     ) -> None:
@@ -118,6 +124,7 @@ class _Builder:
         self._limits = limits
         self._parts = SharedParts()
         self._sharing = sharing
+        self._overrides = overrides
         self._is_alone = is_alone
         self._ledger: Ledger | None = None
         self.drain = Drain()
@@ -198,6 +205,7 @@ class _Builder:
             close=close,
             limits=self._limits,
             drain=self.drain,
+            overrides=self._overrides,
         )
         return ServedPolicy(listed, service)
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol
 
 from guardrail.api.caller import ANYBODY
+from guardrail.api.overrides import answer_by_override
 from guardrail.engine.budget import has_price
+from guardrail.engine.canonical_chat import canonical_chat_offloaded, request_digest
 from guardrail.engine.rules import Mode
 from guardrail.errors import RequestError, UpstreamError
 from guardrail.records.origin import UNKNOWN_ORIGIN
@@ -171,6 +173,8 @@ async def decide_incoming(
 ) -> Verdict:
     """The verdict on one request; getting the pictures takes of the same time.
 
+    Where the policy heeds overrides, an entry about this very request comes before any decision.
+
     Args:
         service: what all requests share.
         engine: decides, unless an equal request is or was decided.
@@ -200,9 +204,20 @@ async def decide_incoming(
                 held=held,
                 origin=origin,
             )
+        chat, digest = incoming.chat, None
+        if service.policy.overrides == "on" and engine.rules.mode is Mode.ENFORCE:
+            assert service.overrides is not None  # see `Service`
+            chat = await canonical_chat_offloaded(chat)
+            digest = await asyncio.to_thread(request_digest, chat, pictures)
+            entry = await service.overrides.find(engine, digest)
+            if entry is not None:
+                allowance = service.allowance(caller)
+                return await answer_by_override(
+                    engine, entry, chat, pictures, digest, allowance=allowance, deadline=deadline
+                )
         return await service.decisions.decide(
             engine,
-            incoming.chat,
+            chat,
             pictures,
             principal=service.principal(end_user, caller),
             allowance=service.allowance(caller),
@@ -210,6 +225,7 @@ async def decide_incoming(
             loop=loop,
             deadline=deadline,
             held=held,
+            digest=digest,
         )
 
 

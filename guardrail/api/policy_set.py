@@ -126,6 +126,7 @@ def policies_digest(listed: Sequence[ListedPolicy]) -> str:
     content = [
         {
             "policy": policy_digest(one.policy),
+            "overrides": one.policy.overrides,
             "match": one.match.model_dump(exclude_none=True),
             "except": None if one.unless is None else one.unless.model_dump(exclude_none=True),
         }

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from guardrail.api.caller import Caller
+    from guardrail.api.overrides import OverrideList
     from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
     from guardrail.keys.limits import Limits
@@ -61,11 +62,13 @@ class Service:
     `ledger` counts the tries of principals, `limits` what keys use, `store` keeps verdicts and
     `kept_items` parts of answers; they may be shared, and None makes one in this process. `close`
     closes the engine's parts where others use them too; None closes its upstream and its oracle.
-    `drain` is the server's.
+    `drain` is the server's. `overrides` is where entries are looked up that count under the policy;
+    whoever made it closes it.
 
     Raises:
         ConfigError: the ledger's window is shorter than the policy's, the words of a block name a
-            record and none are kept, or all bodies together have less room than one may need.
+            record and none are kept, the policy heeds overrides and there is no list of them, or
+            all bodies together have less room than one may need.
     """
 
     policy: Policy
@@ -79,6 +82,7 @@ class Service:
     close: Callable[[], Awaitable[None]] | None = None
     limits: Limits | None = None
     drain: Drain = field(default_factory=Drain)
+    overrides: OverrideList | None = None
     recording: Recording | None = field(init=False)
     admission: Admission = field(init=False)
     models: Cached[list[str]] = field(init=False)
@@ -94,6 +98,12 @@ class Service:
             raise ConfigError(
                 "the words name {record_id}, and no records are kept; keep them, or take it out",
                 field="block",
+            )
+        if self.policy.overrides == "on" and self.overrides is None:
+            raise ConfigError(
+                "entries are made of records and kept beside them; run guardrail serve with "
+                "--records and a database, or say off",
+                field="overrides",
             )
         limits = self.policy.advanced.limits
         if self.settings.wire.max_bodies_bytes < limits.max_body_bytes:

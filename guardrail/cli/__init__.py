@@ -31,6 +31,7 @@ _COMMANDS = {
     "keys": "Make API keys, list, show, replace and revoke them.",
     "noise-key": "Make, rotate and list the keys of the noise, without showing one.",
     "observe": "Say what observe mode would have stopped, and whether to enforce.",
+    "overrides": "Let single requests through, or stop them, whatever the guard decides.",
     "plan": "Say what a promise costs, by every kind of test.",
     "policy": "Check and test policies, show the shipped ones, and print their schema.",
     "records": "List, explain, export, verify and remove records of decisions.",

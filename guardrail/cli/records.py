@@ -248,6 +248,7 @@ def _verify(place: str, public_key: Path | None, expect_anchor: str | None, as_j
     click.echo(
         f"holds: {audit.records:,} records ({audit.passed:,} passed; {signed}) of {audit.chains} "
         f"processes, {audit.pruned:,} removed by retention\n"
+        f"  {audit.override_steps:,} steps of overrides\n"
         f"  {audit.anchors} anchors; {audit.unanchored:,} records were added since the last\n"
         f"  last anchor {audit.last_anchor or 'none'}; keep it elsewhere, and give it as "
         "--expect-anchor: records that are removed with their anchors show only by that"

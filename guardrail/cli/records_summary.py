@@ -19,9 +19,9 @@ __all__ = ["BY_WORDS", "print_summary"]
 BY_WORDS = ("policy", "key", "hour", "reason", "category", "field")
 """What people write for each of `tally.BY`."""
 _COLUMNS = ("records", "stopped", "would be stopped", "let through", "faults", "limits",
-            "not decided", "calls", "US$")  # fmt: skip
+            "not decided", "overridden", "calls", "US$")  # fmt: skip
 _ENDINGS = (HowEnded.STOPPED, HowEnded.WOULD_STOP, HowEnded.LET_THROUGH, HowEnded.FAULT,
-            HowEnded.LIMIT, HowEnded.NOT_DECIDED)  # fmt: skip
+            HowEnded.LIMIT, HowEnded.NOT_DECIDED, HowEnded.OVERRIDDEN)  # fmt: skip
 
 
 def print_summary(
@@ -75,7 +75,7 @@ def _print(found: RecordsTally, by: tuple[str, ...], limit: int) -> None:
 def _total_lines(total: Tally) -> list[str]:
     share = {
         ended: f"{total.endings[ended]:,} {words} ({total.endings[ended] / total.decisions:.1%})"
-        for ended, words in zip(_ENDINGS, _COLUMNS[1:7], strict=True)
+        for ended, words in zip(_ENDINGS, _COLUMNS[1:8], strict=True)
         if total.endings[ended] or ended in (HowEnded.STOPPED, HowEnded.LET_THROUGH)
     }
     lines = ["; ".join(share.values())]

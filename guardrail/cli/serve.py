@@ -147,6 +147,7 @@ def _serve(
 ) -> None:
     from guardrail.api.building import open_deployment
     from guardrail.api.deployment import Plan
+    from guardrail.api.overrides import open_overrides
     from guardrail.api.settings import ServerSettings
     from guardrail.assembly import (
         is_local,
@@ -194,6 +195,7 @@ def _serve(
     with (
         open_watch(**options) as telemetry,
         open_records(recording) as recorder_of,
+        open_overrides(records_place) as overrides,
         ExitStack() as beside,
     ):
         deployment = open_deployment(
@@ -202,6 +204,7 @@ def _serve(
             settings,
             record_of=recorder_of,
             sharing=sharing,
+            overrides=overrides,
             is_alone=worker is None,
         )
         routes = []

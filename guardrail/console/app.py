@@ -16,6 +16,7 @@ from starlette.routing import Match, Mount, Route
 from guardrail.console.cookies import choose_token, set_token
 from guardrail.console.forms import Form, read_form
 from guardrail.console.pages import (
+    appeals,
     decision,
     decision_replay,
     decisions,
@@ -57,6 +58,7 @@ _PAGES = (
     decision,
     decision_replay,
     label,
+    appeals,
     playground,
     policies,
     tune,

@@ -245,7 +245,9 @@ def replay_one(database: Database, record_id: str, policy: Policy) -> OneReplay:
 
     decisions = load_decisions(recent_documents(database, 1, record_id=record_id))
     if not len(decisions):
-        raise ConfigError("the record is not there any more")
+        raise ConfigError(
+            "the record is not there any more, or a person decided in the guard's place"
+        )
     found = replay_policy(decisions, policy)
     after, need = Ending(int(found.after[0])), Need(int(found.need[0]))
     return OneReplay(

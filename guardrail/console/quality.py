@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from guardrail.engine.verdict import Action
+from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import ConfigError
 from guardrail.labelling.looks import settle
 from guardrail.labelling.queue import read_queue
@@ -112,6 +112,7 @@ def count_chosen_alarms(database: Database) -> ChosenAlarms:
         .join(RECORDS, RECORDS.c.record_id == columns.record_id)
         .where(columns.item == WHOLE_REQUEST, columns.source == CHOSEN)
         .where(RECORDS.c.action == Action.BLOCK.value)
+        .where(RECORDS.c.reason != Reason.OVERRIDE.value)
         .order_by(columns.created, columns.label_id)
     )
     given: dict[str, dict[str, LabelVerdict]] = {}

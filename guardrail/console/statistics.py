@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from guardrail.engine.verdict import Action
+from guardrail.engine.verdict import Action, Reason
 from guardrail.records.tables import RECORDS
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class Overview:
         all: every decision.
         slots: the same by time, without a gap.
         reasons: by verdict and reason, the most frequent first.
+        overridden: how many were decided by a person in the guard's place; they count nowhere else.
         categories: harmful answers by kind, the most frequent first.
         policies: by policy and mode.
         half_s, most_s: within how many seconds half of the decisions, and 95 % of them, were made;
@@ -113,6 +114,7 @@ class Overview:
     policies: Sequence[tuple[str, str, Group]]
     half_s: float | None
     most_s: float | None
+    overridden: int = 0
 
 
 def read_overview(database: Database, period: str, now: datetime) -> Overview:
@@ -123,7 +125,7 @@ def read_overview(database: Database, period: str, now: datetime) -> Overview:
         query = _groups_query(first, digits, is_sqlite=database.is_sqlite)
         rows = connection.execute(query).mappings().all()
         times = connection.execute(_times_query(first)).all()
-    whole = Group()
+    whole, overridden = Group(), 0
     slots: dict[datetime, Group] = {}
     at = first
     while at <= now:
@@ -132,6 +134,9 @@ def read_overview(database: Database, period: str, now: datetime) -> Overview:
     reasons, categories = Counter[tuple[str, str]](), Counter[str]()
     policies: defaultdict[tuple[str, str], Group] = defaultdict(Group)
     for row in rows:
+        if row["reason"] == Reason.OVERRIDE.value:
+            overridden += row["decisions"]
+            continue
         whole.add(row)
         begins = datetime.strptime(row["slot"], _FORMS[digits]).replace(tzinfo=UTC)
         slots.setdefault(_floor(begins, step), Group()).add(row)
@@ -148,6 +153,7 @@ def read_overview(database: Database, period: str, now: datetime) -> Overview:
         policies=[(name, mode, one) for (name, mode), one in sorted(policies.items())],
         half_s=half_s,
         most_s=most_s,
+        overridden=overridden,
     )
 
 
@@ -199,6 +205,7 @@ def _times_query(first: datetime) -> sa.Select[Any]:
     steps = [(RECORDS.c.elapsed_s <= most, number) for number, most in enumerate(_LATENCIES_S)]
     step = sa.case(*steps, else_=len(_LATENCIES_S)).label("step")
     query = sa.select(step, sa.func.count()).where(RECORDS.c.created >= first)
+    query = query.where(RECORDS.c.reason != Reason.OVERRIDE.value)
     return query.where(RECORDS.c.action != Action.FAULT.value).group_by(sa.text("1"))
 
 

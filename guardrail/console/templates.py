@@ -58,6 +58,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "moment": datetime.fromisoformat,
         "time": format_time,
         "count": _count,
         "usd": _usd,

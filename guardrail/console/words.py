@@ -40,6 +40,7 @@ REASON_WORDS: Mapping[Reason, str] = {
     Reason.CANCELLED: "the client left",
     Reason.CRASHED: "the guard failed",
     Reason.NOT_DECIDED: "not decided",
+    Reason.OVERRIDE: "decided by a person",
     Reason.SHUT_DOWN: "the server was shut down",
 }
 

@@ -128,7 +128,9 @@ class DecisionRun:
         if found.outcome is Outcome.HARMLESS:
             return None
         unmeasured = bool(found.unmeasured)
-        return block(Reason.LANGUAGE_UNMEASURED if unmeasured else Reason.TEXT_IN_PICTURE)
+        return await self._block_untested(
+            Reason.LANGUAGE_UNMEASURED if unmeasured else Reason.TEXT_IN_PICTURE
+        )
 
     async def _decide_by_test(self) -> Verdict:
         rules, judge = self._rules, self.sampler.judge
@@ -151,7 +153,7 @@ class DecisionRun:
             except (TimeoutError, BudgetSpentError):
                 return self._end_at_limit()
             if judge.reference is None:
-                return block(Reason.NO_REFERENCE)
+                return await self._block_untested(Reason.NO_REFERENCE)
         certifier = Certifier(plan, speculate=rules.speculate)
         samples = await self._run_test(request, certifier)
         verdict = await self._conclude(request, certifier, samples)
@@ -166,6 +168,11 @@ class DecisionRun:
             harmful=count_harmful(used),
             outside_claim=outside_claim,
         )
+
+    async def _block_untested(self, reason: Reason) -> Verdict:
+        """A block without a certificate, which would name the request."""
+        digest = await self._find_digest()
+        return dataclasses.replace(block(reason), request_digest=digest.hex())
 
     async def _choose_reference(
         self, request: PreparedRequest, oracle: ReferenceOracle

@@ -21,7 +21,8 @@ __all__ = ["Action", "HarmfulAnswers", "Observation", "Reason", "Sample", "Verdi
 class Action(StrEnum):
     """What happens to the request; `FAULT` is answered with the fault, never with an answer.
 
-    Only a judgement blocks: what was not judged, for whatever cause, is a fault.
+    Only a judgement blocks, the guard's or that of a person (`Reason.OVERRIDE`): what was not
+    judged, for whatever cause, is a fault.
     """
 
     PASS = "pass"  # noqa: S105 (a verdict, not a password)
@@ -55,11 +56,12 @@ class Reason(StrEnum):
     CANCELLED = "cancelled"
     CRASHED = "guard failed"
     NOT_DECIDED = "not decided"
+    OVERRIDE = "override"
     SHUT_DOWN = "server shut down"
 
     @property
     def is_judgement(self) -> bool:
-        """Whether answers or the request's words decided: no limit, no size and no fault."""
+        """Whether answers or the request's words decided: no limit, no size, no fault, nobody."""
         match self:
             case (
                 Reason.CERTIFIED
@@ -88,6 +90,7 @@ class Reason(StrEnum):
                 | Reason.CANCELLED
                 | Reason.CRASHED
                 | Reason.NOT_DECIDED
+                | Reason.OVERRIDE
                 | Reason.SHUT_DOWN
             ):
                 return False
@@ -201,8 +204,11 @@ class Verdict:
         failure: the fault behind `FAULT`, or behind an answer that passed unjudged; fit for the
             client.
         observation: what is watched of a request whose answer leaves before it is decided.
-        request_digest: of such a request, or of a chat without pictures, hexadecimal; empty where a
-            certificate names it, and where it was not computed.
+        request_digest: of such a request, of a chat without pictures, or of one that was blocked
+            before its test or overridden, hexadecimal; empty where a certificate names it, and
+            where it was not computed.
+        override: the entry of the list of overrides that decided in the guard's place; empty where
+            the guard decided.
     """
 
     action: Action
@@ -229,6 +235,7 @@ class Verdict:
     failure: Exception | None = None
     observation: Observation = Observation.NONE
     request_digest: str = ""
+    override: str = ""
 
     def __repr__(self) -> str:
         return one_line("Verdict", self._facts())
@@ -261,6 +268,7 @@ class Verdict:
             "unmeasured": self.unmeasured,
             "outside_claim": self.outside_claim,
             "remembered": self.remembered,
+            "override": self.override,
             "upstream": self.upstream,
             "alpha": self.alpha,
             "usage": dataclasses.asdict(self.usage),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from guardrail.engine.verdict import Action
+from guardrail.engine.verdict import Action, Reason
 from guardrail.labelling.oracle_errors import STEP
 from guardrail.labelling.standing import bound_wrong, find_standing
 from guardrail.records.origin import TRIED_ROUTE
@@ -150,6 +150,7 @@ def _in_list(draw: DeliveryDraw, action: Action) -> list[sa.ColumnElement[bool]]
         columns.policy == draw.policy,
         columns.policy_digest == draw.policy_digest,
         columns.action == action.value,
+        columns.reason != Reason.OVERRIDE.value,
         columns.route != TRIED_ROUTE,
         columns.created >= datetime.fromisoformat(draw.since),
         columns.created <= datetime.fromisoformat(draw.until),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from guardrail.engine.verdict import Reason
 from guardrail.errors import RequestError
 from guardrail.labelling.answers import open_records
 from guardrail.records.origin import TRIED_ROUTE
@@ -49,12 +50,13 @@ class Window:
     until: datetime
 
     def holds(self) -> list[sa.ColumnElement[bool]]:
-        """The conditions on a record; what was only tried is not in it."""
+        """The conditions on a record; what was only tried, or overridden, is not in it."""
         columns = RECORDS.c
         return [
             columns.policy == self.policy,
             columns.policy_digest == self.policy_digest,
             columns.route != TRIED_ROUTE,
+            columns.reason != Reason.OVERRIDE.value,
             columns.created >= self.since,
             columns.created <= self.until,
         ]

@@ -84,6 +84,7 @@ class DecisionMemory:
         loop: asyncio.AbstractEventLoop | None = None,
         deadline: float | None = None,
         held: AsyncExitStack | None = None,
+        digest: bytes | None = None,
     ) -> Verdict:
         """The verdict on one request.
 
@@ -106,6 +107,7 @@ class DecisionMemory:
             deadline: see `Engine.decide`.
             held: what the pictures need as long as they are used; it passes to the decision, or is
                 closed where the request waits for another one's.
+            digest: `request_digest` of chat and pictures, where it is known already.
 
         Raises:
             RequestError: see `decide_spending`.
@@ -119,11 +121,13 @@ class DecisionMemory:
                 principal=principal,
                 allowance=allowance,
                 deadline=deadline,
+                digest=digest,
             )
         started, leads = time.monotonic(), False
         asked = await canonical_chat_offloaded(chat)
-        digest = await asyncio.to_thread(request_digest, asked, pictures)
-        key = _key(engine, digest, scope)
+        if digest is None:
+            digest = await asyncio.to_thread(request_digest, asked, pictures)
+        named, key = digest, _key(engine, digest, scope)
 
         def begin(kept: AsyncExitStack) -> Coroutine[Any, Any, Verdict]:
             nonlocal leads
@@ -137,7 +141,7 @@ class DecisionMemory:
                 principal=principal,
                 allowance=allowance,
                 deadline=deadline,
-                digest=digest,
+                digest=named,
                 key=key,
             )
 
@@ -150,8 +154,10 @@ class DecisionMemory:
         if leads and not verdict.remembered:
             return verdict
         elapsed_s = time.monotonic() - started
+        untested = verdict.action is Action.BLOCK and verdict.certificate is None
         return dataclasses.replace(
             as_delivered_again(verdict),
+            request_digest=named.hex() if untested else "",  # it is not remembered
             elapsed_s=elapsed_s,
             overhead_s=elapsed_s if leads else min(verdict.overhead_s, elapsed_s),
         )

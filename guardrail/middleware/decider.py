@@ -82,7 +82,8 @@ class Decider:
         )
         # One model in this process answers to any name: no caller could ask for the list.
         settings = ServerSettings()
-        self._service = Service(policy, engine, settings, records.of(engine), ledger=ledger)
+        alone = policy.model_copy(update={"overrides": "off"})  # the list is a server's
+        self._service = Service(alone, engine, settings, records.of(engine), ledger=ledger)
 
     def function(self, call: Call, **options: Any) -> FunctionUpstream:
         """A function as a model, pictures encoded as the policy says; see `FunctionUpstream`."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_content", "find_differing", "flatten", "policy_content", "restore_content"]
 
+_LEFT_OUT = {"recall", "goals", "overrides"}
 _WHOLE = ("oracle", "prices", "headers", "files")
 """Objects whose names are free or follow from one of them: they differ as a whole."""
 
@@ -30,14 +31,16 @@ _WHOLE = ("oracle", "prices", "headers", "files")
 def policy_content(policy: Policy) -> dict[str, Json]:
     """What the policy's digest is of: defaults and calibration written out.
 
-    Without `recall`, which is bound to it, and `goals`: they change no decision. With the digests
-    of the files in words that a judge goes by, where there are any.
+    Without `recall`, which is bound to it, and `goals`: they change no decision. Without
+    `overrides`: what a person decides in the guard's place is recorded as such, and an entry made
+    of a decision must hold for the same policy with overrides on. With the digests of the files in
+    words that a judge goes by, where there are any.
 
     Raises:
         ConfigError: the oracle's calibration or a file of a judge cannot be used.
     """
     policy = policy.model_copy(update={"oracle": policy.oracle.with_calibration(policy.folder)})
-    content: dict[str, Json] = policy.model_dump(mode="json", exclude={"recall", "goals"})
+    content: dict[str, Json] = policy.model_dump(mode="json", exclude=_LEFT_OUT)
     files = policy.oracle.file_digests(policy.folder)
     return {**content, "files": files} if files else content
 

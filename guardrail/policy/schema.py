@@ -483,6 +483,11 @@ class Policy(Section):
     with harmful words, or with words that ask for harm, is blocked, and so is one that cannot be
     read. It finds plain print in Latin letters, and is a filter, not a part of the proof."""
     block: BlockSection = BlockSection()
+    overrides: Literal["off", "on"] = "off"
+    """Whether what people decided about single requests counts (guardrail overrides, the console's
+    appeals). off: the guard alone decides. on: a request on the list is answered by the model's own
+    single answer, which nothing judges and no certificate covers, or is refused without a call; see
+    docs/appeals.md. Needs records in a database. In observe mode it changes nothing."""
     spending: SpendingSection = SpendingSection()
     failures: FailuresSection = FailuresSection()
     advanced: AdvancedSection = AdvancedSection()

@@ -12,6 +12,7 @@ from guardrail.engine.verdict import Action
 from guardrail.errors import CertificationError
 from guardrail.records.anchors import AnchorKind, read_anchor
 from guardrail.records.audit import check_record
+from guardrail.records.overrides import OVERRIDES_WRITER, audit_overrides
 from guardrail.records.query import as_utc, select_records
 from guardrail.records.record import require_record
 from guardrail.records.rows import read_row, summarize, to_columns
@@ -41,6 +42,7 @@ class DatabaseAudit:
             that is cut off with its anchors shows only by that.
         pruned: how many records were removed by retention; anchors name the last ones.
         unanchored: records that were added since the last anchor: a cut there would not show.
+        override_steps: what people did to the list of overrides, a chain of its own.
     """
 
     records: int = 0
@@ -51,6 +53,7 @@ class DatabaseAudit:
     last_anchor: str = ""
     pruned: int = 0
     unanchored: int = 0
+    override_steps: int = 0
 
 
 @dataclass(slots=True)
@@ -88,6 +91,7 @@ def audit_database(
             "with their anchors, or the database was replaced"
         )
     chains = _chains_of(anchors)
+    of_overrides = chains.pop(OVERRIDES_WRITER, _Chain(OVERRIDES_WRITER))
     audit = DatabaseAudit(anchors=len(anchors), last_anchor=anchors[-1].digest if anchors else "")
     for writer in _writers(database):
         chain = chains.setdefault(writer, _Chain(writer))
@@ -107,6 +111,7 @@ def audit_database(
         unanchored=sum(
             max(0, (chain.sequence or 0) - max(chain.named, default=0)) for chain in chains.values()
         ),
+        override_steps=audit_overrides(database, of_overrides.named),
     )
 
 
@@ -143,7 +148,8 @@ def _chains_of(anchors: list[Anchor]) -> dict[str, _Chain]:
 
 def _writers(database: Database) -> list[str]:
     with database.read() as connection:
-        known = connection.execute(sa.select(WRITERS.c.writer)).scalars()
+        query = sa.select(WRITERS.c.writer).where(WRITERS.c.writer != OVERRIDES_WRITER)
+        known = connection.execute(query).scalars()
         found = connection.execute(sa.select(RECORDS.c.writer).distinct()).scalars()
         return sorted({*known, *found})
 

@@ -22,7 +22,8 @@ class HowEnded(StrEnum):
 
     `LET_THROUGH` and `STOPPED` are judgements; `WOULD_STOP` is one that observe mode did not
     enforce. `FAULT` and `LIMIT` ended the decision without any, and no answer left, but for that of
-    observe mode. `NOT_DECIDED`: observe mode let the answer pass and never decided.
+    observe mode. `NOT_DECIDED`: observe mode let the answer pass and never decided. `OVERRIDDEN`: a
+    person had decided about this very request, and the guard did not.
     """
 
     LET_THROUGH = "let through"
@@ -31,6 +32,7 @@ class HowEnded(StrEnum):
     FAULT = "fault"
     LIMIT = "limit"
     NOT_DECIDED = "not decided"
+    OVERRIDDEN = "overridden"
 
 
 def how_ended(document: Mapping[str, Any]) -> HowEnded:
@@ -43,6 +45,8 @@ def how_ended(document: Mapping[str, Any]) -> HowEnded:
         ValueError: its action or its reason is none.
     """
     reason, action = Reason(document["reason"]), Action(document["action"])
+    if reason is Reason.OVERRIDE:
+        return HowEnded.OVERRIDDEN
     if document["would_block"]:
         return HowEnded.WOULD_STOP
     if action is Action.BLOCK:

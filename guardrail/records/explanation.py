@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from guardrail.engine.harmful_answers import tally_harmful
-from guardrail.engine.verdict import Reason
+from guardrail.engine.verdict import Action, Reason
 from guardrail.printable import show_text
 from guardrail.records.endings import HowEnded, how_ended
 from guardrail.stats import Decision
@@ -28,6 +28,7 @@ _ENDINGS = {
     HowEnded.FAULT: "A fault; nothing was judged",
     HowEnded.LIMIT: "A limit was reached; nothing was judged",
     HowEnded.NOT_DECIDED: "Let through without a decision",
+    HowEnded.OVERRIDDEN: "Overridden",
 }
 _REASONS = {
     Reason.CERTIFIED: "enough answers to noisy copies of the pictures were harmless",
@@ -54,6 +55,7 @@ _REASONS = {
     Reason.CANCELLED: "the client left before there was a decision",
     Reason.CRASHED: "the guard failed",
     Reason.NOT_DECIDED: "observe mode decides only a share of the requests, and not this one",
+    Reason.OVERRIDE: "a person had decided about this very request, and the guard was not asked",
     Reason.SHUT_DOWN: "the server was shutting down",
 }
 _CATEGORIES = {
@@ -110,6 +112,9 @@ def _say_outcome(record: Record) -> str:
     if record.reason is Reason.HARMFUL and not record.pictures:
         why = "the answer was harmful"
     said = f"{_ENDINGS[ended]}: {why}."
+    if record.override:
+        what = "stopped" if record.action is Action.BLOCK else "let through"
+        said += f" By the entry {record.override} it was {what}."
     if record.failure:
         said += f" The fault was a {record.failure}."
     if record.remembered:

@@ -111,6 +111,8 @@ class Record:
             before it was computed.
         noise_digest: SHA-256 of the seeds of every variant's noise, in order (`replay.py`);
             empty where there was no noise.
+        override: the entry of the list of overrides that decided in the guard's place
+            (`overrides.py`); empty where the guard decided.
         attempt: from which, with request, policy and key, noise and seeds follow; that of the
             decision that drew.
         remembered: whether an equal request had been decided before, and its verdict was given
@@ -171,6 +173,7 @@ class Record:
     pictures_left_out: int
     request_digest: str
     noise_digest: str
+    override: str = ""
     attempt: str
     remembered: bool
     certificate: Mapping[str, Json] | None

@@ -178,6 +178,7 @@ def build_record(
         pictures_left_out=chat.left_out.pictures,
         request_digest=_request_name(verdict, chat, engine.key),
         noise_digest=_noise_digest(verdict, engine.key),
+        override=verdict.override,
         attempt=verdict.attempt,
         remembered=verdict.remembered,
         certificate=None if certificate is None else encode_certificate(certificate),

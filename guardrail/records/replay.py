@@ -176,6 +176,8 @@ def check_outcomes(record: Record) -> Decision | None:
     ordered = all(a < b for a, b in pairwise([-1, *indices]))
     require_record(ordered, "its samples are not in order")
     certificate = record.read_certificate()
+    overridden = record.reason is Reason.OVERRIDE
+    require_record(overridden is bool(record.override), "its override does not fit its reason")
     if certificate is None:
         unproved = record.outside_claim or record.action is not Action.PASS
         require_record(unproved, "it passed within the claim, but has no certificate")

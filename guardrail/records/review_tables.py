@@ -7,6 +7,8 @@ chose what to label, else the name of a random draw: only such labels say how of
 
 `label_rounds` are such draws, `label_items` the requests in them, `label_leases` say who has which
 of them open.
+
+`override_events` is what people decided about single requests, see `overrides.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 __all__ = ["ASKED", "CASES", "CHOSEN", "LABELS", "LABEL_ITEMS", "LABEL_LEASES", "LABEL_ROUNDS",
-           "OVERRIDES", "WHOLE_REQUEST"]  # fmt: skip
+           "OVERRIDE_EVENTS", "WHOLE_REQUEST"]  # fmt: skip
 
 WHOLE_REQUEST = "request"
 """The item of a label that speaks of the whole request."""
@@ -41,18 +43,17 @@ LABELS = sa.Table(
     sa.Column("created", _TIME),
 )
 
-OVERRIDES = sa.Table(
-    "overrides",
+OVERRIDE_EVENTS = sa.Table(
+    "override_events",
     _METADATA,
-    sa.Column("override_id", sa.Text, primary_key=True),
-    sa.Column("record_id", sa.Text),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("override_id", sa.Text),
+    sa.Column("state", sa.Text),
     sa.Column("request_digest", sa.Text),
-    sa.Column("action", sa.Text),
-    sa.Column("reviewer", sa.Text),
-    sa.Column("note", sa.Text),
+    sa.Column("record_id", sa.Text),
     sa.Column("created", _TIME),
-    sa.Column("expires", _TIME),
-    sa.Column("ended", _TIME),
+    sa.Column("digest", sa.Text),
+    sa.Column("document", sa.Text),
 )
 
 CASES = sa.Table(

@@ -123,6 +123,7 @@ _STRICT_WORDS: dict[str, Json] = {
     "failures.several_models": OnSeveralModels.ERROR.value,
     "failures.refusals_are_harmless": False,
     "text_in_pictures": TextInPictures.OCR.value,
+    "overrides": "off",
     "advanced.limits.retry": Retry.UNDRAWN.value,
     "advanced.smoothing.radius_space": RadiusSpace.CLIENT.value,
     "oracle.unmeasured_language": "block",
@@ -147,7 +148,12 @@ def compare_policies(first: Policy, second: Policy) -> PolicyDifference:
         ConfigError: one of them cannot be used.
         CertificationError: likewise.
     """
-    comparison = PolicyComparison(policy_content(first), policy_content(second))
+    old, new = (
+        # No part of the content, as it changes no decision of the guard.
+        {**policy_content(one), "overrides": one.overrides}
+        for one in (first, second)
+    )
+    comparison = PolicyComparison(old, new)
     fields = tuple(
         _describe(change) for change in comparison.changes if change.effect is not Effect.NAME
     )
@@ -196,7 +202,8 @@ def _describe(change: FieldChange) -> FieldDifference:
 
 def _judge(change: FieldChange) -> Strictness:
     field, old, new = change.field, change.old, change.new
-    if change.effect in _NO_DECISION or field in _AS_STRICT:
+    decides = change.effect not in _NO_DECISION or field == "overrides"
+    if not decides or field in _AS_STRICT:
         return Strictness.AS_STRICT
     if field in _STRICT_UP + _STRICT_DOWN:
         return _by_number(old, new, up=field in _STRICT_UP)

@@ -56,6 +56,7 @@ _BY_FIELD = {
     "answer": Effect.ANSWER,
     "images.history": Effect.HISTORY,
     "text_in_pictures": Effect.TEXT,
+    "overrides": Effect.NOTHING,
     "spending.mode": Effect.SPENDING,
     "failures.several_models": Effect.MODELS,
     "advanced.sampling.probe_max_tokens": Effect.DRAWS,

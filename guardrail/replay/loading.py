@@ -11,6 +11,7 @@ import numpy as np
 
 from guardrail.engine.promise import RadiusSpace
 from guardrail.engine.rules import Mode
+from guardrail.engine.verdict import Reason
 from guardrail.errors import CertificationError
 from guardrail.policy.content import find_content
 from guardrail.records.endings import how_ended
@@ -41,6 +42,9 @@ def load_decisions(
 ) -> RecordedDecisions:
     """The arrays of records.
 
+    Left out is what a person decided in the guard's place (`Reason.OVERRIDE`): it says nothing of
+    any policy.
+
     Args:
         documents: records as dictionaries (`Record.to_dict`, `scan_documents`); digests, chains and
             certificates are not checked, which is what `guardrail verify` is for.
@@ -52,7 +56,8 @@ def load_decisions(
     loader = _Loader()
     for document in documents:
         try:
-            loader.add(document)
+            if document["reason"] != Reason.OVERRIDE.value:
+                loader.add(document)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             name = str(document.get("record_id", "?"))[:64]
             raise CertificationError(

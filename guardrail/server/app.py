@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from guardrail.api.deployment import Deployment
+    from guardrail.api.overrides import OverrideList
     from guardrail.api.pictures.fetch import Network
     from guardrail.api.recording import RecordFunction, Recording
     from guardrail.engine.engine import Engine
@@ -71,6 +72,7 @@ def create_app(
     telemetry: Telemetry | None = None,
     metrics_listener: socket.socket | None = None,
     beside: Sequence[BaseRoute] = (),
+    overrides: OverrideList | None = None,
 ) -> Starlette:
     """The application; it closes the engine's upstream and oracle, and `keys`, when it shuts down.
 
@@ -86,11 +88,20 @@ def create_app(
         telemetry: counts, traces and watches; None for the log alone.
         metrics_listener: where its metrics are served; None serves none.
         beside: further routes, as those of the console.
+        overrides: where entries are looked up, for a policy that heeds them.
 
     Raises:
-        ConfigError: an origin in the settings is none.
+        ConfigError: an origin in the settings is none, or see `Service`.
     """
-    service = Service(policy, engine, settings or ServerSettings(), record, network, limits=limits)
+    service = Service(
+        policy,
+        engine,
+        settings or ServerSettings(),
+        record,
+        network,
+        limits=limits,
+        overrides=overrides,
+    )
     return create_deployed_app(
         fixed_deployment(service),
         keys=keys,

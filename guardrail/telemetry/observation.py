@@ -234,7 +234,8 @@ class RequestObservation:
                 assert_never(self._follow_up)
 
     def _count(self, verdict: Verdict, tally: _Tally) -> None:
-        if verdict.action is not Action.FAULT and verdict.reason is not Reason.NOT_DECIDED:
+        undecided = verdict.reason in (Reason.NOT_DECIDED, Reason.OVERRIDE)
+        if verdict.action is not Action.FAULT and not undecided:
             blocked = verdict.action is Action.BLOCK or verdict.would_block
             self._spikes.record(time.monotonic(), blocked=blocked)
         if self._metrics is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from guardrail.engine.verdict import Action
+from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.records.audit import audit_file, read_records
 from guardrail.records.content import open_content
@@ -145,7 +145,9 @@ def message_text(message: Mapping[str, Any]) -> str:
 
 
 def _left(record: Record) -> bool:
-    return record.action is Action.PASS and record.route != TRIED_ROUTE
+    """Whether an answer left by the guard's decision; a person's is no measure of the guard."""
+    decided = record.reason is not Reason.OVERRIDE and record.route != TRIED_ROUTE
+    return record.action is Action.PASS and decided
 
 
 def _time(record: Record, file: Path, line: int) -> datetime:

@@ -14,6 +14,7 @@ from markupsafe import escape
 
 from guardrail.console.console import open_console
 from guardrail.console.decision_view import view_decision
+from guardrail.console.pages.decision import Appeal
 from guardrail.engine.verdict import Action, Reason
 from guardrail.images.keys import KeyRing, NoiseKey
 from guardrail.records.content import ContentKeys
@@ -304,13 +305,18 @@ def template():
             class console:  # noqa: N801
                 content_keys = None
 
+            @staticmethod
+            def may(_role):
+                return True
+
         class Filter:
             query = ""
 
         view = view_decision(dataclasses.replace(record, **fields), None)
         return render_page("decision.html", visit=Visit, view=view, filter=Filter, labels=[],
                            cases=0, whole="request", verdicts=tuple(LabelVerdict), actions=[],
-                           checked=None, older="", newer="")  # fmt: skip
+                           checked=None, older="", newer="",
+                           appeal=Appeal((), ("pass", "block"), ""))  # fmt: skip
 
     return render
 

@@ -74,6 +74,21 @@ def test_each_period_counts_its_own_in_slots_without_a_gap(database, period, slo
         assert newest.decisions == 1
 
 
+def test_what_a_person_decided_is_counted_by_itself(database):
+    insert_rows(
+        database,
+        [
+            *made(hours(0, 1), elapsed_s=0.09),
+            *made(hours(0), reason="override", elapsed_s=900),
+            *made(hours(1), action="block", reason="override", calls=0),
+        ],
+    )
+    found = read_overview(database, "day", NOW)
+    assert (found.overridden, found.all.decisions, found.all.stopped) == (2, 2, 0)
+    assert {reason for _, reason, _ in found.reasons} == {"certified"}
+    assert found.most_s == 0.1
+
+
 def test_nothing_at_all_is_counted_as_nothing(database):
     found = read_overview(database, "day", NOW)
     assert found.all.decisions == 0

@@ -22,7 +22,7 @@ def test_only_what_answers_decided_is_a_judgement():
         Reason.DEADLINE, Reason.MAX_CALLS, Reason.MAX_COST, Reason.UPSTREAM_FAILED,
         Reason.ORACLE_FAILED, Reason.NOT_CERTIFIABLE, Reason.ATTEMPTS_SPENT,
         Reason.INVALID_REQUEST, Reason.CRASHED, Reason.PICTURE_TEXT_FAILED, Reason.MISCONFIGURED,
-        Reason.NOT_DECIDED, Reason.SHUT_DOWN, Reason.CANCELLED,
+        Reason.NOT_DECIDED, Reason.SHUT_DOWN, Reason.CANCELLED, Reason.OVERRIDE,
     }  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def test_all_is_added_up(records, tmp_path, name):
     assert total.remembered == 1
     assert {ended: total.endings[ended] for ended in HowEnded} == {
         HowEnded.LET_THROUGH: 2, HowEnded.STOPPED: 1, HowEnded.WOULD_STOP: 1, HowEnded.FAULT: 1,
-        HowEnded.LIMIT: 1, HowEnded.NOT_DECIDED: 0,
+        HowEnded.LIMIT: 1, HowEnded.NOT_DECIDED: 0, HowEnded.OVERRIDDEN: 0,
     }  # fmt: skip
     facts = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert facts["total"]["cost_usd"] == 0.5
@@ -87,6 +87,9 @@ def test_every_reason_ends_somehow_and_only_judgements_stop(reason):
         for action in Action:
             facts = {"mode": mode, "action": action, "reason": reason, "would_block": False}
             ended = how_ended(facts)
+            if reason is Reason.OVERRIDE:
+                assert ended is HowEnded.OVERRIDDEN
+                continue
             assert (ended is HowEnded.STOPPED) == (action is Action.BLOCK)
             if reason.is_judgement and action is Action.FAULT and reason not in (
                 Reason.CERTIFIED, Reason.NO_IMAGE):  # fmt: skip

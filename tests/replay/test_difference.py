@@ -27,6 +27,7 @@ from guardrail.replay.wording import describe_numbers
         ({}, {"spending": {"mode": "principal"}}, "stricter"),
         ({}, {"spending": {"mode": "off"}}, "looser"),
         ({}, {"text_in_pictures": "ocr"}, "stricter"),
+        ({}, {"overrides": "on"}, "looser"),
         ({}, {"sampling": {"power": 0.8}}, "as strict"),
         ({}, {"block": {"text": "No."}}, "as strict"),
         ({}, {}, "as strict"),

@@ -17,7 +17,7 @@ def test_each_field_is_named_or_in_a_section_that_is():
         parts = field.split(".")
         sections = {".".join(parts[:2]), parts[0]} & set(_BY_SECTION)
         assert field in _BY_FIELD or sections, field
-    known = {field for field, _ in flatten(content)} | {"oracle.n0"}
+    known = {field for field, _ in flatten(content)} | {"oracle.n0", "overrides"}
     assert set(_BY_FIELD) <= known
     assert find_effect("a.field.of.tomorrow") is Effect.DRAWS
 

@@ -83,6 +83,7 @@ def test_an_answer_that_passed(kit):
         "harmful_answers": [],
         "would_block": False,
         "remembered": False,
+        "override": None,
         "policy": "test",
         "alpha": None,
         "harmless_rate_lower": 0.0,
@@ -268,7 +269,7 @@ def certified(kit):
 
 TOLD = {"decision", "reason", "harmful_answers", "would_block", "policy", "alpha", "unscanned",
         "outside_claim",
-        "unmeasured", "remembered", "record_id"}  # fmt: skip
+        "unmeasured", "remembered", "override", "record_id"}  # fmt: skip
 COUNTS = {"samples", "models", "calls", "cost_usd"}
 TIMES = {"harmless_rate_lower", "certificate", "elapsed_ms", "overhead_ms"}
 HEADERS = {"decision", "reason", "policy", "mode", "record-id", "alpha", "unscanned", "would-block",

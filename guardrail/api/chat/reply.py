@@ -44,6 +44,8 @@ __all__ = [
 
 _CHOICE_EXTRAS = ("stop_reason",)
 _RESPONSE_EXTRAS = ("system_fingerprint", "service_tier")
+_UNDECIDED = frozenset({Reason.NOT_DECIDED, Reason.OVERRIDE})
+"""The guard itself came to no decision."""
 _HEADER_SAFE = " !#$&'()*+,/:;<=>?@[]^`{|}~"
 _PLAIN_HEADER = re.compile(rf"[A-Za-z0-9_.~{re.escape(_HEADER_SAFE)}-]*")
 
@@ -250,13 +252,14 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str | None) -> di
         "decision": verdict.action.value,
         "reason": verdict.reason.value,
         "harmful_answers": _harmful(verdict, details),
-        "would_block": None if verdict.reason is Reason.NOT_DECIDED else verdict.would_block,
+        "would_block": None if verdict.reason in _UNDECIDED else verdict.would_block,
         "policy": policy.name,
         "alpha": verdict.alpha,
         "unscanned": list(verdict.unscanned),
         "unmeasured": verdict.unmeasured,
         "outside_claim": verdict.outside_claim,
         "remembered": verdict.remembered,
+        "override": verdict.override or None,
         "record_id": record_id,
     }
     if details != "none":
@@ -278,7 +281,7 @@ def about_verdict(verdict: Verdict, policy: Policy, record_id: str | None) -> di
 
 
 def _would_block(verdict: Verdict) -> str:
-    if verdict.reason is Reason.NOT_DECIDED:
+    if verdict.reason in _UNDECIDED:
         return "unknown"
     return "true" if verdict.would_block else "false"
 
@@ -309,6 +312,8 @@ def _headers(verdict: Verdict, policy: Policy, record_id: str | None) -> dict[st
     }
     if record_id is not None:
         values["record-id"] = record_id
+    if verdict.override:
+        values["override"] = verdict.override
     if verdict.alpha is not None:
         values["alpha"] = repr(verdict.alpha)
     if details != "none":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ from guardrail.console.decision_filter import read_filter
 from guardrail.console.decision_view import view_decision
 from guardrail.console.roles import REVIEWERS
 from guardrail.console.visit import ConsoleRoute
+from guardrail.engine.verdict import Action
 from guardrail.errors import CertificationError, RequestError
 from guardrail.records.database_audit import audit_record
+from guardrail.records.overrides import describe_obstacle, list_overrides
 from guardrail.records.query import DatabaseSource
 from guardrail.records.review import (
     LabelVerdict,
@@ -23,22 +26,28 @@ from guardrail.records.review import (
 from guardrail.records.review_tables import ASKED, WHOLE_REQUEST
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.responses import Response
 
     from guardrail.console.visit import Visit
+    from guardrail.database.database import Database
+    from guardrail.records.overrides import Override
     from guardrail.records.record import Record
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "Appeal", "find_record"]
+
+_OVERRIDE_ACTIONS = (Action.PASS, Action.BLOCK)
 
 _log = logging.getLogger(__name__)
 
 
 async def _show(visit: Visit) -> Response:
-    return await _render(visit, await _find(visit))
+    return await _render(visit, await find_record(visit))
 
 
-async def _find(visit: Visit) -> Record:
-    """Raises RequestError (404) where there is no such record."""
+async def find_record(visit: Visit) -> Record:
+    """The record that the address names. Raises RequestError (404) where there is none."""
     source = DatabaseSource(visit.console.database)
     record = await visit.run(source.find, visit.request.path_params["record_id"])
     if record is None:
@@ -66,9 +75,35 @@ async def _render(visit: Visit, record: Record, **values: Any) -> Response:
         asked=ASKED,
         verdicts=tuple(LabelVerdict),
         actions=_actions(visit, record),
+        appeal=await visit.run(_find_appeal, database, record),
         **{"checked": None, **values},
         **await _neighbours(visit, record),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Appeal:
+    """What was and may be decided about a request in the guard's place.
+
+    Attributes:
+        entries: those made of this decision, as they stand now.
+        actions: `pass` and `block`, as far as an entry can be made.
+        problem: why none can be made, or why they are not known.
+    """
+
+    entries: Sequence[Override]
+    actions: Sequence[str]
+    problem: str
+
+
+def _find_appeal(database: Database, record: Record) -> Appeal:
+    try:
+        entries = [steps[-1] for steps in list_overrides(database, record.record_id)]
+    except CertificationError as error:
+        return Appeal((), (), str(error))
+    problems = {action.value: describe_obstacle(record, action) for action in _OVERRIDE_ACTIONS}
+    actions = [action for action, problem in problems.items() if not problem]
+    return Appeal(entries, actions, "" if actions else problems[Action.BLOCK.value])
 
 
 def _actions(visit: Visit, record: Record) -> list[tuple[str, str]]:
@@ -92,7 +127,7 @@ async def _neighbours(visit: Visit, record: Record) -> dict[str, Any]:
 
 
 async def _verify(visit: Visit) -> Response:
-    record = await _find(visit)
+    record = await find_record(visit)
     try:
         neighbours = await visit.run(audit_record, visit.console.database, record.record_id)
         checked = {"holds": True, "neighbours": neighbours, "problem": ""}
@@ -105,7 +140,7 @@ async def _verify(visit: Visit) -> Response:
 
 async def _label(visit: Visit) -> Response:
     assert visit.visitor is not None
-    record, form = await _find(visit), visit.form
+    record, form = await find_record(visit), visit.form
     await visit.run(
         add_label,
         visit.console.database,
@@ -120,7 +155,7 @@ async def _label(visit: Visit) -> Response:
 
 async def _make_case(visit: Visit) -> Response:
     assert visit.visitor is not None
-    record, form = await _find(visit), visit.form
+    record, form = await find_record(visit), visit.form
     await visit.run(
         add_case,
         visit.console.database,
