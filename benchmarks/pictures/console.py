@@ -105,6 +105,7 @@ PAGES = {
     "tune": Shot("/tune", wait_for_numbers, height=1500, phone_height=1300),
     "playground": Shot("/playground", try_picture, height=1300, phone_height=1300),
     "policies": Shot("/policies", open_policy),
+    "appeals": Shot("/appeals"),
     "health": Shot("/health"),
 }
 
