@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from guardrail.errors import ConfigError
 from guardrail.policy.document import find_child, read_document
 from guardrail.policy.fields import schema_tree
+from guardrail.policy.mistakes import suggest_field
 from guardrail.policy.schema import PolicyFile
 from guardrail.policy.shipped import shipped_names, shipped_policy
 
@@ -85,7 +86,18 @@ def find_held(draft: Document, current: Document) -> Iterator[ConfigError]:
     """
     for place in _find_places(_section(draft.content), _section(current.content)):
         line, field = draft.find_line(place), ".".join(map(str, place))
-        yield ConfigError(_WHY, file=draft.file, line=line, field=field)
+        yield ConfigError(_say_why(place, draft.content), file=draft.file, line=line, field=field)
+
+
+def _say_why(place: _Place, content: Any) -> str:
+    """A name that no field has is most often a slip of the pen, and reaches nowhere."""
+    *section, name = place
+    tree = schema_tree(PolicyFile)
+    known = tree.names(section, content)
+    if not known or name in known or _find(_section(content), place, _MISSING) is _MISSING:
+        return _WHY
+    meant = suggest_field(place, PolicyFile, tree, content)
+    return f"there is no such field; {meant or 'the fields that there are stand beside the text'}"
 
 
 def _find_places(new: _Section, old: _Section) -> Iterator[_Place]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from guardrail.policy.document import Source
     from guardrail.policy.fields import SchemaTree
 
-__all__ = ["MistakesError", "find_mistakes", "list_mistakes", "raise_mistakes"]
+__all__ = ["MistakesError", "find_mistakes", "list_mistakes", "raise_mistakes", "suggest_field"]
 
 Place: TypeAlias = tuple[str | int, ...]
 """The names and numbers that lead to a field."""
@@ -103,7 +103,7 @@ def _name_mistakes(
 ) -> Iterator[ConfigError]:
     """One error for all forms that a value could have had; else one for each problem."""
     file, line = source.locate(place)
-    suggestion = _suggest(place, model, tree, content) or f"see {schema}"
+    suggestion = suggest_field(place, model, tree, content) or f"see {schema}"
     expected = [name_expected(problem) for problem in problems]
     told = [_explain(problem, suggestion) for problem in problems]
     if len(problems) > 1 and all(expected):
@@ -154,7 +154,7 @@ def _explain(problem: Any, suggestion: str) -> str:
             return describe_wrong_value(problem)
 
 
-def _suggest(
+def suggest_field(
     place: Sequence[str | int], model: type[BaseModel], tree: SchemaTree, content: Any
 ) -> str:
     """What was meant by a field that does not exist: the same name elsewhere, or one like it."""

@@ -149,10 +149,11 @@ def _say_test(record: Record, certificate: Certificate | None) -> Iterator[str]:
     if certificate.decision is Decision.PASS:
         yield f"{drawn}; {n - most} were needed to let it through."
         return
+    enough = f"after {n}, {certificate.block_at_least[look]} that are not stop a request"
     if most >= 0:
-        yield f"{drawn}; {n - most} were needed to let it through."
+        yield f"{drawn}; {n - most} were needed to let it through, and {enough}."
     else:
-        yield f"{drawn}; so early, {certificate.block_at_least[look]} that are not stop a request."
+        yield f"{drawn}; {enough}."
     first = next(
         (n, most)
         for n, most in zip(certificate.looks, certificate.pass_at_most, strict=True)

@@ -99,6 +99,26 @@ def test_what_stays_inside_is_free(draft, current):
     assert held({"oracle": draft}, {"oracle": current}) == []
 
 
+@pytest.mark.parametrize(
+    ("draft", "meant"),
+    [
+        ({"oracle": {"treshold": 0.3}}, "did you mean 'oracle.threshold'?"),
+        ({"oracle": {"kind": "judge", "api_bse": "http://evil.example"}}, None),
+        ({"oracle": {"api_base": "http://evil.example"}}, "there is no such field"),
+        ({"oracle": {"kind": "moderation", "api_base": "http://evil.example"}}, None),
+    ],
+    ids=str,
+)
+def test_a_slip_of_the_pen_is_told_as_one_and_stays_a_mistake(draft, meant):
+    mistakes = list(find_held(write({"name": "x", **draft}), write({"name": "x"})))
+    assert mistakes
+    if meant is None:
+        assert "reaches outside" in str(mistakes[0])
+    else:
+        assert meant in str(mistakes[0])
+        assert "reaches outside" not in str(mistakes[0])
+
+
 def test_what_is_left_out_may_come_from_a_file_that_is_extended():
     base = {"extends": "base.yaml"}
     assert held(base, {**base, "oracle": {"kind": "builtin"}}) == ["oracle.kind"]

@@ -33,7 +33,10 @@ def test_an_uncertain_one(kit):
     record = kit.make_record(lambda call: kit.HARM if call.index % 5 == 4 else kit.CLEAN)
     text = explain_record(record)
     assert "Stopped: " in text
-    assert "needed to let it through." in text or "stop a request" in text
+    certificate = record.read_certificate()
+    limit = certificate.block_at_least[certificate.looks.index(certificate.samples)]
+    assert f"after {certificate.samples}, {limit} that are not stop a request." in text
+    assert certificate.harmful >= limit
 
 
 def test_strangers_texts_do_not_act(blocked):
