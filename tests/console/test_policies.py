@@ -481,6 +481,17 @@ def test_in_shadow_a_draft_decides_nothing(stand, folder):
     assert post(client, f"{broken}/shadow").status_code == 422
 
 
+def test_the_list_says_what_waits(stand):
+    _, client = stand
+    assert "draft" not in client.get("/console/policies").text
+    paths = [keep_draft(client, text) for text in (TIGHTER, LOOSER)]
+    assert ">2 drafts</a>" in client.get("/console/policies").text
+    assert post(client, f"{paths[0]}/shadow").status_code == 303
+    assert ">1 in shadow, 1 draft</a>" in client.get("/console/policies").text
+    assert promote(client, paths[0], USUAL).status_code == 303
+    assert ">1 draft</a>" in client.get("/console/policies").text
+
+
 def test_two_versions_are_compared_in_lines_and_in_words(stand):
     _, client = stand
     ids = [keep_draft(client, text).rpartition("/")[2] for text in (TIGHTER, LOOSER)]

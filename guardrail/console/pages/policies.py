@@ -56,6 +56,16 @@ class _Row:
     text: PolicyText | None
     live: PolicyVersion | None
     problem: str
+    waiting: tuple[PolicyVersion, ...] = ()
+
+    @property
+    def waits(self) -> str:
+        """How many versions are written and not in force, in words; empty where none is."""
+        states = [version.state for version in self.waiting]
+        drafts, shadows = states.count(VersionState.DRAFT), states.count(VersionState.SHADOW)
+        words = [f"{shadows} in shadow"] if shadows else []
+        words += [f"{drafts} draft{'' if drafts == 1 else 's'}"] if drafts else []
+        return ", ".join(words)
 
     @property
     def decides(self) -> str:
@@ -104,7 +114,10 @@ async def _read_row(visit: Visit, served: ServedPolicy) -> _Row:
         text = await _read_text(visit, served)
     except RequestError as error:
         return _Row(served, None, None, str(error))
-    return _Row(served, text, await _note(visit, text), "")
+    live = await _note(visit, text)
+    versions = await visit.run(list_versions, visit.console.database, text.name)
+    waiting = [one for one in versions if one.state in (VersionState.DRAFT, VersionState.SHADOW)]
+    return _Row(served, text, live, "", tuple(waiting))
 
 
 async def _read_text(visit: Visit, served: ServedPolicy) -> PolicyText:
