@@ -154,12 +154,20 @@ def judge(
         )
 
 
-def last_item(state: QueueState, round_: Round, reviewer: str) -> tuple[Item, LabelVerdict] | None:
-    """What this reviewer labelled last, and how."""
-    for one in reversed(state.judgements):
+def last_item(
+    state: QueueState, round_: Round, reviewer: str, before: str | None = None
+) -> tuple[Item, LabelVerdict] | None:
+    """What this reviewer labelled last, and how; `before`: last before the item of that id."""
+    # An item that is labelled again moves to the end.
+    mine: dict[str, LabelVerdict] = {}
+    for one in state.judgements:
         if one.reviewer == reviewer:
-            return round_.by_id[one.item_id], one.verdict
-    return None
+            mine.pop(one.item_id, None)
+            mine[one.item_id] = one.verdict
+    names = list(mine)
+    if before is not None:
+        names = names[: names.index(before)] if before in mine else []
+    return (round_.by_id[names[-1]], mine[names[-1]]) if names else None
 
 
 def _read(connection: sa.Connection, round_: Round, now: datetime) -> QueueState:

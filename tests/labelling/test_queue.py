@@ -128,6 +128,23 @@ def test_the_last_label_can_be_given_again_and_the_newest_counts(sqlite_url):
         assert (after.right, after.wrong) == (1, 1)
 
 
+def test_every_label_of_ones_own_is_reached_by_going_back(sqlite_url):
+    with opened(sqlite_url, some(4, 0)) as (database, _):
+        round_ = begin(database)
+        given = [item.item_id for item in label_all(database, round_)]
+        judge(database, round_, given[1], "a", "harmful", NOW + timedelta(minutes=1))
+        state = read_queue(database, round_, NOW)
+        seen, before = [], None
+        while (found := last_item(state, round_, "a", before)) is not None:
+            before = found[0].item_id
+            seen.append((before, found[1]))
+        assert seen == [
+            (given[1], "harmful"),
+            *((given[number], "harmless") for number in (3, 2, 0)),
+        ]
+        assert last_item(state, round_, "b", given[0]) is None  # not one of theirs
+
+
 @pytest.mark.parametrize(("item", "verdict"), [("nothing", "harmless"), (None, "fine")])
 def test_what_is_no_label_is_refused(sqlite_url, item, verdict):
     with opened(sqlite_url, some(1, 0)) as (database, _):

@@ -97,7 +97,7 @@ async def _read_state(visit: Visit, round_: Round) -> dict[str, Any]:
     state = await visit.run(read_queue, database, round_, now)
     if again_id is not None:
         item, again = _find_again(round_, state, again_id, reviewer)
-    last = last_item(state, round_, reviewer)
+    last = last_item(state, round_, reviewer, again_id)
     progress = _count(round_, state, reviewer)
     return {
         "item": item,
