@@ -75,7 +75,7 @@ def command(
             click.echo(json.dumps(_facts(results, summary, seconds, out)))
         else:
             _print(results, summary, seconds, out)
-            _print_console(records.place, keep_open=keep_open)
+            _print_console(records.place, policy_name, keep_open=keep_open)
         return summary
 
     async def stay_open(results: Sequence[SceneResult]) -> None:
@@ -109,15 +109,20 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _print_console(place: Path, *, keep_open: bool) -> None:
+def _print_console(place: Path, policy_name: str, *, keep_open: bool) -> None:
     if keep_open:
         click.echo("The console stays open until Ctrl-C.")
         return
-    words = [*_program(), "console", "--records", str(place),
-             "--content-key", f"{place}.content-key"]  # fmt: skip
+    program, policy = _program(), place.with_suffix(".yaml")
+    sealed = ["--records", str(place), "--content-key", f"{place}.content-key"]
+    look = shlex.join([*program, "console", *sealed])
+    show = shlex.join([*program, "policy", "show", policy_name])
+    serve = shlex.join([*program, "serve", "--policy", str(policy), "--keep-content", *sealed])
     click.echo(
         f"Every decision is in {place}. To look at them, as long as you like, at "
-        f"http://127.0.0.1:{DEFAULT_PORT}/console/:\n  {shlex.join(words)}"
+        f"http://127.0.0.1:{DEFAULT_PORT}/console/:\n  {look}\n"
+        "To try pictures, tune the policy by these decisions and write versions of it as well, at "
+        f"the address that this prints:\n  {show} > {shlex.quote(str(policy))} && {serve}"
     )
 
 

@@ -254,9 +254,9 @@ def test_the_command_complains_and_exits_with_1(
     assert [scene["ending"] for scene in facts["scenes"]][-1] == "none"
 
 
-def test_the_command_that_it_ends_with_shows_the_decisions_again(
-    policy, engine, scenes, monkeypatch, tmp_path
-):
+@pytest.fixture
+def last_words(policy, engine, scenes, monkeypatch, tmp_path):
+    """What the command says at its end, of three pictures in a folder whose name has a blank."""
     from guardrail.cli import demo
 
     monkeypatch.setattr("guardrail.demo.scenes.load_scenes", lambda: scenes[::2])
@@ -266,16 +266,34 @@ def test_the_command_that_it_ends_with_shows_the_decisions_again(
     folder.mkdir()
     done = CliRunner().invoke(demo.command, ["--tries=1", "--out", str(folder / "demo.html")])
     assert done.exit_code == 0, done.output
-    address, command = re.search(r"at (http://\S+):\n  (.+)\n", done.stdout).groups()
-    assert address == "http://127.0.0.1:8081/console/"
+    return done.stdout
+
+
+def read_page(command, path):
+    """A page of the console that a command opens."""
     words = [*shlex.split(command), "--port=0"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as shown:
         try:
-            url = re.search(r"http://\S+", shown.stderr.readline())[0]
-            page = httpx.get(f"{url}decisions", timeout=60, trust_env=False).text
+            lines = (re.search(r"http://\S+/console/", line) for line in shown.stderr)
+            url = next(found[0] for found in lines if found)
+            transport = httpx.HTTPTransport(retries=10)
+            with httpx.Client(transport=transport, timeout=60, trust_env=False) as client:
+                return client.get(f"{url}{path}").text
         finally:
             shown.terminate()
-    assert page.count("data-row") == 3
+
+
+def test_the_command_that_it_ends_with_shows_the_decisions_again(last_words):
+    address, command = re.search(r"at (http://\S+):\n  (.+)\n", last_words).groups()
+    assert address == "http://127.0.0.1:8081/console/"
+    assert read_page(command, "decisions").count("data-row") == 3
+
+
+@pytest.mark.nightly
+def test_the_other_one_serves_on_them(last_words):
+    show, serve = re.search(r"prints:\n  (.+) && (.+)\n", last_words).groups()
+    subprocess.run(show, shell=True, check=True)  # noqa: S602 (a line for a shell)
+    assert read_page(serve, "decisions").count("data-row") == 3
 
 
 @pytest.mark.parametrize(
