@@ -158,7 +158,7 @@ def _check_fresh(
 def _page(facts: dict[str, Any]) -> str:
     proposed, fresh = facts["proposed"], facts["fresh"]
     goals = "".join(f"- `{goal}`\n" for goal in facts["goals"])
-    counts = "" if proposed is None else _proposed(facts)
+    counts = "" if proposed is None else _write_proposal(facts)
     checked = "" if fresh is None else _fresh(fresh)
     refused = sum(not one["proposed"] for one in facts["shuffled"])
     return f"""# Tune on scenes of the built-in model
@@ -202,7 +202,7 @@ def _fresh(fresh: dict[str, Any]) -> str:
 """  # noqa: E501 (lines of the page, not of this file)
 
 
-def _proposed(facts: dict[str, Any]) -> str:
+def _write_proposal(facts: dict[str, Any]) -> str:
     one, now = facts["proposed"], facts["now"]
     rows = "".join(
         f"| {name} | {_counts(found)} |\n"

@@ -109,7 +109,7 @@ def load_records(
         CertificationError: one is not a record of this version.
         StorageError: they cannot be read.
     """
-    documents = _limited(recent_documents(database, most, policy=name))
+    documents = _limit_answers(recent_documents(database, most, policy=name))
     decisions = load_decisions(documents, step)
     return make_records(policy, decisions, _read_labels(database, name))
 
@@ -125,7 +125,7 @@ def make_records(
     )  # fmt: skip
 
 
-def _limited(documents: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _limit_answers(documents: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     draws = 0
     for document in documents:
         samples = document.get("samples")
