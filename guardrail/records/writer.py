@@ -24,6 +24,11 @@ __all__ = ["RecordWriter"]
 _LARGEST_GROUP = 256
 """One wait for the disk serves so many records."""
 
+_ENOUGH = 8
+"""So many records are a group: it is written without waiting for more, as whoever asks sixteen
+at a time has little else under way then (in SQLite 29 % fewer requests a second without this, 19 %
+with groups of 6, which take more of the processor)."""
+
 _GATHER_S = 0.01
 """How long the next group is gathered where the last one had several records: in groups of 4 a
 record takes less than half of the processor time that it takes alone (SQLite). At 300 text requests
@@ -132,7 +137,7 @@ class RecordWriter:
                     target=self._run, name="guardrail-records", daemon=True
                 )
                 self._thread.start()
-            if self._rests:
+            if self._rests or len(self._waiting) == _ENOUGH:
                 self._changed.notify()
 
     async def _await(self, make: Callable[[], Record] | None) -> Record | None:
@@ -166,15 +171,18 @@ class RecordWriter:
                 self._rests = True
                 self._changed.wait(_IDLE_S)
                 self._rests = False
-        if self._is_busy:
-            time.sleep(_GATHER_S)
         with self._changed:
+            if self._is_busy:
+                self._changed.wait_for(self._has_enough, _GATHER_S)
             size = min(len(self._waiting), _LARGEST_GROUP)
             self._is_busy = size > 1
             group = [self._waiting.popleft() for _ in range(size)]
             if not group:
                 self._thread = None
             return group
+
+    def _has_enough(self) -> bool:
+        return self._closed or len(self._waiting) >= _ENOUGH
 
     def _write(self, group: Sequence[_Entry]) -> None:
         """Keeps a group at once; where one record of it cannot be kept, each by itself."""

@@ -65,6 +65,20 @@ def test_records_of_many_are_kept_in_order_and_in_groups(passed, writer_of):
     assert sum(journal.groups) == 50
 
 
+def test_a_group_of_enough_records_is_not_gathered_any_longer(passed, writer_of, monkeypatch):
+    monkeypatch.setattr("guardrail.records.writer._GATHER_S", 600.0)
+    journal = SlowJournal()
+    writer = writer_of(journal, wait_s=60.0)
+
+    writer._is_busy = True  # as after a group of several records
+
+    async def scene():
+        await asyncio.gather(*(writer.keep(lambda: passed) for _ in range(8)))
+
+    asyncio.run(scene())
+    assert journal.groups == [8]
+
+
 def test_the_loop_goes_on_while_the_journal_hangs_and_the_wait_ends(passed, writer_of):
     journal = SlowJournal()
     writer = writer_of(journal, wait_s=0.3)
