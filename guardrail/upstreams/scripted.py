@@ -67,11 +67,12 @@ OVERSIZE_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one call does: waits `delay_s`, then answers or fails.
+    """What one call does: waits, then answers or fails.
 
     Attributes:
         text: the answer.
         delay_s: seconds before anything is answered.
+        gate: nothing is answered before it is set.
         fault: what goes wrong instead of the answer.
         status: HTTP status of `Fault.STATUS`.
         retry_after: the `Retry-After` header of `Fault.STATUS`.
@@ -85,6 +86,7 @@ class Step:
 
     text: str = "A picture."
     delay_s: float = 0.0
+    gate: asyncio.Event | None = None
     fault: Fault | None = None
     status: int = 500
     retry_after: str | None = None
@@ -93,6 +95,19 @@ class Step:
     response: Json = None
     word_pause_s: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything comes before the answer."""
+        return bool(self.delay_s or self.gate or self.fault is Fault.HANG)
+
+    async def wait(self) -> None:
+        """Until it is time to answer, which for `Fault.HANG` never comes."""
+        await asyncio.sleep(self.delay_s)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.fault is Fault.HANG:
+            await asyncio.Event().wait()
 
 
 class State(StrEnum):
@@ -236,8 +251,8 @@ class Scripted:
     async def _play(self, step: Step) -> Answer:
         try:
             async with asyncio.timeout(self._timeout_s):
-                await asyncio.sleep(step.delay_s)
-                if step.fault in (Fault.HANG, Fault.DRIP):
+                await step.wait()
+                if step.fault is Fault.DRIP:
                     await asyncio.Event().wait()
         except TimeoutError:
             raise timeout_fault(self._timeout_s or 0.0) from None

@@ -152,14 +152,16 @@ async def _read_head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]
 
 async def _client_left(reader: asyncio.StreamReader, step: Step) -> bool:
     """Waits as long as the step says; True as soon as the client closes the connection."""
-    wait_s = None if step.fault is Fault.HANG else step.delay_s
-    if wait_s == 0:
+    if not step.waits:
         return False
+    left, ready = asyncio.ensure_future(reader.read(1)), asyncio.ensure_future(step.wait())
     try:
-        async with asyncio.timeout(wait_s):
-            return not await reader.read(1)
-    except TimeoutError:
-        return False
+        await asyncio.wait({left, ready}, return_when=asyncio.FIRST_COMPLETED)
+        return left.done() and not left.result()
+    finally:
+        left.cancel()
+        ready.cancel()
+        await asyncio.gather(left, ready, return_exceptions=True)
 
 
 async def _play(writer: asyncio.StreamWriter, step: Step, body: bytes) -> None:

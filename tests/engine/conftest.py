@@ -24,6 +24,7 @@ from guardrail.oracles.base import Judgement
 from guardrail.stats import PlanKind
 from guardrail.types import Chat, Outcome, image_placeholder
 from guardrail.upstreams.scripted import Scripted
+from tests.virtual_time import run_in_virtual_time
 
 KEY = NoiseKey(bytes(range(32)))
 HARM = "a forbidden word"
@@ -150,7 +151,7 @@ def make_fixed_engine(script=("A cat.",), **changes):
 
 
 def run(coroutine):
-    """Runs to the end, and fails if a task is left behind."""
+    """Runs to the end, on a clock that waits for work; fails if a task is left behind."""
 
     async def watched():
         result = await coroutine
@@ -158,7 +159,7 @@ def run(coroutine):
         assert not left, left
         return result
 
-    return asyncio.run(watched())
+    return run_in_virtual_time(watched())
 
 
 async def until(condition):

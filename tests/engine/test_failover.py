@@ -29,6 +29,7 @@ from guardrail.upstreams.scripted_server import scripted_server
 
 FINE = CallEnd(alive=True, tokens=0)
 DOWN = [Step(fault=Fault.STATUS, status=503)]
+HANG = [Step(fault=Fault.HANG)]
 
 
 class Team:
@@ -69,6 +70,16 @@ def decided(kit, *scripts, pictures=1, alpha=None, **options):
             return verdict, built.calls, built.engine
 
     return asyncio.run(scene())
+
+
+def decided_in_process(kit, *scripts, pictures=1, **rules):
+    """The same without sockets, so that the clock stands still while anything works."""
+    members = [
+        Scripted(script, model=name) for script, name in zip(scripts, ("one", "two"), strict=False)
+    ]
+    engine = FailoverEngine(kit.make_rules(**rules), members, kit.Words(), kit.KEY)
+    verdict = kit.decide(engine, pictures)
+    return verdict, [len(member.calls) for member in members], engine
 
 
 def models(verdict):
@@ -186,8 +197,15 @@ class TestWhoAnswers:
         assert verdict.certificate.alpha == failover_alpha(0.05, 0, 2)
 
     def test_the_times_of_all_are_added_up(self, kit):
-        slow = [Step(fault=Fault.STATUS, status=503, delay_s=0.05)]
-        verdict, _, _ = decided(kit, slow, [Step("A dog.", delay_s=0.05)], pictures=0)
+        class Slow(Scripted):
+            async def complete(self, *asked, **options):
+                time.sleep(0.05)  # noqa: ASYNC251 (on the clock of the machine)
+                return await super().complete(*asked, **options)
+
+        members = [Slow(DOWN), Slow(["A dog."])]
+        engine = FailoverEngine(kit.make_rules(), members, kit.Words(), kit.KEY)
+        verdict = kit.run(engine.decide(kit.make_chat()))
+        assert verdict.answer.text == "A dog."
         assert verdict.elapsed_s >= 0.1
         assert 0.0 <= verdict.overhead_s <= verdict.elapsed_s
 
@@ -257,25 +275,27 @@ class TestWhereAllFail:
 class TestTheDeadline:
     def test_it_is_one_for_all(self, kit):
         """A model that hangs uses it up; nothing is left for the next one, and nothing passes."""
-        verdict, calls, _ = decided(kit, [Step(fault=Fault.HANG)], ["A dog."], deadline_s=0.3)
+        verdict, calls, _ = decided_in_process(
+            kit, HANG, ["A dog."], call_timeout_s=60.0, deadline_s=0.3
+        )
         assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.DEADLINE)
         assert calls[1] == 0
 
     def test_a_model_that_hangs_for_less_leaves_the_rest(self, kit):
-        verdict, _, engine = decided(kit, [Step(fault=Fault.HANG)], ["A dog."], call_timeout_s=0.2)
+        verdict, _, engine = decided_in_process(kit, HANG, ["A dog."], call_timeout_s=0.2)
         assert (verdict.action, models(verdict)) == (Action.PASS, {"two"})
         assert verdict.upstream == engine.upstream.members[1].name
 
     def test_the_second_one_has_no_more_than_the_rest(self, kit):
-        hang = [Step(fault=Fault.HANG)]
-        verdict, calls, _ = decided(kit, hang, hang, pictures=0, call_timeout_s=0.2, deadline_s=0.3)
+        limits = {"call_timeout_s": 0.2, "deadline_s": 0.3}
+        verdict, calls, _ = decided_in_process(kit, HANG, HANG, pictures=0, **limits)
         assert verdict.reason is Reason.DEADLINE
         assert calls == [1, 1]
 
     def test_after_it_nobody_is_asked(self, kit):
         class Late(Scripted):
             async def complete(self, *_, **__):
-                time.sleep(0.2)  # noqa: ASYNC251 (the loop is held up past the deadline)
+                asyncio.get_running_loop().hold_up(0.2)  # past the deadline
                 raise UpstreamError("gone", transient=True)
 
         second = Scripted(["A dog."])
@@ -340,13 +360,12 @@ class TestLimitsAndBreakers:
 
     def test_calls_cut_off_as_too_late_open_the_breaker(self, kit):
         async def scene():
-            hang = [Step(fault=Fault.HANG)]
-            rules = {"call_timeout_s": 0.1, "limits": EAGER}
-            async with team(kit, hang, ["A dog."], **rules) as built:
-                await built.engine.decide(kit.make_chat(1), kit.make_pictures(1))
-                return built.upstreams[0].limiter.state
+            hanging = LimitedUpstream(Scripted(HANG), EAGER)
+            engine = kit.make_engine(upstream=hanging, call_timeout_s=0.1)
+            await engine.decide(kit.make_chat(1), kit.make_pictures(1))
+            return hanging.limiter.state
 
-        assert asyncio.run(scene()) is BreakerState.OPEN
+        assert kit.run(scene()) is BreakerState.OPEN
 
     def test_a_full_line_spills_over(self, kit):
         async def scene():
@@ -369,8 +388,8 @@ class TestLimitsAndBreakers:
     def test_a_full_line_everywhere_is_told(self, kit):
         async def scene():
             tight = CallLimits(max_concurrency=1, max_queue=1)
-            rules = {"limits": tight, "max_parallel": 8, "retries": 5}
-            async with team(kit, [Step("A cat.", delay_s=0.01)], **rules) as built:
+            rules = {"limits": tight, "max_parallel": 8, "retries": 5, "call_timeout_s": 600.0}
+            async with team(kit, HANG, **rules, deadline_s=600.0) as built:
                 verdict = await built.engine.decide(kit.make_chat(1), kit.make_pictures(1))
                 return verdict, built.calls
 
@@ -380,18 +399,16 @@ class TestLimitsAndBreakers:
 
     def test_waiting_for_a_turn_is_no_part_of_a_calls_time(self, kit):
         async def scene():
-            limits, rules = CallLimits(max_concurrency=1), {"call_timeout_s": 0.5, "retries": 0}
-            async with team(kit, ["A cat."], limits=limits, **rules) as built:
-                gate = built.upstreams[0].limiter
-                held = await gate.enter("another decision")
-                decision = asyncio.create_task(
-                    built.engine.decide(kit.make_chat(1), kit.make_pictures(1))
-                )
-                await asyncio.sleep(0.8)
-                gate.leave(held, FINE)
-                return await decision
+            upstream = LimitedUpstream(Scripted(["A cat."]), CallLimits(max_concurrency=1))
+            engine = kit.make_engine(upstream=upstream, call_timeout_s=0.5)
+            held = await upstream.limiter.enter("another decision")
+            deciding = asyncio.create_task(engine.decide(kit.make_chat(1), kit.make_pictures(1)))
+            await asyncio.sleep(0.8)
+            assert upstream.limiter.waiting
+            upstream.limiter.leave(held, FINE)
+            return await deciding
 
-        assert asyncio.run(scene()).action is Action.PASS
+        assert kit.run(scene()).action is Action.PASS
 
     def test_a_short_chat_does_not_wait_for_all_variants_of_a_picture(self, kit):
         async def scene():
@@ -409,7 +426,7 @@ class TestLimitsAndBreakers:
             place = next(call.index for call in calls if not call.pictures)
             return text.action, place - before, (await picture).action, len(calls)
 
-        text, place, picture, total = asyncio.run(scene())
+        text, place, picture, total = kit.run(scene())
         assert (text, picture) == (Action.PASS, Action.PASS)
         assert place <= 3  # one call may end, and one turn pass, while it is on its way
         assert total > 30
@@ -419,8 +436,7 @@ class TestCancelling:
     @pytest.mark.parametrize("down", [True, False], ids=["at the second", "at the first"])
     def test_outstanding_calls_are_cancelled(self, kit, down):
         async def scene():
-            hang = [Step(fault=Fault.HANG)]
-            scripts = (DOWN, hang) if down else (hang, ["A dog."])
+            scripts = (DOWN, HANG) if down else (HANG, ["A dog."])
             limits = CallLimits(max_concurrency=2)
             async with team(kit, *scripts, limits=limits, deadline_s=600.0) as built:
                 server = built.servers[int(down)]

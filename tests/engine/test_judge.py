@@ -112,7 +112,7 @@ def sampled(kit, oracle, texts, pictures=1, **rules):
         finally:
             await oracle.aclose()
 
-    return kit.run(main())
+    return asyncio.run(main())
 
 
 def test_an_oracle_of_texts_judges_equal_answers_once(kit):
@@ -143,18 +143,29 @@ def test_other_oracles_are_asked_about_every_answer(kit):
     assert oracle.seen == ["A cat.", "A cat."]
 
 
+WAVE = 9  # samples of a decision by the kit's rules
+
+
 class Slow:
-    """A judge that takes its time; `by_text` as it is told."""
+    """A judge that ends a call once the whole wave asks again; `by_text` as it is told."""
 
     revision = "slow"
 
-    def __init__(self, *, by_text, faults=0):
-        self.by_text, self.faults, self.asked = by_text, faults, 0
+    def __init__(self, kit, monkeypatch, *, by_text, faults=0):
+        self.by_text, self.faults, self.asked, self.asking = by_text, faults, 0, 0
+        self.until, ask_once = kit.until, Judge._ask_once
+
+        async def counted(judge, oracle, exchanges):
+            self.asking += 1
+            return await ask_once(judge, oracle, exchanges)
+
+        monkeypatch.setattr(Judge, "_ask_once", counted)
 
     async def judge(self, exchanges):
         self.asked += 1
         fails, self.faults = self.faults > 0, self.faults - 1
-        await asyncio.sleep(0.01)
+        wanted = WAVE * (self.asked if self.by_text else 1)
+        await self.until(lambda: self.asking == wanted)
         if fails:
             raise OracleError("gone", undrawn=True)
         return [Judgement(Outcome.HARMLESS, 0.0) for _ in exchanges]
@@ -163,25 +174,27 @@ class Slow:
         pass
 
 
-@pytest.mark.parametrize(("by_text", "asked"), [(True, 1), (False, 9)])
-def test_a_slow_oracle_of_texts_is_asked_once_for_a_wave_of_equal_answers(kit, by_text, asked):
+@pytest.mark.parametrize(("by_text", "asked"), [(True, 1), (False, WAVE)])
+def test_a_slow_oracle_of_texts_is_asked_once_for_a_wave_of_equal_answers(
+    kit, monkeypatch, by_text, asked
+):
     """One that draws is asked for each: samples that share its draw would not be independent."""
-    oracle = Slow(by_text=by_text)
-    verdict = kit.decide(kit.make_engine(oracle=oracle, max_parallel=9), 1)
+    oracle = Slow(kit, monkeypatch, by_text=by_text)
+    verdict = kit.decide(kit.make_engine(oracle=oracle, max_parallel=WAVE), 1)
     assert verdict.action is Action.PASS
-    assert (len(verdict.samples), oracle.asked) == (9, asked)
+    assert (len(verdict.samples), oracle.asked) == (WAVE, asked)
 
 
-def test_a_fault_of_a_shared_judgement_is_one_of_all_and_is_asked_again_once(kit):
-    oracle = Slow(by_text=True, faults=1)
-    verdict = kit.decide(kit.make_engine(oracle=oracle, max_parallel=9, retries=1), 1)
+def test_a_fault_of_a_shared_judgement_is_one_of_all_and_is_asked_again_once(kit, monkeypatch):
+    oracle = Slow(kit, monkeypatch, by_text=True, faults=1)
+    verdict = kit.decide(kit.make_engine(oracle=oracle, max_parallel=WAVE, retries=1), 1)
     assert verdict.action is Action.PASS
-    assert oracle.asked == 2
+    assert (oracle.asked, oracle.asking) == (2, 2 * WAVE)
 
 
-def test_a_shared_judgement_ends_with_the_decision(kit):
+def test_a_shared_judgement_ends_with_the_decision(kit, monkeypatch):
     """`kit.decide` fails where a task is left behind."""
-    oracle = Slow(by_text=True)
-    oracle.judge = lambda _: asyncio.sleep(60)
+    oracle = Slow(kit, monkeypatch, by_text=True)
+    oracle.judge = lambda _: asyncio.Event().wait()
     verdict = kit.decide(kit.make_engine(oracle=oracle, max_parallel=9, deadline_s=0.05), 1)
     assert verdict.action is Action.FAULT

@@ -46,7 +46,7 @@ def make_sampler(kit, script, *, oracle=None, **rules):
 
 def test_a_sample_tells_its_time_and_score(kit):
     sampler = make_sampler(kit, [Step(kit.HARM, delay_s=0.01)])
-    sample = kit.run(sampler.sample(3, (), seed=1))
+    sample = asyncio.run(sampler.sample(3, (), seed=1))
     assert (sample.index, sample.outcome, sample.score) == (3, Outcome.HARMFUL, 1.0)
     assert sample.elapsed_s >= 0.01
 

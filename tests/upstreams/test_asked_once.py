@@ -15,6 +15,7 @@ from guardrail.upstreams.litellm_sdk import ASKED_ONCE, LiteLLM, ask_once
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, Step
 from guardrail.upstreams.scripted_server import scripted_server
+from tests.virtual_time import run_skipping, skip
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 litellm = pytest.importorskip("litellm")
@@ -314,15 +315,19 @@ def test_a_late_answer_may_have_been_drawn_a_late_connection_not(make_chat):
     async def run(backlogged):
         async with scripted_server([Step(fault=Fault.HANG)]) as server:
             url = "http://127.0.0.1:1/v1" if backlogged else server.base_url
-            upstream = OpenAICompatible(url, timeout_s=0.2)
+            upstream = OpenAICompatible(url, timeout_s=60.0)
+            call = asyncio.create_task(upstream.complete(make_chat(0), [], seed=1))
+            while not (server.log.in_flight or call.done()):  # noqa: ASYNC110 (no event)
+                await asyncio.sleep(0.005)
+            skip(61.0)  # aiohttp rounds it up to a whole second
             with pytest.raises(UpstreamError) as caught:
-                await upstream.complete(make_chat(0), [], seed=1)
+                await call
             await upstream.aclose()
             return caught.value
 
-    late = asyncio.run(run(backlogged=False))
+    late = run_skipping(run(backlogged=False))
     assert (late.status, late.undrawn) == (504, False)
-    assert asyncio.run(run(backlogged=True)).undrawn
+    assert run_skipping(run(backlogged=True)).undrawn
 
 
 def test_caches_on_the_way_are_asked_to_keep_out(make_chat):

@@ -66,9 +66,12 @@ def test_it_is_the_upstream_that_it_governs():
 
 def test_the_server_never_sees_more_than_the_limit():
     async def scene():
-        script = [Step("a", delay_s=0.03)]
-        async with governed(script, max_concurrency=3) as (upstream, server):
-            await asyncio.gather(*(ask(upstream) for _ in range(20)))
+        gate = asyncio.Event()
+        async with governed([Step("a", gate=gate)], max_concurrency=3) as (upstream, server):
+            calls = [ask(upstream) for _ in range(20)]
+            await until(lambda: server.log.in_flight == 3)
+            gate.set()
+            await asyncio.gather(*calls)
             return server.log
 
     log = asyncio.run(scene())

@@ -18,6 +18,7 @@ from guardrail.upstreams.base import Upstream
 from guardrail.upstreams.litellm_sdk import LiteLLM
 from guardrail.upstreams.scripted import Fault, State, Step
 from guardrail.upstreams.scripted_server import scripted_server
+from tests.virtual_time import run_skipping, skip
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 litellm = pytest.importorskip("litellm")
@@ -40,7 +41,7 @@ def talk(script, talking, **options):
             finally:
                 await upstream.aclose()
 
-    return asyncio.run(run())
+    return run_skipping(run())
 
 
 def fault_of(step, chat, **options):
@@ -209,9 +210,21 @@ def test_broken_answers_are_bad_gateways(make_chat, fault):
 @pytest.mark.parametrize("fault", [Fault.HANG, Fault.DRIP])
 def test_waiting_ends(make_chat, fault):
     """DRIP as well, which litellm's own timeout lets go on for ever."""
-    error, server = fault_of(Step(fault=fault), make_chat(0), timeout_s=0.5)
+
+    async def talking(upstream, server):
+        call = asyncio.create_task(upstream.complete(make_chat(0), [], seed=1))
+        while not server.log.in_flight:  # noqa: ASYNC110 (a record has no event)
+            await asyncio.sleep(0.005)
+        skip(60.0)
+        with pytest.raises(UpstreamError) as caught:
+            await call
+        while server.log.in_flight:  # noqa: ASYNC110 (a record has no event)
+            await asyncio.sleep(0.005)
+        return caught.value, server.calls[0].state
+
+    error, state = talk([Step(fault=fault)], talking, timeout_s=60.0)
     assert (error.status, error.transient) == (504, True)
-    assert server.calls[0].state is State.CANCELLED
+    assert state is State.CANCELLED
 
 
 def test_cancelling_closes_the_connection(make_chat):

@@ -9,6 +9,7 @@ from guardrail.upstreams.base import StreamingUpstream
 from guardrail.upstreams.litellm_sdk import LiteLLM
 from guardrail.upstreams.scripted import Fault, State, Step
 from guardrail.upstreams.scripted_server import scripted_server
+from tests.virtual_time import run_skipping, skip
 
 pytest.importorskip("litellm")
 
@@ -38,7 +39,7 @@ def talk(step, talking, **options):
                     await asyncio.sleep(0.005)
             return result, server.log
 
-    return asyncio.run(run())
+    return run_skipping(run())
 
 
 def watched(step, chat, pictures=(), *, until=10_000, **options):
@@ -112,11 +113,16 @@ def test_a_stream_without_its_end_is_no_answer(make_chat):
 
 
 def test_a_stream_that_takes_too_long_is_given_up(make_chat):
-    step = Step(TEXT * 9, word_pause_s=0.1)
-    error, log, seen = watched(step, make_chat(0), timeout_s=1.0)
+    async def watch(_message, _chars):
+        skip(60.0)
+        return False
+
+    def talking(upstream):
+        return upstream.complete_watched(make_chat(0), [], seed=1, watch=watch)
+
+    error, log = talk(Step(TEXT * 9, word_pause_s=0.1), talking, timeout_s=60.0)
     assert isinstance(error, UpstreamError)
     assert error.status == 504
-    assert seen
     assert log.count(State.CANCELLED) == 1
 
 
@@ -134,10 +140,11 @@ def test_what_the_watch_raises_goes_through(make_chat):
 
 def test_a_call_that_is_given_up_ends_the_stream(make_chat):
     async def watch(_message, _chars):
+        skip(60.0)
         return False
 
     async def talking(upstream):
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(60.0):
             await upstream.complete_watched(make_chat(0), [], seed=1, watch=watch)
 
     error, log = talk(Step(TEXT * 9, word_pause_s=0.1), talking)

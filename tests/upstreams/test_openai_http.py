@@ -8,7 +8,7 @@ import re
 import shutil
 import ssl
 import subprocess
-import time
+import threading
 import traceback
 
 import numpy as np
@@ -21,6 +21,7 @@ from guardrail.upstreams.base import Upstream
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, State, Step
 from guardrail.upstreams.scripted_server import scripted_server
+from tests.virtual_time import run_skipping, skip
 
 KEY = "sk-very-secret-0123456789"
 OWN_HEADER = "header-secret-9876543210"
@@ -30,7 +31,7 @@ def talk(script, talking, **options):
     """Runs `talking(upstream, server)` against a scripted server."""
 
     async def run():
-        options.setdefault("timeout_s", 5.0)
+        options.setdefault("timeout_s", 60.0)
         async with scripted_server(script) as server:
             upstream = OpenAICompatible(server.base_url, api_key=KEY, **options)
             try:
@@ -38,7 +39,7 @@ def talk(script, talking, **options):
             finally:
                 await upstream.aclose()
 
-    return asyncio.run(run())
+    return run_skipping(run())
 
 
 def fault_of(script, chat, pictures=(), **options):
@@ -52,7 +53,7 @@ def fault_of(script, chat, pictures=(), **options):
     return talk(script, talking, **options)
 
 
-async def until(condition, timeout_s=5.0):
+async def until(condition, timeout_s=60.0):
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 (a server's record has no event to wait for)
             await asyncio.sleep(0.005)
@@ -180,13 +181,19 @@ def test_what_the_provider_adds_is_kept(make_chat):
 
 
 def test_connections_are_kept_and_bounded(make_chat):
+    gate = asyncio.Event()
+
     async def talking(upstream, server):
         for _ in range(3):
+            gate.clear()
             calls = (upstream.complete(make_chat(0), [], seed=i) for i in range(20))
-            await asyncio.gather(*calls)
+            answers = asyncio.gather(*calls)
+            await until(lambda: server.log.in_flight == 4)
+            gate.set()
+            await answers
         return server
 
-    server = talk([Step(delay_s=0.03)], talking, max_connections=4)
+    server = talk([Step(gate=gate)], talking, max_connections=4)
     assert server.log.count(State.ANSWERED) == 60
     assert server.connections == 4
     assert server.log.peak_in_flight == 4
@@ -262,15 +269,20 @@ def test_broken_answers_are_bad_gateways(make_chat, fault, code, transient):
     assert len(server.calls) == 1
 
 
-@pytest.mark.parametrize("step", [Step(fault=Fault.HANG), Step(fault=Fault.DRIP), Step(delay_s=9)])
+@pytest.mark.parametrize(
+    "step", [Step(fault=Fault.HANG), Step(fault=Fault.DRIP), Step(delay_s=999)]
+)
 def test_waiting_ends_and_closes_the_connection(make_chat, step):
     async def talking(upstream, server):
+        call = asyncio.create_task(upstream.complete(make_chat(0), [], seed=1))
+        await until(lambda: server.log.in_flight == 1)
+        skip(61.0)  # aiohttp rounds it up to a whole second
         with pytest.raises(UpstreamError) as caught:
-            await upstream.complete(make_chat(0), [], seed=1)
+            await call
         await until(lambda: server.log.in_flight == 0)
         return caught.value, server.calls[0].state
 
-    error, state = talk([step], talking, timeout_s=0.2)
+    error, state = talk([step], talking, timeout_s=60.0)
     assert (error.status, error.transient) == (504, True)
     assert state is State.CANCELLED
 
@@ -582,8 +594,10 @@ def test_a_second_event_loop_is_refused(make_chat):
 def test_encoding_leaves_the_loop_free(make_chat, make_picture, monkeypatch):
     from guardrail.upstreams import encoding
 
+    free, waited = threading.Event(), []
+
     def slow(*arguments, **options):
-        time.sleep(0.3)
+        waited.append(free.wait(60))
         return b"x"
 
     monkeypatch.setattr(encoding, "encode_image", slow)
@@ -592,13 +606,12 @@ def test_encoding_leaves_the_loop_free(make_chat, make_picture, monkeypatch):
         call = asyncio.create_task(
             upstream.complete(make_chat(1), [make_picture(600, 600)], seed=1)
         )
-        ticks = 0
-        while not call.done():
-            await asyncio.sleep(0.01)
-            ticks += 1
-        return ticks
+        await asyncio.sleep(0.01)
+        free.set()
+        await call
 
-    assert talk(["ok"], talking) > 5
+    talk(["ok"], talking)
+    assert waited == [True]
 
 
 def test_the_environment_can_name_a_proxy(make_chat, monkeypatch):

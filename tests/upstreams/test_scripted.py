@@ -52,7 +52,7 @@ def test_cancelled_and_concurrent_calls_are_counted(make_chat):
     async def run():
         upstream = Scripted(lambda call: Step(fault=Fault.HANG if call.seed % 2 else None))
         calls = [asyncio.create_task(upstream.complete(make_chat(0), [], seed=i)) for i in range(6)]
-        await asyncio.sleep(0.01)
+        await asyncio.gather(*calls[::2])
         assert (upstream.log.in_flight, upstream.log.peak_in_flight) == (3, 6)
         for call in calls:
             call.cancel()
@@ -62,6 +62,20 @@ def test_cancelled_and_concurrent_calls_are_counted(make_chat):
     states, in_flight = asyncio.run(run())
     assert states == [State.ANSWERED, State.CANCELLED] * 3
     assert in_flight == 0
+
+
+def test_a_gate_is_waited_for(make_chat):
+    async def run():
+        gate = asyncio.Event()
+        upstream = Scripted([Step("late", gate=gate)])
+        call = asyncio.create_task(upstream.complete(make_chat(0), [], seed=1))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert upstream.log.in_flight == 1
+        gate.set()
+        return await call
+
+    assert asyncio.run(run()).text == "late"
 
 
 def test_delays_pass_before_the_answer(make_chat):
@@ -117,9 +131,13 @@ STEPS = [
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_in_process_and_over_sockets_a_step_means_the_same(make_chat, step):
+    hangs = step.fault in (Fault.HANG, Fault.DRIP)
+
     async def over_sockets():
         async with scripted_server([step]) as server:
-            return await outcome(OpenAICompatible(server.base_url, timeout_s=0.15), make_chat(0))
+            timeout_s = 0.15 if hangs else 60.0
+            upstream = OpenAICompatible(server.base_url, timeout_s=timeout_s)
+            return await outcome(upstream, make_chat(0))
 
-    in_process = outcome(Scripted([step], timeout_s=0.02), make_chat(0))
+    in_process = outcome(Scripted([step], timeout_s=0.02 if hangs else 60.0), make_chat(0))
     assert asyncio.run(in_process) == asyncio.run(over_sockets())
