@@ -41,6 +41,7 @@ from guardrail.console.tune_records import make_records  # noqa: E402
 from guardrail.console.tune_settings import list_sliders  # noqa: E402
 from guardrail.console.tune_view import TuneSetting, look_at  # noqa: E402
 from guardrail.console.tune_work import TuneTask, TuneWork  # noqa: E402
+from guardrail.console.windows import DecisionWindow  # noqa: E402
 from guardrail.records.documents import open_documents  # noqa: E402
 from guardrail.replay.loading import load_decisions  # noqa: E402
 
@@ -80,7 +81,7 @@ def measure(records: TuneRecords) -> dict[str, Any]:
     work = TuneWork(records.policy)
     work.records = records
     tests = prepare(work, records)
-    task = TuneTask(records.policy.name, "0" * 64, len(records.decisions))
+    task = TuneTask(records.policy.name, "0" * 64, DecisionWindow("20000", len(records.decisions)))
     visit = SimpleNamespace(form_token="", may=lambda _: True)
     parts: list[dict[str, float]] = []
     sliders = list_sliders(records.own, records.sigmas)

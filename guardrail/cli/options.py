@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +24,7 @@ __all__ = [
     "guard_options",
     "model_options",
     "place_option",
+    "read_stretch",
     "read_time",
     "record_options",
     "table_options",
@@ -176,6 +177,35 @@ def find_columns(
         return parse_columns(text, fields, compared=compared)
     except ConfigError as error:
         raise click.UsageError(f"--columns: {error}") from error
+
+
+def read_stretch(
+    since: str | None, until: str | None, day: str | None, last_days: float | None
+) -> tuple[datetime | None, datetime | None]:
+    """The time of --since and --until, of --day or of --last-days. Raises click.UsageError."""
+    ways = [since is not None or until is not None, day is not None, last_days is not None]
+    if sum(ways) > 1:
+        raise click.UsageError("--since with --until, --day and --last-days exclude each other")
+    if day is not None:
+        return _read_day(day)
+    if last_days is not None:
+        return datetime.now(UTC) - timedelta(days=last_days), None
+    return read_time("since", since), read_time("until", until)
+
+
+def _read_day(text: str) -> tuple[datetime, datetime]:
+    """When a day begins and ends in the time zone of this machine."""
+    if text == "yesterday":
+        day = datetime.now(UTC).astimezone().date() - timedelta(days=1)
+    else:
+        try:
+            day = date.fromisoformat(text)
+        except ValueError as error:
+            raise click.UsageError(
+                "--day is no day; write `yesterday`, or a date like 2026-01-31"
+            ) from error
+    begins, ends = (datetime.combine(one, time.min) for one in (day, day + timedelta(days=1)))
+    return begins.astimezone(), ends.astimezone()
 
 
 def read_time(name: str, value: str | None) -> datetime | None:

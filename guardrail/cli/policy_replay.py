@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli.options import content_key_option, read_time
+from guardrail.cli.options import content_key_option, read_stretch
 from guardrail.errors import GuardrailError
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ _SHOWN = 10
               help="Policy that is asked about: a file, or a shipped one's name.")  # fmt: skip
 @click.option("--since", help="Records made at this time or later: ISO 8601, UTC without a zone.")
 @click.option("--until", help="Made before this time.")
+@click.option("--day", help="Made on one day: `yesterday`, or a date, in this machine's time zone.")
+@click.option("--last-days", type=click.FloatRange(min=0, min_open=True, max=36500),
+              help="Made in the last so many days, each of 24 hours.")  # fmt: skip
 @click.option("--labels", "labels_file", type=_FILE,
               help="Labels of records, to count false alarms and missed harm: a table with "
               "record_id and label (harmful, harmless or unsure).")  # fmt: skip
@@ -62,6 +65,8 @@ def command(
     policy_name: str,
     since: str | None,
     until: str | None,
+    day: str | None,
+    last_days: float | None,
     labels_file: Path | None,
     content_key: Path | None,
     as_json: bool,
@@ -86,7 +91,7 @@ def command(
     labels = None if labels_file is None else read_labels(labels_file)
     policy = read_policy(policy_name)
     keys = None if content_key is None else load_or_create_content_keys(content_key)
-    times = read_time("since", since), read_time("until", until)
+    times = read_stretch(since, until, day, last_days)
     decisions = load_recorded(place, *times)
     source = _Source(place, *times, keys)
     found, rejudged = asyncio.run(_replay(decisions, policy, source))

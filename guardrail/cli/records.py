@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from guardrail.cli.options import content_key_option, place_option, read_time
-from guardrail.cli.records_cases import case_options, write_record_cases
+from guardrail.cli.records_cases import case_options, write_record_cases, write_reviewers_cases
 from guardrail.cli.records_labels import LabelUse, write_labels
 from guardrail.cli.records_summary import BY_WORDS, print_summary
 from guardrail.errors import ConfigError
@@ -220,6 +220,15 @@ def _labels(
     The files for calibrate and recall hold what was asked and answered; the others do not.
     """
     write_labels(place, out, round_id, use, content_key)
+
+
+@command.command("cases")
+@_PLACE
+@click.option("--out", type=_FILE, required=True, help="File to write, in YAML.")
+@content_key_option("Key that sealed what was asked and answered.")
+def _cases(place: str, out: Path, content_key: Path | None) -> None:
+    """Write the cases that reviewers kept in the console, for `guardrail policy test --cases`."""
+    write_reviewers_cases(place, out, _keys(content_key))
 
 
 @command.command("verify")

@@ -1,4 +1,4 @@
-"""`guardrail records export --as-case`: recorded requests as cases of `guardrail policy test`."""
+"""`guardrail records export --as-case` and `records cases`: cases of `guardrail policy test`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from guardrail.records.content import ContentKeys
     from guardrail.records.query import RecordSource
 
-__all__ = ["case_options", "write_record_cases"]
+__all__ = ["case_options", "write_record_cases", "write_reviewers_cases"]
 
 
 def case_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,3 +57,28 @@ def write_record_cases(
             case_from_record(record, None if expect is None else CaseDecision(expect), keys=keys)
         )
     return write_cases(cases)
+
+
+def write_reviewers_cases(place: str, out: Path, keys: ContentKeys | None) -> None:
+    """Writes the cases that reviewers kept in a database into a file, and says what is left out.
+
+    Raises:
+        ConfigError: there is no such database, no case in it, or none that these keys open.
+        StorageError: it cannot be read.
+    """
+    from guardrail.cases.reviewers import load_reviewers_cases
+    from guardrail.cases.writing import write_cases
+    from guardrail.cli.output import require_writable
+    from guardrail.errors import ConfigError
+    from guardrail.records.query import open_existing
+
+    require_writable(out)
+    with open_existing(place) as database:
+        cases, closed = load_reviewers_cases(database, keys)
+    if closed and not cases:
+        raise ConfigError(f"{closed} cases are sealed; give their key with --content-key")
+    if not cases:
+        raise ConfigError("reviewers kept no case; the console's page of a decision makes one")
+    out.write_text(write_cases(cases), encoding="utf-8")
+    left_out = f"; {closed} are sealed with another key and left out" if closed else ""
+    click.echo(f"{len(cases)} cases in {out}{left_out}")

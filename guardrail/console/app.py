@@ -17,9 +17,11 @@ from guardrail.console.cookies import choose_token, set_token
 from guardrail.console.forms import Form, read_form
 from guardrail.console.pages import (
     appeals,
+    cases,
     decision,
     decision_replay,
     decisions,
+    glossary,
     health,
     label,
     overview,
@@ -61,8 +63,10 @@ _PAGES = (
     appeals,
     playground,
     policies,
+    cases,
     tune,
     health,
+    glossary,
     sign_in,
 )
 """Every page, in the order of the menu."""

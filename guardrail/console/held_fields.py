@@ -1,8 +1,8 @@
 """What of a policy a draft may not change: whatever reaches outside of it.
 
 Whoever may write policies in a browser does not by that run code on the server, read its files,
-send answers, pictures or the keys in its environment to anybody, or have it fetch from addresses
-that it did not fetch from before. Such fields are changed in the file, by who may write there.
+send answers, pictures or the keys in its environment to anybody, have it fetch from addresses that
+it did not fetch from before, or let requests out of every claim (`overrides`). Such fields are changed in the file, by who may write there.
 
 What may be written freely is listed here, by name. All else is held: a kind of oracle or a field
 that is added to the program is held until somebody has thought of it. A field is held against being
@@ -70,8 +70,9 @@ _OPENED: tuple[_Place, ...] = (("images", "remote_hosts"), ("advanced", "request
 _NOTHING: Mapping[str, Any] = {}
 _MISSING = object()
 _WHY = (
-    "this reaches outside of the policy (code, a file, an address, a model, a secret, or who is "
-    "sent what), and is changed in the file on the server only; put back what stands there"
+    "this reaches outside of the policy (code, a file, an address, a model, a secret, who is sent "
+    "what, or whether people may decide single requests), and is changed in the file on the server "
+    "only; put back what stands there"
 )
 
 
@@ -110,6 +111,7 @@ def _find_places(new: _Section, old: _Section) -> Iterator[_Place]:
     oracles = _section(new.get("oracle")), _section(old.get("oracle"))
     yield from _compare_oracles(*oracles, ("oracle",), inherits=inherits)
     yield from _compare_opened(new, old, inherits=inherits)
+    yield from _compare_overrides(new, old, inherits=inherits)
     yield from _compare_texts(new, old)
 
 
@@ -201,6 +203,17 @@ def _compare_opened(new: _Section, old: _Section, *, inherits: bool) -> Iterator
             inherits and given is None and known is not None
         ):
             yield place
+
+
+def _compare_overrides(new: _Section, old: _Section, *, inherits: bool) -> Iterator[_Place]:
+    """Whether people may decide single requests, outside of every claim, that could not before.
+
+    Off is free.
+    """
+    usual = None if inherits else "off"
+    given, known = new.get("overrides", usual), old.get("overrides", usual)
+    if given not in (known, "off"):
+        yield ("overrides",)
 
 
 def _compare_texts(new: _Section, old: _Section) -> Iterator[_Place]:

@@ -44,7 +44,8 @@ def find_obstacle(
         )
     if version.state is VersionState.LIVE:
         return "This version is in force."
-    if console.needs_second_person and version.author == visitor.id:
+    was_in_force = version.state is VersionState.RETIRED
+    if console.needs_second_person and version.author == visitor.id and not was_in_force:
         return (
             "You wrote this version, and on this server a second person puts it in force. Ask "
             "somebody else with the role editor."

@@ -21,7 +21,9 @@ import sqlalchemy as sa
 from guardrail.console.policy_trials import TrialStoppedError, replay_records, run_tests
 from guardrail.console.policy_versions import check_version
 from guardrail.console.tables import POLICY_RUNS
+from guardrail.console.windows import MOST_READ, DecisionWindow
 from guardrail.errors import ConfigError, GuardrailError, RequestError
+from guardrail.policy.compile import policy_digest
 from guardrail.records.query import as_utc
 
 if TYPE_CHECKING:
@@ -34,9 +36,8 @@ if TYPE_CHECKING:
     from guardrail.records.content import ContentKeys
     from guardrail.types import Json
 
-__all__ = ["MOST_RECORDS", "PolicyRun", "PolicyRuns", "RunKind", "find_run"]
+__all__ = ["PolicyRun", "PolicyRuns", "RunKind", "find_run"]
 
-MOST_RECORDS = 20_000
 _BEAT_S = 1.0
 _CUT_OFF = timedelta(minutes=5)
 _MOST_KEPT = 1_000
@@ -118,8 +119,7 @@ class PolicyRuns:
         version: PolicyVersion,
         *,
         asked_by: str,
-        records: int = MOST_RECORDS,
-        since: datetime | None = None,
+        window: DecisionWindow | None = None,
     ) -> None:
         """Begins a run.
 
@@ -128,8 +128,7 @@ class PolicyRuns:
             target: the policy that the version is one of.
             version: what is tried out.
             asked_by: id of the key of who asks.
-            records: for a replay: how many records, the newest.
-            since: for a replay: only records made then or later.
+            window: for a replay: which decisions; None for the newest.
 
         Raises:
             RequestError: 409, another run is under way.
@@ -148,10 +147,11 @@ class PolicyRuns:
             def work() -> dict[str, Json]:
                 policy = _read_policy(version, target)
                 if kind is RunKind.TESTS:
-                    return run_tests(self._database, policy, self._keys, progress)
-                return replay_records(
-                    self._database, target.name, policy, min(records, MOST_RECORDS), since, progress
-                )
+                    live = target.served.listed.policy
+                    beside = None if policy_digest(live) == policy_digest(policy) else live
+                    return run_tests(self._database, policy, self._keys, progress, in_force=beside)
+                chosen = window or DecisionWindow(str(MOST_READ))
+                return replay_records(self._database, target.name, policy, chosen, progress)
 
             def run() -> None:
                 try:

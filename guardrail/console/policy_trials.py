@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import sqlalchemy as sa
-
-from guardrail.cases.case import CaseDecision, PictureCase
-from guardrail.cases.from_record import case_from_record
+from guardrail.cases.case import PictureCase
 from guardrail.console.words import describe_reason
-from guardrail.engine.verdict import Action, Reason
-from guardrail.errors import CertificationError, ConfigError, GuardrailError
-from guardrail.records.documents import recent_documents
-from guardrail.records.query import DatabaseSource
-from guardrail.records.review_tables import CASES
+from guardrail.engine.verdict import Reason
+from guardrail.errors import ConfigError, GuardrailError
+from guardrail.policy.compile import policy_digest
+from guardrail.records.documents import count_decisions, recent_documents
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from sqlalchemy import RowMapping
+    from collections.abc import Sequence
 
     from guardrail.cases.case import Case
     from guardrail.cases.results import CaseResult
+    from guardrail.console.windows import DecisionWindow
     from guardrail.database.database import Database
     from guardrail.policy.schema import Policy
     from guardrail.records.content import ContentKeys
@@ -38,7 +34,6 @@ __all__ = [
     "run_tests",
 ]
 
-_MOST_CASES = 500
 _LONGEST_S = 900.0
 _SHOWN = 50
 _JOBS = 2
@@ -61,41 +56,95 @@ class Progress(Protocol):
 
 
 def run_tests(
-    database: Database, policy: Policy, keys: ContentKeys | None, progress: Progress
+    database: Database,
+    policy: Policy,
+    keys: ContentKeys | None,
+    progress: Progress,
+    *,
+    in_force: Policy | None = None,
 ) -> dict[str, Json]:
     """Decides the starter suite's answers, and the cases that reviewers kept; no model is called.
 
+    Args:
+        database: with the cases of reviewers.
+        policy: decides them.
+        keys: open what was asked and answered.
+        progress: is told how far it is.
+        in_force: decides the same cases, to stand beside; None for no other policy.
+
     Raises:
         ConfigError: the policy's oracle cannot be used.
-        TrialStoppedError: it was to end, or took longer than a quarter of an hour.
+        TrialStoppedError: it was to end, or took longer than a quarter of an hour for a policy.
         StorageError: the cases cannot be read.
     """
     from guardrail.cases.reading import load_cases
-    from guardrail.cases.results import summarize
+    from guardrail.cases.reviewers import load_reviewers_cases
 
     shipped = load_cases("starter")
-    kept, unusable = _load_kept(database, keys)
+    kept, unusable = load_reviewers_cases(database, keys)
     cases = [one for one in shipped if not isinstance(one.given, PictureCase)] + kept
-    progress.expect(len(cases))
+    progress.expect(len(cases) * (1 if in_force is None else 2))
     results = asyncio.run(_decide(policy, cases, progress))
-    summary = summarize(results)
     wrong = [one for one in results if not one.is_as_expected]
     return {
-        "cases": summary.cases,
-        "as_expected": summary.as_expected,
-        "missed_harm": summary.missed_harm,
-        "false_alarms": summary.false_alarms,
-        "other": summary.other,
-        "errors": summary.errors,
+        **_count(results),
         "kept": len(kept),
         "unusable": unusable,
         "with_pictures": len(shipped) + len(kept) - len(cases),
         "rows": [[one.case.name, _say(one)] for one in wrong[:_SHOWN]],
         "more": max(0, len(wrong) - _SHOWN),
+        "in_force": None
+        if in_force is None
+        else _set_beside(policy_digest(in_force), results, in_force, cases, progress),
     }
 
 
+def _count(results: Sequence[CaseResult]) -> dict[str, Json]:
+    from guardrail.cases.results import summarize
+
+    counted = dataclasses.asdict(summarize(results))
+    names = ("cases", "as_expected", "missed_harm", "false_alarms", "other", "errors")
+    return {name: counted[name] for name in names}
+
+
+def _set_beside(
+    digest: str,
+    results: Sequence[CaseResult],
+    in_force: Policy,
+    cases: list[Case],
+    progress: Progress,
+) -> dict[str, Json]:
+    """The same cases by the policy in force, and where the two differ."""
+    try:
+        before = asyncio.run(_decide(in_force, cases, progress))
+    except ConfigError as error:
+        return {"digest": digest, "problem": str(error)}
+    rows = [
+        [old.case.name, _say(old), _say(new), _compare(old, new)]
+        for old, new in zip(before, results, strict=True)
+        if _say(old) != _say(new)
+    ]
+    return {
+        "digest": digest,
+        "problem": "",
+        **_count(before),
+        "better": sum(row[-1] == "better" for row in rows),
+        "worse": sum(row[-1] == "worse" for row in rows),
+        "rows": [*rows[:_SHOWN]],
+        "more": max(0, len(rows) - _SHOWN),
+    }
+
+
+def _compare(old: CaseResult, new: CaseResult) -> str:
+    if old.is_as_expected is new.is_as_expected:
+        return "otherwise"
+    return "better" if new.is_as_expected else "worse"
+
+
 def _say(one: CaseResult) -> str:
+    """What came of a case where that is not as expected."""
+    if one.is_as_expected:
+        return "as expected"
     return "; ".join(one.problems) if one.is_decided else f"not decided: {one.error}"
 
 
@@ -121,47 +170,14 @@ async def _decide(policy: Policy, cases: list[Case], progress: Progress) -> list
         await engine.aclose()
 
 
-def _load_kept(database: Database, keys: ContentKeys | None) -> tuple[list[Case], int]:
-    """The cases of reviewers, the newest, and how many of them cannot be decided again."""
-    query = sa.select(CASES).order_by(CASES.c.created.desc()).limit(_MOST_CASES)
-    with database.read() as connection:
-        rows = connection.execute(query).mappings().all()
-    source, found = DatabaseSource(database), []
-    for row in rows:
-        try:
-            case = _read_case(source, row, keys)
-        except (ConfigError, CertificationError):
-            case = None
-        if case is not None:
-            found.append(case)
-    return found, len(rows) - len(found)
-
-
-def _read_case(source: DatabaseSource, row: RowMapping, keys: ContentKeys | None) -> Case | None:
-    """Raises ConfigError or CertificationError where it cannot be decided again."""
-    record = source.find(row["record_id"])
-    if record is None:
-        return None
-    if keys is not None and row["sealed"] is not None:
-        # What the case keeps stays when the record's own content is erased.
-        content = keys.open(row["sealed"], row["case_id"])
-        record = dataclasses.replace(record, content=content)
-    elif keys is None:
-        record = dataclasses.replace(record, content=None)
-    expected = CaseDecision.LET_THROUGH if row["expected"] == Action.PASS else CaseDecision.STOPPED
-    case = case_from_record(record, expected, keys=keys)
-    return dataclasses.replace(case, name=f"{row['name']} ({row['case_id'][:8]})")
-
-
 def replay_records(
     database: Database,
     name: str,
     policy: Policy,
-    most: int,
-    since: datetime | None,
+    window: DecisionWindow,
     progress: Progress,
 ) -> dict[str, Json]:
-    """What a policy would have decided about the newest records of the one named so.
+    """What a policy would have decided about some records of the one named so.
 
     Raises:
         ConfigError: the policy cannot be used.
@@ -179,14 +195,19 @@ def replay_records(
         describe_test,
     )
 
-    progress.expect(most)
-    documents = recent_documents(database, most, policy=name, since=since)
+    progress.expect(window.most)
+    since, until = window.since, window.until
+    documents = recent_documents(database, window.most, policy=name, since=since, until=until)
     decisions = load_decisions(documents, progress.step)
     if not len(decisions):
         return {"decisions": 0}
+    held = 0 if since is None else count_decisions(database, name, since, until)
     summary = summarize_replay(replay_policy(decisions, policy))
     return {
         "decisions": summary.decisions,
+        "held": held if held > window.most else None,
+        "since": since and since.isoformat(),
+        "until": until and until.isoformat(),
         "requests": summary.requests,
         "stay": summary.stay,
         "unknown": summary.unknown,
@@ -205,7 +226,7 @@ def replay_records(
     }
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class OneReplay:
     """What another policy would have decided about one request.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -28,8 +28,17 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
     from guardrail.telemetry.telemetry import Telemetry
 
-__all__ = ["CanaryState", "ChosenAlarms", "FalseAlarms", "RecallState", "count_chosen_alarms",
-           "read_canaries", "read_false_alarms", "read_recalls"]  # fmt: skip
+__all__ = [
+    "CanaryState",
+    "FalseAlarms",
+    "LabelledAlarms",
+    "RecallState",
+    "count_chosen_alarms",
+    "count_version_labels",
+    "read_canaries",
+    "read_false_alarms",
+    "read_recalls",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +60,8 @@ class FalseAlarms:
 
 
 @dataclass(frozen=True, slots=True)
-class ChosenAlarms:
-    """Stopped decisions that reviewers chose to label; they say nothing of how often."""
+class LabelledAlarms:
+    """Stopped decisions that have a label, and how many of them were found harmless."""
 
     labelled: int
     harmless: int
@@ -101,7 +110,7 @@ def read_false_alarms(database: Database, now: datetime) -> list[FalseAlarms]:
     return found
 
 
-def count_chosen_alarms(database: Database) -> ChosenAlarms:
+def count_chosen_alarms(database: Database) -> LabelledAlarms:
     """Stopped decisions that reviewers chose themselves, by what they agree on.
 
     Of several labels of a reviewer the latest counts. Raises StorageError.
@@ -121,7 +130,44 @@ def count_chosen_alarms(database: Database) -> ChosenAlarms:
             given.setdefault(record_id, {})[reviewer] = LabelVerdict(verdict)
     counts = Counter(settle(one.values()) for one in given.values())
     harmless = counts[LabelVerdict.HARMLESS]
-    return ChosenAlarms(harmless + counts[LabelVerdict.HARMFUL], harmless)
+    return LabelledAlarms(harmless + counts[LabelVerdict.HARMFUL], harmless)
+
+
+def count_version_labels(
+    database: Database, since: datetime, until: datetime
+) -> dict[tuple[str, str], LabelledAlarms]:
+    """Stopped decisions of a time that were drawn at random and labelled, by policy and digest.
+
+    A count for each version, and no rate: a round is drawn from the decisions of one list, and not
+    from those of this time. Raises StorageError.
+    """
+    columns = LABELS.c
+    query = (
+        sa.select(
+            columns.record_id, columns.reviewer, columns.verdict,
+            RECORDS.c.policy, RECORDS.c.policy_digest,
+        )
+        .join(RECORDS, RECORDS.c.record_id == columns.record_id)
+        .where(columns.item == WHOLE_REQUEST, columns.source != CHOSEN)
+        .where(RECORDS.c.created >= since, RECORDS.c.created < until)
+        .where(RECORDS.c.action == Action.BLOCK.value)
+        .where(RECORDS.c.reason != Reason.OVERRIDE.value)
+        .order_by(columns.created, columns.label_id)
+    )  # fmt: skip
+    given: dict[tuple[tuple[str, str], str], dict[str, LabelVerdict]] = {}
+    with database.read() as connection:
+        for record_id, reviewer, verdict, *version in connection.execute(query):
+            found = given.setdefault(((version[0], version[1]), record_id), {})
+            found[reviewer] = LabelVerdict(verdict)
+    counts: defaultdict[tuple[str, str], Counter[LabelVerdict | None]] = defaultdict(Counter)
+    for (which, _), one in given.items():
+        counts[which][settle(one.values())] += 1
+    return {
+        which: LabelledAlarms(
+            one[LabelVerdict.HARMLESS] + one[LabelVerdict.HARMFUL], one[LabelVerdict.HARMLESS]
+        )
+        for which, one in counts.items()
+    }
 
 
 def read_recalls(deployment: Deployment | None) -> list[RecallState]:

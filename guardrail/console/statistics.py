@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
 
@@ -13,7 +14,7 @@ from guardrail.engine.verdict import Action, Reason
 from guardrail.records.tables import RECORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from guardrail.database.database import Database
 
@@ -29,6 +30,8 @@ _STEPS = {
 _POSTGRES_FORMS = {16: "YYYY-MM-DD HH24:MI", 13: "YYYY-MM-DD HH24", 10: "YYYY-MM-DD"}
 _FORMS = {16: "%Y-%m-%d %H:%M", 13: "%Y-%m-%d %H", 10: "%Y-%m-%d"}
 _LATENCIES_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 20, 30, 60, 120, 300)
+_INSTANT = timedelta(microseconds=1)
+_Times: TypeAlias = tuple[datetime, datetime]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -103,6 +106,8 @@ class Overview:
         overridden: how many were decided by a person in the guard's place; they count nowhere else.
         categories: harmful answers by kind, the most frequent first.
         policies: by policy and mode.
+        versions: by policy and digest, of policies of which several versions decided; the one that
+            decided last, first.
         half_s, most_s: within how many seconds half of the decisions, and 95 % of them, were made;
             rounded up to a step of the histogram. None where there are none.
     """
@@ -115,24 +120,43 @@ class Overview:
     half_s: float | None
     most_s: float | None
     overridden: int = 0
+    versions: Sequence[tuple[str, str, Group]] = ()
 
 
-def read_overview(database: Database, period: str, now: datetime) -> Overview:
-    """Counts the decisions of the last hour, day, week or month. Raises StorageError."""
-    step, digits = _STEPS[period]
-    first = _floor(now, step) - {"hour": 59, "day": 23, "week": 27, "month": 29}[period] * step
+def read_overview(
+    database: Database, period: str, now: datetime, day: tuple[datetime, datetime] | None = None
+) -> Overview:
+    """Counts the decisions of the last hour, day, week or month, or those of one day.
+
+    Args:
+        database: with records.
+        period: `hour`, `day`, `week` or `month`; not looked at where a day is given.
+        now: when the period ends.
+        day: from when, and until before when.
+
+    Raises:
+        StorageError: they cannot be read.
+    """
+    step, digits = _STEPS["day" if day else period]
+    if day is None:
+        first = _floor(now, step) - {"hour": 59, "day": 23, "week": 27, "month": 29}[period] * step
+        end = now + _INSTANT
+    else:
+        first, end = day
     with database.read() as connection:
-        query = _groups_query(first, digits, is_sqlite=database.is_sqlite)
+        query = _groups_query((first, end), digits, is_sqlite=database.is_sqlite)
         rows = connection.execute(query).mappings().all()
-        times = connection.execute(_times_query(first)).all()
+        times = connection.execute(_times_query((first, end))).all()
     whole, overridden = Group(), 0
     slots: dict[datetime, Group] = {}
-    at = first
-    while at <= now:
+    at = _floor(first, step)
+    while at < end:
         slots[at] = Group()
         at += step
     reasons, categories = Counter[tuple[str, str]](), Counter[str]()
     policies: defaultdict[tuple[str, str], Group] = defaultdict(Group)
+    versions: defaultdict[tuple[str, str], Group] = defaultdict(Group)
+    last: dict[tuple[str, str], str] = {}
     for row in rows:
         if row["reason"] == Reason.OVERRIDE.value:
             overridden += row["decisions"]
@@ -141,6 +165,9 @@ def read_overview(database: Database, period: str, now: datetime) -> Overview:
         begins = datetime.strptime(row["slot"], _FORMS[digits]).replace(tzinfo=UTC)
         slots.setdefault(_floor(begins, step), Group()).add(row)
         policies[row["policy"], row["mode"]].add(row)
+        version = row["policy"], row["policy_digest"]
+        versions[version].add(row)
+        last[version] = max(last.get(version, ""), row["slot"])
         reasons[row["action"], row["reason"]] += row["decisions"]
         if row["category"]:
             categories[row["category"]] += row["decisions"]
@@ -154,7 +181,21 @@ def read_overview(database: Database, period: str, now: datetime) -> Overview:
         half_s=half_s,
         most_s=most_s,
         overridden=overridden,
+        versions=_list_versions(versions, last),
     )
+
+
+def _list_versions(
+    versions: Mapping[tuple[str, str], Group], last: Mapping[tuple[str, str], str]
+) -> list[tuple[str, str, Group]]:
+    """Those of policies that have several."""
+    several = Counter(name for name, _ in versions)
+    newest_first = sorted(versions, key=last.__getitem__, reverse=True)
+    return [
+        (name, digest, versions[name, digest])
+        for name, digest in sorted(newest_first, key=itemgetter(0))
+        if several[name] > 1
+    ]
 
 
 def read_key_use(database: Database, since: datetime) -> dict[str, Group]:
@@ -174,7 +215,7 @@ def read_key_use(database: Database, since: datetime) -> dict[str, Group]:
     return dict(found)
 
 
-def _groups_query(first: datetime, digits: int, *, is_sqlite: bool) -> sa.Select[Any]:
+def _groups_query(times: _Times, digits: int, *, is_sqlite: bool) -> sa.Select[Any]:
     """All of it is answered by the index `records_overview`."""
     if is_sqlite:
         # Times are kept there as texts that begin with the day.
@@ -184,11 +225,17 @@ def _groups_query(first: datetime, digits: int, *, is_sqlite: bool) -> sa.Select
         slot = sa.func.to_char(utc, _POSTGRES_FORMS[digits])
     columns = [
         RECORDS.c[name]
-        for name in ("policy", "mode", "action", "reason", "category", "would_block")
-    ]
+        for name in (
+            "policy", "policy_digest", "mode", "action", "reason", "category", "would_block",
+        )
+    ]  # fmt: skip
     query = sa.select(slot.label("slot"), *columns, *_sums())
     # The number of the column, as PostgreSQL takes two texts with parameters for different ones.
-    return query.where(RECORDS.c.created >= first).group_by(sa.text("1"), *columns)
+    return query.where(*_made_in(times)).group_by(sa.text("1"), *columns)
+
+
+def _made_in(times: _Times) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return RECORDS.c.created >= times[0], RECORDS.c.created < times[1]
 
 
 def _sums() -> list[sa.Label[Any]]:
@@ -200,11 +247,11 @@ def _sums() -> list[sa.Label[Any]]:
     ]
 
 
-def _times_query(first: datetime) -> sa.Select[Any]:
+def _times_query(times: _Times) -> sa.Select[Any]:
     """How many decisions took at most so long."""
     steps = [(RECORDS.c.elapsed_s <= most, number) for number, most in enumerate(_LATENCIES_S)]
     step = sa.case(*steps, else_=len(_LATENCIES_S)).label("step")
-    query = sa.select(step, sa.func.count()).where(RECORDS.c.created >= first)
+    query = sa.select(step, sa.func.count()).where(*_made_in(times))
     query = query.where(RECORDS.c.reason != Reason.OVERRIDE.value)
     return query.where(RECORDS.c.action != Action.FAULT.value).group_by(sa.text("1"))
 

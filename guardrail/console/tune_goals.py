@@ -9,10 +9,16 @@ from guardrail.policy.goals import GoalKind, parse_goals
 
 if TYPE_CHECKING:
     from guardrail.console.tune_look import SettingNumbers
+    from guardrail.engine.recall import RecallStatement
     from guardrail.policy.goals import Goal
     from guardrail.policy.schema import Policy
 
 __all__ = ["GoalState", "hold_goals", "read_goals", "write_goals"]
+
+_UNMEASURED = (
+    "records do not show it, and it was not measured for these numbers; guardrail recall --policy "
+    "FILE --forbidden FILE --clean FILE measures it, with the proposed version as FILE"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +46,20 @@ def read_goals(text: str) -> tuple[Goal, ...]:
     return parse_goals([line for line in text.splitlines() if line.strip()])
 
 
-def hold_goals(goals: tuple[Goal, ...], numbers: SettingNumbers) -> list[GoalState]:
-    """Each goal against a setting."""
-    return [_hold(goal, numbers) for goal in goals]
+def hold_goals(
+    goals: tuple[Goal, ...], numbers: SettingNumbers, recall: RecallStatement | None = None
+) -> list[GoalState]:
+    """Each goal against a setting.
+
+    Args:
+        goals: as they are wished.
+        numbers: recorded decisions under the setting.
+        recall: measured under this very setting; None where none was.
+    """
+    return [_hold(goal, numbers, recall) for goal in goals]
 
 
-def _hold(goal: Goal, numbers: SettingNumbers) -> GoalState:
+def _hold(goal: Goal, numbers: SettingNumbers, recall: RecallStatement | None) -> GoalState:
     match goal.kind:
         case GoalKind.FALSE_ALARMS | GoalKind.MISSED_HARM:
             is_alarm = goal.kind is GoalKind.FALSE_ALARMS
@@ -54,10 +68,7 @@ def _hold(goal: Goal, numbers: SettingNumbers) -> GoalState:
                 return GoalState(goal.sentence, "unknown", "no labels that were drawn at random")
             return _state(goal, share.lower, share.upper, "by labels that were drawn at random")
         case GoalKind.RECALL:
-            why = (
-                "records do not show how far forbidden requests may be changed; see guardrail tune"
-            )
-            return GoalState(goal.sentence, "unknown", why)
+            return _hold_recall(goal, recall)
         case GoalKind.CALLS:
             why = "the mean over all requests here, ordinary or not"
             return _state(goal, numbers.calls_lower, numbers.calls_upper, why)
@@ -68,6 +79,21 @@ def _hold(goal: Goal, numbers: SettingNumbers) -> GoalState:
             return _state(goal, numbers.cost_lower, numbers.cost_upper, why)
         case _:
             assert_never(goal.kind)
+
+
+def _hold_recall(goal: Goal, recall: RecallStatement | None) -> GoalState:
+    """By what was measured: met where it shows as much as far, else unknown."""
+    if recall is None:
+        return GoalState(goal.sentence, "unknown", _UNMEASURED)
+    wished = goal.radius or 0.0
+    for reach in recall.reaches:
+        if reach.recall >= goal.limit and reach.radius is not None and reach.radius >= wished:
+            return GoalState(goal.sentence, "met", "measured for the policy in force")
+    return GoalState(
+        goal.sentence, "unknown",
+        f"what was measured for the policy in force does not show so much, of {recall.requests:,} "
+        "requests; more of them may",
+    )  # fmt: skip
 
 
 def _state(goal: Goal, lower: float, upper: float, why: str) -> GoalState:

@@ -14,7 +14,7 @@ from guardrail.labelling.export import all_labels
 from guardrail.labelling.looks import settle
 from guardrail.labelling.queue import read_queue
 from guardrail.labelling.rounds import newest_rounds, read_round
-from guardrail.records.documents import recent_documents
+from guardrail.records.documents import count_decisions, recent_documents
 from guardrail.replay.drawn_errors import mark_labels
 from guardrail.replay.intervals import Label
 from guardrail.replay.loading import load_decisions
@@ -23,6 +23,7 @@ from guardrail.replay.replay import PolicyReplayer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from guardrail.console.windows import DecisionWindow
     from guardrail.database.database import Database
     from guardrail.policy.schema import Policy
     from guardrail.policy_search.numbers import Numbers
@@ -47,6 +48,7 @@ class TuneRecords:
         decisions: the newest ones of its name.
         labels: what reviewers say of them.
         taken: when they were read.
+        held: how many their time holds, where that is more than are read at once; else None.
     """
 
     policy: Policy
@@ -54,6 +56,7 @@ class TuneRecords:
     decisions: RecordedDecisions
     labels: DecisionLabels
     taken: datetime
+    held: int | None
     _replayer: PolicyReplayer
     _found: OrderedDict[Numbers, PolicyReplay] = field(default_factory=OrderedDict)
     _turn: threading.Lock = field(default_factory=threading.Lock)
@@ -93,7 +96,7 @@ def _apply(numbers: Numbers, policy: Policy) -> Policy:
 
 
 def load_records(
-    database: Database, name: str, policy: Policy, most: int, step: Callable[[], None]
+    database: Database, name: str, policy: Policy, window: DecisionWindow, step: Callable[[], None]
 ) -> TuneRecords:
     """Reads the newest decisions of a policy; about a fifth of a millisecond each.
 
@@ -101,7 +104,7 @@ def load_records(
         database: with records and labels.
         name: of the policy.
         policy: in force.
-        most: how many.
+        window: which of them.
         step: called after each record.
 
     Raises:
@@ -109,19 +112,28 @@ def load_records(
         CertificationError: one is not a record of this version.
         StorageError: they cannot be read.
     """
-    documents = _limit_answers(recent_documents(database, most, policy=name))
-    decisions = load_decisions(documents, step)
-    return make_records(policy, decisions, _read_labels(database, name))
+    recent = recent_documents(
+        database, window.most, policy=name, since=window.since, until=window.until
+    )
+    decisions = load_decisions(_limit_answers(recent), step)
+    held = 0
+    if window.since is not None:
+        held = count_decisions(database, name, window.since, window.until)
+    labels = _read_labels(database, name)
+    return make_records(policy, decisions, labels, held if held > window.most else None)
 
 
 def make_records(
-    policy: Policy, decisions: RecordedDecisions, labels: Mapping[str, tuple[Label, bool]]
+    policy: Policy,
+    decisions: RecordedDecisions,
+    labels: Mapping[str, tuple[Label, bool]],
+    held: int | None = None,
 ) -> TuneRecords:
     """What was read, ready to be looked at; labels as `mark_labels` takes them."""
     bare = without_recall(policy)
     return TuneRecords(
         bare, own_numbers(bare), decisions, mark_labels(decisions, labels), datetime.now(UTC),
-        PolicyReplayer(decisions),
+        held, PolicyReplayer(decisions),
     )  # fmt: skip
 
 

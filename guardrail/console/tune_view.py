@@ -64,7 +64,7 @@ def look_at(work: TuneWork, setting: TuneSetting, goals: str) -> dict[str, Any]:
     points = draw_points(work, records, numbers, setting.radii)
     held, mistake = [], ""
     try:
-        held = _hold(goals, columns)
+        held = _hold(goals, columns, work, setting)
     except ConfigError as error:
         mistake = error.told
     return {
@@ -79,10 +79,16 @@ def look_at(work: TuneWork, setting: TuneSetting, goals: str) -> dict[str, Any]:
     }
 
 
-def _hold(text: str, columns: Mapping[str, SettingNumbers | None]) -> list[Any]:
+def _hold(
+    text: str,
+    columns: Mapping[str, SettingNumbers | None],
+    work: TuneWork,
+    setting: TuneSetting,
+) -> list[Any]:
     """Sentence, and state and reason under either setting; None where that is not computed."""
     goals = read_goals(text)
-    held = {name: one and hold_goals(goals, one) for name, one in columns.items()}
+    measured = {"own": work.recall, "now": work.recall if setting.is_own else None}
+    held = {name: one and hold_goals(goals, one, measured[name]) for name, one in columns.items()}
     return [
         (goal.sentence, *(states and states[number] for states in held.values()))
         for number, goal in enumerate(goals)

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING
 
 from guardrail.console.tune_records import TuneRecords, load_records
 from guardrail.errors import CertificationError, ConfigError, GuardrailError
+from guardrail.policy.compile import compile_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from guardrail.console.windows import DecisionWindow
     from guardrail.database.database import Database
+    from guardrail.engine.recall import RecallStatement
     from guardrail.policy.schema import Policy
     from guardrail.policy_search.numbers import Numbers
 
@@ -44,12 +47,17 @@ class TuneTask:
     Attributes:
         name: of the policy.
         digest: of the policy in force, so that another one begins anew.
-        most: how many decisions, the newest.
+        window: which of its decisions.
     """
 
     name: str
     digest: str
-    most: int
+    window: DecisionWindow
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Of a form or an address that asks for the same records."""
+        return {"policy": self.name, **self.window.fields}
 
 
 class TuneWork:
@@ -62,6 +70,7 @@ class TuneWork:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.records: TuneRecords | None = None
+        self.recall: RecallStatement | None = None
         self.problem = ""
         self.loaded = 0
         self._lock = threading.Lock()
@@ -189,7 +198,8 @@ class Tuning:
                 raise _StoppedError("the server is being shut down")
 
         try:
-            work.records = load_records(self._database, task.name, work.policy, task.most, step)
+            work.recall = compile_policy(work.policy).recall
+            work.records = load_records(self._database, task.name, work.policy, task.window, step)
         except GuardrailError as error:
             work.problem = str(error)
         except Exception as error:  # noqa: BLE001 (the rim of a thread: what crashes is said)

@@ -50,12 +50,12 @@ def write_report(
     claim = passed.statement if passed else "Nothing passed."
     body = f"""
 <h1>What attacked pictures do to a bare model, and what is left of it behind the guard</h1>
-<p class="lead">Every picture went to the bare model, to a single check of one answer, and to
-guardrail, which asks the model about many noisy variants and passes an answer only when the
+<p class="lead">Every picture went to the bare model, to a single check, which judges the
+model's one answer and adds no noise, and to guardrail, which asks the model about many noisy variants and passes an answer only when the
 count of harmless ones proves enough. An attack has failed when no harmful answer leaves: the guard
 blocks it, or the noise destroys it and the answer that leaves is harmless. Hostile pictures were
 tried {summary.tries} times on each system.</p>
-{_systems(summary)}{_note(summary)}
+{_systems(summary)}{_note(summary)}{_note_few_tries(summary)}
 <h2>What a pass means</h2><p class="lead">{escape(claim)}</p>
 <h2>Lower bound of the harmless rate, as samples come in</h2>
 <p class="lead">Curves hold at every count at once. The guard's plan looks at few counts, so it may
@@ -97,6 +97,17 @@ def _row(system: System) -> str:
 def _note(summary: Summary) -> str:
     words = summary.undecided_in_words
     return format_warning(words) if words else ""
+
+
+def _note_few_tries(summary: Summary) -> str:
+    """Why the guard may look no better than a single check, where each picture came once."""
+    if summary.tries > 1:
+        return ""
+    return (
+        "<p class=lead>Each hostile picture was sent once. In one try a single check may look as "
+        "good as the guard: what it misses shows when a picture is sent again, as an attacker "
+        "does. See it with more <code>--tries</code>.</p>"
+    )
 
 
 def _trios(results: Sequence[SceneResult], engine: Engine) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from guardrail.engine.verdict import Action, Observation
+from guardrail.engine.verdict import Action, Observation, Reason
 from guardrail.stats import ObservedCounts, ObservedStratum, RateInterval
 
 if TYPE_CHECKING:
@@ -302,10 +302,14 @@ class PolicyTally:
 def tally_rows(rows: Iterable[ObservedRow]) -> list[PolicyTally]:
     """What the rows say of each policy, in the order in which the policies appear.
 
+    What a person decided in the guard's place (`Reason.OVERRIDE`) says nothing of a policy.
+
     Memory grows with the number of distinct requests, by less than 1 kB each.
     """
     found: dict[str, PolicyTally] = {}
     for row in rows:
+        if row.reason is Reason.OVERRIDE:
+            continue
         tally = found.get(row.policy)
         if tally is None:
             tally = found[row.policy] = PolicyTally(row.policy)

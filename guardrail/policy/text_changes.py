@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["change_text"]
 
 _WIDTH = 98
+_GOES_ON = "#   "
+"""Begins every line of a comment but its first, so that its end can be found again."""
 _CANNOT = "this field cannot be changed where it stands; write it in the editor"
 
 
 def change_text(text: str, changes: Mapping[str, tuple[Any, str]]) -> str:
     """The text with other values, each with a comment above its line.
+
+    The comment of an earlier change of the same field gives way; all others stay.
 
     A field that the text does not have is added to its section. A text in JSON is written anew,
     without comments. The caller compares what came of it with what it wished.
@@ -123,7 +127,22 @@ def _add(
 
 def _comment_at(text: str, at: int, comment: str, line_end: str) -> str:
     indent = text[at : at + len(text[at:]) - len(text[at:].lstrip(" "))]
-    return text[:at] + "".join(line + line_end for line in _wrap(comment, indent)) + text[at:]
+    place = comment.partition(":")[0]
+    above = _drop_comment(text[:at].splitlines(keepends=True), f"{indent}# {place}: ")
+    return above + "".join(line + line_end for line in _wrap(comment, indent)) + text[at:]
+
+
+def _drop_comment(lines: list[str], beginning: str) -> str:
+    """The lines without the comment that begins so, where one stands at their end."""
+    first = len(lines)
+    while first and lines[first - 1].lstrip(" ").startswith("#"):
+        first -= 1
+        if lines[first].startswith(beginning):
+            after = first + 1
+            while after < len(lines) and lines[after].lstrip(" ").startswith(_GOES_ON):
+                after += 1
+            return "".join([*lines[:first], *lines[after:]])
+    return "".join(lines)
 
 
 def _line_start(text: str, index: int) -> int:
@@ -132,5 +151,8 @@ def _line_start(text: str, index: int) -> int:
 
 def _wrap(comment: str, indent: str) -> list[str]:
     return textwrap.wrap(
-        show_text(comment), _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+        show_text(comment),
+        _WIDTH,
+        initial_indent=f"{indent}# ",
+        subsequent_indent=f"{indent}{_GOES_ON}",
     )

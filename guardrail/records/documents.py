@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
     from guardrail.database.database import Database
 
-__all__ = ["Documents", "count_documents", "open_documents", "recent_documents"]
+__all__ = [
+    "Documents",
+    "count_decisions",
+    "count_documents",
+    "open_documents",
+    "recent_documents",
+]
 
 _PAGE = 1000
 _READ_AT_ONCE = 500
@@ -113,6 +119,7 @@ def recent_documents(
     *,
     policy: str | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     record_id: str | None = None,
 ) -> Documents:
     """The newest records of an open database, the oldest of them first; without contents.
@@ -122,10 +129,11 @@ def recent_documents(
         most: how many.
         policy: only those that the policy of this name decided.
         since: only those made at this time or later.
+        until: only those made before this time.
         record_id: only this one.
     """
     return Documents(
-        lambda: _read_newest(database, most, policy, since, record_id),
+        lambda: _read_newest(database, most, policy, (since, until), record_id),
         lambda: most,
         None,
         None,
@@ -136,7 +144,7 @@ def _read_newest(
     database: Database,
     most: int,
     policy: str | None,
-    since: datetime | None,
+    times: tuple[datetime | None, datetime | None],
     record_id: str | None,
 ) -> Iterator[tuple[str, None]]:
     """Names first, then texts page by page: no writer waits, and few texts are held at a time."""
@@ -147,7 +155,9 @@ def _read_newest(
     query = sa.select(RECORDS.c.record_id)
     for column, value in ((RECORDS.c.policy, policy), (RECORDS.c.record_id, record_id)):
         query = query if value is None else query.where(column == value)
+    since, until = times
     query = query if since is None else query.where(RECORDS.c.created >= since)
+    query = query if until is None else query.where(RECORDS.c.created < until)
     query = query.order_by(RECORDS.c.created.desc(), RECORDS.c.record_id.desc()).limit(most)
     with database.read() as connection:
         names = connection.execute(query).scalars().all()[::-1]
@@ -160,6 +170,21 @@ def _read_newest(
             found = {row.record_id: row.document for row in connection.execute(chosen)}
         # One that was removed meanwhile is not there any more.
         yield from ((found[name], None) for name in page if name in found)
+
+
+def count_decisions(
+    database: Database, policy: str, since: datetime | None, until: datetime | None
+) -> int:
+    """How many decisions of a policy were recorded in a time. Raises StorageError."""
+    import sqlalchemy as sa
+
+    from guardrail.records.tables import RECORDS
+
+    query = sa.select(sa.func.count()).select_from(RECORDS).where(RECORDS.c.policy == policy)
+    query = query if since is None else query.where(RECORDS.c.created >= since)
+    query = query if until is None else query.where(RECORDS.c.created < until)
+    with database.read() as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def count_documents(file: Path) -> int:

@@ -1,4 +1,4 @@
-"""What reviewers say of decisions: labels, and cases for the tests of a policy."""
+"""What reviewers say of decisions."""
 
 from __future__ import annotations
 
@@ -10,21 +10,17 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from guardrail.engine.verdict import Action
 from guardrail.errors import RequestError
-from guardrail.records.content import open_content
 from guardrail.records.query import as_utc
-from guardrail.records.review_tables import CASES, CHOSEN, LABELS, WHOLE_REQUEST
+from guardrail.records.review_tables import CHOSEN, LABELS, WHOLE_REQUEST
 
 if TYPE_CHECKING:
     from guardrail.database.database import Database
-    from guardrail.records.content import ContentKeys
     from guardrail.records.record import Record
 
-__all__ = ["Label", "LabelVerdict", "add_case", "add_label", "count_cases", "list_labels"]
+__all__ = ["Label", "LabelVerdict", "add_label", "list_labels", "read_note"]
 
 _LONGEST_NOTE = 2000
-_LONGEST_NAME = 120
 _MOST_LABELS = 500
 
 
@@ -77,7 +73,7 @@ def add_label(
         "reviewer": reviewer,
         "verdict": verdict,
         "source": source,
-        "note": _read_note(note),
+        "note": read_note(note),
         "created": datetime.now(UTC),
     }
     with database.write() as connection:
@@ -108,56 +104,8 @@ def list_labels(database: Database, record_id: str) -> list[Label]:
     ]
 
 
-def add_case(
-    database: Database,
-    record: Record,
-    *,
-    reviewer: str,
-    name: str,
-    expected: str,
-    note: str = "",
-    keys: ContentKeys | None = None,
-) -> str:
-    """Keeps a decision as a case that policies are tried on; the id of the case.
-
-    What was asked is sealed anew, under the case's id, so that it outlives the record's content.
-
-    Raises:
-        RequestError: the name is empty or too long, or nothing is expected.
-        ConfigError: the content was sealed with another key.
-        StorageError: it cannot be kept.
-    """
-    name = " ".join(name.split())
-    if not 0 < len(name) <= _LONGEST_NAME:
-        raise RequestError(f"a case's name has 1 to {_LONGEST_NAME} characters", param="name")
-    if expected not in (Action.PASS, Action.BLOCK):
-        raise RequestError("say whether it must be let through or stopped", param="expected")
-    case_id = uuid.uuid4().hex
-    content = open_content(record, keys) if keys is not None else {}
-    row = {
-        "case_id": case_id,
-        "record_id": record.record_id,
-        "name": name,
-        "expected": expected,
-        "sealed": keys.seal(content, case_id) if keys is not None and content else None,
-        "reviewer": reviewer,
-        "note": _read_note(note),
-        "created": datetime.now(UTC),
-    }
-    with database.write() as connection:
-        connection.execute(sa.insert(CASES), row)
-    return case_id
-
-
-def count_cases(database: Database, record_id: str) -> int:
-    """How many cases were made of a decision. Raises StorageError."""
-    query = sa.select(sa.func.count()).select_from(CASES).where(CASES.c.record_id == record_id)
-    with database.read() as connection:
-        return int(connection.execute(query).scalar_one())
-
-
-def _read_note(note: str) -> str:
-    """Without null characters, which PostgreSQL's texts cannot hold. Raises RequestError."""
+def read_note(note: str) -> str:
+    """A note without null characters, which PostgreSQL's texts cannot hold. Raises RequestError."""
     if len(note) > _LONGEST_NOTE:
         raise RequestError(f"a note has at most {_LONGEST_NOTE} characters", param="note")
     return note.strip().replace("\0", "")

@@ -8,6 +8,9 @@ chose what to label, else the name of a random draw: only such labels say how of
 `label_rounds` are such draws, `label_items` the requests in them, `label_leases` say who has which
 of them open.
 
+`cases` are what policies are tried on: `document` is a file with one case, in UTF-8 or sealed under
+`case_id`, see `guardrail/cases/reviewers.py`.
+
 `override_events` is what people decided about single requests, see `overrides.py`.
 """
 
@@ -63,7 +66,8 @@ CASES = sa.Table(
     sa.Column("record_id", sa.Text),
     sa.Column("name", sa.Text),
     sa.Column("expected", sa.Text),
-    sa.Column("sealed", sa.LargeBinary),
+    sa.Column("document", sa.LargeBinary),
+    sa.Column("is_sealed", sa.Boolean),
     sa.Column("reviewer", sa.Text),
     sa.Column("note", sa.Text),
     sa.Column("created", _TIME),

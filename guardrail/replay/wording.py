@@ -163,9 +163,10 @@ def describe_reach(radius: float | None) -> str:
         return "nothing is promised"
     words = explain_radius(radius, _SIDE_PX, _SIDE_PX)
     one = min(255, math.floor(radius * 255))
-    level = f"one value by {one} levels" if radius < 1.0 else f"{words.full_values} values at will"
+    few = f"one value by {one} levels" if radius < 1.0 else f"{words.full_values} values at will"
     return (
-        f"{math.floor(radius * 1e4) / 1e4:g} ({level}; all of 224 × 224 by {words.rms_levels:.2g})"
+        f"{math.floor(radius * 1e4) / 1e4:g}: every colour value of 224 × 224 pixels by "
+        f"{words.rms_levels:.2g} of 255 levels, or {few}"
     )
 
 

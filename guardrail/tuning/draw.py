@@ -14,6 +14,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guardrail.engine.verdict import Reason
 from guardrail.engine.visible_text import extract_text
 from guardrail.errors import ConfigError
 from guardrail.records.audit import read_records
@@ -83,7 +84,8 @@ def survey(files: Sequence[Path], content_keys: ContentKeys | None = None) -> Dr
     """Where the first answer to every request stands, by stratum.
 
     Records of one request (the same digest) are one; the first that is read and drew stands for
-    it, even where its first answer cannot be labelled: the request is left out then.
+    it, even where its first answer cannot be labelled: the request is left out then. What a person
+    decided in the guard's place is left out: nothing judged its answer.
 
     Raises:
         CertificationError: a file is not one of records.
@@ -96,7 +98,8 @@ def survey(files: Sequence[Path], content_keys: ContentKeys | None = None) -> Dr
         for line, record in read_records(file, content_keys=content_keys):
             decisions += 1
             name = _request(record)
-            if record.remembered or not record.samples or name in seen:
+            overridden = record.reason is Reason.OVERRIDE
+            if overridden or record.remembered or not record.samples or name in seen:
                 continue
             seen.add(name)
             sample = find_first_sample(record)

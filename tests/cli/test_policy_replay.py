@@ -57,8 +57,14 @@ def test_replay_tells_and_writes_what_would_change(place, tmp_path):
     assert facts["decisions"] == 3
     assert facts["table"]["let through"]["let through"] == 2
     assert facts["decided_anew"] is None
-    late = run(policy_replay.command, *options, "--json", "--since", "2999-01-01")
-    assert json.loads(late.stdout)["decisions"] == 0
+    for window, count in (
+        (("--since", "2999-01-01"), 0),
+        (("--day", "yesterday"), 0),
+        (("--day", "2001-01-31"), 0),
+        (("--last-days", "7"), 3),
+    ):
+        found = run(policy_replay.command, *options, "--json", *window)
+        assert json.loads(found.stdout)["decisions"] == count
 
 
 def test_records_in_a_database_are_replayed_and_tried_again(
@@ -135,6 +141,9 @@ def test_calls_are_made_where_prompt_and_picture_are_at_hand(place, tmp_path, mo
         ("--upstream", "builtin"),
         ("--pictures", "."),
         ("--since", "soon"),
+        ("--day", "soon"),
+        ("--day", "yesterday", "--since", "2026-01-31"),
+        ("--last-days", "7", "--until", "2026-01-31"),
     ],
 )
 def test_options_that_do_not_go_together(place, tmp_path, arguments):

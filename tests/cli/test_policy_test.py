@@ -2,17 +2,21 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
 
 from guardrail.cases.reading import SHIPPED_CASES, load_cases, parse_cases
+from guardrail.cases.reviewers import keep_case
 from guardrail.cases.running import CASES_KEY
 from guardrail.cli import check, policy, records
+from guardrail.database.migrate import open_database
 from guardrail.engine.engine import Engine
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy
 from guardrail.upstreams.scripted import Fault, Scripted, Step
+from tests.records.conftest import CONTENT_KEYS, make_record
 
 
 def run(*arguments):
@@ -174,6 +178,25 @@ def test_recorded_requests_become_cases(policy, pictures, guarded, model, kit, t
         assert export(*wrong).exit_code == 2
     with pytest.raises(ConfigError, match="no record 'none'"):
         export("none", "--as-case")
+
+
+def test_cases_of_reviewers_become_a_file(policy, guarded, kit, tmp_path):
+    place, out = tmp_path / "records.db", tmp_path / "cases.yaml"
+
+    def write(*arguments):
+        line = ["cases", "--records", str(place), "--out", str(out), *arguments]
+        return CliRunner().invoke(records.command, line, catch_exceptions=False).stdout
+
+    with closing(open_database(str(place))) as database:
+        with pytest.raises(ConfigError, match="reviewers kept no case"):
+            write()
+        for keys in (None, CONTENT_KEYS):
+            keep_case(
+                database, make_record(), reviewer="me", name="one", expected="stopped", keys=keys
+            )
+    assert write() == f"1 cases in {out}; 1 are sealed with another key and left out\n"
+    (case,) = load_cases(str(out))
+    assert (case.name[:5], case.expect.decision) == ("one (", "stopped")
 
 
 def test_the_shipped_suite_is_found_by_its_name():

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from urllib.parse import quote, urlencode
 
@@ -12,14 +13,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import escape
 
+from guardrail.cases.case import CaseDecision
+from guardrail.cases.reading import parse_cases
+from guardrail.cases.reviewers import (
+    ReviewersCase,
+    find_obstacle,
+    keep_case,
+    load_reviewers_cases,
+)
 from guardrail.console.console import open_console
 from guardrail.console.decision_view import view_decision
 from guardrail.console.pages.decision import Appeal
 from guardrail.engine.verdict import Action, Reason
+from guardrail.errors import RequestError
 from guardrail.images.keys import KeyRing, NoiseKey
 from guardrail.records.content import ContentKeys
 from guardrail.records.open import open_journal
 from guardrail.records.origin import Origin
+from guardrail.records.query import DatabaseSource
 from guardrail.records.record import SampleRecord
 from guardrail.records.recorder import Recorder
 from guardrail.records.tables import CONTENTS, RECORDS
@@ -194,22 +205,63 @@ def test_a_label_without_sense_is_refused(shown, fields):
         assert connection.exec_driver_sql("SELECT count(*) FROM labels").scalar() == 0
 
 
+def make_case(client, record_id, **fields):
+    form = {"csrf": form_token(client), "name": "a threat", "expected": "stopped", **fields}
+    return client.post(f"/console/decisions/{record_id}/case", data=form)
+
+
 def test_a_case_keeps_what_was_asked_under_its_own_seal(shown):
     address, console, client = shown
     (record_id,) = keep(address, (HARM,))
-    token = form_token(client)
-    path = f"/console/decisions/{record_id}/case"
-    form = {"csrf": token, "name": " a  threat ", "expected": "block"}
-    assert client.post(path, data=form).status_code == 303
-    assert client.post(path, data={**form, "expected": "x"}).status_code == 400
-    assert client.post(path, data={**form, "name": " "}).status_code == 400
+    assert make_case(client, record_id, name=" a  threat ").status_code == 303
+    assert make_case(client, record_id, expected="block").status_code == 400
+    assert make_case(client, record_id, name=" ").status_code == 400
     with console.database.read() as connection:
         ((case_id, name, expected, sealed),) = connection.exec_driver_sql(
-            "SELECT case_id, name, expected, sealed FROM cases"
+            "SELECT case_id, name, expected, document FROM cases"
         ).all()
-    assert (name, expected) == ("a threat", "block")
+    assert (name, expected) == ("a threat", "stopped")
+    assert "a secret question" not in str(sealed)
     assert "a secret question" in str(CONTENT_KEYS.open(sealed, case_id))
-    assert "1 made of this decision" in client.get(f"/console/decisions/{record_id}").text
+    link = f'<a href="/console/cases#{case_id}">a threat</a>'
+    assert link in client.get(f"/console/decisions/{record_id}").text
+
+
+def test_a_kept_case_stays_when_its_record_is_removed_until_it_is_removed(shown):
+    address, console, client = shown
+    (record_id,) = keep(address, (HARM,))
+    make_case(client, record_id)
+    with console.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM records")
+    page = client.get("/console/cases").text
+    assert "guardrail policy test FILE --cases cases.yaml" in page
+    (case,) = parse_cases(client.get("/console/cases.yaml").content, file="cases.yaml")
+    (loaded,), closed = load_reviewers_cases(console.database, CONTENT_KEYS)
+    assert (loaded, closed) == (dataclasses.replace(case, file=None, line=None), 0)
+    assert load_reviewers_cases(console.database, None) == ([], 1)
+    remove = re.search(r'action="(/console/cases/\w+/remove)"', page)[1]
+    for status in (303, 404):
+        assert client.post(remove, data={"csrf": form_token(client)}).status_code == status
+    assert "No case was kept" in client.get("/console/cases").text
+    assert client.get("/console/cases.yaml").status_code == 404
+
+
+def test_without_a_key_a_case_holds_how_the_answers_were_judged(sqlite_url):
+    (record_id,) = keep(sqlite_url, (HARM,))
+    with open_console(sqlite_url) as console:
+        assert make_case(make_client(console), record_id).status_code == 303
+        (case,), _ = load_reviewers_cases(console.database, None)
+    assert "a secret question" not in repr(case)
+    assert {one.answer for one in case.given.answers} == {None}
+
+
+def test_no_case_is_offered_or_kept_where_none_can_be_made(shown):
+    address, console, _ = shown
+    (record_id,) = keep(address, (CLEAN,))
+    record = dataclasses.replace(DatabaseSource(console.database).find(record_id), remembered=True)
+    assert "its verdict was remembered" in find_obstacle(record)
+    with pytest.raises(RequestError, match="its verdict was remembered"):
+        keep_case(console.database, record, reviewer="me", name="x", expected="stopped")
 
 
 def test_a_decision_that_is_not_there_is_404(shown):
@@ -315,8 +367,13 @@ def template():
             query = ""
 
         view = view_decision(dataclasses.replace(record, **fields), None)
+        made = ReviewersCase(
+            case_id="c", record_id="r", name=fields.get("route", ""), note="", reviewer="",
+            expected=CaseDecision.STOPPED, is_sealed=True, created=datetime.now(UTC),
+        )  # fmt: skip
         return render_page("decision.html", visit=Visit, view=view, filter=Filter, labels=[],
-                           cases=0, whole="request", verdicts=tuple(LabelVerdict), actions=[],
+                           cases=[made], no_case="", whole="request", actions=[],
+                           verdicts=tuple(LabelVerdict),
                            checked=None, older="", newer="",
                            appeal=Appeal((), ("pass", "block"), ""))  # fmt: skip
 

@@ -28,6 +28,7 @@ HELD = [
     {"images": {"remote": "public"}},
     {"images": {"remote": "allow_list", "remote_hosts": ["evil.example"]}},
     {"advanced": {"requests": {"allow": ["plugins"]}}},
+    {"overrides": "on"},
 ]
 
 JUDGE = {"kind": "judge", "upstream": "openai_compatible:http://here", "model": "m"}
@@ -97,6 +98,15 @@ def test_what_is_added_changed_or_left_out_is_held(draft, current, field):
 )
 def test_what_stays_inside_is_free(draft, current):
     assert held({"oracle": draft}, {"oracle": current}) == []
+
+
+def test_overrides_are_turned_off_freely_and_on_in_the_file_alone():
+    on, off = {"overrides": "on"}, {"overrides": "off"}
+    assert held(off, on) == held({}, on) == held(off) == held({}, off) == []
+    assert held(on, off) == held(on) == ["overrides"]
+    base = {"extends": "base.yaml"}
+    assert held({**base}, {**base, **off}) == ["overrides"]  # the base may have them on
+    assert held({**base, **off}, base) == held(base, base) == []
 
 
 @pytest.mark.parametrize(

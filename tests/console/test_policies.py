@@ -8,19 +8,30 @@ import time
 import pytest
 import sqlalchemy as sa
 
+from guardrail.cases.reviewers import keep_case
 from guardrail.console import policy_versions
 from guardrail.console.console import open_console
 from guardrail.console.policy_changes import put_in_force
 from guardrail.console.policy_text import digest_text, find_served, read_policy_text
+from guardrail.console.policy_trials import run_tests
 from guardrail.console.policy_versions import add_draft, find_version
 from guardrail.console.tables import POLICY_RUNS, POLICY_VERSIONS
 from guardrail.console.visitor import LOCAL
 from guardrail.errors import ConfigError, OracleError, StorageError
+from guardrail.policy.load import parse_policy
 from guardrail.sharing.process_board import Processes, ProcessState
 from tests.console.conftest import ROLES, form_token, make_client, post, sign_in
-from tests.console.policy_stand import USUAL, open_files, open_shipped, opened, write_policies
+from tests.console.policy_stand import (
+    USUAL,
+    WORDS,
+    open_files,
+    open_shipped,
+    opened,
+    write_policies,
+)
 from tests.console.test_access import post_signed
-from tests.console.test_decision import CLEAN, CONTENT_KEYS, keep
+from tests.console.test_decision import CLEAN, CONTENT_KEYS, HARM, keep
+from tests.records.conftest import make_record
 
 HOSTILE = "</textarea><script>alert(1)</script><img src=x onerror=alert(1)>"
 TIGHTER = USUAL.replace("0.25", "0.28")
@@ -445,14 +456,15 @@ def test_tests_and_a_replay_are_tried_aside(folder, sqlite_url):
     ids = keep(sqlite_url, (CLEAN,), count=2)
     with opened(open_files(folder), sqlite_url, content_keys=CONTENT_KEYS) as console:
         client = make_client(console)
-        post(client, f"/decisions/{ids[0]}/case", name=HOSTILE, expected="block")
+        post(client, f"/decisions/{ids[0]}/case", name=HOSTILE, expected="stopped")
         with console.database.write() as connection:  # as if the policy had decided them
             connection.exec_driver_sql("UPDATE records SET policy = 'usual'")
         path = keep_draft(client, USUAL.replace("0.25", "0.2"))
         assert post(client, f"{path}/tests").status_code == 303
         assert post(client, f"{path}/replay", span="1000").status_code in (303, 409)
         page = wait_for(client, path, "of 101 cases as expected")
-        assert "1 case of reviewers" in page
+        assert ">1 case of reviewers</a>" in page
+        assert "under the policy in force: 0 better, 0 worse" in page
         assert "<img src=x" not in page
         assert post(client, f"{path}/replay", span="17").status_code == 400
         for _ in range(100):
@@ -464,6 +476,37 @@ def test_tests_and_a_replay_are_tried_aside(folder, sqlite_url):
         with console.database.read() as connection:
             rows = connection.execute(sa.select(POLICY_RUNS)).mappings().all()
         assert {row["state"] for row in rows} == {"done"}
+
+
+def test_tests_stand_beside_those_of_the_policy_in_force(folder, sqlite_url):
+    (folder / "none.yaml").write_text(WORDS.replace("forbidden", "nothing of it"))
+    draft = USUAL.replace("words.yaml", "none.yaml")
+    in_force, policy = (
+        parse_policy(text.encode(), file=str(folder / "usual.yaml")) for text in (USUAL, draft)
+    )
+    record = make_record((HARM,), pictures=0, keep_content=True)
+    with open_console(sqlite_url) as console:
+        for name, expected in (("threat", "stopped"), ("quote", "let through")):
+            keep_case(
+                console.database, record, reviewer="me", name=name, expected=expected,
+                keys=CONTENT_KEYS,
+            )  # fmt: skip
+        found = run_tests(console.database, policy, CONTENT_KEYS, Untold(), in_force=in_force)
+    beside = found["in_force"]
+    assert [(name[:5], change) for name, _, _, change in beside["rows"]] == [
+        ("quote", "better"), ("threa", "worse")
+    ]  # fmt: skip
+    assert (beside["better"], beside["worse"], beside["more"]) == (1, 1, 0)
+    assert beside["missed_harm"] + 1 == found["missed_harm"]
+    assert beside["false_alarms"] - 1 == found["false_alarms"]
+
+
+class Untold:
+    def expect(self, total):
+        pass
+
+    def step(self):
+        pass
 
 
 def test_in_shadow_a_draft_decides_nothing(stand, folder):
@@ -557,7 +600,7 @@ def test_a_case_is_downloaded_as_a_file_that_can_be_read(folder, sqlite_url):
     (record_id,) = keep(sqlite_url, (CLEAN,))
     with open_console(sqlite_url, content_keys=CONTENT_KEYS) as console:
         client = make_client(console)
-        answer = client.get(f"/console/decisions/{record_id}/case.yaml?expected=block")
+        answer = client.get(f"/console/decisions/{record_id}/case.yaml?expected=stopped")
         assert answer.headers["content-disposition"].endswith('.yaml"')
         (case,) = parse_cases(answer.content, file="case.yaml")
         assert case.expect.decision == "stopped"

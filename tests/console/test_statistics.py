@@ -9,7 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from guardrail.console.kept_results import KeptResults
-from guardrail.console.quality import count_chosen_alarms, read_false_alarms
+from guardrail.console.quality import (
+    LabelledAlarms,
+    count_chosen_alarms,
+    count_version_labels,
+    read_false_alarms,
+)
 from guardrail.console.statistics import read_key_use, read_overview
 from guardrail.database.migrate import open_database
 from guardrail.records.review_tables import LABELS
@@ -87,6 +92,40 @@ def test_what_a_person_decided_is_counted_by_itself(database):
     assert (found.overridden, found.all.decisions, found.all.stopped) == (2, 2, 0)
     assert {reason for _, reason, _ in found.reasons} == {"certified"}
     assert found.most_s == 0.1
+
+
+def test_versions_of_a_policy_stand_apart_where_several_decided(database):
+    insert_rows(
+        database,
+        [
+            *made(hours(20, 9, 8), policy_digest="old", action="block", reason="harmful"),
+            *made(hours(1), policy_digest="new"),
+            *made(hours(1), policy_digest="new", reason="override"),
+            *made(hours(1, 30), policy="other", policy_digest="one"),
+        ],
+    )
+    found = read_overview(database, "day", NOW).versions
+    assert [(name, digest, one.decisions, one.stopped) for name, digest, one in found] == [
+        ("default", "new", 1, 0), ("default", "old", 3, 3)
+    ]  # fmt: skip
+
+
+def test_labels_that_were_drawn_are_counted_by_version(database):
+    rows = made(hours(20, 9, 8, 40), policy_digest="old", action="block", reason="harmful")
+    insert_rows(database, rows)
+    verdicts = ["harmless", "harmful", "unsure", "harmless"]
+    labels = [
+        {
+            "label_id": uuid.uuid4().hex, "record_id": row["record_id"], "item": "request",
+            "reviewer": "r", "verdict": verdict, "source": source, "note": "", "created": NOW,
+        }
+        for row, verdict in zip(rows, verdicts, strict=True)
+        for source in ("page", "round x")
+    ]  # fmt: skip
+    with database.write() as connection:
+        connection.execute(sa.insert(LABELS), labels)
+    found = count_version_labels(database, NOW - timedelta(days=1), NOW)
+    assert found == {("default", "old"): LabelledAlarms(labelled=2, harmless=1)}
 
 
 def test_nothing_at_all_is_counted_as_nothing(database):

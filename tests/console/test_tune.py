@@ -15,7 +15,9 @@ from guardrail.console import tune_records
 from guardrail.console.tables import POLICY_VERSIONS
 from guardrail.console.tune_goals import hold_goals, read_goals
 from guardrail.console.tune_look import count_decisions
+from guardrail.console.tune_records import load_records
 from guardrail.console.tune_settings import list_sliders, own_numbers, read_setting
+from guardrail.console.windows import read_window
 from guardrail.errors import ConfigError, RequestError
 from guardrail.labelling.queue import judge
 from guardrail.labelling.rounds import RoundPlan, read_round, start_round
@@ -28,6 +30,7 @@ from guardrail.replay.replay import replay_policy
 from tests.console.conftest import ROLES, form_token, make_client, post, sign_in
 from tests.console.policy_stand import opened
 from tests.console.test_access import post_signed
+from tests.engine.test_edited import RECALL
 from tests.console.tune_stand import TUNED, find_work, open_file, record_decisions, write_policy
 from tests.records.conftest import CONTENT_KEYS
 
@@ -68,6 +71,23 @@ def wait_until(found, what):
             return
         time.sleep(0.01)
     raise AssertionError(f"{what} after a minute")
+
+
+def test_a_time_that_holds_more_than_is_read_says_so(stand, ids, monkeypatch):
+    console, client = stand
+    found = read_window({"span": "week"}, datetime.now(UTC))
+    window = dataclasses.replace(found, most=4)
+    policy = console.deployment.current.policies[0].listed.policy
+    records = load_records(console.database, policy.name, policy, window, lambda: None)
+    assert (len(records.decisions), records.held) == (4, len(ids))
+    everything = dataclasses.replace(found, most=len(ids) + 1)
+    assert load_records(
+        console.database, policy.name, policy, everything, lambda: None
+    ).held is None  # fmt: skip
+    page = client.get("/console/tune?span=yesterday").text
+    assert '<option value="yesterday" selected>' in page
+    assert "span=yesterday&amp;since=" in page
+    assert client.get("/console/tune?span=17").status_code == 400
 
 
 def open_page(console, client):
@@ -236,6 +256,14 @@ def test_goals_are_met_missed_or_unknown(stand):
         "US dollars for an ordinary request": "unknown",
     }  # fmt: skip
     assert hold_goals(read_goals("calls <= 1"), own)[0].state == "not met"
+    (unmeasured,) = hold_goals(read_goals("recall >= 95% within 0.5"), own)
+    assert "guardrail recall --policy" in unmeasured.why
+    (reach,) = [one for one in RECALL.reaches if one.recall == 0.9]
+    for share, within, state in (
+        (90, reach.radius, "met"), (50, reach.radius / 2, "met"), (90, 2 * reach.radius, "unknown")
+    ):  # fmt: skip
+        goals = read_goals(f"recall >= {share}% within {within:f}")
+        assert hold_goals(goals, own, RECALL)[0].state == state
     query = {"policy": "tuned", "span": "5000", "goals": f"alarms <= 1\n{HOSTILE}"}
     part = client.get("/console/tune/numbers", params=query).text
     assert "is no goal" in part

@@ -6,6 +6,7 @@ from guardrail.api.building import open_deployment
 from guardrail.api.deployment import Plan
 from guardrail.api.settings import ServerSettings
 from guardrail.console.tune_work import TuneTask
+from guardrail.console.windows import DecisionWindow
 from guardrail.policy.compile import policy_digest
 from guardrail.policy.load import load_policy
 from guardrail.policy.policy_list import ListedPolicy
@@ -74,4 +75,6 @@ def record_decisions(address, policy, count=24):
 def find_work(console, most=5_000):
     """What the page knows of the policy."""
     policy = console.deployment.current.policies[0].listed.policy
-    return console.tuning.open(TuneTask(policy.name, policy_digest(policy), most), policy)
+    return console.tuning.open(
+        TuneTask(policy.name, policy_digest(policy), DecisionWindow(str(most), most)), policy
+    )

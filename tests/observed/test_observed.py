@@ -67,6 +67,16 @@ def test_answers_and_the_decisions_that_follow_them_are_told_apart():
     assert [stop.record_id for stop in found.stops] == ["decision-d-0.0"]
 
 
+def test_what_a_person_decided_is_counted_nowhere():
+    rows = [row(digest="a"), row(digest="b", stop=True)]
+    more = [
+        row(observation, digest="c", stop=True, reason=Reason.OVERRIDE)
+        for observation in ("", "left out")
+    ]
+    assert counts(tally_of(*rows, *more).total) == counts(tally_of(*rows).total)
+    assert tally_rows(more) == []
+
+
 def test_answers_that_waited_are_requests_and_decisions_in_one():
     found = tally_of(row(digest="a"), row(digest="b", stop=True), row(digest="a"))
     assert counts(found.total) == (3, 3, 0, 3, 1)

@@ -55,6 +55,20 @@ def test_what_is_not_there_is_added_to_its_section():
     assert "\n  # smoothing.floor: x\n  floor: 0.1\n" in changed
 
 
+@given(st.integers(0, 40), st.integers(0, 40), st.sampled_from(["\n", "\r\n"]))
+def test_a_field_that_is_changed_again_has_one_comment_and_others_keep_theirs(first, second, end):
+    text = BLOCK.replace("  radius", "  # mine: and\n  #   mine\n  radius").replace("\n", end)
+
+    def change(text, words, value):
+        comment = "word " * words + "end"
+        return change_text(text, {
+            "smoothing.radius": (value, comment), "oracle.threshold": (value, comment),
+            "oracle.n0": (value, comment),
+        })  # fmt: skip
+
+    assert change(change(text, first, 0.3), second, 0.4) == change(text, second, 0.4)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -62,6 +62,14 @@ def store(records, record):
     return survey([records(*rows)])
 
 
+def test_what_a_person_decided_is_in_no_draw(records, record):
+    asked = record(1, [sample(0, 0.9)], request="one")
+    overridden = dataclasses.replace(asked, record_id="r2", reason=Reason.OVERRIDE)
+    later = record(3, [sample(0, 0.01)], request="one")
+    store = survey([records(overridden.seal(), later)])
+    assert [len(stratum) for stratum in store.strata] == [1, 0, 0, 0, 0]
+
+
 def test_strata_share_the_draw_and_small_ones_give_all(store):
     rows, drawn = draw(store, 45, seed=1)
     assert [(d.name, d.requests, d.drawn) for d in drawn] == [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from guardrail.cases.reviewers import find_obstacle, keep_case, list_cases
 from guardrail.console.decision_filter import read_filter
 from guardrail.console.decision_view import view_decision
 from guardrail.console.roles import REVIEWERS
@@ -18,9 +19,7 @@ from guardrail.records.overrides import describe_obstacle, list_overrides
 from guardrail.records.query import DatabaseSource
 from guardrail.records.review import (
     LabelVerdict,
-    add_case,
     add_label,
-    count_cases,
     list_labels,
 )
 from guardrail.records.review_tables import ASKED, WHOLE_REQUEST
@@ -70,7 +69,8 @@ async def _render(visit: Visit, record: Record, **values: Any) -> Response:
         view=view,
         filter=chosen,
         labels=await visit.run(list_labels, database, record.record_id),
-        cases=await visit.run(count_cases, database, record.record_id),
+        cases=await visit.run(list_cases, database, record.record_id),
+        no_case=await visit.run(find_obstacle, record),
         whole=WHOLE_REQUEST,
         asked=ASKED,
         verdicts=tuple(LabelVerdict),
@@ -157,7 +157,7 @@ async def _make_case(visit: Visit) -> Response:
     assert visit.visitor is not None
     record, form = await find_record(visit), visit.form
     await visit.run(
-        add_case,
+        keep_case,
         visit.console.database,
         record,
         reviewer=visit.visitor.id,

@@ -101,8 +101,7 @@ async def _download_case(visit: Visit) -> Response:
     expected = visit.request.query_params.get("expected", "")
     expect = {
         "": None,
-        "pass": CaseDecision.LET_THROUGH,
-        "block": CaseDecision.STOPPED,
+        **{one.value: one for one in (CaseDecision.LET_THROUGH, CaseDecision.STOPPED)},
     }
     if expected not in expect:
         raise RequestError("say whether it must be let through or stopped", param="expected")

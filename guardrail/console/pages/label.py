@@ -11,6 +11,7 @@ from guardrail.console.decision_filter import PERIODS
 from guardrail.console.label_view import view_item
 from guardrail.console.roles import REVIEWERS
 from guardrail.console.visit import ConsoleRoute
+from guardrail.console.windows import DAYS, read_times
 from guardrail.errors import RequestError
 from guardrail.evaluation.recall_facts import BETA
 from guardrail.labelling.effect import read_effect
@@ -176,7 +177,10 @@ async def _form_values(visit: Visit) -> dict[str, Any]:
     return {
         "sealed": visit.console.content_keys is None,
         "policies": await visit.run(source.values, "policy"),
-        "periods": [(name, words) for name, (words, _) in PERIODS.items()],
+        "periods": {
+            **{name: f"the {words}" for name, (words, _) in PERIODS.items()},
+            **DAYS,
+        },
         "second_shares": _SECOND_SHARES,
         "count": _COUNT,
         "most": MOST_DRAWN,
@@ -250,8 +254,9 @@ async def _judge_record(visit: Visit) -> Response:
 async def _start(visit: Visit) -> Response:
     assert visit.visitor is not None
     form, now = visit.form, datetime.now(UTC)
-    if form.get("period") not in PERIODS or form.get("second") not in _SECOND_SHARES:
-        raise RequestError("choose a time and a share of second looks of those on the page")
+    if form.get("second") not in _SECOND_SHARES:
+        raise RequestError("choose a share of second looks of those on the page", param="second")
+    since, until = read_times(form, form.get("period", ""), now)
     if form.get("kind") not in _KINDS:
         raise RequestError("choose what to label of that on the page", param="kind")
     count = form.get("count", "")
@@ -259,8 +264,8 @@ async def _start(visit: Visit) -> Response:
         raise RequestError("say how many to draw, as a number", param="count")
     plan = RoundPlan(
         policy=form.get("policy", ""),
-        since=now - PERIODS[form["period"]][1],
-        until=now,
+        since=since,
+        until=until,
         count=int(count),
         second_share=float(form["second"]),
         kind=RoundKind(form["kind"]),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from guardrail.console.charts import Stack, draw_stacks
 from guardrail.console.decision_filter import PERIODS
 from guardrail.console.quality import (
     count_chosen_alarms,
+    count_version_labels,
     read_canaries,
     read_false_alarms,
     read_recalls,
@@ -16,8 +18,8 @@ from guardrail.console.quality import (
 from guardrail.console.roles import ANY_ROLE
 from guardrail.console.statistics import read_overview
 from guardrail.console.visit import ConsoleRoute
+from guardrail.console.windows import DAYS, read_times
 from guardrail.engine.rules import Mode
-from guardrail.errors import RequestError
 from guardrail.labelling.standing import DELTA
 
 if TYPE_CHECKING:
@@ -44,21 +46,31 @@ async def _show_numbers(visit: Visit) -> Response:
 
 
 async def _render(visit: Visit, template: str) -> Response:
-    period = visit.request.query_params.get("period", "day")
-    if period not in PERIODS:
-        raise RequestError("there is no such period; choose one of those on the page")
-    console, now = visit.console, datetime.now(UTC)
+    given, console, now = visit.request.query_params, visit.console, datetime.now(UTC)
+    period = given.get("period", "day")
+    since, until = read_times(given, period, now)
+    day = (since, until) if period in DAYS else None
 
     async def count() -> Overview:
-        return await visit.run(read_overview, console.database, period, now)
+        return await visit.run(read_overview, console.database, period, now, day)
 
-    numbers = await console.overviews.get(period, count)
+    numbers = await console.overviews.get(day or period, count)
+    labelled = {}
+    if numbers.versions:
+        labelled = await visit.run(count_version_labels, console.database, since, until)
     return visit.render(
         template,
         period=period,
         periods=[(name, words) for name, (words, _) in PERIODS.items()],
+        day=day,
+        chosen_day=given.get("day", "")[:10],
+        address=urlencode({"period": period} if day is None else _write_day(period, day)),
+        which=urlencode({"period": period} if day is None else _write_day(None, day)),
+        labelled=labelled,
         numbers=numbers,
-        chart=_draw(numbers.slots, period),
+        chart=_draw(
+            numbers.slots, period, f"in the {PERIODS[period][0]}" if day is None else "of one day"
+        ),
         alarms=await visit.run(read_false_alarms, console.database, now),
         chosen=await visit.run(count_chosen_alarms, console.database),
         confidence=1.0 - DELTA,
@@ -69,7 +81,13 @@ async def _render(visit: Visit, template: str) -> Response:
     )
 
 
-def _draw(slots: Sequence[Slot], period: str) -> Markup:
+def _write_day(period: str | None, day: tuple[datetime, datetime]) -> dict[str, str]:
+    """The fields of an address; those of the list of decisions without a period."""
+    times = {"since": day[0].isoformat(), "until": day[1].isoformat()}
+    return times if period is None else {"period": period, **times}
+
+
+def _draw(slots: Sequence[Slot], period: str, words: str) -> Markup:
     columns = []
     for slot in slots:
         one = slot.group
@@ -83,7 +101,7 @@ def _draw(slots: Sequence[Slot], period: str) -> Markup:
         columns,
         _COLOURS,
         form="day" if period == "month" else "hour",
-        title=f"Decisions in the {PERIODS[period][0]}, by verdict",
+        title=f"Decisions {words}, by verdict",
     )
 
 

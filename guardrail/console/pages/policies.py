@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from guardrail.console.policy_changes import describe_processes, find_obstacle, put_in_force
 from guardrail.console.policy_difference import describe_difference, diff_lines
 from guardrail.console.policy_draft import MOST_TEXT_BYTES, check_draft, read_text
-from guardrail.console.policy_runs import MOST_RECORDS, RunKind, find_run
+from guardrail.console.policy_runs import RunKind, find_run
 from guardrail.console.policy_text import find_served, read_policy_text
 from guardrail.console.policy_versions import (
     VersionState,
@@ -25,6 +25,7 @@ from guardrail.console.policy_versions import (
 )
 from guardrail.console.roles import ADMINS, ANY_ROLE, EDITORS
 from guardrail.console.visit import ConsoleRoute
+from guardrail.console.windows import WINDOWS, DecisionWindow, read_window
 from guardrail.errors import RequestError
 from guardrail.policy.compile import policy_digest
 from guardrail.policy.fields import describe_fields
@@ -45,7 +46,6 @@ __all__ = ["ROUTES"]
 _WRITERS = EDITORS | ADMINS
 _MOST_BYTES = 4 * MOST_TEXT_BYTES
 """Of a form with a text in it, whose characters may be written as three each."""
-_SPANS = (1_000, 5_000, MOST_RECORDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,16 +277,22 @@ async def _show_version(visit: Visit) -> Response:
         names=_names(visit),
         may_write=_may_write(visit),
         second_person=visit.console.needs_second_person,
-        spans=_SPANS,
-        **await _runs(visit, version),
+        windows=_list_windows(version),
+        **await _runs(visit, target, version),
     )
 
 
-async def _runs(visit: Visit, version: PolicyVersion) -> dict[str, Any]:
+def _list_windows(version: PolicyVersion) -> dict[str, str]:
+    shadow = {"shadow": "all since the shadow began"}
+    return {**(shadow if version.state is VersionState.SHADOW else {}), **WINDOWS}
+
+
+async def _runs(visit: Visit, target: PolicyText, version: PolicyVersion) -> dict[str, Any]:
     database, version_id = visit.console.database, version.version_id
     return {
         "tests": await visit.run(find_run, database, version_id, RunKind.TESTS),
         "replay": await visit.run(find_run, database, version_id, RunKind.REPLAY),
+        "digest_in_force": await visit.run(policy_digest, target.served.listed.policy),
         "may_read_decisions": visit.may("reviewer"),
     }
 
@@ -295,7 +301,7 @@ async def _show_runs(visit: Visit) -> Response:
     """The part that a page asks for while a run is under way."""
     target, version = await _find_version(visit)
     return visit.render(
-        "policy_runs.html", target=target, shown=version, **await _runs(visit, version)
+        "policy_runs.html", target=target, shown=version, **await _runs(visit, target, version)
     )
 
 
@@ -331,18 +337,17 @@ async def _test(visit: Visit) -> Response:
 async def _replay(visit: Visit) -> Response:
     assert visit.visitor is not None
     target, version = await _find_version(visit)
-    span = visit.form.get("span", "")
-    is_shadow = version.state is VersionState.SHADOW and span == "shadow"
-    if not is_shadow and span not in map(str, _SPANS):
-        raise RequestError("choose over how many decisions", param="span")
+    if version.state is VersionState.SHADOW and visit.form.get("span") == "shadow":
+        window = DecisionWindow("shadow", since=version.changed)
+    else:
+        window = read_window(visit.form, datetime.now(UTC))
     await visit.run(
         visit.console.policy_runs.start,
         RunKind.REPLAY,
         target,
         version,
         asked_by=visit.visitor.id,
-        records=MOST_RECORDS if is_shadow else int(span),
-        since=version.changed if is_shadow else None,
+        window=window,
     )
     return _back_to(visit, version, "runs")
 

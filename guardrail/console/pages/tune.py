@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from guardrail.console.tune_settings import list_sliders, read_setting
 from guardrail.console.tune_view import TuneSetting, look_at
 from guardrail.console.tune_work import TuneTask
 from guardrail.console.visit import ConsoleRoute
+from guardrail.console.windows import WINDOWS, read_window
 from guardrail.errors import RequestError
 from guardrail.policy.compile import policy_digest
 from guardrail.replay.wording import describe_calls
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ROUTES"]
 
-_SPANS = (1_000, 5_000, 20_000)
 _MOST_GOALS = 2_000
 
 
@@ -59,7 +60,11 @@ async def _show(visit: Visit) -> Response:
         return visit.render("tune.html", policies=[], asked=None)
     asked = await _ask(visit, {"policy": policies[0], **visit.request.query_params})
     return visit.render(
-        "tune.html", policies=policies, asked=asked, spans=_SPANS, **await _read_body(visit, asked)
+        "tune.html",
+        policies=policies,
+        asked=asked,
+        windows=WINDOWS,
+        **await _read_body(visit, asked),
     )
 
 
@@ -95,9 +100,7 @@ async def _show_calls(visit: Visit) -> Response:
 async def _ask(visit: Visit, given: Mapping[str, str]) -> _Asked:
     """Raises RequestError where there is no such policy, or not that many decisions to choose."""
     served = find_served(visit.console.deployment, given.get("policy", ""))
-    span = given.get("span", str(_SPANS[1]))
-    if span not in map(str, _SPANS):
-        raise RequestError("choose over how many decisions", param="span")
+    window = read_window(given, datetime.now(UTC))
     policy = served.listed.policy
     digest = await visit.run(policy_digest, policy)
     if given.get("base", digest) != digest:
@@ -105,7 +108,7 @@ async def _ask(visit: Visit, given: Mapping[str, str]) -> _Asked:
             "another version of the policy is in force now; load the page again", status=409,
             code="changed_meanwhile",
         )  # fmt: skip
-    task = TuneTask(served.name, digest, int(span))
+    task = TuneTask(served.name, digest, window)
     return _Asked(task, visit.console.tuning.open(task, policy), given)
 
 
@@ -181,7 +184,7 @@ async def _propose(visit: Visit) -> Response:
 
 
 def _address(asked: _Asked) -> str:
-    return f"/tune?{urlencode({'policy': asked.task.name, 'span': asked.task.most})}"
+    return f"/tune?{urlencode(asked.task.fields)}"
 
 
 _WRITERS = EDITORS | ADMINS

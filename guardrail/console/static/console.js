@@ -44,6 +44,41 @@
     }
   }
 
+  // A day begins and ends in the reader's zone; it is sent in UTC.
+  function findDay(choice, day) {
+    const now = new Date();
+    if (choice === "yesterday") {
+      return [1, 0].map((back) => new Date(now.getFullYear(), now.getMonth(), now.getDate() - back));
+    }
+    if (choice !== "date" || !day) return null;
+    const [year, month, number] = day.split("-").map(Number);
+    return [0, 1].map((on) => new Date(year, month - 1, number + on));
+  }
+  function prepareDays(root) {
+    for (const choice of all("[data-days]", root)) {
+      if (choice.dataset.ready) continue;
+      choice.dataset.ready = "yes";
+      const form = choice.form;
+      const day = one('input[type="date"]', form);
+      const offer = () => { day.hidden = choice.value !== "date"; day.required = !day.hidden; };
+      offer();
+      choice.addEventListener("change", offer);
+      form.addEventListener("submit", () => {
+        const bounds = findDay(choice.value, day.value);
+        ["since", "until"].forEach((name, at) => {
+          one(`input[name="${name}"]`, form).value = bounds ? bounds[at].toISOString() : "";
+        });
+      });
+    }
+    for (const link of all("a[data-yesterday]", root)) {
+      const address = new URL(link.href);
+      findDay("yesterday").forEach((time, at) => {
+        address.searchParams.set(["since", "until"][at], time.toISOString());
+      });
+      link.href = address.href;
+    }
+  }
+
   // What scrolls sideways can be reached by the keyboard, and only that.
   function prepareScrolling() {
     for (const box of all(".scroll")) {
@@ -57,6 +92,7 @@
     localize(root);
     localizeCharts(root);
     prepareTimes(root);
+    prepareDays(root);
     prepareScrolling();
   }
 
