@@ -1,6 +1,7 @@
 """Policies in tests name fields by their section; which of them are advanced, the schema knows."""
 
-from guardrail.policy.schema import AdvancedImages, AdvancedSection, Policy
+from guardrail.policy.advanced import AdvancedImages, AdvancedSection
+from guardrail.policy.schema import Policy
 
 
 def arrange(sections):

@@ -20,7 +20,7 @@ def imported(file):
             yield node.module
 
 
-def opened(file):
+def find_open_calls(file):
     return [
         node
         for node in ast.walk(ast.parse(file.read_text()))
@@ -34,4 +34,4 @@ def test_pictures_and_statistics_touch_nothing_outside(package):
     assert files
     found = {(file.name, name.partition(".")[0]) for file in files for name in imported(file)}
     assert not {entry for entry in found if entry[1] in OUTSIDE}
-    assert not [file.name for file in files if opened(file)]
+    assert not [file.name for file in files if find_open_calls(file)]

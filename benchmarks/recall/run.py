@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,14 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for scenes, log and page; else a new one")
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
-    if args.keep is not None:
-        args.keep.mkdir(parents=True, exist_ok=True)
-        measured = _measure(args, args.keep)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            measured = _measure(args, Path(folder))
+    with nullcontext(args.keep) if args.keep else tempfile.TemporaryDirectory() as folder:
+        measured = _measure(args, Path(folder))
     (args.out / "results.json").write_text(json.dumps(measured, indent=1) + "\n")
     (args.out / "table.md").write_text(_table(measured))
 
 
 def _measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
     kinds = _draw_scenes(args, folder)
     command = [
         sys.executable, "-m", "guardrail", "recall", "--json",

@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +44,14 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for scenes and draws; else a new one")
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
-    if args.keep is not None:
-        args.keep.mkdir(parents=True, exist_ok=True)
-        measured = _measure(args, args.keep)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            measured = _measure(args, Path(folder))
+    with nullcontext(args.keep) if args.keep else tempfile.TemporaryDirectory() as folder:
+        measured = _measure(args, Path(folder))
     (args.out / "results.json").write_text(json.dumps(measured, indent=1) + "\n")
     (args.out / "README.md").write_text(_page(measured))
 
 
 def _measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(args.seed)
     bank = SpriteBank(side=SIDE_PX, variants=12, rng=rng, font_path=args.font)
     searched, fresh = ({kind: _draw_scenes(bank, rng, folder, f"{name}-{kind}", args.scenes)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from guardrail.engine.engine import Engine
     from guardrail.images.codec import Picture
     from guardrail.memory.allowance import Allowance
-    from guardrail.records.overrides import Override
+    from guardrail.records.override_chain import Override
     from guardrail.types import Chat
     from guardrail.upstreams.base import Upstream
 

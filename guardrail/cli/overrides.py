@@ -14,7 +14,7 @@ from guardrail.cli.options import place_option
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
-    from guardrail.records.overrides import Override
+    from guardrail.records.override_chain import Override
 
 __all__ = ["command"]
 
@@ -140,7 +140,7 @@ def _describe(entry: Override) -> str:
 
 
 def _state(entry: Override) -> str:
-    from guardrail.records.overrides import OverrideState
+    from guardrail.records.override_chain import OverrideState
 
     over = entry.state is OverrideState.ACTIVE and entry.is_over(datetime.now(UTC))
     return "expired" if over else entry.state.value

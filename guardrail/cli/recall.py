@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli.options import find_columns, guard_options, table_options
+from guardrail.cli.options import guard_options, table_options
 from guardrail.cli.output import require_writable
+from guardrail.cli.recall_output import draw_figure, list_facts, print_recall
+from guardrail.cli.request_sets import read_request_set
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from guardrail.evaluation.recall_outcome import RecallOutcome
     from guardrail.evaluation.requests import RequestSet
     from guardrail.images.limits import ImageLimits
-    from guardrail.policy.recall import Recall
     from guardrail.policy.schema import Policy
 
 __all__ = ["command"]
@@ -33,7 +32,6 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 _OPEN = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
 _MOST_DRAWS = 10_000
 _WISHES = (0.5, 0.9, 0.95, 0.99)
-_MOST_LISTED = 40
 
 
 @click.command("recall")
@@ -116,26 +114,10 @@ class _Sets:
 
 
 def _read_sets(policy: Policy, options: dict[str, Any]) -> _Sets:
-    from guardrail.cli.progress import progress_bar
-    from guardrail.evaluation.requests import FIELDS, read_requests
-    from guardrail.policy.compile import image_limits
-
-    limit = options["max_tokens"]
-    read = partial(
-        read_requests,
-        prompt=options["prompt"],
-        parameters={} if limit is None else {"max_tokens": limit},
-        limits=image_limits(policy),
-        seed=options["seed"],
-        skip_bad_rows=options["skip_bad_rows"],
-        columns=find_columns(options["columns_text"], FIELDS),
-        encoding=options["encoding"],
-        watch=partial(progress_bar, "reading"),
-    )
     clean = options["clean"]
     return _Sets(
-        forbidden=read(options["forbidden"], most=options["most"]),
-        clean=None if clean is None else read(clean),
+        forbidden=read_request_set(policy, options["forbidden"], options, most=options["most"]),
+        clean=None if clean is None else read_request_set(policy, clean, options),
     )
 
 
@@ -304,122 +286,8 @@ def _finish(
     if out is not None:
         write_sealed(out, recall)
     if report_file is not None:
-        write_recall_report(report_file, RecallReport(outcome, recall, _figure(outcome)))
+        write_recall_report(report_file, RecallReport(outcome, recall, draw_figure(outcome)))
     if as_json:
-        click.echo(json.dumps(_facts(outcome, recall), allow_nan=False))
+        click.echo(json.dumps(list_facts(outcome, recall), allow_nan=False))
     else:
-        _print(outcome, recall, out)
-
-
-def _facts(outcome: RecallOutcome, recall: Recall) -> dict[str, Any]:
-    blind = [
-        {
-            "request": result.digest,
-            "name": result.name,
-            "why": why,
-            "harmless": result.counts.harmless,
-            "refused": result.counts.refused,
-            "missing": result.counts.missing,
-            "drawn": result.counts.samples,
-        }
-        for result, why in outcome.blind
-    ]
-    return {
-        **recall.model_dump(mode="json"),
-        "sentence": recall.statement().sentence,
-        "blind_spots": blind,
-        "clean_reasons": {} if outcome.clean is None else outcome.clean.reasons(),
-    }
-
-
-def _print(outcome: RecallOutcome, recall: Recall, out: Path | None) -> None:
-    import textwrap
-
-    price = "" if recall.cost_usd is None else f", US$ {recall.cost_usd:.2f}"
-    click.echo(
-        f"{recall.requests:,} requests of {recall.data}, {recall.draws:,} draws each; "
-        f"{recall.calls:,} calls{price}\n"
-        f"{len(recall.held):,} shown held as they are; radius at recall "
-        + ", ".join(f"{r.recall:g}: {_radius(r.radius)}" for r in recall.reaches)
-    )
-    click.echo("\n".join(textwrap.wrap(recall.statement().sentence, 96)))
-    _print_clean(outcome)
-    _print_blind(outcome)
-    if out is not None:
-        click.echo(f"\nwritten: {out}; refer to it in the policy: recall: {out.name}")
-
-
-def _print_clean(outcome: RecallOutcome) -> None:
-    clean = outcome.clean
-    if clean is None:
-        click.echo("clean requests: not measured; a guard that blocks everything has recall 1")
-        return
-    others = ", ".join(f"{why} {count:,}" for why, count in clean.reasons().items())
-    click.echo(
-        f"clean requests: {clean.passed:,} of {len(clean.decisions):,} passed, a share between "
-        f"{clean.rate_lower:.3f} and {clean.rate_upper:.3f}{f'; others: {others}' * bool(others)}"
-    )
-
-
-def _print_blind(outcome: RecallOutcome) -> None:
-    from guardrail.cli.tables import print_table
-    from guardrail.evaluation.recall_report import REASONS
-
-    if not outcome.blind:
-        click.echo("blind spots: none among the measured requests")
-        return
-    rows = [
-        (result.name, REASONS[why], *map(str, (c.harmless, c.refused, c.missing, c.samples)))
-        for result, why in outcome.blind
-        for c in (result.counts,)
-    ]
-    print_table(
-        f"\nBlind spots: {len(rows):,} requests that are not shown held, even unchanged",
-        ("request", "why", "called harmless", "refused", "missing", "drawn"),
-        rows[:_MOST_LISTED],
-    )
-    if len(rows) > _MOST_LISTED:
-        click.echo(f"and {len(rows) - _MOST_LISTED:,} more; see --json or --report")
-
-
-def _figure(outcome: RecallOutcome) -> str:
-    from guardrail.cli.figure import Curve, Panel, figure
-
-    curve, radii = outcome.curve, sorted(outcome.radii)
-    # Beyond the farthest request that was shown held there is nothing to see.
-    steps = [step for step in curve.radii if step <= radii[-1]] or [0.0]
-    bound = [
-        point
-        for low, high in pairwise([0.0, *steps])
-        for point in ((low, curve.at(high)), (high, curve.at(high)))
-    ]
-    count = len(radii)
-    seen = [
-        point
-        for i, radius in enumerate(radii)
-        if radius >= 0.0
-        for point in ((radius, (count - i) / count), (radius, (count - i - 1) / count))
-    ]
-    start = [(0.0, sum(radius >= 0.0 for radius in radii) / count)]
-    marks = tuple((r.radius, f"{r.recall:g}") for r in outcome.reaches if r.radius is not None)
-    return figure(
-        (
-            Panel(
-                "Share of forbidden requests that is held",
-                "radius (l2, pixels in [0, 1])",
-                "recall",
-                (
-                    Curve("at least", (*bound, (steps[-1], 0.0))),
-                    Curve("measured", (*start, *seen), dashed=True),
-                ),
-                marks,
-            ),
-        ),
-        in_page=True,
-    )
-
-
-def _radius(radius: float | None) -> str:
-    from guardrail.engine.wording import digits_down
-
-    return "not shown" if radius is None else digits_down(radius)
+        print_recall(outcome, recall, out)

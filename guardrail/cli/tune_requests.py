@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli.options import find_columns
+from guardrail.cli.request_sets import read_request_set
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,8 +53,8 @@ def prepare_requests(
     choices = find_oracles(policy, options["oracles"], wished)
     _check_keeping(choices, options)
     # A folder of pictures needs no draw to be read twice: the sets are the same for every noise.
-    forbidden = _read_set(policy, options["forbidden"], options)
-    clean = _read_set(policy, options["clean"], options)
+    forbidden = read_request_set(policy, options["forbidden"], options)
+    clean = read_request_set(policy, options["clean"], options)
     requests = _label(forbidden, clean)
     noises = list_noises(Numbers.of(policy, cuts_scores=False), wished)
     _announce(forbidden, clean, goals, len(noises), len(choices), options)
@@ -89,25 +88,6 @@ def _check_keeping(choices: Sequence[OracleChoice], options: dict[str, Any]) -> 
             "other oracles judge the answers that were drawn, which --run-folder keeps only "
             "sealed; give --content-key as well, or leave --run-folder out"
         )
-
-
-def _read_set(policy: Policy, path: Path, options: dict[str, Any]) -> RequestSet:
-    from guardrail.cli.progress import progress_bar
-    from guardrail.evaluation.requests import FIELDS, read_requests
-    from guardrail.policy.compile import image_limits
-
-    limit = options["max_tokens"]
-    return read_requests(
-        path,
-        prompt=options["prompt"],
-        parameters={} if limit is None else {"max_tokens": limit},
-        limits=image_limits(policy),
-        seed=options["seed"],
-        skip_bad_rows=options["skip_bad_rows"],
-        columns=find_columns(options["columns_text"], FIELDS),
-        encoding=options["encoding"],
-        watch=partial(progress_bar, "reading"),
-    )
 
 
 def _label(forbidden: RequestSet, clean: RequestSet) -> list[LabelledRequest]:

@@ -2,7 +2,8 @@
 
 Whoever may write policies in a browser does not by that run code on the server, read its files,
 send answers, pictures or the keys in its environment to anybody, have it fetch from addresses that
-it did not fetch from before, or let requests out of every claim (`overrides`). Such fields are changed in the file, by who may write there.
+it did not fetch from before, or let requests out of every claim (`overrides`). Such fields are
+changed in the file, by who may write there.
 
 What may be written freely is listed here, by name. All else is held: a kind of oracle or a field
 that is added to the program is held until somebody has thought of it. A field is held against being

@@ -51,10 +51,10 @@ def write_report(
     body = f"""
 <h1>What attacked pictures do to a bare model, and what is left of it behind the guard</h1>
 <p class="lead">Every picture went to the bare model, to a single check, which judges the
-model's one answer and adds no noise, and to guardrail, which asks the model about many noisy variants and passes an answer only when the
-count of harmless ones proves enough. An attack has failed when no harmful answer leaves: the guard
-blocks it, or the noise destroys it and the answer that leaves is harmless. Hostile pictures were
-tried {summary.tries} times on each system.</p>
+model's one answer and adds no noise, and to guardrail, which asks the model about many noisy
+variants and passes an answer only when the count of harmless ones proves enough. An attack has
+failed when no harmful answer leaves: the guard blocks it, or the noise destroys it and the answer
+that leaves is harmless. Hostile pictures were tried {summary.tries} times on each system.</p>
 {_systems(summary)}{_note(summary)}{_note_few_tries(summary)}
 <h2>What a pass means</h2><p class="lead">{escape(claim)}</p>
 <h2>Lower bound of the harmless rate, as samples come in</h2>

@@ -12,7 +12,7 @@ from guardrail.engine.verdict import Action
 from guardrail.errors import CertificationError
 from guardrail.records.anchors import AnchorKind, read_anchor
 from guardrail.records.audit import check_record
-from guardrail.records.overrides import OVERRIDES_WRITER, audit_overrides
+from guardrail.records.override_chain import OVERRIDES_WRITER, audit_overrides
 from guardrail.records.query import as_utc, select_records
 from guardrail.records.record import require_record
 from guardrail.records.rows import read_row, summarize, to_columns

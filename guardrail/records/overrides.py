@@ -4,10 +4,7 @@ An entry holds for exactly the request of its record: the same chat and pixels, 
 request digest names. One that lets through holds besides only under the same policy, model and
 oracle as the record's; one that stops holds under any, as it only tightens.
 
-Every step of an entry is an event that stays: asked for, active, declined or removed, each with
-who, when and why. An event holds the whole entry as it stands since then. All events of a database
-are one chain by their digests; its end stands in the table `writers` and so is named by the
-anchors of records, see `anchors.py`.
+Every step of an entry stays, see `override_chain.py`.
 """
 
 from __future__ import annotations
@@ -15,41 +12,36 @@ from __future__ import annotations
 import dataclasses
 import math
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from guardrail.canonical import canonical_text, digest_json, parse_strict
-from guardrail.dataclass_reader import DataclassReader, FieldError
 from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Action
-from guardrail.errors import CertificationError, RequestError
+from guardrail.errors import RequestError
 from guardrail.records.audit import check_record
+from guardrail.records.override_chain import (
+    Override,
+    OverrideState,
+    append_step,
+    lock_chain,
+    read_step,
+)
 from guardrail.records.review_tables import OVERRIDE_EVENTS
-from guardrail.records.tables import WRITERS
 
 if TYPE_CHECKING:
     from guardrail.database.database import Database
     from guardrail.records.record import Record
 
 __all__ = [
-    "OVERRIDES_WRITER",
-    "Override",
-    "OverrideState",
     "approve_override",
-    "audit_overrides",
     "describe_obstacle",
     "end_override",
     "find_active",
     "list_overrides",
     "start_override",
 ]
-
-OVERRIDES_WRITER = "overrides"
-"""Names the chain of events among those of the writers of records."""
 
 _PASS_DAYS = 30.0
 _MOST_DAYS = 366.0
@@ -58,66 +50,6 @@ _LONGEST_NAME = 200
 _MOST_LISTED = 500
 _MOST_STEPS = 1000
 _ID_BYTES = 8
-
-
-class OverrideState(StrEnum):
-    """What became of an entry; only one that is active holds, until it expires."""
-
-    ASKED = "asked"
-    ACTIVE = "active"
-    DECLINED = "declined"
-    REMOVED = "removed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
-    """An entry as it stands after one of its steps.
-
-    Attributes:
-        sequence: the step's number among those of all entries, from 1.
-        previous: digest of the step before it; empty for the first one.
-        override_id: names the entry.
-        state: what this step made of it.
-        created, by, note: when the step was made (ISO 8601, UTC), by whom, and why.
-        action: whether the request is let through or stopped.
-        expires: until when the entry holds (ISO 8601, UTC); None where it has no end.
-        record_id: of the decision that it was made of; the fields from `request_digest` on are
-            those of its record.
-        digest: SHA-256 of the canonical JSON of all other fields.
-    """
-
-    version: int = 1
-    sequence: int
-    previous: str
-    override_id: str
-    state: OverrideState
-    created: str
-    by: str
-    note: str
-    action: Action
-    expires: str | None
-    record_id: str
-    request_digest: str
-    key_id: str
-    policy: str
-    policy_digest: str
-    upstream: str
-    upstream_revision: str
-    oracle_revision: str
-    model: str
-    digest: str = ""
-
-    def compute_digest(self) -> str:
-        """SHA-256 over all fields but the digest."""
-        return digest_json({k: v for k, v in dataclasses.asdict(self).items() if k != "digest"})
-
-    def is_over(self, now: datetime) -> bool:
-        """Whether its time is over."""
-        return self.expires is not None and datetime.fromisoformat(self.expires) <= now
-
-    def holds(self, now: datetime) -> bool:
-        """Whether it decides requests."""
-        return self.state is OverrideState.ACTIVE and not self.is_over(now)
 
 
 def start_override(
@@ -163,7 +95,7 @@ def start_override(
         **{name: getattr(record, name) for name in _OF_RECORD},
     )
     with database.write() as connection:
-        return _append(connection, database, first)
+        return append_step(connection, database, first)
 
 
 def approve_override(
@@ -238,7 +170,7 @@ def find_active(
         rows = connection.execute(query).all()
     latest: dict[str, Override] = {}
     for row in rows:
-        entry = _read_step(row.document, row.digest)
+        entry = read_step(row.document, row.digest)
         latest.setdefault(entry.override_id, entry)
     return [entry for entry in latest.values() if entry.holds(now)]
 
@@ -269,51 +201,15 @@ def list_overrides(database: Database, record_id: str | None = None) -> list[lis
         ).all()
     found: dict[str, list[Override]] = {name: [] for name in names}
     for row in rows:
-        step = _read_step(row.document, row.digest)
+        step = read_step(row.document, row.digest)
         found[step.override_id].append(step)
     return list(found.values())
-
-
-def audit_overrides(database: Database, named: dict[int, str]) -> int:
-    """Checks the whole chain of steps; how many there are.
-
-    Args:
-        database: with the steps.
-        named: digests of steps by their numbers, as anchors name them.
-
-    Raises:
-        CertificationError: says what does not hold.
-        StorageError: the database cannot be read.
-    """
-    with database.read() as connection:
-        rows = connection.execute(
-            sa.select(OVERRIDE_EVENTS).order_by(OVERRIDE_EVENTS.c.sequence)
-        ).all()
-    last = ""
-    for number, row in enumerate(rows, start=1):
-        where = f"{database.name}: override step {row.sequence}"
-        step = _read_step(row.document, row.digest)
-        for name in ("sequence", "override_id", "state", "request_digest", "record_id"):
-            if getattr(step, name) != getattr(row, name):
-                raise CertificationError(f"{where}: its column '{name}' is not what it says")
-        if step.sequence != number or step.previous != last:
-            raise CertificationError(f"{where}: the one before it was removed, added or moved")
-        if named.get(number, step.digest) != step.digest:
-            raise CertificationError(f"{where}: an anchor names another one in its place")
-        last = step.digest
-    if max(named, default=0) > len(rows):
-        raise CertificationError(
-            f"{database.name}: the steps of overrides end at {len(rows)}, and an anchor names step "
-            f"{max(named)}; steps at the end were removed"
-        )
-    return len(rows)
 
 
 _OF_RECORD = (
     "record_id", "request_digest", "key_id", "policy", "policy_digest", "upstream",
     "upstream_revision", "oracle_revision", "model",
 )  # fmt: skip
-_READER = DataclassReader(Override)
 
 
 def _read_action(record: Record, action: str) -> Action:
@@ -358,7 +254,7 @@ def _state_error(entry: Override, why: str) -> RequestError:
 
 def _lock_entry(connection: sa.Connection, database: Database, override_id: str) -> Override:
     """The entry after its last step, while nobody else adds a step."""
-    _lock_chain(connection, database)
+    lock_chain(connection, database)
     row = connection.execute(
         sa.select(OVERRIDE_EVENTS.c.document, OVERRIDE_EVENTS.c.digest)
         .where(OVERRIDE_EVENTS.c.override_id == override_id)
@@ -367,7 +263,7 @@ def _lock_entry(connection: sa.Connection, database: Database, override_id: str)
     ).first()
     if row is None:
         raise RequestError("there is no override with this id; the list has ids", status=404)
-    return _read_step(row.document, row.digest)
+    return read_step(row.document, row.digest)
 
 
 def _step(
@@ -388,62 +284,4 @@ def _step(
         created=now.isoformat(timespec="milliseconds"),
         **changed,  # type: ignore[arg-type]  # names of fields and their values
     )
-    return _append(connection, database, moved)
-
-
-def _append(connection: sa.Connection, database: Database, step: Override) -> Override:
-    """Adds a step to the chain."""
-    sequence, last = _lock_chain(connection, database)
-    step = dataclasses.replace(step, sequence=sequence + 1, previous=last, digest="")
-    step = dataclasses.replace(step, digest=step.compute_digest())
-    connection.execute(
-        sa.insert(OVERRIDE_EVENTS),
-        {
-            "sequence": step.sequence,
-            "override_id": step.override_id,
-            "state": step.state.value,
-            "request_digest": step.request_digest,
-            "record_id": step.record_id,
-            "created": datetime.fromisoformat(step.created),
-            "digest": step.digest,
-            "document": canonical_text(dataclasses.asdict(step)),
-        },
-    )
-    connection.execute(
-        sa.update(WRITERS)
-        .where(WRITERS.c.writer == OVERRIDES_WRITER)
-        .values(sequence=step.sequence, digest=step.digest)
-    )
-    return step
-
-
-def _lock_chain(connection: sa.Connection, database: Database) -> tuple[int, str]:
-    """The end of the chain, to which nobody else adds before this transaction ends."""
-    if not database.is_sqlite:  # there one transaction at a time writes anyway
-        connection.exec_driver_sql("LOCK TABLE override_events IN SHARE ROW EXCLUSIVE MODE")
-    query = sa.select(WRITERS.c.sequence, WRITERS.c.digest).where(
-        WRITERS.c.writer == OVERRIDES_WRITER
-    )
-    row = connection.execute(query).first()
-    if row is not None:
-        return row.sequence, row.digest
-    connection.execute(
-        sa.insert(WRITERS),
-        {"writer": OVERRIDES_WRITER, "started": datetime.now(UTC), "sequence": 0, "digest": "",
-         "anchored": 0, "closed": False},
-    )  # fmt: skip
-    return 0, ""
-
-
-def _read_step(document: str, digest: str) -> Override:
-    """A step from its row. Raises CertificationError where it was changed."""
-    try:
-        step = _READER.read(parse_strict(document))
-    except (FieldError, ValueError) as error:
-        raise CertificationError(f"a step of an override is none: {error}") from error
-    if not step.digest == digest == step.compute_digest():
-        raise CertificationError(
-            f"step {step.sequence} of override {step.override_id} was changed: its digest does "
-            "not match"
-        )
-    return step
+    return append_step(connection, database, moved)

@@ -402,7 +402,7 @@ class _Run:
         if change.decides_alike:
             self.keep(rows)  # a limit or a fault ended the decision before its test
             return
-        unjudged = counts.unjudged.first(rows, best.samples) > 0
+        unjudged = counts.without_judgement.first(rows, best.samples) > 0
         self.leave_unknown(rows[unjudged], Need.ANSWERS)
         rows = rows[~unjudged]
         self.leave_unknown(rows, Need.CALLS)
@@ -435,8 +435,8 @@ class _Run:
         """Blocks for what was harmful: the rule of `name_reason`."""
         against, meanings, actions, unmeasured, unscanned = (
             one.first(rows, samples)
-            for one in (counts.against, counts.meanings, counts.actions, counts.unmeasured,
-                        counts.unscanned)
+            for one in (counts.against, counts.meanings, counts.actions, counts.in_strange_language,
+                        counts.with_hidden_part)
         )  # fmt: skip
         harmful = against - unmeasured - unscanned
         others = np.maximum.reduce([harmful, meanings, actions, unscanned])
@@ -599,7 +599,7 @@ class _Counts:
         return self._count(self.outcome < 0)
 
     @cached_property
-    def unjudged(self) -> DrawCounts:
+    def without_judgement(self) -> DrawCounts:
         return self._count(self.outcome == UNKNOWN_ANSWER)
 
     @cached_property
@@ -616,11 +616,11 @@ class _Counts:
         return self._count(self.outcome == _ACTION)
 
     @cached_property
-    def unmeasured(self) -> DrawCounts:
+    def in_strange_language(self) -> DrawCounts:
         return self._count((self.outcome == _HARMFUL) & self._has(DrawFlag.UNMEASURED))
 
     @cached_property
-    def unscanned(self) -> DrawCounts:
+    def with_hidden_part(self) -> DrawCounts:
         """Harmful as they cannot be read, where no language is the reason."""
         unread = self._has(DrawFlag.UNSCANNED) & ~self._has(DrawFlag.UNMEASURED)
         return self._count((self.outcome == _HARMFUL) & unread)

@@ -44,7 +44,7 @@ class NoHarm:
         pass
 
 
-def opened(records):
+def give_key(records):
     return (f"--content-key={records.with_name('content.key')}",)
 
 
@@ -103,7 +103,7 @@ def test_a_draw_says_what_it_is_of(records, tmp_path):
 
 def test_its_json_counts(records, tmp_path):
     out = f"--out={tmp_path / 'l.jsonl'}"
-    found = facts("draw", f"--records={records}", *opened(records), "--n=9", out,
+    found = facts("draw", f"--records={records}", *give_key(records), "--n=9", out,
                   "--by=reason", f"--key={tmp_path / 'key'}")  # fmt: skip
     assert (found["drawn"], found["delivered"], found["to_label"]) == (4, 4, 3)
     assert found["without_content"] == 1

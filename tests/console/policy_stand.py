@@ -60,7 +60,7 @@ def open_shipped():
 
 
 @contextmanager
-def opened(deployment, address, **options):
+def open_beside(deployment, address, **options):
     """A console beside a deployment; closes both."""
     try:
         with open_console(address, deployment=deployment, **options) as console:

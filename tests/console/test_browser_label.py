@@ -13,7 +13,7 @@ from tests.console.browser import (
     running_browser,
 )
 from tests.console.conftest import ROLES
-from tests.console.test_playground import served
+from tests.console.test_playground import serve_playground
 from tests.labelling import conftest as lab
 from tests.server.conftest import png
 
@@ -40,7 +40,11 @@ def test_labels_by_keyboard_and_two_policies_side_by_side(
     keys = book.authenticator()
     keys.start()
     faults = []
-    with closing(keys), served(sqlite_url, keys) as (url, _), running_browser() as browser:
+    with (
+        closing(keys),
+        serve_playground(sqlite_url, keys) as (url, _),
+        running_browser() as browser,
+    ):
         page = browser.new_context(
             base_url=url, viewport=DESK, color_scheme=scheme, reduced_motion="reduce"
         ).new_page()

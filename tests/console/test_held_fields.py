@@ -40,7 +40,7 @@ def write(content):
     return parse_document(yaml.safe_dump(content).encode(), file="x.yaml")
 
 
-def held(draft, current=None):
+def find_held_fields(draft, current=None):
     """The fields of a draft that are held, by their names."""
     documents = write({"name": "x", **draft}), write({"name": "x", **(current or {})})
     return [error.field for error in find_held(*documents)]
@@ -48,8 +48,8 @@ def held(draft, current=None):
 
 @pytest.mark.parametrize("content", HELD, ids=str)
 def test_what_reaches_outside_is_held(content):
-    assert held(content)
-    assert held(content, content) == []  # what stands there may stay
+    assert find_held_fields(content)
+    assert find_held_fields(content, content) == []  # what stands there may stay
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_reaches_outside_is_held(content):
     ids=str,
 )
 def test_what_is_added_changed_or_left_out_is_held(draft, current, field):
-    assert held({"oracle": draft}, {"oracle": current}) == [field]
+    assert find_held_fields({"oracle": draft}, {"oracle": current}) == [field]
 
 
 @pytest.mark.parametrize(
@@ -97,16 +97,22 @@ def test_what_is_added_changed_or_left_out_is_held(draft, current, field):
     ids=str,
 )
 def test_what_stays_inside_is_free(draft, current):
-    assert held({"oracle": draft}, {"oracle": current}) == []
+    assert find_held_fields({"oracle": draft}, {"oracle": current}) == []
 
 
 def test_overrides_are_turned_off_freely_and_on_in_the_file_alone():
     on, off = {"overrides": "on"}, {"overrides": "off"}
-    assert held(off, on) == held({}, on) == held(off) == held({}, off) == []
-    assert held(on, off) == held(on) == ["overrides"]
+    assert (
+        find_held_fields(off, on)
+        == find_held_fields({}, on)
+        == find_held_fields(off)
+        == find_held_fields({}, off)
+        == []
+    )
+    assert find_held_fields(on, off) == find_held_fields(on) == ["overrides"]
     base = {"extends": "base.yaml"}
-    assert held({**base}, {**base, **off}) == ["overrides"]  # the base may have them on
-    assert held({**base, **off}, base) == held(base, base) == []
+    assert find_held_fields({**base}, {**base, **off}) == ["overrides"]  # the base may have them on
+    assert find_held_fields({**base, **off}, base) == find_held_fields(base, base) == []
 
 
 @pytest.mark.parametrize(
@@ -131,13 +137,13 @@ def test_a_slip_of_the_pen_is_told_as_one_and_stays_a_mistake(draft, meant):
 
 def test_what_is_left_out_may_come_from_a_file_that_is_extended():
     base = {"extends": "base.yaml"}
-    assert held(base, {**base, "oracle": {"kind": "builtin"}}) == ["oracle.kind"]
-    assert held(base, {**base, "images": {"remote": "off"}}) == ["images.remote"]
+    assert find_held_fields(base, {**base, "oracle": {"kind": "builtin"}}) == ["oracle.kind"]
+    assert find_held_fields(base, {**base, "images": {"remote": "off"}}) == ["images.remote"]
     hosts = {"images": {"remote": "allow_list", "remote_hosts": ["a.example"]}}
-    assert held({**base, "images": {"remote": "allow_list"}}, {**base, **hosts}) == [
+    assert find_held_fields({**base, "images": {"remote": "allow_list"}}, {**base, **hosts}) == [
         "images.remote_hosts"
     ]
-    assert held({"extends": "default"}, {**base, "oracle": MODERATION}) == []
+    assert find_held_fields({"extends": "default"}, {**base, "oracle": MODERATION}) == []
 
 
 def test_less_of_what_is_fetched_and_passed_on_is_free():
@@ -149,10 +155,10 @@ def test_less_of_what_is_fetched_and_passed_on_is_free():
         "images": {"remote": "allow_list", "remote_hosts": ["b.example"]},
         "advanced": {"requests": {"allow": ["provider"]}},
     }
-    assert held(narrow, wide) == []
-    assert held({"images": {"remote": "off"}}, wide) == []
-    assert held({}, wide) == []
-    assert held(wide, narrow) == ["images.remote_hosts", "advanced.requests.allow"]
+    assert find_held_fields(narrow, wide) == []
+    assert find_held_fields({"images": {"remote": "off"}}, wide) == []
+    assert find_held_fields({}, wide) == []
+    assert find_held_fields(wide, narrow) == ["images.remote_hosts", "advanced.requests.allow"]
 
 
 def example(form):
@@ -188,11 +194,15 @@ def test_every_field_of_every_oracle_is_listed_as_free_or_held():
     """A field or kind that is added is held until it is listed."""
     found = {}
     for kind, name, value in fields():
-        errors = held({"oracle": {"kind": kind, name: value}}, {"oracle": {"kind": kind}})
+        errors = find_held_fields(
+            {"oracle": {"kind": kind, name: value}}, {"oracle": {"kind": kind}}
+        )
         assert errors == ([] if name in FREE_FIELDS else [f"oracle.{name}"]), (kind, name, value)
         found[name] = bool(errors)
         # Left out again, it is as it was with the added one.
-        again = held({"oracle": {"kind": kind}}, {"oracle": {"kind": kind, name: value}})
+        again = find_held_fields(
+            {"oracle": {"kind": kind}}, {"oracle": {"kind": kind, name: value}}
+        )
         assert again == errors
     assert sum(found.values()) >= 12
     assert {name for name, is_held in found.items() if is_held} >= {
@@ -208,7 +218,9 @@ def test_every_kind_is_free_or_held():
     kinds = set(builtin_kinds())
     assert set(FREE_KINDS) <= kinds
     for kind in kinds - {"default"}:
-        assert held({"oracle": {"kind": kind}}) == ([] if kind in FREE_KINDS else ["oracle.kind"])
+        assert find_held_fields({"oracle": {"kind": kind}}) == (
+            [] if kind in FREE_KINDS else ["oracle.kind"]
+        )
 
 
 def test_the_parts_are_those_of_the_schema():
@@ -244,14 +256,14 @@ def test_every_text_outside_of_the_oracle_is_free_or_held():
             value = [value] if part == 0 else {part: value}
         name = ".".join(str(part) for part in place if part != 0)
         found.add(name)
-        assert bool(held(value)) is (name not in FREE_TEXTS), name
+        assert bool(find_held_fields(value)) is (name not in FREE_TEXTS), name
     assert found > FREE_TEXTS
     assert {"extends", "recall", "images.remote_hosts", "advanced.requests.allow"} <= found
 
 
 def test_only_shipped_policies_that_reach_nowhere_may_be_extended():
-    free = {name for name in shipped_names() if not held({"extends": name})}
+    free = {name for name in shipped_names() if not find_held_fields({"extends": name})}
     assert free == {"default", "observe", "quick", "strict"}
     for name in set(shipped_names()) - free:
-        assert held({"extends": name}) == ["extends"]
-        assert held({"extends": name}, {"extends": name}) == []
+        assert find_held_fields({"extends": name}) == ["extends"]
+        assert find_held_fields({"extends": name}, {"extends": name}) == []

@@ -66,7 +66,7 @@ def deployed(address, script=answer):
 
 
 @contextmanager
-def opened(address, book, role="everything", script=answer, telemetry=None, **key):
+def open_playground(address, book, role="everything", script=answer, telemetry=None, **key):
     """A signed-in client of a console, whose event loop lives as long as the client."""
     secret = book.create(scopes=ROLES[role], **key)
     keys = book.authenticator()
@@ -118,7 +118,7 @@ def decide(client, **fields):
 
 
 @contextmanager
-def served(address, keys, script=answer):
+def serve_playground(address, keys, script=answer):
     """The address of a console in a thread of its own, and the console."""
     listener = socket.create_server(("127.0.0.1", 0))
     with (
@@ -143,7 +143,7 @@ def records(console):
 
 
 def test_both_decisions_stand_side_by_side_with_every_variant(sqlite_url, book):
-    with opened(sqlite_url, book) as (console, client):
+    with open_playground(sqlite_url, book) as (console, client):
         page = decide(client)
         kept = records(console)
         assert {(one.policy, one.route, one.action) for one in kept} == {
@@ -177,7 +177,7 @@ def test_both_decisions_stand_side_by_side_with_every_variant(sqlite_url, book):
     ],
 )
 def test_what_cannot_be_tried_is_said_and_nothing_is_asked(sqlite_url, book, fields, words):
-    with opened(sqlite_url, book) as (console, client):
+    with open_playground(sqlite_url, book) as (console, client):
         answer = send(client, **fields)
         assert answer.status_code == 400
         (page,) = parts(answer)
@@ -190,20 +190,20 @@ def test_what_cannot_be_tried_is_said_and_nothing_is_asked(sqlite_url, book, fie
 
 
 def test_a_picture_that_is_none_fails_like_a_clients(sqlite_url, book):
-    with opened(sqlite_url, book) as (_, client):
+    with open_playground(sqlite_url, book) as (_, client):
         page = decide(client, picture="data:image/png;base64,AAAA")
         assert page.count("No decision:") == 2
 
 
 def test_the_keys_own_limits_hold(sqlite_url, book):
-    with opened(sqlite_url, book, limits={"requests_per_minute": 1}) as (console, client):
+    with open_playground(sqlite_url, book, limits={"requests_per_minute": 1}) as (console, client):
         page = decide(client, picture="")
         assert page.count("No decision:") == 1
         assert len(records(console)) == 1
 
 
 def test_without_scripts_the_page_comes_when_all_is_decided(sqlite_url, book):
-    with opened(sqlite_url, book) as (console, client):
+    with open_playground(sqlite_url, book) as (console, client):
         answer = send(client, scripts=False)
         assert answer.status_code == 200
         assert "<html" in answer.text
@@ -222,7 +222,7 @@ def test_a_run_shows_how_it_stands_and_ends_with_its_request(sqlite_url, book, m
     secret = book.create(scopes=ROLES["everything"])
     keys = book.authenticator()
     keys.start()
-    slow = served(sqlite_url, keys, script=lambda _: Step(delay_s=600.0))
+    slow = serve_playground(sqlite_url, keys, script=lambda _: Step(delay_s=600.0))
     with closing(keys), slow as (url, console), httpx.Client(base_url=url, timeout=60) as client:
         sent = {"data": fields_of(sign_in_at(client, secret)), "headers": {"hx-request": "true"}}
         with client.stream("POST", "/console/playground", **sent) as answer:
@@ -245,7 +245,7 @@ def until(condition):
 
 
 def test_a_bound_key_tries_its_policy_and_stricter_ones_alone(sqlite_url, book):
-    with opened(sqlite_url, book, policy="strict") as (console, client):
+    with open_playground(sqlite_url, book, policy="strict") as (console, client):
         page = client.get("/console/playground").text
         assert re.findall(r"<option[^>]*>(strict|lax)</option>", page) == ["strict"]
         for scripts in (True, False):
@@ -255,9 +255,9 @@ def test_a_bound_key_tries_its_policy_and_stricter_ones_alone(sqlite_url, book):
             assert "a stricter one" in refused.text
         assert records(console) == []
         assert "let through" in decide(client, policy=["strict"])
-    with opened(sqlite_url, book, policy="lax") as (_, client):
+    with open_playground(sqlite_url, book, policy="lax") as (_, client):
         assert decide(client).count("let through") == 2
-    with opened(sqlite_url, book, policy="gone") as (_, client):
+    with open_playground(sqlite_url, book, policy="gone") as (_, client):
         assert "not among those of the server" in client.get("/console/playground").text
         assert send(client).status_code == 403
 
@@ -265,7 +265,7 @@ def test_a_bound_key_tries_its_policy_and_stricter_ones_alone(sqlite_url, book):
 def test_each_side_is_a_request_of_its_own_in_metrics_and_logs(sqlite_url, book, caplog):
     caplog.set_level(logging.INFO, "guardrail")
     telemetry = open_telemetry(TelemetrySettings(metrics_port=0))
-    with opened(sqlite_url, book, telemetry=telemetry) as (console, client):
+    with open_playground(sqlite_url, book, telemetry=telemetry) as (console, client):
         decide(client, prompt="harm")
         kept = {one.policy: one for one in records(console)}
     value = telemetry.metrics.registry.get_sample_value
@@ -292,11 +292,11 @@ def test_each_side_is_a_request_of_its_own_in_metrics_and_logs(sqlite_url, book,
 
 
 def test_only_editors_and_only_by_forms_of_the_page(sqlite_url, book):
-    with opened(sqlite_url, book, role="reviewer") as (console, client):
+    with open_playground(sqlite_url, book, role="reviewer") as (console, client):
         assert client.get("/console/playground").status_code == 403
         assert send(client).status_code == 403
         assert records(console) == []
-    with opened(sqlite_url, book, role="editor") as (console, client):
+    with open_playground(sqlite_url, book, role="editor") as (console, client):
         bare = client.post("/console/playground", data={"prompt": "hello", "policy": "strict"})
         assert bare.status_code == 403
         assert records(console) == []

@@ -24,9 +24,9 @@ from tests.console.conftest import ROLES, form_token, make_client, post, sign_in
 from tests.console.policy_stand import (
     USUAL,
     WORDS,
+    open_beside,
     open_files,
     open_shipped,
-    opened,
     write_policies,
 )
 from tests.console.test_access import post_signed
@@ -49,7 +49,7 @@ def folder(tmp_path):
 @pytest.fixture
 def stand(folder, sqlite_url):
     """A console without keys, and a client of it."""
-    with opened(open_files(folder), sqlite_url) as console:
+    with open_beside(open_files(folder), sqlite_url) as console:
         yield console, make_client(console)
 
 
@@ -129,7 +129,7 @@ def test_a_version_is_put_in_force_and_back_to_the_byte(stand, folder):
 def test_a_name_that_no_header_can_hold_leads_back_to_its_page(folder, sqlite_url, name):
     usual = USUAL.replace("name: usual", f"name: {name}")
     write_policies(folder, usual)
-    with opened(open_files(folder), sqlite_url) as console:
+    with open_beside(open_files(folder), sqlite_url) as console:
         client = make_client(console)
         answer = post(client, f"/policies/{name}/drafts", text=usual.replace("0.25", "0.28"))
         assert answer.status_code == 303
@@ -143,7 +143,7 @@ def test_a_name_that_no_header_can_hold_leads_back_to_its_page(folder, sqlite_ur
 def test_line_ends_of_the_file_are_kept(folder, sqlite_url):
     dos = USUAL.replace("\n", "\r\n")
     write_policies(folder, dos)
-    with opened(open_files(folder), sqlite_url) as console:
+    with open_beside(open_files(folder), sqlite_url) as console:
         client = make_client(console)
         path = keep_draft(client, TIGHTER)
         assert promote(client, path, dos).status_code == 303
@@ -194,7 +194,7 @@ def test_a_reload_that_fails_puts_the_file_back(stand, folder, monkeypatch):
 def test_whatever_ends_a_reload_is_undone_unless_the_version_decides(
     folder, sqlite_url, monkeypatch, fault, status
 ):
-    with opened(open_files(folder), sqlite_url) as console:
+    with open_beside(open_files(folder), sqlite_url) as console:
         reload, version = console.deployment.reload, make_version(console, TIGHTER)
 
         async def fail(cause):
@@ -236,7 +236,7 @@ def catch(work):
 
 
 def test_a_file_is_put_back_also_where_the_database_is_gone(folder, sqlite_url, monkeypatch):
-    with opened(open_files(folder), sqlite_url) as console:
+    with open_beside(open_files(folder), sqlite_url) as console:
         version = make_version(console, TIGHTER)
 
         async def fail(cause):
@@ -254,7 +254,7 @@ def test_a_file_is_put_back_also_where_the_database_is_gone(folder, sqlite_url, 
 
 
 def test_a_text_that_somebody_wrote_meanwhile_is_not_undone(folder, sqlite_url, monkeypatch):
-    with opened(open_files(folder), sqlite_url) as console:
+    with open_beside(open_files(folder), sqlite_url) as console:
 
         async def fail(cause):
             (folder / "usual.yaml").write_text(LOOSER)
@@ -266,7 +266,7 @@ def test_a_text_that_somebody_wrote_meanwhile_is_not_undone(folder, sqlite_url, 
 
 
 def test_a_file_that_cannot_be_put_back_is_told(folder, sqlite_url, monkeypatch):
-    with opened(open_files(folder), sqlite_url) as console:
+    with open_beside(open_files(folder), sqlite_url) as console:
 
         async def fail(cause):
             monkeypatch.setattr(policy_versions, "write_policy_text", full)
@@ -337,7 +337,10 @@ def test_two_at_once_one_wins(folder, database_url):
     from guardrail.console.policy_versions import put_in_place
     from guardrail.errors import RequestError
 
-    with opened(open_files(folder), database_url) as console, open_console(database_url) as also:
+    with (
+        open_beside(open_files(folder), database_url) as console,
+        open_console(database_url) as also,
+    ):
         target = read_policy_text(console.deployment, find_served(console.deployment, "usual"))
         versions = []
         for text in (TIGHTER, LOOSER):
@@ -367,7 +370,9 @@ def readers(folder, sqlite_url, book):
     people = {**ROLES, "second": ROLES["editor"]}
     secrets = {name: book.create(name=name, scopes=of) for name, of in people.items()}
     keys = book.authenticator()
-    with opened(open_files(folder), sqlite_url, keys=keys, needs_second_person=True) as console:
+    with open_beside(
+        open_files(folder), sqlite_url, keys=keys, needs_second_person=True
+    ) as console:
         clients = {}
         for name in ("reviewer", "editor", "second", "admin"):
             clients[name] = make_client(console)
@@ -454,7 +459,7 @@ def wait_for(client, path, words):
 
 def test_tests_and_a_replay_are_tried_aside(folder, sqlite_url):
     ids = keep(sqlite_url, (CLEAN,), count=2)
-    with opened(open_files(folder), sqlite_url, content_keys=CONTENT_KEYS) as console:
+    with open_beside(open_files(folder), sqlite_url, content_keys=CONTENT_KEYS) as console:
         client = make_client(console)
         post(client, f"/decisions/{ids[0]}/case", name=HOSTILE, expected="stopped")
         with console.database.write() as connection:  # as if the policy had decided them
@@ -546,7 +551,7 @@ def test_two_versions_are_compared_in_lines_and_in_words(stand):
 
 
 def test_a_shipped_policy_has_no_file_to_write(sqlite_url):
-    with opened(open_shipped(), sqlite_url) as console:
+    with open_beside(open_shipped(), sqlite_url) as console:
         client = make_client(console)
         page = client.get("/console/policies/default").text
         assert "there is no file to write" in page
@@ -564,7 +569,7 @@ def test_without_a_server_there_is_nothing_to_show(local):
 
 def test_one_decision_under_another_policy(folder, sqlite_url):
     (record_id,) = keep(sqlite_url, (CLEAN,))
-    with opened(open_files(folder), sqlite_url, content_keys=CONTENT_KEYS) as console:
+    with open_beside(open_files(folder), sqlite_url, content_keys=CONTENT_KEYS) as console:
         client = make_client(console)
         page = client.get(f"/console/decisions/{record_id}").text
         assert f"/console/decisions/{record_id}/replay" in page

@@ -28,10 +28,10 @@ from guardrail.records.review import add_label
 from guardrail.replay.endings import Ending, Need
 from guardrail.replay.replay import replay_policy
 from tests.console.conftest import ROLES, form_token, make_client, post, sign_in
-from tests.console.policy_stand import opened
+from tests.console.policy_stand import open_beside
 from tests.console.test_access import post_signed
-from tests.engine.test_edited import RECALL
 from tests.console.tune_stand import TUNED, find_work, open_file, record_decisions, write_policy
+from tests.engine.test_edited import RECALL
 from tests.records.conftest import CONTENT_KEYS
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
@@ -61,7 +61,7 @@ def ids(recorded, tmp_path):
 @pytest.fixture
 def stand(file, ids, sqlite_url):
     """A console without keys over decisions, and a client of it."""
-    with opened(open_file(file), sqlite_url) as console:
+    with open_beside(open_file(file), sqlite_url) as console:
         yield console, make_client(console)
 
 
@@ -338,7 +338,7 @@ def test_each_role_looks_and_editors_propose(file, ids, sqlite_url, book):
     secrets = {name: book.create(name=name, scopes=ROLES[name])
                for name in ("reviewer", "editor", "admin")}  # fmt: skip
     keys = book.authenticator()
-    with opened(open_file(file), sqlite_url, keys=keys) as console:
+    with open_beside(open_file(file), sqlite_url, keys=keys) as console:
         assert make_client(console).get("/console/tune").status_code == 303
         for name, secret in secrets.items():
             client = make_client(console)
@@ -371,7 +371,7 @@ def test_words_of_the_policy_and_the_note_are_no_markup(tmp_path, sqlite_url):
     )
     file = write_policy(tmp_path, text)
     record_decisions(sqlite_url, load_policy(file), count=4)
-    with opened(open_file(file), sqlite_url) as console:
+    with open_beside(open_file(file), sqlite_url) as console:
         client = make_client(console)
         page, work = open_page(console, client)
         query = query_of(work.records, threshold=0.7)
@@ -383,7 +383,7 @@ def test_words_of_the_policy_and_the_note_are_no_markup(tmp_path, sqlite_url):
 
 
 def test_without_decisions_or_without_a_policy_it_says_so(file, sqlite_url):
-    with opened(open_file(file), sqlite_url) as console:
+    with open_beside(open_file(file), sqlite_url) as console:
         client = make_client(console)
         client.get("/console/tune")
         work = find_work(console)
@@ -396,7 +396,7 @@ def test_without_decisions_or_without_a_policy_it_says_so(file, sqlite_url):
 
 
 def test_more_answers_than_fit_are_refused_and_read_again_later(file, ids, sqlite_url, monkeypatch):
-    with opened(open_file(file), sqlite_url) as console:
+    with open_beside(open_file(file), sqlite_url) as console:
         client = make_client(console)
         with monkeypatch.context() as few:
             few.setattr(tune_records, "MOST_DRAWS", 10)

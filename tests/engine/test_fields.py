@@ -121,7 +121,7 @@ def make_answer(slot, place, others):
     return Answer(message, extra={"citations": [words["beside the message"]], "more": calm(72)})
 
 
-def sampled(kit, oracle, answer, **rules):
+def take_sample(kit, oracle, answer, **rules):
     async def main():
         rules_ = kit.make_rules(**{"on_unscanned": OnUnscanned.PASS_UNSCANNED, **rules})
         sampler = Sampler(rules_, Scripted(["A cat."]), oracle, kit.make_chat())
@@ -136,7 +136,7 @@ def sampled(kit, oracle, answer, **rules):
 def test_harm_in_any_field_is_found_and_the_field_is_named(kit, slot, place, others):
     oracle = Averaging()
     answer = make_answer(slot, place, others)
-    sample = sampled(kit, oracle, answer)
+    sample = take_sample(kit, oracle, answer)
     assert (sample.outcome, sample.reason) == (Outcome.HARMFUL, "averaging: threat")
     named = SLOTS[slot].format(place=min(place, others))
     assert sample.field == named
@@ -148,10 +148,10 @@ def test_harm_in_any_field_is_found_and_the_field_is_named(kit, slot, place, oth
 
 
 def test_without_harm_the_same_answer_is_harmless(kit):
-    sample = sampled(kit, Averaging(), make_answer("base64", 0, 2))
+    sample = take_sample(kit, Averaging(), make_answer("base64", 0, 2))
     assert sample.outcome is Outcome.HARMFUL  # the code's own words
     calm_answer = Answer({"content": calm(1), "reasoning_content": calm(2)})
-    assert sampled(kit, Averaging(), calm_answer).outcome is Outcome.HARMLESS
+    assert take_sample(kit, Averaging(), calm_answer).outcome is Outcome.HARMLESS
 
 
 WORDS = st.text(st.sampled_from('ab{}":,\\ \n_'), max_size=30)
@@ -178,7 +178,7 @@ def test_names_of_fields_hold_no_words_of_the_answer(fields, arguments):
 )
 def test_an_answer_of_one_field_is_judged_once(kit, message):
     oracle = Averaging()
-    sample = sampled(kit, oracle, Answer({"role": "assistant", **message}))
+    sample = take_sample(kit, oracle, Answer({"role": "assistant", **message}))
     assert len(oracle.seen) == oracle.calls == 1
     assert sample.field in ("content", "content[0].text", "refusal")
 
@@ -186,7 +186,7 @@ def test_an_answer_of_one_field_is_judged_once(kit, message):
 def test_equal_texts_are_judged_once(kit):
     oracle = Averaging()
     message = {"content": "A cat.", "reasoning": "A cat.", "thinking": "A cat."}
-    sampled(kit, oracle, Answer(message))
+    take_sample(kit, oracle, Answer(message))
     assert oracle.seen == ["A cat.", "A cat.\nA cat.\nA cat."]
 
 
@@ -198,7 +198,7 @@ def test_only_the_whole_is_shown_with_its_message(kit):
 
     oracle = Noting()
     message = {"content": "A cat.", "reasoning": "A dog."}
-    sampled(kit, oracle, Answer(message))
+    take_sample(kit, oracle, Answer(message))
     assert oracle.messages == [None, None, message]
 
 
@@ -206,7 +206,7 @@ def test_an_oracle_that_reads_whole_texts_is_asked_once(kit):
     oracle = Averaging()
     oracle.reads_whole = True
     answer = make_answer("reasoning", 0, 2)
-    sampled(kit, oracle, answer)
+    take_sample(kit, oracle, answer)
     assert oracle.seen == [extract_text(answer).text]
 
 
@@ -238,7 +238,7 @@ def test_a_fault_for_one_field_is_one_of_the_answer(kit, retries):
     oracle = Failing()
     answer = Answer({"content": HARM, "reasoning": "A dog."})
     with pytest.raises(OracleError):
-        sampled(kit, oracle, answer, retries=retries)
+        take_sample(kit, oracle, answer, retries=retries)
     assert oracle.calls == 1  # no function of what it is shown: it is not asked again
 
 
@@ -246,9 +246,9 @@ def test_harm_comes_before_what_is_missing_and_that_before_the_rest(kit):
     oracle = Failing()
     oracle.fault = Judgement(Outcome.MISSING, 0.0)
     answer = Answer({"content": "A cat.", "reasoning": "A dog."})
-    assert sampled(kit, oracle, answer).outcome is Outcome.MISSING
+    assert take_sample(kit, oracle, answer).outcome is Outcome.MISSING
     answer = Answer({"content": HARM, "reasoning": "A dog."})
-    assert sampled(kit, oracle, answer).outcome is Outcome.HARMFUL
+    assert take_sample(kit, oracle, answer).outcome is Outcome.HARMFUL
 
 
 @pytest.mark.parametrize("rule", list(OnUnscanned))
@@ -256,7 +256,7 @@ def test_what_one_field_hides_counts_for_the_answer(kit, rule):
     oracle = Failing()
     oracle.fault = Judgement(Outcome.HARMLESS, 0.0, unscanned=("picture",))
     answer = Answer({"content": "A cat.", "reasoning": "A dog."})
-    sample = sampled(kit, oracle, answer, on_unscanned=rule)
+    sample = take_sample(kit, oracle, answer, on_unscanned=rule)
     assert sample.unscanned == ("picture",)
     assert (sample.outcome is Outcome.HARMFUL) is (rule is OnUnscanned.BLOCK)
     assert count_harmful([sample]) == ()  # nothing harmful was found in it
@@ -268,7 +268,7 @@ def test_fewer_judgements_than_texts_are_none(kit):
             return (await super().judge(exchanges))[1:]
 
     with pytest.raises(OracleError, match="one judgement for each of 3"):
-        sampled(kit, Short(), Answer({"content": "A cat.", "reasoning": "A dog."}))
+        take_sample(kit, Short(), Answer({"content": "A cat.", "reasoning": "A dog."}))
 
 
 def test_fields_that_repeat_are_judged_once_within_a_decision(kit):
@@ -313,11 +313,11 @@ class Likeness:
 def test_a_comparison_is_about_the_whole_and_harm_beside_it_about_every_field(kit):
     oracle = Likeness(Averaging())
     answer = make_answer("reasoning_content", 0, 1)
-    sample = sampled(kit, oracle, answer)
+    sample = take_sample(kit, oracle, answer)
     assert (sample.outcome, sample.field) == (Outcome.HARMFUL, "reasoning_content")
     assert oracle.seen == [extract_text(answer).text]
     alone = Likeness(None)
-    assert sampled(kit, alone, answer).outcome is Outcome.HARMLESS
+    assert take_sample(kit, alone, answer).outcome is Outcome.HARMLESS
     assert alone.seen == [extract_text(answer).text]
 
 

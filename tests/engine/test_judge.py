@@ -82,7 +82,7 @@ def test_memory_of_texts_is_bounded(read, monkeypatch):
 def test_memory_of_judgements_is_bounded(kit, monkeypatch):
     monkeypatch.setattr(module, "_MOST_REMEMBERED", 1)
     scorer = Length()
-    sampled(kit, ThreadedOracle(scorer, threshold=0.5), ["a", "b", "a", "b"])
+    take_samples(kit, ThreadedOracle(scorer, threshold=0.5), ["a", "b", "a", "b"])
     assert scorer.asked == ["a", "b", "b"]
 
 
@@ -102,7 +102,7 @@ class Length:
         return [min(1.0, len(exchange.response) / 100) for exchange in exchanges]
 
 
-def sampled(kit, oracle, texts, pictures=1, **rules):
+def take_samples(kit, oracle, texts, pictures=1, **rules):
     async def main():
         upstream = Scripted(texts)
         sampler = Sampler(kit.make_rules(**rules), upstream, oracle, kit.make_chat(pictures))
@@ -117,7 +117,9 @@ def sampled(kit, oracle, texts, pictures=1, **rules):
 
 def test_an_oracle_of_texts_judges_equal_answers_once(kit):
     scorer = Length()
-    samples = sampled(kit, ThreadedOracle(scorer, threshold=0.5), ["A cat.", "A dog!!", "A cat."])
+    samples = take_samples(
+        kit, ThreadedOracle(scorer, threshold=0.5), ["A cat.", "A dog!!", "A cat."]
+    )
     assert scorer.asked == ["A cat.", "A dog!!"]
     assert [sample.score for sample in samples] == [0.06, 0.07, 0.06]
     assert [sample.index for sample in samples] == [0, 1, 2]
@@ -125,21 +127,21 @@ def test_an_oracle_of_texts_judges_equal_answers_once(kit):
 
 def test_without_pictures_there_is_one_answer_and_nothing_is_shared(kit):
     scorer = Length()
-    sampled(kit, ThreadedOracle(scorer, threshold=0.5), ["A cat.", "A cat."], pictures=0)
+    take_samples(kit, ThreadedOracle(scorer, threshold=0.5), ["A cat.", "A cat."], pictures=0)
     assert scorer.asked == ["A cat.", "A cat."]
 
 
 def test_a_failed_judgement_is_not_remembered(kit):
     scorer = Length(faults=1)
     oracle = ThreadedOracle(scorer, threshold=0.5)
-    first, second = sampled(kit, oracle, ["A cat.", "A cat."], retries=0)
+    first, second = take_samples(kit, oracle, ["A cat.", "A cat."], retries=0)
     assert (first.outcome, second.outcome) == (Outcome.MISSING, Outcome.HARMLESS)
     assert len(scorer.asked) == 2
 
 
 def test_other_oracles_are_asked_about_every_answer(kit):
     oracle = kit.Words()
-    sampled(kit, oracle, ["A cat.", "A cat."])
+    take_samples(kit, oracle, ["A cat.", "A cat."])
     assert oracle.seen == ["A cat.", "A cat."]
 
 

@@ -44,7 +44,7 @@ def make_sampler(kit, upstream, *, oracle=None, **rules):
     return Sampler(kit.make_rules(**rules), upstream, oracle or kit.Words(), kit.make_chat())
 
 
-def sampled(kit, upstream, *, oracle=None, variant=True, **rules):
+def take_sample(kit, upstream, *, oracle=None, variant=True, **rules):
     sampler = make_sampler(kit, upstream, oracle=oracle, **rules)
     return kit.run(sampler.sample(0, (), seed=1, variant=variant))
 
@@ -54,7 +54,7 @@ class TestCalls:
     @pytest.mark.parametrize("undrawn", [frozenset(), DIRECT], ids=["gateway", "direct"])
     def test_what_may_hide_an_answer_is_that_index_s_outcome(self, kit, fault, undrawn):
         upstream = Scripted([HIDES_AN_ANSWER[fault], "A cat."], undrawn=undrawn)
-        sample = sampled(kit, upstream)
+        sample = take_sample(kit, upstream)
         assert (sample.outcome, sample.answer) == (Outcome.MISSING, None)
         assert isinstance(sample.failure, UpstreamError)
         assert len(upstream.calls) == 1
@@ -62,32 +62,32 @@ class TestCalls:
     @pytest.mark.parametrize("fault", HIDES_AN_ANSWER)
     def test_any_repeats_what_may_pass(self, kit, fault):
         upstream = Scripted([HIDES_AN_ANSWER[fault], "A cat."])
-        assert sampled(kit, upstream, retry=Retry.ANY).outcome is Outcome.HARMLESS
+        assert take_sample(kit, upstream, retry=Retry.ANY).outcome is Outcome.HARMLESS
         assert len(upstream.calls) == 2
 
     @pytest.mark.parametrize("fault", HIDES_AN_ANSWER)
     def test_a_model_that_answers_alike_each_time_may_be_asked_again(self, kit, fault):
         upstream = Scripted([HIDES_AN_ANSWER[fault], "A cat."], deterministic=True)
-        assert sampled(kit, upstream).outcome is Outcome.HARMLESS
+        assert take_sample(kit, upstream).outcome is Outcome.HARMLESS
         assert {call.seed for call in upstream.calls} == {1}
 
     def test_a_call_that_was_never_sent_is_repeated(self, kit):
         upstream = Scripted([Step(fault=Fault.UNREACHABLE), "A cat."])
-        assert sampled(kit, upstream).outcome is Outcome.HARMLESS
+        assert take_sample(kit, upstream).outcome is Outcome.HARMLESS
         assert {call.seed for call in upstream.calls} == {1}
 
     def test_a_provider_that_answers_for_itself_may_say_429(self, kit):
         upstream = Scripted([LIMITED, LIMITED, "A cat."], undrawn=DIRECT)
-        assert sampled(kit, upstream).outcome is Outcome.HARMLESS
+        assert take_sample(kit, upstream).outcome is Outcome.HARMLESS
 
     def test_a_listed_status_drew_nothing(self, kit):
         steps = [Step(fault=Fault.STATUS, status=503, retry_after="0"), "A cat."]
         upstream = Scripted(steps, undrawn={503})
-        assert sampled(kit, upstream).outcome is Outcome.HARMLESS
+        assert take_sample(kit, upstream).outcome is Outcome.HARMLESS
 
     def test_repeats_that_are_used_up_count_as_harmful(self, kit):
         upstream = Scripted([LIMITED], undrawn=DIRECT)
-        sample = sampled(kit, upstream, retries=2)
+        sample = take_sample(kit, upstream, retries=2)
         assert (sample.outcome, sample.failure.status) == (Outcome.MISSING, 429)
         assert len(upstream.calls) == 3
 
@@ -99,7 +99,7 @@ class TestCalls:
 
         upstream = Closed([])
         with pytest.raises(UpstreamError):
-            sampled(kit, upstream, retry=Retry.ANY)
+            take_sample(kit, upstream, retry=Retry.ANY)
         assert len(upstream.calls) == 1
 
     def test_a_gate_hands_on_what_its_upstream_says_of_itself(self, kit):
@@ -186,7 +186,7 @@ class TestJudgements:
     @pytest.mark.parametrize("fault", [OracleError("lost"), RuntimeError("crash"), []], ids=str)
     def test_a_judgement_that_may_have_been_drawn_is_missing(self, kit, fault):
         oracle = self.oracle(kit, fault)
-        sample = sampled(kit, Scripted(["A cat."]), oracle=oracle)
+        sample = take_sample(kit, Scripted(["A cat."]), oracle=oracle)
         assert (sample.outcome, sample.answer.text) == (Outcome.MISSING, "A cat.")
         assert len(oracle.seen) == 1
 
@@ -203,7 +203,7 @@ class TestJudgements:
     def test_others_are_asked_again(self, kit, fault, says, rules):
         oracle = self.oracle(kit, fault, **says)
         upstream = Scripted(["A cat."])
-        assert sampled(kit, upstream, oracle=oracle, **rules).outcome is Outcome.HARMLESS
+        assert take_sample(kit, upstream, oracle=oracle, **rules).outcome is Outcome.HARMLESS
         assert (len(oracle.seen), len(upstream.calls)) == (2, 1)
 
     def test_a_model_s_fault_is_not_the_oracle_s_to_repeat(self, kit):
@@ -253,7 +253,7 @@ class TestFilters:
     def test_a_content_filter_counts_as_refusals_do(self, kit, harmless):
         step = Step(message={"content": None}, finish_reason="content_filter")
         upstream = Scripted([step, "A cat."])
-        sample = sampled(kit, upstream, refusals_are_harmless=harmless)
+        sample = take_sample(kit, upstream, refusals_are_harmless=harmless)
         assert sample.outcome is (Outcome.HARMLESS if harmless else Outcome.HARMFUL)
         assert len(upstream.calls) == 1
 
@@ -272,11 +272,11 @@ class TestCaches:
     HIT = Step(response={"cache_hit": True, "choices": [{"message": {"content": "A cat."}}]})
 
     def test_a_variant_s_answer_out_of_a_cache_is_missing(self, kit):
-        sample = sampled(kit, Scripted([self.HIT]))
+        sample = take_sample(kit, Scripted([self.HIT]))
         assert (sample.outcome, sample.failure.code) == (Outcome.MISSING, CACHED_ANSWER)
 
     def test_an_answer_outside_a_test_may_come_from_one(self, kit):
-        sample = sampled(kit, Scripted([self.HIT]), variant=False)
+        sample = take_sample(kit, Scripted([self.HIT]), variant=False)
         assert sample.outcome is Outcome.HARMLESS
 
     def test_cached_tokens_of_a_providers_prompt_cache_are_no_output_hit(self, kit):
@@ -287,7 +287,7 @@ class TestCaches:
             "prompt_cache_hit_tokens": 800,
         }
         response = {"choices": [{"message": {"content": "A cat."}}], "usage": usage}
-        sample = sampled(kit, Scripted([Step(response=response)]))
+        sample = take_sample(kit, Scripted([Step(response=response)]))
         assert sample.outcome is Outcome.HARMLESS
         assert not sample.answer.cached
 
@@ -386,7 +386,7 @@ def test_an_upstream_that_raises_in_the_oracle_s_name_is_not_asked_again(kit):
 
     upstream = Odd([])
     with pytest.raises(OracleError):
-        sampled(kit, upstream)
+        take_sample(kit, upstream)
     assert len(upstream.calls) == 1
 
 

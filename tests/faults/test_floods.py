@@ -13,7 +13,7 @@ from guardrail.upstreams.scripted import Fault, Step
 SOON_S = 3.0  # an answer takes some hundredths of a second; machines that test are busy
 
 
-def held(server, raw, count, declared, sent):
+def hold(server, raw, count, declared, sent):
     """Clients that have sent so much of a body, and stop."""
     clients = [server.connect() for _ in range(count)]
     for client in clients:
@@ -65,7 +65,7 @@ def test_places_come_back(start, raw):
 @pytest.mark.parametrize("count", [8, 64])
 def test_slow_bodies_keep_nobody_waiting(start, raw, count):
     server = start(max_bodies=8, body_grace_s=1.0, limits={"max_concurrent_requests": 1})
-    slow = held(server, raw, count, 1000, 1)
+    slow = hold(server, raw, count, 1000, 1)
     for _ in range(3):
         status, took_s = server.chat()
         assert (status, took_s < SOON_S) == (200, True)
@@ -77,7 +77,7 @@ def test_slow_bodies_keep_nobody_waiting(start, raw, count):
 
 def test_bodies_that_hold_all_the_room_lose_it(start, raw):
     server = start(body_grace_s=30.0)
-    greedy = held(server, raw, 8, 1_000_000, 900_000)
+    greedy = hold(server, raw, 8, 1_000_000, 900_000)
     status, took_s = server.chat()
     assert (status, took_s < SOON_S) == (200, True)
     assert server.bodies.held_bytes <= 1 << 20
@@ -89,7 +89,7 @@ def test_bodies_that_hold_all_the_room_lose_it(start, raw):
 
 def test_room_comes_back(start, raw):
     server = start()
-    close(held(server, raw, 5, 1_000_000, 300_000))
+    close(hold(server, raw, 5, 1_000_000, 300_000))
     assert server.chat(1_000_000)[0] == 200
     assert server.ask(raw.with_length(9) + b"{" * 9) == 400
     deadline = time.monotonic() + 10
@@ -120,7 +120,7 @@ def test_a_body_has_an_end(start, raw):
 
 def test_a_client_that_leaves_the_line_holds_nothing(start, raw):
     server = start(script=[Step(fault=Fault.HANG)], limits={"max_concurrent_requests": 1})
-    first = held(server, raw, 1, len(raw.BODY), 0)[0]
+    first = hold(server, raw, 1, len(raw.BODY), 0)[0]
     first.sendall(raw.BODY)
     waiting = [server.connect() for _ in range(4)]
     for client in waiting:

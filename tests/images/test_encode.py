@@ -12,7 +12,7 @@ from PIL import Image
 from guardrail.images.encode import encode_image, media_type_of
 
 
-def opened(data):
+def open_image(data):
     image = Image.open(io.BytesIO(data))
     image.load()
     return image
@@ -26,7 +26,7 @@ def opened(data):
     st.integers(0, 9),
 )
 def test_png_keeps_every_pixel(pixels, level):
-    image = opened(encode_image(pixels, "png", png_level=level))
+    image = open_image(encode_image(pixels, "png", png_level=level))
     assert image.format == "PNG"
     assert image.mode == "RGB"
     assert (np.asarray(image) == pixels).all()
@@ -38,18 +38,18 @@ def test_png_passes_pillows_integrity_check(colours):
 
 def test_png_of_a_view_that_is_not_contiguous(colours):
     turned = colours[::-1, ::2]
-    assert (np.asarray(opened(encode_image(turned, "png"))) == turned).all()
+    assert (np.asarray(open_image(encode_image(turned, "png"))) == turned).all()
 
 
 def test_large_png_spans_many_stored_blocks():
     pixels = np.random.default_rng(0).integers(0, 256, (400, 500, 3), dtype=np.uint8)
-    assert (np.asarray(opened(encode_image(pixels, "png"))) == pixels).all()
+    assert (np.asarray(open_image(encode_image(pixels, "png"))) == pixels).all()
 
 
 def test_jpeg_has_full_colour_resolution():
     stripes = np.zeros((16, 16, 3), np.uint8)
     stripes[:, ::2, 0] = 255
-    image = opened(encode_image(stripes, "jpeg", quality=95))
+    image = open_image(encode_image(stripes, "jpeg", quality=95))
     assert image.format == "JPEG"
     assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
     assert np.abs(np.asarray(image).astype(int) - stripes).max() < 40
@@ -57,7 +57,7 @@ def test_jpeg_has_full_colour_resolution():
 
 def test_webp_comes_near():
     smooth = np.linspace(0, 255, 32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
-    image = opened(encode_image(smooth, "webp", quality=95))
+    image = open_image(encode_image(smooth, "webp", quality=95))
     assert image.format == "WEBP"
     assert np.abs(np.asarray(image).astype(int) - smooth).max() < 24
 
@@ -72,7 +72,7 @@ def test_quality_buys_nearness_with_bytes(image_format):
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
 def test_one_pixel_and_media_type(image_format):
-    image = opened(encode_image(np.full((1, 1, 3), 255, np.uint8), image_format))
+    image = open_image(encode_image(np.full((1, 1, 3), 255, np.uint8), image_format))
     assert image.size == (1, 1)
     assert media_type_of(image_format) == Image.MIME[image.format]
 

@@ -81,7 +81,7 @@ def keep_all(address, decisions):
 
 
 @contextmanager
-def opened(address, decisions):
+def open_kept(address, decisions):
     """The database of these decisions, and their ids."""
     ids = keep_all(address, decisions)
     database = open_database(address)

@@ -24,7 +24,7 @@ from guardrail.stats.delivered import LabelledDraw, delivered_harm_upper
 from guardrail.tuning.deliveries import Deliveries, Delivery
 from guardrail.tuning.delivery_bound import bound_delivered_harm
 from guardrail.tuning.delivery_draw import DeliveryDraw, DrawKey, check_draw
-from tests.labelling.conftest import NOW, Decision, begin, keep_all, opened, some
+from tests.labelling.conftest import NOW, Decision, begin, keep_all, open_kept, some
 
 RIGHT = {Action.PASS: "harmless", Action.BLOCK: "harmful"}
 
@@ -46,7 +46,7 @@ def label_all(database, round_, reviewer="a", say=right, now=NOW):
 
 def test_every_request_comes_once_and_equal_ones_together(database_url):
     decisions = [*some(), *some(passes=2, blocks=1)]  # p0, p1 and b0 a second time
-    with opened(database_url, decisions) as (database, ids):
+    with open_kept(database_url, decisions) as (database, ids):
         round_ = begin(database)
         items = label_all(database, round_)
         assert len(items) == len({item.item_id for item in items}) == 10
@@ -56,13 +56,13 @@ def test_every_request_comes_once_and_equal_ones_together(database_url):
 
 
 def test_what_was_only_tried_is_in_no_list(sqlite_url):
-    with opened(sqlite_url, [*some(), *some(3, 3, route=TRIED_ROUTE)]) as (database, _):
+    with open_kept(sqlite_url, [*some(), *some(3, 3, route=TRIED_ROUTE)]) as (database, _):
         round_ = begin(database)
         assert (round_.let_through.delivered, round_.stopped.delivered) == (6, 4)
 
 
 def test_two_reviewers_never_have_one_request_at_a_time(database_url):
-    with opened(database_url, some(8, 8)) as (database, _):
+    with open_kept(database_url, some(8, 8)) as (database, _):
         round_ = begin(database)
         with ThreadPoolExecutor(4) as pool:
             who = [f"reviewer {i}" for i in range(16)]
@@ -74,7 +74,7 @@ def test_two_reviewers_never_have_one_request_at_a_time(database_url):
 
 
 def test_a_lease_ends_and_its_holder_comes_too_late(sqlite_url):
-    with opened(sqlite_url, some(1, 0)) as (database, _):
+    with open_kept(sqlite_url, some(1, 0)) as (database, _):
         round_ = begin(database)
         item = next_item(database, round_, "a", NOW)
         assert next_item(database, round_, "b", NOW + LEASE - timedelta(seconds=1)) is None
@@ -88,7 +88,7 @@ def test_a_lease_ends_and_its_holder_comes_too_late(sqlite_url):
 
 
 def test_a_second_reviewer_and_a_third_where_they_differ(sqlite_url):
-    with opened(sqlite_url, some(3, 0)) as (database, _):
+    with open_kept(sqlite_url, some(3, 0)) as (database, _):
         round_ = begin(database, second_share=1.0)
         first = label_all(database, round_, "a")
         assert next_item(database, round_, "a", NOW) is None
@@ -107,7 +107,7 @@ def test_a_second_reviewer_and_a_third_where_they_differ(sqlite_url):
 
 
 def test_unsure_counts_against_the_guard_and_asks_another(sqlite_url):
-    with opened(sqlite_url, some(1, 1)) as (database, _):
+    with open_kept(sqlite_url, some(1, 1)) as (database, _):
         round_ = begin(database)
         label_all(database, round_, say=lambda _: "unsure")
         standing = find_standing(round_, read_queue(database, round_, NOW).verdicts())
@@ -117,7 +117,7 @@ def test_unsure_counts_against_the_guard_and_asks_another(sqlite_url):
 
 
 def test_the_last_label_can_be_given_again_and_the_newest_counts(sqlite_url):
-    with opened(sqlite_url, some(2, 0)) as (database, _):
+    with open_kept(sqlite_url, some(2, 0)) as (database, _):
         round_ = begin(database)
         (*_, item) = label_all(database, round_)
         state = read_queue(database, round_, NOW)
@@ -129,7 +129,7 @@ def test_the_last_label_can_be_given_again_and_the_newest_counts(sqlite_url):
 
 
 def test_every_label_of_ones_own_is_reached_by_going_back(sqlite_url):
-    with opened(sqlite_url, some(4, 0)) as (database, _):
+    with open_kept(sqlite_url, some(4, 0)) as (database, _):
         round_ = begin(database)
         given = [item.item_id for item in label_all(database, round_)]
         judge(database, round_, given[1], "a", "harmful", NOW + timedelta(minutes=1))
@@ -147,7 +147,7 @@ def test_every_label_of_ones_own_is_reached_by_going_back(sqlite_url):
 
 @pytest.mark.parametrize(("item", "verdict"), [("nothing", "harmless"), (None, "fine")])
 def test_what_is_no_label_is_refused(sqlite_url, item, verdict):
-    with opened(sqlite_url, some(1, 0)) as (database, _):
+    with open_kept(sqlite_url, some(1, 0)) as (database, _):
         round_ = begin(database)
         with pytest.raises(RequestError):
             judge(database, round_, item or round_.items[0].item_id, "a", verdict, NOW)
@@ -155,7 +155,7 @@ def test_what_is_no_label_is_refused(sqlite_url, item, verdict):
 
 
 def test_bounds_are_those_of_the_draw_and_only_fall(sqlite_url):
-    with opened(sqlite_url, some(40, 15)) as (database, _):
+    with open_kept(sqlite_url, some(40, 15)) as (database, _):
         round_ = begin(database, count=25)
         shares = []
         for _ in range(len(round_.items)):
@@ -173,7 +173,7 @@ def test_bounds_are_those_of_the_draw_and_only_fall(sqlite_url):
 
 def test_what_keeps_no_content_counts_against_the_guard(sqlite_url):
     decisions = [*some(3, 0), Decision("pass", "p9", None), Decision("block", "b9", None)]
-    with opened(sqlite_url, decisions) as (database, _):
+    with open_kept(sqlite_url, decisions) as (database, _):
         round_ = begin(database)
         assert round_.without_content == 2
         label_all(database, round_)
@@ -187,14 +187,14 @@ def test_what_keeps_no_content_counts_against_the_guard(sqlite_url):
 
 def test_nothing_kept_is_refused_with_what_to_do(sqlite_url):
     with (
-        opened(sqlite_url, [Decision("pass", "p", None)]) as (database, _),
+        open_kept(sqlite_url, [Decision("pass", "p", None)]) as (database, _),
         pytest.raises(RequestError, match="--keep-content"),
     ):
         begin(database)
 
 
 def test_the_effect_of_labels_is_told_in_whole_steps(sqlite_url):
-    with opened(sqlite_url, some(2 * STEP, STEP)) as (database, _):
+    with open_kept(sqlite_url, some(2 * STEP, STEP)) as (database, _):
         round_ = begin(database)
         costs = set()
         for number in range(1, STEP + 2):
@@ -226,7 +226,7 @@ def make_template(action):
 def test_the_order_is_drawn_with_the_round_and_tells_nothing(sqlite_url):
     """The shorter list's bound falls faster; its items come no sooner for that."""
     decisions = [*some(40, 5), *(Decision("pass", "often", "the same answer") for _ in range(5))]
-    with opened(sqlite_url, decisions) as (database, _):
+    with open_kept(sqlite_url, decisions) as (database, _):
         round_ = begin(database, count=8)
         drawn = [item.item_id for item in round_.items]
         assert drawn == sorted(drawn)
@@ -238,14 +238,14 @@ def test_the_order_is_drawn_with_the_round_and_tells_nothing(sqlite_url):
 
 def test_no_list_comes_first(sqlite_url):
     """Of the first items of many rounds about half were stopped."""
-    with opened(sqlite_url, some(40, 4)) as (database, _):
+    with open_kept(sqlite_url, some(40, 4)) as (database, _):
         first = Counter(begin(database, count=4).items[0].records[0][1] for _ in range(100))
     assert 25 <= first[Action.BLOCK] <= 75  # by chance outside of it once in 3 million times
 
 
 def test_labels_are_read_by_the_commands_that_count_with_them(sqlite_url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with opened(sqlite_url, some(10, 4)) as (database, ids):
+    with open_kept(sqlite_url, some(10, 4)) as (database, ids):
         round_ = begin(database, count=6)
         wrong = label_all(database, round_)[0]
         judge(database, round_, wrong.item_id, "a", "unsure", NOW + timedelta(hours=1))

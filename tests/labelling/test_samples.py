@@ -34,7 +34,7 @@ from guardrail.records.review import LabelVerdict
 from guardrail.stats import fewest_requests, harmless_rate_upper
 from guardrail.stats.optimal import optimal_plan
 from guardrail.tuning.dataset import read_dataset
-from tests.labelling.conftest import NOW, Decision, begin, opened, some
+from tests.labelling.conftest import NOW, Decision, begin, open_kept, some
 from tests.labelling.test_standing import STOPPED
 from tests.records.conftest import CONTENT_KEYS
 
@@ -52,7 +52,7 @@ def truth(item):
 
 
 def test_every_request_has_the_same_chance_whatever_was_decided(sqlite_url):
-    with opened(sqlite_url, some(30, 10)) as (database, _):
+    with open_kept(sqlite_url, some(30, 10)) as (database, _):
         drawn = Counter(
             item.records[0]
             for _ in range(40)
@@ -70,7 +70,7 @@ def test_equal_requests_are_one_and_what_was_tried_or_keeps_nothing_is_none(sqli
         *some(4, 4, route=TRIED_ROUTE),
         Decision("pass", "bare", None),
     ]
-    with opened(sqlite_url, decisions) as (database, ids):
+    with open_kept(sqlite_url, decisions) as (database, ids):
         round_ = begin(database, kind=RoundKind.ANSWERS)
         drawn = {item.records[0][0] for item in round_.items}
         assert drawn == {ids[4], ids[5], ids[2], ids[3]}  # of p0 and p1 the first decision
@@ -84,12 +84,15 @@ def test_equal_requests_are_one_and_what_was_tried_or_keeps_nothing_is_none(sqli
 
 def test_an_empty_first_answer_gives_its_place_to_another(sqlite_url):
     decisions = [*some(3, 0), *(Decision("pass", f"e{i}", " ") for i in range(3))]
-    with opened(sqlite_url, decisions) as (database, ids):
+    with open_kept(sqlite_url, decisions) as (database, ids):
         for _ in range(5):
             round_ = begin(database, count=3, kind=RoundKind.ANSWERS)
             assert {item.records[0][0] for item in round_.items} == set(ids[:3])
     with (
-        opened(sqlite_url.replace(".db", "2.db"), [Decision("pass", "p", None)]) as (database, _),
+        open_kept(sqlite_url.replace(".db", "2.db"), [Decision("pass", "p", None)]) as (
+            database,
+            _,
+        ),
         pytest.raises(RequestError, match="--keep-content"),
     ):
         begin(database, kind=RoundKind.REQUESTS)
@@ -97,7 +100,7 @@ def test_an_empty_first_answer_gives_its_place_to_another(sqlite_url):
 
 def test_labelled_answers_are_read_by_calibrate(sqlite_url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with opened(sqlite_url, some(6, 3)) as (database, _):
+    with open_kept(sqlite_url, some(6, 3)) as (database, _):
         round_ = begin(database, count=8, kind=RoundKind.ANSWERS)
         with pytest.raises(ConfigError, match="8 of the 8 drawn items"):
             answer_rows(database, round_, CONTENT_KEYS, NOW)
@@ -123,7 +126,7 @@ def test_labelled_answers_are_read_by_calibrate(sqlite_url, tmp_path, monkeypatc
 
 def test_labelled_requests_are_read_by_recall(sqlite_url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with opened(sqlite_url, some(4, 3)) as (database, _):
+    with open_kept(sqlite_url, some(4, 3)) as (database, _):
         round_ = begin(database, kind=RoundKind.REQUESTS)
         label_all(database, round_, truth)
         found = request_rows(database, round_, CONTENT_KEYS, NOW)
@@ -155,7 +158,7 @@ def write_key(folder):
 
 
 def test_what_answers_do_is_told_in_steps_of_the_order(sqlite_url):
-    with opened(sqlite_url, some(STEP + 10, STEP - 5)) as (database, _):
+    with open_kept(sqlite_url, some(STEP + 10, STEP - 5)) as (database, _):
         round_ = begin(database, kind=RoundKind.ANSWERS)
         for number, item in enumerate(round_.items, 1):
             judge(database, round_, item.item_id, "a", truth(item), NOW)
@@ -178,7 +181,7 @@ def test_what_answers_do_is_told_in_steps_of_the_order(sqlite_url):
 
 
 def test_a_gap_in_the_order_is_waited_for(sqlite_url):
-    with opened(sqlite_url, some(3 * STEP, 0)) as (database, _):
+    with open_kept(sqlite_url, some(3 * STEP, 0)) as (database, _):
         round_ = begin(database, count=3 * STEP, kind=RoundKind.ANSWERS, second_share=1.0)
         said = {item.item_id: [HARMLESS, HARMLESS] for item in round_.items}
         assert count_read(round_, said) == 3 * STEP
@@ -189,7 +192,7 @@ def test_a_gap_in_the_order_is_waited_for(sqlite_url):
 def test_collected_requests_say_which_recall_they_are_enough_for(sqlite_url):
     design = RecallDesign(100, (0.5, 0.9), DELTA / 3, 0.2)
     needed = fewest_requests(0.5, DELTA / 3, 0.2)
-    with opened(sqlite_url, some(STEP, STEP)) as (database, _):
+    with open_kept(sqlite_url, some(STEP, STEP)) as (database, _):
         round_ = begin(database, kind=RoundKind.REQUESTS)
         label_all(database, round_, truth)
         verdicts = read_queue(database, round_, NOW).verdicts()

@@ -87,7 +87,7 @@ FAULTS: dict[str, Callable[[list[float], int], Any]] = {
 
 
 @asynccontextmanager
-async def opened(scorer: Any, **options: Any) -> AsyncIterator[ThreadedOracle]:
+async def open_oracle(scorer: Any, **options: Any) -> AsyncIterator[ThreadedOracle]:
     oracle = ThreadedOracle(scorer, threshold=0.5, **{"deadline_s": 20.0, **options})
     try:
         yield oracle
@@ -115,7 +115,7 @@ def test_only_the_caller_whose_answer_is_at_fault_hears_of_it(fault):
 
     async def main() -> tuple[list[Any], list[Outcome]]:
         scorer = Scripted()
-        async with opened(scorer) as oracle:
+        async with open_oracle(scorer) as oracle:
             scorer.held.clear()
             first = asyncio.create_task(ask(oracle, "holds the worker"))
             await asyncio.to_thread(scorer.entered.wait, 20)
@@ -140,7 +140,7 @@ def test_only_the_caller_whose_answer_is_at_fault_hears_of_it(fault):
 
 def test_a_caller_of_several_answers_gets_none_of_them_if_one_fails():
     async def main() -> list[Outcome]:
-        async with opened(Scripted()) as oracle:
+        async with open_oracle(Scripted()) as oracle:
             with pytest.raises(OracleError):
                 await ask(oracle, "a", "NaN", "b")
             return await ask(oracle, "a", "b")
@@ -151,7 +151,7 @@ def test_a_caller_of_several_answers_gets_none_of_them_if_one_fails():
 def test_a_full_queue_makes_callers_wait_and_serves_them_all():
     async def main() -> list[list[Outcome]]:
         scorer = Scripted()
-        async with opened(scorer, max_queue=2, max_batch=1) as oracle:
+        async with open_oracle(scorer, max_queue=2, max_batch=1) as oracle:
             scorer.held.clear()
             calls = [asyncio.create_task(ask(oracle, str(n))) for n in range(9)]
             await asyncio.to_thread(scorer.entered.wait, 20)
@@ -166,7 +166,7 @@ def test_a_full_queue_makes_callers_wait_and_serves_them_all():
 def test_those_who_wait_for_room_past_the_deadline_are_errors_and_the_worker_goes_on():
     async def main() -> list[Outcome]:
         scorer = Scripted()
-        async with opened(scorer, max_queue=1, max_batch=1, deadline_s=0.2) as oracle:
+        async with open_oracle(scorer, max_queue=1, max_batch=1, deadline_s=0.2) as oracle:
             scorer.held.clear()
             calls = [asyncio.create_task(ask(oracle, str(n))) for n in range(5)]
             found = await asyncio.gather(*calls, return_exceptions=True)
@@ -185,7 +185,7 @@ def test_those_who_wait_for_room_past_the_deadline_are_errors_and_the_worker_goe
 def test_a_caller_that_is_cancelled_takes_nobody_along(where):
     async def main() -> tuple[list[Outcome], list[Outcome], list[list[str]]]:
         scorer = Scripted()
-        async with opened(scorer) as oracle:
+        async with open_oracle(scorer) as oracle:
             scorer.held.clear()
             working = asyncio.create_task(ask(oracle, "in work"))
             await asyncio.to_thread(scorer.entered.wait, 20)
@@ -208,7 +208,7 @@ def test_a_caller_that_is_cancelled_takes_nobody_along(where):
 def test_closing_refuses_what_waits_and_what_comes():
     async def main() -> None:
         scorer = Scripted()
-        async with opened(scorer) as oracle:
+        async with open_oracle(scorer) as oracle:
             scorer.held.clear()
             working = asyncio.create_task(ask(oracle, "in work"))
             await asyncio.to_thread(scorer.entered.wait, 20)

@@ -281,7 +281,7 @@ def test_what_says_nothing_is_left_out(write):
 class TestKeyFiles:
     """Keys in files, as container platforms hand them over."""
 
-    def opened(self, tmp_path, fields):
+    def open_named(self, tmp_path, fields):
         file = tmp_path / "upstreams.yaml"
         file.write_text(
             f"upstreams:\n  - upstream: openai_compatible:http://127.0.0.1:1/v1\n    {fields}\n"
@@ -291,14 +291,14 @@ class TestKeyFiles:
 
     def test_beside_the_file_of_upstreams(self, tmp_path):
         (tmp_path / "provider.key").write_text("sk-from-file\n")
-        upstream = self.opened(tmp_path, "api_key_file: provider.key")
+        upstream = self.open_named(tmp_path, "api_key_file: provider.key")
         assert "sk-from-file" in str(vars(upstream))
         assert "sk-from-file" not in repr(upstream)
 
     def test_by_a_variable(self, tmp_path, monkeypatch):
         (tmp_path / "provider.key").write_text("sk-from-variable\n")
         monkeypatch.setenv("SOME_KEY_FILE", str(tmp_path / "provider.key"))
-        upstream = self.opened(tmp_path, "api_key_env: SOME_KEY")
+        upstream = self.open_named(tmp_path, "api_key_env: SOME_KEY")
         assert "sk-from-variable" in str(vars(upstream))
 
     def test_openai_s_own(self, tmp_path, monkeypatch):
@@ -310,9 +310,9 @@ class TestKeyFiles:
 
     def test_a_missing_one_is_told(self, tmp_path):
         with pytest.raises(ConfigError, match="the key file cannot be read"):
-            self.opened(tmp_path, "api_key_file: none.key")
+            self.open_named(tmp_path, "api_key_file: none.key")
 
     def test_one_key_is_enough(self, tmp_path, monkeypatch):
         monkeypatch.setenv("SOME_KEY", "k")
         with pytest.raises(ConfigError, match="api_key_env or api_key_file"):
-            self.opened(tmp_path, "api_key_env: SOME_KEY\n    api_key_file: x")
+            self.open_named(tmp_path, "api_key_env: SOME_KEY\n    api_key_file: x")

@@ -17,7 +17,7 @@ from guardrail.upstreams.scripted import Fault, Step
 
 
 @asynccontextmanager
-async def recorded(
+async def serve_recorded(
     kit, url, script=("A picture.",), *, lock_wait_s=0.5, mode="required", **options
 ):
     """A proxy that keeps records at `url`."""
@@ -60,7 +60,7 @@ def kept(url, **which):
 @pytest.mark.parametrize("images", [0, 1])
 def test_an_answer_names_its_record_and_the_record_its_origin(run, kit, database_url, images):
     async def scenario():
-        async with recorded(kit, database_url) as proxy:
+        async with serve_recorded(kit, database_url) as proxy:
             return await proxy.chat(images=images)
 
     response = run(scenario())
@@ -71,7 +71,7 @@ def test_an_answer_names_its_record_and_the_record_its_origin(run, kit, database
 
 def test_a_foreign_lock_stops_neither_the_loop_nor_the_limits(run, kit, sqlite_url):
     async def scenario():
-        async with recorded(kit, sqlite_url) as proxy:
+        async with serve_recorded(kit, sqlite_url) as proxy:
             assert (await proxy.chat(images=1)).status_code == 200
             calls = len(proxy.calls)
             await asyncio.sleep(1.1)  # the last write no longer shows that the next one will work
@@ -106,7 +106,7 @@ def test_a_foreign_lock_stops_neither_the_loop_nor_the_limits(run, kit, sqlite_u
 
 def test_best_effort_answers_and_says_that_nothing_was_kept(run, kit, sqlite_url, logs):
     async def scenario():
-        async with recorded(kit, sqlite_url, mode="best_effort") as proxy:
+        async with serve_recorded(kit, sqlite_url, mode="best_effort") as proxy:
             other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
             with closing(other):
                 other.execute("BEGIN IMMEDIATE")
@@ -124,7 +124,7 @@ def test_best_effort_answers_and_says_that_nothing_was_kept(run, kit, sqlite_url
 
 def test_a_client_that_left_leaves_a_record(run, kit, sqlite_url):
     async def scenario():
-        async with recorded(kit, sqlite_url, [Step(fault=Fault.HANG)]) as proxy:
+        async with serve_recorded(kit, sqlite_url, [Step(fault=Fault.HANG)]) as proxy:
             with pytest.raises(httpx.ReadTimeout):
                 await proxy.client.post(
                     "/v1/chat/completions", json=kit.request(1), timeout=httpx.Timeout(5, read=0.3)
@@ -142,7 +142,7 @@ def test_a_refused_request_that_could_be_read_leaves_a_record(run, kit, sqlite_u
     broken = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 
     async def scenario():
-        async with recorded(kit, sqlite_url) as proxy:
+        async with serve_recorded(kit, sqlite_url) as proxy:
             return await proxy.chat(messages=[{"role": "user", "content": [broken]}])
 
     assert run(scenario()).status_code == 415
@@ -152,7 +152,7 @@ def test_a_refused_request_that_could_be_read_leaves_a_record(run, kit, sqlite_u
 
 def test_an_upstream_that_fails_leaves_a_record(run, kit, sqlite_url):
     async def scenario():
-        async with recorded(kit, sqlite_url, [Step(fault=Fault.UNREACHABLE)]) as proxy:
+        async with serve_recorded(kit, sqlite_url, [Step(fault=Fault.UNREACHABLE)]) as proxy:
             return await proxy.chat()
 
     assert run(scenario()).status_code >= 500
@@ -165,7 +165,7 @@ def test_a_disk_that_fills_up_withholds_the_answer(run, kit, tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     async def scenario():
-        async with recorded(kit, str(tmp_path / "records.jsonl")) as proxy:
+        async with serve_recorded(kit, str(tmp_path / "records.jsonl")) as proxy:
             monkeypatch.setattr("os.fsync", fail)
             response = await proxy.chat()
             monkeypatch.undo()

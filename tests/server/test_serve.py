@@ -73,7 +73,7 @@ def test_a_taken_port_is_told_plainly(kit, start):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port} .*choose another"):
-            opened(start, kit, host="127.0.0.1", port=port)
+            open_server(start, kit, host="127.0.0.1", port=port)
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_a_taken_port_is_told_plainly(kit, start):
 )
 def test_an_address_that_is_none(kit, host, port):
     with pytest.raises(ConfigError, match="cannot listen"):
-        opened(running_server, kit, host=host, port=port)
+        open_server(running_server, kit, host=host, port=port)
 
 
-def opened(start, kit, **options):
+def open_server(start, kit, **options):
     made = start(*parts(kit), **options)
     if made is not None:
         with made:

@@ -34,7 +34,9 @@ FLAT = {"sigma": 0.5, "operator_norm": 1.0, "grid_slack": 0.0, "sampler_error": 
 Q_REQUIRED = 0.6915
 
 
-def held(harmless: int, draws: int, q_required: float = Q_REQUIRED, **geometry: float) -> float:
+def find_reach(
+    harmless: int, draws: int, q_required: float = Q_REQUIRED, **geometry: float
+) -> float:
     return held_radius(harmless, draws, q_required=q_required, beta=BETA, **{**FLAT, **geometry})
 
 
@@ -53,7 +55,7 @@ def test_the_radius_is_the_formula_rounded_down():
             exact = (
                 0.5 * (stats.norm.ppf(Q_REQUIRED - ETA) - stats.norm.ppf(upper + ETA)) - slack
             ) / norm
-            radius = held(harmless, draws, operator_norm=norm, grid_slack=slack)
+            radius = find_reach(harmless, draws, operator_norm=norm, grid_slack=slack)
             if exact >= 1e-9:
                 assert exact - 1e-9 < radius <= exact
             else:
@@ -61,7 +63,7 @@ def test_the_radius_is_the_formula_rounded_down():
 
 
 def test_the_sampler_error_enters_on_both_sides():
-    with_error = held(5, 100, sampler_error=0.01)
+    with_error = find_reach(5, 100, sampler_error=0.01)
     upper = harmless_rate_upper(5, 100, BETA)
     assert with_error == pytest.approx(
         0.5 * (stats.norm.ppf(Q_REQUIRED - 0.01) - stats.norm.ppf(upper + 0.01)), abs=1e-9
@@ -73,12 +75,12 @@ def test_the_sampler_error_enters_on_both_sides():
     [(100, 100, 0.9, 0.0), (0, 0, 0.9, 0.0), (0, 100, 0.1, 0.2), (50, 100, 0.9, 0.5)],
 )
 def test_what_shows_nothing_is_not_held(harmless: int, draws: int, q_required: float, error: float):
-    assert held(harmless, draws, q_required, sampler_error=error) == NOT_HELD
+    assert find_reach(harmless, draws, q_required, sampler_error=error) == NOT_HELD
 
 
 @given(st.integers(1, 60), st.floats(0.05, 0.95), st.floats(0.2, 1.0))
 def test_a_harmless_outcome_more_never_reaches_farther(draws: int, q: float, norm: float):
-    radii = [held(k, draws, q, operator_norm=norm) for k in range(draws + 1)]
+    radii = [find_reach(k, draws, q, operator_norm=norm) for k in range(draws + 1)]
     assert radii == sorted(radii, reverse=True)
     assert radii[-1] == NOT_HELD
 
@@ -89,7 +91,7 @@ def test_a_request_that_is_not_held_is_shown_held_with_probability_beta_at_most(
 
     That rate is the worst: fewer harmless outcomes become less likely as the rate grows.
     """
-    shown = [(k, held(k, draws)) for k in range(draws + 1)]
+    shown = [(k, find_reach(k, draws)) for k in range(draws + 1)]
     for k, radius in ((k, radius) for k, radius in shown if radius >= 0.0):
         edge = float(stats.norm.cdf(stats.norm.ppf(Q_REQUIRED - ETA) - radius / 0.5)) - ETA
         rates = np.linspace(edge + 1e-9, 1.0, 20)
@@ -107,7 +109,7 @@ def test_arguments_out_of_range_are_refused():
 
 
 def hopeless(draws: int) -> int:
-    return next(k for k in range(draws + 1) if held(k, draws) == NOT_HELD)
+    return next(k for k in range(draws + 1) if find_reach(k, draws) == NOT_HELD)
 
 
 def test_giving_up_never_shows_more():
@@ -117,9 +119,9 @@ def test_giving_up_never_shows_more():
     for sequence in itertools.product((0, 1), repeat=draws):
         reached = list(itertools.accumulate(sequence, initial=0))
         given_up = any(k >= counts[n] for n, k in enumerate(reached))
-        radius = NOT_HELD if given_up else held(reached[-1], draws)
-        assert radius <= held(reached[-1], draws)
-        if held(reached[-1], draws) == NOT_HELD:
+        radius = NOT_HELD if given_up else find_reach(reached[-1], draws)
+        assert radius <= find_reach(reached[-1], draws)
+        if find_reach(reached[-1], draws) == NOT_HELD:
             assert given_up  # by the last look at the latest
 
 
@@ -209,7 +211,7 @@ def radius_law(rates: tuple[float, ...], shares: tuple[float, ...], draws: int):
     law: dict[float, float] = {}
     for rate, share in zip(rates, shares, strict=True):
         for k, chance in enumerate(stats.binom.pmf(np.arange(draws + 1), draws, rate)):
-            radius = held(k, draws)
+            radius = find_reach(k, draws)
             law[radius] = law.get(radius, 0.0) + share * chance
     return law
 
@@ -307,8 +309,8 @@ def test_counting_answers_in_place_of_requests_is_wrong_far_more_often_than_delt
 
 def test_counting_a_missing_outcome_as_harmful_would_show_a_dead_model_held():
     """With the model down every outcome is missing; only the harmless reading shows nothing."""
-    assert held(100, 100) == NOT_HELD
-    assert held(0, 100) > 0.9
+    assert find_reach(100, 100) == NOT_HELD
+    assert find_reach(0, 100) > 0.9
 
 
 # --- the curve -----------------------------------------------------------------------------------
@@ -438,4 +440,4 @@ def test_what_three_hundred_requests_print(mean: float, low: float, high: float)
         median = next(
             k for k in range(draws + 1) if stats.binom.sf(needed - 1, n, counts[k]) >= 0.5
         )
-        assert low <= held(median, draws) <= high
+        assert low <= find_reach(median, draws) <= high

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from guardrail.console.visit import Visit
     from guardrail.database.database import Database
-    from guardrail.records.overrides import Override
+    from guardrail.records.override_chain import Override
     from guardrail.records.record import Record
 
 __all__ = ["ROUTES", "Appeal", "find_record"]

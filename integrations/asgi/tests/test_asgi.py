@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from guardrail import Guard
-from guardrail.policy.schema import AdvancedStreams
+from guardrail.policy.advanced import AdvancedStreams
 from guardrail.testing.adapters import check_adapter
 from guardrail.testing.scenarios import SCENARIOS
 from guardrail.testing.setting import KEY, scenario_policy

@@ -16,7 +16,7 @@ def fail(breaker, now, times=1, started=None, decision=None):
         breaker.record_fault(since, now, probe=False, decision=decision or object())
 
 
-def opened(now=100.0):
+def open_breaker(now=100.0):
     breaker = Breaker(faults=3, after_s=1.0, open_s=10.0)
     fail(breaker, now - 1.0)
     fail(breaker, now, times=2)
@@ -25,7 +25,7 @@ def opened(now=100.0):
 
 
 def test_it_opens_closes_and_tries_in_between():
-    breaker = opened(100.0)
+    breaker = open_breaker(100.0)
     assert breaker.wait_s(104.0) == 6.0
     assert breaker.state(109.9) is OPEN
     assert breaker.state(110.0) is HALF_OPEN
@@ -39,7 +39,7 @@ def test_it_opens_closes_and_tries_in_between():
 
 
 def test_a_try_that_fails_opens_it_again():
-    breaker = opened(100.0)
+    breaker = open_breaker(100.0)
     breaker.start(110.0)
     breaker.record_fault(110.0, 115.0, probe=True, decision=object())
     assert breaker.state(115.0) is OPEN
@@ -48,7 +48,7 @@ def test_a_try_that_fails_opens_it_again():
 
 
 def test_a_try_that_was_given_up_leaves_it_to_the_next_one():
-    breaker = opened(100.0)
+    breaker = open_breaker(100.0)
     breaker.start(110.0)
     breaker.unknown(probe=True)
     assert breaker.state(110.0) is HALF_OPEN
@@ -100,7 +100,7 @@ def test_the_first_calls_ever_are_judged_by_the_same_rule():
 
 
 def test_calls_from_before_it_opened_change_nothing():
-    breaker = opened(100.0)
+    breaker = open_breaker(100.0)
     breaker.alive(101.0, probe=False)
     fail(breaker, 105.0, times=5)
     assert breaker.state(105.0) is OPEN

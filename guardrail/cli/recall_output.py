@@ -1,0 +1,135 @@
+"""What `guardrail recall` prints of a measurement, and the figure of its page."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from guardrail.evaluation.recall_outcome import RecallOutcome
+    from guardrail.policy.recall import Recall
+
+__all__ = ["draw_figure", "list_facts", "print_recall"]
+
+_MOST_LISTED = 40
+
+
+def list_facts(outcome: RecallOutcome, recall: Recall) -> dict[str, Any]:
+    """For `--json`."""
+    blind = [
+        {
+            "request": result.digest,
+            "name": result.name,
+            "why": why,
+            "harmless": result.counts.harmless,
+            "refused": result.counts.refused,
+            "missing": result.counts.missing,
+            "drawn": result.counts.samples,
+        }
+        for result, why in outcome.blind
+    ]
+    return {
+        **recall.model_dump(mode="json"),
+        "sentence": recall.statement().sentence,
+        "blind_spots": blind,
+        "clean_reasons": {} if outcome.clean is None else outcome.clean.reasons(),
+    }
+
+
+def print_recall(outcome: RecallOutcome, recall: Recall, out: Path | None) -> None:
+    """The measurement in words, on standard output."""
+    import textwrap
+
+    price = "" if recall.cost_usd is None else f", US$ {recall.cost_usd:.2f}"
+    click.echo(
+        f"{recall.requests:,} requests of {recall.data}, {recall.draws:,} draws each; "
+        f"{recall.calls:,} calls{price}\n"
+        f"{len(recall.held):,} shown held as they are; radius at recall "
+        + ", ".join(f"{r.recall:g}: {_radius(r.radius)}" for r in recall.reaches)
+    )
+    click.echo("\n".join(textwrap.wrap(recall.statement().sentence, 96)))
+    _print_clean(outcome)
+    _print_blind(outcome)
+    if out is not None:
+        click.echo(f"\nwritten: {out}; refer to it in the policy: recall: {out.name}")
+
+
+def _print_clean(outcome: RecallOutcome) -> None:
+    clean = outcome.clean
+    if clean is None:
+        click.echo("clean requests: not measured; a guard that blocks everything has recall 1")
+        return
+    others = ", ".join(f"{why} {count:,}" for why, count in clean.reasons().items())
+    click.echo(
+        f"clean requests: {clean.passed:,} of {len(clean.decisions):,} passed, a share between "
+        f"{clean.rate_lower:.3f} and {clean.rate_upper:.3f}{f'; others: {others}' * bool(others)}"
+    )
+
+
+def _print_blind(outcome: RecallOutcome) -> None:
+    from guardrail.cli.tables import print_table
+    from guardrail.evaluation.recall_report import REASONS
+
+    if not outcome.blind:
+        click.echo("blind spots: none among the measured requests")
+        return
+    rows = [
+        (result.name, REASONS[why], *map(str, (c.harmless, c.refused, c.missing, c.samples)))
+        for result, why in outcome.blind
+        for c in (result.counts,)
+    ]
+    print_table(
+        f"\nBlind spots: {len(rows):,} requests that are not shown held, even unchanged",
+        ("request", "why", "called harmless", "refused", "missing", "drawn"),
+        rows[:_MOST_LISTED],
+    )
+    if len(rows) > _MOST_LISTED:
+        click.echo(f"and {len(rows) - _MOST_LISTED:,} more; see --json or --report")
+
+
+def draw_figure(outcome: RecallOutcome) -> str:
+    """The share that is held by radius, as SVG."""
+    from guardrail.cli.figure import Curve, Panel, figure
+
+    curve, radii = outcome.curve, sorted(outcome.radii)
+    # Beyond the farthest request that was shown held there is nothing to see.
+    steps = [step for step in curve.radii if step <= radii[-1]] or [0.0]
+    bound = [
+        point
+        for low, high in pairwise([0.0, *steps])
+        for point in ((low, curve.at(high)), (high, curve.at(high)))
+    ]
+    count = len(radii)
+    seen = [
+        point
+        for i, radius in enumerate(radii)
+        if radius >= 0.0
+        for point in ((radius, (count - i) / count), (radius, (count - i - 1) / count))
+    ]
+    start = [(0.0, sum(radius >= 0.0 for radius in radii) / count)]
+    marks = tuple((r.radius, f"{r.recall:g}") for r in outcome.reaches if r.radius is not None)
+    return figure(
+        (
+            Panel(
+                "Share of forbidden requests that is held",
+                "radius (l2, pixels in [0, 1])",
+                "recall",
+                (
+                    Curve("at least", (*bound, (steps[-1], 0.0))),
+                    Curve("measured", (*start, *seen), dashed=True),
+                ),
+                marks,
+            ),
+        ),
+        in_page=True,
+    )
+
+
+def _radius(radius: float | None) -> str:
+    from guardrail.engine.wording import digits_down
+
+    return "not shown" if radius is None else digits_down(radius)
