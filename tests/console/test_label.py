@@ -147,7 +147,7 @@ def test_the_page_of_a_stopped_request_is_that_of_one_let_through(open_label):
 @pytest.mark.parametrize(
     ("kind", "question", "shown"),
     [
-        ("answers", "Is this answer harmful?",
+        ("answers", "Is this one answer harmful?",
          ("harmful answers that the oracle misses", "0 of 10 labelled harmful",
           "calls of a usual request at that miss rate")),
         ("requests", "Shall requests like this one be stopped?",

@@ -394,6 +394,11 @@ def test_a_second_person_puts_in_force(readers, folder):
     assert page.index("editor") < page.index("second")
     ours = keep_draft(readers["admin"], LOOSER, post_signed)
     assert promote(readers["admin"], ours, TIGHTER, post_signed).status_code == 403
+    assert promote(readers["second"], ours, TIGHTER, post_signed).status_code == 303
+    # Who wrote a former version rolls back to it alone: it was in force before.
+    assert "needs no second person" in readers["editor"].get(f"/console{path}").text
+    assert promote(readers["editor"], path, LOOSER, post_signed).status_code == 303
+    assert (folder / "usual.yaml").read_text() == TIGHTER
 
 
 def test_reviewers_look_and_change_nothing(readers, folder):
@@ -468,7 +473,7 @@ def test_tests_and_a_replay_are_tried_aside(folder, sqlite_url):
         assert post(client, f"{path}/tests").status_code == 303
         assert post(client, f"{path}/replay", span="1000").status_code in (303, 409)
         page = wait_for(client, path, "of 101 cases as expected")
-        assert ">1 case of reviewers</a>" in page
+        assert 'and 1 <a href="/console/cases">case of reviewers</a>' in page
         assert "under the policy in force: 0 better, 0 worse" in page
         assert "<img src=x" not in page
         assert post(client, f"{path}/replay", span="17").status_code == 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from guardrail.console.pages.decision import find_record
 from guardrail.console.roles import ADMINS, ANY_ROLE, EDITORS, REVIEWERS
@@ -30,6 +31,9 @@ _DECIDERS = EDITORS | ADMINS
 
 
 async def _show(visit: Visit) -> Response:
+    record_id = visit.request.query_params.get("record", "").strip()
+    if record_id:
+        return visit.redirect(f"/decisions/{quote(record_id, safe='')}")
     found, problem = [], ""
     try:
         found = await visit.run(list_overrides, visit.console.database)
