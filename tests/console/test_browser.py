@@ -165,8 +165,18 @@ def test_each_role_sees_its_pages_alone(open_page):
 def addresses(place):
     ids = place.ids
     return ["/", "/decisions", "/decisions?verdict=block&model=scripted", f"/decisions/{ids[0]}",
-            f"/decisions/{ids[1]}", f"/decisions/{ids[2]}", "/health", "/nowhere",
+            f"/decisions/{ids[1]}", f"/decisions/{ids[2]}", "/health", "/nowhere", "/cases",
+            "/words", "/?period=yesterday",
             "/decisions?category=nothing"]  # fmt: skip
+
+
+def keep_case(page, record_id):
+    page.goto(f"/console/decisions/{record_id}")
+    page.get_by_label("Name", exact=True).fill("a threat")
+    page.get_by_label("must be stopped").check()
+    page.get_by_role("button", name="Keep as a case").click()
+    page.get_by_role("link", name="a threat").last.click()
+    page.wait_for_url("**/console/cases#*")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -175,6 +185,7 @@ def test_no_page_violates_wcag_and_none_is_wider_than_a_phone(open_page, place, 
     page.goto("/console/sign-in")
     assert find_violations(page) == []
     sign_in(page, place.secrets["everything"])
+    keep_case(page, place.ids[1])
     # The schemes differ by colours alone: one page of each kind is enough for the second.
     of_each_kind = ["/", "/decisions", f"/decisions/{place.ids[1]}", "/health"]
     for address in addresses(place) if scheme == "light" else of_each_kind:
