@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from operator import le
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ class InlineLimit:
 
     def allows(self, *size: int) -> bool:
         """Whether work of this size runs at once."""
-        return all(part <= most for part, most in zip(size, self.most, strict=True))
+        if len(size) != len(self.most):
+            raise ValueError(f"sizes are given as {', '.join(self._units)}")
+        return all(map(le, size, self.most))
 
 
 READ_BODY = InlineLimit(bytes=1 << 15)
@@ -122,41 +124,34 @@ async def offload(
 def chat_size(*values: Json) -> tuple[int, int]:
     """The size of JSON values for `CANONICAL_CHAT`; correct as far as it is within the limit."""
     most_chars, most_values = CANONICAL_CHAT.most
-    size = _count_json(values, most_chars=most_chars, most_values=most_values)
-    return size.chars, size.values
+    return _count_json(values, most_chars=most_chars, most_values=most_values)
 
 
 def text_size(*values: Json) -> int:
     """The size of JSON values for `EXTRACT_TEXT`; correct as far as it is within the limit."""
     (most,) = EXTRACT_TEXT.most
-    size = _count_json(values, most_chars=most, most_values=most)
-    return size.chars + size.values
+    return sum(_count_json(values, most_chars=most, most_values=most))
 
 
-@dataclass(frozen=True, slots=True)
-class _JsonSize:
-    """`chars` of all texts and names of fields; `values` of every kind, containers included."""
+def _count_json(roots: tuple[Json, ...], *, most_chars: int, most_values: int) -> tuple[int, int]:
+    """Characters of all texts and names of fields, and values of every kind, containers included.
 
-    chars: int
-    values: int
-
-
-def _count_json(roots: tuple[Json, ...], *, most_chars: int, most_values: int) -> _JsonSize:
-    """Counts until one of the two is beyond its limit, so in time bounded by the limits.
+    Counts until one of the two is beyond its limit, so in time bounded by the limits.
 
     `{"a": ["bc", 1]}` has 3 characters ("a", "bc") and 4 values (object, array, text, number).
     """
-    left: list[Json] = list(roots)
-    chars, values = 0, len(left)
-    while left and chars <= most_chars and values <= most_values:
-        item = left.pop()
+    found: list[Json] = list(roots)
+    chars, values = 0, len(found)
+    for item in found:  # which grows meanwhile
+        if chars > most_chars or values > most_values:
+            break
         if isinstance(item, str):
             chars += len(item)
-        elif isinstance(item, _LISTS):
-            values += len(item)
-            left += item
         elif isinstance(item, _MAPPINGS):
             chars += sum(map(len, item))
             values += len(item)
-            left += item.values()
-    return _JsonSize(chars, values)
+            found += item.values()
+        elif isinstance(item, _LISTS):
+            values += len(item)
+            found += item
+    return chars, values

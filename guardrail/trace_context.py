@@ -7,13 +7,14 @@ dropped as if it had not been sent, `tracestate` alone where `traceparent` is so
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guardrail.context_variable import SetVariable
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["TraceContext", "current_trace", "read_trace", "trace_headers", "use_trace"]
 
@@ -90,14 +91,9 @@ def current_trace() -> TraceContext | None:
     return _CURRENT.get()
 
 
-@contextmanager
-def use_trace(trace: TraceContext | None) -> Iterator[None]:
+def use_trace(trace: TraceContext | None) -> SetVariable[TraceContext | None]:
     """Makes a trace the current one, for this task and those that it begins meanwhile."""
-    before = _CURRENT.set(trace)
-    try:
-        yield
-    finally:
-        _CURRENT.reset(before)
+    return SetVariable(_CURRENT, trace)
 
 
 def trace_headers() -> Mapping[str, str]:

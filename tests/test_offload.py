@@ -65,7 +65,7 @@ def test_arguments_results_and_faults_come_through(size):
 
 
 def test_a_size_of_another_shape_is_a_mistake():
-    with pytest.raises(ValueError, match="argument"):
+    with pytest.raises(ValueError, match="bytes, pixels"):
         InlineLimit(bytes=1, pixels=1).allows(1)
 
 

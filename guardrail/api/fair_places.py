@@ -53,6 +53,7 @@ class FairPlaces:
         self._full = full
         self._clock = clock
         self._held: Counter[str] = Counter()
+        self._free = capacity
         # By caller, the one that was served longest ago first; within it by arrival.
         self._lines: OrderedDict[str, OrderedDict[asyncio.Future[None], None]] = OrderedDict()
         self._waiting = 0
@@ -60,7 +61,7 @@ class FairPlaces:
 
     @property
     def free(self) -> int:
-        return self._capacity - self._held.total()
+        return self._free
 
     @property
     def waiting(self) -> int:
@@ -71,7 +72,7 @@ class FairPlaces:
         """Takes a place, or waits for one. Raises what `full` makes."""
         self._see(caller)
         if caller not in self._lines and self._may_enter(caller):
-            self._held[caller] += 1
+            self._take(caller)
             return
         self._make_room(caller)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,12 +91,17 @@ class FairPlaces:
     def release(self, caller: str) -> None:
         """Gives a place back; the next in turn gets it."""
         self._held[caller] -= 1
+        self._free += 1
         if not self._held[caller]:
             del self._held[caller]
         self._serve()
 
+    def _take(self, caller: str) -> None:
+        self._held[caller] += 1
+        self._free -= 1
+
     def _serve(self) -> None:
-        while self.free:
+        while self._lines and self._free:
             caller = next((one for one in self._lines if self._may_enter(one)), None)
             if caller is None:
                 return
@@ -104,11 +110,11 @@ class FairPlaces:
             if caller in self._lines:
                 self._lines.move_to_end(caller)
             if not turn.done():  # else its request was given up
-                self._held[caller] += 1
+                self._take(caller)
                 turn.set_result(None)
 
     def _may_enter(self, caller: str) -> bool:
-        if not self.free:
+        if not self._free:
             return False
         own_most = self._capacity - self._capacity // _SHARE_FOR_OTHERS
         return self._held[caller] < own_most or not self._is_other_about(caller)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from guardrail.engine.verdict import Reason
@@ -11,7 +10,7 @@ from guardrail.upstreams.base import known_models, provider_model
 from guardrail.upstreams.chain import members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from guardrail.engine.rules import Rules
     from guardrail.types import Answer
@@ -78,14 +77,9 @@ class Budget:
         unanswered = max(0, self._sent - self._charged)
         return self._counted_usd + unanswered * self._highest_usd if self._all_counted else None
 
-    @contextmanager
-    def slot(self, *models: str) -> Iterator[None]:
-        """Counts a call as open meanwhile. Raises what `open` raises."""
-        self.open(*models)
-        try:
-            yield
-        finally:
-            self.close()
+    def slot(self, *models: str) -> _Slot:
+        """A context in which a call counts as open. Entering it raises what `open` raises."""
+        return _Slot(self, models)
 
     def open(self, *models: str) -> None:
         """Asks for a call before it is made.
@@ -132,6 +126,22 @@ class Budget:
             raise _unpriced_error("the model that the request asks for")
         reckoned_usd = self._counted_usd + (self._in_flight + 1) * self._highest_usd
         return Reason.MAX_COST if reckoned_usd > self._max_cost_usd else None
+
+
+class _Slot:
+    """One call; a generator in its place takes several times as long."""
+
+    __slots__ = ("_budget", "_models")
+
+    def __init__(self, budget: Budget, models: tuple[str, ...]) -> None:
+        self._budget = budget
+        self._models = models
+
+    def __enter__(self) -> None:
+        self._budget.open(*self._models)
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.close()
 
 
 def has_price(rules: Rules, upstream: Upstream, model: str) -> bool:

@@ -39,6 +39,7 @@ __all__ = [
     "CanonicalChat",
     "canonical_chat",
     "canonical_chat_offloaded",
+    "canonical_text_offloaded",
     "request_digest",
 ]
 
@@ -108,6 +109,17 @@ async def canonical_chat_offloaded(chat: Chat) -> CanonicalChat:
         return chat
     size = chat_size(*chat.messages, chat.parameters)
     return await offload(CANONICAL_CHAT, size, canonical_chat, chat)
+
+
+async def canonical_text_offloaded(chat: Chat) -> tuple[CanonicalChat, bytes]:
+    """The same of a chat without pictures, and its `request_digest`, measured and made at once."""
+    size = chat_size(*chat.messages, chat.parameters)
+    return await offload(CANONICAL_CHAT, size, _canonical_text, chat)
+
+
+def _canonical_text(chat: Chat) -> tuple[CanonicalChat, bytes]:
+    asked = canonical_chat(chat)
+    return asked, request_digest(asked, ())
 
 
 def request_digest(chat: Chat, pictures: Sequence[Picture]) -> bytes:

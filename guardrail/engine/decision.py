@@ -50,7 +50,6 @@ from guardrail.engine.verdicts import (
     not_certifiable,
 )
 from guardrail.errors import CertificationError, UpstreamError
-from guardrail.offload import CANONICAL_CHAT, chat_size, offload
 from guardrail.oracles.base import Exchange
 from guardrail.stats import Decision
 from guardrail.types import Outcome
@@ -82,7 +81,7 @@ class DecisionRun:
         deadline: when it must be over, on the event loop's clock.
         alpha: failure probability of this decision; None for that of the rules.
         attempt: tells its draws from those of other decisions on the same request.
-        digest: the request's, where it is known already.
+        digest: the request's, where it is known already, as that of one without pictures is.
         text_check: judges what is written in the pictures; None where nothing is read.
     """
 
@@ -304,13 +303,7 @@ class DecisionRun:
                 sample = await self.sampler.sample(index, pictures, seed=seed)
         except (TimeoutError, BudgetSpentError):
             return self._end_at_limit()
-        verdict = from_sample(self._rules, sample, passed)
-        return dataclasses.replace(
-            verdict,
-            samples=(sample,),
-            harmful=count_harmful([sample]),
-            request_digest=request_digest,
-        )
+        return from_sample(self._rules, sample, passed, request_digest=request_digest)
 
     def _end_at_limit(self) -> Verdict:
         spent = self.sampler.budget.spent
@@ -345,14 +338,10 @@ class DecisionRun:
         return tuple(picture.pixels for picture in self.pictures)
 
     async def _find_digest(self) -> bytes:
-        """The request's digest, of a long chat or of pictures computed in a thread."""
-        chat, pictures = self.sampler.chat, self.pictures
+        """The request's digest; where it is not known yet, computed in a thread."""
         if self.digest is not None:
             return self.digest
-        if pictures:
-            return await asyncio.to_thread(request_digest, chat, pictures)
-        size = chat_size(*chat.messages, chat.parameters)
-        return await offload(CANONICAL_CHAT, size, request_digest, chat, pictures)
+        return await asyncio.to_thread(request_digest, self.sampler.chat, self.pictures)
 
     def _clean_seed(self, digest: bytes) -> int:
         """The seed of the one call without noise."""

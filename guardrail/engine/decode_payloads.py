@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -59,23 +60,26 @@ def decode_payloads(text: str) -> DecodedPayloads:
     """Decodes the codes in a text, and the codes in those; in time linear in its length."""
     texts: dict[str, None] = {}
     unread = False
-    level = [text]
+    level = _decode_once(text)
     for _ in range(_LEVELS):
-        found = [part for item in level for part in _decode_once(item)]
-        unread = unread or None in found
-        level = [part for part in found if part is not None and part not in texts]
-        texts |= dict.fromkeys(level)
-    deeper = any(part not in texts for item in level for part in _decode_once(item))
+        if not level:
+            break  # as in nearly every text
+        unread = unread or None in level
+        new = dict.fromkeys(part for part in level if part is not None and part not in texts)
+        texts |= new
+        level = [part for item in new for part in _decode_once(item)]
+    deeper = any(part not in texts for part in level)
     return DecodedPayloads(tuple(texts), unread or deeper)
 
 
-def _decode_once(text: str) -> Iterator[str | None]:
+def _decode_once(text: str) -> list[str | None]:
     """What each code says; None for one that cannot be read, or not to its end."""
-    yield from _decode_base64(text)
-    yield from _decode_hexadecimal(text)
-    yield from _decode_bits(text)
-    yield from _decode_percent(text)
-    yield from _decode_escapes(text)
+    found = [*_decode_base64(text), *_decode_hexadecimal(text), *_decode_bits(text)]
+    if "%" in text:
+        found += _decode_percent(text)
+    if "\\" in text or "&#" in text:
+        found += _decode_escapes(text)
+    return found
 
 
 def _decode_base64(text: str) -> Iterator[str | None]:
@@ -106,10 +110,9 @@ def _decode_bits(text: str) -> Iterator[str]:
 
 
 def _decode_percent(text: str) -> Iterator[str]:
-    if "%" in text:
-        for word in text.split():
-            if word.count("%") >= _FEWEST_ESCAPES and (plain := unquote(word)) != word:
-                yield plain
+    for word in text.split():
+        if word.count("%") >= _FEWEST_ESCAPES and (plain := unquote(word)) != word:
+            yield plain
 
 
 def _decode_escapes(text: str) -> Iterator[str]:
@@ -171,10 +174,10 @@ def _readable_texts(data: bytes) -> list[str]:
     """What a person could read of bytes: all, or else their long stretches of ASCII text."""
     if data.count(0) * 3 > len(data):
         data = data.replace(b"\0", b"")  # two bytes for each letter
-    try:
-        whole = data.decode("ascii" if len(data) < _FEWEST_BYTES else "utf-8")
-    except UnicodeDecodeError:
-        whole = ""
+    whole = ""
+    if len(data) >= _FEWEST_BYTES or data.isascii():
+        with suppress(UnicodeDecodeError):
+            whole = data.decode()
     if len(whole) >= _FEWEST_CHARS and _is_readable(whole):
         return [whole]
     return [text for part in _STRETCH.findall(data) if _is_readable(text := part.decode())]

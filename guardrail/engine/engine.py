@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.budget import Budget
-from guardrail.engine.canonical_chat import canonical_chat_offloaded
+from guardrail.engine.canonical_chat import canonical_chat_offloaded, canonical_text_offloaded
 from guardrail.engine.decision import DecisionRun
 from guardrail.engine.most_calls import most_calls
 from guardrail.engine.observer import current_observer
@@ -166,7 +166,10 @@ class Engine:
                 f"the messages refer to {chat.pictures} pictures, but {len(pictures)} were given"
             )
         started, end = time.monotonic(), self.deadline(deadline)
-        asked = await canonical_chat_offloaded(chat)
+        if digest is None and not pictures:
+            asked, digest = await canonical_text_offloaded(chat)
+        else:
+            asked = await canonical_chat_offloaded(chat)
         sampler = Sampler(self.rules, self.upstream, self.oracle, asked, budget, deadline=end)
         if attempt is None:
             attempt = choose_attempt(self.upstream, self.oracle)

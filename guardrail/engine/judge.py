@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,7 +20,7 @@ from guardrail.engine.observer import current_observer
 from guardrail.engine.retry import may_judge_again, run_with_repeats
 from guardrail.engine.rules import OnUnscanned
 from guardrail.engine.verdict import Sample
-from guardrail.engine.visible_text import FieldText, read_answer
+from guardrail.engine.visible_text import AnswerText, FieldText, read_answer
 from guardrail.errors import GuardrailError, OracleError
 from guardrail.oracles.base import (
     Exchange,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardrail.engine.rules import JudgingRules
-    from guardrail.engine.visible_text import AnswerText
     from guardrail.oracles.base import Oracle, Reference
     from guardrail.types import Answer, Chat, Pixels
 
@@ -76,6 +76,7 @@ class Judge:
         self._chat = chat
         self._shares = shares
         self._texts: dict[tuple[str, _Pairs, _Pairs], AnswerText] = {}
+        self._last_read: tuple[Answer | None, AnswerText] = (None, AnswerText("", (), (), False))
         self._judgements: dict[tuple[int, str, str], Judgement] = {}
         self._under_way = SharedTasks[list[Judgement]]()
 
@@ -93,18 +94,34 @@ class Judge:
 
     async def read(self, answer: Answer) -> AnswerText:
         """The text of an answer, see `extract_text`."""
+        last, known = self._last_read
+        if answer is last:  # it is read when it comes, and judged then
+            return known
         key = _memo_key(answer)
-        if key is None:
-            return await read_answer(answer)
-        known = self._texts.get(key)
-        if known is None:
-            known = await read_answer(answer)
-            if len(self._texts) < _MOST_REMEMBERED:
-                self._texts[key] = known
-        return known
+        found = None if key is None else self._texts.get(key)
+        if found is None:
+            found = await read_answer(answer)
+            if key is not None and len(self._texts) < _MOST_REMEMBERED:
+                self._texts[key] = found
+        self._last_read = (answer, found)
+        return found
 
-    async def judge(self, index: int, answer: Answer, pictures: tuple[Pixels, ...]) -> Sample:
-        """The sample that an answer makes. Raises OracleError where it could not be judged."""
+    async def judge(
+        self,
+        index: int,
+        answer: Answer,
+        pictures: tuple[Pixels, ...],
+        *,
+        started: float | None = None,
+    ) -> Sample:
+        """The sample that an answer makes. Raises OracleError where it could not be judged.
+
+        Args:
+            index: of the sample in its decision.
+            answer: the model's.
+            pictures: the model saw these.
+            started: when it was asked for, by `time.monotonic`; None says nothing of its time.
+        """
         text = await self.read(answer)
         settled = self._judge_without_oracle(text)
         if settled is not None:
@@ -117,8 +134,10 @@ class Judge:
                 unscanned=text.unscanned,
                 refused=text.refused,
                 withheld=outcome is Outcome.HARMFUL,
+                elapsed_s=_elapsed_s(started),
             )
-        judgement = await self._judge_fields(self._select_fields(text), answer, pictures)
+        fields = self._select_fields(text)
+        judgement, field = await self._judge_fields(fields, answer, pictures)
         blocks = bool(judgement.unscanned) and self._rules.on_unscanned is OnUnscanned.BLOCK
         return Sample(
             index=index,
@@ -126,11 +145,12 @@ class Judge:
             answer=answer,
             score=judgement.score,
             reason=judgement.reason,
-            field=judgement.field,
+            field=field,
             unscanned=(*text.unscanned, *judgement.unscanned),
             unmeasured=judgement.unmeasured,
             refused=text.refused,
             withheld=blocks or judgement.withheld,
+            elapsed_s=_elapsed_s(started),
         )
 
     async def judge_prefix(self, prefix: str, pictures: tuple[Pixels, ...]) -> Judgement:
@@ -173,8 +193,8 @@ class Judge:
 
     async def _judge_fields(
         self, fields: Sequence[FieldText], answer: Answer, pictures: tuple[Pixels, ...]
-    ) -> Judgement:
-        """The worst judgement with its field; only the whole is shown with its message."""
+    ) -> tuple[Judgement, str]:
+        """The worst judgement and its field; only the whole is shown with its message."""
         *parts, whole = (field.text for field in fields)
         exchanges = [self._exchange(part, None, pictures) for part in parts]
         exchanges.append(self._exchange(whole, answer, pictures))
@@ -183,7 +203,7 @@ class Judge:
             return _find_worst(fields, await self._ask(oracle, exchanges))
         (compared,) = await self._ask(self._oracle_now, exchanges[-1:])
         if oracle is None or not parts or compared.outcome is not Outcome.HARMLESS:
-            return dataclasses.replace(compared, field=fields[-1].name)
+            return compared, fields[-1].name
         return _find_worst(fields, [*await self._ask(oracle, exchanges[:-1]), compared])
 
     def _exchange(self, text: str, answer: Answer | None, pictures: tuple[Pixels, ...]) -> Exchange:
@@ -237,15 +257,21 @@ class Judge:
         return [found.get(key) or known[key] for key in keys]
 
 
-def _find_worst(fields: Sequence[FieldText], judgements: Sequence[Judgement]) -> Judgement:
+def _elapsed_s(started: float | None) -> float:
+    return 0.0 if started is None else time.monotonic() - started
+
+
+def _find_worst(
+    fields: Sequence[FieldText], judgements: Sequence[Judgement]
+) -> tuple[Judgement, str]:
     """Harmful before missing before harmless, then by score; of equals the first by name.
 
-    Harm comes before a language that was not measured. The worst names its field, all that could
-    not be looked into in any field, whether any was withheld, and whether the language of any was
-    unmeasured: of a harmful answer only where there was no other reason.
+    Harm comes before a language that was not measured. Beside it stands its field; it names all
+    that could not be looked into in any field, whether any was withheld, and whether the language
+    of any was unmeasured: of a harmful answer only where there was no other reason.
     """
     if len(judgements) == 1:
-        return dataclasses.replace(judgements[0], field=fields[0].name)
+        return judgements[0], fields[0].name
     ranks = [_rank(judgement) for judgement in judgements]
     equal = [place for place, rank in enumerate(ranks) if rank == max(ranks)]
     # Not by place: clients and gateways reorder the members of a message.
@@ -256,13 +282,13 @@ def _find_worst(fields: Sequence[FieldText], judgements: Sequence[Judgement]) ->
         unmeasured = worst.unmeasured
     else:
         unmeasured = next((said.unmeasured for said in judgements if said.unmeasured), "")
-    return dataclasses.replace(
+    summed_up = dataclasses.replace(
         worst,
         unscanned=tuple(unscanned),
-        field=fields[place].name,
         unmeasured=unmeasured,
         withheld=any(judgement.withheld for judgement in judgements),
     )
+    return summed_up, fields[place].name
 
 
 def _rank(said: Judgement) -> tuple[int, bool, float]:

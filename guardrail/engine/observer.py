@@ -9,13 +9,15 @@ An observer is called on the event loop, in the middle of decisions: it must nei
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from guardrail.context_variable import SetVariable
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from guardrail.engine.certifier import Certifier
     from guardrail.engine.rules import Rules
@@ -142,14 +144,9 @@ def current_observer() -> DecisionObserver:
     return _OBSERVER.get()
 
 
-@contextmanager
-def observe_with(observer: DecisionObserver) -> Iterator[None]:
+def observe_with(observer: DecisionObserver) -> SetVariable[DecisionObserver]:
     """Sets the observer of this task, and of those that it begins meanwhile."""
-    before = _OBSERVER.set(observer)
-    try:
-        yield
-    finally:
-        _OBSERVER.reset(before)
+    return SetVariable(_OBSERVER, observer)
 
 
 class ObservedWaves:

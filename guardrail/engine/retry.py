@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, assert_never
 
 from guardrail.engine.rules import Retry
@@ -21,7 +20,7 @@ from guardrail.upstreams.base import is_deterministic, undrawn_statuses
 from guardrail.upstreams.undrawn import TOO_MANY_REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from guardrail.oracles.base import Oracle
     from guardrail.upstreams.base import Upstream
@@ -97,16 +96,19 @@ class FirstWave:
         self._failed: dict[int, tuple[int, str | None]] = {}
         self._answered = False
 
-    @contextmanager
-    def watch(self, seed: int) -> Iterator[None]:
-        """Notes how the call with this seed ends, which is the same for its repeats."""
+    async def watch(self, seed: int, call: Awaitable[_T]) -> _T:
+        """Makes the call with this seed, which is the same for its repeats, and notes how it ends.
+
+        Raises what the call raises.
+        """
         self._begun.add(seed)
         try:
-            yield
+            answer = await call
         except UpstreamError as fault:
             self._failed.setdefault(seed, _kind(fault))
             raise
         self._answered = True
+        return answer
 
     def has_failed_alike(self, fault: Exception) -> bool:
         """Whether there are several calls, none was answered, and all failed by such a fault."""

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import math
 import time
 from contextlib import nullcontext
@@ -174,10 +173,9 @@ class Sampler:
         except UpstreamError as error:
             if ends_decision(self.rules.retry, error):
                 raise
-            sample = Sample(index=index, outcome=Outcome.MISSING, failure=error)
-        else:
-            sample = await self._judge(index, answer, call)
-        return dataclasses.replace(sample, elapsed_s=time.monotonic() - started)
+            elapsed_s = time.monotonic() - started
+            return Sample(index=index, outcome=Outcome.MISSING, failure=error, elapsed_s=elapsed_s)
+        return await self._judge(index, answer, call, started)
 
     async def answer(self, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         """One whole answer, not limited by the budget. Raises UpstreamError."""
@@ -210,7 +208,9 @@ class Sampler:
         """
         try:
             answer = await run_with_repeats(
-                lambda: self._ask_in_wave(call), self._may_repeat, repeats=self.rules.retries
+                lambda: self._wave.watch(call.seed, self._ask(call)),
+                self._may_repeat,
+                repeats=self.rules.retries,
             )
         except UpstreamError as fault:
             if fault.in_answer or not is_refusal(fault):
@@ -252,11 +252,6 @@ class Sampler:
         return may_call_again(self.rules.retry, self.upstream, fault) and not (
             self._wave.has_failed_alike(fault)
         )
-
-    async def _ask_in_wave(self, call: _Call) -> Answer:
-        """`_ask`, for the record of whether all variants fail alike."""
-        with self._wave.watch(call.seed):
-            return await self._ask(call)
 
     async def _ask(self, call: _Call) -> Answer:
         """One call. Waiting for the upstream does not count for its time limit.
@@ -328,7 +323,7 @@ class Sampler:
         if self.shortens:
             check_token_limit(answer, self.rules.probe_max_tokens or 0)
 
-    async def _judge(self, index: int, answer: Answer, call: _Call) -> Sample:
+    async def _judge(self, index: int, answer: Answer, call: _Call, started: float) -> Sample:
         if call.harmful is not None:
             return Sample(
                 index=index,
@@ -338,11 +333,18 @@ class Sampler:
                 reason=call.harmful.reason,
                 field=call.harmful.field,
                 unmeasured=call.harmful.unmeasured,
+                elapsed_s=time.monotonic() - started,
             )
         try:
-            return await self.judge.judge(index, answer, call.pictures)
+            return await self.judge.judge(index, answer, call.pictures, started=started)
         except OracleError as error:
-            return Sample(index=index, outcome=Outcome.MISSING, answer=answer, failure=error)
+            return Sample(
+                index=index,
+                outcome=Outcome.MISSING,
+                answer=answer,
+                failure=error,
+                elapsed_s=time.monotonic() - started,
+            )
 
     def _early_stop(self, pictures: tuple[Pixels, ...]) -> EarlyStop | None:
         """The watcher of a variant's answer; None where rules, model or oracle allow none.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, assert_never
 
+from guardrail.engine.harmful_answers import count_harmful
 from guardrail.engine.rules import OnOracleFailure
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.errors import (
@@ -63,34 +64,45 @@ def block(reason: Reason) -> Verdict:
     return Verdict(action=Action.BLOCK, reason=reason)
 
 
-def from_sample(rules: Rules, sample: Sample, passed: Reason) -> Verdict:
+def from_sample(
+    rules: Rules, sample: Sample, passed: Reason, *, request_digest: str = ""
+) -> Verdict:
     """The verdict by one answer's own judgement, outside any certificate.
 
     Args:
         rules: what to do where it is missing.
         sample: the answer.
         passed: the reason where it is harmless.
+        request_digest: of the request, hexadecimal, where the verdict is to name it.
     """
     match sample.outcome:
-        case Outcome.HARMLESS:
+        case Outcome.HARMLESS:  # nearly always, and so made whole at once
             return Verdict(
                 action=Action.PASS,
                 reason=passed,
                 answer=sample.answer,
+                samples=(sample,),
                 unscanned=sample.unscanned,
                 unmeasured=sample.unmeasured,
                 outside_claim=True,
+                request_digest=request_digest,
             )
         case Outcome.HARMFUL:
-            return block(name_reason((sample,)))
+            verdict = block(name_reason((sample,)))
         case Outcome.OTHER_MEANING:
-            return block(Reason.OTHER_MEANING)
+            verdict = block(Reason.OTHER_MEANING)
         case Outcome.OTHER_ACTION:
-            return block(Reason.OTHER_ACTION)
+            verdict = block(Reason.OTHER_ACTION)
         case Outcome.MISSING:
-            return from_missing(rules, (sample,))
+            verdict = from_missing(rules, (sample,))
         case _:
             assert_never(sample.outcome)
+    return dataclasses.replace(
+        verdict,
+        samples=(sample,),
+        harmful=count_harmful((sample,)),
+        request_digest=request_digest,
+    )
 
 
 def from_error(error: Exception) -> Verdict:

@@ -82,6 +82,8 @@ _PLAIN_WORD = re.compile(r"[\w.:-]{1,80}")
 _EXTRA_FIELDS = frozenset({"logprobs", "stop_reason", "citations", "system_fingerprint"})
 """Fields beside the message that are shown by their own names."""
 
+_MEDIA_IN_ORDER = tuple(sorted(MEDIA_FIELDS))
+
 _FREE_FIELDS = frozenset({"arguments", "input"})
 """Inside these the model chooses every name and every value: nothing is structure."""
 
@@ -142,7 +144,7 @@ def extract_text(answer: Answer) -> AnswerText:
     spoken = _drop_blank(_find_texts(message, keys=True))
     if isinstance(message.get("content"), list) and answer.text not in map(itemgetter(1), spoken):
         spoken = _drop_blank((("content", answer.text), *spoken))
-    refusals = _drop_blank(_find_texts(refusal, "refusal", keys=True))
+    refusals = _drop_blank(_find_texts(refusal, "refusal", keys=True)) if refusal else []
     filtered = answer.finish_reason == "content_filter"
     extra = [*_find_extra(answer.extra)] if spoken or refusals else []
     texts = [*spoken, *refusals, *extra]
@@ -313,5 +315,5 @@ def _decode_json(text: str) -> Pairs | list[Json] | str | None:
 
 def _find_unscanned(answer: Answer) -> Iterator[str]:
     """Names of parts that hold more than text, or that are not known."""
-    yield from (name for name in sorted(MEDIA_FIELDS) if answer.extra.get(name))
+    yield from (name for name in _MEDIA_IN_ORDER if answer.extra.get(name))
     yield from (name[:40] for name in find_unknown(answer.message))

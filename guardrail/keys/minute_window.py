@@ -44,6 +44,8 @@ class MinuteWindow:
     def wait_s(self, amount: int, now: float) -> float:
         """Seconds until so much of what counts now counts no more; all of it, if it is less."""
         self._forget(now)
+        if self._seconds and amount >= self._count:  # all of it, which is asked most often
+            return self._seconds[-1][0] + _MINUTE_S + 1 - now
         left = amount
         wait_s = 0.0
         for second, taken in self._seconds:

@@ -1,7 +1,8 @@
 """The oracle that ships with the package: hashed n-grams, one linear model, numpy alone.
 
 A text is brought into plain words, cut into overlapping windows of two sizes, and every window gets
-the cosine between its weighted n-grams and the model's weights. The text's score is that of its
+the cosine between its weighted n-grams and the model's weights (compiled where it can be, see
+`text/compiled.py`). The text's score is that of its
 worst window, so neither a harmless beginning nor a long answer can hide a harmful passage. A
 second, smaller model says which kind of harm it is. What they were trained on, how well they do
 and what they miss stand in `builtin_model/CARD.md` and `report.json`.
@@ -25,7 +26,8 @@ import numpy as np
 from guardrail.canonical import short_digest
 from guardrail.errors import OracleError
 from guardrail.oracles.base import NamedScore
-from guardrail.oracles.text.ngrams import grams
+from guardrail.oracles.text.compiled import compiled_margins
+from guardrail.oracles.text.ngrams import CLASSES, encode, grams
 from guardrail.oracles.text.plain import plain_text
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from guardrail.oracles.base import Exchange
+    from guardrail.oracles.text.compiled import MarginPass
     from guardrail.oracles.text.ngrams import Grams
 
 __all__ = ["BUILTIN_MODEL", "BuiltinScorer", "LinearTextModel", "category_buckets", "windows"]
@@ -78,12 +81,13 @@ class LinearTextModel:
 
         From `_NAMED` on it is a `NamedScore`.
         """
-        found = grams(plain_text(text))
-        if not found.words.size:
+        plain = plain_text(text)
+        margin = self.margin(plain)
+        if margin is None:
             return 1.0
-        logit = self.slope * self.margin(found) + self.intercept
+        logit = self.slope * margin + self.intercept
         score = 1.0 / (1.0 + math.exp(-min(max(logit, -500.0), 500.0)))
-        return NamedScore(score, self.category(found)) if score >= _NAMED else score
+        return NamedScore(score, self.category(grams(plain))) if score >= _NAMED else score
 
     def category(self, found: Grams) -> str:
         """The kind of harm that the text's words speak of most, harmful or not."""
@@ -91,15 +95,42 @@ class LinearTextModel:
         margins = weights[:, category_buckets(found)].sum(axis=1) + weights[:, -1]
         return self.categories[int(margins.argmax())]
 
-    def margin(self, found: Grams) -> float:
-        """The worst window's margin over all window sizes."""
-        margins = self.margins(found)
-        return max(margin - offset for margin, offset in zip(margins, self.offsets, strict=True))
+    def margin(self, plain: str) -> float | None:
+        """The worst window's margin over all window sizes; None where there is nothing to judge.
+
+        Args:
+            plain: the text as `plain_text` leaves it.
+        """
+        compiled = compiled_margins()
+        if compiled is None:
+            found = grams(plain)
+            margins = self.margins(found) if found.words.size else []
+        else:
+            margins = self._compiled_margins(compiled, plain)
+        pairs = zip(margins, self.offsets, strict=bool(margins))
+        return max((margin - offset for margin, offset in pairs), default=None)
+
+    def _compiled_margins(self, compiled: MarginPass, plain: str) -> list[float]:
+        """What `margins` returns; nothing where there is no token."""
+        margins = np.empty(len(self.window_tokens))
+        size = compiled(
+            encode(plain), CLASSES, self.weights, self.rarity, self._shift, self._widths, margins
+        )
+        return margins.tolist() if size else []
+
+    @cached_property
+    def _widths(self) -> NDArray[np.int64]:
+        return np.array(self.window_tokens, dtype=np.int64)
+
+    @cached_property
+    def _shift(self) -> np.uint64:
+        """A hash without so many of its last bits is the number of its bucket."""
+        return np.uint64(64 - len(self.weights).bit_length() + 1)
 
     def margins(self, found: Grams) -> list[float]:
         """For each window size, the largest of sum(weight) / sqrt(sum(rarity**2))."""
         hashes, tokens = found.features()
-        buckets = hashes >> np.uint64(64 - len(self.weights).bit_length() + 1)
+        buckets = hashes >> self._shift
         size = len(found.words)
         pull = _running_sum(self.weights[buckets], tokens, size)
         mass = _running_sum(np.square(self.rarity[buckets]), tokens, size)

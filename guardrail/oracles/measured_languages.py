@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from guardrail.canonical import short_digest
@@ -44,8 +45,7 @@ class LanguageCheckedOracle:
 
     @property
     def revision(self) -> str:
-        parts = (self._oracle.revision, language_model().revision, repr(self._judges_all))
-        return short_digest("\n".join(parts), 16)
+        return _revision_of(self._oracle.revision, language_model().revision, self._judges_all)
 
     @property
     def inner(self) -> Oracle:
@@ -87,6 +87,12 @@ class LanguageCheckedOracle:
 
     async def aclose(self) -> None:
         await self._oracle.aclose()
+
+
+@lru_cache(maxsize=64)
+def _revision_of(oracle: str, model: str, judges_all: bool) -> str:
+    """Every record names it, so that it is computed once."""
+    return short_digest("\n".join((oracle, model, repr(judges_all))), 16)
 
 
 async def _find(text: str) -> Unmeasured | None:

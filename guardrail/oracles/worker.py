@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,7 @@ class ThreadedOracle:
 
     @property
     def revision(self) -> str:
-        text = f"{self._scorer.revision}\n{self._threshold!r}"
-        return short_digest(text, 16)
+        return _revision_of(self._scorer.revision, self._threshold)
 
     @property
     def threshold(self) -> float:
@@ -160,6 +160,12 @@ class InlineOracle(ThreadedOracle):
     async def aclose(self) -> None:
         self._closed = True
         await super().aclose()
+
+
+@lru_cache(maxsize=64, typed=True)  # 1 and 1.0 are written differently
+def _revision_of(scorer: str, threshold: float) -> str:
+    """Every record names it, so that it is computed once."""
+    return short_digest(f"{scorer}\n{threshold!r}", 16)
 
 
 def score_all(scorer: Scorer, exchanges: Sequence[Exchange]) -> list[float | OracleError]:

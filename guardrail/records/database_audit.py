@@ -15,7 +15,7 @@ from guardrail.records.audit import check_record
 from guardrail.records.override_chain import OVERRIDES_WRITER, audit_overrides
 from guardrail.records.query import as_utc, select_records
 from guardrail.records.record import require_record
-from guardrail.records.rows import read_row, summarize, to_columns
+from guardrail.records.rows import read_row, to_columns
 from guardrail.records.tables import ANCHORS, RECORDS, WRITERS
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _read_chain(
 
 def _check_columns(record: Record, row: sa.RowMapping) -> None:
     """What people filter by must be what the document says."""
-    expected = to_columns(summarize(record)) | {
+    expected = to_columns(record) | {
         name: getattr(record, name)
         for name in ("writer", "sequence", "previous", "digest", "signer", "signature")
     }

@@ -65,49 +65,46 @@ def summarize(record: Record) -> RecordSummary:
     Raises:
         CertificationError: its time is none.
     """
+    return RecordSummary(**to_columns(record))
+
+
+def to_columns(record: Record) -> dict[str, Any]:
+    """The summary's fields by their names. Raises CertificationError, as `summarize`."""
     worst = _find_worst(record)
     scores = [sample.score for sample in record.samples if sample.score is not None]
-    return RecordSummary(
-        record_id=record.record_id,
-        created=_read_time(record.created),
-        action=record.action.value,
-        reason=record.reason.value,
-        category="" if worst is None else _plain(worst.reason),
-        field="" if worst is None else _plain(worst.field),
-        would_block=record.would_block,
-        remembered=record.remembered,
-        mode=record.mode.value,
-        observation=record.observation.value,
-        policy=_plain(record.policy),
-        policy_digest=record.policy_digest,
-        model=_plain(record.model),
-        upstream=_plain(record.upstream),
-        principal=_plain(record.principal),
-        api_key_id=_plain(record.api_key_id),
-        route=_plain(record.route),
-        request_id=_plain(record.request_id),
-        request_digest=record.request_digest,
-        score=max(scores, default=None),
-        radius=None if record.certificate is None else float(record.certificate["radius"]),
-        calls=record.calls,
-        cost_usd=record.cost_usd,
-        elapsed_s=record.elapsed_s,
-    )
-
-
-_NAMES = tuple(field.name for field in dataclasses.fields(RecordSummary))
-
-
-def to_columns(summary: RecordSummary) -> dict[str, Any]:
-    """The summary's fields by their names."""
-    return {name: getattr(summary, name) for name in _NAMES}
+    return {
+        "record_id": record.record_id,
+        "created": _read_time(record.created),
+        "action": record.action.value,
+        "reason": record.reason.value,
+        "category": "" if worst is None else _plain(worst.reason),
+        "field": "" if worst is None else _plain(worst.field),
+        "would_block": record.would_block,
+        "remembered": record.remembered,
+        "mode": record.mode.value,
+        "observation": record.observation.value,
+        "policy": _plain(record.policy),
+        "policy_digest": record.policy_digest,
+        "model": _plain(record.model),
+        "upstream": _plain(record.upstream),
+        "principal": _plain(record.principal),
+        "api_key_id": _plain(record.api_key_id),
+        "route": _plain(record.route),
+        "request_id": _plain(record.request_id),
+        "request_digest": record.request_digest,
+        "score": max(scores, default=None),
+        "radius": None if record.certificate is None else float(record.certificate["radius"]),
+        "calls": record.calls,
+        "cost_usd": record.cost_usd,
+        "elapsed_s": record.elapsed_s,
+    }
 
 
 def to_row(sealed: SealedRecord) -> dict[str, Any]:
     """The row of a chained record in the table `records`; its content stands in `contents`."""
     record = sealed.record
     return {
-        **to_columns(summarize(record)),
+        **to_columns(record),
         "writer": record.writer,
         "sequence": record.sequence,
         "previous": record.previous,

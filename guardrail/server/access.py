@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 
 from guardrail.engine.observer import observe_with
 from guardrail.engine.verdict import Action
@@ -33,6 +33,7 @@ REQUEST_ID = "guardrail.request_id"
 _log = logging.getLogger("guardrail.access")
 _OBSERVATION = "guardrail.observation"
 _CALLER = "guardrail.caller"
+_HEADER = HEADER.encode("latin-1")
 _GONE = 499  # the client closed the connection before there was an answer
 _PROBES = ("/healthz", "/readyz")
 
@@ -85,7 +86,7 @@ class AccessLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = request_id
+                message["headers"] = [*message["headers"], (_HEADER, request_id.encode("latin-1"))]
             await send(message)
 
         try:

@@ -13,15 +13,15 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from guardrail.api.deployment import fixed_deployment
-from guardrail.api.errors import Reply, error_reply, reply_to_error
+from guardrail.api.errors import Reply, error_reply
 from guardrail.api.pictures.fetch import INTERNET
 from guardrail.api.service import Service
 from guardrail.api.settings import ServerSettings
 from guardrail.errors import GuardrailError
-from guardrail.server.access import AccessLog, note_fault
+from guardrail.server.access import AccessLog
 from guardrail.server.cors import cors_middleware
 from guardrail.server.error_form import form_error
-from guardrail.server.json_response import json_response
+from guardrail.server.json_response import fault_response, json_response
 from guardrail.server.plain_path import PlainPath, sent_path
 from guardrail.server.policy_sync import PolicySync
 from guardrail.server.routes import make_routes
@@ -223,8 +223,7 @@ def _hint(path: str) -> str:
 
 
 async def _reply_to_fault(request: Request, error: Exception) -> Response:
-    note_fault(request.scope, error)
-    return json_response(form_error(request.scope, reply_to_error(error)))
+    return fault_response(request.scope, error)
 
 
 async def _reply_to_disconnect(_request: Request, _error: Exception) -> Response:

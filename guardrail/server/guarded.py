@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -61,22 +60,24 @@ async def answer_guarded(deployment: Deployment, request: Request, endpoint: End
     The place among the decisions is taken when the body is there: a client that sends slowly must
     not keep others from theirs.
     """
-    caller = get_caller(request.scope)
-    with ExitStack() as stack:
+    caller, held = get_caller(request.scope), _Held()
+    try:
         lease = deployment.lease()
-        stack.callback(lease.release)
+        held.add(lease.release)
         place = await enter_by_key(deployment.limits, caller)
-        stack.callback(place.release)
+        held.add(place.release)
         set_rate(request.scope, place.rate)
         body = await read_body(deployment.bodies, request, max_bytes=lease.policies.max_body_bytes)
-        stack.callback(body.close)
+        held.add(body.close)
         service, incoming = await _read_incoming(lease.policies, request, endpoint, body)
-        stack.callback((await enter(service, deployment.refusals, request)).release)
+        held.add((await enter(service, deployment.refusals, request)).release)
         tally = _tally(service, incoming)
         decision = asyncio.create_task(_decide(service, request, endpoint, incoming, tally, body))
-        # Not inside the task: one that is cancelled before it runs would never get there.
-        held = stack.pop_all()
-    decision.add_done_callback(lambda _: held.close())
+    except BaseException:
+        held.release()
+        raise
+    # Not inside the task: one that is cancelled before it runs would never get there.
+    decision.add_done_callback(held.release)
     settings = service.settings
     patience_s = settings.first_byte_s if incoming.stream else None
     if not await wait_for_client(decision, request.receive, timeout_s=patience_s):
@@ -92,6 +93,21 @@ async def answer_guarded(deployment: Deployment, request: Request, endpoint: End
     if incoming.stream and not reply.is_error:
         return stream_response(reply, endpoint.events(reply, incoming))
     return json_response(reply)
+
+
+class _Held:
+    """What a request holds until its decision has ended; an `ExitStack` takes ten times as long."""
+
+    def __init__(self) -> None:
+        self._releases: list[Callable[[], object]] = []
+
+    def add(self, release: Callable[[], object]) -> None:
+        self._releases.append(release)
+
+    def release(self, *_: object) -> None:
+        """Gives everything back, the last first; none of it can fail."""
+        while self._releases:
+            self._releases.pop()()
 
 
 def _tally(service: Service, incoming: Incoming) -> JudgementCount | None:

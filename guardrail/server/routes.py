@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from starlette.requests import Request
 from starlette.routing import Match, Route
 
 from guardrail.api.chat.endpoint import CHAT_ENDPOINT
@@ -14,22 +15,22 @@ from guardrail.api.messages.endpoint import MESSAGES_ENDPOINT
 from guardrail.api.openapi.document import KEY_SECURITY, describe_plain, make_document
 from guardrail.api.openapi.operations import CHAT, CHECK, LITELLM, MESSAGES, RESPONSES
 from guardrail.api.responses.endpoint import RESPONSES_ENDPOINT
+from guardrail.errors import GuardrailError
 from guardrail.keys.api_key import KeyScope
 from guardrail.server.admin import policies_endpoint, reload_endpoint, rollback_endpoint
 from guardrail.server.authentication import Authenticated
 from guardrail.server.docs_page import docs_endpoint
 from guardrail.server.guarded import answer_guarded
 from guardrail.server.health import live_endpoint, ready_endpoint
-from guardrail.server.json_response import json_response
+from guardrail.server.json_response import fault_response, json_response
 from guardrail.server.litellm_api import litellm_endpoint
 from guardrail.server.models import model_endpoint, models_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import Scope
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from guardrail.api.deployment import Deployment
     from guardrail.api.endpoint import Endpoint
@@ -58,10 +59,6 @@ class _Described:
 
 class _NamedRoute(Route):
     """A route that the access log finds in the scope, in every release of Starlette."""
-
-    def guard(self, keys: Authenticator | None, needs: KeyScope) -> None:
-        """Asks for a key before anything else."""
-        self.app = Authenticated(self.app, keys, needs)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, child_scope = super().matches(scope)
@@ -110,9 +107,26 @@ def make_routes(
 
 def _route(entry: _Described, keys: Authenticator | None) -> Route:
     route = _NamedRoute(entry.path, entry.endpoint, methods=[entry.method])
-    if entry.needs is not None:
-        route.guard(keys, entry.needs)
+    app = _answer_by(entry.endpoint)
+    route.app = app if entry.needs is None else Authenticated(app, keys, entry.needs)
     return route
+
+
+def _answer_by(endpoint: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
+    """The endpoint as an ASGI application, its refusals answered.
+
+    In here, so that they say where a key stands as answers do. Starlette's own wrapper looks for a
+    handler of whatever is raised, which the app does already.
+    """
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await endpoint(Request(scope, receive, send))
+        except GuardrailError as error:
+            response = fault_response(scope, error)
+        await response(scope, receive, send)
+
+    return app
 
 
 def _with_security(entry: _Described) -> dict[str, Json]:

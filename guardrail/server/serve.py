@@ -16,6 +16,7 @@ import uvicorn
 
 from guardrail.errors import ConfigError
 from guardrail.images.compiled import compile_pass
+from guardrail.oracles.text.compiled import compile_margins
 from guardrail.server.app import create_app, create_deployed_app
 from guardrail.server.bind import check_bind
 from guardrail.server.connection import BoundedConnection
@@ -125,7 +126,8 @@ def serve(
         if metrics is not None:
             opened.enter_context(metrics)
         keep_large_blocks()
-        compile_pass()  # now, and not while the first request waits
+        compile_pass()  # these now, and not while the first request waits
+        compile_margins()
 
         def triggers() -> AbstractAsyncContextManager[None]:
             return reloading(deployment, folders, every_s=reload_every_s, on_signal=True)

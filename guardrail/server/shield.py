@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from guardrail.api.drain import shut_down_error
 from guardrail.api.errors import log_crash, reply_to_error
-from guardrail.api.strict_json import encode_json
 from guardrail.server.access import note_fault
 from guardrail.server.error_form import form_error
+from guardrail.server.json_response import json_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from guardrail.api.drain import Drain
-    from guardrail.api.errors import Reply
 
 __all__ = ["Shield"]
 
@@ -43,22 +42,10 @@ class Shield:
         except asyncio.CancelledError:
             if scope["type"] != "http" or started or not self._drain.is_cut:
                 raise
-            await send_reply(form_error(scope, reply_to_error(shut_down_error())), send)
+            cut = json_response(form_error(scope, reply_to_error(shut_down_error())))
+            await cut(scope, receive, send)
         except Exception as error:  # noqa: BLE001 (the server's edge)
             log_crash(error)
             note_fault(scope, error)
             if scope["type"] == "http" and not started:
-                await send_reply(form_error(scope, reply_to_error(error)), send)
-
-
-async def send_reply(reply: Reply, send: Send) -> None:
-    """Sends a reply as raw ASGI messages."""
-    body = encode_json(reply.body)
-    headers = {
-        **reply.headers,
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-    }
-    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body})
+                await json_response(form_error(scope, reply_to_error(error)))(scope, receive, send)

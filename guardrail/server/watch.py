@@ -24,25 +24,21 @@ async def wait_for_client(
         ClientDisconnect: the client went away first; the task was cancelled and has ended. The
             same happens to the task if this coroutine is cancelled.
     """
-    gone = asyncio.create_task(_wait_for_disconnect(receive))
+    watch = asyncio.create_task(_stop_at_disconnect(task, receive))
     try:
-        await asyncio.wait({task, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task,), timeout=timeout_s)
     except asyncio.CancelledError:
-        await _stop(task)
+        task.cancel()
+        await asyncio.wait((task,))
         raise
     finally:
-        gone.cancel()
-    if gone.done() and not task.done():
-        await _stop(task)
+        watch.cancel()
+    if watch.done() and task.cancelled():
         raise ClientDisconnect
     return task.done()
 
 
-async def _stop(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
+async def _stop_at_disconnect(task: asyncio.Task[Any], receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    task.cancel()

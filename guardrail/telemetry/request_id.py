@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from guardrail.context_variable import SetVariable
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["HEADER", "choose_request_id", "current_request_id", "use_request_id"]
 
@@ -35,11 +36,6 @@ def current_request_id() -> str | None:
     return _CURRENT.get()
 
 
-@contextmanager
-def use_request_id(request_id: str) -> Iterator[None]:
+def use_request_id(request_id: str) -> SetVariable[str | None]:
     """Makes it the current one, for this task and those that it begins meanwhile."""
-    before = _CURRENT.set(request_id)
-    try:
-        yield
-    finally:
-        _CURRENT.reset(before)
+    return SetVariable(_CURRENT, request_id)

@@ -4,6 +4,7 @@ What a judgement makes of an answer is tested with the engine.
 """
 
 import asyncio
+import copy
 
 import numpy as np
 import pytest
@@ -65,10 +66,15 @@ def test_equal_plain_answers_are_read_once(read):
 
 def test_answers_of_more_than_texts_are_read_each_time(read):
     call = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
-    readings(
-        [Answer({"tool_calls": [call]})] * 2 + [Answer({"content": "a"}, extra={"n": [1]})] * 2
-    )
+    both = [Answer({"tool_calls": [call]}), Answer({"content": "a"}, extra={"n": [1]})]
+    readings([*both, *map(copy.copy, both)])
     assert len(read) == 4
+
+
+def test_one_answer_is_read_once_however_often_it_is_asked_for(read):
+    call = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+    readings([Answer({"tool_calls": [call]})] * 3)
+    assert len(read) == 1
 
 
 def test_memory_of_texts_is_bounded(read, monkeypatch):

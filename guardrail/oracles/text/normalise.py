@@ -20,7 +20,10 @@ _LOOKALIKES = (
 )
 _CONTROLS = dict.fromkeys([*range(9), *range(14, 32), 127])  # not the blanks among them
 _LEET = str.maketrans("013457@$!|", "oieastasil")
-_LEET_INSIDE = re.compile(r"(?<=[a-z])[013457@$!|]+(?=[a-z])")
+# A pattern that begins with one of few characters is found ten times as fast as one that begins
+# with a look behind, so the look comes second here, and a cheaper pattern first below.
+_LEET_INSIDE = re.compile(r"[013457@$!|](?<=[a-z].)[013457@$!|]*(?=[a-z])")
+_MAY_BE_SPELLED = re.compile(r"[ .\-_*][a-z][ .\-_*][a-z](?![a-z0-9'])")
 _SPELLED_OUT = re.compile(r"(?<![a-z0-9'])(?:[a-z][ .\-_*]){2,}[a-z](?![a-z0-9'])")
 _SEPARATORS = re.compile(r"[ .\-_*]")
 _LONG_RUN = re.compile(r"([a-z!?.])\1{3,}")
@@ -44,9 +47,14 @@ def normalise(text: str) -> str:
     """
     if not text.isascii():
         text = _plain(text)
-    text = _WIDE_SPACE.sub(" ", text.translate(_CONTROLS).lower())
+    text = text.lower()
+    if not text.isprintable():  # else its only blanks are spaces, and there are no controls
+        text = _WIDE_SPACE.sub(" ", text.translate(_CONTROLS))
+    elif "  " in text:
+        text = _WIDE_SPACE.sub(" ", text)
     text = _LEET_INSIDE.sub(lambda match: match[0].translate(_LEET), text)
-    text = _SPELLED_OUT.sub(lambda match: _SEPARATORS.sub("", match[0]), text)
+    if _MAY_BE_SPELLED.search(text):
+        text = _SPELLED_OUT.sub(lambda match: _SEPARATORS.sub("", match[0]), text)
     return _LONG_RUN.sub(r"\1\1\1", text).strip()
 
 
