@@ -26,7 +26,7 @@ import numpy as np
 from guardrail.canonical import short_digest
 from guardrail.errors import OracleError
 from guardrail.oracles.base import NamedScore
-from guardrail.oracles.text.compiled import compiled_margins
+from guardrail.oracles.text.compiled import LONGEST_CHARS, compiled_margins
 from guardrail.oracles.text.ngrams import CLASSES, encode, grams
 from guardrail.oracles.text.plain import plain_text
 
@@ -102,7 +102,7 @@ class LinearTextModel:
             plain: the text as `plain_text` leaves it.
         """
         compiled = compiled_margins()
-        if compiled is None:
+        if compiled is None or len(plain) > LONGEST_CHARS:
             found = grams(plain)
             margins = self.margins(found) if found.words.size else []
         else:

@@ -32,7 +32,11 @@ from guardrail.oracles.text.ngrams import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MarginPass", "compile_margins", "compiled_margins", "window_margins"]
+__all__ = ["LONGEST_CHARS", "MarginPass", "compile_margins", "compiled_margins", "window_margins"]
+
+LONGEST_CHARS = 1 << 13
+"""Longer texts go by numpy, which lets other threads run meanwhile. This pass does not: who lets
+the interpreter go for a few microseconds may wait for milliseconds until it comes back."""
 
 _log = logging.getLogger(__name__)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
@@ -183,7 +187,7 @@ def compile_margins() -> None:
     try:
         import numba
 
-        compiled: MarginPass = numba.njit(nogil=True, cache=True)(window_margins)
+        compiled: MarginPass = numba.njit(cache=True)(window_margins)
         _try(compiled)
     except ImportError:
         return

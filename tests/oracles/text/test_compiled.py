@@ -34,7 +34,7 @@ def fresh(monkeypatch):
 
 @pytest.fixture(scope="module")
 def margin_pass():
-    return numba.njit(nogil=True, cache=True)(compiled.window_margins)
+    return numba.njit(cache=True)(compiled.window_margins)
 
 
 @settings(max_examples=300, deadline=None)
@@ -60,6 +60,7 @@ def test_what_is_compiled_is_the_function_that_can_be_read(margin_pass, text):
 
 def test_scores_are_the_same_once_it_is_compiled():
     texts = ["A cat sleeps.", "I will kill you and your family tonight.", "", "...", "7 8"]
+    texts.append("A cat sleeps. " * 1000)  # longer than what is compiled
     before = [MODEL.score(text) for text in texts]
     compiled.compile_margins()
     assert compiled.compiled_margins() is not None
