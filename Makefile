@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Processes that share the work of `make test` and `make check`; each takes about 1.5 GB.
-TESTERS ?= 2
+# Processes that share the work of `make test` and `make check`; each takes about 1.5 GB. One more
+# than CI has cores, as tests of time limits and of servers wait for a good part of their time.
+TESTERS ?= 3
 SIDE_BY_SIDE = $(MAKE) --jobs $(TESTERS) --keep-going --output-sync=target
 
 # One process of pytest each, the longest first: it reads and imports its own tests only, where

@@ -190,9 +190,8 @@ class Body:
     def refuse(self, bound: RefusedBound) -> None:
         """Ends its arrival, and frees its place at once."""
         self._bodies.leave(self)
-        self._met = bound
-        if self._timeout is not None:
-            self._timeout.reschedule(asyncio.get_running_loop().time())
+        if self._end_at(asyncio.get_running_loop().time()):
+            self._met = bound
 
     def give_back(self, size: int) -> None:
         """So many of its bytes are not held any more; never more than are."""
@@ -209,7 +208,7 @@ class Body:
     async def _take_room(self, size: int) -> None:
         self.waits = not self._bodies.has_room(size)
         if self.waits:  # which is not the client's fault
-            self._wait_until(self._end)
+            self._end_at(self._end)
         await self._bodies.take_room(size)
         self.held_bytes += size
         if self.waits:
@@ -219,11 +218,17 @@ class Body:
     def _start_measuring(self) -> None:
         limits = self._bodies.limits
         self._due = self.size + limits.min_body_rate_bps * limits.body_grace_s
-        self._wait_until(asyncio.get_running_loop().time() + limits.body_grace_s)
+        self._end_at(min(asyncio.get_running_loop().time() + limits.body_grace_s, self._end))
 
-    def _wait_until(self, when: float) -> None:
-        if self._timeout is not None and self._met is None:
-            self._timeout.reschedule(min(when, self._end))
+    def _end_at(self, when: float) -> bool:
+        """Moves the end of its arrival. False where it has been refused, or its time is over.
+
+        Time may run out in this turn of the event loop and its task learn of it in the next one.
+        """
+        if self._met is not None or self._timeout is None or self._timeout.expired():
+            return False
+        self._timeout.reschedule(when)
+        return True
 
 
 def _refusal(bound: RefusedBound, limits: WireLimits) -> RequestError:

@@ -58,6 +58,7 @@ class ScriptedServer:
         self.log = CallLog(script)
         self.connections = 0
         self.port = 0
+        self._loop = asyncio.get_running_loop()
         self._model = model
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -68,6 +69,10 @@ class ScriptedServer:
     @property
     def calls(self) -> list[Call]:
         return self.log.calls
+
+    def open_gate(self, gate: asyncio.Event) -> None:
+        """Lets the steps that wait for it answer; from any thread."""
+        self._loop.call_soon_threadsafe(gate.set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one connection until either side ends it."""

@@ -11,6 +11,7 @@ from tests.redis_server import MISSING as REDIS_MISSING
 from tests.redis_server import find_redis
 
 
+@pytest.mark.nightly  # `tests/cli/test_replicas.py` kills Redis below two replicas by day
 @pytest.mark.skipif(find_binaries() is None, reason=POSTGRES_MISSING)
 @pytest.mark.skipif(find_redis() is None, reason=REDIS_MISSING)
 def test_two_replicas_hold_every_law_while_redis_and_one_of_them_are_killed(script, tmp_path):

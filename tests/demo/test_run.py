@@ -208,7 +208,7 @@ def test_a_machine_that_is_far_too_slow_ends_the_demo_early(policy, make_engine,
 
 
 def test_decisions_that_time_ended_are_no_blocks(policy, make_engine, scenes, slow_on, tmp_path):
-    hasty = with_limits(policy, deadline_s=2.0)
+    hasty = with_limits(policy, deadline_s=6.0)  # the others take some tenths of one
     engine = make_engine(script=slow_on(40), used=hasty)
     results = run(hasty, engine, [scenes[0], scenes[2], scenes[4]], tries=1)
     clean, _, forbidden = (result.guard[0] for result in results)
@@ -236,7 +236,7 @@ def test_the_command_complains_and_exits_with_1(
 ):
     from guardrail.cli import demo
 
-    hasty = with_limits(policy, deadline_s=2.0)
+    hasty = with_limits(policy, deadline_s=6.0)  # the others take some tenths of one
     engine = make_engine(script=slow_on(40), used=hasty)
     monkeypatch.setattr("guardrail.demo.scenes.load_scenes", lambda: scenes[::2])
     monkeypatch.setattr("guardrail.assembly.build_engine", lambda *_: engine)

@@ -55,6 +55,7 @@ def through_json(certificate):
     return json.loads(json.dumps(encode_certificate(certificate), allow_nan=False))
 
 
+@pytest.mark.no_cover
 def test_it_holds_and_comes_back_from_json(certificate):
     data = through_json(certificate)
     back = decode_certificate(data)
@@ -343,6 +344,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.no_cover
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_garbage_is_refused_as_such(passed, data):

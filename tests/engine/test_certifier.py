@@ -120,6 +120,7 @@ AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=40, d
 TestAnyOrder = AnyOrder.TestCase
 
 
+@pytest.mark.no_cover
 @plans
 @pytest.mark.parametrize("speculate", [False, True])
 @given(outcomes=OUTCOMES, random=st.randoms())

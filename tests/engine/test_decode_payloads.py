@@ -182,6 +182,7 @@ def test_the_worst_megabyte_ends(unit):
     assert sum(map(len, found.texts)) <= 3_000_000
 
 
+@pytest.mark.no_cover
 def test_megabytes_are_read_whole():
     words = " ".join([SECRET] * 30_000)
     assert words in decode_payloads(base64.b64encode(words.encode()).decode()).texts

@@ -149,6 +149,7 @@ class TestWhoAnswers:
         assert verdict.usage.calls == 6 + calls[1]
         assert verdict.usage.completion_tokens == 5 * (6 + calls[1])
 
+    @pytest.mark.no_cover
     def test_a_failover_starts_with_zero_counts_at_a_share_fixed_beforehand(self, kit):
         """Whatever the first one brought before it failed: answers, harm, and missing ones."""
         wide = {"expected_harmless_rate": 0.9, "max_samples": 300, "max_parallel": 1}

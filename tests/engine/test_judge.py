@@ -50,6 +50,7 @@ def readings(answers, judge=None):
     return asyncio.run(main())
 
 
+@pytest.mark.no_cover
 @given(st.lists(ANSWERS, max_size=8))
 def test_what_is_remembered_is_what_would_be_read(answers):
     assert readings([*answers, *answers]) == [

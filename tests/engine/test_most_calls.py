@@ -58,6 +58,7 @@ def test_a_text_is_one_call_and_its_repeats():
     assert most_calls(rules(), Words(), []) == 3
 
 
+@pytest.mark.no_cover
 def test_a_picture_takes_its_plan_and_one_answer():
     made = rules()
     most = plan_of(made, SIZES).max_samples

@@ -122,6 +122,7 @@ def chances(q):
     return {HARMLESS: q, HARMFUL: 1 - q}
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("disguise", "size"),
     [
@@ -177,6 +178,7 @@ class Judge:
         pass
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("size", PLANS)
 def test_verdicts_that_come_as_errors_pass_no_more_often_either(kit, size):
     plan = plan_of(kit, **PLANS[size])
@@ -204,6 +206,7 @@ class _Judged:
 class TestAny:
     """`retry: any` asks again until something comes: the old way, and what it costs."""
 
+    @pytest.mark.no_cover
     @pytest.mark.parametrize("retries", [0, 1, 2])
     def test_p_pass_is_that_of_the_model_as_it_is_asked(self, kit, retries):
         plan = plan_of(kit, **UNANIMOUS)
@@ -214,12 +217,14 @@ class TestAny:
         asked = 1 - (1 - q) ** (retries + 1)
         assert float(passing(decide, chances(q))) == exact(plan, asked)
 
+    @pytest.mark.no_cover
     def test_it_passes_far_more_than_alpha(self, kit):
         plan = plan_of(kit, **UNANIMOUS)
         decide = decider(kit, harm_as(DISGUISES["503"]), **UNANIMOUS, retry=Retry.ANY)
         q = Fraction(plan.q_required)
         assert passing(decide, chances(q)) > 2 * Fraction(plan.alpha)
 
+    @pytest.mark.no_cover
     def test_at_the_size_of_a_real_plan(self):
         """28 unanimous answers: .00005 becomes .88 with two repeats."""
         plan = make_plan(PlanKind.OPTIMAL, 0.7772, 0.001, 0.99, 0.99, 200, 4.0, 32)
@@ -230,6 +235,7 @@ class TestAny:
         assert passed[2] > 0.8
         assert passed[3] > 0.99
 
+    @pytest.mark.no_cover
     def test_a_wrongly_declared_upstream_is_asked_again_as_well(self, kit):
         """`direct: true` is the operator's word; where it is untrue, so is the bound."""
         plan = plan_of(kit, **UNANIMOUS)

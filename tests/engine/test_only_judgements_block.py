@@ -40,6 +40,7 @@ def end(kit, plan, outcomes, fault, **rules):
     return verdict, certifier, samples
 
 
+@pytest.mark.no_cover
 @settings(max_examples=300, deadline=None)
 @given(
     plan=st.sampled_from(PLANS),

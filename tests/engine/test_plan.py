@@ -139,6 +139,7 @@ def test_pictures_that_are_not_scaled_have_no_slack():
     assert measure_geometry([canvas_for(9, 9, max_side_px=None)]) == UNSCALED
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", [PlanKind.FIXED, PlanKind.OPTIMAL])
 @pytest.mark.parametrize("alpha", [0.05, 1e-3, 1e-6])
 def test_the_plan_keeps_alpha_and_power(kit, kind, alpha):
@@ -171,6 +172,7 @@ def test_fixed_plans_look_at_the_ends_of_waves(kit):
     assert wide.looks == (plan.max_samples,)
 
 
+@pytest.mark.no_cover
 def test_waves_of_optimal_plans_fit_what_runs_at_once(kit):
     """With dear waves the first wave is filled up to what runs side by side anyway."""
     rules = {"kind": PlanKind.OPTIMAL, "alpha": 1e-3, "latency_weight": 10.0}

@@ -196,6 +196,7 @@ LONG = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("message", LONG.values(), ids=LONG)
 def test_long_answers_are_read_aside(message, monkeypatch):
     assert read_in(message, monkeypatch) is not threading.main_thread()

@@ -10,7 +10,7 @@ from guardrail.api.wire_limits import WireLimits
 from guardrail.errors import ConfigError
 from guardrail.upstreams.scripted import Fault, Step
 
-SOON_S = 3.0  # an answer takes some hundredths of a second; machines that test are busy
+SOON_S = 5.0  # an answer takes some hundredths of a second; machines that test are busy
 
 
 def hold(server, raw, count, declared, sent):
@@ -18,8 +18,9 @@ def hold(server, raw, count, declared, sent):
     clients = [server.connect() for _ in range(count)]
     for client in clients:
         with contextlib.suppress(OSError):
-            client.settimeout(1.0)
+            client.settimeout(0.2)
             client.sendall(raw.with_length(declared) + b" " * sent)
+        client.settimeout(60.0)
     return clients
 
 
@@ -44,7 +45,7 @@ def test_connections_under_way_are_not_closed(start, raw, bound):
     busy = [server.connect() for _ in range(5)]
     for client in busy:
         client.sendall(raw.with_length(len(raw.BODY)) + raw.BODY)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while server.admission.free > 64 - 5 and time.monotonic() < deadline:
         time.sleep(0.01)
     with server.connect() as client:
@@ -92,7 +93,7 @@ def test_room_comes_back(start, raw):
     close(hold(server, raw, 5, 1_000_000, 300_000))
     assert server.chat(1_000_000)[0] == 200
     assert server.ask(raw.with_length(9) + b"{" * 9) == 400
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while server.bodies.held_bytes and time.monotonic() < deadline:
         time.sleep(0.01)
     assert (server.bodies.held_bytes, server.bodies.arriving) == (0, 0)
@@ -100,8 +101,8 @@ def test_room_comes_back(start, raw):
 
 
 def test_a_slow_honest_client_is_served(start, raw):
-    server = start(body_grace_s=0.3, min_body_rate_bps=1024)
-    body = raw.BODY.ljust(20_000)
+    server = start(body_grace_s=1.0, min_body_rate_bps=1024)
+    body = raw.BODY.ljust(16_000)
     with server.connect() as client:
         client.sendall(raw.with_length(len(body)))
         for at in range(0, len(body), 1000):  # some 12 kB a second
@@ -125,7 +126,7 @@ def test_a_client_that_leaves_the_line_holds_nothing(start, raw):
     waiting = [server.connect() for _ in range(4)]
     for client in waiting:
         client.sendall(raw.with_length(200_000) + raw.BODY.ljust(200_000))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while server.admission.waiting < 4 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert server.bodies.held_bytes > 500_000

@@ -17,11 +17,12 @@ class SlowJournal(MemoryJournal):
     def __init__(self, error=None):
         super().__init__()
         self.groups, self.checks, self.error = [], 0, error
-        self.open = threading.Event()
+        self.open, self.begun = threading.Event(), threading.Event()
         self.open.set()
 
     def append_all(self, records):
-        self.open.wait(20)
+        self.begun.set()
+        self.open.wait(60)
         if self.error is not None and self.error(records):
             raise self.error(records)
         self.groups.append(len(records))
@@ -81,25 +82,25 @@ def test_a_group_of_enough_records_is_not_gathered_any_longer(passed, writer_of,
 
 def test_the_loop_goes_on_while_the_journal_hangs_and_the_wait_ends(passed, writer_of):
     journal = SlowJournal()
-    writer = writer_of(journal, wait_s=0.3)
+    writer = writer_of(journal, wait_s=1.0)
 
     async def scene():
         journal.open.clear()
         first = asyncio.create_task(writer.keep(lambda: passed))
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(journal.begun.wait, 60)
         second = asyncio.create_task(writer.keep(lambda: passed))
         turns = 0
         while not second.done():
             turns += 1
             await asyncio.sleep(0.005)
         for task in (first, second):
-            with pytest.raises(StorageError, match=r"within 0\.3 s"):
+            with pytest.raises(StorageError, match=r"within 1 s"):
                 task.result()
         journal.open.set()
         await writer.keep(lambda: passed)
         return turns
 
-    assert asyncio.run(scene()) > 20
+    assert asyncio.run(scene()) > 5
     # The first was being written when its wait ended; the second was withdrawn.
     assert len(journal.records) == 2
 
@@ -111,9 +112,9 @@ def test_what_waits_is_bounded(passed, writer_of):
     async def scene():
         journal.open.clear()
         tasks = [asyncio.create_task(writer.keep(lambda: passed)) for _ in range(1)]
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(journal.begun.wait, 60)
         tasks += [asyncio.create_task(writer.keep(lambda: passed)) for _ in range(2)]
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)
         with pytest.raises(StorageError, match="2 records wait"):
             await writer.keep(lambda: passed)
         journal.open.set()
@@ -197,7 +198,7 @@ def test_the_thread_ends_with_its_work_and_begins_again(passed, writer_of, monke
     writer = writer_of(MemoryJournal())
     for _ in range(2):
         asyncio.run(writer.keep(lambda: passed))
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while writer._thread is not None and time.monotonic() < end:
             time.sleep(0.005)
         assert writer._thread is None

@@ -11,7 +11,7 @@ from guardrail.api.wire_limits import WireLimits
 from guardrail.upstreams.scripted import Fault, State, Step
 
 
-async def until(condition, timeout_s=15.0):
+async def until(condition, timeout_s=50.0):
     """Waits until the condition holds, far less long than the calls that hang."""
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 (what is waited for has no event)

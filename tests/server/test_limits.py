@@ -13,6 +13,7 @@ from guardrail.api.refusals import Refusals
 from guardrail.api.wire_limits import WireLimits
 from guardrail.errors import RequestError
 from guardrail.server.body import read_body
+from tests.virtual_time import run_in_virtual_time
 
 
 async def turns(rounds=5):
@@ -158,6 +159,38 @@ def test_a_false_length_does_not_help(run, declared):
 def test_a_body_that_does_not_come(run):
     error = refused(run, Pieces(b"0", ends="never"), body_timeout_s=0.05)
     assert (error.status, error.code) == (408, "request_timeout")
+
+
+def test_a_body_whose_time_is_over_is_no_trouble_to_the_next_one():
+    """Its task has not learnt of it yet when its place is asked for."""
+
+    async def scenario():
+        limits, refusals = WireLimits(max_bodies=1, body_grace_s=1.0), Refusals()
+        bodies = Bodies(limits, refusals)
+
+        async def arrive():
+            async with bodies.open().arriving():
+                await asyncio.Event().wait()
+
+        slow = asyncio.create_task(arrive())
+        await turns()
+        loop = asyncio.get_running_loop()
+        opened = loop.create_future()
+
+        def come():
+            try:
+                opened.set_result(bodies.open())
+            except RuntimeError as error:
+                opened.set_exception(error)
+
+        loop.call_later(1.0, come)  # due right after the slow one's time, and called with it
+        loop.hold_up(5.0)
+        await opened
+        with pytest.raises(RequestError) as caught:
+            await slow
+        return caught.value.code, bodies.arriving, refusals.counts()["body_rate"]
+
+    assert run_in_virtual_time(scenario()) == ("request_timeout", 1, 1)
 
 
 def test_a_client_that_goes(run):

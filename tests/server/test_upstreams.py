@@ -120,7 +120,7 @@ def test_nothing_passes_where_all_are_down(run, kit, images):
 
 def test_a_full_line_asks_the_client_to_come_back(run, kit):
     gate = CallLimits(max_concurrency=1, max_queue=1)
-    response, _ = asked(run, kit, [Step("A cat.", delay_s=0.01)], gate=gate)
+    response, _ = asked(run, kit, HANG, gate=gate)
     assert response.status_code == 503
     assert response.json()["error"]["code"] == "upstream_overloaded"
     assert int(response.headers["retry-after"]) >= 1

@@ -184,7 +184,7 @@ def test_a_process_that_crashed_holds_nothing_for_long(kit, server):
     key = KeyLimits(max_concurrency=2, calls_per_minute=10, usd_per_day=1.0)
 
     async def scene():
-        async with limiting(kit, server, 2, lease_s=0.6) as (crashes, lives):
+        async with limiting(kit, server, 2, lease_s=1.2) as (crashes, lives):
             await empty(lives)
             await crashes.enter("k", key)
             await crashes.reserve("k", key, 6, 0.5)
@@ -192,7 +192,7 @@ def test_a_process_that_crashed_holds_nothing_for_long(kit, server):
             kept = await lives.reserve("k", key, 2, 0.25)
             crashes._renewal.cancel()  # nothing more is heard of it
             full = await refusal(lives.enter("k", key))
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(2.0)
             await lives.enter("k", key)  # one of its own is renewed, that of the other is gone
             still_full = await refusal(lives.enter("k", key))
             # What had been set aside counts as used: 6 and 2 of 10 calls, 0.75 of 1.0 dollars.
@@ -229,13 +229,13 @@ def test_a_place_that_was_lost_is_taken_again(kit, redis_server):
     key = KeyLimits(max_concurrency=1)
 
     async def scene():
-        async with limiting(kit, redis_server, 2, lease_s=0.3, timeout_s=0.5) as (one, other):
+        async with limiting(kit, redis_server, 2, lease_s=0.9, timeout_s=2.0) as (one, other):
             await one.enter("k", key)
             redis_server.kill()
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1.0)
             down = await refusal(other.enter("k", key))
             redis_server.start()  # empty
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.5)
             full = await refusal(other.enter("k", key))
             one.leave("k")
             await asyncio.wait(one._leaving["k"])
@@ -247,7 +247,7 @@ def test_a_place_that_was_lost_is_taken_again(kit, redis_server):
 
 def test_without_redis_only_keys_without_limits_ask(kit, redis_server):
     async def scene():
-        async with limiting(kit, redis_server, timeout_s=0.5) as limits:
+        async with limiting(kit, redis_server) as limits:
             usd = KeyLimits(usd_per_day=1.0)
             held = await limits.reserve("k", usd, None, 0.5)
             redis_server.kill()

@@ -226,6 +226,8 @@ def test_one_that_starts_reads_orders_from_before_as_it_should(kit, boards):
         async with boards(2) as (here, there):
             await here.put_order(digest, "operator")
             async with PolicySync(late, there, every_s=0.05).running():
+                if digest is None:
+                    await until(lambda: late.done)
                 await asyncio.sleep(0.4)
             return late.done
 
@@ -268,7 +270,7 @@ def test_one_that_starts_after_a_rollback_says_so_while_others_run_that_version(
 
 def test_without_redis_the_others_are_not_known(kit, redis_server):
     async def scene():
-        async with kit.shared(redis_server, timeout_s=0.5) as way:
+        async with kit.shared(redis_server, timeout_s=2.0) as way:
             one = Policies("old")
             sync = PolicySync(one, RedisBoard(way))
             redis_server.kill()

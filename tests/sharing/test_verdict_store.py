@@ -33,10 +33,10 @@ def test_what_one_process_put_another_gets(kit, redis_server):
 def test_a_value_ends_with_its_time(kit, redis_server):
     async def scene():
         async with kit.shared(redis_server) as redis:
-            store = RedisVerdictStore(redis, MemoryRules(ttl_s=0.2))
+            store = RedisVerdictStore(redis, MemoryRules(ttl_s=1.0))
             await store.put(b"a", b"value")
             found = [await store.get(b"a")]
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(1.1)
             found.append(await store.get(b"a"))
             await store.put(b"b", b"value")
             return found, await redis._client.hlen(store._names[0])
@@ -97,7 +97,7 @@ def test_a_redis_that_is_down_is_no_fault(kit, redis_server):
     clock = Clock()
 
     async def scene():
-        async with kit.shared(redis_server, timeout_s=0.2) as redis:
+        async with kit.shared(redis_server, timeout_s=1.0) as redis:
             store = RedisVerdictStore(redis, MemoryRules(), clock=clock)
             await store.put(b"a", b"value")
             redis_server.signal(signal.SIGSTOP)

@@ -18,6 +18,7 @@ from guardrail.stats.radius import required_harmless_rate
 Q = required_harmless_rate(1.0, sigma=1.0)
 
 
+@pytest.mark.no_cover
 @settings(max_examples=30)
 @given(
     st.floats(0.2, 0.95),

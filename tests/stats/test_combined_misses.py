@@ -29,6 +29,7 @@ def worst(rates, k):
 GRID = (0.0, 0.05, 0.1, 0.3, 0.45, 0.8, 1.0)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_no_joint_distribution_exceeds_the_bound_and_one_attains_it(n):
     """Every dependence is tried at once: the worst one is the solution of a linear program."""

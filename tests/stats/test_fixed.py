@@ -38,6 +38,7 @@ def test_sizes_of_the_design_table(radius, q1, n):
     assert plan.false_pass_upper <= 1e-3
 
 
+@pytest.mark.no_cover
 @given(
     st.sampled_from((0.6, 0.75, 0.9)),
     st.sampled_from((0.05, 0.01, 1e-3)),

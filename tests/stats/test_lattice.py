@@ -54,6 +54,7 @@ questions = st.tuples(
 )
 
 
+@pytest.mark.no_cover
 @settings(max_examples=60)
 @given(
     questions,
@@ -144,6 +145,7 @@ def test_log_path(q, n):
     assert np.exp(log_path(q, n, h)) == pytest.approx(q ** (n - h) * (1 - q) ** h, rel=1e-9)
 
 
+@pytest.mark.no_cover
 @given(questions)
 def test_the_bound_holds_for_every_price(question):
     """Weak duality: no price gives a bound above the cost of a plan that meets the target."""

@@ -33,6 +33,7 @@ DESIGN = [
 ]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("radius", "q1", "prototype", "fixed"), DESIGN)
 def test_the_design_table_is_met_or_beaten(radius, q1, prototype, fixed):
     found = optimum(Q[radius], 1e-3, q1=q1, **USUAL)
@@ -131,6 +132,7 @@ def every_plan(longest):
         yield most, least
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("q", "q1", "alpha", "power"),
     [(0.4, 0.9, 0.2, 0.6), (0.5, 0.95, 0.3, 0.8), (0.3, 0.8, 0.2, 0.7)],
@@ -151,6 +153,7 @@ def test_against_every_plan_of_four_draws(q, q1, alpha, power):
     assert found.cost_lower <= best + 1e-9
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("step", [4, 8, 16])
 def test_looks_only_where_they_are_allowed(step):
     looks = range(step, 400, step)
@@ -162,6 +165,7 @@ def test_looks_only_where_they_are_allowed(step):
     assert found.plan.walk(0.97).expected_waves < dense.plan.walk(0.97).expected_waves
 
 
+@pytest.mark.no_cover
 def test_a_latency_weight_trades_calls_for_waves():
     plans = [
         optimal_plan(Q[0.5], 1e-3, q1=0.97, latency_weight=weight, **USUAL)
@@ -178,6 +182,7 @@ def test_a_latency_weight_trades_calls_for_waves():
         assert plan.power_at(0.97) >= 0.99
 
 
+@pytest.mark.no_cover
 def test_chosen_looks_beat_a_fixed_step():
     """The search over looks must at least find what a person would write down."""
     weight, parallel = 5.0, 16
@@ -219,6 +224,7 @@ def test_a_beta_prior_as_traffic():
     assert found.plan.power_at(0.97) >= 0.99
 
 
+@pytest.mark.no_cover
 def test_the_least_worst_plan():
     plain = optimal_plan(Q[0.5], 1e-3, q1=0.97, **USUAL)
     found = optimum(Q[0.5], 1e-3, q1=0.97, objective=Objective.WORST, **USUAL)
@@ -243,6 +249,7 @@ def test_certain_traffic():
     assert found.plan.decide(40, 0) is Decision.PASS
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("alpha", [1e-9, 1e-6])
 def test_tiny_alphas(alpha):
     found = optimum(Q[1.0], alpha, q1=0.97, **USUAL)
@@ -318,6 +325,7 @@ def test_building_twice_gives_the_same_plan():
     assert one.digest == two.digest
 
 
+@pytest.mark.no_cover
 @settings(max_examples=15, deadline=None)
 @given(
     st.floats(0.05, 0.9),

@@ -166,6 +166,7 @@ def test_quantiles_survive_a_sum_that_falls_short_of_one():
     assert walk.calls_quantile(1.0) == 2
 
 
+@pytest.mark.no_cover
 @given(plans(), fractions)
 def test_quantiles_agree_with_the_distribution(plan, q):
     walk = plan.walk(float(q))
