@@ -180,7 +180,7 @@ def held(words, heartbeat="chunks"):
     """A route that answers slowly, behind a middleware that soon sends heartbeats."""
 
     async def chat(_request):
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.6)
         message = {"role": "assistant", "content": words}
         return JSONResponse(
             {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
