@@ -206,14 +206,14 @@ def test_an_anchor_that_is_no_digest_is_refused(tmp_path, digest):
     assert "a digest is 64" in result.output
 
 
-@pytest.mark.parametrize("old", ["certified", "harmless", '"calls":2', '"would_block":false'])
+@pytest.mark.parametrize("old", ["certified", "harmless", '"calls":', '"would_block":false'])
 def test_verify_fails_loudly_on_a_changed_record(checked, model, kit, tmp_path, old):
     file = tmp_path / "records.jsonl"
     model([kit.CLEAN])
     checked("--records", file)
     text = file.read_text()
     assert old in text
-    new = {"certified": "harmful", "harmless": "harmful", '"calls":2': '"calls":9'}
+    new = {"certified": "harmful", "harmless": "harmful", '"calls":': '"calls":9'}
     file.write_text(text.replace(old, new.get(old, '"would_block":true'), 1))
     with pytest.raises(CertificationError, match=r"records\.jsonl:1: "):
         verified(file)

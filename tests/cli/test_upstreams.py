@@ -120,7 +120,7 @@ class TestTheEngineThatIsBuilt:
     def test_a_policy_that_cannot_pass_at_its_share_is_refused_at_the_start(self, policy):
         text = policy.read_text() + "\n"
         policy.write_text(
-            text.replace("{max_parallel: 8}", "{plan: fixed, power: 0.5}")
+            text.replace("{plan: fixed, max_parallel: 8}", "{plan: fixed, power: 0.5}")
             + "sampling: {max_samples: 21}\n"
         )
         read = read_policy(str(policy))
