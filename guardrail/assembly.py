@@ -243,6 +243,7 @@ def open_records(options: RecordOptions) -> Iterator[Callable[[Engine], Recorder
     from guardrail.records.content import load_or_create_content_keys
     from guardrail.records.open import open_journal, open_pruner
     from guardrail.records.recorder import Recorder
+    from guardrail.records.sent_pictures import PictureRoom
     from guardrail.records.signing import load_or_create_signer
     from guardrail.records.writer import RecordWriter
 
@@ -256,7 +257,10 @@ def open_records(options: RecordOptions) -> Iterator[Callable[[Engine], Recorder
         open_pruner(options.place, options.retention, signer),
         closing(RecordWriter(journal)) as writer,
     ):
-        yield lambda engine: Recorder(writer, engine, content_keys=keys, mode=options.mode)
+        room = PictureRoom() if options.keep_pictures else None
+        yield lambda engine: Recorder(
+            writer, engine, content_keys=keys, picture_room=room, mode=options.mode
+        )
 
 
 def _type_name(value: object) -> str:

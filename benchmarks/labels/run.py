@@ -42,6 +42,7 @@ from guardrail.labelling.sample_effect import find_price
 from guardrail.labelling.standing import find_standing
 from guardrail.policy.load import load_policy
 from guardrail.records.content import load_or_create_content_keys
+from guardrail.records.kept_pictures import NewRecord
 from guardrail.records.open import open_journal
 from guardrail.records.recorder import build_record
 from guardrail.records.writer import RecordWriter
@@ -137,7 +138,7 @@ async def decide_day(
         for number in range(options.requests):
             png = _move(scenes[number % len(scenes)].png, rng)
             record = await _decide(engine, model, png, ask(SceneQuestion.SHOWN, rng), keys)
-            await writer.keep(partial(dataclasses.replace, record))
+            await writer.keep(partial(NewRecord, record))
             counts["calls"] += record.calls
             counts["let_through" if record.action is Action.PASS else "stopped"] += 1
     finally:

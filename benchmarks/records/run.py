@@ -43,6 +43,7 @@ from guardrail.images.limits import ImageLimits
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
+from guardrail.records.kept_pictures import NewRecord
 from guardrail.records.open import open_journal
 from guardrail.records.query import DatabaseSource, RecordFilter
 from guardrail.records.recorder import build_record
@@ -139,12 +140,12 @@ def measure_groups(place: str, record: Record) -> dict[str, float]:
 async def measure(place: str, record: Record) -> dict[str, float]:
     journal = open_journal(place)
     with closing(journal), closing(RecordWriter(journal)) as writer:
-        await writer.keep(lambda: renew(record))
+        await writer.keep(lambda: NewRecord(renew(record)))
         rate, stalls = await measure_rate(writer, record)
         alone = []
         for _ in range(ALONE):
             start = time.perf_counter()
-            await writer.keep(lambda: renew(record))
+            await writer.keep(lambda: NewRecord(renew(record)))
             alone.append(1e3 * (time.perf_counter() - start))
     return {
         "records_per_s_at_64": round(rate, 1),
@@ -161,7 +162,7 @@ async def measure_rate(writer: RecordWriter, record: Record) -> tuple[float, lis
     async def work() -> None:
         nonlocal kept
         while time.perf_counter() < end:
-            await writer.keep(lambda: renew(record))
+            await writer.keep(lambda: NewRecord(renew(record)))
             kept += 1
 
     async def watch() -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from guardrail.api.incoming import Incoming
     from guardrail.api.items import Recall
     from guardrail.api.opening import Opening
-    from guardrail.api.pictures.loader import Source
     from guardrail.api.request_rules import RequestRules
     from guardrail.api.service import Service
     from guardrail.engine.engine import Engine
@@ -192,7 +191,7 @@ async def decide_incoming(
     """
     deadline = asyncio.get_running_loop().time() + engine.rules.deadline_s
     async with AsyncExitStack() as held:
-        pictures = await _open_pictures(service, incoming.sources, held, deadline)
+        pictures = await _open_pictures(service, incoming, held, deadline)
         opened()
         if engine.rules.mode is Mode.OBSERVE and not (waits or service.policy.observe.wait):
             return await service.observer.answer(
@@ -203,6 +202,7 @@ async def decide_incoming(
                 deadline=deadline,
                 held=held,
                 origin=origin,
+                sent=incoming.sent,
             )
         chat, digest = incoming.chat, None
         if service.policy.overrides == "on" and engine.rules.mode is Mode.ENFORCE:
@@ -230,14 +230,15 @@ async def decide_incoming(
 
 
 async def _open_pictures(
-    service: Service, sources: list[Source], held: AsyncExitStack, deadline: float
+    service: Service, incoming: Incoming, held: AsyncExitStack, deadline: float
 ) -> tuple[Picture, ...]:
     """The pictures, decoded, as long as `held` is. Raises RequestError."""
-    if not sources:
+    if not incoming.sources:
         return ()
+    keep = functools.partial(incoming.sent.fill, room=service.picture_room)
     try:
         async with asyncio.timeout_at(deadline):
-            return await held.enter_async_context(service.image_loader.open(sources))
+            return await held.enter_async_context(service.image_loader.open(incoming.sources, keep))
     except TimeoutError:
         raise RequestError(
             "the pictures could not be fetched and decoded before the decision's deadline; "

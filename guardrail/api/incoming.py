@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from guardrail.records.sent_pictures import SentPictures
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,7 +26,8 @@ class Incoming:
     counts while a stream is held; `words_once` is said of clients that show content and refusal
     one after the other; `withheld` names what of the request the model is not told; `keeps_items`
     is whether later requests may name parts of the answer by their ids; `request_id` is what the
-    request is logged by, empty where nobody said.
+    request is logged by, empty where nobody said. `sent` holds the encoded pictures that records
+    keep, once they are there, and none where they keep none.
     """
 
     chat: Chat
@@ -37,3 +40,4 @@ class Incoming:
     withheld: tuple[str, ...] = ()
     keeps_items: bool = False
     request_id: str = ""
+    sent: SentPictures = field(default_factory=SentPictures, compare=False)

@@ -20,6 +20,7 @@ from guardrail.engine.verdict import Observation
 from guardrail.errors import GuardrailError
 from guardrail.memory.allowance import reserve_answer, reserve_budget
 from guardrail.records.origin import UNKNOWN_ORIGIN
+from guardrail.records.sent_pictures import SentPictures
 from guardrail.upstreams.given import GivenAnswerUpstream
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from guardrail.records.origin import Origin
     from guardrail.types import Chat
 
-    Keep = Callable[[Verdict, Chat, Origin], Awaitable[object]]
+    Keep = Callable[[Verdict, Chat, Origin, SentPictures | None], Awaitable[object]]
 
 __all__ = ["Observer"]
 
@@ -75,6 +76,7 @@ class Observer:
         deadline: float,
         held: AsyncExitStack,
         origin: Origin = UNKNOWN_ORIGIN,
+        sent: SentPictures | None = None,
     ) -> Verdict:
         """The model's own answer; its decision follows.
 
@@ -87,6 +89,7 @@ class Observer:
             deadline: of the answer; the decision has all the time that its rules give it.
             held: what the pictures need; it passes to the decision.
             origin: where the request came from, for the decision's record.
+            sent: the pictures as they were sent, for the same.
 
         Raises:
             RequestError: see `Engine.decide`, or the allowance has too little left for the answer.
@@ -113,9 +116,10 @@ class Observer:
             self.skipped += 1
             return dataclasses.replace(told, observation=Observation.SKIPPED)
         kept, seen = held.pop_all(), ExitStack()
+        copied = None if sent is None else SentPictures(sent.pictures)  # the answer's record takes
         note = seen.enter_context(current_observer().observe_follow_up())
         task = asyncio.create_task(
-            self._follow(engine, asked, pictures, told, kept, allowance, origin, note)
+            self._follow(engine, asked, pictures, told, kept, allowance, origin, copied, note)
         )
         self._tasks.add(task)
         # Not inside the task: one that is cancelled before it runs would never get there.
@@ -143,6 +147,7 @@ class Observer:
         kept: AsyncExitStack,
         allowance: Allowance | None,
         origin: Origin,
+        sent: SentPictures | None,
         note: NoteVerdict,
     ) -> None:
         assert own.answer is not None  # only what was answered is followed
@@ -163,7 +168,7 @@ class Observer:
                         observation=Observation.DECISION,
                         request_digest=own.request_digest,
                     )
-                    await self._keep(verdict, asked, origin)
+                    await self._keep(verdict, asked, origin, sent)
                 note(verdict)
                 self.decided += 1
             except GuardrailError as error:

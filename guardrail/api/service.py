@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from guardrail.memory.store import VerdictStore
     from guardrail.policy.schema import Policy
     from guardrail.records.origin import Origin
+    from guardrail.records.sent_pictures import PictureRoom, SentPictures
     from guardrail.types import Chat
 
 __all__ = ["Service"]
@@ -130,25 +131,40 @@ class Service:
         return None if recording is None else CountedRecording(recording, self.record_faults)
 
     async def decide_and_keep(
-        self, decide: Callable[[], Awaitable[Verdict]], chat: Chat, origin: Origin = UNKNOWN_ORIGIN
+        self,
+        decide: Callable[[], Awaitable[Verdict]],
+        chat: Chat,
+        origin: Origin = UNKNOWN_ORIGIN,
+        sent: SentPictures | None = None,
     ) -> tuple[Verdict, str | None]:
         """Makes a decision and keeps it, see `recording.decide_and_keep`."""
-        return await decide_and_keep(self.recording, decide, chat, origin)
+        return await decide_and_keep(self.recording, decide, chat, origin, sent)
 
     async def keep(
-        self, verdict: Verdict, chat: Chat, origin: Origin = UNKNOWN_ORIGIN
+        self,
+        verdict: Verdict,
+        chat: Chat,
+        origin: Origin = UNKNOWN_ORIGIN,
+        sent: SentPictures | None = None,
     ) -> str | None:
         """Keeps a decision; the name of its record, None where none are kept."""
         recording = self.recording
-        return None if recording is None else await recording.keep(verdict, chat, origin)
+        return None if recording is None else await recording.keep(verdict, chat, origin, sent)
+
+    @property
+    def picture_room(self) -> PictureRoom | None:
+        """Where pictures wait that records keep; None where they keep none."""
+        return None if self.recording is None else self.recording.picture_room
 
     async def check_records(self) -> None:
         """Raises GuardrailError where records must be kept and cannot be."""
         if self.recording is not None:
             await self.recording.check()
 
-    async def _keep_observed(self, verdict: Verdict, chat: Chat, origin: Origin) -> None:
-        await self.keep(verdict, chat, origin)
+    async def _keep_observed(
+        self, verdict: Verdict, chat: Chat, origin: Origin, sent: SentPictures | None
+    ) -> None:
+        await self.keep(verdict, chat, origin, sent)
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():

@@ -70,6 +70,7 @@ async def _decide(
     from guardrail.images.codec import decode_image
     from guardrail.policy.compile import image_limits
     from guardrail.records.options import RecordOptions
+    from guardrail.records.sent_pictures import SentPictures
     from guardrail.types import picture_chat
 
     options = RecordOptions(
@@ -77,16 +78,16 @@ async def _decide(
         recording["sign_key"],
         recording["keep_content"],
         recording["content_key"],
+        recording["keep_pictures"],
     )
     limits = image_limits(policy)
-    pictures = [
-        decode_image(
-            read_file(path, "picture", max_bytes=limits.max_bytes, error=RequestError),
-            declared_media_type=None,
-            limits=limits,
-            param=str(path),
-        )
+    files = [
+        read_file(path, "picture", max_bytes=limits.max_bytes, error=RequestError)
         for path in images
+    ]
+    pictures = [
+        decode_image(data, declared_media_type=None, limits=limits, param=str(path))
+        for path, data in zip(images, files, strict=True)
     ]
     engine = build_engine(policy, upstreams, key_file)
     try:
@@ -99,7 +100,9 @@ async def _decide(
             )
             verdict = await engine.decide(chat, pictures)
             if record is not None:
-                await record.keep(verdict, chat)
+                sent = SentPictures()
+                sent.fill(files, record.picture_room)
+                await record.keep(verdict, chat, sent=sent)
             return verdict
     finally:
         await engine.aclose()

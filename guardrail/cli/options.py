@@ -102,10 +102,16 @@ def _policy_options(function: _F) -> _F:
 
 
 def record_options(function: _F) -> _F:
-    """--records, --sign-key, --keep-content, --content-key."""
+    """--records, --sign-key, --keep-content, --keep-pictures, --content-key."""
     for option in (
         content_key_option(
             "Key that seals what --keep-content keeps; made if it is not there.", exists=False
+        ),
+        click.option(
+            "--keep-pictures",
+            is_flag=True,
+            help="With --keep-content: keep the pictures of requests as well, sealed by the same "
+            "key, in a database; up to 4 MiB each and 8 MiB a request.",
         ),
         click.option(
             "--keep-content",

@@ -283,7 +283,10 @@ def _prune(
         raise click.UsageError("say how long to keep: --records-days, --content-days, or both")
     with open_existing(place) as database:
         pruned = prune(database, Retention(records_days, content_days), signer=_signer(sign_key))
-    click.echo(f"removed: {pruned.records:,} records, {pruned.contents:,} contents")
+    click.echo(
+        f"removed: {pruned.records:,} records, {pruned.contents:,} contents, "
+        f"{pruned.pictures:,} pictures"
+    )
 
 
 @command.command("erase")
@@ -295,7 +298,10 @@ def _prune(
 def _erase(
     place: str, record_ids: tuple[str, ...], request_digest: str | None, key_file: Path | None
 ) -> None:
-    """Remove what was asked and answered from records; they stay, and still verify."""
+    """Remove what was asked and answered from records, and their pictures.
+
+    The records stay, and still verify.
+    """
     from guardrail.records.query import DatabaseSource, RecordFilter, open_existing
     from guardrail.records.retention import erase_contents
 
@@ -307,7 +313,7 @@ def _erase(
             found = DatabaseSource(database).scan(RecordFilter(request_digest=name))
             ids += [record.record_id for record in found]
         erased = erase_contents(database, ids)
-    click.echo(f"erased: the content of {erased:,} records")
+    click.echo(f"erased: the content of {erased.contents:,} records, {erased.pictures:,} pictures")
 
 
 def _request_names(digest: str | None, key_file: Path | None) -> list[str]:

@@ -176,7 +176,7 @@ def _write_requests(database: Database, round_: Round, out: Path, keys: ContentK
     )
     lines = [
         written,
-        "Pictures are never kept: put their paths into the column 'image', by 'request_id' or 'id'",
+        "No export has pictures: put their paths into the column 'image', by 'request_id' or 'id'",
     ]
     if found.conversations:
         lines.append(

@@ -128,6 +128,7 @@ def _serve(
     sign_key: Path | None,
     keep_content: bool,
     content_key: Path | None,
+    keep_pictures: bool,
     records_mode: str,
     records_days: float | None,
     content_days: float | None,
@@ -186,6 +187,7 @@ def _serve(
         sign_key,
         keep_content,
         content_key,
+        keep_pictures,
         RecordsMode(records_mode),
         Retention(records_days, content_days),
     )

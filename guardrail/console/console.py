@@ -66,6 +66,7 @@ class Console:
     playground: Playground = field(init=False, default_factory=Playground)
     tuning: Tuning = field(init=False)
     _threads: anyio.CapacityLimiter = field(init=False, repr=False)
+    _alone: anyio.CapacityLimiter = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sessions", SessionStore(self.database))
@@ -73,6 +74,7 @@ class Console:
         object.__setattr__(self, "policy_runs", runs)
         object.__setattr__(self, "tuning", Tuning(self.database))
         object.__setattr__(self, "_threads", anyio.CapacityLimiter(_THREADS))
+        object.__setattr__(self, "_alone", anyio.CapacityLimiter(1))
 
     def of(self, deployment: Deployment) -> Console:
         """The same console of another deployment."""
@@ -89,6 +91,14 @@ class Console:
         """What a function that blocks returns; a few run at a time, in threads."""
         return await anyio.to_thread.run_sync(
             lambda: function(*args, **kwargs), limiter=self._threads
+        )
+
+    async def run_alone(
+        self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """The same for work that takes much memory: one runs at a time."""
+        return await anyio.to_thread.run_sync(
+            lambda: function(*args, **kwargs), limiter=self._alone
         )
 
 

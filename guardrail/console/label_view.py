@@ -29,7 +29,7 @@ class ItemView:
     Attributes:
         said: what was asked.
         answers: the answers to judge, each once; none where they are not kept any more.
-        pictures: how many the model was asked about; they are never kept.
+        pictures: how many the model was asked about; they are not shown.
     """
 
     said: Sequence[Said]

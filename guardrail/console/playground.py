@@ -298,6 +298,7 @@ async def _decide(
             partial(_judge, service, incoming, side, caller, origin, lambda: held.give_back(size)),
             incoming.chat,
             origin,
+            incoming.sent,
         )
         _keep(side, service, verdict, incoming, record_id, origin)
         return verdict, record_id

@@ -11,6 +11,7 @@ from guardrail.console.console import open_console
 from guardrail.records.content import load_or_create_content_keys
 from guardrail.records.open import open_journal
 from guardrail.records.recorder import Recorder
+from guardrail.records.sent_pictures import PictureRoom
 from guardrail.records.writer import RecordWriter
 
 if TYPE_CHECKING:
@@ -53,4 +54,8 @@ def open_demo_records(place: Path, engine: Engine) -> Iterator[DemoRecords]:
         def make_routes(deployment: Deployment) -> Sequence[BaseRoute]:
             return console_routes(console.of(deployment))
 
-        yield DemoRecords(place, Recorder(writer, engine, content_keys=keys), make_routes)
+        yield DemoRecords(
+            place,
+            Recorder(writer, engine, content_keys=keys, picture_room=PictureRoom()),
+            make_routes,
+        )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
     from guardrail.records.origin import Origin
     from guardrail.records.recorder import Recorder
+    from guardrail.records.sent_pictures import PictureRoom, SentPictures
     from guardrail.types import Chat
 
 __all__ = ["TOO_SLOW", "GuardTry", "OpenConsole", "SceneResult", "run_demo"]
@@ -198,16 +199,24 @@ class _Keeping:
         self._recorder = recorder
         self.kept: dict[str, tuple[Verdict, Chat]] = {}
 
-    async def keep(self, verdict: Verdict, chat: Chat, origin: Origin) -> str:
+    @property
+    def picture_room(self) -> PictureRoom | None:
+        return None if self._recorder is None else self._recorder.picture_room
+
+    async def keep(
+        self, verdict: Verdict, chat: Chat, origin: Origin, sent: SentPictures | None = None
+    ) -> str:
         name = f"demo-{len(self.kept)}"
         if self._recorder is not None:
-            name = await self._recorder.keep(verdict, chat, origin)
+            name = await self._recorder.keep(verdict, chat, origin, sent)
         self.kept[name] = (verdict, chat)
         return name
 
-    def keep_soon(self, verdict: Verdict, chat: Chat, origin: Origin) -> None:
+    def keep_soon(
+        self, verdict: Verdict, chat: Chat, origin: Origin, sent: SentPictures | None = None
+    ) -> None:
         if self._recorder is not None:
-            self._recorder.keep_soon(verdict, chat, origin)
+            self._recorder.keep_soon(verdict, chat, origin, sent)
 
     async def check(self) -> None:
         if self._recorder is not None:

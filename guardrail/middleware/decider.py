@@ -136,6 +136,7 @@ class Decider:
                 ),
                 incoming.chat,
                 Origin(principal=principal or ""),
+                incoming.sent,
             )
             reply = word_reply(
                 self._service, endpoint, verdict, incoming, record_id, owner=principal

@@ -45,8 +45,12 @@ class ContentKeys:
 
     def seal(self, content: Json, record_id: str) -> bytes:
         """The content as nobody can read it without the key."""
+        return self.seal_bytes(canonical_json(content), record_id)
+
+    def seal_bytes(self, data: bytes, name: str) -> bytes:
+        """The bytes as nobody can read them without the key, bound to a name."""
         key, nonce = self._ring.current, os.urandom(_NONCE_BYTES)
-        ciphertext = _cipher(key).encrypt(nonce, canonical_json(content), record_id.encode())
+        ciphertext = _cipher(key).encrypt(nonce, data, name.encode())
         return bytes.fromhex(key.key_id) + nonce + bytes(ciphertext)
 
     def open(self, sealed: bytes, record_id: str) -> Json:
@@ -56,17 +60,22 @@ class ContentKeys:
             ConfigError: its key is not in the ring.
             CertificationError: it was changed, or belongs to another record.
         """
+        try:
+            return parse_strict(self.open_bytes(sealed, record_id))
+        except ValueError as error:
+            raise _changed_error(record_id) from error
+
+    def open_bytes(self, sealed: bytes, name: str) -> bytes:
+        """What `seal_bytes` sealed for this name. Raises as `open` does."""
         from cryptography.exceptions import InvalidTag
 
-        name, rest = sealed[:_KEY_BYTES], sealed[_KEY_BYTES:]
-        key = self._ring.find(name.hex())
+        key = self._ring.find(sealed[:_KEY_BYTES].hex())
+        rest = sealed[_KEY_BYTES:]
         nonce, ciphertext = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
         try:
-            return parse_strict(_cipher(key).decrypt(nonce, ciphertext, record_id.encode()))
+            return bytes(_cipher(key).decrypt(nonce, ciphertext, name.encode()))
         except (InvalidTag, ValueError) as error:
-            raise CertificationError(
-                f"the content of record {record_id} was changed; it cannot be read"
-            ) from error
+            raise _changed_error(name) from error
 
 
 def load_or_create_content_keys(path: str | os.PathLike[str]) -> ContentKeys:
@@ -112,6 +121,10 @@ def holds_content(record: Record) -> bool:
         return digest_content(base64.b64decode(content, validate=True)) == record.content_digest
     except ValueError:
         return False
+
+
+def _changed_error(name: str) -> CertificationError:
+    return CertificationError(f"the content of record {name} was changed; it cannot be read")
 
 
 def _cipher(key: NoiseKey) -> Any:

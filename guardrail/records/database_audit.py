@@ -12,11 +12,12 @@ from guardrail.engine.verdict import Action
 from guardrail.errors import CertificationError
 from guardrail.records.anchors import AnchorKind, read_anchor
 from guardrail.records.audit import check_record
+from guardrail.records.content import digest_content
 from guardrail.records.override_chain import OVERRIDES_WRITER, audit_overrides
 from guardrail.records.query import as_utc, select_records
 from guardrail.records.record import require_record
 from guardrail.records.rows import read_row, to_columns
-from guardrail.records.tables import ANCHORS, RECORDS, WRITERS
+from guardrail.records.tables import ANCHORS, PICTURES, RECORDS, WRITERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,11 +168,13 @@ def _read_chain(
         )
         with database.read() as connection:
             rows = connection.execute(query).mappings().all()
+            pictures = _read_pictures(connection, [row["record_id"] for row in rows])
         for row in rows:
             try:
                 record = read_row(dict(row))
                 _check_columns(record, row)
                 check_record(record, verifier=verifier)
+                _check_pictures(record, pictures[record.record_id])
                 _follow(chain, record)
             except CertificationError as error:
                 raise CertificationError(
@@ -192,6 +195,28 @@ def _check_columns(record: Record, row: sa.RowMapping) -> None:
     for name, value in expected.items():
         kept = as_utc(row[name]) if name == "created" else row[name]
         require_record(kept == value, f"its column '{name}' is not what its document says")
+
+
+def _read_pictures(
+    connection: sa.Connection, record_ids: list[str]
+) -> dict[str, list[tuple[int, str]]]:
+    """The number and digest of every picture that is there, one sealed picture held at a time."""
+    found: dict[str, list[tuple[int, str]]] = {name: [] for name in record_ids}
+    query = sa.select(PICTURES.c.record_id, PICTURES.c.number, PICTURES.c.sealed).where(
+        PICTURES.c.record_id.in_(record_ids)
+    )
+    for record_id, number, sealed in connection.execute(query.execution_options(yield_per=1)):
+        found[record_id].append((number, digest_content(sealed)))
+    return found
+
+
+def _check_pictures(record: Record, pictures: list[tuple[int, str]]) -> None:
+    """Those that are there must be the ones that were kept; the others may have been erased."""
+    known = {number: one.digest for number, one in enumerate(record.kept_pictures)}
+    for number, digest in pictures:
+        require_record(
+            known.get(number) == digest, f"picture {number + 1} is not the one that was kept"
+        )
 
 
 def _follow(chain: _Chain, record: Record) -> None:
@@ -242,9 +267,11 @@ def audit_record(database: Database, record_id: str) -> int:
         near = RECORDS.c.sequence.in_([row["sequence"] - 1, row["sequence"] + 1])
         columns = (RECORDS.c.sequence, RECORDS.c.digest, RECORDS.c.previous)
         neighbours = connection.execute(sa.select(*columns).where(place, near)).all()
+        pictures = _read_pictures(connection, [record_id])
     record = read_row(dict(row))
     _check_columns(record, row)
     check_record(record)
+    _check_pictures(record, pictures[record.record_id])
     for sequence, digest, previous in neighbours:
         is_before = sequence < record.sequence
         fits = digest == record.previous if is_before else previous == record.digest

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from guardrail.errors import StorageError
 from guardrail.records.anchors import AnchorKind, Head, add_anchor
 from guardrail.records.journal import chain_record
-from guardrail.records.rows import to_content_row, to_row
-from guardrail.records.tables import CONTENTS, RECORDS, WRITERS
+from guardrail.records.rows import to_content_row, to_picture_row, to_row
+from guardrail.records.tables import CONTENTS, PICTURES, RECORDS, WRITERS
 
 if TYPE_CHECKING:
     import contextlib
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from guardrail.database.database import Database
     from guardrail.records.anchors import Anchor
+    from guardrail.records.kept_pictures import SealedPicture
     from guardrail.records.record import Record, SealedRecord
     from guardrail.records.signing import RecordSigner
 
@@ -65,6 +66,7 @@ class DatabaseJournal:
         self._lock = threading.Lock()
         self._insert_records = database.prepare(sa.insert(RECORDS), RECORDS.c.keys())
         self._insert_contents = database.prepare(sa.insert(CONTENTS), CONTENTS.c.keys())
+        self._insert_pictures = database.prepare(sa.insert(PICTURES), PICTURES.c.keys())
         self._move_head = database.prepare(
             sa.update(WRITERS)
             .where(WRITERS.c.writer == sa.bindparam("of"))
@@ -81,9 +83,11 @@ class DatabaseJournal:
             )  # fmt: skip
         anchor_chains(database, AnchorKind.STARTED, signer, lock_wait_s=lock_wait_s)
 
-    def append_all(self, records: Sequence[Record]) -> list[Record]:
+    def append_all(
+        self, records: Sequence[Record], pictures: Sequence[SealedPicture] = ()
+    ) -> list[Record]:
         with self._lock:
-            kept = self._append(records)
+            kept = self._append(records, pictures)
             if kept and kept[-1].sequence - self._anchored >= self._anchor_every:
                 self._anchor(AnchorKind.GROWN)
         return kept
@@ -113,7 +117,7 @@ class DatabaseJournal:
             return
         self._anchor(AnchorKind.CLOSED)
 
-    def _append(self, records: Sequence[Record]) -> list[Record]:
+    def _append(self, records: Sequence[Record], pictures: Sequence[SealedPicture]) -> list[Record]:
         try:
             sequence, last = self._head or self._read_head()
             kept = []
@@ -124,7 +128,7 @@ class DatabaseJournal:
                 )
                 kept.append(chained)
                 last = chained.record.digest
-            self._insert(kept)
+            self._insert(kept, pictures)
         except BaseException:
             # Perhaps committed, where the connection was lost at that moment: read it again.
             self._head = None
@@ -132,17 +136,20 @@ class DatabaseJournal:
         self._head = (sequence, last)
         return [chained.record for chained in kept]
 
-    def _insert(self, kept: Sequence[SealedRecord]) -> None:
+    def _insert(self, kept: Sequence[SealedRecord], pictures: Sequence[SealedPicture]) -> None:
         if not kept:
             return
         rows = list(map(to_row, kept))
         records = [chained.record for chained in kept]
         contents = [to_content_row(record) for record in records if record.content is not None]
+        by_id = {record.record_id: record for record in records}
         last = records[-1]
         head = {"of": self.writer, "to": last.sequence, "now": last.digest}
         with self._database.write_prepared(lock_wait_s=self._lock_wait_s) as cursor:
             self._insert_records.run(cursor, *rows)
             self._insert_contents.run(cursor, *contents)
+            for picture in pictures:  # one by one: a driver copies all rows of a call
+                self._insert_pictures.run(cursor, to_picture_row(picture, by_id[picture.record_id]))
             self._move_head.run(cursor, head)
 
     def _read_head(self) -> tuple[int, str]:

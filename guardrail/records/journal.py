@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from guardrail.records.kept_pictures import SealedPicture
     from guardrail.records.record import Record, SealedRecord
     from guardrail.records.signing import RecordSigner
 
@@ -28,8 +29,14 @@ _PREFIX = b'{"action":'  # the first of a record's fields in canonical order
 class Journal(Protocol):
     """Keeps records, in order; safe for threads, and called from threads only."""
 
-    def append_all(self, records: Sequence[Record]) -> list[Record]:
+    def append_all(
+        self, records: Sequence[Record], pictures: Sequence[SealedPicture] = ()
+    ) -> list[Record]:
         """Keeps records, all or none, before it returns them as they were kept: chained and sealed.
+
+        Args:
+            records: those to keep.
+            pictures: of these records, kept with them; only databases keep any.
 
         Raises:
             GuardrailError: none was kept; no answer of theirs may leave.
@@ -103,7 +110,14 @@ class FileJournal:
         """Keeps one record; see `append_all`."""
         return self.append_all([record])[0]
 
-    def append_all(self, records: Sequence[Record]) -> list[Record]:
+    def append_all(
+        self, records: Sequence[Record], pictures: Sequence[SealedPicture] = ()
+    ) -> list[Record]:
+        if pictures:
+            raise ConfigError(
+                "pictures are kept in a database only; name one by --records FILE.db",
+                file=str(self._file.path),
+            )
         with self._lock:
             self._follow_rotation()
             with self._file.exclusive():

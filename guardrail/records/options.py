@@ -32,6 +32,7 @@ class RecordOptions:
         sign_key: file of the Ed25519 key that signs; made if it is not there.
         keep_content: whether what was asked and answered is kept as well, sealed.
         content_key: file of the key that seals; made if it is not there.
+        keep_pictures: whether the pictures of requests are kept with what was asked and answered.
         mode: what becomes of an answer whose record cannot be kept.
         retention: how long a database keeps them.
 
@@ -43,6 +44,7 @@ class RecordOptions:
     sign_key: _Path | None = None
     keep_content: bool = False
     content_key: _Path | None = None
+    keep_pictures: bool = False
     mode: RecordsMode = RecordsMode.REQUIRED
     retention: Retention = Retention()
 
@@ -52,6 +54,7 @@ class RecordOptions:
                 self.sign_key
                 or self.keep_content
                 or self.content_key
+                or self.keep_pictures
                 or self.retention != Retention()
             ):
                 raise ConfigError(
@@ -60,6 +63,15 @@ class RecordOptions:
                 )
         elif self.retention != Retention() and not is_database(os.fspath(self.place)):
             raise ConfigError("only a database removes old records; a file is rotated instead")
+        elif self.keep_pictures and not is_database(os.fspath(self.place)):
+            raise ConfigError(
+                "pictures are kept in a database only, where they can be erased; name one by "
+                "--records FILE.db or --records postgresql://USER@HOST/NAME"
+            )
+        if self.keep_pictures and not self.keep_content:
+            raise ConfigError(
+                "pictures are kept with what was asked and answered; say --keep-content as well"
+            )
         if self.keep_content and self.content_key is None:
             raise ConfigError(
                 "content is kept sealed; name its key with --content-key, a file that is made if "

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RECORD_VERSION",
+    "Omission",
+    "PictureRecord",
     "Record",
     "SampleRecord",
     "SealedRecord",
@@ -73,6 +76,30 @@ class SampleRecord:
     withheld: bool = False
     failure: str
     elapsed_s: float
+
+
+class Omission(StrEnum):
+    """Why a picture was not kept though pictures are; a closed list."""
+
+    NONE = ""
+    TOO_LARGE = "too large"
+    TOO_LARGE_TOGETHER = "too large together"
+    NO_ROOM = "no room"
+    NOT_READ = "not read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureRecord:
+    """One picture of the request, where pictures are kept.
+
+    Attributes:
+        digest: SHA-256 of the sealed picture, which stands in a table of its own; empty where it
+            was not kept.
+        omitted: why it was not.
+    """
+
+    digest: str = ""
+    omitted: Omission = Omission.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +160,8 @@ class Record:
             an object that has been opened. None where they were not kept, were erased, or stand in
             a table of their own. The record's digest covers `content_digest` only, and so stays
             what it is when they are erased.
+        kept_pictures: the pictures of the request in its order, where pictures are kept; empty
+            where nobody asked for that.
         signer: id of the public key that verifies `signature`; empty where it is not signed.
         digest: SHA-256 of the canonical JSON of all fields but `content`, `digest` and
             `signature`.
@@ -191,6 +220,7 @@ class Record:
     retries: int
     content_digest: str = ""
     content: Json = None
+    kept_pictures: tuple[PictureRecord, ...] = ()
     signer: str = ""
     digest: str = field(default="")
     signature: str = ""
@@ -312,7 +342,8 @@ def _plain(fields: dict[str, Any]) -> dict[str, Json]:
     samples = [
         {name: getattr(sample, name) for name in _SAMPLE_NAMES} for sample in fields["samples"]
     ]
-    lists = {"samples": samples, "models": list(fields["models"])}
+    pictures = [{"digest": one.digest, "omitted": one.omitted} for one in fields["kept_pictures"]]
+    lists = {"samples": samples, "models": list(fields["models"]), "kept_pictures": pictures}
     return {**fields, **lists, "unscanned": list(fields["unscanned"])}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import logging
 import os
 from datetime import UTC, datetime
@@ -13,20 +14,24 @@ from typing import TYPE_CHECKING
 from guardrail.canonical import make_interoperable
 from guardrail.engine.canonical_chat import request_digest
 from guardrail.engine.certificate.codec import encode_certificate
-from guardrail.errors import GuardrailError
+from guardrail.errors import ConfigError, GuardrailError
 from guardrail.oracles.base import cut_of
 from guardrail.records.content import digest_content
+from guardrail.records.kept_pictures import NewRecord, seal_pictures
 from guardrail.records.origin import UNKNOWN_ORIGIN
-from guardrail.records.record import Record, SampleRecord
+from guardrail.records.record import Omission, Record, SampleRecord
 from guardrail.records.replay import name_principal, name_request, noise_digest, rename_request
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Sample, Verdict
     from guardrail.images.keys import NoiseKey
     from guardrail.records.content import ContentKeys
     from guardrail.records.origin import Origin
+    from guardrail.records.sent_pictures import HeldPicture, PictureRoom, SentPictures
     from guardrail.records.writer import RecordWriter
     from guardrail.types import Answer, Chat, Json
 
@@ -58,12 +63,17 @@ class Recorder:
     Args:
         writer: where they go.
         engine: whose rules, model, oracle and key they name.
-        content_keys: seal what was asked and answered (never the pictures). None keeps none of it:
-            a record holds hashes, counts and lengths only.
+        content_keys: seal what was asked and answered. None keeps none of it: a record holds
+            hashes, counts and lengths only.
+        picture_room: where pictures wait to be kept too, sealed by `content_keys`; None keeps none.
         mode: what becomes of an answer whose record cannot be kept.
 
     Attributes:
+        picture_room: the same.
         unrecorded: how many decisions could not be kept.
+
+    Raises:
+        ConfigError: pictures are to be kept, and nothing seals them.
     """
 
     def __init__(
@@ -72,16 +82,32 @@ class Recorder:
         engine: Engine,
         *,
         content_keys: ContentKeys | None = None,
+        picture_room: PictureRoom | None = None,
         mode: RecordsMode = RecordsMode.REQUIRED,
     ) -> None:
+        if picture_room is not None and content_keys is None:
+            raise ConfigError("pictures are kept sealed; give the keys of contents as well")
         self._writer = writer
         self._engine = engine
         self._content_keys = content_keys
+        self.picture_room = picture_room
         self._mode = mode
         self.unrecorded = 0
 
-    async def keep(self, verdict: Verdict, chat: Chat, origin: Origin = UNKNOWN_ORIGIN) -> str:
+    async def keep(
+        self,
+        verdict: Verdict,
+        chat: Chat,
+        origin: Origin = UNKNOWN_ORIGIN,
+        sent: SentPictures | None = None,
+    ) -> str:
         """Keeps a record, and returns its id when it is committed.
+
+        Args:
+            verdict: what was decided.
+            chat: about what.
+            origin: where that came from.
+            sent: its pictures, which are taken out of it; None where they were not read.
 
         Returns:
             `NOT_RECORDED` where it could not be kept and need not be.
@@ -90,7 +116,7 @@ class Recorder:
             GuardrailError: it was not kept, and must be.
         """
         try:
-            record = await self._writer.keep(self._make(verdict, chat, origin))
+            record = await self._writer.keep(self._make(verdict, chat, origin, sent))
         except GuardrailError as error:
             self.unrecorded += 1
             if self._mode is RecordsMode.BEST_EFFORT:
@@ -100,9 +126,15 @@ class Recorder:
             raise
         return record.record_id
 
-    def keep_soon(self, verdict: Verdict, chat: Chat, origin: Origin = UNKNOWN_ORIGIN) -> None:
+    def keep_soon(
+        self,
+        verdict: Verdict,
+        chat: Chat,
+        origin: Origin = UNKNOWN_ORIGIN,
+        sent: SentPictures | None = None,
+    ) -> None:
         """Keeps the record of a decision of which no answer leaves; nobody waits for it."""
-        self._writer.keep_soon(self._make(verdict, chat, origin))
+        self._writer.keep_soon(self._make(verdict, chat, origin, sent))
 
     async def check(self) -> None:
         """Whether a decision that is made now could be kept, so that none is made in vain.
@@ -118,16 +150,34 @@ class Recorder:
             _log.error("records cannot be kept, and no decision is made: %s", error)
             raise
 
-    def _make(self, verdict: Verdict, chat: Chat, origin: Origin) -> partial[Record]:
-        return partial(
-            build_record,
+    def _make(
+        self, verdict: Verdict, chat: Chat, origin: Origin, sent: SentPictures | None
+    ) -> partial[NewRecord]:
+        pictures = () if sent is None else sent.take()
+        return partial(self._build, verdict, chat, origin, pictures, datetime.now(UTC))
+
+    def _build(
+        self,
+        verdict: Verdict,
+        chat: Chat,
+        origin: Origin,
+        sent: Sequence[HeldPicture | Omission],
+        created: datetime,
+    ) -> NewRecord:
+        record = build_record(
             verdict,
             chat,
             self._engine,
             content_keys=self._content_keys,
             origin=origin,
-            created=datetime.now(UTC),
+            created=created,
         )
+        if self.picture_room is None:
+            return NewRecord(record)
+        assert self._content_keys is not None  # see above
+        pictures = sent or (Omission.NOT_READ,) * chat.pictures
+        told, kept = seal_pictures(pictures, self._content_keys, record.record_id)
+        return NewRecord(dataclasses.replace(record, kept_pictures=told), kept)
 
 
 def build_record(

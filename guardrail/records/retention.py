@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from guardrail.errors import StorageError
 from guardrail.records.anchors import AnchorKind, Head, add_anchor
 from guardrail.records.database_journal import lock_anchors
-from guardrail.records.tables import CONTENTS, RECORDS
+from guardrail.records.tables import CONTENTS, PICTURES, RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,9 @@ __all__ = ["Pruned", "Pruner", "erase_contents", "prune"]
 _AT_ONCE = 2000
 """Rows removed in one transaction: writers wait for no more."""
 
+_PICTURES_AT_ONCE = 50
+"""The same of pictures, of which each may have megabytes."""
+
 _EVERY_S = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -34,10 +37,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many rows were removed."""
+    """How many rows were removed; false where there were none."""
 
-    records: int
-    contents: int
+    records: int = 0
+    contents: int = 0
+    pictures: int = 0
+
+    def __add__(self, other: Pruned) -> Pruned:
+        return Pruned(
+            self.records + other.records,
+            self.contents + other.contents,
+            self.pictures + other.pictures,
+        )
+
+    def __bool__(self) -> bool:
+        return self != Pruned()
 
 
 def prune(
@@ -56,26 +70,35 @@ def prune(
         StorageError: the database cannot be written.
     """
     now = now or datetime.now(UTC)
-    records = contents = 0
+    pruned = Pruned()
     if retention.content_days is not None:
-        limit = now - timedelta(days=retention.content_days)
-        contents = _remove(database, CONTENTS, CONTENTS.c.created < limit)
+        pruned += _remove_contents(database, now - timedelta(days=retention.content_days))
     if retention.records_days is not None:
         limit = now - timedelta(days=retention.records_days)
-        contents += _remove(database, CONTENTS, CONTENTS.c.created < limit)
+        pruned += _remove_contents(database, limit)
         for head in _anchor_removal(database, limit, signer):
             of_chain = (RECORDS.c.writer == head.writer) & (RECORDS.c.sequence <= head.sequence)
-            records += _remove(database, RECORDS, of_chain)
-    return Pruned(records, contents)
+            pruned += Pruned(records=_remove(database, RECORDS, of_chain))
+    return pruned
 
 
-def erase_contents(database: Database, record_ids: Sequence[str]) -> int:
-    """Removes the contents of records, which stay verifiable; how many there were.
+def erase_contents(database: Database, record_ids: Sequence[str]) -> Pruned:
+    """Removes the contents and pictures of records, which stay verifiable; how many there were.
 
     Raises:
         StorageError: the database cannot be written.
     """
-    return _remove(database, CONTENTS, CONTENTS.c.record_id.in_(record_ids))
+    return Pruned(
+        contents=_remove(database, CONTENTS, CONTENTS.c.record_id.in_(record_ids)),
+        pictures=_remove(database, PICTURES, PICTURES.c.record_id.in_(record_ids)),
+    )
+
+
+def _remove_contents(database: Database, limit: datetime) -> Pruned:
+    return Pruned(
+        contents=_remove(database, CONTENTS, CONTENTS.c.created < limit),
+        pictures=_remove(database, PICTURES, PICTURES.c.created < limit),
+    )
 
 
 def _anchor_removal(
@@ -112,13 +135,14 @@ def _anchor_removal(
 
 def _remove(database: Database, table: sa.Table, which: sa.ColumnElement[bool]) -> int:
     """Removes rows, not too many at a time."""
+    at_once = _PICTURES_AT_ONCE if table is PICTURES else _AT_ONCE
     removed = 0
     while True:
         with database.write() as connection:
-            ids = sa.select(table.c.record_id).where(which).limit(_AT_ONCE)
+            ids = sa.select(table.c.record_id).where(which).limit(at_once)
             found = connection.execute(sa.delete(table).where(table.c.record_id.in_(ids))).rowcount
         removed += found
-        if found < _AT_ONCE:
+        if found < at_once:
             return removed
 
 
@@ -143,8 +167,13 @@ class Pruner:
         while True:
             try:
                 pruned = prune(self._database, self._retention, signer=self._signer)
-                if pruned.records or pruned.contents:
-                    _log.info("pruned %d records, %d contents", pruned.records, pruned.contents)
+                if pruned:
+                    _log.info(
+                        "pruned %d records, %d contents, %d pictures",
+                        pruned.records,
+                        pruned.contents,
+                        pruned.pictures,
+                    )
             except StorageError as error:
                 _log.warning("records were not pruned: %s", error)
             if self._ended.wait(_EVERY_S):

@@ -16,9 +16,18 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from guardrail.records.kept_pictures import SealedPicture
     from guardrail.records.record import SampleRecord, SealedRecord
 
-__all__ = ["RecordSummary", "read_row", "summarize", "to_columns", "to_content_row", "to_row"]
+__all__ = [
+    "RecordSummary",
+    "read_row",
+    "summarize",
+    "to_columns",
+    "to_content_row",
+    "to_picture_row",
+    "to_row",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +133,17 @@ def to_content_row(record: Record) -> dict[str, Any]:
         "created": _read_time(record.created),
         "key_id": sealed[:8].hex(),
         "sealed": sealed,
+    }
+
+
+def to_picture_row(picture: SealedPicture, record: Record) -> dict[str, Any]:
+    """The row of one of the record's pictures in the table `pictures`."""
+    return {
+        "record_id": picture.record_id,
+        "number": picture.number,
+        "created": _read_time(record.created),
+        "key_id": picture.sealed[:8].hex(),
+        "sealed": picture.sealed,
     }
 
 

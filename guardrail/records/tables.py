@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-__all__ = ["ANCHORS", "CONTENTS", "RECORDS", "WRITERS"]
+__all__ = ["ANCHORS", "CONTENTS", "PICTURES", "RECORDS", "WRITERS"]
 
 _METADATA = sa.MetaData()
 _TIME = sa.DateTime(timezone=True)
@@ -60,6 +60,16 @@ CONTENTS = sa.Table(
     "contents",
     _METADATA,
     sa.Column("record_id", sa.Text, primary_key=True),
+    sa.Column("created", _TIME),
+    sa.Column("key_id", sa.Text),
+    sa.Column("sealed", sa.LargeBinary),
+)
+
+PICTURES = sa.Table(
+    "pictures",
+    _METADATA,
+    sa.Column("record_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("created", _TIME),
     sa.Column("key_id", sa.Text),
     sa.Column("sealed", sa.LargeBinary),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from guardrail.records.journal import Journal
+    from guardrail.records.kept_pictures import NewRecord
     from guardrail.records.record import Record
 
 __all__ = ["RecordWriter"]
@@ -54,7 +55,7 @@ class _Entry:
         result: the record as it was kept, or what went wrong.
     """
 
-    make: Callable[[], Record] | None
+    make: Callable[[], NewRecord] | None
     waits: tuple[asyncio.AbstractEventLoop, asyncio.Future[Record | None]] | None = None
     is_withdrawn: bool = False
     result: Record | Exception | None = None
@@ -82,7 +83,7 @@ class RecordWriter:
         self._rests = False  # whether the thread must be woken
         self._proved_at = -_FRESH_S
 
-    async def keep(self, make: Callable[[], Record]) -> Record:
+    async def keep(self, make: Callable[[], NewRecord]) -> Record:
         """Keeps a record, and returns it when it is committed.
 
         A caller that is cancelled meanwhile leaves the record to be kept.
@@ -97,7 +98,7 @@ class RecordWriter:
         assert record is not None
         return record
 
-    def keep_soon(self, make: Callable[[], Record]) -> None:
+    def keep_soon(self, make: Callable[[], NewRecord]) -> None:
         """Keeps a record for which nobody waits; a failure is only logged."""
         try:
             self._put(_Entry(make))
@@ -140,7 +141,7 @@ class RecordWriter:
             if self._rests or len(self._waiting) == _ENOUGH:
                 self._changed.notify()
 
-    async def _await(self, make: Callable[[], Record] | None) -> Record | None:
+    async def _await(self, make: Callable[[], NewRecord] | None) -> Record | None:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Record | None] = loop.create_future()
         entry = _Entry(make, (loop, done))
@@ -186,7 +187,7 @@ class RecordWriter:
 
     def _write(self, group: Sequence[_Entry]) -> None:
         """Keeps a group at once; where one record of it cannot be kept, each by itself."""
-        made = [(entry, record) for entry in group for record in self._make(entry)]
+        made = [(entry, new) for entry in group for new in self._make(entry)]
         if not made:
             return
         try:
@@ -200,7 +201,7 @@ class RecordWriter:
         except Exception as error:  # noqa: BLE001 (whoever waits must hear of it)
             _fail(made, error)
 
-    def _make(self, entry: _Entry) -> list[Record | None]:
+    def _make(self, entry: _Entry) -> list[NewRecord | None]:
         """The entry's record in a list; nothing where it could not be made."""
         try:
             return [None if entry.make is None else entry.make()]
@@ -208,11 +209,12 @@ class RecordWriter:
             entry.result = error
             return []
 
-    def _keep_all(self, made: Sequence[tuple[_Entry, Record | None]]) -> None:
-        records = [record for _, record in made if record is not None]
+    def _keep_all(self, made: Sequence[tuple[_Entry, NewRecord | None]]) -> None:
+        records = [new.record for _, new in made if new is not None]
+        pictures = [picture for _, new in made if new is not None for picture in new.pictures]
         try:
             if records:
-                kept = iter(self._journal.append_all(records))
+                kept = iter(self._journal.append_all(records, pictures))
             else:
                 self._journal.check()
                 kept = iter(())
@@ -220,11 +222,11 @@ class RecordWriter:
             self._proved_at = -_FRESH_S
             raise
         self._proved_at = time.monotonic()
-        for entry, record in made:
-            entry.result = None if record is None else next(kept)
+        for entry, new in made:
+            entry.result = None if new is None else next(kept)
 
 
-def _fail(made: Sequence[tuple[_Entry, Record | None]], error: Exception) -> None:
+def _fail(made: Sequence[tuple[_Entry, NewRecord | None]], error: Exception) -> None:
     for entry, _ in made:
         entry.result = error
 
@@ -241,6 +243,7 @@ def _tell(entries: Sequence[_Entry]) -> None:
     """Says what became of a group: each loop is woken once for all that wait in it."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Entry]] = {}
     for entry in entries:
+        entry.make = None  # with its pictures, whose room whoever waits may need at once
         if entry.waits is not None:
             by_loop.setdefault(entry.waits[0], []).append(entry)
         elif isinstance(entry.result, Exception):

@@ -85,7 +85,7 @@ class DecidedAnew:
         calls: made for them; may exceed the limit by those of the last decision.
         cost_usd: of those whose cost is known.
         without_prompt: decisions whose prompt is not kept, or cannot be opened.
-        without_picture: decisions whose pictures are not at hand: records never keep them.
+        without_picture: decisions whose pictures are not at hand, as none are taken from records.
         not_taken: requests that the policy does not take, or that could not be decided.
         left: decisions for which no call was left.
     """

@@ -104,8 +104,8 @@ def describe_anew(one: DecidedAnew) -> Iterator[str]:
     yield f"{len(one.tries):,} decisions were made anew with {one.calls:,} calls{cost}"
     if one.without_picture:
         yield (
-            f"{one.without_picture:,} cannot be made: records never keep pictures (--pictures "
-            "names a folder of those of one picture)"
+            f"{one.without_picture:,} cannot be made: pictures are not taken from records "
+            "(--pictures names a folder of those of one picture)"
         )
     if one.without_prompt:
         yield (

@@ -255,6 +255,7 @@ async def _decide(
             ),
             incoming.chat,
             origin,
+            incoming.sent,
         )
         note(request.scope, verdict, record_id)
         owner = _owner_of(request) if incoming.keeps_items else None

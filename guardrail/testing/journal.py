@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from guardrail.records.kept_pictures import SealedPicture
     from guardrail.records.record import Record
     from guardrail.types import Json
 
@@ -22,12 +23,16 @@ _DIFFERENT = _OF_THE_PLACE | _OF_THE_TIME | _OF_THE_MODEL | _OF_THE_DRAWS
 
 
 class MemoryJournal:
-    """A journal that is a list."""
+    """A journal that is a list, with one of pictures beside it."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.pictures: list[SealedPicture] = []
 
-    def append_all(self, records: Sequence[Record]) -> list[Record]:
+    def append_all(
+        self, records: Sequence[Record], pictures: Sequence[SealedPicture] = ()
+    ) -> list[Record]:
+        self.pictures += pictures
         sealed = [record.seal() for record in records]
         self.records += sealed
         return sealed

@@ -24,6 +24,7 @@ from guardrail.cases.reviewers import (
 from guardrail.console.console import open_console
 from guardrail.console.decision_view import view_decision
 from guardrail.console.pages.decision import Appeal
+from guardrail.console.picture_view import view_pictures
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import RequestError
 from guardrail.images.keys import KeyRing, NoiseKey
@@ -366,12 +367,15 @@ def template():
         class Filter:
             query = ""
 
-        view = view_decision(dataclasses.replace(record, **fields), None)
+        changed = dataclasses.replace(record, **fields)
+        view = view_decision(changed, None)
+        shown = view_pictures(changed, view.certificate, {0}, has_keys=True)
         made = ReviewersCase(
             case_id="c", record_id="r", name=fields.get("route", ""), note="", reviewer="",
             expected=CaseDecision.STOPPED, is_sealed=True, created=datetime.now(UTC),
         )  # fmt: skip
-        return render_page("decision.html", visit=Visit, view=view, filter=Filter, labels=[],
+        return render_page("decision.html", visit=Visit, view=view, shown=shown,
+                           filter=Filter, labels=[],
                            cases=[made], no_case="", whole="request", actions=[],
                            verdicts=tuple(LabelVerdict),
                            checked=None, older="", newer="",

@@ -14,6 +14,7 @@ import pytest
 from guardrail.database.migrate import open_database
 from guardrail.labelling.rounds import RoundPlan, read_round, start_round
 from guardrail.records.content import digest_content
+from guardrail.records.kept_pictures import NewRecord
 from guardrail.records.open import open_journal
 from guardrail.records.writer import RecordWriter
 from tests.records.conftest import CLEAN, CONTENT_KEYS, HARM, make_record
@@ -68,7 +69,7 @@ def keep_all(address, decisions):
 
     async def go():
         for record in records:
-            await writer.keep(partial(dataclasses.replace, record))
+            await writer.keep(partial(NewRecord, record))
         return [record.record_id for record in records]
 
     journal = open_journal(address)

@@ -22,7 +22,7 @@ from guardrail.records.database_journal import DatabaseJournal
 from guardrail.records.open import open_journal
 from guardrail.records.options import RecordOptions, Retention
 from guardrail.records.query import DatabaseSource, FileSource, RecordFilter, open_source
-from guardrail.records.retention import erase_contents, prune
+from guardrail.records.retention import Pruned, erase_contents, prune
 from guardrail.records.rows import summarize
 from guardrail.records.signing import load_or_create_signer, load_verifier
 
@@ -292,7 +292,7 @@ def test_removal_by_hand_is_no_retention(sqlite_url, passed):
 def test_erased_content_is_gone_and_the_chain_holds(database_url, kit):
     kept = write(database_url, *(kit.make_record(keep_content=True) for _ in range(2)))
     with closing(open_database(database_url)) as database:
-        assert erase_contents(database, [kept[0].record_id]) == 1
+        assert erase_contents(database, [kept[0].record_id]) == Pruned(contents=1)
         source = DatabaseSource(database)
         assert source.find(kept[0].record_id).content is None
         assert source.find(kept[1].record_id).content is not None

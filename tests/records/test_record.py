@@ -25,7 +25,8 @@ RECORD_KEYS = {
     "remembered",
     "certificate", "samples", "alpha", "spending_number",
     "answer_chars", "prompt_tokens", "completion_tokens", "calls", "cost_usd", "elapsed_s",
-    "overhead_s", "content", "content_digest", "signer", "digest", "signature", "retry", "retries",
+    "overhead_s", "content", "content_digest", "kept_pictures", "signer", "digest", "signature",
+    "retry", "retries",
 }  # fmt: skip
 SAMPLE_KEYS = {
     "index", "outcome", "score", "reason", "field", "answer_chars", "unscanned", "unmeasured",

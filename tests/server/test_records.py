@@ -7,22 +7,34 @@ from contextlib import asynccontextmanager, closing
 import pytest
 
 from guardrail.errors import StorageError
+from guardrail.records.kept_pictures import read_picture
 from guardrail.records.open import open_journal
-from guardrail.records.query import RecordFilter, open_source
+from guardrail.records.query import RecordFilter, open_existing, open_source
 from guardrail.records.recorder import NOT_RECORDED, Recorder, RecordsMode
+from guardrail.records.sent_pictures import PictureRoom
 from guardrail.records.writer import RecordWriter
 from guardrail.upstreams.scripted import Fault, Step
+from tests.records.conftest import CONTENT_KEYS
 
 
 @asynccontextmanager
 async def serve_recorded(
-    kit, url, script=("A picture.",), *, lock_wait_s=0.5, mode="required", **options
+    kit,
+    url,
+    script=("A picture.",),
+    *,
+    lock_wait_s=0.5,
+    mode="required",
+    picture_room=None,
+    **options,
 ):
     """A proxy that keeps records at `url`."""
-    engine_of = {}
+    engine_of, room = {}, picture_room
 
     class Late:
         """The recorder needs the engine, which the kit makes."""
+
+        picture_room = room
 
         async def keep(self, *about):
             return await engine_of["recorder"].keep(*about)
@@ -46,7 +58,13 @@ async def serve_recorded(
             engine = Engine(
                 compile_policy(policy), proxy.upstream, proxy.oracle, NoiseKey(bytes(32))
             )
-            engine_of["recorder"] = Recorder(writer, engine, mode=RecordsMode(mode))
+            engine_of["recorder"] = Recorder(
+                writer,
+                engine,
+                content_keys=CONTENT_KEYS if picture_room else None,
+                picture_room=picture_room,
+                mode=RecordsMode(mode),
+            )
             yield proxy
 
 
@@ -186,6 +204,8 @@ def test_a_disk_that_fills_up_withholds_the_answer(run, kit, tmp_path, monkeypat
 
 def test_the_words_of_a_storage_fault_stay_inside(run, kit, logs):
     class Broken:
+        picture_room = None
+
         async def keep(self, *_about):
             raise StorageError("postgresql://secret-host: gone")
 
@@ -202,3 +222,27 @@ def test_the_words_of_a_storage_fault_stay_inside(run, kit, logs):
     response = run(scenario())
     assert response.status_code == 503
     assert "secret-host" not in response.text
+
+
+@pytest.mark.parametrize(("mode", "records"), [("enforce", 1), ("observe", 2)])
+def test_pictures_are_kept_as_they_were_sent_once_somebody_asks(
+    run, kit, sqlite_url, mode, records
+):
+    async def scenario(room):
+        policy = kit.make_policy(mode=mode)
+        before = len(kept(sqlite_url)) if room else 0
+        async with serve_recorded(kit, sqlite_url, policy=policy, picture_room=room) as proxy:
+            assert (await proxy.chat(images=2)).status_code == 200
+            async with asyncio.timeout(60):
+                while len(found := kept(sqlite_url)) < before + records:  # noqa: ASYNC110 (a database has no event)
+                    await asyncio.sleep(0.01)
+        return [one.record_id for one in found[:records]]
+
+    for room in (None, PictureRoom()):
+        for record_id in run(scenario(room)):
+            with open_source(sqlite_url) as source, open_existing(sqlite_url) as database:
+                record = source.find(record_id)
+                found = [read_picture(database, record, i, CONTENT_KEYS) for i in range(2)]
+            sent = [kit.png(seed=i) for i in range(2)]
+            assert found == ([None, None] if room is None else sent)
+            assert len(record.kept_pictures) == (0 if room is None else 2)

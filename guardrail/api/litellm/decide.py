@@ -47,8 +47,9 @@ async def decide_question(
     """
     if question is None:
         return Reply(200, {"action": "NONE"})
+    sent = None if isinstance(question, GivenAnswer) else question.sent
     verdict, record_id = await service.decide_and_keep(
-        partial(_judge, service, question, caller), question.chat, origin
+        partial(_judge, service, question, caller), question.chat, origin, sent
     )
     note(verdict, record_id)
     headers = _headers(service, verdict)

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from guardrail.errors import RequestError
-from guardrail.images.codec import Picture, damaged_error, decode_image
+from guardrail.images.codec import Picture, damaged_error, decode_image, measure_size
 from guardrail.images.header import sniff
 from guardrail.images.limits import ImageLimits
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["decode_apart", "is_decoded_apart"]
+__all__ = ["decode_apart", "decode_safely", "is_decoded_apart"]
 
 _FEWEST_WEBP_PIXELS = 8_000_000
 _IN_THREADS = ("PNG", "JPEG", "GIF")
@@ -48,6 +48,15 @@ def is_decoded_apart(data: bytes, size: tuple[int, int]) -> bool:
     if image_format == "WEBP":
         return size[0] * size[1] > _FEWEST_WEBP_PIXELS
     return image_format not in _IN_THREADS
+
+
+def decode_safely(
+    data: bytes, *, declared_media_type: str | None, limits: ImageLimits, param: str
+) -> Picture:
+    """What `decode_image` returns or raises, in a process of its own where that is needed."""
+    size = measure_size(data, declared_media_type, limits, param)
+    decode = decode_apart if is_decoded_apart(data, size) else decode_image
+    return decode(data, declared_media_type=declared_media_type, limits=limits, param=param)
 
 
 def decode_apart(

@@ -13,16 +13,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from guardrail.api.pictures.apart import decode_apart, is_decoded_apart
+from guardrail.api.pictures.apart import decode_safely, is_decoded_apart
 from guardrail.api.pictures.fetch import INTERNET, Network, RemoteImages, fetch_image
 from guardrail.errors import RequestError
-from guardrail.images.codec import PixelBudget, decode_image, measure_size, parse_data_url
+from guardrail.images.codec import PixelBudget, measure_size, parse_data_url
 from guardrail.images.data_url import is_link
 from guardrail.offload import DECODE_PICTURES, offload
 from guardrail.semaphore import FifoSemaphore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from guardrail.images.codec import ImageLimits, Picture
 
@@ -109,8 +109,14 @@ class ImageLoader:
         self._threads = ThreadPoolExecutor(_DECODERS, "guardrail-decode")
 
     @asynccontextmanager
-    async def open(self, sources: list[Source]) -> AsyncIterator[tuple[Picture, ...]]:
+    async def open(
+        self, sources: list[Source], keep: Callable[[Sequence[bytes]], None] = lambda _files: None
+    ) -> AsyncIterator[tuple[Picture, ...]]:
         """The pictures, decoded, as long as the context lasts; `sources` is empty then.
+
+        Args:
+            sources: where they are.
+            keep: told the encoded pictures, all of which could be decoded.
 
         Raises:
             RequestError: a link may not or cannot be followed, or there is no picture that may be
@@ -123,6 +129,7 @@ class ImageLoader:
         pixels = self._measure(found)
         async with self.room.hold(pixels):
             pictures = await self._decode(found, pixels)
+            keep([item.data for item in found])
             found.clear()
             sources.clear()
             yield pictures
@@ -186,8 +193,6 @@ class ImageLoader:
         return tuple(map(self._picture, found))
 
     def _picture(self, item: Embedded) -> Picture:
-        apart = is_decoded_apart(item.data, self._size_of(item))
-        decode = decode_apart if apart else decode_image
-        return decode(
+        return decode_safely(
             item.data, declared_media_type=item.media_type, limits=self.limits, param=item.at
         )

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from guardrail.cases.reviewers import find_obstacle, keep_case, list_cases
 from guardrail.console.decision_filter import read_filter
 from guardrail.console.decision_view import view_decision
+from guardrail.console.picture_view import view_pictures
 from guardrail.console.roles import REVIEWERS
 from guardrail.console.visit import ConsoleRoute
 from guardrail.engine.verdict import Action
 from guardrail.errors import CertificationError, RequestError
 from guardrail.records.database_audit import audit_record
+from guardrail.records.kept_pictures import find_pictures
 from guardrail.records.overrides import describe_obstacle, list_overrides
 from guardrail.records.query import DatabaseSource
 from guardrail.records.review import (
@@ -59,14 +61,16 @@ async def find_record(visit: Visit) -> Record:
 
 async def _render(visit: Visit, record: Record, **values: Any) -> Response:
     assert visit.visitor is not None
-    view = await visit.run(view_decision, record, visit.console.content_keys)
+    database, keys = visit.console.database, visit.console.content_keys
+    view = await visit.run(view_decision, record, keys)
     if view.said:
         _log.info("content of record %s was shown to %s", record.record_id, visit.visitor.id)
-    database = visit.console.database
+    there = await visit.run(find_pictures, database, record.record_id)
     chosen = read_filter(visit.request.query_params)
     return visit.render(
         "decision.html",
         view=view,
+        shown=view_pictures(record, view.certificate, there, has_keys=keys is not None),
         filter=chosen,
         labels=await visit.run(list_labels, database, record.record_id),
         cases=await visit.run(list_cases, database, record.record_id),

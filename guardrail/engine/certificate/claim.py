@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guardrail.engine.certifier import Count
 from guardrail.engine.plan import Geometry
 from guardrail.engine.promise import Claim, RadiusSpace, Reach
 from guardrail.engine.recall import RecallStatement
 from guardrail.engine.rules import Retry
-from guardrail.engine.wording import NOTHING_CERTIFIED, stability_sentence
+from guardrail.engine.wording import NOTHING_CERTIFIED, evasion_sentence, stability_sentence
 from guardrail.images.canvas import CanvasOperator
 from guardrail.notebook import html_table, one_line
 from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, explain_radius
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["CERTIFICATE_VERSION", "LARGEST_SIDE_PX", "Certificate", "PictureSize"]
 
@@ -202,11 +205,15 @@ class Certificate:
     @property
     def statement(self) -> str:
         """What the decision proved, in one sentence."""
+        return self.state_stability(self.stability)
+
+    def state_stability(self, reaches: Iterable[Reach]) -> str:
+        """The same, for some radii of it."""
         if self.decision is not Decision.PASS:
             return NOTHING_CERTIFIED
         return stability_sentence(
             self.claim,
-            self.stability,
+            reaches,
             alpha=self.alpha,
             space=self.radius_space,
             miss_rate_upper=self.miss_rate_upper,
@@ -216,6 +223,18 @@ class Certificate:
             reference=self.reference,
             outside_claim=self.outside_claim,
             most_asked=1 if self.retry is Retry.UNDRAWN else self.retries + 1,
+        )
+
+    def state_evasion(self, reaches: Iterable[Reach]) -> str:
+        """What the policy promised of every try at this decision's alpha, for some radii."""
+        return evasion_sentence(
+            self.claim,
+            reaches,
+            alpha=self.alpha,
+            space=self.radius_space,
+            miss_rate_upper=self.miss_rate_upper,
+            delta=self.delta,
+            reference_kind=self.reference_kind,
         )
 
     @property
