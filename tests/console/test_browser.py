@@ -14,6 +14,7 @@ from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.records.open import open_journal
 from guardrail.records.recorder import Recorder
+from guardrail.records.sent_pictures import PictureRoom
 from guardrail.records.writer import RecordWriter
 from guardrail.server.serve import running_server
 from guardrail.upstreams.scripted import Scripted
@@ -70,7 +71,7 @@ def open_place(folder, address):
         running_server(
             policy,
             engine,
-            record=Recorder(writer, engine, content_keys=CONTENT_KEYS),
+            record=Recorder(writer, engine, content_keys=CONTENT_KEYS, picture_room=PictureRoom()),
             keys=keys,
             beside=console_routes(console),
         ) as server,
@@ -206,8 +207,22 @@ def test_what_was_said_is_shown_as_text(open_page, place):
         page.goto(f"/console/decisions/{record_id}")
         page.get_by_text("Every answer").click()
         assert HOSTILE in page.locator(".draw p").first.inner_text()
-        assert page.locator("main img").count() == 0
+        assert page.locator("main img:not(.pictures img)").count() == 0
         assert page.title().startswith("Decision")
+
+
+def test_pictures_and_their_examples_are_seen_and_open_by_themselves(open_page, place):
+    page = open_page("reviewer")
+    page.goto(f"/console/decisions/{place.ids[0]}")
+    pictures = page.locator("#said img")
+    pictures.last.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "[...document.querySelectorAll('#said img')].every(one => one.naturalWidth > 0)"
+    )
+    assert pictures.count() == 3
+    pictures.nth(1).click()
+    page.wait_for_url("**/pictures/1/spread")
+    assert page.locator("img").evaluate("one => one.naturalWidth") > 0
 
 
 def test_everything_by_keyboard(open_page, place):
