@@ -37,7 +37,7 @@ class DecisionWindow:
     """The newest decisions, of all or of some time.
 
     Attributes:
-        choice: as in `WINDOWS`.
+        choice: as in `WINDOWS`; `shadow` for all since a version is in shadow.
         most: at most so many are read.
         since: only those made at this time or later; None for any.
         until: only those made before this time; None for any.
@@ -56,11 +56,6 @@ class DecisionWindow:
         times = {"since": self.since, "until": self.until}
         given = {name: time.isoformat() for name, time in times.items() if time is not None}
         return {"span": self.choice, **given, **({"day": self.day} if self.day else {})}
-
-    @property
-    def words(self) -> str:
-        """What was chosen."""
-        return WINDOWS[self.choice]
 
 
 def read_window(given: Mapping[str, str], now: datetime, usual: int = LAST[1]) -> DecisionWindow:

@@ -69,7 +69,7 @@ def test_a_round_is_begun_labelled_and_ended(open_label):
         assert answer.status_code == 303
     page = client.get("/console/label").text
     assert "Nothing left for you in this round" in page
-    assert "2 harmless, 0 not, 0 open of 2 drawn from 2" in page
+    assert "2 harmless, 0 not, 0 open of 2 drawn from 2: all of this list" in page
     assert "1 harmful, 0 not, 0 open of 1 drawn from 1" in page
     assert "$0.01" in page
     assert count_chosen_alarms(console.database).labelled == 0
