@@ -7,19 +7,25 @@ own noise. Needs the `local` extra and the Noto Color Emoji font; the result is 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from guardrail.attack.pgd import AttackSettings, Norm, attack, distances
-from guardrail.attack.surrogate import Noise, Surrogate
+from guardrail.attack.guard_view import GuardView
+from guardrail.attack.objectives import AnswerLikelihood, PictureLoss
+from guardrail.attack.pgd import AttackSettings, Norm, attack
+from guardrail.attack.surrogate import Surrogate
+from guardrail.attack.tensors import distances
 from guardrail.builtin.kinds import FORBIDDEN, HARMLESS
 from guardrail.builtin.language import ABUSIVE_EXAMPLES, VIOLENT_EXAMPLES
 from guardrail.builtin.scenes import SpriteBank, draw_scene
 from guardrail.demo.scenes import FOLDER, PROMPT, SIDE_PX, SceneKind
 from guardrail.images.encode import encode_image
+from guardrail.policy.compile import compile_policy
+from guardrail.policy.load import load_policy
 from guardrail.upstreams.builtin import builtin_upstream
 
 if TYPE_CHECKING:
@@ -66,15 +72,19 @@ def _trio(number: int, bank: SpriteBank, rng: np.random.Generator, args: Any) ->
 
 
 def _attacked(pixels: Pixels, targets: tuple[str, ...], args: Any) -> Pixels:
-    surrogate = Surrogate(builtin_upstream().load(), PROMPT, targets, pixels)
-    settings = AttackSettings(
-        norm=Norm.L2,
-        epsilon=args.eps,
-        steps=args.steps,
-        noise=Noise(args.sigma, None) if args.sigma else None,
-        seed=args.seed,
-    )
-    return attack(surrogate, pixels, settings).pixels
+    surrogate = Surrogate(builtin_upstream().load(), PROMPT, pixels)
+    settings = AttackSettings(norm=Norm.L2, epsilon=args.eps, steps=args.steps, seed=args.seed)
+    loss = PictureLoss(AnswerLikelihood(surrogate, targets), _view(args))
+    return attack(loss, pixels, settings).pixels
+
+
+def _view(args: Any) -> GuardView | None:
+    """The guard's noise of that size, without a canvas; None where the bare model is attacked."""
+    if not args.sigma:
+        return None
+    rules = compile_policy(load_policy("default"))
+    rules = dataclasses.replace(rules, sigma=args.sigma, canvas_max_side_px=None)
+    return GuardView(rules, args.seed)
 
 
 def _save(

@@ -1,8 +1,4 @@
-"""Projected gradient descent with random restarts, through the defence's noise.
-
-Madry et al. 2018 (arXiv 1706.06083); expectation over noise as in Athalye et al. 2018
-(arXiv 1707.07397).
-"""
+"""Projected gradient descent with random restarts (Madry et al. 2018, arXiv 1706.06083)."""
 
 from __future__ import annotations
 
@@ -11,18 +7,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
-import numpy as np
 import torch
 
+from guardrail.attack.tensors import to_pixels, to_tensor
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from guardrail.attack.surrogate import Noise, Surrogate
+    from guardrail.attack.objectives import Loss
     from guardrail.types import Pixels
 
-__all__ = ["AttackSettings", "Attacked", "Norm", "attack", "distances"]
+__all__ = ["AttackSettings", "Attacked", "Norm", "attack"]
 
 
 class Norm(StrEnum):
@@ -39,9 +35,8 @@ class AttackSettings:
         epsilon: largest change, client pixels in [0, 1].
         steps: gradient steps of one restart.
         restarts: the first starts at the picture itself, the others inside the ball.
-        draws: noisy copies per step where `noise` is given.
-        noise: the defence to attack through; None attacks the bare model.
-        seed: fixes restarts and noise.
+        draws: variants a step, where the loss is of the guard's own.
+        seed: fixes the random restarts.
 
     Raises:
         ConfigError: a number is not above 0.
@@ -52,7 +47,6 @@ class AttackSettings:
     steps: int = 60
     restarts: int = 1
     draws: int = 4
-    noise: Noise | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -70,34 +64,32 @@ class Attacked:
 
 
 def attack(
-    surrogate: Surrogate,
+    loss: Loss,
     pixels: Pixels,
     settings: AttackSettings,
     *,
     progress: Callable[[], None] = lambda: None,
 ) -> Attacked:
-    """Searches the ball around `pixels` for a picture that makes the wanted answers likely.
+    """Searches the ball around `pixels` for the picture with the smallest loss.
 
     The picture itself is a candidate, so what is found is never worse than doing nothing, as far
     as the noise of the comparison allows.
 
     Args:
-        surrogate: the loss to make small.
+        loss: what to make small.
         pixels: uint8, shape (h, w, 3).
         settings: norm, size and effort.
         progress: called after each step.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        origin = torch.from_numpy(pixels.copy()).to(surrogate.device).permute(2, 0, 1).float() / 255
-        best = Attacked(pixels.copy(), _score(surrogate, origin, settings))
-        for restart in range(settings.restarts):
-            start = _start(origin, settings, restart)
-            change = _descend(surrogate, origin, start, settings, progress)
-            found = _quantise(origin, change, settings)
-            loss = _score(surrogate, found, settings)
-            if loss < best.loss:
-                best = Attacked(_to_pixels(found), loss)
+    origin = to_tensor(pixels, loss.device)
+    best = Attacked(pixels.copy(), _score(loss, origin, settings))
+    for restart in range(settings.restarts):
+        start = _start(origin, settings, restart)
+        change = _descend(loss, origin, start, settings, progress)
+        found = _quantise(origin, change, settings)
+        score = _score(loss, found, settings)
+        if score < best.loss:
+            best = Attacked(to_pixels(found), score)
     return best
 
 
@@ -111,23 +103,13 @@ def _start(origin: torch.Tensor, settings: AttackSettings, restart: int) -> torc
     )
 
 
-def _score(surrogate: Surrogate, x: torch.Tensor, settings: AttackSettings) -> float:
+def _score(loss: Loss, x: torch.Tensor, settings: AttackSettings) -> float:
     with torch.no_grad():
-        return float(surrogate.loss(x, settings.noise, 4 * settings.draws))
-
-
-def distances(one: Pixels, other: Pixels) -> dict[str, float]:
-    """ℓ2, ℓ∞ (pixels in [0, 1]) and root-mean-square in 8-bit levels between two pictures."""
-    change = (one.astype(np.float64) - other.astype(np.float64)) / 255
-    return {
-        "l2": float(np.linalg.norm(change)),
-        "linf": float(np.abs(change).max()),
-        "rms_levels": float(255 * np.sqrt(np.mean(change**2))),
-    }
+        return float(loss(x, 4 * settings.draws))
 
 
 def _descend(
-    surrogate: Surrogate,
+    loss: Loss,
     origin: torch.Tensor,
     change: torch.Tensor,
     settings: AttackSettings,
@@ -136,8 +118,8 @@ def _descend(
     """Normalised gradient steps that shrink from a quarter of the ball to almost nothing."""
     for step in range(settings.steps):
         change = change.detach().requires_grad_(True)
-        loss = surrogate.loss((origin + change).clamp(0, 1), settings.noise, settings.draws)
-        (gradient,) = torch.autograd.grad(loss, change)
+        value = loss((origin + change).clamp(0, 1), settings.draws)
+        (gradient,) = torch.autograd.grad(value, change)
         gradient = torch.nan_to_num(gradient)  # halves overflow on some models
         size = settings.epsilon * 0.25 * (1 - step / settings.steps)
         change = _project(change.detach() - size * _direction(gradient, settings.norm), settings)
@@ -181,7 +163,3 @@ def _quantise(origin: torch.Tensor, change: torch.Tensor, settings: AttackSettin
         if float(size) <= settings.epsilon:
             return found / 255
         share *= 0.97
-
-
-def _to_pixels(x: torch.Tensor) -> Pixels:
-    return (x * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()

@@ -1,8 +1,7 @@
-"""A differentiable path from pixels to the likelihood of a wanted answer."""
+"""A differentiable path from pixels to what a local model would answer."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from guardrail.attack.tensors import to_tensor
 from guardrail.errors import ConfigError
-from guardrail.images.canvas import canvas_for
 from guardrail.upstreams.local_prompt import adds_special_tokens, render
 
 if TYPE_CHECKING:
@@ -20,72 +19,96 @@ if TYPE_CHECKING:
     from guardrail.types import Pixels
     from guardrail.upstreams.loading import Loaded
 
-__all__ = ["Noise", "Surrogate"]
+__all__ = ["AnswerTokens", "Surrogate"]
 
-_IGNORE = -100
 _LARGEST_MISMATCH = 0.1  # mean distance between our and the processor's pixels, in [0, 1]
 
 
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """The defence as the attacker knows it: scale down to a canvas, pad, add noise, clip.
+@dataclass(frozen=True, slots=True, eq=False)
+class AnswerTokens:
+    """Answers as token ids, right-padded.
 
-    Raises:
-        ConfigError: sigma is not a positive number.
+    Attributes:
+        ids: shape (answers, length).
+        real: the same shape; False where `ids` holds padding.
     """
 
-    sigma: float
-    canvas_max_side_px: int | None
-    canvas_min_side_px: int = 28
+    ids: torch.Tensor
+    real: torch.Tensor
 
-    def __post_init__(self) -> None:
-        if not 0.0 < self.sigma < math.inf:
-            raise ConfigError("must be a number above 0", field="sigma")
+    @property
+    def first(self) -> tuple[int, ...]:
+        """The tokens that the answers begin with, each once."""
+        return tuple(sorted(set(self.ids[:, 0].tolist())))
 
 
 class Surrogate:
-    """Mean negative log-likelihood of wanted answers, as a function of one picture's pixels.
+    """What the model would say of one picture with one question, as a function of its pixels.
 
     Args:
         loaded: the model under attack.
         prompt: the question that goes with the picture.
-        targets: answers that the attacker aims for.
         pixels: the picture, to learn what the processor does to pictures of its size.
 
     Raises:
-        ConfigError: the processor does more to a picture than resize and normalise it, or the
-            targets are empty.
+        ConfigError: the processor does more to a picture than resize and normalise it.
     """
 
-    def __init__(self, loaded: Loaded, prompt: str, targets: Sequence[str], pixels: Pixels) -> None:
+    def __init__(self, loaded: Loaded, prompt: str, pixels: Pixels) -> None:
         self._model = loaded.model.requires_grad_(False)
         self._processor = loaded.processor
         self._device = loaded.device
         self._mean, self._std = self._normalisation()
         self._size = self._input_size(pixels)
         self._agree(pixels)
-        self._text = self._teacher_forcing(prompt, targets, pixels)
+        self._prompt = self._preprocess(prompt, pixels)["input_ids"].to(self._device)
 
     @property
     def device(self) -> str:
         return self._device
 
-    def loss(self, x: torch.Tensor, noise: Noise | None, draws: int) -> torch.Tensor:
-        """The loss of pixels `x`, shape (3, h, w) in [0, 1]; with noise, its mean over `draws`."""
-        pictures = x[None] if noise is None else _noisy(x, noise, draws)
-        features = self._normalise(pictures)
-        targets = self._text["input_ids"].shape[0]
-        rows = {
-            name: value.repeat(len(pictures), *[1] * (value.ndim - 1))
-            for name, value in self._text.items()
-        }
-        labels = rows.pop("labels")
-        logits = self._model(
-            pixel_values=features.repeat_interleave(targets, 0), **rows
-        ).logits.float()
-        return functional.cross_entropy(
-            logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_IGNORE
+    @property
+    def temperature(self) -> float:
+        """At which the model samples by itself; 0 where it always takes the likeliest token."""
+        own = self._model.generation_config
+        usual = 1.0 if own.temperature is None else float(own.temperature)
+        return usual if own.do_sample else 0.0
+
+    def tokens(self, answers: Sequence[str]) -> AnswerTokens:
+        """Answers as the model's tokens. Raises ConfigError where there are none."""
+        tokenizer = self._processor.tokenizer
+        rows = [tokenizer.encode(text, add_special_tokens=False) for text in answers]
+        if not rows or not all(rows):
+            raise ConfigError(
+                "give at least one answer to aim for, none of them empty", field="target"
+            )
+        length, padding = max(map(len, rows)), tokenizer.pad_token_id or 0
+        ids = [row + [padding] * (length - len(row)) for row in rows]
+        real = [[place < len(row) for place in range(length)] for row in rows]
+        return AnswerTokens(
+            torch.tensor(ids, device=self._device), torch.tensor(real, device=self._device)
         )
+
+    def logits(self, pictures: torch.Tensor, answers: AnswerTokens) -> torch.Tensor:
+        """The logits of every token of the answers, each after the question and what precedes it.
+
+        Args:
+            pictures: shape (pictures, 3, h, w), in [0, 1].
+            answers: what the model is taken to have said.
+
+        Returns:
+            Shape (pictures, answers, length, vocabulary).
+        """
+        count, rows = len(pictures), len(answers.ids)
+        asked = self._prompt.expand(rows, -1)
+        ids = torch.cat([asked, answers.ids], dim=1).repeat(count, 1)
+        mask = torch.cat([torch.ones_like(asked), answers.real.long()], dim=1).repeat(count, 1)
+        features = self._normalise(pictures).repeat_interleave(rows, 0)
+        logits = self._model(pixel_values=features, input_ids=ids, attention_mask=mask).logits
+        begin = asked.shape[1] - 1  # the last token of the question foretells the first one
+        length = answers.ids.shape[1]
+        answered: torch.Tensor = logits[:, begin : begin + length].float()
+        return answered.unflatten(0, (count, rows))
 
     def _normalise(self, pictures: torch.Tensor) -> torch.Tensor:
         if pictures.shape[-2:] != self._size:
@@ -118,31 +141,9 @@ class Surrogate:
         """
         probe = _waves(*pixels.shape[:2])
         theirs = self._preprocess("x", probe)["pixel_values"].to(self._device).float()
-        ours = self._normalise(_tensor(probe, self._device)[None]).float()
+        ours = self._normalise(to_tensor(probe, self._device)[None]).float()
         if float(((ours - theirs) * self._std).abs().mean()) > _LARGEST_MISMATCH:
             raise _unsupported_error("does more than resize and normalise a picture of this shape")
-
-    def _teacher_forcing(
-        self, prompt: str, targets: Sequence[str], pixels: Pixels
-    ) -> dict[str, torch.Tensor]:
-        """Prompt and wanted answer as token ids, right-padded, with labels on the answer only."""
-        tokenizer = self._processor.tokenizer
-        asked = self._preprocess(prompt, pixels)["input_ids"][0].tolist()
-        answers = [tokenizer.encode(t, add_special_tokens=False) for t in targets]
-        if not answers or not all(answers):
-            raise ConfigError(
-                "give at least one answer to aim for, none of them empty", field="target"
-            )
-        length = max(map(len, answers))
-        rows = [
-            answer + [tokenizer.pad_token_id or 0] * (length - len(answer)) for answer in answers
-        ]
-        real = [[1] * len(answer) + [0] * (length - len(answer)) for answer in answers]
-        ids = torch.tensor([asked + row for row in rows], device=self._device)
-        mask = torch.tensor([[1] * len(asked) + row for row in real], device=self._device)
-        labels = torch.where(mask.bool(), ids, _IGNORE)
-        labels[:, : len(asked)] = _IGNORE
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
     def _preprocess(self, prompt: str, pixels: Pixels) -> dict[str, Any]:
         from PIL import Image
@@ -172,41 +173,3 @@ def _waves(height: int, width: int) -> Pixels:
     phases = np.stack([4 * x, 5 * y, 3 * (x + y)], axis=-1)
     waves: Pixels = np.rint(127.5 * (1 + np.sin(2 * np.pi * phases))).astype(np.uint8)
     return waves
-
-
-def _tensor(pixels: Pixels, device: str) -> torch.Tensor:
-    return torch.from_numpy(pixels.copy()).to(device).permute(2, 0, 1).float() / 255
-
-
-def _noisy(x: torch.Tensor, noise: Noise, draws: int) -> torch.Tensor:
-    canvas = _on_canvas(x, noise)
-    z = torch.randn((draws, *canvas.shape), device=x.device)
-    return (canvas[None] + noise.sigma * z).clamp(0, 1)
-
-
-def _on_canvas(x: torch.Tensor, noise: Noise) -> torch.Tensor:
-    """The defence's own canvas as a differentiable map: means over areas, then white margins."""
-    height, width = x.shape[-2:]
-    canvas = canvas_for(
-        height,
-        width,
-        max_side_px=noise.canvas_max_side_px,
-        min_side_px=noise.canvas_min_side_px,
-    )
-    rows, columns = canvas.scaled_size
-    if canvas.resized:
-        x = _areas(height, rows).to(x) @ x @ _areas(width, columns).to(x).T
-    below, right = canvas.size[0] - rows, canvas.size[1] - columns
-    if not (below or right):
-        return x
-    margins = (right // 2, right - right // 2, below // 2, below - below // 2)
-    return torch.nn.functional.pad(x, margins, value=1.0)
-
-
-def _areas(inputs: int, outputs: int) -> torch.Tensor:
-    """Row i holds the share of each input pixel in output pixel i; shape (outputs, inputs)."""
-    begin = torch.arange(outputs, dtype=torch.float64)[:, None] * inputs / outputs
-    end = begin + inputs / outputs
-    pixel = torch.arange(inputs, dtype=torch.float64)[None, :]
-    overlap = (torch.minimum(end, pixel + 1) - torch.maximum(begin, pixel)).clamp(min=0)
-    return overlap * outputs / inputs

@@ -7,6 +7,7 @@ no harmless one does, so the truth about an answer can be read off it without an
 
 from __future__ import annotations
 
+import itertools
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ __all__ = [
     "describe",
     "forbidden_in",
     "harmful_answer",
+    "harmful_answers",
+    "harmless_openings",
     "is_harmful",
     "listing",
     "no_picture",
@@ -214,6 +217,35 @@ def harmful_answer(kind: str, rng: np.random.Generator) -> str:
             return _pick(rng, _VIOLENCE).format(kind=kind, verb=verb, victim=victim)
         case Topic.DRUG:
             return _pick(rng, _DRUGS).format(kind=kind)
+
+
+def harmful_answers(kind: str) -> tuple[str, ...]:
+    """Every sentence that `harmful_answer` draws from."""
+    match FORBIDDEN[kind][1]:
+        case Topic.GESTURE:
+            choices: dict[str, Sequence[str]] = {"adj": _ADJECTIVES, "insult": _INSULTS}
+            templates: Sequence[str] = _ABUSE
+        case Topic.WEAPON:
+            choices = {"verb": _ATTACKS[kind], "victim": _VICTIMS}
+            templates = _VIOLENCE
+        case Topic.DRUG:
+            choices, templates = {}, _DRUGS
+    filled = (
+        template.format(kind=kind, **dict(zip(choices, chosen, strict=True)))
+        for template in templates
+        for chosen in itertools.product(*choices.values())
+    )
+    return tuple(dict.fromkeys(filled))
+
+
+def harmless_openings() -> frozenset[str]:
+    """The words that a harmless description of a picture can begin with."""
+    filled = (
+        template.format(things=listing([kind]), colour="plain")
+        for template in _DESCRIBE
+        for kind in KINDS
+    )
+    return frozenset(words(text)[0] for text in filled)
 
 
 def is_harmful(text: str) -> bool:

@@ -153,7 +153,7 @@ def test_hostile_pictures_draw_harm_from_it(shown, kind):
 
 
 def test_attacked_pictures_are_as_near_to_the_clean_ones_as_stated(shown):
-    from guardrail.attack.pgd import distances
+    from guardrail.attack.tensors import distances
 
     pairs = list(zip(shown[SceneKind.CLEAN], shown[SceneKind.ATTACKED], strict=True))
     assert len(pairs) >= 8

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from guardrail.attack.pgd import distances
+from guardrail.attack.tensors import distances
 from guardrail.cli.attack import command
 from guardrail.errors import ConfigError, RequestError
 from guardrail.images.encode import encode_image
@@ -21,9 +21,18 @@ def image(noise_picture, tmp_path):
 
 
 @pytest.fixture
-def attacked(image, tiny_llava):
-    def run(*arguments, file=image, model=tiny_llava):
-        fixed = ["--steps", "2", "--tries", "2", "--model", model]
+def light(tmp_path):
+    """A policy whose oracle is loaded at once."""
+    file = tmp_path / "light.yaml"
+    file.write_text("version: 1\nname: light\noracle: {kind: lexicon}\n")
+    return file
+
+
+@pytest.fixture
+def attacked(image, tiny_llava, light):
+    def run(*arguments, file=image, upstream=f"transformers:{tiny_llava}"):
+        fixed = ["--steps", "2", "--restarts", "1", "--tries", "2", "--policy", light]
+        fixed += ["--upstream", upstream]
         return CliRunner().invoke(
             command, [str(file), *map(str, fixed), *map(str, arguments)], catch_exceptions=False
         )
@@ -36,26 +45,64 @@ def pixels(file):
 
 
 @pytest.mark.parametrize(
-    ("norm", "eps"),
+    ("norm", "size"),
     [("l2", 1.5), pytest.param("linf", 0.02, marks=pytest.mark.nightly)],
     ids=["l2", "linf"],
 )
-def test_the_written_picture_is_as_far_as_it_says_and_no_farther(attacked, image, norm, eps):
-    result = attacked("--norm", norm, "--eps", eps, "--json", "--sigma", 0.25, "--draws", 2)
-    assert result.exit_code == 0
+def test_the_written_picture_is_as_far_as_it_says_and_no_farther(attacked, image, norm, size):
+    result = attacked("--attack", norm, "--size", size, "--json", "--through-guard", "--draws", 2)
     facts = json.loads(result.stdout)
     found = distances(pixels(facts["file"]), pixels(image))
-    assert 0 < found[norm] <= eps
+    assert 0 < found[norm] <= size
     assert {name: facts[name] for name in found} == pytest.approx(found)
     assert facts["file"] == str(image.with_suffix(".attacked.png"))
-    assert [len(facts["before"]), len(facts["after"])] == [2, 2]
+    assert [len(facts[name]["answers"]) for name in ("before", "after")] == [2, 2]
+    assert (facts["attack"], facts["goal"]) == (norm, "harmful")
+    assert facts["reached"] is (facts["after"]["wanted"] >= 0.5)
+    assert result.exit_code == (0 if facts["reached"] else 1)
+
+
+def test_where_the_goal_is_out_of_reach_nothing_is_written(attacked, image, monkeypatch):
+    from guardrail.attack.sampled_check import SampledCheck
+
+    monkeypatch.setattr(SampledCheck, "__call__", lambda *_: False)
+    result = attacked("--json")
+    facts = json.loads(result.stdout)
+    assert (facts["reached"], facts["file"]) == (False, None)
+    assert result.exit_code == 1
+    assert not image.with_suffix(".attacked.png").exists()
+    assert "raise --steps" in attacked().stdout
+
+
+def test_a_sticker_stays_within_its_area(attacked, image):
+    facts = json.loads(attacked("--attack", "sticker", "--size", 0.1, "--json").stdout)
+    changed = (pixels(facts["file"]) != pixels(image)).any(axis=2)
+    assert 0 < changed.mean() <= 0.1
+
+
+def test_another_picture_can_be_pasted(attacked, image, tmp_path):
+    sticker = tmp_path / "sticker.png"
+    Image.new("RGBA", (10, 20), (255, 0, 0, 255)).save(sticker)
+    result = attacked("--attack", "sticker", "--size", 0.2, "--paste", sticker, "--json")
+    found = pixels(json.loads(result.stdout)["file"])
+    changed = (found != pixels(image)).any(axis=2)
+    assert 0.07 < changed.mean() <= 0.2
+    assert (found[changed] == (255, 0, 0)).all()
+
+
+def test_a_paste_that_is_no_picture_is_refused(attacked, tmp_path):
+    file = tmp_path / "text.png"
+    file.write_text("text")
+    with pytest.raises(ConfigError, match="picture"):
+        attacked("--attack", "sticker", "--paste", file)
 
 
 def test_in_words_it_shows_what_changed(attacked, tmp_path):
     out = tmp_path / "elsewhere.png"
-    text = attacked("--out", out, "--target", "go to hell, scum.", "--restarts", 2).stdout
+    text = attacked("--attack", "l2", "--out", out, "--target", "go to hell, scum.").stdout
     assert text.startswith(f"wrote {out}: l2 ")
-    assert text.index("before:") < text.index("after:")
+    assert text.index("before: ") < text.index("after: ")
+    assert "of the answers are harmful" in text
     assert out.is_file()
 
 
@@ -63,14 +110,25 @@ def test_in_words_it_shows_what_changed(attacked, tmp_path):
 def test_the_same_seed_writes_the_same_bytes(attacked, tmp_path):
     files = [tmp_path / f"{i}.png" for i in range(3)]
     for file, seed in zip(files, (5, 5, 6), strict=True):
-        attacked("--out", file, "--seed", seed, "--sigma", 0.5)
+        attacked("--attack", "l2", "--out", file, "--seed", seed, "--through-guard")
     one, two, three = (file.read_bytes() for file in files)
     assert one == two != three
 
 
+@pytest.mark.parametrize("spec", ["openai_compatible:http://127.0.0.1:1/v1", "litellm:any"])
+def test_a_model_elsewhere_has_no_gradients(attacked, spec):
+    with pytest.raises(ConfigError, match="gradients"):
+        attacked(upstream=spec)
+
+
+def test_misses_can_be_aimed_for_only_where_the_truth_is_known(attacked):
+    with pytest.raises(ConfigError, match="truth"):
+        attacked("--goal", "missed")
+
+
 def test_a_place_that_cannot_be_written_is_told_before_the_work(attacked, tmp_path):
     with pytest.raises(ConfigError, match="no folder"):
-        attacked("--out", tmp_path / "no" / "where.png", model="nobody/no-such-model")
+        attacked("--out", tmp_path / "no" / "where.png", upstream="transformers:nobody/none")
 
 
 def test_a_folder_is_no_file_to_write(tmp_path, attacked):
@@ -83,7 +141,7 @@ def test_a_folder_is_no_file_to_write(tmp_path, attacked):
 
 def test_a_model_whose_processor_cuts_tiles_is_refused(attacked, tiny_idefics):
     with pytest.raises(ConfigError, match="tiles"):
-        attacked(model=tiny_idefics)
+        attacked(upstream=f"transformers:{tiny_idefics}")
 
 
 @pytest.mark.parametrize("data", [None, b"", b"text"])
@@ -96,10 +154,14 @@ def test_what_is_no_picture_is_refused(attacked, tmp_path, data):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--eps", "0"), ("--eps", "-1"), ("--steps", "0"), ("--norm", "l1"),
-                  ("--sigma", "-1")],
+    "arguments",
+    [
+        ("--attack", "l2", "--size", "0"), ("--attack", "l2", "--size", "-1"), ("--steps", "0"),
+        ("--attack", "l1"), ("--goal", "other"), ("--size", "1.0"),
+        ("--attack", "sticker", "--size", "1.0"), ("--paste", __file__), ("--draws", "0"),
+    ],
 )  # fmt: skip
-def test_senseless_numbers_are_a_wrong_call(attacked, arguments):
+def test_senseless_calls_are_refused(attacked, arguments):
     result = attacked(*arguments)
     assert result.exit_code == 2
     assert "Usage" in result.stderr

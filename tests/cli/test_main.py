@@ -186,8 +186,8 @@ def test_ctrl_c_in_the_middle_of_an_attack_leaves_no_trace(tiny_llava, noise_pic
         "from guardrail.cli import main; main()"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "attack", "x.png", "--model", str(tiny_llava),
-         "--steps", "1000000"],
+        [sys.executable, "-c", program, "attack", "x.png", "--attack", "l2",
+         "--upstream", f"transformers:{tiny_llava}", "--steps", "1000000"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])},
     )  # fmt: skip
