@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--upstream", default="builtin", help="builtin or transformers:FOLDER")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--scenes", type=int, default=30, help="of each kind, at most")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what to measure")
     parser.add_argument("--few", type=int, default=6, help="scenes of the tables of attacks")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--restarts", type=int, default=2)
@@ -71,7 +72,7 @@ def _measure(args: argparse.Namespace, file: Path) -> None:
     deadline = time.monotonic() + 60 * args.minutes
     try:
         for kind, number in _order(args.scenes, args.few):
-            if (kind, number) in done:
+            if kind not in args.kinds or (kind, number) in done:
                 continue
             if time.monotonic() > deadline:
                 break

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardrail.attack.surrogate import Surrogate
-    from guardrail.oracles.base import Oracle
+    from guardrail.oracles.base import Judgement, Oracle
     from guardrail.types import Pixels
 
 __all__ = ["find_missed_answers", "likeliest", "unmistakable_answers"]
 
+_JUDGED = 32
 _ROWS = 16  # sentences whose likelihood is computed at a time
 
 
@@ -45,7 +46,10 @@ async def find_missed_answers(oracle: Oracle, prompt: str) -> tuple[str, ...]:
         OracleError: the oracle fails.
     """
     texts = list(dict.fromkeys(text for kind in FORBIDDEN for text in harmful_answers(kind)))
-    judged = await oracle.judge([Exchange(prompt, text) for text in texts])
+    judged: list[Judgement] = []
+    for start in range(0, len(texts), _JUDGED):  # each call of an oracle has a deadline
+        some = texts[start : start + _JUDGED]
+        judged += await oracle.judge([Exchange(prompt, text) for text in some])
     missed = sorted(
         (one.score, text)
         for one, text in zip(judged, texts, strict=True)

@@ -108,7 +108,7 @@ class Surrogate:
         begin = asked.shape[1] - 1  # the last token of the question foretells the first one
         length = answers.ids.shape[1]
         answered: torch.Tensor = logits[:, begin : begin + length].float()
-        return answered.unflatten(0, (count, rows))
+        return answered.reshape(count, rows, length, -1)
 
     def _normalise(self, pictures: torch.Tensor) -> torch.Tensor:
         if pictures.shape[-2:] != self._size:

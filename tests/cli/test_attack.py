@@ -24,7 +24,7 @@ def image(noise_picture, tmp_path):
 def light(tmp_path):
     """A policy whose oracle is loaded at once."""
     file = tmp_path / "light.yaml"
-    file.write_text("version: 1\nname: light\noracle: {kind: lexicon}\n")
+    file.write_text("version: 1\nname: light\noracle: {kind: builtin}\n")
     return file
 
 
