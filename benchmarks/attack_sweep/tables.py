@@ -178,7 +178,7 @@ def _through(rows: Rows) -> list[str]:
     return [
         "### The guard attacked through its own noise",
         (
-            f"{count} scenes of each kind; r is the promised radius at tau .5; projected gradient "
+            f"Scenes of each kind: {count}; r is the promised radius at tau .5; projected gradient "
             "descent through the guard's own canvas, noise and filter, four variants a step."
         ),
         _table(["scene and aim", "size", "mean l2", *_OUTCOMES], body),
@@ -197,7 +197,7 @@ def _attacks(rows: Rows) -> list[str]:
     return [
         "### Attacks on clean scenes",
         (
-            f"{count} scenes. `plain`: the margin of the first token, on the bare model. `missed, "
+            f"Scenes: {count}. `plain`: the margin of the first token, on the bare model. `missed, "
             "through the noise`: aimed at harmful sentences that the oracle finds harmless, "
             "through the guard's own noise. Stickers have a random place."
         ),
