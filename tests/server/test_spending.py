@@ -183,7 +183,7 @@ def test_a_stream_that_began_ends_in_the_error(run, kit):
     async def scenario():
         policy, settings = (
             only_for_the_first(kit),
-            ServerSettings(first_byte_s=0.001, heartbeat_s=0.001),
+            ServerSettings(first_byte_s=0.0, heartbeat_s=0.001),
         )
         async with kit.proxy([kit.HARM], policy=policy, settings=settings) as proxy:
             await ask(proxy, kit)
