@@ -16,6 +16,7 @@ from guardrail.errors import (
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
+    from guardrail.images.filters import PictureFilter
     from guardrail.memory.ledger import LocalLedger
     from guardrail.middleware.blocked import ContentBlocked
     from guardrail.middleware.guard import Guard
@@ -35,6 +36,7 @@ __all__ = [
     "LimitError",
     "LocalLedger",
     "OracleError",
+    "PictureFilter",
     "RequestError",
     "Result",
     "UpstreamError",
@@ -44,6 +46,7 @@ __all__ = [
 # Imported when they are first asked for: a command's `--help` needs none of what they need.
 _PLACES = {
     "ContentBlocked": "guardrail.middleware.blocked",
+    "PictureFilter": "guardrail.images.filters",
     "Result": "guardrail.middleware.result",
     "FunctionUpstream": "guardrail.upstreams.function",
     "Guard": "guardrail.middleware.guard",

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 from guardrail.engine.budget import check_prices
 from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
+from guardrail.engine.preprocessing import check_filter, settle
 from guardrail.engine.recall import check_recall
 from guardrail.engine.rules import TextInPictures
 from guardrail.errors import ConfigError
+from guardrail.images.filters import PictureFilter
 from guardrail.images.keys import NoiseKey, ephemeral
 from guardrail.key_files import load_or_create_key
 from guardrail.oracles.function import as_oracle
@@ -32,7 +34,7 @@ from guardrail.policy.upstreams import (
     open_upstream,
     plain_entries,
 )
-from guardrail.upstreams.base import Upstream
+from guardrail.upstreams.base import Upstream, known_models
 from guardrail.upstreams.function import Call, FunctionUpstream
 
 if TYPE_CHECKING:
@@ -158,6 +160,7 @@ def build_engine(
     key: KeySource = None,
     *,
     oracle: object = None,
+    denoise: PictureFilter | None = None,
     is_placeholder: bool = False,
 ) -> Engine:
     """The engine for a policy, a model or several, and a key.
@@ -167,16 +170,21 @@ def build_engine(
         upstreams: the models.
         key: what the noise is derived from.
         oracle: judges in place of the policy's.
+        denoise: the filter between noise and model, where the policy says 'denoise: custom'.
         is_placeholder: whether each request brings a model of its own in place of these; then the
             policy's recall is not compared with them.
 
     Raises:
         ConfigError: one of them cannot be used, the policy names a recall that was measured on
-            another model or oracle, or it limits the cost of a model whose price is not known.
+            another model or oracle, it limits the cost of a model whose price is not known, or it
+            asks for the size of pictures of a model of which that is not known.
     """
+    check_argument(denoise, (PictureFilter, type(None)), "denoise", "a PictureFilter or None")
     members = _open_upstreams(policy, upstreams)
     judge = read_oracle(oracle, policy)
-    return join_engine(policy, members, judge, read_key(key), is_placeholder=is_placeholder)
+    return join_engine(
+        policy, members, judge, read_key(key), denoise=denoise, is_placeholder=is_placeholder
+    )
 
 
 def join_engine(
@@ -185,17 +193,21 @@ def join_engine(
     oracle: Oracle,
     key: NoiseKey,
     *,
+    denoise: PictureFilter | None = None,
     is_placeholder: bool = False,
 ) -> Engine:
     """The engine of parts that are there already; see `build_engine`. Raises ConfigError."""
     rules = compile_policy(policy, upstreams=len(members))
+    check_filter(rules, denoise)
     for member in () if is_placeholder else members:
         check_recall(rules.recall, member, oracle)
         check_prices(rules, member)
+        for model in known_models(member):
+            settle(rules, member, model, denoise)
     check = _open_text_check(rules)
     if len(members) == 1:
-        return Engine(rules, members[0], oracle, key, check)
-    return FailoverEngine(rules, members, oracle, key, check)
+        return Engine(rules, members[0], oracle, key, check, denoise)
+    return FailoverEngine(rules, members, oracle, key, check, denoise)
 
 
 def _open_text_check(rules: Rules) -> PictureTextCheck | None:

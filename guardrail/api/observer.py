@@ -156,7 +156,10 @@ class Observer:
                 async with self._running:
                     if pictures:
                         digest = bytes.fromhex(own.request_digest)
-                        async with reserve_budget(engine, pictures, None, allowance) as budget:
+                        model = asked.model
+                        async with reserve_budget(
+                            engine, pictures, model, None, allowance
+                        ) as budget:
                             verdict = await engine.decide(
                                 asked, pictures, digest=digest, own=own.answer, budget=budget
                             )

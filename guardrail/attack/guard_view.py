@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from guardrail.attack.tensors import to_pixels, to_tensor
 from guardrail.engine.prepared_request import ONLY_ATTEMPT, PreparedRequest, prepare_request
+from guardrail.engine.preprocessing import settle
 from guardrail.images.codec import Picture
 from guardrail.images.keys import NoiseKey
 from guardrail.types import picture_chat
@@ -38,10 +39,12 @@ class GuardView:
         rules: of the policy.
         seed: fixes all draws, with the order in which they are made. The key that it stands for is
             not the guard's: an attacker knows how noise is made, not which.
+        upstream: the model that is attacked, where the policy asks for its size of pictures.
     """
 
-    def __init__(self, rules: Rules, seed: int = 0) -> None:
+    def __init__(self, rules: Rules, seed: int = 0, upstream: object = None) -> None:
         self._rules = rules
+        self._upstream = upstream
         self._key = NoiseKey(hashlib.sha256(_LABEL + str(seed).encode()).digest())
         self._drawn = 0
 
@@ -49,7 +52,8 @@ class GuardView:
         """The picture on the guard's canvas."""
         height, width = pixels.shape[:2]
         picture = Picture(pixels, "image/png", width, height, pixels.nbytes)
-        return prepare_request(self._rules, _CHAT, [picture], ONLY_ATTEMPT)
+        preprocessing = settle(self._rules, self._upstream, _CHAT.model)
+        return prepare_request(preprocessing, _CHAT, [picture], ONLY_ATTEMPT)
 
     def variants(self, prepared: PreparedRequest, draws: int) -> list[Pixels]:
         """The next variants of a picture, as the model would be sent them."""

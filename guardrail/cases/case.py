@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
+from guardrail.engine.preprocessing import NO_FILTER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -108,6 +110,9 @@ class KeptCase:
         oracle: revision of the oracle that judged the answers.
         sigma: of the noise under which they were given; None for a request without pictures.
         pictures: of the request.
+        model_side_px: the longest side of a canvas, where it was the model's; None where it stood
+            in the policy.
+        denoise: the filter between noise and model, as certificates name it.
         answers: in the order of their draws, without gaps.
         prompt: the last question; empty where it was not kept.
     """
@@ -118,6 +123,8 @@ class KeptCase:
     pictures: tuple[KeptPicture, ...]
     answers: tuple[KeptAnswer, ...]
     prompt: str = ""
+    model_side_px: int | None = None
+    denoise: str = NO_FILTER
 
 
 Given: TypeAlias = AnswerCase | PictureCase | KeptCase

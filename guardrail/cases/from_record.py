@@ -14,6 +14,7 @@ from guardrail.cases.case import (
     KeptPicture,
 )
 from guardrail.cases.reading import read_answer
+from guardrail.engine.preprocessing import NO_FILTER, SIDE_FROM_POLICY
 from guardrail.engine.verdict import Action
 from guardrail.errors import ConfigError
 from guardrail.records.content import open_content
@@ -96,7 +97,14 @@ def _read_given(record: Record, content: Mapping[str, Json]) -> Given:
         ),
         answers=answers,
         prompt=prompt,
+        model_side_px=None if certificate is None else _model_side(certificate),
+        denoise=NO_FILTER if certificate is None else certificate.denoise,
     )
+
+
+def _model_side(certificate: Certificate) -> int | None:
+    by_policy = certificate.canvas_side_source == SIDE_FROM_POLICY
+    return None if by_policy else certificate.canvas_max_side_px
 
 
 def _check_certificate(record: Record, certificate: Certificate) -> None:

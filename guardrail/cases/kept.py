@@ -15,7 +15,8 @@ from guardrail.engine.certifier import Certifier
 from guardrail.engine.harmful_answers import count_harmful
 from guardrail.engine.judge import Judge
 from guardrail.engine.plan import earned_radius, harmless_lower, measure_geometry, plan_for
-from guardrail.engine.rules import AnswerSource, TextInPictures
+from guardrail.engine.preprocessing import may_be_filter
+from guardrail.engine.rules import MODEL_SIDE, AnswerSource, TextInPictures
 from guardrail.engine.verdict import Action, Reason, Sample, Verdict
 from guardrail.engine.verdicts import from_sample, from_stopped_test
 from guardrail.errors import CertificationError, UpstreamError
@@ -94,12 +95,15 @@ def _find_canvases(engine: Engine, kept: KeptCase) -> tuple[CanvasOperator, ...]
     rules = engine.rules
     if kept.sigma != rules.sigma:
         raise _unknown(f"they were given under noise {kept.sigma:g}, not {rules.sigma:g}")
+    if not may_be_filter(rules, kept.denoise):
+        raise _unknown(f"the pictures went through another filter ({kept.denoise})")
+    most = rules.canvas_max_side_px
+    if most == MODEL_SIDE:
+        if kept.model_side_px is None:
+            raise _unknown("their canvas was not that of the model, as this policy wants it")
+        most = kept.model_side_px
     canvases = tuple(
-        canvas_for(
-            *picture.client,
-            max_side_px=rules.canvas_max_side_px,
-            min_side_px=rules.canvas_min_side_px,
-        )
+        canvas_for(*picture.client, max_side_px=most, min_side_px=rules.canvas_min_side_px)
         for picture in kept.pictures
     )
     if [canvas.size for canvas in canvases] != [picture.canvas for picture in kept.pictures]:

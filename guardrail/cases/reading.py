@@ -253,6 +253,8 @@ def _read_kept(record: RecordSection, prompt: str) -> KeptCase:
             for kept in record.answers
         ),
         prompt=prompt,
+        model_side_px=record.model_side_px,
+        denoise=record.denoise,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
+from guardrail.engine.preprocessing import NO_FILTER
 from guardrail.engine.verdict import Reason
 from guardrail.section import FilePath, Section, Word
 from guardrail.types import Outcome
@@ -56,6 +57,10 @@ class RecordSection(Section):
     """The noise under which they were given. Left out for a request without pictures."""
     pictures: Annotated[tuple[KeptPictureSection, ...], _Tuple] = ()
     """The pictures of the request: their sizes only."""
+    model_side_px: Annotated[int, Field(ge=1)] | None = None
+    """The longest side of a canvas, where it was the model's own and not the policy's."""
+    denoise: _Name = NO_FILTER
+    """The filter between noise and model, as certificates name it; none if left out."""
     answers: Annotated[tuple[KeptAnswerSection, ...], _Tuple] = Field(
         min_length=1, max_length=MOST_CASES
     )

@@ -9,6 +9,7 @@ import yaml
 
 from guardrail.canonical import make_interoperable
 from guardrail.cases.case import AnswerCase, KeptAnswer, KeptCase, PictureCase
+from guardrail.engine.preprocessing import NO_FILTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,6 +92,8 @@ def _record_fields(kept: KeptCase) -> dict[str, Json]:
             "oracle": kept.oracle,
             "sigma": kept.sigma,
             "pictures": pictures or None,
+            "model_side_px": kept.model_side_px,
+            "denoise": None if kept.denoise == NO_FILTER else kept.denoise,
             "answers": [_kept_fields(one) for one in kept.answers],
         }
     )

@@ -155,7 +155,11 @@ def promise_lines(rules: Rules, facts: PolicyFacts) -> tuple[str, ...]:
 
 
 def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
+    from guardrail.engine.preprocessing import describe_pictures
+
     yield "promises", f"{facts.promise} Pictures larger than the canvas reach farther."
+    if told := describe_pictures(rules):
+        yield "pictures", told
     if not facts.reference_kind:
         yield "of harm", _about_harm(rules)
     passes = ", ".join(f"{rate:g} → {_share(share)}" for rate, share in facts.passes)
@@ -268,6 +272,8 @@ def _as_dict(name: str, rules: Rules, facts: PolicyFacts, costs: list[ReachCost]
         "mode": rules.mode,
         "claim": rules.claim,
         "sigma": rules.sigma,
+        "canvas_max_side_px": rules.canvas_max_side_px,
+        "denoise": rules.denoise,
         "radius": rules.promised_radius,
         "floor": rules.floor,
         "miss_rate_upper": rules.miss_rate_upper,

@@ -142,7 +142,9 @@ def _thumbs(result: SceneResult, engine: Engine) -> list[str]:
     """The first variants of the first try, drawn again from the key."""
     first = result.guard[0]
     attempt = bytes.fromhex(first.attempt)
-    request = prepare_request(engine.rules, first.chat, [_picture(result.scene)], attempt)
+    request = prepare_request(
+        engine.preprocessing(first.chat.model), first.chat, [_picture(result.scene)], attempt
+    )
     outcomes: Sequence[Outcome] = first.outcomes[:_VARIANTS]
     thumbs = []
     for index, outcome in enumerate(outcomes):

@@ -39,6 +39,7 @@ from guardrail.engine.prepared_request import (
     derive_seed,
     prepare_request,
 )
+from guardrail.engine.preprocessing import settle
 from guardrail.engine.rules import AnswerSource, Rules
 from guardrail.engine.short_answers import was_cut
 from guardrail.engine.verdict import Action, Reason, Verdict
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from guardrail.engine.sampler import Sampler
     from guardrail.engine.verdict import Sample
     from guardrail.images.codec import Picture
+    from guardrail.images.filters import PictureFilter
     from guardrail.images.keys import NoiseKey
     from guardrail.oracles.base import Reference, ReferenceOracle
     from guardrail.picture_text.check import PictureTextCheck
@@ -83,6 +85,8 @@ class DecisionRun:
         attempt: tells its draws from those of other decisions on the same request.
         digest: the request's, where it is known already, as that of one without pictures is.
         text_check: judges what is written in the pictures; None where nothing is read.
+        picture_filter: the user's own, between noise and model; None where the policy asks for
+            none.
     """
 
     sampler: Sampler
@@ -93,6 +97,7 @@ class DecisionRun:
     attempt: bytes
     digest: bytes | None = None
     text_check: PictureTextCheck | None = None
+    picture_filter: PictureFilter | None = None
 
     async def decide(self) -> Verdict:
         """The verdict. Raises GuardrailError for faults that repeating cannot fix."""
@@ -133,14 +138,7 @@ class DecisionRun:
 
     async def _decide_by_test(self) -> Verdict:
         rules, judge = self._rules, self.sampler.judge
-        request = await asyncio.to_thread(
-            prepare_request,
-            rules,
-            self.sampler.chat,
-            self.pictures,
-            self.attempt,
-            digest=self.digest,
-        )
+        request = await asyncio.to_thread(self._prepare)
         try:
             plan = await asyncio.to_thread(plan_for, rules, request.geometry, alpha=self.alpha)
         except CertificationError as error:
@@ -166,6 +164,16 @@ class DecisionRun:
             samples=samples,
             harmful=count_harmful(used),
             outside_claim=outside_claim,
+        )
+
+    def _prepare(self) -> PreparedRequest:
+        """Slow. Raises ConfigError where the size of the model's pictures is not known."""
+        sampler = self.sampler
+        preprocessing = settle(
+            sampler.rules, sampler.upstream, sampler.chat.model, self.picture_filter
+        )
+        return prepare_request(
+            preprocessing, sampler.chat, self.pictures, self.attempt, digest=self.digest
         )
 
     async def _block_untested(self, reason: Reason) -> Verdict:

@@ -14,6 +14,7 @@ from guardrail.engine.decision import DecisionRun
 from guardrail.engine.most_calls import most_calls
 from guardrail.engine.observer import current_observer
 from guardrail.engine.prepared_request import choose_attempt
+from guardrail.engine.preprocessing import check_filter, settle
 from guardrail.engine.rules import Mode, Rules, TextInPictures
 from guardrail.engine.sampler import Sampler
 from guardrail.engine.verdict import Action, Reason, Verdict
@@ -31,7 +32,9 @@ from guardrail.upstreams.faults import UPSTREAM_AUTH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from guardrail.engine.preprocessing import Preprocessing
     from guardrail.images.codec import Picture
+    from guardrail.images.filters import PictureFilter
     from guardrail.images.keys import NoiseKey
     from guardrail.oracles.base import Oracle
     from guardrail.picture_text.check import PictureTextCheck
@@ -56,7 +59,9 @@ class Engine:
         oracle: Oracle,
         key: NoiseKey,
         text_check: PictureTextCheck | None = None,
+        picture_filter: PictureFilter | None = None,
     ) -> None:
+        check_filter(rules, picture_filter)
         if (text_check is None) is not (rules.text_in_pictures is TextInPictures.OFF):
             raise ConfigError(
                 "an engine needs a check of the text in pictures where its policy asks for one, "
@@ -68,6 +73,7 @@ class Engine:
         self.oracle = oracle
         self.key = key
         self.text_check = text_check
+        self.picture_filter = picture_filter
 
     async def decide(
         self,
@@ -174,7 +180,15 @@ class Engine:
         if attempt is None:
             attempt = choose_attempt(self.upstream, self.oracle)
         run = DecisionRun(
-            sampler, self.key, tuple(pictures), end, alpha, attempt, digest, self.text_check
+            sampler,
+            self.key,
+            tuple(pictures),
+            end,
+            alpha,
+            attempt,
+            digest,
+            self.text_check,
+            self.picture_filter,
         )
         return run, started
 
@@ -187,14 +201,32 @@ class Engine:
         """The failure probability of a decision: the rules', or a smaller one where wished for."""
         return self.rules.alpha if wish is None else min(wish, self.rules.alpha)
 
-    def most_calls(self, sizes: Sequence[tuple[int, int]], alpha: float | None = None) -> int:
+    def preprocessing(self, model: str) -> Preprocessing:
+        """Canvas and filter of requests to this model. Raises ConfigError, see `settle`."""
+        return settle(self.rules, self.upstream, model, self.picture_filter)
+
+    def most_calls(
+        self, sizes: Sequence[tuple[int, int]], model: str, alpha: float | None = None
+    ) -> int:
         """As many calls as a decision makes at most, a few repeats included. May compute a plan.
 
         Args:
             sizes: heights and widths of the pictures, in pixels.
+            model: as the client calls it.
             alpha: see `decide`.
         """
-        return most_calls(self.rules, self.oracle, sizes, alpha)
+        try:
+            canvases = [self.preprocessing(model).canvas_for(*size) for size in sizes]
+        except ConfigError:
+            canvases = []  # the decision ends with the same error, and nothing is drawn
+        return most_calls(self.rules, self.oracle, canvases, alpha)
+
+    def describe_preprocessing(self, model: str) -> list[str]:
+        """Texts that change with what pictures go through before any model that may be asked."""
+        try:
+            return list(self.preprocessing(model).key)
+        except ConfigError:
+            return []  # nothing is decided
 
     def unbudgeted_calls(self, sizes: Sequence[tuple[int, int]]) -> int:
         """As many calls as a decision makes at most beside those that its budget counts."""
@@ -203,11 +235,13 @@ class Engine:
 
     def with_oracle(self, oracle: Oracle) -> Engine:
         """The same engine with another oracle."""
-        return Engine(self.rules, self.upstream, oracle, self.key, self.text_check)
+        parts = self.key, self.text_check, self.picture_filter
+        return Engine(self.rules, self.upstream, oracle, *parts)
 
     def with_upstream(self, upstream: Upstream) -> Engine:
         """The same engine with another model."""
-        return Engine(self.rules, upstream, self.oracle, self.key, self.text_check)
+        parts = self.key, self.text_check, self.picture_filter
+        return Engine(self.rules, upstream, self.oracle, *parts)
 
     async def aclose(self) -> None:
         """Closes the model, the oracle, and what reads pictures."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from guardrail.engine.rules import Rules
     from guardrail.images.codec import Picture
+    from guardrail.images.filters import PictureFilter
     from guardrail.images.keys import NoiseKey
     from guardrail.oracles.base import Oracle
     from guardrail.picture_text.check import PictureTextCheck
@@ -54,21 +55,29 @@ class FailoverEngine(Engine):
         oracle: Oracle,
         key: NoiseKey,
         text_check: PictureTextCheck | None = None,
+        picture_filter: PictureFilter | None = None,
     ) -> None:
-        super().__init__(rules, UpstreamChain(upstreams), oracle, key, text_check)
+        chain = UpstreamChain(upstreams)
+        super().__init__(rules, chain, oracle, key, text_check, picture_filter)
         self._engines = tuple(self.with_upstream(upstream) for upstream in upstreams)
         self._names = [(upstream.name, upstream.revision) for upstream in upstreams]
 
     def with_oracle(self, oracle: Oracle) -> FailoverEngine:
-        return FailoverEngine(self.rules, self.upstream.members, oracle, self.key, self.text_check)
+        parts = self.key, self.text_check, self.picture_filter
+        return FailoverEngine(self.rules, self.upstream.members, oracle, *parts)
 
-    def most_calls(self, sizes: Sequence[tuple[int, int]], alpha: float | None = None) -> int:
+    def most_calls(
+        self, sizes: Sequence[tuple[int, int]], model: str, alpha: float | None = None
+    ) -> int:
         """Those of all upstreams, as each may have to decide anew."""
         alpha, members = self.alpha(alpha), len(self._engines)
         return sum(
-            engine.most_calls(sizes, failover_alpha(alpha, position, members))
+            engine.most_calls(sizes, model, failover_alpha(alpha, position, members))
             for position, engine in enumerate(self._engines)
         )
+
+    def describe_preprocessing(self, model: str) -> list[str]:
+        return [text for engine in self._engines for text in engine.describe_preprocessing(model)]
 
     async def decide(
         self,

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.plan import measure_geometry, plan_for
 from guardrail.errors import CertificationError
-from guardrail.images.canvas import canvas_for
 from guardrail.oracles.base import ReferenceOracle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardrail.engine.rules import Rules
+    from guardrail.images.canvas import CanvasOperator
     from guardrail.oracles.base import Oracle
 
 __all__ = ["most_calls"]
 
 
 def most_calls(
-    rules: Rules, oracle: Oracle, sizes: Sequence[tuple[int, int]], alpha: float | None = None
+    rules: Rules, oracle: Oracle, canvases: Sequence[CanvasOperator], alpha: float | None = None
 ) -> int:
     """The calls of the longest path through a test, and the repeats of one of them.
 
@@ -30,14 +30,12 @@ def most_calls(
     Args:
         rules: the policy.
         oracle: judges; one that compares draws a reference first.
-        sizes: heights and widths of the pictures, in pixels.
+        canvases: of the pictures.
         alpha: failure probability of the decision; None for that of the rules.
     """
     one = 1 + rules.retries
-    if not sizes:
+    if not canvases:
         return one
-    most, least = rules.canvas_max_side_px, rules.canvas_min_side_px
-    canvases = [canvas_for(*size, max_side_px=most, min_side_px=least) for size in sizes]
     try:
         plan = plan_for(rules, measure_geometry(canvases), alpha=alpha)
     except CertificationError:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.canonical_chat import request_digest
 from guardrail.engine.plan import Geometry, measure_geometry
-from guardrail.images.canvas import CanvasOperator, canvas_for
 from guardrail.images.noise import variant
 from guardrail.oracles.base import is_function
 from guardrail.upstreams.base import is_deterministic
@@ -31,7 +30,9 @@ from guardrail.upstreams.base import is_deterministic
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from guardrail.engine.preprocessing import Preprocessing
     from guardrail.engine.rules import Rules
+    from guardrail.images.canvas import CanvasOperator
     from guardrail.images.codec import Picture
     from guardrail.images.grid import GridArray
     from guardrail.images.keys import NoiseKey
@@ -87,6 +88,7 @@ class PreparedRequest:
     """All that the draws of one decision follow from, but for rules and key.
 
     Attributes:
+        preprocessing: canvas and filter, settled for the model that is asked.
         canvases: how each picture is scaled and laid on its canvas.
         grids: the pictures on their canvases, before noise.
         digest: the request's, see `request_digest`.
@@ -94,6 +96,7 @@ class PreparedRequest:
         geometry: of all canvases together.
     """
 
+    preprocessing: Preprocessing
     canvases: tuple[CanvasOperator, ...]
     grids: tuple[GridArray, ...]
     digest: bytes
@@ -101,20 +104,25 @@ class PreparedRequest:
     geometry: Geometry
 
     def make_variant(self, index: int, rules: Rules, key: NoiseKey) -> tuple[Pixels, ...]:
-        """Noisy variant `index` of every picture; the same bytes whenever it is asked for."""
-        return tuple(
+        """Variant `index` of every picture, filtered; the same bytes whenever it is asked for.
+
+        Raises CertificationError where a user's own filter fails.
+        """
+        context = self.preprocessing.noise_context(rules.digest)
+        noisy = (
             variant(
                 grid,
                 sigma=rules.sigma,
                 key=key,
                 request_digest=self.digest,
-                policy_digest=bytes.fromhex(rules.digest),
+                policy_digest=context,
                 attempt=self.attempt,
                 index=index,
                 image_index=image_index,
             )
             for image_index, grid in enumerate(self.grids)
         )
+        return tuple(self.preprocessing.filter(one) for one in noisy)
 
     async def draw_variant(self, index: int, rules: Rules, key: NoiseKey) -> tuple[Pixels, ...]:
         """What `make_variant` returns, made in a thread, first come first served."""
@@ -127,7 +135,7 @@ class PreparedRequest:
 
 
 def prepare_request(
-    rules: Rules,
+    preprocessing: Preprocessing,
     chat: Chat,
     pictures: Sequence[Picture],
     attempt: bytes,
@@ -138,14 +146,12 @@ def prepare_request(
 
     `digest` is that of this request where it is known already.
     """
-    most, least = rules.canvas_max_side_px, rules.canvas_min_side_px
-    canvases = tuple(
-        canvas_for(p.height, p.width, max_side_px=most, min_side_px=least) for p in pictures
-    )
+    canvases = tuple(preprocessing.canvas_for(p.height, p.width) for p in pictures)
     grids = tuple(c.apply(p.pixels) for c, p in zip(canvases, pictures, strict=True))
     if digest is None:
         digest = request_digest(chat, pictures)
-    return PreparedRequest(canvases, grids, digest, attempt, measure_geometry(canvases))
+    geometry = measure_geometry(canvases)
+    return PreparedRequest(preprocessing, canvases, grids, digest, attempt, geometry)
 
 
 def derive_seed(

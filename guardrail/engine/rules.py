@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from guardrail.upstreams.prices import PriceBook
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from guardrail.types import Json
 
 __all__ = [
+    "MODEL_SIDE",
     "AnswerSource",
+    "Denoise",
     "JudgingRules",
     "Mode",
     "OnOracleFailure",
@@ -25,8 +27,15 @@ __all__ = [
     "OnUnscanned",
     "Retry",
     "Rules",
+    "Side",
     "TextInPictures",
 ]
+
+MODEL_SIDE: Literal["model"] = "model"
+"""Stands for the side of the pictures that the model itself looks at."""
+
+Side: TypeAlias = int | Literal["model"]
+"""The longest side of a picture, in pixels; `preprocessing.py` finds the model's."""
 
 
 class Mode(StrEnum):
@@ -41,6 +50,15 @@ class AnswerSource(StrEnum):
 
     SMOOTHED = "smoothed"
     CLEAN = "clean"
+
+
+class Denoise(StrEnum):
+    """Which filter a noisy picture goes through before the model; `custom` is a user's function."""
+
+    NONE = "none"
+    MEDIAN = "median"
+    AREA = "area"
+    CUSTOM = "custom"
 
 
 class OnOracleFailure(StrEnum):
@@ -135,7 +153,7 @@ class Rules:
     radius_space: RadiusSpace
     floor: float
     alpha: float
-    canvas_max_side_px: int | None
+    canvas_max_side_px: Side | None
     miss_rate_upper: float | None
     delta: float | None
     kind: PlanKind
@@ -159,11 +177,20 @@ class Rules:
     judge_every_chars: int | None = None
     recall: RecallStatement | None = None
     canvas_min_side_px: int = 1
+    denoise: Denoise = Denoise.NONE
+    denoise_window_px: int = 3
+    denoise_side_px: Side = MODEL_SIDE
     retry: Retry = Retry.UNDRAWN
     expected_success_rate: float = 1.0
     text_in_pictures: TextInPictures = TextInPictures.OFF
     on_several_models: OnSeveralModels = OnSeveralModels.ERROR
     policy_fields: Mapping[str, Json] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def asks_for_model_side(self) -> bool:
+        """Whether the size of pictures depends on the model."""
+        area = self.denoise is Denoise.AREA and self.denoise_side_px == MODEL_SIDE
+        return area or self.canvas_max_side_px == MODEL_SIDE
 
     @property
     def q1(self) -> float:

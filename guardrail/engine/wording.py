@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOTHING_CERTIFIED",
+    "describe_canvas",
     "digits_down",
     "digits_up",
     "evasion_sentence",
@@ -103,6 +104,7 @@ def stability_sentence(
     reference: str = "",
     outside_claim: bool = False,
     most_asked: int = 1,
+    denoise: str = "",
 ) -> str:
     """What one pass proved.
 
@@ -119,6 +121,7 @@ def stability_sentence(
         outside_claim: whether the delivered answer is none that this speaks of.
         most_asked: how often the model may be asked for one answer, where a lost one is asked for
             again: then this speaks of what so much asking brings.
+        denoise: the filter between noise and model; empty where there is none.
     """
     shown = [reach for reach in reaches if reach.radius is not None]
     radii = " / ".join(digits_down(reach.radius or 0.0) for reach in shown)
@@ -152,9 +155,21 @@ def stability_sentence(
         case _:
             assert_never(claim)
     asked = f" The model is asked up to {most_asked} times, until an answer comes."
+    filtered = f" The model sees pictures with noise through a filter ({denoise})."
     outside = " The answer that was delivered is none of these: it lies outside this claim."
-    notes = f"{asked if most_asked > 1 else ''}{outside if outside_claim else ''}"
-    return f"{unless}{text}{notes}"
+    notes = (
+        (filtered, bool(denoise)),
+        (asked, most_asked > 1),
+        (outside, outside_claim),
+    )
+    return f"{unless}{text}{''.join(note for note, holds in notes if holds)}"
+
+
+def describe_canvas(max_side_px: int | None, source: str) -> str:
+    """The canvas in a few words."""
+    if max_side_px is None:
+        return "their own size"
+    return f"at most {max_side_px} px a side ({source})"
 
 
 def recall_sentence(

@@ -79,7 +79,7 @@ async def estimate_picture(
     asked = canonical_chat(chat)
     # Always the same attempt: a run that was stopped goes on with the draws it would have made.
     request = await asyncio.to_thread(
-        prepare_request, engine.rules, asked, (picture,), ONLY_ATTEMPT
+        prepare_request, engine.preprocessing(asked.model), asked, (picture,), ONLY_ATTEMPT
     )
     scale = RadiusScale(engine.rules, request.geometry)
     progress = start(request.digest.hex())

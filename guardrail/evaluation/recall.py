@@ -150,7 +150,11 @@ class _Run:
         chat = canonical_chat(request.chat(self.model))
         # Always the same attempt: a run that was stopped goes on with the draws it would have made.
         prepared = await asyncio.to_thread(
-            prepare_request, self.rules, chat, pictures, ONLY_ATTEMPT
+            prepare_request,
+            self.engine.preprocessing(self.model),
+            chat,
+            pictures,
+            ONLY_ATTEMPT,
         )
         try:
             yardstick = await asyncio.to_thread(Yardstick.of, self.rules, prepared.geometry)

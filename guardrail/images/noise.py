@@ -42,7 +42,7 @@ def variant(
         sigma: standard deviation in [0, 1] canvas pixel units.
         key: the secret.
         request_digest: covers decoded pixels, texts, model and sampling parameters.
-        policy_digest: covers the policy.
+        policy_digest: covers the policy, and the canvas where that follows from the model.
         attempt: tells decisions on the same request apart.
         index: the sample's number in the decision, from 0.
         image_index: the picture's number in the request, from 0.

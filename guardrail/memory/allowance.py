@@ -67,6 +67,7 @@ class Allowance(Protocol):
 def reserve_budget(
     engine: Engine,
     pictures: Sequence[Picture],
+    model: str,
     alpha: float | None,
     allowance: Allowance | None,
 ) -> AbstractAsyncContextManager[Budget | None]:
@@ -79,12 +80,16 @@ def reserve_budget(
     """
     if allowance is None:
         return nullcontext()
-    return _reserve_budget(engine, pictures, alpha, allowance)
+    return _reserve_budget(engine, pictures, model, alpha, allowance)
 
 
 @asynccontextmanager
 async def _reserve_budget(
-    engine: Engine, pictures: Sequence[Picture], alpha: float | None, allowance: Allowance
+    engine: Engine,
+    pictures: Sequence[Picture],
+    model: str,
+    alpha: float | None,
+    allowance: Allowance,
 ) -> AsyncIterator[Budget]:
     rules = engine.rules
     sizes = [(one.height, one.width) for one in pictures]
@@ -92,7 +97,7 @@ async def _reserve_budget(
     unbudgeted = engine.unbudgeted_calls(sizes)
     calls = None
     if allowance.limits_calls:
-        most_calls = partial(engine.most_calls, sizes, alpha)
+        most_calls = partial(engine.most_calls, sizes, model, alpha)
         calls = unbudgeted + await offload(FIND_PLAN, len(sizes), most_calls)
     reserved = await allowance.reserve(calls, rules.max_cost_usd)
     most = None

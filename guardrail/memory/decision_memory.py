@@ -127,7 +127,7 @@ class DecisionMemory:
         asked = await canonical_chat_offloaded(chat)
         if digest is None:
             digest = await asyncio.to_thread(request_digest, asked, pictures)
-        named, key = digest, _key(engine, digest, scope)
+        named, key = digest, _key(engine, asked.model, digest, scope)
 
         def begin(kept: AsyncExitStack) -> Coroutine[Any, Any, Verdict]:
             nonlocal leads
@@ -228,13 +228,14 @@ async def _may_serve(known: RememberedVerdict, engine: Engine, principal: Princi
     return spent_alpha(engine.rules.alpha, number) <= known.alpha
 
 
-def _key(engine: Engine, digest: bytes, scope: str) -> bytes:
+def _key(engine: Engine, model: str, digest: bytes, scope: str) -> bytes:
     """All that a verdict depends on beside chance; 32 bytes that hold nothing of the request."""
     words = [
         _LABEL,
         __version__,
         digest.hex(),
         engine.rules.digest,
+        *engine.describe_preprocessing(model),
         engine.upstream.name,
         engine.upstream.revision,
         engine.oracle.revision,

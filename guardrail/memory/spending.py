@@ -83,7 +83,7 @@ async def decide_spending(
             allowance has too little left (429).
     """
     if principal is None or not spends_alpha(engine.rules, chat):
-        async with reserve_budget(engine, pictures, None, allowance) as budget:
+        async with reserve_budget(engine, pictures, chat.model, None, allowance) as budget:
             return await engine.decide(
                 chat, pictures, deadline=deadline, budget=budget, digest=digest
             )
@@ -92,7 +92,7 @@ async def decide_spending(
     alpha = spent_alpha(engine.rules.alpha, hold.number)
     is_free = True  # nothing is drawn before the calls are reserved
     try:
-        async with reserve_budget(engine, pictures, alpha, allowance) as budget:
+        async with reserve_budget(engine, pictures, chat.model, alpha, allowance) as budget:
             is_free = False
             verdict = await engine.decide(
                 chat, pictures, alpha=alpha, deadline=deadline, budget=budget, digest=digest

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from guardrail.api.incoming import Incoming
     from guardrail.assembly import KeySource, Model
     from guardrail.engine.engine import Engine
+    from guardrail.images.filters import PictureFilter
     from guardrail.memory.ledger import Ledger
     from guardrail.middleware.loop_thread import Closing
     from guardrail.middleware.records import Records
@@ -48,6 +49,7 @@ class Decider:
         model: answers where a request brings no model of its own; a spec as for `--upstream`.
         upstreams: a file of upstreams in place of `model`.
         oracle: in place of the policy's.
+        denoise: the filter between noise and model, where the policy asks for one of the user's.
         key: what the noise is derived from.
         records: where decisions are kept.
         ledger: counts the tries of principals; None makes one.
@@ -63,6 +65,7 @@ class Decider:
         *,
         upstreams: str | os.PathLike[str] | None = None,
         oracle: object = None,
+        denoise: PictureFilter | None = None,
         key: KeySource = None,
         records: Records,
         ledger: Ledger | None = None,
@@ -78,7 +81,12 @@ class Decider:
         if self._owns_model:
             chosen = read_upstreams((model,) if isinstance(model, str) else (), upstreams)
         engine = build_engine(
-            policy, chosen, key, oracle=oracle, is_placeholder=not self._has_model
+            policy,
+            chosen,
+            key,
+            oracle=oracle,
+            denoise=denoise,
+            is_placeholder=not self._has_model,
         )
         # One model in this process answers to any name: no caller could ask for the list.
         settings = ServerSettings()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.recording import RecordFunction
     from guardrail.assembly import KeySource, Model, PolicySource
+    from guardrail.images.filters import PictureFilter
     from guardrail.middleware.heartbeats import Heartbeats
     from guardrail.middleware.http_answer import HttpAnswer
     from guardrail.middleware.openai_types import (
@@ -88,6 +89,8 @@ class Guard:
             without it every guard draws a fresh one.
         oracle: in place of the policy's; or a function, plain or async, that takes the text of an
             answer and returns whether it is harmful, or a score (0.5 and more is harmful).
+        denoise: the filter between noise and model, where the policy says 'denoise: custom': a
+            `PictureFilter`, which must be a function of the noisy picture alone.
         record: told of every decision; returns the name under which it is kept. Plain or async.
         records: a file of records to append to, the URL of a database, or a journal.
         on_block: `raise` raises ContentBlocked; `refusal` returns the answer that the policy
@@ -110,6 +113,7 @@ class Guard:
         upstreams: str | os.PathLike[str] | None = None,
         key: KeySource = None,
         oracle: Oracle | JudgeFunction | None = None,
+        denoise: PictureFilter | None = None,
         record: RecordFunction | None = None,
         records: str | os.PathLike[str] | Journal | None = None,
         on_block: OnBlock = "raise",
@@ -123,6 +127,7 @@ class Guard:
             upstream,
             upstreams=upstreams,
             oracle=oracle,
+            denoise=denoise,
             key=key,
             records=Records(record, records),
             ledger=ledger,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from guardrail.engine.promise import RadiusSpace
-from guardrail.engine.rules import Retry
+from guardrail.engine.rules import MODEL_SIDE, Retry
 from guardrail.memory.rules import OnRepeat
 from guardrail.policy.steering import STEERING_FIELDS
 from guardrail.section import Section, Share, Word
@@ -37,20 +37,27 @@ class AdvancedSmoothing(Section):
     radius_space: Annotated[RadiusSpace, Word] = RadiusSpace.CLIENT
     """client: the radius is meant in the picture as the client sent it. canvas: in the picture
     scaled down to canvas_max_side_px, which promises less for large pictures and costs the same."""
-    canvas_max_side_px: Annotated[int, Field(ge=8, le=4096)] | None = 224
+    canvas_max_side_px: Annotated[int, Field(ge=8, le=4096)] | Literal["model"] | None = 224
     """Pictures with a longer side are scaled down to it before the noise, in pixels (null: never).
-    The promise stays in client pixels. Small canvases are quick; large ones keep fine print
-    legible."""
+    The promise stays in client pixels. Small canvases are quick and carry a larger radius; large
+    ones keep fine print legible. model: the side that the model itself scales pictures to, beyond
+    which it sees nothing: that of a model in this process as its settings say, of others by their
+    name, where docs/policy.md lists it; for a model whose side is not known write the number."""
     canvas_min_side_px: Annotated[int, Field(ge=1, le=4096)] = 28
     """Pictures with a shorter side, once scaled down, are laid on white until they have it, in
     pixels; they are never stretched, which would shrink the promise. Vision models refuse pictures
     smaller than one of their patches."""
+    denoise_window_px: Literal[3, 5] = 3
+    """Side of the window of 'denoise: median', in pixels."""
+    denoise_side_px: Annotated[int, Field(ge=8, le=4096)] | Literal["model"] = MODEL_SIDE
+    """The longest side that 'denoise: area' leaves, in pixels; model: as in canvas_max_side_px."""
 
     @model_validator(mode="after")
     def _check_canvas(self) -> AdvancedSmoothing:
-        most = self.canvas_max_side_px
-        if most is not None and most < self.canvas_min_side_px:
-            raise ValueError("canvas_min_side_px must be at most canvas_max_side_px")
+        for name in ("canvas_max_side_px", "denoise_side_px"):
+            most = getattr(self, name)
+            if isinstance(most, int) and most < self.canvas_min_side_px:
+                raise ValueError(f"canvas_min_side_px must be at most {name}")
         return self
 
 

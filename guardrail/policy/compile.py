@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from guardrail.canonical import canonical_json, digest_json
 from guardrail.engine.plan import UNSCALED, plan_for, required_rate
 from guardrail.engine.promise import Claim
-from guardrail.engine.rules import AnswerSource, OnUnscanned, Rules
+from guardrail.engine.rules import AnswerSource, Denoise, OnUnscanned, Rules
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.limits import ImageLimits
 from guardrail.memory.rules import MemoryRules
@@ -69,7 +69,8 @@ def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
     known = policy.oracle.bound_miss_rate(policy.folder)
     early = _check_early_stop(policy)
     early += _check_history(policy)
-    if claim := _check_claim(policy, known):
+    # Before what is measured is read.
+    if claim := [*_check_claim(policy, known), *_check_filter(policy)]:
         raise_mistakes([*claim, *early])
     rates = None if smoothing.claim is Claim.VERDICT else known
     content = policy_content(policy)
@@ -86,6 +87,9 @@ def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
         alpha=smoothing.alpha,
         canvas_max_side_px=advanced.smoothing.canvas_max_side_px,
         canvas_min_side_px=advanced.smoothing.canvas_min_side_px,
+        denoise=smoothing.denoise,
+        denoise_window_px=advanced.smoothing.denoise_window_px,
+        denoise_side_px=advanced.smoothing.denoise_side_px,
         miss_rate_upper=None if rates is None else rates.miss_rate_upper,
         delta=None if rates is None else rates.delta,
         kind=PlanKind(sampling.plan),
@@ -283,6 +287,16 @@ def _check_history(policy: Policy) -> list[ConfigError]:
         f"more pictures than advanced.limits.max_images allows, {most}; raise that, or keep fewer"
     )
     return [_mistake(problem, policy, "images.history")]
+
+
+def _check_filter(policy: Policy) -> list[ConfigError]:
+    if policy.recall is None or policy.smoothing.denoise is not Denoise.CUSTOM:
+        return []
+    problem = (
+        "what was measured cannot be said of a filter of your own (denoise: custom), which may "
+        "change without the policy; set it to null"
+    )
+    return [_mistake(problem, policy, "recall")]
 
 
 def _check_early_stop(policy: Policy) -> list[ConfigError]:

@@ -14,11 +14,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from guardrail.canonical import digest_json
+from guardrail.engine.rules import MODEL_SIDE, Denoise
 from guardrail.policy.schema import Policy
+from guardrail.upstreams.picture_side import SIDES_DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from guardrail.engine.rules import Side
     from guardrail.types import Json
 
 __all__ = ["find_content", "find_differing", "flatten", "policy_content", "restore_content"]
@@ -34,15 +37,25 @@ def policy_content(policy: Policy) -> dict[str, Json]:
     Without `recall`, which is bound to it, and `goals`: they change no decision. Without
     `overrides`: what a person decides in the guard's place is recorded as such, and an entry made
     of a decision must hold for the same policy with overrides on. With the digests of the files in
-    words that a judge goes by, where there are any.
+    words that a judge goes by, where there are any, and with one of the table of models where a
+    size of pictures is taken from it.
 
     Raises:
         ConfigError: the oracle's calibration or a file of a judge cannot be used.
     """
     policy = policy.model_copy(update={"oracle": policy.oracle.with_calibration(policy.folder)})
     content: dict[str, Json] = policy.model_dump(mode="json", exclude=_LEFT_OUT)
-    files = policy.oracle.file_digests(policy.folder)
-    return {**content, "files": files} if files else content
+    if files := policy.oracle.file_digests(policy.folder):
+        content["files"] = files
+    smoothing = policy.advanced.smoothing
+    if MODEL_SIDE in (smoothing.canvas_max_side_px, _area_side(policy)):
+        content["model_sides"] = SIDES_DIGEST
+    return content
+
+
+def _area_side(policy: Policy) -> Side | None:
+    is_area = policy.smoothing.denoise is Denoise.AREA
+    return policy.advanced.smoothing.denoise_side_px if is_area else None
 
 
 def find_differing(content: Mapping[str, Json]) -> dict[str, Json]:

@@ -158,7 +158,7 @@ def _describe(
         yield FieldText(
             (*place, name),
             " ".join(text.split()),
-            _bounds(inner),
+            next(filter(None, map(_bounds, forms)), ""),  # of a number that a word may stand for
             tuple(map(str, inner.get("enum", ()))),
             is_section="properties" in inner,
         )

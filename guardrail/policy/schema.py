@@ -21,6 +21,7 @@ from pydantic import (
 from guardrail.engine.promise import Claim
 from guardrail.engine.rules import (
     AnswerSource,
+    Denoise,
     Mode,
     OnOracleFailure,
     OnSeveralModels,
@@ -87,6 +88,12 @@ class SmoothingSection(Section):
     about how often answers are harmless, for requests of whose harmful answers the oracle misses no
     more than oracle.miss_rate_upper; a measured average stands for that, and bounds no single
     request."""
+    denoise: Annotated[Denoise, Word] = Denoise.NONE
+    """Which filter a noisy picture goes through before the model sees it. It changes no promise, as
+    it sees nothing but the noisy picture; whether it helps depends on model and sigma, so measure
+    it. none: no filter. median: of the values around each pixel. area: averages over areas, down to
+    a smaller side, with the contrast restored that clipping took. custom: a function given in
+    Python (Guard(denoise=...)), which certificates name."""
 
 
 class SamplingSection(Section):

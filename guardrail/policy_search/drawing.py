@@ -218,7 +218,11 @@ class _OneRequest:
         pictures = await asyncio.to_thread(read_pictures, self.of.request, self._limits)
         # Always the same attempt: a run that was stopped goes on with the draws it would have made.
         prepared = await asyncio.to_thread(
-            prepare_request, self.rules, self._chat, pictures, ONLY_ATTEMPT
+            prepare_request,
+            self.engine.preprocessing(self._chat.model),
+            self._chat,
+            pictures,
+            ONLY_ATTEMPT,
         )
         known = self.log.known(self.of.digest)
         start = 0 if known is None else len(known.counted)

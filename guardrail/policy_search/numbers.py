@@ -12,11 +12,11 @@ from guardrail.policy.schema import Policy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.engine.rules import Rules
+    from guardrail.engine.rules import Rules, Side
 
 __all__ = ["FIELDS", "NOISE", "OF_ORACLE", "Numbers", "View", "change_policy", "find_band"]
 
-View: TypeAlias = tuple[float, int | None, str, float | None, float | None]
+View: TypeAlias = "tuple[float, Side | None, str, float | None, float | None]"
 """What draws and verdicts follow from: sigma, canvas, oracle, low and high."""
 
 FIELDS: Mapping[str, str] = {
@@ -53,7 +53,7 @@ class Numbers:
     """
 
     sigma: float
-    canvas: int | None
+    canvas: Side | None
     threshold: float | None
     radius: float
     floor: float

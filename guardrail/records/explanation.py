@@ -6,7 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from guardrail.engine.harmful_answers import tally_harmful
+from guardrail.engine.preprocessing import NO_FILTER, SIDE_FROM_POLICY
 from guardrail.engine.verdict import Action, Reason
+from guardrail.engine.wording import describe_canvas
 from guardrail.printable import show_text
 from guardrail.records.endings import HowEnded, how_ended
 from guardrail.stats import Decision
@@ -96,6 +98,7 @@ def explain_verdict(record: Record) -> list[str]:
     certificate = record.read_certificate()
     lines = [
         _say_outcome(record),
+        *_say_pictures(certificate),
         *_say_test(record, certificate),
         *_say_harm(record, certificate),
         *_say_faults(record),
@@ -133,6 +136,18 @@ def _say_request(record: Record) -> str:
     who = f", with the key {record.api_key_id}" if record.api_key_id else ""
     user = f", for the user {record.principal}" if record.principal else ""
     return f"{asked}{who}{user}, under the policy '{record.policy}' ({record.policy_digest[:16]})."
+
+
+def _say_pictures(certificate: Certificate | None) -> Iterator[str]:
+    """Canvas and filter, where they are not plainly the policy's number and none."""
+    if certificate is None:
+        return
+    filtered = certificate.denoise != NO_FILTER
+    if certificate.canvas_side_source == SIDE_FROM_POLICY and not filtered:
+        return
+    canvas = describe_canvas(certificate.canvas_max_side_px, certificate.canvas_side_source)
+    seen = f", and seen through a filter ({certificate.denoise})" if filtered else ""
+    yield f"Noise was added to pictures of {canvas}{seen}."
 
 
 def _say_test(record: Record, certificate: Certificate | None) -> Iterator[str]:

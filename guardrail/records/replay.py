@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from guardrail.engine.canonical_chat import request_digest
 from guardrail.engine.certificate.codec import seal_certificate
 from guardrail.engine.certifier import Certifier
+from guardrail.engine.preprocessing import noise_context
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.images.noise import noise_seed, variant
@@ -62,7 +63,8 @@ class Replay:
     """A decision about a request, repeated.
 
     `decision` is what the recorded outcomes lead to, and `noise_digest` names the noise; both
-    have been found equal to the record's. `variants` makes the pictures that the model saw.
+    have been found equal to the record's. `variants` makes the noisy pictures; the model saw them
+    through the filter that the certificate names (`denoise`), or as they are where it names none.
     """
 
     certificate: Certificate
@@ -72,7 +74,7 @@ class Replay:
     _key: NoiseKey
 
     def variants(self, index: int) -> tuple[Pixels, ...]:
-        """Noisy variant `index` of every picture, byte for byte as it was sent."""
+        """Noisy variant `index` of every picture, byte for byte, before any filter."""
         about = self.certificate
         return tuple(
             variant(
@@ -80,7 +82,7 @@ class Replay:
                 sigma=about.sigma,
                 key=self._key,
                 request_digest=bytes.fromhex(about.request_digest),
-                policy_digest=bytes.fromhex(about.policy_digest),
+                policy_digest=_noise_context(about),
                 attempt=bytes.fromhex(about.attempt),
                 index=index,
                 image_index=image_index,
@@ -146,20 +148,26 @@ def noise_digest(certificate: Certificate, indices: Iterable[int], key: NoiseKey
 
     A seed fixes the noise to the last bit; the digest reveals neither seed nor key.
     """
-    digest = hashlib.sha256(_LABEL)
+    digest, context = hashlib.sha256(_LABEL), _noise_context(certificate)
     for index in indices:
         for image_index in range(len(certificate.pictures)):
             digest.update(
                 noise_seed(
                     key,
                     request_digest=bytes.fromhex(certificate.request_digest),
-                    policy_digest=bytes.fromhex(certificate.policy_digest),
+                    policy_digest=context,
                     attempt=bytes.fromhex(certificate.attempt),
                     index=index,
                     image_index=image_index,
                 )
             )
     return digest.hexdigest()
+
+
+def _noise_context(certificate: Certificate) -> bytes:
+    return noise_context(
+        certificate.policy_digest, certificate.canvas_max_side_px, certificate.canvas_side_source
+    )
 
 
 def check_outcomes(record: Record) -> Decision | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from guardrail.engine.plan import Geometry, plan_for
+from guardrail.engine.rules import MODEL_SIDE
 from guardrail.errors import CertificationError
 from guardrail.images.canvas import canvas_for
 from guardrail.replay.effects import Effect
@@ -32,6 +33,7 @@ UNKNOWN_SHARE = -3
 """The alpha of the recorded test is no share of the decision's that is known."""
 
 _MOST_UPSTREAMS = 64
+_Sizes: TypeAlias = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +111,7 @@ class _Finder:
     def find(self, place: int, alpha: float, recorded: int, number: int) -> int:
         test = self._decisions.tests[place]
         clients = tuple(size[0] for size in test.sizes)
-        if not self._same_canvas and _canvases(clients, *self._sides) != test.sizes:
+        if not self._same_canvas and not self._keeps_canvas(clients, test.sizes):
             return OTHER_CANVAS
         if self._keeps_test and recorded == number:
             return self._place(test.plan())
@@ -122,6 +124,11 @@ class _Finder:
             return self._place(plan_for(self._rules, geometry, alpha=wished))
         except CertificationError:
             return NO_PLAN
+
+    def _keeps_canvas(self, clients: _Sizes, sizes: tuple[_Sizes, ...]) -> bool:
+        most, least = self._sides
+        # Records do not tell which size of pictures another policy would find for their model.
+        return most != MODEL_SIDE and _canvases(clients, most, least) == sizes
 
     def _place(self, plan: Plan) -> int:
         if plan.digest not in self._places:
@@ -154,9 +161,7 @@ def _find_share(part: float, whole: float) -> tuple[int, int] | None:
 
 
 @lru_cache(maxsize=65_536)
-def _canvases(
-    clients: tuple[tuple[int, int], ...], most: int | None, least: int
-) -> tuple[tuple[tuple[int, int], tuple[int, int], tuple[int, int]], ...]:
+def _canvases(clients: _Sizes, most: int | None, least: int) -> tuple[_Sizes, ...]:
     """What `RecordedTest.sizes` would be."""
     made = [canvas_for(*size, max_side_px=most, min_side_px=least) for size in clients]
     return tuple((one.source_size, one.scaled_size, one.size) for one in made)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from guardrail.api.chat.request import read_chat
 from guardrail.api.strict_json import parse_object
 from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
+from guardrail.engine.preprocessing import settle
 from guardrail.images.codec import decode_image, parse_data_url
 from guardrail.images.keys import NoiseKey
 from guardrail.images.limits import ImageLimits
@@ -50,7 +51,7 @@ def variant_numbers(request: str, urls: tuple[str, ...]) -> Mapping[bytes, int]:
     rules, limits = compile_policy(scenario_policy()), ImageLimits()
     chat = read_chat(parse_object(request.encode()), max_images=len(urls), limits=limits).chat
     pictures = [_picture(url, limits) for url in urls]
-    prepared = prepare_request(rules, chat, pictures, ONLY_ATTEMPT)
+    prepared = prepare_request(settle(rules, None, chat.model), chat, pictures, ONLY_ATTEMPT)
     variants = (prepared.make_variant(number, rules, KEY) for number in range(_MOST_VARIANTS))
     return {
         digest_of([picture.tobytes() for picture in pictures]): number

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from guardrail.upstreams.base import is_deterministic
 from guardrail.upstreams.limited import LimitedUpstream
+from guardrail.upstreams.picture_side import find_picture_side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardrail.types import Answer, Chat, Pixels
     from guardrail.upstreams.base import Upstream
+    from guardrail.upstreams.picture_side import PictureSide
 
 __all__ = ["UpstreamChain", "members"]
 
@@ -51,6 +53,10 @@ class UpstreamChain:
         positions = range(len(self.members))
         available = [i for i in positions if _is_available(self.members[i], model, caller)]
         return available or list(positions)
+
+    def picture_side(self, model: str) -> PictureSide | None:
+        """That of the first, which `complete` asks; a decision goes by its own member's."""
+        return find_picture_side(self.members[0], model)
 
     async def complete(self, chat: Chat, pictures: Sequence[Pixels], *, seed: int) -> Answer:
         return await self.members[0].complete(chat, pictures, seed=seed)

@@ -26,6 +26,7 @@ from guardrail.upstreams.base import (
 )
 from guardrail.upstreams.faults import REFUSALS_FOR_ALL
 from guardrail.upstreams.limits.limiter import CallEnd, CallLimits, Grant, Limiter
+from guardrail.upstreams.picture_side import find_picture_side
 from guardrail.upstreams.undrawn import TOO_MANY_REQUESTS
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from guardrail.types import Answer, Chat, Pixels
     from guardrail.upstreams.base import Upstream, Watch
     from guardrail.upstreams.limits.limiter import Clock
+    from guardrail.upstreams.picture_side import PictureSide
 
 __all__ = ["LimitedUpstream", "Permit", "permit", "streams"]
 
@@ -92,6 +94,9 @@ class LimitedUpstream:
 
     def provider_model(self, model: str) -> str:
         return provider_model(self.upstream, model)
+
+    def picture_side(self, model: str) -> PictureSide | None:
+        return find_picture_side(self.upstream, model)
 
     def is_available(self, model: str, caller: str = "") -> bool:
         """Whether a new decision that asks this model could be served here soon."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError
 
-__all__ = ["Loaded", "folder_digest", "load_vlm"]
+if TYPE_CHECKING:
+    from guardrail.types import Json
+
+__all__ = ["Loaded", "folder_digest", "load_vlm", "read_model_settings"]
 
 _WEIGHTS = (".safetensors", ".bin")
 _SETTINGS = (".json", ".jinja", ".txt", ".model")
@@ -64,6 +68,45 @@ def load_vlm(name: str, *, device: str | None = None, dtype: str | None = None) 
         raise ConfigError(_remedy(name, error), field="upstream") from error
     _prepare_tokenizer(name, processor)
     return Loaded(_place(model, where).eval(), processor, where)
+
+
+def read_model_settings(name: str) -> tuple[dict[str, Json], dict[str, Json]]:
+    """What a model's files say of the pictures that it takes, and of itself; weights are not read.
+
+    Of a hub model they are those that transformers keeps, or fetches as `load_vlm` does.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    whole = _read_settings_file(name, "processor_config.json")
+    part = whole.get("image_processor")
+    processor = part if isinstance(part, dict) else {}
+    processor = processor or _read_settings_file(name, "preprocessor_config.json")
+    return processor, _read_settings_file(name, "config.json")
+
+
+def _read_settings_file(name: str, file: str) -> dict[str, Json]:
+    """The object in a file of a model; empty where there is no such file. Raises ConfigError."""
+    path = Path(name) / file if Path(name).is_dir() else _find_hub_file(name, file)
+    try:
+        content = json.loads(path.read_text("utf-8")) if path and path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{file} of the model '{name}' cannot be read ({type(error).__name__}); give a "
+            "complete model",
+            field="upstream",
+        ) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _find_hub_file(name: str, file: str) -> Path | None:
+    from transformers.utils import cached_file
+
+    try:
+        found = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+    except Exception as error:
+        raise ConfigError(_remedy(name, error), field="upstream") from error
+    return None if found is None else Path(found)
 
 
 def folder_digest(folder: Path) -> str:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from guardrail.batching import Batch, ThreadBatcher
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.types import Answer, Chat, Pixels
-from guardrail.upstreams.loading import Loaded, folder_digest, load_vlm
+from guardrail.upstreams.loading import Loaded, folder_digest, load_vlm, read_model_settings
 from guardrail.upstreams.local_generate import GenerationRow, generate
 from guardrail.upstreams.local_request import read_request
+from guardrail.upstreams.picture_side import PictureSide, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -61,6 +62,7 @@ class TransformersLocal:
         self._loaded: Loaded | None = None
         self._loading = threading.Lock()
         self._revision: str | None = None
+        self._side: tuple[PictureSide | None] | None = None
         self._worker = ThreadBatcher[GenerationRow, Answer](
             self._answer_batch,
             group=_group,
@@ -102,6 +104,12 @@ class TransformersLocal:
     @property
     def known_models(self) -> tuple[str, ...]:
         return (self._name,)
+
+    def picture_side(self, _model: str) -> PictureSide | None:
+        """See `find_picture_side`. Read once; blocks while files are read. Raises ConfigError."""
+        if self._side is None:
+            self._side = (read_settings(*read_model_settings(self._model)),)
+        return self._side[0]
 
     async def models(self) -> list[str]:
         return [self._name]

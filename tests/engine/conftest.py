@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from guardrail.engine.engine import Engine
+from guardrail.engine.prepared_request import prepare_request
+from guardrail.engine.preprocessing import settle
 from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
     AnswerSource,
@@ -138,9 +140,12 @@ def make_pictures(count):
     return tuple(make_picture(seed=seed) for seed in range(count))
 
 
-def make_engine(script=("A cat.",), *, oracle=None, upstream=None, key=KEY, **changes):
+def make_engine(
+    script=("A cat.",), *, oracle=None, upstream=None, key=KEY, picture_filter=None, **changes
+):
     """An engine over a scripted model; keywords change the rules."""
-    return Engine(make_rules(**changes), upstream or Scripted(script), oracle or Words(), key)
+    upstream, oracle = upstream or Scripted(script), oracle or Words()
+    return Engine(make_rules(**changes), upstream, oracle, key, picture_filter=picture_filter)
 
 
 def make_fixed_engine(script=("A cat.",), **changes):
@@ -148,6 +153,11 @@ def make_fixed_engine(script=("A cat.",), **changes):
     upstream, oracle = Scripted(script, deterministic=True), Words()
     oracle.deterministic = True
     return make_engine(upstream=upstream, oracle=oracle, **changes)
+
+
+def prepare(rules, chat, pictures, attempt, **options):
+    """The request as an engine with a canvas of its rules' own prepares it."""
+    return prepare_request(settle(rules, None, chat.model), chat, pictures, attempt, **options)
 
 
 def run(coroutine):

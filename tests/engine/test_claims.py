@@ -14,7 +14,6 @@ from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.engine import Engine
 from guardrail.engine.plan import plan_for
-from guardrail.engine.prepared_request import prepare_request
 from guardrail.engine.verdict import Action, Reason
 from guardrail.images.codec import Picture
 from guardrail.stats import Decision, PlanKind, fixed_plan, optimal_plan
@@ -216,7 +215,7 @@ def test_slow_answers_gain_nothing(kit, slow, speculate, max_parallel):
         picture = kit.make_picture(seed=serial)
         with same_attempt():
             verdict = kit.run(engine.decide(chat, [picture]))
-        case = prepare_request(rules, chat, [picture], bytes.fromhex(verdict.attempt))
+        case = kit.prepare(rules, chat, [picture], bytes.fromhex(verdict.attempt))
         plan = plan_for(rules, case.geometry)
         outcomes = [
             harmful(case.derive_seed(index, rules, kit.KEY)) for index in range(plan.max_samples)

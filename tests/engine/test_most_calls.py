@@ -46,12 +46,13 @@ def rules(**fields):
 SIZES = [(300, 400), (20, 30)]
 
 
-def plan_of(made, sizes, alpha=None):
-    canvases = [
-        canvas_for(*s, max_side_px=made.canvas_max_side_px, min_side_px=made.canvas_min_side_px)
-        for s in sizes
-    ]
-    return plan_for(made, measure_geometry(canvases), alpha=alpha)
+def laid(made):
+    most, least = made.canvas_max_side_px, made.canvas_min_side_px
+    return [canvas_for(*size, max_side_px=most, min_side_px=least) for size in SIZES]
+
+
+def plan_of(made, alpha=None):
+    return plan_for(made, measure_geometry(laid(made)), alpha=alpha)
 
 
 def test_a_text_is_one_call_and_its_repeats():
@@ -61,22 +62,24 @@ def test_a_text_is_one_call_and_its_repeats():
 @pytest.mark.no_cover
 def test_a_picture_takes_its_plan_and_one_answer():
     made = rules()
-    most = plan_of(made, SIZES).max_samples
-    assert most_calls(made, Words(), SIZES) == most + 3
-    assert most_calls(made, Compares(), SIZES) == most + 3 + 5
-    assert most_calls(made, Words(), SIZES, alpha=1e-5) > most + 3
+    most = plan_of(made).max_samples
+    assert most_calls(made, Words(), laid(made)) == most + 3
+    assert most_calls(made, Compares(), laid(made)) == most + 3 + 5
+    assert most_calls(made, Words(), laid(made), alpha=1e-5) > most + 3
 
 
 def test_without_a_test_nothing_is_drawn():
     made = rules(sampling={"max_samples": 1000})
-    assert most_calls(made, Words(), SIZES, alpha=1e-300) == 3
+    assert most_calls(made, Words(), laid(made), alpha=1e-300) == 3
 
 
 def test_several_upstreams_each_decide():
     made = rules()
     engine = FailoverEngine(made, [Scripted(["x"]), Scripted(["y"])], Words(), NoiseKey(bytes(32)))
     shares = [failover_alpha(made.alpha, i, 2) for i in range(2)]
-    assert engine.most_calls(SIZES) == sum(plan_of(made, SIZES, a).max_samples + 3 for a in shares)
+    assert engine.most_calls(SIZES, "model") == sum(
+        plan_of(made, a).max_samples + 3 for a in shares
+    )
 
 
 @pytest.mark.parametrize(("mode", "sizes", "count"), [("observe", SIZES, 3), ("observe", [], 0),

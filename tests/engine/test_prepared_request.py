@@ -21,7 +21,6 @@ from guardrail.engine.prepared_request import (
     choose_attempt,
     derive_seed,
     draw_attempt,
-    prepare_request,
 )
 from guardrail.images.keys import NoiseKey
 from guardrail.testing.attempts import numbered_attempts, same_attempt
@@ -34,7 +33,7 @@ ATTEMPT = bytes(range(16))
 @pytest.fixture
 def case(kit):
     pictures = [kit.make_picture(3, 4), kit.make_picture(20, 10, seed=1)]
-    return prepare_request(kit.make_rules(), kit.make_chat(2), pictures, ATTEMPT)
+    return kit.prepare(kit.make_rules(), kit.make_chat(2), pictures, ATTEMPT)
 
 
 def test_a_case_holds_what_the_noise_meets(kit, case):
@@ -81,7 +80,7 @@ def test_another_attempt_meets_other_noise(kit, case):
 
 def test_a_digest_that_is_known_is_not_taken_again(kit):
     pictures = kit.make_pictures(1)
-    known = prepare_request(kit.make_rules(), kit.make_chat(1), pictures, ATTEMPT, digest=bytes(32))
+    known = kit.prepare(kit.make_rules(), kit.make_chat(1), pictures, ATTEMPT, digest=bytes(32))
     assert known.digest == bytes(32)
 
 

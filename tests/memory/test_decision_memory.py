@@ -19,6 +19,7 @@ from guardrail.memory.rules import MemoryRules, OnRepeat
 from guardrail.memory.spending import Principal
 from guardrail.memory.store import LocalVerdictStore
 from guardrail.stats import spent_alpha
+from guardrail.upstreams.picture_side import PictureSide
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 
 NINE = 9
@@ -541,3 +542,37 @@ class TestSpending:
             return await ledger.next_number("ann")
 
         assert kit.run(scene()) == 2
+
+
+def test_a_verdict_is_remembered_for_the_canvas_that_was_used(kit):
+    """One policy, one name and revision of the model; the size that it looks at has changed."""
+
+    class Sighted(Scripted):
+        def __init__(self, side):
+            super().__init__(["A cat."])
+            self.side = side
+
+        def picture_side(self, _model):
+            return PictureSide(self.side, "a test")
+
+    decisions = kit.make_decisions()
+    first, again, other = (
+        kit.make_engine(Sighted(side), canvas_max_side_px="model") for side in (8, 8, 9)
+    )
+
+    async def decide_all():
+        return [(await decisions.decide(one, *kit.request())) for one in (first, again, other)]
+
+    verdicts = kit.run(decide_all())
+    assert [verdict.remembered for verdict in verdicts] == [False, True, False]
+    assert [one.certificate.canvas_max_side_px for one in verdicts] == [8, 8, 9]
+
+
+def test_what_faults_for_want_of_a_size_is_not_remembered(kit):
+    decisions = kit.make_decisions()
+    engine = kit.make_engine(canvas_max_side_px="model")
+
+    async def twice():
+        return [(await decisions.decide(engine, *kit.request())) for _ in range(2)]
+
+    assert [verdict.remembered for verdict in kit.run(twice())] == [False, False]

@@ -15,6 +15,7 @@ from scipy.stats import binom
 
 from guardrail.engine.plan import UNSCALED, plan_for
 from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
+from guardrail.engine.preprocessing import settle
 from guardrail.engine.verdict import Action
 from guardrail.memory.rules import OnRepeat
 from guardrail.testing.attempts import same_attempt
@@ -86,7 +87,7 @@ def test_noise_that_favours_the_attacker_is_met_once(kit, engine, chance):
     rules = kit.make_rules()
 
     def fixed(seed):
-        case = prepare_request(rules, *kit.request(seed=seed), ONLY_ATTEMPT)
+        case = prepare_request(settle(rules, None, "model"), *kit.request(seed=seed), ONLY_ATTEMPT)
         return sum(is_fixed(case.make_variant(index, rules, kit.KEY)[0]) for index in range(NINE))
 
     lucky = next(seed for seed in itertools.count() if fixed(seed) == NINE - 1)

@@ -8,7 +8,15 @@ from pydantic import ValidationError
 
 from guardrail.engine.plan import UNSCALED, Geometry, plan_for, required_rate
 from guardrail.engine.promise import Claim, RadiusSpace
-from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, Retry, Rules, TextInPictures
+from guardrail.engine.rules import (
+    AnswerSource,
+    Denoise,
+    Mode,
+    OnOracleFailure,
+    Retry,
+    Rules,
+    TextInPictures,
+)
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, image_limits, policy_digest
 from guardrail.policy.load import load_policy
@@ -29,6 +37,7 @@ OTHER = {
         "floor": 0.6,
         "alpha": 0.01,
         "claim": "verdict",
+        "denoise": "area",
     },
     "sampling": {"max_samples": 321},
     "oracle": {"threshold": 0.4, "miss_rate_upper": 0.02, "delta": 0.002},
@@ -45,6 +54,8 @@ OTHER = {
             "radius_space": "canvas",
             "canvas_max_side_px": None,
             "canvas_min_side_px": 14,
+            "denoise_window_px": 5,
+            "denoise_side_px": 50,
         },
         "sampling": {
             "plan": "fixed",
@@ -90,6 +101,9 @@ def test_every_field_arrives():
         "alpha": 0.01,
         "canvas_max_side_px": None,
         "canvas_min_side_px": 14,
+        "denoise": Denoise.AREA,
+        "denoise_window_px": 5,
+        "denoise_side_px": 50,
         "miss_rate_upper": None,  # the verdict claim speaks of none, though one is known
         "delta": None,
         "kind": PlanKind.FIXED,

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.engine.certifier import Count
 from guardrail.engine.plan import Geometry
+from guardrail.engine.preprocessing import NO_FILTER
 from guardrail.engine.promise import Claim, RadiusSpace, Reach
 from guardrail.engine.recall import RecallStatement
 from guardrail.engine.rules import Retry
-from guardrail.engine.wording import NOTHING_CERTIFIED, evasion_sentence, stability_sentence
+from guardrail.engine.wording import (
+    NOTHING_CERTIFIED,
+    describe_canvas,
+    evasion_sentence,
+    stability_sentence,
+)
 from guardrail.images.canvas import CanvasOperator
 from guardrail.notebook import html_table, one_line
 from guardrail.stats import Decision, Plan, PlanKind, RadiusInWords, explain_radius
@@ -68,6 +74,10 @@ class Certificate:
     table, so that its false-pass probability can be recomputed from the certificate alone.
     `probe_max_tokens` is set where variants answered with no more tokens than that, so that the
     certificate speaks of beginnings of answers.
+    `canvas_max_side_px` is the longest side of a canvas that was used (null: nothing is scaled
+    down) and `canvas_side_source` where it is from: `policy`, or what is known of the model.
+    `denoise` names the filter that noisy pictures went through before the model, `none` for none.
+    It belongs to the model that the claim is about, and changes no number of it.
     `outside_claim` says that the delivered answer, if any, is none that the certificate speaks of.
     `reference` names what answers were compared with, where the oracle is of that kind: chosen on
     draws that are not counted.
@@ -100,6 +110,9 @@ class Certificate:
     grid_slack: float
     sampler_error: float
     pictures: tuple[PictureSize, ...]
+    canvas_max_side_px: int | None
+    canvas_side_source: str
+    denoise: str
     plan_kind: PlanKind
     q_required: float
     looks: tuple[int, ...]
@@ -143,6 +156,8 @@ class Certificate:
             "alpha": f"{self.alpha:g}",
             "policy": self.policy,
             "upstream": self.upstream,
+            "canvas": describe_canvas(self.canvas_max_side_px, self.canvas_side_source),
+            "denoise": self.denoise,
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -223,6 +238,7 @@ class Certificate:
             reference=self.reference,
             outside_claim=self.outside_claim,
             most_asked=1 if self.retry is Retry.UNDRAWN else self.retries + 1,
+            denoise="" if self.denoise == NO_FILTER else self.denoise,
         )
 
     def state_evasion(self, reaches: Iterable[Reach]) -> str:

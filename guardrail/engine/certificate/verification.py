@@ -20,8 +20,10 @@ from guardrail.engine.plan import (
     radii_by_floor,
     required_rate,
 )
+from guardrail.engine.preprocessing import SIDE_FROM_POLICY
 from guardrail.engine.promise import Claim
 from guardrail.errors import CertificationError
+from guardrail.images.canvas import canvas_for
 from guardrail.stats import Decision
 
 if TYPE_CHECKING:
@@ -85,6 +87,11 @@ def _verify_names(certificate: Certificate) -> None:
     probe = certificate.probe_max_tokens
     _require(probe is None or probe >= 1, "its variants had no room for an answer")
     _require(certificate.retries >= 0, "its number of repeats is negative")
+    named = bool(certificate.canvas_side_source) and bool(certificate.denoise)
+    _require(named, "it does not say where its canvas is from, or which filter was used")
+    by_policy = certificate.canvas_side_source == SIDE_FROM_POLICY
+    has_side = certificate.canvas_max_side_px is not None
+    _require(by_policy or has_side, "its canvas is the model's, and has no side")
 
 
 def _require(holds: bool, problem: str) -> None:
@@ -123,6 +130,13 @@ def _is_length(radius: float) -> bool:
 def _verify_geometry(certificate: Certificate) -> None:
     possible = certificate.has_possible_sizes
     _require(possible, "it names no picture, or one of an impossible size")
+    side = certificate.canvas_max_side_px
+    _require(side is None or side >= 1, "its canvas has no side that there is")
+    scaled = all(
+        canvas_for(*size.client, max_side_px=side).scaled_size == size.scaled
+        for size in certificate.pictures
+    )
+    _require(scaled, "its pictures are not scaled down to the canvas that it names")
     geometry = measure_geometry([size.operator for size in certificate.pictures])
     same = math.isclose(geometry.operator_norm, certificate.operator_norm, rel_tol=_PORTABLE)
     _require(
