@@ -91,6 +91,11 @@ class Sweep:
         others = rng.choice(list(HARMLESS), number % 3, replace=False)
         return draw_scene(self.bank, rng, (bad, *map(str, others)))
 
+    def view(self, number: int) -> GuardView:
+        """What the guard makes of pictures, with noise of its own for each scene."""
+        engine = self.engine
+        return GuardView(engine.rules, self.seed + number, upstream=engine.upstream)
+
     # What one scene takes
 
     def stability(self, number: int) -> dict[str, Any]:
@@ -146,7 +151,7 @@ class Sweep:
             where = self._geometry(scene.pixels)
             promised = radius_at(rules, where, required_rate(rules, where), 0.5) or 0.0
             for multiple in MULTIPLES:
-                loss = PictureLoss(objective, GuardView(rules, self.seed + number))
+                loss = PictureLoss(objective, self.view(number))
                 size = AttackSettings(
                     Norm.L2, multiple * promised, steps=self.effort.steps // 2, seed=self.seed
                 )
@@ -160,9 +165,7 @@ class Sweep:
         surrogate = self._surrogate(pixels)
         bare = PictureLoss(FirstTokenMargin(surrogate, unmistakable_answers()))
         aims = likeliest(surrogate, pixels, self.missed(), MISSED_AIMS)
-        missed = PictureLoss(
-            AnswerMargin(surrogate, aims), GuardView(self.engine.rules, self.seed + number)
-        )
+        missed = PictureLoss(AnswerMargin(surrogate, aims), self.view(number))
         steps = self.effort.steps // 2
         yield {"attack": "none", **self.outcome(pixels, pixels)}
         for name, norm, size in (
@@ -244,11 +247,11 @@ class Sweep:
         return SampledCheck(self.loaded, PROMPT, wants, TRIES, self.seed, TOKENS)
 
     def _geometry(self, pixels: Pixels) -> Any:
-        return GuardView(self.engine.rules).prepare(pixels).geometry
+        return self.view(0).prepare(pixels).geometry
 
     def _harmless_under_noise(self, pixels: Pixels) -> int:
         """Of so many noisy variants, one answer each: those that the oracle finds harmless."""
-        view = GuardView(self.engine.rules, self.seed)
+        view = self.view(0)
         made = view.variants(view.prepare(pixels), self.effort.variants)
         texts = []
         for start in range(0, len(made), _BATCH):

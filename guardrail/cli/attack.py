@@ -16,6 +16,7 @@ from guardrail.policy.shipped import shipped_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from guardrail.attack.guard_view import GuardView
     from guardrail.attack.objectives import Loss, Objective
     from guardrail.attack.sampled_check import SampledCheck
     from guardrail.oracles.base import Oracle
@@ -158,7 +159,8 @@ def _run(runner: asyncio.Runner, image: Path, target: Path, options: _Options) -
         loaded = upstream.load()
         check = _make_check(loaded, oracle, runner, options)
         aims = _choose_aims(oracle, runner, options)
-        found = _attack(loaded, pixels, aims, check, options, policy)
+        view = _make_view(policy, upstream, options) if options.through_guard else None
+        found = _attack(loaded, pixels, aims, check, options, view)
         before = _facts_of(check, pixels)
         after = None if found is None else _facts_of(check, found)
     finally:
@@ -259,23 +261,28 @@ def _choose_aims(oracle: Oracle, runner: asyncio.Runner, options: _Options) -> t
             assert_never(options.goal)
 
 
+def _make_view(policy: Policy, upstream: TransformersLocal, options: _Options) -> GuardView:
+    """What the policy's guard makes of pictures for this model. Raises ConfigError."""
+    from guardrail.attack.guard_view import GuardView
+    from guardrail.policy.compile import compile_policy
+
+    return GuardView(compile_policy(policy), options.seed, upstream=upstream)
+
+
 def _attack(
     loaded: Loaded,
     pixels: Pixels,
     aims: tuple[str, ...],
     check: SampledCheck,
     options: _Options,
-    policy: Policy,
+    view: GuardView | None,
 ) -> Pixels | None:
     """The picture that was found; None where none of the smallest reaches the goal."""
-    from guardrail.attack.guard_view import GuardView
     from guardrail.attack.objectives import PictureLoss
     from guardrail.cli.progress import progress_bar
-    from guardrail.policy.compile import compile_policy
 
     if options.paste is not None:
         return _paste(pixels, options, options.paste)
-    view = GuardView(compile_policy(policy), options.seed) if options.through_guard else None
     loss = PictureLoss(_objective(loaded, pixels, aims, options), view)
     with progress_bar("attacking", options.steps * options.restarts) as advance:
         return _search(loss, pixels, check, options, advance)
