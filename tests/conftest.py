@@ -138,25 +138,29 @@ def tiny_llava(tmp_path_factory):
     import torch
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
-    from guardrail.builtin.architecture import IMAGE_TOKENS, PATCH_PX, SIDE_PX, new_processor
+    from guardrail.builtin.architecture import IMAGE_TOKENS, SIDE_PX, new_processor
+    from guardrail.upstreams.convolutional_vision import (
+        ConvolutionalVisionConfig,
+        register_convolutional_vision,
+    )
 
     torch.manual_seed(0)
     processor = new_processor()
-    vision = {
-        "model_type": "clip_vision_model",
-        "image_size": SIDE_PX,
-        "patch_size": PATCH_PX,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-    }
+    register_convolutional_vision()
+    vision = ConvolutionalVisionConfig(
+        image_size=SIDE_PX,
+        stem_channels=16,
+        middle_channels=16,
+        middle_blocks=1,
+        hidden_size=32,
+        last_blocks=1,
+    )
     config = LlavaConfig(
         vision_config=vision,
         text_config=_text_config(processor.tokenizer),
         image_token_index=processor.tokenizer.convert_tokens_to_ids("<image>"),
         vision_feature_layer=-1,
-        vision_feature_select_strategy="default",
+        vision_feature_select_strategy="full",
         image_seq_length=IMAGE_TOKENS,
     )
     return _saved(

@@ -211,7 +211,7 @@ def test_the_wheel_holds_nothing_else(wheel):
     top = {name.split("/")[0] for name in wheel}
     assert {name for name in top if not name.endswith(".dist-info")} == {"guardrail"}
     assert not [name for name in wheel if "__pycache__" in name or name.endswith(".pyc")]
-    assert sum(wheel.values()) < 42e6
+    assert sum(wheel.values()) < 45e6
 
 
 def test_the_wheel_carries_its_licence(wheel):

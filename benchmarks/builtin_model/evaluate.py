@@ -2,8 +2,8 @@
 
 Run: `python benchmarks/builtin_model/evaluate.py --json FILE`.
 
-Scenes are drawn from seeds that training never used, at every noise level the card names. Needs
-the `local` extra and the Noto Color Emoji font.
+Scenes are drawn from seeds that training never used, at every noise level the card names, and
+again with parts hidden or a sticker on them. Needs the `local` extra and the Noto Color Emoji font.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from PIL import Image
 
 from guardrail.builtin.architecture import SIDE_PX
 from guardrail.builtin.kinds import FORBIDDEN, HARMLESS, KINDS
-from guardrail.builtin.language import SceneQuestion, ask, is_harmful
+from guardrail.builtin.language import SceneQuestion, ask, forbidden_in, is_harmful
+from guardrail.builtin.occlusion import add_sticker, cover_window, keep_window
 from guardrail.builtin.scenes import Scene, SpriteBank, draw_scene
 from guardrail.upstreams.builtin import BUILTIN_FOLDER
 from guardrail.upstreams.loading import load_vlm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from guardrail.upstreams.loading import Loaded
 
 _SEED = 777_000_001
@@ -39,17 +42,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=str(BUILTIN_FOLDER))
     parser.add_argument("--scenes", type=int, default=1000, help="of each sort, at each sigma")
-    parser.add_argument("--sigmas", type=float, nargs="+", default=[0.0, 0.12, 0.25, 0.5])
+    parser.add_argument(
+        "--sigmas", type=float, nargs="+", default=[0.0, 0.12, 0.25, 0.5, 0.75, 1.0]
+    )
+    parser.add_argument("--hidden-parts-sigmas", type=float, nargs="*", default=[0.0, 0.5])
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--card", type=Path, help="model card whose table to write anew")
     args = parser.parse_args()
     loaded = load_vlm(args.model, device="cpu")
     rng = np.random.default_rng(_SEED)
     bank = SpriteBank(side=SIDE_PX, variants=48, rng=rng)
-    figures: dict[str, Any] = {"scenes": args.scenes, "levels": []}
+    figures: dict[str, Any] = {"scenes": args.scenes, "levels": [], "hidden_parts": []}
     for sigma in args.sigmas:
         figures["levels"].append({"sigma": sigma, **_level(loaded, bank, rng, args.scenes, sigma)})
         print(json.dumps(figures["levels"][-1]), flush=True)
+    for name, change in _changes(bank, rng).items():
+        for sigma in args.hidden_parts_sigmas:
+            scenes = _scenes(bank, rng, args.scenes, change)
+            row = {"change": name, "sigma": sigma, **_shown(loaded, scenes, sigma, rng)}
+            figures["hidden_parts"].append(row)
+            print(json.dumps(row), flush=True)
     figures["batch_of_40_s"] = _speed(loaded, bank, rng)
     print(f"40 answers in one batch: {figures['batch_of_40_s']:.2f} s", flush=True)
     if args.json:
@@ -61,20 +73,49 @@ def main() -> None:
 def _level(
     loaded: Loaded, bank: SpriteBank, rng: np.random.Generator, count: int, sigma: float
 ) -> dict[str, Any]:
-    clean = [draw_scene(bank, rng, _harmless_kinds(rng)) for _ in range(count)]
-    shown = _replies(loaded, clean, [ask(SceneQuestion.SHOWN, rng) for _ in clean], sigma, rng)
-    named = [kind in _words(text) for s, text in zip(clean, shown, strict=True) for kind in s.kinds]
-    exact = [set(s.kinds) == _named(t) for s, t in zip(clean, shown, strict=True)]
-    forbidden = [draw_scene(bank, rng, _forbidden_kinds(rng)) for _ in range(count // 2)]
-    bad = _replies(
-        loaded, forbidden, [ask(SceneQuestion.SHOWN, rng) for _ in forbidden], sigma, rng
-    )
+    scenes = _scenes(bank, rng, count, lambda scene: scene)
+    shown = _shown(loaded, scenes, sigma, rng)
+    return {**shown, **_other_questions(loaded, scenes[0][: count // 2], sigma, rng)}
+
+
+def _changes(bank: SpriteBank, rng: np.random.Generator) -> dict[str, Callable[[Scene], Scene]]:
     return {
-        "things_named": float(np.mean(named)),
-        "scenes_exact": float(np.mean(exact)),
+        "covered window": lambda scene: cover_window(scene, rng),
+        "only one window": lambda scene: keep_window(scene, rng),
+        "sticker": lambda scene: add_sticker(scene, bank, rng),
+    }
+
+
+def _scenes(
+    bank: SpriteBank, rng: np.random.Generator, count: int, change: Callable[[Scene], Scene]
+) -> tuple[list[Scene], list[Scene]]:
+    """`count` harmless scenes, and half as many on which a forbidden thing is seen."""
+    harmless = [change(draw_scene(bank, rng, _harmless_kinds(rng))) for _ in range(count)]
+    forbidden: list[Scene] = []
+    while len(forbidden) < count // 2:
+        scene = change(draw_scene(bank, rng, _forbidden_kinds(rng)))
+        if forbidden_in(scene.kinds):
+            forbidden.append(scene)
+    return harmless, forbidden
+
+
+def _shown(
+    loaded: Loaded,
+    scenes: tuple[list[Scene], list[Scene]],
+    sigma: float,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """What the answers to the question of what is shown are worth."""
+    shown, bad = (
+        _replies(loaded, sort, [ask(SceneQuestion.SHOWN, rng) for _ in sort], sigma, rng)
+        for sort in scenes
+    )
+    pairs = list(zip(scenes[0], shown, strict=True))
+    return {
+        "things_named": float(np.mean([kind in _words(t) for s, t in pairs for kind in s.kinds])),
+        "scenes_exact": float(np.mean([set(s.kinds) == _named(t) for s, t in pairs])),
         "harmful_on_harmless_scenes": float(np.mean([is_harmful(text) for text in shown])),
         "harmful_on_forbidden_scenes": float(np.mean([is_harmful(text) for text in bad])),
-        **_other_questions(loaded, clean[: count // 2], sigma, rng),
     }
 
 
@@ -154,23 +195,28 @@ def _speed(loaded: Loaded, bank: SpriteBank, rng: np.random.Generator) -> float:
 
 
 def _with_table(card: str, figures: dict[str, Any]) -> str:
-    """The card with the table between its two marks replaced."""
-    names = [name for name in figures["levels"][0] if name != "sigma"]
-    header = " | ".join(f"sigma {level['sigma']:g}" for level in figures["levels"])
-    lines = [
-        f"| {figures['scenes']} scenes | {header} |",
-        "| --- " * (len(header.split("|")) + 1) + "|",
+    """The card with the tables between its two marks replaced."""
+    lines = _table(figures["scenes"], figures["levels"], "sigma {sigma:g}")
+    if figures["hidden_parts"]:
+        lines += ["", *_table(figures["scenes"], figures["hidden_parts"], "{change}, {sigma:g}")]
+    lines += [
+        "",
+        f"40 answers in one batch: {figures['batch_of_40_s']:.2f} s on two processor cores.",
     ]
-    for name in names:
-        cells = " | ".join(f"{level[name]:.1%}" for level in figures["levels"])
-        lines.append(f"| {name.replace('_', ' ')} | {cells} |")
-    lines.append("")
-    lines.append(
-        f"40 answers in one batch: {figures['batch_of_40_s']:.2f} s on two processor cores."
-    )
     before, _, rest = card.partition(_MARK)
     after = rest.partition(_MARK)[2]
     return f"{before}{_MARK}\n" + "\n".join(lines) + f"\n{_MARK}{after}"
+
+
+def _table(scenes: int, columns: list[dict[str, Any]], title: str) -> list[str]:
+    """Lines of Markdown: a column for each condition, a row for each figure."""
+    names = [name for name in columns[0] if name not in ("sigma", "change")]
+    header = " | ".join(title.format(**column) for column in columns)
+    rows = [
+        f"| {name.replace('_', ' ')} | " + " | ".join(f"{c[name]:.1%}" for c in columns) + " |"
+        for name in names
+    ]
+    return [f"| {scenes} scenes | {header} |", "| --- " * (len(columns) + 1) + "|", *rows]
 
 
 def _harmless_kinds(rng: np.random.Generator) -> tuple[str, ...]:

@@ -1,19 +1,28 @@
-"""Trains the built-in model from nothing: `python benchmarks/builtin_model/train.py --out DIR`.
+"""Trains the built-in model: `python benchmarks/builtin_model/train.py --out DIR`.
 
-One picture serves several questions at once: every question with its answer attends to the
-picture and to itself only, so the expensive part (the picture) is encoded once. Beside the
-language loss, every patch of the picture learns to name the thing that covers it; that head is
-thrown away after training. The model learns to see first, then to speak with its eyes fixed, then
-both together. Pictures carry Gaussian noise of a random sigma, clipped to [0, 1], as
-in Cohen et al. 2019 (arXiv 1902.02918), because that is what the guard will show the model.
+The model learns to see first, then to speak with its eyes fixed, then both together. Every token of
+the picture learns to name the thing that covers its patch; that head is thrown away after training.
+To speak, one picture serves two questions at once: every question with its answer attends to the
+picture and to itself only, so the expensive part (the picture) is encoded once.
 
-Needs the `local` extra and the Noto Color Emoji font. Resumes from its last checkpoint.
+The language half may begin from a model that already speaks (`--teacher`): then the projector first
+learns to give, for clean pictures, what the teacher's projector gives, and the decoder learns more
+slowly than the rest.
+
+Pictures carry Gaussian noise of a random sigma, clipped to [0, 1], as in Cohen et al. 2019 (arXiv
+1902.02918), because that is what the guard will show the model; the largest sigma grows over the
+first steps. Near half of them have parts hidden or harmless stickers on them.
+
+Several processes, of one thread each, share a step: each draws its own scenes, and their gradients
+are averaged. Needs the `local` extra and the Noto Color Emoji font. Resumes from its last
+checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -35,20 +45,36 @@ from guardrail.builtin.architecture import (
 )
 from guardrail.builtin.kinds import BACKGROUNDS, FORBIDDEN, HARMLESS, KINDS
 from guardrail.builtin.language import SceneQuestion, answer, ask, no_picture
+from guardrail.builtin.occlusion import add_sticker, cover_window, keep_window
 from guardrail.builtin.scenes import Scene, SpriteBank, draw_scene
+from guardrail.upstreams.loading import load_vlm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_QUESTIONS_PER_SCENE = 2
 _SEGMENT_TOKENS = 30
 _IGNORE = -100
 _NO_THING = len(KINDS)
 _GRID = SIDE_PX // PATCH_PX
 
 
+_STICKER_SHARE, _COVER_SHARE, _KEEP_SHARE = 0.14, 0.20, 0.10
+_EMPTY_SHARE = 0.02
+_MOST_THINGS = 3  # the largest number that the model can say
+_BLIND_SHARE = 0.2
+_BANK_STEPS = 1000
+_SAVE_STEPS = 50
+_DECODER_LR_SHARE = 0.3  # of the peak rate, where the decoder comes from a teacher
+_ALIGN_BATCHES, _ALIGN_STEPS, _ALIGN_TOKENS = 24, 800, 2048
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """`batch` scenes a process, `asked` of them with questions.
+
+    The noise is at its largest after `sigma_steps`.
+    """
+
     steps: int
     batch: int
     vision_steps: int
@@ -56,11 +82,27 @@ class Settings:
     peak_lr: float
     decay_share: float
     seed: int
-    sigma_max: float = 0.5
+    sigma_max: float = 1.1
+    sigma_steps: int = 2000
+    processes: int = 1
+    decoder_lr_share: float = 1.0
+    asked: int = 64
+
+    def speaks(self, step: int) -> bool:
+        return step >= self.vision_steps
+
+    def sees_fixed(self, step: int) -> bool:
+        return self.vision_steps <= step < self.vision_steps + self.frozen_steps
+
+    def sigma(self, step: int) -> float:
+        """The largest sigma at a step: a quarter of the final one at first."""
+        return self.sigma_max * min(1.0, 0.25 + 0.75 * step / self.sigma_steps)
 
 
 def random_kinds(rng: np.random.Generator) -> tuple[str, ...]:
-    """One to three different kinds; three scenes in ten hold one forbidden thing."""
+    """One to three different kinds, seldom none; three in ten hold one forbidden thing."""
+    if rng.random() < _EMPTY_SHARE:
+        return ()
     count = int(rng.integers(1, 4))
     picked = [str(kind) for kind in rng.choice(list(HARMLESS), size=count, replace=False)]
     if rng.random() < 0.3:
@@ -81,47 +123,68 @@ def patch_labels(scene: Scene) -> np.ndarray[Any, np.dtype[np.int64]]:
     return labels
 
 
-class SceneStream(torch.utils.data.IterableDataset[dict[str, Tensor]]):
-    """Endless batches of scenes with questions and answers, made in a worker process."""
+def random_scene(bank: SpriteBank, rng: np.random.Generator) -> Scene:
+    """A scene as drawn, or with a part hidden, or with a harmless sticker on it."""
+    scene = draw_scene(bank, rng, random_kinds(rng))
+    choice = rng.random()
+    if choice < _STICKER_SHARE:
+        stuck = add_sticker(scene, bank, rng)
+        return stuck if len(stuck.things) <= _MOST_THINGS else scene
+    if choice < _STICKER_SHARE + _COVER_SHARE:
+        return cover_window(scene, rng)
+    if choice < _STICKER_SHARE + _COVER_SHARE + _KEEP_SHARE:
+        return keep_window(scene, rng)
+    return scene
 
-    def __init__(self, processor: Any, settings: Settings, first_step: int) -> None:
+
+class SceneStream:
+    """Endless batches of scenes, from the step on at which the model speaks with questions."""
+
+    def __init__(self, processor: Any, settings: Settings, first_step: int, rank: int = 0) -> None:
         self.tokenizer = processor.tokenizer
         self.settings = settings
         self.first_step = first_step
+        self.rank = rank
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        torch.set_num_threads(1)
         step = self.first_step
         while True:
-            if step == self.first_step or step % 400 == 0:  # fresh sizes, angles and renderings
-                sprites = np.random.default_rng((self.settings.seed, 1, step))
-                bank = SpriteBank(side=SIDE_PX, variants=24, rng=sprites)
-            yield self.batch(bank, np.random.default_rng((self.settings.seed, 0, step)))
+            seed = (self.settings.seed, self.rank, step)
+            if step == self.first_step or step % _BANK_STEPS == 0:  # fresh sizes and angles
+                bank = SpriteBank(side=SIDE_PX, variants=24, rng=np.random.default_rng((*seed, 1)))
+            yield self.batch(bank, np.random.default_rng((*seed, 0)), self.settings.speaks(step))
             step += 1
 
-    def batch(self, bank: SpriteBank, rng: np.random.Generator) -> dict[str, Tensor]:
-        scenes = [draw_scene(bank, rng, random_kinds(rng)) for _ in range(self.settings.batch)]
-        segments = [self.segments(scene, rng) for scene in scenes]
+    def batch(self, bank: SpriteBank, rng: np.random.Generator, speaks: bool) -> dict[str, Tensor]:
+        scenes = [random_scene(bank, rng) for _ in range(self.settings.batch)]
         colours = [list(BACKGROUNDS).index(scene.background) for scene in scenes]
-        return {
+        batch = {
             "pixels": torch.from_numpy(np.stack([scene.pixels for scene in scenes])),
             "patches": torch.from_numpy(np.stack([patch_labels(scene) for scene in scenes])),
             "colours": torch.tensor(colours),
-            "tokens": torch.tensor([[ids for ids, _ in row] for row in segments]),
-            "labels": torch.tensor([[labels for _, labels in row] for row in segments]),
         }
+        if speaks:
+            blind = bool(rng.random() < _BLIND_SHARE)
+            batch |= trimmed(
+                [self.segments(scene, rng, blind=blind) for scene in scenes[: self.settings.asked]]
+            )
+            batch["blind"] = torch.tensor(blind)
+        return batch
 
-    def segments(self, scene: Scene, rng: np.random.Generator) -> list[tuple[list[int], list[int]]]:
-        others = rng.choice(
-            list(SceneQuestion), size=_QUESTIONS_PER_SCENE - 1, p=[0.4, 0.15, 0.15, 0.3]
-        )
-        seen = [self.segment(scene, SceneQuestion(q), rng) for q in (SceneQuestion.SHOWN, *others)]
-        return [*seen, self.blind_segment(rng)]
+    def segments(
+        self, scene: Scene, rng: np.random.Generator, *, blind: bool
+    ) -> list[tuple[list[int], list[int]]]:
+        """What is shown, and a second question: with `blind` one that sees no picture."""
+        shown = self.segment(scene, SceneQuestion.SHOWN, rng)
+        if blind:
+            return [shown, self.blind_segment(rng)]
+        other = rng.choice(list(SceneQuestion), p=[0.4, 0.15, 0.15, 0.3])
+        return [shown, self.segment(scene, SceneQuestion(other), rng)]
 
     def segment(
         self, scene: Scene, question: SceneQuestion, rng: np.random.Generator
     ) -> tuple[list[int], list[int]]:
-        present = rng.random() < 0.5
+        present = bool(scene.kinds) and rng.random() < 0.5
         about = str(rng.choice(scene.kinds if present else KINDS))
         asked = self.tokenizer.encode(ask(question, rng, about=about))
         if question is not SceneQuestion.YES_NO and rng.random() < 0.3:
@@ -149,10 +212,18 @@ class SceneStream(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         )
 
 
-def block_mask(prefix: int, segments: int, length: int) -> Tensor:
+def trimmed(segments: list[list[tuple[list[int], list[int]]]]) -> dict[str, Tensor]:
+    """Tokens and labels (scenes, segments, length), without what is padding in every segment."""
+    labels = torch.tensor([[labels for _, labels in row] for row in segments])
+    tokens = torch.tensor([[ids for ids, _ in row] for row in segments])
+    length = int((labels != _IGNORE).flatten(0, 1).any(0).nonzero().max()) + 1
+    return {"tokens": tokens[..., :length], "labels": labels[..., :length]}
+
+
+def block_mask(prefix: int, segments: int, length: int, *, blind: bool) -> Tensor:
     """(1, 1, t, t) booleans: a segment sees the prefix and, causally, itself.
 
-    The last segment is the one without a picture: of the prefix it sees the first token only.
+    With `blind`, the last segment is without a picture: of the prefix it sees the first token only.
     """
     total = prefix + segments * length
     causal = torch.ones(total, total, dtype=torch.bool).tril()
@@ -160,14 +231,22 @@ def block_mask(prefix: int, segments: int, length: int) -> Tensor:
         [torch.zeros(prefix), torch.arange(1, segments + 1).repeat_interleave(length)]
     )
     visible = (owner[None, :] == 0) | (owner[None, :] == owner[:, None])
-    visible[-length:, 1:prefix] = False
+    if blind:
+        visible[-length:, 1:prefix] = False
     return (causal & visible)[None, None]
 
 
-def segment_positions(prefix: int, segments: int, length: int) -> Tensor:
-    """(1, t): every segment follows the prefix, the last one its first token."""
-    after = torch.arange(prefix, prefix + length).repeat(segments - 1)
-    return torch.cat([torch.arange(prefix), after, torch.arange(1, 1 + length)])[None]
+def _additive(mask: Tensor) -> Tensor:
+    """What is added to the scores of attention: plain attention would add booleans as 0 and 1."""
+    return torch.where(mask, 0.0, torch.finfo(torch.float32).min)
+
+
+def segment_positions(prefix: int, segments: int, length: int, *, blind: bool) -> Tensor:
+    """(1, t): every segment follows the prefix, a blind last one its first token."""
+    after = [torch.arange(prefix, prefix + length)] * segments
+    if blind:
+        after[-1] = torch.arange(1, 1 + length)
+    return torch.cat([torch.arange(prefix), *after])[None]
 
 
 class Trainee(nn.Module):
@@ -185,7 +264,7 @@ class Trainee(nn.Module):
     def see(self, pixels: Tensor) -> Tensor:
         normal = (pixels - PIXEL_MEAN) / PIXEL_STD
         features: Tensor = self.model.model.vision_tower(pixel_values=normal).last_hidden_state
-        return features[:, 1:]
+        return features
 
     def vision_loss(self, features: Tensor, batch: dict[str, Tensor]) -> Tensor:
         logits = self.patch_head(features).float()
@@ -206,11 +285,11 @@ class Trainee(nn.Module):
         inputs = torch.cat(
             [start.to(pictures.dtype), pictures, embed(tokens).to(pictures.dtype)], 1
         )
-        prefix = 1 + IMAGE_TOKENS
+        prefix, blind = 1 + IMAGE_TOKENS, bool(batch["blind"])
         hidden = self.model.model.language_model(
             inputs_embeds=inputs,
-            attention_mask=block_mask(prefix, segments, length),
-            position_ids=segment_positions(prefix, segments, length),
+            attention_mask=_additive(block_mask(prefix, segments, length, blind=blind)),
+            position_ids=segment_positions(prefix, segments, length, blind=blind),
             use_cache=False,
         ).last_hidden_state[:, prefix - 1 : -1]
         wanted = labels != _IGNORE  # never a segment's first token, so the shift by one is safe
@@ -237,41 +316,120 @@ def learning_rate(step: int, settings: Settings) -> float:
 
 
 def optimizers(trainee: Trainee, settings: Settings) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the two transformers, AdamW for everything else."""
-    matrices = [p for name, p in trainee.named_parameters() if p.ndim == 2 and ".layers." in name]
-    inside = {id(p) for p in matrices}
-    rest = [p for p in trainee.parameters() if id(p) not in inside]
-    muon = torch.optim.Muon(
-        matrices, lr=settings.peak_lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
+    """Muon for the convolutions and the matrices inside the decoder, AdamW for the rest.
+
+    Each group's `share` of the peak rate is `decoder_lr_share` for the decoder and 1 elsewhere.
+    """
+    spoken = {id(p) for p in trainee.model.model.language_model.parameters()}
+    muon, adam = [], []
+    for decodes, share in ((False, 1.0), (True, settings.decoder_lr_share)):
+        own = [(n, p) for n, p in trainee.named_parameters() if (id(p) in spoken) == decodes]
+        hidden = [p for name, p in own if _is_hidden_matrix(name, p)]
+        kept = {id(p) for p in hidden}
+        muon.append({"params": hidden, "share": share})
+        adam.append({"params": [p for _, p in own if id(p) not in kept], "share": share})
+    lr = settings.peak_lr
+    return [
+        FlattenedMuon(muon, lr=lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(adam, lr=lr, weight_decay=0.01, betas=(0.9, 0.98)),
+    ]
+
+
+def _is_hidden_matrix(name: str, parameter: Tensor) -> bool:
+    return (parameter.ndim == 4 and "stem" not in name) or (
+        parameter.ndim == 2 and ".layers." in name
     )
-    adam = torch.optim.AdamW(rest, lr=settings.peak_lr, weight_decay=0.01, betas=(0.9, 0.98))
-    return [muon, adam]
 
 
-def train(settings: Settings, out: Path) -> None:
+class FlattenedMuon(torch.optim.Muon):
+    """Muon, which wants matrices: a convolution's kernel is one that shares the kernel's memory."""
+
+    def __init__(self, groups: list[dict[str, Any]], **settings: Any) -> None:
+        kernels = [p for group in groups for p in group["params"]]
+        self.pairs = [(kernel, nn.Parameter(kernel.data.flatten(1))) for kernel in kernels]
+        flat = {id(kernel): matrix for kernel, matrix in self.pairs}
+        flattened = [{**g, "params": [flat[id(p)] for p in g["params"]]} for g in groups]
+        super().__init__(flattened, **settings)
+
+    def step(self, closure: Any = None) -> Any:
+        for kernel, matrix in self.pairs:
+            matrix.grad = None if kernel.grad is None else kernel.grad.reshape(matrix.shape)
+        return super().step(closure)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        for kernel, _ in self.pairs:
+            kernel.grad = None
+
+
+def train(rank: int, settings: Settings, out: Path, teacher_name: str | None) -> None:
+    """One of the processes that train together; the first one prints and saves."""
+    torch.set_num_threads(1)
+    if settings.processes > 1:
+        dist.init_process_group("gloo", rank=rank, world_size=settings.processes)
     torch.manual_seed(settings.seed)
     processor = new_processor()
     trainee = Trainee(new_model(processor), processor.tokenizer.convert_tokens_to_ids("<user>"))
+    teacher = None if teacher_name is None else load_vlm(teacher_name, device="cpu").model
+    if teacher is not None:
+        words = teacher.model.language_model.state_dict()
+        trainee.model.model.language_model.load_state_dict(words)
+    # The fused attention of torch on a processor is slow backwards: half of a step's time.
+    trainee.model.set_attn_implementation("eager")
     steppers = optimizers(trainee, settings)
     first = _restore(out, trainee, steppers)
-    stream = torch.utils.data.DataLoader(
-        SceneStream(processor, settings, first), batch_size=None, num_workers=1, prefetch_factor=4
-    )
-    noise = torch.Generator().manual_seed(settings.seed + first)
+    stream = SceneStream(processor, settings, first, rank)
+    noise = torch.Generator().manual_seed(settings.seed + 1000 * first + rank)
     started = time.monotonic()
     for step, batch in zip(range(first, settings.steps), stream, strict=False):
-        share = learning_rate(step, settings)
+        if step == settings.vision_steps and teacher is not None:
+            align_projector(trainee, teacher, settings)
+        rate = settings.peak_lr * learning_rate(step, settings)
         for stepper in steppers:
             for group in stepper.param_groups:
-                group["lr"] = settings.peak_lr * share
+                group["lr"] = rate * group["share"]
         losses = _step(trainee, steppers, batch, noise, settings, step)
-        if step % 20 == 0:
-            rate = (step - first + 1) * settings.batch / (time.monotonic() - started)
+        if rank:
+            continue
+        if step % 10 == 0:
+            scenes = (step - first + 1) * settings.batch * settings.processes
+            speed = scenes / (time.monotonic() - started)
             print(
-                f"{step} vision {losses[0]:.3f} language {losses[1]:.3f} {rate:.0f}/s", flush=True
+                f"{step} vision {losses[0]:.3f} language {losses[1]:.3f} {speed:.0f}/s", flush=True
             )
-        if (step + 1) % 250 == 0 or step + 1 == settings.steps:
+        if (step + 1) % _SAVE_STEPS == 0 or step + 1 == settings.steps:
             _save(out, trainee, steppers, processor, step + 1)
+
+
+def align_projector(trainee: Trainee, teacher: Any, settings: Settings) -> None:
+    """Fits the projector to the teacher's projected features of clean pictures.
+
+    Every process fits the same one, to the same scenes.
+    """
+    rng = np.random.default_rng((settings.seed, 2))
+    bank = SpriteBank(side=SIDE_PX, variants=24, rng=rng)
+    seen, wanted = [], []
+    for _ in range(_ALIGN_BATCHES):
+        scenes = [draw_scene(bank, rng, random_kinds(rng)) for _ in range(settings.batch)]
+        pixels = torch.from_numpy(np.stack([scene.pixels for scene in scenes]))
+        x = pixels.permute(0, 3, 1, 2).float() / 255
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            seen.append(trainee.see(x).float())
+            features = teacher.get_image_features(pixel_values=(x - PIXEL_MEAN) / PIXEL_STD)
+        wanted.append(torch.stack(list(features.pooler_output)).float())
+    inputs, targets = torch.cat(seen).flatten(0, 1), torch.cat(wanted).flatten(0, 1)
+    projector = trainee.model.model.multi_modal_projector
+    stepper = torch.optim.AdamW(projector.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(stepper, 1.0, 0.02, total_iters=_ALIGN_STEPS)
+    picks = torch.Generator().manual_seed(settings.seed)
+    for _ in range(_ALIGN_STEPS):
+        rows = torch.randint(len(inputs), (_ALIGN_TOKENS,), generator=picks)
+        loss = functional.mse_loss(projector(inputs[rows]), targets[rows])
+        stepper.zero_grad()
+        torch.autograd.backward(loss)
+        stepper.step()
+        schedule.step()
+    print(f"projector: {loss.item() / targets.var().item():.3f} of the variance left", flush=True)
 
 
 def _step(
@@ -282,15 +440,18 @@ def _step(
     settings: Settings,
     step: int,
 ) -> tuple[float, float]:
-    pixels = noisy(batch["pixels"], settings.sigma_max, noise)
+    pixels = noisy(batch["pixels"], settings.sigma(step), noise)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        frozen = settings.vision_steps <= step < settings.vision_steps + settings.frozen_steps
-        with torch.set_grad_enabled(not frozen):
+        with torch.set_grad_enabled(not settings.sees_fixed(step)):
             features = trainee.see(pixels)
             vision = trainee.vision_loss(features, batch)
-        speaks = step >= settings.vision_steps
-        language = trainee.language_loss(features, batch) if speaks else torch.zeros(())
+        speaks = settings.speaks(step)
+        language = (
+            trainee.language_loss(features[: settings.asked], batch) if speaks else torch.zeros(())
+        )
     torch.autograd.backward(0.5 * vision + language)
+    if settings.processes > 1:
+        _average_gradients(trainee, settings.processes)
     nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
     for stepper in steppers:
         stepper.step()
@@ -298,6 +459,15 @@ def _step(
     if not math.isfinite(vision.item() + language.item()):
         raise FloatingPointError(f"the loss is not finite at step {step}; lower --lr")
     return vision.item(), language.item()
+
+
+def _average_gradients(trainee: Trainee, processes: int) -> None:
+    gradients = [p.grad for p in trainee.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    dist.all_reduce(flat)
+    pieces = flat.div_(processes).split([g.numel() for g in gradients])
+    for gradient, piece in zip(gradients, pieces, strict=True):
+        gradient.copy_(piece.view(gradient.shape))
 
 
 def _save(
@@ -337,12 +507,18 @@ def _restore(out: Path, trainee: Trainee, steppers: list[torch.optim.Optimizer])
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--vision-steps", type=int, default=2200, help="eyes only, at first")
-    parser.add_argument("--frozen-steps", type=int, default=800, help="then speech only")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--teacher", help="model whose language half to begin with")
+    parser.add_argument("--steps", type=int, default=1210)
+    parser.add_argument("--vision-steps", type=int, default=860, help="eyes only, at first")
+    parser.add_argument("--frozen-steps", type=int, default=0, help="then speech only")
+    parser.add_argument("--batch", type=int, default=64, help="scenes a step, in each process")
+    parser.add_argument("--asked", type=int, default=32, help="of these, with questions")
+    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--decay-share", type=float, default=0.3)
+    parser.add_argument("--sigma-max", type=float, default=1.1)
+    parser.add_argument("--sigma-steps", type=int, default=700)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--port", type=int, default=29511, help="where the processes meet")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     settings = Settings(
@@ -353,8 +529,18 @@ def main() -> None:
         peak_lr=args.lr,
         decay_share=args.decay_share,
         seed=args.seed,
+        sigma_max=args.sigma_max,
+        sigma_steps=args.sigma_steps,
+        processes=args.processes,
+        asked=args.asked,
+        decoder_lr_share=1.0 if args.teacher is None else _DECODER_LR_SHARE,
     )
-    train(settings, args.out)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(args.port))
+    rest = (settings, args.out, args.teacher)
+    if settings.processes == 1:
+        train(0, *rest)
+    else:
+        torch.multiprocessing.spawn(train, args=rest, nprocs=settings.processes)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Builds the untrained built-in model and its processor from transformers' own classes."""
+"""Builds the untrained built-in model and its processor."""
 
 from __future__ import annotations
 
@@ -57,21 +57,25 @@ def new_processor() -> LlavaProcessor:
         image_processor=pictures,
         tokenizer=tokenizer,
         patch_size=PATCH_PX,
-        vision_feature_select_strategy="default",
+        vision_feature_select_strategy="full",
         chat_template=_CHAT_TEMPLATE,
         image_token="<image>",  # noqa: S106
-        num_additional_image_tokens=1,
+        num_additional_image_tokens=0,
     )
     return processor
 
 
 def new_model(processor: LlavaProcessor) -> LlavaForConditionalGeneration:
-    """A LLaVA of about four million parameters with random weights, which samples by default."""
+    """A LLaVA of about six million parameters with random weights, which samples by default."""
     from transformers import (
-        CLIPVisionConfig,
         LlamaConfig,
         LlavaConfig,
         LlavaForConditionalGeneration,
+    )
+
+    from guardrail.upstreams.convolutional_vision import (
+        ConvolutionalVisionConfig,
+        register_convolutional_vision,
     )
 
     tokenizer = processor.tokenizer
@@ -80,14 +84,8 @@ def new_model(processor: LlavaProcessor) -> LlavaForConditionalGeneration:
         "eos_token_id": tokenizer.eos_token_id,
         "bos_token_id": None,
     }
-    vision = CLIPVisionConfig(
-        image_size=SIDE_PX,
-        patch_size=PATCH_PX,
-        hidden_size=192,
-        intermediate_size=768,
-        num_hidden_layers=7,
-        num_attention_heads=6,
-    )
+    register_convolutional_vision()
+    vision = ConvolutionalVisionConfig(image_size=SIDE_PX)
     text = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=192,
@@ -104,7 +102,7 @@ def new_model(processor: LlavaProcessor) -> LlavaForConditionalGeneration:
         text_config=text,
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         vision_feature_layer=-1,
-        vision_feature_select_strategy="default",
+        vision_feature_select_strategy="full",
         image_seq_length=IMAGE_TOKENS,
         tie_word_embeddings=True,
         **ids,

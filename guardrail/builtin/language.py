@@ -193,7 +193,8 @@ def answer(
         case SceneQuestion.COLOUR:
             return _pick(rng, _COLOUR).format(colour=background)
         case SceneQuestion.YES_NO:
-            template = _pick(rng, _YES if about in kinds else _NO)
+            templates = _YES if about in kinds else _NO if kinds else _NO[:-1]
+            template = _pick(rng, templates)
             return template.format(_with_article(about), things=listing(kinds))
 
 
@@ -263,7 +264,9 @@ def forbidden_in(kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def listing(kinds: Sequence[str]) -> str:
-    """`a dog, an apple and some grapes`."""
+    """`a dog, an apple and some grapes`; `no thing` where nothing is shown."""
+    if not kinds:
+        return "no thing"
     named = [_with_article(kind) for kind in kinds]
     return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
 

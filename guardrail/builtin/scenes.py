@@ -16,12 +16,12 @@ from PIL import Image, ImageDraw, ImageFont
 from guardrail.builtin.kinds import BACKGROUNDS, FORBIDDEN, HARMLESS, KINDS
 from guardrail.errors import ConfigError
 
-__all__ = ["FONT_PATH", "Placed", "Scene", "SpriteBank", "draw_scene"]
+__all__ = ["FONT_PATH", "Placed", "Scene", "SpriteBank", "draw_scene", "paste"]
 
 FONT_PATH = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 _FONT_PX = 109  # the only size at which the font holds bitmaps
 _SMALLEST, _LARGEST = 0.30, 0.80  # a thing's longer side, as a share of the picture's
-_LARGEST_BY_COUNT = {1: 0.80, 2: 0.50, 3: 0.42}
+_LARGEST_BY_COUNT = {0: 0.80, 1: 0.80, 2: 0.50, 3: 0.42}
 _PLACING_TRIES = 60
 
 Rgb = NDArray[np.float32]
@@ -83,13 +83,13 @@ def draw_scene(
     kinds: tuple[str, ...],
     background: str | None = None,
 ) -> Scene:
-    """Places the kinds at random, without overlap, on a background of that colour."""
+    """Places the kinds, up to three, at random, without overlap, on a background of that colour."""
     name = background or str(rng.choice(list(BACKGROUNDS)))
     canvas = _background(name, bank.side, rng)
     owner = np.full((bank.side, bank.side), -1, dtype=np.int16)
     things = []
     for kind, (sprite, left, top) in zip(kinds, _place(bank, kinds, rng), strict=True):
-        things.append(_paste(canvas, owner, sprite, left, top, kind, rng))
+        things.append(paste(canvas, owner, sprite, left, top, kind, rng))
     things.sort(key=lambda thing: thing.box[0] + thing.box[2])
     pixels = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
     return Scene(pixels, tuple(things), name, owner)
@@ -162,7 +162,7 @@ def _apart(placed: list[tuple[NDArray[np.uint8], int, int]], side: int) -> bool:
     )
 
 
-def _paste(
+def paste(
     canvas: Rgb,
     owner: NDArray[np.int16],
     sprite: NDArray[np.uint8],
@@ -171,6 +171,7 @@ def _paste(
     kind: str,
     rng: np.random.Generator,
 ) -> Placed:
+    """Blends a sprite into the canvas and marks its pixels as the kind's; both change in place."""
     height, width = sprite.shape[:2]
     window = (slice(top, top + height), slice(left, left + width))
     alpha = sprite[..., 3:].astype(np.float32) / 255

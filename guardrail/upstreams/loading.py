@@ -55,6 +55,9 @@ def load_vlm(name: str, *, device: str | None = None, dtype: str | None = None) 
             field="upstream",
         ) from error
     library: Any = transformers  # its auto classes carry no usable types
+    from guardrail.upstreams.convolutional_vision import register_convolutional_vision
+
+    register_convolutional_vision()
     logging.disable_progress_bar()
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     kind = _dtype(torch, dtype or ("bfloat16" if where.startswith("cuda") else "float32"))

@@ -149,6 +149,7 @@ def test_forbidden_things_are_found_in_order(kinds):
 
 
 def test_listing_by_example():
+    assert listing([]) == "no thing"
     assert listing(["dog"]) == "a dog"
     assert listing(["apple", "grapes"]) == "an apple and some grapes"
     assert listing(["unicorn", "egg", "umbrella"]) == "a unicorn, an egg and an umbrella"
@@ -160,3 +161,16 @@ def test_the_vocabulary_is_sorted_lower_case_and_without_gaps():
     assert all(re.fullmatch(r"[a-z_]+|[^\w\s]", word) for word in found)
     assert set(KINDS) <= VOCABULARY
     assert len(found) < 1000
+
+
+@given(st.sampled_from(SceneQuestion), st.integers(0, 2**32 - 1))
+def test_a_picture_of_nothing_is_answered_in_known_words(question, seed):
+    rng = np.random.default_rng(seed)
+    said = words(answer(question, (), "red", rng, about="gun"))
+    assert set(said) <= set(vocabulary())
+    assert not set(said) & HARM_WORDS
+    if question is SceneQuestion.COUNT:
+        assert "zero" in said
+    if question is SceneQuestion.YES_NO:
+        assert said[0] == "no"
+        assert "only" not in said

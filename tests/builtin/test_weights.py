@@ -96,11 +96,13 @@ def test_it_samples_unless_told_otherwise(shipped_weights):
 
 @pytest.mark.nightly
 def test_the_auto_classes_load_it_offline_from_its_folder(shipped_weights):
-    """In a process of its own, where no folder of this package is known."""
+    """In a process of its own, which knows of this package the vision tower alone."""
     program = (
         "import sys, numpy, torch\n"
         "from PIL import Image\n"
         "from transformers import AutoModelForImageTextToText, AutoProcessor\n"
+        "from guardrail.upstreams.convolutional_vision import register_convolutional_vision\n"
+        "register_convolutional_vision()\n"
         "processor = AutoProcessor.from_pretrained(sys.argv[1])\n"
         "model = AutoModelForImageTextToText.from_pretrained(sys.argv[1])\n"
         "content = [{'type': 'image'}, {'type': 'text', 'text': 'what is shown?'}]\n"

@@ -23,7 +23,13 @@ pytest.importorskip("accelerate", reason="transformers serve needs it: pip insta
 pytestmark = pytest.mark.nightly  # its start alone takes half a minute
 MODEL = str(BUILTIN_FOLDER)
 PROMPT = "What is shown in this picture?"
-SERVE = "from transformers.cli.transformers import main; main()"
+# The command `transformers`, after it knows the vision tower that ships here.
+SERVE = (
+    "from guardrail.upstreams.convolutional_vision import register_convolutional_vision\n"
+    "from transformers.cli.transformers import main\n"
+    "register_convolutional_vision()\n"
+    "main()\n"
+)
 PICTURE_TOKENS = 64
 FEWEST = 19  # no test of the default policy passes with fewer
 
