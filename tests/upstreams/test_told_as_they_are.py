@@ -1,5 +1,6 @@
 """What a provider says in place of an answer, or in an odd form, told as what it is."""
 
+import asyncio
 import json
 
 import pytest
@@ -274,25 +275,36 @@ def test_a_refused_key_is_the_guard_s_own(status):
 
 
 class TestFirstWave:
-    def fail(self, wave, seed, fault):
-        with pytest.raises(UpstreamError), wave.watch(seed):
-            raise fault
-
     EMPTY = UpstreamError("empty", transient=True, in_answer=True, code=EMPTY_ANSWER)
 
+    @staticmethod
+    async def end(fault=None):
+        if fault is not None:
+            raise fault
+
+    def fail(self, wave, seed, fault):
+        with pytest.raises(UpstreamError):
+            asyncio.run(wave.watch(seed, self.end(fault)))
+
     def test_it_has_failed_once_every_call_has(self):
-        wave = FirstWave()
-        second = wave.watch(2)
-        second.__enter__()
-        self.fail(wave, 1, self.EMPTY)
-        assert not wave.has_failed_alike(self.EMPTY)
-        assert not second.__exit__(UpstreamError, self.EMPTY, None)
-        assert wave.has_failed_alike(self.EMPTY)
+        async def scene():
+            wave, first, second = FirstWave(), asyncio.Future(), asyncio.Future()
+            calls = [
+                asyncio.ensure_future(wave.watch(n, end)) for n, end in ((1, first), (2, second))
+            ]
+            await asyncio.sleep(0)  # both calls are under way
+            for call, end in zip(calls, (first, second), strict=True):
+                assert not wave.has_failed_alike(self.EMPTY)
+                end.set_exception(self.EMPTY)
+                with pytest.raises(UpstreamError):
+                    await call
+            assert wave.has_failed_alike(self.EMPTY)
+
+        asyncio.run(scene())
 
     def test_not_after_an_answer_or_by_several_faults_or_by_one_call(self):
         answered, mixed, single = FirstWave(), FirstWave(), FirstWave()
-        with answered.watch(0):
-            pass
+        asyncio.run(answered.watch(0, self.end()))
         for seed in (1, 2):
             self.fail(answered, seed, self.EMPTY)
         self.fail(mixed, 1, self.EMPTY)
