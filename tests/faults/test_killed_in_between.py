@@ -18,6 +18,7 @@ from guardrail.stats import spent_alpha
 from tests.redis_server import MISSING, find_redis, running_redis
 
 ALPHA = 0.001
+SOON_S = 120.0
 # `guardrail serve`, which stops for ever where the test kills it; its model stands in this process.
 PROGRAM = """
 import asyncio, sys, threading
@@ -35,9 +36,9 @@ async def keep_and_stop(self, *arguments, **options):
     say("kept")
     await asyncio.Event().wait()
 
-def stop_before(self, records):
+def stop_before(self, records, *pictures):
     if not records:
-        return append(self, records)
+        return append(self, records, *pictures)
     say("about to keep")
     threading.Event().wait()
 
@@ -86,8 +87,10 @@ def test_a_process_killed_at_its_record_has_answered_nothing(
     async def ask_and_kill():
         async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
             asked = asyncio.create_task(_read(client, f"{url}/chat/completions", body, got))
+            late = asyncio.get_running_loop().call_later(SOON_S, process.kill)
             while (line := await asyncio.to_thread(process.stderr.readline)) != f"{word}\n":
-                assert line, "the server ended"
+                assert line, "the server ended, or said nothing for too long"
+            late.cancel()
             await asyncio.sleep(0.2)  # were it to answer all the same, it would do so now
             process.send_signal(signal.SIGKILL)
             with pytest.raises(httpx.TransportError):
