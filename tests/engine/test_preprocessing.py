@@ -16,9 +16,17 @@ from guardrail.engine.certificate.codec import (
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
-from guardrail.engine.preprocessing import Preprocessing, may_be_filter, noise_context, settle
+from guardrail.engine.preprocessing import (
+    Preprocessing,
+    describe_pictures,
+    may_be_filter,
+    noise_context,
+    settle,
+)
+from guardrail.engine.promise import RadiusSpace, Reach
 from guardrail.engine.rules import Denoise
 from guardrail.engine.verdict import Action, Reason
+from guardrail.engine.wording import describe_canvas, evasion_sentence
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.images.canvas import canvas_for
 from guardrail.images.filters import PictureFilter
@@ -97,6 +105,56 @@ def test_a_request_to_an_unknown_model_fails_closed_and_draws_nothing(kit):
     assert isinstance(verdict.failure, ConfigError)
     assert engine.upstream.calls == []
     assert engine.most_calls([(9, 9)], "model") == 1
+    assert engine.describe_preprocessing("model") == []
+    assert engine.describe_preprocessing("llava-1.5-7b") == ["336", "table: LLaVA-1.5", "none"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "depends", "words"),
+    [
+        ({}, False, ()),
+        ({"canvas_max_side_px": "model"}, True, ("models of unknown side fail",)),
+        ({"denoise": Denoise.MEDIAN, "denoise_window_px": 5}, False, ("median of 5 x 5 px",)),
+        ({"denoise": Denoise.AREA, "denoise_side_px": 4}, False, ("averages to 4 px",)),
+        ({"denoise": Denoise.AREA}, True, ("averages to the side that the model itself",)),
+        ({"denoise": Denoise.CUSTOM}, False, ("a function given in Python",)),
+        (
+            {"canvas_max_side_px": "model", "denoise": Denoise.MEDIAN},
+            True,
+            ("models of unknown side fail; behind the noise", "median of 3 x 3 px"),
+        ),
+    ],
+    ids=str,
+)
+def test_a_policy_says_what_pictures_go_through_before_any_model_is_known(
+    kit, fields, depends, words
+):
+    rules = kit.make_rules(**fields)
+    assert rules.asks_for_model_side is depends
+    told = describe_pictures(rules)
+    assert bool(told) is bool(words)
+    assert all(some in told for some in words)
+
+
+def test_a_canvas_in_words():
+    assert describe_canvas(None, "policy") == "their own size"
+    assert describe_canvas(9, "a test") == "at most 9 px a side (a test)"
+
+
+def test_a_certificate_says_what_its_policy_promised(kit):
+    engine = kit.make_engine(alpha=0.01)
+    certificate = kit.run(engine.decide(kit.make_chat(1), kit.make_pictures(1))).certificate
+    reaches = (Reach(0.5, 0.25),)
+    assert certificate.state_evasion(reaches) == evasion_sentence(
+        engine.rules.claim,
+        reaches,
+        alpha=0.01,
+        space=RadiusSpace.CLIENT,
+        miss_rate_upper=engine.rules.miss_rate_upper,
+        delta=engine.rules.delta,
+        reference_kind="",
+    )
+    assert "0.25" in certificate.state_evasion(reaches)
 
 
 def test_noise_depends_on_the_side_that_was_found(kit):
@@ -233,6 +291,9 @@ def test_filters_of_other_policies_are_told_apart(kit):
     ("fields", "custom"), [({}, FLIP), ({"denoise": Denoise.CUSTOM}, None)], ids=["given", "not"]
 )
 def test_a_filter_is_given_exactly_where_the_policy_asks_for_one(kit, fields, custom):
+    if custom is None:
+        with pytest.raises(ConfigError, match="none was given"):
+            settle(kit.make_rules(**fields), Scripted(["A cat."]), "model")
     with pytest.raises(ConfigError) as caught:
         kit.make_engine(**fields, picture_filter=custom)
     assert caught.value.field == "smoothing.denoise"
