@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from guardrail.api.pictures import loader as module
+from guardrail.api.pictures import apart as module
 from guardrail.api.pictures.fetch import RemoteImages
 from guardrail.api.pictures.loader import Embedded, ImageLoader, Link, source_at
 from guardrail.errors import RequestError
