@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 FOLDER = ROOT / "docs" / "console"
-LARGEST_BYTES = 150_000
+LARGEST_BYTES = 200_000
 WIDTHS = {"": 1280, "-phone": 390}
 PICTURE = ROOT / "guardrail" / "demo" / "pictures" / "attacked-1.png"
 STARTED, READY = r"console at (http://\S+/console)/", "stays open"
