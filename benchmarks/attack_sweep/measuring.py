@@ -115,7 +115,7 @@ class Sweep:
         still harmful; and how harmless its answers are under the guard's noise."""
         scene = self.forbidden(number)
         surrogate = self._surrogate(scene.pixels)
-        aims = likeliest(surrogate, scene.pixels, self.missed(), MISSED_AIMS)
+        aims = likeliest(surrogate, scene.pixels, self.find_missed(), MISSED_AIMS)
         found = self._smallest(
             scene.pixels, AnswerMargin(surrogate, aims), self._check(self.past_single_check)
         )
@@ -164,7 +164,7 @@ class Sweep:
         pixels = scene.pixels
         surrogate = self._surrogate(pixels)
         bare = PictureLoss(FirstTokenMargin(surrogate, unmistakable_answers()))
-        aims = likeliest(surrogate, pixels, self.missed(), MISSED_AIMS)
+        aims = likeliest(surrogate, pixels, self.find_missed(), MISSED_AIMS)
         missed = PictureLoss(AnswerMargin(surrogate, aims), self.view(number))
         steps = self.effort.steps // 2
         yield {"attack": "none", **self.outcome(pixels, pixels)}
@@ -221,7 +221,7 @@ class Sweep:
             for text, one in zip(texts, judged, strict=True)
         ]
 
-    def missed(self) -> tuple[str, ...]:
+    def find_missed(self) -> tuple[str, ...]:
         """The harmful sentences that the oracle finds harmless, the worst miss first."""
         if not self._missed:
             self._missed = self.runner.run(find_missed_answers(self.engine.oracle, PROMPT))

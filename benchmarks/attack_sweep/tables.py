@@ -141,6 +141,7 @@ def _gap_tables(gaps: list[dict[str, Any]]) -> list[str]:
             _number(other["weakest_l2"]), _number(other["tau"]), _number(other["promised_radius"]),
             _number(other["gap"], 1),
         ])  # fmt: skip
+    stability, evasion = ([row for row in rows if row[1] != "0"] for rows in (stability, evasion))
     return [
         "### Stability gap",
         _table(

@@ -59,7 +59,7 @@ def main() -> None:
     for name, change in _changes(bank, rng).items():
         for sigma in args.hidden_parts_sigmas:
             scenes = _scenes(bank, rng, args.scenes, change)
-            row = {"change": name, "sigma": sigma, **_shown(loaded, scenes, sigma, rng)}
+            row = {"change": name, "sigma": sigma, **_measure_shown(loaded, scenes, sigma, rng)}
             figures["hidden_parts"].append(row)
             print(json.dumps(row), flush=True)
     figures["batch_of_40_s"] = _speed(loaded, bank, rng)
@@ -74,7 +74,7 @@ def _level(
     loaded: Loaded, bank: SpriteBank, rng: np.random.Generator, count: int, sigma: float
 ) -> dict[str, Any]:
     scenes = _scenes(bank, rng, count, lambda scene: scene)
-    shown = _shown(loaded, scenes, sigma, rng)
+    shown = _measure_shown(loaded, scenes, sigma, rng)
     return {**shown, **_other_questions(loaded, scenes[0][: count // 2], sigma, rng)}
 
 
@@ -99,7 +99,7 @@ def _scenes(
     return harmless, forbidden
 
 
-def _shown(
+def _measure_shown(
     loaded: Loaded,
     scenes: tuple[list[Scene], list[Scene]],
     sigma: float,

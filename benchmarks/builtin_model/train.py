@@ -165,7 +165,7 @@ class SceneStream:
         }
         if speaks:
             blind = bool(rng.random() < _BLIND_SHARE)
-            batch |= trimmed(
+            batch |= trim_padding(
                 [self.segments(scene, rng, blind=blind) for scene in scenes[: self.settings.asked]]
             )
             batch["blind"] = torch.tensor(blind)
@@ -212,7 +212,7 @@ class SceneStream:
         )
 
 
-def trimmed(segments: list[list[tuple[list[int], list[int]]]]) -> dict[str, Tensor]:
+def trim_padding(segments: list[list[tuple[list[int], list[int]]]]) -> dict[str, Tensor]:
     """Tokens and labels (scenes, segments, length), without what is padding in every segment."""
     labels = torch.tensor([[labels for _, labels in row] for row in segments])
     tokens = torch.tensor([[ids for ids, _ in row] for row in segments])

@@ -68,12 +68,8 @@ class PictureLoss:
         return self.objective(x[None] if self.view is None else self.view.draw(x, draws)).mean()
 
 
-class AnswerLikelihood:
-    """Mean negative log-likelihood of the tokens of wanted answers.
-
-    Raises:
-        ConfigError: there are no answers.
-    """
+class _OfAnswers:
+    """What all objectives share that speak of wanted answers of one model."""
 
     def __init__(self, surrogate: Surrogate, answers: Sequence[str]) -> None:
         self._surrogate = surrogate
@@ -82,6 +78,14 @@ class AnswerLikelihood:
     @property
     def device(self) -> str:
         return self._surrogate.device
+
+
+class AnswerLikelihood(_OfAnswers):
+    """Mean negative log-likelihood of the tokens of wanted answers.
+
+    Raises:
+        ConfigError: there are no answers.
+    """
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         logits = self._surrogate.logits(pictures, self._answers)
@@ -95,7 +99,7 @@ class AnswerLikelihood:
         return losses.view(len(pictures), -1).sum(1) / self._answers.real.sum()
 
 
-class FirstTokenMargin:
+class FirstTokenMargin(_OfAnswers):
     """How much likelier an answer is to begin otherwise than as the wanted ones do, in logits.
 
     With z the logits of the first token, divided by the model's own temperature, and H the tokens
@@ -111,14 +115,10 @@ class FirstTokenMargin:
     """
 
     def __init__(self, surrogate: Surrogate, answers: Sequence[str]) -> None:
-        tokens = surrogate.tokens(answers)
-        self._surrogate = surrogate
+        super().__init__(surrogate, answers)
+        tokens = self._answers
         self._wanted = list(tokens.first)
         self._any = AnswerTokens(tokens.ids[:1, :1], tokens.real[:1, :1])
-
-    @property
-    def device(self) -> str:
-        return self._surrogate.device
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         z = self._surrogate.logits(pictures, self._any)[:, 0, 0]
@@ -128,7 +128,7 @@ class FirstTokenMargin:
         return z[:, ~wanted].logsumexp(1) - z[:, wanted].logsumexp(1)
 
 
-class AnswerMargin:
+class AnswerMargin(_OfAnswers):
     """How far the wanted answers together are from being half of what the model says, in nats.
 
     log(1/2) - log sum_s P(s), where P(s) is the probability that a sampled answer begins with all
@@ -137,14 +137,6 @@ class AnswerMargin:
     Raises:
         ConfigError: there are no answers.
     """
-
-    def __init__(self, surrogate: Surrogate, answers: Sequence[str]) -> None:
-        self._surrogate = surrogate
-        self._answers = surrogate.tokens(answers)
-
-    @property
-    def device(self) -> str:
-        return self._surrogate.device
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         return math.log(0.5) - self.log_probabilities(pictures).logsumexp(1)

@@ -68,7 +68,7 @@ def add_sticker(scene: Scene, bank: SpriteBank, rng: np.random.Generator) -> Sce
         if left_over is None or not _in_plain_order((*left_over, sticker), bank.side):
             continue
         pixels = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
-        return _shown(scene, pixels, owner, (*left_over, sticker))
+        return _show(scene, pixels, owner, (*left_over, sticker))
     return scene
 
 
@@ -80,7 +80,7 @@ def _without(scene: Scene, draw: Callable[[], Mask], rng: np.random.Generator) -
         if left_over is not None:
             pixels = scene.pixels.copy()
             pixels[covered] = _fill(scene.pixels, rng)
-            return _shown(scene, pixels, owner, left_over)
+            return _show(scene, pixels, owner, left_over)
     return scene
 
 
@@ -125,7 +125,7 @@ def _in_plain_order(things: tuple[Placed, ...], side: int) -> bool:
     return all(b - a >= _ORDER_GAP * side for a, b in pairwise(centres))
 
 
-def _shown(
+def _show(
     scene: Scene, pixels: NDArray[np.uint8], owner: NDArray[np.int16], things: tuple[Placed, ...]
 ) -> Scene:
     """The scene with these things, from left to right; what is left of the others is nothing's."""

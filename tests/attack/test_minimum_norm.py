@@ -121,11 +121,11 @@ def test_the_seed_fixes_what_is_found():
     expected = torch.rand(3)
     torch.manual_seed(5)
 
-    def found(seed):
+    def find(seed):
         effort = MinimumNormSettings(steps=15, restarts=3, seed=seed)
         return find_smallest_change(plane, picture, effort, is_reached=plane.is_beyond)
 
-    one, two = found(1), found(1)
+    one, two = find(1), find(1)
     assert torch.equal(torch.rand(3), expected)
     assert one.l2 == two.l2
     assert (one.pixels == two.pixels).all()

@@ -79,19 +79,19 @@ def test_the_seed_fixes_the_restarts_and_leaves_the_callers_luck_alone():
     picture = np.full((8, 8, 3), 100, np.uint8)
     goal = np.random.default_rng(2).integers(0, 256, picture.shape, dtype=np.uint8)
 
-    def found(seed):
+    def find(seed):
         settings = AttackSettings(Norm.LINF, 4 / 255, steps=1, restarts=4, seed=seed)
         return attack(Pull(goal), picture, settings)
 
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    one = found(11)
+    one = find(11)
     assert torch.equal(torch.rand(3), expected)
-    two = found(11)
+    two = find(11)
     assert (one.pixels == two.pixels).all()
     assert one.loss == two.loss
-    assert any((one.pixels != found(seed).pixels).any() for seed in (12, 50, 90))
+    assert any((one.pixels != find(seed).pixels).any() for seed in (12, 50, 90))
 
 
 @pytest.mark.nightly

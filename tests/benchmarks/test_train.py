@@ -70,7 +70,7 @@ def batch_of(stream, *scenes, seed=0, blind=False):
         "patches": torch.from_numpy(np.stack([train.patch_labels(one) for one in scenes])),
         "colours": torch.tensor([list(BACKGROUNDS).index(one.background) for one in scenes]),
         "blind": torch.tensor(blind),
-        **train.trimmed(rows),
+        **train.trim_padding(rows),
     }
 
 
@@ -180,7 +180,7 @@ def test_the_mask_lets_a_segment_see_the_picture_and_itself_only():
 
 def test_padding_at_the_end_of_every_segment_is_left_out(stream):
     rows = [stream.segments(scene("dog"), np.random.default_rng(i), blind=True) for i in range(4)]
-    short = train.trimmed(rows)
+    short = train.trim_padding(rows)
     length = short["tokens"].shape[-1]
     assert length <= train._SEGMENT_TOKENS
     assert (short["labels"][..., -1] != train._IGNORE).any()
