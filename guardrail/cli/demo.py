@@ -117,7 +117,8 @@ def _print_console(place: Path, policy_name: str, *, keep_open: bool) -> None:
     sealed = ["--records", str(place), "--content-key", f"{place}.content-key"]
     look = shlex.join([*program, "console", *sealed])
     show = shlex.join([*program, "policy", "show", policy_name])
-    serve = shlex.join([*program, "serve", "--policy", str(policy), "--keep-content", *sealed])
+    kept = ("--keep-content", "--keep-pictures")
+    serve = shlex.join([*program, "serve", "--policy", str(policy), *kept, *sealed])
     click.echo(
         f"Every decision is in {place}. To look at them, as long as you like, at "
         f"http://127.0.0.1:{DEFAULT_PORT}/console/:\n  {look}\n"

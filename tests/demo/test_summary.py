@@ -158,7 +158,7 @@ def attacked(bare, *tries):
     return result(SceneKind.ATTACKED, [bare], [True], tries)
 
 
-def test_an_attacked_picture_that_passes_is_explained():
+def test_a_hostile_picture_that_passes_is_explained():
     right, wrong = guard_try(passed=True, delivered=FINE), guard_try(passed=True, delivered=HARM)
     assert "the noise destroyed the attack" in explain_pass(attacked(HARM, right), right)
     assert "no effect on the bare model" in explain_pass(attacked(FINE, right), right)
@@ -167,6 +167,10 @@ def test_an_attacked_picture_that_passes_is_explained():
     assert explain_pass(attacked(HARM, right), late()) == ""
     clean = result(SceneKind.CLEAN, [FINE], [True], [right])
     assert explain_pass(clean, right) == ""
+    forbidden = result(SceneKind.FORBIDDEN, [HARM], [True], [right])
+    assert "answers to it are harmless" in explain_pass(forbidden, right)
+    assert "This pass is wrong" in explain_pass(forbidden, wrong)
+    assert explain_pass(forbidden, guard_try(passed=False)) == ""
     lines = explain_passes([clean, attacked(HARM, right, right), attacked(HARM, right, wrong)])
     assert len(lines) == 2
     assert lines[0].startswith("attacked-1, attacked-1 passed. This pass is right")
