@@ -40,21 +40,49 @@ def main() -> None:
     parser.add_argument("--policy", default="default")
     parser.add_argument("--upstream", default="builtin", help="builtin or transformers:FOLDER")
     parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument(
+        "--smallest-of",
+        metavar="STEP",
+        help="take the smallest changes from a step of the same model, oracle, effort and seed: "
+        "they do not depend on the policy",
+    )
     parser.add_argument("--scenes", type=int, default=30, help="of each kind, at most")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what to measure")
     parser.add_argument("--few", type=int, default=6, help="scenes of the tables of attacks")
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--restarts", type=int, default=2)
     parser.add_argument("--variants", type=int, default=100)
     parser.add_argument("--seed", type=int, default=99)
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--tables", action="store_true", help="measure nothing")
     args = parser.parse_args()
-    file = args.out / "results" / f"{args.step.replace(' ', '_')}.jsonl"
+    file = _file(args, args.step)
     if not args.tables:
         file.parent.mkdir(exist_ok=True)
         _measure(args, file)
     write_tables(args.out)
+
+
+def _file(args: argparse.Namespace, step: str) -> Path:
+    folder: Path = args.out / "results"
+    return folder / f"{step.replace(' ', '_')}.jsonl"
+
+
+_OF_BARE = ("model", "oracle", "steps", "restarts", "seed")
+"""What the smallest changes depend on."""
+
+
+def _read_smallest(file: Path, head: dict[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    if changed := [name for name in _OF_BARE if rows[0][name] != head[name]]:
+        raise SystemExit(f"{file} is of another {', '.join(changed)}")
+    return {
+        (row["type"], row["scene"]): {
+            name: row[name] for name in ("l2", "l2_twice_the_steps", "already")
+        }
+        for row in rows
+        if row["type"] in ("stability", "evasion")
+    }
 
 
 def _measure(args: argparse.Namespace, file: Path) -> None:
@@ -68,6 +96,8 @@ def _measure(args: argparse.Namespace, file: Path) -> None:
         "variants": args.variants, "seed": args.seed, "code_version": __version__,
         "sigma": sweep.engine.rules.sigma, "alpha": sweep.engine.rules.alpha,
     }  # fmt: skip
+    if args.smallest_of:
+        sweep.smallest = _read_smallest(_file(args, args.smallest_of), head)
     done = _read(file, head)
     deadline = time.monotonic() + 60 * args.minutes
     try:

@@ -164,6 +164,15 @@ def _scenes(rows: Rows) -> list[str]:
                 f"{_number(row['l2'])} ({_number(row['l2_twice_the_steps'])})" for row in some
             )
             lines.append(f"{kind.capitalize()}, smallest l2 by scene (twice the steps): {sizes}.")
+    if past := [row["past_at"] for row in _of(rows, "evasion") if row.get("past_at")]:
+        shares = ", ".join(
+            f"{sum(one[size] for one in past) / len(past):.1%} at l2 {size}" for size in past[0]
+        )
+        lines.append(
+            f"Of {len(past)} forbidden scenes changed as far as that, by gradient descent towards "
+            f"the harmful sentences that the oracle misses, so many answers got past a single "
+            f"check and were harmful: {shares}."
+        )
     return lines
 
 

@@ -7,7 +7,8 @@ picture and to itself only, so the expensive part (the picture) is encoded once.
 
 The language half may begin from a model that already speaks (`--teacher`): then the projector first
 learns to give, for clean pictures, what the teacher's projector gives, and the decoder learns more
-slowly than the rest.
+slowly than the rest. Or the whole model goes on from one trained before (`--resume-from`), with new
+heads.
 
 Pictures carry Gaussian noise of a random sigma, clipped to [0, 1], as in Cohen et al. 2019 (arXiv
 1902.02918), because that is what the guard will show the model; the largest sigma grows over the
@@ -100,12 +101,12 @@ class Settings:
 
 
 def random_kinds(rng: np.random.Generator) -> tuple[str, ...]:
-    """One to three different kinds, seldom none; three in ten hold one forbidden thing."""
+    """One to three different kinds, seldom none; four in ten hold one forbidden thing."""
     if rng.random() < _EMPTY_SHARE:
         return ()
     count = int(rng.integers(1, 4))
     picked = [str(kind) for kind in rng.choice(list(HARMLESS), size=count, replace=False)]
-    if rng.random() < 0.3:
+    if rng.random() < 0.4:
         picked[int(rng.integers(count))] = str(rng.choice(list(FORBIDDEN)))
     return tuple(picked)
 
@@ -362,7 +363,9 @@ class FlattenedMuon(torch.optim.Muon):
             kernel.grad = None
 
 
-def train(rank: int, settings: Settings, out: Path, teacher_name: str | None) -> None:
+def train(
+    rank: int, settings: Settings, out: Path, teacher_name: str | None, begun: str | None
+) -> None:
     """One of the processes that train together; the first one prints and saves."""
     torch.set_num_threads(1)
     if settings.processes > 1:
@@ -370,6 +373,8 @@ def train(rank: int, settings: Settings, out: Path, teacher_name: str | None) ->
     torch.manual_seed(settings.seed)
     processor = new_processor()
     trainee = Trainee(new_model(processor), processor.tokenizer.convert_tokens_to_ids("<user>"))
+    if begun is not None:
+        trainee.model.load_state_dict(load_vlm(begun, device="cpu").model.float().state_dict())
     teacher = None if teacher_name is None else load_vlm(teacher_name, device="cpu").model
     if teacher is not None:
         words = teacher.model.language_model.state_dict()
@@ -508,6 +513,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--teacher", help="model whose language half to begin with")
+    parser.add_argument("--resume-from", help="model to go on from; with --vision-steps 0")
     parser.add_argument("--steps", type=int, default=1210)
     parser.add_argument("--vision-steps", type=int, default=860, help="eyes only, at first")
     parser.add_argument("--frozen-steps", type=int, default=0, help="then speech only")
@@ -536,7 +542,7 @@ def main() -> None:
         decoder_lr_share=1.0 if args.teacher is None else _DECODER_LR_SHARE,
     )
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(args.port))
-    rest = (settings, args.out, args.teacher)
+    rest = (settings, args.out, args.teacher, args.resume_from)
     if settings.processes == 1:
         train(0, *rest)
     else:

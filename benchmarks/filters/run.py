@@ -115,7 +115,7 @@ def main() -> None:
     torch.set_num_threads(1)
     log = args.out / "samples.jsonl"
     asyncio.run(_measure(args, log))
-    write_report(_samples(log), args.out, _facts(args))
+    write_report(read_samples(log), args.out, _facts(args))
 
 
 def all_rows() -> Iterator[Row]:
@@ -154,7 +154,7 @@ def _time_filter(name: str) -> float:
 async def _measure(args: Any, log: Path) -> None:
     """Draws what the log does not hold yet. One of another model is refused."""
     digest = folder_digest(args.model)
-    known = _samples(log)
+    known = read_samples(log)
     if any(one["model"] != digest for one in known):
         raise SystemExit(f"{log} holds samples of another model; give another --out")
     done = {(one["row"], one["chunk"]) for one in known}
@@ -170,10 +170,10 @@ async def _measure(args: Any, log: Path) -> None:
         for chunk in range(max(chunks for _, chunks in wanted)):
             rows = sorted({row for row, chunks in wanted if chunk < chunks})
             missing = [row for row in rows if (str(row), chunk) not in done]
-            scenes = _draw_scenes(bank, chunk) if missing else []
+            scenes = draw_scenes(bank, chunk) if missing else []
             for row in missing:
                 started = time.monotonic()
-                found = await _measure_chunk(row, chunk, scenes, upstream, oracle)
+                found = await measure_chunk(row, chunk, scenes, upstream, oracle)
                 facts = {"row": str(row), "chunk": chunk, "model": digest, "scenes": found}
                 with log.open("a") as file:
                     file.write(json.dumps(facts, separators=(",", ":")) + "\n")
@@ -183,13 +183,15 @@ async def _measure(args: Any, log: Path) -> None:
         await oracle.aclose()
 
 
-def _samples(log: Path) -> list[dict[str, Any]]:
+def read_samples(log: Path) -> list[dict[str, Any]]:
+    """The chunks that a log holds."""
     if not log.is_file():
         return []
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-def _draw_scenes(bank: SpriteBank, chunk: int) -> list[Scene]:
+def draw_scenes(bank: SpriteBank, chunk: int) -> list[Scene]:
+    """The clean scenes of a chunk, then the forbidden ones."""
     rng = np.random.default_rng([SEED, chunk])
     clean = [draw_scene(bank, rng, _harmless(rng, 1 + i % 3)) for i in range(CLEAN)]
     forbidden = [
@@ -203,15 +205,21 @@ def _harmless(rng: np.random.Generator, count: int) -> tuple[str, ...]:
     return tuple(str(kind) for kind in rng.choice(list(HARMLESS), count, replace=False))
 
 
-async def _measure_chunk(
-    row: Row, chunk: int, scenes: Sequence[Scene], upstream: TransformersLocal, oracle: Oracle
+async def measure_chunk(
+    row: Row,
+    chunk: int,
+    scenes: Sequence[Scene],
+    upstream: TransformersLocal,
+    oracle: Oracle,
+    draws: tuple[int, int] = (DRAWS, FORBIDDEN_DRAWS),
 ) -> list[dict[str, Any]]:
+    """The numbers of every scene, by `draws` answers to a clean one and to a forbidden one."""
     chat = picture_chat(upstream.name, PROMPT, {"max_tokens": 24})
     side = _model_side(upstream)
     asked = [
         (place, scene, index)
         for place, scene in enumerate(scenes)
-        for index in range(DRAWS if place < CLEAN else FORBIDDEN_DRAWS)
+        for index in range(draws[place >= CLEAN])
     ]
     answers = await asyncio.gather(
         *(

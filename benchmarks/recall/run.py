@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--clean", type=int, default=40)
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--policy", default="default")
-    parser.add_argument("--seed", type=int, default=2027)
+    parser.add_argument("--seed", type=int, default=29_112_026)
     parser.add_argument("--font", type=Path, default=FONT_PATH)
     parser.add_argument("--keep", type=Path, help="folder for scenes, log and page; else a new one")
     parser.add_argument("--out", type=Path, default=HERE)

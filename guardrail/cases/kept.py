@@ -99,9 +99,9 @@ def _find_canvases(engine: Engine, kept: KeptCase) -> tuple[CanvasOperator, ...]
         raise _unknown(f"the pictures went through another filter ({kept.denoise})")
     most = rules.canvas_max_side_px
     if most == MODEL_SIDE:
-        if kept.model_side_px is None:
+        most = kept.model_side_px or rules.canvas_limit_px
+        if most is None:
             raise _unknown("their canvas was not that of the model, as this policy wants it")
-        most = kept.model_side_px
     canvases = tuple(
         canvas_for(*picture.client, max_side_px=most, min_side_px=rules.canvas_min_side_px)
         for picture in kept.pictures

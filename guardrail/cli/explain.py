@@ -119,7 +119,6 @@ def _of_certificate(
     return {
         **asdict(words),
         "certified": certified,
-        "radius_space": certificate.radius_space.value,
         "pictures": pictures,
         "harmless_rate_lower": certificate.harmless_rate_lower,
         "stability": [asdict(reach) for reach in certificate.stability],
@@ -137,6 +136,4 @@ def _preface(certificate: Certificate, certified: bool, pictures: int) -> str:
         lines.append("The radius that a pass would have proved:")
     if pictures > 1:
         lines.append(f"The {pictures} pictures count as one, and share the radius.")
-    if certificate.radius_space.value == "canvas":
-        lines.append("Sizes are those of the canvas, not of the client's picture.")
     return " ".join(lines) + "\n"

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "promise_lines"]
 
+_SCALED = {
+    "client": "Pictures larger than the canvas reach farther at lower τ, and cost fewer calls.",
+    "canvas": "A picture that is scaled down to a k-th is promised k times as much.",
+}
+"""By `advanced.smoothing.radius_space`: what is promised of pictures larger than the canvas."""
 _WIDTH = 94
 _LABEL_WIDTH = 11
 _UNBROKEN = re.compile(
@@ -157,7 +162,7 @@ def promise_lines(rules: Rules, facts: PolicyFacts) -> tuple[str, ...]:
 def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
     from guardrail.engine.preprocessing import describe_pictures
 
-    yield "promises", f"{facts.promise} Pictures larger than the canvas reach farther."
+    yield "promises", f"{facts.promise} {_SCALED[rules.radius_space.value]}"
     if told := describe_pictures(rules):
         yield "pictures", told
     if not facts.reference_kind:
@@ -273,6 +278,7 @@ def _as_dict(name: str, rules: Rules, facts: PolicyFacts, costs: list[ReachCost]
         "claim": rules.claim,
         "sigma": rules.sigma,
         "canvas_max_side_px": rules.canvas_max_side_px,
+        "canvas_limit_px": rules.canvas_limit_px,
         "denoise": rules.denoise,
         "radius": rules.promised_radius,
         "floor": rules.floor,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.api.pictures.apart import decode_safely
-from guardrail.engine.promise import RadiusSpace, Reach
+from guardrail.engine.promise import Reach
 from guardrail.errors import RequestError
 from guardrail.images.canvas import canvas_for
 from guardrail.images.encode import encode_image
@@ -142,7 +142,7 @@ def find_example(certificate: Certificate | None, index: int, pattern: Pattern) 
     The other pictures of the request stay as they are: its radius is that of all together.
     """
     size = _find_size(certificate, index)
-    if certificate is None or size is None or certificate.radius_space is not RadiusSpace.CLIENT:
+    if certificate is None or size is None:
         return None
     radius = _choose_radius(certificate)
     change = plan_change(*size, radius, pattern)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -42,6 +43,7 @@ __all__ = [
     "radii_by_floor",
     "radius_at",
     "required_rate",
+    "scale_promise",
 ]
 
 # Rounded up to multiples of these, so that pictures of all sizes share a few plans.
@@ -82,6 +84,25 @@ def _round_up(value: float, step: float) -> float:
     return math.ceil(value / step) * step
 
 
+def scale_promise(rules: Rules, geometry: Geometry) -> Rules:
+    """The rules for requests of this geometry, their radius in client pixels.
+
+    A radius that is meant on the canvas is divided by the norm of the resize and rounded down: a
+    change of the client's picture by no more than that changes the canvas by no more than the
+    policy's number, but for the grid, which the required rate takes into account. So pictures of
+    all sizes cost about the same calls, and larger ones are promised more.
+    """
+    match rules.radius_space:
+        case RadiusSpace.CLIENT:
+            return rules
+        case RadiusSpace.CANVAS:
+            radius = math.nextafter(rules.promised_radius / geometry.operator_norm, 0.0)
+            space = RadiusSpace.CLIENT
+            return dataclasses.replace(rules, promised_radius=radius, radius_space=space)
+        case _:
+            assert_never(rules.radius_space)
+
+
 def required_rate(promise: Promise, geometry: Geometry) -> float:
     """q_req: the harmless rate that a pass must show for the promised radius, rounded up.
 
@@ -94,7 +115,7 @@ def required_rate(promise: Promise, geometry: Geometry) -> float:
     return _required_rate(
         promise.promised_radius,
         sigma=promise.sigma,
-        operator_norm=_operator_norm(promise, geometry),
+        operator_norm=geometry.operator_norm,
         floor=_tested_floor(promise, promise.floor),
         grid_slack=geometry.grid_slack,
         sampler_error=geometry.sampler_error,
@@ -106,10 +127,10 @@ _required_rate = lru_cache(maxsize=4096)(required_harmless_rate)
 
 
 def radius_at(promise: Promise, geometry: Geometry, q: float, floor: float) -> float | None:
-    """r(floor; q) in the promise's space, rounded down; None where it would be negative.
+    """r(floor; q) in client pixels, rounded down; None where it would be negative.
 
     Args:
-        promise: sigma, claim and space.
+        promise: sigma and claim.
         geometry: how the request's pictures reach their canvases.
         q: `required_rate` for what is promised (evasion), `harmless_lower` for what a pass earned
             (stability). Either contains the sampler's error.
@@ -122,7 +143,7 @@ def radius_at(promise: Promise, geometry: Geometry, q: float, floor: float) -> f
     return certified_radius(
         q,
         sigma=promise.sigma,
-        operator_norm=_operator_norm(promise, geometry),
+        operator_norm=geometry.operator_norm,
         floor=_tested_floor(promise, floor),
         grid_slack=geometry.grid_slack,
         sampler_error=geometry.sampler_error,
@@ -146,10 +167,6 @@ def harmless_lower(plan: Plan, count: Count) -> float:
 def earned_radius(promise: Promise, geometry: Geometry, q_lower: float) -> float:
     """The radius of the policy's own floor that a pass earned: at least the promised one."""
     return max(promise.promised_radius, radius_at(promise, geometry, q_lower, promise.floor) or 0.0)
-
-
-def _operator_norm(promise: Promise, geometry: Geometry) -> float:
-    return geometry.operator_norm if promise.radius_space is RadiusSpace.CLIENT else 1.0
 
 
 def _tested_floor(promise: Promise, floor: float) -> float:
@@ -178,7 +195,7 @@ def plan_for(rules: Rules, geometry: Geometry, *, alpha: float | None = None) ->
     """
     return make_plan(
         rules.kind,
-        required_rate(rules, geometry),
+        required_rate(scale_promise(rules, geometry), geometry),
         rules.alpha if alpha is None else min(alpha, rules.alpha),
         rules.q1,
         rules.power,

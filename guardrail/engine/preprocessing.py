@@ -103,11 +103,12 @@ def settle(
         custom: the user's own filter, where the policy asks for one.
 
     Raises:
-        ConfigError: the model's size of pictures is not known, or too small for the least side.
+        ConfigError: the model's size of pictures is not known and there is no limit for it, or it
+            is too small for the least side.
     """
     canvas, source = rules.canvas_max_side_px, SIDE_FROM_POLICY
     if canvas == MODEL_SIDE:
-        canvas, source = _find_side(rules, upstream, model, "canvas_max_side_px")
+        canvas, source = _find_canvas_side(rules, upstream, model)
     denoise, function = _settle_filter(rules, upstream, model, custom)
     return Preprocessing(canvas, rules.canvas_min_side_px, source, denoise, function)
 
@@ -173,7 +174,10 @@ def describe_pictures(rules: Rules) -> str:
     side = "the side that the model itself looks at"
     told = []
     if rules.canvas_max_side_px == MODEL_SIDE:
-        told.append(f"the canvas has {side}, which certificates name; models of unknown side fail")
+        unknown = "; models of unknown side fail"
+        if rules.canvas_limit_px is not None:
+            unknown = f", at most {rules.canvas_limit_px} px, as where it is not known"
+        told.append(f"the canvas has {side}, which certificates name{unknown}")
     match rules.denoise:
         case Denoise.NONE:
             label = ""
@@ -210,6 +214,17 @@ def may_be_filter(rules: Rules, denoise: str) -> bool:
             return denoise.startswith("custom: ")
         case _:
             assert_never(rules.denoise)
+
+
+def _find_canvas_side(rules: Rules, upstream: object, model: str) -> tuple[int, str]:
+    """The longest side of a canvas that the model's own size and the limit allow."""
+    limit = rules.canvas_limit_px
+    if limit is None:
+        return _find_side(rules, upstream, model, "canvas_max_side_px")
+    found = find_picture_side(upstream, model)
+    if found is None or found.side_px is None or found.side_px > limit:
+        return limit, SIDE_FROM_POLICY
+    return _find_side(rules, upstream, model, "canvas_max_side_px")
 
 
 def _find_side(rules: Rules, upstream: object, model: str, field: str) -> tuple[int, str]:

@@ -23,19 +23,24 @@ class Claim(StrEnum):
 
 
 class RadiusSpace(StrEnum):
-    """Whether radii are measured on the client's pictures or on their canvases."""
+    """Where a policy's radius is meant: on the client's pictures, or on their canvases.
+
+    It is a choice of cost, see `scale_promise`: whatever is promised of a request, and all that
+    certificates say, is in pixels as the client sent them.
+    """
 
     CLIENT = "client"
     CANVAS = "canvas"
 
 
 class Promise(Protocol):
-    """The part of a policy that fixes which harmless rate must be shown; certificates repeat it."""
+    """What fixes which harmless rate a request must show; certificates repeat it.
+
+    `promised_radius` is in client pixels.
+    """
 
     @property
     def promised_radius(self) -> float: ...
-    @property
-    def radius_space(self) -> RadiusSpace: ...
     @property
     def claim(self) -> Claim: ...
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardrail.engine.promise import RadiusSpace
 from guardrail.engine.wording import recall_sentence
 from guardrail.errors import ConfigError
 from guardrail.stats import RECALLS, RecallReach, fewest_shown
@@ -29,7 +28,6 @@ class RecallStatement:
         delta: probability, at most, that one of `reaches` is too large.
         alpha: failure probability of one decision under the policy.
         reaches: the radius at each recall of `RECALLS`, or None where it is not shown.
-        space: what the radii are measured in.
         clean_requests: how many clean requests were decided under the same policy; `clean_passed`
             of them passed.
         model: the name that the upstream was asked for.
@@ -43,7 +41,6 @@ class RecallStatement:
     delta: float
     alpha: float
     reaches: tuple[RecallReach, ...]
-    space: RadiusSpace
     clean_requests: int
     clean_passed: int
     model: str
@@ -59,7 +56,6 @@ class RecallStatement:
             requests=self.requests,
             alpha=self.alpha,
             delta=self.delta,
-            space=self.space,
             clean_requests=self.clean_requests,
             clean_passed=self.clean_passed,
         )

@@ -176,6 +176,7 @@ class Rules:
     probe_max_tokens: int | None = None
     judge_every_chars: int | None = None
     recall: RecallStatement | None = None
+    canvas_limit_px: int | None = None
     canvas_min_side_px: int = 1
     denoise: Denoise = Denoise.NONE
     denoise_window_px: int = 3

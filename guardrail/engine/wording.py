@@ -12,7 +12,7 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import TYPE_CHECKING, assert_never
 
-from guardrail.engine.promise import Claim, RadiusSpace
+from guardrail.engine.promise import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +37,7 @@ NOTHING_CERTIFIED = (
 _DIGITS = 4
 # 1 - delta must print as 0.9999, never as 1, however small delta is.
 _DOWNWARD = Context(rounding=ROUND_FLOOR)
+_UNIT = "(decoded 8-bit pixels in [0, 1])"
 _ANSWERS = "the model's answers under the guard's noise"
 
 
@@ -45,7 +46,6 @@ def evasion_sentence(
     reaches: Iterable[Reach],
     *,
     alpha: float,
-    space: RadiusSpace = RadiusSpace.CLIENT,
     miss_rate_upper: float | None = None,
     delta: float | None = None,
     reference_kind: str = "",
@@ -56,7 +56,6 @@ def evasion_sentence(
         claim: what the floors are about.
         reaches: radii at the plan's required rate, by floor.
         alpha: failure probability of one decision.
-        space: what the radii are measured in.
         miss_rate_upper: of the harmlessness claim.
         delta: likewise.
         reference_kind: `action` or `meaning` where answers are compared with a reference that each
@@ -67,7 +66,7 @@ def evasion_sentence(
         return (
             "After any change of a request's pixels by at most r, an answer passes whose "
             f"{reference_kind} the unchanged request's answers have with probability below τ under "
-            f"the guard's noise, as the oracle reads them, {numbers} {_unit_of(space)}."
+            f"the guard's noise, as the oracle reads them, {numbers} {_UNIT}."
         )
     match claim:
         case Claim.VERDICT:
@@ -87,7 +86,7 @@ def evasion_sentence(
             assert_never(claim)
     return (
         f"{subject} passes, after any change of its pixels by at most r, {numbers} "
-        f"{_unit_of(space)}.{condition}"
+        f"{_UNIT}.{condition}"
     )
 
 
@@ -96,7 +95,6 @@ def stability_sentence(
     reaches: Iterable[Reach],
     *,
     alpha: float,
-    space: RadiusSpace,
     miss_rate_upper: float | None = None,
     delta: float | None = None,
     probe_max_tokens: int | None = None,
@@ -112,7 +110,6 @@ def stability_sentence(
         claim: what the floors are about.
         reaches: radii at the earned rate, by floor; those without a radius are left out.
         alpha: failure probability of this decision.
-        space: what the radii are measured in.
         miss_rate_upper: of the harmlessness claim.
         delta: likewise.
         probe_max_tokens: variants answered with no more tokens; None for whole answers.
@@ -138,7 +135,7 @@ def stability_sentence(
         case Claim.VERDICT:
             text = (
                 "to every request that differs from this one in nothing but pixels, by an ℓ2 "
-                f"distance of at most {radii} {_unit_of(space)}, {answers} are found "
+                f"distance of at most {radii} {_UNIT}, {answers} are found "
                 f"{f'to be {compared}' if compared else 'harmless'} by the oracle with probability "
                 f"at least {floors}."
             )
@@ -147,7 +144,7 @@ def stability_sentence(
             cut = "" if probe_max_tokens is None else f", answers cut at {probe_max_tokens} tokens,"
             text = (
                 "every request that differs from this one in nothing but pixels, by an ℓ2 distance "
-                f"of at most {radii} {_unit_of(space)}, this one included, is answered truly "
+                f"of at most {radii} {_UNIT}, this one included, is answered truly "
                 f"harmlessly{also} with probability at least {floors} under the guard's noise{cut} "
                 "or is one of whose harmful answers the oracle misses more than "
                 f"{_exact(miss_rate_upper)}. {_average(miss_rate_upper, delta)}"
@@ -178,7 +175,6 @@ def recall_sentence(
     requests: int,
     alpha: float,
     delta: float,
-    space: RadiusSpace,
     clean_requests: int = 0,
     clean_passed: int = 0,
 ) -> str:
@@ -189,7 +185,6 @@ def recall_sentence(
         requests: how many were drawn and measured.
         alpha: failure probability of one decision.
         delta: of the measurement.
-        space: what the radii are measured in.
         clean_requests: decided under the same policy; 0 where none was.
         clean_passed: of these.
     """
@@ -212,7 +207,7 @@ def recall_sentence(
     missing = f" A recall of {' or '.join(others)} was not shown." if others else ""
     return (
         f"Of requests drawn like the {requests:,} that were measured, at least {shares} are such "
-        f"that no change of their pixels within {radii} {_unit_of(space)} lets them pass, "
+        f"that no change of their pixels within {radii} {_UNIT} lets them pass, "
         f"except with probability {digits_up(alpha)} a try (confidence {confidence} in this "
         f"calibration).{missing} {clean}"
     )
@@ -258,13 +253,3 @@ def _average(miss_rate_upper: float | None, delta: float | None) -> str:
 def _confidence(delta: float) -> str:
     """1 - delta, rounded down."""
     return _digits(_DOWNWARD.subtract(Decimal(1), Decimal(repr(delta))).copy_abs(), ROUND_FLOOR)
-
-
-def _unit_of(space: RadiusSpace) -> str:
-    match space:
-        case RadiusSpace.CLIENT:
-            return "(decoded 8-bit pixels in [0, 1])"
-        case RadiusSpace.CANVAS:
-            return "(canvas pixels in [0, 1])"
-        case _:
-            assert_never(space)

@@ -55,7 +55,6 @@ def build_row(
         "sigma": rules.sigma,
         "floor": rules.floor,
         "miss_rate_upper": rules.miss_rate_upper,
-        "radius_space": rules.radius_space.value,
         "operator_norm": scale.geometry.operator_norm,
         "grid_slack": scale.geometry.grid_slack,
         "sampler_error": scale.geometry.sampler_error,

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from guardrail.engine.plan import plan_for
-from guardrail.engine.promise import RadiusSpace
 from guardrail.stats import certified_floor, held_radius
 from guardrail.types import Usage
 
@@ -92,11 +91,10 @@ class Yardstick:
     @classmethod
     def of(cls, rules: Rules, where: Geometry) -> Yardstick:
         """Raises CertificationError where the policy has no plan for such sizes."""
-        in_client = rules.radius_space is RadiusSpace.CLIENT
         return cls(
             q_required=plan_for(rules, where).q_required,
             sigma=rules.sigma,
-            operator_norm=where.operator_norm if in_client else 1.0,
+            operator_norm=where.operator_norm,
             grid_slack=where.grid_slack,
             sampler_error=where.sampler_error,
         )

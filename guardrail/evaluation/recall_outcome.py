@@ -112,7 +112,6 @@ def recall_of(outcome: RecallOutcome, engine: Engine, model: str, seed: int) -> 
         claim=rules.claim,
         alpha=rules.alpha,
         sigma=rules.sigma,
-        radius_space=rules.radius_space,
         refusals_are_harmless=rules.refusals_are_harmless,
         retry=rules.retry,
         retries=rules.retries,

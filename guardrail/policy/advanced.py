@@ -34,15 +34,20 @@ Heartbeat = Literal["chunks", "comments"]
 class AdvancedSmoothing(Section):
     """Pictures before the noise, and where the radius is measured."""
 
-    radius_space: Annotated[RadiusSpace, Word] = RadiusSpace.CLIENT
-    """client: the radius is meant in the picture as the client sent it. canvas: in the picture
-    scaled down to canvas_max_side_px, which promises less for large pictures and costs the same."""
-    canvas_max_side_px: Annotated[int, Field(ge=8, le=4096)] | Literal["model"] | None = 224
+    radius_space: Annotated[RadiusSpace, Word] = RadiusSpace.CANVAS
+    """Where smoothing.radius is meant; certificates are always in pixels as the client sent them.
+    canvas: on the canvas, so that pictures of all sizes cost about the same calls, and those that
+    are scaled down to a k-th are promised k times the radius. client: in the client's picture, so
+    that all are promised the same, and larger ones cost fewer calls."""
+    canvas_max_side_px: Annotated[int, Field(ge=8, le=4096)] | Literal["model"] | None = MODEL_SIDE
     """Pictures with a longer side are scaled down to it before the noise, in pixels (null: never).
-    The promise stays in client pixels. Small canvases are quick and carry a larger radius; large
-    ones keep fine print legible. model: the side that the model itself scales pictures to, beyond
-    which it sees nothing: that of a model in this process as its settings say, of others by their
-    name, where docs/policy.md lists it; for a model whose side is not known write the number."""
+    Small canvases are quick and carry a larger radius; large ones keep fine print legible. model:
+    the side that the model itself scales pictures to, beyond which it sees nothing, within
+    canvas_limit_px: that of a model in this process as its settings say, of others by their name,
+    where docs/policy.md lists it."""
+    canvas_limit_px: Annotated[int, Field(ge=8, le=4096)] | None = 224
+    """Under 'canvas_max_side_px: model', the longest side of all: it stands also for models whose
+    own is not known. null: no limit, and such models fail."""
     canvas_min_side_px: Annotated[int, Field(ge=1, le=4096)] = 28
     """Pictures with a shorter side, once scaled down, are laid on white until they have it, in
     pixels; they are never stretched, which would shrink the promise. Vision models refuse pictures
@@ -54,7 +59,7 @@ class AdvancedSmoothing(Section):
 
     @model_validator(mode="after")
     def _check_canvas(self) -> AdvancedSmoothing:
-        for name in ("canvas_max_side_px", "denoise_side_px"):
+        for name in ("canvas_max_side_px", "canvas_limit_px", "denoise_side_px"):
             most = getattr(self, name)
             if isinstance(most, int) and most < self.canvas_min_side_px:
                 raise ValueError(f"canvas_min_side_px must be at most {name}")

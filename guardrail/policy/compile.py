@@ -86,6 +86,7 @@ def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
         floor=smoothing.floor,
         alpha=smoothing.alpha,
         canvas_max_side_px=advanced.smoothing.canvas_max_side_px,
+        canvas_limit_px=advanced.smoothing.canvas_limit_px,
         canvas_min_side_px=advanced.smoothing.canvas_min_side_px,
         denoise=smoothing.denoise,
         denoise_window_px=advanced.smoothing.denoise_window_px,

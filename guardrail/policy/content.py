@@ -21,7 +21,6 @@ from guardrail.upstreams.picture_side import SIDES_DIGEST
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from guardrail.engine.rules import Side
     from guardrail.types import Json
 
 __all__ = ["find_content", "find_differing", "flatten", "policy_content", "restore_content"]
@@ -47,15 +46,17 @@ def policy_content(policy: Policy) -> dict[str, Json]:
     content: dict[str, Json] = policy.model_dump(mode="json", exclude=_LEFT_OUT)
     if files := policy.oracle.file_digests(policy.folder):
         content["files"] = files
-    smoothing = policy.advanced.smoothing
-    if MODEL_SIDE in (smoothing.canvas_max_side_px, _area_side(policy)):
+    if _asks_for_model_side(content):
         content["model_sides"] = SIDES_DIGEST
     return content
 
 
-def _area_side(policy: Policy) -> Side | None:
-    is_area = policy.smoothing.denoise is Denoise.AREA
-    return policy.advanced.smoothing.denoise_side_px if is_area else None
+def _asks_for_model_side(content: Mapping[str, Any]) -> bool:
+    """`Rules.asks_for_model_side`, of a content."""
+    sides = content["advanced"]["smoothing"]
+    is_area = content["smoothing"]["denoise"] == Denoise.AREA.value
+    area_side = sides["denoise_side_px"] if is_area else None
+    return MODEL_SIDE in (sides["canvas_max_side_px"], area_side)
 
 
 def find_differing(content: Mapping[str, Json]) -> dict[str, Json]:
@@ -65,7 +66,10 @@ def find_differing(content: Mapping[str, Json]) -> dict[str, Json]:
 
 def restore_content(fields: Mapping[str, Json]) -> dict[str, Json]:
     """The whole content that `find_differing` came from, by the defaults of this version."""
-    return _merge(copy.deepcopy(_defaults()), fields)
+    content = _merge(copy.deepcopy(_defaults()), fields)
+    if not _asks_for_model_side(content):
+        content.pop("model_sides", None)
+    return content
 
 
 def find_content(fields: Mapping[str, Json], digest: str) -> dict[str, Json] | None:

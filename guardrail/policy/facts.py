@@ -94,7 +94,6 @@ def describe_rules(rules: Rules, *, reference_kind: str = "") -> PolicyFacts:
             rules.claim,
             promised,
             alpha=rules.alpha,
-            space=rules.radius_space,
             miss_rate_upper=rules.miss_rate_upper,
             delta=rules.delta,
             reference_kind=reference_kind,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from guardrail.engine.promise import Claim, RadiusSpace
+from guardrail.engine.promise import Claim
 from guardrail.engine.recall import RecallStatement
 from guardrail.engine.rules import Retry
 from guardrail.errors import ConfigError
@@ -47,14 +47,14 @@ class MeasuredReach(Section):
     recall: Share
     """Share of requests like those that were measured."""
     radius: _Radius | None
-    """ℓ2, in `radius_space`; null where it is not shown."""
+    """ℓ2, in client pixels; null where it is not shown."""
 
 
 class RecallStep(Section):
     """One step of the curve."""
 
     radius: _Radius
-    """ℓ2, in `radius_space`, fixed before the first draw."""
+    """ℓ2, in client pixels, fixed before the first draw."""
     recall_lower: _Rate
     """Share held there, at least; all steps together but for delta."""
 
@@ -104,8 +104,6 @@ class Recall(Sealed):
     """Failure probability of one decision."""
     sigma: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     """Standard deviation of the noise."""
-    radius_space: Annotated[RadiusSpace, Word]
-    """What radii are measured in."""
     refusals_are_harmless: bool
     """Whether the provider's own refusals counted as harmless."""
     retry: Annotated[Retry, Word]
@@ -171,7 +169,6 @@ class Recall(Sealed):
             delta=self.delta,
             alpha=self.alpha,
             reaches=tuple(RecallReach(reach.recall, reach.radius) for reach in self.reaches),
-            space=self.radius_space,
             clean_requests=0 if clean is None else clean.requests,
             clean_passed=0 if clean is None else clean.passed,
             model=self.model,
@@ -207,7 +204,6 @@ def policy_recall(policy: Policy, policy_digest: str) -> RecallStatement | None:
         ("sigma", recall.sigma, policy.smoothing.sigma),
         ("alpha", recall.alpha, policy.smoothing.alpha),
         ("claim", recall.claim, policy.smoothing.claim),
-        ("radius_space", recall.radius_space, policy.advanced.smoothing.radius_space),
         (
             "refusals_are_harmless",
             recall.refusals_are_harmless,

@@ -25,7 +25,6 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.engine.promise import RadiusSpace
     from guardrail.types import Json
 
 __all__ = [
@@ -96,14 +95,12 @@ class RecordedTest:
 
     Attributes:
         sizes: of each picture: as sent, scaled and on its canvas, (height, width) in pixels.
-        radius_space: where its radius was meant.
         operator_norm, grid_slack, sampler_error: see `Geometry`.
         kind, q_required, alpha, looks, pass_at_most, block_at_least: the plan.
         shortens: whether variants answered with few tokens, and the delivered answer is another.
     """
 
     sizes: tuple[tuple[tuple[int, int], tuple[int, int], tuple[int, int]], ...]
-    radius_space: RadiusSpace
     operator_norm: float
     grid_slack: float
     sampler_error: float

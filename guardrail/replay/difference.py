@@ -125,7 +125,7 @@ _STRICT_WORDS: dict[str, Json] = {
     "text_in_pictures": TextInPictures.OCR.value,
     "overrides": "off",
     "advanced.limits.retry": Retry.UNDRAWN.value,
-    "advanced.smoothing.radius_space": RadiusSpace.CLIENT.value,
+    "advanced.smoothing.radius_space": RadiusSpace.CANVAS.value,
     "oracle.unmeasured_language": "block",
 }
 _SPENDING = ("off", "end_user", "principal")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from guardrail.engine.promise import RadiusSpace
 from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Reason
 from guardrail.errors import CertificationError
@@ -219,7 +218,7 @@ class _Loader:
     def _test(self, about: Mapping[str, Any]) -> int:
         key = (
             str(about["pictures"]), about["plan_digest"], about["alpha"], about["q_required"],
-            about["radius_space"], about["probe_max_tokens"] is not None,
+            about["probe_max_tokens"] is not None,
             *(tuple(about[name]) for name in ("looks", "pass_at_most", "block_at_least")),
         )  # fmt: skip
         place = self.known_tests.get(key)
@@ -246,7 +245,6 @@ def _read_test(about: Mapping[str, Any]) -> RecordedTest:
     }
     return RecordedTest(
         sizes=sizes,  # type: ignore[arg-type] # three names, so three pairs
-        radius_space=RadiusSpace(about["radius_space"]),
         kind=PlanKind(about["plan_kind"]),
         looks=tuple(about["looks"]),
         pass_at_most=tuple(about["pass_at_most"]),

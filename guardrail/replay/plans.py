@@ -105,7 +105,9 @@ class _Finder:
         self._old_alpha = float(change.old["smoothing"]["alpha"])
         old = change.old["advanced"]["smoothing"]
         self._sides = rules.canvas_max_side_px, rules.canvas_min_side_px
-        self._same_canvas = self._sides == (old["canvas_max_side_px"], old["canvas_min_side_px"])
+        self._same_canvas = (*self._sides, rules.canvas_limit_px) == tuple(
+            old[name] for name in ("canvas_max_side_px", "canvas_min_side_px", "canvas_limit_px")
+        )
         self._places: dict[str, int] = {}
 
     def find(self, place: int, alpha: float, recorded: int, number: int) -> int:

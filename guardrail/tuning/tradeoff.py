@@ -12,7 +12,6 @@ from guardrail.stats import PlanKind
 from guardrail.tuning.thresholds import Measured, measure
 
 if TYPE_CHECKING:
-    from guardrail.engine.promise import RadiusSpace
     from guardrail.policy.schema import Policy
     from guardrail.tuning.thresholds import LabelledSample
 
@@ -65,7 +64,6 @@ class _Promise:
     """A policy's promise with another miss rate."""
 
     promised_radius: float
-    radius_space: RadiusSpace
     sigma: float
     floor: float
     miss_rate_upper: float
@@ -115,7 +113,6 @@ def _require(policy: Policy, miss_rate_upper: float) -> float | None:
     smoothing = policy.smoothing
     promise = _Promise(
         smoothing.radius,
-        policy.advanced.smoothing.radius_space,
         smoothing.sigma,
         smoothing.floor,
         miss_rate_upper,

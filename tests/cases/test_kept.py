@@ -97,7 +97,7 @@ def test_outcomes_alone_say_nothing_of_another_oracle(kit, record):
     [
         ({"smoothing": {"sigma": 0.25, "radius": 0.1}}, "under noise 0.5, not 0.25"),
         ({"smoothing": {"canvas_min_side_px": 20}}, "another canvas"),
-        ({"smoothing": {"canvas_max_side_px": "model"}}, "was not that of the model"),
+        ({"smoothing": {"canvas_limit_px": None}}, "was not that of the model"),
         ({"smoothing": {"denoise": "median"}}, "another filter (none)"),
         ({"answer": "clean"}, "answer: clean"),
         ({"smoothing": {"alpha": 2e-4}}, "this policy needs more"),

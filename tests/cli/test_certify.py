@@ -23,7 +23,7 @@ ACTION = Path(__file__).parents[2] / "policies" / "action.yaml"
 ROW_KEYS = {
     "type", "index", "file", "harmless", "n", "missing", "q_lower", "q_upper",
     "radius", "radii", "radius_upper", "abstain", "anytime", "alpha", "delta", "claim",
-    "sigma", "floor", "miss_rate_upper", "radius_space", "operator_norm", "grid_slack",
+    "sigma", "floor", "miss_rate_upper", "operator_norm", "grid_slack",
     "sampler_error", "height_px", "width_px",
     "canvas", "sha256", "request_digest", "key_id", "calls", "prompt_tokens",
     "completion_tokens", "created",

@@ -38,16 +38,8 @@ def facts(*arguments):
 def certificate(kit):
     """Real certificates: harmless or harmful answers to pictures of any size."""
 
-    def issued(*, passes=True, sizes=((8, 6),), space="client"):
-        policy = Policy.model_validate(
-            arrange(
-                {
-                    "name": "t",
-                    "oracle": {"miss_rate_upper": 0.01},
-                    "smoothing": {"radius_space": space},
-                }
-            )
-        )
+    def issued(*, passes=True, sizes=((8, 6),)):
+        policy = Policy.model_validate(arrange({"name": "t", "oracle": {"miss_rate_upper": 0.01}}))
         model = Scripted([kit.CLEAN if passes else kit.HARM])
         engine = Engine(compile_policy(policy), model, kit.Words(), NoiseKey(bytes(32)))
         pictures = [picture(height, width) for height, width in sizes]
@@ -130,11 +122,6 @@ def test_several_pictures_share_the_radius(write, certificate):
     assert (row["height_px"], row["width_px"]) == (1, 80)
     assert beside["linf_levels"] == row["linf_levels"]  # as many pixels, so the same share each
     assert "2 pictures count as one" in row["text"]
-
-
-def test_canvas_radii_say_so(write, certificate):
-    text = explain(write(certificate(space="canvas"))).stdout
-    assert "those of the canvas" in text
 
 
 def test_every_certificate_of_a_file(write, certificate):

@@ -145,14 +145,16 @@ def test_requests_of_other_sizes_need_other_rates_and_earn_other_radii(certifica
             assert far.radius > 1.5 * near.radius
 
 
-def test_on_the_canvas_the_norm_does_not_count_and_the_slack_does(kit):
+def test_a_radius_on_the_canvas_grows_with_the_picture(kit):
     engine = kit.make_engine(claim=Claim.VERDICT, radius_space=RadiusSpace.CANVAS)
     small, large = (
         kit.decide(engine, [kit.make_picture(*size)]).certificate for size in ((3, 4), (40, 60))
     )
     assert large.operator_norm < small.operator_norm
-    assert large.q_required > small.q_required
+    assert large.q_required > small.q_required  # by the slack alone
     for certificate in (small, large):
+        assert certificate.promised_radius == pytest.approx(0.25 / certificate.operator_norm)
+        assert certificate.radius >= certificate.promised_radius
         exact = stats.norm.cdf((0.25 + certificate.grid_slack) / certificate.sigma)
         assert certificate.q_required == pytest.approx(exact, abs=1e-6)
 

@@ -52,7 +52,6 @@ RECALL = RecallStatement(
     delta=0.01,
     alpha=0.05,
     reaches=tuple(map(RecallReach, RECALLS, (0.96, 0.58, None))),
-    space=RadiusSpace.CLIENT,
     clean_requests=50,
     clean_passed=48,
     model="model",

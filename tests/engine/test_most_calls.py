@@ -9,7 +9,7 @@ from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.most_calls import most_calls
 from guardrail.engine.plan import measure_geometry, plan_for
-from guardrail.images.canvas import canvas_for
+from guardrail.engine.preprocessing import settle
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.compile import compile_policy
 from guardrail.policy.schema import Policy
@@ -47,8 +47,8 @@ SIZES = [(300, 400), (20, 30)]
 
 
 def laid(made):
-    most, least = made.canvas_max_side_px, made.canvas_min_side_px
-    return [canvas_for(*size, max_side_px=most, min_side_px=least) for size in SIZES]
+    canvas = settle(made, Scripted(["A cat."]), "model")
+    return [canvas.canvas_for(*size) for size in SIZES]
 
 
 def plan_of(made, alpha=None):

@@ -1,5 +1,7 @@
 """From rules and sizes to the test: the requirement, its geometry, and which plan is built."""
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from guardrail.engine.plan import (
     radii_by_floor,
     radius_at,
     required_rate,
+    scale_promise,
 )
 from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.errors import CertificationError
@@ -35,15 +38,33 @@ def formula(rules, norm, slack, floor, error=0.0):
 
 @pytest.mark.parametrize("floor", [0.3, 0.5, 0.8])
 @pytest.mark.parametrize("claim", list(Claim))
-@pytest.mark.parametrize("space", list(RadiusSpace))
-def test_the_required_rate_is_that_of_the_formula(kit, space, claim, floor):
+def test_the_required_rate_is_that_of_the_formula(kit, claim, floor):
     bounds = {"miss_rate_upper": 0.2} if claim is Claim.HARMLESSNESS else {}
-    rules = kit.make_rules(radius_space=space, claim=claim, floor=floor, **bounds)
-    norm = 0.25 if space is RadiusSpace.CLIENT else 1.0
+    rules = kit.make_rules(claim=claim, floor=floor, **bounds)
     tested = floor + (1 - floor) * 0.2 if bounds else floor
     for error in (0.0, 2.0**-22, 0.01):
         rate = required_rate(rules, Geometry(0.25, 0.001, error))
-        assert rate == pytest.approx(formula(rules, norm, 0.001, tested, error), rel=1e-12)
+        assert rate == pytest.approx(formula(rules, 0.25, 0.001, tested, error), rel=1e-12)
+
+
+@given(st.floats(1e-3, 4.0), st.floats(2.0**-9, 1.0), st.floats(0.0, 1e-3))
+def test_a_radius_on_the_canvas_is_promised_in_client_pixels(kit, radius, norm, slack):
+    """Never more than the number over the norm, and nothing lost but the last bit."""
+    rules = kit.make_rules(promised_radius=radius, radius_space=RadiusSpace.CANVAS)
+    where = Geometry(norm, slack, 0.0)
+    scaled = scale_promise(rules, where)
+    assert scaled.radius_space is RadiusSpace.CLIENT
+    assert Fraction(scaled.promised_radius) * Fraction(norm) <= Fraction(radius)
+    assert scaled.promised_radius == pytest.approx(radius / norm, rel=1e-15)
+    assert scale_promise(scaled, where) is scaled
+
+
+def test_a_radius_on_the_canvas_costs_alike_for_all_sizes(kit):
+    rules = kit.make_rules(radius_space=RadiusSpace.CANVAS)
+    rates = [plan_for(rules, Geometry(norm, 0.0, 0.0)).q_required for norm in (1.0, 0.5, 0.03)]
+    assert rates == pytest.approx([rates[0]] * 3, rel=1e-12)
+    client = kit.make_rules()
+    assert plan_for(client, Geometry(0.5, 0.0, 0.0)).q_required < rates[0] - 0.05
 
 
 def test_without_a_bound_on_the_misses_there_is_no_claim_about_harm(kit):

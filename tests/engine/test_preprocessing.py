@@ -23,7 +23,7 @@ from guardrail.engine.preprocessing import (
     noise_context,
     settle,
 )
-from guardrail.engine.promise import RadiusSpace, Reach
+from guardrail.engine.promise import Reach
 from guardrail.engine.rules import Denoise
 from guardrail.engine.verdict import Action, Reason
 from guardrail.engine.wording import describe_canvas, evasion_sentence
@@ -98,6 +98,19 @@ def test_a_side_below_the_least_one_is_refused(kit):
     assert settle(rules, Sighted(["A cat."], 28), "model").max_side_px == 28
 
 
+@pytest.mark.parametrize(
+    ("side", "limit", "found"),
+    [(96, 224, (96, "a test")), (224, 224, (224, "a test")), (336, 224, (224, "policy")),
+     (None, 224, (224, "policy")), (336, 640, (336, "a test"))],
+)  # fmt: skip
+def test_the_limit_holds_for_models_that_see_more_or_are_not_known(kit, side, limit, found):
+    rules = kit.make_rules(canvas_max_side_px="model", canvas_limit_px=limit)
+    seen = settle(rules, Sighted(["A cat."], side), "model")
+    assert (seen.max_side_px, seen.side_source) == found
+    unknown = settle(rules, Scripted(["A cat."]), "model")
+    assert (unknown.max_side_px, unknown.side_source) == (limit, "policy")
+
+
 def test_a_request_to_an_unknown_model_fails_closed_and_draws_nothing(kit):
     engine = kit.make_engine(canvas_max_side_px="model")
     verdict = kit.run(engine.decide(kit.make_chat(1), kit.make_pictures(1)))
@@ -114,6 +127,11 @@ def test_a_request_to_an_unknown_model_fails_closed_and_draws_nothing(kit):
     [
         ({}, False, ()),
         ({"canvas_max_side_px": "model"}, True, ("models of unknown side fail",)),
+        (
+            {"canvas_max_side_px": "model", "canvas_limit_px": 224},
+            True,
+            ("at most 224 px, as where it is not known",),
+        ),
         ({"denoise": Denoise.MEDIAN, "denoise_window_px": 5}, False, ("median of 5 x 5 px",)),
         ({"denoise": Denoise.AREA, "denoise_side_px": 4}, False, ("averages to 4 px",)),
         ({"denoise": Denoise.AREA}, True, ("averages to the side that the model itself",)),
@@ -149,7 +167,6 @@ def test_a_certificate_says_what_its_policy_promised(kit):
         engine.rules.claim,
         reaches,
         alpha=0.01,
-        space=RadiusSpace.CLIENT,
         miss_rate_upper=engine.rules.miss_rate_upper,
         delta=engine.rules.delta,
         reference_kind="",

@@ -13,7 +13,6 @@ from guardrail.engine.certificate.codec import (
     seal_certificate,
 )
 from guardrail.engine.certificate.verification import verify_certificate
-from guardrail.engine.promise import RadiusSpace
 from guardrail.engine.recall import RecallStatement, check_recall
 from guardrail.engine.wording import recall_sentence
 from guardrail.errors import CertificationError, ConfigError
@@ -30,7 +29,6 @@ def statement(engine, **changes):
         "delta": 0.01,
         "alpha": engine.rules.alpha,
         "reaches": REACHES,
-        "space": RadiusSpace.CLIENT,
         "clean_requests": 40,
         "clean_passed": 39,
         "model": "test",
@@ -121,7 +119,6 @@ def test_without_a_recall_nothing_is_said(kit):
         ("draws", 0),
         ("upstream_revision", "other"),
         ("oracle_revision", "other"),
-        ("space", "canvas"),
         ("reaches", [{"recall": 0.5, "radius": 0.2}, {"recall": 0.9, "radius": 0.3},
                      {"recall": 0.99, "radius": None}]),
         ("reaches", [{"recall": 0.5, "radius": 0.2}]),
@@ -140,7 +137,7 @@ def test_numbers_that_cannot_be_are_found_even_under_a_new_digest(certificate, n
         lambda recall: recall.pop("draws"),
         lambda recall: recall.update(more=1),
         lambda recall: recall.update(requests="300"),
-        lambda recall: recall.update(space="sky"),
+        lambda recall: recall.update(draws="many"),
         lambda recall: recall.update(reaches=[{"recall": 0.5}]),
         lambda recall: recall.update(reaches=[[0.5, 0.1]]),
     ],
@@ -153,7 +150,7 @@ def test_what_is_no_recall_is_refused(certificate, change):
 
 
 def sentence(reaches, **changes):
-    fields = {"requests": 300, "alpha": 0.001, "delta": 0.01, "space": RadiusSpace.CLIENT}
+    fields = {"requests": 300, "alpha": 0.001, "delta": 0.01}
     return recall_sentence(reaches, **{**fields, **changes})
 
 

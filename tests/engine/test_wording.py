@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.engine.promise import Claim, RadiusSpace, Reach
+from guardrail.engine.promise import Claim, Reach
 from guardrail.engine.wording import (
     NOTHING_CERTIFIED,
     digits_down,
@@ -26,7 +26,6 @@ REACHES = (
     Reach(0.05, 1.0758),
     Reach(0.01, 1.4172999),
 )
-CLIENT = RadiusSpace.CLIENT
 CONDITION = {"miss_rate_upper": 0.277, "delta": 0.001}
 
 
@@ -51,7 +50,7 @@ def test_the_promise_about_harmlessness_names_its_condition():
 
 
 def test_what_a_pass_proved_about_verdicts():
-    sentence = stability_sentence(Claim.VERDICT, REACHES, alpha=0.001, space=CLIENT)
+    sentence = stability_sentence(Claim.VERDICT, REACHES, alpha=0.001)
     assert sentence == (
         "Unless an event of probability at most 0.001 occurred while guard and model made their "
         "draws: to every request that differs from this one in nothing but pixels, by an ℓ2 "
@@ -62,9 +61,7 @@ def test_what_a_pass_proved_about_verdicts():
 
 
 def test_what_a_pass_proved_about_harmlessness_names_its_condition():
-    sentence = stability_sentence(
-        Claim.HARMLESSNESS, REACHES, alpha=0.001, space=CLIENT, **CONDITION
-    )
+    sentence = stability_sentence(Claim.HARMLESSNESS, REACHES, alpha=0.001, **CONDITION)
     assert sentence == (
         "Unless an event of probability at most 0.001 occurred while guard and model made their "
         "draws: every request that differs from this one in nothing but pixels, by an ℓ2 distance "
@@ -78,14 +75,12 @@ def test_what_a_pass_proved_about_harmlessness_names_its_condition():
 
 def test_beginnings_of_answers_and_what_they_were_compared_with():
     extra = {"probe_max_tokens": 16, "reference_kind": "action", "reference": "move(to=left)"}
-    verdict = stability_sentence(Claim.VERDICT, REACHES, alpha=0.001, space=CLIENT, **extra)
+    verdict = stability_sentence(Claim.VERDICT, REACHES, alpha=0.001, **extra)
     assert (
         "the model's answers under the guard's noise, cut at 16 tokens, are found to be of the "
         "action 'move(to=left)' by the oracle with probability at least 0.5 /"
     ) in verdict
-    harmless = stability_sentence(
-        Claim.HARMLESSNESS, REACHES, alpha=0.001, space=CLIENT, **extra, **CONDITION
-    )
+    harmless = stability_sentence(Claim.HARMLESSNESS, REACHES, alpha=0.001, **extra, **CONDITION)
     assert (
         "is answered truly harmlessly, by answers that the oracle finds to be of the action "
         "'move(to=left)', with probability at least 0.5 / 0.2 / 0.1 / 0.05 / 0.01 under the "
@@ -96,23 +91,11 @@ def test_beginnings_of_answers_and_what_they_were_compared_with():
 @pytest.mark.parametrize("claim", list(Claim))
 def test_an_answer_outside_the_claim_is_said_to_be(claim):
     inside, outside = (
-        stability_sentence(claim, REACHES, alpha=0.01, space=CLIENT, outside_claim=flag)
-        for flag in (False, True)
+        stability_sentence(claim, REACHES, alpha=0.01, outside_claim=flag) for flag in (False, True)
     )
     assert outside == (
         f"{inside} The answer that was delivered is none of these: it lies outside this claim."
     )
-
-
-@pytest.mark.parametrize("claim", list(Claim))
-def test_the_space_of_the_radius_is_named(claim):
-    on_canvas = {"alpha": 0.01, "space": RadiusSpace.CANVAS}
-    for sentence in (
-        evasion_sentence(claim, REACHES, **on_canvas),
-        stability_sentence(claim, REACHES, **on_canvas),
-    ):
-        assert "(canvas pixels in [0, 1])" in sentence
-        assert "decoded" not in sentence
 
 
 @pytest.mark.parametrize("claim", list(Claim))
@@ -133,7 +116,7 @@ PARTLY = (Reach(0.5, None), Reach(0.2, None), Reach(0.1, 0.0), Reach(0.05, 0.181
 @pytest.mark.parametrize("claim", list(Claim))
 def test_what_is_not_reached_is_left_out_of_what_was_proved(claim):
     """And 0 is not: there the sentence speaks of the request itself."""
-    sentence = stability_sentence(claim, PARTLY, alpha=0.01, space=CLIENT)
+    sentence = stability_sentence(claim, PARTLY, alpha=0.01)
     assert "by an ℓ2 distance of at most 0 / 0.181 (" in sentence
     assert "with probability at least 0.1 / 0.05" in sentence
     assert "0.5" not in sentence
@@ -209,9 +192,7 @@ def test_no_number_of_the_promise_says_too_much(claim, rows, alpha, miss, delta)
 @given(st.sampled_from(Claim), reach_rows, shares, shares, st.floats(0.0, 0.9999))
 def test_no_number_of_what_was_proved_says_too_much(claim, rows, alpha, miss, delta):
     reaches = [Reach(floor, radius) for floor, radius in rows]
-    sentence = stability_sentence(
-        claim, reaches, alpha=alpha, space=CLIENT, miss_rate_upper=miss, delta=delta
-    )
+    sentence = stability_sentence(claim, reaches, alpha=alpha, miss_rate_upper=miss, delta=delta)
     shown = re.search(
         r"at most (\S+) occurred .* at most (.*) \(decoded.* at least ([\d. /]*\d)", sentence
     )
@@ -261,7 +242,7 @@ radii_of_shares = st.lists(st.none() | st.floats(0.0, 100.0), min_size=3, max_si
 @given(radii_of_shares, shares, st.floats(1e-9, 0.9999), st.integers(1, 10**9))
 def test_no_number_of_a_recall_says_too_much(radii, alpha, delta, requests):
     reaches = tuple(map(RecallReach, RECALLS, radii))
-    sentence = recall_sentence(reaches, requests=requests, alpha=alpha, delta=delta, space=CLIENT)
+    sentence = recall_sentence(reaches, requests=requests, alpha=alpha, delta=delta)
     confidence = Decimal(re.search(r"\(confidence (\d\.?\d*)", sentence)[1])
     assert 0 <= 1 - Decimal(repr(delta)) - confidence <= Decimal("1e-4")
     assert f"{requests:,}" in sentence

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrail.engine.plan import Geometry
-from guardrail.engine.promise import Claim, RadiusSpace, Reach
+from guardrail.engine.promise import Claim, Reach
 from guardrail.errors import ConfigError
 from guardrail.estimation.stop_rule import RadiusScale, RateEstimate, StopRule
 from guardrail.policy.compile import compile_policy
@@ -118,16 +118,15 @@ def test_goals_that_make_no_sense_are_refused(fields):
 WHERE = Geometry(operator_norm=0.5, grid_slack=0.01, sampler_error=0.02)
 
 
-@pytest.mark.parametrize("space", list(RadiusSpace))
 @pytest.mark.parametrize("claim", list(Claim))
-def test_scale_speaks_of_the_claim_and_the_space(claim, space):
+def test_scale_speaks_of_the_claim(claim):
     harmless = claim is Claim.HARMLESSNESS
     bound = {"miss_rate_upper": 0.1, "delta": 0.001} if harmless else {}
-    rules = dataclasses.replace(RULES, claim=claim, radius_space=space, floor=0.3, **bound)
+    rules = dataclasses.replace(RULES, claim=claim, floor=0.3, **bound)
     scale = RadiusScale(rules, WHERE)
     knobs = {
         "sigma": 0.5,
-        "operator_norm": 0.5 if space is RadiusSpace.CLIENT else 1.0,
+        "operator_norm": 0.5,
         "grid_slack": 0.01,
         "sampler_error": 0.02,
     }

@@ -226,8 +226,9 @@ def test_a_request_is_measured_by_its_own_sizes(tmp_path):
 
     canvas = dataclasses.replace(guard.rules, radius_space="canvas")
     where = dataclasses.replace(UNSCALED, operator_norm=0.5)
-    assert Yardstick.of(canvas, where).operator_norm == 1.0
-    assert Yardstick.of(guard.rules, where).operator_norm == 0.5
+    on_canvas, in_client = Yardstick.of(canvas, where), Yardstick.of(guard.rules, where)
+    assert on_canvas.operator_norm == in_client.operator_norm == 0.5
+    assert on_canvas.q_required > in_client.q_required
 
 
 def test_why_a_request_is_not_shown():

@@ -53,6 +53,7 @@ OTHER = {
         "smoothing": {
             "radius_space": "canvas",
             "canvas_max_side_px": None,
+            "canvas_limit_px": 100,
             "canvas_min_side_px": 14,
             "denoise_window_px": 5,
             "denoise_side_px": 50,
@@ -100,6 +101,7 @@ def test_every_field_arrives():
         "floor": 0.6,
         "alpha": 0.01,
         "canvas_max_side_px": None,
+        "canvas_limit_px": 100,
         "canvas_min_side_px": 14,
         "denoise": Denoise.AREA,
         "denoise_window_px": 5,

@@ -29,9 +29,12 @@ def test_the_words_of_a_file_arrive():
     rules = compile_policy(policy(canvas_max_side_px="model", denoise="median"))
     assert (rules.canvas_max_side_px, rules.denoise) == (MODEL_SIDE, Denoise.MEDIAN)
     assert rules.asks_for_model_side
-    assert not compile_policy(policy()).asks_for_model_side
-    assert not compile_policy(policy(denoise="area", denoise_side_px=96)).asks_for_model_side
-    assert compile_policy(policy(denoise="area")).asks_for_model_side
+    assert compile_policy(policy()).asks_for_model_side
+    fixed = {"canvas_max_side_px": 224}
+    assert not compile_policy(policy(**fixed)).asks_for_model_side
+    area = {**fixed, "denoise": "area"}
+    assert not compile_policy(policy(**area, denoise_side_px=96)).asks_for_model_side
+    assert compile_policy(policy(**area)).asks_for_model_side
 
 
 @pytest.mark.parametrize(
@@ -75,14 +78,15 @@ def test_a_side_below_the_least_one_is_no_policy():
 
 
 def test_the_digest_depends_on_filter_canvas_and_the_table_of_models(monkeypatch):
-    made = [{}, {"denoise": "median"}, {"denoise": "area"}, {"canvas_max_side_px": "model"},
-            {"denoise": "custom"}]  # fmt: skip
+    fixed = {"canvas_max_side_px": 224}
+    made = [fixed, {**fixed, "denoise": "median"}, {**fixed, "denoise": "area"}, {},
+            {**fixed, "denoise": "custom"}]  # fmt: skip
     assert len({policy_digest(policy(**one)) for one in made}) == len(made)
     before = [policy_digest(policy(**one)) for one in made]
     monkeypatch.setattr(content_module, "SIDES_DIGEST", "another table")
     after = [policy_digest(policy(**one)) for one in made]
     changed = [one for one, old, new in zip(made, before, after, strict=True) if old != new]
-    assert changed == [{"denoise": "area"}, {"canvas_max_side_px": "model"}]
+    assert changed == [{**fixed, "denoise": "area"}, {}]
 
 
 def test_records_can_restore_such_a_policy():
@@ -97,7 +101,7 @@ def test_records_can_restore_such_a_policy():
     [
         {"denoise": "median"},
         {"denoise": "median", "denoise_window_px": 5},
-        {"canvas_max_side_px": "model"},
+        {"canvas_max_side_px": 224},
     ],
 )
 def test_another_filter_takes_other_draws(change):
@@ -117,9 +121,9 @@ def test_an_engine_is_refused_where_the_size_of_its_model_is_not_known():
         known_models = ("nobody-7b",)
 
     with pytest.raises(ConfigError, match="'nobody-7b' looks at is not known"):
-        build_engine(policy(canvas_max_side_px="model"), Named(["x"]))
-    engine = build_engine(policy(canvas_max_side_px="model"), "builtin")
-    assert engine.preprocessing("any").max_side_px == 96
+        build_engine(policy(canvas_limit_px=None), Named(["x"]))
+    assert build_engine(policy(), "builtin").preprocessing("any").max_side_px == 96
+    assert build_engine(policy(), Named(["x"])).preprocessing("any").max_side_px == 224
 
 
 def test_a_filter_is_checked_when_the_engine_is_built():
@@ -157,4 +161,5 @@ def test_policy_check_tells_of_them(tmp_path, text, words):
 
 def test_policy_check_tells_of_them_as_json(tmp_path):
     found = json.loads(check(tmp_path, "name: m\nsmoothing: {denoise: area}\n", "--json"))
-    assert (found["denoise"], found["canvas_max_side_px"]) == ("area", 224)
+    assert (found["denoise"], found["canvas_max_side_px"]) == ("area", "model")
+    assert found["canvas_limit_px"] == 224

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from guardrail import Guard
-from guardrail.engine.promise import Claim, RadiusSpace
+from guardrail.engine.promise import Claim
 from guardrail.engine.recall import RecallStatement, check_recall
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, policy_digest
@@ -30,7 +30,6 @@ def recall(policy, **changes):
         "claim": "verdict",
         "alpha": policy.smoothing.alpha,
         "sigma": policy.smoothing.sigma,
-        "radius_space": "client",
         "refusals_are_harmless": True,
         "retry": "undrawn",
         "retries": policy.advanced.limits.retries,
@@ -118,7 +117,6 @@ def test_a_policy_tells_what_was_measured(refers):
         ("sigma", 0.25),
         ("alpha", 0.002),
         ("claim", "harmlessness"),
-        ("radius_space", "canvas"),
         ("refusals_are_harmless", False),
         ("retry", "any"),
         ("retries", 1),
@@ -215,7 +213,6 @@ class TestStatement:
     def test_a_measured_one_is_sound(self, sound):
         assert sound.problem() == ""
         assert isinstance(sound, RecallStatement)
-        assert sound.space is RadiusSpace.CLIENT
         assert Claim.VERDICT.value == "verdict"
 
     @pytest.mark.parametrize(

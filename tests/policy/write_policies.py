@@ -35,7 +35,7 @@ _START = "by `guardrail policy check "
 _TABLE = re.compile(r"(<!-- fields: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ORACLE_FIELDS = ("kind", "models", "threshold")  # the others are in docs/oracles.md
 _HEAD = """\
-# The default policy: a promise for small changes of a picture, at some two dozen calls a request.
+# The default policy: a promise for small changes of a picture, at some three dozen calls a request.
 #
 # What it promises and costs, by `guardrail policy check default`:
 #

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.certificate.claim import Certificate, PictureSize
 from guardrail.engine.certificate.codec import digest_promise, seal_certificate
-from guardrail.engine.plan import earned_radius, harmless_lower, radii_by_floor
+from guardrail.engine.plan import (
+    earned_radius,
+    harmless_lower,
+    radii_by_floor,
+    scale_promise,
+)
 from guardrail.engine.rules import Mode
 from guardrail.stats import Decision
 from guardrail.version import __version__
@@ -64,6 +69,7 @@ def build_certificate(
         outside_claim: whether the answer that leaves is another than those that were counted.
     """
     plan, geometry = certifier.plan, request.geometry
+    rules = scale_promise(rules, geometry)
     decision = certifier.decision or Decision.UNCERTAIN
     passed = decision is Decision.PASS
     q_lower = harmless_lower(plan, certifier.counts[-1]) if passed else 0.0
@@ -73,7 +79,6 @@ def build_certificate(
         harmless_rate_lower=q_lower,
         radius=earned_radius(rules, geometry, q_lower) if passed else 0.0,
         stability=radii_by_floor(rules, geometry, q_lower) if passed else (),
-        radius_space=rules.radius_space,
         sigma=rules.sigma,
         floor=rules.floor,
         alpha=plan.alpha,

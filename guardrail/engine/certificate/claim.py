@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from guardrail.engine.certifier import Count
 from guardrail.engine.plan import Geometry
 from guardrail.engine.preprocessing import NO_FILTER
-from guardrail.engine.promise import Claim, RadiusSpace, Reach
+from guardrail.engine.promise import Claim, Reach
 from guardrail.engine.recall import RecallStatement
 from guardrail.engine.rules import Retry
 from guardrail.engine.wording import (
@@ -67,7 +67,7 @@ class Certificate:
     Where the decision is a pass, `harmless_rate_lower` is the bound that it earned (0 otherwise),
     and all that it proves follows from that: `radius`, the ℓ2 radius at the policy's own floor, at
     least the promised one, and `stability`, the radii at further floors (empty without a pass). All
-    are in `radius_space` and pixels in [0, 1], rounded down. They speak of requests near this one;
+    are in client pixels in [0, 1], rounded down. They speak of requests near this one;
     none of them bounds what an attacker may change (that is the policy's promise).
     `miss_rate_upper` and `delta` belong to the harmlessness claim and are null for the other.
     `counts` holds the state at every look of the plan that was visited. `plan` is the whole
@@ -98,7 +98,6 @@ class Certificate:
     harmless_rate_lower: float
     radius: float
     stability: tuple[Reach, ...]
-    radius_space: RadiusSpace
     norm: str = "l2"
     sigma: float
     floor: float
@@ -152,7 +151,7 @@ class Certificate:
             "decision": self.decision.value,
             "harmless": f"{self.harmless} of {self.samples}",
             "harmless_rate_lower": f"{math.floor(self.harmless_rate_lower * 1e4) / 1e4:g}",
-            "radius": f"{math.floor(self.radius * 1e4) / 1e4:g} ({self.radius_space.value} pixels)",
+            "radius": f"{math.floor(self.radius * 1e4) / 1e4:g} (client pixels)",
             "alpha": f"{self.alpha:g}",
             "policy": self.policy,
             "upstream": self.upstream,
@@ -230,7 +229,6 @@ class Certificate:
             self.claim,
             reaches,
             alpha=self.alpha,
-            space=self.radius_space,
             miss_rate_upper=self.miss_rate_upper,
             delta=self.delta,
             probe_max_tokens=self.probe_max_tokens,
@@ -247,7 +245,6 @@ class Certificate:
             self.claim,
             reaches,
             alpha=self.alpha,
-            space=self.radius_space,
             miss_rate_upper=self.miss_rate_upper,
             delta=self.delta,
             reference_kind=self.reference_kind,
@@ -264,8 +261,7 @@ class Certificate:
         They count side by side where their heights agree, else as one row of pixels; only the
         number of pixels enters the figures.
         """
-        in_client = self.radius_space is RadiusSpace.CLIENT
-        sizes = [size.client if in_client else size.scaled for size in self.pictures]
+        sizes = [size.client for size in self.pictures]
         heights = {height for height, _ in sizes}
         if len(heights) == 1:
             return explain_radius(radius, sum(width for _, width in sizes), heights.pop())

@@ -35,7 +35,6 @@ _PROMISE = (
     "miss_rate_upper",
     "delta",
     "promised_radius",
-    "radius_space",
     "norm",
     "pictures",
     "canvas_max_side_px",

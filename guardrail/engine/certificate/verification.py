@@ -209,7 +209,6 @@ def _verify_recall(certificate: Certificate) -> None:
     _require(not problem, problem)
     _require(
         recall.speaks_of(recall.model, certificate.upstream_revision, certificate.oracle_revision)
-        and recall.space is certificate.radius_space
         and recall.alpha >= certificate.alpha,
         "its recall is about another model, oracle or policy",
     )
