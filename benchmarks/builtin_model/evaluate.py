@@ -201,7 +201,8 @@ def _with_table(card: str, figures: dict[str, Any]) -> str:
         lines += ["", *_table(figures["scenes"], figures["hidden_parts"], "{change}, {sigma:g}")]
     lines += [
         "",
-        f"40 answers in one batch: {figures['batch_of_40_s']:.2f} s on {torch.get_num_threads()} processor core(s).",
+        f"40 answers in one batch: {figures['batch_of_40_s']:.2f} s, by as many threads as "
+        f"{torch.get_num_threads()}.",
     ]
     before, _, rest = card.partition(_MARK)
     after = rest.partition(_MARK)[2]

@@ -132,13 +132,21 @@ async def _measure(args: Any, log: Path) -> None:
                 started = time.monotonic()
                 draws = 6 if row == BARE else args.draws
                 found = await measure_chunk(row, chunk, scenes, upstream, oracle, (draws, draws))
-                facts = {"row": str(row), "chunk": chunk, "model": digest, "scenes": found}
+                scenes_found = [_shorten(one) for one in found]
+                facts = {"row": str(row), "chunk": chunk, "model": digest, "scenes": scenes_found}
                 with log.open("a") as file:
                     file.write(json.dumps(facts, separators=(",", ":")) + "\n")
                 print(f"{row} chunk {chunk}: {time.monotonic() - started:.1f} s", flush=True)
     finally:
         await upstream.aclose()
         await oracle.aclose()
+
+
+def _shorten(scene: dict[str, Any]) -> dict[str, Any]:
+    """What the page is made of: of single answers their verdicts, and the first one's things."""
+    first = {"named": scene["named"][:1], "said": scene["said"][:1]}
+    kept = ("forbidden", "things", "oracle", "delivered", "delivered_named")
+    return {name: scene[name] for name in kept} | first
 
 
 def _page(samples: Sequence[dict[str, Any]]) -> str:

@@ -57,8 +57,9 @@ class Words:
 
 def engine(script, **failures):
     policy = Policy.model_validate(
-        {"name": "t", "oracle": {}, "smoothing": {"claim": "verdict"}, "failures": failures,
-         "advanced": {
+        {"name": "t", "oracle": {}, "smoothing": {"claim": "verdict", "radius": 0.25},
+         "failures": failures, "advanced": {
+             "smoothing": {"radius_space": "client"},
              "sampling": {"max_parallel": 8},
              "limits": {"retries": 0, "call_timeout_s": 10.0, "max_calls": 60}}}
     )  # fmt: skip

@@ -24,7 +24,7 @@ def test_a_small_policy_takes_the_defaults(write, minimal):
         Mode.ENFORCE,
         AnswerSource.SMOOTHED,
     )
-    assert (policy.smoothing.sigma, policy.smoothing.radius) == (0.5, 0.25)
+    assert (policy.smoothing.sigma, policy.smoothing.radius) == (0.5, 0.4)
     assert policy.oracle.miss_rate_upper == 0.05
 
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from guardrail.engine.plan import UNSCALED, Geometry, plan_for, radii_by_floor
-from guardrail.engine.promise import Claim
-from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure
+from guardrail.engine.promise import Claim, RadiusSpace
+from guardrail.engine.rules import MODEL_SIDE, AnswerSource, Mode, OnOracleFailure
 from guardrail.errors import ConfigError
 from guardrail.oracles.registry import builtin_kinds
 from guardrail.policy.compile import compile_policy, policy_digest
@@ -176,11 +176,12 @@ def test_a_name_that_is_not_shipped_lists_those_that_are(name, words):
 
 def test_default_promises_what_the_documents_say():
     rules = rules_of("default")
-    assert (rules.sigma, rules.promised_radius, rules.floor, rules.alpha) == (0.5, 0.25, 0.5, 1e-3)
-    assert (rules.canvas_max_side_px, rules.claim) == (224, Claim.VERDICT)
+    assert (rules.sigma, rules.promised_radius, rules.floor, rules.alpha) == (0.5, 0.4, 0.5, 1e-3)
+    assert (rules.canvas_max_side_px, rules.canvas_limit_px) == (MODEL_SIDE, 224)
+    assert (rules.radius_space, rules.claim) == (RadiusSpace.CANVAS, Claim.VERDICT)
     assert rules.answer is AnswerSource.SMOOTHED
     facts = describe_rules(rules)
-    assert fewest_samples(facts.q_required, facts.alpha) == 19 <= facts.fewest_samples
+    assert fewest_samples(facts.q_required, facts.alpha) == 30 <= facts.fewest_samples
 
 
 def test_quick_says_that_it_has_no_radius_at_one_half():
@@ -194,7 +195,7 @@ def test_quick_says_that_it_has_no_radius_at_one_half():
 def test_strict_promises_more_and_does_what_its_words_say():
     default, strict = rules_of("default"), rules_of("strict")
     assert strict.alpha == default.alpha / 10
-    assert strict.promised_radius == 2 * default.promised_radius
+    assert strict.promised_radius > default.promised_radius
     assert strict.answer is AnswerSource.SMOOTHED
 
 

@@ -34,7 +34,13 @@ SEEDS = 100
 def policy():
     fixed = {"plan": "fixed", "power": 0.9, "max_samples": 40}
     return Policy.model_validate(
-        arrange({"name": "p", "sampling": fixed, "smoothing": {"alpha": 0.05, "floor": 0.3}})
+        arrange(
+            {
+                "name": "p",
+                "sampling": fixed,
+                "smoothing": {"radius": 0.25, "alpha": 0.05, "floor": 0.3},
+            }
+        )
     )
 
 

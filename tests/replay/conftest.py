@@ -64,7 +64,12 @@ def make_policy(name="old", **sections):
     fields = {
         "name": name,
         "oracle": {"kind": "builtin", "threshold": 0.5},
-        "smoothing": {"alpha": 0.05, "canvas_max_side_px": 8, "canvas_min_side_px": 1},
+        "smoothing": {
+            "radius": 0.25,
+            "alpha": 0.05,
+            "canvas_max_side_px": 8,
+            "canvas_min_side_px": 1,
+        },
         "limits": {"retries": 0, "deadline_s": 1000.0, "call_timeout_s": 900.0},
         "sampling": {"plan": "fixed", "power": 0.9, "max_samples": 100},
     }

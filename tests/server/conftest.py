@@ -71,6 +71,7 @@ def make_policy(**fields):
     """A quick policy; sections given as keywords add to the test's own."""
     sections = {
         "name": "test",
+        "smoothing": {"radius": 0.25},
         "oracle": {"miss_rate_upper": 0.01},
         "sampling": {"plan": "fixed", "max_samples": 100, "expected_success_rate": 1.0},
         "limits": {"retries": 0, "call_timeout_s": 60.0, "deadline_s": 120.0},

@@ -80,7 +80,8 @@ def scored():
 
 @pytest.fixture(scope="session")
 def policy():
-    return Policy.model_validate({"name": "mine", "oracle": {"kind": "builtin"}})
+    fields = {"name": "mine", "smoothing": {"radius": 0.25}, "oracle": {"kind": "builtin"}}
+    return Policy.model_validate(fields)
 
 
 EMPTY = {"str": "", "int": 0, "float": 0.0, "bool": False, "Mode": Mode.ENFORCE,
