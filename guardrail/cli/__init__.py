@@ -29,6 +29,7 @@ _COMMANDS = {
     "doctor": "Check what serve would start with: keys, models, oracle, files, clock.",
     "explain": "Say what a radius means for a picture.",
     "keys": "Make API keys, list, show, replace and revoke them.",
+    "moderate": "Decide about a folder, a table or a bucket of pictures, with certificates.",
     "noise-key": "Make, rotate and list the keys of the noise, without showing one.",
     "observe": "Say what observe mode would have stopped, and whether to enforce.",
     "overrides": "Let single requests through, or stop them, whatever the guard decides.",

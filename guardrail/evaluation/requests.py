@@ -13,6 +13,7 @@ from guardrail.canonical import canonical_json, parse_strict
 from guardrail.errors import ConfigError, RequestError
 from guardrail.files import read_file
 from guardrail.images.codec import decode_image
+from guardrail.images.header import PICTURE_SUFFIXES
 from guardrail.images.limits import PixelBudget
 from guardrail.images.perceptual import mark_of
 from guardrail.tuning.clusters import cluster_requests
@@ -40,9 +41,6 @@ __all__ = [
     "request_digest",
 ]
 
-_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
 _LABEL = b"guardrail/evaluation/representative/1"
 _SHOWN = 10
 
@@ -103,7 +101,7 @@ class RequestSet:
 
 def picture_files(folder: Path) -> list[Path]:
     """The picture files in a folder and below it, by name."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
     return sorted(path for path in found if path.is_file())
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MEDIA_TYPES", "declared_size", "has_too_many_scans", "sniff"]
+__all__ = ["MEDIA_TYPES", "PICTURE_SUFFIXES", "declared_size", "has_too_many_scans", "sniff"]
 
 MEDIA_TYPES = {
     "PNG": "image/png",
@@ -23,6 +23,11 @@ MEDIA_TYPES = {
     "AVIF": "image/avif",
     "HEIF": "image/heic",
 }
+
+PICTURE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
+"""Of the names of files that may hold one of them."""
 _BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # bytes of the headers that there are
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257

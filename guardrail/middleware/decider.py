@@ -93,6 +93,18 @@ class Decider:
         alone = policy.model_copy(update={"overrides": "off"})  # the list is a server's
         self._service = Service(alone, engine, settings, records.of(engine), ledger=ledger)
 
+    @property
+    def engine(self) -> Engine:
+        """What decides the requests that bring no model of their own."""
+        return self._service.engine
+
+    async def first_model(self) -> str:
+        """The name of the first model of the guard's own; its upstream's where it lists none."""
+        if not self._has_model:
+            raise _no_model_error()
+        upstream = self.engine.upstream
+        return next(iter(await upstream.models()), upstream.name)
+
     def function(self, call: Call, **options: Any) -> FunctionUpstream:
         """A function as a model, pictures encoded as the policy says; see `FunctionUpstream`."""
         return FunctionUpstream(call, **options, **variant_options(self.policy))
@@ -187,10 +199,7 @@ class Decider:
         elif self._has_model:
             upstream = engine.upstream
         else:
-            raise ConfigError(
-                "this guard has no model of its own; give upstream=, or wrap a client",
-                field="upstream",
-            )
+            raise _no_model_error()
         if isinstance(upstream, FunctionUpstream):
             upstream = upstream.on_loop(loop)
         if upstream is engine.upstream:
@@ -215,6 +224,12 @@ class Decider:
 
 async def _close_parts(parts: Sequence[Upstream | Oracle]) -> None:
     await asyncio.gather(*(part.aclose() for part in parts), return_exceptions=True)
+
+
+def _no_model_error() -> ConfigError:
+    return ConfigError(
+        "this guard has no model of its own; give upstream=, or wrap a client", field="upstream"
+    )
 
 
 def _refuse_call(_body: Json) -> Json:

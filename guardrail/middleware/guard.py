@@ -19,15 +19,17 @@ from guardrail.notebook import html_table, one_line
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 
     from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
     from guardrail.api.recording import RecordFunction
     from guardrail.assembly import KeySource, Model, PolicySource
+    from guardrail.bulk.outcome import RowOutcome
     from guardrail.images.filters import PictureFilter
     from guardrail.middleware.heartbeats import Heartbeats
     from guardrail.middleware.http_answer import HttpAnswer
+    from guardrail.middleware.moderation import ModerationItem
     from guardrail.middleware.openai_types import (
         AsyncGuardedAzureOpenAI,
         AsyncGuardedOpenAI,
@@ -272,6 +274,58 @@ class Guard:
             return answer_to_error(error)
         opening = None if heartbeats is None else heartbeats.opening
         return answer_of(result, CHAT_ENDPOINT, opening)
+
+    # Many pictures
+
+    def moderate(
+        self,
+        items: Iterable[ModerationItem] | AsyncIterable[ModerationItem],
+        *,
+        prompt: str = "What is shown in this picture?",
+        model: str = "",
+        jobs: int = 8,
+        keep_answers: bool = False,
+        principal: str | None = None,
+    ) -> AsyncIterator[RowOutcome]:
+        """What becomes of each picture of a stream, as it is decided and not in its order.
+
+        No more than `jobs` pictures are held at a time. A picture that cannot be read and a model
+        that fails are outcomes of their own (`not decided`), neither passes nor blocks.
+
+        Args:
+            items: pictures (files, URLs of buckets, bytes), pairs of a picture and a question, or
+                mappings with `image` and perhaps `prompt` and `id`. An iterable that is not async
+                is read in a thread.
+            prompt: the question where an item brings none; `{FIELD}` in it stands for a field of
+                the mapping.
+            model: as the upstream is asked for it; empty for the first that it lists.
+            jobs: pictures that are decided at a time.
+            keep_answers: whether outcomes hold the answers that pass.
+            principal: as for `decide`.
+
+        Raises:
+            ConfigError: there is no model, or the guard is closed.
+        """
+        from guardrail.middleware.moderation import ModerationOptions, moderate_items
+
+        options = ModerationOptions(prompt, model, jobs, keep_answers, principal)
+        return moderate_items(self._runtime, items, options)
+
+    def moderate_sync(
+        self,
+        items: Iterable[ModerationItem],
+        *,
+        prompt: str = "What is shown in this picture?",
+        model: str = "",
+        jobs: int = 8,
+        keep_answers: bool = False,
+        principal: str | None = None,
+    ) -> Iterator[RowOutcome]:
+        """`moderate` for callers without an event loop; waits for each outcome."""
+        from guardrail.middleware.moderation import ModerationOptions, moderate_items_sync
+
+        options = ModerationOptions(prompt, model, jobs, keep_answers, principal)
+        return moderate_items_sync(self._runtime, items, options)
 
     # Clients
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from guardrail.errors import ConfigError
 from guardrail.middleware.loop_thread import LoopThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from guardrail.api.endpoint import Endpoint
     from guardrail.api.incoming import Incoming
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from guardrail.types import Json
 
 __all__ = ["Runtime"]
+
+_T = TypeVar("_T")
 
 
 class Runtime:
@@ -54,7 +56,7 @@ class Runtime:
             TimeoutError: there was no decision in time.
             ConfigError: it is closed.
         """
-        loop, name = asyncio.get_running_loop(), self._principal_of(principal)
+        loop, name = asyncio.get_running_loop(), self.principal_of(principal)
         async with asyncio.timeout(timeout_s):
             return await self._thread.run(
                 self.decider.decide(
@@ -77,12 +79,25 @@ class Runtime:
         async def decide_in_time() -> Result:
             async with asyncio.timeout(timeout_s):
                 return await self.decider.decide(
-                    request, endpoint, model, scope=scope, principal=self._principal_of(principal)
+                    request, endpoint, model, scope=scope, principal=self.principal_of(principal)
                 )
 
         return self._thread.run_sync(decide_in_time())
 
-    def _principal_of(self, principal: str | None) -> str | None:
+    async def first_model(self) -> str:
+        """See `Decider.first_model`."""
+        return await self._thread.run(self.decider.first_model())
+
+    def first_model_sync(self) -> str:
+        """The same for a caller whose thread waits."""
+        return self._thread.run_sync(self.decider.first_model())
+
+    def run_sync(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """What `work` returns, on the loop of this guard; the caller's thread waits."""
+        return self._thread.run_sync(work)
+
+    def principal_of(self, principal: str | None) -> str | None:
+        """Whose try it is where a call names this one, or nobody."""
         return self._principal if principal is None else principal
 
     def close(self) -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from guardrail.canonical import canonical_json, parse_strict
 from guardrail.errors import ConfigError
-from guardrail.records.lines import LineFile
+from guardrail.records.lines import LineFile, read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 __all__ = ["RunLog"]
@@ -78,28 +78,30 @@ class RunLog:
     def _append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         if self._file is None:
             return
+        lines = [json.dumps(row, separators=(",", ":"), allow_nan=False).encode() for row in rows]
         with self._file.exclusive():
-            for row in rows:
-                self._file.write(json.dumps(row, separators=(",", ":"), allow_nan=False).encode())
+            self._file.write(*lines)
 
     def _resume(self, settings: Mapping[str, Any] | None) -> None:
         if self._file is None:
             return
         with self._file.exclusive():
-            lines = self._file.lines()
-        rows = lines if settings is None else self._pass_header(lines, settings)
-        for number, line in enumerate(rows, start=1 + len(lines) - len(rows)):
+            pass  # the file ends in a whole line now
+        # One line at a time: the log of a long job is larger than the memory.
+        lines = enumerate((line.rstrip(b"\n") for line in read_lines(self._file.path)), start=1)
+        if settings is not None:
+            self._pass_header(lines, settings)
+        for number, line in lines:
             self._read(number, line, self._accept)
 
-    def _pass_header(self, lines: list[bytes], settings: Mapping[str, Any]) -> list[bytes]:
-        """The lines after the settings, which are written where there are no lines yet."""
+    def _pass_header(self, lines: Iterator[tuple[int, bytes]], settings: Mapping[str, Any]) -> None:
+        """Takes the settings off the lines; they are written where there are no lines yet."""
         digest = hashlib.sha256(canonical_json(dict(settings))).hexdigest()
-        if not lines:
+        first = next(lines, None)
+        if first is None:
             self._append([{"type": "settings", "version": _VERSION, "digest": digest, **settings}])
-            return []
-        first, *rows = lines
-        self._check_header(self._read(1, first, self._check_settings), settings, digest)
-        return rows
+            return
+        self._check_header(self._read(*first, self._check_settings), settings, digest)
 
     def _read(
         self, number: int, line: bytes, accept: Callable[[dict[str, Any]], None]

@@ -32,7 +32,23 @@ def test_long_work_tells_its_steps_in_plain_lines(fast, capsys):
     assert out == ""
     lines = err.splitlines()
     assert lines[0] == "counting: 0 of 3 after 0 s"
-    assert lines[-1] == "counting: 2 of 3 after 0 s"
+    assert lines[-1] == "counting: 2 of 3 after 0 s, about 0 s left"
+
+
+@pytest.mark.parametrize(
+    ("steps", "total", "elapsed_s", "said"),
+    [(0, 10, 5.0, ""), (10, 10, 5.0, ""), (3, None, 5.0, ""), (1, 3, 10.0, ", about 20 s left"),
+     (1, 13, 60.0, ", about 12 min left"), (1000, 1_000_000, 36.0, ", about 10 h left")],
+)  # fmt: skip
+def test_the_time_left_goes_by_the_pace_so_far(steps, total, elapsed_s, said):
+    assert progress._time_left(steps, total, elapsed_s) == said
+
+
+def test_work_without_an_end_in_sight_tells_its_steps_alone(fast, capsys):
+    with progress.progress_bar("counting", None) as step:
+        step()
+        time.sleep(0.12)
+    assert capsys.readouterr().err.splitlines()[0] == "counting: 1 after 0 s"
 
 
 def test_lines_grow_sparse_with_time(monkeypatch, capsys):

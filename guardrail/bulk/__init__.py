@@ -1,0 +1,1 @@
+"""Moderates an operator's own pictures in bulk: one decision a row, each paid for once."""

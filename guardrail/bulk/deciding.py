@@ -1,0 +1,177 @@
+"""Decides one row: its picture is read, looked up, and only then is a model asked."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from guardrail.api.pictures.apart import decode_safely
+from guardrail.api.recording import decide_and_keep
+from guardrail.bulk.outcome import UNREADABLE, RowOutcome
+from guardrail.bulk.rows import read_image
+from guardrail.engine.verdict import Reason
+from guardrail.engine.verdicts import from_error
+from guardrail.errors import (
+    ConfigError,
+    GuardrailError,
+    LimitError,
+    RequestError,
+    StorageError,
+)
+from guardrail.memory.allowance import reserve_budget
+from guardrail.types import picture_chat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.api.recording import Recording
+    from guardrail.bulk.content_key import JobSettings
+    from guardrail.bulk.log import DecisionLog
+    from guardrail.bulk.rows import BulkRow
+    from guardrail.engine.engine import Engine
+    from guardrail.engine.verdict import Verdict
+    from guardrail.images.codec import ImageLimits
+    from guardrail.memory.allowance import Allowance
+    from guardrail.types import Json
+
+__all__ = ["Ask", "EngineAsk", "RowDecider"]
+
+_PICTURE_CODES = frozenset(
+    {"image_type_mismatch", "image_too_large", "images_too_large", "invalid_image",
+     "unsupported_image_type"}
+)  # fmt: skip
+
+
+class Ask(Protocol):
+    """Decides about an encoded picture and a question."""
+
+    async def __call__(self, row: BulkRow, data: bytes) -> Verdict:
+        """The verdict. Raises RequestError where the picture cannot be decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAsk:
+    """Asks an engine of this process.
+
+    Attributes:
+        engine: decides.
+        model: what it asks for.
+        limits: of pictures.
+        parameters: further fields of every request.
+        allowance: what all decisions together may cost; None for no limit.
+        recording: keeps records of the decisions; None keeps none.
+    """
+
+    engine: Engine
+    model: str
+    limits: ImageLimits
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    allowance: Allowance | None = None
+    recording: Recording | None = None
+
+    async def __call__(self, row: BulkRow, data: bytes) -> Verdict:
+        picture = await asyncio.to_thread(
+            decode_safely, data, declared_media_type=None, limits=self.limits, param=row.name
+        )
+        chat = picture_chat(self.model, row.prompt, self.parameters)
+
+        async def decide() -> Verdict:
+            held = reserve_budget(self.engine, (picture,), self.model, None, self.allowance)
+            async with held as budget:
+                return await self.engine.decide(chat, (picture,), budget=budget)
+
+        verdict, _ = await decide_and_keep(self.recording, decide, chat)
+        return verdict
+
+
+class RowDecider:
+    """Decides rows, each content once; many at a time, on one event loop.
+
+    Args:
+        ask: asks the model.
+        settings: what all rows have in common.
+        max_bytes: longest picture.
+        log: what was decided before; None where nothing is kept.
+        keep_answers: whether outcomes hold the answers that pass.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        settings: JobSettings,
+        max_bytes: int,
+        *,
+        log: DecisionLog | None = None,
+        keep_answers: bool = False,
+    ) -> None:
+        self._ask = ask
+        self._settings = settings
+        self._max_bytes = max_bytes
+        self._log = log
+        self._keep_answers = keep_answers
+        self._under_way: dict[str, asyncio.Future[RowOutcome]] = {}
+
+    async def decide(self, row: BulkRow) -> RowOutcome | None:
+        """What becomes of a row; None where it was decided before.
+
+        Raises:
+            LimitError: the money of the job is spent; nothing was asked.
+            ConfigError: a package is missing, or the guard cannot decide at all.
+            StorageError: a record could not be kept.
+        """
+        try:
+            data, sha256 = await asyncio.to_thread(self._read, row)
+        except RequestError as error:
+            return RowOutcome.undecided(row, error, UNREADABLE)
+        key = self._settings.content_key(sha256, row.prompt)
+        while (before := self._under_way.get(key)) is not None:
+            await asyncio.wait({before})
+            if not before.cancelled() and before.result().is_decided:
+                return before.result().repeat_for(row)
+            if self._under_way.get(key) is before:
+                break  # it failed, so this row is asked about itself
+        own = self._under_way[key] = asyncio.get_running_loop().create_future()
+        try:
+            outcome = await self._look_up_or_ask(row, data, key, sha256)
+        except BaseException:
+            own.cancel()
+            self.forget(key)
+            raise
+        if outcome is None:
+            own.cancel()
+            self.forget(key)
+            return None
+        own.set_result(outcome)
+        return outcome
+
+    def forget(self, key: str) -> None:
+        """Says that the outcome with this key is in the log, where it is found from now on."""
+        self._under_way.pop(key, None)
+
+    async def _look_up_or_ask(
+        self, row: BulkRow, data: bytes, key: str, sha256: str
+    ) -> RowOutcome | None:
+        if self._log is not None:
+            if await asyncio.to_thread(self._log.is_decided, row, key):
+                return None
+            if known := await asyncio.to_thread(self._log.find, row, key):
+                return known
+        try:
+            verdict = await self._ask(row, data)
+        except RequestError as error:
+            reason = UNREADABLE if error.code in _PICTURE_CODES else Reason.INVALID_REQUEST.value
+            return RowOutcome.undecided(row, error, reason, key=key, sha256=sha256)
+        except (ConfigError, LimitError, StorageError):
+            raise  # no fault of this row: the job cannot go on
+        except GuardrailError as error:
+            reason = from_error(error).reason.value
+            return RowOutcome.undecided(row, error, reason, key=key, sha256=sha256)
+        return RowOutcome.from_verdict(
+            row, verdict, key=key, sha256=sha256, keep_answer=self._keep_answers
+        )
+
+    def _read(self, row: BulkRow) -> tuple[bytes, str]:
+        data = read_image(row, self._max_bytes)
+        return data, hashlib.sha256(data).hexdigest()

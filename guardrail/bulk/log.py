@@ -1,0 +1,127 @@
+"""The log of a bulk job: what was decided, a line a row; a job that was killed goes on from it.
+
+A row whose decision failed has a line as well, and another one once it is decided; the last one
+counts. No line is written twice, and none is changed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from guardrail.bulk.index import DecisionIndex, KnownDecision
+from guardrail.bulk.outcome import RowDecision, RowOutcome
+from guardrail.canonical import parse_strict
+from guardrail.records.lines import read_lines
+from guardrail.records.run_log import RunLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from guardrail.bulk.rows import BulkRow
+    from guardrail.types import Json
+
+__all__ = ["DecisionLog"]
+
+_SEPARATOR = "\n"
+
+
+class DecisionLog:
+    """What is decided, in a file that only grows; for any thread.
+
+    Args:
+        path: made where it is missing.
+        settings: what all rows depend on.
+
+    Attributes:
+        tries: decisions that asked a model, those that failed included.
+        calls, cost_usd: of all of them; the cost counts those of known price, `all_priced` says
+            whether these are all.
+
+    Raises:
+        ConfigError: the file is in use, holds something else, or belongs to a job with other
+            settings.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Json]) -> None:
+        self.path = path
+        self.tries = 0
+        self.calls = 0
+        self.cost_usd = 0.0
+        self.all_priced = True
+        self._index = DecisionIndex()
+        self._lines = 1  # the settings
+        try:
+            self._log = RunLog(path, settings, command="guardrail moderate", accept=self._accept)
+        except BaseException:
+            self._index.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def is_decided(self, row: BulkRow, key: str) -> bool:
+        """Whether this row was decided with this content; it then counts as seen."""
+        if not self._index.is_decided(row.identity, key):
+            return False
+        self._index.mark_seen(row.identity)
+        return True
+
+    def find(self, row: BulkRow, key: str) -> RowOutcome | None:
+        """The decision of another row with the same content, as this row's."""
+        known = self._index.find(key)
+        if known is None:
+            return None
+        first = RowOutcome(
+            name=known.name,
+            row=0,
+            identity=known.name,
+            decision=RowDecision(known.decision),
+            reason=known.reason,
+            key=key,
+            harmful=tuple(known.harmful.split(_SEPARATOR)) if known.harmful else (),
+            outside_claim=known.outside_claim,
+        )
+        return first.repeat_for(row)
+
+    def write(self, outcomes: Sequence[RowOutcome]) -> None:
+        """Adds lines, which are on the disk when this returns. Raises ConfigError, StorageError."""
+        self._log.write(*({"type": "row", **outcome.to_dict()} for outcome in outcomes))
+        for outcome in outcomes:
+            self._index.mark_seen(outcome.identity)
+
+    def current(self) -> Iterator[RowOutcome]:
+        """The last outcome of every row that was seen in this run, in the order of the log."""
+        for number, line in enumerate(read_lines(self.path), start=1):
+            if number == 1:
+                continue
+            outcome = RowOutcome.from_dict(parse_strict(line))
+            if self._index.is_current(outcome.identity, number):
+                yield outcome
+
+    def close(self) -> None:
+        self._log.close()
+        self._index.close()
+
+    def _accept(self, row: dict[str, Any]) -> None:
+        if row["type"] != "row":
+            raise ValueError(row["type"])
+        outcome = RowOutcome.from_dict(row)
+        self._lines += 1
+        self.tries += outcome.calls > 0
+        self.calls += outcome.calls
+        self.cost_usd += outcome.cost_usd or 0.0
+        self.all_priced &= outcome.cost_usd is not None
+        known = None
+        if outcome.is_decided:
+            known = KnownDecision(
+                outcome.same_as or outcome.name,
+                outcome.decision.value,
+                outcome.reason,
+                _SEPARATOR.join(outcome.harmful),
+                outcome.outside_claim,
+            )
+        self._index.add(outcome.identity, outcome.key, self._lines, known)

@@ -1,0 +1,70 @@
+"""What a whole job may cost."""
+
+from __future__ import annotations
+
+import asyncio
+
+from guardrail.errors import LimitError
+from guardrail.memory.allowance import Reservation
+
+__all__ = ["JobAllowance"]
+
+
+class JobAllowance:
+    """The money of a job, shared by the decisions under way; see `Allowance`.
+
+    What a decision will cost is not known beforehand, so an upper limit is set aside for it: the
+    policy's for one request, else twice what the dearest decision so far took. The first one may
+    take all there is, and the others wait until it has told its cost. A decision waits while others
+    hold what it needs.
+
+    Args:
+        most_usd: what the job may cost, at least 0.
+        spent_usd: what it has cost in earlier runs.
+    """
+
+    caller = "bulk"
+    limits_calls = False
+
+    def __init__(self, most_usd: float, spent_usd: float = 0.0) -> None:
+        self.most_usd = most_usd
+        self.spent_usd = spent_usd
+        self._reserved_usd = 0.0
+        self._highest_usd = 0.0
+        self._changed = asyncio.Condition()
+
+    async def reserve(self, calls: int | None, max_cost_usd: float | None) -> Reservation:
+        """Sets aside what one decision may cost.
+
+        Raises:
+            LimitError: too little is left for one more decision, and nothing under way can give
+                any back.
+        """
+        del calls
+        async with self._changed:
+            while True:
+                free = self.most_usd - self.spent_usd - self._reserved_usd
+                if free > 0.0 and free >= (max_cost_usd or self._highest_usd):
+                    break
+                if not self._reserved_usd:
+                    raise LimitError(
+                        f"the job's limit of US$ {self.most_usd:g} is reached; give more with "
+                        "--max-usd, and the same command goes on",
+                        code="job_cost_limit",
+                    )
+                await self._changed.wait()
+            usd = min(free, max_cost_usd or 2 * self._highest_usd or free)
+            self._reserved_usd += usd
+            return Reservation(self.caller, None, usd)
+
+    async def settle(self, reservation: Reservation, calls: int, usd: float | None) -> None:
+        """Counts what was used; as much as was set aside, where the cost is not known."""
+        del calls
+        held = reservation.usd or 0.0
+        used = held if usd is None else usd
+        async with self._changed:
+            left = self._reserved_usd - held
+            self._reserved_usd = left if left > 1e-12 else 0.0
+            self.spent_usd += used
+            self._highest_usd = max(self._highest_usd, used)
+            self._changed.notify_all()

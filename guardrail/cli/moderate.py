@@ -1,0 +1,275 @@
+"""`guardrail moderate`: an operator's own pictures, a million rows if need be."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from guardrail.cli.options import find_columns, record_options, table_options, upstream_options
+from guardrail.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from guardrail.bulk.content_key import JobSettings
+    from guardrail.bulk.deciding import EngineAsk
+    from guardrail.bulk.job import BulkJob
+    from guardrail.bulk.log import DecisionLog
+    from guardrail.bulk.report import BulkReport
+    from guardrail.bulk.sources import BulkSource
+    from guardrail.bulk.spending import JobAllowance
+    from guardrail.engine.engine import Engine
+    from guardrail.policy.schema import Policy
+    from guardrail.policy.upstreams import UpstreamEntry
+
+__all__ = ["command"]
+
+_LOG, _KEY, _PAGE = "log.jsonl", "noise.key", "report.html"
+
+
+@click.command("moderate")
+@click.argument("source")
+@click.option("--out", "folder", type=click.Path(path_type=Path, file_okay=False), required=True,
+              help="Folder for the log, the decisions and the page; the same command goes on from "
+              "what is in it.")  # fmt: skip
+@click.option("--prompt", default="What is shown in this picture?", show_default=True,
+              help="The question where a row has none; {COLUMN} in it stands for a cell of the "
+              "row, {name} for the picture's name.")  # fmt: skip
+@click.option("--model", default="", help="Model name, where the upstream serves several.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Longest answer, in tokens.")
+@table_options("image=path,prompt=question")
+@click.option("--format", "formats", type=click.Choice(["jsonl", "parquet"]), multiple=True,
+              default=("jsonl",), show_default=True,
+              help="Of the decisions; may be given twice.")  # fmt: skip
+@click.option("--answers", is_flag=True, help="Keep the answers that pass with the decisions.")
+@click.option("--jobs", type=click.IntRange(1, 4096), default=8, show_default=True,
+              help="Rows that are decided at a time; a kill loses no more.")  # fmt: skip
+@click.option("--requests-per-minute", type=click.FloatRange(min=0, min_open=True),
+              help="Most calls to each upstream in a minute.")  # fmt: skip
+@click.option("--max-usd", type=click.FloatRange(min=0, min_open=True),
+              help="What all runs of this job together may cost, in US dollars.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@upstream_options
+@record_options
+def command(
+    source: str,
+    folder: Path,
+    upstreams: tuple[str, ...],
+    upstreams_file: Path | None,
+    policy_name: str,
+    key_file: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Decide about all pictures of SOURCE, and write what was decided, with certificates.
+
+    SOURCE is a folder of pictures, a table (CSV, TSV, JSON, JSONL, Parquet) with the columns image
+    and perhaps prompt and id, or the URL of either in a bucket (s3://…, gs://…). Nothing that is
+    decided is paid for again. Exit code 0: every row is decided; 2: some are not, or the job was
+    stopped. See docs/bulk.md.
+    """
+    from guardrail.assembly import read_policy, read_upstreams
+    from guardrail.bulk.output import check_formats
+    from guardrail.bulk.sources import FIELDS, open_source
+
+    policy = read_policy(policy_name)
+    entries = _limit_rate(read_upstreams(upstreams, upstreams_file), options["requests_per_minute"])
+    _make_folder(folder)
+    check_formats(options["formats"], folder)
+    job = _Job(policy, entries, folder, key_file or folder / _KEY, options)
+    columns = find_columns(options["columns_text"], FIELDS)
+    try:
+        with open_source(
+            source, prompt=options["prompt"], columns=columns, encoding=options["encoding"]
+        ) as rows:
+            facts = asyncio.run(job.run(rows))
+    except KeyboardInterrupt:
+        click.echo(f"\nstopped; the same command goes on from {folder}", err=True)
+        raise
+    click.echo(json.dumps(facts, allow_nan=False) if as_json else _in_words(facts))
+    if facts["stopped"]:
+        click.echo(f"guardrail: {facts['stopped']}", err=True)
+    raise click.exceptions.Exit(2 if facts["not_decided"] or facts["stopped"] else 0)
+
+
+def _limit_rate(
+    entries: tuple[UpstreamEntry, ...], requests_per_minute: float | None
+) -> tuple[UpstreamEntry, ...]:
+    if requests_per_minute is None:
+        return entries
+    rate = {"requests_per_minute": requests_per_minute}
+    return tuple(entry.model_copy(update=rate) for entry in entries)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"this folder cannot be made ({error.strerror}); choose another place",
+            file=str(folder),
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Everything that is fixed before the first row."""
+
+    policy: Policy
+    entries: tuple[UpstreamEntry, ...]
+    folder: Path
+    key_file: Path
+    options: dict[str, Any]
+
+    async def run(self, source: BulkSource) -> dict[str, Any]:
+        """Decides what is left of the source, writes files, and returns what there is to tell."""
+        from guardrail.assembly import build_engine
+        from guardrail.bulk.content_key import JobSettings
+        from guardrail.bulk.log import DecisionLog
+
+        started = time.monotonic()
+        engine = build_engine(self.policy, self.entries, self.key_file)
+        try:
+            model = self.options["model"] or (await engine.upstream.models())[0]
+            limit = self.options["max_tokens"]
+            parameters = {} if limit is None else {"max_tokens": limit}
+            settings = JobSettings.of(engine, model, parameters)
+            with DecisionLog(self.folder / _LOG, settings.to_dict()) as log:
+                before = log.calls, log.cost_usd
+                job = await self._decide(source, engine, settings, log)
+                report = await asyncio.to_thread(
+                    self._write, source, engine, settings, log, job.stopped
+                )
+        finally:
+            await engine.aclose()
+        return {
+            "source": source.name,
+            "folder": str(self.folder),
+            "policy": settings.policy,
+            "policy_digest": settings.policy_digest,
+            "model": settings.model,
+            **report.summary.to_dict(),
+            "decided_before": job.decided_before,
+            "calls": report.calls,
+            "cost_usd": report.cost_usd,
+            "calls_of_this_run": log.calls - before[0],
+            "alpha": report.alpha,
+            "tries": report.tries,
+            "expected_wrong_upper": report.expected_wrong_upper,
+            "elapsed_s": round(time.monotonic() - started, 3),
+            "stopped": job.stopped,
+        }
+
+    async def _decide(
+        self, source: BulkSource, engine: Engine, settings: JobSettings, log: DecisionLog
+    ) -> BulkJob:
+        from guardrail.bulk.deciding import RowDecider
+        from guardrail.bulk.job import BulkJob
+        from guardrail.cli.progress import progress_bar
+        from guardrail.policy.compile import image_limits
+
+        options, max_bytes = self.options, image_limits(self.policy).max_bytes
+        with self._open_ask(engine, settings, log) as ask:
+            decider = RowDecider(ask, settings, max_bytes, log=log, keep_answers=options["answers"])
+            with progress_bar("moderating", source.total) as step:
+                job = BulkJob(decider, log, options["jobs"], step)
+                await job.run(source.rows())
+        return job
+
+    @contextmanager
+    def _open_ask(
+        self, engine: Engine, settings: JobSettings, log: DecisionLog
+    ) -> Iterator[EngineAsk]:
+        from guardrail.assembly import open_recorder
+        from guardrail.bulk.deciding import EngineAsk
+        from guardrail.policy.compile import image_limits
+        from guardrail.records.options import RecordOptions
+
+        options = self.options
+        kept = RecordOptions(
+            options["records_place"],
+            options["sign_key"],
+            options["keep_content"],
+            options["content_key"],
+            options["keep_pictures"],
+        )
+        with ExitStack() as stack:
+            yield EngineAsk(
+                engine,
+                settings.model,
+                image_limits(self.policy),
+                settings.parameters,
+                self._allow(engine, settings.model, log),
+                stack.enter_context(open_recorder(engine, kept)),
+            )
+
+    def _allow(self, engine: Engine, model: str, log: DecisionLog) -> JobAllowance | None:
+        from guardrail.bulk.spending import JobAllowance
+        from guardrail.engine.budget import has_price
+
+        most_usd = self.options["max_usd"]
+        if most_usd is None:
+            return None
+        if not has_price(
+            dataclasses.replace(engine.rules, max_cost_usd=most_usd), engine.upstream, model
+        ):
+            raise ConfigError(
+                f"--max-usd needs the price of '{model}', which is not known; add it to the policy",
+                field="advanced.prices",
+            )
+        return JobAllowance(most_usd, log.cost_usd)
+
+    def _write(
+        self,
+        source: BulkSource,
+        engine: Engine,
+        settings: JobSettings,
+        log: DecisionLog,
+        stopped: str,
+    ) -> BulkReport:
+        """The decisions and the page; reads the log once."""
+        from guardrail.bulk.output import write_decisions
+        from guardrail.bulk.report import BulkReport, write_bulk_report
+        from guardrail.bulk.summary import BulkSummary
+        from guardrail.policy.facts import describe_rules
+
+        summary = BulkSummary()
+        write_decisions(self.folder, self.options["formats"], summary.count(log.current()))
+        report = BulkReport(
+            source=source.name,
+            summary=summary,
+            settings=settings,
+            promise=describe_rules(
+                engine.rules, reference_kind=self.policy.oracle.reference_kind
+            ).promise,
+            alpha=engine.rules.alpha,
+            tries=log.tries,
+            calls=log.calls,
+            cost_usd=log.cost_usd if log.all_priced else None,
+            stopped=stopped,
+        )
+        write_bulk_report(self.folder / _PAGE, report)
+        return report
+
+
+def _in_words(facts: dict[str, Any]) -> str:
+    cost = "" if facts["cost_usd"] is None else f", US$ {facts['cost_usd']:.2f}"
+    counts = (
+        f"{facts['rows']:,} rows: {facts['passed']:,} passed, {facts['blocked']:,} blocked, "
+        f"{facts['not_decided']:,} not decided ({facts['decided_before']:,} were decided before)"
+    )
+    lines = [
+        counts,
+        *(f"  {one['decision']}: {one['reason']}: {one['rows']:,}" for one in facts["reasons"]),
+        f"{facts['calls']:,} calls{cost}, {facts['calls_of_this_run']:,} of them in this run",
+        f"the decisions and report.html are in {facts['folder']}",
+    ]
+    return "\n".join(lines)
