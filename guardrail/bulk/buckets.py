@@ -95,5 +95,8 @@ def _bucket_error(
     """Providers' libraries raise errors of their own, whose texts may hold keys."""
     if isinstance(error, (ConfigError, RequestError)):
         return error
-    why = {FileNotFoundError: "it is not there", PermissionError: "access is denied"}
+    why: dict[type[Exception], str] = {
+        FileNotFoundError: "it is not there",
+        PermissionError: "access is denied",
+    }
     return kind(f"{what} ({why.get(type(error), type(error).__name__)}); check name and rights")

@@ -87,7 +87,10 @@ class DecisionIndex:
             "SELECT name, decision, reason, harmful, outside FROM decisions WHERE content = ?",
             bytes.fromhex(content),
         )
-        return None if found is None else KnownDecision(*found[:4], outside_claim=bool(found[4]))
+        if found is None:
+            return None
+        name, decision, reason, harmful, outside = map(str, found)
+        return KnownDecision(name, decision, reason, harmful, outside == "1")
 
     def is_current(self, identity: str, line: int) -> bool:
         """Whether this is the last line about a row that the source has."""

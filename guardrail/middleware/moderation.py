@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -104,7 +112,7 @@ async def _work(
     options: ModerationOptions,
     model: str,
     send: _Send,
-) -> AsyncIterator[list[RowOutcome]]:
+) -> AsyncGenerator[list[RowOutcome], None]:
     decider = RowDecider(
         _GuardAsk(send, model),
         JobSettings.of(runtime.decider.engine, model, {}),
@@ -152,9 +160,7 @@ def _stream(
     return read_in_thread(iter(items), 1)
 
 
-async def _read_rows(
-    items: AsyncIterator[ModerationItem], prompt: str
-) -> AsyncIterator[BulkRow]:
+async def _read_rows(items: AsyncIterator[ModerationItem], prompt: str) -> AsyncIterator[BulkRow]:
     number = 0
     async for item in items:
         number += 1
@@ -169,7 +175,8 @@ def _read_item(item: ModerationItem, number: int, prompt: str) -> BulkRow:
         if isinstance(item, tuple)
         else {"image": item}
     )
-    image, own = cells.get("image"), cells.get("prompt") or ""
+    image: Any = cells.get("image")
+    own = cells.get("prompt") or ""
     is_place = isinstance(image, (str, os.PathLike))
     name = str(cells.get("id") or (os.fspath(image) if is_place else f"item {number}"))
     if not (is_place or isinstance(image, bytes)) or not image or not isinstance(own, str):
