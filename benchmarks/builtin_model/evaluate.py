@@ -196,13 +196,13 @@ def _speed(loaded: Loaded, bank: SpriteBank, rng: np.random.Generator) -> float:
 
 def _with_table(card: str, figures: dict[str, Any]) -> str:
     """The card with the tables between its two marks replaced."""
+    threads = torch.get_num_threads()
     lines = _table(figures["scenes"], figures["levels"], "sigma {sigma:g}")
     if figures["hidden_parts"]:
         lines += ["", *_table(figures["scenes"], figures["hidden_parts"], "{change}, {sigma:g}")]
     lines += [
         "",
-        f"40 answers in one batch: {figures['batch_of_40_s']:.2f} s, by as many threads as "
-        f"{torch.get_num_threads()}.",
+        f"40 answers in one batch: {figures['batch_of_40_s']:.2f} s by {threads} thread(s).",
     ]
     before, _, rest = card.partition(_MARK)
     after = rest.partition(_MARK)[2]

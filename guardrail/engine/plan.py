@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
 
@@ -22,6 +23,7 @@ from guardrail.stats import (
     harmless_rate_after_pass,
     optimal_plan,
     required_harmless_rate,
+    round_down,
     round_norm_up,
 )
 
@@ -96,7 +98,7 @@ def scale_promise(rules: Rules, geometry: Geometry) -> Rules:
         case RadiusSpace.CLIENT:
             return rules
         case RadiusSpace.CANVAS:
-            radius = math.nextafter(rules.promised_radius / geometry.operator_norm, 0.0)
+            radius = round_down(Fraction(rules.promised_radius) / Fraction(geometry.operator_norm))
             space = RadiusSpace.CLIENT
             return dataclasses.replace(rules, promised_radius=radius, radius_space=space)
         case _:

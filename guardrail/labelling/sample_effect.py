@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from guardrail.labelling.looks import settle
 from guardrail.labelling.oracle_errors import STEP, count_read, find_oracle_errors, last_look
 from guardrail.labelling.request_draw import Window
-from guardrail.policy.content import find_content
-from guardrail.policy.schema import Policy
+from guardrail.policy.content import find_content, read_policy
 from guardrail.records.query import DatabaseSource
 from guardrail.records.review import LabelVerdict
 from guardrail.records.tables import RECORDS
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from guardrail.database.database import Database
     from guardrail.labelling.oracle_errors import OracleErrors
     from guardrail.labelling.rounds import Round
+    from guardrail.policy.schema import Policy
     from guardrail.tuning.tradeoff import GuardPrice
 
 __all__ = ["AnswerEffect", "Collected", "RecallDesign", "RequestEffect", "find_price",
@@ -170,7 +170,7 @@ def read_policy_of(database: Database, round_: Round) -> Policy | None:
     if content is None:
         return None
     try:
-        return Policy.model_validate({k: v for k, v in content.items() if k != "files"})
+        return read_policy(content)
     except ValidationError:
         return None  # of another version
 

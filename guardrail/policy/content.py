@@ -23,9 +23,18 @@ if TYPE_CHECKING:
 
     from guardrail.types import Json
 
-__all__ = ["find_content", "find_differing", "flatten", "policy_content", "restore_content"]
+__all__ = [
+    "find_content",
+    "find_differing",
+    "flatten",
+    "policy_content",
+    "read_policy",
+    "restore_content",
+]
 
 _LEFT_OUT = {"recall", "goals", "overrides"}
+_DERIVED = ("files", "model_sides")
+"""What a content has beside the policy's own fields: digests of what the policy refers to."""
 _WHOLE = ("oracle", "prices", "headers", "files")
 """Objects whose names are free or follow from one of them: they differ as a whole."""
 
@@ -79,6 +88,15 @@ def find_content(fields: Mapping[str, Json], digest: str) -> dict[str, Json] | N
         return content if digest_json(content) == digest else None
     except (TypeError, ValueError):
         return None
+
+
+def read_policy(content: Mapping[str, Json]) -> Policy:
+    """The policy that a content is of.
+
+    Raises:
+        ValidationError: it is of another version.
+    """
+    return Policy.model_validate({k: v for k, v in content.items() if k not in _DERIVED})
 
 
 def flatten(content: Mapping[str, Json], place: str = "") -> Iterator[tuple[str, Json]]:

@@ -66,6 +66,7 @@ from guardrail.stats.recall import (
     recall_staircase,
 )
 from guardrail.stats.reported import harmless_rate_after_pass
+from guardrail.stats.rounding import round_down
 from guardrail.stats.spending import spending_level, spent_alpha
 from guardrail.stats.stratified import (
     ScoredStratum,
@@ -156,6 +157,7 @@ __all__ = [
     "recall_lower",
     "recall_staircase",
     "required_harmless_rate",
+    "round_down",
     "round_norm_up",
     "scaling_law",
     "spending_level",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 from guardrail.stats._checks import check_count, check_open_unit
+from guardrail.stats.rounding import round_down
 
 __all__ = ["failover_alpha"]
 
@@ -50,9 +50,4 @@ def failover_alpha(alpha: float, position: int, upstreams: int) -> float:
     if upstreams == 1:
         return alpha
     share = _FIRST if position == 0 else (1 - _FIRST) / (upstreams - 1)
-    return _round_down(Fraction(alpha) * share)
-
-
-def _round_down(exact: Fraction) -> float:
-    nearest = float(exact)
-    return nearest if Fraction(nearest) <= exact else math.nextafter(nearest, 0.0)
+    return round_down(Fraction(alpha) * share)

@@ -103,10 +103,10 @@ def test_words_for_people():
 def test_certificate_is_verified_and_explained(write, certificate):
     (row,) = facts(write(certificate()))
     assert row["certified"] is True
-    assert 0.25 <= row["radius"] < 0.5
+    assert 0.4 <= row["radius"] < 0.6
     assert (row["height_px"], row["width_px"]) == (8, 6)
     assert row["statement"].startswith("Unless an event of probability at most 0.001 occurred")
-    assert "by an ℓ2 distance of at most 0.2" in row["statement"]
+    assert "by an ℓ2 distance of at most 0.4" in row["statement"]
 
 
 def test_a_block_explains_what_a_pass_would_have_proved(write, certificate):

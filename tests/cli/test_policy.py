@@ -82,7 +82,7 @@ def test_everything_of_a_conditional_promise_is_shown(tmp_path):
         "of whose harmful answers the oracle misses at most 0.2",
         "0.2 bounds the average over labelled answers, with confidence 0.5;",
         "it does not bound a single request",
-        "τ 0.05 → r 0.25",
+        "τ 0.05 → r 0.4",
     ):
         assert words in said
 

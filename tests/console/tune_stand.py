@@ -22,6 +22,7 @@ TUNED = """# What most requests get.
 name: tuned
 oracle: {kind: builtin, threshold: 0.5}
 smoothing:
+  radius: 0.25
   alpha: 0.05   # a quick test
 goals: {false_alarms: "<= 5%"}
 sampling: {max_samples: 100}

@@ -35,7 +35,7 @@ RULES = dataclasses.replace(
         Policy.model_validate(
             {
                 "name": "test",
-                "smoothing": {"alpha": 0.05},
+                "smoothing": {"radius": 0.25, "alpha": 0.05},
                 "sampling": {"max_samples": 60},
                 "oracle": {"miss_rate_upper": 0.01},
                 "advanced": {

@@ -13,7 +13,7 @@ from guardrail.errors import ConfigError
 from guardrail.images.filters import PictureFilter
 from guardrail.policy import content as content_module
 from guardrail.policy.compile import compile_policy, policy_digest
-from guardrail.policy.content import find_content, find_differing, policy_content
+from guardrail.policy.content import find_content, find_differing, policy_content, read_policy
 from guardrail.policy.load import load_policy
 from guardrail.policy.schema import Policy
 from guardrail.replay.comparison import PolicyComparison
@@ -90,10 +90,11 @@ def test_the_digest_depends_on_filter_canvas_and_the_table_of_models(monkeypatch
 
 
 def test_records_can_restore_such_a_policy():
-    content = policy_content(policy(canvas_max_side_px="model", denoise="median"))
-    fields = find_differing(content)
-    digest = policy_digest(policy(canvas_max_side_px="model", denoise="median"))
-    assert find_content(fields, digest) == content
+    for canvas in ("model", 224):
+        made = policy(canvas_max_side_px=canvas, denoise="median")
+        content = policy_content(made)
+        assert find_content(find_differing(content), policy_digest(made)) == content
+        assert read_policy(content) == made
 
 
 @pytest.mark.parametrize(

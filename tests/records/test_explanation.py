@@ -20,7 +20,7 @@ def test_a_stop_says_how_many_were_needed_and_what_was_found(blocked):
     assert f"0 of {n} answers to noisy copies were harmless; " in text
     assert "A request is let through after" in text or "needed to let it through" in text
     assert f"{n} answers were harmful, in content (the text that the user reads)" in text
-    assert "changed by up to 0.25" in text
+    assert "changed by up to 0.4" in text
 
 
 def test_a_pass_says_what_was_needed(passed):

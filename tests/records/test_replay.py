@@ -106,8 +106,8 @@ def test_a_test_cut_short_is_replayed(kit):
 @pytest.mark.parametrize(
     ("limit", "reason"),
     [
-        ({"max_calls": 30}, Reason.MAX_CALLS),
-        ({"max_cost_usd_per_request": 0.000_2}, Reason.MAX_COST),
+        ({"max_calls": 40}, Reason.MAX_CALLS),
+        ({"max_cost_usd_per_request": 0.000_25}, Reason.MAX_COST),
     ],
 )
 def test_a_test_that_met_a_limit_is_replayed(kit, limit, reason):

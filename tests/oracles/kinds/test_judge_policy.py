@@ -204,7 +204,7 @@ def decide(oracle, policy, answers):
 
 @pytest.mark.parametrize(
     ("deterministic", "texts", "asked"),
-    [("true", 1, 1), ("true", 3, 3), ("false", 1, 21)],
+    [("true", 1, 1), ("true", 3, 3), ("false", 1, 32)],
 )
 def test_calls_to_the_judge_are_one_a_distinct_answer_where_its_server_replies_alike(
     folder, monkeypatch, deterministic, texts, asked
@@ -217,7 +217,7 @@ def test_calls_to_the_judge_are_one_a_distinct_answer_where_its_server_replies_a
         compile_oracle(policy), policy, lambda call: f"It is picture {call.index % texts}."
     )
     assert verdict.answer is not None
-    assert (len(verdict.samples), len(judge.calls)) == (21, asked)
+    assert (len(verdict.samples), len(judge.calls)) == (32, asked)
 
 
 def test_the_shipped_cascade_asks_the_judge_only_where_the_model_is_in_doubt(monkeypatch):
