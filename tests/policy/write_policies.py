@@ -36,6 +36,9 @@ _TABLE = re.compile(r"(<!-- fields: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ORACLE_FIELDS = ("kind", "models", "threshold")  # the others are in docs/oracles.md
 _HEAD = """\
 # The default policy: a promise for small changes of a picture, at some three dozen calls a request.
+# Chosen on the built-in model (benchmarks/filters/policies.md): 71 of 72 clean scenes passed, at
+# 37.5 calls each, and all of 36 forbidden ones were stopped. More noise, or a larger radius for the
+# same noise, stopped more of what is clean.
 #
 # What it promises and costs, by `guardrail policy check default`:
 #
