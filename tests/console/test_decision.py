@@ -90,7 +90,7 @@ def test_a_pass_shows_what_was_said_how_far_it_holds_and_every_draw(shown):
                   "levels", "Promised: a picture with a smaller share is stopped", "Shown here",
                   "The exact statement", "key_0123456789abcdef"):  # fmt: skip
         assert words in page, words
-    assert page.count('class="harmless"') == 21
+    assert page.count('class="harmless"') == 32
     assert page.count('<svg class="chart"') == 4
 
 
