@@ -6,6 +6,12 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from guardrail.builtin.architecture import SIDE_PX as MODEL_SIDE_PX
+from guardrail.demo.scenes import SIDE_PX
+from guardrail.engine.plan import measure_geometry
+from guardrail.images.canvas import canvas_for
+from guardrail.stats import certified_radius
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -87,6 +93,7 @@ def _page(steps: list[Rows], gaps: list[dict[str, Any]]) -> str:
         "# Attacks below and far above the certified radius",
         _INTRODUCTION,
         *_gap_tables(gaps),
+        *_what_binds(steps[0][0], gaps[0]["stability"]["l2"]),
     ]
     for rows in steps:
         head = rows[0]
@@ -152,6 +159,41 @@ def _gap_tables(gaps: list[dict[str, Any]]) -> list[str]:
             ["step", "forbidden scenes", "never reached", "l2 for half", "with twice the steps",
              "weakest scene", "tau of nine tenths", "promised radius there", "gap"], evasion),
     ]  # fmt: skip
+
+
+def _what_binds(head: dict[str, Any], smallest: float | None) -> list[str]:
+    """How far a pass reaches at most, by its calls: where every answer is harmless."""
+    if head["step"] != "default" or smallest is None:
+        return []
+    geometry = measure_geometry([canvas_for(SIDE_PX, SIDE_PX, max_side_px=MODEL_SIDE_PX)])
+    body = []
+    for calls in (20, 40, 100, 400, 1_000, 10_000):
+        radius = certified_radius(
+            head["alpha"] ** (1 / calls),
+            sigma=head["sigma"],
+            operator_norm=geometry.operator_norm,
+            floor=0.5,
+            grid_slack=geometry.grid_slack,
+            sampler_error=geometry.sampler_error,
+        )
+        body.append([f"{calls:,}", _number(radius), _number(_ratio(smallest, radius), 1)])
+    return [
+        "### What binds the stability gap",
+        (
+            "No test of so many answers earns more, even if all of them are harmless: n harmless "
+            f"answers in a row show, at alpha {head['alpha']:g}, a rate of alpha^(1/n), and the "
+            "radius is sigma times its normal quantile, over the norm of the resize. A gap of 1 at "
+            f"40 calls would take noise of {_sigma_needed(head, smallest, body):.1f}, which the "
+            "model cannot see through; more noise than now stops too many clean scenes "
+            "([the sweep](../filters/policies.md))."
+        ),
+        _table(["calls", "radius at tau .5, at most", "gap, at least"], body),
+    ]
+
+
+def _sigma_needed(head: dict[str, Any], smallest: float, body: list[list[str]]) -> float:
+    radius = next(float(radius) for calls, radius, _ in body if calls == "40")
+    return float(head["sigma"]) * smallest / radius
 
 
 def _scenes(rows: Rows) -> list[str]:
