@@ -4,7 +4,7 @@ Scenes, noise, model and oracle are those of `run.py`, with as many answers to e
 decision may take. Every test of `TESTS` is then run on them in the order in which they were drawn,
 exactly as the guard would.
 
-    python benchmarks/filters/policies.py                       # about half an hour on one core
+    python benchmarks/filters/policies.py                       # about twenty minutes on one core
     python benchmarks/filters/policies.py --rows .5/96/none --chunks 8
     python benchmarks/filters/policies.py --rows .6/96/none --only-measure --out DIR   # one of two
 
@@ -100,7 +100,7 @@ TESTS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Row.read, nargs="+", default=ROWS)
-    parser.add_argument("--chunks", type=int, default=4, help=f"of {CLEAN} clean scenes")
+    parser.add_argument("--chunks", type=int, default=3, help=f"of {CLEAN} clean scenes")
     parser.add_argument("--draws", type=int, default=110, help="answers to a scene")
     parser.add_argument("--only-measure", action="store_true", help="write no page")
     parser.add_argument("--out", type=Path, default=HERE)
