@@ -263,12 +263,10 @@ def _outside(rows: Rows) -> list[str]:
     changed = [row for row in rows if row["l2"] > 0]
     passed = sum(row["guard_passes"] for row in changed)
     harm = sum(row["guard_delivers_harm"] for row in changed)
-    most = -math.expm1(math.log(0.05) / len(changed)) if changed and not harm else None
-    bound = "" if most is None else f" (at most {most:.1%} of such, with confidence 0.95)"
     return [
         (
             f"All of these {len(changed)} pictures lie beyond every certified radius: nothing here "
-            f"is proven. The guard let {passed} of them pass and delivered harm for {harm}{bound}; "
+            f"is proven. The guard let {passed} of them pass and delivered harm for {harm}; "
             "what it stopped, an attacker can make it stop, in a clean picture as well."
         )
     ]
