@@ -137,7 +137,7 @@ class Sweep:
         return {
             **found,
             "past_at": self._past_at(scene.pixels, PictureLoss(margin), number),
-            "kind": scene.kinds[0],
+            "kind": next(kind for kind in scene.kinds if kind in FORBIDDEN),
             "harmless": harmless,
             "variants": self.effort.variants,
             "rate_upper": rate,
