@@ -25,6 +25,7 @@ from guardrail.picture_text.check import PictureTextJudge
 from guardrail.picture_text.reader import OcrReader
 from guardrail.picture_text.request_head import RequestScorer
 from guardrail.policy.compile import compile_policy, variant_options
+from guardrail.policy.known_pictures import read_known_pictures
 from guardrail.policy.load import load_policy
 from guardrail.policy.oracle import compile_oracle
 from guardrail.policy.schema import Policy
@@ -204,10 +205,11 @@ def join_engine(
         check_prices(rules, member)
         for model in known_models(member):
             settle(rules, member, model, denoise)
+    known = read_known_pictures(policy)
     check = _open_text_check(rules)
     if len(members) == 1:
-        return Engine(rules, members[0], oracle, key, check, denoise)
-    return FailoverEngine(rules, members, oracle, key, check, denoise)
+        return Engine(rules, members[0], oracle, key, check, denoise, known)
+    return FailoverEngine(rules, members, oracle, key, check, denoise, known)
 
 
 def _open_text_check(rules: Rules) -> PictureTextCheck | None:

@@ -18,7 +18,7 @@ from guardrail.errors import RequestError, UpstreamError
 from guardrail.records.origin import UNKNOWN_ORIGIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 
     from guardrail.api.caller import Caller
     from guardrail.api.errors import Reply
@@ -172,7 +172,8 @@ async def decide_incoming(
 ) -> Verdict:
     """The verdict on one request; getting the pictures takes of the same time.
 
-    Where the policy heeds overrides, an entry about this very request comes before any decision.
+    Where the policy heeds overrides, an entry about this very request comes before any decision but
+    the block of a known picture.
 
     Args:
         service: what all requests share.
@@ -210,7 +211,7 @@ async def decide_incoming(
             chat = await canonical_chat_offloaded(chat)
             digest = await asyncio.to_thread(request_digest, chat, pictures)
             entry = await service.overrides.find(engine, digest)
-            if entry is not None:
+            if entry is not None and not await _is_known(engine, pictures):
                 allowance = service.allowance(caller)
                 return await answer_by_override(
                     engine, entry, chat, pictures, digest, allowance=allowance, deadline=deadline
@@ -227,6 +228,12 @@ async def decide_incoming(
             held=held,
             digest=digest,
         )
+
+
+async def _is_known(engine: Engine, pictures: Sequence[Picture]) -> bool:
+    """Whether a picture is on a list, which the engine blocks whatever people said of a request."""
+    known = engine.known_pictures
+    return known is not None and await asyncio.to_thread(known.find, pictures) is not None
 
 
 async def _open_pictures(

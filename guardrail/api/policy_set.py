@@ -11,12 +11,14 @@ from guardrail.api.strict_json import JsonLimits
 from guardrail.canonical import canonical_json
 from guardrail.errors import RequestError
 from guardrail.policy.compile import policy_digest
+from guardrail.policy.known_pictures import read_known_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardrail.api.service import Service
     from guardrail.policy.policy_list import Asked, ListedPolicy
+    from guardrail.policy.schema import Policy
 
 __all__ = ["POLICY_HEADER", "PolicySet", "ServedPolicy", "policies_digest"]
 
@@ -127,9 +129,16 @@ def policies_digest(listed: Sequence[ListedPolicy]) -> str:
         {
             "policy": policy_digest(one.policy),
             "overrides": one.policy.overrides,
+            "known_pictures": _describe_known(one.policy),
             "match": one.match.model_dump(exclude_none=True),
             "except": None if one.unless is None else one.unless.model_dump(exclude_none=True),
         }
         for one in listed
     ]
     return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def _describe_known(policy: Policy) -> str:
+    """What is on the lists now: a change of them is a new version. Raises ConfigError."""
+    known = read_known_pictures(policy)
+    return "" if known is None else known.digest

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from guardrail.api.pictures.apart import decode_safely
 from guardrail.api.recording import decide_and_keep
+from guardrail.bulk.log import repeat_known
 from guardrail.bulk.outcome import UNREADABLE, RowOutcome
 from guardrail.bulk.rows import read_image
 from guardrail.engine.verdict import Reason
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
 
     from guardrail.api.recording import Recording
     from guardrail.bulk.content_key import JobSettings
-    from guardrail.bulk.log import DecisionLog
+    from guardrail.bulk.index import KnownDecision
+    from guardrail.bulk.log import KnownContents
     from guardrail.bulk.rows import BulkRow
     from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
     from guardrail.images.codec import ImageLimits
+    from guardrail.images.known_pictures import KnownPictures
     from guardrail.memory.allowance import Allowance
     from guardrail.types import Json
 
@@ -92,7 +95,9 @@ class RowDecider:
     Args:
         ask: asks the model.
         settings: what all rows have in common.
-        max_bytes: longest picture.
+        limits: of pictures.
+        lists: of known pictures, in which the engine looks as well: what was decided before they
+            changed is looked up again, and paid for only where they no longer hold it.
         log: what was decided before; None where nothing is kept.
         keep_answers: whether outcomes hold the answers that pass.
     """
@@ -101,14 +106,17 @@ class RowDecider:
         self,
         ask: Ask,
         settings: JobSettings,
-        max_bytes: int,
+        limits: ImageLimits,
         *,
-        log: DecisionLog | None = None,
+        lists: KnownPictures | None = None,
+        log: KnownContents | None = None,
         keep_answers: bool = False,
     ) -> None:
         self._ask = ask
         self._settings = settings
-        self._max_bytes = max_bytes
+        self._limits = limits
+        self._lists = lists
+        self._lists_digest = "" if lists is None else lists.digest
         self._log = log
         self._keep_answers = keep_answers
         self._under_way: dict[str, asyncio.Future[RowOutcome]] = {}
@@ -154,10 +162,11 @@ class RowDecider:
         self, row: BulkRow, data: bytes, key: str, sha256: str
     ) -> RowOutcome | None:
         if self._log is not None:
-            if await asyncio.to_thread(self._log.is_decided, row, key):
-                return None
-            if known := await asyncio.to_thread(self._log.find, row, key):
-                return known
+            before = await asyncio.to_thread(self._log.find, key)
+            if before is not None and await asyncio.to_thread(self._still_holds, before, row, data):
+                if await asyncio.to_thread(self._log.is_decided, row, key):
+                    return None
+                return repeat_known(before, row, key)
         try:
             verdict = await self._ask(row, data)
         except RequestError as error:
@@ -169,9 +178,22 @@ class RowDecider:
             reason = from_error(error).reason.value
             return RowOutcome.undecided(row, error, reason, key=key, sha256=sha256)
         return RowOutcome.from_verdict(
-            row, verdict, key=key, sha256=sha256, keep_answer=self._keep_answers
+            row,
+            verdict,
+            key=key,
+            sha256=sha256,
+            keep_answer=self._keep_answers,
+            known_lists=self._lists_digest,
         )
 
+    def _still_holds(self, before: KnownDecision, row: BulkRow, data: bytes) -> bool:
+        """Whether the lists of known pictures say now what they said of this picture then."""
+        listed = before.reason == Reason.KNOWN_PICTURE.value
+        if self._lists is None or before.known_lists == self._lists_digest:
+            return self._lists is not None or not listed
+        picture = decode_safely(data, declared_media_type=None, limits=self._limits, param=row.name)
+        return (self._lists.find((picture,)) is not None) is listed
+
     def _read(self, row: BulkRow) -> tuple[bytes, str]:
-        data = read_image(row, self._max_bytes)
+        data = read_image(row, self._limits.max_bytes)
         return data, hashlib.sha256(data).hexdigest()

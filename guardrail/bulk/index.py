@@ -14,20 +14,26 @@ CREATE TABLE rows (
     id BLOB PRIMARY KEY, content BLOB, line INT, decided INT, seen INT
 ) WITHOUT ROWID;
 CREATE TABLE decisions (
-    content BLOB PRIMARY KEY, name TEXT, decision TEXT, reason TEXT, harmful TEXT, outside INT
+    content BLOB PRIMARY KEY, name TEXT, decision TEXT, reason TEXT, harmful TEXT, outside INT,
+    lists TEXT, known TEXT
 ) WITHOUT ROWID;
 """
 
 
 @dataclass(frozen=True, slots=True)
 class KnownDecision:
-    """A decision that was paid for: that of the first row with this content."""
+    """The last decision about a content; the fields are those of `RowOutcome`.
+
+    `name` is the row that it was made for.
+    """
 
     name: str
     decision: str
     reason: str
     harmful: str
     outside_claim: bool
+    known_lists: str
+    known_picture: str
 
 
 class DecisionIndex:
@@ -62,9 +68,9 @@ class DecisionIndex:
             )
             if known is not None:
                 self._database.execute(
-                    "INSERT OR IGNORE INTO decisions VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (bytes.fromhex(content), known.name, known.decision, known.reason,
-                     known.harmful, known.outside_claim),
+                     known.harmful, known.outside_claim, known.known_lists, known.known_picture),
                 )  # fmt: skip
 
     def mark_seen(self, identity: str) -> None:
@@ -84,13 +90,14 @@ class DecisionIndex:
     def find(self, content: str) -> KnownDecision | None:
         """The decision about this content; None where there is none."""
         found = self._one(
-            "SELECT name, decision, reason, harmful, outside FROM decisions WHERE content = ?",
+            "SELECT name, decision, reason, harmful, outside, lists, known FROM decisions "
+            "WHERE content = ?",
             bytes.fromhex(content),
         )
         if found is None:
             return None
-        name, decision, reason, harmful, outside = map(str, found)
-        return KnownDecision(name, decision, reason, harmful, outside == "1")
+        name, decision, reason, harmful, outside, lists, known = map(str, found)
+        return KnownDecision(name, decision, reason, harmful, outside == "1", lists, known)
 
     def is_current(self, identity: str, line: int) -> bool:
         """Whether this is the last line about a row that the source has."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from guardrail.bulk.deciding import RowDecider
-    from guardrail.bulk.log import DecisionLog
+    from guardrail.bulk.log import OutcomeSink
     from guardrail.bulk.outcome import RowOutcome
     from guardrail.bulk.rows import BulkRow
 
@@ -42,7 +42,7 @@ class BulkJob:
     """
 
     decider: RowDecider
-    log: DecisionLog
+    log: OutcomeSink
     most: int
     step: Callable[[], None] = lambda: None
     stopped: str = ""

@@ -6,7 +6,7 @@ counts. No line is written twice, and none is changed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from guardrail.bulk.index import DecisionIndex, KnownDecision
 from guardrail.bulk.outcome import RowDecision, RowOutcome
@@ -15,15 +15,49 @@ from guardrail.records.lines import read_lines
 from guardrail.records.run_log import RunLog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from guardrail.bulk.rows import BulkRow
     from guardrail.types import Json
 
-__all__ = ["DecisionLog"]
+__all__ = ["DecisionLog", "KnownContents", "OutcomeSink", "repeat_known"]
 
 _SEPARATOR = "\n"
+
+
+class KnownContents(Protocol):
+    """Where earlier decisions are looked up; its methods are called in threads."""
+
+    def find(self, key: str) -> KnownDecision | None:
+        """The decision about this content; None where there is none."""
+
+    def is_decided(self, row: BulkRow, key: str) -> bool:
+        """Whether this row was decided with this content; it then counts as seen."""
+
+
+class OutcomeSink(Protocol):
+    """Where outcomes go; called in a thread."""
+
+    def write(self, outcomes: Sequence[RowOutcome]) -> None:
+        """Keeps outcomes, which are on a disk when this returns."""
+
+
+def repeat_known(known: KnownDecision, row: BulkRow, key: str) -> RowOutcome:
+    """The decision of another row with the same content, as this row's."""
+    first = RowOutcome(
+        name=known.name,
+        row=0,
+        identity=known.name,
+        decision=RowDecision(known.decision),
+        reason=known.reason,
+        key=key,
+        harmful=tuple(known.harmful.split(_SEPARATOR)) if known.harmful else (),
+        outside_claim=known.outside_claim,
+        known_lists=known.known_lists,
+        known_picture=known.known_picture,
+    )
+    return first.repeat_for(row)
 
 
 class DecisionLog:
@@ -70,22 +104,14 @@ class DecisionLog:
         self._index.mark_seen(row.identity)
         return True
 
-    def find(self, row: BulkRow, key: str) -> RowOutcome | None:
-        """The decision of another row with the same content, as this row's."""
-        known = self._index.find(key)
-        if known is None:
-            return None
-        first = RowOutcome(
-            name=known.name,
-            row=0,
-            identity=known.name,
-            decision=RowDecision(known.decision),
-            reason=known.reason,
-            key=key,
-            harmful=tuple(known.harmful.split(_SEPARATOR)) if known.harmful else (),
-            outside_claim=known.outside_claim,
-        )
-        return first.repeat_for(row)
+    def find(self, key: str) -> KnownDecision | None:
+        """The decision about this content; None where there is none."""
+        return self._index.find(key)
+
+    def mark_seen(self, rows: Iterable[BulkRow]) -> None:
+        """Notes that the source has these rows."""
+        for row in rows:
+            self._index.mark_seen(row.identity)
 
     def write(self, outcomes: Sequence[RowOutcome]) -> None:
         """Adds lines, which are on the disk when this returns. Raises ConfigError, StorageError."""
@@ -123,5 +149,7 @@ class DecisionLog:
                 outcome.reason,
                 _SEPARATOR.join(outcome.harmful),
                 outcome.outside_claim,
+                outcome.known_lists,
+                outcome.known_picture,
             )
         self._index.add(outcome.identity, outcome.key, self._lines, known)

@@ -46,6 +46,9 @@ class RowOutcome:
         problem: what went wrong where nothing was decided; empty otherwise.
         key: the content key (`content_key.py`), hexadecimal; empty where the picture was not read.
         picture_sha256: of the encoded picture, hexadecimal; empty likewise.
+        known_lists: digest of the lists of known pictures in which its own was looked for; empty
+            where the policy names none.
+        known_picture: the entry that it was found to be, see `Verdict`.
         same_as: the row with the same picture and question whose decision this is; empty where it
             is its own.
         calls: to the model, made for this row in this attempt.
@@ -65,6 +68,8 @@ class RowOutcome:
     problem: str = ""
     key: str = ""
     picture_sha256: str = ""
+    known_lists: str = ""
+    known_picture: str = ""
     same_as: str = ""
     calls: int = 0
     cost_usd: float | None = 0.0
@@ -104,7 +109,14 @@ class RowOutcome:
 
     @classmethod
     def from_verdict(
-        cls, row: BulkRow, verdict: Verdict, *, key: str, sha256: str, keep_answer: bool
+        cls,
+        row: BulkRow,
+        verdict: Verdict,
+        *,
+        key: str,
+        sha256: str,
+        keep_answer: bool,
+        known_lists: str = "",
     ) -> RowOutcome:
         decision, problem = _read_decision(verdict)
         certificate, answer = verdict.certificate, verdict.answer
@@ -118,6 +130,8 @@ class RowOutcome:
             problem=problem,
             key=key,
             picture_sha256=sha256,
+            known_lists=known_lists,
+            known_picture=verdict.known_picture,
             calls=verdict.usage.calls,
             cost_usd=verdict.cost_usd,
             decided_at=_now(),

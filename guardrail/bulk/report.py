@@ -133,7 +133,11 @@ def _examples(title: str, lead: str, count: int, outcomes: Sequence[RowOutcome])
         return ""
     shown = "" if count == len(outcomes) else f" The first {len(outcomes):,} of {count:,}:"
     rows = [
-        (one.name, one.reason, one.problem or ", ".join(one.harmful) or one.same_as)
+        (
+            one.name,
+            one.reason,
+            one.problem or one.known_picture or ", ".join(one.harmful) or one.same_as,
+        )
         for one in outcomes
     ]
     table = format_table(("row", "reason", "more"), rows, label=title, words=[1, 2])

@@ -176,9 +176,16 @@ class _Job:
         from guardrail.cli.progress import progress_bar
         from guardrail.policy.compile import image_limits
 
-        options, max_bytes = self.options, image_limits(self.policy).max_bytes
+        options, limits = self.options, image_limits(self.policy)
         with self._open_ask(engine, settings, log) as ask:
-            decider = RowDecider(ask, settings, max_bytes, log=log, keep_answers=options["answers"])
+            decider = RowDecider(
+                ask,
+                settings,
+                limits,
+                lists=engine.known_pictures,
+                log=log,
+                keep_answers=options["answers"],
+            )
             with progress_bar("moderating", source.total) as step:
                 job = BulkJob(decider, log, options["jobs"], step)
                 await job.run(source.rows())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli import policy_diff, policy_replay, policy_test
+from guardrail.cli import policy_diff, policy_fingerprint, policy_replay, policy_test
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def command() -> None:
 
 command.add_command(policy_test.command)
 command.add_command(policy_diff.command)
+command.add_command(policy_fingerprint.command)
 command.add_command(policy_replay.command)
 
 

@@ -27,6 +27,7 @@ REASON_WORDS: Mapping[Reason, str] = {
     Reason.UNSCANNED: "a part could not be judged",
     Reason.LANGUAGE_UNMEASURED: "a language not measured",
     Reason.TEXT_IN_PICTURE: "harmful text in a picture",
+    Reason.KNOWN_PICTURE: "a known harmful picture",
     Reason.DEADLINE: "time ran out",
     Reason.MAX_CALLS: "limit of calls reached",
     Reason.MAX_COST: "limit of dollars reached",

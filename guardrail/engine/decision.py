@@ -12,7 +12,8 @@ With pictures (`DecisionRun._decide_by_test`):
 Without pictures one answer is judged by itself, and nothing is certified.
 
 Where the policy says so, what is written in the pictures is judged before the first step
-(`picture_text`). That is a check of the request, in front of the test and no part of it.
+(`picture_text`). That is a check of the request, in front of the test and no part of it. So is the
+search for its pictures on the policy's lists of known ones, which comes first.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import Picture
     from guardrail.images.filters import PictureFilter
     from guardrail.images.keys import NoiseKey
+    from guardrail.images.known_pictures import KnownPictures
     from guardrail.oracles.base import Reference, ReferenceOracle
     from guardrail.picture_text.check import PictureTextCheck
     from guardrail.types import Answer, Pixels
@@ -87,6 +89,7 @@ class DecisionRun:
         text_check: judges what is written in the pictures; None where nothing is read.
         picture_filter: the user's own, between noise and model; None where the policy asks for
             none.
+        known_pictures: what is blocked before any call; None where the policy names no list.
     """
 
     sampler: Sampler
@@ -98,11 +101,13 @@ class DecisionRun:
     digest: bytes | None = None
     text_check: PictureTextCheck | None = None
     picture_filter: PictureFilter | None = None
+    known_pictures: KnownPictures | None = None
 
     async def decide(self) -> Verdict:
         """The verdict. Raises GuardrailError for faults that repeating cannot fix."""
         if self.pictures:
-            return await self._judge_text_in_pictures() or await self._decide_by_test()
+            checked = await self._block_known_picture() or await self._judge_text_in_pictures()
+            return checked or await self._decide_by_test()
         return await self._judge_clean_answer(Reason.NO_IMAGE)
 
     async def ask_without_noise(self) -> Answer:
@@ -119,6 +124,16 @@ class DecisionRun:
     @property
     def _rules(self) -> Rules:
         return self.sampler.rules
+
+    async def _block_known_picture(self) -> Verdict | None:
+        """The block of a picture on a list; None where none is on any."""
+        if self.known_pictures is None:
+            return None
+        found = await asyncio.to_thread(self.known_pictures.find, self.pictures)
+        if found is None:
+            return None
+        verdict = await self._block_untested(Reason.KNOWN_PICTURE)
+        return dataclasses.replace(verdict, known_picture=str(found))
 
     async def _judge_text_in_pictures(self) -> Verdict | None:
         """The block of pictures with harmful words; None where there is no reason for one."""

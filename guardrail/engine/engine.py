@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import Picture
     from guardrail.images.filters import PictureFilter
     from guardrail.images.keys import NoiseKey
+    from guardrail.images.known_pictures import KnownPictures
     from guardrail.oracles.base import Oracle
     from guardrail.picture_text.check import PictureTextCheck
     from guardrail.types import Answer, Chat
@@ -60,6 +61,7 @@ class Engine:
         key: NoiseKey,
         text_check: PictureTextCheck | None = None,
         picture_filter: PictureFilter | None = None,
+        known_pictures: KnownPictures | None = None,
     ) -> None:
         check_filter(rules, picture_filter)
         if (text_check is None) is not (rules.text_in_pictures is TextInPictures.OFF):
@@ -74,6 +76,7 @@ class Engine:
         self.key = key
         self.text_check = text_check
         self.picture_filter = picture_filter
+        self.known_pictures = known_pictures
 
     async def decide(
         self,
@@ -189,6 +192,7 @@ class Engine:
             digest,
             self.text_check,
             self.picture_filter,
+            self.known_pictures,
         )
         return run, started
 
@@ -235,13 +239,18 @@ class Engine:
 
     def with_oracle(self, oracle: Oracle) -> Engine:
         """The same engine with another oracle."""
-        parts = self.key, self.text_check, self.picture_filter
-        return Engine(self.rules, self.upstream, oracle, *parts)
+        return Engine(self.rules, self.upstream, oracle, *self._parts)
 
     def with_upstream(self, upstream: Upstream) -> Engine:
         """The same engine with another model."""
-        parts = self.key, self.text_check, self.picture_filter
-        return Engine(self.rules, upstream, self.oracle, *parts)
+        return Engine(self.rules, upstream, self.oracle, *self._parts)
+
+    @property
+    def _parts(
+        self,
+    ) -> tuple[NoiseKey, PictureTextCheck | None, PictureFilter | None, KnownPictures | None]:
+        """What engines for other models and oracles have in common with this one."""
+        return self.key, self.text_check, self.picture_filter, self.known_pictures
 
     async def aclose(self) -> None:
         """Closes the model, the oracle, and what reads pictures."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import Picture
     from guardrail.images.filters import PictureFilter
     from guardrail.images.keys import NoiseKey
+    from guardrail.images.known_pictures import KnownPictures
     from guardrail.oracles.base import Oracle
     from guardrail.picture_text.check import PictureTextCheck
     from guardrail.types import Answer, Chat
@@ -56,15 +57,15 @@ class FailoverEngine(Engine):
         key: NoiseKey,
         text_check: PictureTextCheck | None = None,
         picture_filter: PictureFilter | None = None,
+        known_pictures: KnownPictures | None = None,
     ) -> None:
         chain = UpstreamChain(upstreams)
-        super().__init__(rules, chain, oracle, key, text_check, picture_filter)
+        super().__init__(rules, chain, oracle, key, text_check, picture_filter, known_pictures)
         self._engines = tuple(self.with_upstream(upstream) for upstream in upstreams)
         self._names = [(upstream.name, upstream.revision) for upstream in upstreams]
 
     def with_oracle(self, oracle: Oracle) -> FailoverEngine:
-        parts = self.key, self.text_check, self.picture_filter
-        return FailoverEngine(self.rules, self.upstream.members, oracle, *parts)
+        return FailoverEngine(self.rules, self.upstream.members, oracle, *self._parts)
 
     def most_calls(
         self, sizes: Sequence[tuple[int, int]], model: str, alpha: float | None = None

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     UNSCANNED = "unscanned"
     LANGUAGE_UNMEASURED = "language unmeasured"
     TEXT_IN_PICTURE = "harmful text in a picture"
+    KNOWN_PICTURE = "known harmful picture"
     DEADLINE = "deadline"
     MAX_CALLS = "call limit"
     MAX_COST = "cost limit"
@@ -61,7 +62,10 @@ class Reason(StrEnum):
 
     @property
     def is_judgement(self) -> bool:
-        """Whether answers or the request's words decided: no limit, no size, no fault, nobody."""
+        """Whether the request or answers to it were judged: no limit, no size, no fault, nobody.
+
+        Of a known picture people have judged.
+        """
         match self:
             case (
                 Reason.CERTIFIED
@@ -74,6 +78,7 @@ class Reason(StrEnum):
                 | Reason.UNSCANNED
                 | Reason.LANGUAGE_UNMEASURED
                 | Reason.TEXT_IN_PICTURE
+                | Reason.KNOWN_PICTURE
             ):
                 return True
             case (
@@ -209,6 +214,8 @@ class Verdict:
             where it was not computed.
         override: the entry of the list of overrides that decided in the guard's place; empty where
             the guard decided.
+        known_picture: the entry of a list of known pictures that one of the request's is, and how
+            near it is; empty where none is. For the operator: how near is a graded score.
     """
 
     action: Action
@@ -236,6 +243,7 @@ class Verdict:
     observation: Observation = Observation.NONE
     request_digest: str = ""
     override: str = ""
+    known_picture: str = ""
 
     def __repr__(self) -> str:
         return one_line("Verdict", self._facts())
@@ -269,6 +277,7 @@ class Verdict:
             "outside_claim": self.outside_claim,
             "remembered": self.remembered,
             "override": self.override,
+            "known_picture": self.known_picture,
             "upstream": self.upstream,
             "alpha": self.alpha,
             "usage": dataclasses.asdict(self.usage),

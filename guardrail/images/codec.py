@@ -7,6 +7,7 @@ laid over white, colour profiles ignored, 16-bit samples cut to their high byte.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import threading
@@ -113,7 +114,8 @@ class Picture:
     """A decoded picture: read-only RGB pixels of shape (height, width, 3), dtype uint8.
 
     `source_width_px` and `source_height_px` are the file's own, before its orientation is applied;
-    of TIFF and HEIC, whose decoders apply it, afterwards.
+    of TIFF and HEIC, whose decoders apply it, afterwards. `sha256` is that of the encoded file,
+    hexadecimal; empty where there was none.
     """
 
     pixels: NDArray[np.uint8]
@@ -121,6 +123,7 @@ class Picture:
     source_width_px: int
     source_height_px: int
     source_bytes: int
+    sha256: str = ""
 
     @property
     def height(self) -> int:
@@ -179,7 +182,8 @@ def decode_image(
         raise
     except Exception:  # noqa: BLE001 - Pillow fails in dozens of ways on hostile bytes
         raise damaged_error(param) from None  # its messages may quote the file
-    return Picture(pixels, MEDIA_TYPES[image_format], *source, len(data))
+    digest = hashlib.sha256(data).hexdigest()
+    return Picture(pixels, MEDIA_TYPES[image_format], *source, len(data), digest)
 
 
 def _open(data: bytes, image_format: str) -> Image.Image:

@@ -240,6 +240,8 @@ def _key(engine: Engine, model: str, digest: bytes, scope: str) -> bytes:
         engine.upstream.revision,
         engine.oracle.revision,
         engine.key.key_id,
+        # Else a pass would be remembered of a picture that has been listed since.
+        "" if engine.known_pictures is None else engine.known_pictures.digest,
         scope,
     ]
     return hashlib.sha256(json.dumps(words).encode()).digest()

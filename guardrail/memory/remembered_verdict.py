@@ -40,7 +40,9 @@ class RememberedVerdict:
     @classmethod
     def from_verdict(cls, verdict: Verdict) -> Self | None:
         """None where no answers decided, so that there is nothing to remember."""
-        judged = verdict.failure is None and verdict.reason.is_judgement
+        # What is on a list is found there each time, for as long as it is.
+        listed = verdict.reason is Reason.KNOWN_PICTURE
+        judged = verdict.failure is None and verdict.reason.is_judgement and not listed
         passed = verdict.action is Action.PASS
         if not judged or passed != (verdict.reason is Reason.CERTIFIED) or verdict.would_block:
             return None

@@ -116,7 +116,7 @@ async def _work(
     decider = RowDecider(
         _GuardAsk(send, model),
         JobSettings.of(runtime.decider.engine, model, {}),
-        image_limits(runtime.decider.policy).max_bytes,
+        image_limits(runtime.decider.policy),
         keep_answers=options.keep_answers,
     )
 

@@ -42,8 +42,8 @@ _LARGEST_KEPT_BYTES = 8192
 def policy_digest(policy: Policy) -> str:
     """SHA-256 (hex) of the policy's canonical JSON, defaults and calibration written out.
 
-    Without `recall`, `goals` and `overrides`, see `policy_content`. With the digests of the files
-    in words that a judge goes by, where there are any.
+    Without `recall`, `goals`, `overrides` and `known_pictures`, see `policy_content`. With the
+    digests of the files in words that a judge goes by, where there are any.
 
     Raises:
         ConfigError: the oracle's calibration or a file of a judge cannot be used.

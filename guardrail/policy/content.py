@@ -32,7 +32,7 @@ __all__ = [
     "restore_content",
 ]
 
-_LEFT_OUT = {"recall", "goals", "overrides"}
+_LEFT_OUT = {"recall", "goals", "overrides", "known_pictures"}
 _DERIVED = ("files", "model_sides")
 """What a content has beside the policy's own fields: digests of what the policy refers to."""
 _WHOLE = ("oracle", "prices", "headers", "files")
@@ -44,7 +44,9 @@ def policy_content(policy: Policy) -> dict[str, Json]:
 
     Without `recall`, which is bound to it, and `goals`: they change no decision. Without
     `overrides`: what a person decides in the guard's place is recorded as such, and an entry made
-    of a decision must hold for the same policy with overrides on. With the digests of the files in
+    of a decision must hold for the same policy with overrides on. Without `known_pictures`: lists
+    grow from day to day, can only block, and what they block is recorded as such, so that what was
+    measured of a policy stays true of it. With the digests of the files in
     words that a judge goes by, where there are any, and with one of the table of models where a
     size of pictures is taken from it.
 

@@ -34,7 +34,7 @@ from guardrail.oracles.registry import find_options
 from guardrail.policy.advanced import AdvancedSection
 from guardrail.policy.document import NOWHERE, Document, Source
 from guardrail.policy.goals import GoalsSection
-from guardrail.section import Section, Share, Word
+from guardrail.section import FilePath, Section, Share, Word
 from guardrail.stats import LEAST_FLOOR
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ __all__ = [
     "BlockStyle",
     "FailuresSection",
     "ImagesSection",
+    "KnownPicturesSection",
     "ObserveSection",
     "Policy",
     "PolicyFile",
@@ -196,6 +197,21 @@ class FailuresSection(Section):
     words of a refusal are judged like any others. If false, it counts as harmful."""
 
 
+class KnownPicturesSection(Section):
+    """Pictures that people have judged: they are blocked before any model is asked."""
+
+    lists: list[FilePath] = Field(default_factory=list, max_length=64)
+    """Text files with one picture a line: the SHA-256 of its file (64 hexadecimal digits), by which
+    the same file is found, or its perceptual hash (16 digits), by which near copies are; behind a #
+    stands a comment. `guardrail policy fingerprint` prints such lines. A request with a picture on
+    a list is blocked by the reason `known harmful picture`: that is a filter in front of the proof
+    and no part of it, and no certificate covers it. Lists are read when the policy is loaded."""
+    distance: Annotated[int, Field(ge=0, le=16)] = 6
+    """So many of the 64 bits of two perceptual hashes may differ. 0 finds equal hashes only; 6
+    finds pictures that were compressed again, resized or brightened a little; more finds more of
+    them, and more that are none."""
+
+
 class ObserveSection(Section):
     """How requests are decided whose answers leave undecided (mode: observe)."""
 
@@ -250,6 +266,7 @@ class Policy(Section):
     at full resolution, by the extra `ocr`, some seconds of processor time a screenshot; a picture
     with harmful words, or with words that ask for harm, is blocked, and so is one that cannot be
     read. It finds plain print in Latin letters, and is a filter, not a part of the proof."""
+    known_pictures: KnownPicturesSection = KnownPicturesSection()
     block: BlockSection = BlockSection()
     overrides: Literal["off", "on"] = "off"
     """Whether what people decided about single requests counts (guardrail overrides, the console's

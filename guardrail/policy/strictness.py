@@ -36,6 +36,7 @@ def _measure(policy: Policy) -> Mapping[str, float]:
         # A low floor holds requests that are answered harmlessly more seldom: it promises less.
         "smoothing.floor": smoothing.floor,
         "smoothing.alpha": -smoothing.alpha,
+        "known_pictures.lists": bool(policy.known_pictures.lists),
         "overrides": policy.overrides == "off",
         "failures.oracle": failures.oracle is OnOracleFailure.ERROR,
         "failures.unscanned": failures.unscanned is OnUnscanned.BLOCK,

@@ -44,6 +44,8 @@ _REASONS = {
     Reason.LANGUAGE_UNMEASURED: "answers were in a language that the oracle was not measured on, "
     "which is no judgement of harm",
     Reason.TEXT_IN_PICTURE: "what is written in a picture was found harmful",
+    Reason.KNOWN_PICTURE: "a picture is on a list of known harmful ones, or nearly equal to one of "
+    "them, and no model was asked",
     Reason.DEADLINE: "the policy's time for one decision was over",
     Reason.MAX_CALLS: "the policy's number of calls for one decision was reached",
     Reason.MAX_COST: "the policy's cost of one decision was reached",

@@ -138,6 +138,7 @@ _AS_STRICT = frozenset({
     "advanced.limits.max_calls", "advanced.limits.max_cost_usd_per_request",
 })  # fmt: skip
 """Fields that change what decisions cost and how often harmless requests pass, but no promise."""
+_OUTSIDE_CONTENT = ("overrides", "known_pictures.lists", "known_pictures.distance")
 _NO_DECISION = (Effect.NOTHING, Effect.REQUESTS, Effect.MEMORY)
 
 
@@ -150,7 +151,7 @@ def compare_policies(first: Policy, second: Policy) -> PolicyDifference:
     """
     old, new = (
         # No part of the content, as it changes no decision of the guard.
-        {**policy_content(one), "overrides": one.overrides}
+        {**policy_content(one), **_outside_content(one)}
         for one in (first, second)
     )
     comparison = PolicyComparison(old, new)
@@ -200,13 +201,21 @@ def _describe(change: FieldChange) -> FieldDifference:
     )
 
 
+def _outside_content(policy: Policy) -> dict[str, Json]:
+    """What decides beside the guard and is no part of a policy's content."""
+    known = policy.known_pictures.model_dump(mode="json")
+    return {"overrides": policy.overrides, "known_pictures": known}
+
+
 def _judge(change: FieldChange) -> Strictness:
     field, old, new = change.field, change.old, change.new
-    decides = change.effect not in _NO_DECISION or field == "overrides"
+    decides = change.effect not in _NO_DECISION or field in _OUTSIDE_CONTENT
     if not decides or field in _AS_STRICT:
         return Strictness.AS_STRICT
     if field in _STRICT_UP + _STRICT_DOWN:
         return _by_number(old, new, up=field in _STRICT_UP)
+    if field == "known_pictures.distance":
+        return _by_number(old, new, up=True)
     if field == "spending.mode":
         return _by_number(_SPENDING.index(old), _SPENDING.index(new), up=True)
     strict = _STRICT_WORDS.get(field)

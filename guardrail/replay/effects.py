@@ -85,6 +85,7 @@ _BY_SECTION = {
     "failures": Effect.JUDGING,
     "observe": Effect.NOTHING,
     "block": Effect.NOTHING,
+    "known_pictures": Effect.NOTHING,
     "images": Effect.REQUESTS,
     "advanced.smoothing": Effect.TEST,
     "advanced.sampling": Effect.TEST,

@@ -509,6 +509,7 @@ class _Run:
             ),
             Reason.NOT_CERTIFIABLE: not change.differs_in(Effect.TEST),
             Reason.ATTEMPTS_SPENT: not change.differs_in(Effect.TEST, Effect.SPENDING, Effect.MODE),
+            Reason.KNOWN_PICTURE: True,  # by lists that are no part of either policy
             Reason.INVALID_REQUEST: True,
             Reason.CANCELLED: True,
         }

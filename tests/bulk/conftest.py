@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from guardrail.assembly import join_engine
 from guardrail.bulk.content_key import JobSettings
 from guardrail.bulk.deciding import EngineAsk, RowDecider
-from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement
-from guardrail.policy.compile import compile_policy, image_limits
+from guardrail.policy.compile import image_limits
 from guardrail.policy.load import parse_policy
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Scripted
@@ -47,12 +47,10 @@ def save_picture(file, seed):
 class Bench:
     """A policy, a scripted model, and what decides rows by them."""
 
-    def __init__(self, script, policy=POLICY):
-        self.policy = parse_policy(policy.encode(), file="policy.yaml")
+    def __init__(self, script, policy=POLICY, file="policy.yaml"):
+        self.policy = parse_policy(policy.encode(), file=str(file))
         self.upstream = Scripted(script)
-        self.engine = Engine(
-            compile_policy(self.policy), self.upstream, Words(), NoiseKey(bytes(32))
-        )
+        self.engine = join_engine(self.policy, [self.upstream], Words(), NoiseKey(bytes(32)))
         self.settings = JobSettings.of(self.engine, "scripted", {})
 
     @property
@@ -62,7 +60,14 @@ class Bench:
     def decider(self, *, log=None, allowance=None, keep_answers=False):
         limits = image_limits(self.policy)
         ask = EngineAsk(self.engine, "scripted", limits, {}, allowance)
-        return RowDecider(ask, self.settings, limits.max_bytes, log=log, keep_answers=keep_answers)
+        return RowDecider(
+            ask,
+            self.settings,
+            limits,
+            lists=self.engine.known_pictures,
+            log=log,
+            keep_answers=keep_answers,
+        )
 
 
 def answer(call):
@@ -77,7 +82,7 @@ def answer(call):
 
 @pytest.fixture
 def bench():
-    return lambda script=answer, policy=POLICY: Bench(script, policy)
+    return lambda script=answer, policy=POLICY, **options: Bench(script, policy, **options)
 
 
 @pytest.fixture

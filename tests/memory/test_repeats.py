@@ -105,3 +105,31 @@ def test_a_replay_is_no_try(kit, engine):
     assert len({verdict.action for verdict in verdicts}) == 1
     assert sum(not verdict.remembered for verdict in verdicts) == 1
     assert len(engine.upstream.calls) <= NINE
+
+
+def test_a_remembered_pass_serves_no_picture_that_has_been_listed_since(kit):
+    import dataclasses
+
+    from guardrail.engine.engine import Engine
+    from guardrail.engine.verdict import Reason
+    from guardrail.images.known_pictures import KnownPictures
+
+    sha = "ab" * 32
+    chat, (picture,) = kit.request()
+    shown = (dataclasses.replace(picture, sha256=sha),)
+    plain = kit.make_engine()
+    listed = Engine(
+        plain.rules, plain.upstream, plain.oracle, kit.KEY,
+        known_pictures=KnownPictures({sha: "list:1"}, [], 6),
+    )  # fmt: skip
+    decisions = kit.make_decisions()
+
+    async def scenario():
+        return [await decisions.decide(engine, chat, shown) for engine in (plain, listed, listed,
+                                                                          plain)]  # fmt: skip
+
+    passed, blocked, again, remembered = kit.run(scenario())
+    assert passed.action is Action.PASS
+    assert blocked.reason is again.reason is Reason.KNOWN_PICTURE
+    assert not again.remembered
+    assert remembered.remembered

@@ -27,6 +27,8 @@ from guardrail.replay.wording import describe_numbers
         ({}, {"spending": {"mode": "principal"}}, "stricter"),
         ({}, {"spending": {"mode": "off"}}, "looser"),
         ({}, {"text_in_pictures": "ocr"}, "stricter"),
+        ({}, {"known_pictures": {"distance": 8}}, "stricter"),
+        ({}, {"known_pictures": {"lists": ["known.txt"]}}, "neither"),
         ({}, {"overrides": "on"}, "looser"),
         ({}, {"sampling": {"power": 0.8}}, "as strict"),
         ({}, {"block": {"text": "No."}}, "as strict"),

@@ -24,6 +24,7 @@ from guardrail.engine.engine import Engine
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
+from guardrail.policy.known_pictures import read_known_pictures
 from guardrail.policy.schema import Policy
 from guardrail.server import guarded, litellm_api
 from guardrail.server.serve import running_server, running_server_async
@@ -105,7 +106,9 @@ async def proxy(script=("A picture.",), *, oracle=None, policy=None, settings=No
     upstream = script if hasattr(script, "complete") else Scripted(script)
     oracle = oracle or Words()
     policy = policy or make_policy()
-    engine = Engine(compile_policy(policy), upstream, oracle, NoiseKey(bytes(32)))
+    known = read_known_pictures(policy)
+    key = NoiseKey(bytes(32))
+    engine = Engine(compile_policy(policy), upstream, oracle, key, known_pictures=known)
     settings = settings or ServerSettings(first_byte_s=60.0, heartbeat_s=60.0)
     async with (
         running_server_async(policy, engine, settings=settings, **options) as server,

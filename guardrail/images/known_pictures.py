@@ -1,0 +1,100 @@
+"""Pictures that are known, by exact digest and by perceptual hash."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from guardrail.images.perceptual import HASH_BITS, perceptual_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from guardrail.images.codec import Picture
+
+__all__ = ["KnownPicture", "KnownPictures", "says_little"]
+
+_ONES = np.array([value.bit_count() for value in range(256)], dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPicture:
+    """An entry of a list that a picture was found to be, or to be near to.
+
+    Attributes:
+        entry: which one, as `FILE:LINE`.
+        distance: bits of the perceptual hash that differ; None where the file is the same, byte by
+            byte.
+    """
+
+    entry: str
+    distance: int | None
+
+    def __str__(self) -> str:
+        how = "the same file" if self.distance is None else f"{self.distance} bits apart"
+        return f"{self.entry} ({how})"
+
+
+class KnownPictures:
+    """A list of pictures to find others in.
+
+    Args:
+        digests: where each is listed, by the SHA-256 (hexadecimal) of its file.
+        hashes: perceptual hashes with where each is listed.
+        distance: so many bits of a hash may differ.
+    """
+
+    def __init__(
+        self, digests: Mapping[str, str], hashes: Sequence[tuple[int, str]], distance: int
+    ) -> None:
+        self._digests = dict(digests)
+        self._hashes = np.array([value for value, _ in hashes], dtype=np.uint64)
+        self._entries = [entry for _, entry in hashes]
+        self._distance = distance
+        self.digest = self._compute_digest()
+
+    def __len__(self) -> int:
+        return len(self._digests) + len(self._entries)
+
+    def find(self, pictures: Iterable[Picture]) -> KnownPicture | None:
+        """The first of the pictures that is known; slow.
+
+        An equal file comes before a near copy, and the nearest copy before others.
+        """
+        for picture in pictures:
+            entry = self._digests.get(picture.sha256)
+            if entry is not None:
+                return KnownPicture(entry, None)
+            if near := self._find_near(picture):
+                return near
+        return None
+
+    def _find_near(self, picture: Picture) -> KnownPicture | None:
+        if not self._entries:
+            return None
+        value = perceptual_hash(picture.pixels)
+        if says_little(value, self._distance):
+            return None
+        differing = (self._hashes ^ np.uint64(value)).view(np.uint8)
+        distances = _ONES[differing].reshape(-1, HASH_BITS // 8).sum(axis=1)
+        nearest = int(distances.argmin())
+        if distances[nearest] > self._distance:
+            return None
+        return KnownPicture(self._entries[nearest], int(distances[nearest]))
+
+    def _compute_digest(self) -> str:
+        """SHA-256 (hexadecimal) of all that `find` goes by; the order does not matter."""
+        digest = hashlib.sha256(f"guardrail/known-pictures/1 {self._distance}\n".encode())
+        for name in sorted(self._digests):
+            digest.update(f"{name}\n".encode())
+        for value in np.unique(self._hashes):
+            digest.update(f"{int(value):016x}\n".encode())
+        return digest.hexdigest()
+
+
+def says_little(value: int, distance: int) -> bool:
+    """Whether a hash is so near to that of an empty picture that every flat picture is near it."""
+    return value.bit_count() <= distance

@@ -1,0 +1,101 @@
+"""Known pictures are found as files and as near copies; others, and empty ones, are not."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+import guardrail.demo
+from guardrail.images.codec import ImageLimits, decode_image
+from guardrail.images.known_pictures import KnownPictures, says_little
+from guardrail.images.perceptual import perceptual_hash
+
+FOLDER = Path(guardrail.demo.__file__).parent / "pictures"
+FILES = sorted(FOLDER.glob("clean-*.png")) + sorted(FOLDER.glob("forbidden-*.png"))
+
+
+def decode(data):
+    return decode_image(data, declared_media_type=None, limits=ImageLimits(), param="picture")
+
+
+def encode(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def listed(files, distance=6):
+    pictures = {file.name: decode(file.read_bytes()) for file in files}
+    return KnownPictures(
+        {},
+        [(perceptual_hash(picture.pixels), name) for name, picture in pictures.items()],
+        distance,
+    )
+
+
+COPIES = {
+    "the same pixels in another file": lambda image: encode(image, compress_level=1),
+    "compressed": lambda image: encode(image, "JPEG", quality=60),
+    "half the size": lambda image: encode(image.resize((image.width // 2, image.height // 2))),
+    "twice the size": lambda image: encode(image.resize((image.width * 2, image.height * 2))),
+    "darker": lambda image: encode(ImageEnhance.Brightness(image).enhance(0.9)),
+}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_near_copies_are_found_at_their_own_entry_and_the_nearest(file):
+    known = listed(FILES)
+    image = Image.open(file)
+    for make in COPIES.values():
+        found = known.find([decode(make(image))])
+        assert found is not None
+        assert found.entry == file.name
+        assert 0 <= found.distance <= 6
+
+
+def test_other_pictures_are_not_found():
+    known = listed(FILES[: len(FILES) // 2])
+    others = [decode(file.read_bytes()) for file in FILES[len(FILES) // 2 :]]
+    assert known.find(others) is None
+
+
+def test_the_same_file_is_found_by_its_digest_alone():
+    data = FILES[0].read_bytes()
+    picture = decode(data)
+    known = KnownPictures({picture.sha256: "list:1"}, [], 6)
+    found = known.find([decode(FILES[1].read_bytes()), picture])
+    assert str(found) == "list:1 (the same file)"
+    assert known.find([decode(encode(Image.open(FILES[0]), compress_level=1))]) is None
+    assert len(known) == 1
+
+
+def test_distance_zero_finds_equal_hashes_only():
+    file = FILES[0]
+    picture = decode(file.read_bytes())
+    value = perceptual_hash(picture.pixels)
+    assert KnownPictures({}, [(value, "a")], 0).find([picture]).distance == 0
+    assert KnownPictures({}, [(value ^ 1, "a")], 0).find([picture]) is None
+    assert str(KnownPictures({}, [(value ^ 1, "a")], 1).find([picture])) == "a (1 bits apart)"
+    # Of several the nearest, wherever it stands.
+    three = [(value ^ 0b111, "far"), (value ^ 1, "near"), (value ^ 0b11, "farther")]
+    assert KnownPictures({}, three, 6).find([picture]).entry == "near"
+
+
+def test_a_flat_picture_is_near_to_none():
+    flat = decode(encode(Image.fromarray(np.full((40, 40, 3), 200, np.uint8))))
+    assert says_little(perceptual_hash(flat.pixels), 6)
+    assert KnownPictures({}, [(0b1111111, "a")], 7).find([flat]) is None
+
+
+def test_the_digest_is_of_what_is_listed_not_of_where():
+    one = KnownPictures({"a" * 64: "x:1", "b" * 64: "x:2"}, [(5, "x:3"), (9, "x:4")], 6)
+    same = KnownPictures({"b" * 64: "y:9", "a" * 64: "y:8"}, [(9, "y:1"), (5, "y:2")], 6)
+    assert one.digest == same.digest
+    others = [
+        KnownPictures({"a" * 64: "x:1"}, [(5, "x:3"), (9, "x:4")], 6),
+        KnownPictures({"a" * 64: "x:1", "b" * 64: "x:2"}, [(5, "x:3")], 6),
+        KnownPictures({"a" * 64: "x:1", "b" * 64: "x:2"}, [(5, "x:3"), (9, "x:4")], 7),
+    ]
+    assert len({one.digest, *(other.digest for other in others)}) == 4
