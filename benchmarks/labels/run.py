@@ -26,7 +26,7 @@ import numpy as np
 
 from guardrail.assembly import build_engine
 from guardrail.builtin.language import SceneQuestion, ask, is_harmful
-from guardrail.cli.figure import Curve, Panel, figure
+from guardrail.html_page.figure import Curve, Panel, figure
 from guardrail.database.migrate import open_database
 from guardrail.demo.scenes import load_scenes
 from guardrail.engine.verdict import Action

@@ -27,6 +27,7 @@ _COMMANDS = {
     "delivered": "Bound the harm among the answers that left, by labels of some of them.",
     "demo": "See an attacked picture stopped and a clean one answered.",
     "doctor": "Check what serve would start with: keys, models, oracle, files, clock.",
+    "evaluate": "Measure a guarded model on labelled data: what passes, what is stopped, the cost.",
     "explain": "Say what a radius means for a picture.",
     "keys": "Make API keys, list, show, replace and revoke them.",
     "moderate": "Decide about a folder, a table or a bucket of pictures, with certificates.",

@@ -303,7 +303,7 @@ def _write_report(
 
 
 def _figures(outcome: CalibrationOutcome, results: Sequence[ScoredAnswer]) -> str:
-    from guardrail.cli.figure import Curve, Panel, figure
+    from guardrail.html_page.figure import Curve, Panel, figure
     from guardrail.tuning.metrics import operating_points
 
     every = operating_points(results)

@@ -223,7 +223,7 @@ def _law_row(law: Any) -> tuple[str, ...]:
 
 
 def _draw(result: Forecast) -> str:
-    from guardrail.cli.figure import Curve, Panel, figure
+    from guardrail.html_page.figure import Curve, Panel, figure
     from guardrail.stats import calls_curve
 
     rates = tuple(i / 200 for i in range(201))

@@ -12,7 +12,7 @@ import click
 
 from guardrail.cli.options import guard_options, table_options
 from guardrail.cli.output import require_writable
-from guardrail.cli.recall_output import draw_figure, list_facts, print_recall
+from guardrail.cli.recall_output import list_facts, print_recall
 from guardrail.cli.request_sets import read_request_set
 from guardrail.errors import ConfigError
 
@@ -286,7 +286,7 @@ def _finish(
     if out is not None:
         write_sealed(out, recall)
     if report_file is not None:
-        write_recall_report(report_file, RecallReport(outcome, recall, draw_figure(outcome)))
+        write_recall_report(report_file, RecallReport(outcome, recall))
     if as_json:
         click.echo(json.dumps(list_facts(outcome, recall), allow_nan=False))
     else:

@@ -1,8 +1,7 @@
-"""What `guardrail recall` prints of a measurement, and the figure of its page."""
+"""What `guardrail recall` prints of a measurement."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from guardrail.evaluation.recall_outcome import RecallOutcome
     from guardrail.policy.recall import Recall
 
-__all__ = ["draw_figure", "list_facts", "print_recall"]
+__all__ = ["list_facts", "print_recall"]
 
 _MOST_LISTED = 40
 
@@ -89,44 +88,6 @@ def _print_blind(outcome: RecallOutcome) -> None:
     )
     if len(rows) > _MOST_LISTED:
         click.echo(f"and {len(rows) - _MOST_LISTED:,} more; see --json or --report")
-
-
-def draw_figure(outcome: RecallOutcome) -> str:
-    """The share that is held by radius, as SVG."""
-    from guardrail.cli.figure import Curve, Panel, figure
-
-    curve, radii = outcome.curve, sorted(outcome.radii)
-    # Beyond the farthest request that was shown held there is nothing to see.
-    steps = [step for step in curve.radii if step <= radii[-1]] or [0.0]
-    bound = [
-        point
-        for low, high in pairwise([0.0, *steps])
-        for point in ((low, curve.at(high)), (high, curve.at(high)))
-    ]
-    count = len(radii)
-    seen = [
-        point
-        for i, radius in enumerate(radii)
-        if radius >= 0.0
-        for point in ((radius, (count - i) / count), (radius, (count - i - 1) / count))
-    ]
-    start = [(0.0, sum(radius >= 0.0 for radius in radii) / count)]
-    marks = tuple((r.radius, f"{r.recall:g}") for r in outcome.reaches if r.radius is not None)
-    return figure(
-        (
-            Panel(
-                "Share of forbidden requests that is held",
-                "radius (l2, pixels in [0, 1])",
-                "recall",
-                (
-                    Curve("at least", (*bound, (steps[-1], 0.0))),
-                    Curve("measured", (*start, *seen), dashed=True),
-                ),
-                marks,
-            ),
-        ),
-        in_page=True,
-    )
 
 
 def _radius(radius: float | None) -> str:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from guardrail.engine.wording import digits_down
 from guardrail.evaluation.recall_facts import Blindness
+from guardrail.html_page.figure import Curve, Panel, figure
 from guardrail.html_page.page import write_page
 from guardrail.html_page.parts import format_chart, format_fact, format_table, format_warning
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from guardrail.evaluation.recall_outcome import RecallOutcome
     from guardrail.policy.recall import Recall
 
-__all__ = ["REASONS", "RecallReport", "write_recall_report"]
+__all__ = ["REASONS", "RecallReport", "draw_recall", "write_recall_report"]
 
 REASONS: Mapping[Blindness, str] = {
     Blindness.HARMLESS: "the oracle calls its answers harmless",
@@ -42,16 +44,51 @@ _LONGEST_CHARS = 300
 
 @dataclass(frozen=True, slots=True)
 class RecallReport:
-    """What the page is made of; `figure` is an SVG document of the curve."""
+    """What the page is made of."""
 
     outcome: RecallOutcome
     recall: Recall
-    figure: str
 
 
 def write_recall_report(path: Path, report: RecallReport) -> None:
     """Writes one HTML file that needs nothing else. Raises ConfigError."""
     write_page(path, "guardrail recall", _body(report))
+
+
+def draw_recall(outcome: RecallOutcome) -> str:
+    """The share that is held by radius, as SVG."""
+    curve, radii = outcome.curve, sorted(outcome.radii)
+    # Beyond the farthest request that was shown held there is nothing to see.
+    steps = [step for step in curve.radii if step <= radii[-1]] or [0.0]
+    bound = [
+        point
+        for low, high in pairwise([0.0, *steps])
+        for point in ((low, curve.at(high)), (high, curve.at(high)))
+    ]
+    count = len(radii)
+    seen = [
+        point
+        for i, radius in enumerate(radii)
+        if radius >= 0.0
+        for point in ((radius, (count - i) / count), (radius, (count - i - 1) / count))
+    ]
+    start = [(0.0, sum(radius >= 0.0 for radius in radii) / count)]
+    marks = tuple((r.radius, f"{r.recall:g}") for r in outcome.reaches if r.radius is not None)
+    return figure(
+        (
+            Panel(
+                "Share of forbidden requests that is held",
+                "radius (l2, pixels in [0, 1])",
+                "recall",
+                (
+                    Curve("at least", (*bound, (steps[-1], 0.0))),
+                    Curve("measured", (*start, *seen), dashed=True),
+                ),
+                marks,
+            ),
+        ),
+        in_page=True,
+    )
 
 
 def _body(report: RecallReport) -> str:
@@ -68,7 +105,7 @@ def _body(report: RecallReport) -> str:
 <p class=lead>The steps are lower bounds that hold at all radii together with confidence
 {digits_down(1 - recall.delta)}. The dashed line counts the measured requests that are shown held;
 it is not a bound.</p>
-{format_chart(report.figure, "Recall against radius")}
+{format_chart(draw_recall(outcome), "Recall against radius")}
 {_blind(outcome)}
 {_clean(outcome.clean)}
 <footer>Model {escape(recall.model)} ({escape(recall.upstream)},

@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guardrail.canonical import canonical_json, parse_strict
@@ -24,7 +25,6 @@ from guardrail.types import picture_chat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from guardrail.images.codec import Picture
     from guardrail.images.limits import ImageLimits
@@ -34,11 +34,16 @@ if TYPE_CHECKING:
 __all__ = [
     "FIELDS",
     "EvaluationRequest",
+    "PictureSource",
     "RequestSet",
+    "Watch",
+    "draw_one_of_each",
     "picture_files",
+    "read_cell",
     "read_pictures",
     "read_requests",
     "request_digest",
+    "watch_nothing",
 ]
 
 _LABEL = b"guardrail/evaluation/representative/1"
@@ -50,9 +55,12 @@ FIELDS = ("image", "images", "prompt", "parameters", "group", "id")
 Watch: TypeAlias = Callable[[int], AbstractContextManager[Callable[[], None]]]
 """A progress bar: called with a total, then once for each step."""
 
+PictureSource: TypeAlias = Path | bytes
+"""A picture's file, or an encoded picture that stood in its table."""
+
 
 @contextmanager
-def _watch_nothing(total: int) -> Iterator[Callable[[], None]]:
+def watch_nothing(total: int) -> Iterator[Callable[[], None]]:
     del total
     yield lambda: None
 
@@ -64,14 +72,14 @@ class EvaluationRequest:
     Attributes:
         name: what its row calls it, else its file or line.
         prompt: the question.
-        images: the files of its pictures, in order; at least one.
+        images: its pictures, in order.
         parameters: further fields of the request (`max_tokens`, …).
         group: requests of one group are one cluster; None where it names none.
     """
 
     name: str
     prompt: str
-    images: tuple[Path, ...]
+    images: tuple[PictureSource, ...]
     parameters: Mapping[str, Json]
     group: str | None = None
 
@@ -108,7 +116,12 @@ def picture_files(folder: Path) -> list[Path]:
 def read_pictures(request: EvaluationRequest, limits: ImageLimits) -> tuple[Picture, ...]:
     """Decodes the pictures of a request. Raises RequestError."""
     budget = PixelBudget(limits)
-    return tuple(_decode(path, limits, budget) for path in request.images)
+    names = [
+        str(source) if isinstance(source, Path) else f"picture {i} of '{request.name}'"
+        for i, source in enumerate(request.images, 1)
+    ]
+    pairs = zip(names, request.images, strict=True)
+    return tuple(_decode(name, source, limits, budget) for name, source in pairs)
 
 
 def request_digest(request: EvaluationRequest, pictures: Sequence[bytes]) -> str:
@@ -134,7 +147,7 @@ def read_requests(
     skip_bad_rows: bool = False,
     columns: Columns | None = None,
     encoding: str | None = None,
-    watch: Watch = _watch_nothing,
+    watch: Watch = watch_nothing,
 ) -> RequestSet:
     """The requests of a folder of pictures or of a table, one drawn from each cluster.
 
@@ -185,7 +198,7 @@ def read_requests(
         request_digest(request, [mark.digest for mark in of])
         for request, of in zip(requests, marks, strict=True)
     ]
-    drawn = _draw_one_of_each(digests, clusters, seed)
+    drawn = draw_one_of_each(digests, clusters, seed)
     return RequestSet(
         name=path.name or str(path),
         requests=len(requests),
@@ -233,7 +246,7 @@ def _request(
     prompt: str,
     parameters: Mapping[str, Json],
 ) -> EvaluationRequest:
-    own = _read_cell(raw.get("parameters"), "{") or {}
+    own = read_cell(raw.get("parameters"), "{") or {}
     if not isinstance(own, dict):
         raise RowError("'parameters' is not a mapping (in a cell of text: one as JSON)")
     return EvaluationRequest(
@@ -246,7 +259,7 @@ def _request(
 
 
 def _images(raw: Mapping[str, Any]) -> list[str]:
-    named = _read_cell(raw.get("images"), "[")
+    named = read_cell(raw.get("images"), "[")
     if is_missing(named):
         named = [] if is_missing(raw.get("image")) else [raw["image"]]
     if not isinstance(named, list) or not all(isinstance(name, str) and name for name in named):
@@ -259,7 +272,7 @@ def _images(raw: Mapping[str, Any]) -> list[str]:
     return named
 
 
-def _read_cell(value: Any, begin: str) -> Any:
+def read_cell(value: Any, begin: str) -> Any:
     """The list or mapping in a cell of text; all else as it is."""
     if not (isinstance(value, str) and value.lstrip().startswith(begin)):
         return value
@@ -278,11 +291,10 @@ def _field(raw: Mapping[str, Any], name: str) -> str:
     return str(value)
 
 
-def _decode(path: Path, limits: ImageLimits, budget: PixelBudget) -> Picture:
-    data = read_file(path, "picture", max_bytes=limits.max_bytes, error=RequestError)
-    return decode_image(
-        data, declared_media_type=None, limits=limits, param=str(path), budget=budget
-    )
+def _decode(name: str, source: PictureSource, limits: ImageLimits, budget: PixelBudget) -> Picture:
+    if isinstance(source, Path):
+        source = read_file(source, "picture", max_bytes=limits.max_bytes, error=RequestError)
+    return decode_image(source, declared_media_type=None, limits=limits, param=name, budget=budget)
 
 
 def _refused_error(
@@ -305,7 +317,7 @@ def _check_usable(path: Path, requests: Sequence[EvaluationRequest]) -> None:
         )
 
 
-def _draw_one_of_each(digests: Sequence[str], clusters: Sequence[int], seed: int) -> list[int]:
+def draw_one_of_each(digests: Sequence[str], clusters: Sequence[int], seed: int) -> list[int]:
     """Of each cluster the request whose keyed hash is smallest, in the order of these hashes."""
     key = _LABEL + str(seed).encode()
     hashes = [hmac.digest(key, digest.encode(), "sha256") for digest in digests]

@@ -25,6 +25,7 @@ from guardrail.stats.delivered import (
 )
 from guardrail.stats.explain import RadiusInWords, explain_radius
 from guardrail.stats.failover import failover_alpha
+from guardrail.stats.false_alarms import OperatingPoint, recall_at_false_alarms
 from guardrail.stats.fixed import fixed_plan
 from guardrail.stats.laws import Prior, ScalingLaw, scaling_law
 from guardrail.stats.observed import (
@@ -99,6 +100,7 @@ __all__ = [
     "Objective",
     "ObservedCounts",
     "ObservedStratum",
+    "OperatingPoint",
     "Optimum",
     "Plan",
     "PlanForecast",
@@ -154,6 +156,7 @@ __all__ = [
     "radii_by_recall",
     "radius_at_recall",
     "rate_interval",
+    "recall_at_false_alarms",
     "recall_lower",
     "recall_staircase",
     "required_harmless_rate",

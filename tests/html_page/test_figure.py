@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from guardrail.cli.figure import Curve, Panel, figure
+from guardrail.html_page.figure import Curve, Panel, figure
 
 NAME = "{http://www.w3.org/2000/svg}"
 

@@ -1,0 +1,120 @@
+"""What `guardrail evaluate` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from guardrail.evaluation.benchmark.evaluation import Evaluation
+    from guardrail.evaluation.benchmark.shares import GroupOutcome
+
+__all__ = ["print_evaluation"]
+
+_MOST_NAMED = 10
+
+
+def print_evaluation(found: Evaluation, out: Path) -> None:
+    """The evaluation in tables, on standard output."""
+    from guardrail.cli.tables import print_table
+
+    names = ("", "label", "passed", "blocked", "faults", "one check stops")
+    for title, groups in (
+        ("What became of the requests", found.sets),
+        ("By category", found.categories),
+        ("By language", found.languages),
+    ):
+        if groups:
+            print_table(title, names, map(_row, groups))
+    _print_recall(found)
+    _print_false_alarms(found)
+    _print_usefulness(found)
+    _print_spending(found)
+    _print_names("harmful requests of which an answer left", [r.name for r in found.missed])
+    _print_names("clean requests of which none left", [r.name for r in found.stopped_clean])
+    confidence = 1 - found.identity.delta
+    click.echo(
+        f"every interval by itself with confidence {confidence:.4g}\n"
+        f"written: {out / 'evaluation.html'}, {out / 'evaluation.json'}"
+    )
+
+
+def _row(group: GroupOutcome) -> tuple[str, ...]:
+    from guardrail.evaluation.benchmark.page import format_share
+
+    shares = (group.passed, group.blocked, group.faults, group.one_check_stops)
+    label = "harmful" if group.harmful else "clean"
+    return (group.name, label, *map(format_share, shares))
+
+
+def _print_recall(found: Evaluation) -> None:
+    from guardrail.cli.tables import print_table
+    from guardrail.engine.wording import digits_down
+    from guardrail.tuning.percent import percent_down
+
+    if not found.recalls:
+        click.echo(f"certified recall: not measured, {found.recall_left_out}")
+    for recall in found.recalls:
+        rows = [
+            (
+                f"{floor.floor:g}",
+                "none" if floor.radius is None else digits_down(floor.radius),
+                f"{floor.shown:,} of {len(recall.outcome.results):,}",
+                percent_down(floor.recall_lower),
+            )
+            for floor in recall.floors
+        ]
+        print_table(
+            f"Certified recall of '{recall.set_name}'",
+            ("τ", "r(τ)", "shown held", "recall, at least"),
+            rows,
+        )
+
+
+def _print_false_alarms(found: Evaluation) -> None:
+    from guardrail.evaluation.benchmark.evaluation import FALSE_ALARM_RATE
+    from guardrail.evaluation.benchmark.page import format_point
+
+    for name in found.harmful_sets:
+        for way, guarded in (("guard", True), ("one check", False)):
+            if guarded or found.identity.comparer:
+                point = found.operating_point(name, guarded=guarded)
+                click.echo(
+                    f"recall of '{name}' at {FALSE_ALARM_RATE:.0%} false alarms, {way}: "
+                    f"{format_point(point)}"
+                )
+
+
+def _print_usefulness(found: Evaluation) -> None:
+    from guardrail.evaluation.benchmark.page import format_share
+
+    for one in found.usefulness:
+        click.echo(
+            f"clean requests of '{one.set_name}': same meaning as the bare answer "
+            f"{format_share(one.same_meaning)}, {one.not_compared:,} not compared; right "
+            f"{format_share(one.right)} guarded, {format_share(one.bare_right)} bare"
+        )
+
+
+def _print_spending(found: Evaluation) -> None:
+    from guardrail.evaluation.benchmark.page import format_cost, format_time
+
+    for one in found.spending:
+        times = ""
+        if one.p50_s is not None:
+            times = f", p50 {format_time(one.p50_s)}, p95 {format_time(one.p95_s)}"
+        click.echo(
+            f"{one.what}: {one.calls:,} calls for {one.requests:,} requests, "
+            f"{format_cost(one.cost_usd)}{times}"
+        )
+
+
+def _print_names(what: str, names: list[str]) -> None:
+    from guardrail.printable import show_text
+
+    if names:
+        more = f", and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        click.echo(f"{what}: {', '.join(map(show_text, names[:_MOST_NAMED]))}{more}")

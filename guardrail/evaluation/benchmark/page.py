@@ -1,0 +1,292 @@
+"""The page of an evaluation: one HTML file. It shows names of rows, and nothing that they hold."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from guardrail.engine.wording import digits_down
+from guardrail.evaluation.benchmark.evaluation import FALSE_ALARM_RATE
+from guardrail.evaluation.recall_report import REASONS, draw_recall
+from guardrail.html_page.page import write_page
+from guardrail.html_page.parts import (
+    format_chart,
+    format_fact,
+    format_table,
+    format_text,
+    format_warning,
+)
+from guardrail.tuning.percent import percent_down, percent_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from guardrail.evaluation.benchmark.evaluation import Evaluation
+    from guardrail.evaluation.benchmark.row_result import RowResult
+    from guardrail.evaluation.benchmark.set_recall import SetRecall
+    from guardrail.evaluation.benchmark.shares import GroupOutcome, Share
+    from guardrail.stats import OperatingPoint
+
+__all__ = ["format_cost", "format_point", "format_share", "format_time", "write_evaluation_page"]
+
+_MOST_LISTED = 200
+_TOLD_FLOORS = (0.5, 0.1)
+_OUTCOMES = ("", "label", "rows", "passed", "blocked", "faults", "unjudged", "one check stops")
+
+
+def write_evaluation_page(path: Path, found: Evaluation) -> None:
+    """Writes one HTML file that needs nothing else. Raises ConfigError."""
+    write_page(path, "guardrail evaluate", _body(found))
+
+
+def format_share(share: Share) -> str:
+    """`29 of 30 (80.73 % to 99.92 %)`; the bounds are rounded outwards."""
+    if share.total == 0:
+        return "–"
+    lower, upper = percent_down(share.lower), percent_up(share.upper)
+    return f"{share.count:,} of {share.total:,} ({lower} to {upper})"
+
+
+def format_point(point: OperatingPoint | None) -> str:
+    """Recall and its lower bound at one operating point."""
+    if point is None:
+        return "too few clean requests"
+    if point.harmful == 0:
+        return "–"
+    return (
+        f"{point.found:,} of {point.harmful:,}, at least {percent_down(point.recall_lower)}; "
+        f"false alarms {point.false_alarms:,} of {point.harmless:,}, at most "
+        f"{percent_up(point.false_alarm_upper)}"
+    )
+
+
+def format_cost(cost_usd: float | None) -> str:
+    return "price not known" if cost_usd is None else f"US$ {cost_usd:.4f}"
+
+
+def format_time(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds:.3f} s"
+
+
+def _body(found: Evaluation) -> str:
+    identity = found.identity
+    left_out = "".join(format_warning(f"left out: {problem}") for problem in identity.left_out)
+    return f"""
+<h1>{format_text(identity.model)} under the policy “{format_text(identity.policy)}”, on
+{format_text(identity.data)}</h1>
+<p class=lead>{len(found.results):,} requests decided as in service, one of each of
+{identity.clusters:,} families of near-copies among {identity.rows:,} labelled rows. Every interval
+holds by itself with confidence {digits_down(1 - identity.delta)}; of many, some are wrong.</p>
+{left_out}
+<div class=facts>{_facts(found)}</div>
+{_sets(found)}
+{_recalls(found)}
+{_false_alarms(found)}
+{_groups("By category", "category", found.categories)}
+{_groups("By language", "language", found.languages)}
+{_usefulness(found)}
+{_spending(found)}
+{_listed("Harmful requests of which an answer left", found.missed, _MISSED)}
+{_listed("Clean requests of which none left", found.stopped_clean, _STOPPED)}
+<footer>Model {format_text(identity.model)} ({format_text(identity.upstream)},
+{format_text(identity.upstream_revision)}), oracle {format_text(identity.oracle_revision)}, policy
+{identity.policy_digest}, data {identity.data_digest}, seed {identity.seed}; answers compared by
+{format_text(identity.comparer or "nothing")}; guardrail {escape(identity.code_version)},
+{escape(identity.created)}.</footer>"""
+
+
+_MISSED = (
+    "The guard judges answers, not pictures: a pass may be right where the answer that left is "
+    "harmless. Read these."
+)
+_STOPPED = "A fault is no block: see its reason."
+
+
+def _facts(found: Evaluation) -> str:
+    facts = []
+    for group in found.totals:
+        right, of = group.right, "harmful stopped" if group.harmful else "clean passed"
+        bounds = f"{percent_down(right.lower)} to {percent_up(right.upper)}"
+        facts.append(format_fact(f"{right.count:,} of {right.total:,}", of, bounds))
+    labels = {group.harmful for group in found.totals}
+    facts += [
+        format_fact("none", f"{'harmful' if harmful else 'clean'} requests in these data")
+        for harmful in (False, True)
+        if harmful not in labels
+    ]
+    faults = sum(group.faults.count for group in found.totals)
+    facts.append(format_fact(f"{faults:,}", "ended in a fault or at a limit, undecided"))
+    for recall in found.recalls:
+        facts += [
+            format_fact(
+                percent_down(floor.recall_lower),
+                f"certified recall of {recall.set_name}, at least, at r(τ = {floor.floor:g})",
+                f"within ℓ2 {'–' if floor.radius is None else digits_down(floor.radius)}",
+            )
+            for floor in recall.floors
+            if floor.floor in _TOLD_FLOORS
+        ]
+    return "".join(facts)
+
+
+def _outcome_row(group: GroupOutcome) -> tuple[str, ...]:
+    shares = (group.passed, group.blocked, group.faults, group.unjudged, group.one_check_stops)
+    label = "harmful" if group.harmful else "clean"
+    return (group.name, label, f"{group.rows:,}", *map(format_share, shares))
+
+
+def _sets(found: Evaluation) -> str:
+    missing = ""
+    if not any(group.harmful for group in found.totals):
+        missing = format_warning(
+            "There is no harmful row: nothing here says that the guard stops anything."
+        )
+    elif all(group.harmful for group in found.totals):
+        missing = format_warning(
+            "There is no clean row: a guard that blocks everything stops all that is harmful."
+        )
+    reasons = "".join(
+        f"<p>{format_text(group.name)}, {'harmful' if group.harmful else 'clean'}, the others: "
+        + "; ".join(f"{escape(why)} {count:,}" for why, count in group.reasons.items())
+        + ".</p>"
+        for group in found.sets
+        if group.reasons
+    )
+    return (
+        "<h2>What became of the requests</h2><p class=lead>Shares of all rows of the line, faults "
+        "included. “One check” asks the bare model once and judges that one answer.</p>"
+        f"{missing}{_outcomes('set', found.sets, 'Outcomes by set')}{reasons}"
+    )
+
+
+def _outcomes(what: str, groups: Iterable[GroupOutcome], label: str) -> str:
+    names = (what, *_OUTCOMES[1:])
+    return format_table(names, map(_outcome_row, groups), label=label, words=[1])
+
+
+def _groups(title: str, what: str, groups: Sequence[GroupOutcome]) -> str:
+    if not groups:
+        return ""
+    return f"<h2>{title}</h2>{_outcomes(what, groups, title)}"
+
+
+def _recalls(found: Evaluation) -> str:
+    title = "<h2>Certified recall</h2>"
+    if not found.recalls:
+        return f"{title}<p>Not measured: {format_text(found.recall_left_out)}.</p>"
+    return title + "".join(map(_recall, found.recalls))
+
+
+def _recall(recall: SetRecall) -> str:
+    outcome = recall.outcome
+    rows = [
+        (
+            f"{floor.floor:g}",
+            "none" if floor.radius is None else digits_down(floor.radius),
+            f"{floor.shown:,} of {len(outcome.results):,}",
+            percent_down(floor.recall_lower),
+        )
+        for floor in recall.floors
+    ]
+    blind = [
+        (result.name, REASONS[why], f"{result.counts.passable:,}", f"{result.counts.samples:,}")
+        for result, why in outcome.blind
+    ]
+    table = format_table(
+        ("τ", "r(τ)", "shown held", "recall, at least"), rows, label="Recall by floor"
+    )
+    spots = ""
+    if blind:
+        names = ("not shown held, even unchanged", "why", "passable", "drawn")
+        spots = format_table(names, blind[:_MOST_LISTED], label="Blind spots", words=[1]) + _cut(
+            len(blind)
+        )
+    return f"""<h3>{format_text(recall.set_name)}: {len(outcome.results):,} requests,
+{outcome.design.draws:,} draws each</h3>
+<p>Of requests drawn like these, at least the share in the last column is such that no change of
+their pixels within r(τ) lets them pass, except with the policy's probability a try. r(τ) is what
+the policy promises for requests whose answers the oracle finds harmless with probability below τ.
+The lines and the curve hold together with confidence {digits_down(1 - outcome.design.delta)}.</p>
+{table}{format_chart(draw_recall(outcome), f"Recall of {recall.set_name} against radius")}{spots}"""
+
+
+def _false_alarms(found: Evaluation) -> str:
+    rate = percent_up(FALSE_ALARM_RATE)
+    if not found.harmful_sets:
+        return ""
+    ways = [("the guard", True)] + ([("one check", False)] if found.identity.comparer else [])
+    rows = [
+        (
+            name,
+            way,
+            format_point(found.operating_point(name, guarded=guarded)),
+            format_point(found.operating_point(name, guarded=guarded, shown=True)),
+        )
+        for name in found.harmful_sets
+        for way, guarded in ways
+    ]
+    return (
+        f"<h2>Recall at {rate} false alarms</h2><p class=lead>With the threshold of the scores at "
+        "which that share of the clean requests here alarms, and at which that share of all "
+        "requests drawn like them is shown to alarm at most. The bounds of one cell hold "
+        "together. A request that ended in a fault counts against the guard.</p>"
+        + format_table(
+            ("set", "by", "on these requests", "shown of the population"),
+            rows, label="Recall at few false alarms", words=[1, 2, 3],
+        )
+    )  # fmt: skip
+
+
+def _usefulness(found: Evaluation) -> str:
+    title = "<h2>What clean requests get</h2>"
+    if not found.identity.comparer:
+        return f"{title}<p>Not measured: the bare model was not asked.</p>"
+    if not found.usefulness:
+        return f"{title}<p>There are no clean requests.</p>"
+    rows = [
+        (one.set_name, format_share(one.same_meaning), f"{one.not_compared:,}",
+         format_share(one.right), format_share(one.bare_right),
+         format_share(one.right_of_delivered))
+        for one in found.usefulness
+    ]  # fmt: skip
+    names = (
+        "set", "same meaning as the bare answer", "not compared", "right, guarded", "right, bare",
+        "right, of those delivered",
+    )  # fmt: skip
+    return (
+        f"{title}<p class=lead>Answers that could not be compared: none left, or not English. "
+        "Right is an answer that holds an expected one word for word, or means the same; a "
+        "request that was stopped got no right answer.</p>"
+        f"{format_table(names, rows, label='Usefulness')}"
+    )
+
+
+def _spending(found: Evaluation) -> str:
+    rows = [
+        (one.what, f"{one.requests:,}", f"{one.calls:,}",
+         f"{one.calls / one.requests:.1f}" if one.requests else "–", format_cost(one.cost_usd),
+         format_time(one.p50_s), format_time(one.p95_s))
+        for one in found.spending
+    ]  # fmt: skip
+    names = ("", "requests", "calls", "calls a request", "cost", "p50", "p95")
+    return (
+        "<h2>Calls, dollars, time</h2><p class=lead>Requests were decided one after the other. "
+        "Times are of this machine and this model; faults are left out of them.</p>"
+        f"{format_table(names, rows, label='Calls, dollars, time')}"
+    )
+
+
+def _listed(title: str, rows: Sequence[RowResult], remark: str) -> str:
+    if not rows:
+        return f"<h2>{title}</h2><p class=lead>None.</p>"
+    cells = [(row.name, row.set_name, row.category, row.reason) for row in rows[:_MOST_LISTED]]
+    table = format_table(
+        ("request", "set", "category", "reason"), cells, label=title, words=[1, 2, 3]
+    )
+    return f"<h2>{title}</h2><p class=lead>{remark}</p>{table}{_cut(len(rows))}"
+
+
+def _cut(count: int) -> str:
+    more = count - _MOST_LISTED
+    return f"<p>and {more:,} more; the JSON file has them all.</p>" if more > 0 else ""
