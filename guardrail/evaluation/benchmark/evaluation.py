@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from guardrail.evaluation.benchmark.labelled_set import ORDINARY_SET
 from guardrail.evaluation.benchmark.row_result import Ending
 from guardrail.evaluation.benchmark.shares import group_rows, measure_share, quantile
 from guardrail.evaluation.recall import add_costs
@@ -144,6 +145,15 @@ class Evaluation:
         return group_rows(self.results, lambda _: "all", self.identity.delta)
 
     @cached_property
+    def ordinary(self) -> tuple[RowResult, ...]:
+        """The clean rows that false alarms are counted on: those of the set `clean` alone.
+
+        All clean rows where there is no such set.
+        """
+        clean = tuple(row for row in self.results if not row.harmful)
+        return tuple(row for row in clean if row.set_name == ORDINARY_SET) or clean
+
+    @cached_property
     def usefulness(self) -> tuple[Usefulness, ...]:
         """Of each set with clean rows; empty where the bare model was not asked."""
         if not self.identity.comparer:
@@ -190,7 +200,7 @@ class Evaluation:
     def operating_point(
         self, set_name: str, *, guarded: bool, shown: bool = False
     ) -> OperatingPoint | None:
-        """Recall of a set's harmful rows at few false alarms among all clean rows.
+        """Recall of a set's harmful rows at few false alarms among the `ordinary` ones.
 
         Args:
             set_name: whose harmful rows.
@@ -200,7 +210,7 @@ class Evaluation:
         of = guard_score if guarded else bare_score
         harmful = [row for row in self.results if row.harmful and row.set_name == set_name]
         return recall_at_false_alarms(
-            [of(row) for row in self.results if not row.harmful],
+            [of(row) for row in self.ordinary],
             [of(row) for row in harmful],
             rate=FALSE_ALARM_RATE,
             delta=self.identity.delta,

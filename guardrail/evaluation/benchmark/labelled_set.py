@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     from guardrail.images.perceptual import PictureMark
     from guardrail.types import Json
 
-__all__ = ["LabelledRequest", "LabelledSet", "read_labelled_set"]
+__all__ = ["ORDINARY_SET", "LabelledRequest", "LabelledSet", "read_labelled_set"]
 
 _LABELS = {"safe": False, "unsafe": True}
 """Words of other tools, beside those of `read_label`."""
-_DEFAULT_SETS = {False: "clean", True: "harmful"}
+ORDINARY_SET = "clean"
+"""The set of clean rows that name none: ordinary traffic."""
+_DEFAULT_SETS = {False: ORDINARY_SET, True: "harmful"}
 
 
 @dataclass(frozen=True, slots=True)

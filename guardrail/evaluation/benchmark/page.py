@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["format_cost", "format_point", "format_share", "format_time", "write_evaluation_page"]
 
 _MOST_LISTED = 200
+_MOST_SETS = 6
 _TOLD_FLOORS = (0.5, 0.1)
 _OUTCOMES = ("", "label", "rows", "passed", "blocked", "faults", "unjudged", "one check stops")
 
@@ -105,10 +106,13 @@ _STOPPED = "A fault is no block: see its reason."
 
 def _facts(found: Evaluation) -> str:
     facts = []
-    for group in found.totals:
-        right, of = group.right, "harmful stopped" if group.harmful else "clean passed"
+    shown = found.sets if len(found.sets) <= _MOST_SETS else found.totals
+    for group in shown:
+        right, of = group.right, "stopped" if group.harmful else "passed"
         bounds = f"{percent_down(right.lower)} to {percent_up(right.upper)}"
-        facts.append(format_fact(f"{right.count:,} of {right.total:,}", of, bounds))
+        kind = "harmful" if group.harmful else "clean"
+        what = f"{of} of {group.name}" + (f" ({kind})" if group.name != kind else "")
+        facts.append(format_fact(f"{right.count:,} of {right.total:,}", what, bounds))
     labels = {group.harmful for group in found.totals}
     facts += [
         format_fact("none", f"{'harmful' if harmful else 'clean'} requests in these data")
@@ -228,9 +232,10 @@ def _false_alarms(found: Evaluation) -> str:
     ]
     return (
         f"<h2>Recall at {rate} false alarms</h2><p class=lead>With the threshold of the scores at "
-        "which that share of the clean requests here alarms, and at which that share of all "
-        "requests drawn like them is shown to alarm at most. The bounds of one cell hold "
-        "together. A request that ended in a fault counts against the guard.</p>"
+        "which that share of the ordinary clean requests here alarms (those of the set “clean”, "
+        "where there is one), and at which that share of all requests drawn like them is shown to "
+        "alarm at most. The bounds of one cell hold together. A request that ended in a fault "
+        "counts against the guard.</p>"
         + format_table(
             ("set", "by", "on these requests", "shown of the population"),
             rows, label="Recall at few false alarms", words=[1, 2, 3],

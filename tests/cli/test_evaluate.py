@@ -1,0 +1,359 @@
+"""`guardrail evaluate`: what is decided, told apart, kept, gone on from, and written."""
+
+import json
+import os
+import re
+import signal
+import time
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from guardrail.cli.evaluate import command
+from guardrail.evaluation.benchmark.comparing import AnswerComparer
+from guardrail.evaluation.benchmark.evaluate import RunOptions, evaluate, evaluate_async
+from guardrail.upstreams.scripted import Fault, Scripted, Step
+
+VERDICT = """
+name: test
+smoothing: {claim: verdict}
+oracle: {}
+advanced:
+  sampling: {max_parallel: 8}
+  limits: {retries: 0, call_timeout_s: 10.0, deadline_s: 60.0}
+"""
+DOWN = Step(fault=Fault.STATUS, status=500)
+
+
+@pytest.fixture(autouse=True)
+def _texts_only(monkeypatch):
+    """The sentence model takes seconds to load."""
+    monkeypatch.setattr(
+        "guardrail.evaluation.benchmark.evaluate.open_comparer", lambda: AnswerComparer(None)
+    )
+
+
+@pytest.fixture
+def policy(tmp_path):
+    file = tmp_path / "policy.yaml"
+    file.write_text(VERDICT)
+    return file
+
+
+def write_rows(folder, rows):
+    folder.mkdir(exist_ok=True)
+    for i, row in enumerate(rows):
+        pixels = np.random.default_rng(i).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        row |= {"image": f"{i}.png", "id": row.get("id", f"r{i}")}
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "labels.jsonl").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Twelve clean rows in two languages, eight harmful ones, and two that are adversarial."""
+    clean = [
+        {"prompt": f"Wass ist das, bitte, Nummer {i}?" if i % 2 else f"clean thing {i}?",
+         "harmful": False, "language": "de" if i % 2 else "en", "category": f"c{i % 2}",
+         "expected": "private"}
+        for i in range(12)
+    ]  # fmt: skip
+    bad = [{"prompt": f"bad thing {i}?", "harmful": True, "category": "weapon"} for i in range(8)]
+    more = [{"prompt": f"bad <b>{i}</b>?", "harmful": True, "set": "adversarial"} for i in range(2)]
+    return write_rows(tmp_path / "scenes", [*clean, *bad, *more])
+
+
+@pytest.fixture
+def run(policy, tmp_path):
+    def call(*arguments, out=tmp_path / "out"):
+        return CliRunner().invoke(
+            command, ["--policy", str(policy), "--out", str(out), *map(str, arguments)],
+            catch_exceptions=False,
+        )  # fmt: skip
+
+    return call
+
+
+def truthful(kit):
+    """Harmful answers to the bad requests, clean ones to all others."""
+    return lambda call: kit.HARM if "bad" in str(call.body) else kit.CLEAN
+
+
+def facts_of(result):
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def by_name(groups):
+    return {group["name"]: group for group in groups}
+
+
+def test_a_dry_run_calls_nothing_and_writes_nothing(run, model, scenes, tmp_path):
+    upstream = model(["x"])
+    result = run("--data", scenes, "--dry-run")
+    assert result.exit_code == 0
+    assert "22 rows in 22 clusters of near-copies" in result.stderr
+    assert (
+        "2 harmful in 'adversarial', 12 clean in 'clean', 8 harmful in 'harmful'" in result.stderr
+    )
+    assert "at most 2,364 answers of the model" in result.stderr
+    assert not upstream.calls
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_passes_and_what_is_stopped_by_set_category_and_language(run, model, scenes, kit):
+    model(truthful(kit))
+    facts = facts_of(run("--data", scenes, "--draws=20", "--json"))
+    sets, kinds, tongues = (by_name(facts[name]) for name in ("sets", "categories", "languages"))
+    assert sets["clean"]["passed"] == pytest.approx(
+        {"count": 12, "of": 12, "lower": 0.7353, "upper": 1.0}, abs=1e-4
+    )
+    assert sets["harmful"]["blocked"]["count"] == 8
+    assert sets["harmful"]["one_check_stops"]["count"] == 8
+    assert sets["harmful"]["reasons"] == {}
+    assert sets["adversarial"]["rows"] == 2
+    assert (kinds["c0"]["rows"], kinds["weapon"]["rows"]) == (6, 8)
+    assert (tongues["de"]["rows"], tongues["en"]["rows"]) == (6, 6)
+    assert facts["harmful_that_left"] == facts["clean_that_did_not"] == []
+
+
+def test_certified_recall_stands_beside_with_a_line_for_each_floor(run, model, scenes, kit):
+    model(truthful(kit))
+    facts = facts_of(run("--data", scenes, "--draws=40", "--json"))
+    recalls = {one["set"]: one for one in facts["certified_recall"]}
+    assert {one["threat"] for one in facts["certified_recall"]} == {"pixels"}
+    floors = {one["floor"]: one for one in recalls["harmful"]["floors"]}
+    assert set(floors) == {0.5, 0.2, 0.1, 0.05, 0.01}
+    assert floors[0.5]["radius"] == 0.25
+    assert floors[0.5]["shown"] == floors[0.1]["shown"] == 8
+    assert 0.0 < floors[0.5]["recall_lower"] < 0.6
+    assert floors[0.01] == {"floor": 0.01, "radius": 1.4133, "shown": 0, "recall_lower": 0.0}
+    assert recalls["harmful"]["calls"] == 8 * 40
+    spending = {one["what"]: one for one in facts["spending"]}
+    assert spending["recall"]["calls"] == 10 * 40
+    assert spending["bare"]["calls"] == 22
+    assert spending["guarded"]["p95_s"] >= spending["guarded"]["p50_s"] > 0
+
+
+def test_recall_at_few_false_alarms(run, model, scenes, kit):
+    model(truthful(kit))
+    facts = facts_of(run("--data", scenes, "--draws=0", "--json"))
+    points = {
+        (one["set"], one["by"], one["rate_shown"]): one["point"]
+        for one in facts["recall_at_false_alarms"]
+    }
+    point = points["harmful", "guard", False]
+    assert (point["found"], point["harmful"], point["false_alarms"]) == (8, 8, 0)
+    assert 0.5 < point["recall_lower"] < 0.7
+    assert points["harmful", "guard", True] is None
+    assert points["harmful", "one check", False]["found"] == 8
+    assert facts["certified_recall"] == []
+    assert facts["certified_recall_left_out"] == "it was not asked for"
+
+
+def test_what_delivered_answers_are_worth(run, model, scenes, kit):
+    asked = []
+
+    def answer(call):
+        asked.append(call)
+        # every second clean request is answered otherwise without noise
+        return "something else" if len(asked) % 2 == 0 and "Wass" in str(call.body) else kit.CLEAN
+
+    model(answer)
+    facts = facts_of(run("--data", scenes, "--draws=0", "--json"))
+    (clean,) = facts["usefulness"]
+    assert clean["right"]["of"] == clean["bare_right"]["of"] == 12
+    assert clean["same_meaning"]["count"] == clean["same_meaning"]["of"]
+    assert clean["same_meaning"]["of"] + clean["not_compared"] == 12
+    missed = {row["name"] for row in facts["harmful_that_left"]}
+    assert missed == {f"r{i}" for i in range(12, 22)}
+
+
+def test_faults_are_no_blocks(run, model, scenes, kit):
+    model(lambda call: DOWN if "Wass" in str(call.body) else truthful(kit)(call))
+    result = run("--data", scenes, "--draws=0", "--json")
+    sets = by_name(facts_of(result)["sets"])
+    assert sets["clean"]["passed"]["count"] == sets["clean"]["faults"]["count"] == 6
+    assert sets["clean"]["blocked"]["count"] == 0
+    assert sum(sets["clean"]["reasons"].values()) == 6
+    shown = run("--data", scenes, "--draws=0").stdout
+    assert "clean requests of which none left:" in shown
+
+
+def test_a_model_that_is_down_ends_the_run_and_keeps_what_is_known(run, model, scenes, tmp_path):
+    model([DOWN])
+    from guardrail.errors import UpstreamError
+
+    with pytest.raises(UpstreamError, match="the last 5 requests ended without an answer"):
+        run("--data", scenes)
+    log = (tmp_path / "out" / "decisions.log.jsonl").read_text().splitlines()
+    assert len(log) == 1  # the settings: rows that brought nothing are not kept
+
+
+def test_a_run_goes_on_from_its_log(run, model, scenes, tmp_path, kit):
+    before = model(truthful(kit))
+    first = facts_of(run("--data", scenes, "--draws=20", "--json"))
+    log = tmp_path / "out" / "decisions.log.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 1 + 22
+    log.write_bytes(b"".join(lines[:10]) + lines[10][:30])  # cut within a row, as a kill does
+    after = model(truthful(kit))
+    second = facts_of(run("--data", scenes, "--draws=20", "--json"))
+    assert len(log.read_bytes().splitlines()) == 1 + 22
+    assert 0 < len(after.calls) < len(before.calls) / 2  # no recall, and 13 rows
+    assert second["sets"] == first["sets"]
+    assert second["certified_recall"] == first["certified_recall"]
+    text = log.read_text()
+    assert "thing" not in text
+    assert kit.CLEAN not in text
+
+
+def test_another_evaluation_in_the_folder_is_refused(run, model, scenes, kit):
+    from guardrail.errors import ConfigError
+
+    model(truthful(kit))
+    facts_of(run("--data", scenes, "--draws=0", "--json"))
+    with pytest.raises(ConfigError, match=r"made with other settings \(drawn\)"):
+        run("--data", scenes, "--draws=0", "--most=3")
+
+
+def test_without_harmful_rows_that_is_said(run, model, tmp_path, kit):
+    model(truthful(kit))
+    rows = [{"prompt": f"clean {i}?", "harmful": False} for i in range(3)]
+    data = write_rows(tmp_path / "clean", rows)
+    result = run("--data", data)
+    assert (
+        "certified recall: not measured, there is no harmful request with a picture"
+        in result.stdout
+    )
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "nothing here says that the guard stops anything" in page
+    assert "none</b>harmful requests in these data" in page
+    metrics = tmp_path / "out" / "guard-eval-harness" / "datasets" / "clean" / "metrics.json"
+    assert json.loads(metrics.read_text())["recall"] is None
+
+
+def test_without_clean_rows_that_is_said(run, model, tmp_path, kit):
+    model(truthful(kit))
+    data = write_rows(tmp_path / "bad", [{"prompt": "bad?", "harmful": True}])
+    result = run("--data", data, "--draws=20")
+    assert result.exit_code == 0
+    assert "too few clean requests" in result.stdout
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "a guard that blocks everything stops all that is harmful" in page
+    assert "There are no clean requests." in page
+
+
+def test_broken_pictures_are_named_or_left_out(run, model, scenes, kit):
+    from guardrail.errors import ConfigError
+
+    (scenes / "3.png").write_bytes((scenes / "3.png").read_bytes()[:50])
+    with pytest.raises(ConfigError, match=r"1 rows cannot be used: .*labels.jsonl:4: .*3\.png"):
+        run("--data", scenes)
+    model(truthful(kit))
+    result = run("--data", scenes, "--draws=0", "--skip-bad-rows", "--json")
+    facts = facts_of(result)
+    assert (facts["rows"], len(facts["left_out"])) == (21, 1)
+    assert "left out: " in result.stderr
+
+
+def test_rows_without_a_picture_are_decided_and_have_no_certified_recall(run, model, tmp_path, kit):
+    model(truthful(kit))
+    path = tmp_path / "texts.csv"
+    path.write_text("prompt,harmful\nbad text?,1\nclean text?,0\n")
+    facts = facts_of(run("--data", path, "--json"))
+    sets = by_name(facts["sets"])
+    assert sets["harmful"]["blocked"]["count"] == sets["clean"]["passed"]["count"] == 1
+    assert facts["certified_recall_left_out"] == "there is no harmful request with a picture"
+
+
+def test_the_bare_model_need_not_be_asked(run, model, scenes, tmp_path, kit):
+    model(truthful(kit))
+    facts = facts_of(run("--data", scenes, "--draws=0", "--no-bare", "--json"))
+    assert facts["usefulness"] == []
+    assert {one["by"] for one in facts["recall_at_false_alarms"]} == {"guard"}
+    assert "the bare model was not asked" in (tmp_path / "out" / "evaluation.html").read_text()
+
+
+def test_the_page_and_the_files_of_guard_eval_harness(run, model, scenes, tmp_path, kit):
+    model(truthful(kit))
+    result = run("--data", scenes, "--draws=20")
+    assert result.exit_code == 0
+    assert re.search(r"clean +clean +12 of 12 \(73.53 % to 100.00 %\)", result.stdout)
+    assert "recall of 'harmful' at 1% false alarms, guard: 8 of 8" in result.stdout
+    out = tmp_path / "out"
+    page = (out / "evaluation.html").read_text()
+    assert "certified recall of harmful, at least, at r(τ = 0.5)" in page
+    assert "<svg" in page
+    assert "script" not in page
+    assert "thing" not in page  # nothing that a row holds
+    folder = out / "guard-eval-harness" / "datasets" / "scenes"
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 22
+    assert all((row["unsafe_score"] >= row["threshold"]) is row["unsafe_label"] for row in rows)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["tp"], metrics["tn"], metrics["auroc"]) == (10, 12, 1.0)
+    manifest = json.loads((out / "guard-eval-harness" / "manifest.json").read_text())
+    assert manifest["datasets"][0]["metadata"]["certified_recall"][0]["threat"] == "pixels"
+
+
+def test_from_python(policy, scenes, kit, tmp_path):
+    def answer(body):
+        text = kit.HARM if "bad" in str(body) else kit.CLEAN
+        return {"choices": [{"message": {"role": "assistant", "content": text}}]}
+
+    found = evaluate(
+        scenes, tmp_path / "py", policy=policy, upstream=answer, oracle=kit.Words(),
+        options=RunOptions(draws=0, model="m"),
+    )  # fmt: skip
+    assert {group.name: group.right.count for group in found.sets} == {
+        "adversarial": 2, "clean": 12, "harmful": 8
+    }  # fmt: skip
+    assert (tmp_path / "py" / "evaluation.json").is_file()
+
+
+async def _call_inside():
+    with pytest.raises(RuntimeError):
+        evaluate("x")
+    from guardrail.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="no such file or folder"):
+        await evaluate_async("none", upstream=Scripted(["x"]), options=RunOptions(model="m"))
+
+
+def test_on_a_running_loop_the_other_one_is_awaited():
+    import asyncio
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the coroutine that asyncio.run refused
+        asyncio.run(_call_inside())
+
+
+@pytest.mark.nightly
+def test_a_run_that_is_killed_goes_on(kit, policy, scenes, tmp_path):
+    def answer(call):
+        time.sleep(0.02)
+        return truthful(kit)(call)
+
+    with kit.model_server(answer) as server:
+        arguments = (
+            "evaluate", "--data", scenes, "--out", tmp_path / "out", "--policy", policy,
+            "--upstream", f"openai_compatible:{server.url}/v1", "--draws", "20", "--json",
+        )  # fmt: skip
+        log = tmp_path / "out" / "decisions.log.jsonl"
+        process = kit.start(*arguments)
+        while process.poll() is None:
+            if log.is_file() and log.read_bytes().count(b"\n") > 4:
+                os.kill(process.pid, signal.SIGKILL)
+            time.sleep(0.01)
+        kit.finish(process)
+        done = log.read_bytes().count(b"\n") - 1
+        assert 4 <= done < 22
+        code, out, err = kit.finish(kit.start(*arguments))
+    assert code == 0, err
+    assert by_name(json.loads(out)["sets"])["clean"]["passed"]["of"] == 12
