@@ -26,10 +26,10 @@ import numpy as np
 
 from guardrail.assembly import build_engine
 from guardrail.builtin.language import SceneQuestion, ask, is_harmful
-from guardrail.html_page.figure import Curve, Panel, figure
 from guardrail.database.migrate import open_database
 from guardrail.demo.scenes import load_scenes
 from guardrail.engine.verdict import Action
+from guardrail.html_page.figure import Curve, Panel, figure
 from guardrail.images.codec import decode_image
 from guardrail.images.encode import encode_image
 from guardrail.images.keys import SECRET_BYTES

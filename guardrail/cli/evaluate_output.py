@@ -52,7 +52,7 @@ def _row(group: GroupOutcome) -> tuple[str, ...]:
 
 def _print_recall(found: Evaluation) -> None:
     from guardrail.cli.tables import print_table
-    from guardrail.engine.wording import digits_down
+    from guardrail.evaluation.benchmark.page import format_radii
     from guardrail.tuning.percent import percent_down
 
     if not found.recalls:
@@ -61,7 +61,7 @@ def _print_recall(found: Evaluation) -> None:
         rows = [
             (
                 f"{floor.floor:g}",
-                "none" if floor.radius is None else digits_down(floor.radius),
+                format_radii(floor),
                 f"{floor.shown:,} of {len(recall.outcome.results):,}",
                 percent_down(floor.recall_lower),
             )

@@ -18,7 +18,7 @@ from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 VERDICT = """
 name: test
-smoothing: {claim: verdict}
+smoothing: {claim: verdict, sigma: 0.5, radius: 0.25, alpha: 0.001}
 oracle: {}
 advanced:
   sampling: {max_parallel: 8}
@@ -100,7 +100,7 @@ def test_a_dry_run_calls_nothing_and_writes_nothing(run, model, scenes, tmp_path
     assert (
         "2 harmful in 'adversarial', 12 clean in 'clean', 8 harmful in 'harmful'" in result.stderr
     )
-    assert "at most 2,364 answers of the model" in result.stderr
+    assert re.search(r"at most [\d,]{5} answers of the model", result.stderr)
     assert not upstream.calls
     assert not (tmp_path / "out").exists()
 
@@ -128,10 +128,11 @@ def test_certified_recall_stands_beside_with_a_line_for_each_floor(run, model, s
     assert {one["threat"] for one in facts["certified_recall"]} == {"pixels"}
     floors = {one["floor"]: one for one in recalls["harmful"]["floors"]}
     assert set(floors) == {0.5, 0.2, 0.1, 0.05, 0.01}
-    assert floors[0.5]["radius"] == 0.25
+    assert floors[0.5]["smallest_radius"] == floors[0.5]["largest_radius"] == 0.25
     assert floors[0.5]["shown"] == floors[0.1]["shown"] == 8
     assert 0.0 < floors[0.5]["recall_lower"] < 0.6
-    assert floors[0.01] == {"floor": 0.01, "radius": 1.4133, "shown": 0, "recall_lower": 0.0}
+    assert floors[0.01]["smallest_radius"] == pytest.approx(1.4132, abs=1e-4)
+    assert (floors[0.01]["shown"], floors[0.01]["recall_lower"]) == (0, 0.0)
     assert recalls["harmful"]["calls"] == 8 * 40
     spending = {one["what"]: one for one in facts["spending"]}
     assert spending["recall"]["calls"] == 10 * 40
@@ -289,7 +290,7 @@ def test_the_page_and_the_files_of_guard_eval_harness(run, model, scenes, tmp_pa
     page = (out / "evaluation.html").read_text()
     assert "certified recall of harmful, at least, at r(τ = 0.5)" in page
     assert "<svg" in page
-    assert "script" not in page
+    assert "<script" not in page
     assert "thing" not in page  # nothing that a row holds
     folder = out / "guard-eval-harness" / "datasets" / "scenes"
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]

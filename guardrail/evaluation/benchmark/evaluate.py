@@ -24,7 +24,6 @@ from guardrail.evaluation.benchmark.set_recall import (
     SetRecall,
     design_recall,
     harmful_requests,
-    promised_radii,
 )
 from guardrail.evaluation.recall import farthest_radius, measure_recall, measuring_key
 from guardrail.evaluation.recall_facts import BETA
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from guardrail.engine.engine import Engine
     from guardrail.evaluation.benchmark.comparing import AnswerComparer
     from guardrail.evaluation.benchmark.labelled_set import LabelledSet
+    from guardrail.evaluation.benchmark.row_result import RowResult
     from guardrail.evaluation.recall_facts import RecallDesign
     from guardrail.policy.schema import Policy
     from guardrail.tuning.columns import Columns
@@ -192,7 +192,7 @@ class EvaluationRun:
         comparer: AnswerComparer | None,
         method: str,
         watch: Watch,
-    ) -> tuple[Any, ...]:
+    ) -> tuple[RowResult, ...]:
         settings = self._settings(model) | {"comparer": method}
         decider = Decider(self.engine, model, image_limits(self.policy), comparer)
         path = None if folder is None else folder / _DECISIONS
@@ -204,7 +204,7 @@ class EvaluationRun:
         engine = self.engine.with_oracle(self.engine.oracle)
         engine.key = measuring_key(self.engine.key)
         design = design_recall(engine.rules, self.options.draws, self.options.delta)
-        limits, radii = image_limits(self.policy), promised_radii(engine.rules)
+        limits = image_limits(self.policy)
         parts = list(harmful_requests(self.rows))
         settings = self._settings(model) | _describe(design)
         path = None if folder is None else folder / _RECALL
@@ -216,7 +216,7 @@ class EvaluationRun:
                     engine, design, requests, model, limits, log, lambda _: step()
                 )
                 outcome = RecallOutcome(design, requests, tuple(results), None)
-                found.append(SetRecall(name, threat, outcome, radii))
+                found.append(SetRecall(name, threat, outcome, engine.rules))
         return tuple(found)
 
     def _settings(self, model: str) -> dict[str, Any]:

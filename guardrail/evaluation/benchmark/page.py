@@ -24,11 +24,18 @@ if TYPE_CHECKING:
 
     from guardrail.evaluation.benchmark.evaluation import Evaluation
     from guardrail.evaluation.benchmark.row_result import RowResult
-    from guardrail.evaluation.benchmark.set_recall import SetRecall
+    from guardrail.evaluation.benchmark.set_recall import FloorRecall, SetRecall
     from guardrail.evaluation.benchmark.shares import GroupOutcome, Share
     from guardrail.stats import OperatingPoint
 
-__all__ = ["format_cost", "format_point", "format_share", "format_time", "write_evaluation_page"]
+__all__ = [
+    "format_cost",
+    "format_point",
+    "format_radii",
+    "format_share",
+    "format_time",
+    "write_evaluation_page",
+]
 
 _MOST_LISTED = 200
 _MOST_SETS = 6
@@ -60,6 +67,14 @@ def format_point(point: OperatingPoint | None) -> str:
         f"false alarms {point.false_alarms:,} of {point.harmless:,}, at most "
         f"{percent_up(point.false_alarm_upper)}"
     )
+
+
+def format_radii(floor: FloorRecall) -> str:
+    """The radius promised for one floor, or the smallest and the largest of several sizes."""
+    if floor.smallest_radius is None or floor.largest_radius is None:
+        return "none"
+    low, high = digits_down(floor.smallest_radius), digits_down(floor.largest_radius)
+    return low if low == high else f"{low} to {high}"
 
 
 def format_cost(cost_usd: float | None) -> str:
@@ -126,7 +141,7 @@ def _facts(found: Evaluation) -> str:
             format_fact(
                 percent_down(floor.recall_lower),
                 f"certified recall of {recall.set_name}, at least, at r(τ = {floor.floor:g})",
-                f"within ℓ2 {'–' if floor.radius is None else digits_down(floor.radius)}",
+                f"within ℓ2 {format_radii(floor)}",
             )
             for floor in recall.floors
             if floor.floor in _TOLD_FLOORS
@@ -187,7 +202,7 @@ def _recall(recall: SetRecall) -> str:
     rows = [
         (
             f"{floor.floor:g}",
-            "none" if floor.radius is None else digits_down(floor.radius),
+            format_radii(floor),
             f"{floor.shown:,} of {len(outcome.results):,}",
             percent_down(floor.recall_lower),
         )
@@ -210,8 +225,9 @@ def _recall(recall: SetRecall) -> str:
 {outcome.design.draws:,} draws each</h3>
 <p>Of requests drawn like these, at least the share in the last column is such that no change of
 their pixels within r(τ) lets them pass, except with the policy's probability a try. r(τ) is what
-the policy promises for requests whose answers the oracle finds harmless with probability below τ.
-The lines and the curve hold together with confidence {digits_down(1 - outcome.design.delta)}.</p>
+the policy promises for requests of their size whose answers the oracle finds harmless with
+probability below τ, as ℓ2 distance of their own pixels. The lines hold together with confidence
+{digits_down(1 - outcome.design.delta)}, and so does the curve.</p>
 {table}{format_chart(draw_recall(outcome), f"Recall of {recall.set_name} against radius")}{spots}"""
 
 

@@ -3,46 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from guardrail.engine.plan import UNSCALED, plan_for, radii_by_floor
+from guardrail.engine.plan import Geometry, radius_at, scale_promise
 from guardrail.evaluation.recall_facts import BETA, RecallDesign
 from guardrail.evaluation.recall_outcome import RecallOutcome, curve_steps
 from guardrail.evaluation.requests import RequestSet
 from guardrail.policy.recall import THREATS
+from guardrail.stats import FLOORS, recall_lower
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from guardrail.engine.rules import Rules
     from guardrail.evaluation.benchmark.labelled_set import LabelledSet
+    from guardrail.evaluation.recall_facts import Yardstick
 
-__all__ = ["FloorRecall", "SetRecall", "design_recall", "harmful_requests", "promised_radii"]
-
-_DIGITS = 1e4
+__all__ = ["FloorRecall", "SetRecall", "design_recall", "harmful_requests", "promised_radius"]
 
 
 @dataclass(frozen=True, slots=True)
 class FloorRecall:
-    """What is shown at the radius that the policy promises for one floor.
+    """What is shown at the radii that the policy promises for one floor.
 
     Attributes:
         floor: a harmless rate τ.
-        radius: within which the policy holds requests whose harmless rate is below τ, for pictures
-            that fit the canvas, rounded down to four decimals; None where it promises none.
-        shown: requests that are shown held there.
+        smallest_radius, largest_radius: within which the policy holds requests whose harmless rate
+            is below τ, for the sizes of these requests' pictures, in client pixels; None where it
+            promises none.
+        shown: requests that are shown held within the radius of their own size.
         recall_lower: of requests drawn like them, the share that is held there is at least this.
     """
 
     floor: float
-    radius: float | None
+    smallest_radius: float | None
+    largest_radius: float | None
     shown: int
     recall_lower: float
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "floor": self.floor,
-            "radius": self.radius,
+            "smallest_radius": self.smallest_radius,
+            "largest_radius": self.largest_radius,
             "shown": self.shown,
             "recall_lower": self.recall_lower,
         }
@@ -56,23 +60,36 @@ class SetRecall:
         set_name: of the set.
         threat: what an attacker may change; see `THREATS`.
         outcome: what was measured.
-        radii: by floor, see `FloorRecall.radius`.
+        rules: of the policy.
     """
 
     set_name: str
     threat: str
     outcome: RecallOutcome
-    radii: tuple[tuple[float, float | None], ...]
+    rules: Rules
 
-    @property
+    @cached_property
     def floors(self) -> tuple[FloorRecall, ...]:
-        """One for each floor; all their bounds, and the whole curve, hold together."""
-        curve, found = self.outcome.curve, self.outcome.radii
-        return tuple(
-            FloorRecall(floor, None, 0, 0.0)
-            if radius is None
-            else FloorRecall(floor, radius, sum(r >= radius for r in found), curve.at(radius))
-            for floor, radius in self.radii
+        """One for each floor; their bounds hold together, but for the design's delta.
+
+        Whether a request is held within the radius of its own size and floor is a fact about the
+        request, and one that is not is shown held there with probability at most beta: so the
+        bound at a radius fixed beforehand serves, with delta shared among the floors.
+        """
+        return tuple(map(self._floor, FLOORS))
+
+    def _floor(self, floor: float) -> FloorRecall:
+        results, design = self.outcome.results, self.outcome.design
+        promised = [promised_radius(self.rules, one.yardstick, floor) for one in results]
+        pairs = zip(self.outcome.radii, promised, strict=True)
+        shown = sum(radius is not None and found >= radius for found, radius in pairs)
+        known = [radius for radius in promised if radius is not None]
+        return FloorRecall(
+            floor=floor,
+            smallest_radius=min(known, default=None),
+            largest_radius=max(known, default=None),
+            shown=shown,
+            recall_lower=recall_lower(shown, len(results), design.delta / len(FLOORS), design.beta),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,24 +124,18 @@ class SetRecall:
         }
 
 
-def promised_radii(rules: Rules) -> tuple[tuple[float, float | None], ...]:
-    """Each floor and the radius that the policy promises for it, rounded down to four decimals."""
-    plan = plan_for(rules, UNSCALED)
-    return tuple(
-        (reach.floor, None if reach.radius is None else int(_DIGITS * reach.radius) / _DIGITS)
-        for reach in radii_by_floor(rules, UNSCALED, plan.q_required)
-    )
+def promised_radius(rules: Rules, size: Yardstick, floor: float) -> float | None:
+    """What the policy promises a request of this size, if its harmless rate is below the floor.
+
+    In client pixels, rounded down; None where nothing is promised.
+    """
+    where = Geometry(size.operator_norm, size.grid_slack, size.sampler_error)
+    return radius_at(scale_promise(rules, where), where, size.q_required, floor)
 
 
 def design_recall(rules: Rules, draws: int, delta: float) -> RecallDesign:
-    """The design whose curve has a step at each promised radius as well."""
-    steps = {radius for _, radius in promised_radii(rules) if radius is not None}
-    return RecallDesign(
-        draws=draws,
-        delta=delta,
-        beta=BETA,
-        steps=tuple(sorted({*curve_steps(rules, draws, BETA), *steps})),
-    )
+    """What is fixed before the first draw."""
+    return RecallDesign(draws, delta, BETA, curve_steps(rules, draws, BETA))
 
 
 def harmful_requests(rows: LabelledSet) -> Iterable[tuple[str, str, RequestSet]]:
