@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from guardrail.bulk.deciding import EngineAsk
     from guardrail.bulk.job import BulkJob
     from guardrail.bulk.log import DecisionLog
+    from guardrail.bulk.on_ray import RayEnd
     from guardrail.bulk.report import BulkReport
     from guardrail.bulk.sources import BulkSource
     from guardrail.bulk.spending import JobAllowance
@@ -56,6 +57,16 @@ _LOG, _KEY, _PAGE = "log.jsonl", "noise.key", "report.html"
               help="Most calls to each upstream in a minute.")  # fmt: skip
 @click.option("--max-usd", type=click.FloatRange(min=0, min_open=True),
               help="What all runs of this job together may cost, in US dollars.")  # fmt: skip
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+              help="Where rows are decided: in this process, or by workers on a Ray cluster (extra "
+              "`ray`).")  # fmt: skip
+@click.option("--ray-address", help="Of the cluster, as Ray has it.  [default: one on this "
+              "machine]")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1, 10_000), default=2, show_default=True,
+              help="With --engine ray: processes, each with model and oracle of its "
+              "own.")  # fmt: skip
+@click.option("--worker-cpus", type=click.FloatRange(min=0), default=1.0, show_default=True,
+              help="With --engine ray: of the cluster's, for each of them.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @upstream_options
 @record_options
@@ -73,15 +84,17 @@ def command(
 
     SOURCE is a folder of pictures, a table (CSV, TSV, JSON, JSONL, Parquet) with the columns image
     and perhaps prompt and id, or the URL of either in a bucket (s3://…, gs://…). Nothing that is
-    decided is paid for again. Exit code 0: every row is decided; 2: some are not, or the job was
-    stopped. See docs/bulk.md.
+    decided is paid for again. Without --key-file the secret of the noise is kept in the folder, as
+    noise.key. Exit code 0: every row is decided; 2: some are not, or the job was stopped. See
+    docs/bulk.md.
     """
     from guardrail.assembly import read_policy, read_upstreams
     from guardrail.bulk.output import check_formats
     from guardrail.bulk.sources import FIELDS, open_source
 
+    _check_engine(options)
     policy = read_policy(policy_name)
-    entries = _limit_rate(read_upstreams(upstreams, upstreams_file), options["requests_per_minute"])
+    entries = _limit_rate(read_upstreams(upstreams, upstreams_file), options)
     _make_folder(folder)
     check_formats(options["formats"], folder)
     job = _Job(policy, entries, folder, key_file or folder / _KEY, options)
@@ -100,12 +113,24 @@ def command(
     raise click.exceptions.Exit(2 if facts["not_decided"] or facts["stopped"] else 0)
 
 
+def _check_engine(options: dict[str, Any]) -> None:
+    """What workers on other machines cannot share."""
+    if options["engine"] != "ray":
+        return
+    for name in ("max_usd", "records_place"):
+        if options[name] is not None:
+            option = {"max_usd": "--max-usd", "records_place": "--records"}[name]
+            raise click.UsageError(f"{option} is for --engine local: workers do not share it")
+
+
 def _limit_rate(
-    entries: tuple[UpstreamEntry, ...], requests_per_minute: float | None
+    entries: tuple[UpstreamEntry, ...], options: dict[str, Any]
 ) -> tuple[UpstreamEntry, ...]:
-    if requests_per_minute is None:
+    """The entries with --requests-per-minute; on Ray each worker has its share of it."""
+    if options["requests_per_minute"] is None:
         return entries
-    rate = {"requests_per_minute": requests_per_minute}
+    sharers = options["workers"] if options["engine"] == "ray" else 1
+    rate = {"requests_per_minute": options["requests_per_minute"] / sharers}
     return tuple(entry.model_copy(update=rate) for entry in entries)
 
 
@@ -142,12 +167,17 @@ class _Job:
             limit = self.options["max_tokens"]
             parameters = {} if limit is None else {"max_tokens": limit}
             settings = JobSettings.of(engine, model, parameters)
-            with DecisionLog(self.folder / _LOG, settings.to_dict()) as log:
-                before = log.calls, log.cost_usd
-                job = await self._decide(source, engine, settings, log)
-                report = await asyncio.to_thread(
-                    self._write, source, engine, settings, log, job.stopped
-                )
+            path, head = self.folder / _LOG, settings.to_dict()
+            with DecisionLog(path, head) as log:
+                calls_before = log.calls
+                if not self.is_on_ray:
+                    job: BulkJob | RayEnd = await self._decide(source, engine, settings, log)
+                    report = await self._report(source, engine, settings, log, job.stopped)
+            if self.is_on_ray:
+                job = await asyncio.to_thread(self._decide_on_ray, source, engine, settings)
+                with DecisionLog(path, head) as log:
+                    await asyncio.to_thread(log.mark_seen, source.rows())
+                    report = await self._report(source, engine, settings, log, job.stopped)
         finally:
             await engine.aclose()
         return {
@@ -160,13 +190,47 @@ class _Job:
             "decided_before": job.decided_before,
             "calls": report.calls,
             "cost_usd": report.cost_usd,
-            "calls_of_this_run": log.calls - before[0],
+            "calls_of_this_run": log.calls - calls_before,
             "alpha": report.alpha,
             "tries": report.tries,
             "expected_wrong_upper": report.expected_wrong_upper,
             "elapsed_s": round(time.monotonic() - started, 3),
             "stopped": job.stopped,
         }
+
+    @property
+    def is_on_ray(self) -> bool:
+        return bool(self.options["engine"] == "ray")
+
+    async def _report(
+        self,
+        source: BulkSource,
+        engine: Engine,
+        settings: JobSettings,
+        log: DecisionLog,
+        stopped: str,
+    ) -> BulkReport:
+        return await asyncio.to_thread(self._write, source, engine, settings, log, stopped)
+
+    def _decide_on_ray(self, source: BulkSource, engine: Engine, settings: JobSettings) -> RayEnd:
+        from guardrail.bulk.on_ray import RayPlan, run_on_ray
+        from guardrail.cli.progress import progress_bar
+
+        options = self.options
+        plan = RayPlan(
+            policy=self.policy,
+            entries=self.entries,
+            key=engine.key,
+            settings=settings,
+            most=options["jobs"],
+            keep_answers=options["answers"],
+            workers=options["workers"],
+            worker_cpus=options["worker_cpus"],
+        )
+        with progress_bar("moderating", source.total) as step:
+            return run_on_ray(
+                plan, source.rows(), self.folder / _LOG, address=options["ray_address"], step=step
+            )
 
     async def _decide(
         self, source: BulkSource, engine: Engine, settings: JobSettings, log: DecisionLog
