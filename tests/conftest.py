@@ -1,6 +1,7 @@
 """What all tests share: hypothesis without clocks, and tiny models that transformers can load."""
 
 import gc
+import importlib.util
 import os
 import signal
 import sys
@@ -207,6 +208,23 @@ def tiny_idefics(tmp_path_factory):
     return _saved(
         Idefics3ForConditionalGeneration(config), processor, tmp_path_factory.mktemp("idefics")
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_llava_next(tmp_path_factory):
+    """LLaVA-1.6's architecture and picture processor at a tiny width, with random weights."""
+    import torch
+
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "local_shape" / "shape.py"
+    spec = importlib.util.spec_from_file_location("local_shape_shape", path)
+    shapes = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = shapes
+    spec.loader.exec_module(shapes)
+    torch.manual_seed(0)
+    shape = shapes.SHAPES["tiny"]
+    processor = shapes.new_processor(shape)
+    model = shapes.new_model(shape, processor, device="cpu", dtype="float32")
+    return _saved(model, processor, tmp_path_factory.mktemp("llava_next"))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.types import picture_chat
 from guardrail.upstreams.local_generate import GenerationRow, generate
+from guardrail.upstreams.local_memory import RowLimit
 from guardrail.upstreams.local_request import read_request
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def draw_answers(
     """
     request = read_request(picture_chat("attacked", prompt), max_tokens)
     rows = [GenerationRow(request, (one,), seed + i) for i, one in enumerate(pictures)]
-    return [answer.text for answer in generate(loaded, rows, "attacked", lambda: True)]
+    return [answer.text for answer in generate(loaded, rows, "attacked", lambda: True, RowLimit())]
 
 
 @dataclass(frozen=True, slots=True)

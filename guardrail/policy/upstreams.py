@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
 
@@ -41,6 +41,7 @@ _Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 _Rate = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 _MAY_PASS = frozenset({408, 409, 425, *range(500, 600)})  # 429 is what `direct` is about
 _OPENAI = "openai_compatible:"
+_TRANSFORMERS = "transformers:"
 _LOCAL_CONCURRENCY = 4096  # such a model gathers its calls into batches, and has a line of its own
 _DEFAULTS = CallLimits()
 _FIRST_ALONE_S = 2.0  # a key that is refused is refused sooner; a slow first answer holds nobody up
@@ -100,6 +101,18 @@ class UpstreamEntry(Section):
     """Further statuses by which it says that it drew no answer, as 503: calls that end in them are
     repeated. Wrong ones void the promise."""
 
+    device: Annotated[str, StringConstraints(pattern=r"^[a-z]+(:[0-9]{1,3})?$")] | None = None
+    """Where transformers:ID_OR_FOLDER computes, in torch's words: cpu, cuda:1, mps. A GPU where
+    there is one, if left out."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """What transformers:ID_OR_FOLDER computes in; bfloat16 on a GPU and float32 elsewhere, if left
+    out. Certificates name it with the model's revision."""
+
+    max_batch: int | None = Field(default=None, ge=1, le=4096)
+    """Most variants that transformers:ID_OR_FOLDER computes at once; 64 by default, and fewer once
+    memory has run out."""
+
     seeds: bool = False
     """Whether it honours the field `seed`; each variant is then sent one of its own."""
 
@@ -134,6 +147,13 @@ class UpstreamEntry(Section):
         return self
 
     @model_validator(mode="after")
+    def _only_a_model_of_yours_is_placed(self) -> Self:
+        given = [name for name, value in self.local_options.items() if value is not None]
+        if given and not self.upstream.startswith(_TRANSFORMERS):
+            raise ValueError(f"only {_TRANSFORMERS}ID_OR_FOLDER takes {given[0]}; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _one_key(self) -> Self:
         if self.api_key_env is not None and self.api_key_file is not None:
             raise ValueError("give api_key_env or api_key_file, not both")
@@ -143,6 +163,11 @@ class UpstreamEntry(Section):
     def is_local(self) -> bool:
         """Whether the model computes in this process, where nothing is encoded or renamed."""
         return is_local(self.upstream)
+
+    @property
+    def local_options(self) -> dict[str, Any]:
+        """How a model in this process computes; None is its usual way."""
+        return {"device": self.device, "dtype": self.dtype, "max_batch": self.max_batch}
 
     @property
     def is_plain(self) -> bool:
@@ -236,7 +261,8 @@ def open_upstream(
         ConfigError: it cannot be used.
     """
     if entry.is_local:
-        return LimitedUpstream(build_upstream(entry.upstream), entry.limits, limiter=limiter)
+        local = build_upstream(entry.upstream, **entry.local_options)
+        return LimitedUpstream(local, entry.limits, limiter=limiter)
     options: dict[str, Any] = {
         "api_key": _read_key(entry),
         "headers": {k: read_variable(v) for k, v in entry.headers_env.items()} or None,

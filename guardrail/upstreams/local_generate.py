@@ -12,6 +12,7 @@ from transformers import LogitsProcessor
 
 from guardrail.errors import UpstreamError
 from guardrail.types import Answer, Usage
+from guardrail.upstreams.local_memory import ForcedTokens, is_out_of_memory
 from guardrail.upstreams.local_prompt import adds_special_tokens, render
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from guardrail.types import Pixels
     from guardrail.upstreams.loading import Loaded
+    from guardrail.upstreams.local_memory import RowLimit
     from guardrail.upstreams.local_request import LocalRequest
 
 __all__ = ["GenerationRow", "SeededSampling", "generate"]
@@ -60,24 +62,77 @@ class GenerationRow:
 
 
 def generate(
-    loaded: Loaded, rows: Sequence[GenerationRow], name: str, wanted: Callable[[], bool]
+    loaded: Loaded,
+    rows: Sequence[GenerationRow],
+    name: str,
+    wanted: Callable[[], bool],
+    limit: RowLimit,
 ) -> list[Answer]:
     """One answer for each row; all rows have the same request.
+
+    Where the device's memory runs out, the rows are answered in halves, and those in halves again;
+    a row keeps the tokens that it was given before, so none of its draws is made a second time.
 
     Args:
         loaded: the model.
         rows: what to answer.
         name: what the answers call the model.
         wanted: asked after every token; generation ends once it returns False.
+        limit: how many rows have fitted so far; it is narrowed where this batch does not fit.
 
     Raises:
         UpstreamError: status 400; the prompt is too long, or the chat template refuses it.
+        RuntimeError: memory runs out for a single row, or the model fails.
     """
-    import torch
+    most = len(rows)
+    if limit.is_narrow:
+        most = limit.most_rows(_row_tokens(loaded, rows[0]), most)
+    answers: list[Answer] = []
+    for start in range(0, len(rows), most):
+        part = rows[start : start + most]
+        answers += _answer_part(loaded, part, name, wanted, limit, [()] * len(part))
+    return answers
 
+
+def _answer_part(
+    loaded: Loaded,
+    rows: Sequence[GenerationRow],
+    name: str,
+    wanted: Callable[[], bool],
+    limit: RowLimit,
+    drawn: Sequence[Sequence[int]],
+) -> list[Answer]:
+    """Answers to rows whose first tokens are drawn already (a list for each, all equally long)."""
+    stopping = _Stopping(loaded, rows[0].request.stop, wanted)
+    try:
+        return _answer_once(loaded, rows, name, stopping, drawn)
+    except RuntimeError as error:
+        if len(rows) == 1 or not is_out_of_memory(error):
+            raise
+    # Outside of the clause: its error holds the tensors that did not fit.
+    torch.cuda.empty_cache()
+    drawn = max(stopping.drawn() or drawn, drawn, key=lambda tokens: len(tokens[0]))
+    half = len(rows) // 2
+    limit.narrow(half, _row_tokens(loaded, rows[0]))
+    return [
+        *_answer_part(loaded, rows[:half], name, wanted, limit, drawn[:half]),
+        *_answer_part(loaded, rows[half:], name, wanted, limit, drawn[half:]),
+    ]
+
+
+def _answer_once(
+    loaded: Loaded,
+    rows: Sequence[GenerationRow],
+    name: str,
+    stopping: _Stopping,
+    drawn: Sequence[Sequence[int]],
+) -> list[Answer]:
     request = rows[0].request
     inputs = _inputs(loaded, rows)
-    begin = inputs["input_ids"].shape[1]
+    begin = stopping.begin = inputs["input_ids"].shape[1]
+    processors = _processors(loaded, request, [row.seed for row in rows])
+    if drawn[0]:
+        processors.append(ForcedTokens(drawn, begin))
     with torch.inference_mode():
         output = loaded.model.generate(
             **inputs,
@@ -89,14 +144,20 @@ def generate(
             temperature=None,
             top_p=None,
             top_k=None,
-            logits_processor=_processors(loaded, request, [row.seed for row in rows]),
-            stopping_criteria=[_Stopping(loaded, request.stop, begin, wanted)],
+            logits_processor=processors,
+            stopping_criteria=[stopping],
         )
     prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
     return [
         _answer(loaded, ids, request, prompt, name)
         for ids, prompt in zip(output[:, begin:].tolist(), prompt_tokens, strict=True)
     ]
+
+
+def _row_tokens(loaded: Loaded, row: GenerationRow) -> int:
+    """Tokens of a row's prompt, its pictures and the longest answer that it asks for."""
+    prompt = int(_inputs(loaded, [row])["input_ids"].shape[1])
+    return prompt + min(row.request.max_tokens, _room(loaded, prompt))
 
 
 def _inputs(loaded: Loaded, rows: Sequence[GenerationRow]) -> dict[str, Any]:
@@ -180,28 +241,34 @@ def _unpad(loaded: Loaded, ids: list[int]) -> list[int]:
 
 
 class _Stopping:
-    """Ends a row at a stop text, and all rows once their callers have left."""
+    """Ends a row at a stop text, and all rows once their callers have left.
 
-    def __init__(
-        self, loaded: Loaded, stop: Sequence[str], begin: int, wanted: Callable[[], bool]
-    ) -> None:
+    Attributes:
+        begin: where answers begin, behind the prompt; set before the first token.
+    """
+
+    def __init__(self, loaded: Loaded, stop: Sequence[str], wanted: Callable[[], bool]) -> None:
         self._loaded = loaded
         self._stop = stop
-        self._begin = begin
         self._wanted = wanted
+        self._latest: torch.Tensor | None = None
+        self.begin = 0
 
     def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-        import torch
-
         del scores
+        self._latest = input_ids
         ends = [True] * len(input_ids) if not self._wanted() else self._at_stop(input_ids)
         return torch.tensor(ends, device=input_ids.device)
+
+    def drawn(self) -> list[list[int]] | None:
+        """The tokens of each row so far; None before the first."""
+        return None if self._latest is None else self._latest[:, self.begin :].tolist()
 
     def _at_stop(self, input_ids: Any) -> list[bool]:
         if not self._stop:
             return [False] * len(input_ids)
         decode = self._loaded.processor.decode
         texts = [
-            decode(ids, skip_special_tokens=True).strip() for ids in input_ids[:, self._begin :]
+            decode(ids, skip_special_tokens=True).strip() for ids in input_ids[:, self.begin :]
         ]
         return [any(stop in text for stop in self._stop) for text in texts]

@@ -14,6 +14,7 @@ from guardrail.errors import ConfigError, UpstreamError
 from guardrail.types import Answer, Chat, Pixels
 from guardrail.upstreams.loading import Loaded, folder_digest, load_vlm, read_model_settings
 from guardrail.upstreams.local_generate import GenerationRow, generate
+from guardrail.upstreams.local_memory import RowLimit
 from guardrail.upstreams.local_request import read_request
 from guardrail.upstreams.picture_side import PictureSide, read_settings
 
@@ -38,7 +39,7 @@ class TransformersLocal:
         model: Hugging Face id or folder; loaded at the first use, or by `load`.
         name: what clients and certificates call it; the id or the folder's name by default.
         device, dtype: see `load_vlm`.
-        max_batch: most pictures-with-prompt computed at once.
+        max_batch: most pictures-with-prompt computed at once; fewer, where memory runs out.
         max_queue: most that wait; more are refused as overload.
         default_max_tokens: length of an answer where the client names none.
     """
@@ -60,6 +61,7 @@ class TransformersLocal:
         self._dtype = dtype
         self._default_max_tokens = default_max_tokens
         self._loaded: Loaded | None = None
+        self._limit = RowLimit()
         self._loading = threading.Lock()
         self._revision: str | None = None
         self._side: tuple[PictureSide | None] | None = None
@@ -80,10 +82,14 @@ class TransformersLocal:
 
     @property
     def revision(self) -> str:
-        """A digest of a folder's files; the id of a hub model. Read once."""
+        """A digest of a folder's files, or the id of a hub model; with the type that was asked for.
+
+        The type is part of it because rounding changes answers. Read once.
+        """
         if self._revision is None:
             folder = Path(self._model)
-            self._revision = folder_digest(folder) if folder.is_dir() else self._model
+            files = folder_digest(folder) if folder.is_dir() else self._model
+            self._revision = files if self._dtype is None else f"{files}-{self._dtype}"
         return self._revision
 
     @property
@@ -131,7 +137,7 @@ class TransformersLocal:
             return self._loaded
 
     def _answer_batch(self, batch: Batch[GenerationRow]) -> list[Answer]:
-        return generate(self.load(), batch.items, self._name, batch.wanted)
+        return generate(self.load(), batch.items, self._name, batch.wanted, self._limit)
 
 
 def _group(row: GenerationRow) -> Hashable:

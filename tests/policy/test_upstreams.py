@@ -174,6 +174,26 @@ def test_a_model_in_this_process_takes_nothing_of_the_network(spec, field):
         UpstreamEntry(upstream=spec, **field)
 
 
+def test_how_a_model_in_this_process_computes(write):
+    text = "device: cpu\ndtype: bfloat16\nmax_batch: 8"
+    (found,) = load_upstreams(write(entry(text).replace(URL, "transformers:org/model")))
+    assert not found.is_plain
+    assert open_upstream(found).revision == "org/model-bfloat16"
+
+
+@pytest.mark.parametrize("spec", ["builtin", URL, "litellm:openai/gpt-4o"])
+@pytest.mark.parametrize("field", [{"device": "cpu"}, {"dtype": "float32"}, {"max_batch": 4}])
+def test_other_models_take_nothing_of_that(spec, field):
+    with pytest.raises(ValidationError, match=f"takes {next(iter(field))}"):
+        UpstreamEntry(upstream=spec, **field)
+
+
+@pytest.mark.parametrize("field", [{"dtype": "int8"}, {"device": "the moon"}, {"max_batch": 0}])
+def test_what_no_model_computes_with_is_told_at_the_start(field):
+    with pytest.raises(ValidationError):
+        UpstreamEntry(upstream="transformers:org/model", **field)
+
+
 def test_what_an_upstream_does_not_take_is_told(write):
     (found,) = load_upstreams(write("upstreams:\n  - upstream: litellm:openai/gpt-4o\n"
                                     "    model_map: {a: b}\n"))  # fmt: skip
