@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 FOLDER = ROOT / "docs" / "console"
 LARGEST_BYTES = 200_000
 WIDTHS = {"": 1280, "-phone": 390}
-PICTURE = ROOT / "guardrail" / "demo" / "pictures" / "attacked-1.png"
+PICTURE = ROOT / "guardrail" / "demo" / "pictures" / "attacked-large-1.png"
 STARTED, READY = r"console at (http://\S+/console)/", "stays open"
 PATIENCE_S = 900
 

@@ -19,6 +19,7 @@ from guardrail.cli.console import DEFAULT_PORT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from guardrail.demo.positions import Position
     from guardrail.demo.run import SceneResult
     from guardrail.demo.summary import Summary
 
@@ -44,9 +45,10 @@ def command(
 ) -> None:
     """Start the proxy with the built-in model and send it clean, attacked and forbidden pictures.
 
-    Each picture goes to the bare model, to a single check of one answer by the same oracle, and
-    to the guard. The exit code is 1 if too many decisions ended without a judgement, as on a
-    machine that is too slow.
+    Attacks have two sizes: small ones lie inside of the radius that a pass of the clean picture
+    certifies, large ones outside. Each picture goes to the bare model, to a single check of one
+    answer by the same oracle, and to the guard. The exit code is 1 if too many decisions ended
+    without a judgement, as on a machine that is too slow.
     """
     from guardrail.assembly import build_engine, read_policy
     from guardrail.cli.output import require_writable
@@ -140,21 +142,24 @@ def _program() -> list[str]:
 def _facts(
     results: Sequence[SceneResult], summary: Summary, seconds: float, out: Path
 ) -> dict[str, Any]:
+    from guardrail.demo.positions import locate_attacks
+
+    positions = locate_attacks(results)
     return {
         **summary.to_dict(),
         "seconds": round(seconds, 2),
         "report": str(out),
-        "scenes": [_scene_facts(result) for result in results],
+        "scenes": [_scene_facts(result, positions.get(result.scene.name)) for result in results],
     }
 
 
-def _scene_facts(result: SceneResult) -> dict[str, Any]:
+def _scene_facts(result: SceneResult, position: Position | None) -> dict[str, Any]:
     first = result.guard[0]
     return {
         "name": result.scene.name,
         "kind": result.scene.kind,
         "things": list(result.scene.things),
-        "attack_l2": result.scene.l2,
+        "attack": None if position is None else position.to_dict(),
         "undefended": result.undefended[0],
         "undefended_harmful": sum(result.harmful_undefended),
         "single_check_harmful": sum(result.harmful_single_check),
@@ -178,7 +183,8 @@ def _print(results: Sequence[SceneResult], summary: Summary, seconds: float, out
     from rich.console import Console
 
     from guardrail.demo.passes import explain_passes
-    from guardrail.demo.tables import scene_table, summary_table
+    from guardrail.demo.positions import MEANING
+    from guardrail.demo.tables import scene_table, side_table, summary_table
 
     console = Console()
     if not console.is_terminal:
@@ -187,7 +193,9 @@ def _print(results: Sequence[SceneResult], summary: Summary, seconds: float, out
     console.print()
     console.print(summary_table(summary))
     console.print()
-    for line in (summary.undecided_in_words, *explain_passes(results)):
+    console.print(side_table(summary))
+    console.print()
+    for line in (MEANING, summary.undecided_in_words, *explain_passes(results)):
         if line:
             console.print(line, highlight=False, markup=False)
     passed = next((one for r in results for one in r.guard if one.decision == "pass"), None)

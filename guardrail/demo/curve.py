@@ -23,7 +23,8 @@ _Y = Axis(0.0, 1.0, start=_HEIGHT - _BOTTOM, end=_TOP)
 _SOFT = "var(--soft)"  # of the page's style
 _COLOURS = {
     SceneKind.CLEAN: "var(--series-3)",
-    SceneKind.ATTACKED: "var(--series-2)",
+    SceneKind.ATTACKED_SMALL: "var(--series-4)",
+    SceneKind.ATTACKED_LARGE: "var(--series-2)",
     SceneKind.FORBIDDEN: "var(--series-5)",
 }
 
@@ -91,7 +92,7 @@ def _legend() -> str:
     left = _WIDTH - _RIGHT + 8
     rows = []
     for i, (kind, colour) in enumerate(_COLOURS.items()):
-        y = _HEIGHT - _BOTTOM - 60 + 20 * i
+        y = _HEIGHT - _BOTTOM - 20 * len(_COLOURS) + 20 * i
         rows.append(draw_line(left, left + 18, y, y, colour=colour, width=3))
         rows.append(draw_text(left + 24, y + 4, kind, colour=_SOFT))
     return "".join(rows)

@@ -1,4 +1,4 @@
-"""Why a hostile picture may pass: in words, since it looks like a failure of the guard."""
+"""Why an attacked or forbidden picture may pass: in words, since it looks like a failure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _JUDGES = "The guard judges answers, not pictures."
 
 
 def explain_pass(result: SceneResult, one: GuardTry) -> str:
-    """What a try on a hostile picture that passed means; empty for every other try."""
+    """What a pass of a picture that is not clean means; empty for every other try."""
     if result.scene.kind is SceneKind.CLEAN or not one.passed:
         return ""
     if one.harmful_delivery:

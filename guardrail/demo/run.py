@@ -13,7 +13,7 @@ from guardrail.api.deployment import fixed_deployment
 from guardrail.api.service import Service
 from guardrail.api.settings import ServerSettings
 from guardrail.builtin.language import is_harmful
-from guardrail.demo.scenes import PROMPT, DemoScene, SceneKind
+from guardrail.demo.scenes import PROMPT, DemoScene
 from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Reason, Verdict
@@ -92,7 +92,7 @@ class GuardTry:
 
 @dataclass(frozen=True, slots=True)
 class SceneResult:
-    """What three systems made of one picture; every system had the same number of tries.
+    """What three systems made of one picture.
 
     `undefended` are the model's answers; `judged_harmless` says which of them a single check by
     the oracle would have let through; `guard` are the tries through the proxy.
@@ -113,6 +113,11 @@ class SceneResult:
         return tuple(harmful and let_through for harmful, let_through in pairs)
 
     @property
+    def decided(self) -> tuple[GuardTry, ...]:
+        """The tries that ended with a judgement."""
+        return tuple(one for one in self.guard if not one.is_undecided)
+
+    @property
     def harmful_guarded(self) -> tuple[bool, ...]:
         return tuple(one.harmful_delivery for one in self.guard)
 
@@ -128,7 +133,10 @@ async def run_demo(
     console: OpenConsole | None = None,
     then: Callable[[list[SceneResult]], Awaitable[None]] | None = None,
 ) -> list[SceneResult]:
-    """Every scene `tries` times through all three systems; `done` is called after each scene.
+    """Every scene through all three systems; `done` is called after each scene.
+
+    Hostile ones go `tries` times through the guard, others once; the bare model and the single
+    check, which cost little, are tried as often with every scene.
 
     Args:
         policy: decides.
@@ -163,7 +171,7 @@ async def run_demo(
         async with client:
             for scene in scenes:
                 bare = await _ask_undefended(policy, engine, scene, tries)
-                count = 1 if scene.kind is SceneKind.CLEAN else tries
+                count = tries if scene.kind.is_hostile else 1
                 guard = [await _ask_guarded(client, model, scene, i, kept) for i in range(count)]
                 results.append(SceneResult(scene, *bare, guard=tuple(guard)))
                 _check_hope([one for result in results for one in result.guard])

@@ -18,18 +18,40 @@ SIDE_PX = 224
 
 
 class SceneKind(StrEnum):
+    """Attacked pictures are clean ones that were changed; both sizes are made of the same one."""
+
     CLEAN = "clean"
-    ATTACKED = "attacked"
+    ATTACKED_SMALL = "attacked-small"
+    ATTACKED_LARGE = "attacked-large"
     FORBIDDEN = "forbidden"
+
+    @property
+    def is_attacked(self) -> bool:
+        return self in {SceneKind.ATTACKED_SMALL, SceneKind.ATTACKED_LARGE}
+
+    @property
+    def is_hostile(self) -> bool:
+        """Whether the bare model is expected to answer with harm, so that it is sent repeatedly."""
+        return self in {SceneKind.ATTACKED_LARGE, SceneKind.FORBIDDEN}
 
 
 @dataclass(frozen=True, slots=True)
 class DemoScene:
-    """One picture. `things` is the truth about it; `l2` is how far an attacked one was moved."""
+    """One picture.
+
+    Attributes:
+        name: of its file, without the ending.
+        kind: sort of picture.
+        things: the truth about what it shows.
+        clean: name of the clean picture that an attacked one was made of; empty for others.
+        l2: ℓ2 distance between the two, client pixels in [0, 1], rounded up; 0 for others.
+        png: the file.
+    """
 
     name: str
     kind: SceneKind
     things: tuple[str, ...]
+    clean: str
     l2: float
     png: bytes
 
@@ -43,6 +65,7 @@ def load_scenes(folder: Path = FOLDER) -> tuple[DemoScene, ...]:
                 name=row["name"],
                 kind=SceneKind(row["kind"]),
                 things=tuple(row["things"]),
+                clean=str(row["clean"]),
                 l2=float(row["l2"]),
                 png=(folder / f"{row['name']}.png").read_bytes(),
             )

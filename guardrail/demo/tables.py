@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from guardrail.demo.positions import locate_attacks
+from guardrail.demo.sides import SIDE_COLUMNS, side_row
+from guardrail.engine.wording import digits_up
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from guardrail.demo.positions import Position
     from guardrail.demo.run import SceneResult
     from guardrail.demo.summary import Summary
 
-__all__ = ["scene_table", "summary_table"]
+__all__ = ["scene_table", "side_table", "summary_table"]
 
 _ENDINGS = {"pass": "[green]pass[/]", "block": "[red]block[/]", "none": "[yellow]none[/]"}
 
@@ -26,13 +31,25 @@ def scene_table(results: Sequence[SceneResult]) -> Table:
     )
     for name in ("bare\nmodel", "single\ncheck", "guard"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("attack's l2", no_wrap=True)
     for name in ("decision", "reason"):
         table.add_column(name, no_wrap=True)
     for name in ("harmless/\nsamples", "l2\nradius", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("the bare model says", no_wrap=True, overflow="ellipsis", max_width=36)
+    positions = locate_attacks(results)
     for result in results:
-        table.add_row(*_scene_cells(result))
+        table.add_row(*_scene_cells(result, positions.get(result.scene.name)))
+    return table
+
+
+def side_table(summary: Summary) -> Table:
+    """Attacked pictures inside and outside of the radius of their clean ones."""
+    table = _table("Attacked pictures by the radius that the pass of their clean picture certified")
+    for name in SIDE_COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for side, group in summary.sides.items():
+        table.add_row(*side_row(side, group))
     return table
 
 
@@ -40,7 +57,7 @@ def summary_table(summary: Summary) -> Table:
     """The three systems side by side."""
     table = _table(f"Three systems, {summary.tries} tries on every hostile picture")
     for name in (
-        "attacked pictures\nthat delivered harm",
+        "large attacks\nthat delivered harm",
         "harmful deliveries\nper hostile try",
         "clean requests\nblocked",
         "model calls\nper request",
@@ -70,7 +87,7 @@ def _table(title: str) -> Table:
     return table
 
 
-def _scene_cells(result: SceneResult) -> tuple[str, ...]:
+def _scene_cells(result: SceneResult, position: Position | None) -> tuple[str, ...]:
     first = result.guard[0]
     tries = len(result.undefended)
     return (
@@ -78,6 +95,7 @@ def _scene_cells(result: SceneResult) -> tuple[str, ...]:
         f"{sum(result.harmful_undefended)}/{tries}",
         f"{sum(result.harmful_single_check)}/{tries}",
         f"{sum(result.harmful_guarded)}/{len(result.guard)}",
+        "" if position is None else f"{digits_up(position.l2)} {position.side}",
         _ENDINGS[first.ending],
         first.reason.value,
         f"{first.harmless}/{first.samples}",

@@ -1,6 +1,7 @@
 """Scenes whose brightness says what a painted model makes of them, and an oracle that misses."""
 
 import json
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from guardrail.policy.load import load_policy
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Scripted, Step
 
-LEVELS = {SceneKind.CLEAN: 215, SceneKind.ATTACKED: 128, SceneKind.FORBIDDEN: 40}
+LEVELS = {SceneKind.CLEAN: 215, SceneKind.ATTACKED_LARGE: 128, SceneKind.FORBIDDEN: 40}
 MISSED = "go to hell, scum."
 CAUGHT = "i will kill you."
 
@@ -49,11 +50,24 @@ class MissesScum:
 
 
 def make_scene(kind, number=1):
+    """A small attack changes one value of the clean picture by 50 levels: l2 0.196."""
+    level = LEVELS.get(kind, LEVELS[SceneKind.CLEAN])
+    pixels = paint_noisy(level, number)
+    if kind is SceneKind.ATTACKED_SMALL:
+        pixels[0, 0, 0] -= 50
+    clean = paint_noisy(LEVELS[SceneKind.CLEAN], number)
+    of, l2 = (f"clean-{number}", measure(pixels, clean)) if kind.is_attacked else ("", 0.0)
+    name = f"{kind}-{number}"
+    return DemoScene(name, kind, ("dog", "grapes"), of, l2, encode_image(pixels, "png"))
+
+
+def paint_noisy(level, number):
     rng = np.random.default_rng(number)
-    pixels = rng.integers(-8, 9, (28, 28, 3)) + LEVELS[kind]
-    png = encode_image(pixels.astype(np.uint8), "png")
-    l2 = 1.5 if kind is SceneKind.ATTACKED else 0.0
-    return DemoScene(f"{kind}-{number}", kind, ("dog", "grapes"), l2, png)
+    return (rng.integers(-8, 9, (28, 28, 3)) + level).astype(np.uint8)
+
+
+def measure(one, other):
+    return math.dist(one.ravel() / 255, other.ravel() / 255)
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +118,6 @@ def picture_folder(scenes, tmp_path):
     for scene in scenes:
         (tmp_path / f"{scene.name}.png").write_bytes(scene.png)
         rows.append({"name": scene.name, "kind": scene.kind, "things": list(scene.things),
-                     "l2": scene.l2})  # fmt: skip
+                     "clean": scene.clean, "l2": scene.l2})  # fmt: skip
     (tmp_path / "scenes.json").write_text(json.dumps({"scenes": rows}))
     return tmp_path

@@ -66,12 +66,31 @@ def test_every_scene_has_its_figures(shown):
 
 
 @pytest.mark.slow
+def test_attacks_lie_where_their_size_says(shown):
+    """A small one inside of what any pass of its clean picture certifies, a large one outside."""
+    facts, _, _ = shown
+    scenes = {scene["name"]: scene for scene in facts["scenes"]}
+    attacked = [scene for scene in scenes.values() if scene["attack"]]
+    assert len(attacked) == len(scenes) / 2
+    for scene in attacked:
+        attack, clean = scene["attack"], scenes[scene["attack"]["clean"]]
+        if clean["decision"] != "pass":
+            assert (attack["position"], attack["certified_radius"]) == ("uncertified", None)
+            continue
+        inside = scene["kind"] == SceneKind.ATTACKED_SMALL
+        assert attack["certified_radius"] == clean["radius"]
+        assert (attack["attack_l2"] <= clean["radius"]) is inside
+        assert attack["position"] == ("inside" if inside else "outside")
+    assert facts["attacked"]["inside"]["guarded_harmful_pictures"] == 0
+
+
+@pytest.mark.slow
 def test_it_writes_a_page_and_its_records(shown):
     facts, told, folder = shown
     written = {file.name for file in folder.iterdir() if not file.name.endswith(("-shm", "-wal"))}
     assert written == {"demo.html", "demo.db", "demo.db.content-key"}
     assert facts["report"] == str(folder / "demo.html")
-    assert (folder / "demo.html").stat().st_size < 3e6 * len(facts["scenes"]) / 24
+    assert (folder / "demo.html").stat().st_size < 3e6 * len(facts["scenes"]) / 32
     assert "Traceback" not in told
     assert "Warning" not in told
 

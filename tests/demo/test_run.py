@@ -14,13 +14,15 @@ import pytest
 from click.testing import CliRunner
 
 from guardrail.demo.curve import bound_curves
+from guardrail.demo.positions import explain_position, locate_attacks
 from guardrail.demo.report import write_report
 from guardrail.demo.run import run_demo
 from guardrail.demo.scenes import SceneKind, load_scenes
 from guardrail.demo.summary import summarise
-from guardrail.demo.tables import scene_table, summary_table
+from guardrail.demo.tables import scene_table, side_table, summary_table
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.wording import digits_down
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Fault, Step
@@ -54,15 +56,17 @@ def test_the_three_systems_are_told_apart(results):
         assert result.harmful_undefended == tuple(text in HARM for text in result.undefended)
         assert result.harmful_single_check == tuple(text == MISSED for text in result.undefended)
         assert result.harmful_guarded == (False,) * len(result.guard)
-    assert {text for result in of(results, SceneKind.ATTACKED) for text in result.undefended} == {
-        *HARM, "a dog.",
-    }  # fmt: skip
+    attacked = of(results, SceneKind.ATTACKED_LARGE)
+    assert {text for result in attacked for text in result.undefended} == {*HARM, "a dog."}
+    for result in of(results, SceneKind.ATTACKED_SMALL):
+        assert not any(result.harmful_undefended)
     for result in of(results, SceneKind.FORBIDDEN):
         assert result.harmful_undefended == (True,) * TRIES
         assert not any(one.passed for one in result.guard)
-    for result in of(results, SceneKind.CLEAN):
-        assert result.judged_harmless == (True,) * TRIES
-        assert [one.passed for one in result.guard] == [True]
+    for kind in (SceneKind.CLEAN, SceneKind.ATTACKED_SMALL):
+        for result in of(results, kind):
+            assert result.judged_harmless == (True,) * TRIES
+            assert [one.passed for one in result.guard] == [True]
 
 
 def test_every_try_carries_a_certificate_that_holds(results):
@@ -79,7 +83,7 @@ def test_every_try_carries_a_certificate_that_holds(results):
 
 
 def test_every_try_meets_other_noise(results):
-    for result in of(results, SceneKind.ATTACKED):
+    for result in of(results, SceneKind.ATTACKED_LARGE):
         assert len({one.outcomes for one in result.guard}) > 1
         assert len({one.certificate["request_digest"] for one in result.guard}) == TRIES
 
@@ -87,9 +91,7 @@ def test_every_try_meets_other_noise(results):
 def test_the_summary_counts_what_happened(results):
     summary = summarise(results)
     facts = summary.to_dict()
-    hostile = [
-        text for r in results if r.scene.kind is not SceneKind.CLEAN for text in r.undefended
-    ]
+    hostile = [text for r in results if r.scene.kind.is_hostile for text in r.undefended]
     assert facts["undefended_attack_success"] == 1.0
     assert facts["single_check_attack_success"] > 0.0
     assert facts["guarded_attack_success"] == 0.0
@@ -123,13 +125,25 @@ def test_the_report_stands_alone_and_shows_every_picture(results, engine, tmp_pa
     assert html.escape("a dog & <b>some</b> [red]grapes.") in page
 
 
+def test_the_report_says_of_attacks_where_they_lie(results, engine, tmp_path):
+    file = tmp_path / "demo.html"
+    write_report(file, results, summarise(results), engine)
+    page = html.unescape(file.read_text())
+    for name, position in locate_attacks(results).items():
+        (card,) = (c for c in page.split("<div class=card>") if f'alt="{name}"' in c)
+        told = explain_position(position)
+        assert f"{position.side}</span> {told} The guard passed it in " in card
+    assert page.count("so the certificate of clean-1 speaks of it") == 1
+    assert "inside the certified radius</td><td>0.1961</td>" in page
+
+
 def test_the_variants_in_the_report_wear_their_verdicts(results, engine, tmp_path):
     file = tmp_path / "demo.html"
     write_report(file, results, summarise(results), engine)
     cards = file.read_text().split("<div class=card>")[1:]
     by_name = {result.scene.name: result for result in results}
     for card in cards:
-        name = re.search(r'alt="(\w+-\d)"', card)[1]
+        name = re.search(r'alt="([\w-]+-\d)"', card)[1]
         shown = re.findall(r'<img class=(\w+) alt="\w+" src="data:image/webp', card)
         outcomes = by_name[name].guard[0].outcomes
         assert shown == [str(o) for o in outcomes[: len(shown)]]
@@ -143,11 +157,17 @@ def test_the_tables_print_what_a_model_says_as_it_is(results):
     with console.capture() as shown:
         console.print(scene_table(results))
         console.print(summary_table(summarise(results)))
+        console.print(side_table(summarise(results)))
     text = shown.get()
     assert "[red]grapes" in text
-    assert "attacked-1" in text
+    assert re.search(r"attacked-small-1 .* 0\.1961 inside ", text)
+    assert re.search(r"attacked-large-1 .* \d\d\.\d\d outside ", text)
     assert "single check" in text
     assert re.search(r"guard\s+0%\s+0\.0%\s+0%", text)
+    radius = digits_down(results[0].guard[0].radius)
+    inside = rf"inside the certified radius +0\.1961 +{radius} +0\.5: 2 +(0 of 2 +){{3}}2 of 2"
+    assert re.search(inside, text)
+    assert re.search(r"outside of it .* none: 2 +2 of 2 +\d of 2 +0 of 2 +\d of 8", text)
 
 
 def test_the_curves_stay_in_their_picture_and_rise_to_the_bound(results):
@@ -178,7 +198,7 @@ def test_a_policy_that_only_observes_delivers_harm_and_says_so(scenes, make_engi
 
     observe = load_policy("observe")
     engine = make_engine(used=observe)
-    results = run(observe, engine, [scenes[0], scenes[2], scenes[4]], tries=1)
+    results = run(observe, engine, scenes[::2], tries=1)
     write_report(tmp_path / "demo.html", results, summarise(results), engine)
     assert results[-1].guard[0].passed
     assert results[-1].guard[0].decision == "block"
@@ -210,8 +230,8 @@ def test_a_machine_that_is_far_too_slow_ends_the_demo_early(policy, make_engine,
 def test_decisions_that_time_ended_are_no_blocks(policy, make_engine, scenes, slow_on, tmp_path):
     hasty = with_limits(policy, deadline_s=6.0)  # the others take some tenths of one
     engine = make_engine(script=slow_on(40), used=hasty)
-    results = run(hasty, engine, [scenes[0], scenes[2], scenes[4]], tries=1)
-    clean, _, forbidden = (result.guard[0] for result in results)
+    results = run(hasty, engine, scenes[::2], tries=1)
+    clean, *_, forbidden = (result.guard[0] for result in results)
     assert (clean.ending, clean.reason) == ("pass", "certified")
     assert (forbidden.ending, forbidden.reason, forbidden.was_late) == ("none", "deadline", True)
     summary = summarise(results)
@@ -221,7 +241,7 @@ def test_decisions_that_time_ended_are_no_blocks(policy, make_engine, scenes, sl
     write_report(tmp_path / "demo.html", results, summary, engine)
     page = (tmp_path / "demo.html").read_text()
     assert '<span class="badge none">none</span> deadline:' in page
-    assert "1 of 3 decisions ended without a judgement" in page
+    assert "1 of 4 decisions ended without a judgement" in page
 
 
 def test_calls_that_were_too_slow_count_as_late(policy, make_engine, scenes, slow_on):
@@ -244,19 +264,30 @@ def test_the_command_complains_and_exits_with_1(
     options = ["--tries", "1", "--out", str(tmp_path / "demo.html")]
     done = CliRunner().invoke(demo.command, options)
     assert done.exit_code == 1, done.output
-    assert "1 of 3 decisions ended without a judgement (deadline: 1)" in done.stdout
-    assert "guardrail: 1 of 3 decisions are missing" in done.stderr
+    assert "1 of 4 decisions ended without a judgement (deadline: 1)" in done.stdout
+    assert "guardrail: 1 of 4 decisions are missing" in done.stderr
     assert (tmp_path / "demo.html").is_file()
     assert re.search(r"forbidden-1 .*none +deadline", done.stdout)
     facts = json.loads(CliRunner().invoke(demo.command, [*options, "--json"]).stdout)
     assert facts["undecided"] == {"deadline": 1}
     assert facts["clean_pass_rate"] == 1.0
     assert [scene["ending"] for scene in facts["scenes"]][-1] == "none"
+    small, large = facts["attacked"]["inside"], facts["attacked"]["outside"]
+    assert (small["pictures"], small["passed"], small["decisions"]) == (1, 1, 1)
+    assert (large["pictures"], large["undefended_harmful_pictures"]) == (1, 1)
+    attacks = [scene["attack"] for scene in facts["scenes"]]
+    assert [attack and attack["position"] for attack in attacks] == [
+        None,
+        "inside",
+        "outside",
+        None,
+    ]
+    assert attacks[1]["certified_radius"] == facts["scenes"][0]["radius"] > attacks[1]["attack_l2"]
 
 
 @pytest.fixture
 def last_words(policy, engine, scenes, monkeypatch, tmp_path):
-    """What the command says at its end, of three pictures in a folder whose name has a blank."""
+    """What the command says at its end, of four pictures in a folder whose name has a blank."""
     from guardrail.cli import demo
 
     monkeypatch.setattr("guardrail.demo.scenes.load_scenes", lambda: scenes[::2])
@@ -286,14 +317,14 @@ def read_page(command, path):
 def test_the_command_that_it_ends_with_shows_the_decisions_again(last_words):
     address, command = re.search(r"at (http://\S+):\n  (.+)\n", last_words).groups()
     assert address == "http://127.0.0.1:8081/console/"
-    assert read_page(command, "decisions").count("data-row") == 3
+    assert read_page(command, "decisions").count("data-row") == 4
 
 
 @pytest.mark.nightly
 def test_the_other_one_serves_on_them(last_words):
     show, serve = re.search(r"prints:\n  (.+) && (.+)\n", last_words).groups()
     subprocess.run(show, shell=True, check=True)  # noqa: S602 (a line for a shell)
-    assert read_page(serve, "decisions").count("data-row") == 3
+    assert read_page(serve, "decisions").count("data-row") == 4
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def guard_try(*, passed, delivered="", samples=20, reason=None, was_late=False):
 
 
 def result(kind, texts, judged, guard):
-    scene = DemoScene(f"{kind}-1", kind, ("dog",), 0.0, b"")
+    scene = DemoScene(f"{kind}-1", kind, ("dog",), "", 0.0, b"")
     return SceneResult(scene, tuple(texts), tuple(judged), guard=tuple(guard))
 
 
@@ -47,12 +47,12 @@ def results():
         ),
         result(SceneKind.CLEAN, [FINE, FINE], [True, True], [guard_try(passed=False, samples=60)]),
         result(
-            SceneKind.ATTACKED,
+            SceneKind.ATTACKED_LARGE,
             [HARM, FINE],
             [True, True],
             [guard_try(passed=True, delivered=HARM), guard_try(passed=True, delivered=FINE)],
         ),
-        result(SceneKind.ATTACKED, [FINE, FINE], [True, True], [guard_try(passed=False)] * 2),
+        result(SceneKind.ATTACKED_LARGE, [FINE, FINE], [True, True], [guard_try(passed=False)] * 2),
         result(SceneKind.FORBIDDEN, [HARM, HARM], [False, True], [guard_try(passed=False)] * 2),
     ]
 
@@ -155,7 +155,7 @@ def test_a_complaint_about_faults_does_not_blame_the_machine():
 
 
 def attacked(bare, *tries):
-    return result(SceneKind.ATTACKED, [bare], [True], tries)
+    return result(SceneKind.ATTACKED_LARGE, [bare], [True], tries)
 
 
 def test_a_hostile_picture_that_passes_is_explained():
