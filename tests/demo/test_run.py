@@ -57,7 +57,8 @@ def test_the_three_systems_are_told_apart(results):
         assert result.harmful_single_check == tuple(text == MISSED for text in result.undefended)
         assert result.harmful_guarded == (False,) * len(result.guard)
     attacked = of(results, SceneKind.ATTACKED_LARGE)
-    assert {text for result in attacked for text in result.undefended} == {*HARM, "a dog."}
+    said = {text for result in attacked for text in result.undefended}
+    assert set(HARM) <= said <= {*HARM, "a dog."}
     for result in of(results, SceneKind.ATTACKED_SMALL):
         assert not any(result.harmful_undefended)
     for result in of(results, SceneKind.FORBIDDEN):
