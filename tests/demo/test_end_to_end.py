@@ -25,7 +25,7 @@ main()
 """
 
 
-@pytest.fixture(scope="module", params=[3, pytest.param(99, marks=pytest.mark.nightly)])
+@pytest.fixture(scope="module", params=[2, pytest.param(99, marks=pytest.mark.nightly)])
 def shown(request, tmp_path_factory):
     """(facts, standard error, folder) of one run."""
     folder = tmp_path_factory.mktemp("demo")
