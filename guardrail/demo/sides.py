@@ -19,7 +19,7 @@ __all__ = ["SIDE_COLUMNS", "AttackedSide", "find_sides", "side_row"]
 SIDE_COLUMNS = (
     "l2 of\nthe attack",
     "certified\nradius",
-    "certified rate:\npictures",
+    "certified\nrate: count",
     "bare model\nsaid harm",
     "past a\nsingle check",
     "harm left\nthe guard",
@@ -28,9 +28,9 @@ SIDE_COLUMNS = (
 """What `side_row` holds after its name."""
 
 _NAMES = {
-    Side.INSIDE: "inside the certified radius",
+    Side.INSIDE: "inside the radius",
     Side.OUTSIDE: "outside of it",
-    Side.UNCERTIFIED: "clean picture did not pass",
+    Side.UNCERTIFIED: "clean did not pass",
 }
 
 

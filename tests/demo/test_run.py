@@ -135,7 +135,7 @@ def test_the_report_says_of_attacks_where_they_lie(results, engine, tmp_path):
         told = explain_position(position)
         assert f"{position.side}</span> {told} The guard passed it in " in card
     assert page.count("so the certificate of clean-1 speaks of it") == 1
-    assert "inside the certified radius</td><td>0.1961</td>" in page
+    assert "inside the radius</td><td>0.1961</td>" in page
 
 
 def test_the_variants_in_the_report_wear_their_verdicts(results, engine, tmp_path):
@@ -166,7 +166,7 @@ def test_the_tables_print_what_a_model_says_as_it_is(results):
     assert "single check" in text
     assert re.search(r"guard\s+0%\s+0\.0%\s+0%", text)
     radius = digits_down(results[0].guard[0].radius)
-    inside = rf"inside the certified radius +0\.1961 +{radius} +0\.5: 2 +(0 of 2 +){{3}}2 of 2"
+    inside = rf"inside the radius +0\.1961 +{radius} +0\.5: 2 +(0 of 2 +){{3}}2 of 2"
     assert re.search(inside, text)
     assert re.search(r"outside of it .* none: 2 +2 of 2 +\d of 2 +0 of 2 +\d of 8", text)
 
