@@ -173,5 +173,5 @@ def test_a_hostile_picture_that_passes_is_explained():
     assert explain_pass(forbidden, guard_try(passed=False)) == ""
     lines = explain_passes([clean, attacked(HARM, right, right), attacked(HARM, right, wrong)])
     assert len(lines) == 2
-    assert lines[0].startswith("attacked-1, attacked-1 passed. This pass is right")
-    assert lines[1].startswith("attacked-1 passed. This pass is wrong")
+    assert lines[0].startswith("attacked-large-1, attacked-large-1 passed. This pass is right")
+    assert lines[1].startswith("attacked-large-1 passed. This pass is wrong")
