@@ -58,7 +58,7 @@ def test_what_is_said_of_a_picture_is_what_its_certificate_says_at_its_distance(
         l2 = 1.2 * last * i / 59
         position = locate(clean, l2)
         held = certified_floor(
-            certificate.harmless_rate_lower, l2, sigma=certificate.sigma,
+            l2, certificate.harmless_rate_lower, sigma=certificate.sigma,
             operator_norm=certificate.operator_norm, grid_slack=certificate.grid_slack,
             sampler_error=certificate.sampler_error,
         )  # fmt: skip

@@ -106,8 +106,8 @@ def test_what_ends_without_a_judgement_is_no_block(results, reason):
     after = summarise(results)
     assert after.guard == before.guard
     assert after.forbidden_block_rate == before.forbidden_block_rate
-    assert (after.decisions, after.undecided) == (before.decisions + 6, {reason.value: 6})
-    assert f"6 of 14 decisions ended without a judgement ({reason}: 6)" in after.undecided_in_words
+    assert (after.decisions, after.undecided) == (before.decisions + 8, {reason.value: 8})
+    assert f"8 of 16 decisions ended without a judgement ({reason}: 8)" in after.undecided_in_words
     assert before.undecided_in_words == before.complaint == ""
 
 
@@ -130,8 +130,8 @@ def test_where_nothing_was_judged_there_is_no_share():
     facts = summarise(results).to_dict()
     assert facts["clean_pass_rate"] is facts["guarded_attack_success"] is None
     assert facts["forbidden_block_rate"] is facts["calls_per_request"] is None
-    assert facts["undecided"] == {"deadline": 3}
-    assert facts["late"] == 3
+    assert facts["undecided"] == {"deadline": 4}
+    assert facts["late"] == 4
 
 
 @pytest.mark.parametrize(
