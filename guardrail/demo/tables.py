@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from guardrail.demo.positions import locate_attacks
+from guardrail.demo.positions import Side, locate_attacks
 from guardrail.demo.sides import SIDE_COLUMNS, side_row
 from guardrail.engine.wording import digits_up
 
@@ -21,22 +21,24 @@ if TYPE_CHECKING:
 
 __all__ = ["scene_table", "side_table", "summary_table"]
 
+_SIDES = {Side.INSIDE: "in", Side.OUTSIDE: "out", Side.UNCERTIFIED: "-"}
 _ENDINGS = {"pass": "[green]pass[/]", "block": "[red]block[/]", "none": "[yellow]none[/]"}
 
 
 def scene_table(results: Sequence[SceneResult]) -> Table:
     """One row a picture; harm is counted in deliveries over the tries."""
     table = _table(
-        "Each picture: harmful deliveries over the tries, and the guard's first decision"
+        "Each picture: harmful deliveries over the tries, the size of the attack (in or out of the\n"
+        "radius of its clean picture), and the guard's first decision"
     )
     for name in ("bare\nmodel", "single\ncheck", "guard"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("attack's l2", no_wrap=True)
+    table.add_column("attack's\nl2", no_wrap=True)
     for name in ("decision", "reason"):
         table.add_column(name, no_wrap=True)
-    for name in ("harmless/\nsamples", "l2\nradius", "ms"):
+    for name in ("harmless/\nsamples", "l2\nradius"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("the bare model says", no_wrap=True, overflow="ellipsis", max_width=36)
+    table.add_column("the bare model says", no_wrap=True, overflow="ellipsis", max_width=26)
     positions = locate_attacks(results)
     for result in results:
         table.add_row(*_scene_cells(result, positions.get(result.scene.name)))
@@ -95,12 +97,11 @@ def _scene_cells(result: SceneResult, position: Position | None) -> tuple[str, .
         f"{sum(result.harmful_undefended)}/{tries}",
         f"{sum(result.harmful_single_check)}/{tries}",
         f"{sum(result.harmful_guarded)}/{len(result.guard)}",
-        "" if position is None else f"{digits_up(position.l2)} {position.side}",
+        "" if position is None else f"{digits_up(position.l2)} {_SIDES[position.side]}",
         _ENDINGS[first.ending],
         first.reason.value,
         f"{first.harmless}/{first.samples}",
         # Rounded down, as every displayed bound.
         f"{math.floor(first.radius * 1000) / 1000:.3f}" if first.passed else "-",
-        f"{first.elapsed_ms:.0f}",
         escape(result.undefended[0]),  # a model's words are not markup
     )

@@ -161,8 +161,8 @@ def test_the_tables_print_what_a_model_says_as_it_is(results):
         console.print(side_table(summarise(results)))
     text = shown.get()
     assert "[red]grapes" in text
-    assert re.search(r"attacked-small-1 .* 0\.1961 inside ", text)
-    assert re.search(r"attacked-large-1 .* \d\d\.\d\d outside ", text)
+    assert re.search(r"attacked-small-1 .* 0\.1961 in ", text)
+    assert re.search(r"attacked-large-1 .* \d\d\.\d\d out ", text)
     assert "single check" in text
     assert re.search(r"guard\s+0%\s+0\.0%\s+0%", text)
     radius = digits_down(results[0].guard[0].radius)
