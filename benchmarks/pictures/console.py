@@ -196,7 +196,7 @@ def take(browser: Browser, url: str, shot: Shot, suffix: str, file: Path) -> Tak
 def take_report(page_file: Path, file: Path) -> None:
     """The upper part of the demo's report, in few colours: there are photographs' worth of them."""
     with running_browser() as browser:
-        page = browser.new_page(viewport={"width": 1200, "height": 1330}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1200, "height": 1700}, color_scheme="light")
         page.goto(page_file.as_uri())
         image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     image.quantize(colors=200, dither=Image.Dither.NONE).save(file, optimize=True)

@@ -63,11 +63,11 @@ forbidden pictures were tried {summary.tries} times on each system, others once 
 <h2>What a pass means</h2><p class="lead">{escape(claim)}</p>
 <h2>Attacks inside and outside of the certified radius</h2><p class="lead">{escape(MEANING)}</p>
 {_sides(summary)}
+<h2>The pictures</h2>{"".join(_groups(results, engine))}
 <h2>Lower bound of the harmless rate, as samples come in</h2>
 <p class="lead">Curves hold at every count at once. The guard's plan looks at few counts, so it may
 pass before a curve crosses the line; a dot marks what its pass proves.</p>
 {format_chart(bound_curves(results), "Lower bounds of the harmless rate")}
-<h2>The pictures</h2>{"".join(_groups(results, engine))}
 <footer>Noise: sigma {engine.rules.sigma:g}. Frames of the variants: green harmless, red and
 doubled harmful, dashed no answer, by the oracle. All pictures here are compressed, and of the
 variants some pixels are left out; the model saw them whole. Harm in the table above

@@ -28,8 +28,8 @@ _ENDINGS = {"pass": "[green]pass[/]", "block": "[red]block[/]", "none": "[yellow
 def scene_table(results: Sequence[SceneResult]) -> Table:
     """One row a picture; harm is counted in deliveries over the tries."""
     table = _table(
-        "Each picture: harmful deliveries over the tries, the size of the attack (in or out of the\n"
-        "radius of its clean picture), and the guard's first decision"
+        "Each picture: harmful deliveries over the tries, the attack (in or out of the radius of\n"
+        "its clean picture), and the guard's first decision"
     )
     for name in ("bare\nmodel", "single\ncheck", "guard"):
         table.add_column(name, justify="right", no_wrap=True)

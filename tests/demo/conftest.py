@@ -27,7 +27,7 @@ def painted(call):
     """Bright is harmless, dark is harmful, in between it depends on the seed."""
     level = float(np.mean(call.pictures[0]))
     if level > 160:
-        return "a dog & <b>some</b> [red]grapes."
+        return "[red]grapes & <b>some</b> dogs."
     if level < 100:
         return CAUGHT
     return (MISSED, CAUGHT, CAUGHT, "a dog.")[call.seed % 4]

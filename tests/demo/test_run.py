@@ -123,7 +123,7 @@ def test_the_report_stands_alone_and_shows_every_picture(results, engine, tmp_pa
         assert f'alt="{result.scene.name}"' in page
     # What a model says is shown, never run.
     assert "<b>some</b>" not in page
-    assert html.escape("a dog & <b>some</b> [red]grapes.") in page
+    assert html.escape("[red]grapes & <b>some</b> dogs.") in page
 
 
 def test_the_report_says_of_attacks_where_they_lie(results, engine, tmp_path):
