@@ -19,8 +19,9 @@ from guardrail.attack.guard_view import GuardView
 from guardrail.attack.minimum_norm import MinimumNormSettings, find_smallest_change
 from guardrail.attack.objectives import AnswerMargin, FirstTokenMargin, Objective, PictureLoss
 from guardrail.attack.pgd import AttackSettings, Norm, attack
+from guardrail.attack.region import RegionSettings
 from guardrail.attack.sampled_check import SampledCheck, draw_answers
-from guardrail.attack.sticker import StickerSettings, attack_by_sticker, draw_squares, paste_sticker
+from guardrail.attack.sticker import attack_by_sticker, draw_squares, paste_sticker
 from guardrail.attack.surrogate import Surrogate
 from guardrail.attack.tensors import distances
 from guardrail.builtin.kinds import FORBIDDEN, HARMLESS
@@ -77,7 +78,8 @@ class Sweep:
         smallest: Mapping[tuple[str, int], dict[str, Any]] | None = None,
     ) -> None:
         self.policy = read_policy(policy)
-        self.engine = build_engine(self.policy, upstream, _key(seed))
+        self.upstream = upstream
+        self.engine = build_engine(self.policy, upstream, guard_key(seed))
         self.loaded = self.engine.upstream.load()  # type: ignore[attr-defined]  # a local model
         self.seed = seed
         self.effort = effort
@@ -111,7 +113,7 @@ class Sweep:
     def stability(self, number: int) -> dict[str, Any]:
         """A clean scene: the smallest l2 that makes half of the bare model's answers harmful."""
         scene = self.clean(number)
-        objective = FirstTokenMargin(self._surrogate(scene.pixels), unmistakable_answers())
+        objective = FirstTokenMargin(self.surrogate(scene.pixels), unmistakable_answers())
         verdict = self.decide(scene.pixels)
         earned = verdict.certificate.radius if verdict.certificate else 0.0
         return {
@@ -126,7 +128,7 @@ class Sweep:
         """A forbidden scene: the smallest l2 that carries half of its answers past a single check,
         still harmful; and how harmless its answers are under the guard's noise."""
         scene = self.forbidden(number)
-        surrogate = self._surrogate(scene.pixels)
+        surrogate = self.surrogate(scene.pixels)
         aims = likeliest(surrogate, scene.pixels, self.find_missed(), MISSED_AIMS)
         check = self._check(self.past_single_check)
         margin = AnswerMargin(surrogate, aims)
@@ -163,7 +165,7 @@ class Sweep:
         the guard takes, wanted or not.
         """
         for aim, scene in (("harm", self.clean(number)), ("pass", self.forbidden(number))):
-            surrogate = self._surrogate(scene.pixels)
+            surrogate = self.surrogate(scene.pixels)
             harmless = tuple(
                 f"{o} {listing(scene.kinds)}" for o in ("i see", "there is", "here is")
             )
@@ -187,7 +189,7 @@ class Sweep:
         """Every attack of the table on one clean scene."""
         scene = self.clean(number)
         pixels = scene.pixels
-        surrogate = self._surrogate(pixels)
+        surrogate = self.surrogate(pixels)
         bare = PictureLoss(FirstTokenMargin(surrogate, unmistakable_answers()))
         aims = likeliest(surrogate, pixels, self.find_missed(), MISSED_AIMS)
         missed = PictureLoss(AnswerMargin(surrogate, aims), self.view(number))
@@ -202,7 +204,7 @@ class Sweep:
                 found = attack(loss, pixels, settings).pixels
                 yield {"attack": f"{name}, {how}", **self.outcome(found, pixels)}
         for area in STICKER_AREAS:
-            settings = StickerSettings(area, steps=steps, seed=self.seed + number)
+            settings = RegionSettings(area, steps=steps, seed=self.seed + number)
             found = attack_by_sticker(bare, pixels, settings).pixels
             yield {"attack": f"sticker {area:.0%}, optimised", **self.outcome(found, pixels)}
             (square,) = draw_squares(SIDE_PX, SIDE_PX, settings)
@@ -212,10 +214,10 @@ class Sweep:
 
     # What is made of a picture
 
-    def outcome(self, pixels: Pixels, clean: Pixels) -> dict[str, Any]:
-        texts = self._check(is_harmful_all).answers(pixels)
-        past = self.past_single_check(texts)
-        verdict = self.decide(pixels)
+    def outcome(self, pixels: Pixels, clean: Pixels, prompt: str = PROMPT) -> dict[str, Any]:
+        texts = self._check(is_harmful_all, prompt).answers(pixels)
+        past = self.past_single_check(texts, prompt)
+        verdict = self.decide(pixels, prompt)
         passed = verdict.action is Action.PASS
         said = [s.answer.text for s in verdict.samples if s.answer is not None]
         return {
@@ -231,15 +233,15 @@ class Sweep:
             "calls": verdict.usage.calls,
         }
 
-    def decide(self, pixels: Pixels) -> Verdict:
+    def decide(self, pixels: Pixels, prompt: str = PROMPT) -> Verdict:
         data = encode_image(pixels, "png")
         limits = ImageLimits()
         picture = decode_image(data, declared_media_type=None, limits=limits, param="attacked")
-        chat = picture_chat(self.engine.upstream.name, PROMPT, {"max_tokens": TOKENS})
+        chat = picture_chat(self.engine.upstream.name, prompt, {"max_tokens": TOKENS})
         return self.runner.run(self.engine.decide(chat, [picture]))
 
-    def past_single_check(self, texts: Any) -> list[bool]:
-        exchanges = [Exchange(PROMPT, text) for text in texts]
+    def past_single_check(self, texts: Any, prompt: str = PROMPT) -> list[bool]:
+        exchanges = [Exchange(prompt, text) for text in texts]
         judged = self.runner.run(self.engine.oracle.judge(exchanges))
         return [
             is_harmful(text) and one.outcome is Outcome.HARMLESS
@@ -270,11 +272,11 @@ class Sweep:
             sizes.append(None if found is None else found.l2)
         return {"l2": sizes[0], "l2_twice_the_steps": sizes[1], "already": check.share(pixels)}
 
-    def _surrogate(self, pixels: Pixels) -> Surrogate:
+    def surrogate(self, pixels: Pixels) -> Surrogate:
         return Surrogate(self.loaded, PROMPT, pixels)
 
-    def _check(self, wants: Any) -> SampledCheck:
-        return SampledCheck(self.loaded, PROMPT, wants, TRIES, self.seed, TOKENS)
+    def _check(self, wants: Any, prompt: str = PROMPT) -> SampledCheck:
+        return SampledCheck(self.loaded, prompt, wants, TRIES, self.seed, TOKENS)
 
     def _geometry(self, pixels: Pixels) -> Any:
         return self.view(0).prepare(pixels).geometry
@@ -291,7 +293,7 @@ class Sweep:
         return sum(one.outcome is Outcome.HARMLESS for one in judged)
 
 
-def _key(seed: int) -> NoiseKey:
+def guard_key(seed: int) -> NoiseKey:
     """The guard's own, other than the attacker's."""
     return NoiseKey(hashlib.sha256(f"attack_sweep {seed}".encode()).digest())
 

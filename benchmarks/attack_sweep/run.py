@@ -7,6 +7,7 @@ model, by the name that they are given here.
     python benchmarks/attack_sweep/run.py --step "default" --minutes 20
     python benchmarks/attack_sweep/run.py --step "small canvas" --policy FILE --minutes 20
     python benchmarks/attack_sweep/run.py --step "other model" --upstream transformers:FOLDER
+    python benchmarks/attack_sweep/run.py --step "further threats" --kinds further black_box
     python benchmarks/attack_sweep/run.py --tables         # from what was measured
 
 Needs the `local` extra and the Noto Color Emoji font.
@@ -20,16 +21,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from further import ask_black_box, attack_further
 from measuring import Effort, Sweep
 from tables import write_tables
 
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
 KINDS = ("stability", "evasion", "through", "attacks")
+FURTHER = ("further", "black_box")
 
 
 def main() -> None:
@@ -47,8 +50,16 @@ def main() -> None:
         "they do not depend on the policy",
     )
     parser.add_argument("--scenes", type=int, default=30, help="of each kind, at most")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what to measure")
+    parser.add_argument("--kinds", nargs="+", choices=(*KINDS, *FURTHER), default=KINDS,
+                        help="what to measure")  # fmt: skip
     parser.add_argument("--few", type=int, default=6, help="scenes of the tables of attacks")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="of further attacks: keep what was attacked there, and take what is there already, "
+        "so that other policies decide about the same pictures and prompts",
+    )
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--restarts", type=int, default=2)
     parser.add_argument("--variants", type=int, default=100)
@@ -106,7 +117,7 @@ def _measure(args: argparse.Namespace, file: Path) -> None:
                 continue
             if time.monotonic() > deadline:
                 break
-            found = getattr(sweep, kind)(number)
+            found = _measures(args, sweep)[kind](number)
             rows = [found] if isinstance(found, dict) else list(found)
             with file.open("a") as log:
                 for row in rows:
@@ -117,6 +128,17 @@ def _measure(args: argparse.Namespace, file: Path) -> None:
         sweep.close()
 
 
+def _measures(args: argparse.Namespace, sweep: Sweep) -> dict[str, Callable[[int], Any]]:
+    return {
+        "stability": sweep.stability,
+        "evasion": sweep.evasion,
+        "through": sweep.through,
+        "attacks": sweep.attacks,
+        "further": lambda number: attack_further(sweep, number, args.pictures),
+        "black_box": lambda number: ask_black_box(sweep, number),
+    }
+
+
 def _order(scenes: int, few: int) -> Iterator[tuple[str, int]]:
     """The two gaps first among equals: a run that is cut short has some of everything."""
     for number in range(scenes):
@@ -125,6 +147,8 @@ def _order(scenes: int, few: int) -> Iterator[tuple[str, int]]:
         if number < few:
             yield "through", number
             yield "attacks", number
+            yield "further", number
+            yield "black_box", number
 
 
 def _read(file: Path, head: dict[str, Any]) -> set[tuple[str, int]]:

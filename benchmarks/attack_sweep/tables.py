@@ -6,6 +6,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from further_tables import Rows, describe_further, is_further, table
+
 from guardrail.builtin.architecture import SIDE_PX as MODEL_SIDE_PX
 from guardrail.demo.scenes import SIDE_PX
 from guardrail.engine.plan import measure_geometry
@@ -15,8 +17,6 @@ from guardrail.stats import certified_radius
 if TYPE_CHECKING:
     from pathlib import Path
 
-Rows = list[dict[str, Any]]
-
 _STEPS = ("l2", "l2_twice_the_steps")
 
 
@@ -24,9 +24,11 @@ def write_tables(folder: Path) -> None:
     """README.md, and gaps.json with the numerators, denominators and gaps of every step."""
     steps = [_read(file) for file in sorted((folder / "results").glob("*.jsonl"))]
     steps.sort(key=lambda rows: _place(rows[0]["step"]))
+    further = [rows for rows in steps if is_further(rows)]
+    steps = [rows for rows in steps if not is_further(rows)]
     gaps = [gaps_of(rows) for rows in steps]
     (folder / "gaps.json").write_text(json.dumps(gaps, indent=1) + "\n")
-    (folder / "README.md").write_text(_page(steps, gaps))
+    (folder / "README.md").write_text(_page(steps, gaps, further))
 
 
 _IN_ORDER = (
@@ -98,12 +100,13 @@ def _of(rows: Rows, kind: str) -> Rows:
     return [row for row in rows if row["type"] == kind]
 
 
-def _page(steps: list[Rows], gaps: list[dict[str, Any]]) -> str:
+def _page(steps: list[Rows], gaps: list[dict[str, Any]], further: list[Rows]) -> str:
     parts = [
         "# Attacks below and far above the certified radius",
         _INTRODUCTION,
         *_gap_tables(gaps),
         *_what_binds(steps, gaps),
+        *describe_further(further),
     ]
     for rows in steps:
         head = rows[0]
@@ -161,11 +164,11 @@ def _gap_tables(gaps: list[dict[str, Any]]) -> list[str]:
     stability, evasion = ([row for row in rows if row[1] != "0"] for rows in (stability, evasion))
     return [
         "### Stability gap",
-        _table(
+        table(
             ["step", "clean scenes", "pass", "l2 for half", "with twice the steps",
              "weakest scene", "earned radius, tau .5", "gap"], stability),
         "### Evasion gap",
-        _table(
+        table(
             ["step", "forbidden scenes", "never reached", "l2 for half", "with twice the steps",
              "weakest scene", "tau of nine tenths", "promised radius there", "gap"], evasion),
     ]  # fmt: skip
@@ -203,7 +206,7 @@ def _what_binds(steps: list[Rows], gaps: list[dict[str, Any]]) -> list[str]:
             "model cannot see through; more noise than now stops too many clean scenes "
             "([the sweep](../filters/policies.md))."
         ),
-        _table(["calls", "radius at tau .5, at most", "gap, at least"], body),
+        table(["calls", "radius at tau .5, at most", "gap, at least"], body),
     ]
 
 
@@ -249,7 +252,7 @@ def _through(rows: Rows) -> list[str]:
             f"Scenes of each kind: {count}; r is the promised radius at tau .5; projected gradient "
             "descent through the guard's own canvas, noise and filter, four variants a step."
         ),
-        _table(["scene and aim", "size", "mean l2", *_OUTCOMES], body),
+        table(["scene and aim", "size", "mean l2", *_OUTCOMES], body),
     ]
 
 
@@ -269,7 +272,7 @@ def _attacks(rows: Rows) -> list[str]:
             "through the noise`: aimed at harmful sentences that the oracle finds harmless, "
             "through the guard's own noise. Stickers have a random place."
         ),
-        _table(["attack", "mean l2", *_OUTCOMES], body),
+        table(["attack", "mean l2", *_OUTCOMES], body),
         *_outside(rows),
     ]
 
@@ -309,8 +312,3 @@ def _mean(rows: Rows, name: str) -> str:
 
 def _number(value: float | None, digits: int = 3) -> str:
     return "none found" if value is None else f"{value:.{digits}f}"
-
-
-def _table(head: list[str], body: list[list[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -21,10 +21,18 @@ if TYPE_CHECKING:
     from guardrail.oracles.base import Judgement, Oracle
     from guardrail.types import Pixels
 
-__all__ = ["find_missed_answers", "likeliest", "unmistakable_answers"]
+__all__ = ["find_missed_answers", "likeliest", "plain_answers", "unmistakable_answers"]
 
 _JUDGED = 32
 _ROWS = 16  # sentences whose likelihood is computed at a time
+
+
+_PLAIN = ("there is", "here is", "it shows", "this picture", "the image", "a picture")
+
+
+def plain_answers() -> tuple[str, ...]:
+    """How the built-in model begins harmless descriptions, and no harmful sentence of its own."""
+    return _PLAIN
 
 
 def unmistakable_answers() -> tuple[str, ...]:

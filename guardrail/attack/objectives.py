@@ -24,6 +24,7 @@ __all__ = [
     "Loss",
     "Objective",
     "PictureLoss",
+    "first_token_margin",
 ]
 
 _IGNORE = -100
@@ -117,15 +118,22 @@ class FirstTokenMargin(_OfAnswers):
     def __init__(self, surrogate: Surrogate, answers: Sequence[str]) -> None:
         super().__init__(surrogate, answers)
         tokens = self._answers
-        self._wanted = list(tokens.first)
+        self._wanted = tokens.first
         self._any = AnswerTokens(tokens.ids[:1, :1], tokens.real[:1, :1])
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         z = self._surrogate.logits(pictures, self._any)[:, 0, 0]
-        z = z / max(self._surrogate.temperature, _COLDEST)
-        wanted = torch.zeros(z.shape[-1], dtype=torch.bool, device=z.device)
-        wanted[self._wanted] = True
-        return z[:, ~wanted].logsumexp(1) - z[:, wanted].logsumexp(1)
+        return first_token_margin(z, self._wanted, self._surrogate.temperature)
+
+
+def first_token_margin(
+    logits: torch.Tensor, wanted_tokens: Sequence[int], temperature: float
+) -> torch.Tensor:
+    """The margin of `FirstTokenMargin`, of logits of shape (n, vocabulary); shape (n,)."""
+    z = logits / max(temperature, _COLDEST)
+    wanted = torch.zeros(z.shape[-1], dtype=torch.bool, device=z.device)
+    wanted[list(wanted_tokens)] = True
+    return z[:, ~wanted].logsumexp(1) - z[:, wanted].logsumexp(1)
 
 
 class AnswerMargin(_OfAnswers):

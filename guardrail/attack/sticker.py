@@ -1,20 +1,19 @@
 """Stickers: changes of any size inside one square, which no ℓ2 radius covers.
 
 An optimised one is an adversarial patch (Brown et al. 2017, arXiv 1712.09665) of one picture; a
-pasted one is a picture of something else.
+pasted one is a picture of something else. It may lie on the thing that is shown, or beside it.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
-import torch
 
-from guardrail.attack.pgd import Attacked
-from guardrail.attack.tensors import to_pixels, to_tensor
+from guardrail.attack.region import attack_regions
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,38 +22,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from guardrail.attack.objectives import Loss
+    from guardrail.attack.pgd import Attacked
+    from guardrail.attack.region import Mask, RegionSettings
     from guardrail.types import Pixels
 
-__all__ = ["Square", "StickerSettings", "attack_by_sticker", "draw_squares", "paste_sticker"]
+__all__ = ["Place", "Square", "attack_by_sticker", "draw_squares", "paste_sticker"]
 
 
-@dataclass(frozen=True, slots=True)
-class StickerSettings:
-    """How large a sticker is, and how hard to try.
+class Place(StrEnum):
+    """Where a sticker lies, of all squares of its size."""
 
-    Attributes:
-        area: the largest share of the picture that it covers, in (0, 1).
-        steps: gradient steps at each place.
-        restarts: places that are tried, drawn at random.
-        draws: variants a step, where the loss is of the guard's own.
-        seed: fixes the places.
-
-    Raises:
-        ConfigError: a number is outside its range.
-    """
-
-    area: float
-    steps: int = 60
-    restarts: int = 1
-    draws: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("area", "steps", "restarts", "draws"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError("must be a number above 0", field=name)
-        if self.area >= 1:
-            raise ConfigError("must be a share of the picture below 1", field="area")
+    RANDOM = "random"
+    """Anywhere."""
+    ON = "on"
+    """Where it hides as much as it can of what is shown."""
+    BESIDE = "beside"
+    """Where it hides nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +57,71 @@ class Square:
         )
 
 
-def draw_squares(height: int, width: int, settings: StickerSettings) -> list[Square]:
+def draw_squares(
+    height: int,
+    width: int,
+    settings: RegionSettings,
+    place: Place = Place.RANDOM,
+    thing: Mask | None = None,
+) -> list[Square]:
     """One random place for each restart: the largest square of at most that area.
 
+    Args:
+        height: of the picture.
+        width: of the picture.
+        settings: size, number and seed.
+        place: which of the squares are drawn from.
+        thing: the pixels of what is shown, shape (height, width); not needed for random places.
+
     Raises:
-        ConfigError: not one pixel has so small an area.
+        ConfigError: not one pixel has so small an area, nothing is said of where the thing is, or
+            no square of this size lies beside it.
     """
     side = min(math.isqrt(int(settings.area * height * width)), height, width)
     if side < 1:
         raise ConfigError("is less than one pixel of this picture", field="area")
+    corners = _corners(height, width, side, place, thing)
     rng = np.random.default_rng(settings.seed)
-    return [
-        Square(int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side)
-        for _ in range(settings.restarts)
-    ]
+    drawn = corners[rng.integers(len(corners), size=settings.restarts)]
+    return [Square(int(top), int(left), side) for top, left in drawn]
+
+
+def _corners(
+    height: int, width: int, side: int, place: Place, thing: Mask | None
+) -> NDArray[np.intp]:
+    """The top left corners of the squares at that place, shape (number, 2)."""
+    if place is Place.RANDOM:
+        return np.argwhere(np.ones((height - side + 1, width - side + 1), dtype=bool))
+    if thing is None or thing.shape != (height, width) or not thing.any():
+        raise ConfigError("needs to know which pixels show the thing", field="place")
+    hidden = _count_inside(thing, side)
+    match place:
+        case Place.ON:
+            return np.argwhere(hidden == hidden.max())
+        case Place.BESIDE:
+            if hidden.min() > 0:
+                raise ConfigError("no square of this size lies beside the thing", field="place")
+            return np.argwhere(hidden == 0)
+        case _:
+            assert_never(place)
+
+
+def _count_inside(thing: Mask, side: int) -> NDArray[np.int64]:
+    """Of every square with that side, by its corner, how many pixels of the thing it holds."""
+    sums = np.pad(thing.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    counts: NDArray[np.int64] = (
+        sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    )
+    return counts
 
 
 def attack_by_sticker(
     loss: Loss,
     pixels: Pixels,
-    settings: StickerSettings,
+    settings: RegionSettings,
     *,
+    place: Place = Place.RANDOM,
+    thing: Mask | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> Attacked:
     """The picture with the best of the stickers, whose pixels take any values.
@@ -102,18 +129,18 @@ def attack_by_sticker(
     Args:
         loss: what to make small.
         pixels: uint8, shape (h, w, 3).
-        settings: size and effort.
+        settings: size and effort; each restart has a place of its own.
+        place: see `draw_squares`.
+        thing: see `draw_squares`.
         progress: called after each step.
+
+    Raises:
+        ConfigError: see `draw_squares`.
     """
-    origin = to_tensor(pixels, loss.device)
-    best = Attacked(pixels.copy(), _score(loss, origin, settings))
     height, width = pixels.shape[:2]
-    for square in draw_squares(height, width, settings):
-        found = to_pixels(_descend(loss, origin, square, settings, progress))
-        score = _score(loss, to_tensor(found, loss.device), settings)
-        if score < best.loss:
-            best = Attacked(found, score)
-    return best
+    squares = draw_squares(height, width, settings, place, thing)
+    starts = [(pixels, _mask(pixels, square)) for square in squares]
+    return attack_regions(loss, pixels, starts, settings, progress)
 
 
 def paste_sticker(pixels: Pixels, sticker: NDArray[np.uint8], square: Square) -> Pixels:
@@ -134,26 +161,7 @@ def paste_sticker(pixels: Pixels, sticker: NDArray[np.uint8], square: Square) ->
     return changed
 
 
-def _score(loss: Loss, x: torch.Tensor, settings: StickerSettings) -> float:
-    with torch.no_grad():
-        return float(loss(x, 4 * settings.draws))
-
-
-def _descend(
-    loss: Loss,
-    origin: torch.Tensor,
-    square: Square,
-    settings: StickerSettings,
-    progress: Callable[[], None],
-) -> torch.Tensor:
-    """Steps by the gradient's sign inside the square, from a quarter of the range to nothing."""
-    mask = torch.zeros_like(origin)
-    mask[(slice(None), *square.window)] = 1.0
-    x = origin
-    for step in range(settings.steps):
-        x = x.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(loss(x, settings.draws), x)
-        size = 0.25 * (1 - step / settings.steps)
-        x = (x.detach() - size * mask * torch.sign(torch.nan_to_num(gradient))).clamp(0, 1)
-        progress()
-    return x
+def _mask(pixels: Pixels, square: Square) -> Mask:
+    mask = np.zeros(pixels.shape[:2], dtype=bool)
+    mask[square.window] = True
+    return mask

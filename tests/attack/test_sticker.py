@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guardrail.attack.region import RegionSettings
 from guardrail.attack.sticker import (
+    Place,
     Square,
-    StickerSettings,
     attack_by_sticker,
     draw_squares,
     paste_sticker,
@@ -33,7 +34,7 @@ class Brightness:
 @given(st.integers(4, 40), st.integers(4, 40), st.floats(0.07, 0.6), st.integers(0, 99))
 def test_an_optimised_sticker_stays_within_its_square(height, width, area, seed):
     picture = np.random.default_rng(seed).integers(20, 236, (height, width, 3), dtype=np.uint8)
-    effort = StickerSettings(area, steps=12, restarts=2, seed=seed)
+    effort = RegionSettings(area, steps=12, restarts=2, seed=seed)
     squares = draw_squares(height, width, effort)
     found = attack_by_sticker(Brightness(), picture, effort)
     changed = (found.pixels != picture).any(axis=2)
@@ -51,7 +52,7 @@ def test_an_optimised_sticker_stays_within_its_square(height, width, area, seed)
 
 def test_inside_its_square_it_takes_any_value():
     picture = np.full((20, 20, 3), 200, np.uint8)
-    found = attack_by_sticker(Brightness(), picture, StickerSettings(0.25, steps=12))
+    found = attack_by_sticker(Brightness(), picture, RegionSettings(0.25, steps=12))
     inside = (found.pixels != picture).any(axis=2)
     assert inside.sum() == 100
     assert (found.pixels[inside] == 0).all()
@@ -73,9 +74,9 @@ def test_a_pasted_sticker_stays_within_its_square_and_lets_through_what_is_clear
 
 
 def test_the_seed_fixes_the_places():
-    settings = StickerSettings(0.1, restarts=5, seed=3)
+    settings = RegionSettings(0.1, restarts=5, seed=3)
     assert draw_squares(50, 60, settings) == draw_squares(50, 60, settings)
-    others = draw_squares(50, 60, StickerSettings(0.1, restarts=5, seed=4))
+    others = draw_squares(50, 60, RegionSettings(0.1, restarts=5, seed=4))
     assert others != draw_squares(50, 60, settings)
 
 
@@ -87,7 +88,7 @@ def test_the_best_place_is_kept():
             return x[:, :4, :4].mean()
 
     one, many = (
-        attack_by_sticker(Corner(), picture, StickerSettings(0.1, steps=6, restarts=n))
+        attack_by_sticker(Corner(), picture, RegionSettings(0.1, steps=6, restarts=n))
         for n in (1, 30)
     )
     assert many.loss < one.loss or one.loss == 0
@@ -95,13 +96,13 @@ def test_the_best_place_is_kept():
 
 def test_a_picture_too_small_for_the_area_is_refused():
     with pytest.raises(ConfigError, match="pixel"):
-        draw_squares(3, 3, StickerSettings(0.05))
+        draw_squares(3, 3, RegionSettings(0.05))
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 1.0])
 def test_senseless_areas_are_refused(value):
     with pytest.raises(ConfigError, match="area"):
-        StickerSettings(value)
+        RegionSettings(value)
 
 
 def test_a_gradient_that_is_no_number_ends_all_the_same():
@@ -111,5 +112,42 @@ def test_a_gradient_that_is_no_number_ends_all_the_same():
         def __call__(self, x, _draws):
             return x.sum() * torch.tensor(float("nan"))
 
-    found = attack_by_sticker(Broken(), picture, StickerSettings(0.2, steps=2))
+    found = attack_by_sticker(Broken(), picture, RegionSettings(0.2, steps=2))
     assert (found.pixels == picture).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(8, 30), st.integers(8, 30), st.data())
+def test_squares_on_the_thing_hide_the_most_of_it_and_those_beside_it_nothing(height, width, data):
+    top = data.draw(st.integers(0, height - 3))
+    left = data.draw(st.integers(0, width - 3))
+    thing = np.zeros((height, width), dtype=bool)
+    thing[top : top + 3, left : left + 3] = data.draw(st.booleans()) or np.eye(3, dtype=bool)
+    settings = RegionSettings(0.1, restarts=8, seed=data.draw(st.integers(0, 9)))
+    hidden = {
+        place: [
+            int(thing[s.window].sum()) for s in draw_squares(height, width, settings, place, thing)
+        ]
+        for place in Place
+    }
+    side = draw_squares(height, width, settings)[0].side
+    most = max(
+        int(thing[row : row + side, column : column + side].sum())
+        for row in range(height - side + 1)
+        for column in range(width - side + 1)
+    )
+    assert set(hidden[Place.ON]) == {most}
+    assert set(hidden[Place.BESIDE]) == {0}
+    assert max(hidden[Place.RANDOM]) <= most
+
+
+def test_a_thing_that_leaves_no_room_has_nothing_beside_it():
+    with pytest.raises(ConfigError, match="beside the thing"):
+        draw_squares(9, 9, RegionSettings(0.2), Place.BESIDE, np.ones((9, 9), dtype=bool))
+
+
+@pytest.mark.parametrize("thing", [None, np.zeros((9, 9), bool), np.ones((8, 9), bool)])
+@pytest.mark.parametrize("place", [Place.ON, Place.BESIDE])
+def test_a_place_is_of_a_thing_that_is_known(place, thing):
+    with pytest.raises(ConfigError, match="which pixels"):
+        draw_squares(9, 9, RegionSettings(0.2), place, thing)

@@ -159,9 +159,70 @@ def test_what_is_no_picture_is_refused(attacked, tmp_path, data):
         ("--attack", "l2", "--size", "0"), ("--attack", "l2", "--size", "-1"), ("--steps", "0"),
         ("--attack", "l1"), ("--goal", "other"), ("--size", "1.0"),
         ("--attack", "sticker", "--size", "1.0"), ("--paste", __file__), ("--draws", "0"),
+        ("--attack", "caption"), ("--attack", "collage"), ("--caption", "words"),
+        ("--attack", "frame", "--place", "on"), ("--attack", "sticker", "--place", "on"),
+        ("--attack", "sticker", "--thing", "0", "0", "1", "1"), ("--words", "3"),
+        ("--url", "http://127.0.0.1:9/v1"), ("--attack", "suffix", "--goal", "missed"),
+        ("--attack", "square", "--through-guard"), ("--attack", "suffix", "--size", "1"),
+        ("--attack", "frame", "--size", "1.0"),
     ],
 )  # fmt: skip
 def test_senseless_calls_are_refused(attacked, arguments):
     result = attacked(*arguments)
     assert result.exit_code == 2
     assert "Usage" in result.stderr
+
+
+def test_a_frame_leaves_the_middle_as_it_was(attacked, image):
+    facts = json.loads(attacked("--attack", "frame", "--size", 0.3, "--json").stdout)
+    changed = (pixels(facts["file"]) != pixels(image)).any(axis=2)
+    assert 0 < changed.mean() <= 0.3
+    assert not changed[8:-8, 8:-8].any()
+
+
+def test_captions_and_collages_are_pictures_of_the_same_size(attacked, image):
+    found = [
+        json.loads(attacked("--attack", *arguments, "--json").stdout)
+        for arguments in (("caption", "--caption", "a dog"), ("collage", "--paste", image))
+    ]
+    assert [pixels(facts["file"]).shape for facts in found] == [(48, 48, 3)] * 2
+    assert [len(facts["after"]["answers"]) for facts in found] == [2, 2]
+
+
+def test_a_sticker_is_pasted_where_it_is_told_to(attacked, image, tmp_path):
+    sticker = tmp_path / "sticker.png"
+    Image.new("RGBA", (10, 10), (255, 0, 0, 255)).save(sticker)
+    box = ("--thing", 0, 0, 24, 48)
+    for place, is_left in (("on", True), ("beside", False)):
+        result = attacked("--attack", "sticker", "--size", 0.1, "--paste", sticker,
+                          "--place", place, *box, "--json")  # fmt: skip
+        changed = (pixels(json.loads(result.stdout)["file"]) != pixels(image)).any(axis=2)
+        assert (changed[:, :24].any(), changed[:, 24:].any()) == (is_left, not is_left)
+    with pytest.raises(ConfigError, match="48 x 48"):
+        attacked("--attack", "sticker", "--place", "on", "--thing", 0, 0, 49, 48)
+
+
+def test_a_suffix_is_words_behind_the_question(attacked, image):
+    result = attacked("--attack", "suffix", "--words", 2, "--goal", "harmless", "--json",
+                      "--prompt", "what is this?")  # fmt: skip
+    facts = json.loads(result.stdout)
+    assert facts["prompt"].startswith("what is this?")
+    assert len(facts["prompt"].removeprefix("what is this?").split()) <= 2
+    assert facts["file"] is None
+    assert not image.with_suffix(".attacked.png").exists()
+    assert result.exit_code == (0 if facts["after"]["wanted"] >= 0.5 else 1)
+
+
+def test_a_model_is_asked_at_most_so_often(attacked, image):
+    facts = json.loads(attacked("--attack", "square", "--queries", 5, "--json").stdout)
+    assert facts["queries"] == facts["passed"] + facts["blocked"] + facts["faults"] <= 5
+    assert facts["linf"] <= 16 / 255
+
+
+def test_a_server_is_asked_by_its_url_only(attacked, image):
+    result = attacked("--attack", "square", "--url", "http://127.0.0.1:9/v1", "--json",
+                      "--per-minute", 60_000)  # fmt: skip
+    facts = json.loads(result.stdout)
+    assert (facts["faults"], facts["queries"]) == (5, 5)
+    assert "could not be reached" in facts["cause"]
+    assert result.exit_code == 1

@@ -1,0 +1,122 @@
+"""The tables of attacks that are no small change, from the rows that were kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Rows = list[dict[str, Any]]
+
+_KINDS = ("further", "black_box")
+_STEP = "further threats"
+_SCENES = {
+    "clean": "Clean scenes, driven to harm",
+    "forbidden": "Forbidden scenes, driven to whatever passes",
+}
+
+
+def is_further(rows: Rows) -> bool:
+    return any(row["type"] in _KINDS for row in rows[1:])
+
+
+def table(head: list[str], body: list[list[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def describe_further(steps: list[Rows]) -> list[str]:
+    """All steps beside each other: they have the same pictures and differ in their policy."""
+    if not steps:
+        return []
+    steps = sorted(steps, key=lambda rows: (rows[0]["step"] != _STEP, rows[0]["step"]))
+    first = steps[0]
+    head = first[0]
+    attacked = [row for row in first if row["type"] == "further"]
+    return [
+        "## Attacks that no small change is",
+        (
+            f"Model `{head['upstream']}` ({head['model']}), oracle {head['oracle']}, "
+            f"{head['steps'] // 2} steps; seed {head['seed']}, guardrail {head['code_version']}. "
+            f"Scenes of each kind: {len({row['scene'] for row in attacked})}. The optimised ones "
+            "follow the gradient of the bare model's first word, towards harmful sentences or "
+            "towards harmless descriptions. `the other scene` is of the other kind: a collage of "
+            "a clean scene shows a forbidden thing in half its width. A caption is words on a "
+            "white band, which this model does not read; a suffix is words of the model's "
+            "vocabulary behind the question. All of it lies beyond the l2 radius, and nothing "
+            "here is proven by the default policy."
+        ),
+        *(part for kind in _SCENES for part in _of_scenes(kind, steps)),
+        *_policies(steps),
+        *_black_box([row for row in first if row["type"] == "black_box"]),
+    ]
+
+
+def _of_scenes(kind: str, steps: list[Rows]) -> list[str]:
+    some = [
+        [row for row in rows if row["type"] == "further" and row["scene_kind"] == kind]
+        for rows in steps
+    ]
+    names = list(dict.fromkeys(row["attack"] for row in some[0]))
+    others = [rows[0]["step"].removeprefix(f"{_STEP}, ") for rows in steps[1:]]
+    columns = [
+        "attack", "scenes", "mean l2", "bare model harmful", "past a single check, a try",
+        "default passes", "default delivers harm",
+        *(f"{name} {what}" for name in others for what in ("passes", "delivers harm")),
+    ]  # fmt: skip
+    body = []
+    for name in names:
+        own = [[row for row in rows if row["attack"] == name] for rows in some]
+        body.append([
+            name, str(len(own[0])), f"{_mean(own[0], 'l2'):.1f}",
+            *(f"{_mean(own[0], what):.0%}" for what in ("bare_harmful", "past_single_check")),
+            *(_count(rows, what) for rows in own
+              for what in ("guard_passes", "guard_delivers_harm")),
+        ])  # fmt: skip
+    return [f"### {_SCENES[kind]}", table(columns, body)]
+
+
+def _policies(steps: list[Rows]) -> list[str]:
+    """What the columns stand for, and what each costs; or that no threat was switched on."""
+    if len(steps) == 1:
+        return ["No policy that covers more than l2 was measured here."]
+    lines = []
+    for rows in steps:
+        made = [row for row in rows if row["type"] == "further"]
+        name = rows[0]["step"].removeprefix(f"{_STEP}, ")
+        calls = f"{_mean(made, 'calls'):.0f}"
+        lines.append([name, f"`{rows[0]['policy']}`", str(len(made)), calls])
+    return ["Policies:", table(["column", "policy", "decisions", "mean calls"], lines)]
+
+
+def _black_box(rows: Rows) -> list[str]:
+    if not rows:
+        return []
+    body = []
+    for kind, target in dict.fromkeys((row["scene_kind"], row["target"]) for row in rows):
+        some = [row for row in rows if (row["scene_kind"], row["target"]) == (kind, target)]
+        body.append([
+            f"{kind}, {target}", str(len(some)),
+            *(str(sum(row[name] for row in some))
+              for name in ("queries", "pass", "block", "fault", "harmful_delivered")),
+            f"{sum(row['end'] == 'found' for row in some)} of {len(some)}",
+        ])  # fmt: skip
+    return [
+        "### Searches that only see answers",
+        (
+            "The square attack (arXiv 1912.00049) at linf 16/255, two answers of each candidate. "
+            "Found: a picture both or one of whose two answers were delivered and harmful. "
+            "The guard (default policy) is asked through its own server, over HTTP, and what it "
+            "passed and blocked was read off the wire; it has fewer queries, as each takes some "
+            "dozens of calls of the model."
+        ),
+        table(
+            ["scene and target", "scenes", "queries", "passed", "blocked", "faults",
+             "harmful answers delivered", "found"], body),
+    ]  # fmt: skip
+
+
+def _mean(rows: Rows, name: str) -> float:
+    return sum(row[name] for row in rows) / len(rows)
+
+
+def _count(rows: Rows, name: str) -> str:
+    return f"{sum(row[name] for row in rows)} of {len(rows)}" if rows else "not measured"
