@@ -84,6 +84,7 @@ from guardrail.stats.threshold import (
     most_misses,
 )
 from guardrail.stats.traffic import Traffic
+from guardrail.stats.views import combined_power, power_of_each
 
 __all__ = [
     "FAULT_SHARES",
@@ -125,6 +126,7 @@ __all__ = [
     "certified_radius",
     "choose_stratified_threshold",
     "choose_threshold",
+    "combined_power",
     "delivered_harm_upper",
     "delta_upper",
     "explain_radius",
@@ -153,6 +155,7 @@ __all__ = [
     "optimal_plan",
     "optimum",
     "pass_rates_under_faults",
+    "power_of_each",
     "radii_by_recall",
     "radius_at_recall",
     "rate_interval",

@@ -1,0 +1,110 @@
+"""Suffix views, code point for code point, against suffixes that are put on."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardrail.engine.canonical_chat import CanonicalChat, canonical_chat
+from guardrail.engine.suffixes import (
+    cut_characters,
+    cut_words,
+    last_user_text,
+    with_last_user_text,
+)
+from guardrail.types import Chat, image_placeholder
+
+SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace()]
+WORD = st.text(st.sampled_from("aZ0.\u0301\u00e9\u4e2d\u200b\U0001f600"), min_size=1, max_size=4)
+SPACE = st.text(st.sampled_from(SPACES), min_size=1, max_size=3)
+
+
+@st.composite
+def suffixes(draw, most):
+    """White space, and then at most `most` words; how many there are beside it."""
+    count = draw(st.integers(0, most))
+    words = "".join(draw(SPACE) + draw(WORD) for _ in range(count))
+    return words + draw(st.one_of(st.just(""), SPACE)), count
+
+
+@given(st.text(), st.data(), st.integers(0, 6))
+def test_some_view_is_the_text_before_a_suffix_of_words(before, data, most):
+    suffix, count = data.draw(suffixes(most))
+    views = cut_words(before + suffix, most)
+    if before.split():
+        assert views[count] == before.rstrip()
+    else:
+        assert len(views) == count
+
+
+@given(st.text(), st.text(max_size=8))
+def test_some_view_is_the_text_before_a_suffix_of_characters(before, suffix):
+    views = cut_characters(before + suffix, 8)
+    if before:
+        assert views[len(suffix)] == before
+    assert len(views) == min(9, len(before + suffix))
+
+
+@given(st.text(), st.integers(0, 5))
+def test_views_are_beginnings_with_a_word_and_each_is_shorter(text, most):
+    views = cut_words(text, most)
+    assert len(views) == min(most + 1, len(text.split()))
+    for j, view in enumerate(views):
+        assert text.startswith(view)
+        assert len(view.split()) == len(text.split()) - j
+        assert not view[-1].isspace()
+
+
+def test_every_small_text_by_brute_force():
+    draw = random.Random(3)
+    for _ in range(3000):
+        text = "".join(draw.choice("ab \u00a0\u2003\t") for _ in range(draw.randrange(9)))
+        for count in range(3):
+            added = "".join(draw.choice(SPACES) + draw.choice("xyz") for _ in range(count))
+            assert not text.split() or cut_words(text + added, 2)[count] == text.rstrip()
+
+
+def test_nothing_is_normalised():
+    text = "e\u0301 \u2126 \ud83d caf\u00e9"  # combining, a sign with a canonical twin, a lone half
+    assert cut_words(text, 2) == (text, "e\u0301 \u2126 \ud83d", "e\u0301 \u2126")
+    assert cut_characters(text, 1)[1] == text[:-1]
+
+
+PART = {"type": "image_url", "image_url": {"url": image_placeholder(0)}}
+CHATS = {
+    "one text": ([{"role": "user", "content": "a b"}], "a b"),
+    "parts": ([{"role": "user", "content": [{"type": "text", "text": "a b"}, PART]}], "a b"),
+    "the last of two": (
+        [{"role": "user", "content": [{"type": "text", "text": t} for t in ("x", "a b")]}],
+        "a b",
+    ),
+    "an answer behind": (
+        [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "no"}],
+        "a b",
+    ),
+    "an earlier turn": (
+        [{"role": "user", "content": "x"}, {"role": "user", "content": "a b"}],
+        "a b",
+    ),
+    "a picture alone": ([{"role": "user", "content": [PART]}], None),
+    "nothing said": ([{"role": "user", "content": None}], None),
+    "no user": ([{"role": "system", "content": "a b"}], None),
+}
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_the_last_text_of_the_user_is_cut_and_nothing_else(name):
+    messages, text = CHATS[name]
+    chat = canonical_chat(Chat("m", tuple(messages), {"temperature": 0.5}, pictures=1))
+    assert last_user_text(chat) == text
+    if text is None:
+        with pytest.raises(ValueError, match="no text of the user"):
+            with_last_user_text(chat, "a")
+        return
+    cut = with_last_user_text(chat, "a")
+    assert isinstance(cut, CanonicalChat)
+    assert canonical_chat(cut) == cut
+    assert last_user_text(cut) == "a"
+    assert with_last_user_text(cut, text) == chat
+    assert last_user_text(chat) == text  # the request itself is as it was
