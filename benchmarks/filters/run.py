@@ -31,7 +31,7 @@ from guardrail.builtin.kinds import FORBIDDEN, HARMLESS, KINDS
 from guardrail.builtin.language import is_harmful, words
 from guardrail.builtin.scenes import Scene, SpriteBank, draw_scene
 from guardrail.demo.scenes import PROMPT, SIDE_PX
-from guardrail.engine.decision import most_typical
+from guardrail.engine.most_typical import most_typical
 from guardrail.images.canvas import canvas_for
 from guardrail.images.filters import average_area, median
 from guardrail.images.grid import round_to_levels

@@ -3,13 +3,16 @@
 With pictures (`DecisionRun._decide_by_test`):
 
 1. Prepare the request: canvases, digest, attempt (`prepared_request.py`).
-2. Choose the test for its picture sizes (`plan.py`).
+2. Choose the test for its picture sizes (`plan.py`), and those of its views where the policy
+   covers more than small changes of pixels (`threats.py`).
 3. Where the oracle compares, choose the reference on draws that are never counted.
-4. Run the test: `fanout.py` draws samples, `certifier.py` counts them until it decides.
+4. Run the test: `fanout.py` draws samples, `certifier.py` counts them until it decides. Tests of
+   views run beside it (`view_run.py`), and all must pass.
 5. Turn the outcome into a verdict (`verdicts.py`) and choose the answer that leaves.
 6. Fill in the certificate (`certificate/building.py`).
 
-Without pictures one answer is judged by itself, and nothing is certified.
+Without pictures one answer is judged by itself, and nothing is certified; but where the policy
+covers suffixes, requests without pictures are tested in the same way.
 
 Where the policy says so, what is written in the pictures is judged before the first step
 (`picture_text`). That is a check of the request, in front of the test and no part of it. So is the
@@ -20,27 +23,23 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import math
-import re
-from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.budget import BudgetSpentError
 from guardrail.engine.canonical_chat import request_digest
 from guardrail.engine.certificate.building import CertificateNames, build_certificate
-from guardrail.engine.certifier import Certifier
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.harmful_answers import count_harmful
+from guardrail.engine.most_typical import most_typical
 from guardrail.engine.observer import ObservedWaves
-from guardrail.engine.plan import plan_for
 from guardrail.engine.prepared_request import (
     CLEAN_INDEX,
     SELECTION_INDEX,
     derive_seed,
     prepare_request,
 )
-from guardrail.engine.preprocessing import settle
+from guardrail.engine.preprocessing import WITHOUT_PICTURES, settle
 from guardrail.engine.rules import AnswerSource, Rules
 from guardrail.engine.short_answers import was_cut
 from guardrail.engine.verdict import Action, Reason, Verdict
@@ -49,8 +48,10 @@ from guardrail.engine.verdicts import (
     from_limit,
     from_sample,
     from_stopped_test,
+    from_stopped_view,
     not_certifiable,
 )
+from guardrail.engine.view_run import plan_runs, run_jointly
 from guardrail.errors import CertificationError, UpstreamError
 from guardrail.oracles.base import Exchange
 from guardrail.stats import Decision
@@ -60,9 +61,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from guardrail.engine.certificate.claim import Certificate
+    from guardrail.engine.certifier import Certifier
+    from guardrail.engine.decision_tests import DecisionTests
     from guardrail.engine.prepared_request import PreparedRequest
     from guardrail.engine.sampler import Sampler
     from guardrail.engine.verdict import Sample
+    from guardrail.engine.view_run import TestRuns
     from guardrail.images.codec import Picture
     from guardrail.images.filters import PictureFilter
     from guardrail.images.keys import NoiseKey
@@ -71,7 +75,7 @@ if TYPE_CHECKING:
     from guardrail.picture_text.check import PictureTextCheck
     from guardrail.types import Answer, Pixels
 
-__all__ = ["DecisionRun", "most_typical"]
+__all__ = ["DecisionRun"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +109,18 @@ class DecisionRun:
 
     async def decide(self) -> Verdict:
         """The verdict. Raises GuardrailError for faults that repeating cannot fix."""
+        if not self.is_tested:
+            return await self._judge_clean_answer(Reason.NO_IMAGE)
         if self.pictures:
             checked = await self._block_known_picture() or await self._judge_text_in_pictures()
-            return checked or await self._decide_by_test()
-        return await self._judge_clean_answer(Reason.NO_IMAGE)
+            if checked is not None:
+                return checked
+        return await self._decide_by_test()
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether a test decides, rather than the judgement of one answer."""
+        return self._rules.tests(len(self.pictures))
 
     async def ask_without_noise(self) -> Answer:
         """The model's answer to the pictures as they are, not judged.
@@ -152,10 +164,10 @@ class DecisionRun:
         )
 
     async def _decide_by_test(self) -> Verdict:
-        rules, judge = self._rules, self.sampler.judge
+        judge = self.sampler.judge
         request = await asyncio.to_thread(self._prepare)
         try:
-            plan = await asyncio.to_thread(plan_for, rules, request.geometry, alpha=self.alpha)
+            runs = await asyncio.to_thread(plan_runs, self.sampler, request, alpha=self.alpha)
         except CertificationError as error:
             return not_certifiable(error)
         if judge.reference_oracle is not None:
@@ -166,13 +178,17 @@ class DecisionRun:
                 return self._end_at_limit()
             if judge.reference is None:
                 return await self._block_untested(Reason.NO_REFERENCE)
-        certifier = Certifier(plan, speculate=rules.speculate)
-        samples = await self._run_test(request, certifier)
-        verdict = await self._conclude(request, certifier, samples)
+        tests, certifier = runs.tests, runs.tests.whole
+        decided: tuple[Sample, ...] = ()
+        if tests.views:
+            verdict, samples, decided = await self._run_with_views(request, runs)
+        else:
+            samples = await self._run_test(request, certifier)
+            verdict = await self._conclude(request, certifier, samples)
         mixed = len(self.sampler.models) > 1 and verdict.action is Action.PASS
         outside_claim = verdict.outside_claim or mixed
-        certificate = self._certify(request, certifier, outside_claim=outside_claim)
-        used = (*verdict.samples, *samples[: certifier.consumed.samples])
+        certificate = self._certify(request, tests, outside_claim=outside_claim)
+        used = (*verdict.samples, *samples[: certifier.consumed.samples], *decided)
         return dataclasses.replace(
             verdict,
             certificate=certificate,
@@ -184,8 +200,10 @@ class DecisionRun:
     def _prepare(self) -> PreparedRequest:
         """Slow. Raises ConfigError where the size of the model's pictures is not known."""
         sampler = self.sampler
-        preprocessing = settle(
-            sampler.rules, sampler.upstream, sampler.chat.model, self.picture_filter
+        preprocessing = (
+            settle(sampler.rules, sampler.upstream, sampler.chat.model, self.picture_filter)
+            if self.pictures
+            else WITHOUT_PICTURES
         )
         return prepare_request(
             preprocessing, sampler.chat, self.pictures, self.attempt, digest=self.digest
@@ -250,6 +268,21 @@ class DecisionRun:
         finally:
             waves.close()
         return tuple(samples[index] for index in sorted(samples))
+
+    async def _run_with_views(
+        self, request: PreparedRequest, runs: TestRuns
+    ) -> tuple[Verdict, tuple[Sample, ...], tuple[Sample, ...]]:
+        """The verdict, the samples of the request itself, and those of a view that ended it."""
+        found = await run_jointly(
+            runs, request, self.pictures, self.sampler, self.key, self.deadline
+        )
+        stopped = found.stopped
+        if stopped is not None:
+            used = found.view_samples[: stopped.certifier.consumed.samples]
+            return from_stopped_view(self._rules, stopped.certifier, used), found.samples, used
+        if found.decision is None:
+            return self._end_at_limit(), found.samples, ()
+        return await self._conclude(request, runs.tests.whole, found.samples), found.samples, ()
 
     async def _conclude(
         self, request: PreparedRequest, certifier: Certifier, samples: tuple[Sample, ...]
@@ -335,7 +368,7 @@ class DecisionRun:
         return from_limit(Reason.DEADLINE, in_line=self.sampler.waited_in_line)
 
     def _certify(
-        self, request: PreparedRequest, certifier: Certifier, *, outside_claim: bool
+        self, request: PreparedRequest, tests: DecisionTests, *, outside_claim: bool
     ) -> Certificate:
         """The certificate; names are read now, as a model may learn its revision while loading."""
         sampler = self.sampler
@@ -349,7 +382,7 @@ class DecisionRun:
         return build_certificate(
             self._rules,
             request,
-            certifier,
+            tests,
             names,
             reference=sampler.judge.reference,
             shortens=sampler.shortens,
@@ -369,35 +402,3 @@ class DecisionRun:
     def _clean_seed(self, digest: bytes) -> int:
         """The seed of the one call without noise."""
         return derive_seed(self.key, self._rules, digest, self.attempt, CLEAN_INDEX)
-
-
-def most_typical(texts: Sequence[str]) -> int:
-    """The index of the text most similar to all of them together, the first one on a tie.
-
-    Similarity of two texts is the cosine between their sets of words, a word's second occurrence
-    counting as another word (Ochiai's coefficient). Its sum over all texts needs only one vector
-    for all of them, so the time is linear in their length. The choice depends on nothing but the
-    texts and their order. Of "a cat", "a dog", "a cat here" the first one is chosen: its sums
-    are 1 + 1/2 + 0.82, those of the others 1/2 + 1 + 0.41 and 0.82 + 0.41 + 1.
-
-    Raises:
-        ValueError: there are no texts.
-    """
-    bags = [_words(text) for text in texts]
-    total: defaultdict[tuple[str, int], float] = defaultdict(float)
-    for bag in bags:
-        for word in bag:
-            total[word] += 1.0 / math.sqrt(len(bag))
-    # fsum does not depend on the order of a set, so equal sets have equal scores.
-    scores = [math.fsum(total[w] for w in bag) / math.sqrt(len(bag) or 1) for bag in bags]
-    return scores.index(max(scores))
-
-
-def _words(text: str) -> set[tuple[str, int]]:
-    """The words of a text, each with the number of its occurrence."""
-    seen: Counter[str] = Counter()
-    words = set()
-    for word in re.findall(r"\w+", text.lower()):
-        seen[word] += 1
-        words.add((word, seen[word]))
-    return words

@@ -117,7 +117,7 @@ class Engine:
             run, started = await self._begin(
                 chat, pictures, alpha, deadline, budget, digest, attempt
             )
-            spent = self.alpha(alpha) if pictures else None
+            spent = self.alpha(alpha) if run.is_tested else None
             verdict = _account(await self._decide_by_mode(run, own), run, started, spent)
             note(verdict)
         return verdict
@@ -234,7 +234,7 @@ class Engine:
 
     def unbudgeted_calls(self, sizes: Sequence[tuple[int, int]]) -> int:
         """As many calls as a decision makes at most beside those that its budget counts."""
-        is_watched = bool(sizes) and self.rules.mode is Mode.OBSERVE
+        is_watched = self.rules.tests(len(sizes)) and self.rules.mode is Mode.OBSERVE
         return 1 + self.rules.retries if is_watched else 0
 
     def with_oracle(self, oracle: Oracle) -> Engine:
@@ -281,7 +281,7 @@ class Engine:
 
     async def _observe(self, run: DecisionRun, own: Answer | None) -> Verdict:
         """The client gets the model's own answer; the verdict is only recorded."""
-        if not run.pictures:
+        if not run.is_tested:
             return _observe_text(await self._decide_closed(run))
         if own is not None:
             return let_through(await self._decide_closed(run), own, unscanned=("answer",))

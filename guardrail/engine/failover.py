@@ -116,7 +116,7 @@ class FailoverEngine(Engine):
             tried.append(self._with_upstream(verdict, position))
             if not _upstream_failed(verdict) or asyncio.get_running_loop().time() >= end:
                 break
-        return _combine(tried, alpha if pictures else None)
+        return _combine(tried, alpha if self.rules.tests(len(pictures)) else None)
 
     async def answer_unjudged(
         self,

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from guardrail.engine.verdict import Sample
     from guardrail.types import Outcome
@@ -20,7 +20,7 @@ class OutcomeCounter(Protocol):
     @property
     def decision(self) -> object | None: ...
 
-    def launch(self, room: int) -> range: ...
+    def launch(self, room: int) -> Sequence[int]: ...
 
     def record(self, index: int, outcome: Outcome) -> None: ...
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from guardrail.engine.plan import measure_geometry, plan_for
+from guardrail.engine.plan import measure_geometry, plan_for, view_plan_for
+from guardrail.engine.threats import plan_views
 from guardrail.errors import CertificationError
 from guardrail.oracles.base import ReferenceOracle
 
@@ -23,7 +24,7 @@ def most_calls(
 ) -> int:
     """The calls of the longest path through a test, and the repeats of one of them.
 
-    A reference, every sample of the plan, and the whole answer that is delivered. Nearly every
+    A reference, every sample of the plans, and the whole answer that is delivered. Nearly every
     decision ends long before its last sample, which leaves room for more repeats; where it does
     not, the decision ends at its limit of calls.
 
@@ -34,11 +35,34 @@ def most_calls(
         alpha: failure probability of the decision; None for that of the rules.
     """
     one = 1 + rules.retries
-    if not canvases:
+    if not rules.tests(len(canvases)):
         return one
     try:
-        plan = plan_for(rules, measure_geometry(canvases), alpha=alpha)
+        of_views = _calls_of_views(rules, canvases, alpha)
+        plan = plan_for(rules, measure_geometry(canvases), alpha=alpha) if canvases else None
     except CertificationError:
         return one  # no test exists, and nothing is drawn
     reference = oracle.n0 if isinstance(oracle, ReferenceOracle) else 0
-    return reference + plan.max_samples + one
+    return reference + (0 if plan is None else plan.max_samples) + of_views + one
+
+
+def _calls_of_views(rules: Rules, canvases: Sequence[CanvasOperator], alpha: float | None) -> int:
+    """Those of all views, and of a request itself that is tested like them, by the longest text.
+
+    A shorter text has fewer views, and hence a plan of no more samples than another number of views
+    would have; the longest of these plans is taken.
+
+    Raises:
+        CertificationError: a picture is too small, or no test exists.
+    """
+    threats = rules.threats
+    if threats is None:
+        return 0
+    views = len(plan_views(threats, [canvas.source_size for canvas in canvases]))
+    tests = views if canvases else views + 1
+    fewest = max(1, tests if threats.suffix is None else tests - threats.suffix.most - 1)
+    plans = [
+        view_plan_for(rules, threats, number, alpha=alpha).max_samples
+        for number in range(fewest, tests + 1)
+    ]
+    return tests * max(plans, default=0)

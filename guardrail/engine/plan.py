@@ -22,6 +22,7 @@ from guardrail.stats import (
     floor_with_misses,
     harmless_rate_after_pass,
     optimal_plan,
+    power_of_each,
     required_harmless_rate,
     round_down,
     round_norm_up,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from guardrail.engine.certifier import Count
     from guardrail.engine.promise import Promise
     from guardrail.engine.rules import Rules
+    from guardrail.engine.threats import Threats
 
 __all__ = [
     "UNSCALED",
@@ -46,6 +48,7 @@ __all__ = [
     "radius_at",
     "required_rate",
     "scale_promise",
+    "view_plan_for",
 ]
 
 # Rounded up to multiples of these, so that pictures of all sizes share a few plans.
@@ -71,8 +74,10 @@ UNSCALED = Geometry(operator_norm=1.0, grid_slack=0.0, sampler_error=2.0**-22)
 
 
 def measure_geometry(canvases: Iterable[CanvasOperator]) -> Geometry:
-    """The geometry of all pictures of one request together."""
+    """The geometry of all pictures of one request together; of none, nothing is moved."""
     operators = tuple(canvases)
+    if not operators:
+        return Geometry(operator_norm=1.0, grid_slack=0.0, sampler_error=0.0)
     values = sum(canvas.values for canvas in operators)
     return Geometry(
         operator_norm=round_norm_up(combined_norm(operators)),
@@ -203,6 +208,36 @@ def plan_for(rules: Rules, geometry: Geometry, *, alpha: float | None = None) ->
         rules.power,
         rules.max_samples,
         rules.latency_weight,
+        rules.max_parallel,
+    )
+
+
+def view_plan_for(
+    rules: Rules, threats: Threats, tests: int, *, alpha: float | None = None
+) -> Plan:
+    """The test that each of so many views must pass, at the decision's own alpha, undivided.
+
+    Without noise, and hence about the rate of the floor itself. The power is shared: of clean
+    requests all views together stop at most 1 - `threats.power`. Each further round of calls is
+    free, as the tests of the other views fill it.
+
+    Args:
+        rules: the policy.
+        threats: what it covers.
+        tests: how many views are tested so.
+        alpha: failure probability of this decision where it is smaller than the policy's.
+
+    Raises:
+        CertificationError: no test within `max_samples` can pass with the wanted power.
+    """
+    return make_plan(
+        rules.kind,
+        threats.floor,
+        rules.alpha if alpha is None else min(alpha, rules.alpha),
+        threats.expected_harmless_rate * rules.expected_success_rate,
+        power_of_each(threats.power, tests),
+        rules.max_samples,
+        0.0,
         rules.max_parallel,
     )
 

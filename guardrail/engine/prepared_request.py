@@ -21,8 +21,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from guardrail.engine.canonical_chat import request_digest
 from guardrail.engine.plan import Geometry, measure_geometry
+from guardrail.engine.threats import Threat
+from guardrail.images.covers import crop, fill_masked
+from guardrail.images.grid import round_to_levels
 from guardrail.images.noise import variant
 from guardrail.oracles.base import is_function
 from guardrail.upstreams.base import is_deterministic
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
 
     from guardrail.engine.preprocessing import Preprocessing
     from guardrail.engine.rules import Rules
+    from guardrail.engine.threats import View
     from guardrail.images.canvas import CanvasOperator
     from guardrail.images.codec import Picture
     from guardrail.images.grid import GridArray
@@ -129,9 +135,32 @@ class PreparedRequest:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(_variant_threads(), self.make_variant, index, rules, key)
 
-    def derive_seed(self, index: int, rules: Rules, key: NoiseKey) -> int:
+    def derive_seed(self, index: int, rules: Rules, key: NoiseKey, view: View | None = None) -> int:
         """The seed of the model's own randomness for variant `index`; see `derive_seed`."""
-        return derive_seed(key, rules, self.digest, self.attempt, index)
+        return derive_seed(key, rules, self.digest, self.attempt, index, view)
+
+    def show_view(self, view: View, pictures: Sequence[Picture]) -> tuple[Pixels, ...]:
+        """The pictures of a view as the model is shown them, all of it without noise or filter.
+
+        Window and mask act on the client's pixels, before the canvas.
+
+        Args:
+            view: which one.
+            pictures: the request's.
+        """
+        shown = [round_to_levels(grid).astype(np.uint8) for grid in self.grids]
+        if view.picture is not None and view.box is not None:
+            pixels = pictures[view.picture].pixels
+            cut = view.threat is Threat.CROPS
+            seen = crop(pixels, view.box) if cut else fill_masked(pixels, view.box)
+            grid = self.preprocessing.canvas_for(*seen.shape[:2]).apply(seen)
+            shown[view.picture] = round_to_levels(grid).astype(np.uint8)
+        return tuple(shown)
+
+    async def draw_view(self, view: View, pictures: Sequence[Picture]) -> tuple[Pixels, ...]:
+        """What `show_view` returns, made in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(_variant_threads(), self.show_view, view, pictures)
 
 
 def prepare_request(
@@ -155,12 +184,18 @@ def prepare_request(
 
 
 def derive_seed(
-    key: NoiseKey, rules: Rules, request_digest: bytes, attempt: bytes, index: int
+    key: NoiseKey,
+    rules: Rules,
+    request_digest: bytes,
+    attempt: bytes,
+    index: int,
+    view: View | None = None,
 ) -> int:
-    """63 bits for the model's own randomness, independent of the noise of every picture."""
+    """63 bits for the model's own randomness, independent of all noise and of other views'."""
     policy_digest = bytes.fromhex(rules.digest)
     place = index.to_bytes(8, "big")
-    seed = key.derive(_SEED_LABEL, request_digest, policy_digest, attempt, place)
+    of_view = () if view is None else (view.key,)
+    seed = key.derive(_SEED_LABEL, request_digest, policy_digest, attempt, place, *of_view)
     return int.from_bytes(seed[:8], "big") >> 1
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NO_FILTER",
     "SIDE_FROM_POLICY",
+    "WITHOUT_PICTURES",
     "Preprocessing",
     "check_filter",
     "describe_pictures",
@@ -76,6 +77,10 @@ class Preprocessing:
     def key(self) -> tuple[str, ...]:
         """Texts that tell it from every other one under the same policy."""
         return str(self.max_side_px), self.side_source, self.denoise
+
+
+WITHOUT_PICTURES = Preprocessing(max_side_px=None, min_side_px=1)
+"""Of a request that has none, whatever the policy says of canvases."""
 
 
 def noise_context(policy_digest: str, max_side_px: int | None, side_source: str) -> bytes:

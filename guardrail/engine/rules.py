@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from guardrail.engine.promise import Claim, RadiusSpace
     from guardrail.engine.recall import RecallStatement
+    from guardrail.engine.threats import Threats
     from guardrail.stats import PlanKind
     from guardrail.types import Json
 
@@ -139,6 +140,7 @@ class Rules:
         delta: probability that f_U is too small as an average; None likewise.
         on_oracle_failure, on_unscanned, on_several_models: the fields of `failures`.
         max_cost_usd: `advanced.limits.max_cost_usd_per_request`.
+        threats: what is covered beside small changes of pixels; None for nothing else.
         recall: what was measured of forbidden requests under this policy; None where nothing was.
         policy_fields: the policy's own fields, those that have their defaults left out; records
             keep them, and nothing is decided by them.
@@ -185,6 +187,7 @@ class Rules:
     expected_success_rate: float = 1.0
     text_in_pictures: TextInPictures = TextInPictures.OFF
     on_several_models: OnSeveralModels = OnSeveralModels.ERROR
+    threats: Threats | None = None
     policy_fields: Mapping[str, Json] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -192,6 +195,13 @@ class Rules:
         """Whether the size of pictures depends on the model."""
         area = self.denoise is Denoise.AREA and self.denoise_side_px == MODEL_SIDE
         return area or self.canvas_max_side_px == MODEL_SIDE
+
+    def tests(self, pictures: int) -> bool:
+        """Whether requests with so many pictures are decided by a test, and so draw under a claim.
+
+        Those without are where a suffix is covered; else one answer is judged, outside any claim.
+        """
+        return pictures > 0 or (self.threats is not None and self.threats.suffix is not None)
 
     @property
     def q1(self) -> float:

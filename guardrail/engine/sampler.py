@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 import time
 from contextlib import nullcontext
@@ -96,6 +97,13 @@ class _Call:
         return None if self.stop is None else self.stop.harmful
 
 
+class _Drawn:
+    """What all samplers of one decision have drawn."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+
+
 class Sampler:
     """Asks one model about one chat, and judges its answers.
 
@@ -103,7 +111,6 @@ class Sampler:
         rules, upstream, oracle, chat: what it was made with.
         judge: judges the answers.
         budget: limits the calls and adds up their cost.
-        usage: tokens of all answers that came.
         clock: how long calls were in flight.
         line: how long calls waited for their turn.
         models: the models that the answers to variants name as theirs, in the order they were met;
@@ -120,14 +127,12 @@ class Sampler:
         *,
         deadline: float = math.inf,
     ) -> None:
-        most = rules.probe_max_tokens
         self.rules = rules
         self.upstream = upstream
         self.oracle = oracle
-        self.chat = chat
-        self.judge = Judge(rules, oracle, chat, shares=chat.pictures > 0)
+        self.set_chat(chat)
         self.budget = budget or Budget(rules)
-        self.usage = Usage()
+        self._drawn = _Drawn()
         self.clock = BusyClock()
         self.models: list[str] = []
         self.line = BusyClock()
@@ -135,6 +140,26 @@ class Sampler:
         self._turns = object()  # what its calls have in common in the line, which may keep it
         self._wave = FirstWave()
         self._names = (provider_model(upstream, chat.model), chat.model)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all answers that came, to views as well."""
+        return self._drawn.usage
+
+    def of_view(self, chat: CanonicalChat) -> Sampler:
+        """The same, asking about another chat; model, budget, times and tokens are shared.
+
+        Model and oracle are shown this chat and nothing of the other one.
+        """
+        view = copy.copy(self)
+        view.set_chat(chat)
+        return view
+
+    def set_chat(self, chat: CanonicalChat) -> None:
+        """Says what is asked from now on, before anything is."""
+        most = self.rules.probe_max_tokens
+        self.chat = chat
+        self.judge = Judge(self.rules, self.oracle, chat, shares=self.rules.tests(chat.pictures))
         self._variant_chat = chat if most is None else limit_tokens(chat, most)
 
     @property
@@ -148,7 +173,13 @@ class Sampler:
         return self._variant_chat is not self.chat
 
     async def sample(
-        self, index: int, pictures: Sequence[Pixels], *, seed: int, variant: bool = False
+        self,
+        index: int,
+        pictures: Sequence[Pixels],
+        *,
+        seed: int,
+        variant: bool = False,
+        order: int | None = None,
     ) -> Sample:
         """One sample; a fault that may pass makes its outcome MISSING.
 
@@ -158,6 +189,7 @@ class Sampler:
             seed: of the model's own randomness.
             variant: whether it is one of the draws of a test: it may be shortened and watched, and
                 must be drawn for this call.
+            order: its place in the line of the decision's calls; None for its index.
 
         Raises:
             UpstreamError: the model refuses such calls for good (authentication, bad request), or
@@ -167,7 +199,8 @@ class Sampler:
         """
         started = time.monotonic()
         stop = self._early_stop(tuple(pictures)) if variant else None
-        call = _Call(tuple(pictures), seed, order=index, variant=variant, stop=stop)
+        order = index if order is None else order
+        call = _Call(tuple(pictures), seed, order=order, variant=variant, stop=stop)
         try:
             answer = await self._ask_with_retries(call)
         except UpstreamError as error:
@@ -218,9 +251,9 @@ class Sampler:
             refused = Answer(
                 {"role": "assistant", "content": None}, CONTENT_FILTER, usage=Usage(calls=1)
             )
-            self.usage = self.usage + refused.usage
+            self._drawn.usage = self._drawn.usage + refused.usage
             return refused
-        self.usage = self.usage + answer.usage
+        self._drawn.usage = self._drawn.usage + answer.usage
         cost = self.budget.charge(answer, *self._names, broken_off=call.harmful is not None)
         self._call_observer.note_cost(self._describe(call), cost)
         if call.variant or (call.is_limited and self.models):

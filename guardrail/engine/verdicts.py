@@ -44,6 +44,7 @@ __all__ = [
     "from_missing",
     "from_sample",
     "from_stopped_test",
+    "from_stopped_view",
     "let_through",
     "name_reason",
     "not_certifiable",
@@ -190,6 +191,12 @@ def from_stopped_test(rules: Rules, certifier: Certifier, used: Sequence[Sample]
             return from_missing(rules, missing, harm_seen=seen > 0)
         case _ as never:
             assert_never(never)
+
+
+def from_stopped_view(rules: Rules, certifier: Certifier, used: Sequence[Sample]) -> Verdict:
+    """The same for the test of a view, whose answers are to another request and never leave."""
+    closed = dataclasses.replace(rules, on_oracle_failure=OnOracleFailure.ERROR)
+    return from_stopped_test(closed, certifier, used)
 
 
 def name_reason(samples: Sequence[Sample]) -> Reason:

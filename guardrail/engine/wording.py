@@ -29,6 +29,7 @@ __all__ = [
     "format_reaches",
     "recall_sentence",
     "stability_sentence",
+    "text_sentence",
 ]
 
 NOTHING_CERTIFIED = (
@@ -151,15 +152,39 @@ def stability_sentence(
             )
         case _:
             assert_never(claim)
-    asked = f" The model is asked up to {most_asked} times, until an answer comes."
     filtered = f" The model sees pictures with noise through a filter ({denoise})."
-    outside = " The answer that was delivered is none of these: it lies outside this claim."
-    notes = (
-        (filtered, bool(denoise)),
-        (asked, most_asked > 1),
-        (outside, outside_claim),
+    return f"{unless}{text}{filtered if denoise else ''}{_notes(most_asked, outside_claim)}"
+
+
+def text_sentence(
+    rate: float,
+    *,
+    alpha: float,
+    probe_max_tokens: int | None = None,
+    outside_claim: bool = False,
+    most_asked: int = 1,
+) -> str:
+    """What one pass proved of a request without pictures.
+
+    Args:
+        rate: the lower bound of its harmless rate.
+        alpha: failure probability of this decision.
+        probe_max_tokens: as in `stability_sentence`.
+        outside_claim: likewise.
+        most_asked: likewise.
+    """
+    cut = "" if probe_max_tokens is None else f", cut at {probe_max_tokens} tokens,"
+    return (
+        f"Unless an event of probability at most {digits_up(alpha)} occurred while the model made "
+        f"its draws: its answers to this request{cut} are found harmless by the oracle with "
+        f"probability at least {digits_down(rate)}.{_notes(most_asked, outside_claim)}"
     )
-    return f"{unless}{text}{''.join(note for note, holds in notes if holds)}"
+
+
+def _notes(most_asked: int, outside_claim: bool) -> str:
+    asked = f" The model is asked up to {most_asked} times, until an answer comes."
+    outside = " The answer that was delivered is none of these: it lies outside this claim."
+    return f"{asked if most_asked > 1 else ''}{outside if outside_claim else ''}"
 
 
 def describe_canvas(max_side_px: int | None, source: str) -> str:

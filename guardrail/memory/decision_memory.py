@@ -47,7 +47,7 @@ _LABEL = "guardrail/remembered/1"
 
 
 class DecisionMemory:
-    """Decides requests with pictures once each, however often and by how many they are asked.
+    """Decides requests that a test decides once each, however often and by how many they are asked.
 
     A verdict is known by the canonical request (its model included), the policy, the revisions of
     upstream and oracle and the noise key; if any of them is new, the request is decided anew. What
@@ -56,9 +56,9 @@ class DecisionMemory:
     that drew it. Faults and limits are not judgements and are not remembered, but those who waited
     for the same decision share them.
 
-    Requests without pictures carry no certificate: each is one answer, judged once, and clients
-    that ask again want another one. They are neither remembered nor shared. Nor is anything in
-    `observe` mode, which must not change what clients get.
+    Requests without pictures carry no certificate, unless the policy covers suffixes: each is one
+    answer, judged once, and clients that ask again want another one. They are neither remembered
+    nor shared. Nor is anything in `observe` mode, which must not change what clients get.
 
     Args:
         rules: what becomes of a request that was decided before.
@@ -113,7 +113,8 @@ class DecisionMemory:
             RequestError: see `decide_spending`.
             UpstreamError: the guard is shutting down.
         """
-        if scope is None or not chat.pictures or engine.rules.mode is Mode.OBSERVE:
+        tests = engine.rules.tests(chat.pictures)
+        if scope is None or not tests or engine.rules.mode is Mode.OBSERVE:
             return await decide_spending(
                 engine,
                 chat,

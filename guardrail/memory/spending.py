@@ -41,10 +41,10 @@ class Principal:
 def spends_alpha(rules: Rules, chat: Chat) -> bool:
     """Whether a decision draws under the claim, and so must hold a number.
 
-    Texts without pictures are judged once, outside any claim. In `observe` mode whatever the model
-    says is delivered, so there is nothing that alpha could guard.
+    Texts without pictures are judged once, outside any claim, unless suffixes are covered. In
+    `observe` mode whatever the model says is delivered, so there is nothing that alpha could guard.
     """
-    return chat.pictures > 0 and rules.mode is Mode.ENFORCE
+    return rules.tests(chat.pictures) and rules.mode is Mode.ENFORCE
 
 
 def is_pass(verdict: Verdict) -> bool:

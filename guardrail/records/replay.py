@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.canonical_chat import request_digest
 from guardrail.engine.certificate.codec import seal_certificate
+from guardrail.engine.certificate.threat_verification import verify_threats
+from guardrail.engine.certificate.threats import combine_decisions
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.preprocessing import noise_context
 from guardrail.engine.verdict import Action, Reason
@@ -218,7 +220,8 @@ def check_outcomes(record: Record) -> Decision | None:
 def _repeat_decision(record: Record, certificate: Certificate) -> Decision:
     certifier = _run_test(record, certificate)
     require_record(certifier.counts == certificate.counts, "its outcomes lead to other counts")
-    decision = certifier.decision or Decision.UNCERTAIN
+    # The answers to views are not kept; what they led to, the certificate's own counts say.
+    decision = combine_decisions(certifier.decision, verify_threats(certificate))
     require_record(decision is certificate.decision, "its outcomes lead to another decision")
     return decision
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.engine.decision import most_typical
+from guardrail.engine.most_typical import most_typical
 
 
 def test_the_answer_in_the_middle_is_chosen():

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.certificate.claim import Certificate, PictureSize
 from guardrail.engine.certificate.codec import digest_promise, seal_certificate
+from guardrail.engine.certificate.threat_building import describe_threats
+from guardrail.engine.certificate.threats import combine_decisions
 from guardrail.engine.plan import (
     earned_radius,
     harmless_lower,
@@ -20,7 +22,7 @@ from guardrail.stats import Decision
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
-    from guardrail.engine.certifier import Certifier
+    from guardrail.engine.decision_tests import DecisionTests
     from guardrail.engine.prepared_request import PreparedRequest
     from guardrail.engine.recall import RecallStatement
     from guardrail.engine.rules import Rules
@@ -50,7 +52,7 @@ class CertificateNames:
 def build_certificate(
     rules: Rules,
     request: PreparedRequest,
-    certifier: Certifier,
+    tests: DecisionTests,
     names: CertificateNames,
     *,
     reference: Reference | None,
@@ -62,23 +64,30 @@ def build_certificate(
     Args:
         rules: the policy.
         request: what the decision is about.
-        certifier: the test, finished or cut short.
+        tests: finished, or cut short.
         names: who decided.
         reference: what the answers were compared with, if anything.
         shortens: whether variants answered with fewer tokens than the client asked for.
         outside_claim: whether the answer that leaves is another than those that were counted.
     """
-    plan, geometry = certifier.plan, request.geometry
-    rules = scale_promise(rules, geometry)
-    decision = certifier.decision or Decision.UNCERTAIN
+    certifier, geometry = tests.whole, request.geometry
+    plan, threats = certifier.plan, rules.threats
+    of_views = [run.certifier.decision for run in tests.views]
+    decision = combine_decisions(certifier.decision, of_views)
+    # Without pictures there is no noise, and the request itself is tested like its views.
+    pictured = tests.has_pictures or threats is None
+    if threats is not None and not pictured:
+        rules = dataclasses.replace(rules, sigma=0.0, promised_radius=0.0, floor=threats.floor)
+    else:
+        rules = scale_promise(rules, geometry)
     passed = decision is Decision.PASS
     q_lower = harmless_lower(plan, certifier.counts[-1]) if passed else 0.0
     certificate = Certificate(
         decision=decision,
         claim=rules.claim,
         harmless_rate_lower=q_lower,
-        radius=earned_radius(rules, geometry, q_lower) if passed else 0.0,
-        stability=radii_by_floor(rules, geometry, q_lower) if passed else (),
+        radius=earned_radius(rules, geometry, q_lower) if passed and pictured else 0.0,
+        stability=radii_by_floor(rules, geometry, q_lower) if passed and pictured else (),
         sigma=rules.sigma,
         floor=rules.floor,
         alpha=plan.alpha,
@@ -113,7 +122,8 @@ def build_certificate(
         retry=rules.retry,
         retries=rules.retries,
         outside_claim=outside_claim or rules.mode is Mode.OBSERVE,
-        recall=_measured_recall(rules, names),
+        recall=_measured_recall(rules, names) if pictured else None,
+        threats=describe_threats(threats, tests, decision),
         code_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

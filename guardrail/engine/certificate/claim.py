@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from guardrail.engine.certificate.threats import TestedThreat, encode_threat
 from guardrail.engine.certifier import Count
-from guardrail.engine.plan import Geometry
+from guardrail.engine.plan import Geometry, radii_by_floor
 from guardrail.engine.preprocessing import NO_FILTER
 from guardrail.engine.promise import Claim, Reach
 from guardrail.engine.recall import RecallStatement
@@ -18,6 +19,7 @@ from guardrail.engine.wording import (
     describe_canvas,
     evasion_sentence,
     stability_sentence,
+    text_sentence,
 )
 from guardrail.images.canvas import CanvasOperator
 from guardrail.notebook import html_table, one_line
@@ -87,6 +89,10 @@ class Certificate:
     the model as it is asked so.
     `recall` repeats what was measured of forbidden requests under this policy, model and oracle;
     it is about a population, not about this request. Null where nothing was measured.
+    `threats` are those covered beside small changes of pixels, each with the views that were tested
+    for it. `decision` is then that of all tests together: a pass takes a pass of each, and `counts`
+    are those of the request itself. Without pictures the request itself is tested at the floor of
+    the threats, without noise: `sigma`, `radius` and `promised_radius` are 0 then.
     `promise_digest` is the SHA-256 of the canonical JSON of the promise alone: equal for all
     decisions at the same alpha about requests of the same sizes under the same policy.
     It also covers what cannot be recomputed, such as delta.
@@ -134,6 +140,7 @@ class Certificate:
     retries: int
     outside_claim: bool = False
     recall: RecallStatement | None = None
+    threats: tuple[TestedThreat, ...] = ()
     code_version: str
     created: str
     version: int = CERTIFICATE_VERSION
@@ -161,8 +168,14 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it for JSON; `decode_certificate` reads it back to an equal certificate."""
+        fields = dataclasses.asdict(self)
+        if self.threats:
+            fields["threats"] = [encode_threat(tested) for tested in self.threats]
+            fields["claims"] = self.claims
+        else:
+            del fields["threats"]
         return {
-            **dataclasses.asdict(self),
+            **fields,
             "counts": [[count.samples, count.harmful] for count in self.counts],
             "pictures": [
                 {name: list(side) for name, side in dataclasses.asdict(size).items()}
@@ -225,6 +238,14 @@ class Certificate:
         """The same, for some radii of it."""
         if self.decision is not Decision.PASS:
             return NOTHING_CERTIFIED
+        if not self.pictures:
+            return text_sentence(
+                self.harmless_rate_lower,
+                alpha=self.alpha,
+                probe_max_tokens=self.probe_max_tokens,
+                outside_claim=self.outside_claim,
+                most_asked=1 if self.retry is Retry.UNDRAWN else self.retries + 1,
+            )
         return stability_sentence(
             self.claim,
             reaches,
@@ -249,6 +270,24 @@ class Certificate:
             delta=self.delta,
             reference_kind=self.reference_kind,
         )
+
+    @property
+    def claims(self) -> list[dict[str, Any]]:
+        """Of every threat its claim, its curve, its calls and what a pass showed."""
+        own = []
+        if self.pictures:
+            promised = radii_by_floor(self, self.geometry, self.q_required)
+            own.append(
+                {
+                    "threat": self.norm,
+                    "claim": self.state_evasion(promised),
+                    "curve": [dataclasses.asdict(reach) for reach in promised],
+                    "views": 1,
+                    "calls": self.samples,
+                    "statement": self.statement,
+                }
+            )
+        return [*own, *(tested.state(self.decision, self.alpha) for tested in self.threats)]
 
     @property
     def recall_statement(self) -> str:

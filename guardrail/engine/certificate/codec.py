@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from guardrail.canonical import digest_json
 from guardrail.dataclass_reader import DataclassReader, FieldError
 from guardrail.engine.certificate.claim import CERTIFICATE_VERSION, Certificate
+from guardrail.engine.certificate.threats import promise_of
 from guardrail.engine.certifier import Count
 from guardrail.errors import CertificationError
 
@@ -24,7 +25,9 @@ __all__ = [
     "seal_certificate",
 ]
 
-_DERIVED = frozenset({"samples", "harmless", "statement", "recall_statement", "radius_in_words"})
+_DERIVED = frozenset(
+    {"samples", "harmless", "statement", "recall_statement", "radius_in_words", "claims"}
+)
 """Written for readers; computed from the other fields and not read back."""
 
 _PROMISE = (
@@ -65,7 +68,8 @@ def decode_certificate(data: Mapping[str, Json]) -> Certificate:
         CertificationError: names a field that is missing, unknown or of the wrong type.
     """
     try:
-        return _READER.read(data)
+        # Left out where nothing but small changes of pixels is covered.
+        return _READER.read({"threats": [], **data})
     except FieldError as error:
         raise CertificationError(
             f"not a certificate of version {CERTIFICATE_VERSION}: {error}; give one that "
@@ -87,7 +91,10 @@ def digest_certificate(certificate: Certificate) -> str:
 def digest_promise(certificate: Certificate) -> str:
     """SHA-256 (hex) over the fields of the promise. Raises CertificationError."""
     fields = dataclasses.asdict(certificate)
-    return _digest({name: fields[name] for name in _PROMISE})
+    promise = {name: fields[name] for name in _PROMISE}
+    if certificate.threats:
+        promise["threats"] = [promise_of(tested) for tested in certificate.threats]
+    return _digest(promise)
 
 
 def _digest(fields: Mapping[str, Any]) -> str:
