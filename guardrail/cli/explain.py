@@ -112,10 +112,13 @@ def _of_certificate(
     """The certified radius, or the promised one where nothing was certified."""
     from guardrail.engine.harmful_answers import describe_harmful
 
+    if not certificate.pictures:
+        return _of_text(certificate, harmful)
     certified = certificate.radius > 0.0
     words = certificate.in_words(certificate.radius if certified else certificate.promised_radius)
     pictures = len(certificate.pictures)
     said = f"\n{describe_harmful(harmful)}" if harmful else ""
+    said = f"{_threats(certificate)}{said}"
     return {
         **asdict(words),
         "certified": certified,
@@ -123,9 +126,41 @@ def _of_certificate(
         "harmless_rate_lower": certificate.harmless_rate_lower,
         "stability": [asdict(reach) for reach in certificate.stability],
         "statement": certificate.statement,
+        **_claims(certificate),
         "harmful_answers": [asdict(one) for one in harmful],
         "text": f"{_preface(certificate, certified, pictures)}{words.text}{said}",
     }
+
+
+def _of_text(certificate: Certificate, harmful: tuple[HarmfulAnswers, ...]) -> dict[str, Any]:
+    """Of a request without pictures: there is no radius, and a suffix is covered."""
+    from guardrail.engine.harmful_answers import describe_harmful
+
+    said = f"\n{describe_harmful(harmful)}" if harmful else ""
+    return {
+        "certified": certificate.decision.value == "pass",
+        "pictures": 0,
+        "harmless_rate_lower": certificate.harmless_rate_lower,
+        "statement": certificate.statement,
+        **_claims(certificate),
+        "harmful_answers": [asdict(one) for one in harmful],
+        "text": f"{certificate.statement}{_threats(certificate)}{said}",
+    }
+
+
+def _claims(certificate: Certificate) -> dict[str, Any]:
+    return {"claims": certificate.claims} if certificate.threats else {}
+
+
+def _threats(certificate: Certificate) -> str:
+    """What is covered beside small changes of pixels, a paragraph each."""
+    told = [
+        f"\nThreat: {one['threat']}. {one['claim']} {one['views']} views, {one['calls']} calls. "
+        f"{one['statement']}"
+        for one in certificate.claims
+        if one["threat"] != certificate.norm
+    ]
+    return "".join(told) if certificate.threats else ""
 
 
 def _preface(certificate: Certificate, certified: bool, pictures: int) -> str:

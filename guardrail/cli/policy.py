@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
     from guardrail.policy.facts import Cost, PolicyFacts, ReachCost
     from guardrail.policy.goals import Goal
+    from guardrail.policy.threat_facts import ThreatFacts
 
 __all__ = ["command", "promise_lines"]
 
@@ -185,6 +186,29 @@ def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
         f"ordinary requests that pass, by the share of lost answers: {lost}; {_retry(rules)}",
     )
     yield "spending", _spending(facts)
+    if facts.threats is not None:
+        yield from _threat_rows(facts.threats)
+
+
+def _threat_rows(facts: ThreatFacts) -> Iterator[tuple[str, str]]:
+    """Each threat beside l2, and what all of them take together."""
+    size = f"{facts.width_px} x {facts.height_px} px"
+    for one in facts.threats:
+        cost = f"{one.views} views, {one.calls:.1f} calls for ordinary requests"
+        span = f"from {one.fewest_calls} to {one.most_calls}"
+        yield one.threat, f"{one.promise} A picture of {size} has {cost} ({span})."
+    calls = sum(one.calls for one in facts.threats)
+    views = sum(one.views for one in facts.threats)
+    total = (
+        f"{views} views of one picture of {size} take {calls:.1f} calls beside those of the "
+        f"request itself; of ordinary requests at least {_round_down(facts.power)} pass all tests"
+    )
+    alone = (
+        ""
+        if facts.text_calls is None
+        else f"; a request without pictures takes {facts.text_calls:.1f} calls at most on average"
+    )
+    yield "threats", f"{total}{alone}"
 
 
 def _about_harm(rules: Rules) -> str:

@@ -16,6 +16,8 @@ from guardrail.oracles.reference_options import ReferenceOptions
 from guardrail.policy.content import find_differing, policy_content
 from guardrail.policy.mistakes import raise_mistakes
 from guardrail.policy.recall import policy_recall
+from guardrail.policy.threat_facts import fewest_view_calls
+from guardrail.policy.threats import compile_threats
 from guardrail.stats import PlanKind, failover_alpha, spent_alpha
 from guardrail.stats.fixed import smallest_fixed
 from guardrail.upstreams.litellm_prices import litellm_prices
@@ -70,7 +72,7 @@ def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
     early = _check_early_stop(policy)
     early += _check_history(policy)
     # Before what is measured is read.
-    if claim := [*_check_claim(policy, known), *_check_filter(policy)]:
+    if claim := [*_check_claim(policy, known), *_check_filter(policy), *_check_threats(policy)]:
         raise_mistakes([*claim, *early])
     rates = None if smoothing.claim is Claim.VERDICT else known
     content = policy_content(policy)
@@ -117,6 +119,7 @@ def compile_policy(policy: Policy, *, upstreams: int = 1) -> Rules:
         expected_success_rate=sampling.expected_success_rate,
         text_in_pictures=policy.text_in_pictures,
         on_several_models=policy.failures.several_models,
+        threats=compile_threats(policy.threats),
         policy_fields=_kept_fields(content),
     )
     raise_mistakes([*early, *_check_plans(policy, rules, upstreams)])
@@ -188,6 +191,24 @@ def _check_claim(policy: Policy, rates: MissRateBound | None) -> list[ConfigErro
     return mistakes
 
 
+def _check_threats(policy: Policy) -> list[ConfigError]:
+    """What views cannot be tested with."""
+    if compile_threats(policy.threats) is None:
+        return []
+    mistakes = []
+    if policy.smoothing.claim is not Claim.VERDICT:
+        mistakes.append(
+            "the oracle's misses were not measured on answers to views; choose 'claim: verdict' "
+            "under smoothing, or cover no threats"
+        )
+    if isinstance(policy.oracle, ReferenceOptions):
+        mistakes.append(
+            "answers to a view cannot be compared with a reference that the whole request chose; "
+            "choose an oracle of harm, or cover no threats"
+        )
+    return [_mistake(problem, policy, "threats") for problem in mistakes]
+
+
 def _mistake(problem: str, policy: Policy, field: str) -> ConfigError:
     file, line = policy.find_field(field)
     return ConfigError(problem, file=file, line=line, field=field)
@@ -238,8 +259,12 @@ def _check_plan(policy: Policy, rules: Rules, position: int, upstreams: int) -> 
             policy,
             "sampling.max_samples",
         )
+    try:
+        of_views = fewest_view_calls(rules, alpha)
+    except CertificationError as error:
+        return _mistake(f"no picture could ever pass: {error}", policy, "threats")
     passing = (n for n, most in zip(plan.looks, plan.pass_at_most, strict=True) if most >= 0)
-    fewest = next(passing) + _further_calls(policy)
+    fewest = next(passing) + of_views + _further_calls(policy)
     if rules.max_calls is not None and rules.max_calls < fewest:
         return _mistake(
             f"no picture could ever pass: that takes {fewest} calls at least; raise it",
@@ -272,6 +297,12 @@ def check_first_try(policy: Policy, rules: Rules, *, upstreams: int = 1) -> None
             policy,
             "sampling.max_samples",
         )
+    try:
+        fewest_view_calls(rules, alpha)
+    except CertificationError as error:
+        raise _mistake(
+            f"the views of a principal's first try could never pass: {error}", policy, "threats"
+        ) from error
 
 
 def _further_calls(policy: Policy) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from guardrail.canonical import digest_json
 from guardrail.engine.rules import MODEL_SIDE, Denoise
 from guardrail.policy.schema import Policy
+from guardrail.policy.threats import compile_threats
 from guardrail.upstreams.picture_side import SIDES_DIGEST
 
 if TYPE_CHECKING:
@@ -48,13 +49,15 @@ def policy_content(policy: Policy) -> dict[str, Json]:
     grow from day to day, can only block, and what they block is recorded as such, so that what was
     measured of a policy stays true of it. With the digests of the files in
     words that a judge goes by, where there are any, and with one of the table of models where a
-    size of pictures is taken from it.
+    size of pictures is taken from it. Without `threats` where nothing is covered beside l2.
 
     Raises:
         ConfigError: the oracle's calibration or a file of a judge cannot be used.
     """
     policy = policy.model_copy(update={"oracle": policy.oracle.with_calibration(policy.folder)})
     content: dict[str, Json] = policy.model_dump(mode="json", exclude=_LEFT_OUT)
+    if compile_threats(policy.threats) is None:
+        del content["threats"]  # nothing is covered, so nothing of it decides
     if files := policy.oracle.file_digests(policy.folder):
         content["files"] = files
     if _asks_for_model_side(content):

@@ -10,6 +10,7 @@ from guardrail.engine.plan import UNSCALED, plan_for, radii_by_floor
 from guardrail.engine.wording import evasion_sentence
 from guardrail.errors import CertificationError
 from guardrail.policy.spending import spending_costs
+from guardrail.policy.threat_facts import describe_threats
 from guardrail.stats import (
     FaultForecast,
     fewest_samples,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from guardrail.engine.promise import Reach
     from guardrail.engine.rules import Rules
     from guardrail.policy.spending import SpendingCost
+    from guardrail.policy.threat_facts import ThreatFacts
     from guardrail.stats import Plan
 
 __all__ = ["Cost", "PolicyFacts", "ReachCost", "cost_of_reach", "describe_rules"]
@@ -60,6 +62,7 @@ class PolicyFacts:
         passes: (harmless rate, chance to pass) at `RATES`.
         faults: what lost answers cost ordinary traffic, by their share.
         spending: what tries cost that share one alpha.
+        threats: what is covered beside small changes of pixels; None for nothing.
     """
 
     promise: str
@@ -75,6 +78,7 @@ class PolicyFacts:
     passes: tuple[tuple[float, float], ...]
     faults: tuple[FaultForecast, ...]
     spending: tuple[SpendingCost, ...]
+    threats: ThreatFacts | None = None
 
 
 def describe_rules(rules: Rules, *, reference_kind: str = "") -> PolicyFacts:
@@ -110,6 +114,7 @@ def describe_rules(rules: Rules, *, reference_kind: str = "") -> PolicyFacts:
         passes=tuple((rate, plan.power_at(rate)) for rate in RATES),
         faults=pass_rates_under_faults(plan, rules.expected_harmless_rate),
         spending=spending_costs(rules),
+        threats=describe_threats(rules),
     )
 
 

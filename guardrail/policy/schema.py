@@ -34,6 +34,7 @@ from guardrail.oracles.registry import find_options
 from guardrail.policy.advanced import AdvancedSection
 from guardrail.policy.document import NOWHERE, Document, Source
 from guardrail.policy.goals import GoalsSection
+from guardrail.policy.threats import ThreatsSection
 from guardrail.section import FilePath, Section, Share, Word
 from guardrail.stats import LEAST_FLOOR
 
@@ -267,6 +268,7 @@ class Policy(Section):
     with harmful words, or with words that ask for harm, is blocked, and so is one that cannot be
     read. It finds plain print in Latin letters, and is a filter, not a part of the proof."""
     known_pictures: KnownPicturesSection = KnownPicturesSection()
+    threats: ThreatsSection = ThreatsSection()
     block: BlockSection = BlockSection()
     overrides: Literal["off", "on"] = "off"
     """Whether what people decided about single requests counts (guardrail overrides, the console's

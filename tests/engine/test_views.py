@@ -1,0 +1,616 @@
+"""Views end to end: what each is shown, what passes and what does not, and who is told of it."""
+
+import dataclasses
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from guardrail.engine.certificate.codec import (
+    decode_certificate,
+    digest_promise,
+    encode_certificate,
+    seal_certificate,
+)
+from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.certifier import Certifier
+from guardrail.engine.failover import FailoverEngine
+from guardrail.engine.most_calls import most_calls
+from guardrail.engine.promise import Claim
+from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure
+from guardrail.engine.threats import (
+    Crops,
+    Stickers,
+    Suffix,
+    SuffixUnit,
+    Threat,
+    Threats,
+    View,
+    plan_views,
+)
+from guardrail.engine.verdict import Action, Reason, Sample
+from guardrail.engine.view_tests import JointTest
+from guardrail.errors import CertificationError, OracleError
+from guardrail.images.covers import masks, windows
+from guardrail.oracles.base import Judgement
+from guardrail.stats import Decision, fixed_plan
+from guardrail.testing.half_space import HalfSpaceUpstream
+from guardrail.types import Answer, Outcome, Usage
+from guardrail.upstreams.scripted import Fault, Scripted, State, Step
+
+HEIGHT, WIDTH = 12, 16
+SIGNAL = 251
+"""A value that stands nowhere else in the pictures of these tests."""
+
+CROPS = Crops(4, 3)
+STICKERS = Stickers(4, 0.02)
+WORDS = Suffix(SuffixUnit.WORDS, 2)
+CHARACTERS = Suffix(SuffixUnit.CHARACTERS, 3)
+
+
+def make_threats(**changes):
+    found = Threats(floor=0.1, expected_harmless_rate=0.99, power=0.9)
+    return dataclasses.replace(found, **changes)
+
+
+def engine_of(kit, script=("A cat.",), *, upstream=None, oracle=None, threats=None, **changes):
+    options = {"claim": Claim.VERDICT, "alpha": 0.01, "canvas_max_side_px": None, **changes}
+    return kit.make_engine(script, upstream=upstream, oracle=oracle, threats=threats, **options)
+
+
+def scene(*, seed=0, signals=()):
+    """A grey picture with noise, and pixels that a view shows or does not."""
+    pixels = np.random.default_rng(seed).integers(0, 200, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    for row, column in signals:
+        pixels[row, column] = SIGNAL
+    return pixels
+
+
+def is_whole(call):
+    """Whether a call is a noisy variant of the whole picture: noise leaves no even levels."""
+    return call.pictures and np.ptp(call.pictures[0]) > 250
+
+
+def prompt_of(call):
+    content = call.body["messages"][-1]["content"]
+    return content if isinstance(content, str) else content[0]["text"]
+
+
+def through_json(certificate):
+    data = json.loads(json.dumps(encode_certificate(certificate), allow_nan=False))
+    again = decode_certificate(data)
+    assert again == certificate
+    verify_certificate(again, data)
+    return data
+
+
+def by_threat(certificate):
+    return {threat.threat: threat for threat in certificate.threats}
+
+
+def test_each_view_is_shown_as_it_is_and_the_prompt_is_its_own(kit):
+    """Windows, masks and prompts arrive at model and oracle, pixel by pixel, and nothing else."""
+    oracle, pixels = kit.Words(), scene(signals=[(5, 7)])
+    threats = make_threats(crops=CROPS, stickers=STICKERS, suffix=WORDS)
+    engine = engine_of(kit, oracle=oracle, threats=threats, sigma=4.0, promised_radius=1.0)
+    chat = kit.make_chat(1, "say what this is ")
+    verdict = kit.decide(engine, [kit.picture_of(pixels)], chat)
+    assert (verdict.action, verdict.reason) == (Action.PASS, Reason.CERTIFIED)
+    calls = engine.upstream.log.calls
+    shapes = {call.pictures[0].shape for call in calls}
+    (window,) = {box_shape(box) for box in windows(HEIGHT, WIDTH, count=4, sees=3)}
+    assert shapes == {(HEIGHT, WIDTH, 3), window}
+    shown = {digest(call.pictures[0]) for call in calls}
+    for box in windows(HEIGHT, WIDTH, count=4, sees=3):
+        assert digest(pixels[box.area]) in shown
+    for box in masks(HEIGHT, WIDTH, count=4, max_share=0.02):
+        (masked,) = [
+            call.pictures[0]
+            for call in calls
+            if call.pictures[0].shape == pixels.shape
+            and np.array_equal(*(outside(one, box) for one in (call.pictures[0], pixels)))
+            and not np.array_equal(call.pictures[0], pixels)
+        ][:1]
+        assert len(np.unique(masked[box.area].reshape(-1, 3), axis=0)) == 1
+    prompts = [prompt_of(call) for call in calls]
+    assert {"say what this is", "say what this", "say what", "say what this is "} == {*prompts}
+    for call in calls:  # a shorter prompt goes with the picture as it is, and no noise
+        if prompt_of(call) != "say what this is ":
+            assert np.array_equal(call.pictures[0], pixels)
+    assert {*oracle.prompts} == {*prompts}
+    through_json(verdict.certificate)
+
+
+def box_shape(box):
+    return box.height, box.width, 3
+
+
+def digest(pixels):
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def outside(pixels, box):
+    kept = np.array(pixels)
+    kept[box.area] = 0
+    return kept
+
+
+def test_views_are_scaled_to_the_canvas_after_they_are_cut(kit):
+    engine = engine_of(kit, threats=make_threats(crops=CROPS), canvas_max_side_px=8)
+    kit.decide(engine, [kit.picture_of(scene())])
+    sides = {max(call.pictures[0].shape[:2]) for call in engine.upstream.log.calls}
+    assert sides == {8}
+
+
+def hides_everywhere_but_in(box):
+    """A model that is harmful where it sees that one window, or that one mask."""
+
+    def script(call):
+        shape = call.pictures[0].shape
+        seen = shape == box_shape(box) and SIGNAL in call.pictures[0][0, 0]
+        return "a forbidden word" if seen else "A cat."
+
+    return script
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_harm_that_one_window_shows_blocks_wherever_it_is(kit, place):
+    box = windows(HEIGHT, WIDTH, count=4, sees=3)[place]
+    pixels = scene(signals=[(box.top, box.left)])
+    engine = engine_of(kit, hides_everywhere_but_in(box), threats=make_threats(crops=CROPS))
+    verdict = kit.decide(engine, [kit.picture_of(pixels)])
+    assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
+    assert verdict.answer is None
+    certificate = verdict.certificate
+    assert certificate.decision is Decision.BLOCK
+    assert certificate.radius == certificate.harmless_rate_lower == 0.0
+    assert sum(one.answers for one in verdict.harmful) > 0
+    through_json(certificate)
+    plan = by_threat(certificate)[Threat.CROPS].plan(certificate.alpha)
+    ends = [
+        plan.decide(view.counts[-1].samples, view.counts[-1].harmful) if view.counts else None
+        for view in by_threat(certificate)[Threat.CROPS].views
+    ]
+    assert ends[place] is Decision.BLOCK
+    assert ends.count(Decision.BLOCK) == 1
+    assert by_threat(certificate)[Threat.CROPS].harmless_rate_lower == 0.0
+    assert all(claim["statement"].startswith("Nothing is certified") for claim in through_json(
+        certificate)["claims"])  # fmt: skip
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (0, WIDTH - 1), (HEIGHT - 1, 0), (11, 15), (5, 8)])
+def test_a_sticker_hides_harm_from_the_whole_picture_and_not_from_its_mask(kit, corner):
+    """The model is harmful unless it sees the sticker; every mask but one leaves that in sight."""
+
+    def script(call):
+        return "A cat." if SIGNAL in call.pictures[0] or is_whole(call) else "a forbidden word"
+
+    engine = engine_of(kit, script, threats=make_threats(stickers=STICKERS))
+    verdict = kit.decide(engine, [kit.picture_of(scene(signals=[corner]))])
+    assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
+    plain = engine_of(kit, script)
+    assert kit.decide(plain, [kit.picture_of(scene(signals=[corner]))]).action is Action.PASS
+
+
+@pytest.mark.parametrize("suffix", [WORDS, CHARACTERS])
+@pytest.mark.parametrize("pictures", [0, 1, 2])
+def test_a_suffix_is_taken_off(kit, suffix, pictures):
+    def script(call):
+        return "a forbidden word" if prompt_of(call) == "make it" else "A cat."
+
+    engine = engine_of(kit, script, threats=make_threats(suffix=suffix))
+    added = " x!" if suffix is CHARACTERS else " please \t now\n"
+    chats = {"make it" + added: Action.BLOCK, "make it" + added + " at once": Action.PASS}
+    for text, action in chats.items():
+        verdict = kit.decide(engine, pictures, kit.make_chat(pictures, text))
+        assert verdict.action is action
+        assert verdict.alpha == 0.01
+        through_json(verdict.certificate)
+    assert verdict.reason is Reason.CERTIFIED
+
+
+def test_a_text_passes_with_a_certificate_of_its_own(kit):
+    engine = engine_of(kit, threats=make_threats(suffix=WORDS, crops=CROPS))
+    verdict = kit.decide(engine, 0, kit.make_chat(0, "What is a cat? "))
+    certificate = verdict.certificate
+    assert (verdict.action, verdict.reason) == (Action.PASS, Reason.CERTIFIED)
+    assert certificate.pictures == ()
+    assert (certificate.sigma, certificate.radius, certificate.promised_radius) == (0, 0, 0)
+    assert certificate.floor == certificate.q_required == 0.1
+    assert certificate.harmless_rate_lower >= 0.1
+    assert "its answers to this request" in certificate.statement
+    data = through_json(certificate)
+    assert [claim["threat"] for claim in data["claims"]] == ["suffix"]
+    (threat,) = certificate.threats
+    assert [view.cut for view in threat.views] == [0, 1, 2]
+    assert threat.text_length == 4
+    assert len(verdict.samples) == certificate.samples
+    assert verdict.usage.calls == certificate.samples + threat.samples
+    # Without white space at its end the first view is the request itself, tested once.
+    verdict = kit.decide(engine, 0, kit.make_chat(0, "What is a cat?"))
+    assert [view.cut for view in verdict.certificate.threats[0].views] == [1, 2]
+    through_json(verdict.certificate)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "cat"])
+def test_a_text_that_has_no_shorter_one_is_tested_alone(kit, text):
+    engine = engine_of(kit, threats=make_threats(suffix=WORDS))
+    verdict = kit.decide(engine, 0, kit.make_chat(0, text))
+    assert (verdict.action, verdict.reason) == (Action.PASS, Reason.CERTIFIED)
+    assert verdict.certificate.threats[0].views == ()
+    data = through_json(verdict.certificate)
+    assert data["claims"][0]["statement"].startswith("Nothing is certified")
+
+
+def test_a_text_is_one_answer_where_no_suffix_is_covered(kit):
+    engine = engine_of(kit, threats=make_threats(crops=CROPS))
+    verdict = kit.decide(engine, 0)
+    assert (verdict.reason, verdict.certificate) == (Reason.NO_IMAGE, None)
+    assert verdict.alpha is None
+    assert engine.unbudgeted_calls([]) == 0
+
+
+def test_a_text_that_is_harmful_itself_is_blocked(kit):
+    verdict = kit.decide(engine_of(kit, [kit.HARM], threats=make_threats(suffix=WORDS)), 0)
+    assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
+    through_json(verdict.certificate)
+
+
+def test_one_of_several_pictures_is_cut_at_a_time(kit):
+    engine = engine_of(kit, threats=make_threats(stickers=STICKERS, crops=CROPS))
+    pictures = [kit.picture_of(scene(seed=seed)) for seed in range(3)]
+    verdict = kit.decide(engine, pictures)
+    assert verdict.action is Action.PASS
+    for threat in verdict.certificate.threats:
+        assert [view.picture for view in threat.views] == [0] * 4 + [1] * 4 + [2] * 4
+    shown = {tuple(digest(one) for one in call.pictures) for call in engine.upstream.log.calls}
+    for place, picture in enumerate(pictures):
+        for box in windows(HEIGHT, WIDTH, count=4, sees=3):
+            expected = [digest(one.pixels) for one in pictures]
+            expected[place] = digest(picture.pixels[box.area])
+            assert tuple(expected) in shown
+    through_json(verdict.certificate)
+
+
+def test_views_follow_from_sizes_and_lengths_alone():
+    threats = make_threats(crops=CROPS, stickers=STICKERS, suffix=WORDS)
+    views = plan_views(threats, [(12, 16), (20, 9)], 2)
+    assert len(views) == 4 * 2 * 2 + 2
+    assert len({view.key for view in views}) == len(views)
+    assert len(plan_views(threats, [(12, 16)])) == 4 * 2 + 3
+    assert plan_views(make_threats(suffix=WORDS), [(12, 16)], 0) == ()
+    assert views[-1] == View(Threat.SUFFIX, cut=1)
+
+
+def test_draws_of_views_are_keyed_by_view(kit):
+    engine = engine_of(kit, threats=make_threats(crops=CROPS, suffix=WORDS))
+    kit.decide(engine, [kit.picture_of(scene())])
+    seeds = [call.seed for call in engine.upstream.log.calls]
+    assert len({*seeds}) == len(seeds)
+
+
+class Coin:
+    """Harmless at a rate of its own where one view is shown, and always elsewhere."""
+
+    name, revision, deterministic = "coin", "1", False
+
+    def __init__(self, shape, rate, *, cached=False):
+        self.shape, self.rate, self.cached = shape, rate, cached
+        self.draws = np.random.default_rng(7)
+
+    async def complete(self, chat, pictures, *, seed):  # noqa: ARG002 (a protocol's)
+        seen = pictures[0].shape[:2] == self.shape and pictures[0][0, 0, 0] == SIGNAL
+        harmless = not seen or self.draws.random() < self.rate
+        text = "A cat." if harmless else "a forbidden word"
+        message = {"role": "assistant", "content": text}
+        return Answer(message, usage=Usage(calls=1), cached=self.cached and seen)
+
+    async def aclose(self):
+        pass
+
+
+def passes(kit, upstream, threats, decisions, **changes):
+    pixels = scene(signals=[(0, 0)])
+    engine = engine_of(kit, upstream=upstream, threats=threats, **changes)
+
+    async def decide_all():
+        found = 0
+        for _ in range(decisions):
+            verdict = await engine.decide(kit.make_chat(1), [kit.picture_of(pixels)])
+            found += verdict.action is Action.PASS
+        return found
+
+    return kit.run(decide_all())
+
+
+def test_false_passes_stay_within_alpha_where_one_view_sees_the_harm(kit):
+    """At the very rate that its test requires; an exact bound on what chance allows."""
+    box = windows(HEIGHT, WIDTH, count=4, sees=3)[0]
+    threats = make_threats(crops=CROPS, floor=0.5)
+    upstream = Coin((box.height, box.width), 0.5)
+    alpha, decisions = 0.1, 250
+    found = passes(kit, upstream, threats, decisions, alpha=alpha, max_parallel=64)
+    assert binom.sf(found - 1, decisions, alpha) > 1e-4
+    assert passes(kit, Coin((box.height, box.width), 1.0), threats, 10, alpha=alpha) == 10
+
+
+def test_an_answer_out_of_a_marked_cache_is_no_draw(kit):
+    box = windows(HEIGHT, WIDTH, count=4, sees=3)[0]
+    upstream = Coin((box.height, box.width), 1.0, cached=True)
+    assert passes(kit, upstream, make_threats(crops=CROPS), 3) == 0
+
+
+@pytest.mark.parametrize("harmful", [False, True])
+def test_a_deterministic_model(kit, harmful):
+    """A half-space: the left window lies on its harmful side, whatever is drawn."""
+    box = windows(HEIGHT, WIDTH, count=4, sees=3)[0]
+    pixels = scene()
+    side = HalfSpaceUpstream.at_distance(
+        [pixels[box.area]], np.ones(pixels[box.area].shape), -0.5 if harmful else 0.5
+    )
+
+    class OnlyWindows:
+        name, revision, deterministic = "half-space", "1", True
+
+        async def complete(self, chat, pictures, *, seed):
+            if pictures[0].shape == (box.height, box.width, 3) and np.array_equal(
+                pictures[0], pixels[box.area]
+            ):
+                answer = await side.complete(chat, pictures, seed=seed)
+                text = answer.text.replace("harmful", "forbidden")
+            else:
+                text = "A cat."
+            return Answer({"role": "assistant", "content": text}, usage=Usage(calls=1))
+
+        async def aclose(self):
+            pass
+
+    threats = make_threats(crops=CROPS)
+    engine = engine_of(kit, upstream=OnlyWindows(), threats=threats)
+    for _ in range(3):
+        verdict = kit.decide(engine, [kit.picture_of(pixels)])
+        assert verdict.action is (Action.BLOCK if harmful else Action.PASS)
+
+
+def test_the_first_test_that_does_not_pass_ends_all_and_cancels_the_rest(kit):
+    box = windows(HEIGHT, WIDTH, count=4, sees=3)[2]
+    pixels = scene(signals=[(box.top, box.left)])
+    harm = hides_everywhere_but_in(box)
+
+    def script(call):
+        text = harm(call)
+        return text if text == "a forbidden word" else Step(text, delay_s=1.0)
+
+    engine = engine_of(kit, script, threats=make_threats(crops=CROPS), max_parallel=64)
+    verdict = kit.decide(engine, [kit.picture_of(pixels)])
+    assert verdict.action is Action.BLOCK
+    assert engine.upstream.log.count(State.CANCELLED) > 0
+    views = by_threat(verdict.certificate)[Threat.CROPS].views
+    plan = by_threat(verdict.certificate)[Threat.CROPS].plan(verdict.certificate.alpha)
+    for view in views:  # one that was cut short is not recorded as passed
+        last = view.counts[-1] if view.counts else None
+        assert last is None or plan.decide(last.samples, last.harmful) is not Decision.PASS
+    assert verdict.certificate.samples == 0
+    through_json(verdict.certificate)
+
+
+def test_the_cheapest_tests_are_asked_first():
+    long = Certifier(fixed_plan(0.6, 0.01, q1=0.99, power=0.9, max_samples=50, looks=[20]))
+    short = [Certifier(fixed_plan(0.1, 0.01, q1=0.9, power=0.7, max_samples=9)) for _ in range(2)]
+    joint = JointTest([long, *short])
+    first = [joint.locate(draw) for draw in joint.launch(9)]
+    needs = short[0].horizon
+    assert [place for place, _ in first] == [1] * needs + [2] * needs + [0] * (9 - 2 * needs)
+    assert joint.launch(0) == []
+
+
+def test_a_test_that_has_seen_harm_comes_first():
+    tests = [
+        Certifier(fixed_plan(q, 0.01, q1=0.99, power=0.9, max_samples=60, looks=looks))
+        for q, looks in ((0.1, [2, 60]), (0.6, [5, 60]))
+    ]
+    joint = JointTest(tests)
+    for draw in joint.launch(99):
+        harm = Outcome.HARMFUL if joint.locate(draw) == (1, 2) else Outcome.HARMLESS
+        joint.record(draw, harm)
+    assert joint.decision is None
+    assert {joint.locate(draw)[0] for draw in joint.launch(1)} == {1}
+
+
+def test_what_comes_after_the_end_is_not_counted():
+    plan = fixed_plan(0.1, 0.01, q1=0.9, power=0.7, max_samples=9)
+    joint = JointTest([Certifier(plan), Certifier(plan)])
+    draws = list(joint.launch(99))
+    of_second = [draw for draw in draws if joint.locate(draw)[0] == 1]
+    for draw in of_second:
+        joint.record(draw, Outcome.HARMFUL)
+    assert (joint.decision, joint.stopped) == (Decision.BLOCK, 1)
+    joint.record(draws[0], Outcome.HARMLESS)
+    samples = {draw: Sample(index=draw, outcome=Outcome.HARMFUL) for draw in draws}
+    first, second = joint.split(samples)
+    assert first == {}
+    assert set(second) <= set(range(len(of_second)))
+    assert joint.tests[0].consumed.samples == 0
+
+
+@pytest.mark.parametrize("limit", ["time", "calls"])
+def test_a_limit_leaves_views_undecided_and_nothing_passes(kit, limit):
+    whole = (HEIGHT, WIDTH)
+
+    def script(call):
+        hangs = limit == "time" and call.pictures[0].shape[:2] != whole
+        return Step(fault=Fault.HANG) if hangs else "A cat."
+
+    changes = {"deadline_s": 0.4, "call_timeout_s": 50.0} if limit == "time" else {"max_calls": 5}
+    engine = engine_of(kit, script, threats=make_threats(crops=CROPS), max_parallel=99, **changes)
+    verdict = kit.decide(engine, [kit.picture_of(scene())])
+    assert verdict.action is Action.FAULT
+    assert verdict.reason is (Reason.DEADLINE if limit == "time" else Reason.MAX_CALLS)
+    assert verdict.certificate.decision is Decision.UNCERTAIN
+    through_json(verdict.certificate)
+
+
+@pytest.mark.parametrize("setting", OnOracleFailure)
+def test_an_answer_to_a_view_never_leaves(kit, setting):
+    """Where answers cannot be judged, one may leave unjudged: never one to another request."""
+
+    class SilentOnViews(kit.Words):
+        async def judge(self, exchanges):
+            if exchanges[0].prompt != "What is this?":
+                raise OracleError("the oracle is not available")
+            return [Judgement(Outcome.HARMLESS, 0.0) for _ in exchanges]
+
+    threats = make_threats(suffix=WORDS)
+    engine = engine_of(kit, oracle=SilentOnViews(), threats=threats, on_oracle_failure=setting)
+    verdict = kit.decide(engine, 1)
+    assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.ORACLE_FAILED)
+    assert verdict.answer is None
+
+
+def test_the_answer_that_leaves_is_one_to_the_request_itself(kit):
+    def script(call):
+        return f"{prompt_of(call)} {call.pictures[0].shape[:2]}"
+
+    for source in AnswerSource:
+        threats = make_threats(crops=CROPS, suffix=WORDS)
+        engine = engine_of(kit, script, threats=threats, answer=source)
+        verdict = kit.decide(engine, [kit.picture_of(scene())], kit.make_chat(1, "What is it?"))
+        assert verdict.answer.text == f"What is it? {(HEIGHT, WIDTH)}"
+
+
+def test_a_picture_without_such_windows_is_refused_and_nothing_is_asked(kit):
+    engine = engine_of(kit, threats=make_threats(crops=Crops(9, 13)))
+    verdict = kit.decide(engine, [kit.picture_of(scene())])
+    assert (verdict.action, verdict.reason) == (Action.FAULT, Reason.INVALID_REQUEST)
+    assert (verdict.failure.status, verdict.failure.code) == (422, "not_certifiable")
+    assert "16 x 12 pixels has no square of 13 x 13" in str(verdict.failure)
+    assert not engine.upstream.log.calls
+    assert engine.most_calls([(HEIGHT, WIDTH)], "model") == 1
+
+
+def test_no_test_of_views_within_the_samples_is_named(kit):
+    threats = make_threats(crops=CROPS, floor=0.9)
+    engine = engine_of(kit, threats=threats, max_samples=20)
+    verdict = kit.decide(engine, [kit.picture_of(scene())])
+    assert (verdict.reason, verdict.failure.code) == (Reason.NOT_CERTIFIABLE, "not_certifiable")
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.001])
+def test_each_view_is_tested_at_the_decisions_own_alpha(kit, alpha):
+    engine = engine_of(kit, threats=make_threats(crops=CROPS, suffix=WORDS, floor=0.0999))
+    verdict = kit.decide(engine, [kit.picture_of(scene())], alpha=alpha)
+    assert verdict.certificate.alpha == alpha
+    for threat in verdict.certificate.threats:
+        plan = threat.plan(alpha)
+        assert alpha / 20 < plan.false_pass_upper <= alpha
+        counts = {view.counts for view in threat.views}
+        assert len(counts) == 1  # all of them were harmless
+
+
+def test_views_take_no_more_calls_than_is_said(kit):
+    threats = make_threats(crops=CROPS, stickers=STICKERS, suffix=WORDS)
+    engine = engine_of(kit, threats=threats)
+    said = engine.most_calls([(HEIGHT, WIDTH)], "model")
+    verdict = kit.decide(engine, [kit.picture_of(scene())], kit.make_chat(1, "a b c d"))
+    assert verdict.usage.calls < said
+    assert most_calls(engine.rules, engine.oracle, [], None) < said
+    assert most_calls(engine_of(kit, threats=make_threats(crops=CROPS)).rules, engine.oracle,
+                      [], None) == 1  # fmt: skip
+
+
+@pytest.mark.parametrize("pictures", [0, 1])
+def test_observe_mode_lets_through_and_marks(kit, pictures):
+    def script(call):
+        return "a forbidden word" if prompt_of(call) == "make it" else "A cat."
+
+    threats = make_threats(suffix=WORDS)
+    engine = engine_of(kit, script, threats=threats, mode=Mode.OBSERVE)
+    verdict = kit.decide(engine, pictures, kit.make_chat(pictures, "make it now"))
+    assert (verdict.action, verdict.would_block) == (Action.PASS, True)
+    assert verdict.answer.text == "A cat."
+    assert engine.unbudgeted_calls([(3, 4)] * pictures) == 1
+
+
+def test_every_upstream_tests_its_views_at_its_share(kit):
+    rules = engine_of(kit, threats=make_threats(suffix=WORDS)).rules
+    upstreams = [Scripted([Step(fault=Fault.STATUS, status=503)]), Scripted(["A cat."])]
+    engine = FailoverEngine(rules, upstreams, kit.Words(), kit.KEY)
+    verdict = kit.decide(engine, 0)
+    assert verdict.action is Action.PASS
+    assert verdict.alpha == 0.01
+    assert verdict.certificate.alpha < 0.01
+    verify_certificate(verdict.certificate)
+
+
+def test_the_same_policy_without_threats_has_the_certificate_that_it_had(kit):
+    data = encode_certificate(kit.decide(engine_of(kit), 1).certificate)
+    assert not {"threats", "claims"} & data.keys()
+
+
+FORGERIES = {
+    "a view left out": lambda t: {"views": t.views[:-1]},
+    "a place that it was not": lambda t: {
+        "views": (dataclasses.replace(t.views[0], box=(0, 1, 8, 9)), *t.views[1:])
+    },
+    "a view not finished": lambda t: {
+        "views": (dataclasses.replace(t.views[0], counts=t.views[0].counts[:-1]), *t.views[1:])
+    },
+    "more than it earned": lambda t: {"harmless_rate_lower": t.harmless_rate_lower + 0.01},
+    "a higher floor": lambda t: {"floor": t.floor + 0.3},
+    "an easier test": lambda t: {"pass_at_most": tuple(n + 1 for n in t.pass_at_most)},
+    "another digest": lambda t: {"plan_digest": "00" * 32},
+    "other numbers": lambda t: {"sees": 5},
+    "impossible numbers": lambda t: {"sees": 0},
+    "numbers of another threat": lambda t: {"masks": 4, "max_share": 0.1},
+    "no numbers": lambda t: {"sees": None},
+    "too large a window": lambda t: {"sees": 99},
+    "an impossible floor": lambda t: {"floor": 1.5},
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_no_forged_threat_holds(kit, name):
+    threats = make_threats(crops=CROPS, suffix=WORDS)
+    certificate = kit.decide(engine_of(kit, threats=threats), [kit.picture_of(scene())]).certificate
+    verify_certificate(certificate)
+    first = certificate.threats[0]
+    forged = dataclasses.replace(first, **FORGERIES[name](first))
+    changed = dataclasses.replace(certificate, threats=(forged, *certificate.threats[1:]))
+    changed = dataclasses.replace(changed, promise_digest=digest_promise(changed))
+    with pytest.raises(CertificationError, match=r"does not hold|must hold|more than alpha"):
+        verify_certificate(seal_certificate(changed))
+
+
+def test_threats_stand_once_and_in_order(kit):
+    threats = make_threats(crops=CROPS, suffix=WORDS)
+    certificate = kit.decide(engine_of(kit, threats=threats), [kit.picture_of(scene())]).certificate
+    for order in ((1, 0), (0, 0, 1)):
+        listed = tuple(certificate.threats[place] for place in order)
+        changed = dataclasses.replace(certificate, threats=listed)
+        changed = dataclasses.replace(changed, promise_digest=digest_promise(changed))
+        with pytest.raises(CertificationError, match="twice, or threats out of order"):
+            verify_certificate(seal_certificate(changed))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sigma": 0.5}, "noise or a radius"),
+        ({"promised_radius": 0.25}, "noise or a radius"),
+        ({"operator_norm": 0.5}, "and yet a canvas"),
+        ({"floor": 0.05}, "floor is not that of its threat"),
+        ({"q_required": 0.05}, "does not test the harmless rate|digest"),
+    ],
+)
+def test_no_forged_text_certificate_holds(kit, changes, words):
+    engine = engine_of(kit, threats=make_threats(suffix=CHARACTERS))
+    certificate = kit.decide(engine, 0).certificate
+    changed = dataclasses.replace(certificate, **changes)
+    changed = dataclasses.replace(changed, promise_digest=digest_promise(changed))
+    with pytest.raises(CertificationError, match=words):
+        verify_certificate(seal_certificate(changed))
+    without = dataclasses.replace(certificate, threats=())
+    with pytest.raises(CertificationError, match="covers no suffix"):
+        verify_certificate(seal_certificate(without))
