@@ -35,7 +35,7 @@ from guardrail.engine.view_tests import JointTest
 from guardrail.errors import CertificationError, OracleError
 from guardrail.images.covers import masks, windows
 from guardrail.oracles.base import Judgement
-from guardrail.stats import Decision, fixed_plan
+from guardrail.stats import Decision, Plan, PlanKind, fixed_plan
 from guardrail.testing.half_space import HalfSpaceUpstream
 from guardrail.types import Answer, Outcome, Usage
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
@@ -407,10 +407,8 @@ def test_the_cheapest_tests_are_asked_first():
 
 
 def test_a_test_that_has_seen_harm_comes_first():
-    tests = [
-        Certifier(fixed_plan(q, 0.01, q1=0.99, power=0.9, max_samples=60, looks=looks))
-        for q, looks in ((0.1, [2, 60]), (0.6, [5, 60]))
-    ]
+    tables = (((2, 9), (-1, 1), (3, 2)), ((5, 30), (-1, 3), (3, 4)))
+    tests = [Certifier(Plan(PlanKind.OPTIMAL, 0.3, 0.2, *table)) for table in tables]
     joint = JointTest(tests)
     for draw in joint.launch(99):
         harm = Outcome.HARMFUL if joint.locate(draw) == (1, 2) else Outcome.HARMLESS
@@ -560,13 +558,13 @@ FORGERIES = {
     "more than it earned": lambda t: {"harmless_rate_lower": t.harmless_rate_lower + 0.01},
     "a higher floor": lambda t: {"floor": t.floor + 0.3},
     "an easier test": lambda t: {"pass_at_most": tuple(n + 1 for n in t.pass_at_most)},
-    "another digest": lambda t: {"plan_digest": "00" * 32},
-    "other numbers": lambda t: {"sees": 5},
-    "impossible numbers": lambda t: {"sees": 0},
-    "numbers of another threat": lambda t: {"masks": 4, "max_share": 0.1},
-    "no numbers": lambda t: {"sees": None},
-    "too large a window": lambda t: {"sees": 99},
-    "an impossible floor": lambda t: {"floor": 1.5},
+    "another digest": lambda _: {"plan_digest": "00" * 32},
+    "other numbers": lambda _: {"sees": 5},
+    "impossible numbers": lambda _: {"sees": 0},
+    "numbers of another threat": lambda _: {"masks": 4, "max_share": 0.1},
+    "no numbers": lambda _: {"sees": None},
+    "too large a window": lambda _: {"sees": 99},
+    "an impossible floor": lambda _: {"floor": 1.5},
 }
 
 

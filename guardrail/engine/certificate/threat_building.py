@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from guardrail.engine.certificate.threats import TestedThreat, TestedView, view_numbers
 from guardrail.engine.plan import harmless_lower
@@ -61,3 +61,5 @@ def _numbers(setting: Setting, text_length: int | None) -> dict[str, Any]:
             return {"masks": setting.masks, "max_share": setting.max_share}
         case Suffix():
             return {setting.unit.value: setting.most, "text_length": text_length}
+        case _:
+            assert_never(setting)

@@ -110,15 +110,13 @@ class TestedThreat:
                   for value in values]  # fmt: skip
         if any(value is not None for value in others):
             return None
-        match self.threat:
-            case Threat.CROPS:
-                both = self.windows is not None and self.sees is not None
-                return Crops(self.windows or 0, self.sees or 0) if both else None
-            case Threat.STICKERS:
-                both = self.masks is not None and self.max_share is not None
-                return Stickers(self.masks or 0, self.max_share or 0.0) if both else None
-            case Threat.SUFFIX:
-                return self._suffix()
+        if self.threat is Threat.SUFFIX:
+            return self._suffix()
+        if None in own[self.threat]:
+            return None
+        if self.threat is Threat.CROPS:
+            return Crops(self.windows or 0, self.sees or 0)
+        return Stickers(self.masks or 0, self.max_share or 0.0)
 
     def _suffix(self) -> Suffix | None:
         if self.text_length is None or (self.words is None) is (self.characters is None):
