@@ -67,6 +67,7 @@ class Need(IntEnum):
     POLICY = 6
     TRIES = 7
     FAULT = 8
+    VIEWS = 9
 
 
 NEED_WORDS = {
@@ -77,6 +78,7 @@ NEED_WORDS = {
     Need.SOURCE: "the record of the decision that was repeated: it is not among these",
     Need.POLICY: "the policy that decided: its fields are not in the record",
     Need.TRIES: "the number of earlier tries: the recording policy did not count them",
+    Need.VIEWS: "the answers to views of the request (threats), which are not kept",
     Need.FAULT: "a decision: a fault ended it before enough was answered",
 }
 """Each need in words, as `needs …`."""

@@ -191,6 +191,8 @@ class PolicyReplayer:
             rows = np.flatnonzero(of.policy == place)
             if comparison is None:
                 run.leave_unknown(rows, Need.POLICY)
+            elif "threats" in content or "threats" in comparison.old:
+                run.leave_unknown(rows, Need.VIEWS)
             else:
                 run.decide(rows, comparison)
         return run.finish(comparisons)

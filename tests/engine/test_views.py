@@ -581,6 +581,19 @@ def test_no_forged_threat_holds(kit, name):
         verify_certificate(seal_certificate(changed))
 
 
+def test_a_suffix_is_counted_in_one_unit(kit):
+    certificate = kit.decide(engine_of(kit, threats=make_threats(suffix=WORDS)), 0).certificate
+    (first,) = certificate.threats
+    for changes in ({"words": None}, {"characters": 2}, {"text_length": None}):
+        forged = dataclasses.replace(first, **changes)
+        changed = dataclasses.replace(certificate, threats=(forged,))
+        assert forged.setting is None
+        assert changed.claims[0]["claim"] == ""
+        changed = dataclasses.replace(changed, promise_digest=digest_promise(changed))
+        with pytest.raises(CertificationError, match="numbers of a threat are not its own"):
+            verify_certificate(seal_certificate(changed))
+
+
 def test_threats_stand_once_and_in_order(kit):
     threats = make_threats(crops=CROPS, suffix=WORDS)
     certificate = kit.decide(engine_of(kit, threats=threats), [kit.picture_of(scene())]).certificate

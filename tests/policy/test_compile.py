@@ -17,6 +17,7 @@ from guardrail.engine.rules import (
     Rules,
     TextInPictures,
 )
+from guardrail.engine.threats import Crops, Stickers, Suffix, SuffixUnit, Threats
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, image_limits, policy_digest
 from guardrail.policy.load import load_policy
@@ -43,6 +44,14 @@ OTHER = {
     "oracle": {"threshold": 0.4, "miss_rate_upper": 0.02, "delta": 0.002},
     "text_in_pictures": "ocr",
     "answer": "clean",
+    "threats": {
+        "crops": {"windows": 16, "sees": 40},
+        "stickers": {"max_share": 0.03, "masks": 25},
+        "suffix": {"characters": 12},
+        "floor": 0.2,
+        "expected_harmless_rate_views": 0.96,
+        "power": 0.95,
+    },
     "failures": {
         "oracle": "pass_unscanned",
         "unscanned": "pass_unscanned",
@@ -131,6 +140,14 @@ def test_every_field_arrives():
         "judge_every_chars": 400,
         "retry": Retry.ANY,
         "expected_success_rate": 0.95,
+        "threats": Threats(
+            0.2,
+            0.96,
+            0.95,
+            Crops(16, 40),
+            Stickers(25, 0.03),
+            Suffix(SuffixUnit.CHARACTERS, 12),
+        ),
         "recall": None,  # a file of its own, see test_recall.py
         "policy_fields": rules.policy_fields,  # see test_content.py
     }

@@ -121,9 +121,8 @@ class TestedThreat:
     def _suffix(self) -> Suffix | None:
         if self.text_length is None or (self.words is None) is (self.characters is None):
             return None
-        if self.words is not None:
-            return Suffix(SuffixUnit.WORDS, self.words)
-        return Suffix(SuffixUnit.CHARACTERS, self.characters or 0)
+        unit = SuffixUnit.CHARACTERS if self.words is None else SuffixUnit.WORDS
+        return Suffix(unit, self.words or self.characters or 0)
 
     def plan(self, alpha: float) -> Plan:
         """The test, rebuilt from its table. Raises CertificationError if it is not valid."""
