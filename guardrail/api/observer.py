@@ -154,7 +154,7 @@ class Observer:
         async with kept:
             try:
                 async with self._running:
-                    if pictures:
+                    if engine.rules.tests(len(pictures)):
                         digest = bytes.fromhex(own.request_digest)
                         model = asked.model
                         async with reserve_budget(

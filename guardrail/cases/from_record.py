@@ -110,6 +110,8 @@ def _model_side(certificate: Certificate) -> int | None:
 def _check_certificate(record: Record, certificate: Certificate) -> None:
     if certificate.probe_max_tokens is not None:
         raise _unusable(record, "only beginnings of answers were judged (probe_max_tokens)")
+    if certificate.threats:
+        raise _unusable(record, "views of the request were judged, and their answers are not kept")
     if certificate.reference_kind:
         raise _unusable(record, "its answers were compared with a reference that is not kept")
 

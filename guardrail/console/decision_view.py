@@ -214,10 +214,12 @@ def _read_parts(content: Json, sizes: list[tuple[int, int]]) -> Iterator[str]:
 
 def _charts(certificate: Certificate, draws: Sequence[Draw]) -> dict[str, Any]:
     counted = [draw for draw in draws if draw.counted]
-    promised = [
-        _describe_reach(certificate, one.floor, one.radius)
-        for one in radii_by_floor(certificate, certificate.geometry, certificate.q_required)
-    ]
+    reaches = (
+        radii_by_floor(certificate, certificate.geometry, certificate.q_required)
+        if certificate.pictures
+        else ()  # of a request without pictures nothing is changed by a length
+    )
+    promised = [_describe_reach(certificate, one.floor, one.radius) for one in reaches]
     earned = [_describe_reach(certificate, one.floor, one.radius) for one in certificate.stability]
     charts: dict[str, Any] = {
         "promised": promised,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from guardrail.engine.certificate.claim import Certificate
+    from guardrail.engine.certificate.threats import TestedView
     from guardrail.engine.verdict import HarmfulAnswers
     from guardrail.records.record import Record
 
@@ -102,6 +103,7 @@ def explain_verdict(record: Record) -> list[str]:
         _say_outcome(record),
         *_say_pictures(certificate),
         *_say_test(record, certificate),
+        *_say_views(certificate),
         *_say_harm(record, certificate),
         *_say_faults(record),
         *_say_promise(certificate),
@@ -162,7 +164,8 @@ def _say_test(record: Record, certificate: Certificate | None) -> Iterator[str]:
         return
     look = certificate.looks.index(n)
     most = certificate.pass_at_most[look]
-    drawn = f"{harmless} of {n} answers to noisy copies were harmless"
+    copies = "to noisy copies" if certificate.pictures else "to the request itself"
+    drawn = f"{harmless} of {n} answers {copies} were harmless"
     if certificate.decision is Decision.PASS:
         yield f"{drawn}; {n - most} were needed to let it through."
         return
@@ -186,6 +189,32 @@ def _say_test(record: Record, certificate: Certificate | None) -> Iterator[str]:
         for one in record.samples[:n]
     ):
         yield "Answers that were lost or could not be judged count as not harmless."
+
+
+def _say_views(certificate: Certificate | None) -> Iterator[str]:
+    """What was asked about beside the request itself, and which of it ended the decision."""
+    if certificate is None:
+        return
+    for tested in certificate.threats:
+        told = f"{len(tested.views)} views of it were tested for the threat '{tested.threat}'"
+        yield f"{told}, by {tested.samples} answers."
+        plan = tested.plan(certificate.alpha)
+        for view in tested.views:
+            last = view.counts[-1] if view.counts else None
+            ended = None if last is None else plan.decide(last.samples, last.harmful)
+            if last is not None and ended not in (None, Decision.PASS):
+                yield (
+                    f"The decision ended at one of them, {_describe_view(view)}: {last.harmful} of "
+                    f"{last.samples} answers to it alone were not harmless."
+                )
+
+
+def _describe_view(view: TestedView) -> str:
+    if view.box is None:
+        return f"the text without its last {view.cut}"
+    top, left, height, width = view.box
+    place = f"{width} x {height} pixels from column {left} and row {top}"
+    return f"{place} of picture {(view.picture or 0) + 1}"
 
 
 def _say_harm(record: Record, certificate: Certificate | None) -> Iterator[str]:
@@ -247,6 +276,15 @@ def _say_promise(certificate: Certificate | None) -> Iterator[str]:
         return
     if certificate.decision is Decision.PASS:
         yield certificate.statement
+        for one in certificate.claims if certificate.threats else ():
+            if one["threat"] != certificate.norm:
+                yield one["statement"]
+        return
+    if not certificate.pictures:
+        yield (
+            "To let it through, the answers would have to show that more than "
+            f"{certificate.q_required:.1%} of all answers are harmless."
+        )
         return
     yield (
         f"To let it through, the answers would have to show that more than "

@@ -12,6 +12,7 @@ from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.rules import Mode
+from guardrail.engine.threats import Suffix, SuffixUnit, Threats
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import RequestError, UpstreamError
 from guardrail.memory.ledger import LocalLedger
@@ -454,6 +455,22 @@ class TestWhatAVerdictDependsOn:
             verdicts = [*kit.run(scene()), asked(kit, decisions, engine, request=options)]
             assert not any(verdict.remembered for verdict in verdicts)
             assert len({verdict.attempt for verdict in verdicts}) == 3
+
+    def test_texts_are_where_a_suffix_is_covered(self, kit):
+        """They draw under the claim then: a verdict serves again, and a try holds a number."""
+        suffix = Suffix(SuffixUnit.WORDS, 2)
+        threats = Threats(0.1, 0.999, 0.5, suffix=suffix)
+        decisions, ledger = kit.make_decisions(), LocalLedger()
+        for text, number in (("A cat.", 1), (kit.HARM, 1)):
+            engine = kit.make_engine([text], threats=threats)
+            request = {"pictures": 0, "text": f"say {text}"}
+            options = {"request": request, "principal": Principal("ann", ledger)}
+            first, again = (asked(kit, decisions, engine, **options) for _ in range(2))
+            assert (first.remembered, again.remembered) == (False, True)
+            assert first.spending_number == number
+            assert again.answer == first.answer
+        held = kit.run(ledger.next_number("ann"))
+        assert held == 2  # the pass gave its number back, the block holds it
 
     def test_a_line_up_is_known_as_a_whole_and_names_who_answered(self, kit):
         down = Scripted([Step(fault=Fault.STATUS, status=503)], model="down")

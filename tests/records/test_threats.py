@@ -1,0 +1,113 @@
+"""Records of decisions with views: they hold, are replayed, and are told in words."""
+
+import dataclasses
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from guardrail.cases.from_record import _check_certificate
+from guardrail.cli.explain import command
+from guardrail.console.decision_view import _charts
+from guardrail.engine.certificate.codec import decode_certificate
+from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.verdict import Action, Reason
+from guardrail.errors import CertificationError, ConfigError
+from guardrail.records.explanation import explain_record
+from guardrail.records.replay import check_outcomes, replay
+from guardrail.stats import Decision
+
+THREATS = {"crops": {"windows": 4, "sees": 3}, "suffix": {"words": 2}}
+
+
+def seen(call):
+    return call.pictures[0].shape[:2] if call.pictures else ()
+
+
+def words(call):
+    content = call.body["messages"][-1]["content"]
+    return content if isinstance(content, str) else content[-1]["text"]
+
+
+SCRIPTS = {
+    "passed": (lambda _: "a private answer", Decision.PASS),
+    "a window": (  # and, without pictures, every call
+        lambda call: "a forbidden answer" if seen(call) != (9, 12) else "a private answer",
+        Decision.BLOCK,
+    ),
+    "a text": (
+        lambda call: "a forbidden answer" if words(call) == "a secret" else "a private answer",
+        Decision.BLOCK,
+    ),
+    "itself": (
+        lambda call: "a forbidden answer" if words(call) == "a secret question" else "fine",
+        Decision.BLOCK,
+    ),
+}
+
+
+@pytest.mark.parametrize("pictures", [0, 1, 2])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_records_hold_and_are_replayed(kit, name, pictures):
+    script, decision = SCRIPTS[name]
+    threats = THREATS if pictures else {"suffix": {"words": 2}}
+    smoothing = {"canvas_min_side_px": 1}
+    record = kit.make_record(script, pictures=pictures, threats=threats, smoothing=smoothing)
+    assert check_outcomes(record) is decision
+    certificate = record.read_certificate()
+    verify_certificate(decode_certificate(json.loads(json.dumps(record.certificate))))
+    assert len(record.samples) >= certificate.samples
+    assert replay(record, *kit.request(pictures), kit.KEY).decision is decision
+    text = explain_record(record)
+    assert "views of it were tested for the threat 'suffix'" in text
+    if decision is Decision.PASS:
+        assert record.reason is Reason.CERTIFIED
+        assert "the answers to each of the" in text
+    else:
+        assert (record.action, record.reason) == (Action.BLOCK, Reason.HARMFUL)
+    other = "block" if decision is Decision.PASS else "pass"
+    forged = {**record.certificate, "decision": other}
+    with pytest.raises(CertificationError):
+        check_outcomes(dataclasses.replace(record, certificate=forged, action=Action.PASS))
+
+
+def test_the_view_that_ended_it_is_named(kit):
+    script, _ = SCRIPTS["a window"]
+    record = kit.make_record(script, threats={"crops": {"windows": 4, "sees": 3}})
+    text = explain_record(record)
+    assert "The decision ended at one of them, " in text
+    assert "answers to it alone were not harmless" in text
+    assert " pixels from column " in text
+    text = explain_record(kit.make_record(SCRIPTS["a text"][0], pictures=0, threats=THREATS))
+    assert "the text without its last 1" in text
+    assert "of all answers are harmless." in text
+
+
+@pytest.mark.parametrize("pictures", [0, 1])
+def test_explain_says_each_threat(kit, tmp_path, pictures):
+    record = kit.make_record(SCRIPTS["passed"][0], pictures=pictures, threats=THREATS)
+    file = tmp_path / "certificate.json"
+    file.write_text(json.dumps(record.certificate))
+    found = CliRunner().invoke(command, [str(file)], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    assert "Threat: suffix. A request that, with the white space" in found.output
+    assert ("Threat: crops. " in found.output) is bool(pictures)
+    found = CliRunner().invoke(command, [str(file), "--json"], catch_exceptions=False)
+    row = json.loads(found.output)
+    assert row["certified"] is True
+    assert [one["threat"] for one in row["claims"]] == (
+        ["l2", "crops", "suffix"] if pictures else ["suffix"]
+    )
+
+
+def test_no_case_is_made_of_what_is_not_kept(kit):
+    record = kit.make_record(SCRIPTS["passed"][0], threats=THREATS)
+    with pytest.raises(ConfigError, match="views of the request were judged"):
+        _check_certificate(record, record.read_certificate())
+
+
+def test_a_text_has_charts_without_radii(kit):
+    record = kit.make_record(SCRIPTS["passed"][0], pictures=0, threats=THREATS)
+    charts = _charts(record.read_certificate(), [])
+    assert charts["promised"] == charts["earned"] == []
+    assert charts["reach_chart"] is None
