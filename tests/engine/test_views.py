@@ -284,6 +284,25 @@ def test_views_follow_from_sizes_and_lengths_alone():
     assert views[-1] == View(Threat.SUFFIX, cut=1)
 
 
+def test_a_mask_shows_nothing_of_what_it_hides(kit):
+    """The view of a picture and of one that is another under the mask are the same, all of it."""
+    box = masks(HEIGHT, WIDTH, count=4, max_share=0.02)[1]
+    pixels = scene()
+    changed = pixels.copy()
+    changed[box.area] = SIGNAL
+    rules = engine_of(kit, threats=make_threats(stickers=STICKERS), canvas_max_side_px=8).rules
+    views = [View(Threat.STICKERS, 0, box), View(Threat.CROPS, 0, box), View(Threat.SUFFIX, cut=1)]
+    shown = []
+    for one in (pixels, changed):
+        pictures = (kit.picture_of(one),)
+        prepared = kit.prepare(rules, kit.make_chat(1), pictures, bytes(16))
+        shown.append([prepared.show_view(view, pictures)[0] for view in views])
+    masked, window, whole = zip(*shown, strict=True)
+    assert np.array_equal(*masked)
+    assert not np.array_equal(*window)
+    assert not np.array_equal(*whole)
+
+
 def test_draws_of_views_are_keyed_by_view(kit):
     engine = engine_of(kit, threats=make_threats(crops=CROPS, suffix=WORDS))
     kit.decide(engine, [kit.picture_of(scene())])
