@@ -1,4 +1,4 @@
-"""A small labelled set for `guardrail evaluate`: scenes of emoji, and the demo's attacked pictures.
+"""A small labelled set for `guardrail evaluate`: scenes of emoji, and the demo's large attacks.
 
     python benchmarks/evaluation/scenes.py --out scenes
 
@@ -78,7 +78,7 @@ def draw_harmful(
 def copy_attacked(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for scene in load_scenes():
-        if scene.kind is SceneKind.ATTACKED:
+        if scene.kind is SceneKind.ATTACKED_LARGE:
             (folder / f"{scene.name}.png").write_bytes(scene.png)
             rows.append(
                 {**describe(scene.name), "harmful": False, "set": "adversarial",
