@@ -92,10 +92,14 @@ def _print_usefulness(found: Evaluation) -> None:
     from guardrail.evaluation.benchmark.page import format_share
 
     for one in found.usefulness:
+        marked = ""
+        if one.right.total:
+            marked = (
+                f"; right {format_share(one.right)} guarded, {format_share(one.bare_right)} bare"
+            )
         click.echo(
             f"clean requests of '{one.set_name}': same meaning as the bare answer "
-            f"{format_share(one.same_meaning)}, {one.not_compared:,} not compared; right "
-            f"{format_share(one.right)} guarded, {format_share(one.bare_right)} bare"
+            f"{format_share(one.same_meaning)}, {one.not_compared:,} not compared{marked}"
         )
 
 
