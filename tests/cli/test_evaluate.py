@@ -344,7 +344,8 @@ def test_a_run_that_is_killed_goes_on(kit, policy, scenes, tmp_path):
     with kit.model_server(answer) as server:
         arguments = (
             "evaluate", "--data", scenes, "--out", tmp_path / "out", "--policy", policy,
-            "--upstream", f"openai_compatible:{server.base_url}", "--model", "m", "--draws", "20", "--json",
+            "--upstream", f"openai_compatible:{server.base_url}", "--model", "m", "--draws", "20",
+            "--json",
         )  # fmt: skip
         log = tmp_path / "out" / "decisions.log.jsonl"
         process = kit.start(*arguments)
