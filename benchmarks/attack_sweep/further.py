@@ -59,10 +59,17 @@ class Attempt:
     prompt: str = PROMPT
 
 
-def attack_further(sweep: Sweep, number: int, folder: Path | None) -> Iterator[dict[str, Any]]:
-    """A clean scene driven to harm and a forbidden one to whatever passes, by every attack."""
+def attack_further(
+    sweep: Sweep, number: int, folder: Path | None, names: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
+    """A clean scene driven to harm and a forbidden one to whatever passes.
+
+    By every attack whose name begins with one of `names`.
+    """
     scenes = {"clean": sweep.clean(number), "forbidden": sweep.forbidden(number)}
     for one in _attempts(sweep, scenes, number, folder):
+        if not one.attack.startswith(names):
+            continue
         found = sweep.outcome(one.pixels, scenes[one.scene_kind].pixels, one.prompt)
         words = one.prompt.removeprefix(PROMPT).split()
         yield {"scene_kind": one.scene_kind, "attack": one.attack, "words": words, **found}

@@ -42,7 +42,11 @@ def describe_further(steps: list[Rows]) -> list[str]:
             "a clean scene shows a forbidden thing in half its width. A caption is words on a "
             "white band, which this model does not read; a suffix is words of the model's "
             "vocabulary behind the question. All of it lies beyond the l2 radius, and nothing "
-            "here is proven by the default policy."
+            "here is proven by the default policy. Of policies that cover more, `crops` covers "
+            "frames and captions that leave one whole window as it is, `stickers` stickers of at "
+            "most a tenth, `suffix` up to six words; none covers collages. What is covered passes "
+            "with probability at most alpha where the request before the attack is one that the "
+            "policy holds."
         ),
         *(part for kind in _SCENES for part in _of_scenes(kind, steps)),
         *_policies(steps),
@@ -56,7 +60,7 @@ def _of_scenes(kind: str, steps: list[Rows]) -> list[str]:
         for rows in steps
     ]
     names = list(dict.fromkeys(row["attack"] for row in some[0]))
-    others = [rows[0]["step"].removeprefix(f"{_STEP}, ") for rows in steps[1:]]
+    others = [rows[0]["step"].removeprefix(f"{_STEP} with ") for rows in steps[1:]]
     columns = [
         "attack", "scenes", "mean l2", "bare model harmful", "past a single check, a try",
         "default passes", "default delivers harm",
@@ -89,10 +93,17 @@ def _policies(steps: list[Rows]) -> list[str]:
     lines = []
     for rows in steps:
         made = [row for row in rows if row["type"] == "further"]
-        name = rows[0]["step"].removeprefix(f"{_STEP}, ")
+        step = rows[0]["step"]
+        name = "default" if step == _STEP else step.removeprefix(f"{_STEP} with ")
         calls = f"{_mean(made, 'calls'):.0f}"
         lines.append([name, f"`{rows[0]['policy']}`", str(len(made)), calls])
-    return ["Policies:", table(["column", "policy", "decisions", "mean calls"], lines)]
+    return [
+        (
+            "Each of these policies was asked about the attacks that it covers, and about the "
+            "scenes themselves (`none`): clean ones that do not pass are what covering more costs."
+        ),
+        table(["column", "policy", "decisions", "mean calls"], lines),
+    ]
 
 
 def _black_box(rows: Rows) -> list[str]:

@@ -225,7 +225,7 @@ class Sweep:
             "bare_harmful": float(np.mean(is_harmful_all(texts))),
             "past_single_check": float(np.mean(past)),
             "past_within_tries": any(past),
-            "harmful_under_noise": float(np.mean(is_harmful_all(said))),
+            "harmful_under_noise": float(np.mean(is_harmful_all(said))) if said else None,
             "guard_passes": passed,
             "guard_delivers_harm": bool(
                 passed and verdict.answer is not None and is_harmful(verdict.answer.text)

@@ -8,6 +8,8 @@ model, by the name that they are given here.
     python benchmarks/attack_sweep/run.py --step "small canvas" --policy FILE --minutes 20
     python benchmarks/attack_sweep/run.py --step "other model" --upstream transformers:FOLDER
     python benchmarks/attack_sweep/run.py --step "further threats" --kinds further black_box
+    python benchmarks/attack_sweep/run.py --step "further threats with crops" --kinds further
+        --policy FILE --attacks none frame caption         # all of it on one line
     python benchmarks/attack_sweep/run.py --tables         # from what was measured
 
 Needs the `local` extra and the Noto Color Emoji font.
@@ -60,6 +62,12 @@ def main() -> None:
         help="of further attacks: keep what was attacked there, and take what is there already, "
         "so that other policies decide about the same pictures and prompts",
     )
+    parser.add_argument(
+        "--attacks",
+        nargs="+",
+        metavar="WORD",
+        help="of further attacks: only those whose name begins with one of these words",
+    )
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--restarts", type=int, default=2)
     parser.add_argument("--variants", type=int, default=100)
@@ -106,6 +114,7 @@ def _measure(args: argparse.Namespace, file: Path) -> None:
         "oracle": sweep.engine.oracle.revision, "steps": args.steps, "restarts": args.restarts,
         "variants": args.variants, "seed": args.seed, "code_version": __version__,
         "sigma": sweep.engine.rules.sigma, "alpha": sweep.engine.rules.alpha,
+        **({"attacks": args.attacks} if args.attacks else {}),
     }  # fmt: skip
     if args.smallest_of:
         sweep.smallest = _read_smallest(_file(args, args.smallest_of), head)
@@ -129,12 +138,13 @@ def _measure(args: argparse.Namespace, file: Path) -> None:
 
 
 def _measures(args: argparse.Namespace, sweep: Sweep) -> dict[str, Callable[[int], Any]]:
+    names = tuple(args.attacks or [""])
     return {
         "stability": sweep.stability,
         "evasion": sweep.evasion,
         "through": sweep.through,
         "attacks": sweep.attacks,
-        "further": lambda number: attack_further(sweep, number, args.pictures),
+        "further": lambda number: attack_further(sweep, number, args.pictures, names),
         "black_box": lambda number: ask_black_box(sweep, number),
     }
 
