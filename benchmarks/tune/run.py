@@ -37,7 +37,7 @@ KINDS = ("forbidden", "clean")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=40, help="of each kind, in either set")
-    parser.add_argument("--draws", type=int, default=30)
+    parser.add_argument("--draws", type=int, default=60)
     parser.add_argument("--policy", default="default")
     parser.add_argument("--seed", type=int, default=2032)
     parser.add_argument("--font", type=Path, default=FONT_PATH)
