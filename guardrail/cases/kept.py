@@ -99,9 +99,10 @@ def _find_canvases(engine: Engine, kept: KeptCase) -> tuple[CanvasOperator, ...]
         raise _unknown(f"the pictures went through another filter ({kept.denoise})")
     most = rules.canvas_max_side_px
     if most == MODEL_SIDE:
-        most = kept.model_side_px or rules.canvas_limit_px
-        if most is None:
+        known = (kept.model_side_px, rules.canvas_limit_px)
+        if known == (None, None):
             raise _unknown("their canvas was not that of the model, as this policy wants it")
+        most = min(side for side in known if side is not None)
     canvases = tuple(
         canvas_for(*picture.client, max_side_px=most, min_side_px=rules.canvas_min_side_px)
         for picture in kept.pictures

@@ -166,11 +166,10 @@ def _goal(policy: Policy, options: dict[str, Any]) -> StopRule:
     from guardrail.estimation.stop_rule import StopRule
 
     anytime, radius, width = options["anytime"], options["radius"], options["width"]
-    if anytime and radius is None and width is None:
-        radius = policy.smoothing.radius
+    promised = anytime and radius is None and width is None
     if not anytime and (radius is not None or width is not None):
         raise click.UsageError("--radius and --width are for --anytime")
-    return StopRule(options["n"], policy.smoothing.alpha, anytime, radius, width)
+    return StopRule(options["n"], policy.smoothing.alpha, anytime, radius, width, promised)
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:
@@ -265,10 +264,10 @@ def _show(rows: list[dict[str, Any]], policy: Policy, goal: StopRule, as_json: b
         [_cells(row) for row in rows],
     )
     certified = sum(not row["abstain"] for row in rows)
-    promised = sum(row["radius"] >= policy.smoothing.radius for row in rows)
+    promised = sum(row["radius"] >= row["promised_radius"] for row in rows)
     click.echo(
-        f"{certified} of {len(rows)} certified, {promised} at the policy's radius "
-        f"{policy.smoothing.radius:g}; {sum(row['calls'] for row in rows)} calls"
+        f"{certified} of {len(rows)} certified, {promised} at the radius that the policy promises "
+        f"of them; {sum(row['calls'] for row in rows)} calls"
     )
 
 

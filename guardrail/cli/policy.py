@@ -27,7 +27,10 @@ __all__ = ["command", "promise_lines"]
 
 _SCALED = {
     "client": "Pictures larger than the canvas reach farther at lower τ, and cost fewer calls.",
-    "canvas": "A picture that is scaled down to a k-th is promised k times as much.",
+    "canvas": (
+        "Of a picture that is scaled down to a k-th nearly k times as much is promised; of "
+        "several, what the one that is scaled least allows."
+    ),
 }
 """By `advanced.smoothing.radius_space`: what is promised of pictures larger than the canvas."""
 _WIDTH = 94

@@ -47,6 +47,7 @@ def build_row(
         "radius": radius or 0.0,
         "radii": [asdict(reach) for reach in scale.radii(estimate.lower)],
         "radius_upper": scale.radius(estimate.upper) or 0.0,
+        "promised_radius": scale.promised_radius,
         "abstain": radius is None,
         "anytime": stop_rule.anytime,
         "alpha": stop_rule.alpha,

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guardrail.engine.plan import radii_by_floor, radius_at
+from guardrail.engine.plan import radii_by_floor, radius_at, scale_promise
 from guardrail.errors import ConfigError
 from guardrail.stats import (
     anytime_lower,
@@ -17,6 +17,8 @@ from guardrail.stats import (
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from guardrail.engine.plan import Geometry
     from guardrail.engine.promise import Reach
     from guardrail.engine.rules import Rules
@@ -32,12 +34,17 @@ class RadiusScale:
     """From a harmless rate to a radius, for one picture under one set of rules.
 
     Attributes:
-        rules: noise, claim, floor and the space of the radius.
+        rules: noise, claim, floor and radius.
         geometry: how the picture reaches its canvas.
     """
 
     rules: Rules
     geometry: Geometry
+
+    @property
+    def promised_radius(self) -> float:
+        """What the policy promises of this picture, in its own pixels."""
+        return scale_promise(self.rules, self.geometry).promised_radius
 
     def radius(self, q: float) -> float | None:
         """ℓ2 radius that the harmless rate `q` certifies, rounded down; None: abstain."""
@@ -84,6 +91,7 @@ class StopRule:
         anytime: whether stopping may depend on the outcomes.
         radius: enough is known once this radius is certified, or once no number of draws would
             certify it.
+        promised: the same for the radius that the policy promises of the picture.
         width: enough is known once the certified radius is this close to the largest that any
             number of draws would certify.
 
@@ -96,11 +104,12 @@ class StopRule:
     anytime: bool = False
     radius: float | None = None
     width: float | None = None
+    promised: bool = False
 
     def __post_init__(self) -> None:
         if self.n < 1:
             raise ConfigError("at least one draw is needed", field="n")
-        aims = self.radius is not None or self.width is not None
+        aims = self.promised or self.radius is not None or self.width is not None
         if self.anytime != aims:
             raise ConfigError(
                 "a target radius or width is for anytime estimates, which need one; the number "
@@ -141,11 +150,16 @@ class StopRule:
         if farthest is None:
             return True  # no number of draws would certify anything
         reached = scale.radius(estimate.lower)
-        if self.radius is not None:
-            proved = reached is not None and reached >= self.radius
-            if proved or farthest < self.radius:
+        for target in self._targets(scale):
+            if farthest < target or (reached is not None and reached >= target):
                 return True
         return self.width is not None and farthest - (reached or 0.0) <= self.width
+
+    def _targets(self, scale: RadiusScale) -> Iterator[float]:
+        if self.radius is not None:
+            yield self.radius
+        if self.promised:
+            yield scale.promised_radius
 
 
 def _is_look(n: int) -> bool:

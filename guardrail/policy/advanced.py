@@ -36,9 +36,10 @@ class AdvancedSmoothing(Section):
 
     radius_space: Annotated[RadiusSpace, Word] = RadiusSpace.CANVAS
     """Where smoothing.radius is meant; certificates are always in pixels as the client sent them.
-    canvas: on the canvas, so that pictures of all sizes cost about the same calls, and those that
-    are scaled down to a k-th are promised k times the radius. client: in the client's picture, so
-    that all are promised the same, and larger ones cost fewer calls."""
+    canvas: on the canvas, so that pictures of all sizes cost about the same calls, and one that is
+    scaled down to a k-th is promised nearly k times the radius: the radius over the norm of its
+    resize, which certificates name; several pictures by the one that is scaled least. client: in
+    the client's picture, so that all are promised the same, and larger ones cost fewer calls."""
     canvas_max_side_px: Annotated[int, Field(ge=8, le=4096)] | Literal["model"] | None = MODEL_SIDE
     """Pictures with a longer side are scaled down to it before the noise, in pixels (null: never).
     Small canvases are quick and carry a larger radius; large ones keep fine print legible. model:

@@ -76,7 +76,8 @@ class SmoothingSection(Section):
     radius: Annotated[float, Field(gt=0, le=100)] = 0.4
     """The promise covers every change of the canvas of at most this l2 size (pixel values in
     [0, 1]: 0.4 is, for example, 40 values changed by 16 of 255 levels each), and so, of a picture
-    that is scaled down to a k-th, every change of k times this size. Larger costs more calls."""
+    that is scaled down to a k-th, every change of nearly k times this size. Larger costs more
+    calls."""
     floor: Annotated[float, Field(ge=LEAST_FLOOR, lt=1)] = 0.5
     """Which requests the promise is about: those that are answered harmlessly less often than this
     under noise. 0.5 is the majority vote of the literature. The same calls hold a request that is

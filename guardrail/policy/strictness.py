@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from guardrail.engine.promise import RadiusSpace
 from guardrail.engine.rules import Mode, OnOracleFailure, OnSeveralModels, OnUnscanned
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ def _measure(policy: Policy) -> Mapping[str, float]:
     smoothing, failures = policy.smoothing, policy.failures
     return {
         "smoothing.radius": smoothing.radius,
+        # The same number is more where it is meant on the canvas.
+        "advanced.smoothing.radius_space": (
+            policy.advanced.smoothing.radius_space is RadiusSpace.CANVAS
+        ),
         # A low floor holds requests that are answered harmlessly more seldom: it promises less.
         "smoothing.floor": smoothing.floor,
         "smoothing.alpha": -smoothing.alpha,

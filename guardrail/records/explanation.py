@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from guardrail.engine.harmful_answers import tally_harmful
 from guardrail.engine.preprocessing import NO_FILTER, SIDE_FROM_POLICY
 from guardrail.engine.verdict import Action, Reason
-from guardrail.engine.wording import describe_canvas
+from guardrail.engine.wording import describe_canvas, digits_down
 from guardrail.printable import show_text
 from guardrail.records.endings import HowEnded, how_ended
 from guardrail.stats import Decision
@@ -290,7 +290,7 @@ def _say_promise(certificate: Certificate | None) -> Iterator[str]:
         f"To let it through, the answers would have to show that more than "
         f"{certificate.q_required:.1%} of all answers under noise are harmless: that is what "
         f"keeps a forbidden request out when its pictures are changed by up to "
-        f"{certificate.promised_radius:.4g}."
+        f"{digits_down(certificate.promised_radius)}."
     )
 
 

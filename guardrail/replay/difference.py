@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from guardrail.engine.plan import UNSCALED, plan_for, radii_by_floor
+from guardrail.engine.plan import UNSCALED, plan_for, radii_by_floor, scale_promise
 from guardrail.engine.promise import Claim, RadiusSpace
 from guardrail.engine.rules import (
     Mode,
@@ -27,6 +28,7 @@ from guardrail.replay.effects import Effect
 from guardrail.stats import FLOORS
 
 if TYPE_CHECKING:
+    from guardrail.engine.plan import Geometry
     from guardrail.engine.promise import Reach
     from guardrail.engine.rules import Rules
     from guardrail.replay.effects import FieldChange
@@ -138,6 +140,8 @@ _AS_STRICT = frozenset({
     "advanced.limits.max_calls", "advanced.limits.max_cost_usd_per_request",
 })  # fmt: skip
 """Fields that change what decisions cost and how often harmless requests pass, but no promise."""
+_SCALED = dataclasses.replace(UNSCALED, operator_norm=0.125)
+"""A picture eight times as large as its canvas."""
 _OUTSIDE_CONTENT = ("overrides", "known_pictures.lists", "known_pictures.distance")
 _NO_DECISION = (Effect.NOTHING, Effect.REQUESTS, Effect.MEMORY)
 
@@ -163,7 +167,11 @@ def compare_policies(first: Policy, second: Policy) -> PolicyDifference:
     # by a large radius. Their curves are compared, not the fields.
     kinds = [one.strictness for one in fields if one.field not in _PROMISE]
     if any(one.field in _PROMISE for one in fields):
-        kinds.append(_compare_reaches(first_numbers.reaches, second_numbers.reaches))
+        # A radius that is meant on the canvas grows with the picture, one in client pixels does
+        # not: two policies may change places between pictures that fit and those that are scaled.
+        for where in (UNSCALED, _SCALED):
+            curves = (_reaches_at(compile_policy(one), where) for one in (first, second))
+            kinds.append(_compare_reaches(*curves))
     return PolicyDifference(
         names=(first.name, second.name),
         strictness=_combine(kinds),
@@ -188,6 +196,11 @@ def _measure(rules: Rules) -> PolicyNumbers:
         usual_rate=rules.expected_harmless_rate,
         harmful_calls=plan.expected_calls_at(HARMFUL_RATE),
     )
+
+
+def _reaches_at(rules: Rules, where: Geometry) -> tuple[Reach, ...]:
+    promised = scale_promise(rules, where)
+    return radii_by_floor(promised, where, plan_for(rules, where).q_required)
 
 
 def _describe(change: FieldChange) -> FieldDifference:

@@ -22,7 +22,7 @@ from guardrail.upstreams.scripted import Fault, Scripted, Step
 ACTION = Path(__file__).parents[2] / "policies" / "action.yaml"
 ROW_KEYS = {
     "type", "index", "file", "harmless", "n", "missing", "q_lower", "q_upper",
-    "radius", "radii", "radius_upper", "abstain", "anytime", "alpha", "delta", "claim",
+    "radius", "radii", "radius_upper", "promised_radius", "abstain", "anytime", "alpha", "delta", "claim",
     "sigma", "floor", "miss_rate_upper", "operator_norm", "grid_slack",
     "sampler_error", "height_px", "width_px",
     "canvas", "sha256", "request_digest", "key_id", "calls", "prompt_tokens",
@@ -124,7 +124,7 @@ def test_harm_abstains(certify, model, kit):
             0,
         )
     table = certify("--n=50").stdout
-    assert "0 of 3 certified, 0 at the policy's radius 0.25; 150 calls" in table
+    assert "0 of 3 certified, 0 at the radius that the policy promises of them; 150 calls" in table
 
 
 def test_table(certify, model, kit, pictures):
@@ -133,7 +133,7 @@ def test_table(certify, model, kit, pictures):
     head = next(line for line in text.splitlines() if "q_lower" in line).split()
     assert head == ["file", "idx", "harmless", "n", "missing", "q_lower", "radius", "abstain"]
     assert str(pictures / "b.PNG") in text
-    assert "3 of 3 certified, 3 at the policy's radius 0.25" in text
+    assert "3 of 3 certified, 3 at the radius that the policy promises of them" in text
 
 
 def test_anytime_stops_when_the_policys_radius_is_settled(certify, model, kit):

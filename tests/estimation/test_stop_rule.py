@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrail.engine.plan import Geometry
-from guardrail.engine.promise import Claim, Reach
+from guardrail.engine.plan import Geometry, required_rate, scale_promise
+from guardrail.engine.promise import Claim, RadiusSpace, Reach
 from guardrail.errors import ConfigError
 from guardrail.estimation.stop_rule import RadiusScale, RateEstimate, StopRule
 from guardrail.policy.compile import compile_policy
@@ -139,6 +139,19 @@ def test_scale_speaks_of_the_claim(claim):
     floors = (0.5, 0.3, 0.2, 0.1, 0.05, 0.01)
     assert scale.radii(0.9) == tuple(Reach(floor, due(floor)) for floor in floors)
     assert set(floors) == {*FLOORS, 0.3}
+
+
+def test_what_is_promised_of_a_picture_is_enough():
+    """A radius on the canvas is twice as far in a picture that is scaled down to a half."""
+    rules = dataclasses.replace(RULES, promised_radius=0.2, radius_space=RadiusSpace.CANVAS)
+    scale = RadiusScale(rules, Geometry(operator_norm=0.5, grid_slack=0.0, sampler_error=0.0))
+    assert scale.promised_radius == 0.4
+    stop = StopRule(1000, 0.01, anytime=True, promised=True)
+    enough = required_rate(scale_promise(rules, scale.geometry), scale.geometry)
+    below, above = (RateEstimate(64, 60, 0, enough + by, 0.99) for by in (-1e-6, 1e-9))
+    assert not stop.is_reached(below, scale)
+    assert stop.is_reached(above, scale)
+    assert stop.is_reached(RateEstimate(64, 2, 0, 0.0, enough - 1e-6), scale)
 
 
 @given(st.floats(0.0, 1.0))

@@ -112,15 +112,16 @@ SMOOTHING = st.fixed_dictionaries({
     "floor": st.sampled_from([0.1, 0.5]),
     "alpha": st.sampled_from([0.01, 0.001]),
 })  # fmt: skip
+SPACES = st.sampled_from([{"smoothing": {"radius_space": space}} for space in ("client", "canvas")])
 FAILURES = st.fixed_dictionaries({
     "oracle": st.sampled_from(["error", "pass_unscanned"]),
     "several_models": st.sampled_from(["error", "mark"]),
 })  # fmt: skip
 POLICIES = st.builds(
-    lambda smoothing, failures, mode: policy(
-        "p", smoothing=smoothing, failures=failures, mode=mode
+    lambda smoothing, failures, mode, advanced: policy(
+        "p", smoothing=smoothing, failures=failures, mode=mode, advanced=advanced
     ),
-    SMOOTHING, FAILURES, st.sampled_from(["enforce", "observe"]),
+    SMOOTHING, FAILURES, st.sampled_from(["enforce", "observe"]), SPACES,
 )  # fmt: skip
 
 
@@ -130,6 +131,14 @@ def test_looser_is_an_order(a, b, c):
     assert not (describe_looser(a, b) and describe_looser(b, a))
     if describe_looser(a, b) and describe_looser(b, c):
         assert describe_looser(a, c)
+
+
+def test_the_same_number_is_less_in_client_pixels():
+    client = policy("a", advanced={"smoothing": {"radius_space": "client"}})
+    assert describe_looser(client, policy("b")) == "advanced.smoothing.radius_space"
+    assert describe_looser(policy("b"), client) == ""
+    more = policy("c", smoothing={"radius": 0.41}, advanced=client.advanced.model_dump())
+    assert describe_looser(more, policy("b")) == describe_looser(policy("b"), more) == ""
 
 
 def test_what_is_looser_is_named():

@@ -32,6 +32,8 @@ from guardrail.replay.wording import describe_numbers
         ({}, {"overrides": "on"}, "looser"),
         ({}, {"sampling": {"power": 0.8}}, "as strict"),
         ({}, {"block": {"text": "No."}}, "as strict"),
+        ({}, {"smoothing": {"radius_space": "client"}}, "looser"),
+        ({}, {"smoothing": {"radius_space": "client", "radius": 0.26}}, "neither"),
         ({}, {}, "as strict"),
     ],
 )

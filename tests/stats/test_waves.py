@@ -193,6 +193,13 @@ def test_looks_are_free_where_calls_run_one_at_a_time():
     assert priced.cost == pytest.approx(2.0 * free.cost, rel=0.005)
 
 
+def test_prices_are_asked_again_as_long_as_that_saves():
+    question = {"q1": 0.95, "power": 0.99, "max_samples": 150}
+    found = optimum(0.6915, 0.0002, **question, latency_weight=1.0, max_parallel=8)
+    assert found.cost_lower <= found.cost <= 1.0005 * found.cost_lower
+    assert found.plan.false_pass_upper <= 0.0002
+
+
 @pytest.mark.no_cover
 @pytest.mark.parametrize("limit", ["_QUICK", "_FEW"])
 def test_long_tests_are_priced_and_polished_only(monkeypatch, limit):
