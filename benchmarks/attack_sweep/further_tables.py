@@ -93,16 +93,17 @@ def _policies(steps: list[Rows]) -> list[str]:
     lines = []
     for rows in steps:
         made = [row for row in rows if row["type"] == "further"]
+        clean = [r for r in made if (r["scene_kind"], r["attack"]) == ("clean", "none")]
         step = rows[0]["step"]
         name = "default" if step == _STEP else step.removeprefix(f"{_STEP} with ")
-        calls = f"{_mean(made, 'calls'):.0f}"
+        calls = f"{_mean(clean, 'calls'):.0f}"
         lines.append([name, f"`{rows[0]['policy']}`", str(len(made)), calls])
     return [
         (
             "Each of these policies was asked about the attacks that it covers, and about the "
             "scenes themselves (`none`): clean ones that do not pass are what covering more costs."
         ),
-        table(["column", "policy", "decisions", "mean calls"], lines),
+        table(["column", "policy", "decisions", "mean calls, clean scenes"], lines),
     ]
 
 

@@ -67,7 +67,8 @@ __all__ = ["command"]
     "http://127.0.0.1:8080/v1, in place of a model in this process. Only ask servers that you "
     "may attack; every request says in its user-agent what it is.",
 )  # fmt: skip
-@click.option("--model", help="With --url: the server's name of the model.  [default: builtin]")
+@click.option("--model", help="With --url: the server's name of the model.  "
+              "[default: guardrail-builtin]")  # fmt: skip
 @click.option(
     "--key-env", "key_variable", metavar="NAME", default="GUARDRAIL_API_KEY", show_default=True,
     help="With --url: the variable that holds an API key, where the server takes keys.",

@@ -54,7 +54,7 @@ _ONLY_WITH: dict[str, tuple[AttackKind, ...]] = {
 }
 """Options that stand for one attack or a few; None where they are not given."""
 _NEEDS = {AttackKind.CAPTION: "caption", AttackKind.COLLAGE: "paste"}
-_WORDS, _QUERIES, _PER_MINUTE, _MODEL = 6, 200, 60.0, "builtin"
+_WORDS, _QUERIES, _PER_MINUTE, _MODEL = 6, 200, 60.0, "guardrail-builtin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,9 @@ class AttackOptions:
     @property
     def is_truth_known(self) -> bool:
         """Whether the model is the built-in one, whose harm is told by its own words."""
-        return (self.upstream if self.url is None else self.model) == "builtin"
+        if self.url is not None:
+            return self.model == _MODEL
+        return self.upstream == "builtin"
 
 
 def read_options(given: dict[str, Any]) -> AttackOptions:
