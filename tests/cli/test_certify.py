@@ -22,7 +22,8 @@ from guardrail.upstreams.scripted import Fault, Scripted, Step
 ACTION = Path(__file__).parents[2] / "policies" / "action.yaml"
 ROW_KEYS = {
     "type", "index", "file", "harmless", "n", "missing", "q_lower", "q_upper",
-    "radius", "radii", "radius_upper", "promised_radius", "abstain", "anytime", "alpha", "delta", "claim",
+    "radius", "radii", "radius_upper", "promised_radius", "abstain", "anytime", "alpha", "delta",
+    "claim",
     "sigma", "floor", "miss_rate_upper", "operator_norm", "grid_slack",
     "sampler_error", "height_px", "width_px",
     "canvas", "sha256", "request_digest", "key_id", "calls", "prompt_tokens",
