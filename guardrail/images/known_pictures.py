@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from guardrail.images.perceptual import HASH_BITS, perceptual_hash
+from guardrail.images.perceptual import HASH_BITS, NEAR_COPY_BITS, perceptual_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -76,7 +76,7 @@ class KnownPictures:
         if not self._entries:
             return None
         value = perceptual_hash(picture.pixels)
-        if says_little(value, self._distance):
+        if _is_flat(value):
             return None
         differing = (self._hashes ^ np.uint64(value)).view(np.uint8)
         distances = _ONES[differing].reshape(-1, HASH_BITS // 8).sum(axis=1)
@@ -96,5 +96,13 @@ class KnownPictures:
 
 
 def says_little(value: int, distance: int) -> bool:
-    """Whether a hash is so near to that of an empty picture that every flat picture is near it."""
-    return value.bit_count() <= distance
+    """Whether no list should hold this hash: flat pictures are near it, or it is one of them."""
+    return value.bit_count() <= distance or _is_flat(value)
+
+
+def _is_flat(value: int) -> bool:
+    """Whether a picture is flat, so that its hash says nothing of it.
+
+    The limit does not depend on the distance: what one distance finds, a larger one finds as well.
+    """
+    return value.bit_count() <= NEAR_COPY_BITS

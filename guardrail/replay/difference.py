@@ -159,8 +159,11 @@ def compare_policies(first: Policy, second: Policy) -> PolicyDifference:
         for one in (first, second)
     )
     comparison = PolicyComparison(old, new)
+    lists = all(one.known_pictures.lists for one in (first, second))
     fields = tuple(
-        _describe(change) for change in comparison.changes if change.effect is not Effect.NAME
+        _describe(change, has_lists=lists)
+        for change in comparison.changes
+        if change.effect is not Effect.NAME
     )
     first_numbers, second_numbers = (_measure(compile_policy(one)) for one in (first, second))
     # Radius and floor and what else makes the promise stand together: a low floor may be paid for
@@ -203,14 +206,14 @@ def _reaches_at(rules: Rules, where: Geometry) -> tuple[Reach, ...]:
     return radii_by_floor(promised, where, plan_for(rules, where).q_required)
 
 
-def _describe(change: FieldChange) -> FieldDifference:
+def _describe(change: FieldChange, *, has_lists: bool) -> FieldDifference:
     return FieldDifference(
         change.field,
         change.old,
         change.new,
         _meanings().get(change.field, ""),
         change.effect.value,
-        _judge(change),
+        _judge(change, has_lists=has_lists),
     )
 
 
@@ -220,7 +223,7 @@ def _outside_content(policy: Policy) -> dict[str, Json]:
     return {"overrides": policy.overrides, "known_pictures": known}
 
 
-def _judge(change: FieldChange) -> Strictness:
+def _judge(change: FieldChange, *, has_lists: bool) -> Strictness:
     field, old, new = change.field, change.old, change.new
     decides = change.effect not in _NO_DECISION or field in _OUTSIDE_CONTENT
     if not decides or field in _AS_STRICT:
@@ -228,7 +231,8 @@ def _judge(change: FieldChange) -> Strictness:
     if field in _STRICT_UP + _STRICT_DOWN:
         return _by_number(old, new, up=field in _STRICT_UP)
     if field == "known_pictures.distance":
-        return _by_number(old, new, up=True)
+        # Without a list on both sides there is nothing that both look for.
+        return _by_number(old, new, up=True) if has_lists else Strictness.AS_STRICT
     if field == "spending.mode":
         return _by_number(_SPENDING.index(old), _SPENDING.index(new), up=True)
     strict = _STRICT_WORDS.get(field)

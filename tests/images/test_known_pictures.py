@@ -2,9 +2,13 @@
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 import guardrail.demo
@@ -81,6 +85,37 @@ def test_distance_zero_finds_equal_hashes_only():
     # Of several the nearest, wherever it stands.
     three = [(value ^ 0b111, "far"), (value ^ 1, "near"), (value ^ 0b11, "farther")]
     assert KnownPictures({}, three, 6).find([picture]).entry == "near"
+
+
+def fake_hash(value):
+    """Of the request, in place of that of its pixels."""
+    return patch("guardrail.images.known_pictures.perceptual_hash", lambda _: value)
+
+
+BITS = st.sets(st.integers(0, 63), max_size=24)
+
+
+@given(bits=BITS, flips=st.lists(BITS, min_size=1, max_size=3), distance=st.integers(0, 15))
+@example(bits=set(range(7)), flips=[set()], distance=6)  # 7 bits: a limit of the distance hid it
+def test_what_one_distance_finds_a_larger_one_finds(bits, flips, distance):
+    value = sum(1 << bit for bit in bits)
+    entries = [(value ^ sum(1 << b for b in one), f"list:{i}") for i, one in enumerate(flips)]
+    picture = SimpleNamespace(sha256="", pixels=None)
+    with fake_hash(value):
+        one, larger = (KnownPictures({}, entries, d).find([picture])
+                       for d in (distance, distance + 1))  # fmt: skip
+    assert one is None or one == larger
+
+
+@given(bits=BITS, distance=st.integers(0, 16))
+@example(bits={1, 2, 3}, distance=0)
+@example(bits=set(range(6)), distance=0)
+def test_every_entry_that_a_list_may_hold_is_found_by_its_own_hash(bits, distance):
+    value = sum(1 << bit for bit in bits)
+    picture = SimpleNamespace(sha256="", pixels=None)
+    with fake_hash(value):
+        found = KnownPictures({}, [(value, "list:1")], distance).find([picture])
+    assert found is not None or says_little(value, distance)
 
 
 def test_a_flat_picture_is_near_to_none():
