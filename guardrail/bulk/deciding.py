@@ -7,7 +7,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from guardrail.api.pictures.apart import decode_safely
+from guardrail.api.pictures.fetch import RemoteImages
+from guardrail.api.pictures.loader import Embedded, ImageLoader
 from guardrail.api.recording import decide_and_keep
 from guardrail.bulk.log import repeat_known
 from guardrail.bulk.outcome import UNREADABLE, RowOutcome
@@ -22,6 +23,7 @@ from guardrail.errors import (
     StorageError,
 )
 from guardrail.memory.allowance import reserve_budget
+from guardrail.policy.compile import image_limits
 from guardrail.types import picture_chat
 
 if TYPE_CHECKING:
@@ -34,17 +36,27 @@ if TYPE_CHECKING:
     from guardrail.bulk.rows import BulkRow
     from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
-    from guardrail.images.codec import ImageLimits
     from guardrail.images.known_pictures import KnownPictures
     from guardrail.memory.allowance import Allowance
+    from guardrail.policy.schema import Policy
     from guardrail.types import Json
 
-__all__ = ["Ask", "EngineAsk", "RowDecider"]
+__all__ = ["Ask", "EngineAsk", "RowDecider", "make_loader"]
 
 _PICTURE_CODES = frozenset(
     {"image_type_mismatch", "image_too_large", "images_too_large", "invalid_image",
      "unsupported_image_type"}
 )  # fmt: skip
+
+
+def make_loader(policy: Policy) -> ImageLoader:
+    """Decodes the pictures of a job, as many pixels at a time as the policy allows; no links."""
+    return ImageLoader(
+        image_limits(policy),
+        RemoteImages(),
+        max_link_bytes=0,
+        max_pixels=policy.advanced.limits.max_pixels_at_once,
+    )
 
 
 class Ask(Protocol):
@@ -61,7 +73,7 @@ class EngineAsk:
     Attributes:
         engine: decides.
         model: what it asks for.
-        limits: of pictures.
+        loader: of the pictures, which are held decoded during their decisions.
         parameters: further fields of every request.
         allowance: what all decisions together may cost; None for no limit.
         recording: keeps records of the decisions; None keeps none.
@@ -69,24 +81,22 @@ class EngineAsk:
 
     engine: Engine
     model: str
-    limits: ImageLimits
+    loader: ImageLoader
     parameters: Mapping[str, Json] = field(default_factory=dict)
     allowance: Allowance | None = None
     recording: Recording | None = None
 
     async def __call__(self, row: BulkRow, data: bytes) -> Verdict:
-        picture = await asyncio.to_thread(
-            decode_safely, data, declared_media_type=None, limits=self.limits, param=row.name
-        )
         chat = picture_chat(self.model, row.prompt, self.parameters)
+        async with self.loader.open([Embedded(data, None, row.name)]) as pictures:
 
-        async def decide() -> Verdict:
-            held = reserve_budget(self.engine, (picture,), self.model, None, self.allowance)
-            async with held as budget:
-                return await self.engine.decide(chat, (picture,), budget=budget)
+            async def decide() -> Verdict:
+                held = reserve_budget(self.engine, pictures, self.model, None, self.allowance)
+                async with held as budget:
+                    return await self.engine.decide(chat, pictures, budget=budget)
 
-        verdict, _ = await decide_and_keep(self.recording, decide, chat)
-        return verdict
+            verdict, _ = await decide_and_keep(self.recording, decide, chat)
+            return verdict
 
 
 class RowDecider:
@@ -95,7 +105,7 @@ class RowDecider:
     Args:
         ask: asks the model.
         settings: what all rows have in common.
-        limits: of pictures.
+        loader: of pictures.
         lists: of known pictures, in which the engine looks as well: what was decided before they
             changed is looked up again, and paid for only where they no longer hold it.
         log: what was decided before; None where nothing is kept.
@@ -106,7 +116,7 @@ class RowDecider:
         self,
         ask: Ask,
         settings: JobSettings,
-        limits: ImageLimits,
+        loader: ImageLoader,
         *,
         lists: KnownPictures | None = None,
         log: KnownContents | None = None,
@@ -114,7 +124,7 @@ class RowDecider:
     ) -> None:
         self._ask = ask
         self._settings = settings
-        self._limits = limits
+        self._loader = loader
         self._lists = lists
         self._lists_digest = "" if lists is None else lists.digest
         self._log = log
@@ -145,29 +155,34 @@ class RowDecider:
             outcome = await self._look_up_or_ask(row, data, key, sha256)
         except BaseException:
             own.cancel()
-            self.forget(key)
+            del self._under_way[key]  # nobody replaces a future that is not done
             raise
         if outcome is None:
             own.cancel()
-            self.forget(key)
+            del self._under_way[key]
             return None
         own.set_result(outcome)
         return outcome
 
-    def forget(self, key: str) -> None:
-        """Says that the outcome with this key is in the log, where it is found from now on."""
-        self._under_way.pop(key, None)
+    def forget(self, outcome: RowOutcome) -> None:
+        """Says that this outcome is in the log, where it is found from now on.
+
+        An equal row that is asked about by now, as this one failed, stays under way.
+        """
+        own = self._under_way.get(outcome.key)
+        if own is not None and own.done() and own.result() is outcome:
+            del self._under_way[outcome.key]
 
     async def _look_up_or_ask(
         self, row: BulkRow, data: bytes, key: str, sha256: str
     ) -> RowOutcome | None:
-        if self._log is not None:
-            before = await asyncio.to_thread(self._log.find, key)
-            if before is not None and await asyncio.to_thread(self._still_holds, before, row, data):
-                if await asyncio.to_thread(self._log.is_decided, row, key):
-                    return None
-                return repeat_known(before, row, key)
         try:
+            if self._log is not None:
+                before = await asyncio.to_thread(self._log.find, key)
+                if before is not None and await self._still_holds(before, row, data):
+                    if await asyncio.to_thread(self._log.is_decided, row, key):
+                        return None
+                    return repeat_known(before, row, key)
             verdict = await self._ask(row, data)
         except RequestError as error:
             reason = UNREADABLE if error.code in _PICTURE_CODES else Reason.INVALID_REQUEST.value
@@ -186,14 +201,15 @@ class RowDecider:
             known_lists=self._lists_digest,
         )
 
-    def _still_holds(self, before: KnownDecision, row: BulkRow, data: bytes) -> bool:
+    async def _still_holds(self, before: KnownDecision, row: BulkRow, data: bytes) -> bool:
         """Whether the lists of known pictures say now what they said of this picture then."""
         listed = before.reason == Reason.KNOWN_PICTURE.value
         if self._lists is None or before.known_lists == self._lists_digest:
             return self._lists is not None or not listed
-        picture = decode_safely(data, declared_media_type=None, limits=self._limits, param=row.name)
-        return (self._lists.find((picture,)) is not None) is listed
+        async with self._loader.open([Embedded(data, None, row.name)]) as pictures:
+            found = await asyncio.to_thread(self._lists.find, pictures)
+        return (found is not None) is listed
 
     def _read(self, row: BulkRow) -> tuple[bytes, str]:
-        data = read_image(row, self._limits.max_bytes)
+        data = read_image(row, self._loader.limits.max_bytes)
         return data, hashlib.sha256(data).hexdigest()

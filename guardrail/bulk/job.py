@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from guardrail.bulk.flow import read_in_thread, work_through
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from guardrail.bulk.outcome import RowOutcome
     from guardrail.bulk.rows import BulkRow
 
-__all__ = ["MOST_BARREN", "BulkJob"]
+__all__ = ["MOST_BARREN", "BarrenRows", "BulkJob"]
 
 MOST_BARREN = 32
 """After so many rows in a row that model or oracle let down, the job stops."""
@@ -26,6 +26,22 @@ MOST_BARREN = 32
 _LET_DOWN = frozenset(
     {Reason.UPSTREAM_FAILED.value, Reason.ORACLE_FAILED.value, Reason.MISCONFIGURED.value}
 )
+
+
+@dataclass(slots=True)
+class BarrenRows:
+    """Counts rows in a row that model or oracle let down, over the jobs that share it."""
+
+    count: int = 0
+
+    def add(self, outcome: RowOutcome) -> bool:
+        """Whether these are too many by now."""
+        if outcome.is_decided:
+            self.count = 0
+        elif outcome.reason in _LET_DOWN:
+            self.count += 1
+            return self.count >= MOST_BARREN
+        return False
 
 
 @dataclass(slots=True)
@@ -37,6 +53,7 @@ class BulkJob:
         log: where outcomes go; what it holds already is not decided again.
         most: rows that are decided at a time: a kill loses no more of them.
         step: called after each row.
+        barren: goes on with the count of an earlier job, if it is that one's.
         stopped: why the job ended before its source did; empty where it did not.
         decided_before: rows that needed nothing.
     """
@@ -45,9 +62,9 @@ class BulkJob:
     log: OutcomeSink
     most: int
     step: Callable[[], None] = lambda: None
+    barren: BarrenRows = field(default_factory=BarrenRows)
     stopped: str = ""
     decided_before: int = 0
-    _barren: int = 0
 
     async def run(self, rows: Iterator[BulkRow]) -> None:
         """Decides the rows that are left; where it is stopped, those under way are ended first.
@@ -61,7 +78,7 @@ class BulkJob:
             if found:
                 await asyncio.to_thread(self.log.write, found)
                 for outcome in found:
-                    self.decider.forget(outcome.key)
+                    self.decider.forget(outcome)
                     self._count_faults(outcome)
             for _ in outcomes:
                 self.step()
@@ -82,12 +99,8 @@ class BulkJob:
         return outcome
 
     def _count_faults(self, outcome: RowOutcome) -> None:
-        if outcome.is_decided:
-            self._barren = 0
-        elif outcome.reason in _LET_DOWN:
-            self._barren += 1
-            if self._barren >= MOST_BARREN and not self.stopped:
-                self.stopped = (
-                    f"{MOST_BARREN} rows in a row could not be decided, the last one because: "
-                    f"{outcome.problem}. Correct this, and the same command goes on"
-                )
+        if self.barren.add(outcome) and not self.stopped:
+            self.stopped = (
+                f"{MOST_BARREN} rows in a row could not be decided, the last one because: "
+                f"{outcome.problem}. Correct this, and the same command goes on"
+            )

@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guardrail.assembly import build_engine
-from guardrail.bulk.deciding import EngineAsk, RowDecider
-from guardrail.bulk.job import BulkJob
+from guardrail.bulk.deciding import EngineAsk, RowDecider, make_loader
+from guardrail.bulk.job import BarrenRows, BulkJob
 from guardrail.bulk.log import DecisionLog
 from guardrail.bulk.outcome import RowOutcome
 from guardrail.bulk.rows import BulkRow
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError
-from guardrail.policy.compile import image_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -221,13 +220,14 @@ class _Worker:
         self._plan = plan
         self._log = _RemoteLog(keeper)
         self._runner = asyncio.Runner()
+        self._barren = BarrenRows()  # over all batches: none has more rows than stop a job
         self._engine = build_engine(plan.policy, plan.entries, plan.key)
-        limits, settings = image_limits(plan.policy), plan.settings
-        ask = EngineAsk(self._engine, settings.model, limits, settings.parameters)
+        loader, settings = make_loader(plan.policy), plan.settings
+        ask = EngineAsk(self._engine, settings.model, loader, settings.parameters)
         self._decider = RowDecider(
             ask,
             settings,
-            limits,
+            loader,
             lists=self._engine.known_pictures,
             log=self._log,
             keep_answers=plan.keep_answers,
@@ -237,7 +237,7 @@ class _Worker:
         import pyarrow
 
         rows = [BulkRow(**row) for row in batch.to_pylist()]
-        job = BulkJob(self._decider, self._log, self._plan.most)
+        job = BulkJob(self._decider, self._log, self._plan.most, barren=self._barren)
         self._runner.run(job.run(iter(rows)))
         count = len(rows)
         return pyarrow.table(

@@ -31,6 +31,7 @@ class JobAllowance:
         self.spent_usd = spent_usd
         self._reserved_usd = 0.0
         self._highest_usd = 0.0
+        self._unknown = 0
         self._changed = asyncio.Condition()
 
     async def reserve(self, calls: int | None, max_cost_usd: float | None) -> Reservation:
@@ -38,7 +39,7 @@ class JobAllowance:
 
         Raises:
             LimitError: too little is left for one more decision, and nothing under way can give
-                any back.
+                any back; says so where costs that are not known have used it up.
         """
         del calls
         async with self._changed:
@@ -47,11 +48,7 @@ class JobAllowance:
                 if free > 0.0 and free >= (max_cost_usd or self._highest_usd):
                     break
                 if not self._reserved_usd:
-                    raise LimitError(
-                        f"the job's limit of US$ {self.most_usd:g} is reached; give more with "
-                        "--max-usd, and the same command goes on",
-                        code="job_cost_limit",
-                    )
+                    raise self._limit_error()
                 await self._changed.wait()
             usd = min(free, max_cost_usd or 2 * self._highest_usd or free)
             self._reserved_usd += usd
@@ -66,5 +63,21 @@ class JobAllowance:
             left = self._reserved_usd - held
             self._reserved_usd = left if left > 1e-12 else 0.0
             self.spent_usd += used
+            self._unknown += usd is None
             self._highest_usd = max(self._highest_usd, used)
             self._changed.notify_all()
+
+    def _limit_error(self) -> LimitError:
+        limit = f"the job's limit of US$ {self.most_usd:g}"
+        if not self._unknown:
+            return LimitError(
+                f"{limit} is reached; give more with --max-usd, and the same command goes on",
+                code="job_cost_limit",
+            )
+        return LimitError(
+            f"{limit} cannot be kept: what the answers of {self._unknown} decisions cost is not "
+            "known, as the upstream did not report their tokens (usage) or they broke off, so all "
+            "that was set aside for them counts as spent. Let the upstream report usage; or leave "
+            "--max-usd out, and limit the cost at the provider. The same command goes on",
+            code="job_cost_unknown",
+        )

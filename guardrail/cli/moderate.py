@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -238,14 +238,13 @@ class _Job:
         from guardrail.bulk.deciding import RowDecider
         from guardrail.bulk.job import BulkJob
         from guardrail.cli.progress import progress_bar
-        from guardrail.policy.compile import image_limits
 
-        options, limits = self.options, image_limits(self.policy)
+        options = self.options
         with self._open_ask(engine, settings, log) as ask:
             decider = RowDecider(
                 ask,
                 settings,
-                limits,
+                ask.loader,
                 lists=engine.known_pictures,
                 log=log,
                 keep_answers=options["answers"],
@@ -260,8 +259,7 @@ class _Job:
         self, engine: Engine, settings: JobSettings, log: DecisionLog
     ) -> Iterator[EngineAsk]:
         from guardrail.assembly import open_recorder
-        from guardrail.bulk.deciding import EngineAsk
-        from guardrail.policy.compile import image_limits
+        from guardrail.bulk.deciding import EngineAsk, make_loader
         from guardrail.records.options import RecordOptions
 
         options = self.options
@@ -273,10 +271,11 @@ class _Job:
             options["keep_pictures"],
         )
         with ExitStack() as stack:
+            loader = stack.enter_context(closing(make_loader(self.policy)))
             yield EngineAsk(
                 engine,
                 settings.model,
-                image_limits(self.policy),
+                loader,
                 settings.parameters,
                 self._allow(engine, settings.model, log),
                 stack.enter_context(open_recorder(engine, kept)),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from guardrail.api.endpoint import Endpoint
     from guardrail.api.incoming import Incoming
+    from guardrail.api.pictures.loader import ImageLoader
     from guardrail.assembly import KeySource, Model
     from guardrail.engine.engine import Engine
     from guardrail.images.filters import PictureFilter
@@ -92,6 +93,11 @@ class Decider:
         settings = ServerSettings()
         alone = policy.model_copy(update={"overrides": "off"})  # the list is a server's
         self._service = Service(alone, engine, settings, records.of(engine), ledger=ledger)
+
+    @property
+    def image_loader(self) -> ImageLoader:
+        """Decodes the pictures of all requests, by the policy's limits."""
+        return self._service.image_loader
 
     @property
     def engine(self) -> Engine:

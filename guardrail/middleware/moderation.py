@@ -23,7 +23,6 @@ from guardrail.bulk.rows import BulkRow, fill_prompt
 from guardrail.errors import ConfigError, RequestError
 from guardrail.images.codec import to_data_url
 from guardrail.images.header import MEDIA_TYPES, sniff
-from guardrail.policy.compile import image_limits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -116,14 +115,14 @@ async def _work(
     decider = RowDecider(
         _GuardAsk(send, model),
         JobSettings.of(runtime.decider.engine, model, {}),
-        image_limits(runtime.decider.policy),
+        runtime.decider.image_loader,
         keep_answers=options.keep_answers,
     )
 
     async def decide(row: BulkRow) -> RowOutcome:
         outcome = await decider.decide(row)
         assert outcome is not None  # there is no log in which it could be
-        decider.forget(outcome.key)
+        decider.forget(outcome)
         return outcome
 
     rows = _read_rows(items, options.prompt)

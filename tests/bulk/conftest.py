@@ -6,10 +6,9 @@ from PIL import Image
 
 from guardrail.assembly import join_engine
 from guardrail.bulk.content_key import JobSettings
-from guardrail.bulk.deciding import EngineAsk, RowDecider
+from guardrail.bulk.deciding import EngineAsk, RowDecider, make_loader
 from guardrail.images.keys import NoiseKey
 from guardrail.oracles.base import Judgement
-from guardrail.policy.compile import image_limits
 from guardrail.policy.load import parse_policy
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Scripted
@@ -58,12 +57,12 @@ class Bench:
         return len(self.upstream.calls)
 
     def decider(self, *, log=None, allowance=None, keep_answers=False):
-        limits = image_limits(self.policy)
-        ask = EngineAsk(self.engine, "scripted", limits, {}, allowance)
+        loader = make_loader(self.policy)
+        ask = EngineAsk(self.engine, "scripted", loader, {}, allowance)
         return RowDecider(
             ask,
             self.settings,
-            limits,
+            loader,
             lists=self.engine.known_pictures,
             log=log,
             keep_answers=keep_answers,

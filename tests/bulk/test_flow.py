@@ -72,6 +72,55 @@ def test_what_is_done_comes_while_the_source_keeps_others_waiting():
     asyncio.run(run())
 
 
+@given(
+    kinds=st.lists(st.sampled_from(["good", "bad", "late"]), min_size=1, max_size=9),
+    source_fails=st.booleans(),
+)
+def test_what_ended_well_comes_before_the_fault_of_another(kinds, source_fails):
+    """Whatever of them raises, the stream included: all end in the same moment."""
+    fails = source_fails or "bad" in kinds
+    gate, there = asyncio.Event(), []
+
+    async def wait_for_all():
+        there.append(1)
+        if len(there) == len(kinds) + 1:
+            gate.set()
+        await gate.wait()
+
+    async def items():
+        for item in enumerate(kinds):
+            yield item
+        await wait_for_all()
+        if source_fails:
+            raise KeyError("source")
+
+    async def work(item):
+        await wait_for_all()
+        if item[1] == "bad":
+            raise KeyError(item)
+        if item[1] == "late":  # done already, and cannot be called back
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                return item
+        return item
+
+    async def run():
+        found = []
+        stream = work_through(items(), work, most=len(kinds) + 1)
+        try:
+            async for batch in stream:
+                found += batch
+        except KeyError:
+            assert fails
+        else:
+            assert not fails
+        return found
+
+    found = asyncio.run(run())
+    assert sorted(found) == [item for item in enumerate(kinds) if item[1] != "bad"]
+
+
 def test_a_fault_ends_the_others_and_is_raised():
     ended = []
 

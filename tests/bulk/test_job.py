@@ -13,8 +13,9 @@ from guardrail.bulk.spending import JobAllowance
 from guardrail.bulk.summary import BulkSummary
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
-from guardrail.errors import ConfigError, LimitError
-from tests.bulk.conftest import USD_A_CALL
+from guardrail.errors import ConfigError, LimitError, StorageError, UpstreamError
+from guardrail.upstreams.scripted import Step
+from tests.bulk.conftest import POLICY, USD_A_CALL
 
 
 def run_job(bench, path, rows, *, most=2, allowance=None):
@@ -183,6 +184,98 @@ def test_the_money_of_a_job_is_never_exceeded_and_more_of_it_goes_on(bench, path
     assert all(one.is_decided for one in found.values())
 
 
+@pytest.mark.parametrize("most", [2, 3])
+def test_an_equal_row_that_is_asked_about_after_a_fault_is_not_paid_for_twice(
+    bench, path, pictures, most
+):
+    """One fails; its line is written while an equal row is asked about: a third one waits."""
+    model = bench()
+    twins = [BulkRow(name, "What?", str(pictures[0])) for name in "ABC"]
+
+    class Ask:
+        asked, gate = 0, None
+
+        async def __call__(self, row, data):
+            self.asked += 1
+            if self.asked == 1:
+                raise UpstreamError("down", status=500)
+            await self.gate.wait()
+            return await given(row, data)
+
+    async def run():
+        decider = model.decider()
+        ask.gate = asyncio.Event()
+        decider._ask = ask
+        first, second = (asyncio.ensure_future(decider.decide(row)) for row in twins[:2])
+        failed = await first
+        assert not failed.is_decided
+        for _ in range(most):
+            await asyncio.sleep(0.01)
+        decider.forget(failed)
+        third = asyncio.ensure_future(decider.decide(twins[2]))
+        await asyncio.sleep(0.05)
+        ask.gate.set()
+        found = await asyncio.gather(second, third)
+        for outcome in found:
+            decider.forget(outcome)
+        assert not decider._under_way
+        return found
+
+    given = model.decider()._ask
+    ask = Ask()
+    found = asyncio.run(run())
+    assert ask.asked == 2
+    assert [one.decision.value for one in found] == ["pass", "pass"]
+    assert sorted(one.same_as for one in found) == ["", found[0].name]
+
+
+@pytest.mark.parametrize("error", [ConfigError("no package"), StorageError("no room")])
+def test_a_fault_that_ends_the_job_loses_no_decision_that_is_made(bench, path, pictures, error):
+    model = bench()
+    rows = picture_rows(pictures[:4])
+
+    async def run():
+        with DecisionLog(path, model.settings.to_dict()) as log:
+            decider = model.decider(log=log)
+            given, made, over = decider._ask, [], asyncio.Event()
+
+            async def ask(row, data):
+                if row.name != "3.png":
+                    made.append(await given(row, data))
+                    if len(made) == 3:
+                        over.set()
+                await over.wait()
+                if row.name == "3.png":
+                    raise error
+                return made.pop()
+
+            decider._ask = ask
+            await BulkJob(decider, log, 4).run(iter(rows))
+
+    with pytest.raises(type(error)):
+        asyncio.run(run())
+    assert len(path.read_text().splitlines()) == 1 + 3
+    again = bench()
+    job, _ = run_job(again, path, rows)
+    assert job.decided_before == 3
+
+
+WITHOUT_USAGE = {
+    "model": "scripted",
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "a cat"}, "finish_reason": "stop"}
+    ],
+}
+
+
+def test_a_model_that_reports_no_tokens_is_told_as_that_and_not_as_a_limit(bench, path, pictures):
+    model = bench(lambda _: Step(response=WITHOUT_USAGE))
+    job, _ = run_job(model, path, picture_rows(pictures), most=1, allowance=100.0)
+    assert "is reached" not in job.stopped
+    assert "not known" in job.stopped
+    assert "usage" in job.stopped
+
+
 def test_a_model_that_is_down_stops_the_job(bench, path, pictures):
     rows = [BulkRow(f"row {i}", f"FAIL {i}", str(pictures[0])) for i in range(3 * MOST_BARREN)]
     model = bench()
@@ -241,3 +334,39 @@ class TestAllowance:
             assert money.spent_usd == pytest.approx(0.8)
 
         asyncio.run(run())
+
+    @pytest.mark.parametrize("limit", [None, 0.3])
+    def test_a_limit_used_up_by_unknown_costs_says_so(self, limit):
+        async def run():
+            money = JobAllowance(0.6)
+            for _ in range(3):
+                await money.settle(await money.reserve(None, limit), 1, None)
+
+        with pytest.raises(LimitError, match=r"cannot be kept.* is not known.*usage"):
+            asyncio.run(run())
+
+
+@pytest.mark.parametrize(("room", "expected"), [(1, 1), (100, 2), (10_000, 4)])
+def test_pictures_held_decoded_at_a_time_are_bounded_by_the_policy(
+    bench, path, pictures, room, expected
+):
+    """Each has 48 pixels; a request may have 60 in any case."""
+    limits = f"max_total_pixels: 60, max_pixels_at_once: {room}"
+    model = bench(policy=POLICY.replace("limits: {", f"limits: {{{limits}, "))
+    held = most = 0
+    decide = model.engine.decide
+
+    async def watch(*args, **options):
+        nonlocal held, most
+        held += 1
+        most = max(most, held)
+        await asyncio.sleep(0.05)
+        try:
+            return await decide(*args, **options)
+        finally:
+            held -= 1
+
+    model.engine.decide = watch
+    _, found = run_job(model, path, picture_rows(pictures[:6]), most=4)
+    assert [one.decision.value for one in found.values()] == ["pass"] * 6
+    assert most == expected

@@ -4,6 +4,9 @@ import hashlib
 
 import pytest
 
+from guardrail.api.pictures.apart import decode_safely
+from guardrail.bulk.outcome import UNREADABLE
+from guardrail.errors import RequestError
 from tests.bulk.conftest import POLICY
 from tests.bulk.test_job import picture_rows, run_job
 
@@ -21,6 +24,30 @@ def listing(bench, tmp_path, pictures):
         return bench(policy=policy, file=tmp_path / "policy.yaml")
 
     return make
+
+
+class TestAPictureThatDecodesNoMore:
+    """As its decoder is another one by now; looked up again only where the lists have changed."""
+
+    @pytest.mark.parametrize("code", ["invalid_image", "image_too_large", "unsupported_image_type"])
+    def test_is_not_decided_and_the_job_goes_on(
+        self, listing, tmp_path, pictures, monkeypatch, code
+    ):
+        log, rows = tmp_path / "log.jsonl", picture_rows(pictures[:3])
+        run_job(listing(1), log, rows)
+        first = pictures[0].read_bytes()
+
+        def refuse(data, **options):
+            if data == first:
+                raise RequestError("the picture is damaged", code=code)
+            return decode_safely(data, **options)
+
+        monkeypatch.setattr("guardrail.api.pictures.loader.decode_safely", refuse)
+        again = listing(1, 2)
+        _, found = run_job(again, log, rows)
+        assert reasons(found) == [UNREADABLE, REASON, REASON]
+        assert found["0.png"].decision.value == "not decided"
+        assert again.calls == 0
 
 
 def reasons(found):

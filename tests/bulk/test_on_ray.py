@@ -1,11 +1,15 @@
 """Two nodes, one of them killed in the middle: its rows are done again, and none is paid twice."""
 
+import dataclasses
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from guardrail.bulk import on_ray
+from guardrail.bulk.job import MOST_BARREN
 from guardrail.bulk.on_ray import import_ray
 from guardrail.bulk.rows import BulkRow
 from guardrail.errors import ConfigError
@@ -118,6 +122,37 @@ def test_ray_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'certified-guardrail\[ray\]'"):
         import_ray()
+
+
+@pytest.mark.parametrize("good_rows", [(), (20, 50)])
+def test_rows_that_fail_are_counted_over_all_batches_of_a_worker(
+    bench, pictures, monkeypatch, good_rows
+):
+    pyarrow = pytest.importorskip("pyarrow")
+    model = bench()
+    monkeypatch.setattr(on_ray, "build_engine", lambda *_: model.engine)
+    monkeypatch.setattr(on_ray, "_wait", lambda found: found)
+    plan = on_ray.RayPlan(model.policy, (), None, model.settings, 4, False, 1, 1.0)
+    worker = on_ray._Worker(plan, _Nothing())
+    rows = [
+        BulkRow(f"row {i}", "What?" if i in good_rows else f"FAIL {i}", str(pictures[0]), i)
+        for i in range(80)
+    ]
+    stopped_after = None
+    for start in range(0, len(rows), 16):
+        batch = pyarrow.Table.from_pylist([dataclasses.asdict(one) for one in rows[start:][:16]])
+        if any(worker(batch)["stopped"].to_pylist()):
+            stopped_after = start + 16
+            break
+    worker._runner.close()  # as its process ends
+    assert stopped_after == (None if good_rows else MOST_BARREN)
+
+
+class _Nothing:
+    """A keeper whose log is empty and stays so."""
+
+    def __getattr__(self, name):
+        return SimpleNamespace(remote=lambda *_: None)
 
 
 def test_pictures_that_stand_in_the_table_are_refused():
