@@ -286,6 +286,7 @@ def _policy(style="refusal", call_timeout_s=30.0):
         {
             "name": "conformance",
             "oracle": {"miss_rate_upper": 0.01},
+            "smoothing": {"radius": 0.25},
             "sampling": {"max_samples": 100},
             "block": {"style": style, "text": BLOCKED},
             "advanced": {
