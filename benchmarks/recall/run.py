@@ -46,7 +46,7 @@ def main() -> None:
 
 def _measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
-    kinds = _draw_scenes(args, folder)
+    kinds = draw_scenes(args, folder)
     command = [
         sys.executable, "-m", "guardrail", "recall", "--json",
         "--forbidden", str(folder / "forbidden.jsonl"), "--clean", str(folder / "clean.jsonl"),
@@ -77,7 +77,7 @@ def _by_kind(log: Path, kinds: dict[str, str]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: -row["mean"])
 
 
-def _draw_scenes(args: argparse.Namespace, folder: Path) -> dict[str, str]:
+def draw_scenes(args: argparse.Namespace, folder: Path) -> dict[str, str]:
     """Writes the pictures and their tables; the forbidden kind of each request by its name."""
     rng = np.random.default_rng(args.seed)
     bank = SpriteBank(side=SIDE_PX, variants=12, rng=rng, font_path=args.font)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from guardrail.evaluation.recall_log import RecallLog
     from guardrail.evaluation.recall_outcome import RecallOutcome
     from guardrail.evaluation.requests import RequestSet
+    from guardrail.evaluation.threat_facts import ThreatDesign, ThreatOutcome
     from guardrail.images.limits import ImageLimits
     from guardrail.policy.schema import Policy
 
@@ -54,6 +55,11 @@ _WISHES = (0.5, 0.9, 0.95, 0.99)
               "cluster of near-copies]")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True,
               help="Of the draw of one request from each cluster.")  # fmt: skip
+@click.option("--threats", "per_threat", is_flag=True, help="Measure as well which share is held "
+              "against each threat that the policy covers: crops, stickers, suffix.")  # fmt: skip
+@click.option("--view-draws", type=click.IntRange(1, _MOST_DRAWS),
+              help="Answers to each view, without noise, for --threats.  [default: 40, or as many "
+              "as can show anything]")  # fmt: skip
 @table_options("image=path,prompt=question")
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out and name requests that cannot be "
               "read, instead of refusing the set.")  # fmt: skip
@@ -134,12 +140,13 @@ def _check_oracle(engine: Engine) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Measurement:
-    """Everything that is fixed before the first call."""
+    """Everything that is fixed before the first call; `threats` is None where none is measured."""
 
     engine: Engine
     policy: Policy
     sets: _Sets
     design: RecallDesign
+    threats: ThreatDesign | None
     limits: ImageLimits
     options: dict[str, Any]
 
@@ -172,8 +179,22 @@ class _Measurement:
                 f"{most:,} answers"
             )
             lines += [f"left out: {problem}" for problem in clean.problems]
+        lines += self._announce_threats(count)
         for line in lines:
             click.echo(line, err=True)
+
+    def _announce_threats(self, requests: int) -> list[str]:
+        from guardrail.engine.threat_wording import left_out_sentence
+
+        if self.threats is None:
+            left_out = left_out_sentence(self.engine.rules.threats)
+            return [f"{left_out}; --threats measures them."] if left_out else []
+        said = (
+            f"threats ({', '.join(self.threats.statements)}): {self.threats.draws:,} answers to "
+            f"each view of {requests:,} requests at most, fewer where a view can no longer show "
+            "anything or another one is enough"
+        )
+        return [said]
 
     async def measure(self, log_file: Path | None) -> tuple[RecallOutcome, str]:
         """The outcome, and the name of the model."""
@@ -201,6 +222,7 @@ class _Measurement:
                 step()
 
             results = await measure_recall(engine, design, forbidden, model, self.limits, log, tell)
+        threats = None if self.threats is None else await self._views(self.threats, model, log)
         clean = None
         if self.sets.clean is not None:
             with progress_bar("clean", len(self.sets.clean.drawn)) as step:
@@ -208,7 +230,19 @@ class _Measurement:
                     engine, self.sets.clean, model, self.limits, log, step
                 )
             clean = CleanTraffic(tuple(decisions), design.delta)
-        return RecallOutcome(design, forbidden, tuple(results), clean)
+        return RecallOutcome(design, forbidden, tuple(results), clean, threats)
+
+    async def _views(self, design: ThreatDesign, model: str, log: RecallLog) -> ThreatOutcome:
+        from guardrail.cli.progress import progress_bar
+        from guardrail.evaluation.threat_facts import ThreatOutcome
+        from guardrail.evaluation.threat_recall import measure_threats
+
+        forbidden = self.sets.forbidden
+        with progress_bar("views", len(forbidden.drawn)) as step:
+            results = await measure_threats(
+                self.engine, design, forbidden, model, self.limits, log, step
+            )
+        return ThreatOutcome(design, results)
 
     def _settings(self, model: str) -> dict[str, Any]:
         """All that a result depends on; a key of this process alone is left out."""
@@ -266,7 +300,28 @@ def _fix_design(
         beta=BETA,
         steps=curve_steps(engine.rules, options["draws"], BETA),
     )
-    return _Measurement(engine, policy, sets, design, image_limits(policy), options)
+    threats = _fix_threats(engine, sets.forbidden, options)
+    return _Measurement(engine, policy, sets, design, threats, image_limits(policy), options)
+
+
+def _fix_threats(
+    engine: Engine, forbidden: RequestSet, options: dict[str, Any]
+) -> ThreatDesign | None:
+    from guardrail.evaluation.recall_facts import BETA
+    from guardrail.evaluation.threat_facts import plan_threats
+
+    if not options["per_threat"]:
+        if options["view_draws"] is not None:
+            raise click.UsageError("--view-draws is for --threats; give that as well")
+        return None
+    return plan_threats(
+        engine.rules.threats,
+        max(len(request.images) for _, request in forbidden.drawn),
+        draws=options["view_draws"],
+        delta=options["delta"],
+        beta=BETA,
+        seed=options["seed"],
+    )
 
 
 def _finish(
@@ -278,16 +333,18 @@ def _finish(
     report_file: Path | None,
     as_json: bool,
 ) -> None:
+    from guardrail.engine.threat_wording import left_out_sentence
     from guardrail.evaluation.recall_outcome import recall_of
     from guardrail.evaluation.recall_report import RecallReport, write_recall_report
     from guardrail.sealed import write_sealed
 
+    left_out = left_out_sentence(engine.rules.threats) if outcome.threats is None else ""
     recall = recall_of(outcome, engine, model, seed)
     if out is not None:
         write_sealed(out, recall)
     if report_file is not None:
-        write_recall_report(report_file, RecallReport(outcome, recall))
+        write_recall_report(report_file, RecallReport(outcome, recall, left_out))
     if as_json:
-        click.echo(json.dumps(list_facts(outcome, recall), allow_nan=False))
+        click.echo(json.dumps(list_facts(outcome, recall, left_out), allow_nan=False))
     else:
-        print_recall(outcome, recall, out)
+        print_recall(outcome, recall, left_out, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from guardrail.evaluation.recall_outcome import RecallOutcome
+    from guardrail.evaluation.threat_facts import ThreatOutcome
     from guardrail.policy.recall import Recall
 
 __all__ = ["list_facts", "print_recall"]
@@ -17,8 +19,8 @@ __all__ = ["list_facts", "print_recall"]
 _MOST_LISTED = 40
 
 
-def list_facts(outcome: RecallOutcome, recall: Recall) -> dict[str, Any]:
-    """For `--json`."""
+def list_facts(outcome: RecallOutcome, recall: Recall, left_out: str) -> dict[str, Any]:
+    """For `--json`; `left_out` says which views were not measured."""
     blind = [
         {
             "request": result.digest,
@@ -35,14 +37,35 @@ def list_facts(outcome: RecallOutcome, recall: Recall) -> dict[str, Any]:
         **recall.model_dump(mode="json"),
         "sentence": recall.statement().sentence,
         "blind_spots": blind,
+        "by_threat": _list_threats(outcome.threats, recall.alpha),
+        "left_out": left_out,
         "clean_reasons": {} if outcome.clean is None else outcome.clean.reasons(),
     }
 
 
-def print_recall(outcome: RecallOutcome, recall: Recall, out: Path | None) -> None:
-    """The measurement in words, on standard output."""
-    import textwrap
+def _list_threats(threats: ThreatOutcome | None, alpha: float) -> list[dict[str, Any]]:
+    from guardrail.evaluation.threat_words import recall_sentences
 
+    if threats is None:
+        return []
+    sentences = recall_sentences(threats, alpha=alpha)
+    return [
+        {
+            "against": one.against,
+            "shown": one.shown,
+            "requests": one.requests,
+            "share_lower": one.share_lower,
+            "view_draws": threats.design.draws,
+            "floor": threats.design.threats.floor,
+            "not_shown": threats.not_shown(one.against),
+            "sentence": sentence,
+        }
+        for one, sentence in zip(threats.recalls, sentences, strict=True)
+    ]
+
+
+def print_recall(outcome: RecallOutcome, recall: Recall, left_out: str, out: Path | None) -> None:
+    """The measurement in words, on standard output."""
     price = "" if recall.cost_usd is None else f", US$ {recall.cost_usd:.2f}"
     click.echo(
         f"{recall.requests:,} requests of {recall.data}, {recall.draws:,} draws each; "
@@ -50,11 +73,40 @@ def print_recall(outcome: RecallOutcome, recall: Recall, out: Path | None) -> No
         f"{len(recall.held):,} shown held as they are; radius at recall "
         + ", ".join(f"{r.recall:g}: {_radius(r.radius)}" for r in recall.reaches)
     )
-    click.echo("\n".join(textwrap.wrap(recall.statement().sentence, 96)))
+    _print_wrapped(recall.statement().sentence)
+    if left_out:
+        _print_wrapped(f"{left_out}.")
+    _print_threats(outcome.threats, recall.alpha)
     _print_clean(outcome)
     _print_blind(outcome)
     if out is not None:
         click.echo(f"\nwritten: {out}; refer to it in the policy: recall: {out.name}")
+
+
+def _print_threats(threats: ThreatOutcome | None, alpha: float) -> None:
+    from guardrail.cli.tables import print_table
+    from guardrail.engine.wording import digits_down
+    from guardrail.evaluation.threat_words import TITLES, recall_sentences
+
+    if threats is None:
+        return
+    rows = [
+        (TITLES[one.against], f"{one.shown:,} of {one.requests:,}", digits_down(one.share_lower))
+        for one in threats.recalls
+    ]
+    print_table(
+        f"\nHeld against each threat: {threats.design.draws:,} draws of a view, {threats.calls:,} "
+        f"calls; together with confidence {digits_down(1 - threats.design.delta)}",
+        ("threat", "shown held", "share, at least"),
+        rows,
+    )
+    for sentence in recall_sentences(threats, alpha=alpha):
+        _print_wrapped(sentence)
+    click.echo("")
+
+
+def _print_wrapped(text: str) -> None:
+    click.echo("\n".join(textwrap.wrap(text, 96)))
 
 
 def _print_clean(outcome: RecallOutcome) -> None:

@@ -96,6 +96,8 @@ def command(
     from guardrail.cli.tune_output import write_results
     from guardrail.cli.tune_records import prepare_records
     from guardrail.cli.tune_requests import prepare_requests
+    from guardrail.engine.threat_wording import left_out_sentence
+    from guardrail.policy.threats import compile_threats
     from guardrail.policy_search.price_cap import PriceCap
 
     for file in (out, report_file):
@@ -106,12 +108,19 @@ def command(
     goals = _find_goals(policy, options["goal_texts"])
     cap = PriceCap(policy.advanced.limits.max_cost_usd_per_request, options["price_per_call"])
     cap.check_goals(goals)
+    left_out = left_out_sentence(compile_threats(policy.threats))
+    if left_out:
+        left_out += (
+            ": fewer ordinary requests pass than is said here, and each takes more calls; which "
+            "share is held against a threat is measured by 'guardrail recall --threats'"
+        )
+        click.echo(f"{left_out}.", err=True)
     prepare = prepare_records if options["place"] is not None else prepare_requests
     prepared = prepare(policy, goals, cap, options)
     if prepared is None:
         return
     tuned = _search(prepared, goals, options)
-    write_results(tuned, policy, prepared.data, options, out, report_file)
+    write_results(tuned, policy, prepared.data, left_out, options, out, report_file)
     ctx.exit(0 if tuned.proposed is not None else 1)
 
 

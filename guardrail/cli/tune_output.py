@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,15 @@ def write_results(
     tuned: Tuned,
     policy: Policy,
     data: str,
+    left_out: str,
     options: dict[str, Any],
     out: Path | None,
     report_file: Path | None,
 ) -> None:
-    """Writes the proposed policy and the report, and prints what was found."""
+    """Writes the proposed policy and the report, and prints what was found.
+
+    `left_out` says which tests of the policy it is not about; empty where it is about all.
+    """
     from guardrail.policy_search.facts import tuned_facts
     from guardrail.policy_search.proposal import write_proposal
     from guardrail.policy_search.report import write_report
@@ -37,12 +42,14 @@ def write_results(
         if out is not None:
             out.write_text(proposal, encoding="utf-8")
     if report_file is not None:
-        write_report(report_file, tuned, policy.name, data, proposal)
+        write_report(report_file, tuned, policy.name, data, proposal, left_out)
     if options["as_json"]:
-        found = {"data": data, **tuned_facts(tuned), "proposal": proposal}
+        found = {"data": data, **tuned_facts(tuned), "left_out": left_out, "proposal": proposal}
         click.echo(json.dumps(found, allow_nan=False))
         return
     draws = None if options["place"] is not None else options["draws"]
+    if left_out:
+        click.echo("\n".join(textwrap.wrap(f"{left_out}.", 96)) + "\n")
     _print(tuned, proposal, out, draws)
 
 

@@ -12,9 +12,9 @@ from guardrail.engine.threats import Crops, Stickers, Suffix, SuffixUnit
 from guardrail.engine.wording import digits_down, digits_up
 
 if TYPE_CHECKING:
-    from guardrail.engine.threats import Setting
+    from guardrail.engine.threats import Setting, Threats
 
-__all__ = ["earned_sentence", "promise_sentence"]
+__all__ = ["earned_sentence", "left_out_sentence", "promise_sentence"]
 
 
 def promise_sentence(setting: Setting, *, floor: float, alpha: float) -> str:
@@ -49,6 +49,17 @@ def promise_sentence(setting: Setting, *, floor: float, alpha: float) -> str:
             return _promise_of_suffix(setting, below, passes)
         case _:
             assert_never(setting)
+
+
+def left_out_sentence(threats: Threats | None) -> str:
+    """What a number about the request's own test alone leaves out; empty where that is nothing."""
+    if threats is None:
+        return ""
+    names = ", ".join(threat.value for threat in threats.settings)
+    return (
+        f"The policy covers more than small changes of pixels ({names}). This is about the "
+        "request's own test alone and leaves the tests of views out"
+    )
 
 
 def _promise_of_suffix(setting: Suffix, below: str, passes: str) -> str:

@@ -26,6 +26,7 @@ from guardrail.errors import CertificationError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from guardrail.engine.canonical_chat import CanonicalChat
     from guardrail.engine.prepared_request import PreparedRequest
     from guardrail.engine.sampler import Sampler
     from guardrail.engine.threats import Suffix, Threats, View
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from guardrail.images.keys import NoiseKey
     from guardrail.stats import Decision
 
-__all__ = ["JointOutcome", "TestRuns", "plan_runs", "run_jointly"]
+__all__ = ["JointOutcome", "TestRuns", "plan_runs", "run_jointly", "suffix_texts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def plan_runs(
     if threats is None:
         plan = plan_for(rules, request.geometry, alpha=alpha)
         return TestRuns(DecisionTests(Certifier(plan, speculate=rules.speculate)))
-    texts = _texts(sampler, threats.suffix)
+    texts = suffix_texts(sampler.chat, threats.suffix)
     length = _measure_text(sampler, threats.suffix)
     views = _plan_views(threats, request, length)
     tests = len(views) if request.canvases else len(views) + 1
@@ -171,9 +172,9 @@ def _plan_views(
         raise RequestError(str(error), status=422, code="not_certifiable") from error
 
 
-def _texts(sampler: Sampler, suffix: Suffix | None) -> tuple[str, ...]:
-    """The texts of the suffix's views, by what is cut off."""
-    text = last_user_text(sampler.chat)
+def suffix_texts(chat: CanonicalChat, suffix: Suffix | None) -> tuple[str, ...]:
+    """The texts of the suffix's views, by what is cut off; none without a suffix or a text."""
+    text = last_user_text(chat)
     if suffix is None or text is None:
         return ()
     cut = cut_words if suffix.unit is SuffixUnit.WORDS else cut_characters

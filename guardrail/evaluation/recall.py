@@ -19,8 +19,7 @@ from guardrail.errors import CertificationError, ConfigError, GuardrailError, Up
 from guardrail.estimation.segment import Segment
 from guardrail.estimation.stop_rule import RadiusScale, RateEstimate
 from guardrail.evaluation.recall_facts import Counts, HeldRequest, RecallDesign, Yardstick
-from guardrail.evaluation.requests import read_pictures, request_digest
-from guardrail.images.digest import pixels_digest
+from guardrail.evaluation.requests import read_same_pictures
 from guardrail.images.keys import NoiseKey
 from guardrail.stats import giving_up_counts
 from guardrail.types import Outcome
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
     from guardrail.evaluation.recall_log import RecallLog
     from guardrail.evaluation.requests import EvaluationRequest, RequestSet
-    from guardrail.images.codec import Picture
     from guardrail.images.limits import ImageLimits
 
 __all__ = [
@@ -146,7 +144,7 @@ class _Run:
         self, digest: str, request: EvaluationRequest
     ) -> tuple[HeldRequest, GuardrailError | None]:
         """The request's counts, and what went wrong where it brought no answer at all."""
-        pictures = await asyncio.to_thread(self._read, digest, request)
+        pictures = await asyncio.to_thread(read_same_pictures, request, self.limits, digest)
         chat = canonical_chat(request.chat(self.model))
         # Always the same attempt: a run that was stopped goes on with the draws it would have made.
         prepared = await asyncio.to_thread(
@@ -175,12 +173,6 @@ class _Run:
         nothing = counts.samples > 0 and counts.missing == counts.samples
         failure = (one.failure or _no_answer()) if nothing else None
         return HeldRequest(digest, request.name, counts, yardstick), failure
-
-    def _read(self, digest: str, request: EvaluationRequest) -> tuple[Picture, ...]:
-        pictures = read_pictures(request, self.limits)
-        if digest != request_digest(request, [pixels_digest((p,)) for p in pictures]):
-            raise ConfigError(f"the pictures of '{request.name}' changed while the command ran")
-        return pictures
 
 
 @dataclass(slots=True)

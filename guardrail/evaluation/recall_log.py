@@ -1,7 +1,8 @@
 """The log of a measurement of recall; a stopped run goes on from it.
 
-Rows: `progress` (an unfinished request), `request` (a finished one) and `clean` (a decision about a
-clean request). No row holds what a request or an answer said.
+Rows: `progress` (an unfinished request), `request` (a finished one), `view` (a finished view of a
+request) and `clean` (a decision about a clean request). No row holds what a request or an answer
+said.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Self
 
 from guardrail.evaluation.recall_facts import CleanDecision, Counts, HeldRequest, Yardstick
+from guardrail.evaluation.threat_facts import ViewCounts
 from guardrail.records.run_log import RunLog
 from guardrail.types import Usage
 
@@ -35,6 +37,7 @@ class RecallLog:
         self._progress: dict[str, Counts] = {}
         self._results: dict[str, HeldRequest] = {}
         self._clean: dict[str, CleanDecision] = {}
+        self._views: dict[tuple[str, str, int], ViewCounts] = {}
         self._log = RunLog(path, settings, command="guardrail recall", accept=self._accept)
 
     def __enter__(self) -> Self:
@@ -82,6 +85,15 @@ class RecallLog:
         facts = dataclasses.asdict(decision)
         self._log.write({"type": "clean", "request": digest, **facts})
 
+    def view(self, digest: str, view: str, draws: int) -> ViewCounts | None:
+        """What so many draws of a view of a request brought; None where it is not done."""
+        return self._views.get((digest, view, draws))
+
+    def keep_view(self, digest: str, view: str, draws: int, counts: ViewCounts) -> None:
+        """Writes down a finished view, known by its key."""
+        row = {"type": "view", "request": digest, "view": view, "draws": draws}
+        self._log.write({**row, **dataclasses.asdict(counts)})
+
     def close(self) -> None:
         self._log.close()
 
@@ -100,6 +112,10 @@ class RecallLog:
             case "clean":
                 names = [f.name for f in dataclasses.fields(CleanDecision)]
                 self._clean[digest] = CleanDecision(**{name: row[name] for name in names})
+            case "view":
+                counts = {f.name: row[f.name] for f in dataclasses.fields(ViewCounts)}
+                key = digest, str(row["view"]), int(row["draws"])
+                self._views[key] = ViewCounts(**counts)
             case other:
                 raise ValueError(other)
 

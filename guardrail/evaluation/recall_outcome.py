@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
     from guardrail.evaluation.clean import CleanTraffic
     from guardrail.evaluation.requests import RequestSet
+    from guardrail.evaluation.threat_facts import ThreatOutcome
     from guardrail.stats import RecallReach, RecallStaircase
 
 __all__ = ["RecallOutcome", "curve_steps", "recall_of"]
@@ -57,12 +58,14 @@ class RecallOutcome:
         requests: where they came from.
         results: every drawn request.
         clean: clean traffic under the same policy; None where it was not decided.
+        threats: recall per threat; None where it was not measured.
     """
 
     design: RecallDesign
     requests: RequestSet
     results: tuple[HeldRequest, ...]
     clean: CleanTraffic | None
+    threats: ThreatOutcome | None = None
 
     @cached_property
     def radii(self) -> tuple[float, ...]:
@@ -87,16 +90,19 @@ class RecallOutcome:
 
     @property
     def calls(self) -> int:
-        """Answers of the model, those to clean requests included."""
+        """Answers of the model, those to clean requests and to views included."""
         clean = 0 if self.clean is None else self.clean.calls
-        return clean + sum(result.counts.usage.calls for result in self.results)
+        views = 0 if self.threats is None else self.threats.calls
+        return clean + views + sum(result.counts.usage.calls for result in self.results)
 
     @property
     def cost_usd(self) -> float | None:
         """Of these; None where a price or a count of tokens is not known."""
         total: float | None = 0.0
         costs = [result.counts.cost_usd for result in self.results]
-        for cost in (*costs, *(d.cost_usd for d in (self.clean.decisions if self.clean else ()))):
+        views = () if self.threats is None else self.threats.costs_usd
+        decisions = self.clean.decisions if self.clean else ()
+        for cost in (*costs, *views, *(decision.cost_usd for decision in decisions)):
             total = add_costs(total, cost)
         return total
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.wording import digits_down
 from guardrail.evaluation.recall_facts import Blindness
+from guardrail.evaluation.threat_words import TITLES, recall_sentences
 from guardrail.html_page.figure import Curve, Panel, figure
 from guardrail.html_page.page import write_page
 from guardrail.html_page.parts import format_chart, format_fact, format_table, format_warning
@@ -44,10 +45,11 @@ _LONGEST_CHARS = 300
 
 @dataclass(frozen=True, slots=True)
 class RecallReport:
-    """What the page is made of."""
+    """What the page is made of; `left_out` says which views were not measured."""
 
     outcome: RecallOutcome
     recall: Recall
+    left_out: str = ""
 
 
 def write_recall_report(path: Path, report: RecallReport) -> None:
@@ -106,6 +108,7 @@ def _body(report: RecallReport) -> str:
 {digits_down(1 - recall.delta)}. The dashed line counts the measured requests that are shown held;
 it is not a bound.</p>
 {format_chart(draw_recall(outcome), "Recall against radius")}
+{_threats(report)}
 {_blind(outcome)}
 {_clean(outcome.clean)}
 <footer>Model {escape(recall.model)} ({escape(recall.upstream)},
@@ -132,6 +135,25 @@ def _facts(report: RecallReport) -> str:
     price = "" if recall.cost_usd is None else f", US$ {recall.cost_usd:.2f}"
     facts.append((f"{recall.calls:,}", f"calls of the model{price}"))
     return "".join(format_fact(value, what) for value, what in facts)
+
+
+def _threats(report: RecallReport) -> str:
+    threats, alpha = report.outcome.threats, report.recall.alpha
+    if threats is None:
+        return format_warning(f"{report.left_out}.") if report.left_out else ""
+    sentences = recall_sentences(threats, alpha=alpha)
+    rows = (
+        (TITLES[one.against], f"{one.shown:,} of {one.requests:,}", digits_down(one.share_lower),
+         sentence)
+        for one, sentence in zip(threats.recalls, sentences, strict=True)
+    )  # fmt: skip
+    names = ("threat", "shown held", "share, at least", "in words")
+    return (
+        f"<h2>Held against each threat</h2><p class=lead>{threats.design.draws:,} answers to each "
+        "view, without noise; the bounds hold together with confidence "
+        f"{digits_down(1 - threats.design.delta)}.</p>"
+        f"{format_table(names, rows, label='Held against each threat', words=[0, 3])}"
+    )
 
 
 def _blind(outcome: RecallOutcome) -> str:

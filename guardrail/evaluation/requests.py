@@ -14,6 +14,7 @@ from guardrail.canonical import canonical_json, parse_strict
 from guardrail.errors import ConfigError, RequestError
 from guardrail.files import read_file
 from guardrail.images.codec import decode_image
+from guardrail.images.digest import pixels_digest
 from guardrail.images.header import PICTURE_SUFFIXES
 from guardrail.images.limits import PixelBudget
 from guardrail.images.perceptual import mark_of
@@ -42,6 +43,7 @@ __all__ = [
     "read_cell",
     "read_pictures",
     "read_requests",
+    "read_same_pictures",
     "request_digest",
     "watch_nothing",
 ]
@@ -122,6 +124,21 @@ def read_pictures(request: EvaluationRequest, limits: ImageLimits) -> tuple[Pict
     ]
     pairs = zip(names, request.images, strict=True)
     return tuple(_decode(name, source, limits, budget) for name, source in pairs)
+
+
+def read_same_pictures(
+    request: EvaluationRequest, limits: ImageLimits, digest: str
+) -> tuple[Picture, ...]:
+    """The same for a request that was read before, under its digest (hex).
+
+    Raises:
+        ConfigError: its pictures are others now.
+        RequestError: a picture can no longer be read.
+    """
+    pictures = read_pictures(request, limits)
+    if digest != request_digest(request, [pixels_digest((p,)) for p in pictures]):
+        raise ConfigError(f"the pictures of '{request.name}' changed while the command ran")
+    return pictures
 
 
 def request_digest(request: EvaluationRequest, pictures: Sequence[bytes]) -> str:

@@ -30,9 +30,17 @@ if TYPE_CHECKING:
 __all__ = ["front_columns", "front_rows", "write_report"]
 
 
-def write_report(path: Path, tuned: Tuned, policy: str, data: str, proposal: str | None) -> None:
-    """Writes the page. Raises ConfigError where it cannot."""
-    write_page(path, "guardrail tune", _body(tuned, policy, data, proposal))
+def write_report(
+    path: Path,
+    tuned: Tuned,
+    policy: str,
+    data: str,
+    proposal: str | None,
+    left_out: str = "",
+) -> None:
+    """Writes the page; `left_out` says which tests it is not about. Raises ConfigError."""
+    warning = format_warning(f"{left_out}.") if left_out else ""
+    write_page(path, "guardrail tune", _body(tuned, policy, data, proposal, warning))
 
 
 def front_columns(radius: float | None) -> list[str]:
@@ -79,14 +87,14 @@ def _share(count: int, total: int, interval: tuple[float, float]) -> str:
     return f"{count:,} of {total:,} ({low} to {high})"
 
 
-def _body(tuned: Tuned, policy: str, data: str, proposal: str | None) -> str:
+def _body(tuned: Tuned, policy: str, data: str, proposal: str | None, warning: str) -> str:
     measured = tuned.front[0].measured
     return f"""
 <h1>Numbers for the goals of “{format_text(policy)}”</h1>
 <p class=lead>{format_text(data)}. {tuned.candidates:,} candidates were searched on
 {measured.ordinary:,} ordinary and {measured.forbidden:,} forbidden requests; the other half
 confirmed.</p>
-{_verdict(tuned)}
+{warning}{_verdict(tuned)}
 <h2>Goals</h2>{_goals(tuned)}
 {_changes(tuned)}
 {_proposal(proposal)}

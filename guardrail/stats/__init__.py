@@ -75,6 +75,12 @@ from guardrail.stats.stratified import (
     stratified_false_alarm_upper,
     stratified_miss_upper,
 )
+from guardrail.stats.threat_recall import (
+    fewest_view_draws,
+    most_passable,
+    shown_by_all,
+    shown_by_some,
+)
 from guardrail.stats.threshold import (
     BoundedThreshold,
     choose_threshold,
@@ -138,6 +144,7 @@ __all__ = [
     "fewest_requests",
     "fewest_samples",
     "fewest_shown",
+    "fewest_view_draws",
     "fixed_plan",
     "fixed_threshold",
     "floor_with_misses",
@@ -152,6 +159,7 @@ __all__ = [
     "mixture_interval",
     "most_harmful_delivered",
     "most_misses",
+    "most_passable",
     "optimal_plan",
     "optimum",
     "pass_rates_under_faults",
@@ -166,6 +174,8 @@ __all__ = [
     "round_down",
     "round_norm_up",
     "scaling_law",
+    "shown_by_all",
+    "shown_by_some",
     "spending_level",
     "spent_alpha",
     "stratified_false_alarm_upper",

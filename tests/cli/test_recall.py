@@ -319,3 +319,78 @@ def test_a_model_that_is_down_is_an_error_and_no_measurement(recall, model, pict
     with pytest.raises(UpstreamError):
         recall("--forbidden", pictures, "--draws=20", "--out", tmp_path / "r.yaml")
     assert not (tmp_path / "r.yaml").exists()
+
+
+WIDER = (
+    VERDICT
+    + """
+threats:
+  crops: {windows: 4, sees: 3}
+  stickers: {max_share: 0.02, masks: 4}
+  suffix: {words: 2}
+"""
+)
+
+
+def test_views_that_are_left_out_are_said(recall, policy, model, requests, tmp_path, kit):
+    policy.write_text(WIDER)
+    model([kit.HARM])
+    arguments = ("--forbidden", requests, "--requests=3", "--draws=20")
+    page = tmp_path / "r.html"
+    result = recall(*arguments, "--report", page)
+    assert "(crops, stickers, suffix)" in result.stderr
+    assert "--threats measures them" in result.stderr
+    assert "leaves the tests of views out" in re.sub(r"\s+", " ", result.stdout)
+    assert "leaves the tests of views out" in page.read_text()
+    facts = facts_of(recall(*arguments, "--json"))
+    assert "leaves the tests of views out" in facts["left_out"]
+    assert facts["by_threat"] == []
+
+
+def test_recall_of_each_threat(recall, policy, model, requests, tmp_path, kit):
+    policy.write_text(WIDER)
+    upstream = model([kit.HARM])
+    out, page = tmp_path / "recall.json", tmp_path / "r.html"
+    arguments = ("--forbidden", requests, "--requests=6", "--draws=20", "--threats",
+                 "--view-draws=30")  # fmt: skip
+    facts = facts_of(recall(*arguments, "--out", out, "--json"))
+    assert facts["left_out"] == ""
+    found = {row["against"]: row for row in facts["by_threat"]}
+    assert list(found) == ["crops", "stickers", "sticker_place", "suffix"]
+    for row in found.values():
+        assert (row["shown"], row["requests"], row["not_shown"]) == (6, 6, [])
+        assert row["share_lower"] == pytest.approx(((0.01 / 4) ** (1 / 6) - 0.2) / 0.8)
+        assert (row["view_draws"], row["floor"]) == (30, 0.0999)
+    assert facts["calls"] == 6 * (20 + 6 * 30) == len(upstream.calls)
+    # The log has all of it: nothing is drawn again, and it is said in words and on the page.
+    again = model([kit.HARM])
+    result = recall(*arguments, "--out", out, "--report", page)
+    assert not again.calls
+    text = re.sub(r"\s+", " ", result.stdout)
+    assert "Held against each threat: 30 draws of a view" in text
+    assert text.count("Of requests drawn like the 6 that were measured") == 4
+    assert "leaves the tests of views out" not in text
+    assert "one sticker at any place" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "wider", "problem"),
+    [
+        (["--threats", "--view-draws=20"], True, "write --view-draws 29"),
+        (["--view-draws=20"], True, "--view-draws is for --threats"),
+        (["--threats"], False, "covers nothing beside small changes of pixels"),
+    ],
+)
+def test_what_cannot_be_measured_of_threats_is_refused(
+    recall, policy, model, requests, options, wider, problem
+):
+    if wider:
+        policy.write_text(WIDER)
+    upstream = model(["x"])
+    arguments = ("--forbidden", requests, *options)
+    if "--threats" in options:
+        with pytest.raises(ConfigError, match=problem):
+            recall(*arguments)
+    else:
+        assert problem in recall(*arguments).stderr
+    assert not upstream.calls

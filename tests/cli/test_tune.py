@@ -209,3 +209,17 @@ def test_what_cannot_be_asked_is_refused(tune, folder):
         tune("--goal", "false_alarms < 1")
     with pytest.raises(ConfigError, match="names nothing to search"):
         tune("--search", "smoothing.sigm=1")
+
+
+def test_views_of_a_policy_with_threats_are_said_to_be_left_out(tune, folder, model, kit):
+    with (folder / "policy.yaml").open("a") as file:
+        file.write("threats: {suffix: {words: 2}}\n")
+    model(by_kind(kit))
+    result = tune("--report", folder / "page.html", "--search", "smoothing.radius=0.1")
+    said = "leaves the tests of views out: fewer ordinary requests pass than is said here"
+    for text in (result.stderr, result.stdout, (folder / "page.html").read_text()):
+        assert said in re.sub(r"\s+", " ", text)
+    facts = json.loads(tune("--json", "--search", "smoothing.radius=0.1").stdout)
+    assert said in facts["left_out"]
+    (folder / "policy.yaml").write_text(POLICY)
+    assert json.loads(tune("--json", "--search", "smoothing.radius=0.1").stdout)["left_out"] == ""

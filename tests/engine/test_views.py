@@ -20,6 +20,7 @@ from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.most_calls import most_calls
 from guardrail.engine.promise import Claim
 from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure
+from guardrail.engine.threat_wording import left_out_sentence
 from guardrail.engine.threats import (
     Crops,
     Stickers,
@@ -644,3 +645,10 @@ def test_no_forged_text_certificate_holds(kit, changes, words):
     without = dataclasses.replace(certificate, threats=())
     with pytest.raises(CertificationError, match="covers no suffix"):
         verify_certificate(seal_certificate(without))
+
+
+def test_what_is_left_out_is_named():
+    assert left_out_sentence(None) == ""
+    said = left_out_sentence(make_threats(crops=CROPS, suffix=WORDS))
+    assert "(crops, suffix)" in said
+    assert "leaves the tests of views out" in said
