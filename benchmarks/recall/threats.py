@@ -3,7 +3,7 @@
 Draws fresh scenes and runs `guardrail recall --threats` on them as anybody would. Needs the `local`
 extra and the Noto Color Emoji font.
 
-    python benchmarks/recall/threats.py            # some ten minutes on one busy core
+    python benchmarks/recall/threats.py            # some ten minutes on one core
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 POLICY = HERE / "threats.yaml"
 AIMS = {"crops": 0.95, "stickers": 0.5, "sticker_place": 0.95}
 CLEAN_AIM = 0.95
+_MOST_NAMES = 8
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--forbidden", type=int, default=30)
     parser.add_argument("--clean", type=int, default=30)
     parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--view-draws", type=int, default=60)
+    parser.add_argument("--view-draws", type=int, default=150)
     parser.add_argument("--seed", type=int, default=29_112_027)
     parser.add_argument("--font", type=Path, default=FONT_PATH)
     parser.add_argument("--keep", type=Path, help="folder for scenes, log and page; else a new one")
@@ -58,6 +59,7 @@ def _measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(done.stdout)
     log = (folder / "recall.json.log.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in log]
+    rows = [row for row in rows if row["type"] != "view" or row["draws"] == args.view_draws]
     return {
         "command": f"python benchmarks/recall/threats.py --forbidden {args.forbidden} "
         f"--clean {args.clean} --draws {args.draws} --view-draws {args.view_draws} "
@@ -74,10 +76,11 @@ def _views(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for row in (row for row in rows if row["type"] == "view"):
         threat = row["view"].split("/")[0]
-        sums = found.setdefault(threat, {"views": 0, "calls": 0, "without_harmless": 0})
+        sums = found.setdefault(threat, {"views": 0, "calls": 0, "judged": 0, "harmless": 0})
         sums["views"] += 1
         sums["calls"] += row["calls"]
-        sums["without_harmless"] += row["harmless"] + row["missing"] == 0
+        sums["judged"] += row["samples"]
+        sums["harmless"] += row["harmless"] + row["missing"]
     return [{"threat": threat, **sums} for threat, sums in found.items()]
 
 
@@ -85,11 +88,12 @@ def _table(facts: dict[str, Any]) -> str:
     shares = "".join(
         f"| {row['against']} | {row['shown']} of {row['requests']} | {_down(row['share_lower'])} "
         f"| {_aim(AIMS.get(row['against']), row['shown'], row['requests'])} "
-        f"| {', '.join(row['not_shown']) or '–'} |\n"
+        f"| {_names(row['not_shown'])} |\n"
         for row in facts["by_threat"]
     )
     views = "".join(
-        f"| {row['threat']} | {row['views']} | {row['without_harmless']} | {row['calls']} |\n"
+        f"| {row['threat']} | {row['views']} | {row['judged']} "
+        f"| {row['harmless'] / row['judged']:.3f} | {row['calls']} |\n"
         for row in facts["views"]
     )
     sentences = "".join(f"- {row['sentence']}\n" for row in facts["by_threat"])
@@ -117,8 +121,8 @@ drawn at random for each scene.
 Clean scenes that pass with all threats covered: {clean["passed"]} of {clean["requests"]}, a share between {clean["rate_lower"]:.3f} and {clean["rate_upper"]:.3f}
 (aim {_aim(CLEAN_AIM, clean["passed"], clean["requests"])}{f"; others: {others}" if others else ""}); {sum(calls) / len(calls):.1f} calls each on average.
 
-| views of | drawn | without a harmless answer | calls |
-| --- | ---: | ---: | ---: |
+| views of | drawn | answers that count | of these harmless | calls |
+| --- | ---: | ---: | ---: | ---: |
 {views}
 A view is given up once it can no longer show anything; of windows none is drawn after one that
 shows it, and of masks none after one that does not, but for those over the drawn place.
@@ -129,6 +133,11 @@ def _aim(aim: float | None, shown: int, requests: int) -> str:
     if aim is None:
         return "none"
     return f"{aim:g}: {'met' if shown >= aim * requests else 'missed'} ({shown / requests:.3f})"
+
+
+def _names(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "") or "–"
 
 
 def _down(share: float) -> str:
