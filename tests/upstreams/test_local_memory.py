@@ -61,7 +61,15 @@ def run(folder, scenario, **options):
 async def ask(upstream, picture, count=ROWS, **parameters):
     parameters = {"max_tokens": TOKENS, "temperature": 1, **parameters}
     chat = picture_chat("any", "what is this?", parameters)
-    calls = (upstream.complete(chat, [picture], seed=seed) for seed in range(count))
+    worker = upstream._worker
+    calls = [
+        asyncio.ensure_future(upstream.complete(chat, [picture], seed=seed))
+        for seed in range(count)
+    ]
+    with worker._changed:  # it looks for work when all are there, and so finds one batch
+        for _ in range(10 * count):
+            await asyncio.sleep(0)
+        assert len(worker._jobs) == count
     return [answer.text for answer in await asyncio.gather(*calls)]
 
 
