@@ -354,13 +354,16 @@ def test_pictures_held_decoded_at_a_time_are_bounded_by_the_policy(
     limits = f"max_total_pixels: 60, max_pixels_at_once: {room}"
     model = bench(policy=POLICY.replace("limits: {", f"limits: {{{limits}, "))
     held = most = 0
-    decide = model.engine.decide
+    decide, full = model.engine.decide, asyncio.Event()
 
     async def watch(*args, **options):
         nonlocal held, most
         held += 1
         most = max(most, held)
-        await asyncio.sleep(0.05)
+        if most >= expected:
+            full.set()
+        await asyncio.wait_for(full.wait(), 30)
+        await asyncio.sleep(0.05)  # time for one too many
         try:
             return await decide(*args, **options)
         finally:

@@ -48,7 +48,7 @@ def test_work_without_an_end_in_sight_tells_its_steps_alone(fast, capsys):
     with progress.progress_bar("counting", None) as step:
         step()
         time.sleep(0.12)
-    assert capsys.readouterr().err.splitlines()[0] == "counting: 1 after 0 s"
+    assert "counting: 1 after 0 s" in capsys.readouterr().err.splitlines()
 
 
 def test_lines_grow_sparse_with_time(monkeypatch, capsys):
