@@ -184,33 +184,37 @@ def test_the_money_of_a_job_is_never_exceeded_and_more_of_it_goes_on(bench, path
     assert all(one.is_decided for one in found.values())
 
 
-@pytest.mark.parametrize("most", [2, 3])
 def test_an_equal_row_that_is_asked_about_after_a_fault_is_not_paid_for_twice(
-    bench, path, pictures, most
+    bench, path, pictures
 ):
     """One fails; its line is written while an equal row is asked about: a third one waits."""
     model = bench()
     twins = [BulkRow(name, "What?", str(pictures[0])) for name in "ABC"]
 
     class Ask:
-        asked, gate = 0, None
+        def __init__(self):
+            self.asked = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
+            self.count, self.fault, self.gate = 0, asyncio.Event(), asyncio.Event()
 
         async def __call__(self, row, data):
-            self.asked += 1
-            if self.asked == 1:
+            self.asked[self.count].set()
+            self.count += 1
+            if self.count == 1:
+                await self.fault.wait()
                 raise UpstreamError("down", status=500)
             await self.gate.wait()
             return await given(row, data)
 
     async def run():
-        decider = model.decider()
-        ask.gate = asyncio.Event()
+        decider, ask = model.decider(), Ask()
         decider._ask = ask
-        first, second = (asyncio.ensure_future(decider.decide(row)) for row in twins[:2])
+        first = asyncio.ensure_future(decider.decide(twins[0]))
+        await ask.asked[0].wait()
+        second = asyncio.ensure_future(decider.decide(twins[1]))
+        ask.fault.set()
         failed = await first
         assert not failed.is_decided
-        for _ in range(most):
-            await asyncio.sleep(0.01)
+        await ask.asked[1].wait()
         decider.forget(failed)
         third = asyncio.ensure_future(decider.decide(twins[2]))
         await asyncio.sleep(0.05)
@@ -219,12 +223,11 @@ def test_an_equal_row_that_is_asked_about_after_a_fault_is_not_paid_for_twice(
         for outcome in found:
             decider.forget(outcome)
         assert not decider._under_way
-        return found
+        return ask.count, found
 
     given = model.decider()._ask
-    ask = Ask()
-    found = asyncio.run(run())
-    assert ask.asked == 2
+    count, found = asyncio.run(run())
+    assert count == 2
     assert [one.decision.value for one in found] == ["pass", "pass"]
     assert sorted(one.same_as for one in found) == ["", found[0].name]
 
