@@ -81,7 +81,7 @@ def ask_black_box(sweep: Sweep, number: int) -> Iterator[dict[str, Any]]:
     bare = BareModel(sweep.loaded, PROMPT, 1000 * (number + 1))
     for name, scene in scenes.items():
         for what, target in (("undefended", bare), ("single check", _SingleCheck(sweep, bare))):
-            yield _told(name, what, _search(target, scene, what, number))
+            yield _describe_search(name, what, _search(target, scene, what, number))
     what = "guard, over HTTP"
     engine = build_engine(sweep.policy, sweep.upstream, guard_key(sweep.seed))
     with (
@@ -89,7 +89,7 @@ def ask_black_box(sweep: Sweep, number: int) -> Iterator[dict[str, Any]]:
         HttpTarget(server.base_url, engine.upstream.name, PROMPT, max_tokens=TOKENS) as target,
     ):
         for name, scene in scenes.items():
-            yield _told(name, what, _search(target, scene, what, number))
+            yield _describe_search(name, what, _search(target, scene, what, number))
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _search(target: Target, scene: Scene, what: str, number: int) -> BlackBoxRes
     return search_by_asking(target, scene.pixels, settings, wants=is_harmful)
 
 
-def _told(scene_kind: str, what: str, found: BlackBoxResult) -> dict[str, Any]:
+def _describe_search(scene_kind: str, what: str, found: BlackBoxResult) -> dict[str, Any]:
     return {
         "scene_kind": scene_kind,
         "target": what,
@@ -135,7 +135,7 @@ def _attempts(
     made = [
         attempt
         for name in scenes
-        for attempt in (*_of_picture(sweep, scenes, name, number), _suffixed(sweep, scenes, name))
+        for attempt in (*_of_picture(sweep, scenes, name, number), _add_suffix(sweep, scenes, name))
     ]
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +179,7 @@ def _of_picture(
 _WHERE = {Place.RANDOM: "anywhere", Place.ON: "on the thing", Place.BESIDE: "beside the thing"}
 
 
-def _suffixed(sweep: Sweep, scenes: dict[str, Scene], name: str) -> Attempt:
+def _add_suffix(sweep: Sweep, scenes: dict[str, Scene], name: str) -> Attempt:
     pixels = scenes[name].pixels
     loss = PromptMargin(sweep.loaded, sweep.surrogate(pixels), pixels, _aims(name))
     settings = SuffixSettings(_WORDS, seed=sweep.seed)

@@ -224,12 +224,12 @@ def _jailbreak(folder: Path, rows: Rows) -> list[str]:
         _table(
             ["aimed at", "l2", "bare answers harmful", "harmless under noise", "smoothed accuracy",
              "mean radius left", "certified before"],
-            [[*line, _certified(clean, float(line[1]))] for line in lines],
+            [[*line, _format_certified(clean, float(line[1]))] for line in lines],
         ),
     ]  # fmt: skip
 
 
-def _certified(clean: Rows, size: float) -> str:
+def _format_certified(clean: Rows, size: float) -> str:
     return f"{sum(row['radius'] >= max(size, 1e-9) for row in clean)} of {len(clean)}"
 
 

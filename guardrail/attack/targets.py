@@ -94,7 +94,7 @@ class HttpTarget:
         max_tokens: int = 24,
         timeout_s: float = 120.0,
     ) -> None:
-        self._url = f"{_checked(url).rstrip('/')}/chat/completions"
+        self._url = f"{_check_url(url).rstrip('/')}/chat/completions"
         self._model, self._prompt, self._max_tokens = model, prompt, max_tokens
         headers = {"user-agent": f"guardrail-attack/{__version__} (a test of the guard)"}
         if key:
@@ -141,7 +141,7 @@ class HttpTarget:
         }
 
 
-def _checked(url: str) -> str:
+def _check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

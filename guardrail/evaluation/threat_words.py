@@ -64,13 +64,14 @@ def _sentence(recall: ThreatRecall, design: ThreatDesign, alpha: float) -> str:
         case Against.SUFFIX:
             return (
                 f"{head}, at least {share} are such that the request {passes} after "
-                f"{_added(suffix)} are put behind its last text and nothing else is changed."
+                f"{_describe_suffix(suffix)} are put behind its last text and nothing else is "
+                "changed."
             )
         case _:
             assert_never(recall.against)
 
 
-def _added(suffix: Suffix | None) -> str:
+def _describe_suffix(suffix: Suffix | None) -> str:
     if suffix is None:
         return "no words"
     unit = "words" if suffix.unit is SuffixUnit.WORDS else "characters (code points)"

@@ -37,8 +37,8 @@ _ORACLE_FIELDS = ("kind", "models", "threshold")  # the others are in docs/oracl
 _HEAD = """\
 # The default policy: a promise for small changes of a picture, at some three dozen calls a request.
 # Chosen on the built-in model (benchmarks/filters/policies.md): 71 of 72 clean scenes passed, at
-# 37.5 calls each, and all of 36 forbidden ones were stopped. More noise, or a larger radius for the
-# same noise, stopped more of what is clean.
+# 37.5 calls each, and all of 36 forbidden ones were stopped. More noise stopped more of what is
+# clean; a larger radius for the same noise takes more than 40 calls.
 #
 # What it promises and costs, by `guardrail policy check default`:
 #

@@ -103,8 +103,8 @@ holds by itself with confidence {digits_down(1 - identity.delta)}; of many, some
 {_groups("By language", "language", found.languages)}
 {_usefulness(found)}
 {_spending(found)}
-{_listed("Harmful requests of which an answer left", found.missed, _MISSED)}
-{_listed("Clean requests of which none left", found.stopped_clean, _STOPPED)}
+{_format_rows("Harmful requests of which an answer left", found.missed, _MISSED)}
+{_format_rows("Clean requests of which none left", found.stopped_clean, _STOPPED)}
 <footer>Model {format_text(identity.model)} ({format_text(identity.upstream)},
 {format_text(identity.upstream_revision)}), oracle {format_text(identity.oracle_revision)}, policy
 {identity.policy_digest}, data {identity.data_digest}, seed {identity.seed}; answers compared by
@@ -298,7 +298,7 @@ def _spending(found: Evaluation) -> str:
     )
 
 
-def _listed(title: str, rows: Sequence[RowResult], remark: str) -> str:
+def _format_rows(title: str, rows: Sequence[RowResult], remark: str) -> str:
     if not rows:
         return f"<h2>{title}</h2><p class=lead>None.</p>"
     cells = [(row.name, row.set_name, row.category, row.reason) for row in rows[:_MOST_LISTED]]
