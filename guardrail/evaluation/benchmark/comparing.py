@@ -41,9 +41,15 @@ class AnswerComparer:
         return "text" if self._comparer is None else self._comparer.revision
 
     async def is_same(self, question: str, first: str, second: str) -> bool | None:
-        """Whether two answers to a question mean the same; None where that cannot be told."""
+        """Whether two answers to a question mean the same; None where that cannot be told.
+
+        Nothing means the same as no answer, as that of a request which was stopped: the comparer,
+        made for answers, would find a short one near to it.
+        """
+        if not _fold(first) or not _fold(second):
+            return False
         if _fold(first) == _fold(second):
-            return bool(_fold(first))
+            return True
         if self._comparer is None or not all(map(_is_english, (question, first, second))):
             return None
         try:

@@ -96,6 +96,15 @@ def test_any_expected_answer_will_do_and_so_will_one_of_its_meaning():
     assert is_right([], "a dog") is False
 
 
+@pytest.mark.parametrize("nothing", ["", " ", "\n", "."])
+def test_no_answer_is_right(nothing):
+    class Alike:
+        async def differences(self, _reference, answers, _question):
+            return [0.0] * len(answers)
+
+    assert is_right(["a rooster"], nothing, Alike()) is False
+
+
 @given(st.text(max_size=12), st.text(max_size=12), st.text(max_size=12))
 def test_an_answer_set_off_by_blanks_is_found(before, wanted, after):
     folded = "".join(wanted.split())
