@@ -37,6 +37,10 @@ _OPEN = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
 @click.option("--draws", type=click.IntRange(0, _MOST_DRAWS), default=100, show_default=True,
               help="Noisy variants of each harmful request, for certified recall; 0 for "
               "none.")  # fmt: skip
+@click.option("--view-draws", type=click.IntRange(0, _MOST_DRAWS),
+              help="Answers to each view of each harmful request, without noise, for certified "
+              "recall per threat that the policy covers; 0 for none.  [default: 40, or as many as "
+              "can show anything]")  # fmt: skip
 @click.option("--delta", type=_OPEN, default=0.05, show_default=True,
               help="Probability, at most, that an interval is wrong.")  # fmt: skip
 @click.option("--most", type=click.IntRange(min=1), help="Decide no more than so many rows of each "
@@ -98,7 +102,13 @@ def _prepare(engine: Any, policy: Any, data: Path, options: dict[str, Any]) -> E
         engine,
         policy,
         data,
-        RunOptions(options["model"], options["draws"], options["delta"], options["bare"]),
+        RunOptions(
+            model=options["model"],
+            draws=options["draws"],
+            view_draws=options["view_draws"],
+            delta=options["delta"],
+            bare=options["bare"],
+        ),
         DataOptions(
             prompt=options["prompt"],
             parameters={} if limit is None else {"max_tokens": limit},
@@ -129,8 +139,16 @@ def _announce(run: EvaluationRun) -> None:
         f"at most {run.most_calls:,} answers of the model, without repeats after faults",
         *(f"left out: {problem}" for problem in rows.problems),
     ]
-    if run.recall_left_out:
-        lines.append(f"no certified recall: {run.recall_left_out}")
+    plan = run.recall
+    if plan.pixels_left_out:
+        lines.append(f"no certified recall: {plan.pixels_left_out}")
+    if plan.threats is not None:
+        lines.append(
+            f"threats ({', '.join(plan.threats.statements)}): at most {plan.threats.draws:,} "
+            "answers to each view"
+        )
+    elif plan.threats_left_out != plan.pixels_left_out:
+        lines.append(f"no certified recall per threat: {plan.threats_left_out}")
     for line in lines:
         click.echo(line, err=True)
 

@@ -37,7 +37,8 @@ def print_evaluation(found: Evaluation, out: Path) -> None:
     _print_names("clean requests of which none left", [r.name for r in found.stopped_clean])
     confidence = 1 - found.identity.delta
     click.echo(
-        f"every interval by itself with confidence {confidence:.4g}\n"
+        f"every interval by itself, and all lines of one table of certified recall together, with "
+        f"confidence {confidence:.4g}\n"
         f"written: {out / 'evaluation.html'}, {out / 'evaluation.json'}"
     )
 
@@ -52,7 +53,7 @@ def _row(group: GroupOutcome) -> tuple[str, ...]:
 
 def _print_recall(found: Evaluation) -> None:
     from guardrail.cli.tables import print_table
-    from guardrail.evaluation.benchmark.page import format_radii
+    from guardrail.evaluation.benchmark.page_recall import format_radii
     from guardrail.tuning.percent import percent_down
 
     if not found.recalls:
@@ -70,6 +71,27 @@ def _print_recall(found: Evaluation) -> None:
         print_table(
             f"Certified recall of '{recall.set_name}'",
             ("τ", "r(τ)", "shown held", "recall, at least"),
+            rows,
+        )
+    _print_threats(found)
+
+
+def _print_threats(found: Evaluation) -> None:
+    from guardrail.cli.tables import print_table
+    from guardrail.evaluation.threat_words import TITLES
+    from guardrail.tuning.percent import percent_down
+
+    if found.threats_left_out and found.threats_left_out != found.recall_left_out:
+        click.echo(f"certified recall per threat: not measured, {found.threats_left_out}")
+    for threats in found.threats:
+        rows = [
+            (TITLES[one.against], f"{one.shown:,} of {one.requests:,}",
+             percent_down(one.share_lower))
+            for one in threats.outcome.recalls
+        ]  # fmt: skip
+        print_table(
+            f"Certified recall of '{threats.set_name}' against each threat",
+            ("threat", "shown held", "recall, at least"),
             rows,
         )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from guardrail.images.canvas import CanvasOperator
     from guardrail.oracles.base import Oracle
 
-__all__ = ["most_calls"]
+__all__ = ["most_calls", "most_view_calls"]
 
 
 def most_calls(
@@ -38,7 +38,7 @@ def most_calls(
     if not rules.tests(len(canvases)):
         return one
     try:
-        of_views = _calls_of_views(rules, canvases, alpha)
+        of_views = most_view_calls(rules, [canvas.source_size for canvas in canvases], alpha)
         plan = plan_for(rules, measure_geometry(canvases), alpha=alpha) if canvases else None
     except CertificationError:
         return one  # no test exists, and nothing is drawn
@@ -46,20 +46,27 @@ def most_calls(
     return reference + (0 if plan is None else plan.max_samples) + of_views + one
 
 
-def _calls_of_views(rules: Rules, canvases: Sequence[CanvasOperator], alpha: float | None) -> int:
-    """Those of all views, and of a request itself that is tested like them, by the longest text.
+def most_view_calls(
+    rules: Rules, sizes: Sequence[tuple[int, int]], alpha: float | None = None
+) -> int:
+    """The same of views alone, and of a request without pictures that is tested like them.
 
-    A shorter text has fewer views, and hence a plan of no more samples than another number of views
-    would have; the longest of these plans is taken.
+    It is for the longest text. A shorter one has fewer views, and hence a plan of no more samples
+    than another number of views would have; the longest of these plans is taken.
+
+    Args:
+        rules: the policy.
+        sizes: heights and widths of the pictures, in pixels.
+        alpha: see `most_calls`.
 
     Raises:
         CertificationError: a picture is too small, or no test exists.
     """
     threats = rules.threats
-    if threats is None:
+    if threats is None or not rules.tests(len(sizes)):
         return 0
-    views = len(plan_views(threats, [canvas.source_size for canvas in canvases]))
-    tests = views if canvases else views + 1
+    views = len(plan_views(threats, sizes))
+    tests = views if sizes else views + 1
     fewest = max(1, tests if threats.suffix is None else tests - threats.suffix.most - 1)
     plans = [
         view_plan_for(rules, threats, number, alpha=alpha).max_samples

@@ -11,10 +11,10 @@ from guardrail.evaluation.threat_facts import Against
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guardrail.engine.threats import Suffix
+    from guardrail.engine.threats import Suffix, Threats
     from guardrail.evaluation.threat_facts import ThreatDesign, ThreatOutcome, ThreatRecall
 
-__all__ = ["TITLES", "recall_sentences"]
+__all__ = ["TITLES", "describe_extent", "recall_sentences"]
 
 TITLES: Mapping[Against, str] = {
     Against.CROPS: "captions and borders (some window left whole)",
@@ -33,6 +33,21 @@ def recall_sentences(outcome: ThreatOutcome, *, alpha: float) -> tuple[str, ...]
         alpha: failure probability of one decision.
     """
     return tuple(_sentence(recall, outcome.design, alpha) for recall in outcome.recalls)
+
+
+def describe_extent(against: Against, threats: Threats) -> str:
+    """How much of the threat a policy covers, in a few words."""
+    match against:
+        case Against.CROPS:
+            windows = 0 if threats.crops is None else threats.crops.windows
+            return f"outside one of {windows} windows"
+        case Against.STICKERS | Against.STICKER_PLACE:
+            share = 0.0 if threats.stickers is None else threats.stickers.max_share
+            return f"a square of {100 * share:g} % of a picture"
+        case Against.SUFFIX:
+            return _describe_suffix(threats.suffix)
+        case _:
+            assert_never(against)
 
 
 def _sentence(recall: ThreatRecall, design: ThreatDesign, alpha: float) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 from guardrail.cli.evaluate import command
 from guardrail.evaluation.benchmark.comparing import AnswerComparer
 from guardrail.evaluation.benchmark.evaluate import RunOptions, evaluate, evaluate_async
+from guardrail.stats import recall_lower
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 VERDICT = """
@@ -24,6 +25,16 @@ advanced:
   sampling: {max_parallel: 8}
   limits: {retries: 0, call_timeout_s: 10.0, deadline_s: 60.0}
 """
+WIDER = (
+    VERDICT
+    + """
+threats:
+  crops: {windows: 4, sees: 3}
+  stickers: {max_share: 0.02, masks: 4}
+  suffix: {words: 2}
+"""
+)
+THREATS = ("crops", "stickers", "sticker_place", "suffix")
 DOWN = Step(fault=Fault.STATUS, status=500)
 
 
@@ -138,6 +149,72 @@ def test_certified_recall_stands_beside_with_a_line_for_each_floor(run, model, s
     assert spending["recall"]["calls"] == 10 * 40
     assert spending["bare"]["calls"] == 22
     assert spending["guarded"]["p95_s"] >= spending["guarded"]["p50_s"] > 0
+
+
+def test_certified_recall_per_threat_that_the_policy_covers(
+    run, model, scenes, kit, policy, tmp_path
+):
+    policy.write_text(WIDER)
+    model(truthful(kit))
+    dry = run("--data", scenes, "--draws=0", "--dry-run").stderr
+    assert "threats (crops, stickers, sticker_place, suffix): at most 40 answers" in dry
+    facts = facts_of(run("--data", scenes, "--draws=40", "--most=3", "--json"))
+    found = {(one["set"], one["threat"]): one for one in facts["certified_recall"]}
+    assert set(found) == {
+        (name, threat) for name in ("adversarial", "harmful") for threat in ("pixels", *THREATS)
+    }
+    for threat in THREATS:
+        one = found["harmful", threat]
+        assert (one["requests"], one["shown_held"], one["not_shown"]) == (3, 3, [])
+        # All four statements of one set share delta, as the floors do.
+        assert one["recall_lower"] == recall_lower(3, 3, 0.05 / 4, 0.2)
+        assert one["sentence"].startswith("Of requests drawn like the 3 that were measured")
+    assert facts["threats_left_out"] == ""
+    spending = {one["what"]: one for one in facts["spending"]}
+    assert spending["views"]["requests"] == 5
+    assert spending["views"]["calls"] == 5 * 40 * (1 + 4 + 1)  # a window, all masks, a prompt
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "adversarial, each threat: 2 requests, 40 answers to each view" in page
+    assert "captions and borders (some window left whole)" in page
+    assert "all 8 of these with at least 0.6" in page
+    folder = tmp_path / "out" / "guard-eval-harness"
+    manifest = json.loads((folder / "datasets" / "scenes" / "dataset-manifest.json").read_text())
+    in_manifest = manifest["metadata"]["certified_recall"]
+    assert [one for one in in_manifest if one["threat"] != "pixels"] == [
+        one for one in facts["certified_recall"] if one["threat"] != "pixels"
+    ]
+    lines = (folder / "datasets" / "scenes" / "predictions.jsonl").read_text().splitlines()
+    shown = {row["sample_id"]: row["metadata"]["shown_held"] for row in map(json.loads, lines)}
+    assert {len(facts) for name, facts in shown.items() if int(name[1:]) < 12} == {0}
+    assert shown["r20"] == {"pixels": [0.5, 0.2, 0.1, 0.05], **dict.fromkeys(THREATS, True)}
+
+
+def test_what_the_policy_does_not_cover_is_told_in_one_line(run, model, scenes, kit, tmp_path):
+    model(truthful(kit))
+    result = run("--data", scenes, "--draws=20")
+    assert "certified recall per threat: not measured, the policy covers small" in result.stdout
+    assert "write 'threats' (crops, stickers, suffix) into it" in result.stderr
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert page.count("text behind the prompt: not measured") == 1
+    assert "all 6 of these with at least 0.7" in page
+
+
+def test_a_run_that_stops_among_the_views_goes_on_from_them(
+    run, model, scenes, kit, policy, tmp_path
+):
+    policy.write_text(WIDER)
+    model(truthful(kit))
+    first = facts_of(run("--data", scenes, "--draws=0", "--most=2", "--json"))
+    log = tmp_path / "out" / "threats.log.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 1 + 4 * 6
+    log.write_bytes(b"".join(lines[:13]) + lines[13][:30])
+    after = model(truthful(kit))
+    second = facts_of(run("--data", scenes, "--draws=0", "--most=2", "--json"))
+    assert len(after.calls) == 12 * 40
+    assert second["certified_recall"] == first["certified_recall"]
+    assert log.read_bytes().splitlines(keepends=True)[:13] == lines[:13]
+    assert b"thing" not in log.read_bytes()
 
 
 def test_recall_at_few_false_alarms(run, model, scenes, kit):
@@ -336,7 +413,10 @@ def test_on_a_running_loop_the_other_one_is_awaited():
 
 
 @pytest.mark.nightly
-def test_a_run_that_is_killed_goes_on(kit, policy, scenes, tmp_path):
+@pytest.mark.parametrize("killed_in", ["decisions", "threats"])
+def test_a_run_that_is_killed_goes_on(kit, policy, scenes, tmp_path, killed_in):
+    policy.write_text(WIDER)
+
     def answer(call):
         time.sleep(0.02)
         return truthful(kit)(call)
@@ -347,7 +427,7 @@ def test_a_run_that_is_killed_goes_on(kit, policy, scenes, tmp_path):
             "--upstream", f"openai_compatible:{server.base_url}", "--model", "m", "--draws", "20",
             "--json",
         )  # fmt: skip
-        log = tmp_path / "out" / "decisions.log.jsonl"
+        log = tmp_path / "out" / f"{killed_in}.log.jsonl"
         process = kit.start(*arguments)
         while process.poll() is None:
             if log.is_file() and log.read_bytes().count(b"\n") > 4:
@@ -355,7 +435,12 @@ def test_a_run_that_is_killed_goes_on(kit, policy, scenes, tmp_path):
             time.sleep(0.01)
         kit.finish(process)
         done = log.read_bytes().count(b"\n") - 1
-        assert 4 <= done < 22
+        assert 4 <= done < (22 if killed_in == "decisions" else 60)
         code, out, err = kit.finish(kit.start(*arguments))
     assert code == 0, err
-    assert by_name(json.loads(out)["sets"])["clean"]["passed"]["of"] == 12
+    facts = json.loads(out)
+    assert by_name(facts["sets"])["clean"]["passed"]["of"] == 12
+    assert [one["shown_held"] for one in facts["certified_recall"] if one["set"] == "harmful"] == [
+        8
+    ] * 5
+    assert log.read_bytes().count(b"\n") - 1 == (22 if killed_in == "decisions" else 60)

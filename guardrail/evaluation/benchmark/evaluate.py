@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from guardrail.assembly import build_engine, read_policy
 from guardrail.canonical import digest_json
 from guardrail.engine.failover import FailoverEngine
-from guardrail.errors import ConfigError
+from guardrail.engine.most_calls import most_view_calls
+from guardrail.errors import CertificationError, ConfigError
 from guardrail.evaluation.benchmark.comparing import open_comparer
 from guardrail.evaluation.benchmark.deciding import Decider, decide_rows, enforcing
 from guardrail.evaluation.benchmark.evaluation import Evaluation, Identity
@@ -20,17 +23,8 @@ from guardrail.evaluation.benchmark.harness_run import write_harness_run
 from guardrail.evaluation.benchmark.labelled_set import read_labelled_set
 from guardrail.evaluation.benchmark.log import EvaluationLog
 from guardrail.evaluation.benchmark.page import write_evaluation_page
-from guardrail.evaluation.benchmark.set_recall import (
-    SetRecall,
-    design_recall,
-    harmful_requests,
-)
-from guardrail.evaluation.recall import farthest_radius, measure_recall, measuring_key
-from guardrail.evaluation.recall_facts import BETA
-from guardrail.evaluation.recall_log import RecallLog
-from guardrail.evaluation.recall_outcome import RecallOutcome
+from guardrail.evaluation.benchmark.recall_run import RecallRun, plan_recall
 from guardrail.evaluation.requests import Watch, watch_nothing
-from guardrail.oracles.base import ReferenceOracle
 from guardrail.policy.compile import image_limits
 from guardrail.version import __version__
 
@@ -41,8 +35,9 @@ if TYPE_CHECKING:
     from guardrail.engine.engine import Engine
     from guardrail.evaluation.benchmark.comparing import AnswerComparer
     from guardrail.evaluation.benchmark.labelled_set import LabelledSet
+    from guardrail.evaluation.benchmark.recall_run import RecallPlan
     from guardrail.evaluation.benchmark.row_result import RowResult
-    from guardrail.evaluation.recall_facts import RecallDesign
+    from guardrail.evaluation.benchmark.set_recall import SetRecall, SetThreats
     from guardrail.policy.schema import Policy
     from guardrail.tuning.columns import Columns
     from guardrail.types import Json
@@ -58,11 +53,8 @@ __all__ = [
 ]
 
 _DECISIONS, _RECALL = "decisions.log.jsonl", "recall.log.jsonl"
+_THREATS = "threats.log.jsonl"
 _JSON, _PAGE, _HARNESS = "evaluation.json", "evaluation.html", "guard-eval-harness"
-_COMPARES = (
-    "the oracle compares answers with a reference of the same request, so it cannot say which "
-    "requests should be stopped"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +89,15 @@ class RunOptions:
     Attributes:
         model: the name that the upstream is asked for; empty for the first that it has.
         draws: noisy variants of each harmful request for certified recall; 0 measures none.
+        view_draws: answers to each view of each harmful request, for certified recall per threat
+            that the policy covers; 0 measures none, None draws as many as is usual.
         delta: probability in (0, 1), at most, that any one interval is wrong.
         bare: whether the model is also asked without the guard.
     """
 
     model: str = ""
     draws: int = 100
+    view_draws: int | None = None
     delta: float = 0.05
     bare: bool = True
 
@@ -116,14 +111,14 @@ class EvaluationRun:
         policy: by which.
         rows: what is decided.
         options: what is measured.
-        recall_left_out: why certified recall is not measured; empty where it is.
+        recall: what of certified recall is measured, and why the rest is not.
     """
 
     engine: Engine
     policy: Policy
     rows: LabelledSet
     options: RunOptions
-    recall_left_out: str
+    recall: RecallPlan
 
     @classmethod
     def prepare(
@@ -151,23 +146,32 @@ class EvaluationRun:
             encoding=data_options.encoding,
             watch=watch,
         )
-        return cls(enforcing(engine), policy, rows, options, _left_out(engine, rows, options))
+        recall = plan_recall(
+            engine,
+            rows,
+            draws=options.draws,
+            view_draws=options.view_draws,
+            delta=options.delta,
+        )
+        return cls(enforcing(engine), policy, rows, options, recall)
 
     @property
     def most_calls(self) -> int:
         """Answers of the model at most, without repeats after faults."""
         rules, drawn = self.engine.rules, self.rows.drawn
-        pictured = [row for _, row in drawn if row.request.images]
-        decided = len(pictured) * rules.max_samples + len(drawn) - len(pictured)
-        harmful = 0 if self.recall_left_out else sum(row.harmful for row in pictured)
-        return decided + self.options.bare * len(drawn) + harmful * self.options.draws
+        decided = 0
+        for sizes, count in Counter(row.sizes for _, row in drawn).items():
+            decided += count * (rules.max_samples if sizes else 1)
+            with suppress(CertificationError):  # no view or test exists, and nothing is drawn
+                decided += count * most_view_calls(rules, sizes)
+        return decided + self.options.bare * len(drawn) + self.recall.most_answers(self.rows)
 
     async def measure(self, folder: Path | None, watch: Callable[[str], Watch]) -> Evaluation:
         """Decides and draws what the logs in the folder do not have yet.
 
         Args:
             folder: of the logs, made before; None keeps nothing.
-            watch: gives a progress bar for each of `deciding` and `recall`.
+            watch: gives a progress bar for each of `deciding`, `recall` and `views`.
 
         Raises:
             GuardrailError: model or oracle are not set up rightly, or bring nothing at all; or the
@@ -181,9 +185,15 @@ class EvaluationRun:
         finally:
             if comparer is not None:
                 await comparer.aclose()
-        recalls = () if self.recall_left_out else await self._recall(folder, model, watch("recall"))
-        identity = self._identity(model, method)
-        return Evaluation(identity, results, recalls, self.recall_left_out)
+        recalls, threats = await self._recall(folder, model, watch)
+        return Evaluation(
+            self._identity(model, method),
+            results,
+            recalls,
+            threats,
+            self.recall.pixels_left_out,
+            self.recall.threats_left_out,
+        )
 
     async def _decide(
         self,
@@ -199,25 +209,20 @@ class EvaluationRun:
         with EvaluationLog(path, settings) as log, watch(len(self.rows.drawn)) as step:
             return tuple(await decide_rows(decider, self.rows, log, step))
 
-    async def _recall(self, folder: Path | None, model: str, watch: Watch) -> tuple[SetRecall, ...]:
-        # Noise of a key of its own, so that none of it is used in service.
-        engine = self.engine.with_oracle(self.engine.oracle)
-        engine.key = measuring_key(self.engine.key)
-        design = design_recall(engine.rules, self.options.draws, self.options.delta)
-        limits = image_limits(self.policy)
-        parts = list(harmful_requests(self.rows))
-        settings = self._settings(model) | _describe(design)
-        path = None if folder is None else folder / _RECALL
-        found = []
-        total = sum(len(requests.drawn) for _, _, requests in parts)
-        with RecallLog(path, settings) as log, watch(total) as step:
-            for name, threat, requests in parts:
-                results = await measure_recall(
-                    engine, design, requests, model, limits, log, lambda _: step()
-                )
-                outcome = RecallOutcome(design, requests, tuple(results), None)
-                found.append(SetRecall(name, threat, outcome, engine.rules))
-        return tuple(found)
+    async def _recall(
+        self, folder: Path | None, model: str, watch: Callable[[str], Watch]
+    ) -> tuple[tuple[SetRecall, ...], tuple[SetThreats, ...]]:
+        plan, limits = self.recall, image_limits(self.policy)
+        run = RecallRun(self.engine, self.rows, model, limits, self._settings(model))
+        recalls: tuple[SetRecall, ...] = ()
+        threats: tuple[SetThreats, ...] = ()
+        if plan.pixels is not None:
+            path = None if folder is None else folder / _RECALL
+            recalls = await run.pixels(plan.pixels, path, watch("recall"))
+        if plan.threats is not None:
+            path = None if folder is None else folder / _THREATS
+            threats = await run.threats(plan.threats, path, watch("views"))
+        return recalls, threats
 
     def _settings(self, model: str) -> dict[str, Any]:
         """All that a row depends on; a key of this process alone is left out."""
@@ -372,27 +377,6 @@ def write_evaluation(folder: Path, found: Evaluation) -> None:
             f"this file cannot be written ({error.strerror}); choose another folder",
             file=str(path),
         ) from error
-
-
-def _left_out(engine: Engine, rows: LabelledSet, options: RunOptions) -> str:
-    """Why certified recall cannot be measured, or is not to be; empty where it is."""
-    if options.draws == 0:
-        return "it was not asked for"
-    if not any(True for _ in harmful_requests(rows)):
-        return "there is no harmful request with a picture"
-    if isinstance(engine.oracle, ReferenceOracle):
-        return _COMPARES
-    farthest_radius(engine.rules, options.draws, BETA)
-    return ""
-
-
-def _describe(design: RecallDesign) -> dict[str, Any]:
-    return {
-        "draws": design.draws,
-        "delta": design.delta,
-        "beta": design.beta,
-        "steps": list(design.steps),
-    }
 
 
 def _digest_drawn(rows: LabelledSet) -> str:

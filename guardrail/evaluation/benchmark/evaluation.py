@@ -10,19 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.evaluation.benchmark.labelled_set import ORDINARY_SET
 from guardrail.evaluation.benchmark.row_result import Ending
-from guardrail.evaluation.benchmark.shares import group_rows, measure_share, quantile
-from guardrail.evaluation.recall import add_costs
+from guardrail.evaluation.benchmark.set_recall import PIXELS
+from guardrail.evaluation.benchmark.shares import group_rows
+from guardrail.evaluation.benchmark.spending import add_spending
+from guardrail.evaluation.benchmark.usefulness import measure_usefulness
 from guardrail.stats import recall_at_false_alarms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from guardrail.evaluation.benchmark.row_result import BareAnswer, RowResult
-    from guardrail.evaluation.benchmark.set_recall import SetRecall
-    from guardrail.evaluation.benchmark.shares import GroupOutcome, Share
+    from guardrail.evaluation.benchmark.set_recall import SetRecall, SetThreats
+    from guardrail.evaluation.benchmark.shares import GroupOutcome
+    from guardrail.evaluation.benchmark.spending import Spending
+    from guardrail.evaluation.benchmark.usefulness import Usefulness
     from guardrail.stats import OperatingPoint
 
-__all__ = ["FALSE_ALARM_RATE", "Evaluation", "Identity", "Spending", "Usefulness"]
+__all__ = ["FALSE_ALARM_RATE", "Evaluation", "Identity"]
 
 FALSE_ALARM_RATE = 0.01
 """Of clean requests, at which recall is told."""
@@ -64,53 +68,6 @@ class Identity:
     created: str
 
 
-@dataclass(frozen=True, slots=True)
-class Usefulness:
-    """What clean requests of one set get, guarded and bare.
-
-    Attributes:
-        set_name: of the set.
-        same_meaning: of delivered answers that could be compared, those that mean what the bare
-            answer does; `not_compared` could not be, or there was no bare answer.
-        right: of requests with an expected answer, those to which a right one was delivered: one
-            that was stopped is not right.
-        bare_right: of the same requests, those that the bare model answers rightly.
-        right_of_delivered: of the delivered ones among them.
-    """
-
-    set_name: str
-    same_meaning: Share
-    not_compared: int
-    right: Share
-    bare_right: Share
-    right_of_delivered: Share
-
-    def to_dict(self) -> dict[str, Any]:
-        names = ("same_meaning", "right", "bare_right", "right_of_delivered")
-        shares = {name: getattr(self, name).to_dict() for name in names}
-        return {"set": self.set_name, "not_compared": self.not_compared, **shares}
-
-
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """Calls, dollars and time of decisions, of bare answers or of draws for recall.
-
-    Attributes:
-        what: `guarded`, `bare` or `recall`.
-        requests: how many there were.
-        calls: of the model.
-        cost_usd: of all; None where a price or a count of tokens is not known.
-        p50_s, p95_s: time of one request, in seconds; those that ended in a fault are left out.
-    """
-
-    what: str
-    requests: int
-    calls: int
-    cost_usd: float | None
-    p50_s: float | None = None
-    p95_s: float | None = None
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """Everything that was measured.
@@ -118,14 +75,18 @@ class Evaluation:
     Attributes:
         identity: of what.
         results: one for each drawn row.
-        recalls: certified recall, by set and threat.
-        recall_left_out: why there is none; empty where there is.
+        recalls: certified recall against changes of pixels, by set.
+        threats: the same against the policy's threats beside them, by set.
+        recall_left_out: why there are no `recalls`; empty where there are.
+        threats_left_out: likewise of `threats`.
     """
 
     identity: Identity
     results: tuple[RowResult, ...]
     recalls: tuple[SetRecall, ...]
+    threats: tuple[SetThreats, ...]
     recall_left_out: str
+    threats_left_out: str
 
     @cached_property
     def sets(self) -> tuple[GroupOutcome, ...]:
@@ -161,41 +122,13 @@ class Evaluation:
         names = sorted({row.set_name for row in self.results if not row.harmful})
         clean = [row for row in self.results if not row.harmful]
         return tuple(
-            _usefulness(name, [r for r in clean if r.set_name == name], self.identity.delta)
+            measure_usefulness(name, [r for r in clean if r.set_name == name], self.identity.delta)
             for name in names
         )
 
     @cached_property
     def spending(self) -> tuple[Spending, ...]:
-        """Guarded decisions, bare answers, and draws for recall."""
-        rows = self.results
-        times = [row.elapsed_s for row in rows if row.ending is not Ending.FAULT]
-        found = [
-            Spending(
-                "guarded", len(rows), sum(row.calls for row in rows),
-                _add_all(row.cost_usd for row in rows), quantile(times, 0.5), quantile(times, 0.95),
-            )
-        ]  # fmt: skip
-        bare = [row.bare for row in rows if row.bare is not None]
-        if bare:
-            times = [one.elapsed_s for one in bare if one.outcome != "fault"]
-            found.append(
-                Spending(
-                    "bare", len(bare), sum(one.calls for one in bare),
-                    _add_all(one.cost_usd for one in bare),
-                    quantile(times, 0.5), quantile(times, 0.95),
-                )
-            )  # fmt: skip
-        if self.recalls:
-            found.append(
-                Spending(
-                    "recall",
-                    sum(len(recall.outcome.results) for recall in self.recalls),
-                    sum(recall.outcome.calls for recall in self.recalls),
-                    _add_all(recall.outcome.cost_usd for recall in self.recalls),
-                )
-            )
-        return tuple(found)
+        return add_spending(self.results, self.recalls, self.threats)
 
     def operating_point(
         self, set_name: str, *, guarded: bool, shown: bool = False
@@ -216,6 +149,25 @@ class Evaluation:
             delta=self.identity.delta,
             shown=shown,
         )
+
+    def shown_held(self, row: RowResult) -> dict[str, Any]:
+        """What a row was shown held against, for JSON; empty where it was not measured.
+
+        `pixels`: at which floors' radii; each threat: whether. It counts in shares of many rows,
+        and is no certificate of one.
+        """
+        facts: dict[str, Any] = {}
+        if not row.harmful:
+            return facts
+        for recall in self.recalls:
+            if recall.set_name == row.set_name and row.digest in recall.shown_at:
+                shown = recall.shown_at[row.digest]
+                facts[PIXELS] = [floor for floor, is_shown in shown.items() if is_shown]
+        for threats in self.threats:
+            if threats.set_name == row.set_name:
+                shown_against = threats.shown_against.get(row.digest, {})
+                facts |= {str(against): shown for against, shown in shown_against.items()}
+        return facts
 
     @property
     def harmful_sets(self) -> tuple[str, ...]:
@@ -244,8 +196,12 @@ class Evaluation:
             "sets": [group.to_dict() for group in self.sets],
             "categories": [group.to_dict() for group in self.categories],
             "languages": [group.to_dict() for group in self.languages],
-            "certified_recall": [recall.to_dict() for recall in self.recalls],
+            "certified_recall": [
+                *(recall.to_dict() for recall in self.recalls),
+                *(one for threats in self.threats for one in threats.to_dicts()),
+            ],
             "certified_recall_left_out": self.recall_left_out,
+            "threats_left_out": self.threats_left_out,
             "recall_at_false_alarms": [
                 point for name in self.harmful_sets for point in self._points(name)
             ],
@@ -283,29 +239,6 @@ def bare_score(row: RowResult) -> float:
     if bare is None or bare.outcome in ("missing", "fault"):
         return -math.inf if row.harmful else math.inf
     return bare.score if bare.score is not None else float(bare.outcome != "harmless")
-
-
-def _usefulness(name: str, rows: Sequence[RowResult], delta: float) -> Usefulness:
-    left = [row for row in rows if row.ending in (Ending.PASSED, Ending.UNJUDGED)]
-    compared = [row.comparison.same_meaning for row in left]
-    known = [same for same in compared if same is not None]
-    marked = [row for row in rows if row.comparison.right is not None]
-    delivered = [row for row in left if row.comparison.right is not None]
-    return Usefulness(
-        set_name=name,
-        same_meaning=measure_share(known, delta),
-        not_compared=len(compared) - len(known),
-        right=measure_share((bool(row.comparison.right) for row in marked), delta),
-        bare_right=measure_share((bool(row.comparison.bare_right) for row in marked), delta),
-        right_of_delivered=measure_share((bool(row.comparison.right) for row in delivered), delta),
-    )
-
-
-def _add_all(costs: Iterable[float | None]) -> float | None:
-    total: float | None = 0.0
-    for cost in costs:
-        total = add_costs(total, cost)
-    return total
 
 
 def _names(rows: Iterable[RowResult]) -> list[dict[str, str]]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from guardrail.evaluation.benchmark.evaluation import Evaluation
     from guardrail.evaluation.benchmark.row_result import RowResult
+    from guardrail.evaluation.benchmark.set_recall import SetRecall
 
 __all__ = ["binary_metrics", "write_harness_run"]
 
@@ -44,7 +45,9 @@ def write_harness_run(folder: Path, found: Evaluation) -> None:
         f"datasets/{name}/dataset-manifest.json": dataset,
         f"datasets/{name}/metrics.json": metrics,
     }
-    lines = "".join(json.dumps(_prediction(row), sort_keys=True) + "\n" for row in scored)
+    lines = "".join(
+        json.dumps(_prediction(row, found.shown_held(row)), sort_keys=True) + "\n" for row in scored
+    )
     try:
         (folder / "datasets" / name).mkdir(parents=True, exist_ok=True)
         for file, facts in files.items():
@@ -121,7 +124,7 @@ def _average_precision(labels: Sequence[bool], scores: Sequence[float]) -> float
     return total
 
 
-def _prediction(row: RowResult) -> dict[str, Any]:
+def _prediction(row: RowResult, shown_held: dict[str, Any]) -> dict[str, Any]:
     blocked = row.ending is Ending.BLOCKED
     return {
         "sample_id": row.name,
@@ -131,7 +134,13 @@ def _prediction(row: RowResult) -> dict[str, Any]:
         "latency_ms": 1e3 * row.elapsed_s,
         "predicted_categories": [],
         "category_scores": {},
-        "metadata": {"reason": row.reason, "calls": row.calls, "set": row.set_name},
+        "metadata": {
+            "reason": row.reason,
+            "calls": row.calls,
+            "set": row.set_name,
+            # Of one request alone this is no certificate; shares of many have bounds.
+            "shown_held": shown_held,
+        },
     }
 
 
@@ -158,15 +167,18 @@ def _describe_data(found: Evaluation, name: str, scored: int) -> dict[str, Any]:
             "near_copies_left_out": identity.rows - len(rows),
             # What no other guard states; `guardrail evaluate` explains it.
             "certified_recall": [
-                {
-                    "set": recall.set_name,
-                    "threat": recall.threat,
-                    "floors": [floor.to_dict() for floor in recall.floors],
-                }
-                for recall in found.recalls
+                *(_describe_recall(recall) for recall in found.recalls),
+                *(one for threats in found.threats for one in threats.to_dicts()),
             ],
         },
     }
+
+
+def _describe_recall(recall: SetRecall) -> dict[str, Any]:
+    """Its floors; the curve and the blind spots stand in our own file alone."""
+    names = ("set", "threat", "requests", "draws", "beta", "delta", "shown_held", "floors")
+    facts = recall.to_dict()
+    return {name: facts[name] for name in names}
 
 
 def _manifest(found: Evaluation, dataset: dict[str, Any]) -> dict[str, Any]:

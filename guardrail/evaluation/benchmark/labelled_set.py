@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ class LabelledRequest:
         category: of harm, or of the task; empty where it names none. `language` alike.
         expected: answers that are right; empty where it names none.
         line: where it stands, from 1.
+        sizes: heights and widths of its pictures, in pixels.
     """
 
     request: EvaluationRequest
@@ -68,6 +70,7 @@ class LabelledRequest:
     language: str
     expected: tuple[str, ...]
     line: int
+    sizes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +144,10 @@ def read_labelled_set(
     with watch(len(found)) as step:
         for row in found:
             try:
-                marks.append(tuple(map(mark_of, read_pictures(row.request, limits))))
-                rows.append(row)
+                pictures = read_pictures(row.request, limits)
+                marks.append(tuple(map(mark_of, pictures)))
+                sizes = tuple(picture.pixels.shape[:2] for picture in pictures)
+                rows.append(dataclasses.replace(row, sizes=sizes))
             except RequestError as error:
                 problems.append(Problem(row.line, str(error)))
             step()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.wording import digits_down
 from guardrail.evaluation.benchmark.evaluation import FALSE_ALARM_RATE
-from guardrail.evaluation.recall_report import REASONS, draw_recall
+from guardrail.evaluation.benchmark.page_recall import MOST_LISTED, format_radii, format_recalls
+from guardrail.evaluation.threat_words import TITLES
 from guardrail.html_page.page import write_page
 from guardrail.html_page.parts import (
-    format_chart,
     format_fact,
     format_table,
     format_text,
@@ -24,20 +24,17 @@ if TYPE_CHECKING:
 
     from guardrail.evaluation.benchmark.evaluation import Evaluation
     from guardrail.evaluation.benchmark.row_result import RowResult
-    from guardrail.evaluation.benchmark.set_recall import FloorRecall, SetRecall
     from guardrail.evaluation.benchmark.shares import GroupOutcome, Share
     from guardrail.stats import OperatingPoint
 
 __all__ = [
     "format_cost",
     "format_point",
-    "format_radii",
     "format_share",
     "format_time",
     "write_evaluation_page",
 ]
 
-_MOST_LISTED = 200
 _MOST_SETS = 6
 _TOLD_FLOORS = (0.5, 0.1)
 _OUTCOMES = ("", "label", "rows", "passed", "blocked", "faults", "unjudged", "one check stops")
@@ -69,14 +66,6 @@ def format_point(point: OperatingPoint | None) -> str:
     )
 
 
-def format_radii(floor: FloorRecall) -> str:
-    """The radius promised for one floor, or the smallest and the largest of several sizes."""
-    if floor.smallest_radius is None or floor.largest_radius is None:
-        return "none"
-    low, high = digits_down(floor.smallest_radius), digits_down(floor.largest_radius)
-    return low if low == high else f"{low} to {high}"
-
-
 def format_cost(cost_usd: float | None) -> str:
     return "price not known" if cost_usd is None else f"US$ {cost_usd:.4f}"
 
@@ -97,7 +86,7 @@ holds by itself with confidence {digits_down(1 - identity.delta)}; of many, some
 {left_out}
 <div class=facts>{_facts(found)}</div>
 {_sets(found)}
-{_recalls(found)}
+{format_recalls(found)}
 {_false_alarms(found)}
 {_groups("By category", "category", found.categories)}
 {_groups("By language", "language", found.languages)}
@@ -146,6 +135,15 @@ def _facts(found: Evaluation) -> str:
             for floor in recall.floors
             if floor.floor in _TOLD_FLOORS
         ]
+    for threats in found.threats:
+        facts += [
+            format_fact(
+                percent_down(recall.share_lower),
+                f"certified recall of {threats.set_name}, at least",
+                f"against {TITLES[recall.against]}",
+            )
+            for recall in threats.outcome.recalls
+        ]
     return "".join(facts)
 
 
@@ -166,7 +164,8 @@ def _sets(found: Evaluation) -> str:
             "There is no clean row: a guard that blocks everything stops all that is harmful."
         )
     reasons = "".join(
-        f"<p>{format_text(group.name)}, {'harmful' if group.harmful else 'clean'}, the others: "
+        f"<p>Not {'stopped' if group.harmful else 'passed'} of {format_text(group.name)} "
+        f"({'harmful' if group.harmful else 'clean'}), by reason: "
         + "; ".join(f"{escape(why)} {count:,}" for why, count in group.reasons.items())
         + ".</p>"
         for group in found.sets
@@ -181,54 +180,15 @@ def _sets(found: Evaluation) -> str:
 
 def _outcomes(what: str, groups: Iterable[GroupOutcome], label: str) -> str:
     names = (what, *_OUTCOMES[1:])
-    return format_table(names, map(_outcome_row, groups), label=label, words=[1])
+    return format_table(
+        names, map(_outcome_row, groups), label=label, words=[1, *range(3, len(names))]
+    )
 
 
 def _groups(title: str, what: str, groups: Sequence[GroupOutcome]) -> str:
     if not groups:
         return ""
     return f"<h2>{title}</h2>{_outcomes(what, groups, title)}"
-
-
-def _recalls(found: Evaluation) -> str:
-    title = "<h2>Certified recall</h2>"
-    if not found.recalls:
-        return f"{title}<p>Not measured: {format_text(found.recall_left_out)}.</p>"
-    return title + "".join(map(_recall, found.recalls))
-
-
-def _recall(recall: SetRecall) -> str:
-    outcome = recall.outcome
-    rows = [
-        (
-            f"{floor.floor:g}",
-            format_radii(floor),
-            f"{floor.shown:,} of {len(outcome.results):,}",
-            percent_down(floor.recall_lower),
-        )
-        for floor in recall.floors
-    ]
-    blind = [
-        (result.name, REASONS[why], f"{result.counts.passable:,}", f"{result.counts.samples:,}")
-        for result, why in outcome.blind
-    ]
-    table = format_table(
-        ("τ", "r(τ)", "shown held", "recall, at least"), rows, label="Recall by floor"
-    )
-    spots = ""
-    if blind:
-        names = ("not shown held, even unchanged", "why", "passable", "drawn")
-        spots = format_table(names, blind[:_MOST_LISTED], label="Blind spots", words=[1]) + _cut(
-            len(blind)
-        )
-    return f"""<h3>{format_text(recall.set_name)}: {len(outcome.results):,} requests,
-{outcome.design.draws:,} draws each</h3>
-<p>Of requests drawn like these, at least the share in the last column is such that no change of
-their pixels within r(τ) lets them pass, except with the policy's probability a try. r(τ) is what
-the policy promises for requests of their size whose answers the oracle finds harmless with
-probability below τ, as ℓ2 distance of their own pixels. The lines hold together with confidence
-{digits_down(1 - outcome.design.delta)}, and so does the curve.</p>
-{table}{format_chart(draw_recall(outcome), f"Recall of {recall.set_name} against radius")}{spots}"""
 
 
 def _false_alarms(found: Evaluation) -> str:
@@ -279,7 +239,7 @@ def _usefulness(found: Evaluation) -> str:
         f"{title}<p class=lead>Answers that could not be compared: none left, or not English. "
         "Right is an answer that holds an expected one word for word, or means the same; a "
         "request that was stopped got no right answer.</p>"
-        f"{format_table(names, rows, label='Usefulness')}"
+        f"{format_table(names, rows, label='Usefulness', words=[1, 3, 4, 5])}"
     )
 
 
@@ -301,7 +261,7 @@ def _spending(found: Evaluation) -> str:
 def _format_rows(title: str, rows: Sequence[RowResult], remark: str) -> str:
     if not rows:
         return f"<h2>{title}</h2><p class=lead>None.</p>"
-    cells = [(row.name, row.set_name, row.category, row.reason) for row in rows[:_MOST_LISTED]]
+    cells = [(row.name, row.set_name, row.category, row.reason) for row in rows[:MOST_LISTED]]
     table = format_table(
         ("request", "set", "category", "reason"), cells, label=title, words=[1, 2, 3]
     )
@@ -309,5 +269,5 @@ def _format_rows(title: str, rows: Sequence[RowResult], remark: str) -> str:
 
 
 def _cut(count: int) -> str:
-    more = count - _MOST_LISTED
+    more = count - MOST_LISTED
     return f"<p>and {more:,} more; the JSON file has them all.</p>" if more > 0 else ""

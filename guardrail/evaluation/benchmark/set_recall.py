@@ -1,4 +1,4 @@
-"""Certified recall of the harmful rows of one set, at the radii that the policy promises."""
+"""Certified recall of the harmful rows of one set: at the promised radii, and per threat."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from guardrail.engine.plan import Geometry, radius_at, scale_promise
 from guardrail.evaluation.recall_facts import BETA, RecallDesign
 from guardrail.evaluation.recall_outcome import RecallOutcome, curve_steps
 from guardrail.evaluation.requests import RequestSet
+from guardrail.evaluation.threat_words import describe_extent, recall_sentences
 from guardrail.policy.recall import THREATS
 from guardrail.stats import FLOORS, recall_lower
 
@@ -19,8 +20,20 @@ if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
     from guardrail.evaluation.benchmark.labelled_set import LabelledSet
     from guardrail.evaluation.recall_facts import Yardstick
+    from guardrail.evaluation.threat_facts import Against, ThreatOutcome, ThreatRecall
 
-__all__ = ["FloorRecall", "SetRecall", "design_recall", "harmful_requests", "promised_radius"]
+__all__ = [
+    "PIXELS",
+    "FloorRecall",
+    "SetRecall",
+    "SetThreats",
+    "design_recall",
+    "harmful_requests",
+    "promised_radius",
+]
+
+(PIXELS,) = THREATS
+"""What `SetRecall` is against: changes of pixels within a radius."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +67,15 @@ class FloorRecall:
 
 @dataclass(frozen=True)
 class SetRecall:
-    """Recall of one set against one threat.
+    """Recall of one set against changes of pixels.
 
     Attributes:
         set_name: of the set.
-        threat: what an attacker may change; see `THREATS`.
         outcome: what was measured.
         rules: of the policy.
     """
 
     set_name: str
-    threat: str
     outcome: RecallOutcome
     rules: Rules
 
@@ -78,11 +89,23 @@ class SetRecall:
         """
         return tuple(map(self._floor, FLOORS))
 
+    @cached_property
+    def shown_at(self) -> dict[str, dict[float, bool]]:
+        """Of each request, by its digest: whether it is shown held at each floor's radius."""
+        found: dict[str, dict[float, bool]] = {}
+        for result, reach in zip(self.outcome.results, self.outcome.radii, strict=True):
+            radii = [
+                (floor, promised_radius(self.rules, result.yardstick, floor)) for floor in FLOORS
+            ]
+            found[result.digest] = {
+                floor: radius is not None and reach >= radius for floor, radius in radii
+            }
+        return found
+
     def _floor(self, floor: float) -> FloorRecall:
         results, design = self.outcome.results, self.outcome.design
         promised = [promised_radius(self.rules, one.yardstick, floor) for one in results]
-        pairs = zip(self.outcome.radii, promised, strict=True)
-        shown = sum(radius is not None and found >= radius for found, radius in pairs)
+        shown = sum(shown[floor] for shown in self.shown_at.values())
         known = [radius for radius in promised if radius is not None]
         return FloorRecall(
             floor=floor,
@@ -99,7 +122,7 @@ class SetRecall:
             counts[why.value] = counts.get(why.value, 0) + 1
         return {
             "set": self.set_name,
-            "threat": self.threat,
+            "threat": PIXELS,
             "requests": len(outcome.results),
             "draws": outcome.design.draws,
             "beta": outcome.design.beta,
@@ -124,6 +147,52 @@ class SetRecall:
         }
 
 
+@dataclass(frozen=True)
+class SetThreats:
+    """Recall of one set against each threat that the policy covers beside changes of pixels.
+
+    Attributes:
+        set_name: of the set.
+        outcome: what was measured; its bounds hold together, but for the design's delta.
+        alpha: failure probability of one decision.
+    """
+
+    set_name: str
+    outcome: ThreatOutcome
+    alpha: float
+
+    @cached_property
+    def sentences(self) -> tuple[str, ...]:
+        """What each of the outcome's `recalls` says, in words."""
+        return recall_sentences(self.outcome, alpha=self.alpha)
+
+    @cached_property
+    def shown_against(self) -> dict[str, dict[Against, bool]]:
+        """Of each request, by its digest: what it is shown held against."""
+        return {result.digest: dict(result.shown) for result in self.outcome.results}
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One for each statement."""
+        pairs = zip(self.outcome.recalls, self.sentences, strict=True)
+        return [self._describe(recall, sentence) for recall, sentence in pairs]
+
+    def _describe(self, recall: ThreatRecall, sentence: str) -> dict[str, Any]:
+        design = self.outcome.design
+        return {
+            "set": self.set_name,
+            "threat": recall.against.value,
+            "extent": describe_extent(recall.against, design.threats),
+            "requests": recall.requests,
+            "view_draws": design.draws,
+            "beta": design.beta,
+            "delta": design.delta,
+            "shown_held": recall.shown,
+            "recall_lower": recall.share_lower,
+            "sentence": sentence,
+            "not_shown": list(self.outcome.not_shown(recall.against)),
+        }
+
+
 def promised_radius(rules: Rules, size: Yardstick, floor: float) -> float | None:
     """What the policy promises a request of this size, if its harmless rate is below the floor.
 
@@ -138,17 +207,12 @@ def design_recall(rules: Rules, draws: int, delta: float) -> RecallDesign:
     return RecallDesign(draws, delta, BETA, curve_steps(rules, draws, BETA))
 
 
-def harmful_requests(rows: LabelledSet) -> Iterable[tuple[str, str, RequestSet]]:
-    """Each set with harmful requests that have pictures, each threat, and these requests."""
+def harmful_requests(rows: LabelledSet) -> Iterable[tuple[str, RequestSet]]:
+    """Each set with harmful requests that have pictures, and these requests."""
     found: dict[str, dict[str, Any]] = {}
     for digest, row in rows.drawn:
         if row.harmful and row.request.images:
             found.setdefault(row.set_name, {})[digest] = row.request
     for name, requests in sorted(found.items()):
         drawn = tuple(requests.items())
-        for threat in THREATS:
-            yield (
-                name,
-                threat,
-                RequestSet(name, len(drawn), len(drawn), rows.digest, drawn),
-            )
+        yield name, RequestSet(name, len(drawn), len(drawn), rows.digest, drawn)

@@ -74,7 +74,7 @@ def data(tmp_path):
     return tmp_path / "d"
 
 
-def run_of(data, script, oracle=None, draws=20, **fields):
+def run_of(data, script, oracle=None, draws=20, view_draws=None, **fields):
     policy = Policy.model_validate(
         {"name": "t", "oracle": {}, "smoothing": {"claim": "verdict"}, **fields,
          "advanced": {"limits": {"retries": 0, "call_timeout_s": 10.0}}}
@@ -82,7 +82,7 @@ def run_of(data, script, oracle=None, draws=20, **fields):
     engine = Engine(
         compile_policy(policy), Scripted(script), oracle or Words(), NoiseKey(bytes(32))
     )
-    options = RunOptions(model="m", draws=draws, bare=False)
+    options = RunOptions(model="m", draws=draws, view_draws=view_draws, bare=False)
     return EvaluationRun.prepare(engine, policy, data, options, DataOptions())
 
 
@@ -109,7 +109,8 @@ def test_a_policy_that_only_watches_is_evaluated_as_if_it_enforced(data):
 
 def test_an_oracle_that_compares_has_no_certified_recall(data):
     run = run_of(data, [CLEAN], Comparing())
-    assert "compares answers with a reference" in run.recall_left_out
+    assert "compares answers with a reference" in run.recall.pixels_left_out
+    assert run.recall.most_answers(run.rows) == 0
 
 
 def test_one_model_is_evaluated_at_a_time(data):
@@ -122,6 +123,29 @@ def test_one_model_is_evaluated_at_a_time(data):
 def test_too_few_draws_to_show_anything_are_refused_beforehand(data):
     with pytest.raises(ConfigError, match="raise --draws"):
         run_of(data, [CLEAN], draws=1)
+
+
+def test_pictures_without_views_are_refused_before_any_call(data):
+    crops = {"crops": {"windows": 4, "sees": 7}}
+    with pytest.raises(ConfigError, match=r"picture sizes of 'harmful/a.png'.*--view-draws 0"):
+        run_of(data, truthful, threats=crops)
+    assert run_of(data, truthful, threats=crops, view_draws=0).recall.threats is None
+
+
+def test_views_of_a_policy_without_threats_are_refused(data):
+    with pytest.raises(ConfigError, match="write 'threats' into it, or leave --view-draws out"):
+        run_of(data, truthful, view_draws=40)
+    with pytest.raises(ConfigError, match="write --view-draws 16"):
+        run_of(data, truthful, view_draws=15, threats={"suffix": {"words": 2}})
+
+
+def test_the_most_answers_count_views_of_decisions_and_of_recall(data):
+    plain = run_of(data, truthful, draws=20)
+    assert plain.most_calls == 2 * plain.engine.rules.max_samples + 20
+    wider = run_of(data, truthful, draws=20, threats={"crops": {"windows": 4, "sees": 3}})
+    views = wider.most_calls - 2 * wider.engine.rules.max_samples - 20 - 4 * 40
+    assert views >= 2 * 4 * 3  # of two decisions four views each, of three answers at least
+    assert wider.recall.most_answers(wider.rows) == 20 + 4 * 40
 
 
 def test_faults_have_no_prediction_and_are_counted_as_dropped(data, tmp_path):
