@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from guardrail.picture_text.check import PictureTextCheck
     from guardrail.records.options import RecordOptions
     from guardrail.records.recorder import Recorder
+    from guardrail.records.writer import RecordWriter
     from guardrail.upstreams.limits.limiter import Limiter
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "is_local",
     "join_engine",
     "open_entry",
+    "open_record_writer",
     "open_recorder",
     "open_records",
     "read_key",
@@ -255,26 +257,42 @@ def open_records(options: RecordOptions) -> Iterator[Callable[[Engine], Recorder
         StorageError: the database cannot be reached.
     """
     from guardrail.records.content import load_or_create_content_keys
-    from guardrail.records.open import open_journal, open_pruner
     from guardrail.records.recorder import Recorder
     from guardrail.records.sent_pictures import PictureRoom
+
+    keys = load_or_create_content_keys(options.content_key) if options.content_key else None
+    with open_record_writer(options) as writer:
+        if writer is None:
+            yield lambda _engine: None
+            return
+        room = PictureRoom() if options.keep_pictures else None
+        yield lambda engine: Recorder(
+            writer, engine, content_keys=keys, picture_room=room, mode=options.mode
+        )
+
+
+@contextmanager
+def open_record_writer(options: RecordOptions) -> Iterator[RecordWriter | None]:
+    """What writes records that are made elsewhere; None where nothing is kept.
+
+    Raises:
+        ConfigError: a file or address cannot be used.
+        StorageError: the database cannot be reached.
+    """
+    from guardrail.records.open import open_journal, open_pruner
     from guardrail.records.signing import load_or_create_signer
     from guardrail.records.writer import RecordWriter
 
     if options.place is None:
-        yield lambda _engine: None
+        yield None
         return
     signer = load_or_create_signer(options.sign_key) if options.sign_key else None
-    keys = load_or_create_content_keys(options.content_key) if options.content_key else None
     with (
         closing(open_journal(options.place, signer=signer)) as journal,
         open_pruner(options.place, options.retention, signer),
         closing(RecordWriter(journal)) as writer,
     ):
-        room = PictureRoom() if options.keep_pictures else None
-        yield lambda engine: Recorder(
-            writer, engine, content_keys=keys, picture_room=room, mode=options.mode
-        )
+        yield writer
 
 
 def _type_name(value: object) -> str:

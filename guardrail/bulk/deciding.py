@@ -24,6 +24,7 @@ from guardrail.errors import (
 )
 from guardrail.memory.allowance import reserve_budget
 from guardrail.policy.compile import image_limits
+from guardrail.records.sent_pictures import SentPictures
 from guardrail.types import picture_chat
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
     from guardrail.types import Json
 
-__all__ = ["Ask", "EngineAsk", "RowDecider", "make_loader"]
+__all__ = ["Ask", "ContentLeases", "EngineAsk", "RowDecider", "make_loader"]
 
 _PICTURE_CODES = frozenset(
     {"image_type_mismatch", "image_too_large", "images_too_large", "invalid_image",
@@ -88,6 +89,9 @@ class EngineAsk:
 
     async def __call__(self, row: BulkRow, data: bytes) -> Verdict:
         chat = picture_chat(self.model, row.prompt, self.parameters)
+        sent = SentPictures()
+        if self.recording is not None:
+            sent.fill([data], self.recording.picture_room)
         async with self.loader.open([Embedded(data, None, row.name)]) as pictures:
 
             async def decide() -> Verdict:
@@ -95,8 +99,18 @@ class EngineAsk:
                 async with held as budget:
                     return await self.engine.decide(chat, pictures, budget=budget)
 
-            verdict, _ = await decide_and_keep(self.recording, decide, chat)
+            verdict, _ = await decide_and_keep(self.recording, decide, chat, sent=sent)
             return verdict
+
+
+class ContentLeases(Protocol):
+    """Lets one process at a time decide about a content, where several share a log."""
+
+    async def take(self, key: str) -> None:
+        """Waits until no other process decides about it. Raises LimitError, StorageError."""
+
+    def free(self, key: str) -> None:
+        """Says that its outcome is in the log, or that there is none; nothing where it has none."""
 
 
 class RowDecider:
@@ -109,6 +123,7 @@ class RowDecider:
         lists: of known pictures, in which the engine looks as well: what was decided before they
             changed is looked up again, and paid for only where they no longer hold it.
         log: what was decided before; None where nothing is kept.
+        leases: of contents; None where this process decides alone.
         keep_answers: whether outcomes hold the answers that pass.
     """
 
@@ -120,6 +135,7 @@ class RowDecider:
         *,
         lists: KnownPictures | None = None,
         log: KnownContents | None = None,
+        leases: ContentLeases | None = None,
         keep_answers: bool = False,
     ) -> None:
         self._ask = ask
@@ -128,6 +144,7 @@ class RowDecider:
         self._lists = lists
         self._lists_digest = "" if lists is None else lists.digest
         self._log = log
+        self._leases = leases
         self._keep_answers = keep_answers
         self._under_way: dict[str, asyncio.Future[RowOutcome]] = {}
 
@@ -149,17 +166,19 @@ class RowDecider:
             if not before.cancelled() and before.result().is_decided:
                 return before.result().repeat_for(row)
             if self._under_way.get(key) is before:
-                break  # it failed, so this row is asked about itself
+                break  # it failed, so this row is asked about itself, and has its lease
         own = self._under_way[key] = asyncio.get_running_loop().create_future()
         try:
+            if before is None and self._leases is not None:
+                await self._leases.take(key)
             outcome = await self._look_up_or_ask(row, data, key, sha256)
         except BaseException:
             own.cancel()
-            del self._under_way[key]  # nobody replaces a future that is not done
+            self._end(key)  # nobody replaces a future that is not done
             raise
         if outcome is None:
             own.cancel()
-            del self._under_way[key]
+            self._end(key)
             return None
         own.set_result(outcome)
         return outcome
@@ -171,7 +190,12 @@ class RowDecider:
         """
         own = self._under_way.get(outcome.key)
         if own is not None and own.done() and own.result() is outcome:
-            del self._under_way[outcome.key]
+            self._end(outcome.key)
+
+    def _end(self, key: str) -> None:
+        del self._under_way[key]
+        if self._leases is not None:
+            self._leases.free(key)
 
     async def _look_up_or_ask(
         self, row: BulkRow, data: bytes, key: str, sha256: str

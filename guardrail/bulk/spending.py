@@ -57,15 +57,25 @@ class JobAllowance:
     async def settle(self, reservation: Reservation, calls: int, usd: float | None) -> None:
         """Counts what was used; as much as was set aside, where the cost is not known."""
         del calls
-        held = reservation.usd or 0.0
-        used = held if usd is None else usd
+        used = (reservation.usd or 0.0) if usd is None else usd
         async with self._changed:
-            left = self._reserved_usd - held
-            self._reserved_usd = left if left > 1e-12 else 0.0
-            self.spent_usd += used
             self._unknown += usd is None
             self._highest_usd = max(self._highest_usd, used)
-            self._changed.notify_all()
+            self._spend(reservation, used)
+
+    async def write_off(self, reservation: Reservation) -> None:
+        """Counts all that was set aside as spent: of this decision nothing will be heard.
+
+        It says nothing of what others cost.
+        """
+        async with self._changed:
+            self._spend(reservation, reservation.usd or 0.0)
+
+    def _spend(self, reservation: Reservation, usd: float) -> None:
+        left = self._reserved_usd - (reservation.usd or 0.0)
+        self._reserved_usd = left if left > 1e-12 else 0.0
+        self.spent_usd += usd
+        self._changed.notify_all()
 
     def _limit_error(self) -> LimitError:
         limit = f"the job's limit of US$ {self.most_usd:g}"

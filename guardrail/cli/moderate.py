@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from guardrail.bulk.on_ray import RayEnd
     from guardrail.bulk.report import BulkReport
     from guardrail.bulk.sources import BulkSource
-    from guardrail.bulk.spending import JobAllowance
     from guardrail.engine.engine import Engine
     from guardrail.policy.schema import Policy
     from guardrail.policy.upstreams import UpstreamEntry
+    from guardrail.records.options import RecordOptions
 
 __all__ = ["command"]
 
@@ -92,7 +92,6 @@ def command(
     from guardrail.bulk.output import check_formats
     from guardrail.bulk.sources import FIELDS, open_source
 
-    _check_engine(options)
     policy = read_policy(policy_name)
     entries = _limit_rate(read_upstreams(upstreams, upstreams_file), options)
     _make_folder(folder)
@@ -111,16 +110,6 @@ def command(
     if facts["stopped"]:
         click.echo(f"guardrail: {facts['stopped']}", err=True)
     raise click.exceptions.Exit(2 if facts["not_decided"] or facts["stopped"] else 0)
-
-
-def _check_engine(options: dict[str, Any]) -> None:
-    """What workers on other machines cannot share."""
-    if options["engine"] != "ray":
-        return
-    for name in ("max_usd", "records_place"):
-        if options[name] is not None:
-            option = {"max_usd": "--max-usd", "records_place": "--records"}[name]
-            raise click.UsageError(f"{option} is for --engine local: workers do not share it")
 
 
 def _limit_rate(
@@ -213,10 +202,13 @@ class _Job:
         return await asyncio.to_thread(self._write, source, engine, settings, log, stopped)
 
     def _decide_on_ray(self, source: BulkSource, engine: Engine, settings: JobSettings) -> RayEnd:
-        from guardrail.bulk.on_ray import RayPlan, run_on_ray
+        from guardrail.bulk.on_ray import run_on_ray
+        from guardrail.bulk.worker import RayPlan
         from guardrail.cli.progress import progress_bar
+        from guardrail.records.content import load_or_create_content_keys
 
-        options = self.options
+        options, records = self.options, self._record_options()
+        keys = load_or_create_content_keys(records.content_key) if records.content_key else None
         plan = RayPlan(
             policy=self.policy,
             entries=self.entries,
@@ -226,6 +218,9 @@ class _Job:
             keep_answers=options["answers"],
             workers=options["workers"],
             worker_cpus=options["worker_cpus"],
+            most_usd=self._most_usd(engine, settings.model),
+            records=records,
+            content_keys=keys,
         )
         with progress_bar("moderating", source.total) as step:
             return run_on_ray(
@@ -260,16 +255,9 @@ class _Job:
     ) -> Iterator[EngineAsk]:
         from guardrail.assembly import open_recorder
         from guardrail.bulk.deciding import EngineAsk, make_loader
-        from guardrail.records.options import RecordOptions
+        from guardrail.bulk.spending import JobAllowance
 
-        options = self.options
-        kept = RecordOptions(
-            options["records_place"],
-            options["sign_key"],
-            options["keep_content"],
-            options["content_key"],
-            options["keep_pictures"],
-        )
+        most_usd = self._most_usd(engine, settings.model)
         with ExitStack() as stack:
             loader = stack.enter_context(closing(make_loader(self.policy)))
             yield EngineAsk(
@@ -277,15 +265,27 @@ class _Job:
                 settings.model,
                 loader,
                 settings.parameters,
-                self._allow(engine, settings.model, log),
-                stack.enter_context(open_recorder(engine, kept)),
+                None if most_usd is None else JobAllowance(most_usd, log.cost_usd),
+                stack.enter_context(open_recorder(engine, self._record_options())),
             )
 
-    def _allow(self, engine: Engine, model: str, log: DecisionLog) -> JobAllowance | None:
-        from guardrail.bulk.spending import JobAllowance
+    def _record_options(self) -> RecordOptions:
+        from guardrail.records.options import RecordOptions
+
+        options = self.options
+        return RecordOptions(
+            options["records_place"],
+            options["sign_key"],
+            options["keep_content"],
+            options["content_key"],
+            options["keep_pictures"],
+        )
+
+    def _most_usd(self, engine: Engine, model: str) -> float | None:
+        """What the job may cost. Raises ConfigError where the model's price is not known."""
         from guardrail.engine.budget import has_price
 
-        most_usd = self.options["max_usd"]
+        most_usd: float | None = self.options["max_usd"]
         if most_usd is None:
             return None
         if not has_price(
@@ -295,7 +295,7 @@ class _Job:
                 f"--max-usd needs the price of '{model}', which is not known; add it to the policy",
                 field="advanced.prices",
             )
-        return JobAllowance(most_usd, log.cost_usd)
+        return most_usd
 
     def _write(
         self,

@@ -9,7 +9,7 @@ import os
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from guardrail.canonical import make_interoperable
 from guardrail.engine.canonical_chat import request_digest
@@ -24,7 +24,7 @@ from guardrail.records.replay import name_principal, name_request, noise_digest,
 from guardrail.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Sample, Verdict
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from guardrail.records.content import ContentKeys
     from guardrail.records.origin import Origin
     from guardrail.records.sent_pictures import HeldPicture, PictureRoom, SentPictures
-    from guardrail.records.writer import RecordWriter
     from guardrail.types import Answer, Chat, Json
 
-__all__ = ["NOT_RECORDED", "Recorder", "RecordsMode", "build_record"]
+__all__ = ["NOT_RECORDED", "RecordSink", "Recorder", "RecordsMode", "build_record"]
 
 NOT_RECORDED = "not recorded"
 """What stands for the name of a record where none could be kept, and the answer left all the same.
@@ -55,6 +54,19 @@ class RecordsMode(StrEnum):
 
     REQUIRED = "required"
     BEST_EFFORT = "best_effort"
+
+
+class RecordSink(Protocol):
+    """Where records go; `guardrail.records.writer.RecordWriter` is one."""
+
+    async def keep(self, make: Callable[[], NewRecord]) -> Record:
+        """Keeps a record that `make` makes in a thread. Raises GuardrailError where it is not."""
+
+    def keep_soon(self, make: Callable[[], NewRecord]) -> None:
+        """Keeps a record for which nobody waits."""
+
+    async def check(self) -> None:
+        """Raises GuardrailError where a record could not be kept now."""
 
 
 class Recorder:
@@ -78,7 +90,7 @@ class Recorder:
 
     def __init__(
         self,
-        writer: RecordWriter,
+        writer: RecordSink,
         engine: Engine,
         *,
         content_keys: ContentKeys | None = None,
