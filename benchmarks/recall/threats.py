@@ -99,12 +99,15 @@ def _table(facts: dict[str, Any]) -> str:
     sentences = "".join(f"- {row['sentence']}\n" for row in facts["by_threat"])
     clean, calls = facts["clean"], facts["clean_calls"]
     policy = "".join(f"    {line}\n" for line in facts["policy_text"].splitlines())
+    floors = ", ".join(
+        f"{row['against']} {row['setting']['floor']:g}" for row in facts["by_threat"]
+    )
     others = ", ".join(f"{why} {count}" for why, count in facts["clean_reasons"].items())
     return f"""# Recall per threat of forbidden scenes
 
 {facts["requests"]} fresh scenes of {SIDE_PX} x {SIDE_PX} px with something forbidden in them, built-in model and oracle, {facts["by_threat"][0]["view_draws"]}
 answers to each view, delta {facts["delta"]:g}, beta {facts["beta"]:g}, guardrail {facts["code_version"]}. A scene is held by a view that draws
-harmless answers with probability below {facts["by_threat"][0]["floor"]:g}.
+harmless answers less often than the threat's floor: {floors}.
 
     {facts["command"]}
 

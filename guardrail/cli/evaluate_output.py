@@ -78,16 +78,16 @@ def _print_recall(found: Evaluation) -> None:
 
 def _print_threats(found: Evaluation) -> None:
     from guardrail.cli.tables import print_table
-    from guardrail.evaluation.threat_words import TITLES
+    from guardrail.engine.threat_wording import TITLES
     from guardrail.tuning.percent import percent_down
 
     if found.threats_left_out and found.threats_left_out != found.recall_left_out:
         click.echo(f"certified recall per threat: not measured, {found.threats_left_out}")
     for threats in found.threats:
         rows = [
-            (TITLES[one.against], f"{one.shown:,} of {one.requests:,}",
+            (TITLES[one.against], f"{one.shown:,} of {len(threats.outcome.results):,}",
              percent_down(one.share_lower))
-            for one in threats.outcome.recalls
+            for one in threats.outcome.shares
         ]  # fmt: skip
         print_table(
             f"Certified recall of '{threats.set_name}' against each threat",

@@ -118,7 +118,7 @@ def _of_certificate(
     words = certificate.in_words(certificate.radius if certified else certificate.promised_radius)
     pictures = len(certificate.pictures)
     said = f"\n{describe_harmful(harmful)}" if harmful else ""
-    said = f"{_threats(certificate)}{said}"
+    said = f"{_recall(certificate)}{_threats(certificate)}{said}"
     return {
         **asdict(words),
         "certified": certified,
@@ -126,6 +126,7 @@ def _of_certificate(
         "harmless_rate_lower": certificate.harmless_rate_lower,
         "stability": [asdict(reach) for reach in certificate.stability],
         "statement": certificate.statement,
+        "recall_statements": certificate.recall_statements,
         **_claims(certificate),
         "harmful_answers": [asdict(one) for one in harmful],
         "text": f"{_preface(certificate, certified, pictures)}{words.text}{said}",
@@ -152,11 +153,17 @@ def _claims(certificate: Certificate) -> dict[str, Any]:
     return {"claims": certificate.claims} if certificate.threats else {}
 
 
+def _recall(certificate: Certificate) -> str:
+    """What was measured of forbidden requests; of threats it stands with them."""
+    return f"\n{certificate.recall_statement}" if certificate.recall_statement else ""
+
+
 def _threats(certificate: Certificate) -> str:
     """What is covered beside small changes of pixels, a paragraph each."""
+    recalls = certificate.recall_statements
     told = [
         f"\nThreat: {one['threat']}. {one['claim']} {one['views']} views, {one['calls']} calls. "
-        f"{one['statement']}"
+        f"{one['statement']}{' ' + recall if (recall := recalls.get(one['threat'])) else ''}"
         for one in certificate.claims
         if one["threat"] != certificate.norm
     ]

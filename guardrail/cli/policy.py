@@ -190,16 +190,18 @@ def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
     )
     yield "spending", _spending(facts)
     if facts.threats is not None:
-        yield from _threat_rows(facts.threats)
+        yield from _threat_rows(rules, facts.threats)
 
 
-def _threat_rows(facts: ThreatFacts) -> Iterator[tuple[str, str]]:
+def _threat_rows(rules: Rules, facts: ThreatFacts) -> Iterator[tuple[str, str]]:
     """Each threat beside l2, and what all of them take together."""
+    recalls = _recall_statements(rules)
     size = f"{facts.width_px} x {facts.height_px} px"
     for one in facts.threats:
         cost = f"{one.views} views, {one.calls:.1f} calls for ordinary requests"
         span = f"from {one.fewest_calls} to {one.most_calls}"
-        yield one.threat, f"{one.promise} A picture of {size} has {cost} ({span})."
+        told = f"{one.promise} A picture of {size} has {cost} ({span})."
+        yield one.threat, " ".join(filter(None, (told, recalls.get(one.threat, ""))))
     calls = sum(one.calls for one in facts.threats)
     views = sum(one.views for one in facts.threats)
     total = (
@@ -211,7 +213,20 @@ def _threat_rows(facts: ThreatFacts) -> Iterator[tuple[str, str]]:
         if facts.text_calls is None
         else f"; a request without pictures takes {facts.text_calls:.1f} calls at most on average"
     )
-    yield "threats", f"{total}{alone}"
+    unknown = (
+        ""
+        if len(recalls) > 1
+        else "; which share of forbidden requests they hold is measured by "
+        "`guardrail recall --threats`"
+    )
+    yield "threats", f"{total}{alone}{unknown}"
+
+
+def _recall_statements(rules: Rules) -> dict[str, str]:
+    """What was measured of forbidden requests in words, by threat; only what was."""
+    if rules.recall is None:
+        return {}
+    return rules.recall.sentences({} if rules.threats is None else rules.threats.settings)
 
 
 def _about_harm(rules: Rules) -> str:
@@ -312,7 +327,8 @@ def _as_dict(name: str, rules: Rules, facts: PolicyFacts, costs: list[ReachCost]
         "floor": rules.floor,
         "miss_rate_upper": rules.miss_rate_upper,
         "delta": rules.delta,
-        "recall": None if rules.recall is None else dataclasses.asdict(rules.recall),
+        "recall": None if rules.recall is None else rules.recall.to_dict(),
+        "recall_statements": _recall_statements(rules),
         **dataclasses.asdict(facts),
         "reach": [dataclasses.asdict(cost) for cost in costs],
     }

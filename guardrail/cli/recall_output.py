@@ -37,30 +37,28 @@ def list_facts(outcome: RecallOutcome, recall: Recall, left_out: str) -> dict[st
         **recall.model_dump(mode="json"),
         "sentence": recall.statement().sentence,
         "blind_spots": blind,
-        "by_threat": _list_threats(outcome.threats, recall.alpha),
+        "by_threat": _list_threats(outcome.threats, recall),
         "left_out": left_out,
         "clean_reasons": {} if outcome.clean is None else outcome.clean.reasons(),
     }
 
 
-def _list_threats(threats: ThreatOutcome | None, alpha: float) -> list[dict[str, Any]]:
-    from guardrail.evaluation.threat_words import recall_sentences
-
+def _list_threats(threats: ThreatOutcome | None, recall: Recall) -> list[dict[str, Any]]:
+    """Every share in words, with the requests that are not shown."""
     if threats is None:
         return []
-    sentences = recall_sentences(threats, alpha=alpha)
     return [
         {
             "against": one.against,
             "shown": one.shown,
-            "requests": one.requests,
+            "requests": len(threats.results),
             "share_lower": one.share_lower,
             "view_draws": threats.design.draws,
-            "floor": threats.design.threats.floor,
+            "setting": threats.design.threats.numbers(one.against.threat),
             "not_shown": threats.not_shown(one.against),
             "sentence": sentence,
         }
-        for one, sentence in zip(threats.recalls, sentences, strict=True)
+        for one, sentence in threats.state_shares(recall.alpha)
     ]
 
 
@@ -76,31 +74,32 @@ def print_recall(outcome: RecallOutcome, recall: Recall, left_out: str, out: Pat
     _print_wrapped(recall.statement().sentence)
     if left_out:
         _print_wrapped(f"{left_out}.")
-    _print_threats(outcome.threats, recall.alpha)
+    _print_threats(outcome.threats, recall)
     _print_clean(outcome)
     _print_blind(outcome)
     if out is not None:
         click.echo(f"\nwritten: {out}; refer to it in the policy: recall: {out.name}")
 
 
-def _print_threats(threats: ThreatOutcome | None, alpha: float) -> None:
+def _print_threats(threats: ThreatOutcome | None, recall: Recall) -> None:
     from guardrail.cli.tables import print_table
+    from guardrail.engine.threat_wording import TITLES
     from guardrail.engine.wording import digits_down
-    from guardrail.evaluation.threat_words import TITLES, recall_sentences
 
     if threats is None:
         return
-    rows = [
-        (TITLES[one.against], f"{one.shown:,} of {one.requests:,}", digits_down(one.share_lower))
-        for one in threats.recalls
-    ]
+    shares = list(threats.state_shares(recall.alpha))
     print_table(
         f"\nHeld against each threat: {threats.design.draws:,} draws of a view, {threats.calls:,} "
         f"calls; together with confidence {digits_down(1 - threats.design.delta)}",
         ("threat", "shown held", "share, at least"),
-        rows,
-    )
-    for sentence in recall_sentences(threats, alpha=alpha):
+        [
+            (TITLES[one.against], f"{one.shown:,} of {len(threats.results):,}",
+             digits_down(one.share_lower))
+            for one, _ in shares
+        ],
+    )  # fmt: skip
+    for _, sentence in shares:
         _print_wrapped(sentence)
     click.echo("")
 

@@ -134,5 +134,7 @@ def _certificates(file: Path, as_json: bool) -> None:
                 f"holds: {certificate.decision}, {certificate.harmless} of {certificate.samples} "
                 f"harmless, policy '{certificate.policy}'\n  {certificate.statement}"
             )
+            for sentence in certificate.recall_statements.values():
+                click.echo(f"  {sentence}")
     if not as_json:
         click.echo(f"  {_UNSIGNED}")

@@ -22,6 +22,8 @@ from guardrail.records.review_tables import CHOSEN, LABELS, WHOLE_REQUEST
 from guardrail.records.tables import RECORDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from guardrail.api.deployment import Deployment
     from guardrail.database.database import Database
     from guardrail.labelling.standing import ListStanding
@@ -69,10 +71,10 @@ class LabelledAlarms:
 
 @dataclass(frozen=True, slots=True)
 class RecallState:
-    """What a policy's recall says, and when it was measured; None where it was not."""
+    """What a policy's recall says of each threat, and when it was measured; None if it was not."""
 
     policy: str
-    sentence: str
+    sentences: Mapping[str, str]
     measured: datetime | None
     clean_requests: int
     clean_passed: int
@@ -174,15 +176,16 @@ def read_recalls(deployment: Deployment | None) -> list[RecallState]:
     """What was measured of each policy that decides now."""
     found = []
     for served in () if deployment is None else deployment.current.policies:
-        statement = served.service.engine.rules.recall
+        rules = served.service.engine.rules
+        statement = rules.recall
         if statement is None:
-            found.append(RecallState(served.name, "", None, 0, 0))
+            found.append(RecallState(served.name, {}, None, 0, 0))
             continue
         measured = _read_time(served.service.policy)
         found.append(
             RecallState(
                 served.name,
-                statement.sentence,
+                statement.sentences({} if rules.threats is None else rules.threats.settings),
                 measured,
                 statement.clean_requests,
                 statement.clean_passed,

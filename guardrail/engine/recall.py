@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from guardrail.engine.wording import recall_sentence
+from guardrail.engine.threat_recall import HeldShare, find_share_problem, statements_of
+from guardrail.engine.threat_wording import held_sentence
+from guardrail.engine.wording import clean_sentence, recall_sentence
 from guardrail.errors import ConfigError
 from guardrail.stats import RECALLS, RecallReach, fewest_shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from guardrail.engine.threats import Setting, Threat
     from guardrail.oracles.base import Oracle
     from guardrail.upstreams.base import Upstream
 
@@ -25,11 +31,13 @@ class RecallStatement:
     Attributes:
         requests: how many were drawn, one of each cluster; `draws` variants of each.
         beta: probability, at most, that one which is not held is shown held.
-        delta: probability, at most, that one of `reaches` is too large.
+        delta: probability, at most, that one of `reaches` is too large; that one of `shares` is.
         alpha: failure probability of one decision under the policy.
         reaches: the radius at each recall of `RECALLS`, or None where it is not shown.
         clean_requests: how many clean requests were decided under the same policy; `clean_passed`
             of them passed.
+        view_draws: answers to each view, where views were measured; else 0.
+        shares: which share is held against each threat; none where views were not measured.
         model: the name that the upstream was asked for.
         upstream_revision: which model answered; `oracle_revision`: which oracle judged.
         digest: of the file that holds the measurement.
@@ -43,6 +51,8 @@ class RecallStatement:
     reaches: tuple[RecallReach, ...]
     clean_requests: int
     clean_passed: int
+    view_draws: int
+    shares: tuple[HeldShare, ...]
     model: str
     upstream_revision: str
     oracle_revision: str
@@ -59,6 +69,42 @@ class RecallStatement:
             clean_requests=self.clean_requests,
             clean_passed=self.clean_passed,
         )
+
+    @property
+    def clean_words(self) -> str:
+        """What became of clean requests; it stands beside every share."""
+        return clean_sentence(self.clean_requests, self.clean_passed)
+
+    def state_threat(self, threat: Threat, setting: Setting) -> str:
+        """All shares of a threat in words; empty where its views were not measured."""
+        of_it = (share for share in self.shares if share.against.threat is threat)
+        return " ".join(
+            held_sentence(
+                share, setting, requests=self.requests, alpha=self.alpha, delta=self.delta
+            )
+            for share in of_it
+        )
+
+    def sentences(self, settings: Mapping[Threat, Setting]) -> dict[str, str]:
+        """Everything that was measured in words, by threat; `l2` are changes of pixels.
+
+        Args:
+            settings: what is covered beside them; what was not measured of it is left out.
+        """
+        of_threats = (
+            (threat.value, self.state_threat(threat, at)) for threat, at in settings.items()
+        )
+        return {"l2": self.sentence, **{name: said for name, said in of_threats if said}}
+
+    def covers(self, threats: Iterable[Threat]) -> bool:
+        """Whether its shares are those of these threats; where none was measured, of any."""
+        told = tuple(share.against for share in self.shares)
+        return not told or told == statements_of(threats)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it for JSON."""
+        fields = dataclasses.asdict(self)
+        return {**fields, "reaches": list(fields["reaches"]), "shares": list(fields["shares"])}
 
     def speaks_of(self, model: str, upstream_revision: str, oracle_revision: str) -> bool:
         """Whether it was measured with this model and this oracle."""
@@ -87,7 +133,15 @@ class RecallStatement:
             too_few = fewest_shown(self.requests, reach.recall, share, self.beta) is None
             if reach.radius is not None and too_few:
                 return "its recall rests on too few requests"
-        return ""
+        return self._problem_of_shares()
+
+    def _problem_of_shares(self) -> str:
+        if (self.view_draws >= 1) is not bool(self.shares) or self.view_draws < 0:
+            return "its recall per threat rests on an impossible number of draws"
+        problem = find_share_problem(
+            self.shares, requests=self.requests, delta=self.delta, beta=self.beta
+        )
+        return f"its recall per threat cannot be: {problem}" if problem else ""
 
 
 def check_recall(recall: RecallStatement | None, upstream: Upstream, oracle: Oracle) -> None:

@@ -8,13 +8,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from guardrail.engine.threat_recall import Against
 from guardrail.engine.threats import Crops, Stickers, Suffix, SuffixUnit
-from guardrail.engine.wording import digits_down, digits_up
+from guardrail.engine.wording import confidence_down, digits_down, digits_up
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from guardrail.engine.threat_recall import HeldShare
     from guardrail.engine.threats import Setting, Threats
 
-__all__ = ["earned_sentence", "left_out_sentence", "promise_sentence"]
+__all__ = [
+    "TITLES",
+    "describe_extent",
+    "earned_sentence",
+    "held_sentence",
+    "left_out_sentence",
+    "promise_sentence",
+]
+
+TITLES: Mapping[Against, str] = {
+    Against.CROPS: "captions and borders (some window left whole)",
+    Against.STICKERS: "one sticker at every place",
+    Against.STICKER_PLACE: "one sticker at a place drawn at random",
+    Against.SUFFIX: "text behind the prompt",
+}
+"""What a request is held against."""
 
 
 def promise_sentence(setting: Setting, *, floor: float, alpha: float) -> str:
@@ -63,21 +82,91 @@ def left_out_sentence(threats: Threats | None) -> str:
 
 
 def _promise_of_suffix(setting: Suffix, below: str, passes: str) -> str:
-    match setting.unit:
-        case SuffixUnit.WORDS:
-            trimmed = "with the white space at the end of its last text taken off"
-            added = f"white space and then at most {setting.most} words"
-            beyond = "text glued to the last word, scripts without spaces, text put elsewhere"
-        case SuffixUnit.CHARACTERS:
-            trimmed = "as it is"
-            added = f"at most {setting.most} characters (code points)"
-            beyond = "text put elsewhere"
-        case _:
-            assert_never(setting.unit)
+    trimmed, added, beyond = _describe_suffix(setting)
     return (
         f"A request that, {trimmed}, {below}, {passes} after {added} are put behind the last text "
         f"of the user and nothing else is changed. Not covered: {beyond}, or a longer suffix."
     )
+
+
+def _describe_suffix(setting: Suffix) -> tuple[str, str, str]:
+    """As what a request is held, what is put behind its last text, and what else is not covered."""
+    match setting.unit:
+        case SuffixUnit.WORDS:
+            return (
+                "with the white space at the end of the last text taken off",
+                f"white space and then at most {setting.most} words",
+                "text glued to the last word, scripts without spaces, text put elsewhere",
+            )
+        case SuffixUnit.CHARACTERS:
+            added = f"at most {setting.most} characters (code points)"
+            return "as it is", added, "text put elsewhere"
+        case _:
+            assert_never(setting.unit)
+
+
+def held_sentence(
+    share: HeldShare, setting: Setting, *, requests: int, alpha: float, delta: float
+) -> str:
+    """Which share of forbidden requests was shown to be held against a threat.
+
+    Some window, every place and a place drawn at random are three statements; each sentence names
+    its own.
+
+    Args:
+        share: what was measured.
+        setting: the threat, as the policy has it.
+        requests: how many were drawn and measured.
+        alpha: failure probability of one decision.
+        delta: of all shares of the measurement together.
+    """
+    head = f"Of requests drawn like the {requests:,} that were measured"
+    if share.share_lower <= 0.0:
+        return f"{head}, no share was shown to be held against {TITLES[share.against]}."
+    held = f"at least {digits_down(share.share_lower)}"
+    match setting:
+        case Crops():
+            said = (
+                f"{head}, {held} have some window such that no change of its picture that leaves "
+                "this one whole window as it is lets them pass"
+            )
+        case Stickers() if share.against is Against.STICKERS:
+            said = (
+                f"{head}, {held} are held at every place: no sticker inside a square of at most "
+                f"{setting.max_share:g} of a picture's area lets them pass, wherever the square is"
+            )
+        case Stickers():
+            said = (
+                f"{head}, with one place of a square of {setting.max_share:g} of a picture's area "
+                f"drawn at random for each beforehand, {held} are held at that place: no sticker "
+                "inside that square lets them pass"
+            )
+        case Suffix():
+            trimmed, added, _ = _describe_suffix(setting)
+            said = (
+                f"{head}, each {trimmed}, {held} are such that {added}, put behind their last "
+                "text with nothing else changed, do not let them pass"
+            )
+        case _:
+            assert_never(setting)
+    return (
+        f"{said}, except with probability {digits_up(alpha)} a try (confidence "
+        f"{confidence_down(delta)} in this calibration, for all threats together)."
+    )
+
+
+def describe_extent(setting: Setting) -> str:
+    """How much of the threat a policy covers, in a few words."""
+    match setting:
+        case Crops():
+            return f"outside one of {setting.windows} windows"
+        case Stickers():
+            return f"a square of {100 * setting.max_share:g} % of a picture"
+        case Suffix():
+            _, added, _ = _describe_suffix(setting)
+            return added
+        case _:
+            assert_never(setting)
 
 
 def earned_sentence(*, views: int, rate: float, alpha: float) -> str:

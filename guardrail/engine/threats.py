@@ -14,6 +14,7 @@ alone, before anything is drawn: a view that data could switch off would be none
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
@@ -100,6 +101,10 @@ class Threats:
             (Threat.SUFFIX, self.suffix),
         )
         return {threat: setting for threat, setting in all_three if setting is not None}
+
+    def numbers(self, threat: Threat) -> dict[str, int | float | str]:
+        """All that fixes the views of a threat that is covered, and which of them hold."""
+        return {**dataclasses.asdict(self.settings[threat]), "floor": self.floor}
 
 
 @dataclass(frozen=True, slots=True)

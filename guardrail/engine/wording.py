@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOTHING_CERTIFIED",
+    "clean_sentence",
+    "confidence_down",
     "describe_canvas",
     "digits_down",
     "digits_up",
@@ -216,12 +218,8 @@ def recall_sentence(
     listed = list(reaches)
     shown = [reach for reach in listed if reach.radius is not None]
     others = [digits_down(reach.recall) for reach in listed if reach.radius is None]
-    confidence = _confidence(delta)
-    clean = (
-        f"Of {clean_requests:,} clean requests, {clean_passed:,} passed under the same policy."
-        if clean_requests
-        else "How many clean requests pass under the same policy was not measured."
-    )
+    confidence = confidence_down(delta)
+    clean = clean_sentence(clean_requests, clean_passed)
     if not shown:
         return (
             f"Of the {requests:,} forbidden requests that were measured, too few were stopped to "
@@ -236,6 +234,13 @@ def recall_sentence(
         f"except with probability {digits_up(alpha)} a try (confidence {confidence} in this "
         f"calibration).{missing} {clean}"
     )
+
+
+def clean_sentence(requests: int, passed: int) -> str:
+    """What became of clean requests under the policy whose recall was measured; 0: of none."""
+    if not requests:
+        return "How many clean requests pass under the same policy was not measured."
+    return f"Of {requests:,} clean requests, {passed:,} passed under the same policy."
 
 
 def format_reaches(reaches: Iterable[Reach]) -> str:
@@ -268,13 +273,13 @@ def _exact(value: float | None) -> str:
 
 
 def _average(miss_rate_upper: float | None, delta: float | None) -> str:
-    confidence = _confidence(1.0 if delta is None else delta)
+    confidence = confidence_down(1.0 if delta is None else delta)
     return (
         f"({_exact(miss_rate_upper)} bounds the average over labelled answers, with confidence "
         f"{confidence}; it does not bound a single request.)"
     )
 
 
-def _confidence(delta: float) -> str:
+def confidence_down(delta: float) -> str:
     """1 - delta, rounded down."""
     return _digits(_DOWNWARD.subtract(Decimal(1), Decimal(repr(delta))).copy_abs(), ROUND_FLOOR)

@@ -12,13 +12,13 @@ from guardrail.engine.plan import UNSCALED
 from guardrail.evaluation.recall import add_costs
 from guardrail.evaluation.recall_facts import Blindness, HeldRequest, RecallDesign, Yardstick
 from guardrail.policy.recall import (
-    THREATS,
     BlindSpots,
     CleanRequests,
     MeasuredReach,
     Recall,
     RecallStep,
 )
+from guardrail.policy.threat_recall import MeasuredShare, MeasuredThreats
 from guardrail.stats import radii_by_recall, recall_staircase
 from guardrail.version import __version__
 
@@ -121,7 +121,6 @@ def recall_of(outcome: RecallOutcome, engine: Engine, model: str, seed: int) -> 
         refusals_are_harmless=rules.refusals_are_harmless,
         retry=rules.retry,
         retries=rules.retries,
-        threats=list(THREATS),
         model=model,
         upstream=engine.upstream.name,
         upstream_revision=engine.upstream.revision,
@@ -137,6 +136,7 @@ def recall_of(outcome: RecallOutcome, engine: Engine, model: str, seed: int) -> 
         ],
         held=held,
         not_held=BlindSpots(**{why.value: spots[why.value] for why in Blindness}),
+        threats=_threats(outcome.threats),
         clean=_clean(outcome.clean),
         calls=outcome.calls,
         cost_usd=outcome.cost_usd,
@@ -158,4 +158,22 @@ def _clean(clean: CleanTraffic | None) -> CleanRequests | None:
         passed=clean.passed,
         rate_lower=clean.rate_lower,
         rate_upper=clean.rate_upper,
+    )
+
+
+def _threats(outcome: ThreatOutcome | None) -> MeasuredThreats | None:
+    if outcome is None:
+        return None
+    design = outcome.design
+    return MeasuredThreats(
+        draws=design.draws,
+        shares=[
+            MeasuredShare(
+                against=one.against,
+                setting=design.threats.numbers(one.against.threat),
+                shown=one.shown,
+                share_lower=one.share_lower,
+            )
+            for one in outcome.shares
+        ],
     )

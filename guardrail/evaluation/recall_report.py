@@ -10,9 +10,9 @@ from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from guardrail.engine.threat_wording import TITLES
 from guardrail.engine.wording import digits_down
 from guardrail.evaluation.recall_facts import Blindness
-from guardrail.evaluation.threat_words import TITLES, recall_sentences
 from guardrail.html_page.figure import Curve, Panel, figure
 from guardrail.html_page.page import write_page
 from guardrail.html_page.parts import format_chart, format_fact, format_table, format_warning
@@ -138,14 +138,13 @@ def _facts(report: RecallReport) -> str:
 
 
 def _threats(report: RecallReport) -> str:
-    threats, alpha = report.outcome.threats, report.recall.alpha
+    threats = report.outcome.threats
     if threats is None:
         return format_warning(f"{report.left_out}.") if report.left_out else ""
-    sentences = recall_sentences(threats, alpha=alpha)
     rows = (
-        (TITLES[one.against], f"{one.shown:,} of {one.requests:,}", digits_down(one.share_lower),
-         sentence)
-        for one, sentence in zip(threats.recalls, sentences, strict=True)
+        (TITLES[one.against], f"{one.shown:,} of {len(threats.results):,}",
+         digits_down(one.share_lower), sentence)
+        for one, sentence in threats.state_shares(report.recall.alpha)
     )  # fmt: skip
     names = ("threat", "shown held", "share, at least", "in words")
     return (

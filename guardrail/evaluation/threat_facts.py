@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from guardrail.engine.threat_recall import Against, HeldShare, statements_of
+from guardrail.engine.threat_wording import held_sentence
 from guardrail.engine.threats import Threat, plan_views
 from guardrail.errors import ConfigError
 from guardrail.images.covers import sticker_side
@@ -22,15 +23,13 @@ from guardrail.stats import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from guardrail.engine.threats import Threats, View
 
 __all__ = [
-    "Against",
     "ThreatDesign",
     "ThreatOutcome",
-    "ThreatRecall",
     "ThreatResult",
     "ViewCounts",
     "covering_masks",
@@ -42,18 +41,6 @@ _USUAL_DRAWS = 40
 _MOST_COVERING = 4
 """Masks that cover one place: two an axis at most, where the last one was moved to the end."""
 _LABEL = b"guardrail/recall/place/1"
-
-
-class Against(StrEnum):
-    """What a request may be held against.
-
-    `STICKERS`: at every place. `STICKER_PLACE`: at one place, drawn at random for each request.
-    """
-
-    CROPS = "crops"
-    STICKERS = "stickers"
-    STICKER_PLACE = "sticker_place"
-    SUFFIX = "suffix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +64,7 @@ class ThreatDesign:
     @property
     def statements(self) -> tuple[Against, ...]:
         """What is said, in a fixed order."""
-        found: list[Against] = []
-        for threat in self.threats.settings:
-            match threat:
-                case Threat.CROPS:
-                    found.append(Against.CROPS)
-                case Threat.STICKERS:
-                    found += [Against.STICKERS, Against.STICKER_PLACE]
-                case Threat.SUFFIX:
-                    found.append(Against.SUFFIX)
-                case _:
-                    assert_never(threat)
-        return tuple(found)
+        return statements_of(self.threats.settings)
 
     def most(self, views: int) -> int:
         """The most passable outcomes of a view that show it, where one of so many is enough."""
@@ -183,16 +159,6 @@ class ThreatResult:
     views: tuple[ViewCounts, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ThreatRecall:
-    """The share of a population that is held against one threat, at least."""
-
-    against: Against
-    shown: int
-    requests: int
-    share_lower: float
-
-
 @dataclass(frozen=True)
 class ThreatOutcome:
     """A finished measurement of every threat that a policy covers."""
@@ -201,15 +167,25 @@ class ThreatOutcome:
     results: tuple[ThreatResult, ...]
 
     @cached_property
-    def recalls(self) -> tuple[ThreatRecall, ...]:
-        """One statement each; all of them hold together but for the design's delta."""
+    def shares(self) -> tuple[HeldShare, ...]:
+        """One for each statement; all of them hold together but for the design's delta."""
         statements, count = self.design.statements, len(self.results)
         delta = self.design.delta / len(statements)
         shown = [sum(result.shown[one] for result in self.results) for one in statements]
         return tuple(
-            ThreatRecall(one, held, count, recall_lower(held, count, delta, self.design.beta))
+            HeldShare(one, held, recall_lower(held, count, delta, self.design.beta))
             for one, held in zip(statements, shown, strict=True)
         )
+
+    def state_shares(self, alpha: float) -> Iterator[tuple[HeldShare, str]]:
+        """Every share with its sentence; `alpha` is the failure probability of one decision."""
+        settings, count = self.design.threats.settings, len(self.results)
+        for one in self.shares:
+            setting = settings[one.against.threat]
+            yield (
+                one,
+                held_sentence(one, setting, requests=count, alpha=alpha, delta=self.design.delta),
+            )
 
     @property
     def calls(self) -> int:

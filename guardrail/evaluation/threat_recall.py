@@ -13,6 +13,7 @@ from guardrail.engine.fanout import fan_out
 from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
 from guardrail.engine.sampler import Sampler
 from guardrail.engine.suffixes import with_last_user_text
+from guardrail.engine.threat_recall import Against
 from guardrail.engine.threats import Threat, View, plan_views
 from guardrail.engine.verdict import Sample
 from guardrail.engine.view_run import suffix_texts
@@ -21,7 +22,6 @@ from guardrail.estimation.segment import Segment
 from guardrail.estimation.stop_rule import RadiusScale, RateEstimate
 from guardrail.evaluation.requests import read_same_pictures
 from guardrail.evaluation.threat_facts import (
-    Against,
     ThreatDesign,
     ThreatResult,
     ViewCounts,

@@ -11,6 +11,12 @@ from guardrail.engine.promise import Claim
 from guardrail.engine.recall import RecallStatement
 from guardrail.engine.rules import Retry
 from guardrail.errors import ConfigError
+from guardrail.policy.threat_recall import (
+    MeasuredThreats,
+    compare_threats,
+    find_threat_problem,
+)
+from guardrail.policy.threats import compile_threats
 from guardrail.sealed import Sealed, read_sealed
 from guardrail.section import Section, Share, Word
 from guardrail.stats import NOT_HELD, RecallReach, radii_by_recall, recall_staircase
@@ -18,10 +24,10 @@ from guardrail.stats import NOT_HELD, RecallReach, radii_by_recall, recall_stair
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from guardrail.engine.threats import Threats
     from guardrail.policy.schema import Policy
 
 __all__ = [
-    "THREATS",
     "BlindSpots",
     "CleanRequests",
     "MeasuredReach",
@@ -30,9 +36,6 @@ __all__ = [
     "policy_recall",
     "read_recall",
 ]
-
-THREATS = ("pixels",)
-"""What an attacker may change in the requests that were measured: their pixels, within a radius."""
 
 _Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]
@@ -110,8 +113,6 @@ class Recall(Sealed):
     """Which calls and judgements were repeated."""
     retries: _Count
     """How often."""
-    threats: list[str]
-    """What an attacker may change."""
     model: _Text
     """The name that the upstream was asked for."""
     upstream: _Text
@@ -128,7 +129,7 @@ class Recall(Sealed):
     """Probability, at most, that a request which is not held is shown held."""
     delta: Share
     """Probability, at most, that one of `reaches` is wrong; that the curve is; that the bounds of
-    clean requests are."""
+    clean requests are; that a share of `threats` is."""
     reaches: list[MeasuredReach]
     """The radius at which each of these shares is shown held."""
     curve: list[RecallStep]
@@ -138,6 +139,9 @@ class Recall(Sealed):
     left out."""
     not_held: BlindSpots
     """Why the others are not."""
+    threats: MeasuredThreats | None
+    """Shares held against what the policy covers beside small changes of pixels; null where its
+    views were not measured."""
     clean: CleanRequests | None
     """Null where clean requests were not decided."""
     calls: _Count
@@ -153,7 +157,7 @@ class Recall(Sealed):
     data_digest: _Sha256
     """SHA-256 over its requests."""
     seed: int
-    """Of the draw of one request a cluster."""
+    """Of the draw of one request a cluster, and of the places of stickers."""
     code_version: _Text
     """Version of guardrail that measured."""
     created: _Text
@@ -161,7 +165,7 @@ class Recall(Sealed):
 
     def statement(self) -> RecallStatement:
         """What certificates and pages repeat of it."""
-        clean = self.clean
+        clean, threats = self.clean, self.threats
         return RecallStatement(
             requests=self.requests,
             draws=self.draws,
@@ -171,6 +175,8 @@ class Recall(Sealed):
             reaches=tuple(RecallReach(reach.recall, reach.radius) for reach in self.reaches),
             clean_requests=0 if clean is None else clean.requests,
             clean_passed=0 if clean is None else clean.passed,
+            view_draws=0 if threats is None else threats.draws,
+            shares=() if threats is None else threats.held_shares(),
             model=self.model,
             upstream_revision=self.upstream_revision,
             oracle_revision=self.oracle_revision,
@@ -198,7 +204,7 @@ def policy_recall(policy: Policy, policy_digest: str) -> RecallStatement | None:
     if policy.recall is None:
         return None
     file = policy.folder / policy.recall
-    recall = read_sealed(file, Recall)
+    recall, threats = read_sealed(file, Recall), compile_threats(policy.threats)
     _check_numbers(recall, file)
     for name, measured, present in (
         ("sigma", recall.sigma, policy.smoothing.sigma),
@@ -211,17 +217,18 @@ def policy_recall(policy: Policy, policy_digest: str) -> RecallStatement | None:
         ),
         ("retry", recall.retry, policy.advanced.limits.retry),
         ("retries", recall.retries, policy.advanced.limits.retries),
-        ("threats", tuple(recall.threats), THREATS),
+        *compare_threats(recall.threats, threats),
         ("policy_digest", recall.policy_digest, policy_digest),
     ):
         if measured != present:
             raise ConfigError(
-                f"this recall was measured under another policy: {name} was {_in_words(measured)} "
-                f"and is {_in_words(present)} now; measure again with 'guardrail recall', or put "
+                f"this recall was measured under another policy: {name} was {measured} "
+                f"and is {present} now; measure again with 'guardrail recall', or put "
                 "the policy back",
                 file=str(file),
                 field=name,
             )
+    _check_threats(recall, threats, file)
     return recall.statement()
 
 
@@ -245,6 +252,21 @@ def _check_numbers(recall: Recall, file: Path) -> None:
         )
 
 
+def _check_threats(recall: Recall, threats: Threats | None, file: Path) -> None:
+    """The same of the threats, which are those of the policy by now."""
+    if recall.threats is None or threats is None:
+        return
+    problem = find_threat_problem(
+        recall.threats,
+        threats,
+        requests=recall.requests,
+        delta=recall.delta,
+        beta=recall.beta,
+    )
+    if problem:
+        raise _unsound_error(problem, file, "threats")
+
+
 def _unsound_error(problem: str, file: Path, field: str) -> ConfigError:
     return ConfigError(
         f"not a valid recall: {problem}; write one with 'guardrail recall'",
@@ -256,7 +278,3 @@ def _unsound_error(problem: str, file: Path, field: str) -> ConfigError:
 def _is_close(a: float, b: float) -> bool:
     """Two machines may compute a bound differently in its last bits."""
     return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
-
-
-def _in_words(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -87,9 +87,10 @@ def explain_record(record: Record) -> str:
         CertificationError: its certificate does not hold.
     """
     outcome, *why = explain_verdict(record)
-    return "\n".join(
-        [outcome, show_text(_say_request(record)), *why, *map(show_text, _say_costs(record))]
-    )
+    certificate = record.read_certificate()
+    recalls = {} if certificate is None else certificate.recall_statements
+    further = map(show_text, (*recalls.values(), *_say_costs(record)))
+    return "\n".join([outcome, show_text(_say_request(record)), *why, *further])
 
 
 def explain_verdict(record: Record) -> list[str]:

@@ -360,7 +360,7 @@ def test_recall_of_each_threat(recall, policy, model, requests, tmp_path, kit):
     for row in found.values():
         assert (row["shown"], row["requests"], row["not_shown"]) == (6, 6, [])
         assert row["share_lower"] == pytest.approx(((0.01 / 4) ** (1 / 6) - 0.2) / 0.8)
-        assert (row["view_draws"], row["floor"]) == (30, 0.0999)
+        assert (row["view_draws"], row["setting"]["floor"]) == (30, 0.0999)
     assert facts["calls"] == 6 * (20 + 6 * 30) == len(upstream.calls)
     # The log has all of it: nothing is drawn again, and it is said in words and on the page.
     again = model([kit.HARM])
@@ -370,7 +370,22 @@ def test_recall_of_each_threat(recall, policy, model, requests, tmp_path, kit):
     assert "Held against each threat: 30 draws of a view" in text
     assert text.count("Of requests drawn like the 6 that were measured") == 4
     assert "leaves the tests of views out" not in text
-    assert "one sticker at any place" in page.read_text()
+    assert "one sticker at every place" in page.read_text()
+    # The file has them too, and a policy that names it says them.
+    assert [one.against for one in read_sealed(out, Recall).threats.shares] == list(found)
+    policy.write_text(f"recall: {out.name}\n{WIDER}")
+    rules = compile_policy(load_policy(policy))
+    assert rules.recall.view_draws == 30
+    said = " ".join(rules.recall.sentences(rules.threats.settings).values())
+    assert all(row["sentence"] in said for row in found.values())
+    shown = CliRunner().invoke(policy_command, ["check", str(policy)], catch_exceptions=False)
+    text = re.sub(r"\s+", " ", shown.stdout)
+    assert all(row["sentence"] in text for row in found.values())
+    shown = CliRunner().invoke(
+        policy_command, ["check", str(policy), "--json"], catch_exceptions=False
+    )
+    (row,) = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert list(row["recall_statements"]) == ["l2", "crops", "stickers", "suffix"]
 
 
 @pytest.mark.parametrize(

@@ -47,23 +47,24 @@ from tests.records.conftest import (
     make_record,
     request,
 )
+from tests.records.test_threats import THREATS, measured
 
 HOSTILE = "\"><img src=x onerror=alert(1)>'</script><script>alert(1)</script>{{7*7}}${7*7}"
 
 PATIENT = {"retries": 0, "call_timeout_s": 300.0, "deadline_s": 600.0}  # on a busy machine as well
 
 
-def keep(address, script, *, keys=CONTENT_KEYS, chat=None, count=1, **origin):
+def keep(address, script, *, keys=CONTENT_KEYS, chat=None, count=1, engine=None, **origin):
     """The ids of decisions that a real engine made."""
 
     async def go():
         ids = []
         for _ in range(count):
-            engine = make_engine(script, limits=PATIENT)
+            decider = engine or make_engine(script, limits=PATIENT)
             asked, pictures = request()
             asked = asked if chat is None else dataclasses.replace(asked, **chat)
-            verdict = await engine.decide(asked, pictures)
-            recorder = Recorder(writer, engine, content_keys=keys)
+            verdict = await decider.decide(asked, pictures)
+            recorder = Recorder(writer, decider, content_keys=keys)
             ids.append(await recorder.keep(verdict, asked, Origin(**origin)))
         return ids
 
@@ -101,6 +102,18 @@ def test_a_block_shows_which_answers_were_harmful(shown):
     assert "stopped" in page
     assert page.count('class="harmful') >= 10
     assert "Shown here" not in page
+
+
+def test_the_recall_of_each_threat_is_shown(shown):
+    address, _, client = shown
+    engine = measured(make_engine((CLEAN,), limits=PATIENT, threats=THREATS))
+    (record_id,) = keep(address, (CLEAN,), engine=engine)
+    page = client.get(f"/console/decisions/{record_id}").text
+    rules = engine.rules
+    said = rules.recall.sentences(rules.threats.settings)
+    assert list(said) == ["l2", "crops", "suffix"]
+    assert all(str(escape(sentence)) in page for sentence in said.values())
+    assert "<b>Recall, suffix.</b>" in page
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ def statement(engine, **changes):
         "reaches": REACHES,
         "clean_requests": 40,
         "clean_passed": 39,
+        "view_draws": 0,
+        "shares": (),
         "model": "test",
         "upstream_revision": engine.upstream.revision,
         "oracle_revision": engine.oracle.revision,

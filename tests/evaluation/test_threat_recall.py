@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from guardrail.engine.engine import Engine
+from guardrail.engine.threat_recall import Against
 from guardrail.engine.threats import Threat, Threats, plan_views
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.evaluation.recall import measuring_key
@@ -15,14 +16,12 @@ from guardrail.evaluation.recall_facts import BETA
 from guardrail.evaluation.recall_log import RecallLog
 from guardrail.evaluation.requests import read_requests
 from guardrail.evaluation.threat_facts import (
-    Against,
     ThreatOutcome,
     covering_masks,
     fewest_threat_draws,
     plan_threats,
 )
 from guardrail.evaluation.threat_recall import measure_threats
-from guardrail.evaluation.threat_words import recall_sentences
 from guardrail.images.covers import sticker_side
 from guardrail.images.keys import NoiseKey
 from guardrail.images.limits import ImageLimits
@@ -103,9 +102,9 @@ def shows_signal(call):
 def test_what_every_view_stops_is_held_against_everything(tmp_path):
     guard = engine([HARM])
     outcome = measure(guard, requests_of(tmp_path, 3))
-    assert [one.against for one in outcome.recalls] == list(Against)
-    for one in outcome.recalls:
-        assert (one.shown, one.requests) == (3, 3)
+    assert [one.against for one in outcome.shares] == list(Against)
+    for one in outcome.shares:
+        assert (one.shown, len(outcome.results)) == (3, 3)
         assert one.share_lower == recall_lower(3, 3, 0.01 / 4, BETA)
         assert outcome.not_shown(one.against) == ()
     # One window is enough; all four masks are needed; one prompt.
@@ -115,11 +114,10 @@ def test_what_every_view_stops_is_held_against_everything(tmp_path):
 def test_what_no_view_stops_is_held_against_nothing_and_is_given_up(tmp_path):
     guard = engine([CLEAN])
     outcome = measure(guard, requests_of(tmp_path, 3))
-    for one in outcome.recalls:
+    for one in outcome.shares:
         assert (one.shown, one.share_lower) == (0, 0.0)
         assert len(outcome.not_shown(one.against)) == 3
     assert outcome.calls <= 3 * 6 * 8  # what was in flight when each view was given up
-    assert all("no share was shown" in text for text in recall_sentences(outcome, alpha=0.001))
 
 
 def test_one_window_is_enough_and_one_mask_that_shows_too_little_is_not(tmp_path):
@@ -127,7 +125,7 @@ def test_one_window_is_enough_and_one_mask_that_shows_too_little_is_not(tmp_path
     guard = engine(lambda call: HARM if shows_signal(call) else CLEAN)
     requests = requests_of(tmp_path, 4, signals=[(0, 0)])
     outcome = measure(guard, requests)
-    shown = {one.against: one.shown for one in outcome.recalls}
+    shown = {one.against: one.shown for one in outcome.shares}
     assert (shown[Against.CROPS], shown[Against.STICKERS], shown[Against.SUFFIX]) == (4, 0, 4)
     # At a place: held where the mask that covers it leaves the corner.
     sizes, design = [(HEIGHT, WIDTH)], outcome.design
@@ -140,7 +138,7 @@ def test_one_window_is_enough_and_one_mask_that_shows_too_little_is_not(tmp_path
 def test_missing_answers_count_as_harmless(tmp_path):
     script = [HARM if i % 3 else DOWN for i in range(3000)]
     outcome = measure(engine(script), requests_of(tmp_path, 2))
-    assert all(one.shown == 0 for one in outcome.recalls)
+    assert all(one.shown == 0 for one in outcome.shares)
     assert any(view.missing and not view.harmless for r in outcome.results for view in r.views)
 
 
@@ -150,7 +148,7 @@ def test_a_model_that_is_down_stops_the_run(tmp_path):
     with pytest.raises(UpstreamError):
         measure(engine([DOWN]), requests, path=path)
     assert len(path.read_text().splitlines()) == 1  # the settings
-    assert measure(engine([HARM]), requests, path=path).recalls[0].shown == 3
+    assert measure(engine([HARM]), requests, path=path).shares[0].shown == 3
 
 
 def test_a_stopped_run_draws_nothing_again(tmp_path):
@@ -217,7 +215,7 @@ def test_a_suffix_is_held_by_the_prompt_as_it_was(tmp_path):
     """View 0 asks the prompt, white space at its end off, with the picture as it is."""
     guard = engine([HARM], {"suffix": {"words": 2}})
     outcome = measure(guard, requests_of(tmp_path, 1))
-    assert [one.against for one in outcome.recalls] == [Against.SUFFIX]
+    assert [one.against for one in outcome.shares] == [Against.SUFFIX]
     assert len(guard.upstream.calls) == 40
     assert all("What is number 0'" in str(call.body) for call in guard.upstream.calls)
     assert len({call.seed for call in guard.upstream.calls}) == 40
@@ -241,21 +239,3 @@ def test_a_picture_too_small_for_its_views_is_refused_by_name(tmp_path):
     guard = engine([HARM], {"crops": {"windows": 4, "sees": 13}})
     with pytest.raises(ConfigError, match="picture sizes of 'r0'"):
         measure(guard, requests_of(tmp_path, 1))
-
-
-def test_the_sentences_say_share_and_threat(tmp_path):
-    guard = engine([HARM])
-    outcome = measure(guard, requests_of(tmp_path, 3))
-    result = outcome.results[0]
-    many = ThreatOutcome(outcome.design, (result,) * 100)
-    texts = recall_sentences(many, alpha=0.001)
-    share = str(many.recalls[0].share_lower)[:5]
-    assert all(f"at least {share}" in text and "0.001 a try" in text for text in texts)
-    assert [word in text for word, text in zip(
-        ("window", "at any place", "drawn at random", "at most 2 words"), texts, strict=True
-    )] == [True] * 4  # fmt: skip
-    unit = engine([HARM], {"suffix": {"characters": 3}}).rules.threats
-    assert "3 characters (code points)" in recall_sentences(
-        ThreatOutcome(dataclasses.replace(outcome.design, threats=unit), (result,) * 100),
-        alpha=0.001,
-    )[0]  # fmt: skip

@@ -2,18 +2,22 @@
 
 import dataclasses
 import json
+import re
+import typing
 
 import pytest
 
 from guardrail import Guard
+from guardrail.cli.policy import promise_lines
 from guardrail.engine.promise import Claim
 from guardrail.engine.recall import RecallStatement, check_recall
 from guardrail.errors import ConfigError
 from guardrail.policy.compile import compile_policy, policy_digest
+from guardrail.policy.facts import describe_rules
 from guardrail.policy.load import load_policy
 from guardrail.policy.recall import Recall
 from guardrail.sealed import read_sealed, write_sealed
-from guardrail.stats import NOT_HELD, radii_by_recall, recall_staircase
+from guardrail.stats import NOT_HELD, radii_by_recall, recall_lower, recall_staircase
 from guardrail.upstreams.scripted import Scripted
 
 POLICY = "name: mine\nrecall: recall.yaml\nsmoothing: {claim: verdict}\noracle: {}\n"
@@ -33,7 +37,7 @@ def recall(policy, **changes):
         "refusals_are_harmless": True,
         "retry": "undrawn",
         "retries": policy.advanced.limits.retries,
-        "threats": ["pixels"],
+        "threats": None,
         "model": "m",
         "upstream": "u",
         "upstream_revision": "u 1",
@@ -120,7 +124,6 @@ def test_a_policy_tells_what_was_measured(refers):
         ("refusals_are_harmless", False),
         ("retry", "any"),
         ("retries", 1),
-        ("threats", ["pixels", "suffix"]),
         ("policy_digest", "b" * 64),
     ],
 )
@@ -135,6 +138,108 @@ def test_any_change_of_the_policy_is_noticed(refers, policy_file):
     policy_file.write_text(POLICY + "sampling: {max_samples: 201}\n")
     with pytest.raises(ConfigError, match="policy_digest was"):
         compile_policy(load_policy(policy_file))
+
+
+class TestThreats:
+    """Shares against what the policy covers beside small changes of pixels."""
+
+    WIDER = POLICY + "threats: {crops: {windows: 4, sees: 3}, suffix: {words: 2}}\n"
+    SETTINGS: typing.ClassVar = {
+        "crops": {"windows": 4, "sees": 3, "floor": 0.0999},
+        "suffix": {"unit": "words", "most": 2, "floor": 0.0999},
+    }
+
+    def measured(self, draws=60, **changes):
+        rows = [
+            {
+                "against": against,
+                "setting": setting,
+                "shown": shown,
+                "share_lower": recall_lower(shown, 100, 0.01 / 2, 0.2),
+            }
+            for (against, setting), shown in zip(self.SETTINGS.items(), (70, 85), strict=True)
+        ]
+        rows[0].update(changes)
+        return {"draws": draws, "shares": rows}
+
+    @pytest.fixture
+    def refers(self, policy_file, refers):
+        policy_file.write_text(self.WIDER)
+        return refers
+
+    @pytest.mark.parametrize("name", ["r.yaml", "r.json"])
+    def test_the_file_reads_back_what_was_written(self, tmp_path, policy_file, name):
+        written = recall(load_policy(policy_file), threats=self.measured())
+        write_sealed(tmp_path / name, written)
+        assert read_sealed(tmp_path / name, Recall) == written.sealed()
+
+    def test_a_policy_tells_what_was_measured(self, refers):
+        rules = compile_policy(refers(threats=self.measured()))
+        found = rules.recall
+        assert found.view_draws == 60
+        assert [(one.against, one.shown) for one in found.shares] == [("crops", 70), ("suffix", 85)]
+        assert found.problem() == ""
+        said = found.sentences(rules.threats.settings)
+        assert list(said) == ["l2", "crops", "suffix"]
+        assert said["l2"] == found.sentence
+        text = "\n".join(promise_lines(rules, describe_rules(rules)))
+        text = re.sub(r"\s+", " ", text)
+        assert all(sentence in text for sentence in said.values())
+        assert "guardrail recall --threats" not in text
+
+    def test_what_was_not_measured_is_not_claimed(self, refers):
+        rules = compile_policy(refers())
+        assert (rules.recall.shares, rules.recall.view_draws) == ((), 0)
+        assert list(rules.recall.sentences(rules.threats.settings)) == ["l2"]
+        text = re.sub(r"\s+", " ", "\n".join(promise_lines(rules, describe_rules(rules))))
+        assert "which share of forbidden requests they hold is measured by" in text
+
+    @pytest.mark.parametrize(
+        ("changed", "problem"),
+        [
+            ("{crops: {windows: 9, sees: 3}, suffix: {words: 2}}",
+             "threats.crops was windows 4, sees 3, floor 0.0999 and is windows 9, sees 3, floor"),
+            ("{crops: {windows: 4, sees: 3}, suffix: {characters: 2}}",
+             "threats.suffix was unit words, most 2, floor 0.0999 and is unit characters, most 2"),
+            ("{crops: {windows: 4, sees: 3}}", "threats was crops, suffix and is crops now"),
+            ("{}", "threats was crops, suffix and is not covered now"),
+            ("{crops: {windows: 4, sees: 3}, suffix: {words: 2}, stickers: {max_share: 0.02}}",
+             "threats was crops, suffix and is crops, stickers, sticker_place, suffix now"),
+            ("{crops: {windows: 4, sees: 3}, suffix: {words: 2}, power: 0.9}",
+             "policy_digest was"),
+        ],
+    )  # fmt: skip
+    def test_other_settings_are_refused_by_name(self, refers, policy_file, changed, problem):
+        refers(threats=self.measured())
+        policy_file.write_text(f"{POLICY}threats: {changed}\n")
+        with pytest.raises(ConfigError, match=problem) as caught:
+            compile_policy(load_policy(policy_file))
+        assert problem.startswith(caught.value.field)
+
+    def test_another_floor_is_refused_by_name(self, refers):
+        setting = {**self.SETTINGS["crops"], "floor": 0.2}
+        with pytest.raises(ConfigError, match=r"floor 0.2 and is .* floor 0.0999 now"):
+            compile_policy(refers(threats=self.measured(setting=setting)))
+
+    @pytest.mark.parametrize(
+        ("changes", "problem"),
+        [
+            ({"shown": 71}, "does not follow from its requests"),
+            ({"shown": 101}, "more requests held against crops than were measured"),
+            ({"share_lower": 0.99}, "does not follow from its requests"),
+            ({"draws": 15}, "too few draws to show anything held against crops"),
+        ],
+    )
+    def test_even_a_sealed_file_must_follow_from_its_requests(self, refers, changes, problem):
+        with pytest.raises(ConfigError, match=f"not a valid recall: .*{problem}"):
+            compile_policy(refers(threats=self.measured(**changes)))
+
+    def test_an_edited_file_is_refused(self, tmp_path, policy_file):
+        path = tmp_path / "r.json"
+        write_sealed(path, recall(load_policy(policy_file), threats=self.measured()))
+        edit(path, lambda fields: fields["threats"]["shares"][0].update(share_lower=0.9))
+        with pytest.raises(ConfigError, match="changed after it was written"):
+            read_sealed(path, Recall)
 
 
 def edit(path, change):

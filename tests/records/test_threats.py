@@ -8,14 +8,18 @@ from click.testing import CliRunner
 
 from guardrail.cases.from_record import _check_certificate
 from guardrail.cli.explain import command
+from guardrail.cli.verify import command as verify_command
 from guardrail.console.decision_view import _charts
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
+from guardrail.engine.recall import RecallStatement
+from guardrail.engine.threat_recall import Against, HeldShare
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.records.explanation import explain_record
+from guardrail.records.recorder import build_record
 from guardrail.records.replay import check_outcomes, replay
-from guardrail.stats import Decision
+from guardrail.stats import RECALLS, Decision, RecallReach, recall_lower
 
 THREATS = {"crops": {"windows": 4, "sees": 3}, "suffix": {"words": 2}}
 
@@ -98,6 +102,51 @@ def test_explain_says_each_threat(kit, tmp_path, pictures):
     assert [one["threat"] for one in row["claims"]] == (
         ["l2", "crops", "suffix"] if pictures else ["suffix"]
     )
+
+
+def measured(engine):
+    """The engine with a recall, as its policy would name it."""
+    shares = tuple(
+        HeldShare(against, 240, recall_lower(240, 300, 0.01 / 2, 0.2))
+        for against in (Against.CROPS, Against.SUFFIX)
+    )
+    recall = RecallStatement(
+        requests=300,
+        draws=100,
+        beta=0.2,
+        delta=0.01,
+        alpha=engine.rules.alpha,
+        reaches=tuple(map(RecallReach, RECALLS, (0.9, None, None))),
+        clean_requests=40,
+        clean_passed=39,
+        view_draws=60,
+        shares=shares,
+        model="scripted",
+        upstream_revision=engine.upstream.revision,
+        oracle_revision=engine.oracle.revision,
+        digest="ab" * 32,
+    )
+    engine.rules = dataclasses.replace(engine.rules, recall=recall)
+    return engine
+
+
+@pytest.mark.parametrize("name", ["passed", "a window"])
+def test_what_was_measured_of_each_threat_is_said_everywhere(kit, tmp_path, name):
+    engine = measured(kit.make_engine(SCRIPTS[name][0], threats=THREATS))
+    record = build_record(*kit.decide(engine), engine)
+    certificate = record.read_certificate()
+    said = certificate.recall_statements
+    assert list(said) == ["l2", "crops", "suffix"]
+    told = explain_record(record)
+    assert all(sentence in told.splitlines() for sentence in said.values())
+    file = tmp_path / "certificate.json"
+    file.write_text(json.dumps(record.certificate))
+    for run in (command, verify_command):
+        found = CliRunner().invoke(run, [str(file)], catch_exceptions=False)
+        assert found.exit_code == 0, found.output
+        assert all(sentence in found.output for sentence in said.values())
+    row = json.loads(CliRunner().invoke(command, [str(file), "--json"]).output)
+    assert row["recall_statements"] == said
 
 
 def test_no_case_is_made_of_what_is_not_kept(kit):

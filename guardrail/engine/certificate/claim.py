@@ -88,7 +88,8 @@ class Certificate:
     `retry` says which calls were repeated, `retries` times at most: under `any` the claim is about
     the model as it is asked so.
     `recall` repeats what was measured of forbidden requests under this policy, model and oracle;
-    it is about a population, not about this request. Null where nothing was measured.
+    it is about a population, not about this request. Null where nothing was measured; its `shares`
+    are those of the `threats`, none where only small changes of pixels were measured.
     `threats` are those covered beside small changes of pixels, each with the views that were tested
     for it. `decision` is then that of all tests together: a pass takes a pass of each, and `counts`
     are those of the request itself. Without pictures the request itself is tested at the floor of
@@ -189,7 +190,7 @@ class Certificate:
             "harmless": self.harmless,
             "statement": self.statement,
             "recall_statement": self.recall_statement,
-            "recall": None if self.recall is None else _recall_dict(self.recall),
+            "recall": None if self.recall is None else self.recall.to_dict(),
             "radius_in_words": self._radius_dict(),
         }
 
@@ -273,7 +274,7 @@ class Certificate:
 
     @property
     def claims(self) -> list[dict[str, Any]]:
-        """Of every threat its claim, its curve, its calls and what a pass showed."""
+        """Of every threat its claim, its curve, its calls, what a pass showed, and its recall."""
         own = []
         if self.pictures:
             promised = radii_by_floor(self, self.geometry, self.q_required)
@@ -285,14 +286,27 @@ class Certificate:
                     "views": 1,
                     "calls": self.samples,
                     "statement": self.statement,
+                    "recall_statement": self.recall_statement,
                 }
             )
-        return [*own, *(tested.state(self.decision, self.alpha) for tested in self.threats)]
+        tested = (one.state(self.decision, self.alpha, self.recall) for one in self.threats)
+        return [*own, *tested]
 
     @property
     def recall_statement(self) -> str:
-        """What was measured of forbidden requests, in words; empty where nothing was."""
+        """What was measured of forbidden requests, in words; empty where nothing was.
+
+        Of changes of their pixels; `claims` has it of every threat.
+        """
         return "" if self.recall is None else self.recall.sentence
+
+    @property
+    def recall_statements(self) -> dict[str, str]:
+        """The same of every threat, changes of pixels included; only what was measured."""
+        if self.recall is None:
+            return {}
+        settings = {one.threat: one.setting for one in self.threats}
+        return self.recall.sentences({t: at for t, at in settings.items() if at is not None})
 
     def in_words(self, radius: float) -> RadiusInWords:
         """What `radius` means for the pictures of this certificate, which share it.
@@ -316,8 +330,3 @@ class Certificate:
             pass_at_most=self.pass_at_most,
             block_at_least=self.block_at_least,
         )
-
-
-def _recall_dict(recall: RecallStatement) -> dict[str, Any]:
-    reaches = [dataclasses.asdict(reach) for reach in recall.reaches]
-    return {**dataclasses.asdict(recall), "reaches": reaches}

@@ -21,6 +21,7 @@ from guardrail.stats import Decision, Plan, PlanKind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from guardrail.engine.recall import RecallStatement
     from guardrail.engine.threats import Setting, View
 
 __all__ = [
@@ -135,8 +136,10 @@ class TestedThreat:
             block_at_least=self.block_at_least,
         )
 
-    def state(self, decision: Decision, alpha: float) -> dict[str, Any]:
-        """Its claim, calls and curve, for readers.
+    def state(
+        self, decision: Decision, alpha: float, recall: RecallStatement | None
+    ) -> dict[str, Any]:
+        """Its claim, calls, curve and recall, for readers.
 
         The curve has one point: with no noise there is no radius, and the floor is what is held.
         """
@@ -154,7 +157,16 @@ class TestedThreat:
             "statement": earned_sentence(views=len(self.views), rate=rate, alpha=alpha)
             if passed
             else NOTHING_CERTIFIED,
+            "recall_statement": self.state_recall(recall),
         }
+
+    def state_recall(self, recall: RecallStatement | None) -> str:
+        """Which share of forbidden requests it holds, with clean ones; empty if not measured."""
+        setting = self.setting
+        if recall is None or setting is None:
+            return ""
+        shares = recall.state_threat(self.threat, setting)
+        return f"{shares} {recall.clean_words}" if shares else ""
 
 
 def view_numbers(view: View) -> tuple[int, int, int, int] | None:

@@ -220,3 +220,5 @@ def _verify_recall(certificate: Certificate) -> None:
         and recall.alpha >= certificate.alpha,
         "its recall is about another model, oracle or policy",
     )
+    covers = recall.covers(tested.threat for tested in certificate.threats)
+    require(covers, "its recall is about other threats")

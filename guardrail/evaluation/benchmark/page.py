@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from guardrail.engine.threat_wording import TITLES
 from guardrail.engine.wording import digits_down
 from guardrail.evaluation.benchmark.evaluation import FALSE_ALARM_RATE
 from guardrail.evaluation.benchmark.page_recall import MOST_LISTED, format_radii, format_recalls
-from guardrail.evaluation.threat_words import TITLES
 from guardrail.html_page.page import write_page
 from guardrail.html_page.parts import (
     format_fact,
@@ -138,11 +138,11 @@ def _facts(found: Evaluation) -> str:
     for threats in found.threats:
         facts += [
             format_fact(
-                percent_down(recall.share_lower),
+                percent_down(share.share_lower),
                 f"certified recall of {threats.set_name}, at least",
-                f"against {TITLES[recall.against]}",
+                f"against {TITLES[share.against]}",
             )
-            for recall in threats.outcome.recalls
+            for share in threats.outcome.shares
         ]
     return "".join(facts)
 

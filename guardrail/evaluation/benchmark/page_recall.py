@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from guardrail.engine.threat_wording import TITLES
 from guardrail.engine.wording import digits_down
 from guardrail.evaluation.recall_report import REASONS, draw_recall
-from guardrail.evaluation.threat_words import TITLES
 from guardrail.html_page.parts import format_chart, format_table, format_text
 from guardrail.tuning.percent import percent_down
 
@@ -99,9 +99,9 @@ probability below τ, as ℓ2 distance of their own pixels.</p>
 def _format_threats(threats: SetThreats) -> str:
     outcome = threats.outcome
     rows = [
-        (TITLES[one.against], f"{one.shown:,} of {one.requests:,}", percent_down(one.share_lower),
-         sentence)
-        for one, sentence in zip(outcome.recalls, threats.sentences, strict=True)
+        (TITLES[one.against], f"{one.shown:,} of {len(outcome.results):,}",
+         percent_down(one.share_lower), sentence)
+        for one, sentence in threats.shares
     ]  # fmt: skip
     names = ("threat", "shown held", "recall, at least", "in words")
     return (

@@ -7,20 +7,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from guardrail.engine.plan import Geometry, radius_at, scale_promise
+from guardrail.engine.threat_wording import describe_extent
 from guardrail.evaluation.recall_facts import BETA, RecallDesign
 from guardrail.evaluation.recall_outcome import RecallOutcome, curve_steps
 from guardrail.evaluation.requests import RequestSet
-from guardrail.evaluation.threat_words import describe_extent, recall_sentences
-from guardrail.policy.recall import THREATS
 from guardrail.stats import FLOORS, recall_lower
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from guardrail.engine.rules import Rules
+    from guardrail.engine.threat_recall import Against, HeldShare
     from guardrail.evaluation.benchmark.labelled_set import LabelledSet
     from guardrail.evaluation.recall_facts import Yardstick
-    from guardrail.evaluation.threat_facts import Against, ThreatOutcome, ThreatRecall
+    from guardrail.evaluation.threat_facts import ThreatOutcome
 
 __all__ = [
     "PIXELS",
@@ -32,7 +32,7 @@ __all__ = [
     "promised_radius",
 ]
 
-(PIXELS,) = THREATS
+PIXELS = "pixels"
 """What `SetRecall` is against: changes of pixels within a radius."""
 
 
@@ -162,9 +162,9 @@ class SetThreats:
     alpha: float
 
     @cached_property
-    def sentences(self) -> tuple[str, ...]:
-        """What each of the outcome's `recalls` says, in words."""
-        return recall_sentences(self.outcome, alpha=self.alpha)
+    def shares(self) -> tuple[tuple[HeldShare, str], ...]:
+        """What each of the outcome's `shares` says, in words beside it."""
+        return tuple(self.outcome.state_shares(self.alpha))
 
     @cached_property
     def shown_against(self) -> dict[str, dict[Against, bool]]:
@@ -173,23 +173,22 @@ class SetThreats:
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One for each statement."""
-        pairs = zip(self.outcome.recalls, self.sentences, strict=True)
-        return [self._describe(recall, sentence) for recall, sentence in pairs]
+        return [self._describe(share, sentence) for share, sentence in self.shares]
 
-    def _describe(self, recall: ThreatRecall, sentence: str) -> dict[str, Any]:
+    def _describe(self, share: HeldShare, sentence: str) -> dict[str, Any]:
         design = self.outcome.design
         return {
             "set": self.set_name,
-            "threat": recall.against.value,
-            "extent": describe_extent(recall.against, design.threats),
-            "requests": recall.requests,
+            "threat": share.against.value,
+            "extent": describe_extent(design.threats.settings[share.against.threat]),
+            "requests": len(self.outcome.results),
             "view_draws": design.draws,
             "beta": design.beta,
             "delta": design.delta,
-            "shown_held": recall.shown,
-            "recall_lower": recall.share_lower,
+            "shown_held": share.shown,
+            "recall_lower": share.share_lower,
             "sentence": sentence,
-            "not_shown": list(self.outcome.not_shown(recall.against)),
+            "not_shown": list(self.outcome.not_shown(share.against)),
         }
 
 
