@@ -48,7 +48,8 @@ class RowOutcome:
         picture_sha256: of the encoded picture, hexadecimal; empty likewise.
         known_lists: digest of the lists of known pictures in which its own was looked for; empty
             where the policy names none.
-        known_picture: the entry that it was found to be, see `Verdict`.
+        known_picture: the entry that it was found to be, and how near it is; empty where it is on
+            no list.
         same_as: the row with the same picture and question whose decision this is; empty where it
             is its own.
         calls: to the model, made for this row in this attempt.
@@ -131,7 +132,7 @@ class RowOutcome:
             key=key,
             picture_sha256=sha256,
             known_lists=known_lists,
-            known_picture=verdict.known_picture,
+            known_picture="" if verdict.known_picture is None else str(verdict.known_picture),
             calls=verdict.usage.calls,
             cost_usd=verdict.cost_usd,
             decided_at=_now(),

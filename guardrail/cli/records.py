@@ -35,6 +35,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one ob
 _PLACE = place_option
 _CONTENT_KEY = content_key_option("Key that sealed what was asked and answered; shows it too.")
 _SIGN_KEY = click.option("--sign-key", type=_KEY, help="Key that signs the anchor of the removal.")
+_KNOWN_COLUMNS = ("known_picture_file", "known_picture_line", "known_picture_distance")
 _FIELDS = ("action", "reason", "category", "field", "policy", "model", "upstream", "principal",
            "route")  # fmt: skip
 
@@ -179,10 +180,13 @@ def _write_csv(records: Iterable[Record], stream: Any) -> None:
     from guardrail.records.rows import RecordSummary, summarize
 
     names = [field.name for field in dataclasses.fields(RecordSummary)]
-    table = csv.DictWriter(stream, names, lineterminator="\n")
+    table = csv.DictWriter(stream, [*names, *_KNOWN_COLUMNS], lineterminator="\n")
     table.writeheader()
     for record in records:
-        facts = _facts(summarize(record))
+        known = record.known_picture
+        facts = _facts(summarize(record)) | dict.fromkeys(_KNOWN_COLUMNS)
+        if known is not None:
+            facts |= zip(_KNOWN_COLUMNS, dataclasses.astuple(known), strict=True)
         table.writerow({name: defuse(value) for name, value in facts.items()})
 
 

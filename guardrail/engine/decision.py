@@ -145,7 +145,7 @@ class DecisionRun:
         if found is None:
             return None
         verdict = await self._block_untested(Reason.KNOWN_PICTURE)
-        return dataclasses.replace(verdict, known_picture=str(found))
+        return dataclasses.replace(verdict, known_picture=found)
 
     async def _judge_text_in_pictures(self) -> Verdict | None:
         """The block of pictures with harmful words; None where there is no reason for one."""

@@ -13,6 +13,7 @@ from guardrail.types import Usage
 if TYPE_CHECKING:
     from guardrail.engine.certificate.claim import Certificate
     from guardrail.errors import OracleError, UpstreamError
+    from guardrail.images.known_pictures import KnownPicture
     from guardrail.types import Answer, Outcome
 
 __all__ = ["Action", "HarmfulAnswers", "Observation", "Reason", "Sample", "Verdict"]
@@ -215,7 +216,7 @@ class Verdict:
         override: the entry of the list of overrides that decided in the guard's place; empty where
             the guard decided.
         known_picture: the entry of a list of known pictures that one of the request's is, and how
-            near it is; empty where none is. For the operator: how near is a graded score.
+            near it is; None where none is. For the operator: how near is a graded score.
     """
 
     action: Action
@@ -243,7 +244,7 @@ class Verdict:
     observation: Observation = Observation.NONE
     request_digest: str = ""
     override: str = ""
-    known_picture: str = ""
+    known_picture: KnownPicture | None = None
 
     def __repr__(self) -> str:
         return one_line("Verdict", self._facts())
@@ -277,7 +278,7 @@ class Verdict:
             "outside_claim": self.outside_claim,
             "remembered": self.remembered,
             "override": self.override,
-            "known_picture": self.known_picture,
+            "known_picture": self.known_picture and dataclasses.asdict(self.known_picture),
             "upstream": self.upstream,
             "alpha": self.alpha,
             "usage": dataclasses.asdict(self.usage),

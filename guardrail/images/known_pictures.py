@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
     from guardrail.images.codec import Picture
 
-__all__ = ["KnownPicture", "KnownPictures", "says_little"]
+__all__ = ["KnownPicture", "KnownPictures", "Place", "says_little"]
 
 _ONES = np.array([value.bit_count() for value in range(256)], dtype=np.uint8)
+
+
+Place: TypeAlias = tuple[str, int]
+"""Where an entry stands: the name of the list, without its folder, and the line, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,39 +29,41 @@ class KnownPicture:
     """An entry of a list that a picture was found to be, or to be near to.
 
     Attributes:
-        entry: which one, as `FILE:LINE`.
+        file: name of the list, without its folder.
+        line: of the entry, from 1.
         distance: bits of the perceptual hash that differ; None where the file is the same, byte by
             byte.
     """
 
-    entry: str
+    file: str
+    line: int
     distance: int | None
 
     def __str__(self) -> str:
         how = "the same file" if self.distance is None else f"{self.distance} bits apart"
-        return f"{self.entry} ({how})"
+        return f"{self.file}:{self.line} ({how})"
 
 
 class KnownPictures:
     """A list of pictures to find others in.
 
     Args:
-        digests: where each is listed, by the SHA-256 (hexadecimal) of its file.
+        digests: where each is listed (file and line), by the SHA-256 (hexadecimal) of its file.
         hashes: perceptual hashes with where each is listed.
         distance: so many bits of a hash may differ.
     """
 
     def __init__(
-        self, digests: Mapping[str, str], hashes: Sequence[tuple[int, str]], distance: int
+        self, digests: Mapping[str, Place], hashes: Sequence[tuple[int, Place]], distance: int
     ) -> None:
         self._digests = dict(digests)
         self._hashes = np.array([value for value, _ in hashes], dtype=np.uint64)
-        self._entries = [entry for _, entry in hashes]
+        self._places = [place for _, place in hashes]
         self._distance = distance
         self.digest = self._compute_digest()
 
     def __len__(self) -> int:
-        return len(self._digests) + len(self._entries)
+        return len(self._digests) + len(self._places)
 
     def find(self, pictures: Iterable[Picture]) -> KnownPicture | None:
         """The first of the pictures that is known; slow.
@@ -65,15 +71,15 @@ class KnownPictures:
         An equal file comes before a near copy, and the nearest copy before others.
         """
         for picture in pictures:
-            entry = self._digests.get(picture.sha256)
-            if entry is not None:
-                return KnownPicture(entry, None)
+            place = self._digests.get(picture.sha256)
+            if place is not None:
+                return KnownPicture(*place, None)
             if near := self._find_near(picture):
                 return near
         return None
 
     def _find_near(self, picture: Picture) -> KnownPicture | None:
-        if not self._entries:
+        if not self._places:
             return None
         value = perceptual_hash(picture.pixels)
         if _is_flat(value):
@@ -83,7 +89,7 @@ class KnownPictures:
         nearest = int(distances.argmin())
         if distances[nearest] > self._distance:
             return None
-        return KnownPicture(self._entries[nearest], int(distances[nearest]))
+        return KnownPicture(*self._places[nearest], int(distances[nearest]))
 
     def _compute_digest(self) -> str:
         """SHA-256 (hexadecimal) of all that `find` goes by; the order does not matter."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from guardrail.images.known_pictures import KnownPictures, says_little
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from guardrail.images.known_pictures import Place
     from guardrail.policy.schema import Policy
 
 __all__ = ["read_known_pictures"]
@@ -31,23 +33,24 @@ def read_known_pictures(policy: Policy) -> KnownPictures | None:
     section = policy.known_pictures
     if not section.lists:
         return None
-    digests: dict[str, str] = {}
-    hashes: list[tuple[int, str]] = []
+    digests: dict[str, Place] = {}
+    hashes: list[tuple[int, Place]] = []
     for name in section.lists:
         _read_list(policy.folder / name, section.distance, digests, hashes)
     return KnownPictures(digests, hashes, section.distance)
 
 
 def _read_list(
-    path: Path, distance: int, digests: dict[str, str], hashes: list[tuple[int, str]]
+    path: Path, distance: int, digests: dict[str, Place], hashes: list[tuple[int, Place]]
 ) -> None:
     data = read_file(path, "list of known pictures", max_bytes=_LARGEST_BYTES)
     mistakes: list[ConfigError] = []
+    name = os.fsencode(path.name).decode(errors="replace")  # records hold no lone surrogates
     for number, line in enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), 1):
         entry = line.partition("#")[0].strip().lower()
         if not entry:
             continue
-        place = f"{path.name}:{number}"
+        place = name, number
         if problem := _find_problem(entry, distance):
             mistakes.append(ConfigError(problem, file=str(path), line=number))
             if len(mistakes) == _MOST_MISTAKES:

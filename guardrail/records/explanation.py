@@ -9,6 +9,7 @@ from guardrail.engine.harmful_answers import tally_harmful
 from guardrail.engine.preprocessing import NO_FILTER, SIDE_FROM_POLICY
 from guardrail.engine.verdict import Action, Reason
 from guardrail.engine.wording import describe_canvas, digits_down
+from guardrail.images.perceptual import HASH_BITS
 from guardrail.printable import show_text
 from guardrail.records.endings import HowEnded, how_ended
 from guardrail.stats import Decision
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from guardrail.engine.certificate.claim import Certificate
     from guardrail.engine.certificate.threats import TestedView
     from guardrail.engine.verdict import HarmfulAnswers
+    from guardrail.images.known_pictures import KnownPicture
     from guardrail.records.record import Record
 
 __all__ = ["explain_record", "explain_verdict"]
@@ -123,6 +125,8 @@ def _say_outcome(record: Record) -> str:
     if record.override:
         what = "stopped" if record.action is Action.BLOCK else "let through"
         said += f" By the entry {record.override} it was {what}."
+    if record.known_picture is not None:
+        said += f" {_say_entry(record.known_picture)}"
     if record.failure:
         said += f" The fault was a {record.failure}."
     if record.remembered:
@@ -131,6 +135,13 @@ def _say_outcome(record: Record) -> str:
             f"record has the same attempt, {record.attempt}."
         )
     return said
+
+
+def _say_entry(known: KnownPicture) -> str:
+    how = "it is the same file"
+    if known.distance is not None:
+        how = f"{known.distance} of the {HASH_BITS} bits of the two perceptual hashes differ"
+    return f"The entry is line {known.line} of the list '{known.file}': {how}."
 
 
 def _say_request(record: Record) -> str:

@@ -22,6 +22,7 @@ from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.rules import Mode, Retry
 from guardrail.engine.verdict import Action, Observation, Reason
 from guardrail.errors import CertificationError
+from guardrail.images.known_pictures import KnownPicture
 from guardrail.types import Json, Outcome
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ __all__ = [
     "seal_record",
 ]
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 _UNDIGESTED = ("content", "digest", "signature")
 
 
@@ -140,6 +141,8 @@ class Record:
             empty where there was no noise.
         override: the entry of the list of overrides that decided in the guard's place
             (`overrides.py`); empty where the guard decided.
+        known_picture: the entry of the policy's lists that a picture of the request was found to
+            be; None for all reasons but that one.
         attempt: from which, with request, policy and key, noise and seeds follow; that of the
             decision that drew.
         remembered: whether an equal request had been decided before, and its verdict was given
@@ -203,6 +206,7 @@ class Record:
     request_digest: str
     noise_digest: str
     override: str = ""
+    known_picture: KnownPicture | None = None
     attempt: str
     remembered: bool
     certificate: Mapping[str, Json] | None
@@ -234,8 +238,16 @@ class Record:
         """Reads what `to_dict` wrote.
 
         Raises:
-            CertificationError: names a field that is missing, unknown or of the wrong type.
+            CertificationError: names a field that is missing, unknown or of the wrong type, or the
+                version where it is another one.
         """
+        given: object = data  # of a stranger's file
+        version = given.get("version") if isinstance(given, dict) else None
+        if type(version) is int and version != RECORD_VERSION:
+            raise CertificationError(
+                f"a record of version {version}, and this guardrail reads version "
+                f"{RECORD_VERSION}; read it with the one that wrote it, and begin a new place"
+            )
         try:
             return _READER.read(data)
         except FieldError as error:
@@ -343,8 +355,10 @@ def _plain(fields: dict[str, Any]) -> dict[str, Json]:
         {name: getattr(sample, name) for name in _SAMPLE_NAMES} for sample in fields["samples"]
     ]
     pictures = [{"digest": one.digest, "omitted": one.omitted} for one in fields["kept_pictures"]]
+    known = fields["known_picture"]
     lists = {"samples": samples, "models": list(fields["models"]), "kept_pictures": pictures}
-    return {**fields, **lists, "unscanned": list(fields["unscanned"])}
+    others = {"known_picture": known and dataclasses.asdict(known)}
+    return {**fields, **lists, **others, "unscanned": list(fields["unscanned"])}
 
 
 @contextmanager

@@ -241,6 +241,7 @@ def build_record(
         request_digest=_request_name(verdict, chat, engine.key),
         noise_digest=_noise_digest(verdict, engine.key),
         override=verdict.override,
+        known_picture=verdict.known_picture,
         attempt=verdict.attempt,
         remembered=verdict.remembered,
         certificate=None if certificate is None else encode_certificate(certificate),

@@ -188,6 +188,9 @@ def check_outcomes(record: Record) -> Decision | None:
     certificate = record.read_certificate()
     overridden = record.reason is Reason.OVERRIDE
     require_record(overridden is bool(record.override), "its override does not fit its reason")
+    listed = record.reason is Reason.KNOWN_PICTURE
+    fits = listed is (record.known_picture is not None)
+    require_record(fits, "its known picture does not fit its reason")
     if certificate is None:
         unproved = record.outside_claim or record.action is not Action.PASS
         require_record(unproved, "it passed within the claim, but has no certificate")

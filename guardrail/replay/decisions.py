@@ -144,6 +144,8 @@ class RecordedDecisions:
         named: whether the end user was named.
         observed: whether the policy only observed.
         several_models: whether its answers came from several models.
+        known_list: place in `known_lists` of the list on which a picture was found to be, and
+            known_bits: how many bits of the two hashes differ, 0 for the same file; -1 without one.
         threshold: of the oracle; NaN where its verdicts follow from more than one score.
         calls, cost_usd, elapsed_s: what it took; the cost is NaN where it is not known.
         source: the row of the decision whose draws it rests on: its own, another one's where it
@@ -156,7 +158,7 @@ class RecordedDecisions:
         score: of each draw; NaN where nothing was scored.
         flags: of each draw, see `DrawFlag`.
         draw_elapsed_s: of each draw.
-        policies, tests: what the rows refer to.
+        policies, tests, known_lists: what the rows refer to; lists by the names of their files.
     """
 
     record_ids: tuple[str, ...]
@@ -175,6 +177,8 @@ class RecordedDecisions:
     named: NDArray[np.bool_]
     observed: NDArray[np.bool_]
     several_models: NDArray[np.bool_]
+    known_list: Ints
+    known_bits: Ints
     threshold: Floats
     calls: Ints
     cost_usd: Floats
@@ -189,6 +193,7 @@ class RecordedDecisions:
     draw_elapsed_s: Floats
     policies: tuple[RecordedPolicy, ...]
     tests: tuple[RecordedTest, ...]
+    known_lists: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.record_ids)

@@ -87,6 +87,8 @@ class _Row:
     named: bool
     observed: bool
     several_models: bool
+    known_list: int
+    known_bits: int
     threshold: float
     calls: int
     cost_usd: float
@@ -99,7 +101,8 @@ _COLUMNS = {
     "created": np.float64, "kind": np.int8, "before": np.int8, "reason": np.int16,
     "policy": np.int64, "test": np.int64, "passed": np.bool_, "used": np.int64,
     "pictures": np.int64, "left_out": np.int64, "alpha": np.float64, "number": np.int64,
-    "named": np.bool_, "observed": np.bool_, "several_models": np.bool_, "threshold": np.float64,
+    "named": np.bool_, "observed": np.bool_, "several_models": np.bool_,
+    "known_list": np.int64, "known_bits": np.int64, "threshold": np.float64,
     "calls": np.int64, "cost_usd": np.float64, "elapsed_s": np.float64, "request": np.int64,
 }  # fmt: skip
 
@@ -117,6 +120,7 @@ class _Loader:
         self.tests: dict[RecordedTest, int] = {}
         self.known_tests: dict[Any, int] = {}
         self.requests: dict[str, int] = {}
+        self.known_lists: dict[str, int] = {}
         self.drawers: dict[tuple[str, str, str], int] = {}
         self.repeats: list[tuple[int, tuple[str, str, str]]] = []
 
@@ -128,6 +132,7 @@ class _Loader:
         if kind in (Kind.TEXT, Kind.TEST):
             draws = self._add_draws(samples, row_only=kind is Kind.TEST)
         counts = () if certificate is None else certificate["counts"]
+        known = data["known_picture"]
         row = _Row(
             record_id=data["record_id"],
             created=datetime.fromisoformat(data["created"]).timestamp(),
@@ -145,6 +150,8 @@ class _Loader:
             named=bool(data["principal"]),
             observed=data["mode"] == Mode.OBSERVE.value,
             several_models=len(data["models"]) > 1,
+            known_list=-1 if known is None else self._known_list(known["file"]),
+            known_bits=-1 if known is None else known["distance"] or 0,
             threshold=_number(data["threshold"]),
             calls=data["calls"],
             cost_usd=_number(data["cost_usd"]),
@@ -180,6 +187,7 @@ class _Loader:
             draw_elapsed_s=np.array(self.draw_elapsed, dtype=np.float64),
             policies=tuple(self.contents),
             tests=tuple(self.tests),
+            known_lists=tuple(self.known_lists),
             **columns,
         )
 
@@ -226,6 +234,9 @@ class _Loader:
             test = _read_test(about)
             place = self.known_tests[key] = self.tests.setdefault(test, len(self.tests))
         return place
+
+    def _known_list(self, file: str) -> int:
+        return self.known_lists.setdefault(file, len(self.known_lists))
 
     def _request(self, data: Mapping[str, Any]) -> int:
         """Records without a digest (nothing was decided) are each a request of their own."""

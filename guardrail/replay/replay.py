@@ -21,7 +21,7 @@ from both sides: as if none of the unknown ones changed, and as if all did.
 
 Assumed, since no record can show it: answers take the time that they took, so that no limit of time
 ends another decision; the tries of a principal hold the numbers that they held; what was remembered
-would have been remembered.
+would have been remembered; lists of known pictures hold what they held.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from guardrail.engine.rules import Rules
-    from guardrail.policy.schema import Policy
+    from guardrail.policy.schema import KnownPicturesSection, Policy
     from guardrail.replay.decisions import Ints, RecordedDecisions
     from guardrail.replay.plans import ChosenPlans
     from guardrail.replay.sequential import Stops
@@ -195,6 +196,7 @@ class PolicyReplayer:
                 run.leave_unknown(rows, Need.VIEWS)
             else:
                 run.decide(rows, comparison)
+        run.release_known_pictures(policy.known_pictures)
         return run.finish(comparisons)
 
     def prepare(self, policy: Policy) -> None:
@@ -511,7 +513,7 @@ class _Run:
             ),
             Reason.NOT_CERTIFIABLE: not change.differs_in(Effect.TEST),
             Reason.ATTEMPTS_SPENT: not change.differs_in(Effect.TEST, Effect.SPENDING, Effect.MODE),
-            Reason.KNOWN_PICTURE: True,  # by lists that are no part of either policy
+            Reason.KNOWN_PICTURE: True,  # but see `release_known_pictures`
             Reason.INVALID_REQUEST: True,
             Reason.CANCELLED: True,
         }
@@ -521,6 +523,19 @@ class _Run:
                 self.keep(found)
             else:
                 self.leave_unknown(found, Need.CALLS)
+
+    def release_known_pictures(self, section: KnownPicturesSection) -> None:
+        """Pictures on lists that the new policy does not name, or farther off than it allows.
+
+        Nothing was asked about them. The lists of the old policy are in no record, as lists change
+        without their policy.
+        """
+        of = self.of
+        names = {Path(name).name for name in section.lists}
+        stays = np.array([name in names for name in of.known_lists] + [False])[of.known_list]
+        stays &= of.known_bits <= section.distance
+        known = np.flatnonzero((of.known_list >= 0) & ~stays)
+        self.leave_unknown(known[self.after[known] != Ending.UNKNOWN], Need.CALLS)
 
     def _limit(self, rows: Ints, change: PolicyComparison) -> None:
         """Decisions that another limit of time, calls or cost might have ended."""

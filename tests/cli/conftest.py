@@ -15,6 +15,7 @@ from guardrail.images.keys import NoiseKey
 from guardrail.key_files import load_or_create_key
 from guardrail.oracles.base import Judgement
 from guardrail.policy.compile import compile_policy
+from guardrail.policy.known_pictures import read_known_pictures
 from guardrail.testing.half_space import HARMFUL_TEXT
 from guardrail.types import Outcome
 from guardrail.upstreams.scripted import Scripted
@@ -134,7 +135,8 @@ def model(monkeypatch):
 
         def build(policy, _spec, key_file):
             key = load_or_create_key(key_file) if key_file else NoiseKey(bytes(32))
-            return Engine(compile_policy(policy), upstream, Words(), key)
+            known = read_known_pictures(policy)
+            return Engine(compile_policy(policy), upstream, Words(), key, known_pictures=known)
 
         monkeypatch.setattr("guardrail.assembly.build_engine", build)
         return upstream

@@ -9,6 +9,7 @@ import guardrail.demo
 from guardrail.cli.policy_fingerprint import command
 from guardrail.errors import RequestError
 from guardrail.images.codec import ImageLimits, decode_image
+from guardrail.images.known_pictures import KnownPicture
 from guardrail.policy.known_pictures import read_known_pictures
 from guardrail.policy.load import load_policy
 
@@ -28,7 +29,7 @@ def test_its_lines_are_entries_that_find_the_picture(tmp_path):
     for line, distance in zip(lines, (None, 0), strict=True):
         (tmp_path / "known.txt").write_text(line)
         found = read_known_pictures(load_policy(policy)).find([picture])
-        assert (found.entry, found.distance) == ("known.txt:1", distance)
+        assert found == KnownPicture("known.txt", 1, distance)
 
 
 def test_what_is_no_picture_is_refused(tmp_path):

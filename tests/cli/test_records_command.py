@@ -1,6 +1,7 @@
 """`guardrail records`: lists, explains, exports, verifies and removes what `serve` kept."""
 
 import csv
+import hashlib
 import io
 import json
 
@@ -70,6 +71,30 @@ def test_records_are_listed_shown_explained_and_exported(places, kit, tmp_path):
         rows = list(csv.DictReader(io.StringIO(table)))
         assert {row["action"] for row in rows} == {"pass"}
         assert len(rows) == 2
+
+
+def test_a_known_picture_is_told_with_its_list_and_line(policy, pictures, model, tmp_path):
+    upstream = model(["never asked"])
+    digest = hashlib.sha256((pictures / "a.png").read_bytes()).hexdigest()
+    (tmp_path / "known.txt").write_text(f"# from a partner\n{digest}\n")
+    policy.write_text(policy.read_text() + "known_pictures: {lists: [known.txt]}\n")
+    place = tmp_path / "records.db"
+    CliRunner().invoke(
+        check.command,
+        [str(pictures / "a.png"), f"--policy={policy}", f"--records={place}"],
+        catch_exceptions=False,
+    )
+    assert upstream.calls == []
+    (listed,) = lines(run("list", "--records", place, "--json"))
+    shown = json.loads(run("show", "--records", place, listed["record_id"]).stdout)
+    assert shown["known_picture"] == {"file": "known.txt", "line": 2, "distance": None}
+    table = run("export", "--records", place, "--format", "csv").stdout
+    (row,) = csv.DictReader(io.StringIO(table))
+    names = ("reason", "known_picture_file", "known_picture_line", "known_picture_distance")
+    assert [row[name] for name in names] == ["known harmful picture", "known.txt", "2", ""]
+    words = run("explain", "--records", place, listed["record_id"]).stdout
+    assert "The entry is line 2 of the list 'known.txt': it is the same file." in words
+    assert run("verify", "--records", place).stdout.startswith("holds: 1 records")
 
 
 def test_records_are_verified_erased_and_pruned(places, kit, tmp_path):

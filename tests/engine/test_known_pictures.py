@@ -7,11 +7,11 @@ import pytest
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Action, Reason
-from guardrail.images.known_pictures import KnownPictures
+from guardrail.images.known_pictures import KnownPicture, KnownPictures
 from guardrail.upstreams.scripted import Scripted
 
 SHA = "ab" * 32
-KNOWN = KnownPictures({SHA: "list.txt:7"}, [], 6)
+KNOWN = KnownPictures({SHA: ("list.txt", 7)}, [], 6)
 
 
 def pictures(kit, *known):
@@ -36,11 +36,12 @@ def test_it_is_blocked_before_any_call_and_outside_any_certificate(kit, place):
     verdict = kit.decide(engine, pictures(kit, place))
     assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.KNOWN_PICTURE)
     assert verdict.reason.is_judgement
-    assert verdict.known_picture == "list.txt:7 (the same file)"
+    assert verdict.known_picture == KnownPicture("list.txt", 7, None)
     assert upstream.calls == []
     assert (verdict.certificate, verdict.samples, verdict.failure) == (None, (), None)
     assert len(verdict.request_digest) == 64
-    assert verdict.to_dict()["known_picture"] == verdict.known_picture
+    told = {"file": "list.txt", "line": 7, "distance": None}
+    assert verdict.to_dict()["known_picture"] == told
 
 
 def test_other_pictures_are_decided_as_without_a_list(kit):
@@ -48,7 +49,7 @@ def test_other_pictures_are_decided_as_without_a_list(kit):
     with_list = kit.decide(engine, pictures(kit))
     without = kit.decide(kit.make_engine(deadline_s=600.0), pictures(kit))
     assert with_list.reason is Reason.CERTIFIED
-    assert with_list.known_picture == ""
+    assert with_list.known_picture is None
     assert len(upstream.calls) == len(without.samples)
     assert with_list.certificate.radius == without.certificate.radius
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance
 
 import guardrail.demo
 from guardrail.images.codec import ImageLimits, decode_image
-from guardrail.images.known_pictures import KnownPictures, says_little
+from guardrail.images.known_pictures import KnownPicture, KnownPictures, says_little
 from guardrail.images.perceptual import perceptual_hash
 
 FOLDER = Path(guardrail.demo.__file__).parent / "pictures"
@@ -34,7 +34,7 @@ def listed(files, distance=6):
     pictures = {file.name: decode(file.read_bytes()) for file in files}
     return KnownPictures(
         {},
-        [(perceptual_hash(picture.pixels), name) for name, picture in pictures.items()],
+        [(perceptual_hash(one.pixels), (name, 1)) for name, one in pictures.items()],
         distance,
     )
 
@@ -55,7 +55,7 @@ def test_near_copies_are_found_at_their_own_entry_and_the_nearest(file):
     for make in COPIES.values():
         found = known.find([decode(make(image))])
         assert found is not None
-        assert found.entry == file.name
+        assert (found.file, found.line) == (file.name, 1)
         assert 0 <= found.distance <= 6
 
 
@@ -68,7 +68,7 @@ def test_other_pictures_are_not_found():
 def test_the_same_file_is_found_by_its_digest_alone():
     data = FILES[0].read_bytes()
     picture = decode(data)
-    known = KnownPictures({picture.sha256: "list:1"}, [], 6)
+    known = KnownPictures({picture.sha256: ("list", 1)}, [], 6)
     found = known.find([decode(FILES[1].read_bytes()), picture])
     assert str(found) == "list:1 (the same file)"
     assert known.find([decode(encode(Image.open(FILES[0]), compress_level=1))]) is None
@@ -79,12 +79,14 @@ def test_distance_zero_finds_equal_hashes_only():
     file = FILES[0]
     picture = decode(file.read_bytes())
     value = perceptual_hash(picture.pixels)
-    assert KnownPictures({}, [(value, "a")], 0).find([picture]).distance == 0
-    assert KnownPictures({}, [(value ^ 1, "a")], 0).find([picture]) is None
-    assert str(KnownPictures({}, [(value ^ 1, "a")], 1).find([picture])) == "a (1 bits apart)"
+    assert KnownPictures({}, [(value, ("a", 1))], 0).find([picture]).distance == 0
+    assert KnownPictures({}, [(value ^ 1, ("a", 1))], 0).find([picture]) is None
+    assert (
+        str(KnownPictures({}, [(value ^ 1, ("a", 1))], 1).find([picture])) == "a:1 (1 bits apart)"
+    )
     # Of several the nearest, wherever it stands.
-    three = [(value ^ 0b111, "far"), (value ^ 1, "near"), (value ^ 0b11, "farther")]
-    assert KnownPictures({}, three, 6).find([picture]).entry == "near"
+    three = [(value ^ 0b111, ("a", 1)), (value ^ 1, ("a", 2)), (value ^ 0b11, ("b", 1))]
+    assert KnownPictures({}, three, 6).find([picture]) == KnownPicture("a", 2, 1)
 
 
 def fake_hash(value):
@@ -99,7 +101,7 @@ BITS = st.sets(st.integers(0, 63), max_size=24)
 @example(bits=set(range(7)), flips=[set()], distance=6)  # 7 bits: a limit of the distance hid it
 def test_what_one_distance_finds_a_larger_one_finds(bits, flips, distance):
     value = sum(1 << bit for bit in bits)
-    entries = [(value ^ sum(1 << b for b in one), f"list:{i}") for i, one in enumerate(flips)]
+    entries = [(value ^ sum(1 << b for b in one), ("list", i)) for i, one in enumerate(flips)]
     picture = SimpleNamespace(sha256="", pixels=None)
     with fake_hash(value):
         one, larger = (KnownPictures({}, entries, d).find([picture])
@@ -114,23 +116,25 @@ def test_every_entry_that_a_list_may_hold_is_found_by_its_own_hash(bits, distanc
     value = sum(1 << bit for bit in bits)
     picture = SimpleNamespace(sha256="", pixels=None)
     with fake_hash(value):
-        found = KnownPictures({}, [(value, "list:1")], distance).find([picture])
+        found = KnownPictures({}, [(value, ("list", 1))], distance).find([picture])
     assert found is not None or says_little(value, distance)
 
 
 def test_a_flat_picture_is_near_to_none():
     flat = decode(encode(Image.fromarray(np.full((40, 40, 3), 200, np.uint8))))
     assert says_little(perceptual_hash(flat.pixels), 6)
-    assert KnownPictures({}, [(0b1111111, "a")], 7).find([flat]) is None
+    assert KnownPictures({}, [(0b1111111, ("a", 1))], 7).find([flat]) is None
 
 
 def test_the_digest_is_of_what_is_listed_not_of_where():
-    one = KnownPictures({"a" * 64: "x:1", "b" * 64: "x:2"}, [(5, "x:3"), (9, "x:4")], 6)
-    same = KnownPictures({"b" * 64: "y:9", "a" * 64: "y:8"}, [(9, "y:1"), (5, "y:2")], 6)
+    one = KnownPictures({"a" * 64: ("x", 1), "b" * 64: ("x", 2)}, [(5, ("x", 3)), (9, ("x", 4))], 6)
+    same = KnownPictures(
+        {"b" * 64: ("y", 9), "a" * 64: ("y", 8)}, [(9, ("y", 1)), (5, ("y", 2))], 6
+    )
     assert one.digest == same.digest
     others = [
-        KnownPictures({"a" * 64: "x:1"}, [(5, "x:3"), (9, "x:4")], 6),
-        KnownPictures({"a" * 64: "x:1", "b" * 64: "x:2"}, [(5, "x:3")], 6),
-        KnownPictures({"a" * 64: "x:1", "b" * 64: "x:2"}, [(5, "x:3"), (9, "x:4")], 7),
+        KnownPictures({"a" * 64: ("x", 1)}, [(5, ("x", 3)), (9, ("x", 4))], 6),
+        KnownPictures({"a" * 64: ("x", 1), "b" * 64: ("x", 2)}, [(5, ("x", 3))], 6),
+        KnownPictures({"a" * 64: ("x", 1), "b" * 64: ("x", 2)}, [(5, ("x", 3)), (9, ("x", 4))], 7),
     ]
     assert len({one.digest, *(other.digest for other in others)}) == 4

@@ -120,7 +120,7 @@ def test_a_remembered_pass_serves_no_picture_that_has_been_listed_since(kit):
     plain = kit.make_engine()
     listed = Engine(
         plain.rules, plain.upstream, plain.oracle, kit.KEY,
-        known_pictures=KnownPictures({sha: "list:1"}, [], 6),
+        known_pictures=KnownPictures({sha: ("list", 1)}, [], 6),
     )  # fmt: skip
     decisions = kit.make_decisions()
 

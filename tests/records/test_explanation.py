@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from guardrail.engine.verdict import Action, Reason
+from guardrail.images.known_pictures import KnownPicture
 from guardrail.records.explanation import _REASONS, explain_record
 
 
@@ -27,6 +28,17 @@ def test_a_pass_says_what_was_needed(passed):
     text = explain_record(passed)
     assert text.startswith("Let through: enough answers")
     assert "were needed to let it through." in text
+
+
+def test_a_known_picture_is_told_with_list_line_and_distance(blocked):
+    record = dataclasses.replace(
+        blocked, reason=Reason.KNOWN_PICTURE, certificate=None, samples=(),
+        known_picture=KnownPicture("li\x1b[2Jst.txt", 12, 3),
+    )  # fmt: skip
+    lines = explain_record(record).splitlines()
+    assert "line 12 of the list" in lines[0]
+    assert "3 of the 64 bits of the two perceptual hashes differ." in lines[0]
+    assert "\x1b" not in lines[0]
 
 
 def test_an_uncertain_one(kit):

@@ -9,6 +9,7 @@ from guardrail.canonical import canonical_json
 from guardrail.engine.rules import Mode
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
+from guardrail.images.known_pictures import KnownPicture
 from guardrail.records.content import open_content
 from guardrail.records.record import Record, seal_record
 from guardrail.records.recorder import _kept_answer
@@ -22,7 +23,7 @@ RECORD_KEYS = {
     "policy_digest", "policy_fields", "threshold",
     "upstream", "upstream_revision", "oracle_revision", "key_id", "code_version", "model",
     "pictures", "pictures_left_out", "request_digest", "noise_digest", "attempt", "override",
-    "remembered",
+    "known_picture", "remembered",
     "certificate", "samples", "alpha", "spending_number",
     "answer_chars", "prompt_tokens", "completion_tokens", "calls", "cost_usd", "elapsed_s",
     "overhead_s", "content", "content_digest", "kept_pictures", "signer", "digest", "signature",
@@ -53,6 +54,12 @@ def test_a_pass_in_numbers(passed, kit):
     assert passed.completion_tokens == 5 * passed.calls
     assert 0 <= passed.overhead_s <= passed.elapsed_s
     assert passed.key_id == kit.KEY.key_id
+
+
+def test_a_known_picture_comes_back_as_it_was(passed):
+    for known in (KnownPicture("known.txt", 3, None), KnownPicture("b.txt", 1, 6)):
+        record = seal_record(dataclasses.replace(passed, known_picture=known)).record
+        assert Record.from_dict(json.loads(canonical_json(record.to_dict()))) == record
 
 
 def test_nothing_said_is_kept(kit):
@@ -152,6 +159,10 @@ def test_a_wrong_value_is_named(passed, name, value):
 def test_unknown_fields_are_refused(passed):
     with pytest.raises(CertificationError, match="unknown field 'extra'"):
         Record.from_dict({**passed.to_dict(), "extra": 1})
+    with pytest.raises(
+        CertificationError, match="of version 1, and this guardrail reads version 2"
+    ):
+        Record.from_dict({**passed.to_dict(), "version": 1})
     sample = {**passed.to_dict()["samples"][0], "text": "x"}
     with pytest.raises(CertificationError, match="unknown field 'text'"):
         Record.from_dict({**passed.to_dict(), "samples": [sample]})

@@ -14,6 +14,7 @@ from guardrail.engine.certifier import Certifier
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.images.keys import NoiseKey
+from guardrail.images.known_pictures import KnownPicture
 from guardrail.memory.remembered_verdict import as_delivered_again
 from guardrail.records.recorder import build_record
 from guardrail.records.replay import check_outcomes, replay
@@ -204,6 +205,8 @@ def test_a_lost_or_moved_sample_is_found_out(passed):
      ({"key_id": "00"}, "key_id is not that"),
      ({"upstream": "x"}, "upstream is not that"),
      ({"pictures": 2}, "another number of pictures"),
+     ({"known_picture": KnownPicture("a", 1, 2)}, "known picture does not fit"),
+     ({"reason": Reason.KNOWN_PICTURE}, "known picture does not fit"),
      ({"alpha": 1e-9}, "alpha is smaller"),
      ({"alpha": None}, "alpha is smaller"),
      ({"certificate": None, "action": Action.PASS}, "has no certificate"),

@@ -9,6 +9,8 @@ from guardrail.engine.engine import Engine
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
+from guardrail.images.known_pictures import KnownPicture, KnownPictures
+from guardrail.images.perceptual import perceptual_hash
 from guardrail.memory.remembered_verdict import as_delivered_again
 from guardrail.policy.compile import compile_policy, policy_digest
 from guardrail.records.recorder import build_record
@@ -230,6 +232,35 @@ def test_reading_pictures_makes_passes_unknown_and_leaves_stops(kit):
     reads = kit.make_policy("new", text_in_pictures="ocr")
     found = kit.replay([passed, stopped], reads)
     assert found.need.tolist() == [Need.PICTURES, Need.NOTHING]
+
+
+@pytest.mark.parametrize(
+    ("section", "need"),
+    [({"lists": ["lists/known.txt", "b.txt"], "distance": 3}, Need.NOTHING),
+     ({"lists": ["known.txt"], "distance": 9}, Need.NOTHING),
+     ({"lists": ["known.txt"], "distance": 2}, Need.CALLS),
+     ({"lists": ["other.txt"], "distance": 9}, Need.CALLS),
+     ({}, Need.CALLS)],
+)  # fmt: skip
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_known_picture_stays_stopped_while_the_policy_goes_by_its_entry(
+    kit, section, need, alike
+):
+    old = kit.make_policy()
+    plain = kit.make_engine(old, world(kit))
+    engine = Engine(
+        plain.rules, plain.upstream, plain.oracle, kit.KEY,
+        known_pictures=KnownPictures({}, [(perceptual_hash(kit.make_picture(0).pixels) ^ 7,
+                                           ("known.txt", 4))], 6),
+    )  # fmt: skip
+    _, stopped = kit.decide(engine)
+    _, passed = kit.decide(engine, number=1)
+    new = {} if alike else {"limits": {"deadline_s": 2000.0}}
+    found = kit.replay([stopped, passed], kit.make_policy("new", known_pictures=section, **new))
+    assert stopped.known_picture == KnownPicture("known.txt", 4, 3)
+    assert found.need.tolist() == [need, Need.NOTHING]
+    assert REASONS[found.reason[0]] is Reason.KNOWN_PICTURE
+    assert Ending(found.after[0]) is (Ending.UNKNOWN if need else Ending.STOPPED)
 
 
 def test_faults_are_not_decided_by_another_policy(kit):
