@@ -36,13 +36,11 @@ def read_known_pictures(policy: Policy) -> KnownPictures | None:
     digests: dict[str, Place] = {}
     hashes: list[tuple[int, Place]] = []
     for name in section.lists:
-        _read_list(policy.folder / name, section.distance, digests, hashes)
+        _read_list(policy.folder / name, digests, hashes)
     return KnownPictures(digests, hashes, section.distance)
 
 
-def _read_list(
-    path: Path, distance: int, digests: dict[str, Place], hashes: list[tuple[int, Place]]
-) -> None:
+def _read_list(path: Path, digests: dict[str, Place], hashes: list[tuple[int, Place]]) -> None:
     data = read_file(path, "list of known pictures", max_bytes=_LARGEST_BYTES)
     mistakes: list[ConfigError] = []
     name = os.fsencode(path.name).decode(errors="replace")  # records hold no lone surrogates
@@ -51,7 +49,7 @@ def _read_list(
         if not entry:
             continue
         place = name, number
-        if problem := _find_problem(entry, distance):
+        if problem := _find_problem(entry):
             mistakes.append(ConfigError(problem, file=str(path), line=number))
             if len(mistakes) == _MOST_MISTAKES:
                 break
@@ -65,15 +63,15 @@ def _read_list(
         raise ConfigError("\n".join(map(str, mistakes)))
 
 
-def _find_problem(entry: str, distance: int) -> str:
+def _find_problem(entry: str) -> str:
     if not _ENTRY.fullmatch(entry):
         return (
             "no entry; write one a line: a SHA-256 (64 hexadecimal digits) or a perceptual hash "
             "(16), as 'guardrail policy fingerprint' prints them, and comments behind a #"
         )
-    if len(entry) != _DIGEST_DIGITS and says_little(int(entry, 16), distance):
+    if len(entry) != _DIGEST_DIGITS and says_little(int(entry, 16)):
         return (
-            "the hash of an empty picture, to which every flat picture is near; list it by its "
-            "SHA-256"
+            "the hash of an empty picture, of a plain gradient or of one figure in the middle, to "
+            "which others of that kind are near; list it by its SHA-256"
         )
     return ""

@@ -1,9 +1,11 @@
 """`guardrail policy fingerprint`: what it prints is found again."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import guardrail.demo
 from guardrail.cli.policy_fingerprint import command
@@ -30,6 +32,16 @@ def test_its_lines_are_entries_that_find_the_picture(tmp_path):
         (tmp_path / "known.txt").write_text(line)
         found = read_known_pictures(load_policy(policy)).find([picture])
         assert found == KnownPicture("known.txt", 1, distance)
+
+
+def test_a_picture_with_little_in_it_has_no_hash(tmp_path):
+    file = tmp_path / "flat.png"
+    Image.new("RGB", (64, 64), "white").save(file)
+    entry, note = (
+        CliRunner().invoke(command, [str(file)], catch_exceptions=False).output.split("\n", 1)
+    )
+    assert entry == f"{hashlib.sha256(file.read_bytes()).hexdigest()}  # flat.png"
+    assert note == "# flat.png: there is too little in it to find copies of it by\n"
 
 
 def test_what_is_no_picture_is_refused(tmp_path):
