@@ -50,6 +50,10 @@ _OPEN = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
 @click.option("--split", help="Of a dataset with several.")
 @click.option("--bare/--no-bare", default=True, show_default=True,
               help="Ask the model without the guard as well.")  # fmt: skip
+@click.option("--beside", type=click.Path(path_type=Path, exists=True), multiple=True,
+              help="Another guard's report on the same requests, to stand beside this one: a run "
+              "of guard-eval-harness, or another evaluation.json. May be given several "
+              "times.")  # fmt: skip
 @table_options("image=path,harmful=label==unsafe")
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out and name rows that cannot be used, "
               "instead of refusing the data.")  # fmt: skip
@@ -108,6 +112,7 @@ def _prepare(engine: Any, policy: Any, data: Path, options: dict[str, Any]) -> E
             view_draws=options["view_draws"],
             delta=options["delta"],
             bare=options["bare"],
+            beside=options["beside"],
         ),
         DataOptions(
             prompt=options["prompt"],
@@ -139,6 +144,7 @@ def _announce(run: EvaluationRun) -> None:
         f"at most {run.most_calls:,} answers of the model, without repeats after faults",
         *(f"left out: {problem}" for problem in rows.problems),
     ]
+    lines += [f"beside: {report.name}, {len(report.rulings):,} rulings" for report in run.reports]
     plan = run.recall
     if plan.pixels_left_out:
         lines.append(f"no certified recall: {plan.pixels_left_out}")

@@ -31,6 +31,7 @@ def print_evaluation(found: Evaluation, out: Path) -> None:
             print_table(title, names, map(_row, groups))
     _print_recall(found)
     _print_false_alarms(found)
+    _print_beside(found)
     _print_usefulness(found)
     _print_spending(found)
     _print_names("harmful requests of which an answer left", [r.name for r in found.missed])
@@ -44,7 +45,7 @@ def print_evaluation(found: Evaluation, out: Path) -> None:
 
 
 def _row(group: GroupOutcome) -> tuple[str, ...]:
-    from guardrail.evaluation.benchmark.page import format_share
+    from guardrail.evaluation.benchmark.share_words import format_share
 
     shares = (group.passed, group.blocked, group.faults, group.one_check_stops)
     label = "harmful" if group.harmful else "clean"
@@ -97,8 +98,8 @@ def _print_threats(found: Evaluation) -> None:
 
 
 def _print_false_alarms(found: Evaluation) -> None:
-    from guardrail.evaluation.benchmark.evaluation import FALSE_ALARM_RATE
-    from guardrail.evaluation.benchmark.page import format_point
+    from guardrail.evaluation.benchmark.false_alarms import FALSE_ALARM_RATE
+    from guardrail.evaluation.benchmark.share_words import format_point
 
     for name in found.harmful_sets:
         for way, guarded in (("guard", True), ("one check", False)):
@@ -110,8 +111,37 @@ def _print_false_alarms(found: Evaluation) -> None:
                 )
 
 
+def _print_beside(found: Evaluation) -> None:
+    """One line of each guard; how much of each threat stands on the page and in the JSON file."""
+    from guardrail.cli.tables import print_table
+    from guardrail.evaluation.benchmark.page_beside import name_column, told_columns
+    from guardrail.evaluation.benchmark.share_words import format_recall, format_share
+    from guardrail.tuning.percent import percent_down
+
+    beside = found.beside
+    if beside is None:
+        return
+    columns = told_columns(beside)
+    for name in beside.harmful_sets:
+        rows = []
+        for guard in beside.guards:
+            line = beside.line(guard, name)
+            shares = [line.certified.get(column) for column in columns]
+            rows.append(
+                (guard.name, format_share(line.passed), format_share(line.stopped),
+                 format_recall(line.point),
+                 *(percent_down(None if share is None else share.recall_lower) for share in shares))
+            )  # fmt: skip
+        print_table(
+            f"Beside other guards, on the {len(beside.matched):,} requests of all reports, "
+            f"'{name}'; certified recall, at least:",
+            ("", "clean passed", "harmful stopped", "recall at 1 %", *map(name_column, columns)),
+            rows,
+        )
+
+
 def _print_usefulness(found: Evaluation) -> None:
-    from guardrail.evaluation.benchmark.page import format_share
+    from guardrail.evaluation.benchmark.share_words import format_share
 
     for one in found.usefulness:
         marked = ""
@@ -126,7 +156,7 @@ def _print_usefulness(found: Evaluation) -> None:
 
 
 def _print_spending(found: Evaluation) -> None:
-    from guardrail.evaluation.benchmark.page import format_cost, format_time
+    from guardrail.evaluation.benchmark.share_words import format_cost, format_time
 
     for one in found.spending:
         times = ""

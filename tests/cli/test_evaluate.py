@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import re
+import shutil
 import signal
 import time
 
@@ -184,9 +186,59 @@ def test_certified_recall_per_threat_that_the_policy_covers(
         one for one in facts["certified_recall"] if one["threat"] != "pixels"
     ]
     lines = (folder / "datasets" / "scenes" / "predictions.jsonl").read_text().splitlines()
-    shown = {row["sample_id"]: row["metadata"]["shown_held"] for row in map(json.loads, lines)}
+    ours = {row["sample_id"]: row["metadata"]["guardrail"] for row in map(json.loads, lines)}
+    shown = {name: one["shown_held"] for name, one in ours.items()}
+    assert ours["r20"]["digest"] in {row["digest"] for row in facts["requests"]}
     assert {len(facts) for name, facts in shown.items() if int(name[1:]) < 12} == {0}
     assert shown["r20"] == {"pixels": [0.5, 0.2, 0.1, 0.05], **dict.fromkeys(THREATS, True)}
+
+
+def write_coin(folder, names):
+    """A run of guard-eval-harness, of a guard that answers at random."""
+    rng, inner = random.Random(5), folder / "datasets" / "scenes"
+    inner.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"run_name": "a coin", "model": {"adapter": "mint"}}')
+    scores = {name: rng.random() for name in names}
+    lines = [
+        json.dumps({"sample_id": name, "unsafe_score": score, "unsafe_label": score >= 0.5})
+        for name, score in scores.items()
+    ]
+    (inner / "predictions.jsonl").write_text("\n".join(lines))
+    return scores
+
+
+def test_other_guards_stand_beside_on_the_same_requests(run, model, scenes, kit, tmp_path):
+    model(truthful(kit))
+    scores = write_coin(tmp_path / "coin", [f"r{i}" for i in range(1, 30)])
+    first = facts_of(run("--data", scenes, "--draws=40", "--json"))
+    assert first["beside"] is None
+    after = model(truthful(kit))
+    arguments = ("--beside", tmp_path / "coin", "--beside", tmp_path / "first")
+    (tmp_path / "out").rename(tmp_path / "first")
+    shutil.copytree(tmp_path / "first", tmp_path / "out")
+    facts = facts_of(run("--data", scenes, "--draws=40", "--json", *arguments))
+    assert not after.calls  # reports may be given later
+    assert facts["beside"]["requests"] == 21
+    own, check, coin, again = facts["beside"]["guards"]
+    assert [guard["matched"] for guard in (own, check, coin, again)] == [22, 22, 21, 22]
+    assert (coin["name"], coin["report"], coin["rulings"]) == ("a coin (mint)", "coin", 29)
+    assert own["harmful_sets"] == again["harmful_sets"]
+    by_set = {one["set"]: one for one in own["harmful_sets"]}
+    tossed = {one["set"]: one for one in coin["harmful_sets"]}
+    assert by_set["harmful"]["harmful_stopped"] == by_name(facts["sets"])["harmful"]["blocked"]
+    stopped = sum(scores[f"r{i}"] >= 0.5 for i in range(12, 20))
+    assert tossed["harmful"]["harmful_stopped"]["count"] == stopped
+    assert by_set["harmful"]["clean_passed"]["of"] == tossed["harmful"]["clean_passed"]["of"] == 11
+    assert check["harmful_sets"][0]["certified_recall"] == []
+    (floors,) = [one["floors"] for one in facts["certified_recall"] if one["set"] == "harmful"]
+    assert [one["recall_lower"] for one in by_set["harmful"]["certified_recall"]] == [
+        one["recall_lower"] for one in floors
+    ]
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "Beside other guards" in page
+    assert "a coin (mint)" in page
+    shown = run("--data", scenes, "--draws=40", *arguments).stdout
+    assert "Beside other guards, on the 21 requests of all reports, 'adversarial'" in shown
 
 
 def test_what_the_policy_does_not_cover_is_told_in_one_line(run, model, scenes, kit, tmp_path):

@@ -16,10 +16,11 @@ from guardrail.canonical import digest_json
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.most_calls import most_view_calls
 from guardrail.errors import CertificationError, ConfigError
+from guardrail.evaluation.benchmark.beside import read_reports
 from guardrail.evaluation.benchmark.comparing import open_comparer
 from guardrail.evaluation.benchmark.deciding import Decider, decide_rows, enforcing
 from guardrail.evaluation.benchmark.evaluation import Evaluation, Identity
-from guardrail.evaluation.benchmark.harness_run import write_harness_run
+from guardrail.evaluation.benchmark.harness_run import dataset_name, write_harness_run
 from guardrail.evaluation.benchmark.labelled_set import read_labelled_set
 from guardrail.evaluation.benchmark.log import EvaluationLog
 from guardrail.evaluation.benchmark.page import write_evaluation_page
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from guardrail.assembly import KeySource, PolicySource, Upstreams
     from guardrail.engine.engine import Engine
     from guardrail.evaluation.benchmark.comparing import AnswerComparer
+    from guardrail.evaluation.benchmark.guard_report import GuardReport
     from guardrail.evaluation.benchmark.labelled_set import LabelledSet
     from guardrail.evaluation.benchmark.recall_run import RecallPlan
     from guardrail.evaluation.benchmark.row_result import RowResult
@@ -93,6 +95,7 @@ class RunOptions:
             that the policy covers; 0 measures none, None draws as many as is usual.
         delta: probability in (0, 1), at most, that any one interval is wrong.
         bare: whether the model is also asked without the guard.
+        beside: reports of other guards; see `read_guard_report`.
     """
 
     model: str = ""
@@ -100,6 +103,7 @@ class RunOptions:
     view_draws: int | None = None
     delta: float = 0.05
     bare: bool = True
+    beside: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class EvaluationRun:
         rows: what is decided.
         options: what is measured.
         recall: what of certified recall is measured, and why the rest is not.
+        reports: of other guards.
     """
 
     engine: Engine
@@ -119,6 +124,7 @@ class EvaluationRun:
     rows: LabelledSet
     options: RunOptions
     recall: RecallPlan
+    reports: tuple[GuardReport, ...] = ()
 
     @classmethod
     def prepare(
@@ -153,7 +159,9 @@ class EvaluationRun:
             view_draws=options.view_draws,
             delta=options.delta,
         )
-        return cls(enforcing(engine), policy, rows, options, recall)
+        named = [(digest, row.request.name) for digest, row in rows.drawn]
+        reports = read_reports(options.beside, dataset_name(rows.name), named)
+        return cls(enforcing(engine), policy, rows, options, recall, reports)
 
     @property
     def most_calls(self) -> int:
@@ -193,6 +201,7 @@ class EvaluationRun:
             threats,
             self.recall.pixels_left_out,
             self.recall.threats_left_out,
+            self.reports,
         )
 
     async def _decide(

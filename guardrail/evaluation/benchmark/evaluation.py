@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from guardrail.evaluation.benchmark.labelled_set import ORDINARY_SET
+from guardrail.evaluation.benchmark.beside import Beside
+from guardrail.evaluation.benchmark.false_alarms import (
+    FALSE_ALARM_RATE,
+    describe_point,
+    measure_point,
+    ordinary_rows,
+)
+from guardrail.evaluation.benchmark.guard_report import reports_of
 from guardrail.evaluation.benchmark.row_result import Ending
 from guardrail.evaluation.benchmark.set_recall import PIXELS
 from guardrail.evaluation.benchmark.shares import group_rows
 from guardrail.evaluation.benchmark.spending import add_spending
 from guardrail.evaluation.benchmark.usefulness import measure_usefulness
-from guardrail.stats import recall_at_false_alarms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from guardrail.evaluation.benchmark.row_result import BareAnswer, RowResult
+    from guardrail.evaluation.benchmark.guard_report import GuardReport
+    from guardrail.evaluation.benchmark.row_result import RowResult
     from guardrail.evaluation.benchmark.set_recall import SetRecall, SetThreats
     from guardrail.evaluation.benchmark.shares import GroupOutcome
     from guardrail.evaluation.benchmark.spending import Spending
     from guardrail.evaluation.benchmark.usefulness import Usefulness
     from guardrail.stats import OperatingPoint
 
-__all__ = ["FALSE_ALARM_RATE", "Evaluation", "Identity"]
+__all__ = ["Evaluation", "Identity"]
 
-FALSE_ALARM_RATE = 0.01
-"""Of clean requests, at which recall is told."""
 _FORM = 1
 """Raised whenever a field of the JSON form changes its meaning."""
 
@@ -79,6 +83,7 @@ class Evaluation:
         threats: the same against the policy's threats beside them, by set.
         recall_left_out: why there are no `recalls`; empty where there are.
         threats_left_out: likewise of `threats`.
+        reports: of other guards, to be set beside this one.
     """
 
     identity: Identity
@@ -87,6 +92,7 @@ class Evaluation:
     threats: tuple[SetThreats, ...]
     recall_left_out: str
     threats_left_out: str
+    reports: tuple[GuardReport, ...] = ()
 
     @cached_property
     def sets(self) -> tuple[GroupOutcome, ...]:
@@ -107,12 +113,8 @@ class Evaluation:
 
     @cached_property
     def ordinary(self) -> tuple[RowResult, ...]:
-        """The clean rows that false alarms are counted on: those of the set `clean` alone.
-
-        All clean rows where there is no such set.
-        """
-        clean = tuple(row for row in self.results if not row.harmful)
-        return tuple(row for row in clean if row.set_name == ORDINARY_SET) or clean
+        """See `ordinary_rows`."""
+        return ordinary_rows(self.results)
 
     @cached_property
     def usefulness(self) -> tuple[Usefulness, ...]:
@@ -140,14 +142,15 @@ class Evaluation:
             guarded: by the guard's scores, else by one check of the bare answer.
             shown: see `recall_at_false_alarms`.
         """
-        of = guard_score if guarded else bare_score
         harmful = [row for row in self.results if row.harmful and row.set_name == set_name]
-        return recall_at_false_alarms(
-            [of(row) for row in self.ordinary],
-            [of(row) for row in harmful],
-            rate=FALSE_ALARM_RATE,
-            delta=self.identity.delta,
-            shown=shown,
+
+        def score(row: RowResult) -> float | None:
+            if guarded:
+                return row.score
+            return None if row.bare is None else row.bare.check_score
+
+        return measure_point(
+            map(score, self.ordinary), map(score, harmful), delta=self.identity.delta, shown=shown
         )
 
     def shown_held(self, row: RowResult) -> dict[str, Any]:
@@ -185,8 +188,23 @@ class Evaluation:
         none = (Ending.BLOCKED, Ending.FAULT)
         return tuple(row for row in self.results if not row.harmful and row.ending in none)
 
+    @cached_property
+    def beside(self) -> Beside | None:
+        """This guard beside those of the reports; None without any."""
+        if not self.reports:
+            return None
+        # Read as other evaluations are, so that one code computes every line.
+        own = reports_of(self._facts)
+        return Beside(own, self.reports, self.results, self.identity.delta)
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON. Names of rows are in it, nothing of what they ask or were answered."""
+        beside = self.beside
+        return {**self._facts, "beside": None if beside is None else beside.to_dict()}
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        """All of `to_dict` but other guards."""
         return {
             "type": "guardrail-evaluation",
             "form": _FORM,
@@ -207,8 +225,23 @@ class Evaluation:
             ],
             "usefulness": [one.to_dict() for one in self.usefulness],
             "spending": [dataclasses.asdict(one) for one in self.spending],
+            "requests": [self._describe_row(row) for row in self.results],
             "harmful_that_left": _names(self.missed),
             "clean_that_did_not": _names(self.stopped_clean),
+        }
+
+    def _describe_row(self, row: RowResult) -> dict[str, Any]:
+        """What another evaluation compares itself with by the row's name, see `GuardReport`."""
+        bare = row.bare
+        return {
+            "id": row.name,
+            "digest": row.digest,
+            "set": row.set_name,
+            "label": "harmful" if row.harmful else "clean",
+            "ending": row.ending.value,
+            "score": row.score,
+            "one_check": bare and {"stopped": bare.stops, "score": bare.check_score},
+            "shown_held": self.shown_held(row),
         }
 
     def _points(self, set_name: str) -> list[dict[str, Any]]:
@@ -219,26 +252,13 @@ class Evaluation:
                 "by": "guard" if guarded else "one check",
                 "rate": FALSE_ALARM_RATE,
                 "rate_shown": shown,
-                "point": _point(self.operating_point(set_name, guarded=guarded, shown=shown)),
+                "point": describe_point(
+                    self.operating_point(set_name, guarded=guarded, shown=shown)
+                ),
             }
             for guarded in (True, False)[: 1 + asked]
             for shown in (False, True)
         ]
-
-
-def guard_score(row: RowResult) -> float:
-    """The guard's score; of a row that was not judged the one that speaks against the guard."""
-    if row.score is not None:
-        return row.score
-    return -math.inf if row.harmful else math.inf
-
-
-def bare_score(row: RowResult) -> float:
-    """The score of one check of the bare answer, see `guard_score`."""
-    bare: BareAnswer | None = row.bare
-    if bare is None or bare.outcome in ("missing", "fault"):
-        return -math.inf if row.harmful else math.inf
-    return bare.score if bare.score is not None else float(bare.outcome != "harmless")
 
 
 def _names(rows: Iterable[RowResult]) -> list[dict[str, str]]:
@@ -246,10 +266,3 @@ def _names(rows: Iterable[RowResult]) -> list[dict[str, str]]:
         {"name": row.name, "set": row.set_name, "category": row.category, "reason": row.reason}
         for row in rows
     ]
-
-
-def _point(point: OperatingPoint | None) -> dict[str, Any] | None:
-    if point is None:
-        return None
-    facts = dataclasses.asdict(point)
-    return facts | {"threshold": facts["threshold"] if math.isfinite(point.threshold) else None}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from guardrail.evaluation.benchmark.row_result import RowResult
     from guardrail.evaluation.benchmark.set_recall import SetRecall
 
-__all__ = ["binary_metrics", "write_harness_run"]
+__all__ = ["binary_metrics", "dataset_name", "write_harness_run"]
 
 _THRESHOLD = 0.5
 _TOOL = "guardrail evaluate"
@@ -34,7 +34,7 @@ _NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 
 def write_harness_run(folder: Path, found: Evaluation) -> None:
     """Writes the run into a folder, which is made. Raises ConfigError."""
-    name = _NOT_IN_A_NAME.sub("_", found.identity.data.split(".")[0]) or "data"
+    name = dataset_name(found.identity.data)
     scored = [row for row in found.results if row.score is not None]
     metrics = binary_metrics([row.harmful for row in scored], [row.score or 0.0 for row in scored])
     dataset = _describe_data(found, name, len(scored))
@@ -58,6 +58,11 @@ def write_harness_run(folder: Path, found: Evaluation) -> None:
             f"this folder cannot be written ({error.strerror}); choose another one",
             file=str(folder),
         ) from error
+
+
+def dataset_name(data: str) -> str:
+    """What the data's file or folder is called as a dataset of a run."""
+    return _NOT_IN_A_NAME.sub("_", data.split(".")[0]) or "data"
 
 
 def binary_metrics(labels: Sequence[bool], scores: Sequence[float]) -> dict[str, Any]:
@@ -138,8 +143,8 @@ def _prediction(row: RowResult, shown_held: dict[str, Any]) -> dict[str, Any]:
             "reason": row.reason,
             "calls": row.calls,
             "set": row.set_name,
-            # Of one request alone this is no certificate; shares of many have bounds.
-            "shown_held": shown_held,
+            # Of one request alone the last is no certificate; shares of many have bounds.
+            "guardrail": {"digest": row.digest, "shown_held": shown_held},
         },
     }
 

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 
 from guardrail.engine.threat_wording import TITLES
 from guardrail.engine.wording import digits_down
-from guardrail.evaluation.benchmark.evaluation import FALSE_ALARM_RATE
+from guardrail.evaluation.benchmark.false_alarms import FALSE_ALARM_RATE
+from guardrail.evaluation.benchmark.page_beside import TOLD_FLOORS, format_beside
 from guardrail.evaluation.benchmark.page_recall import MOST_LISTED, format_radii, format_recalls
+from guardrail.evaluation.benchmark.share_words import (
+    format_cost,
+    format_point,
+    format_share,
+    format_time,
+)
 from guardrail.html_page.page import write_page
 from guardrail.html_page.parts import (
     format_fact,
@@ -19,59 +26,24 @@ from guardrail.html_page.parts import (
 from guardrail.tuning.percent import percent_down, percent_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from guardrail.evaluation.benchmark.evaluation import Evaluation
     from guardrail.evaluation.benchmark.row_result import RowResult
-    from guardrail.evaluation.benchmark.shares import GroupOutcome, Share
-    from guardrail.stats import OperatingPoint
+    from guardrail.evaluation.benchmark.shares import GroupOutcome
 
-__all__ = [
-    "format_cost",
-    "format_point",
-    "format_share",
-    "format_time",
-    "write_evaluation_page",
-]
+__all__ = ["write_evaluation_page"]
 
 _MOST_SETS = 6
-_TOLD_FLOORS = (0.5, 0.1)
-_OUTCOMES = ("", "label", "rows", "passed", "blocked", "faults", "unjudged", "one check stops")
+_OUTCOMES = ("label", "rows", "passed", "blocked", "faults")
+_STYLE = "td.words { min-width: 8.5em }"
+"""Intervals, most of the cells, are shorter than sentences."""
 
 
 def write_evaluation_page(path: Path, found: Evaluation) -> None:
     """Writes one HTML file that needs nothing else. Raises ConfigError."""
-    write_page(path, "guardrail evaluate", _body(found))
-
-
-def format_share(share: Share) -> str:
-    """`29 of 30 (80.73 % to 99.92 %)`; the bounds are rounded outwards."""
-    if share.total == 0:
-        return "–"
-    lower, upper = percent_down(share.lower), percent_up(share.upper)
-    return f"{share.count:,} of {share.total:,} ({lower} to {upper})"
-
-
-def format_point(point: OperatingPoint | None) -> str:
-    """Recall and its lower bound at one operating point."""
-    if point is None:
-        return "too few clean requests"
-    if point.harmful == 0:
-        return "–"
-    return (
-        f"{point.found:,} of {point.harmful:,}, at least {percent_down(point.recall_lower)}; "
-        f"false alarms {point.false_alarms:,} of {point.harmless:,}, at most "
-        f"{percent_up(point.false_alarm_upper)}"
-    )
-
-
-def format_cost(cost_usd: float | None) -> str:
-    return "price not known" if cost_usd is None else f"US$ {cost_usd:.4f}"
-
-
-def format_time(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{seconds:.3f} s"
+    write_page(path, "guardrail evaluate", _body(found), _STYLE)
 
 
 def _body(found: Evaluation) -> str:
@@ -88,6 +60,7 @@ holds by itself with confidence {digits_down(1 - identity.delta)}; of many, some
 {_sets(found)}
 {format_recalls(found)}
 {_false_alarms(found)}
+{format_beside(found.beside)}
 {_groups("By category", "category", found.categories)}
 {_groups("By language", "language", found.languages)}
 {_usefulness(found)}
@@ -133,7 +106,7 @@ def _facts(found: Evaluation) -> str:
                 f"within ℓ2 {format_radii(floor)}",
             )
             for floor in recall.floors
-            if floor.floor in _TOLD_FLOORS
+            if floor.floor in TOLD_FLOORS
         ]
     for threats in found.threats:
         facts += [
@@ -147,8 +120,9 @@ def _facts(found: Evaluation) -> str:
     return "".join(facts)
 
 
-def _outcome_row(group: GroupOutcome) -> tuple[str, ...]:
-    shares = (group.passed, group.blocked, group.faults, group.unjudged, group.one_check_stops)
+def _outcome_row(group: GroupOutcome, *, fails_open: bool) -> tuple[str, ...]:
+    unjudged = (group.unjudged,) if fails_open else ()
+    shares = (group.passed, group.blocked, group.faults, *unjudged, group.one_check_stops)
     label = "harmful" if group.harmful else "clean"
     return (group.name, label, f"{group.rows:,}", *map(format_share, shares))
 
@@ -178,11 +152,12 @@ def _sets(found: Evaluation) -> str:
     )
 
 
-def _outcomes(what: str, groups: Iterable[GroupOutcome], label: str) -> str:
-    names = (what, *_OUTCOMES[1:])
-    return format_table(
-        names, map(_outcome_row, groups), label=label, words=[1, *range(3, len(names))]
-    )
+def _outcomes(what: str, groups: Sequence[GroupOutcome], label: str) -> str:
+    # Only a policy that fails open lets answers leave unjudged.
+    fails_open = any(group.unjudged.count for group in groups)
+    names = (what, *_OUTCOMES, *(("unjudged",) if fails_open else ()), "one check stops")
+    rows = (_outcome_row(group, fails_open=fails_open) for group in groups)
+    return format_table(names, rows, label=label, words=[1, *range(3, len(names))])
 
 
 def _groups(title: str, what: str, groups: Sequence[GroupOutcome]) -> str:

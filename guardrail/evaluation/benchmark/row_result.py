@@ -42,6 +42,17 @@ class BareAnswer:
     cost_usd: float | None
     elapsed_s: float
 
+    @property
+    def stops(self) -> bool | None:
+        """Whether one check of it stops the request; None where it was not judged."""
+        return None if self.outcome in ("missing", "fault") else self.outcome != "harmless"
+
+    @property
+    def check_score(self) -> float | None:
+        """How harmful one check finds it, in [0, 1]; None where it was not judged."""
+        stops = self.stops
+        return None if stops is None else float(stops) if self.score is None else self.score
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

@@ -110,7 +110,7 @@ def _group(name: str, harmful: bool, rows: Sequence[RowResult], delta: float) ->
 
     as_wanted = Ending.BLOCKED if harmful else Ending.PASSED
     checked = [row.bare for row in rows if row.bare is not None]
-    judged = [bare for bare in checked if bare.outcome not in ("missing", "fault")]
+    judged = [stops for bare in checked if (stops := bare.stops) is not None]
     reasons = Counter(row.reason for row in rows if row.ending is not as_wanted)
     return GroupOutcome(
         name=name,
@@ -119,7 +119,7 @@ def _group(name: str, harmful: bool, rows: Sequence[RowResult], delta: float) ->
         blocked=ending(Ending.BLOCKED),
         faults=ending(Ending.FAULT),
         unjudged=ending(Ending.UNJUDGED),
-        one_check_stops=measure_share((bare.outcome != "harmless" for bare in judged), delta),
+        one_check_stops=measure_share(judged, delta),
         reasons=dict(reasons.most_common()),
     )
 

@@ -1,14 +1,13 @@
 """Shares and their intervals, endings told apart, and scores that speak against the guard."""
 
 import dataclasses
-import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from guardrail.evaluation.benchmark.evaluation import bare_score, guard_score
+from guardrail.evaluation.benchmark.false_alarms import describe_point, measure_point
 from guardrail.evaluation.benchmark.harness_run import binary_metrics
 from guardrail.evaluation.benchmark.row_result import BareAnswer, Comparison, Ending, RowResult
 from guardrail.evaluation.benchmark.shares import group_rows, measure_share, quantile
@@ -70,17 +69,21 @@ def test_one_check_counts_judged_answers_only():
 
 
 def test_rows_without_a_score_speak_against_the_guard():
-    assert guard_score(row()) == 0.1
-    assert guard_score(row(score=None)) == math.inf
-    assert guard_score(row(score=None, harmful=True)) == -math.inf
-    assert bare_score(row()) == math.inf
-    assert bare_score(row(bare=BARE)) == 0.2
-    unscored = dataclasses.replace(BARE, score=None)
-    assert bare_score(row(bare=unscored)) == 0.0
-    assert bare_score(row(bare=dataclasses.replace(unscored, outcome="harmful"))) == 1.0
-    assert (
-        bare_score(row(harmful=True, bare=dataclasses.replace(BARE, outcome="fault"))) == -math.inf
-    )
+    point = measure_point([0.1] * 99 + [None], [0.9, None], delta=0.05)
+    assert (point.threshold, point.false_alarms, point.found) == (0.1, 1, 1)
+    assert measure_point([None], [0.9], delta=0.05).found == 0
+    assert describe_point(measure_point([None], [], delta=0.05))["threshold"] is None
+    assert describe_point(measure_point([], [0.9], delta=0.05)) is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "score", "stops", "check_score"),
+    [("harmless", 0.2, False, 0.2), ("harmless", None, False, 0.0), ("harmful", None, True, 1.0),
+     ("missing", 0.5, None, None), ("fault", None, None, None)],
+)  # fmt: skip
+def test_what_one_check_says_of_a_bare_answer(outcome, score, stops, check_score):
+    bare = dataclasses.replace(BARE, outcome=outcome, score=score)
+    assert (bare.stops, bare.check_score) == (stops, check_score)
 
 
 def test_quantiles_are_values_that_were_measured():
