@@ -46,7 +46,7 @@ async def decide_kept(
         OracleError: they could not be judged.
     """
     judging = _Judging(engine, kept, sees_pictures=sees_pictures)
-    if not kept.pictures:
+    if not engine.rules.tests(len(kept.pictures)):
         sample = await judging.judge(0)
         verdict = from_sample(engine.rules, sample, Reason.NO_IMAGE)
         return _complete(verdict, (sample,)), 0.0
@@ -75,6 +75,9 @@ def _check_policy(engine: Engine) -> None:
     """Raises CertificationError where more than the kept answers decides."""
     rules = engine.rules
     problems = {
+        "asks about views of requests (threats), and records keep no answers to them": (
+            rules.threats is not None
+        ),
         "compares answers with a reference, which other answers chose": isinstance(
             engine.oracle, ReferenceOracle
         ),

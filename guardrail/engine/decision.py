@@ -56,6 +56,7 @@ from guardrail.errors import CertificationError, UpstreamError
 from guardrail.oracles.base import Exchange
 from guardrail.stats import Decision
 from guardrail.types import Outcome
+from guardrail.upstreams.base import asks_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,8 +120,11 @@ class DecisionRun:
 
     @property
     def is_tested(self) -> bool:
-        """Whether a test decides, rather than the judgement of one answer."""
-        return self._rules.tests(len(self.pictures))
+        """Whether a test decides, rather than the judgement of one answer.
+
+        An answer that was there before was drawn once: given to every draw it would show nothing.
+        """
+        return asks_model(self.sampler.upstream) and self._rules.tests(len(self.pictures))
 
     async def ask_without_noise(self) -> Answer:
         """The model's answer to the pictures as they are, not judged.

@@ -99,6 +99,7 @@ async def _question(
     def read(service: Service, given: Mapping[str, Json]) -> Incoming | GivenAnswer | None:
         return read_question(
             given,
+            tests_texts=service.engine.rules.tests(0),
             model=service.settings.litellm_model,
             max_images=service.policy.advanced.limits.max_images,
             limits=service.image_loader.limits,

@@ -59,6 +59,18 @@ def decided(kit, case, **sections):
     return found
 
 
+@pytest.mark.parametrize("pictures", [0, 1])
+@pytest.mark.parametrize("threats", [{"suffix": {"words": 2}}, {"crops": {"windows": 4, "sees": 3}}])
+def test_kept_answers_do_not_say_what_a_policy_with_views_decides(kit, record, pictures, threats):
+    case = case_from_record(record(pictures=pictures), keys=None)
+    found = decided(kit, case, threats=threats)
+    if pictures or "suffix" in threats:
+        assert found.decision is NOT_DECIDED
+        assert "records keep no answers to them" in found.error
+    else:
+        assert found.is_as_expected, (found.problems, found.error)
+
+
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("pictures", [0, 1, 2])
 def test_a_record_is_decided_again_as_it_was(kit, record, keep, pictures):

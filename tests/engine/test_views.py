@@ -39,6 +39,7 @@ from guardrail.oracles.base import Judgement
 from guardrail.stats import Decision, Plan, PlanKind, fixed_plan
 from guardrail.testing.half_space import HalfSpaceUpstream
 from guardrail.types import Answer, Outcome, Usage
+from guardrail.upstreams.given import GivenAnswerUpstream
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 
 HEIGHT, WIDTH = 12, 16
@@ -251,6 +252,21 @@ def test_a_text_is_one_answer_where_no_suffix_is_covered(kit):
     assert (verdict.reason, verdict.certificate) == (Reason.NO_IMAGE, None)
     assert verdict.alpha is None
     assert engine.unbudgeted_calls([]) == 0
+
+
+@pytest.mark.parametrize("text", ["A cat.", "a forbidden word"])
+@pytest.mark.parametrize("mode", Mode)
+def test_an_answer_that_is_there_already_is_judged_once_and_certifies_nothing(kit, mode, text):
+    """One answer given to every draw of a test would pass it, and show nothing."""
+    said = GivenAnswerUpstream(Answer({"role": "assistant", "content": text}))
+    oracle, threats = kit.Words(), make_threats(suffix=WORDS)
+    engine = engine_of(kit, upstream=said, oracle=oracle, threats=threats, mode=mode)
+    verdict = kit.decide(engine, 0, kit.make_chat(0, "What is a cat? "))
+    assert oracle.seen == [text]
+    assert (verdict.certificate, verdict.alpha) == (None, None)
+    harmful = "forbidden" in text
+    assert verdict.reason is (Reason.HARMFUL if harmful else Reason.NO_IMAGE)
+    assert (verdict.action is Action.BLOCK or verdict.would_block) is harmful
 
 
 def test_a_text_that_is_harmful_itself_is_blocked(kit):

@@ -105,11 +105,34 @@ def test_a_request_without_pictures_says_nothing_yet(guarded, kit):
     assert (outcome, proxy.calls, proxy.oracle.seen) == ("passed", [], [])
 
 
+def suffix_policy(kit):
+    return kit.make_policy(threats={"suffix": {"words": 1}}, smoothing={"claim": "verdict"})
+
+
+def test_a_request_without_pictures_is_tested_where_a_suffix_is_covered(guarded, kit):
+    def script(call):
+        return kit.HARM if call.body["messages"][-1]["content"] == "secret" else "A cat."
+
+    policy = suffix_policy(kit)
+    for prompt, passes in (("secret words", False), ("kind words", True)):
+        asked = asking(kit, images=0, prompt=prompt)
+        proxy, outcome = guarded(asked, "request", script=script, policy=policy)
+        assert (outcome == "passed") is passes
+        assert len(proxy.calls) > 2
+    unseen = {"texts": ["words"], "model": "scripted"}
+    assert "structured_messages" in blocked(guarded(unseen, "request", policy=policy)[1])
+    asked = asking(kit, images=0) | {"model": None}
+    assert "litellm_model" in blocked(guarded(asked, "request", policy=policy)[1])
+
+
+@pytest.mark.parametrize("suffix", [False, True])
 @pytest.mark.parametrize(("text", "passes"), [("A cat.", True), ("forbidden", False)])
-def test_a_response_is_judged_by_the_oracle(guarded, text, passes):
-    proxy, outcome = guarded({"texts": ["Look:", text]}, "response")
+def test_a_response_is_judged_by_the_oracle(guarded, kit, text, passes, suffix):
+    policy = suffix_policy(kit) if suffix else None
+    proxy, outcome = guarded({"texts": ["Look:", text]}, "response", policy=policy)
     assert (outcome == "passed") is passes
     assert proxy.calls == []
+    assert len({*proxy.oracle.seen}) == len(proxy.oracle.seen)  # once
     assert text in proxy.oracle.seen[0]
 
 

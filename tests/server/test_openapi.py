@@ -98,7 +98,9 @@ def _messages(body):
 
 def _litellm(body):
     raw = json.dumps(body).encode()
-    litellm_request.read_question(parse_object(raw), model=None, max_images=2, limits=ImageLimits())
+    litellm_request.read_question(
+        parse_object(raw), tests_texts=False, model=None, max_images=2, limits=ImageLimits()
+    )
 
 
 class _Loads(HTMLParser):

@@ -66,16 +66,18 @@ class GivenAnswer:
 def read_question(
     body: Mapping[str, Json],
     *,
+    tests_texts: bool,
     model: str | None,
     max_images: int,
     limits: ImageLimits,
     rules: RequestRules = AS_BY_DEFAULT,
 ) -> Incoming | GivenAnswer | None:
-    """What is to be decided; None for a request without pictures.
+    """What is to be decided; None for a request that no test decides.
 
     Args:
         body: as it was parsed.
-        model: certifies pictures in place of the one that LiteLLM names.
+        tests_texts: whether requests without pictures are decided by a test, see `Rules.tests`.
+        model: certifies requests in place of the one that LiteLLM names.
         max_images: most pictures.
         limits: of each picture.
         rules: how messages are read.
@@ -89,7 +91,14 @@ def read_question(
             return _read_response(body)
         case "request":
             named = model or body.get("model")
-            return _read_request(body, named, max_images=max_images, limits=limits, rules=rules)
+            return _read_request(
+                body,
+                named,
+                tests_texts=tests_texts,
+                max_images=max_images,
+                limits=limits,
+                rules=rules,
+            )
 
 
 def _input_type(value: Json) -> Literal["request", "response"]:
@@ -104,17 +113,18 @@ def _read_request(
     body: Mapping[str, Json],
     model: Json,
     *,
+    tests_texts: bool,
     max_images: int,
     limits: ImageLimits,
     rules: RequestRules,
 ) -> Incoming | None:
     images = body.get("images") or []
     messages = body.get("structured_messages") or []
-    if not messages and not images:
+    if not messages and not images and not tests_texts:
         return None
     if not messages:
         raise invalid_field(
-            "structured_messages", "must show the messages that the pictures stand in"
+            "structured_messages", "must show the messages that a test is to decide about"
         )
     chat = {"model": model or _UNNAMED, "messages": messages, "tools": body.get("tools")}
     given = {name: value for name, value in chat.items() if value is not None}
@@ -124,11 +134,11 @@ def _read_request(
         raise invalid_field(
             "images", "must all stand in structured_messages, where they can be certified"
         )
-    if not incoming.sources:
+    if not incoming.sources and not tests_texts:
         return None
     if not model:
         raise invalid_field(
-            "model", "must be named for pictures to be certified; set litellm_model here"
+            "model", "must be named for requests to be certified; set litellm_model here"
         )
     return incoming
 

@@ -163,12 +163,13 @@ MESSAGES = describe_operation(
 
 _LITELLM_WORDS = {
     "input_type": "What is to be judged.",
-    "structured_messages": "The chat of a request; its pictures are certified.",
+    "structured_messages": "The chat of a request, which is certified where it has pictures or "
+    "the policy covers suffixes.",
     "texts": "The texts of a response; the oracle judges them.",
     "tool_calls": "The tool calls of a response; judged as well.",
     "images": "Must stand in structured_messages; a response with pictures is not scanned.",
     "tools": "Functions that go with the chat.",
-    "model": "Certifies the pictures, unless the proxy is set to another one.",
+    "model": "Certifies requests, unless the proxy is set to another one.",
 }
 LITELLM = describe_operation(
     "LiteLLM's Generic Guardrail API.",
