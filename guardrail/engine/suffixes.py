@@ -5,6 +5,9 @@ off the white space at the end, and then j times the last word and the white spa
 request with a suffix of j words, view j is the request without it, to the last code point (white
 space at its end taken off). Characters: view j takes off the last j code points.
 
+The text is the last one of the user that has a word, or a character: what a suffix stands behind is
+found again in the request without it. Texts without any, behind it, switch no view off.
+
 White space is what `str.isspace` says. Nothing is normalised: the text that is left is a beginning
 of the text that was sent (Kumar et al. 2023, arXiv 2309.02705, erase tokens of the model instead).
 """
@@ -12,13 +15,14 @@ of the text that was sent (Kumar et al. 2023, arXiv 2309.02705, erase tokens of 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
+
+from guardrail.engine.threats import SuffixUnit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from guardrail.engine.canonical_chat import CanonicalChat
-    from guardrail.types import Json
 
 __all__ = ["cut_characters", "cut_words", "last_user_text", "with_last_user_text"]
 
@@ -43,25 +47,19 @@ def _last_word(text: str) -> int:
     return len(text) - len(text.rsplit(None, 1)[-1])
 
 
-def last_user_text(chat: CanonicalChat) -> str | None:
-    """The last text of the last message of the user; None where that has none."""
-    place = _place(chat)
-    if place is None:
-        return None
-    message, part = place
-    content = chat.messages[message]["content"]
-    if part is None:
-        return str(content)
-    return str(content[part]["text"])
+def last_user_text(chat: CanonicalChat, unit: SuffixUnit) -> str | None:
+    """The last text of the user with a word in it, or a character; None where there is none."""
+    place = _place(chat, unit)
+    return None if place is None else _read(chat, *place)
 
 
-def with_last_user_text(chat: CanonicalChat, text: str) -> CanonicalChat:
+def with_last_user_text(chat: CanonicalChat, unit: SuffixUnit, text: str) -> CanonicalChat:
     """The same request with another text there, and nothing else changed.
 
     Raises:
         ValueError: there is none.
     """
-    place = _place(chat)
+    place = _place(chat, unit)
     if place is None:
         raise ValueError("the chat has no text of the user")
     index, part = place
@@ -76,21 +74,35 @@ def with_last_user_text(chat: CanonicalChat, text: str) -> CanonicalChat:
     return dataclasses.replace(chat, messages=messages)
 
 
-def _place(chat: CanonicalChat) -> tuple[int, int | None] | None:
+def _place(chat: CanonicalChat, unit: SuffixUnit) -> tuple[int, int | None] | None:
     """Message and part of the text; the part is None where the content is one text."""
+    return next((place for place in _places(chat) if _has_any(_read(chat, *place), unit)), None)
+
+
+def _places(chat: CanonicalChat) -> Iterator[tuple[int, int | None]]:
+    """Where texts of the user stand, the last one first."""
     for index in range(len(chat.messages) - 1, -1, -1):
         message = chat.messages[index]
-        if message.get("role") == "user":
-            return _place_in(index, message)
-    return None
+        if message.get("role") != "user":
+            continue
+        content = message.get("content")
+        if isinstance(content, str):
+            yield index, None
+        for part in range(len(content) - 1, -1, -1) if isinstance(content, list) else ():
+            if isinstance(content[part], dict) and isinstance(content[part].get("text"), str):
+                yield index, part
 
 
-def _place_in(index: int, message: Mapping[str, Json]) -> tuple[int, int | None] | None:
-    content = message.get("content")
-    if isinstance(content, str):
-        return index, None
-    parts = content if isinstance(content, list) else []
-    for part in range(len(parts) - 1, -1, -1):
-        if isinstance(parts[part], dict) and isinstance(parts[part].get("text"), str):
-            return index, part
-    return None
+def _read(chat: CanonicalChat, message: int, part: int | None) -> str:
+    content = chat.messages[message]["content"]
+    return str(content if part is None else content[part]["text"])
+
+
+def _has_any(text: str, unit: SuffixUnit) -> bool:
+    match unit:
+        case SuffixUnit.WORDS:
+            return bool(text) and not text.isspace()
+        case SuffixUnit.CHARACTERS:
+            return bool(text)
+        case _:
+            assert_never(unit)

@@ -82,25 +82,26 @@ def left_out_sentence(threats: Threats | None) -> str:
 
 
 def _promise_of_suffix(setting: Suffix, below: str, passes: str) -> str:
-    trimmed, added, beyond = _describe_suffix(setting)
+    has, added, beyond = _describe_suffix(setting)
     return (
-        f"A request that, {trimmed}, {below}, {passes} after {added} are put behind the last text "
-        f"of the user and nothing else is changed. Not covered: {beyond}, or a longer suffix."
+        f"A request that has {has} {below}, {passes} after {added} are put behind the last such "
+        f"text and nothing else is changed. Not covered: {beyond}, or a longer suffix."
     )
 
 
 def _describe_suffix(setting: Suffix) -> tuple[str, str, str]:
-    """As what a request is held, what is put behind its last text, and what else is not covered."""
+    """What a request must have and as what it is held, what is put on, and what is not covered."""
     match setting.unit:
         case SuffixUnit.WORDS:
             return (
-                "with the white space at the end of the last text taken off",
+                "a text of the user with a word in it and, with the white space at the end of the "
+                "last such text taken off,",
                 f"white space and then at most {setting.most} words",
                 "text glued to the last word, scripts without spaces, text put elsewhere",
             )
         case SuffixUnit.CHARACTERS:
             added = f"at most {setting.most} characters (code points)"
-            return "as it is", added, "text put elsewhere"
+            return "a text of the user that is not empty and, as it is,", added, "text put elsewhere"
         case _:
             assert_never(setting.unit)
 
@@ -142,10 +143,10 @@ def held_sentence(
                 "inside that square lets them pass"
             )
         case Suffix():
-            trimmed, added, _ = _describe_suffix(setting)
+            has, added, _ = _describe_suffix(setting)
             said = (
-                f"{head}, each {trimmed}, {held} are such that {added}, put behind their last "
-                "text with nothing else changed, do not let them pass"
+                f"{head}, {held} have {has} are such that {added}, put behind that text with "
+                "nothing else changed, do not let them pass"
             )
         case _:
             assert_never(setting)

@@ -89,21 +89,22 @@ def plan_runs(
     if threats is None:
         plan = plan_for(rules, request.geometry, alpha=alpha)
         return TestRuns(DecisionTests(Certifier(plan, speculate=rules.speculate)))
-    texts = suffix_texts(sampler.chat, threats.suffix)
-    length = _measure_text(sampler, threats.suffix)
+    suffix = threats.suffix
+    own = None if suffix is None else last_user_text(sampler.chat, suffix.unit)
+    texts = suffix_texts(sampler.chat, suffix)
+    length = None if suffix is None else _measure_text(own or "", suffix.unit)
     views = _plan_views(threats, request, length)
     tests = len(views) if request.canvases else len(views) + 1
     view_plan = view_plan_for(rules, threats, max(tests, 1), alpha=alpha)
     whole = plan_for(rules, request.geometry, alpha=alpha) if request.canvases else view_plan
-    own = last_user_text(sampler.chat)
     runs, samplers = [], []
     for view in views:
         asked = sampler
-        if view.cut is not None:
+        if view.cut is not None and suffix is not None:
             text = texts[view.cut]
             if text == own and not request.canvases:
                 continue  # it is the request itself, whose test is the same one
-            asked = sampler.of_view(with_last_user_text(sampler.chat, text))
+            asked = sampler.of_view(with_last_user_text(sampler.chat, suffix.unit, text))
         runs.append(ViewTest(view, Certifier(view_plan)))
         samplers.append(asked)
     certifier, pictured = Certifier(whole, speculate=rules.speculate), bool(request.canvases)
@@ -174,15 +175,12 @@ def _plan_views(
 
 def suffix_texts(chat: CanonicalChat, suffix: Suffix | None) -> tuple[str, ...]:
     """The texts of the suffix's views, by what is cut off; none without a suffix or a text."""
-    text = last_user_text(chat)
+    text = None if suffix is None else last_user_text(chat, suffix.unit)
     if suffix is None or text is None:
         return ()
     cut = cut_words if suffix.unit is SuffixUnit.WORDS else cut_characters
     return cut(text, suffix.most)
 
 
-def _measure_text(sampler: Sampler, suffix: Suffix | None) -> int | None:
-    if suffix is None:
-        return None
-    text = last_user_text(sampler.chat) or ""
-    return len(text.split()) if suffix.unit is SuffixUnit.WORDS else len(text)
+def _measure_text(text: str, unit: SuffixUnit) -> int:
+    return len(text.split()) if unit is SuffixUnit.WORDS else len(text)

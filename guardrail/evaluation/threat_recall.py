@@ -171,10 +171,11 @@ class _OneRequest:
 
     async def _draw_suffix(self) -> bool:
         """Whether the request itself shows it, white space at its end off: view 0."""
-        texts = suffix_texts(self._chat, self._design.threats.suffix)
-        if not texts:
+        suffix = self._design.threats.suffix
+        texts = suffix_texts(self._chat, suffix)
+        if suffix is None or not texts:
             return False  # a request without a word has no view, and is not held
-        chat = with_last_user_text(self._chat, texts[0])
+        chat = with_last_user_text(self._chat, suffix.unit, texts[0])
         counts = await self._draw(View(Threat.SUFFIX, cut=0), chat, views=1)
         return self._design.shows(Against.SUFFIX, [counts])
 

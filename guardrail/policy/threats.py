@@ -54,7 +54,7 @@ class StickersSection(Section):
 
 
 class SuffixSection(Section):
-    """Text behind the last text of the user, all else equal; also of requests without pictures."""
+    """Text behind the user's last text that is not blank, all else equal; also without pictures."""
 
     words: Annotated[int, Field(ge=1, le=100)] | None = None
     """White space and then at most so many words, as white space separates them: the model is asked

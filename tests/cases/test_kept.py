@@ -60,7 +60,9 @@ def decided(kit, case, **sections):
 
 
 @pytest.mark.parametrize("pictures", [0, 1])
-@pytest.mark.parametrize("threats", [{"suffix": {"words": 2}}, {"crops": {"windows": 4, "sees": 3}}])
+@pytest.mark.parametrize(
+    "threats", [{"suffix": {"words": 2}}, {"crops": {"windows": 4, "sees": 3}}]
+)
 def test_kept_answers_do_not_say_what_a_policy_with_views_decides(kit, record, pictures, threats):
     case = case_from_record(record(pictures=pictures), keys=None)
     found = decided(kit, case, threats=threats)

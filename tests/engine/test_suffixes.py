@@ -13,6 +13,7 @@ from guardrail.engine.suffixes import (
     last_user_text,
     with_last_user_text,
 )
+from guardrail.engine.threats import SuffixUnit
 from guardrail.types import Chat, image_placeholder
 
 SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace()]
@@ -72,13 +73,11 @@ def test_nothing_is_normalised():
 
 
 PART = {"type": "image_url", "image_url": {"url": image_placeholder(0)}}
+TEXTS = [{"type": "text", "text": text} for text in ("x", "a b")]
 CHATS = {
     "one text": ([{"role": "user", "content": "a b"}], "a b"),
-    "parts": ([{"role": "user", "content": [{"type": "text", "text": "a b"}, PART]}], "a b"),
-    "the last of two": (
-        [{"role": "user", "content": [{"type": "text", "text": t} for t in ("x", "a b")]}],
-        "a b",
-    ),
+    "parts": ([{"role": "user", "content": [TEXTS[1], PART]}], "a b"),
+    "the last of two": ([{"role": "user", "content": TEXTS}], "a b"),
     "an answer behind": (
         [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "no"}],
         "a b",
@@ -87,24 +86,78 @@ CHATS = {
         [{"role": "user", "content": "x"}, {"role": "user", "content": "a b"}],
         "a b",
     ),
+    # What has no word switches no view off.
+    "a picture behind it": (
+        [{"role": "user", "content": TEXTS}, {"role": "user", "content": [PART]}],
+        "a b",
+    ),
+    "nothing behind it": (
+        [{"role": "user", "content": "a b"}, {"role": "user", "content": None},
+         {"role": "user", "content": ""}, {"role": "user", "content": []}],
+        "a b",
+    ),
+    "an empty part behind it": (
+        [{"role": "user", "content": [*TEXTS, {"type": "text", "text": ""}]}],
+        "a b",
+    ),
     "a picture alone": ([{"role": "user", "content": [PART]}], None),
     "nothing said": ([{"role": "user", "content": None}], None),
     "no user": ([{"role": "system", "content": "a b"}], None),
-}
+}  # fmt: skip
+UNITS = list(SuffixUnit)
 
 
+@pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("name", CHATS)
-def test_the_last_text_of_the_user_is_cut_and_nothing_else(name):
+def test_the_last_text_of_the_user_is_cut_and_nothing_else(name, unit):
     messages, text = CHATS[name]
     chat = canonical_chat(Chat("m", tuple(messages), {"temperature": 0.5}, pictures=1))
-    assert last_user_text(chat) == text
+    assert last_user_text(chat, unit) == text
     if text is None:
         with pytest.raises(ValueError, match="no text of the user"):
-            with_last_user_text(chat, "a")
+            with_last_user_text(chat, unit, "a")
         return
-    cut = with_last_user_text(chat, "a")
+    cut = with_last_user_text(chat, unit, "a")
     assert isinstance(cut, CanonicalChat)
     assert canonical_chat(cut) == cut
-    assert last_user_text(cut) == "a"
-    assert with_last_user_text(cut, text) == chat
-    assert last_user_text(chat) == text  # the request itself is as it was
+    assert last_user_text(cut, unit) == "a"
+    assert with_last_user_text(cut, unit, text) == chat
+    assert last_user_text(chat, unit) == text  # the request itself is as it was
+
+
+@pytest.mark.parametrize("blank", [*SPACES, "".join(SPACES)])
+def test_a_blank_text_has_characters_and_no_word(blank):
+    parts = [{"type": "text", "text": text} for text in ("a b", blank)]
+    chat = canonical_chat(Chat("m", ({"role": "user", "content": parts},), {}))
+    assert last_user_text(chat, SuffixUnit.WORDS) == "a b"
+    assert last_user_text(chat, SuffixUnit.CHARACTERS) == blank
+
+
+MESSAGES = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["user", "assistant"]), st.text("a \u2028", max_size=3)),
+        st.tuples(st.just("user"), st.lists(st.text("a \u2028", max_size=3), max_size=3)),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@given(MESSAGES, st.sampled_from([" b", "b", "\n", " b c", "  "]))
+def test_a_request_is_found_again_behind_any_suffix(unit, given_messages, suffix):
+    """The cover: of the request with a suffix, some view is the request without it."""
+    messages = [
+        {"role": role, "content": said if isinstance(said, str) else
+         [{"type": "text", "text": text} for text in said]}
+        for role, said in given_messages
+    ]  # fmt: skip
+    before = canonical_chat(Chat("m", tuple(messages), {}))
+    text = last_user_text(before, unit)
+    words = unit is SuffixUnit.WORDS
+    if text is None or (words and not suffix[0].isspace()):
+        return
+    after = with_last_user_text(before, unit, text + suffix)
+    views = (cut_words if words else cut_characters)(last_user_text(after, unit), 4)
+    held = with_last_user_text(before, unit, text.rstrip()) if words else before
+    assert held in [with_last_user_text(after, unit, view) for view in views]

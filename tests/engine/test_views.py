@@ -38,7 +38,7 @@ from guardrail.images.covers import masks, windows
 from guardrail.oracles.base import Judgement
 from guardrail.stats import Decision, Plan, PlanKind, fixed_plan
 from guardrail.testing.half_space import HalfSpaceUpstream
-from guardrail.types import Answer, Outcome, Usage
+from guardrail.types import Answer, Chat, Outcome, Usage
 from guardrail.upstreams.given import GivenAnswerUpstream
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 
@@ -211,6 +211,24 @@ def test_a_suffix_is_taken_off(kit, suffix, pictures):
         assert verdict.alpha == 0.01
         through_json(verdict.certificate)
     assert verdict.reason is Reason.CERTIFIED
+
+
+@pytest.mark.parametrize("behind", [None, "", " \u2028", []])
+@pytest.mark.parametrize("pictures", [0, 1])
+def test_a_message_without_a_word_behind_the_text_switches_no_view_off(kit, pictures, behind):
+    def script(call):
+        asked = call.body["messages"][0]["content"]
+        return "a forbidden word" if asked == "make it" else "A cat."
+
+    engine = engine_of(kit, script, threats=make_threats(suffix=WORDS))
+    picture = kit.make_chat(pictures, "").messages[0]["content"][1:]
+    last = {"role": "user", "content": behind if behind is not None else picture}
+    first = {"role": "user", "content": "make it please now"}
+    shown = [] if behind is None else [{"role": "user", "content": picture}]
+    chat = Chat("model", (first, *shown, last), {}, pictures)
+    verdict = kit.decide(engine, pictures, chat)
+    assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
+    through_json(verdict.certificate)
 
 
 def test_a_text_passes_with_a_certificate_of_its_own(kit):

@@ -94,7 +94,7 @@ def test_explain_says_each_threat(kit, tmp_path, pictures):
     file.write_text(json.dumps(record.certificate))
     found = CliRunner().invoke(command, [str(file)], catch_exceptions=False)
     assert found.exit_code == 0, found.output
-    assert "Threat: suffix. A request that, with the white space" in found.output
+    assert "Threat: suffix. A request that has a text of the user with a word" in found.output
     assert ("Threat: crops. " in found.output) is bool(pictures)
     found = CliRunner().invoke(command, [str(file), "--json"], catch_exceptions=False)
     row = json.loads(found.output)
