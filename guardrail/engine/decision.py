@@ -286,17 +286,25 @@ class DecisionRun:
             return from_stopped_view(self._rules, stopped.certifier, used), found.samples, used
         if found.decision is None:
             return self._end_at_limit(), found.samples, ()
-        return await self._conclude(request, runs.tests.whole, found.samples), found.samples, ()
+        verdict = await self._conclude(
+            request, runs.tests.whole, found.samples, harm_in_views=found.harm_in_views
+        )
+        return verdict, found.samples, ()
 
     async def _conclude(
-        self, request: PreparedRequest, certifier: Certifier, samples: tuple[Sample, ...]
+        self,
+        request: PreparedRequest,
+        certifier: Certifier,
+        samples: tuple[Sample, ...],
+        *,
+        harm_in_views: bool = False,
     ) -> Verdict:
         used = samples[: certifier.consumed.samples]
         match certifier.decision:
             case Decision.PASS:
                 return await self._deliver(request, used)
             case Decision.BLOCK | Decision.UNCERTAIN:
-                return from_stopped_test(self._rules, certifier, used)
+                return from_stopped_test(self._rules, certifier, used, harm_in_views=harm_in_views)
             case None:
                 return self._end_at_limit()
             case _:

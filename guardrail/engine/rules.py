@@ -108,6 +108,10 @@ class Retry(StrEnum):
     UNDRAWN = "undrawn"
     ANY = "any"
 
+    def most_asked(self, retries: int) -> int:
+        """How often the model may be asked for one answer, with so many repeats of a call."""
+        return retries + 1 if self is Retry.ANY else 1
+
 
 class JudgingRules(Protocol):
     """What of `Rules` the judging of one answer goes by."""

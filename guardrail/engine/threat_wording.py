@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.threat_recall import Against
 from guardrail.engine.threats import Crops, Stickers, Suffix, SuffixUnit
-from guardrail.engine.wording import confidence_down, digits_down, digits_up
+from guardrail.engine.wording import (
+    confidence_down,
+    describe_cut,
+    digits_down,
+    digits_up,
+    say_asked,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,19 +42,33 @@ TITLES: Mapping[Against, str] = {
 """What a request is held against."""
 
 
-def promise_sentence(setting: Setting, *, floor: float, alpha: float) -> str:
+def promise_sentence(
+    setting: Setting,
+    *,
+    floor: float,
+    alpha: float,
+    probe_max_tokens: int | None = None,
+    most_asked: int = 1,
+) -> str:
     """What every try is promised, and what the threat is not.
 
     Args:
         setting: the threat, as the policy has it.
         floor: harmless rate below which a view's answers are held.
         alpha: failure probability of one decision.
+        probe_max_tokens: as in `evasion_sentence`.
+        most_asked: likewise.
     """
+    cut = describe_cut(probe_max_tokens).removesuffix(",")
     below = (
-        "draws answers, without noise, that the oracle finds harmless with probability below "
+        f"draws answers{cut}, without noise, that the oracle finds harmless with probability below "
         f"{digits_down(floor)}"
     )
     passes = f"passes with probability at most {digits_up(alpha)} a try"
+    return f"{_promise(setting, below, passes)}{say_asked(most_asked)}"
+
+
+def _promise(setting: Setting, below: str, passes: str) -> str:
     match setting:
         case Crops():
             return (
@@ -170,7 +190,14 @@ def describe_extent(setting: Setting) -> str:
             assert_never(setting)
 
 
-def earned_sentence(*, views: int, rate: float, alpha: float) -> str:
+def earned_sentence(
+    *,
+    views: int,
+    rate: float,
+    alpha: float,
+    probe_max_tokens: int | None = None,
+    most_asked: int = 1,
+) -> str:
     """What one pass showed of all views for one threat.
 
     The rate is the least of the views' bounds. Were it too high, so would be the bound of the view
@@ -180,9 +207,13 @@ def earned_sentence(*, views: int, rate: float, alpha: float) -> str:
         views: how many there are.
         rate: a lower bound of the harmless rate of each.
         alpha: failure probability of this decision.
+        probe_max_tokens: as in `stability_sentence`.
+        most_asked: likewise.
     """
+    cut = describe_cut(probe_max_tokens).removesuffix(",")
     return (
         f"Unless an event of probability at most {digits_up(alpha)} occurred while guard and model "
-        f"made their draws: the answers to each of the {views} views, without noise, are found "
-        f"harmless by the oracle with probability at least {digits_down(rate)}."
+        f"made their draws: the answers to each of the {views} views{cut}, without noise, are "
+        f"found harmless by the oracle with probability at least {digits_down(rate)}."
+        f"{say_asked(most_asked)}"
     )

@@ -172,13 +172,16 @@ def not_certifiable(error: CertificationError) -> Verdict:
     return Verdict(action=Action.FAULT, reason=Reason.NOT_CERTIFIABLE, failure=failure)
 
 
-def from_stopped_test(rules: Rules, certifier: Certifier, used: Sequence[Sample]) -> Verdict:
+def from_stopped_test(
+    rules: Rules, certifier: Certifier, used: Sequence[Sample], *, harm_in_views: bool = False
+) -> Verdict:
     """A test that did not pass: a block if the judged answers alone end it so, else a fault.
 
     Args:
         rules: what to do about missing answers.
         certifier: decided, and not to pass.
         used: the samples of the decision, in index order.
+        harm_in_views: whether a judged answer to a view of the request was harmful.
     """
     missing = [sample for sample in used if sample.outcome is Outcome.MISSING]
     seen = certifier.consumed.harmful - len(missing)
@@ -188,7 +191,7 @@ def from_stopped_test(rules: Rules, certifier: Certifier, used: Sequence[Sample]
         case Decision.UNCERTAIN:
             return block(Reason.UNCERTAIN)
         case Decision.PASS | None:
-            return from_missing(rules, missing, harm_seen=seen > 0)
+            return from_missing(rules, missing, harm_seen=harm_in_views or seen > 0)
         case _ as never:
             assert_never(never)
 

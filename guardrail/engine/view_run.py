@@ -22,6 +22,7 @@ from guardrail.engine.suffixes import (
 from guardrail.engine.threats import SuffixUnit, plan_views
 from guardrail.engine.view_tests import JointTest
 from guardrail.errors import CertificationError, RequestError
+from guardrail.types import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,12 +64,14 @@ class JointOutcome:
             none.
         samples: of the request itself, in index order.
         view_samples: of the view that stopped, likewise.
+        harm_in_views: whether a judged answer to any view was harmful.
     """
 
     decision: Decision | None
     stopped: ViewTest | None
     samples: tuple[Sample, ...]
     view_samples: tuple[Sample, ...]
+    harm_in_views: bool
 
 
 def plan_runs(
@@ -160,6 +163,7 @@ def _summarise(joint: JointTest, tests: DecisionTests, samples: dict[int, Sample
         tests.views[place - 1] if place else None,
         split[0],
         split[place] if place else (),
+        any(sample.outcome is Outcome.HARMFUL for one in split[1:] for sample in one),
     )
 
 

@@ -25,11 +25,13 @@ __all__ = [
     "clean_sentence",
     "confidence_down",
     "describe_canvas",
+    "describe_cut",
     "digits_down",
     "digits_up",
     "evasion_sentence",
     "format_reaches",
     "recall_sentence",
+    "say_asked",
     "stability_sentence",
     "text_sentence",
 ]
@@ -51,7 +53,9 @@ def evasion_sentence(
     alpha: float,
     miss_rate_upper: float | None = None,
     delta: float | None = None,
+    probe_max_tokens: int | None = None,
     reference_kind: str = "",
+    most_asked: int = 1,
 ) -> str:
     """What a policy promises of every try.
 
@@ -61,35 +65,40 @@ def evasion_sentence(
         alpha: failure probability of one decision.
         miss_rate_upper: of the harmlessness claim.
         delta: likewise.
+        probe_max_tokens: variants answer with no more tokens; None for whole answers.
         reference_kind: `action` or `meaning` where answers are compared with a reference that each
             decision chooses on draws of its own.
+        most_asked: how often the model may be asked for one answer, where a lost one is asked for
+            again: then this speaks of what so much asking brings.
     """
+    cut, asked = describe_cut(probe_max_tokens), say_asked(most_asked)
+    beginnings = f"answers{cut.removeprefix(',')} " if cut else ""
     numbers = f"with probability at most {digits_up(alpha)} a try: {format_reaches(reaches)}"
     if reference_kind:
         return (
             "After any change of a request's pixels by at most r, an answer passes whose "
-            f"{reference_kind} the unchanged request's answers have with probability below τ under "
-            f"the guard's noise, as the oracle reads them, {numbers} {_UNIT}."
+            f"{reference_kind} the unchanged request's answers{cut} have with probability below τ "
+            f"under the guard's noise, as the oracle reads them, {numbers} {_UNIT}.{asked}"
         )
     match claim:
         case Claim.VERDICT:
             subject = (
-                "A request whose answers under the guard's noise the oracle finds harmless with "
-                "probability below τ"
+                f"A request whose answers under the guard's noise{cut} the oracle finds harmless "
+                "with probability below τ"
             )
             condition = ""
         case Claim.HARMLESSNESS:
             subject = (
                 "A request that is answered truly harmlessly with probability below τ under the "
-                "guard's noise, and of whose harmful answers the oracle misses at most "
-                f"{_exact(miss_rate_upper)},"
+                f"guard's noise, {beginnings}and of whose harmful answers the oracle misses at "
+                f"most {_exact(miss_rate_upper)},"
             )
             condition = f" {_average(miss_rate_upper, delta)}"
         case _:
             assert_never(claim)
     return (
         f"{subject} passes, after any change of its pixels by at most r, {numbers} "
-        f"{_UNIT}.{condition}"
+        f"{_UNIT}.{condition}{asked}"
     )
 
 
@@ -126,9 +135,7 @@ def stability_sentence(
     shown = [reach for reach in reaches if reach.radius is not None]
     radii = " / ".join(digits_down(reach.radius or 0.0) for reach in shown)
     floors = " / ".join(digits_down(reach.floor) for reach in shown)
-    answers = (
-        _ANSWERS if probe_max_tokens is None else f"{_ANSWERS}, cut at {probe_max_tokens} tokens,"
-    )
+    answers = f"{_ANSWERS}{describe_cut(probe_max_tokens)}"
     unless = (
         f"Unless an event of probability at most {digits_up(alpha)} occurred while guard and model "
         "made their draws: "
@@ -175,18 +182,28 @@ def text_sentence(
         outside_claim: likewise.
         most_asked: likewise.
     """
-    cut = "" if probe_max_tokens is None else f", cut at {probe_max_tokens} tokens,"
     return (
         f"Unless an event of probability at most {digits_up(alpha)} occurred while the model made "
-        f"its draws: its answers to this request{cut} are found harmless by the oracle with "
+        f"its draws: its answers to this request{describe_cut(probe_max_tokens)} are found "
+        "harmless by the oracle with "
         f"probability at least {digits_down(rate)}.{_notes(most_asked, outside_claim)}"
     )
 
 
-def _notes(most_asked: int, outside_claim: bool) -> str:
+def describe_cut(probe_max_tokens: int | None) -> str:
+    """What stands behind the word "answers" where only their beginnings are asked for."""
+    return "" if probe_max_tokens is None else f", cut at {probe_max_tokens} tokens,"
+
+
+def say_asked(most_asked: int) -> str:
+    """A sentence where one answer may be asked for more than once."""
     asked = f" The model is asked up to {most_asked} times, until an answer comes."
+    return asked if most_asked > 1 else ""
+
+
+def _notes(most_asked: int, outside_claim: bool) -> str:
     outside = " The answer that was delivered is none of these: it lies outside this claim."
-    return f"{asked if most_asked > 1 else ''}{outside if outside_claim else ''}"
+    return f"{say_asked(most_asked)}{outside if outside_claim else ''}"
 
 
 def describe_canvas(max_side_px: int | None, source: str) -> str:

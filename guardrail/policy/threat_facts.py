@@ -124,7 +124,13 @@ def _usual_size(threats: Threats) -> tuple[int, int]:
 def _cost(rules: Rules, threats: Threats, threat: Threat, plan: Plan, views: int) -> ThreatCost:
     return ThreatCost(
         threat=threat.value,
-        promise=promise_sentence(threats.settings[threat], floor=threats.floor, alpha=rules.alpha),
+        promise=promise_sentence(
+            threats.settings[threat],
+            floor=threats.floor,
+            alpha=rules.alpha,
+            probe_max_tokens=rules.probe_max_tokens,
+            most_asked=rules.retry.most_asked(rules.retries),
+        ),
         views=views,
         fewest_calls=views * _fewest(plan),
         calls=views * plan.expected_calls_at(threats.expected_harmless_rate),

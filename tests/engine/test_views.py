@@ -19,7 +19,7 @@ from guardrail.engine.certifier import Certifier
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.most_calls import most_calls
 from guardrail.engine.promise import Claim
-from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure
+from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, Retry
 from guardrail.engine.threat_wording import left_out_sentence
 from guardrail.engine.threats import (
     Crops,
@@ -36,6 +36,7 @@ from guardrail.engine.view_tests import JointTest
 from guardrail.errors import CertificationError, OracleError
 from guardrail.images.covers import masks, windows
 from guardrail.oracles.base import Judgement
+from guardrail.policy.threat_facts import describe_threats
 from guardrail.stats import Decision, Plan, PlanKind, fixed_plan
 from guardrail.testing.half_space import HalfSpaceUpstream
 from guardrail.types import Answer, Chat, Outcome, Usage
@@ -521,6 +522,37 @@ def test_an_answer_to_a_view_never_leaves(kit, setting):
     assert verdict.answer is None
 
 
+@pytest.mark.parametrize("harmful", [False, True])
+def test_nothing_leaves_unjudged_where_an_answer_to_a_view_was_harmful(kit, harmful):
+    """One harmful answer of several lets the view pass, and says what the request draws."""
+
+    class SilentOnRequest(kit.Words):
+        async def judge(self, exchanges):
+            if exchanges[0].prompt == "What is this? ":
+                raise OracleError("the oracle is not available")
+            return await super().judge(exchanges)
+
+    left = ["a forbidden word"] * harmful
+
+    def script(call):
+        if left and prompt_of(call) == "What is":
+            return left.pop()
+        return Step("A cat.", delay_s=float(prompt_of(call) == "What is this? "))  # views first
+
+    engine = engine_of(
+        kit,
+        script,
+        oracle=SilentOnRequest(),
+        threats=make_threats(suffix=WORDS, power=0.99),
+        max_parallel=64,
+        on_oracle_failure=OnOracleFailure.PASS_UNSCANNED,
+    )
+    verdict = kit.decide(engine, 1, kit.make_chat(1, "What is this? "))
+    assert not left
+    assert verdict.reason is Reason.ORACLE_FAILED
+    assert verdict.action is (Action.FAULT if harmful else Action.PASS)
+
+
 def test_the_answer_that_leaves_is_one_to_the_request_itself(kit):
     def script(call):
         return f"{prompt_of(call)} {call.pictures[0].shape[:2]}"
@@ -679,6 +711,27 @@ def test_no_forged_text_certificate_holds(kit, changes, words):
     without = dataclasses.replace(certificate, threats=())
     with pytest.raises(CertificationError, match="covers no suffix"):
         verify_certificate(seal_certificate(without))
+
+
+@pytest.mark.parametrize("pictures", [0, 1])
+def test_claims_say_how_the_model_was_asked(kit, pictures):
+    """Of beginnings of answers, and of answers that were asked for again."""
+    threats = make_threats(suffix=WORDS, crops=CROPS)
+    asked = {"probe_max_tokens": 7, "retry": Retry.ANY, "retries": 2}
+    engine = engine_of(kit, threats=threats, **asked)
+    shown = [kit.picture_of(scene())] * pictures
+    data = through_json(kit.decide(engine, shown).certificate)
+    plain = through_json(kit.decide(engine_of(kit, threats=threats), shown).certificate)
+    assert len(data["claims"]) == 1 + 2 * pictures
+    for claim, usual in zip(data["claims"], plain["claims"], strict=True):
+        for name in ("claim", "statement"):
+            assert "cut at 7 tokens" in claim[name]
+            assert "The model is asked up to 3 times" in claim[name]
+            assert "cut at" not in usual[name]
+            assert "asked up to" not in usual[name]
+    for facts in describe_threats(engine.rules).threats:
+        assert "cut at 7 tokens" in facts.promise
+        assert "The model is asked up to 3 times" in facts.promise
 
 
 def test_what_is_left_out_is_named():

@@ -49,6 +49,18 @@ def test_the_promise_about_harmlessness_names_its_condition():
     )
 
 
+def test_the_promise_says_how_the_model_is_asked():
+    asked = {"alpha": 0.01, "probe_max_tokens": 20, "most_asked": 3}
+    of_verdicts = evasion_sentence(Claim.VERDICT, REACHES[:1], **asked)
+    assert "answers under the guard's noise, cut at 20 tokens, the oracle finds" in of_verdicts
+    of_harm = evasion_sentence(Claim.HARMLESSNESS, REACHES[:1], **asked, **CONDITION)
+    assert "under the guard's noise, answers cut at 20 tokens, and of whose" in of_harm
+    compared = evasion_sentence(Claim.VERDICT, REACHES[:1], reference_kind="action", **asked)
+    assert "the unchanged request's answers, cut at 20 tokens, have" in compared
+    for said in (of_verdicts, of_harm, compared):
+        assert said.endswith(" The model is asked up to 3 times, until an answer comes.")
+
+
 def test_what_a_pass_proved_about_verdicts():
     sentence = stability_sentence(Claim.VERDICT, REACHES, alpha=0.001)
     assert sentence == (

@@ -245,7 +245,7 @@ class Certificate:
                 alpha=self.alpha,
                 probe_max_tokens=self.probe_max_tokens,
                 outside_claim=self.outside_claim,
-                most_asked=1 if self.retry is Retry.UNDRAWN else self.retries + 1,
+                most_asked=self._most_asked,
             )
         return stability_sentence(
             self.claim,
@@ -257,7 +257,7 @@ class Certificate:
             reference_kind=self.reference_kind,
             reference=self.reference,
             outside_claim=self.outside_claim,
-            most_asked=1 if self.retry is Retry.UNDRAWN else self.retries + 1,
+            most_asked=self._most_asked,
             denoise="" if self.denoise == NO_FILTER else self.denoise,
         )
 
@@ -269,8 +269,14 @@ class Certificate:
             alpha=self.alpha,
             miss_rate_upper=self.miss_rate_upper,
             delta=self.delta,
+            probe_max_tokens=self.probe_max_tokens,
             reference_kind=self.reference_kind,
+            most_asked=self._most_asked,
         )
+
+    @property
+    def _most_asked(self) -> int:
+        return self.retry.most_asked(self.retries)
 
     @property
     def claims(self) -> list[dict[str, Any]]:
@@ -289,8 +295,12 @@ class Certificate:
                     "recall_statement": self.recall_statement,
                 }
             )
-        tested = (one.state(self.decision, self.alpha, self.recall) for one in self.threats)
-        return [*own, *tested]
+        asked: Any = {
+            "recall": self.recall,
+            "probe_max_tokens": self.probe_max_tokens,
+            "most_asked": self._most_asked,
+        }
+        return [*own, *(one.state(self.decision, self.alpha, **asked) for one in self.threats)]
 
     @property
     def recall_statement(self) -> str:

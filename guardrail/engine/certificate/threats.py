@@ -137,24 +137,31 @@ class TestedThreat:
         )
 
     def state(
-        self, decision: Decision, alpha: float, recall: RecallStatement | None
+        self,
+        decision: Decision,
+        alpha: float,
+        *,
+        recall: RecallStatement | None,
+        probe_max_tokens: int | None,
+        most_asked: int,
     ) -> dict[str, Any]:
-        """Its claim, calls, curve and recall, for readers.
+        """Its claim, calls, curve and recall, for readers; the arguments are the certificate's.
 
         The curve has one point: with no noise there is no radius, and the floor is what is held.
         """
         setting = self.setting
         passed = decision is Decision.PASS and bool(self.views)
         rate = self.harmless_rate_lower
+        asked: Any = {"probe_max_tokens": probe_max_tokens, "most_asked": most_asked}
         return {
             "threat": self.threat.value,
             "claim": ""
             if setting is None
-            else promise_sentence(setting, floor=self.floor, alpha=alpha),
+            else promise_sentence(setting, floor=self.floor, alpha=alpha, **asked),
             "curve": [{"floor": self.floor, "radius": 0.0}],
             "views": len(self.views),
             "calls": self.samples,
-            "statement": earned_sentence(views=len(self.views), rate=rate, alpha=alpha)
+            "statement": earned_sentence(views=len(self.views), rate=rate, alpha=alpha, **asked)
             if passed
             else NOTHING_CERTIFIED,
             "recall_statement": self.state_recall(recall),
