@@ -15,7 +15,7 @@ of the text that was sent (Kumar et al. 2023, arXiv 2309.02705, erase tokens of 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from guardrail.engine.threats import SuffixUnit
 
@@ -94,7 +94,7 @@ def _places(chat: CanonicalChat) -> Iterator[tuple[int, int | None]]:
 
 
 def _read(chat: CanonicalChat, message: int, part: int | None) -> str:
-    content = chat.messages[message]["content"]
+    content: Any = chat.messages[message]["content"]
     return str(content if part is None else content[part]["text"])
 
 
