@@ -15,7 +15,8 @@ of the text that was sent (Kumar et al. 2023, arXiv 2309.02705, erase tokens of 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, assert_never
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.threats import SuffixUnit
 
@@ -49,8 +50,8 @@ def _last_word(text: str) -> int:
 
 def last_user_text(chat: CanonicalChat, unit: SuffixUnit) -> str | None:
     """The last text of the user with a word in it, or a character; None where there is none."""
-    place = _place(chat, unit)
-    return None if place is None else _read(chat, *place)
+    found = _find(chat, unit)
+    return None if found is None else found.text
 
 
 def with_last_user_text(chat: CanonicalChat, unit: SuffixUnit, text: str) -> CanonicalChat:
@@ -59,10 +60,10 @@ def with_last_user_text(chat: CanonicalChat, unit: SuffixUnit, text: str) -> Can
     Raises:
         ValueError: there is none.
     """
-    place = _place(chat, unit)
-    if place is None:
+    found = _find(chat, unit)
+    if found is None:
         raise ValueError("the chat has no text of the user")
-    index, part = place
+    index, part = found.message, found.part
     message = dict(chat.messages[index])
     if part is None:
         message["content"] = text
@@ -74,28 +75,31 @@ def with_last_user_text(chat: CanonicalChat, unit: SuffixUnit, text: str) -> Can
     return dataclasses.replace(chat, messages=messages)
 
 
-def _place(chat: CanonicalChat, unit: SuffixUnit) -> tuple[int, int | None] | None:
-    """Message and part of the text; the part is None where the content is one text."""
-    return next((place for place in _places(chat) if _has_any(_read(chat, *place), unit)), None)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A text and where it stands; `part` is None where the content is that one text."""
+
+    text: str
+    message: int
+    part: int | None = None
 
 
-def _places(chat: CanonicalChat) -> Iterator[tuple[int, int | None]]:
-    """Where texts of the user stand, the last one first."""
+def _find(chat: CanonicalChat, unit: SuffixUnit) -> _Found | None:
+    return next((found for found in _user_texts(chat) if _has_any(found.text, unit)), None)
+
+
+def _user_texts(chat: CanonicalChat) -> Iterator[_Found]:
+    """Texts of the user, the last one first."""
     for index in range(len(chat.messages) - 1, -1, -1):
         message = chat.messages[index]
-        if message.get("role") != "user":
-            continue
-        content = message.get("content")
+        content = message.get("content") if message.get("role") == "user" else None
         if isinstance(content, str):
-            yield index, None
-        for part in range(len(content) - 1, -1, -1) if isinstance(content, list) else ():
-            if isinstance(content[part], dict) and isinstance(content[part].get("text"), str):
-                yield index, part
-
-
-def _read(chat: CanonicalChat, message: int, part: int | None) -> str:
-    content: Any = chat.messages[message]["content"]
-    return str(content if part is None else content[part]["text"])
+            yield _Found(content, index)
+        parts = content if isinstance(content, list) else []
+        for place in range(len(parts) - 1, -1, -1):
+            text = parts[place].get("text") if isinstance(parts[place], dict) else None
+            if isinstance(text, str):
+                yield _Found(text, index, place)
 
 
 def _has_any(text: str, unit: SuffixUnit) -> bool:

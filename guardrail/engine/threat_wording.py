@@ -113,15 +113,19 @@ def _describe_suffix(setting: Suffix) -> tuple[str, str, str]:
     """What a request must have and as what it is held, what is put on, and what is not covered."""
     match setting.unit:
         case SuffixUnit.WORDS:
+            trimmed = "without the white space at the end of the last such text"
             return (
-                "a text of the user with a word in it and, with the white space at the end of the "
-                "last such text taken off,",
+                f"a text of the user with a word in it and, {trimmed},",
                 f"white space and then at most {setting.most} words",
                 "text glued to the last word, scripts without spaces, text put elsewhere",
             )
         case SuffixUnit.CHARACTERS:
             added = f"at most {setting.most} characters (code points)"
-            return "a text of the user that is not empty and, as it is,", added, "text put elsewhere"
+            return (
+                "a text of the user that is not empty and, as it is,",
+                added,
+                "text put elsewhere",
+            )
         case _:
             assert_never(setting.unit)
 

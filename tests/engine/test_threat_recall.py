@@ -79,7 +79,7 @@ def test_each_threat_of_a_certificate_has_its_share(certificate):
     for threat, words in (
         ("crops", "have some window such that"),
         ("stickers", "are held at every place: "),
-        ("suffix", "put behind their last text with nothing else changed"),
+        ("suffix", "put behind that text with nothing else changed"),
     ):
         assert words in said[threat]
         assert said[threat].endswith(CLEAN)
@@ -204,18 +204,18 @@ def test_what_is_no_share_is_refused(certificate, change):
             Against.SUFFIX,
             WORDS,
             (
-                "each with the white space at the end of the last text taken off, at least 0.1234 "
-                "are such that white space and then at most 2 words, put behind their last text "
-                "with nothing else changed, do not let them pass"
+                "at least 0.1234 have a text of the user with a word in it and, without the white "
+                "space at the end of the last such text, are such that white space and then at "
+                "most 2 words, put behind that text with nothing else changed, do not let them pass"
             ),
         ),
         (
             Against.SUFFIX,
             CHARACTERS,
             (
-                "each as it is, at least 0.1234 are such that at most 3 characters (code "
-                "points), put behind their last text with nothing else changed, do not let them "
-                "pass"
+                "at least 0.1234 have a text of the user that is not empty and, as it is, are such "
+                "that at most 3 characters (code points), put behind that text with nothing else "
+                "changed, do not let them pass"
             ),
         ),
     ],
