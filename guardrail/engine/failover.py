@@ -14,7 +14,7 @@ from guardrail.errors import UpstreamError
 from guardrail.stats import failover_alpha
 from guardrail.types import Usage
 from guardrail.upstreams.chain import UpstreamChain
-from guardrail.upstreams.limits.limiter import NOT_SENT
+from guardrail.upstreams.limits.unsent import NOT_SENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -26,7 +26,7 @@ from guardrail.errors import (
 )
 from guardrail.stats import Decision
 from guardrail.types import Outcome
-from guardrail.upstreams.limits.limiter import OVERLOADED
+from guardrail.upstreams.limits.unsent import OVERLOADED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

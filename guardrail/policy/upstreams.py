@@ -15,7 +15,7 @@ from guardrail.policy.load import validate_content
 from guardrail.policy.mistakes import raise_mistakes
 from guardrail.section import FilePath, Section
 from guardrail.upstreams.limited import LimitedUpstream
-from guardrail.upstreams.limits.limiter import CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
 from guardrail.upstreams.registry import build_upstream, is_local
 from guardrail.upstreams.wire import TokenLimitName
 

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 from guardrail.errors import GuardrailError
 from guardrail.sharing.value_cipher import ValueCipher
-from guardrail.upstreams.limits.limiter import Stop, StopKind
+from guardrail.upstreams.limits.stops import Stop, StopKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -25,7 +25,8 @@ from guardrail.upstreams.base import (
     undrawn_statuses,
 )
 from guardrail.upstreams.faults import REFUSALS_FOR_ALL
-from guardrail.upstreams.limits.limiter import CallEnd, CallLimits, Grant, Limiter
+from guardrail.upstreams.limits.calls import CallEnd, Grant
+from guardrail.upstreams.limits.limiter import Limiter
 from guardrail.upstreams.picture_side import find_picture_side
 from guardrail.upstreams.undrawn import TOO_MANY_REQUESTS
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from guardrail.types import Answer, Chat, Pixels
     from guardrail.upstreams.base import Upstream, Watch
+    from guardrail.upstreams.limits.call_limits import CallLimits
     from guardrail.upstreams.limits.limiter import Clock
     from guardrail.upstreams.picture_side import PictureSide
 

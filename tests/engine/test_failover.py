@@ -21,7 +21,9 @@ from guardrail.stats import Decision, failover_alpha
 from guardrail.types import Outcome
 from guardrail.upstreams.limited import LimitedUpstream
 from guardrail.upstreams.limits.breaker import BreakerState
-from guardrail.upstreams.limits.limiter import OVERLOADED, CallEnd, CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
+from guardrail.upstreams.limits.calls import CallEnd
+from guardrail.upstreams.limits.unsent import OVERLOADED
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.prices import Price, PriceBook, Tier
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step

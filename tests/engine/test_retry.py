@@ -15,7 +15,7 @@ from guardrail.types import Answer, Outcome
 from guardrail.upstreams.cached import CACHED_ANSWER
 from guardrail.upstreams.chain import UpstreamChain, members
 from guardrail.upstreams.limited import LimitedUpstream
-from guardrail.upstreams.limits.limiter import CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 from guardrail.upstreams.undrawn import statuses_undrawn
 

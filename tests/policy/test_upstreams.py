@@ -17,7 +17,7 @@ from guardrail.policy.upstreams import (
 )
 from guardrail.types import Chat
 from guardrail.upstreams.base import undrawn_statuses
-from guardrail.upstreams.limits.limiter import CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
 from guardrail.upstreams.scripted_server import scripted_server
 
 URL = "openai_compatible:http://127.0.0.1:9/v1"

@@ -27,7 +27,7 @@ from guardrail.server.serve import running_server_async
 from guardrail.telemetry.telemetry import TelemetrySettings, open_telemetry
 from guardrail.types import Outcome
 from guardrail.upstreams.limited import LimitedUpstream
-from guardrail.upstreams.limits.limiter import CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
 from guardrail.upstreams.scripted import Fault, Scripted, Step
 
 PROMETHEUS = shutil.which("prometheus")

@@ -17,7 +17,7 @@ from guardrail.server.serve import running_server_async
 from guardrail.testing.journal import MemoryJournal
 from guardrail.upstreams.limited import LimitedUpstream
 from guardrail.upstreams.limits.breaker import BreakerState
-from guardrail.upstreams.limits.limiter import CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, Step
 from guardrail.upstreams.scripted_server import scripted_server

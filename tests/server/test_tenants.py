@@ -4,7 +4,7 @@ import asyncio
 
 from guardrail.upstreams.limited import LimitedUpstream
 from guardrail.upstreams.limits.breaker import BreakerState
-from guardrail.upstreams.limits.limiter import CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, Step
 from guardrail.upstreams.scripted_server import scripted_server

@@ -20,7 +20,7 @@ from guardrail.records.writer import RecordWriter
 from guardrail.server.serve import running_server_async
 from guardrail.stats import failover_alpha
 from guardrail.upstreams.limited import LimitedUpstream
-from guardrail.upstreams.limits.limiter import CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, State, Step
 from guardrail.upstreams.scripted_server import scripted_server

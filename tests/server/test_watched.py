@@ -3,7 +3,7 @@
 import pytest
 
 from guardrail.upstreams.limited import LimitedUpstream
-from guardrail.upstreams.limits.limiter import CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
 from guardrail.upstreams.litellm_sdk import LiteLLM
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import State, Step

@@ -8,7 +8,10 @@ import pytest
 from guardrail.errors import UpstreamError
 from guardrail.sharing.upstream_stops import SharedStops
 from guardrail.upstreams.limits.breaker import BreakerState
-from guardrail.upstreams.limits.limiter import CallEnd, CallLimits, Limiter, Stop, StopKind
+from guardrail.upstreams.limits.call_limits import CallLimits
+from guardrail.upstreams.limits.calls import CallEnd
+from guardrail.upstreams.limits.limiter import Limiter
+from guardrail.upstreams.limits.stops import Stop, StopKind
 
 LIMITS = CallLimits(breaker_faults=2, breaker_after_s=0.0, breaker_open_s=30.0)
 
@@ -176,7 +179,7 @@ def test_what_somebody_else_writes_is_not_heeded(kit, redis_server):
             stops = SharedStops(way)
             stops.join("the upstream", third)
             await stops._exchange()
-            until_s = max(lane.paused_until for lane in third._lanes.values())
+            until_s = max(lane.paused_until for lane in third._lanes)
             return until_s - asyncio.get_running_loop().time()
 
     assert 0 < kit.run(scene()) <= 20

@@ -9,7 +9,8 @@ from guardrail.types import Chat
 from guardrail.upstreams.base import Upstream
 from guardrail.upstreams.chain import UpstreamChain
 from guardrail.upstreams.limited import LimitedUpstream
-from guardrail.upstreams.limits.limiter import CallEnd, CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
+from guardrail.upstreams.limits.calls import CallEnd
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Scripted
 from guardrail.upstreams.scripted_server import scripted_server

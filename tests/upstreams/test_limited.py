@@ -10,7 +10,8 @@ from guardrail.types import Chat
 from guardrail.upstreams.base import Upstream
 from guardrail.upstreams.limited import LimitedUpstream, permit, streams
 from guardrail.upstreams.limits.breaker import BreakerState
-from guardrail.upstreams.limits.limiter import UNAVAILABLE, CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
+from guardrail.upstreams.limits.unsent import UNAVAILABLE
 from guardrail.upstreams.openai_http import OpenAICompatible
 from guardrail.upstreams.scripted import Fault, Scripted, State, Step
 from guardrail.upstreams.scripted_server import scripted_server

@@ -10,7 +10,7 @@ from guardrail.errors import ConfigError
 from guardrail.upstreams.builtin import builtin_upstream
 from guardrail.upstreams.chain import UpstreamChain
 from guardrail.upstreams.limited import LimitedUpstream
-from guardrail.upstreams.limits.limiter import CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
 from guardrail.upstreams.picture_side import (
     FAMILIES,
     SIDE_FROM_SETTINGS,

@@ -13,7 +13,7 @@ from guardrail.testing.half_space import HalfSpaceUpstream
 from guardrail.upstreams.base import is_deterministic, undrawn_statuses
 from guardrail.upstreams.builtin import builtin_upstream
 from guardrail.upstreams.limited import LimitedUpstream
-from guardrail.upstreams.limits.limiter import CallLimits
+from guardrail.upstreams.limits.call_limits import CallLimits
 from guardrail.upstreams.scripted import Scripted
 from guardrail.upstreams.transformers_local import TransformersLocal
 from guardrail.upstreams.undrawn import (

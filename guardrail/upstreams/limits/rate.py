@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Bucket", "TokenBudget"]
+__all__ = ["Bucket", "CallRates", "TokenBudget"]
 
 _ROUNDING = 1e-9  # of a bucket: what two ways of adding seconds may differ by
 _TOKEN_BURST_S = 10.0
@@ -79,3 +79,44 @@ class TokenBudget:
         if used:
             usual = float(used) if self._usual is None else self._usual
             self._usual = usual + _WEIGHT * (used - usual)
+
+
+class CallRates:
+    """The calls and the tokens a minute of one upstream; None for as many as it takes."""
+
+    def __init__(self, requests_per_minute: float | None, tokens_per_minute: float | None) -> None:
+        self._per_minute = requests_per_minute, tokens_per_minute
+        self._requests: Bucket | None = None
+        self._tokens: TokenBudget | None = None
+        self._begun = False
+
+    def begin(self, now: float) -> None:
+        """Fills the buckets at the first call, since a limiter is made before there is a clock."""
+        if self._begun:
+            return
+        self._begun = True
+        requests, tokens = self._per_minute
+        if requests is not None:
+            # A second's worth at most, so that calls go out evenly.
+            self._requests = Bucket(requests, burst=max(1.0, requests / 60.0), now=now)
+        if tokens is not None:
+            self._tokens = TokenBudget(tokens, now=now)
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until the next call may go."""
+        return max(
+            0.0,
+            self._requests.wait_s(1.0, now) if self._requests else 0.0,
+            self._tokens.wait_s(now) if self._tokens else 0.0,
+        )
+
+    def take(self, now: float) -> float:
+        """Takes what one call needs, and returns the tokens that are reserved for it."""
+        if self._requests is not None:
+            self._requests.take(1.0, now)
+        return 0.0 if self._tokens is None else self._tokens.reserve(now)
+
+    def settle(self, reserved: float, used: int | None, now: float) -> None:
+        """Puts right what was reserved; see `TokenBudget.settle`."""
+        if self._tokens is not None:
+            self._tokens.settle(reserved, used, now)
