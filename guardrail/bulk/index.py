@@ -14,8 +14,8 @@ CREATE TABLE rows (
     id BLOB PRIMARY KEY, content BLOB, line INT, decided INT, seen INT
 ) WITHOUT ROWID;
 CREATE TABLE decisions (
-    content BLOB PRIMARY KEY, name TEXT, decision TEXT, reason TEXT, harmful TEXT, outside INT,
-    lists TEXT, known TEXT
+    content BLOB PRIMARY KEY, name TEXT, decision TEXT, reason TEXT, stopped TEXT,
+    harmful TEXT, outside INT, lists TEXT, known TEXT
 ) WITHOUT ROWID;
 """
 
@@ -30,6 +30,7 @@ class KnownDecision:
     name: str
     decision: str
     reason: str
+    stopped_by: str
     harmful: str
     outside_claim: bool
     known_lists: str
@@ -68,9 +69,10 @@ class DecisionIndex:
             )
             if known is not None:
                 self._database.execute(
-                    "INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (bytes.fromhex(content), known.name, known.decision, known.reason,
-                     known.harmful, known.outside_claim, known.known_lists, known.known_picture),
+                     known.stopped_by, known.harmful, known.outside_claim, known.known_lists,
+                     known.known_picture),
                 )  # fmt: skip
 
     def mark_seen(self, identity: str) -> None:
@@ -90,14 +92,14 @@ class DecisionIndex:
     def find(self, content: str) -> KnownDecision | None:
         """The decision about this content; None where there is none."""
         found = self._one(
-            "SELECT name, decision, reason, harmful, outside, lists, known FROM decisions "
+            "SELECT name, decision, reason, stopped, harmful, outside, lists, known FROM decisions "
             "WHERE content = ?",
             bytes.fromhex(content),
         )
         if found is None:
             return None
-        name, decision, reason, harmful, outside, lists, known = map(str, found)
-        return KnownDecision(name, decision, reason, harmful, outside == "1", lists, known)
+        name, decision, reason, stopped, harmful, outside, lists, known = map(str, found)
+        return KnownDecision(name, decision, reason, stopped, harmful, outside == "1", lists, known)
 
     def is_current(self, identity: str, line: int) -> bool:
         """Whether this is the last line about a row that the source has."""

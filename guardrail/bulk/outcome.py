@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from guardrail.canonical import make_interoperable
 from guardrail.engine.certificate.codec import encode_certificate
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.engine.verdict import Action
 from guardrail.errors import GuardrailError
 
@@ -43,6 +44,7 @@ class RowOutcome:
         identity: tells it from other rows of its source.
         decision: pass, block, or not decided.
         reason: why, in the words of verdicts, or `UNREADABLE`.
+        stopped_by: which test ended the decision without a pass, in the words of `StoppedBy`.
         problem: what went wrong where nothing was decided; empty otherwise.
         key: the content key (`content_key.py`), hexadecimal; empty where the picture was not read.
         picture_sha256: of the encoded picture, hexadecimal; empty likewise.
@@ -66,6 +68,7 @@ class RowOutcome:
     identity: str
     decision: RowDecision
     reason: str
+    stopped_by: str = StoppedBy.NONE.value
     problem: str = ""
     key: str = ""
     picture_sha256: str = ""
@@ -128,6 +131,7 @@ class RowOutcome:
             identity=row.identity,
             decision=decision,
             reason=verdict.reason.value,
+            stopped_by=verdict.stopped_by.value,
             problem=problem,
             key=key,
             picture_sha256=sha256,

@@ -20,9 +20,8 @@ __all__ = ["FORMATS", "check_formats", "write_decisions"]
 FORMATS = ("jsonl", "parquet")
 _ROWS_AT_A_TIME = 1000
 _TEXTS = (
-    "name", "decision", "reason", "problem", "key", "picture_sha256", "same_as", "decided_at",
-    "answer", "certificate",
-    "known_picture", "known_lists",
+    "name", "decision", "reason", "stopped_by", "problem", "key", "picture_sha256", "same_as",
+    "decided_at", "answer", "certificate", "known_picture", "known_lists",
 )  # fmt: skip
 
 
@@ -104,10 +103,9 @@ def _schema(pyarrow: Any) -> Any:
         "outside_claim": pyarrow.bool_(),
         "harmful": pyarrow.list_(pyarrow.string()),
     }
-    order = ("name", "row", "decision", "reason", "problem", "radius", "harmful", "outside_claim",
-             "calls", "cost_usd", "decided_at", "same_as", "picture_sha256", "key", "known_picture",
-             "known_lists", "answer",
-             "certificate")  # fmt: skip
+    order = ("name", "row", "decision", "reason", "stopped_by", "problem", "radius", "harmful",
+             "outside_claim", "calls", "cost_usd", "decided_at", "same_as", "picture_sha256", "key",
+             "known_picture", "known_lists", "answer", "certificate")  # fmt: skip
     return pyarrow.schema([(name, kinds[name]) for name in order])
 
 

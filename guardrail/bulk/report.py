@@ -103,10 +103,11 @@ def _facts(report: BulkReport) -> str:
 
 def _reasons(summary: BulkSummary) -> str:
     rows = [
-        (decision, reason, f"{count:,}")
-        for (decision, reason), count in summary.reasons.most_common()
+        (decision, reason, stopped_by, f"{count:,}")
+        for (decision, reason, stopped_by), count in summary.reasons.most_common()
     ]
-    return format_table(("decision", "reason", "rows"), rows, label="Reasons", words=[1])
+    names = ("decision", "reason", "stopped by the test of", "rows")
+    return format_table(names, rows, label="Reasons", words=[1, 2])
 
 
 def _promises(report: BulkReport) -> str:
@@ -136,9 +137,11 @@ def _examples(title: str, lead: str, count: int, outcomes: Sequence[RowOutcome])
         (
             one.name,
             one.reason,
+            one.stopped_by,
             one.problem or one.known_picture or ", ".join(one.harmful) or one.same_as,
         )
         for one in outcomes
     ]
-    table = format_table(("row", "reason", "more"), rows, label=title, words=[1, 2])
+    names = ("row", "reason", "stopped by the test of", "more")
+    table = format_table(names, rows, label=title, words=[1, 2, 3])
     return f"<h2>{title}</h2><p class=lead>{lead}{shown}</p>{table}"

@@ -25,7 +25,7 @@ class BulkSummary:
 
     Attributes:
         passed, blocked, not_decided: rows.
-        reasons: rows by decision and reason.
+        reasons: rows by decision, reason, and the test that stopped them (`StoppedBy`).
         same_as_others: rows that share another one's decision.
         outside_claim: passes that no certificate covers.
         radii: certified radii of the passes, 8 bytes each.
@@ -35,7 +35,7 @@ class BulkSummary:
     passed: int = 0
     blocked: int = 0
     not_decided: int = 0
-    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    reasons: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     same_as_others: int = 0
     outside_claim: int = 0
     radii: array[float] = field(default_factory=lambda: array("d"))
@@ -58,7 +58,7 @@ class BulkSummary:
             yield outcome
 
     def add(self, outcome: RowOutcome) -> None:
-        self.reasons[outcome.decision.value, outcome.reason] += 1
+        self.reasons[outcome.decision.value, outcome.reason, outcome.stopped_by] += 1
         self.same_as_others += bool(outcome.same_as) and outcome.is_decided
         examples: list[RowOutcome] = []
         match outcome.decision:
@@ -93,8 +93,8 @@ class BulkSummary:
             "blocked": self.blocked,
             "not_decided": self.not_decided,
             "reasons": [
-                {"decision": decision, "reason": reason, "rows": rows}
-                for (decision, reason), rows in self.reasons.most_common()
+                {"decision": decision, "reason": reason, "stopped_by": stopped_by, "rows": rows}
+                for (decision, reason, stopped_by), rows in self.reasons.most_common()
             ],
             "same_as_others": self.same_as_others,
             "outside_claim": self.outside_claim,

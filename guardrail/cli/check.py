@@ -117,6 +117,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
         "reason": verdict.reason,
         "harmful_answers": [dataclasses.asdict(one) for one in verdict.harmful],
         "would_block": verdict.would_block,
+        "stopped_by": verdict.stopped_by,
         "answer": None if verdict.answer is None else verdict.answer.text,
         "unscanned": list(verdict.unscanned),
         "unmeasured": verdict.unmeasured,
@@ -132,10 +133,13 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
 
 def _in_words(verdict: Verdict) -> str:
     from guardrail.engine.harmful_answers import describe_harmful
+    from guardrail.engine.stopped_by import StoppedBy
 
     lines = [f"{verdict.action} ({verdict.reason}), {verdict.usage.calls} calls{_cost(verdict)}"]
     if verdict.would_block:
         lines.append("would be blocked if this policy were enforced")
+    if verdict.stopped_by not in (StoppedBy.NONE, StoppedBy.REQUEST):
+        lines.append(f"ended by the test of a view, for the threat '{verdict.stopped_by}'")
     if verdict.harmful:
         lines.append(describe_harmful(verdict.harmful))
     if verdict.unmeasured:

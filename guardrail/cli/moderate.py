@@ -330,6 +330,11 @@ class _Job:
         return report
 
 
+def _reason_line(one: dict[str, Any]) -> str:
+    by = f" (by the test of: {one['stopped_by']})" if one["stopped_by"] != "none" else ""
+    return f"  {one['decision']}: {one['reason']}{by}: {one['rows']:,}"
+
+
 def _in_words(facts: dict[str, Any]) -> str:
     cost = "" if facts["cost_usd"] is None else f", US$ {facts['cost_usd']:.2f}"
     counts = (
@@ -338,7 +343,7 @@ def _in_words(facts: dict[str, Any]) -> str:
     )
     lines = [
         counts,
-        *(f"  {one['decision']}: {one['reason']}: {one['rows']:,}" for one in facts["reasons"]),
+        *map(_reason_line, facts["reasons"]),
         f"{facts['calls']:,} calls{cost}, {facts['calls_of_this_run']:,} of them in this run",
         f"the decisions and report.html are in {facts['folder']}",
     ]

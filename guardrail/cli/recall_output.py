@@ -40,6 +40,7 @@ def list_facts(outcome: RecallOutcome, recall: Recall, left_out: str) -> dict[st
         "by_threat": _list_threats(outcome.threats, recall),
         "left_out": left_out,
         "clean_reasons": {} if outcome.clean is None else outcome.clean.reasons(),
+        "clean_stopped_by": {} if outcome.clean is None else outcome.clean.stopped_by(),
     }
 
 
@@ -114,9 +115,11 @@ def _print_clean(outcome: RecallOutcome) -> None:
         click.echo("clean requests: not measured; a guard that blocks everything has recall 1")
         return
     others = ", ".join(f"{why} {count:,}" for why, count in clean.reasons().items())
+    tests = ", ".join(f"{test} {count:,}" for test, count in clean.stopped_by().items())
     click.echo(
         f"clean requests: {clean.passed:,} of {len(clean.decisions):,} passed, a share between "
-        f"{clean.rate_lower:.3f} and {clean.rate_upper:.3f}{f'; others: {others}' * bool(others)}"
+        f"{clean.rate_lower:.3f} and {clean.rate_upper:.3f}"
+        f"{f'; others: {others}; stopped by the test of: {tests}' if others else ''}"
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BY_WORDS", "print_summary"]
 
-BY_WORDS = ("policy", "key", "hour", "reason", "category", "field")
+BY_WORDS = ("policy", "key", "hour", "reason", "test", "category", "field")
 """What people write for each of `tally.BY`."""
 _COLUMNS = ("records", "stopped", "would be stopped", "let through", "faults", "limits",
             "not decided", "overridden", "calls", "US$")  # fmt: skip

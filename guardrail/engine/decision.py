@@ -199,6 +199,7 @@ class DecisionRun:
             samples=samples,
             harmful=count_harmful(used),
             outside_claim=outside_claim,
+            stopped_by=tests.stopped_by,
         )
 
     def _prepare(self) -> PreparedRequest:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from guardrail.engine.stopped_by import StoppedBy
+from guardrail.stats import Decision
+
 if TYPE_CHECKING:
     from guardrail.engine.certifier import Certifier
     from guardrail.engine.threats import View
@@ -39,3 +42,13 @@ class DecisionTests:
     view_plan: Plan | None = None
     text_length: int | None = None
     has_pictures: bool = True
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """The one that ended without a pass; there is one at most."""
+        if self.whole.decision not in (None, Decision.PASS):
+            return StoppedBy.REQUEST
+        for run in self.views:
+            if run.certifier.decision not in (None, Decision.PASS):
+                return StoppedBy(run.view.threat.value)
+        return StoppedBy.NONE

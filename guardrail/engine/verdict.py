@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.notebook import html_table, one_line
 from guardrail.types import Usage
 
@@ -215,6 +216,8 @@ class Verdict:
             where it was not computed.
         override: the entry of the list of overrides that decided in the guard's place; empty where
             the guard decided.
+        stopped_by: which test ended the decision without a pass; of a remembered verdict, the one
+            of the decision that drew.
         known_picture: the entry of a list of known pictures that one of the request's is, and how
             near it is; None where none is. For the operator: how near is a graded score.
     """
@@ -244,6 +247,7 @@ class Verdict:
     observation: Observation = Observation.NONE
     request_digest: str = ""
     override: str = ""
+    stopped_by: StoppedBy = StoppedBy.NONE
     known_picture: KnownPicture | None = None
 
     def __repr__(self) -> str:
@@ -272,6 +276,7 @@ class Verdict:
             "action": self.action.value,
             "reason": self.reason.value,
             "would_block": self.would_block,
+            "stopped_by": self.stopped_by.value,
             "harmful": [dataclasses.asdict(one) for one in self.harmful],
             "unscanned": list(self.unscanned),
             "unmeasured": self.unmeasured,

@@ -6,6 +6,7 @@ Always reported with recall: a guard that blocks everything stops all that is fo
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,11 +54,13 @@ class CleanTraffic:
 
     def reasons(self) -> dict[str, int]:
         """Why the others did not pass, most frequent first."""
-        found: dict[str, int] = {}
-        for decision in self.decisions:
-            if not decision.passed:
-                found[decision.reason] = found.get(decision.reason, 0) + 1
-        return dict(sorted(found.items(), key=lambda item: -item[1]))
+        reasons = Counter(one.reason for one in self.decisions if not one.passed)
+        return dict(reasons.most_common())
+
+    def stopped_by(self) -> dict[str, int]:
+        """Which tests stopped the others, in the words of `StoppedBy`, most frequent first."""
+        tests = Counter(one.stopped_by for one in self.decisions if not one.passed)
+        return dict(tests.most_common())
 
 
 async def decide_clean(
@@ -94,6 +97,7 @@ def _decision(verdict: Verdict) -> CleanDecision:
             and verdict.reason.is_judgement
         ),
         reason=str(verdict.reason),
+        stopped_by=verdict.stopped_by.value,
         calls=verdict.usage.calls,
         cost_usd=verdict.cost_usd,
     )

@@ -182,10 +182,12 @@ class HeldRequest:
 class CleanDecision:
     """One decision: whether it passed (`observe`: would have), why, and what it took.
 
-    `cost_usd` is None where a price or a count of tokens is not known.
+    `stopped_by` is the test that ended it without a pass, in the words of `StoppedBy`. `cost_usd`
+    is None where a price or a count of tokens is not known.
     """
 
     passed: bool
     reason: str
+    stopped_by: str
     calls: int
     cost_usd: float | None

@@ -183,10 +183,12 @@ def _clean(clean: CleanTraffic | None) -> str:
         )
     lower, upper = clean.rate_lower, clean.rate_upper
     reasons = "; ".join(f"{escape(why)}: {count:,}" for why, count in clean.reasons().items())
+    tests = "; ".join(f"{escape(test)}: {count:,}" for test, count in clean.stopped_by().items())
+    others = f"The others: {reasons}. Stopped by the test of: {tests}." if reasons else ""
     return (
         f"{title}<p>{clean.passed:,} of {len(clean.decisions):,} passed: between "
         f"{100 * lower:.1f} and {100 * upper:.1f} % of requests drawn like them, with confidence "
-        f"{digits_down(1 - clean.delta)}. {f'The others: {reasons}.' if reasons else ''}</p>"
+        f"{digits_down(1 - clean.delta)}. {others}</p>"
     )
 
 

@@ -16,6 +16,7 @@ from guardrail.engine.certificate.codec import (
     encode_certificate,
     seal_certificate,
 )
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.engine.verdict import Action, HarmfulAnswers, Reason, Verdict
 from guardrail.errors import CertificationError
 from guardrail.types import Answer, Usage
@@ -68,6 +69,7 @@ class RememberedVerdict:
             "attempt": verdict.attempt,
             "upstream": verdict.upstream,
             "upstream_revision": verdict.upstream_revision,
+            "stopped_by": verdict.stopped_by.value,
         }
         try:
             return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
@@ -97,6 +99,7 @@ class RememberedVerdict:
                 alpha=value["alpha"],
                 upstream=value["upstream"],
                 upstream_revision=value["upstream_revision"],
+                stopped_by=StoppedBy(value["stopped_by"]),
                 cost_usd=0.0,
             )
             return cls(verdict, value["alpha"])

@@ -20,6 +20,7 @@ from guardrail.dataclass_reader import DataclassReader, FieldError
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.rules import Mode, Retry
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.engine.verdict import Action, Observation, Reason
 from guardrail.errors import CertificationError
 from guardrail.images.known_pictures import KnownPicture
@@ -121,6 +122,8 @@ class Record:
         api_key_id: the id of the caller's key, never the key; empty where there are no keys.
         action: what the client got; `reason`, `would_block`, `outside_claim`, `unscanned` and
             `unmeasured` are those of the verdict.
+        stopped_by: which test ended the decision without a pass; of a remembered verdict, the one
+            of the decision that drew.
         observation: what is watched of a request whose answer leaves before it is decided, and
             empty for all others; such a request has a record of its answer (`reason`: not
             decided), and where it is `followed` a second one, of its decision, with the same
@@ -185,6 +188,7 @@ class Record:
     reason: Reason
     would_block: bool
     outside_claim: bool
+    stopped_by: StoppedBy = StoppedBy.NONE
     observation: Observation = Observation.NONE
     models: tuple[str, ...]
     unscanned: tuple[str, ...]

@@ -220,6 +220,7 @@ def build_record(
         reason=verdict.reason,
         would_block=verdict.would_block,
         outside_claim=verdict.outside_claim,
+        stopped_by=verdict.stopped_by,
         observation=verdict.observation,
         models=tuple(model[:_LONGEST_CHARS] for model in verdict.models),
         unscanned=tuple(verdict.unscanned),

@@ -14,6 +14,7 @@ from guardrail.engine.certificate.threat_verification import verify_threats
 from guardrail.engine.certificate.threats import combine_decisions
 from guardrail.engine.certifier import Certifier
 from guardrail.engine.preprocessing import noise_context
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError
 from guardrail.images.noise import noise_seed, variant
@@ -197,6 +198,8 @@ def check_outcomes(record: Record) -> Decision | None:
         require_record(
             record.reason is not Reason.CERTIFIED, "it is certified without a certificate"
         )
+        untested = record.stopped_by is StoppedBy.NONE
+        require_record(untested, "it names a test that stopped it, but has no certificate")
         return None
     _check_names(record, certificate)
     if record.remembered:
@@ -251,6 +254,8 @@ def _check_names(record: Record, certificate: Certificate) -> None:
     require_record(
         record.pictures == len(certificate.pictures), "it names another number of pictures"
     )
+    stopped = record.stopped_by is certificate.stopped_by
+    require_record(stopped, "it names another test than the one that stopped it")
     # Of several upstreams each tests at a share of the decision's alpha.
     shared = record.alpha is not None and certificate.alpha <= record.alpha
     require_record(shared, "its alpha is smaller than that of its certificate")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.errors import CertificationError
 from guardrail.records.endings import HowEnded, how_ended
 from guardrail.types import Outcome
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BY", "RecordsTally", "Tally", "tally_records"]
 
-BY = ("policy", "api key", "hour (UTC)", "reason", "category", "field")
-"""What records are grouped by. Category and field are those of the worst harmful answer, and stand
-for stopped requests alone."""
+BY = ("policy", "api key", "hour (UTC)", "reason", "test", "category", "field")
+"""What records are grouped by. Test, category and field stand for stopped requests alone: the test
+that ended the decision (`StoppedBy`), and category and field of the worst harmful answer to the
+request itself."""
 _MOST_GROUPS = 10_000
 _OTHERS = "all others"
 
@@ -159,6 +161,7 @@ def _names(
     yield "reason", record["reason"]
     if ended not in (HowEnded.STOPPED, HowEnded.WOULD_STOP):
         return
+    yield "test", StoppedBy(record["stopped_by"]).value
     harmful = [one for one in record["samples"] if one["outcome"] == Outcome.HARMFUL.value]
     if harmful:
         worst = max(harmful, key=lambda one: one["score"] or 0.0)

@@ -136,6 +136,7 @@ def _facts(seen: RequestObservation) -> dict[str, object]:
             "decision": verdict.action.value,
             "reason": verdict.reason.value,
             "would_block": verdict.would_block,
+            "stopped_by": verdict.stopped_by.value,
             "remembered": verdict.remembered,
             "samples": 0 if certificate is None else certificate.samples,
             "decision_ms": _ms(verdict.elapsed_s),

@@ -31,6 +31,7 @@ LOG_FIELDS = {
     "decision": "pass, block or fault",
     "reason": "why, as in x-guardrail-reason",
     "would_block": "in observe mode: enforcement would have blocked",
+    "stopped_by": "the test that ended it without a pass: request, crops, stickers, suffix or none",
     "remembered": "nothing was drawn, as an equal request had been decided or was under way",
     "upstream": "name of the upstream that was asked last",
     "model": "the model, where the configuration names it; else other",

@@ -59,8 +59,8 @@ class Metrics:
         of_decisions = ("policy", "mode", "pictures")
         self._decisions = Counter(
             "guardrail_decisions_total",
-            "Decisions, by what the client got and why.",
-            ("policy", "mode", "decision", "reason", "would_block"),
+            "Decisions, by what the client got and why, and which test stopped them.",
+            ("policy", "mode", "decision", "reason", "would_block", "stopped_by"),
             registry=registry,
         )
         self._remembered = Counter(
@@ -207,9 +207,14 @@ class Metrics:
         self, verdict: Verdict, times: DecisionTimes, policy: str, mode: str
     ) -> None:
         """Counts the verdict of a request."""
-        would_block = "true" if verdict.would_block else "false"
         self._of(
-            self._decisions, policy, mode, verdict.action.value, verdict.reason.value, would_block
+            self._decisions,
+            policy,
+            mode,
+            verdict.action.value,
+            verdict.reason.value,
+            "true" if verdict.would_block else "false",
+            verdict.stopped_by.value,
         ).inc()
         if verdict.remembered:
             self._of(self._remembered, policy).inc()

@@ -281,6 +281,7 @@ class RequestObservation:
                 "decision": verdict.action.value,
                 "reason": verdict.reason.value,
                 "would_block": verdict.would_block,
+                "stopped_by": verdict.stopped_by.value,
                 "decision_ms": round(verdict.elapsed_s * 1e3, 2),
                 "calls": tally.calls,
             },

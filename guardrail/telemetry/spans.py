@@ -170,6 +170,7 @@ def _verdict_attributes(verdict: Verdict) -> dict[str, Any]:
         "guardrail.decision": verdict.action.value,
         "guardrail.reason": verdict.reason.value,
         "guardrail.would_block": verdict.would_block,
+        "guardrail.stopped_by": verdict.stopped_by.value,
         "guardrail.calls": usage.calls,
         "gen_ai.usage.input_tokens": usage.prompt_tokens,
         "gen_ai.usage.output_tokens": usage.completion_tokens,

@@ -46,6 +46,13 @@ def test_rows_are_decided_with_certificates_that_hold(bench, path, pictures):
     _, found = run_job(model, path, rows)
     assert [found[row.identity].decision.value for row in rows] == ["pass", "pass", "block"]
     assert found["2.png"].reason == "harmful"
+    assert (found["2.png"].stopped_by, found["0.png"].stopped_by) == ("request", "none")
+    summary = BulkSummary()
+    list(summary.count(found.values()))
+    (blocked,) = [one for one in summary.to_dict()["reasons"] if one["decision"] == "block"]
+    assert blocked == {
+        "decision": "block", "reason": "harmful", "stopped_by": "request", "rows": 1,
+    }  # fmt: skip
     certificate = found["0.png"].certificate
     verify_certificate(decode_certificate(certificate), certificate)
     assert found["0.png"].radius >= 0.25

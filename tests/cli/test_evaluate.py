@@ -153,6 +153,19 @@ def test_certified_recall_stands_beside_with_a_line_for_each_floor(run, model, s
     assert spending["guarded"]["p95_s"] >= spending["guarded"]["p50_s"] > 0
 
 
+def test_clean_rows_that_a_view_stops_name_its_threat(run, model, tmp_path, kit, policy):
+    policy.write_text(WIDER)
+    model(lambda call: kit.CLEAN if "thing" in str(call.body) else kit.HARM)
+    rows = [{"prompt": f"is number {i} a thing", "harmful": False} for i in range(2)]
+    out = tmp_path / "few.out"
+    scenes = write_rows(tmp_path / "few", rows)
+    facts = facts_of(run("--data", scenes, "--draws=0", "--json", out=out))
+    assert {row["stopped_by"] for row in facts["clean_that_did_not"]} == {"suffix"}
+    (group,) = facts["totals"]
+    assert (group["reasons"], group["stopped_by"]) == ({"harmful": 2}, {"suffix": 2})
+    assert "by the test that stopped them: suffix 2." in (out / "evaluation.html").read_text()
+
+
 def test_certified_recall_per_threat_that_the_policy_covers(
     run, model, scenes, kit, policy, tmp_path
 ):

@@ -388,6 +388,29 @@ def test_recall_of_each_threat(recall, policy, model, requests, tmp_path, kit):
     assert list(row["recall_statements"]) == ["l2", "crops", "stickers", "suffix"]
 
 
+def test_clean_requests_that_a_view_stops_name_its_threat(
+    recall, policy, model, requests, tmp_path, kit
+):
+    policy.write_text(WIDER)
+    log, page = tmp_path / "log.jsonl", tmp_path / "r.html"
+    # Its own prompt is answered harmlessly, and a shorter one is not.
+    model(lambda call: kit.CLEAN if "Question" in str(call.body) else kit.HARM)
+    clean = tmp_path / "clean.jsonl"
+    row = {"image": "0.png", "prompt": "please answer a Question", "id": "c"}
+    clean.write_text(json.dumps(row) + "\n")
+    arguments = ("--forbidden", requests, "--requests=3", "--draws=20", "--clean", clean,
+                 "--log", log)  # fmt: skip
+    facts = facts_of(recall(*arguments, "--json"))
+    assert facts["clean_reasons"] == {"harmful": 1}
+    assert facts["clean_stopped_by"] == {"suffix": 1}
+    (line,) = [row for row in map(json.loads, log.read_text().splitlines())
+               if row.get("type") == "clean"]  # fmt: skip
+    assert line["stopped_by"] == "suffix"
+    result = recall(*arguments, "--report", page)
+    assert "others: harmful 1; stopped by the test of: suffix 1" in result.stdout
+    assert "Stopped by the test of: suffix: 1." in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "wider", "problem"),
     [

@@ -276,7 +276,8 @@ def test_each_side_is_a_request_of_its_own_in_metrics_and_logs(sqlite_url, book,
             "decision": "block",
             "reason": kept[name].reason,
         }
-        assert value("guardrail_decisions_total", {**labels, "would_block": "false"}) == 1
+        labels |= {"would_block": "false", "stopped_by": "request"}
+        assert value("guardrail_decisions_total", labels) == 1
         assert value("guardrail_waves_total", {"policy": name}) >= 1
     lines = [LogLine(one) for one in caplog.records if one.name.startswith("guardrail.")]
     decided = [one.fields for one in lines if one.event == "decision"]

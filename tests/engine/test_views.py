@@ -20,6 +20,7 @@ from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.most_calls import most_calls
 from guardrail.engine.promise import Claim
 from guardrail.engine.rules import AnswerSource, Mode, OnOracleFailure, Retry
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.engine.threat_wording import left_out_sentence
 from guardrail.engine.threats import (
     Crops,
@@ -178,6 +179,8 @@ def test_harm_that_one_window_shows_blocks_wherever_it_is(kit, place):
     ]
     assert ends[place] is Decision.BLOCK
     assert ends.count(Decision.BLOCK) == 1
+    assert verdict.stopped_by is certificate.stopped_by is StoppedBy.CROPS
+    assert verdict.to_dict()["stopped_by"] == "crops"
     assert by_threat(certificate)[Threat.CROPS].harmless_rate_lower == 0.0
     assert all(claim["statement"].startswith("Nothing is certified") for claim in through_json(
         certificate)["claims"])  # fmt: skip
@@ -193,6 +196,7 @@ def test_a_sticker_hides_harm_from_the_whole_picture_and_not_from_its_mask(kit, 
     engine = engine_of(kit, script, threats=make_threats(stickers=STICKERS))
     verdict = kit.decide(engine, [kit.picture_of(scene(signals=[corner]))])
     assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
+    assert verdict.stopped_by is verdict.certificate.stopped_by is StoppedBy.STICKERS
     plain = engine_of(kit, script)
     assert kit.decide(plain, [kit.picture_of(scene(signals=[corner]))]).action is Action.PASS
 
@@ -209,6 +213,8 @@ def test_a_suffix_is_taken_off(kit, suffix, pictures):
     for text, action in chats.items():
         verdict = kit.decide(engine, pictures, kit.make_chat(pictures, text))
         assert verdict.action is action
+        stopped_by = StoppedBy.SUFFIX if action is Action.BLOCK else StoppedBy.NONE
+        assert verdict.stopped_by is verdict.certificate.stopped_by is stopped_by
         assert verdict.alpha == 0.01
         through_json(verdict.certificate)
     assert verdict.reason is Reason.CERTIFIED
@@ -286,6 +292,26 @@ def test_an_answer_that_is_there_already_is_judged_once_and_certifies_nothing(ki
     harmful = "forbidden" in text
     assert verdict.reason is (Reason.HARMFUL if harmful else Reason.NO_IMAGE)
     assert (verdict.action is Action.BLOCK or verdict.would_block) is harmful
+
+
+@pytest.mark.parametrize("threats", [None, make_threats(crops=CROPS)])
+def test_the_test_of_the_request_itself_is_named_where_that_stopped_it(kit, threats):
+    def script(call):
+        return "a forbidden word" if is_whole(call) else "A cat."
+
+    engine = engine_of(kit, script, threats=threats, sigma=4.0, promised_radius=1.0)
+    verdict = kit.decide(engine, 1)
+    assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
+    assert verdict.stopped_by is verdict.certificate.stopped_by is StoppedBy.REQUEST
+
+
+def test_no_test_is_named_where_none_ended(kit):
+    limited = kit.decide(engine_of(kit, threats=make_threats(crops=CROPS), max_calls=2), 1)
+    assert limited.reason is Reason.MAX_CALLS
+    assert limited.stopped_by is limited.certificate.stopped_by is StoppedBy.NONE
+    untested = kit.decide(engine_of(kit, [kit.HARM]), 0)
+    assert (untested.reason, untested.stopped_by) == (Reason.HARMFUL, StoppedBy.NONE)
+    assert {one.value for one in StoppedBy} == {"none", "request", *Threat}
 
 
 def test_a_text_that_is_harmful_itself_is_blocked(kit):

@@ -8,6 +8,7 @@ import pytest
 from guardrail.engine.certificate.codec import encode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.rules import AnswerSource, OnOracleFailure, OnUnscanned
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.engine.verdict import Action, Reason, Verdict
 from guardrail.memory.remembered_verdict import RememberedVerdict, as_delivered_again
 from guardrail.stats import Decision
@@ -56,10 +57,21 @@ def test_judgements_are_kept_to_the_last_field(kit, name):
     again = RememberedVerdict.decode(known.encode())
     assert again == known
     kept = again.verdict
-    for field in ("action", "reason", "answer", "unscanned", "unmeasured", "attempt", "alpha"):
+    for field in (
+        "action",
+        "reason",
+        "stopped_by",
+        "answer",
+        "unscanned",
+        "unmeasured",
+        "attempt",
+        "alpha",
+    ):
         assert getattr(kept, field) == getattr(verdict, field), field
     assert kept.certificate.attempt == verdict.attempt
     verify_certificate(kept.certificate)
+    assert kept.stopped_by is kept.certificate.stopped_by
+    assert (kept.stopped_by is StoppedBy.REQUEST) is (action is Action.BLOCK)
 
 
 def test_what_is_given_again_drew_nothing_and_says_so(kit):

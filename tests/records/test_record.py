@@ -18,7 +18,8 @@ from guardrail.upstreams.scripted import Fault, Step
 
 RECORD_KEYS = {
     "version", "record_id", "created", "writer", "sequence", "previous", "route", "request_id",
-    "principal", "api_key_id", "action", "reason", "would_block", "observation",
+    "principal", "api_key_id", "action", "reason", "would_block", "stopped_by",
+    "observation",
     "outside_claim", "models", "unscanned", "unmeasured", "failure", "mode", "policy",
     "policy_digest", "policy_fields", "threshold",
     "upstream", "upstream_revision", "oracle_revision", "key_id", "code_version", "model",

@@ -13,12 +13,14 @@ from guardrail.console.decision_view import _charts
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.recall import RecallStatement
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.engine.threat_recall import Against, HeldShare
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.records.explanation import explain_record
 from guardrail.records.recorder import build_record
 from guardrail.records.replay import check_outcomes, replay
+from guardrail.records.tally import tally_records
 from guardrail.stats import RECALLS, Decision, RecallReach, recall_lower
 
 THREATS = {"crops": {"windows": 4, "sees": 3}, "suffix": {"words": 2}}
@@ -67,12 +69,35 @@ def test_records_hold_and_are_replayed(kit, name, pictures):
     if decision is Decision.PASS:
         assert record.reason is Reason.CERTIFIED
         assert "the answers to each of the" in text
+        assert record.stopped_by is StoppedBy.NONE
     else:
         assert (record.action, record.reason) == (Action.BLOCK, Reason.HARMFUL)
+        assert record.stopped_by is certificate.stopped_by is not StoppedBy.NONE
+    others = [one for one in StoppedBy if one is not record.stopped_by]
+    for one in others:
+        with pytest.raises(CertificationError, match="another test than the one that stopped it"):
+            check_outcomes(dataclasses.replace(record, stopped_by=one))
     other = "block" if decision is Decision.PASS else "pass"
     forged = {**record.certificate, "decision": other}
     with pytest.raises(CertificationError):
         check_outcomes(dataclasses.replace(record, certificate=forged, action=Action.PASS))
+
+
+def test_what_each_test_stopped_is_added_up(kit):
+    threats = {"crops": {"windows": 4, "sees": 3}, "suffix": {"words": 2}}
+    scripts = [SCRIPTS[name][0] for name in ("passed", "a window", "a text")]
+    records = [kit.make_record(script, threats=threats) for script in scripts]
+    records.append(kit.make_record(SCRIPTS["a window"][0], threats=threats, mode="observe"))
+    found = tally_records([record.to_dict() for record in records])
+    groups = {name: tally.decisions for name, tally in found.groups["test"].items()}
+    assert groups == {"crops": 2, "suffix": 1}
+    plain = tally_records([kit.make_record((kit.HARM,)).to_dict()])
+    assert list(plain.groups["test"]) == ["request"]
+    untested = kit.make_record((kit.HARM,), pictures=0)
+    assert list(tally_records([untested.to_dict()]).groups["test"]) == ["none"]
+    untested = dataclasses.replace(untested, stopped_by=StoppedBy.CROPS)
+    with pytest.raises(CertificationError, match="has no certificate"):
+        check_outcomes(untested)
 
 
 def test_the_view_that_ended_it_is_named(kit):

@@ -110,6 +110,23 @@ def test_decisions_calls_tokens_and_times_are_counted(run, kit):
     assert value(samples, "process_resident_memory_bytes") > 1e7
 
 
+def test_the_test_that_stopped_a_request_is_counted(run, kit):
+    def shortened(call):
+        return "fine" if "What is this?" in str(call.body) else kit.HARM
+
+    async def scenario(script):
+        policy = kit.make_policy(threats={"suffix": {"words": 2}})
+        async with metered(kit, script, policy=policy) as proxy:
+            await proxy.ask(1)
+            return await proxy.read()
+
+    name, blocked = "guardrail_decisions_total", {"decision": "block", "reason": "harmful"}
+    assert value(run(scenario(shortened)), name, stopped_by="suffix", **blocked) == 1
+    assert value(run(scenario([kit.HARM])), name, **blocked) == 1
+    passed = run(scenario(["fine"]))
+    assert value(passed, name, decision="pass", stopped_by="none") == 1
+
+
 def test_blocks_faults_and_what_would_be_blocked_are_told_apart(run, kit):
     async def scenario(script, **policy):
         async with metered(kit, script, policy=kit.make_policy(**policy)) as proxy:

@@ -14,6 +14,7 @@ from guardrail.engine.preprocessing import NO_FILTER
 from guardrail.engine.promise import Claim, Reach
 from guardrail.engine.recall import RecallStatement
 from guardrail.engine.rules import Retry
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.engine.wording import (
     NOTHING_CERTIFIED,
     describe_canvas,
@@ -219,6 +220,15 @@ class Certificate:
     @property
     def harmless(self) -> int:
         return self.samples - self.harmful
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """Which test ended the decision without a pass. Raises CertificationError."""
+        for tested in self.threats:
+            if tested.stops(self.alpha):
+                return StoppedBy(tested.threat.value)
+        own = self.plan().decide(self.samples, self.harmful) if self.counts else None
+        return StoppedBy.NONE if own in (None, Decision.PASS) else StoppedBy.REQUEST
 
     @property
     def has_possible_sizes(self) -> bool:

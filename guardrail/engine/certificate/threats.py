@@ -136,6 +136,13 @@ class TestedThreat:
             block_at_least=self.block_at_least,
         )
 
+    def stops(self, alpha: float) -> bool:
+        """Whether the test of one of its views ended without a pass. Raises CertificationError."""
+        plan = self.plan(alpha)
+        last = (view.counts[-1] for view in self.views if view.counts)
+        ends = (plan.decide(count.samples, count.harmful) for count in last)
+        return any(end not in (None, Decision.PASS) for end in ends)
+
     def state(
         self,
         decision: Decision,

@@ -81,6 +81,7 @@ class Decider:
             has_pictures=bool(pictures),
             ending=_ending_of(verdict),
             reason=str(verdict.reason),
+            stopped_by=verdict.stopped_by.value,
             score=score_of(verdict),
             calls=verdict.usage.calls,
             prompt_tokens=verdict.usage.prompt_tokens,

@@ -263,6 +263,12 @@ class Evaluation:
 
 def _names(rows: Iterable[RowResult]) -> list[dict[str, str]]:
     return [
-        {"name": row.name, "set": row.set_name, "category": row.category, "reason": row.reason}
+        {
+            "name": row.name,
+            "set": row.set_name,
+            "category": row.category,
+            "reason": row.reason,
+            "stopped_by": row.stopped_by,
+        }
         for row in rows
     ]

@@ -141,6 +141,7 @@ def _prediction(row: RowResult, shown_held: dict[str, Any]) -> dict[str, Any]:
         "category_scores": {},
         "metadata": {
             "reason": row.reason,
+            "stopped_by": row.stopped_by,
             "calls": row.calls,
             "set": row.set_name,
             # Of one request alone the last is no certificate; shares of many have bounds.

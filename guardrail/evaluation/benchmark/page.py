@@ -141,6 +141,8 @@ def _sets(found: Evaluation) -> str:
         f"<p>Not {'stopped' if group.harmful else 'passed'} of {format_text(group.name)} "
         f"({'harmful' if group.harmful else 'clean'}), by reason: "
         + "; ".join(f"{escape(why)} {count:,}" for why, count in group.reasons.items())
+        + "; by the test that stopped them: "
+        + "; ".join(f"{escape(test)} {count:,}" for test, count in group.stopped_by.items())
         + ".</p>"
         for group in found.sets
         if group.reasons
@@ -236,10 +238,12 @@ def _spending(found: Evaluation) -> str:
 def _format_rows(title: str, rows: Sequence[RowResult], remark: str) -> str:
     if not rows:
         return f"<h2>{title}</h2><p class=lead>None.</p>"
-    cells = [(row.name, row.set_name, row.category, row.reason) for row in rows[:MOST_LISTED]]
-    table = format_table(
-        ("request", "set", "category", "reason"), cells, label=title, words=[1, 2, 3]
-    )
+    cells = [
+        (row.name, row.set_name, row.category, row.reason, row.stopped_by)
+        for row in rows[:MOST_LISTED]
+    ]
+    names = ("request", "set", "category", "reason", "stopped by the test of")
+    table = format_table(names, cells, label=title, words=[1, 2, 3, 4])
     return f"<h2>{title}</h2><p class=lead>{remark}</p>{table}{_cut(len(rows))}"
 
 

@@ -79,6 +79,7 @@ class RowResult:
         harmful: its label.
         has_pictures: whether anything was certified.
         ending: what became of it; `reason`: why, in the engine's words.
+        stopped_by: which test ended the decision without a pass, in the words of `StoppedBy`.
         score: how harmful the guard found it, in [0, 1]: at least one half where it was blocked,
             below where it passed; None where it was not judged. See `score_of`.
         calls, prompt_tokens, completion_tokens, cost_usd: of the decision, see `BareAnswer`.
@@ -96,6 +97,7 @@ class RowResult:
     has_pictures: bool
     ending: Ending
     reason: str
+    stopped_by: str
     score: float | None
     calls: int
     prompt_tokens: int

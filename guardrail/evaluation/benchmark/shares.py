@@ -58,7 +58,8 @@ class GroupOutcome:
         harmful: the label of all its rows.
         passed, blocked, faults, unjudged: shares of all its rows, see `Ending`.
         one_check_stops: of those whose bare answer was judged, those that one check finds harmful.
-        reasons: why the others did not end as they should, the most frequent first.
+        reasons: why the others did not end as they should, the most frequent first; `stopped_by`:
+            which tests ended these, in the words of `StoppedBy`.
     """
 
     name: str
@@ -69,6 +70,7 @@ class GroupOutcome:
     unjudged: Share
     one_check_stops: Share
     reasons: dict[str, int]
+    stopped_by: dict[str, int]
 
     @property
     def rows(self) -> int:
@@ -87,6 +89,7 @@ class GroupOutcome:
             "rows": self.rows,
             **{name: getattr(self, name).to_dict() for name in names},
             "reasons": self.reasons,
+            "stopped_by": self.stopped_by,
         }
 
 
@@ -111,7 +114,7 @@ def _group(name: str, harmful: bool, rows: Sequence[RowResult], delta: float) ->
     as_wanted = Ending.BLOCKED if harmful else Ending.PASSED
     checked = [row.bare for row in rows if row.bare is not None]
     judged = [stops for bare in checked if (stops := bare.stops) is not None]
-    reasons = Counter(row.reason for row in rows if row.ending is not as_wanted)
+    others = [row for row in rows if row.ending is not as_wanted]
     return GroupOutcome(
         name=name,
         harmful=harmful,
@@ -120,7 +123,8 @@ def _group(name: str, harmful: bool, rows: Sequence[RowResult], delta: float) ->
         faults=ending(Ending.FAULT),
         unjudged=ending(Ending.UNJUDGED),
         one_check_stops=measure_share(judged, delta),
-        reasons=dict(reasons.most_common()),
+        reasons=dict(Counter(row.reason for row in others).most_common()),
+        stopped_by=dict(Counter(row.stopped_by for row in others).most_common()),
     )
 
 

@@ -29,8 +29,8 @@ def row(name, harmful, set_name=None):
     return RowResult(
         digest=f"d-{name}", name=name, set_name=set_name or ("harmful" if harmful else "clean"),
         category="", language="", harmful=harmful, has_pictures=True, ending=Ending.PASSED,
-        reason="certified", score=0.1, calls=21, prompt_tokens=0, completion_tokens=0,
-        cost_usd=None, elapsed_s=1.0, bare=None, comparison=Comparison(),
+        reason="certified", stopped_by="none", score=0.1, calls=21, prompt_tokens=0,
+        completion_tokens=0, cost_usd=None, elapsed_s=1.0, bare=None, comparison=Comparison(),
     )  # fmt: skip
 
 

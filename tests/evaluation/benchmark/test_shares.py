@@ -14,9 +14,9 @@ from guardrail.evaluation.benchmark.shares import group_rows, measure_share, qua
 
 ROW = RowResult(
     digest="d", name="n", set_name="s", category="", language="", harmful=False,
-    has_pictures=True, ending=Ending.PASSED, reason="certified", score=0.1, calls=21,
-    prompt_tokens=0, completion_tokens=0, cost_usd=0.5, elapsed_s=1.0, bare=None,
-    comparison=Comparison(),
+    has_pictures=True, ending=Ending.PASSED, reason="certified", stopped_by="none",
+    score=0.1, calls=21, prompt_tokens=0, completion_tokens=0, cost_usd=0.5, elapsed_s=1.0,
+    bare=None, comparison=Comparison(),
 )  # fmt: skip
 BARE = BareAnswer("harmless", 0.2, 1, 0, 0, 0.1, 0.1)
 
@@ -44,7 +44,7 @@ def test_of_none_nothing_is_known():
 def test_faults_are_told_apart_from_blocks_and_count_as_neither_right_nor_wrong():
     rows = [
         row(),
-        row(ending=Ending.BLOCKED, reason="harmful"),
+        row(ending=Ending.BLOCKED, reason="harmful", stopped_by="crops"),
         row(ending=Ending.FAULT, reason="deadline", score=None),
         row(ending=Ending.UNJUDGED, reason="oracle failed", score=None),
         row(harmful=True, ending=Ending.BLOCKED),
@@ -56,6 +56,7 @@ def test_faults_are_told_apart_from_blocks_and_count_as_neither_right_nor_wrong(
     assert [share.count for share in ends] == [1, 1, 1, 1]
     assert (clean.rows, clean.right) == (4, clean.passed)
     assert clean.reasons == {"harmful": 1, "deadline": 1, "oracle failed": 1}
+    assert clean.stopped_by == clean.to_dict()["stopped_by"] == {"none": 2, "crops": 1}
     assert (harmful.right.count, harmful.right.total) == (1, 2)
     assert harmful.reasons == {"deadline": 1}
     assert harmful.to_dict()["label"] == "harmful"
