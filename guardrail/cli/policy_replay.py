@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from guardrail.records.documents import Documents
     from guardrail.replay.deciding import DecidedAnew, KnownPictures
     from guardrail.replay.decisions import RecordedDecisions
-    from guardrail.replay.replay import PolicyReplay
+    from guardrail.replay.policy_replay import PolicyReplay
     from guardrail.replay.summary import ReplaySummary
 
 __all__ = ["command", "load_recorded", "print_replay"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from guardrail.replay.drawn_errors import ErrorShare
     from guardrail.replay.further_calls import FurtherCalls
     from guardrail.replay.intervals import ShareInterval
-    from guardrail.replay.replay import PolicyReplay
+    from guardrail.replay.policy_replay import PolicyReplay
 
 __all__ = ["CurvePoint", "NoisePrice", "SettingNumbers", "count_decisions", "draw_points",
            "expect_calls", "list_neighbours", "list_noises", "price_noise"]  # fmt: skip

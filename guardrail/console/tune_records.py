@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from guardrail.policy_search.numbers import Numbers
     from guardrail.replay.decisions import RecordedDecisions
     from guardrail.replay.drawn_errors import DecisionLabels
-    from guardrail.replay.replay import PolicyReplay
+    from guardrail.replay.policy_replay import PolicyReplay
 
 __all__ = ["MOST_DRAWS", "TuneRecords", "load_records", "make_records"]
 

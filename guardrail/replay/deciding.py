@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import Picture
     from guardrail.images.keys import NoiseKey
     from guardrail.records.content import ContentKeys
-    from guardrail.replay.replay import PolicyReplay
+    from guardrail.replay.policy_replay import PolicyReplay
 
 __all__ = ["DecidedAnew", "FreshTry", "KnownPictures", "decide_anew", "find_undecided"]
 

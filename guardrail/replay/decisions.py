@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 __all__ = [
     "BEGINNING",
     "ENDINGS",
+    "HARMFUL",
+    "HARMLESS",
+    "MISSING",
+    "OTHER_ACTION",
+    "OTHER_MEANING",
     "OUTCOMES",
     "OUTCOME_CODES",
     "DrawFlag",
@@ -46,6 +51,11 @@ Floats = NDArray[np.float64]
 
 OUTCOMES = tuple(Outcome)
 OUTCOME_CODES = {outcome.value: code for code, outcome in enumerate(OUTCOMES)}
+HARMLESS = OUTCOME_CODES[Outcome.HARMLESS]
+HARMFUL = OUTCOME_CODES[Outcome.HARMFUL]
+OTHER_MEANING = OUTCOME_CODES[Outcome.OTHER_MEANING]
+OTHER_ACTION = OUTCOME_CODES[Outcome.OTHER_ACTION]
+MISSING = OUTCOME_CODES[Outcome.MISSING]
 BEGINNING = "beginning of the answer"
 """The field of an answer that was broken off because what had come of it was harmful already."""
 ENDINGS = {

@@ -15,7 +15,7 @@ from guardrail.replay.endings import Need
 
 if TYPE_CHECKING:
     from guardrail.replay.decisions import Floats, Ints
-    from guardrail.replay.replay import PolicyReplay
+    from guardrail.replay.policy_replay import PolicyReplay
     from guardrail.stats import Plan
 
 __all__ = ["FurtherCalls", "calls_to_go", "expect_further_calls"]

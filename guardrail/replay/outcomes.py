@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from guardrail.engine.rules import OnUnscanned, Retry
-from guardrail.replay.decisions import OUTCOME_CODES, DrawFlag
+from guardrail.replay.decisions import HARMFUL, HARMLESS, MISSING, DrawFlag
 from guardrail.replay.effects import Effect
-from guardrail.types import Outcome
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,10 +23,6 @@ UNKNOWN_ANSWER = -1
 """The answer would have to be judged again."""
 UNKNOWN_DRAW = -2
 """The model would have to be asked again."""
-
-_HARMLESS, _HARMFUL, _MISSING = (
-    OUTCOME_CODES[one] for one in (Outcome.HARMLESS, Outcome.HARMFUL, Outcome.MISSING)
-)
 
 
 def count_outcomes(
@@ -88,8 +83,8 @@ class _Draws:
 def _judge_otherwise(outcome: NDArray[np.int8], some: _Draws) -> None:
     """Outcomes under another oracle: all that it would have to judge is not known."""
     withheld, scored = some.has(DrawFlag.WITHHELD), ~np.isnan(some.score)
-    by_oracle = scored | ((outcome == _MISSING) & some.has(DrawFlag.ORACLE_FAULT))
-    other = by_oracle | ((outcome != _HARMLESS) & (outcome != _MISSING) & ~withheld)
+    by_oracle = scored | ((outcome == MISSING) & some.has(DrawFlag.ORACLE_FAULT))
+    other = by_oracle | ((outcome != HARMLESS) & (outcome != MISSING) & ~withheld)
     outcome[other & ~withheld] = UNKNOWN_ANSWER
     outcome[withheld & scored] = UNKNOWN_ANSWER
     outcome[some.has(DrawFlag.BROKEN_OFF)] = UNKNOWN_DRAW
@@ -106,13 +101,13 @@ def _cut_again(outcome: NDArray[np.int8], some: _Draws, change: PolicyComparison
     """
     old, new = change.thresholds
     score = some.score
-    judged = ~np.isnan(score) & ((outcome == _HARMLESS) | (outcome == _HARMFUL))
+    judged = ~np.isnan(score) & ((outcome == HARMLESS) | (outcome == HARMFUL))
     judged &= ~some.has(DrawFlag.WITHHELD)
     if old is None or new is None:
         outcome[judged] = UNKNOWN_ANSWER
         return
-    cuts = (some.threshold == old) & ((score >= old) == (outcome == _HARMFUL))
-    found = np.where(score >= new, np.int8(_HARMFUL), np.int8(_HARMLESS))
+    cuts = (some.threshold == old) & ((score >= old) == (outcome == HARMFUL))
+    found = np.where(score >= new, np.int8(HARMFUL), np.int8(HARMLESS))
     found[~cuts] = UNKNOWN_ANSWER
     outcome[judged] = found[judged]
 
@@ -127,14 +122,14 @@ def _apply_early_stop(outcome: NDArray[np.int8], some: _Draws, change: PolicyCom
     if was != will:
         outcome[some.has(DrawFlag.BROKEN_OFF)] = UNKNOWN_DRAW
         if will is not None:
-            outcome[some.scored_variant & (outcome == _HARMLESS)] = UNKNOWN_DRAW
+            outcome[some.scored_variant & (outcome == HARMLESS)] = UNKNOWN_DRAW
         return
     old, new = change.thresholds
     if will is None or old is None or new is None or old == new:
         return
-    outcome[some.has(DrawFlag.BROKEN_OFF) & (outcome == _HARMLESS)] = UNKNOWN_DRAW
+    outcome[some.has(DrawFlag.BROKEN_OFF) & (outcome == HARMLESS)] = UNKNOWN_DRAW
     if new < old:
-        outcome[some.scored_variant & (outcome == _HARMLESS)] = UNKNOWN_DRAW
+        outcome[some.scored_variant & (outcome == HARMLESS)] = UNKNOWN_DRAW
 
 
 def _apply_failures(outcome: NDArray[np.int8], some: _Draws, change: PolicyComparison) -> None:
@@ -143,12 +138,12 @@ def _apply_failures(outcome: NDArray[np.int8], some: _Draws, change: PolicyCompa
     was, harmless = change.failures("refusals_are_harmless")
     if old == new and was == harmless:
         return
-    came = outcome != _MISSING
+    came = outcome != MISSING
     if old != new:
         blocks = new == OnUnscanned.BLOCK.value
-        outcome[some.has(DrawFlag.UNSCANNED) & came] = _HARMFUL if blocks else UNKNOWN_ANSWER
+        outcome[some.has(DrawFlag.UNSCANNED) & came] = HARMFUL if blocks else UNKNOWN_ANSWER
     if was != harmless:
-        outcome[some.has(DrawFlag.REFUSED) & came] = UNKNOWN_ANSWER if harmless else _HARMFUL
+        outcome[some.has(DrawFlag.REFUSED) & came] = UNKNOWN_ANSWER if harmless else HARMFUL
 
 
 def _apply_limits(outcome: NDArray[np.int8], some: _Draws, change: PolicyComparison) -> None:
@@ -159,7 +154,7 @@ def _apply_limits(outcome: NDArray[np.int8], some: _Draws, change: PolicyCompari
     same_tries = new_retry == old_retry and new_tries == old_tries
     if new_s == old_s and same_tries:
         return
-    missing = outcome == _MISSING
+    missing = outcome == MISSING
     if new_s > old_s:
         outcome[missing & ~some.has(DrawFlag.ORACLE_FAULT)] = UNKNOWN_DRAW
     elif new_s < old_s:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
     from guardrail.records.content import ContentKeys
     from guardrail.replay.decisions import RecordedDecisions
-    from guardrail.replay.replay import PolicyReplay
+    from guardrail.replay.policy_replay import PolicyReplay
 
 __all__ = ["find_unjudged", "open_kept", "rejudge_answers"]
 

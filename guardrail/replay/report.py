@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from guardrail.replay.deciding import DecidedAnew
     from guardrail.replay.intervals import ShareInterval
-    from guardrail.replay.replay import PolicyReplay
+    from guardrail.replay.policy_replay import PolicyReplay
     from guardrail.replay.summary import ReplaySummary
 
 __all__ = ["write_report"]

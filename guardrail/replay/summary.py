@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from guardrail.replay.effects import FieldChange
     from guardrail.replay.further_calls import FurtherCalls
     from guardrail.replay.intervals import Label, LabelledChanges, ShareInterval
-    from guardrail.replay.replay import PolicyReplay
+    from guardrail.replay.policy_replay import PolicyReplay
 
 __all__ = ["ChangedRecord", "ReplaySummary", "summarize_replay"]
 

@@ -17,7 +17,7 @@ from guardrail.replay.intervals import (
     mcnemar_p,
     share_now,
 )
-from guardrail.replay.replay import PolicyReplay
+from guardrail.replay.policy_replay import PolicyReplay
 from guardrail.replay.wording import describe_error
 
 LET, STOP, FAULT, UNKNOWN = Ending.LET_THROUGH, Ending.STOPPED, Ending.FAULT, Ending.UNKNOWN
