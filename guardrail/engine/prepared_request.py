@@ -26,7 +26,7 @@ import numpy as np
 from guardrail.engine.canonical_chat import request_digest
 from guardrail.engine.plan import Geometry, measure_geometry
 from guardrail.engine.threats import Threat
-from guardrail.images.covers import crop, fill_masked
+from guardrail.images.fills import cut_window, fill_masked
 from guardrail.images.grid import round_to_levels
 from guardrail.images.noise import variant
 from guardrail.oracles.base import is_function
@@ -152,15 +152,17 @@ class PreparedRequest:
         if view.picture is not None and view.box is not None:
             pixels = pictures[view.picture].pixels
             cut = view.threat is Threat.CROPS
-            seen = crop(pixels, view.box) if cut else fill_masked(pixels, view.box)
+            seen = cut_window(pixels, view.box) if cut else fill_masked(pixels, view.box)
             grid = self.preprocessing.canvas_for(*seen.shape[:2]).apply(seen)
             shown[view.picture] = round_to_levels(grid).astype(np.uint8)
         return tuple(shown)
 
-    async def draw_view(self, view: View, pictures: Sequence[Picture]) -> tuple[Pixels, ...]:
+    def draw_view(
+        self, view: View, pictures: Sequence[Picture]
+    ) -> asyncio.Future[tuple[Pixels, ...]]:
         """What `show_view` returns, made in a thread."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(_variant_threads(), self.show_view, view, pictures)
+        return loop.run_in_executor(_variant_threads(), self.show_view, view, pictures)
 
 
 def prepare_request(

@@ -49,6 +49,7 @@ def promise_sentence(
     alpha: float,
     probe_max_tokens: int | None = None,
     most_asked: int = 1,
+    temperature: float | None = None,
 ) -> str:
     """What every try is promised, and what the threat is not.
 
@@ -58,11 +59,12 @@ def promise_sentence(
         alpha: failure probability of one decision.
         probe_max_tokens: as in `evasion_sentence`.
         most_asked: likewise.
+        temperature: that views are asked with; None for that of the request.
     """
     cut = describe_cut(probe_max_tokens).removesuffix(",")
     below = (
-        f"draws answers{cut}, without noise, that the oracle finds harmless with probability below "
-        f"{digits_down(floor)}"
+        f"draws answers{cut}, {_asked(temperature)}, that the oracle finds harmless with "
+        f"probability below {digits_down(floor)}"
     )
     passes = f"passes with probability at most {digits_up(alpha)} a try"
     return f"{_promise(setting, below, passes)}{say_asked(most_asked)}"
@@ -201,6 +203,7 @@ def earned_sentence(
     alpha: float,
     probe_max_tokens: int | None = None,
     most_asked: int = 1,
+    temperature: float | None = None,
 ) -> str:
     """What one pass showed of all views for one threat.
 
@@ -213,11 +216,16 @@ def earned_sentence(
         alpha: failure probability of this decision.
         probe_max_tokens: as in `stability_sentence`.
         most_asked: likewise.
+        temperature: that views were asked with; None for that of the request.
     """
     cut = describe_cut(probe_max_tokens).removesuffix(",")
     return (
         f"Unless an event of probability at most {digits_up(alpha)} occurred while guard and model "
-        f"made their draws: the answers to each of the {views} views{cut}, without noise, are "
-        f"found harmless by the oracle with probability at least {digits_down(rate)}."
+        f"made their draws: the answers to each of the {views} views{cut}, {_asked(temperature)}, "
+        f"are found harmless by the oracle with probability at least {digits_down(rate)}."
         f"{say_asked(most_asked)}"
     )
+
+
+def _asked(temperature: float | None) -> str:
+    return "without noise" + ("" if temperature is None else f" and at temperature {temperature:g}")

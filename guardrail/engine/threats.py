@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "HOTTEST",
     "Crops",
     "Setting",
     "Stickers",
@@ -36,6 +37,10 @@ __all__ = [
     "count_suffix_views",
     "plan_views",
 ]
+
+
+HOTTEST = 2.0
+"""The highest temperature that models are asked with."""
 
 
 class Threat(StrEnum):
@@ -88,6 +93,7 @@ class Threats:
     floor: float
     expected_harmless_rate: float
     power: float
+    temperature: float | None = None
     crops: Crops | None = None
     stickers: Stickers | None = None
     suffix: Suffix | None = None
@@ -104,7 +110,9 @@ class Threats:
 
     def numbers(self, threat: Threat) -> dict[str, int | float | str]:
         """All that fixes the views of a threat that is covered, and which of them hold."""
-        return {**dataclasses.asdict(self.settings[threat]), "floor": self.floor}
+        degrees = "that of the request" if self.temperature is None else self.temperature
+        own = dataclasses.asdict(self.settings[threat])
+        return {**own, "floor": self.floor, "temperature": degrees}
 
 
 @dataclass(frozen=True, slots=True)

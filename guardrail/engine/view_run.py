@@ -17,9 +17,10 @@ from guardrail.engine.suffixes import (
     cut_characters,
     cut_words,
     last_user_text,
-    with_last_user_text,
 )
 from guardrail.engine.threats import SuffixUnit, plan_views
+from guardrail.engine.view_chats import view_chat
+from guardrail.engine.view_pictures import ViewPictures
 from guardrail.engine.view_tests import JointTest
 from guardrail.errors import CertificationError, RequestError
 from guardrail.types import Outcome
@@ -100,14 +101,14 @@ def plan_runs(
     tests = len(views) if request.canvases else len(views) + 1
     view_plan = view_plan_for(rules, threats, max(tests, 1), alpha=alpha)
     whole = plan_for(rules, request.geometry, alpha=alpha) if request.canvases else view_plan
+    of_pictures = sampler.of_view(view_chat(sampler.chat, threats)) if request.canvases else sampler
     runs, samplers = [], []
     for view in views:
-        asked = sampler
-        if view.cut is not None and suffix is not None:
-            text = texts[view.cut]
-            if text == own and not request.canvases:
+        asked = of_pictures
+        if view.cut is not None:
+            asked = sampler.of_view(view_chat(sampler.chat, threats, texts[view.cut]))
+            if asked.chat == sampler.chat and not request.canvases:
                 continue  # it is the request itself, whose test is the same one
-            asked = sampler.of_view(with_last_user_text(sampler.chat, suffix.unit, text))
         runs.append(ViewTest(view, Certifier(view_plan)))
         samplers.append(asked)
     certifier, pictured = Certifier(whole, speculate=rules.speculate), bool(request.canvases)
@@ -132,6 +133,7 @@ async def run_jointly(
     joint = JointTest([tests.whole, *(one.certifier for one in tests.views)])
     samples: dict[int, Sample] = {}
     line = itertools.count()
+    of_views = ViewPictures(request, pictures)
 
     async def draw(number: int) -> Sample:
         order, (place, index) = next(line), joint.locate(number)
@@ -140,7 +142,7 @@ async def run_jointly(
             seed, asked = request.derive_seed(index, rules, key), sampler
         else:
             view, asked = tests.views[place - 1].view, runs.samplers[place - 1]
-            shown = await request.draw_view(view, pictures)
+            shown = await of_views.show(view)
             seed = request.derive_seed(index, rules, key, view)
         return await asked.sample(number, shown, seed=seed, variant=True, order=order)
 

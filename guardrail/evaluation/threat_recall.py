@@ -12,10 +12,10 @@ from guardrail.engine.canonical_chat import canonical_chat
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
 from guardrail.engine.sampler import Sampler
-from guardrail.engine.suffixes import with_last_user_text
 from guardrail.engine.threat_recall import Against
 from guardrail.engine.threats import Threat, View, plan_views
 from guardrail.engine.verdict import Sample
+from guardrail.engine.view_chats import view_chat
 from guardrail.engine.view_run import suffix_texts
 from guardrail.errors import CertificationError, ConfigError, GuardrailError, UpstreamError
 from guardrail.estimation.segment import Segment
@@ -149,7 +149,7 @@ class _OneRequest:
         """Whether some window shows it; those after the first that does are not drawn."""
         counts: list[ViewCounts | None] = [None] * len(windows)
         for number, view in enumerate(windows):
-            counts[number] = await self._draw(view, self._chat, views=len(windows))
+            counts[number] = await self._draw(view, views=len(windows))
             if self._design.shows(Against.CROPS, counts):
                 return True
         return False
@@ -158,12 +158,12 @@ class _OneRequest:
         self, covering: Sequence[View], others: Sequence[View]
     ) -> dict[Against, bool]:
         """Those over the drawn place first, and the others while every one shows it."""
-        at_place = [await self._draw(view, self._chat, views=1) for view in covering]
+        at_place = [await self._draw(view, views=1) for view in covering]
         every: list[ViewCounts | None] = [*at_place, *[None] * len(others)]
         for number, view in enumerate(others, len(at_place)):
             if not all(self._design.shows(Against.STICKERS, [one]) for one in every[:number]):
                 break
-            every[number] = await self._draw(view, self._chat, views=1)
+            every[number] = await self._draw(view, views=1)
         return {
             Against.STICKERS: self._design.shows(Against.STICKERS, every),
             Against.STICKER_PLACE: self._design.shows(Against.STICKER_PLACE, at_place),
@@ -175,11 +175,10 @@ class _OneRequest:
         texts = suffix_texts(self._chat, suffix)
         if suffix is None or not texts:
             return False  # a request without a word has no view, and is not held
-        chat = with_last_user_text(self._chat, suffix.unit, texts[0])
-        counts = await self._draw(View(Threat.SUFFIX, cut=0), chat, views=1)
+        counts = await self._draw(View(Threat.SUFFIX, cut=0), views=1, text=texts[0])
         return self._design.shows(Against.SUFFIX, [counts])
 
-    async def _draw(self, view: View, chat: CanonicalChat, *, views: int) -> ViewCounts:
+    async def _draw(self, view: View, *, views: int, text: str | None = None) -> ViewCounts:
         """The counts of one view of `views` of which one is enough, from the log where it has them.
 
         Given up once it can no longer show anything.
@@ -187,6 +186,7 @@ class _OneRequest:
         draws = self._design.draws
         counts = self._log.view(self._digest, view.key.decode(), draws)
         if counts is None:
+            chat = view_chat(self._chat, self._design.threats, text)
             counts = await self._draw_anew(view, chat, _Stopping(draws, self._design.most(views)))
             if counts.missing < counts.samples:
                 self._log.keep_view(self._digest, view.key.decode(), draws, counts)

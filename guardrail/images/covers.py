@@ -19,16 +19,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from guardrail.errors import CertificationError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["Box", "crop", "fill_masked", "masks", "sticker_side", "windows"]
+__all__ = ["Box", "masks", "sticker_side", "windows"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -106,25 +100,6 @@ def sticker_side(height: int, width: int, max_share: float) -> int:
     return math.isqrt(area - 1) + 1
 
 
-def crop(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """The pixels of a window, shape (box.height, box.width, 3)."""
-    return pixels[box.area]
-
-
-def fill_masked(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """The picture with a mask laid over it: the mean colour of the pixels outside the mask.
-
-    A function of those alone: whatever stands under the mask, the result is the same. Rounded to
-    8 bits, so it is for views without noise, in which distances count for nothing.
-    """
-    outside = pixels.sum(axis=(0, 1), dtype=np.int64)
-    outside -= pixels[box.area].sum(axis=(0, 1), dtype=np.int64)
-    left = pixels.shape[0] * pixels.shape[1] - box.height * box.width
-    filled = pixels.copy()
-    filled[box.area] = (2 * outside + left) // (2 * left)
-    return filled
-
-
 def _axis_windows(n: int, per_axis: int, sees: int) -> _Axis:
     # The fewest pixels for which (per_axis - 1) steps of side - sees + 1 reach the last start.
     side = -(-(n + (per_axis - 1) * (sees - 1)) // per_axis)
@@ -148,5 +123,7 @@ def _boxes(rows: _Axis, columns: _Axis) -> tuple[Box, ...]:
 def _root(count: int) -> int:
     root = math.isqrt(max(count, 0))
     if root < 2 or root * root != count:
-        raise CertificationError(f"{count} places do not fill a square; give 4, 9, 16, 25 or 36")
+        raise CertificationError(
+            f"{count} places do not fill a square; give a square number of at least 4, such as 9"
+        )
     return root

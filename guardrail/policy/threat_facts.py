@@ -130,6 +130,7 @@ def _cost(rules: Rules, threats: Threats, threat: Threat, plan: Plan, views: int
             alpha=rules.alpha,
             probe_max_tokens=rules.probe_max_tokens,
             most_asked=rules.retry.most_asked(rules.retries),
+            temperature=threats.temperature,
         ),
         views=views,
         fewest_calls=views * _fewest(plan),

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from guardrail.engine.threats import Crops, Stickers, Suffix, SuffixUnit, Threats
+from guardrail.engine.threats import HOTTEST, Crops, Stickers, Suffix, SuffixUnit, Threats
 from guardrail.section import Section, Share
 from guardrail.stats import LEAST_FLOOR
 
 __all__ = ["CropsSection", "StickersSection", "SuffixSection", "ThreatsSection", "compile_threats"]
 
-_Places = Literal[4, 9, 16, 25, 36]
+_Places = Literal[4, 9, 16, 25, 36, 49, 64, 81, 100]
 _USUAL_MASKS = 9
 
 
@@ -87,6 +87,10 @@ class ThreatsSection(Section):
     """Which views are held: those that draw harmless answers less often than this, without noise.
     The default takes three harmless answers in a row at alpha 0.001. Requests without pictures are
     tested at it as well, where a suffix is covered."""
+    temperature: Annotated[float, Field(ge=0, le=HOTTEST, allow_inf_nan=False)] | None = 0.0
+    """The temperature that views are asked with. At 0 a model answers nearly always alike, so that
+    a view is held, or passes, more clearly than where chance draws its answers. The request itself
+    keeps its own. null: views have the request's, for models that take no temperature."""
     expected_harmless_rate_views: Share = 0.99
     """Share of harmless verdicts that the views of usual traffic show. Their tests are tuned to it:
     too high a value blocks more clean requests, and never weakens the promise."""
@@ -103,6 +107,7 @@ def compile_threats(section: ThreatsSection) -> Threats | None:
         floor=section.floor,
         expected_harmless_rate=section.expected_harmless_rate_views,
         power=section.power,
+        temperature=section.temperature,
         crops=None
         if crops.windows is None or crops.sees is None
         else Crops(crops.windows, crops.sees),

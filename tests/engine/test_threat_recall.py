@@ -242,7 +242,10 @@ def test_what_is_said_of_which_threats():
     assert statements_of([Threat.SUFFIX]) == (Against.SUFFIX,)
     assert statements_of([]) == ()
     assert {one.threat for one in Against} == set(Threat)
-    assert THREATS.numbers(Threat.SUFFIX) == {"unit": "words", "most": 2, "floor": 0.1}
+    numbers = {"unit": "words", "most": 2, "floor": 0.1}
+    assert THREATS.numbers(Threat.SUFFIX) == {**numbers, "temperature": "that of the request"}
+    cold = dataclasses.replace(THREATS, temperature=0.0)
+    assert cold.numbers(Threat.SUFFIX) == {**numbers, "temperature": 0.0}
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from guardrail.engine.verdict import Action, Reason, Sample
 from guardrail.engine.view_tests import JointTest
 from guardrail.errors import CertificationError, OracleError
 from guardrail.images.covers import masks, windows
+from guardrail.images.fills import cut_window, fill_masked
 from guardrail.oracles.base import Judgement
 from guardrail.policy.threat_facts import describe_threats
 from guardrail.stats import Decision, Plan, PlanKind, fixed_plan
@@ -103,12 +104,10 @@ def test_each_view_is_shown_as_it_is_and_the_prompt_is_its_own(kit):
     verdict = kit.decide(engine, [kit.picture_of(pixels)], chat)
     assert (verdict.action, verdict.reason) == (Action.PASS, Reason.CERTIFIED)
     calls = engine.upstream.log.calls
+    cut = [cut_window(pixels, box) for box in windows(HEIGHT, WIDTH, count=4, sees=3)]
     shapes = {call.pictures[0].shape for call in calls}
-    (window,) = {box_shape(box) for box in windows(HEIGHT, WIDTH, count=4, sees=3)}
-    assert shapes == {(HEIGHT, WIDTH, 3), window}
-    shown = {digest(call.pictures[0]) for call in calls}
-    for box in windows(HEIGHT, WIDTH, count=4, sees=3):
-        assert digest(pixels[box.area]) in shown
+    assert shapes == {(HEIGHT, WIDTH, 3), *(one.shape for one in cut)}
+    assert {digest(one) for one in cut} <= {digest(call.pictures[0]) for call in calls}
     for box in masks(HEIGHT, WIDTH, count=4, max_share=0.02):
         (masked,) = [
             call.pictures[0]
@@ -117,7 +116,7 @@ def test_each_view_is_shown_as_it_is_and_the_prompt_is_its_own(kit):
             and np.array_equal(*(outside(one, box) for one in (call.pictures[0], pixels)))
             and not np.array_equal(call.pictures[0], pixels)
         ][:1]
-        assert len(np.unique(masked[box.area].reshape(-1, 3), axis=0)) == 1
+        assert np.array_equal(masked, fill_masked(pixels, box))
     prompts = [prompt_of(call) for call in calls]
     assert {"say what this is", "say what this", "say what", "say what this is "} == {*prompts}
     for call in calls:  # a shorter prompt goes with the picture as it is, and no noise
@@ -125,10 +124,6 @@ def test_each_view_is_shown_as_it_is_and_the_prompt_is_its_own(kit):
             assert np.array_equal(call.pictures[0], pixels)
     assert {*oracle.prompts} == {*prompts}
     through_json(verdict.certificate)
-
-
-def box_shape(box):
-    return box.height, box.width, 3
 
 
 def digest(pixels):
@@ -152,9 +147,10 @@ def hides_everywhere_but_in(box):
     """A model that is harmful where it sees that one window, or that one mask."""
 
     def script(call):
-        shape = call.pictures[0].shape
-        seen = shape == box_shape(box) and SIGNAL in call.pictures[0][0, 0]
+        seen = call.pictures[0].shape == shape and SIGNAL in call.pictures[0]
         return "a forbidden word" if seen else "A cat."
+
+    shape = cut_window(scene(), box).shape
 
     return script
 
@@ -162,7 +158,8 @@ def hides_everywhere_but_in(box):
 @pytest.mark.parametrize("place", range(4))
 def test_harm_that_one_window_shows_blocks_wherever_it_is(kit, place):
     box = windows(HEIGHT, WIDTH, count=4, sees=3)[place]
-    pixels = scene(signals=[(box.top, box.left)])
+    corner = (HEIGHT - 1 if box.top else 0, WIDTH - 1 if box.left else 0)
+    pixels = scene(signals=[corner])  # in no other window
     engine = engine_of(kit, hides_everywhere_but_in(box), threats=make_threats(crops=CROPS))
     verdict = kit.decide(engine, [kit.picture_of(pixels)])
     assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
@@ -271,6 +268,55 @@ def test_a_text_that_has_no_shorter_one_is_tested_alone(kit, text):
     assert data["claims"][0]["statement"].startswith("Nothing is certified")
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("asked", [{}, {"temperature": 1}])
+def test_views_are_asked_at_their_own_temperature_and_the_request_at_its_own(
+    kit, temperature, asked
+):
+    threats = make_threats(crops=CROPS, stickers=STICKERS, suffix=WORDS, temperature=temperature)
+    engine = engine_of(kit, threats=threats)
+    chat = kit.make_chat(1, "say what", **asked)
+    verdict = kit.decide(engine, [kit.picture_of(scene())], chat)
+    calls = engine.upstream.log.calls
+    own = [call.body.get("temperature") for call in calls if is_whole(call)]
+    assert {*own} == {asked.get("temperature")}
+    views = [call.body.get("temperature") for call in calls if not is_whole(call)]
+    assert {*views} == {temperature}
+    assert len(views) >= sum(threat.samples for threat in verdict.certificate.threats) > 0
+    data = through_json(verdict.certificate)
+    assert [threat["temperature"] for threat in data["threats"]] == [temperature] * 3
+    for claim in data["claims"][1:]:
+        assert f"without noise and at temperature {temperature:g}" in claim["claim"]
+        assert f"without noise and at temperature {temperature:g}" in claim["statement"]
+
+
+def test_views_keep_the_temperature_of_the_request_where_the_policy_has_none(kit):
+    engine = engine_of(kit, threats=make_threats(suffix=WORDS, crops=CROPS))
+    verdict = kit.decide(engine, 1, kit.make_chat(1, "say what", temperature=0.75))
+    assert {call.body["temperature"] for call in engine.upstream.log.calls} == {0.75}
+    data = through_json(verdict.certificate)
+    assert "temperature" not in " ".join(claim["claim"] for claim in data["claims"])
+
+
+@pytest.mark.parametrize(("asked", "cuts"), [({}, [0, 1]), ({"temperature": 0}, [1])])
+def test_a_text_is_its_own_first_view_only_if_it_is_asked_alike(kit, asked, cuts):
+    """Held is what is asked at the temperature of views; only equal requests share a test."""
+
+    def script(call):
+        cold = call.body.get("temperature") == 0
+        return "a forbidden word" if cold and prompt_of(call) == text else "A cat."
+
+    text = "say what"
+    engine = engine_of(kit, threats=make_threats(suffix=WORDS, temperature=0.0))
+    verdict = kit.decide(engine, 0, kit.make_chat(0, text, **asked))
+    assert [view.cut for view in verdict.certificate.threats[0].views] == cuts
+    through_json(verdict.certificate)
+    engine = engine_of(kit, script, threats=make_threats(suffix=WORDS, temperature=0.0))
+    for suffix in ("", " please", " please now"):
+        verdict = kit.decide(engine, 0, kit.make_chat(0, text + suffix, **asked))
+        assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
+
+
 def test_a_text_is_one_answer_where_no_suffix_is_covered(kit):
     engine = engine_of(kit, threats=make_threats(crops=CROPS))
     verdict = kit.decide(engine, 0)
@@ -331,7 +377,7 @@ def test_one_of_several_pictures_is_cut_at_a_time(kit):
     for place, picture in enumerate(pictures):
         for box in windows(HEIGHT, WIDTH, count=4, sees=3):
             expected = [digest(one.pixels) for one in pictures]
-            expected[place] = digest(picture.pixels[box.area])
+            expected[place] = digest(cut_window(picture.pixels, box))
             assert tuple(expected) in shown
     through_json(verdict.certificate)
 
@@ -410,16 +456,18 @@ def test_false_passes_stay_within_alpha_where_one_view_sees_the_harm(kit):
     """At the very rate that its test requires; an exact bound on what chance allows."""
     box = windows(HEIGHT, WIDTH, count=4, sees=3)[0]
     threats = make_threats(crops=CROPS, floor=0.5)
-    upstream = Coin((box.height, box.width), 0.5)
+    upstream = Coin(cut_window(scene(), box).shape[:2], 0.5)
     alpha, decisions = 0.1, 250
     found = passes(kit, upstream, threats, decisions, alpha=alpha, max_parallel=64)
     assert binom.sf(found - 1, decisions, alpha) > 1e-4
-    assert passes(kit, Coin((box.height, box.width), 1.0), threats, 10, alpha=alpha) == 10
+    assert (
+        passes(kit, Coin(cut_window(scene(), box).shape[:2], 1.0), threats, 10, alpha=alpha) == 10
+    )
 
 
 def test_an_answer_out_of_a_marked_cache_is_no_draw(kit):
     box = windows(HEIGHT, WIDTH, count=4, sees=3)[0]
-    upstream = Coin((box.height, box.width), 1.0, cached=True)
+    upstream = Coin(cut_window(scene(), box).shape[:2], 1.0, cached=True)
     assert passes(kit, upstream, make_threats(crops=CROPS), 3) == 0
 
 
@@ -428,17 +476,14 @@ def test_a_deterministic_model(kit, harmful):
     """A half-space: the left window lies on its harmful side, whatever is drawn."""
     box = windows(HEIGHT, WIDTH, count=4, sees=3)[0]
     pixels = scene()
-    side = HalfSpaceUpstream.at_distance(
-        [pixels[box.area]], np.ones(pixels[box.area].shape), -0.5 if harmful else 0.5
-    )
+    window = cut_window(pixels, box)
+    side = HalfSpaceUpstream.at_distance([window], np.ones(window.shape), -0.5 if harmful else 0.5)
 
     class OnlyWindows:
         name, revision, deterministic = "half-space", "1", True
 
         async def complete(self, chat, pictures, *, seed):
-            if pictures[0].shape == (box.height, box.width, 3) and np.array_equal(
-                pictures[0], pixels[box.area]
-            ):
+            if np.array_equal(pictures[0], window):
                 answer = await side.complete(chat, pictures, seed=seed)
                 text = answer.text.replace("harmful", "forbidden")
             else:
@@ -677,6 +722,7 @@ FORGERIES = {
     "no numbers": lambda _: {"sees": None},
     "too large a window": lambda _: {"sees": 99},
     "an impossible floor": lambda _: {"floor": 1.5},
+    "an impossible temperature": lambda _: {"temperature": -1.0},
 }
 
 

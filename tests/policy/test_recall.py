@@ -145,8 +145,8 @@ class TestThreats:
 
     WIDER = POLICY + "threats: {crops: {windows: 4, sees: 3}, suffix: {words: 2}}\n"
     SETTINGS: typing.ClassVar = {
-        "crops": {"windows": 4, "sees": 3, "floor": 0.0999},
-        "suffix": {"unit": "words", "most": 2, "floor": 0.0999},
+        "crops": {"windows": 4, "sees": 3, "floor": 0.0999, "temperature": 0.0},
+        "suffix": {"unit": "words", "most": 2, "floor": 0.0999, "temperature": 0.0},
     }
 
     def measured(self, draws=60, **changes):
@@ -198,9 +198,9 @@ class TestThreats:
         ("changed", "problem"),
         [
             ("{crops: {windows: 9, sees: 3}, suffix: {words: 2}}",
-             "threats.crops was windows 4, sees 3, floor 0.0999 and is windows 9, sees 3, floor"),
+             "threats.crops was windows 4, sees 3, floor 0.0999, .* and is windows 9, sees 3"),
             ("{crops: {windows: 4, sees: 3}, suffix: {characters: 2}}",
-             "threats.suffix was unit words, most 2, floor 0.0999 and is unit characters, most 2"),
+             "threats.suffix was unit words, most 2, floor 0.0999, .* and is unit characters"),
             ("{crops: {windows: 4, sees: 3}}", "threats was crops, suffix and is crops now"),
             ("{}", "threats was crops, suffix and is not covered now"),
             ("{crops: {windows: 4, sees: 3}, suffix: {words: 2}, stickers: {max_share: 0.02}}",
@@ -218,7 +218,12 @@ class TestThreats:
 
     def test_another_floor_is_refused_by_name(self, refers):
         setting = {**self.SETTINGS["crops"], "floor": 0.2}
-        with pytest.raises(ConfigError, match=r"floor 0.2 and is .* floor 0.0999 now"):
+        with pytest.raises(ConfigError, match=r"floor 0.2, .* and is .* floor 0.0999, .* now"):
+            compile_policy(refers(threats=self.measured(setting=setting)))
+
+    def test_another_temperature_is_refused_by_name(self, refers):
+        setting = {**self.SETTINGS["crops"], "temperature": "that of the request"}
+        with pytest.raises(ConfigError, match=r"that of the request and is .* temperature 0.0 now"):
             compile_policy(refers(threats=self.measured(setting=setting)))
 
     @pytest.mark.parametrize(

@@ -68,11 +68,13 @@ def test_the_engine_is_told_all_of_them():
     [
         ({"crops": {"windows": 9}}, "windows and sees together"),
         ({"crops": {"sees": 9}}, "windows and sees together"),
-        ({"crops": {"windows": 8, "sees": 9}}, "4, 9, 16, 25 or 36"),
+        ({"crops": {"windows": 8, "sees": 9}}, "4, 9, 16, 25, 36, 49, 64, 81 or 100"),
         ({"stickers": {"masks": 9}}, "give that, too"),
         ({"stickers": {"max_share": 0.7}}, "less than or equal to 0.5"),
         ({"suffix": {"words": 3, "characters": 4}}, "not in both"),
         ({"floor": 0.0}, "greater than or equal to"),
+        ({"temperature": 2.5}, "less than or equal to 2"),
+        ({"temperature": -1}, "greater than or equal to 0"),
     ],
 )
 def test_impossible_sections_are_refused(threats, words):

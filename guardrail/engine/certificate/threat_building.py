@@ -22,14 +22,14 @@ def describe_threats(
     """What the certificate of a decision holds of each threat."""
     settings = {} if threats is None else threats.settings
     return tuple(
-        _describe(threat, setting, threats.floor, tests, decision)
+        _describe(threat, setting, threats, tests, decision)
         for threat, setting in settings.items()
         if threats is not None and (tests.has_pictures or threat is Threat.SUFFIX)
     )
 
 
 def _describe(
-    threat: Threat, setting: Setting, floor: float, tests: DecisionTests, decision: Decision
+    threat: Threat, setting: Setting, threats: Threats, tests: DecisionTests, decision: Decision
 ) -> TestedThreat:
     runs = [run for run in tests.views if run.view.threat is threat]
     plan = tests.view_plan
@@ -39,7 +39,8 @@ def _describe(
     return TestedThreat(
         threat=threat,
         **_numbers(setting, tests.text_length),
-        floor=floor,
+        floor=threats.floor,
+        temperature=threats.temperature,
         harmless_rate_lower=min(bounds, default=0.0),
         plan_kind=plan.kind,
         looks=plan.looks,

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from guardrail.engine.certificate.checks import MOST_SAMPLES, PORTABLE, follow_counts, require
 from guardrail.engine.certificate.threats import view_numbers
 from guardrail.engine.plan import harmless_lower
-from guardrail.engine.threats import Crops, Stickers, Suffix, Threat, Threats, plan_views
+from guardrail.engine.threats import (
+    HOTTEST,
+    Crops,
+    Stickers,
+    Suffix,
+    Threat,
+    Threats,
+    plan_views,
+)
 from guardrail.errors import CertificationError
 from guardrail.stats import LEAST_FLOOR, Decision
 
@@ -39,6 +47,8 @@ def verify_threats(certificate: Certificate) -> list[Decision | None]:
 
 def _verify_threat(certificate: Certificate, tested: TestedThreat) -> list[Decision | None]:
     require(LEAST_FLOOR <= tested.floor < 1.0, "the floor of a threat is out of range")
+    warm = tested.temperature is None or 0.0 <= tested.temperature <= HOTTEST
+    require(warm, "the temperature of a threat's views is out of range")
     seen = [(view.picture, view.box, view.cut) for view in tested.views]
     require(seen in _due_views(certificate, tested), "its views are not those of its threat")
     require(max(tested.looks, default=0) <= MOST_SAMPLES, "the plan of a threat is too long")
@@ -79,9 +89,9 @@ def _due_views(
         tested.floor,
         tested.floor,
         tested.floor,
-        setting if isinstance(setting, Crops) else None,
-        setting if isinstance(setting, Stickers) else None,
-        setting if isinstance(setting, Suffix) else None,
+        crops=setting if isinstance(setting, Crops) else None,
+        stickers=setting if isinstance(setting, Stickers) else None,
+        suffix=setting if isinstance(setting, Suffix) else None,
     )
     try:
         views = plan_views(alone, sizes, tested.text_length)

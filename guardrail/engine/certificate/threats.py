@@ -70,6 +70,7 @@ class TestedThreat:
         text_length: words or characters of the text that a suffix would stand behind.
         floor: harmless rate below which a view is held; the views have no noise and no radius, so
             their test is about this rate.
+        temperature: that the views were asked with; None for that of the request.
         harmless_rate_lower: after a pass, a lower bound of the rates of all views; 0 otherwise.
         plan_kind, looks, pass_at_most, block_at_least, plan_digest: the test, the same for each.
         views: all of them.
@@ -86,6 +87,7 @@ class TestedThreat:
     characters: int | None = None
     text_length: int | None = None
     floor: float
+    temperature: float | None = None
     harmless_rate_lower: float
     plan_kind: PlanKind
     looks: tuple[int, ...]
@@ -159,7 +161,11 @@ class TestedThreat:
         setting = self.setting
         passed = decision is Decision.PASS and bool(self.views)
         rate = self.harmless_rate_lower
-        asked: Any = {"probe_max_tokens": probe_max_tokens, "most_asked": most_asked}
+        asked: Any = {
+            "probe_max_tokens": probe_max_tokens,
+            "most_asked": most_asked,
+            "temperature": self.temperature,
+        }
         return {
             "threat": self.threat.value,
             "claim": ""
