@@ -18,11 +18,12 @@ from guardrail.images.digest import pixels_digest
 from guardrail.images.header import PICTURE_SUFFIXES
 from guardrail.images.limits import PixelBudget
 from guardrail.images.perceptual import mark_of
+from guardrail.message_form import part_texts
 from guardrail.tuning.clusters import cluster_requests
 from guardrail.tuning.columns import Columns, is_missing, raise_missing_columns
 from guardrail.tuning.dataset import Problem, tell_problems
 from guardrail.tuning.formats import RowError, raw_rows
-from guardrail.types import picture_chat
+from guardrail.types import Chat, picture_chat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from guardrail.images.codec import Picture
     from guardrail.images.limits import ImageLimits
     from guardrail.images.perceptual import PictureMark
-    from guardrail.types import Chat, Json
+    from guardrail.types import Json
 
 __all__ = [
     "FIELDS",
@@ -77,6 +78,8 @@ class EvaluationRequest:
         images: its pictures, in order.
         parameters: further fields of the request (`max_tokens`, …).
         group: requests of one group are one cluster; None where it names none.
+        messages: of a conversation of several turns, as those of a `Chat`: `prompt` is the text of
+            its last question. Empty where the prompt is all.
     """
 
     name: str
@@ -84,9 +87,17 @@ class EvaluationRequest:
     images: tuple[PictureSource, ...]
     parameters: Mapping[str, Json]
     group: str | None = None
+    messages: tuple[Mapping[str, Json], ...] = ()
 
     def chat(self, model: str) -> Chat:
+        if self.messages:
+            return Chat(model, self.messages, self.parameters, len(self.images))
         return picture_chat(model, self.prompt, self.parameters, pictures=len(self.images))
+
+    @property
+    def earlier_turns(self) -> tuple[str, ...]:
+        """What was said before the question, a text for each message, and where pictures stood."""
+        return tuple(map(_describe_turn, self.messages[:-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +160,21 @@ def request_digest(request: EvaluationRequest, pictures: Sequence[bytes]) -> str
         pictures: the digests of its decoded pictures, in order.
     """
     shown = [digest.hex() for digest in pictures]
-    content = [request.prompt, dict(request.parameters), shown, request.group]
+    content: list[Json] = [request.prompt, dict(request.parameters), shown, request.group]
+    if request.messages:
+        content.append(list(request.messages))
     return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def _describe_turn(message: Mapping[str, Json]) -> str:
+    """Who spoke, all texts, and in JSON what else the message holds (calls of tools, names)."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+    texts = [
+        "<picture>" if part["type"] == "image_url" else " ".join(part_texts(part)) for part in parts
+    ]
+    more = {name: message[name] for name in sorted(message.keys() - {"role", "content"})}
+    return " ".join([str(message["role"]), *texts, canonical_json(more).decode() if more else ""])
 
 
 def read_requests(

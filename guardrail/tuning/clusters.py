@@ -62,6 +62,7 @@ def cluster_requests(
     texts: Sequence[str],
     pictures: Sequence[Sequence[PictureMark]],
     groups: Sequence[str | None] | None = None,
+    earlier: Sequence[Sequence[str]] | None = None,
 ) -> list[int]:
     """The cluster of every request, numbered from 0 in the order of their first members.
 
@@ -71,6 +72,9 @@ def cluster_requests(
         texts: all that each request says in words.
         pictures: its pictures in their order; requests with another number of them are not copies.
         groups: ids that link requests whatever they hold; None where a request has none.
+        earlier: what was said before each text, turn by turn: of near-copies each turn is one, and
+            there are as many. So a long text that all conversations begin with does not make them
+            alike.
 
     Raises:
         ValueError: the arguments are not of one length.
@@ -78,19 +82,21 @@ def cluster_requests(
     from scipy.cluster.hierarchy import DisjointSet
 
     count = len(texts)
-    if len(pictures) != count or (groups is not None and len(groups) != count):
+    given = [one for one in (pictures, groups, earlier) if one is not None]
+    if any(len(one) != count for one in given):
         raise ValueError("texts, pictures and groups must have one item for every request")
+    turns = [tuple(map(fold_text, said)) for said in earlier or [()] * count]
     parts = DisjointSet(range(count))
     folded = [fold_text(text) for text in texts]
     _link_equal(parts, [group or None for group in groups or ()])
     equal = [
-        (text, *(mark.digest for mark in marks))
-        for text, marks in zip(folded, pictures, strict=True)
+        (text, said, *(mark.digest for mark in marks))
+        for text, said, marks in zip(folded, turns, pictures, strict=True)
     ]
     _link_equal(parts, equal)
     # Of equal requests one is looked at; near-copies of it are near-copies of all.
     distinct = list({key: i for i, key in reversed(list(enumerate(equal)))}.values())[::-1]
-    _link_near(parts, _Requests(distinct, folded, pictures))
+    _link_near(parts, _Requests(distinct, folded, pictures, turns))
     numbers: dict[int, int] = {}
     return [numbers.setdefault(parts[i], len(numbers)) for i in range(count)]
 
@@ -175,11 +181,16 @@ class _Requests:
     """Keys and comparison of requests, with all words numbered once."""
 
     def __init__(
-        self, distinct: list[int], folded: list[str], pictures: Sequence[Sequence[PictureMark]]
+        self,
+        distinct: list[int],
+        folded: list[str],
+        pictures: Sequence[Sequence[PictureMark]],
+        turns: Sequence[tuple[str, ...]],
     ) -> None:
         self.distinct = distinct
         self._folded = folded
         self._pictures = pictures
+        self._turns = turns
         rows = _ranked_grams([folded[i] for i in distinct])
         self._grams = dict(zip(distinct, rows, strict=True))
 
@@ -217,6 +228,13 @@ class _Requests:
             len(first) == len(second)
             and all(map(are_near_copies_of_picture, first, second))
             and self._are_near_texts(a, b)
+            and self._are_near_turns(self._turns[a], self._turns[b])
+        )
+
+    @staticmethod
+    def _are_near_turns(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+        return first == second or (
+            len(first) == len(second) and all(map(near_copies_of_text, first, second))
         )
 
     def _are_near_texts(self, a: int, b: int) -> bool:

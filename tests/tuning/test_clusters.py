@@ -80,6 +80,21 @@ def test_lengths_must_agree():
         cluster_texts(["a"], [])
 
 
+def test_what_was_said_before_must_be_near_turn_by_turn():
+    body = words(40)
+    begin, near = " ".join(body), " ".join([*body, "more"])
+    earlier = [[begin, "yes"], [near, " YES "], [begin, "no"], [begin], ["yes", begin], []]
+    texts = ["go on"] * len(earlier)
+    found = cluster_requests(texts, [()] * len(earlier), None, earlier)
+    assert found == [0, 0, 1, 2, 3, 4]
+    # A text that all begin with links nothing by itself.
+    assert cluster_texts([f"{begin} bread", f"{begin} wine"]) == [0, 0]
+    apart = cluster_requests(["bread", "wine"], [(), ()], None, [[begin], [begin]])
+    assert apart == [0, 1]
+    with pytest.raises(ValueError, match="one item for every request"):
+        cluster_requests(["a"], [()], None, [])
+
+
 def test_nothing_has_no_clusters():
     assert cluster_texts([]) == []
 

@@ -18,7 +18,8 @@ from guardrail.evaluation.benchmark.false_alarms import (
     measure_point,
     ordinary_rows,
 )
-from guardrail.evaluation.benchmark.guard_report import read_guard_report, unruled_report
+from guardrail.evaluation.benchmark.guard_report import unruled_report
+from guardrail.evaluation.benchmark.report_forms import read_guard_report
 from guardrail.evaluation.benchmark.shares import measure_share
 from guardrail.stats import recall_lower
 

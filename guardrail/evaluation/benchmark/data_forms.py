@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guardrail.distribution import install_command
 from guardrail.errors import ConfigError, RequestError
+from guardrail.evaluation.benchmark.conversations import picture_place
 from guardrail.evaluation.requests import picture_files, read_cell
 from guardrail.images.data_url import is_link, parse_data_url
 from guardrail.tuning.columns import is_missing
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
     from guardrail.images.limits import ImageLimits
     from guardrail.tuning.columns import Columns
 
-__all__ = ["FIELDS", "DataForm", "open_data", "pick_fields", "read_images", "read_prompt"]
+__all__ = [
+    "FIELDS",
+    "DataForm",
+    "open_data",
+    "pick_fields",
+    "read_image",
+    "read_images",
+    "read_prompt",
+]
 
 FIELDS = (
     "image", "images", "prompt", "parameters", "group", "id", "harmful", "set", "category",
@@ -99,18 +108,15 @@ def pick_fields(raw: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
 
 
 def read_prompt(value: Any) -> tuple[str, list[Any]]:
-    """The question of a row, and the pictures that stand within its messages.
+    """The question of a row, and the pictures that stand within its one message.
 
     Raises:
-        RowError: it is no text, or a conversation of several turns.
+        RowError: it is neither text nor a message of text and pictures.
     """
-    value = read_cell(value, "[")
     if isinstance(value, str):
         return value, []
-    if not isinstance(value, list):
-        raise RowError("'prompt' is not text")
-    if len(value) != 1 or not isinstance(value[0], dict) or value[0].get("role") != "user":
-        raise RowError("'messages' holds more than one question of the user; give single questions")
+    if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], dict):
+        raise RowError("'prompt' is neither text nor a list of messages")
     content = value[0].get("content")
     if isinstance(content, str):
         return content, []
@@ -121,9 +127,7 @@ def read_prompt(value: Any) -> tuple[str, list[Any]]:
 
 
 def _picture_of(part: Mapping[str, Any]) -> Any:
-    """What stands for the picture of a part, as OpenAI or guard-eval-harness writes it."""
-    held = part.get("image_url", part.get("media", part))
-    place = held.get("url", held.get("uri")) if isinstance(held, dict) else held
+    place = picture_place(part)
     if not isinstance(place, str):
         raise RowError("a part of 'messages' is neither text nor a picture")
     return place
@@ -148,14 +152,15 @@ def read_images(
         cells = [] if _is_empty(row.get("image")) else [row["image"]]
     if not isinstance(cells, list):
         raise RowError("'images' is not a list (in a cell of text: one as JSON)")
-    return tuple(_read_image(cell, folder, limits) for cell in (*cells, *more))
+    return tuple(read_image(cell, folder, limits) for cell in (*cells, *more))
 
 
 def _is_empty(cell: Any) -> bool:
     return not isinstance(cell, bytes | dict) and is_missing(cell)
 
 
-def _read_image(cell: Any, folder: Path, limits: ImageLimits) -> PictureSource:
+def read_image(cell: Any, folder: Path, limits: ImageLimits) -> PictureSource:
+    """One picture: a path below the folder, or what holds it. Raises RowError."""
     if isinstance(cell, dict):  # as Hugging Face keeps pictures in tables
         cell = cell.get("bytes") or cell.get("path")
     if isinstance(cell, bytes) and cell:

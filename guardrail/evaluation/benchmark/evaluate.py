@@ -18,6 +18,7 @@ from guardrail.engine.most_calls import most_view_calls
 from guardrail.errors import CertificationError, ConfigError
 from guardrail.evaluation.benchmark.beside import read_reports
 from guardrail.evaluation.benchmark.comparing import open_comparer
+from guardrail.evaluation.benchmark.conversations import ChatRules
 from guardrail.evaluation.benchmark.deciding import Decider, decide_rows, enforcing
 from guardrail.evaluation.benchmark.evaluation import Evaluation, Identity
 from guardrail.evaluation.benchmark.harness_run import dataset_name, write_harness_run
@@ -144,6 +145,7 @@ class EvaluationRun:
             prompt=data_options.prompt,
             parameters=data_options.parameters,
             limits=image_limits(policy),
+            chats=ChatRules.of(policy),
             seed=data_options.seed,
             most=data_options.most,
             split=data_options.split,

@@ -14,7 +14,7 @@ from guardrail.evaluation.benchmark.false_alarms import (
     measure_point,
     ordinary_rows,
 )
-from guardrail.evaluation.benchmark.guard_report import reports_of
+from guardrail.evaluation.benchmark.report_forms import reports_of
 from guardrail.evaluation.benchmark.row_result import Ending
 from guardrail.evaluation.benchmark.set_recall import PIXELS
 from guardrail.evaluation.benchmark.shares import group_rows

@@ -5,14 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from guardrail.canonical import canonical_json
 from guardrail.errors import ConfigError, RequestError
+from guardrail.evaluation.benchmark.conversations import (
+    CHATS_BY_DEFAULT,
+    ChatRules,
+    is_conversation,
+    read_conversation,
+)
 from guardrail.evaluation.benchmark.data_forms import (
     FIELDS,
     open_data,
     pick_fields,
+    read_image,
     read_images,
     read_prompt,
 )
@@ -103,6 +111,7 @@ def read_labelled_set(
     prompt: str,
     parameters: Mapping[str, Json],
     limits: ImageLimits,
+    chats: ChatRules = CHATS_BY_DEFAULT,
     seed: int = 0,
     most: int | None = None,
     split: str | None = None,
@@ -124,6 +133,7 @@ def read_labelled_set(
         prompt: the question where a row has none.
         parameters: fields of every request; those of a row win.
         limits: of pictures.
+        chats: how conversations of several turns are read.
         seed: of the draw.
         most: how many to draw at most of each set and label.
         split: of a dataset with several.
@@ -138,7 +148,8 @@ def read_labelled_set(
     """
     columns = columns or Columns.named_as(FIELDS)
     form = open_data(path, split=split, encoding=encoding, columns=columns)
-    found, problems = _read_rows(form, columns, prompt, parameters, limits)
+    given = _Given(form.folder, prompt, parameters, limits, chats)
+    found, problems = _read_rows(form, columns, given)
     rows: list[LabelledRequest] = []
     marks: list[tuple[PictureMark, ...]] = []
     with watch(len(found)) as step:
@@ -177,12 +188,19 @@ def read_labelled_set(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What all rows have in common: see `read_labelled_set`; `folder` is that of their pictures."""
+
+    folder: Path
+    prompt: str
+    parameters: Mapping[str, Json]
+    limits: ImageLimits
+    chats: ChatRules
+
+
 def _read_rows(
-    form: DataForm,
-    columns: Columns,
-    prompt: str,
-    parameters: Mapping[str, Json],
-    limits: ImageLimits,
+    form: DataForm, columns: Columns, given: _Given
 ) -> tuple[list[LabelledRequest], list[Problem]]:
     rows: list[LabelledRequest] = []
     problems: list[Problem] = []
@@ -195,7 +213,7 @@ def _read_rows(
             seen |= dict.fromkeys(raw)
             fields = pick_fields(raw, columns)
             labelled = labelled or fields.get("harmful") is not None
-            rows.append(_read_row(line, fields, form, prompt, parameters, limits))
+            rows.append(_read_row(line, fields, given))
         except RowError as bad:
             problems.append(Problem(line, str(bad)))
     if seen and not labelled:
@@ -203,32 +221,14 @@ def _read_rows(
     return rows, problems
 
 
-def _read_row(
-    line: int,
-    fields: Mapping[str, Any],
-    form: DataForm,
-    prompt: str,
-    parameters: Mapping[str, Json],
-    limits: ImageLimits,
-) -> LabelledRequest:
+def _read_row(line: int, fields: Mapping[str, Any], given: _Given) -> LabelledRequest:
     own = read_cell(fields.get("parameters"), "{")
     own = {} if own is None or is_missing(own) else own
     if not isinstance(own, dict):
         raise RowError("'parameters' is not a mapping (in a cell of text: one as JSON)")
     harmful = _read_harmful(fields.get("harmful"))
-    asked, shown = ("", []) if is_missing(fields.get("prompt")) else read_prompt(fields["prompt"])
-    images = read_images(fields, shown, form.folder, limits)
-    if not images and not asked:
-        raise RowError("there is neither a picture nor a prompt")
-    request = EvaluationRequest(
-        name=_text(fields, "id") or f"line {line}",
-        prompt=asked or prompt,
-        images=images,
-        parameters={**parameters, **own},
-        group=_text(fields, "group") or None,
-    )
     return LabelledRequest(
-        request=request,
+        request=_read_request(line, fields, {**given.parameters, **own}, given),
         harmful=harmful,
         set_name=_text(fields, "set") or _DEFAULT_SETS[harmful],
         category=_text(fields, "category"),
@@ -236,6 +236,24 @@ def _read_row(
         expected=_read_expected(fields.get("expected")),
         line=line,
     )
+
+
+def _read_request(
+    line: int, fields: Mapping[str, Any], parameters: Mapping[str, Json], given: _Given
+) -> EvaluationRequest:
+    name = _text(fields, "id") or f"line {line}"
+    group = _text(fields, "group") or None
+    value = read_cell(fields.get("prompt"), "[")
+    if is_conversation(value):
+        own = read_images(fields, (), given.folder, given.limits)
+        picture = partial(read_image, folder=given.folder, limits=given.limits)
+        chat, images = read_conversation(value, own, picture, parameters, given.chats, given.limits)
+        return EvaluationRequest(name, chat.prompt, images, chat.parameters, group, chat.messages)
+    asked, shown = ("", []) if is_missing(value) else read_prompt(value)
+    images = read_images(fields, shown, given.folder, given.limits)
+    if not images and not asked:
+        raise RowError("there is neither a picture nor a prompt")
+    return EvaluationRequest(name, asked or given.prompt, images, parameters, group)
 
 
 def _read_harmful(value: Any) -> bool:
@@ -292,6 +310,7 @@ def _cluster(
             [request.prompt for request in requests],
             [marks[i] for i in part],
             [request.group for request in requests],
+            [request.earlier_turns for request in requests],
         )
         for i, cluster in zip(part, found, strict=True):
             clusters[i] = total + cluster

@@ -14,11 +14,10 @@ from guardrail.evaluation.benchmark.guard_report import (
     Claim,
     GuardReport,
     Ruling,
-    read_guard_report,
-    reports_of,
     unruled_report,
 )
 from guardrail.evaluation.benchmark.page_beside import format_beside, name_column, told_columns
+from guardrail.evaluation.benchmark.report_forms import read_guard_report, reports_of
 from guardrail.evaluation.benchmark.row_result import Comparison, Ending, RowResult
 from guardrail.stats import harmless_rate_lower, recall_lower
 
