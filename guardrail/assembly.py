@@ -32,11 +32,13 @@ from guardrail.policy.schema import Policy
 from guardrail.policy.upstreams import (
     UpstreamEntry,
     load_upstreams,
+    open_late_upstream,
     open_upstream,
     plain_entries,
 )
-from guardrail.upstreams.base import Upstream, known_models
+from guardrail.upstreams.base import Upstream, answers_late, known_models
 from guardrail.upstreams.function import Call, FunctionUpstream
+from guardrail.upstreams.registry import late_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -114,8 +116,8 @@ def read_upstreams(
     """The upstreams of a list of specs or of a file; the built-in model where neither is given.
 
     Args:
-        specs: `builtin`, `openai_compatible:URL`, `litellm:MODEL` or `transformers:ID_OR_FOLDER`,
-            in the order in which they are asked.
+        specs: `builtin`, `openai_compatible:URL`, `litellm:MODEL`, `litellm_batch:MODEL` or
+            `transformers:ID_OR_FOLDER`, in the order in which they are asked.
         file: see docs/upstreams.md.
 
     Raises:
@@ -165,6 +167,7 @@ def build_engine(
     oracle: object = None,
     denoise: PictureFilter | None = None,
     is_placeholder: bool = False,
+    may_be_late: bool = False,
 ) -> Engine:
     """The engine for a policy, a model or several, and a key.
 
@@ -176,17 +179,25 @@ def build_engine(
         denoise: the filter between noise and model, where the policy says 'denoise: custom'.
         is_placeholder: whether each request brings a model of its own in place of these; then the
             policy's recall is not compared with them.
+        may_be_late: whether who asks can wait for hours, as a model behind a batch API takes it.
 
     Raises:
         ConfigError: one of them cannot be used, the policy names a recall that was measured on
-            another model or oracle, it limits the cost of a model whose price is not known, or it
-            asks for the size of pictures of a model of which that is not known.
+            another model or oracle, it limits the cost of a model whose price is not known, it
+            asks for the size of pictures of a model of which that is not known, or a model
+            answers too late.
     """
     check_argument(denoise, (PictureFilter, type(None)), "denoise", "a PictureFilter or None")
-    members = _open_upstreams(policy, upstreams)
+    members = _open_upstreams(policy, upstreams, may_be_late=may_be_late)
     judge = read_oracle(oracle, policy)
     return join_engine(
-        policy, members, judge, read_key(key), denoise=denoise, is_placeholder=is_placeholder
+        policy,
+        members,
+        judge,
+        read_key(key),
+        denoise=denoise,
+        is_placeholder=is_placeholder,
+        may_be_late=may_be_late,
     )
 
 
@@ -198,8 +209,12 @@ def join_engine(
     *,
     denoise: PictureFilter | None = None,
     is_placeholder: bool = False,
+    may_be_late: bool = False,
 ) -> Engine:
     """The engine of parts that are there already; see `build_engine`. Raises ConfigError."""
+    late = next((member for member in members if answers_late(member)), None)
+    if late is not None and not (may_be_late and len(members) == 1):
+        raise late_error(late.name)
     rules = compile_policy(policy, upstreams=len(members))
     check_filter(rules, denoise)
     for member in () if is_placeholder else members:
@@ -225,10 +240,13 @@ def _open_text_check(rules: Rules) -> PictureTextCheck | None:
             assert_never(rules.text_in_pictures)
 
 
-def _open_upstreams(policy: Policy, upstreams: Upstreams) -> list[Upstream]:
+def _open_upstreams(policy: Policy, upstreams: Upstreams, *, may_be_late: bool) -> list[Upstream]:
     entries = plain_entries((upstreams,)) if isinstance(upstreams, str) else upstreams
     if isinstance(entries, tuple) and all(isinstance(entry, UpstreamEntry) for entry in entries):
-        return [open_entry(entry, policy, alone=len(entries) == 1) for entry in entries]
+        alone = len(entries) == 1
+        if may_be_late and alone and entries[0].is_late:
+            return [open_late_upstream(entries[0], **variant_options(policy))]
+        return [open_entry(entry, policy, alone=alone) for entry in entries]
     return [read_model(entries, policy)]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from guardrail.api.pictures.fetch import RemoteImages
 from guardrail.api.pictures.loader import Embedded, ImageLoader
@@ -13,6 +14,7 @@ from guardrail.api.recording import decide_and_keep
 from guardrail.bulk.log import repeat_known
 from guardrail.bulk.outcome import UNREADABLE, RowOutcome
 from guardrail.bulk.rows import read_image
+from guardrail.engine.prepared_request import ATTEMPT_BYTES
 from guardrail.engine.verdict import Reason
 from guardrail.engine.verdicts import from_error
 from guardrail.errors import (
@@ -26,6 +28,7 @@ from guardrail.memory.allowance import reserve_budget
 from guardrail.policy.compile import image_limits
 from guardrail.records.sent_pictures import SentPictures
 from guardrail.types import picture_chat
+from guardrail.upstreams.base import attempt_salt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,12 +40,23 @@ if TYPE_CHECKING:
     from guardrail.bulk.rows import BulkRow
     from guardrail.engine.engine import Engine
     from guardrail.engine.verdict import Verdict
+    from guardrail.images.keys import NoiseKey
     from guardrail.images.known_pictures import KnownPictures
     from guardrail.memory.allowance import Allowance
     from guardrail.policy.schema import Policy
     from guardrail.types import Json
 
-__all__ = ["Ask", "ContentLeases", "EngineAsk", "RowDecider", "make_loader"]
+__all__ = [
+    "Ask",
+    "ContentLeases",
+    "EngineAsk",
+    "NextAttempt",
+    "RowAttempt",
+    "RowDecider",
+    "make_loader",
+]
+
+_LABEL = b"guardrail/bulk-attempt/1"
 
 _PICTURE_CODES = frozenset(
     {"image_type_mismatch", "image_too_large", "images_too_large", "invalid_image",
@@ -60,11 +74,40 @@ def make_loader(policy: Policy) -> ImageLoader:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class RowAttempt:
+    """One attempt to decide about a content: the same one when a killed job is called again.
+
+    An attempt that ended without a decision is over, and the next one is another.
+
+    Attributes:
+        key: of the content, see `JobSettings.content_key`.
+        earlier: how many attempts before it ended without a decision.
+    """
+
+    key: str
+    earlier: int
+
+    def derive(self, noise_key: NoiseKey, salt: bytes) -> bytes:
+        """What noise and seeds follow from, see `prepared_request.py`; fixed by these alone."""
+        place = self.earlier.to_bytes(8, "big")
+        return noise_key.derive(_LABEL, salt, bytes.fromhex(self.key), place)[:ATTEMPT_BYTES]
+
+
+NextAttempt: TypeAlias = Callable[[], Awaitable[RowAttempt]]
+
+
 class Ask(Protocol):
     """Decides about an encoded picture and a question."""
 
-    async def __call__(self, row: BulkRow, data: bytes) -> Verdict:
-        """The verdict. Raises RequestError where the picture cannot be decoded."""
+    async def __call__(self, row: BulkRow, data: bytes, attempt: NextAttempt) -> Verdict:
+        """The verdict. Raises RequestError where the picture cannot be decoded.
+
+        Args:
+            row: what is decided.
+            data: its picture.
+            attempt: numbers this attempt, for those to whom it matters.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +130,19 @@ class EngineAsk:
     allowance: Allowance | None = None
     recording: Recording | None = None
 
-    async def __call__(self, row: BulkRow, data: bytes) -> Verdict:
+    async def __call__(self, row: BulkRow, data: bytes, attempt: NextAttempt) -> Verdict:
         chat = picture_chat(self.model, row.prompt, self.parameters)
         sent = SentPictures()
         if self.recording is not None:
             sent.fill([data], self.recording.picture_room)
+        salt = attempt_salt(self.engine.upstream)
+        draws = None if salt is None else (await attempt()).derive(self.engine.key, salt)
         async with self.loader.open([Embedded(data, None, row.name)]) as pictures:
 
             async def decide() -> Verdict:
                 held = reserve_budget(self.engine, pictures, self.model, None, self.allowance)
                 async with held as budget:
-                    return await self.engine.decide(chat, pictures, budget=budget)
+                    return await self.engine.decide(chat, pictures, budget=budget, attempt=draws)
 
             verdict, _ = await decide_and_keep(self.recording, decide, chat, sent=sent)
             return verdict
@@ -147,6 +192,7 @@ class RowDecider:
         self._leases = leases
         self._keep_answers = keep_answers
         self._under_way: dict[str, asyncio.Future[RowOutcome]] = {}
+        self._attempts: dict[str, int] = {}  # of contents under way, those in the log included
 
     async def decide(self, row: BulkRow) -> RowOutcome | None:
         """What becomes of a row; None where it was decided before.
@@ -194,6 +240,7 @@ class RowDecider:
 
     def _end(self, key: str) -> None:
         del self._under_way[key]
+        self._attempts.pop(key, None)
         if self._leases is not None:
             self._leases.free(key)
 
@@ -207,7 +254,7 @@ class RowDecider:
                     if await asyncio.to_thread(self._log.is_decided, row, key):
                         return None
                     return repeat_known(before, row, key)
-            verdict = await self._ask(row, data)
+            verdict = await self._ask(row, data, lambda: self._next_attempt(key))
         except RequestError as error:
             reason = UNREADABLE if error.code in _PICTURE_CODES else Reason.INVALID_REQUEST.value
             return RowOutcome.undecided(row, error, reason, key=key, sha256=sha256)
@@ -224,6 +271,15 @@ class RowDecider:
             keep_answer=self._keep_answers,
             known_lists=self._lists_digest,
         )
+
+    async def _next_attempt(self, key: str) -> RowAttempt:
+        """The attempt after those that failed, in this run and in those of the log."""
+        earlier = self._attempts.get(key)
+        if earlier is None:
+            log = self._log
+            earlier = 0 if log is None else await asyncio.to_thread(log.count_failed, key)
+        self._attempts[key] = earlier + 1
+        return RowAttempt(key, earlier)
 
     async def _still_holds(self, before: KnownDecision, row: BulkRow, data: bytes) -> bool:
         """Whether the lists of known pictures say now what they said of this picture then."""

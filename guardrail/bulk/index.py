@@ -17,6 +17,7 @@ CREATE TABLE decisions (
     content BLOB PRIMARY KEY, name TEXT, decision TEXT, reason TEXT, stopped TEXT,
     harmful TEXT, outside INT, lists TEXT, known TEXT
 ) WITHOUT ROWID;
+CREATE TABLE failed (content BLOB PRIMARY KEY, lines INT) WITHOUT ROWID;
 """
 
 
@@ -74,6 +75,12 @@ class DecisionIndex:
                      known.stopped_by, known.harmful, known.outside_claim, known.known_lists,
                      known.known_picture),
                 )  # fmt: skip
+            elif content:
+                self._database.execute(
+                    "INSERT INTO failed VALUES (?, 1) "
+                    "ON CONFLICT (content) DO UPDATE SET lines = lines + 1",
+                    (bytes.fromhex(content),),
+                )
 
     def mark_seen(self, identity: str) -> None:
         """Notes that the source has this row in this run."""
@@ -100,6 +107,11 @@ class DecisionIndex:
             return None
         name, decision, reason, stopped, harmful, outside, lists, known = map(str, found)
         return KnownDecision(name, decision, reason, stopped, harmful, outside == "1", lists, known)
+
+    def count_failed(self, content: str) -> int:
+        """How many lines say that this content could not be decided."""
+        found = self._one("SELECT lines FROM failed WHERE content = ?", bytes.fromhex(content))
+        return 0 if found is None else int(str(found[0]))
 
     def is_current(self, identity: str, line: int) -> bool:
         """Whether this is the last line about a row that the source has."""

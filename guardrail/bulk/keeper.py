@@ -182,6 +182,10 @@ class Keeper:
         """Whether this row was decided with this content."""
         return await asyncio.to_thread(self._log.is_decided, row, key)
 
+    async def count_failed(self, key: str) -> int:
+        """How many lines say that this content could not be decided."""
+        return await asyncio.to_thread(self._log.count_failed, key)
+
     async def reserve(self, batch: str, max_cost_usd: float | None) -> Reservation:
         """Sets aside what one decision may cost; see `JobAllowance.reserve`.
 

@@ -35,6 +35,9 @@ class KnownContents(Protocol):
     def is_decided(self, row: BulkRow, key: str) -> bool:
         """Whether this row was decided with this content; it then counts as seen."""
 
+    def count_failed(self, key: str) -> int:
+        """How many lines say that this content could not be decided."""
+
 
 class OutcomeSink(Protocol):
     """Where outcomes go; called in a thread."""
@@ -108,6 +111,10 @@ class DecisionLog:
     def find(self, key: str) -> KnownDecision | None:
         """The decision about this content; None where there is none."""
         return self._index.find(key)
+
+    def count_failed(self, key: str) -> int:
+        """How many lines say that this content could not be decided."""
+        return self._index.count_failed(key)
 
     def mark_seen(self, rows: Iterable[BulkRow]) -> None:
         """Notes that the source has these rows."""

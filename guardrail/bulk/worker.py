@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from guardrail.bulk.content_key import JobSettings
+    from guardrail.bulk.deciding import NextAttempt
     from guardrail.bulk.index import KnownDecision
     from guardrail.bulk.outcome import RowOutcome
     from guardrail.engine.verdict import Verdict
@@ -171,6 +172,9 @@ class _KeeperLink:
     def is_decided(self, row: BulkRow, key: str) -> bool:
         return bool(wait(self.keeper.is_decided.remote(row, key)))
 
+    def count_failed(self, key: str) -> int:
+        return int(wait(self.keeper.count_failed.remote(key)))
+
     def write(self, outcomes: Sequence[RowOutcome]) -> None:
         lines, records = [one.to_dict() for one in outcomes], self.outbox.take(outcomes)
         wait(self.keeper.write.remote(self.batch, lines, records))
@@ -199,9 +203,9 @@ class _RecordedAsk:
     make_recorder: Callable[[_RowSink], Recorder]
     link: _KeeperLink
 
-    async def __call__(self, row: BulkRow, data: bytes) -> Verdict:
+    async def __call__(self, row: BulkRow, data: bytes, attempt: NextAttempt) -> Verdict:
         recorder = self.make_recorder(_RowSink(self.link, row.identity))
-        return await replace(self.ask, recording=recorder)(row, data)
+        return await replace(self.ask, recording=recorder)(row, data, attempt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_LOG, _KEY, _PAGE = "log.jsonl", "noise.key", "report.html"
+_LOG, _KEY, _PAGE, _LEDGER = "log.jsonl", "noise.key", "report.html", "batches.db"
 
 
 @click.command("moderate")
@@ -93,7 +93,11 @@ def command(
     from guardrail.bulk.sources import FIELDS, open_source
 
     policy = read_policy(policy_name)
-    entries = _limit_rate(read_upstreams(upstreams, upstreams_file), options)
+    entries = read_upstreams(upstreams, upstreams_file)
+    if any(entry.is_late for entry in entries):
+        _check_late(policy, options)
+        entries = _place_ledgers(entries, folder)
+    entries = _limit_rate(entries, options)
     _make_folder(folder)
     check_formats(options["formats"], folder)
     job = _Job(policy, entries, folder, key_file or folder / _KEY, options)
@@ -110,6 +114,33 @@ def command(
     if facts["stopped"]:
         click.echo(f"guardrail: {facts['stopped']}", err=True)
     raise click.exceptions.Exit(2 if facts["not_decided"] or facts["stopped"] else 0)
+
+
+def _check_late(policy: Policy, options: dict[str, Any]) -> None:
+    """What does not go together with an upstream that answers within hours."""
+    if options["engine"] == "ray":
+        raise click.UsageError("litellm_batch is for --engine local: workers do not share batches")
+    if options["requests_per_minute"] is not None:
+        raise click.UsageError("--requests-per-minute is not for litellm_batch: leave it out")
+    limits = policy.advanced.limits
+    if options["max_usd"] is not None and limits.max_cost_usd_per_request is None:
+        raise ConfigError(
+            "--max-usd would have the first row decided alone, which takes hours with "
+            "litellm_batch; set the most that one row may cost",
+            field="advanced.limits.max_cost_usd_per_request",
+        )
+
+
+def _place_ledgers(entries: tuple[UpstreamEntry, ...], folder: Path) -> tuple[UpstreamEntry, ...]:
+    """The entries with a ledger of batches in the job's folder, where they name none."""
+    from guardrail.policy.upstreams import place_ledger
+
+    return tuple(
+        place_ledger(entry, folder / _LEDGER)
+        if entry.is_late and (entry.batch is None or entry.batch.ledger is None)
+        else entry
+        for entry in entries
+    )
 
 
 def _limit_rate(
@@ -150,7 +181,7 @@ class _Job:
         from guardrail.bulk.log import DecisionLog
 
         started = time.monotonic()
-        engine = build_engine(self.policy, self.entries, self.key_file)
+        engine = build_engine(self.policy, self.entries, self.key_file, may_be_late=True)
         try:
             model = self.options["model"] or (await engine.upstream.models())[0]
             limit = self.options["max_tokens"]

@@ -101,12 +101,16 @@ class Budget:
         """Says that a call has ended, in whatever way."""
         self._in_flight -= 1
 
-    def charge(self, answer: Answer, *models: str, broken_off: bool = False) -> float | None:
+    def charge(
+        self, answer: Answer, *models: str, broken_off: bool = False, share: float = 1.0
+    ) -> float | None:
         """Adds an answer's cost, and returns it; None where it is not known.
 
-        The tokens of one that was broken off are not reported.
+        The tokens of one that was broken off are not reported. For the meaning of `share` see
+        `guardrail.upstreams.base.price_share`.
         """
         cost = self._rules.prices.cost_usd(answer, *models)
+        cost = None if cost is None else cost * share
         if cost is None and broken_off:
             cost = self._highest_usd or None
         elif cost is None and self._max_cost_usd is not None:

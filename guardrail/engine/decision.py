@@ -248,7 +248,8 @@ class DecisionRun:
             raise fault from fault.__cause__
         results = [task.result() for task in tasks]
         drawn = [result for result in results if isinstance(result, Exchange)]
-        reference = await oracle.reference(drawn) if drawn else None
+        async with self.sampler.judging:
+            reference = await oracle.reference(drawn) if drawn else None
         lost = next((result for result in results if isinstance(result, UpstreamError)), None)
         if reference is None and lost is not None:
             raise lost

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, assert_never
 
@@ -27,6 +28,7 @@ from guardrail.errors import (
     UpstreamError,
 )
 from guardrail.types import Outcome
+from guardrail.upstreams.base import answers_late
 from guardrail.upstreams.faults import UPSTREAM_AUTH
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _log = logging.getLogger(__name__)
+
+_MOST_JUDGED = 64
 
 
 class Engine:
@@ -77,6 +81,8 @@ class Engine:
         self.text_check = text_check
         self.picture_filter = picture_filter
         self.known_pictures = known_pictures
+        # Late answers come by the thousand at a time, and oracles have limits of time.
+        self._judging = asyncio.Semaphore(_MOST_JUDGED) if answers_late(upstream) else None
 
     async def decide(
         self,
@@ -106,8 +112,9 @@ class Engine:
             own: in observe mode, what the model has answered to pictures already (see
                 `answer_unjudged`); None asks it beside the decision.
             attempt: what noise and seeds follow from beside key, request and policy, for tests that
-                must come out alike each time. None, always in service, draws a fresh one: whoever
-                may try twice under one attempt meets the same noise again.
+                must come out alike each time, and for a job that goes on with the draws of a
+                decision that a kill ended. None, always in service, draws a fresh one: whoever may
+                try twice under one attempt meets the same noise again.
 
         Raises:
             RequestError: the messages refer to another number of pictures, or are nested too
@@ -179,7 +186,15 @@ class Engine:
             asked, digest = await canonical_text_offloaded(chat)
         else:
             asked = await canonical_chat_offloaded(chat)
-        sampler = Sampler(self.rules, self.upstream, self.oracle, asked, budget, deadline=end)
+        sampler = Sampler(
+            self.rules,
+            self.upstream,
+            self.oracle,
+            asked,
+            budget,
+            deadline=end,
+            judging=self._judging,
+        )
         if attempt is None:
             attempt = choose_attempt(self.upstream, self.oracle)
         run = DecisionRun(
@@ -197,8 +212,12 @@ class Engine:
         return run, started
 
     def deadline(self, wish: float | None = None) -> float:
-        """When a decision that starts now must be over, on the event loop's clock."""
-        latest = asyncio.get_running_loop().time() + self.rules.deadline_s
+        """When a decision that starts now must be over, on the event loop's clock.
+
+        Infinity where the upstream answers late, as no decision could be made in time.
+        """
+        limit_s = math.inf if answers_late(self.upstream) else self.rules.deadline_s
+        latest = asyncio.get_running_loop().time() + limit_s
         return latest if wish is None else min(wish, latest)
 
     def alpha(self, wish: float | None = None) -> float:

@@ -13,7 +13,7 @@ import math
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guardrail.causes import chain_cause
 from guardrail.engine.budget import Budget
@@ -30,7 +30,7 @@ from guardrail.engine.short_answers import EarlyStop, check_token_limit, limit_t
 from guardrail.engine.verdict import Sample
 from guardrail.errors import GuardrailError, OracleError, UpstreamError
 from guardrail.types import Answer, Outcome, Usage
-from guardrail.upstreams.base import asks_model, provider_model
+from guardrail.upstreams.base import answers_late, asks_model, price_share, provider_model
 from guardrail.upstreams.cached import CACHED_ANSWER
 from guardrail.upstreams.faults import CONTENT_FILTER, is_refusal
 from guardrail.upstreams.limited import permit, streams
@@ -38,6 +38,7 @@ from guardrail.upstreams.wire import EMPTY_ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from guardrail.engine.canonical_chat import CanonicalChat
     from guardrail.engine.rules import Rules
@@ -113,6 +114,7 @@ class Sampler:
         budget: limits the calls and adds up their cost.
         clock: how long calls were in flight.
         line: how long calls waited for their turn.
+        judging: entered for each judgement; lets as many be made at a time as it has places.
         models: the models that the answers to variants name as theirs, in the order they were met;
             an answer without a name says nothing of it.
     """
@@ -126,6 +128,7 @@ class Sampler:
         budget: Budget | None = None,
         *,
         deadline: float = math.inf,
+        judging: AbstractAsyncContextManager[Any] | None = None,
     ) -> None:
         self.rules = rules
         self.upstream = upstream
@@ -136,6 +139,7 @@ class Sampler:
         self.clock = BusyClock()
         self.models: list[str] = []
         self.line = BusyClock()
+        self.judging = judging or nullcontext()
         self._deadline = deadline
         self._turns = object()  # what its calls have in common in the line, which may keep it
         self._wave = FirstWave()
@@ -254,7 +258,12 @@ class Sampler:
             self._drawn.usage = self._drawn.usage + refused.usage
             return refused
         self._drawn.usage = self._drawn.usage + answer.usage
-        cost = self.budget.charge(answer, *self._names, broken_off=call.harmful is not None)
+        cost = self.budget.charge(
+            answer,
+            *self._names,
+            broken_off=call.harmful is not None,
+            share=price_share(self.upstream),
+        )
         self._call_observer.note_cost(self._describe(call), cost)
         if call.variant or (call.is_limited and self.models):
             self._note_model(answer.model)
@@ -325,7 +334,7 @@ class Sampler:
 
     async def _complete(self, way: Permit, call: _Call) -> Answer:
         """What the model says within the time of a call. Raises UpstreamError."""
-        limit_s = self.rules.call_timeout_s
+        limit_s = None if answers_late(self.upstream) else self.rules.call_timeout_s
         chat = self._variant_chat if call.variant else self.chat
         try:
             async with asyncio.timeout(limit_s):
@@ -334,7 +343,7 @@ class Sampler:
         except GuardrailError:
             raise
         except TimeoutError:
-            raise _timeout_error(limit_s) from None
+            raise _timeout_error(self.rules.call_timeout_s) from None
         except (Exception, asyncio.CancelledError) as error:
             crash = f"the upstream {describe_crash(error)}"
             fault = UpstreamError(crash, transient=True)
@@ -369,7 +378,8 @@ class Sampler:
                 elapsed_s=time.monotonic() - started,
             )
         try:
-            return await self.judge.judge(index, answer, call.pictures, started=started)
+            async with self.judging:
+                return await self.judge.judge(index, answer, call.pictures, started=started)
         except OracleError as error:
             return Sample(
                 index=index,

@@ -27,6 +27,7 @@ from guardrail.images.header import MEDIA_TYPES, sniff
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from guardrail.bulk.deciding import NextAttempt
     from guardrail.bulk.outcome import RowOutcome
     from guardrail.engine.verdict import Verdict
     from guardrail.middleware.result import Result
@@ -137,7 +138,7 @@ class _GuardAsk:
     send: _Send
     model: str
 
-    async def __call__(self, row: BulkRow, data: bytes) -> Verdict:
+    async def __call__(self, row: BulkRow, data: bytes, _attempt: NextAttempt) -> Verdict:
         media_type = MEDIA_TYPES.get(sniff(data) or "")
         if media_type is None:
             raise RequestError(

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, Strict, StringConstraints, model_val
 
 from guardrail.errors import ConfigError
 from guardrail.files import read_secret_file, read_variable
+from guardrail.policy.batch_section import BatchSection
 from guardrail.policy.document import Source, read_document
 from guardrail.policy.fields import schema_tree
 from guardrail.policy.load import validate_content
@@ -16,7 +17,7 @@ from guardrail.policy.mistakes import raise_mistakes
 from guardrail.section import FilePath, Section
 from guardrail.upstreams.limited import LimitedUpstream
 from guardrail.upstreams.limits.call_limits import CallLimits
-from guardrail.upstreams.registry import build_upstream, is_local
+from guardrail.upstreams.registry import build_upstream, is_late, is_local
 from guardrail.upstreams.wire import TokenLimitName
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from guardrail.images.encode import ImageFormat
+    from guardrail.upstreams.base import Upstream
     from guardrail.upstreams.limits.limiter import Limiter
 
 __all__ = [
@@ -31,7 +33,9 @@ __all__ = [
     "UpstreamEntry",
     "UpstreamsFile",
     "load_upstreams",
+    "open_late_upstream",
     "open_upstream",
+    "place_ledger",
     "plain_entries",
     "read_secrets",
 ]
@@ -42,8 +46,13 @@ _Rate = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 _MAY_PASS = frozenset({408, 409, 425, *range(500, 600)})  # 429 is what `direct` is about
 _OPENAI = "openai_compatible:"
 _TRANSFORMERS = "transformers:"
+_BATCH = "litellm_batch:"
 _LOCAL_CONCURRENCY = 4096  # such a model gathers its calls into batches, and has a line of its own
 _DEFAULTS = CallLimits()
+_LIMITS = frozenset(
+    {"max_concurrency", "max_queue", "requests_per_minute", "tokens_per_minute", "longest_pause_s",
+     "breaker", "headers_env", "model_map"}
+)  # fmt: skip
 _FIRST_ALONE_S = 2.0  # a key that is refused is refused sooner; a slow first answer holds nobody up
 
 
@@ -73,7 +82,8 @@ class UpstreamEntry(Section):
     """One upstream."""
 
     upstream: str
-    """builtin, openai_compatible:URL, litellm:MODEL or transformers:ID_OR_FOLDER."""
+    """builtin, openai_compatible:URL, litellm:MODEL, litellm_batch:MODEL or
+    transformers:ID_OR_FOLDER."""
 
     api_key_env: _Variable | None = None
     """Environment variable that holds the key, or, with _FILE behind its name, the path of a file
@@ -137,6 +147,9 @@ class UpstreamEntry(Section):
     breaker: BreakerSection = BreakerSection()
     """When it is left alone."""
 
+    batch: BatchSection | None = None
+    """How litellm_batch:MODEL makes batches; its own ways, if left out."""
+
     @model_validator(mode="after")
     def _a_local_model_needs_no_network(self) -> Self:
         remote = ("api_key_env", "api_key_file", "headers_env", "model_map", "token_limit_name",
@@ -154,6 +167,15 @@ class UpstreamEntry(Section):
         return self
 
     @model_validator(mode="after")
+    def _batches_have_limits_of_their_own(self) -> Self:
+        if self.batch is not None and not self.is_late:
+            raise ValueError(f"only {_BATCH}MODEL takes batch; leave it out")
+        given = sorted(_LIMITS & self.model_fields_set)
+        if self.is_late and given:
+            raise ValueError(f"{_BATCH}MODEL takes no {given[0]}; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _one_key(self) -> Self:
         if self.api_key_env is not None and self.api_key_file is not None:
             raise ValueError("give api_key_env or api_key_file, not both")
@@ -163,6 +185,11 @@ class UpstreamEntry(Section):
     def is_local(self) -> bool:
         """Whether the model computes in this process, where nothing is encoded or renamed."""
         return is_local(self.upstream)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its answers take hours."""
+        return is_late(self.upstream)
 
     @property
     def local_options(self) -> dict[str, Any]:
@@ -223,14 +250,22 @@ def load_upstreams(path: str | Path) -> tuple[UpstreamEntry, ...]:
             for mistake in _check_environment(entry, source, f"upstreams.{index}")
         ]
     )
-    return tuple(_place_key(entry, source.folder) for entry in parsed.upstreams)
+    return tuple(_place_files(entry, source.folder) for entry in parsed.upstreams)
 
 
-def _place_key(entry: UpstreamEntry, folder: Path) -> UpstreamEntry:
-    """The entry with the whole path of its key file, which starts at the folder of this file."""
-    if entry.api_key_file is None:
-        return entry
-    return entry.model_copy(update={"api_key_file": str(folder / entry.api_key_file)})
+def _place_files(entry: UpstreamEntry, folder: Path) -> UpstreamEntry:
+    """The entry with whole paths of key file and ledger, which start at the folder of this file."""
+    if entry.api_key_file is not None:
+        entry = entry.model_copy(update={"api_key_file": str(folder / entry.api_key_file)})
+    if entry.batch is not None and entry.batch.ledger is not None:
+        entry = place_ledger(entry, folder / entry.batch.ledger)
+    return entry
+
+
+def place_ledger(entry: UpstreamEntry, ledger: Path) -> UpstreamEntry:
+    """The entry with its ledger of batches at this place."""
+    batch = (entry.batch or BatchSection()).model_copy(update={"ledger": str(ledger)})
+    return entry.model_copy(update={"batch": batch})
 
 
 def plain_entries(specs: Sequence[str]) -> tuple[UpstreamEntry, ...]:
@@ -278,6 +313,37 @@ def open_upstream(
     }
     upstream = build_upstream(entry.upstream, keys_from_environment=False, **options)
     return LimitedUpstream(upstream, entry.limits, limiter=limiter)
+
+
+def open_late_upstream(
+    entry: UpstreamEntry,
+    *,
+    variant_format: ImageFormat | None = None,
+    jpeg_quality: int | None = None,
+) -> Upstream:
+    """The upstream of an entry whose answers take hours; it has no limiter, as it waits itself.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    batch = entry.batch or BatchSection()
+    return build_upstream(
+        entry.upstream,
+        keys_from_environment=False,
+        may_be_late=True,
+        ledger=batch.ledger,
+        settings=batch.settings,
+        price_share=batch.price_share,
+        api_key=_read_key(entry),
+        api_base=batch.api_base,
+        token_limit_name=entry.token_limit_name,
+        direct=entry.direct,
+        undrawn=entry.undrawn or None,
+        seeds=entry.seeds or None,
+        timeout_s=entry.timeout_s,
+        variant_format=variant_format,
+        jpeg_quality=jpeg_quality,
+    )
 
 
 def read_secrets(entry: UpstreamEntry) -> tuple[str, ...]:

@@ -11,10 +11,13 @@ __all__ = [
     "StreamingUpstream",
     "Upstream",
     "Watch",
+    "answers_late",
     "asks_model",
+    "attempt_salt",
     "fill_images",
     "is_deterministic",
     "known_models",
+    "price_share",
     "provider_model",
     "undrawn_statuses",
 ]
@@ -31,8 +34,8 @@ class Upstream(Protocol):
     such calls into batches. Cancelling a call must stop its work or drop its result. One call asks
     the model once: whether it is asked again is decided by the engine.
 
-    Five attributes are optional, see `is_deterministic`, `asks_model`, `undrawn_statuses`,
-    `provider_model` and `known_models`.
+    Eight attributes are optional, see `is_deterministic`, `asks_model`, `undrawn_statuses`,
+    `provider_model`, `known_models`, `answers_late`, `attempt_salt` and `price_share`.
     """
 
     @property
@@ -91,6 +94,31 @@ def asks_model(upstream: object) -> bool:
     An upstream that has its answer already says so by an attribute `asks_model` that is False.
     """
     return getattr(upstream, "asks_model", True) is not False
+
+
+def answers_late(upstream: object) -> bool:
+    """Whether its answers take hours, so that no limit of time holds for calls and decisions.
+
+    An upstream says so by an attribute `answers_late` that is True. Nobody who waits for one answer
+    can use it, but only a job that waits for many.
+    """
+    return getattr(upstream, "answers_late", False) is True
+
+
+def attempt_salt(upstream: object) -> bytes | None:
+    """From what the attempts of a job are derived, whose calls are found again after a kill.
+
+    An upstream that finds them has an attribute `attempt_salt`: random bytes, the same in every run
+    of the job and in no other one. None where every decision draws an attempt of its own.
+    """
+    salt: bytes | None = getattr(upstream, "attempt_salt", None)
+    return salt
+
+
+def price_share(upstream: object) -> float:
+    """What a call costs, as a share of the model's price; 1 by default."""
+    share: float = getattr(upstream, "price_share", 1.0)
+    return share
 
 
 def undrawn_statuses(upstream: object) -> frozenset[int]:

@@ -50,6 +50,7 @@ __all__ = [
     "BY_NAME",
     "LiteLLM",
     "ask_once",
+    "import_litellm",
     "litellm_fault",
     "no_gateway",
     "plain_response",
@@ -147,7 +148,7 @@ class LiteLLM:
             raise ConfigError("must name a model, as in litellm:openai/gpt-4o-mini", field="model")
         if timeout_s <= 0 or max_connections < 1:
             raise ConfigError("timeout_s must be more than 0 and max_connections at least 1")
-        self._litellm = _import_litellm()
+        self._litellm = import_litellm()
         self._off = {**ASKED_ONCE, "drop_params": False, **no_gateway()}
         known = is_direct_provider(model, api_base or self._litellm.api_base)
         self._undrawn = statuses_undrawn(direct=known if direct is None else direct, listed=undrawn)
@@ -280,7 +281,8 @@ class LiteLLM:
         raise fault
 
 
-def _import_litellm() -> ModuleType:
+def import_litellm() -> ModuleType:
+    """litellm, with what it would do by itself switched off. Raises ConfigError."""
     # Otherwise litellm fetches a price list from the network while it is imported.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from guardrail.upstreams.base import Upstream
 
-__all__ = ["KNOWN_SPECS", "build_upstream", "is_local"]
+__all__ = ["KNOWN_SPECS", "build_upstream", "is_late", "is_local", "late_error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,18 @@ class _Kind:
         argument: what follows the colon of its spec; empty where nothing does.
         make: from that argument and options to the upstream.
         local: whether the model computes in this process, where nothing is encoded or renamed.
+        late: whether its answers take hours, see `guardrail.upstreams.base.answers_late`.
     """
 
     argument: str
     make: Callable[[str, dict[str, Any]], Upstream]
     local: bool = False
+    late: bool = False
 
 
-def build_upstream(spec: str, *, keys_from_environment: bool = True, **options: Any) -> Upstream:
+def build_upstream(
+    spec: str, *, keys_from_environment: bool = True, may_be_late: bool = False, **options: Any
+) -> Upstream:
     """The upstream that a spec names.
 
     Args:
@@ -41,11 +45,13 @@ def build_upstream(spec: str, *, keys_from_environment: bool = True, **options: 
         keys_from_environment: whether `api_key` of `openai_compatible` falls back to
             OPENAI_API_KEY or OPENAI_API_KEY_FILE, if one is set; litellm looks into the environment
             by itself.
+        may_be_late: whether whoever asks it can wait for hours.
         **options: keyword arguments of that upstream's class; those that are None count as not
             given.
 
     Raises:
-        ConfigError: the spec or an option is unknown, or a needed extra is not installed.
+        ConfigError: the spec or an option is unknown, a needed extra is not installed, or it
+            answers too late.
     """
     name, _, argument = spec.partition(":")
     given = {option: value for option, value in options.items() if value is not None}
@@ -58,7 +64,24 @@ def build_upstream(spec: str, *, keys_from_environment: bool = True, **options: 
         raise _unusable(f"'{name}' takes nothing after a colon")
     if kind.argument and not argument:
         raise _unusable(f"'{name}' must be followed by a colon and what it leads to")
+    if kind.late and not may_be_late:
+        raise late_error(name)
     return kind.make(argument, given)
+
+
+def late_error(name: str) -> ConfigError:
+    """The error for an upstream that answers too late for who would ask it."""
+    return ConfigError(
+        f"{name} answers within hours, for which nobody waits here; it is for 'guardrail moderate' "
+        "in this process, as its only upstream (docs/bulk.md)",
+        field="upstream",
+    )
+
+
+def is_late(spec: str) -> bool:
+    """Whether its answers take hours."""
+    kind = _KINDS.get(spec.partition(":")[0])
+    return kind is not None and kind.late
 
 
 def is_local(spec: str) -> bool:
@@ -93,6 +116,12 @@ def _litellm(model: str, options: dict[str, Any]) -> Upstream:
     from guardrail.upstreams.litellm_sdk import LiteLLM
 
     return _make("litellm", LiteLLM, options, model)
+
+
+def _litellm_batch(model: str, options: dict[str, Any]) -> Upstream:
+    from guardrail.upstreams.litellm_batch import LiteLLMBatch
+
+    return _make("litellm_batch", LiteLLMBatch, options, model)
 
 
 def _make(
@@ -133,6 +162,7 @@ _KINDS: Mapping[str, _Kind] = {
     "builtin": _Kind("", _builtin, local=True),
     "openai_compatible": _Kind("URL", _openai_compatible),
     "litellm": _Kind("MODEL", _litellm),
+    "litellm_batch": _Kind("MODEL", _litellm_batch, late=True),
     "transformers": _Kind("ID_OR_FOLDER", _transformers, local=True),
 }
 KNOWN_SPECS = tuple(

@@ -133,7 +133,7 @@ def model(monkeypatch):
     def put(script):
         upstream = script if hasattr(script, "complete") else Scripted(script)
 
-        def build(policy, _spec, key_file):
+        def build(policy, _spec, key_file, **_):
             key = load_or_create_key(key_file) if key_file else NoiseKey(bytes(32))
             known = read_known_pictures(policy)
             return Engine(compile_policy(policy), upstream, Words(), key, known_pictures=known)
