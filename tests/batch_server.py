@@ -137,7 +137,7 @@ class BatchServer:
             self.end(batch)
         return web.json_response(self._tell(batch))
 
-    async def list(self, request):
+    async def list(self, _request):
         self._fault("list")
         told = [self._tell(batch) for batch in self.batches.values()]
         return web.json_response({"object": "list", "data": told, "has_more": False})
@@ -162,7 +162,7 @@ class BatchServer:
         status, answer = self.answer(body)
         return web.json_response(answer, status=status)
 
-    async def models(self, request):
+    async def models(self, _request):
         return web.json_response({"object": "list", "data": [{"id": "scripted"}]})
 
     def _tell(self, batch):
@@ -201,6 +201,12 @@ def _encode(line):
 def _file(name, size):
     return {"id": name, "object": "file", "bytes": size, "created_at": 0, "filename": "x",
             "purpose": "batch", "status": "processed"}  # fmt: skip
+
+
+async def wait_until(holds):
+    """Waits for what no event tells; `holds` says whether it has come."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

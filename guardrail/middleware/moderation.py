@@ -138,7 +138,8 @@ class _GuardAsk:
     send: _Send
     model: str
 
-    async def __call__(self, row: BulkRow, data: bytes, _attempt: NextAttempt) -> Verdict:
+    async def __call__(self, row: BulkRow, data: bytes, attempt: NextAttempt) -> Verdict:
+        del attempt  # memory and tries are those of all requests
         media_type = MEDIA_TYPES.get(sniff(data) or "")
         if media_type is None:
             raise RequestError(

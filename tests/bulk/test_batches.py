@@ -22,7 +22,7 @@ from guardrail.policy.load import parse_policy
 from guardrail.upstreams.batches.settings import BatchSettings
 from guardrail.upstreams.litellm_batch import LiteLLMBatch
 from guardrail.upstreams.scripted import Fault, Step
-from tests.batch_server import batch_server, cheap_clients
+from tests.batch_server import batch_server, cheap_clients, wait_until
 from tests.bulk.conftest import POLICY, Words
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -34,8 +34,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 MODEL = "openai/scripted"
 QUICK = BatchSettings(settle_s=0.1, poll_s=0.001, longest_poll_s=0.002, give_up_s=600.0)
 # No call could be answered within these limits.
-HASTY = POLICY.replace("call_timeout_s: 10.0, deadline_s: 60.0", "call_timeout_s: 0.001, "
-                       "deadline_s: 0.001").replace("max_parallel: 4", "max_parallel: 512")  # fmt: skip
+HASTY = POLICY.replace("call_timeout_s: 10.0", "call_timeout_s: 0.001")
+HASTY = HASTY.replace("deadline_s: 60.0", "deadline_s: 0.001")
+HASTY = HASTY.replace("max_parallel: 4", "max_parallel: 512")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -113,25 +114,13 @@ def test_rows_share_a_round_and_no_deadline_ends_them(tmp_path, pictures):
     assert len(set(server.asked)) == 5 * calls
 
 
-async def all_noted(server):
-    await server.made.wait()
-    while not server.seen["retrieve"]:
-        await asyncio.sleep(0.001)
-
-
 @pytest.mark.parametrize("stage", ["waiting", "uploaded", "read"])
 def test_a_job_that_was_stopped_asks_for_nothing_twice(tmp_path, pictures, stage):
     rows = rows_of(pictures[:4])
 
     async def stop_at(server):
-        if stage == "waiting":
-            await all_noted(server)
-        elif stage == "uploaded":
-            while not server.seen["create"]:
-                await asyncio.sleep(0.001)
-        else:
-            while not server.seen["content"]:
-                await asyncio.sleep(0.001)
+        seen = {"waiting": "retrieve", "uploaded": "create", "read": "content"}[stage]
+        await wait_until(lambda: server.seen[seen])
 
     async def playing(server):
         server.held = stage == "waiting"

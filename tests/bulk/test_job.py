@@ -203,14 +203,14 @@ def test_an_equal_row_that_is_asked_about_after_a_fault_is_not_paid_for_twice(
             self.asked = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
             self.count, self.fault, self.gate = 0, asyncio.Event(), asyncio.Event()
 
-        async def __call__(self, row, data):
+        async def __call__(self, row, data, attempt):
             self.asked[self.count].set()
             self.count += 1
             if self.count == 1:
                 await self.fault.wait()
                 raise UpstreamError("down", status=500)
             await self.gate.wait()
-            return await given(row, data)
+            return await given(row, data, attempt)
 
     async def run():
         decider, ask = model.decider(), Ask()

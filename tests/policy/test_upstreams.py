@@ -1,6 +1,7 @@
 """The upstreams file: what it says arrives, what is wrong is named, and keys stay out of it."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,13 @@ from guardrail.policy.upstreams import (
     UpstreamEntry,
     UpstreamsFile,
     load_upstreams,
+    open_late_upstream,
     open_upstream,
     plain_entries,
 )
 from guardrail.types import Chat
-from guardrail.upstreams.base import undrawn_statuses
+from guardrail.upstreams.base import price_share, undrawn_statuses
+from guardrail.upstreams.batches.settings import BatchSettings
 from guardrail.upstreams.limits.call_limits import CallLimits
 from guardrail.upstreams.scripted_server import scripted_server
 
@@ -336,3 +339,78 @@ class TestKeyFiles:
         monkeypatch.setenv("SOME_KEY", "k")
         with pytest.raises(ConfigError, match="api_key_env or api_key_file"):
             self.open_named(tmp_path, "api_key_env: SOME_KEY\n    api_key_file: x")
+
+
+# Batches
+
+BATCH = "litellm_batch:openai/gpt-4o-mini"
+
+
+def test_every_field_of_batches_arrives(write):
+    pytest.importorskip("litellm")
+    (entry,) = load_upstreams(
+        write(f"""
+upstreams:
+  - upstream: {BATCH}
+    api_key_env: FIRST_KEY
+    direct: false
+    batch:
+      ledger: jobs/batches.db
+      api_base: http://127.0.0.1:9/v1
+      max_requests: 10
+      max_bytes: 2000
+      settle_s: 3
+      gather_s: 4
+      poll_s: 5
+      longest_poll_s: 6
+      give_up_s: 7
+      max_output_bytes: 8000
+      price_share: 0.5
+""")
+    )
+    assert entry.is_late
+    assert not entry.is_local
+    assert entry.batch.settings == BatchSettings(
+        max_requests=10,
+        max_bytes=2000,
+        settle_s=3.0,
+        gather_s=4.0,
+        poll_s=5.0,
+        longest_poll_s=6.0,
+        give_up_s=7.0,
+        max_output_bytes=8000,
+    )
+    ledger = Path(entry.batch.ledger)
+    assert ledger.is_absolute()
+    ledger.parent.mkdir()
+    upstream = open_late_upstream(entry)
+    assert price_share(upstream) == 0.5
+    assert undrawn_statuses(upstream) == frozenset()
+    assert ledger.exists()
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"upstream": URL, "batch": {}}, "only litellm_batch:MODEL takes batch"),
+        ({"upstream": BATCH, "max_concurrency": 5}, "takes no max_concurrency"),
+        ({"upstream": BATCH, "requests_per_minute": 5.0}, "takes no requests_per_minute"),
+        ({"upstream": BATCH, "breaker": {"faults": 5}}, "takes no breaker"),
+        ({"upstream": BATCH, "model_map": {"a": "b"}}, "takes no model_map"),
+        ({"upstream": BATCH, "batch": {"price_share": 0.0}}, "greater than 0"),
+        ({"upstream": BATCH, "batch": {"price_share": 1.5}}, "less than or equal to 1"),
+    ],
+)
+def test_what_does_not_go_with_batches_is_named(entry, problem):
+    with pytest.raises(ValidationError, match=problem):
+        UpstreamEntry.model_validate(entry)
+
+
+def test_batches_are_for_who_can_wait_and_has_a_ledger():
+    pytest.importorskip("litellm")
+    entry = UpstreamEntry(upstream=BATCH)
+    with pytest.raises(ConfigError, match="answers within hours"):
+        open_upstream(entry)
+    with pytest.raises(ConfigError, match="which batches were paid for"):
+        open_late_upstream(entry)
+    assert not plain_entries(["litellm:openai/gpt-4o-mini"])[0].is_late

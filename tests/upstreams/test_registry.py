@@ -64,6 +64,11 @@ def test_an_incomplete_spec_is_refused(spec):
         build_upstream(spec)
 
 
+def test_who_cannot_wait_for_hours_is_told_so():
+    with pytest.raises(ConfigError, match="litellm_batch answers within hours"):
+        build_upstream("litellm_batch:openai/gpt-4o-mini")
+
+
 def test_an_unknown_option_is_named_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"no option colour, size; it takes api_key, model_map"):
         build_upstream(f"openai_compatible:{URL}", size=3, colour="red")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
@@ -132,11 +133,7 @@ class BatchProvider:
         """
         after: str | None = None
         for _ in range(_PAGES):
-            page = await self._or_fault(
-                lambda after=after: self._litellm.alist_batches(
-                    after=after, limit=_PAGE, **self._common
-                )
-            )
+            page = await self._or_fault(partial(self._list, after))
             listed = list(getattr(page, "data", None) or [])
             for one in listed:
                 if getattr(one, "input_file_id", None) == file:
@@ -145,6 +142,9 @@ class BatchProvider:
                 return None
             after = str(listed[-1].id)
         return None
+
+    async def _list(self, after: str | None) -> Any:
+        return await self._litellm.alist_batches(after=after, limit=_PAGE, **self._common)
 
     async def retrieve(self, batch: str) -> BatchState:
         """How a batch stands. Raises UpstreamError."""

@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, TypeVar
 
@@ -224,7 +225,7 @@ class BatchRun:
                 again = await self._create(batch.file, batch.number)
                 batch = replace(batch, batch=again)
                 continue
-            return await self._repeat(lambda state=state: self._read(state))
+            return await self._repeat(partial(self._read, state))
         await self._cancel(batch)
         raise UpstreamError(
             f"the provider's batch did not end within {self._settings.give_up_s:g} s; it was "

@@ -19,7 +19,7 @@ from guardrail.upstreams.batches.settings import BatchSettings
 from guardrail.upstreams.faults import is_refusal
 from guardrail.upstreams.litellm_batch import LiteLLMBatch
 from guardrail.upstreams.scripted import Fault, Step
-from tests.batch_server import batch_server, cheap_clients
+from tests.batch_server import batch_server, cheap_clients, wait_until
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 litellm = pytest.importorskip("litellm")
@@ -369,12 +369,10 @@ def test_a_batch_for_which_nobody_waits_is_cancelled(tmp_path):
         calls = [asyncio.create_task(upstream.complete(chat(t), [], seed=1)) for t in "ab"]
         await server.made.wait()
         calls[0].cancel()
-        while server.seen["retrieve"] < 3:  # one still waits
-            await asyncio.sleep(0)
+        await wait_until(lambda: server.seen["retrieve"] > 2)  # one still waits
         assert not server.cancelled
         calls[1].cancel()
-        while not server.cancelled:
-            await asyncio.sleep(0)
+        await wait_until(lambda: server.cancelled)
         return server.cancelled
 
     assert talk(tmp_path, talking) == ["batch-0"]
@@ -383,11 +381,8 @@ def test_a_batch_for_which_nobody_waits_is_cancelled(tmp_path):
 def test_requests_given_up_before_they_are_sent_are_not_sent(tmp_path):
     async def talking(upstream, server):
         calls = [asyncio.create_task(upstream.complete(chat(t), [], seed=1)) for t in "abc"]
-        while not (upstream._gathering and all(call._fut_waiter for call in calls)):
-            await asyncio.sleep(0)
+        await wait_until(lambda: upstream._gathering and len(upstream._gathering._waiting) == 3)
         run = upstream._gathering
-        while len(run._waiting) < 3:
-            await asyncio.sleep(0)
         calls[1].cancel()
         await asyncio.sleep(0)
         run.close()
@@ -428,10 +423,7 @@ def test_what_a_killed_run_has_sent_is_not_sent_again(tmp_path):
             server.held = True
             first = open_upstream(server, tmp_path / "ledger", max_requests=2)
             calls = [asyncio.create_task(first.complete(chat(t), [], seed=1)) for t in texts]
-            while len(server.batches) < 2:
-                await asyncio.sleep(0.001)
-            while not all(batch for *_, batch in _noted(first)):
-                await asyncio.sleep(0.001)
+            await wait_until(lambda: all(_noted(first)) and len(_noted(first)) == 2)
             await first.aclose()
             await asyncio.gather(*calls, return_exceptions=True)
             assert not server.cancelled  # they go on without us
@@ -450,7 +442,7 @@ def test_what_a_killed_run_has_sent_is_not_sent_again(tmp_path):
 
 def _noted(upstream):
     database = upstream._ledger._database
-    return database.execute("SELECT number, file, batch FROM batches").fetchall()
+    return [batch for (batch,) in database.execute("SELECT batch FROM batches")]
 
 
 @pytest.mark.parametrize("was_made", [False, True])
