@@ -249,9 +249,9 @@ def test_a_fault_that_ends_the_job_loses_no_decision_that_is_made(bench, path, p
             decider = model.decider(log=log)
             given, made, over = decider._ask, [], asyncio.Event()
 
-            async def ask(row, data):
+            async def ask(row, data, attempt):
                 if row.name != "3.png":
-                    made.append(await given(row, data))
+                    made.append(await given(row, data, attempt))
                     if len(made) == 3:
                         over.set()
                 await over.wait()
