@@ -7,10 +7,12 @@ import re
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 from PIL import Image
 
 from guardrail.cli.evaluate import command
@@ -35,6 +37,9 @@ threats:
   stickers: {max_share: 0.02, masks: 4}
   suffix: {words: 2}
 """
+)
+SCHEMA = Draft202012Validator(
+    json.loads((Path(__file__).parents[2] / "docs" / "evaluation.schema.json").read_bytes())
 )
 THREATS = ("crops", "stickers", "sticker_place", "suffix")
 DOWN = Step(fault=Fault.STATUS, status=500)
@@ -98,7 +103,9 @@ def truthful(kit):
 
 def facts_of(result):
     assert result.exit_code == 0, result.stderr
-    return json.loads(result.stdout)
+    facts = json.loads(result.stdout)
+    SCHEMA.validate(facts)
+    return facts
 
 
 def by_name(groups):
@@ -325,6 +332,17 @@ def test_faults_are_no_blocks(run, model, scenes, kit):
     assert sum(sets["clean"]["reasons"].values()) == 6
     shown = run("--data", scenes, "--draws=0").stdout
     assert "clean requests of which none left:" in shown
+
+
+def test_the_schema_describes_the_whole_file(run, model, scenes, kit):
+    """Every evaluation above is valid by it; a field that it does not know is not."""
+    SCHEMA.check_schema(SCHEMA.schema)
+    model(truthful(kit))
+    facts = facts_of(run("--data", scenes, "--draws=0", "--most=1", "--json"))
+    assert not SCHEMA.is_valid({**facts, "more": 1})
+    assert not SCHEMA.is_valid({**facts, "certified_recall": [{"set": "x", "threat": "pixels"}]})
+    described = {name for name, one in SCHEMA.schema["$defs"].items() if "description" in one}
+    assert described == SCHEMA.schema["$defs"].keys() - {"named"}
 
 
 def test_a_model_that_is_down_ends_the_run_and_keeps_what_is_known(run, model, scenes, tmp_path):
