@@ -24,28 +24,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from guardrail.engine.canonical_chat import CanonicalChat
+    from guardrail.engine.threats import Suffix
 
-__all__ = ["cut_characters", "cut_words", "last_user_text", "with_last_user_text"]
-
-
-def cut_words(text: str, most: int) -> tuple[str, ...]:
-    """Views 0 to at most `most`; none is without a word, so there may be fewer, or none."""
-    views: list[str] = []
-    rest = text.rstrip()
-    while rest and len(views) <= most:
-        views.append(rest)
-        rest = rest[: _last_word(rest)].rstrip()
-    return tuple(views)
+__all__ = ["find_ends", "last_user_text", "with_last_user_text"]
 
 
-def cut_characters(text: str, most: int) -> tuple[str, ...]:
-    """Views 0 to at most `most`; none is empty."""
-    return tuple(text[: len(text) - j] for j in range(min(most + 1, len(text))))
+def find_ends(text: str, suffix: Suffix) -> tuple[int, ...]:
+    """How many characters of the text each view has, view 0 first; none without a view.
+
+    Not the texts themselves: a hundred views of a text of megabytes would take gigabytes.
+    """
+    match suffix.unit:
+        case SuffixUnit.WORDS:
+            return _find_word_ends(text, suffix.most)
+        case SuffixUnit.CHARACTERS:
+            return tuple(len(text) - j for j in range(min(suffix.most + 1, len(text))))
+        case _:
+            assert_never(suffix.unit)
 
 
-def _last_word(text: str) -> int:
-    """Where the last word of a text begins that does not end in white space."""
-    return len(text) - len(text.rsplit(None, 1)[-1])
+def _find_word_ends(text: str, most: int) -> tuple[int, ...]:
+    words = text.rsplit(None, most + 1)[-(most + 1) :]
+    ends, rest = [], len(text)
+    for word in reversed(words):
+        rest = text.rfind(word, 0, rest)  # nothing but white space stands behind it
+        ends.append(rest + len(word))
+    return tuple(ends)
 
 
 def last_user_text(chat: CanonicalChat, unit: SuffixUnit) -> str | None:

@@ -13,11 +13,7 @@ from guardrail.engine.certifier import Certifier
 from guardrail.engine.decision_tests import DecisionTests, ViewTest
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.plan import plan_for, view_plan_for
-from guardrail.engine.suffixes import (
-    cut_characters,
-    cut_words,
-    last_user_text,
-)
+from guardrail.engine.suffixes import find_ends, last_user_text
 from guardrail.engine.threats import SuffixUnit, plan_views
 from guardrail.engine.view_chats import view_chat
 from guardrail.engine.view_pictures import ViewPictures
@@ -28,16 +24,15 @@ from guardrail.types import Outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from guardrail.engine.canonical_chat import CanonicalChat
     from guardrail.engine.prepared_request import PreparedRequest
     from guardrail.engine.sampler import Sampler
-    from guardrail.engine.threats import Suffix, Threats, View
+    from guardrail.engine.threats import Threats, View
     from guardrail.engine.verdict import Sample
     from guardrail.images.codec import Picture
     from guardrail.images.keys import NoiseKey
     from guardrail.stats import Decision
 
-__all__ = ["JointOutcome", "TestRuns", "plan_runs", "run_jointly", "suffix_texts"]
+__all__ = ["JointOutcome", "TestRuns", "plan_runs", "run_jointly"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +41,15 @@ class TestRuns:
 
     Attributes:
         tests: see there.
-        samplers: in the order of the views; each asks about its view's own chat and nothing else.
+        text: what a suffix would stand behind.
+        ends: how many characters of it each view of the suffix has, by what is cut off.
     """
 
     __test__ = False  # no class of tests, whatever its name begins with
 
     tests: DecisionTests
-    samplers: tuple[Sampler, ...] = ()
+    text: str = ""
+    ends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +91,22 @@ def plan_runs(
         plan = plan_for(rules, request.geometry, alpha=alpha)
         return TestRuns(DecisionTests(Certifier(plan, speculate=rules.speculate)))
     suffix = threats.suffix
-    own = None if suffix is None else last_user_text(sampler.chat, suffix.unit)
-    texts = suffix_texts(sampler.chat, suffix)
-    length = None if suffix is None else _measure_text(own or "", suffix.unit)
+    text = "" if suffix is None else last_user_text(sampler.chat, suffix.unit) or ""
+    ends = () if suffix is None else find_ends(text, suffix)
+    length = None if suffix is None else _measure_text(text, suffix.unit)
     views = _plan_views(threats, request, length)
     tests = len(views) if request.canvases else len(views) + 1
     view_plan = view_plan_for(rules, threats, max(tests, 1), alpha=alpha)
     whole = plan_for(rules, request.geometry, alpha=alpha) if request.canvases else view_plan
-    of_pictures = sampler.of_view(view_chat(sampler.chat, threats)) if request.canvases else sampler
-    runs, samplers = [], []
-    for view in views:
-        asked = of_pictures
-        if view.cut is not None:
-            asked = sampler.of_view(view_chat(sampler.chat, threats, texts[view.cut]))
-            if asked.chat == sampler.chat and not request.canvases:
-                continue  # it is the request itself, whose test is the same one
-        runs.append(ViewTest(view, Certifier(view_plan)))
-        samplers.append(asked)
+    runs = [
+        ViewTest(view, Certifier(view_plan))
+        for view in views
+        # Without pictures, a view of the whole text is the request itself, tested in the same way.
+        if view.cut is None or request.canvases or ends[view.cut] < len(text)
+    ]
     certifier, pictured = Certifier(whole, speculate=rules.speculate), bool(request.canvases)
     found = DecisionTests(certifier, tuple(runs), view_plan, length, pictured)
-    return TestRuns(found, tuple(samplers))
+    return TestRuns(found, text, ends)
 
 
 async def run_jointly(
@@ -132,7 +125,7 @@ async def run_jointly(
     rules, tests = sampler.rules, runs.tests
     joint = JointTest([tests.whole, *(one.certifier for one in tests.views)])
     samples: dict[int, Sample] = {}
-    line = itertools.count()
+    line, samplers = itertools.count(), _ViewSamplers(sampler, runs)
     of_views = ViewPictures(request, pictures)
 
     async def draw(number: int) -> Sample:
@@ -141,7 +134,7 @@ async def run_jointly(
             shown = await request.draw_variant(index, rules, key)
             seed, asked = request.derive_seed(index, rules, key), sampler
         else:
-            view, asked = tests.views[place - 1].view, runs.samplers[place - 1]
+            view, asked = tests.views[place - 1].view, samplers.of(place - 1)
             shown = await of_views.show(view)
             seed = request.derive_seed(index, rules, key, view)
         return await asked.sample(number, shown, seed=seed, variant=True, order=order)
@@ -152,6 +145,33 @@ async def run_jointly(
     except (TimeoutError, BudgetSpentError):
         pass  # there is no decision then
     return _summarise(joint, tests, samples)
+
+
+class _ViewSamplers:
+    """Who asks about each view: about its own chat, and nothing else of the request.
+
+    A shorter text is made when its test begins and let go when that has ended, so that a long one
+    is held a few times, not once for every view.
+    """
+
+    def __init__(self, sampler: Sampler, runs: TestRuns) -> None:
+        self._whole = sampler
+        self._runs = runs
+        self._made: dict[int | None, Sampler] = {}  # None: of all views of pictures
+
+    def of(self, place: int) -> Sampler:
+        """Of the view at this place."""
+        runs, threats = self._runs, self._whole.rules.threats
+        assert threats is not None  # there are views
+        cut = runs.tests.views[place].view.cut
+        key = None if cut is None else place
+        for one in [*self._made]:
+            if one is not None and runs.tests.views[one].certifier.decision is not None:
+                del self._made[one]
+        if key not in self._made:
+            text = None if cut is None else runs.text[: runs.ends[cut]]
+            self._made[key] = self._whole.of_view(view_chat(self._whole.chat, threats, text))
+        return self._made[key]
 
 
 def _summarise(joint: JointTest, tests: DecisionTests, samples: dict[int, Sample]) -> JointOutcome:
@@ -177,15 +197,6 @@ def _plan_views(
         return plan_views(threats, sizes, text_length)
     except CertificationError as error:
         raise RequestError(str(error), status=422, code="not_certifiable") from error
-
-
-def suffix_texts(chat: CanonicalChat, suffix: Suffix | None) -> tuple[str, ...]:
-    """The texts of the suffix's views, by what is cut off; none without a suffix or a text."""
-    text = None if suffix is None else last_user_text(chat, suffix.unit)
-    if suffix is None or text is None:
-        return ()
-    cut = cut_words if suffix.unit is SuffixUnit.WORDS else cut_characters
-    return cut(text, suffix.most)
 
 
 def _measure_text(text: str, unit: SuffixUnit) -> int:

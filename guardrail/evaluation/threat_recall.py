@@ -12,11 +12,11 @@ from guardrail.engine.canonical_chat import canonical_chat
 from guardrail.engine.fanout import fan_out
 from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
 from guardrail.engine.sampler import Sampler
+from guardrail.engine.suffixes import find_ends, last_user_text
 from guardrail.engine.threat_recall import Against
 from guardrail.engine.threats import Threat, View, plan_views
 from guardrail.engine.verdict import Sample
 from guardrail.engine.view_chats import view_chat
-from guardrail.engine.view_run import suffix_texts
 from guardrail.errors import CertificationError, ConfigError, GuardrailError, UpstreamError
 from guardrail.estimation.segment import Segment
 from guardrail.estimation.stop_rule import RadiusScale, RateEstimate
@@ -172,10 +172,11 @@ class _OneRequest:
     async def _draw_suffix(self) -> bool:
         """Whether the request itself shows it, white space at its end off: view 0."""
         suffix = self._design.threats.suffix
-        texts = suffix_texts(self._chat, suffix)
-        if suffix is None or not texts:
+        text = None if suffix is None else last_user_text(self._chat, suffix.unit)
+        if suffix is None or text is None:
             return False  # a request without a word has no view, and is not held
-        counts = await self._draw(View(Threat.SUFFIX, cut=0), views=1, text=texts[0])
+        held = text[: find_ends(text, suffix)[0]]
+        counts = await self._draw(View(Threat.SUFFIX, cut=0), views=1, text=held)
         return self._design.shows(Against.SUFFIX, [counts])
 
     async def _draw(self, view: View, *, views: int, text: str | None = None) -> ViewCounts:

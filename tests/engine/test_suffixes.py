@@ -7,18 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardrail.engine.canonical_chat import CanonicalChat, canonical_chat
-from guardrail.engine.suffixes import (
-    cut_characters,
-    cut_words,
-    last_user_text,
-    with_last_user_text,
-)
-from guardrail.engine.threats import SuffixUnit
+from guardrail.engine.suffixes import find_ends, last_user_text, with_last_user_text
+from guardrail.engine.threats import Suffix, SuffixUnit
 from guardrail.types import Chat, image_placeholder
 
 SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace()]
 WORD = st.text(st.sampled_from("aZ0.\u0301\u00e9\u4e2d\u200b\U0001f600"), min_size=1, max_size=4)
 SPACE = st.text(st.sampled_from(SPACES), min_size=1, max_size=3)
+
+
+def cut_words(text, most):
+    return tuple(text[:end] for end in find_ends(text, Suffix(SuffixUnit.WORDS, most)))
+
+
+def cut_characters(text, most):
+    return tuple(text[:end] for end in find_ends(text, Suffix(SuffixUnit.CHARACTERS, most)))
 
 
 @st.composite

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -233,6 +234,35 @@ def test_a_message_without_a_word_behind_the_text_switches_no_view_off(kit, pict
     verdict = kit.decide(engine, pictures, chat)
     assert (verdict.action, verdict.reason) == (Action.BLOCK, Reason.HARMFUL)
     through_json(verdict.certificate)
+
+
+@pytest.mark.parametrize("unit", SuffixUnit)
+def test_a_long_text_is_not_held_once_for_each_of_its_views(kit, unit):
+    class Silent:
+        name, revision, deterministic = "silent", "1", False
+
+        async def complete(self, chat, pictures, *, seed):  # noqa: ARG002 (a protocol's)
+            return Answer({"role": "assistant", "content": "A cat."}, usage=Usage(calls=1))
+
+        async def judge(self, exchanges):
+            return [Judgement(Outcome.HARMLESS, 0.0) for _ in exchanges]
+
+        async def aclose(self):
+            pass
+
+    text = "x" * 200_000 + " a" * 60
+    threats = make_threats(suffix=Suffix(unit, 50))
+    engine = engine_of(kit, upstream=Silent(), oracle=Silent(), threats=threats)
+    kit.decide(engine, 0, kit.make_chat(0, "a " * 60))  # computes the plan
+    tracemalloc.start()
+    try:
+        verdict = kit.decide(engine, 0, kit.make_chat(0, text))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert verdict.action is Action.PASS
+    assert len(verdict.certificate.threats[0].views) == 50
+    assert peak < 15 * len(text)
 
 
 def test_a_text_passes_with_a_certificate_of_its_own(kit):
