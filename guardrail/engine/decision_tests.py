@@ -35,6 +35,8 @@ class DecisionTests:
         text_length: words or characters of the text that a suffix would stand behind; None where
             no suffix is covered.
         has_pictures: whether the request has any.
+        own_view: the view that is the request itself, which `whole` tests like every view; None
+            where there is none.
     """
 
     whole: Certifier
@@ -42,6 +44,7 @@ class DecisionTests:
     view_plan: Plan | None = None
     text_length: int | None = None
     has_pictures: bool = True
+    own_view: View | None = None
 
     @property
     def stopped_by(self) -> StoppedBy:

@@ -98,14 +98,11 @@ def plan_runs(
     tests = len(views) if request.canvases else len(views) + 1
     view_plan = view_plan_for(rules, threats, max(tests, 1), alpha=alpha)
     whole = plan_for(rules, request.geometry, alpha=alpha) if request.canvases else view_plan
-    runs = [
-        ViewTest(view, Certifier(view_plan))
-        for view in views
-        # Without pictures, a view of the whole text is the request itself, tested in the same way.
-        if view.cut is None or request.canvases or ends[view.cut] < len(text)
-    ]
     certifier, pictured = Certifier(whole, speculate=rules.speculate), bool(request.canvases)
-    found = DecisionTests(certifier, tuple(runs), view_plan, length, pictured)
+    # Without pictures, a view of the whole text is the request itself, tested in the same way.
+    own = views[0] if not pictured and ends[:1] == (len(text),) else None
+    runs = tuple(ViewTest(view, Certifier(view_plan)) for view in views if view != own)
+    found = DecisionTests(certifier, runs, view_plan, length, pictured, own)
     return TestRuns(found, text, ends)
 
 

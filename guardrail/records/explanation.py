@@ -214,7 +214,8 @@ def _say_views(certificate: Certificate | None) -> Iterator[str]:
         for view in tested.views:
             last = view.counts[-1] if view.counts else None
             ended = None if last is None else plan.decide(last.samples, last.harmful)
-            if last is not None and ended not in (None, Decision.PASS):
+            stopped = ended not in (None, Decision.PASS) and not certificate.is_itself(view)
+            if last is not None and stopped:
                 yield (
                     f"The decision ended at one of them, {_describe_view(view)}: {last.harmful} of "
                     f"{last.samples} answers to it alone were not harmless."

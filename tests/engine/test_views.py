@@ -261,7 +261,7 @@ def test_a_long_text_is_not_held_once_for_each_of_its_views(kit, unit):
     finally:
         tracemalloc.stop()
     assert verdict.action is Action.PASS
-    assert len(verdict.certificate.threats[0].views) == 50
+    assert len(verdict.certificate.threats[0].views) == 51
     assert peak < 15 * len(text)
 
 
@@ -284,8 +284,11 @@ def test_a_text_passes_with_a_certificate_of_its_own(kit):
     assert verdict.usage.calls == certificate.samples + threat.samples
     # Without white space at its end the first view is the request itself, tested once.
     verdict = kit.decide(engine, 0, kit.make_chat(0, "What is a cat?"))
-    assert [view.cut for view in verdict.certificate.threats[0].views] == [1, 2]
-    through_json(verdict.certificate)
+    certificate, (threat,) = verdict.certificate, verdict.certificate.threats
+    assert [view.cut for view in threat.views] == [0, 1, 2]
+    assert threat.views[0].counts == certificate.counts
+    assert verdict.usage.calls == threat.samples
+    through_json(certificate)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "cat"])
@@ -293,9 +296,12 @@ def test_a_text_that_has_no_shorter_one_is_tested_alone(kit, text):
     engine = engine_of(kit, threats=make_threats(suffix=WORDS))
     verdict = kit.decide(engine, 0, kit.make_chat(0, text))
     assert (verdict.action, verdict.reason) == (Action.PASS, Reason.CERTIFIED)
-    assert verdict.certificate.threats[0].views == ()
+    (threat,) = verdict.certificate.threats
+    assert [view.counts for view in threat.views] == [verdict.certificate.counts] * bool(
+        text.split()
+    )
     data = through_json(verdict.certificate)
-    assert data["claims"][0]["statement"].startswith("Nothing is certified")
+    assert data["claims"][0]["statement"].startswith("Nothing is certified") is (not text.split())
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.25, 1.0])
@@ -780,6 +786,17 @@ def test_a_suffix_is_counted_in_one_unit(kit):
         changed = dataclasses.replace(changed, promise_digest=digest_promise(changed))
         with pytest.raises(CertificationError, match="numbers of a threat are not its own"):
             verify_certificate(seal_certificate(changed))
+
+
+def test_the_view_before_white_space_cannot_be_left_out(kit):
+    """The test of the request itself would then stand for one of another text."""
+    engine = engine_of(kit, threats=make_threats(suffix=WORDS))
+    certificate = kit.decide(engine, 0, kit.make_chat(0, "What is a cat? ")).certificate
+    (first,) = certificate.threats
+    forged = dataclasses.replace(first, views=first.views[1:])
+    changed = dataclasses.replace(certificate, threats=(forged,))
+    with pytest.raises(CertificationError, match="its views are not those of its threat"):
+        verify_certificate(seal_certificate(changed))
 
 
 def test_threats_stand_once_and_in_order(kit):

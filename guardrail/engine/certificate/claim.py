@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from guardrail.engine.certificate.threats import TestedThreat, encode_threat
+from guardrail.engine.certificate.threats import TestedThreat, TestedView, encode_threat
 from guardrail.engine.certifier import Count
 from guardrail.engine.plan import Geometry, radii_by_floor
 from guardrail.engine.preprocessing import NO_FILTER
@@ -234,6 +234,10 @@ class Certificate:
     def has_possible_sizes(self) -> bool:
         """Whether it names pictures, all of sizes that there are."""
         return bool(self.pictures) and all(size.is_possible for size in self.pictures)
+
+    def is_itself(self, view: TestedView) -> bool:
+        """Whether a view is the request itself, whose test is the one that `counts` are of."""
+        return not self.pictures and view.cut == 0 and view.counts == self.counts
 
     @property
     def geometry(self) -> Geometry:

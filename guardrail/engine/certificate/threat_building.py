@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, assert_never
 
 from guardrail.engine.certificate.threats import TestedThreat, TestedView, view_numbers
+from guardrail.engine.decision_tests import ViewTest
 from guardrail.engine.plan import harmless_lower
 from guardrail.engine.threats import Crops, Stickers, Suffix, Threat
 from guardrail.stats import Decision
@@ -31,7 +32,10 @@ def describe_threats(
 def _describe(
     threat: Threat, setting: Setting, threats: Threats, tests: DecisionTests, decision: Decision
 ) -> TestedThreat:
-    runs = [run for run in tests.views if run.view.threat is threat]
+    every = tests.views
+    if tests.own_view is not None:
+        every = (ViewTest(tests.own_view, tests.whole), *every)
+    runs = [run for run in every if run.view.threat is threat]
     plan = tests.view_plan
     assert plan is not None  # wherever threats are covered
     passed = decision is Decision.PASS

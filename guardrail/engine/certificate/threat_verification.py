@@ -33,6 +33,8 @@ _MOST_PLACES = 10_000
 def verify_threats(certificate: Certificate) -> list[Decision | None]:
     """What the tests of all views lead to, each at the certificate's own alpha.
 
+    A view that is the request itself is left out: its test is the request's.
+
     Raises:
         CertificationError: names the first thing that does not hold.
     """
@@ -50,7 +52,7 @@ def _verify_threat(certificate: Certificate, tested: TestedThreat) -> list[Decis
     warm = tested.temperature is None or 0.0 <= tested.temperature <= HOTTEST
     require(warm, "the temperature of a threat's views is out of range")
     seen = [(view.picture, view.box, view.cut) for view in tested.views]
-    require(seen in _due_views(certificate, tested), "its views are not those of its threat")
+    require(seen == _due_views(certificate, tested), "its views are not those of its threat")
     require(max(tested.looks, default=0) <= MOST_SAMPLES, "the plan of a threat is too long")
     plan = tested.plan(certificate.alpha)
     require(plan.digest == tested.plan_digest, "the plan of a threat does not match its digest")
@@ -63,17 +65,14 @@ def _verify_threat(certificate: Certificate, tested: TestedThreat) -> list[Decis
         math.isclose(tested.harmless_rate_lower, min(bounds, default=0.0), rel_tol=PORTABLE),
         "the harmless rate of a threat's views is not what they earn",
     )
-    return decisions
+    pairs = zip(tested.views, decisions, strict=True)
+    return [decision for view, decision in pairs if not certificate.is_itself(view)]
 
 
 def _due_views(
     certificate: Certificate, tested: TestedThreat
-) -> list[list[tuple[int | None, tuple[int, int, int, int] | None, int | None]]]:
-    """The views that there must be, by sizes and length of text alone.
-
-    A text without pictures and without white space at its end is its own first view, which the test
-    of the request itself stands for.
-    """
+) -> list[tuple[int | None, tuple[int, int, int, int] | None, int | None]]:
+    """The views that there must be, by sizes and length of text alone."""
     setting = tested.setting
     require(setting is not None, "the numbers of a threat are not its own")
     assert setting is not None  # for mypy
@@ -99,8 +98,7 @@ def _due_views(
         raise CertificationError(
             f"the certificate does not hold: its pictures have no such views ({error})"
         ) from error
-    rows = [_row(view) for view in views]
-    return [rows] if sizes else [rows, rows[1:]]
+    return [_row(view) for view in views]
 
 
 def _row(view: View) -> tuple[int | None, tuple[int, int, int, int] | None, int | None]:

@@ -160,10 +160,13 @@ def _verify_text(certificate: Certificate) -> None:
     require(unmoved and exact, "it names no picture, and yet a canvas")
     threats = [tested.threat for tested in certificate.threats]
     require(threats == [Threat.SUFFIX], "it names no picture, and covers no suffix alone")
+    (threat,) = certificate.threats
     require(
-        certificate.claim is Claim.VERDICT and certificate.floor == certificate.threats[0].floor,
+        certificate.claim is Claim.VERDICT and certificate.floor == threat.floor,
         "it names no picture, and its floor is not that of its threat",
     )
+    same = certificate.plan_digest == threat.plan_digest
+    require(same, "it names no picture, and its plan is not that of its threat")
 
 
 def _verify_earned(certificate: Certificate, plan: Plan) -> None:
