@@ -99,8 +99,9 @@ def plan_runs(
     view_plan = view_plan_for(rules, threats, max(tests, 1), alpha=alpha)
     whole = plan_for(rules, request.geometry, alpha=alpha) if request.canvases else view_plan
     certifier, pictured = Certifier(whole, speculate=rules.speculate), bool(request.canvases)
-    # Without pictures, a view of the whole text is the request itself, tested in the same way.
-    own = views[0] if not pictured and ends[:1] == (len(text),) else None
+    # Without pictures, a view that asks just what the request asks is tested like it: once.
+    is_own = ends[:1] == (len(text),) and view_chat(sampler.chat, threats) == sampler.chat
+    own = views[0] if is_own and not pictured else None
     runs = tuple(ViewTest(view, Certifier(view_plan)) for view in views if view != own)
     found = DecisionTests(certifier, runs, view_plan, length, pictured, own)
     return TestRuns(found, text, ends)
