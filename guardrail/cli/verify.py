@@ -134,6 +134,9 @@ def _certificates(file: Path, as_json: bool) -> None:
                 f"holds: {certificate.decision}, {certificate.harmless} of {certificate.samples} "
                 f"harmless, policy '{certificate.policy}'\n  {certificate.statement}"
             )
+            for one in certificate.claims if certificate.threats else ():
+                if one["threat"] != certificate.norm:
+                    click.echo(f"  {one['threat']}: {one['statement']}")
             for sentence in certificate.recall_statements.values():
                 click.echo(f"  {sentence}")
     if not as_json:

@@ -170,6 +170,7 @@ def test_what_was_measured_of_each_threat_is_said_everywhere(kit, tmp_path, name
         found = CliRunner().invoke(run, [str(file)], catch_exceptions=False)
         assert found.exit_code == 0, found.output
         assert all(sentence in found.output for sentence in said.values())
+        assert all(claim["statement"] in found.output for claim in certificate.claims)
     row = json.loads(CliRunner().invoke(command, [str(file), "--json"]).output)
     assert row["recall_statements"] == said
 
