@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli import policy_diff, policy_fingerprint, policy_replay, policy_test
+from guardrail.cli import (
+    policy_diff,
+    policy_fingerprint,
+    policy_replay,
+    policy_test,
+    policy_views,
+)
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,6 +56,7 @@ command.add_command(policy_test.command)
 command.add_command(policy_diff.command)
 command.add_command(policy_fingerprint.command)
 command.add_command(policy_replay.command)
+command.add_command(policy_views.command)
 
 
 @command.command("check")

@@ -28,17 +28,20 @@ class RecallLog:
     Args:
         path: made where it is missing.
         settings: everything on which a row depends.
+        command: what writes it.
 
     Raises:
         ConfigError: the file is in use, holds something else, or was made with other settings.
     """
 
-    def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path | None, settings: Mapping[str, Any], *, command: str = "guardrail recall"
+    ) -> None:
         self._progress: dict[str, Counts] = {}
         self._results: dict[str, HeldRequest] = {}
         self._clean: dict[str, CleanDecision] = {}
         self._views: dict[tuple[str, str, int], ViewCounts] = {}
-        self._log = RunLog(path, settings, command="guardrail recall", accept=self._accept)
+        self._log = RunLog(path, settings, command=command, accept=self._accept)
 
     def __enter__(self) -> Self:
         return self

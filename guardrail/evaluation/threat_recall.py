@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from guardrail.engine.budget import Budget
 from guardrail.engine.canonical_chat import canonical_chat
-from guardrail.engine.fanout import fan_out
 from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
-from guardrail.engine.sampler import Sampler
 from guardrail.engine.suffixes import find_ends, last_user_text
 from guardrail.engine.threat_recall import Against
 from guardrail.engine.threats import Threat, View, plan_views
-from guardrail.engine.verdict import Sample
 from guardrail.engine.view_chats import view_chat
-from guardrail.errors import CertificationError, ConfigError, GuardrailError, UpstreamError
-from guardrail.estimation.segment import Segment
-from guardrail.estimation.stop_rule import RadiusScale, RateEstimate
+from guardrail.errors import CertificationError, ConfigError, UpstreamError
 from guardrail.evaluation.requests import read_same_pictures
 from guardrail.evaluation.threat_facts import (
     ThreatDesign,
@@ -27,23 +20,20 @@ from guardrail.evaluation.threat_facts import (
     ViewCounts,
     covering_masks,
 )
-from guardrail.types import Outcome
+from guardrail.evaluation.view_draws import ViewDraws
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from guardrail.engine.canonical_chat import CanonicalChat
     from guardrail.engine.engine import Engine
-    from guardrail.engine.prepared_request import PreparedRequest
-    from guardrail.engine.rules import Rules
     from guardrail.evaluation.recall_log import RecallLog
     from guardrail.evaluation.requests import RequestSet
-    from guardrail.images.codec import Picture
     from guardrail.images.limits import ImageLimits
 
-__all__ = ["measure_threats"]
+__all__ = ["MOST_BARREN", "measure_threats"]
 
-_MOST_BARREN = 5
+MOST_BARREN = 5
 """After so many requests in a row of whose views no answer came, the run stops."""
 
 
@@ -83,7 +73,7 @@ async def measure_threats(
         prepared = await asyncio.to_thread(
             prepare_request, engine.preprocessing(model), chat, pictures, ONLY_ATTEMPT
         )
-        one = _OneRequest(engine, rules, design, chat, prepared, pictures, digest, log)
+        draws = ViewDraws(engine, rules, prepared, pictures, digest, log)
         sizes = [canvas.source_size for canvas in prepared.canvases]
         try:
             views = plan_views(design.threats, sizes, 0)
@@ -93,35 +83,20 @@ async def measure_threats(
                 f"the policy has no views for the picture sizes of '{request.name}' ({error}); "
                 "leave the request out, or change the policy"
             ) from error
-        shown = await one.measure(views, covering)
-        results.append(ThreatResult(digest, request.name, shown, tuple(one.drawn)))
-        nothing = all(view.missing == view.samples for view in one.drawn)
-        barren = barren + 1 if one.drawn and nothing else 0
-        if barren and barren >= min(_MOST_BARREN, len(requests.drawn)):
-            raise one.failure or UpstreamError("the model gave no answer to any view")
+        shown = await _OneRequest(design, chat, draws).measure(views, covering)
+        results.append(ThreatResult(digest, request.name, shown, tuple(draws.drawn)))
+        barren = barren + 1 if draws.brought_nothing else 0
+        if barren >= min(MOST_BARREN, len(requests.drawn)):
+            raise draws.failure or UpstreamError("the model gave no answer to any view")
         step()
     return tuple(results)
 
 
 class _OneRequest:
-    """The views of one request; `failure` is why an outcome was missing."""
+    """What one request is shown held against."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        rules: Rules,
-        design: ThreatDesign,
-        chat: CanonicalChat,
-        prepared: PreparedRequest,
-        pictures: Sequence[Picture],
-        digest: str,
-        log: RecallLog,
-    ) -> None:
-        self._engine, self._rules, self._design = engine, rules, design
-        self._chat, self._prepared, self._pictures = chat, prepared, pictures
-        self._digest, self._log = digest, log
-        self.drawn: list[ViewCounts] = []
-        self.failure: GuardrailError | None = None
+    def __init__(self, design: ThreatDesign, chat: CanonicalChat, views: ViewDraws) -> None:
+        self._design, self._chat, self._views = design, chat, views
 
     async def measure(self, views: Sequence[View], covering: Sequence[View]) -> dict[Against, bool]:
         """What the request is shown held against.
@@ -180,58 +155,10 @@ class _OneRequest:
         return self._design.shows(Against.SUFFIX, [counts])
 
     async def _draw(self, view: View, *, views: int, text: str | None = None) -> ViewCounts:
-        """The counts of one view of `views` of which one is enough, from the log where it has them.
+        """The counts of one view of `views` of which one is enough.
 
         Given up once it can no longer show anything.
         """
-        draws = self._design.draws
-        counts = self._log.view(self._digest, view.key.decode(), draws)
-        if counts is None:
-            chat = view_chat(self._chat, self._design.threats, text)
-            counts = await self._draw_anew(view, chat, _Stopping(draws, self._design.most(views)))
-            if counts.missing < counts.samples:
-                self._log.keep_view(self._digest, view.key.decode(), draws, counts)
-        self.drawn.append(counts)
-        return counts
-
-    async def _draw_anew(self, view: View, chat: CanonicalChat, stopping: _Stopping) -> ViewCounts:
-        engine, rules, prepared = self._engine, self._rules, self._prepared
-        budget = Budget(rules)
-        sampler = Sampler(rules, engine.upstream, engine.oracle, chat, budget)
-        shown = await prepared.draw_view(view, self._pictures)
-
-        async def sample(index: int) -> Sample:
-            seed = prepared.derive_seed(index, rules, engine.key, view)
-            try:
-                found = await sampler.sample(index, shown, seed=seed, variant=True)
-            except UpstreamError as error:
-                found = Sample(index=index, outcome=Outcome.MISSING, failure=error)
-            self.failure = found.failure or self.failure
-            return found
-
-        scale = RadiusScale(rules, prepared.geometry)
-        segment = Segment(RateEstimate(0, 0, 0), stopping.draws, stopping, scale)
-        await fan_out(segment, sample, max_parallel=rules.max_parallel, samples={})
-        estimate = segment.estimate
-        return ViewCounts(
-            samples=estimate.samples,
-            harmless=estimate.harmless,
-            missing=estimate.missing,
-            calls=sampler.usage.calls,
-            cost_usd=budget.cost_usd,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Stopping:
-    """When a view is done: after its draws, or once more of them are passable than show it."""
-
-    draws: int
-    most: int
-
-    def update_bounds(self, estimate: RateEstimate) -> RateEstimate:
-        return estimate
-
-    def is_reached(self, estimate: RateEstimate, scale: RadiusScale) -> bool:
-        del scale
-        return estimate.harmless + estimate.missing > self.most
+        design = self._design
+        chat = view_chat(self._chat, design.threats, text)
+        return await self._views.draw(view, chat, design.draws, most=design.most(views))
