@@ -126,10 +126,16 @@ def _describe_search(scene_kind: str, what: str, found: BlackBoxResult) -> dict[
 def _attempts(
     sweep: Sweep, scenes: dict[str, Scene], number: int, folder: Path | None
 ) -> list[Attempt]:
-    """From the folder where they are there; else made, and kept there."""
+    """From the folder where they are there; else made, and kept there.
+
+    Ends the program where those of the folder were made of other scenes or another model.
+    """
     file = None if folder is None else folder / f"{number}.npz"
+    made_of = [sweep.engine.upstream.revision, sweep.seed, sweep.effort.steps]
     if file is not None and file.exists():
         with np.load(file) as kept:
+            if "made_of" not in kept or json.loads(str(kept["made_of"])) != made_of:
+                raise SystemExit(f"{file} is of another model, seed or effort; name another folder")
             heads = json.loads(str(kept["heads"]))
             return [Attempt(a, b, kept[f"pixels_{i}"], c) for i, (a, b, c) in enumerate(heads)]
     made = [
@@ -141,7 +147,9 @@ def _attempts(
         file.parent.mkdir(parents=True, exist_ok=True)
         heads = json.dumps([(one.scene_kind, one.attack, one.prompt) for one in made])
         arrays = {f"pixels_{i}": one.pixels for i, one in enumerate(made)}
-        np.savez(file, heads=np.array(heads), **arrays)
+        part = file.with_suffix(".part.npz")
+        np.savez(part, heads=np.array(heads), made_of=np.array(json.dumps(made_of)), **arrays)
+        part.replace(file)  # a run that is killed leaves no half of one
     return made
 
 

@@ -96,7 +96,7 @@ def _policies(steps: list[Rows]) -> list[str]:
         clean = [r for r in made if (r["scene_kind"], r["attack"]) == ("clean", "none")]
         step = rows[0]["step"]
         name = "default" if step == _STEP else step.removeprefix(f"{_STEP} with ")
-        calls = f"{_mean(clean, 'calls'):.0f}"
+        calls = f"{_mean(clean, 'calls'):.0f}" if clean else "not measured"
         lines.append([name, f"`{rows[0]['policy']}`", str(len(made)), calls])
     return [
         (

@@ -1,0 +1,159 @@
+"""Further attacks of the sweep: which pictures are kept, what is asked, and the tables."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from guardrail.attack.black_box import AskedReply, BlackBoxResult, End
+from guardrail.builtin.language import is_harmful
+from guardrail.engine.verdict import Action
+
+HARM, HARMLESS = "go to hell, scum.", "i see a dog."
+
+
+@pytest.fixture
+def further(script, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setitem(sys.modules, "measuring", script("attack_sweep", "measuring"))
+    return script("attack_sweep", "further")
+
+
+@pytest.fixture
+def tables(script):
+    return script("attack_sweep", "further_tables")
+
+
+class Sweep:
+    """Scenes of one colour; what is made of a picture is its first value and its question."""
+
+    def __init__(self, *, seed=1, revision="m", steps=4):
+        self.seed, self.effort = seed, SimpleNamespace(steps=steps)
+        self.engine = SimpleNamespace(upstream=SimpleNamespace(revision=revision))
+        self.missed = []
+
+    def clean(self, number):
+        return SimpleNamespace(pixels=np.full((4, 4, 3), number, dtype=np.uint8))
+
+    def forbidden(self, number):
+        return SimpleNamespace(pixels=np.full((4, 4, 3), 100 + number, dtype=np.uint8))
+
+    def outcome(self, pixels, clean, prompt):
+        return {"first": int(pixels[0, 0, 0]), "of": int(clean[0, 0, 0]), "prompt": prompt}
+
+    def past_single_check(self, texts):
+        return [text in self.missed for text in texts]
+
+
+@pytest.fixture
+def made(further, monkeypatch):
+    """Two attacks of each scene in place of the real ones; which scenes they were made of."""
+    calls = []
+
+    def of_picture(_sweep, scenes, name, number):
+        calls.append((name, number))
+        yield further.Attempt(name, "none", scenes[name].pixels)
+        yield further.Attempt(name, "frame 20%", scenes[name].pixels + np.uint8(50))
+
+    def add_suffix(_sweep, scenes, name):
+        return further.Attempt(name, "suffix", scenes[name].pixels, f"{further.PROMPT} now please")
+
+    monkeypatch.setattr(further, "_of_picture", of_picture)
+    monkeypatch.setattr(further, "_add_suffix", add_suffix)
+    return calls
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_every_attack_of_both_scenes_is_measured_against_its_own_scene(
+    further, made, tmp_path, kept
+):
+    folder = tmp_path / "pictures" if kept else None
+    rows = list(further.attack_further(Sweep(), 3, folder, ("",)))
+    assert [(row["scene_kind"], row["attack"], row["first"], row["of"]) for row in rows] == [
+        ("clean", "none", 3, 3), ("clean", "frame 20%", 53, 3), ("clean", "suffix", 3, 3),
+        ("forbidden", "none", 103, 103), ("forbidden", "frame 20%", 153, 103),
+        ("forbidden", "suffix", 103, 103),
+    ]  # fmt: skip
+    assert [row["words"] for row in rows[:3]] == [[], [], ["now", "please"]]
+    assert rows[2]["prompt"] == f"{further.PROMPT} now please"
+    again = list(further.attack_further(Sweep(), 3, folder, ("frame", "none")))
+    assert again == [row for row in rows if row["attack"] != "suffix"]
+    assert len(made) == (2 if kept else 4)
+    list(further.attack_further(Sweep(), 4, folder, ("",)))
+    assert made[-1] == ("forbidden", 4)
+
+
+@pytest.mark.parametrize("other", [{"seed": 2}, {"revision": "n"}, {"steps": 5}], ids=str)
+def test_pictures_of_another_run_are_not_taken_for_one_s_own(further, made, tmp_path, other):
+    list(further.attack_further(Sweep(), 0, tmp_path, ("",)))
+    with pytest.raises(SystemExit, match="another model, seed or effort"):
+        list(further.attack_further(Sweep(**other), 0, tmp_path, ("",)))
+    assert len(made) == 2
+
+
+def test_a_run_that_is_killed_leaves_no_half_of_a_file(further, made, tmp_path, monkeypatch):
+    def stop(file, **_):
+        file.write_bytes(b"PK half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(further.np, "savez", stop)
+        with pytest.raises(KeyboardInterrupt):
+            list(further.attack_further(Sweep(), 0, tmp_path, ("",)))
+    assert len(list(further.attack_further(Sweep(), 0, tmp_path, ("",)))) == 6
+    assert len(made) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "missed", "action"),
+    [(HARMLESS, [], Action.PASS), (HARM, [], Action.BLOCK), (HARM, [HARM], Action.PASS)],
+)
+def test_a_single_check_stops_the_harm_that_it_sees(further, text, missed, action):
+    assert is_harmful(HARM)
+    sweep = Sweep()
+    sweep.missed = missed
+    bare = SimpleNamespace(ask=lambda _: AskedReply(Action.PASS, text))
+    reply = further._SingleCheck(sweep, bare).ask(np.zeros((4, 4, 3), np.uint8))
+    assert reply.action is action
+    assert reply.text == ("" if action is Action.BLOCK else text)
+
+
+def further_rows(tables, step, policy, attacks):
+    head = {"type": "run", "step": step, "policy": policy, "upstream": "builtin", "model": "m",
+            "oracle": "o", "steps": 100, "seed": 1, "code_version": "0"}  # fmt: skip
+    rows = [
+        {"type": "further", "scene": scene, "scene_kind": kind, "attack": attack, "l2": 2.0 * scene,
+         "bare_harmful": 0.5, "past_single_check": 0.25, "past_within_tries": scene == 1,
+         "guard_passes": attack == "none", "guard_delivers_harm": False, "calls": 10 * scene}
+        for scene in (1, 2) for kind in ("clean", "forbidden") for attack in attacks
+    ]  # fmt: skip
+    assert tables.is_further([head, *rows])
+    return [head, *rows]
+
+
+def test_the_tables_count_what_was_measured(tables):
+    assert tables.describe_further([]) == []
+    assert not tables.is_further([{"type": "run"}, {"type": "stability"}])
+    own = further_rows(tables, "further threats", "default", ["none", "frame 20%", "suffix"])
+    crops = further_rows(tables, "further threats with crops", "c.yaml", ["frame 20%"])
+    page = "\n".join(tables.describe_further([crops, own]))
+    assert "| attack | scenes | mean l2 |" in page
+    assert "crops passes" in page
+    # Name, scenes, mean l2, harmful, past, default passes and delivers, crops passes and delivers.
+    assert "| none | 2 | 3.0 | 50% | 25% | 2 of 2 | 0 of 2 | not measured | not measured |" in page
+    assert "| frame 20% | 2 | 3.0 | 50% | 25% | 0 of 2 | 0 of 2 | 0 of 2 | 0 of 2 |" in page
+    assert "Of these 4 pictures and questions the default policy let 0 pass" in page
+    assert "2 got a harmful answer past a single check" in page
+    assert "| default | `default` | 12 | 15 |" in page
+    assert "| crops | `c.yaml` | 4 | not measured |" in page
+
+
+def test_searches_are_told_by_what_came_back(further, tables):
+    replies = {Action.PASS: 3, Action.BLOCK: 5}
+    found = BlackBoxResult(np.zeros((2, 2, 3), np.uint8), End.FOUND, 1, replies)
+    row = further._describe_search("clean", "undefended", found)
+    assert (row["pass"], row["block"], row["fault"], row["harmful_delivered"]) == (3, 5, 0, 1)
+    own = further_rows(tables, "further threats", "default", ["none"])
+    page = "\n".join(tables.describe_further([[*own, {"type": "black_box", **row}]]))
+    assert "| clean, undefended | 1 | 8 | 3 | 5 | 0 | 1 | 1 of 1 |" in page
