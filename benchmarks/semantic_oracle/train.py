@@ -25,12 +25,7 @@ sys.path.insert(0, str(HERE))
 from fit import fit  # noqa: E402 (found beside this file)
 from generate import generate  # noqa: E402
 
-from guardrail.oracles.semantic.features import (  # noqa: E402
-    FEATURES,
-    excludes,
-    pair_features,
-    words_to_encode,
-)
+from guardrail.oracles.semantic.features import FEATURES, excludes, pair_features, words_to_encode  # noqa: E402
 from guardrail.oracles.semantic.pair_head import PAIR_HEAD, PairHead  # noqa: E402
 from guardrail.oracles.semantic.reading import read_answer, read_question  # noqa: E402
 from guardrail.oracles.text.sentences import SentenceEncoder  # noqa: E402

@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 
 from guardrail.errors import ConfigError, OracleError
 from guardrail.oracles.base import Exchange
-from guardrail.oracles.semantic.features import (
-    FEATURES,
-    excludes,
-    pair_features,
-    words_to_encode,
-)
+from guardrail.oracles.semantic.features import FEATURES, excludes, pair_features, words_to_encode
 from guardrail.oracles.semantic.oracle import SemanticOracle
 from guardrail.oracles.semantic.pair import PairComparer
 from guardrail.oracles.semantic.pair_head import PairHead

@@ -4,14 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.oracles.semantic.features import answer_choice, answer_polarity
-from guardrail.oracles.semantic.reading import (
-    QuestionKind,
-    TermKind,
-    read_answer,
-    read_question,
-    stem,
-)
+from guardrail.oracles.semantic.answering_sentence import answer_choice, answer_polarity
+from guardrail.oracles.semantic.reading import QuestionKind, read_answer, read_question
+from guardrail.oracles.semantic.stems import stem
+from guardrail.oracles.semantic.terms import TermKind
 
 KINDS = [
     ("", QuestionKind.OPEN),
