@@ -5,7 +5,8 @@ With pictures (`DecisionRun._decide_by_test`):
 1. Prepare the request: canvases, digest, attempt (`prepared_request.py`).
 2. Choose the test for its picture sizes (`plan.py`), and those of its views where the policy
    covers more than small changes of pixels (`threats.py`).
-3. Where the oracle compares, choose the reference on draws that are never counted.
+3. Where the oracle compares, choose the reference on draws that are never counted
+   (`reference_choice.py`).
 4. Run the test: `fanout.py` draws samples, `certifier.py` counts them until it decides. Tests of
    views run beside it (`view_run.py`), and all must pass.
 5. Turn the outcome into a verdict (`verdicts.py`) and choose the answer that leaves.
@@ -35,11 +36,11 @@ from guardrail.engine.most_typical import most_typical
 from guardrail.engine.observer import ObservedWaves
 from guardrail.engine.prepared_request import (
     CLEAN_INDEX,
-    SELECTION_INDEX,
     derive_seed,
     prepare_request,
 )
 from guardrail.engine.preprocessing import WITHOUT_PICTURES, settle
+from guardrail.engine.reference_choice import choose_reference
 from guardrail.engine.rules import AnswerSource, Rules
 from guardrail.engine.short_answers import was_cut
 from guardrail.engine.verdict import Action, Reason, Verdict
@@ -52,8 +53,7 @@ from guardrail.engine.verdicts import (
     not_certifiable,
 )
 from guardrail.engine.view_run import plan_runs, run_jointly
-from guardrail.errors import CertificationError, UpstreamError
-from guardrail.oracles.base import Exchange
+from guardrail.errors import CertificationError
 from guardrail.stats import Decision
 from guardrail.types import Outcome
 from guardrail.upstreams.base import asks_model
@@ -72,7 +72,6 @@ if TYPE_CHECKING:
     from guardrail.images.filters import PictureFilter
     from guardrail.images.keys import NoiseKey
     from guardrail.images.known_pictures import KnownPictures
-    from guardrail.oracles.base import Reference, ReferenceOracle
     from guardrail.picture_text.check import PictureTextCheck
     from guardrail.types import Answer, Pixels
 
@@ -177,7 +176,7 @@ class DecisionRun:
         if judge.reference_oracle is not None:
             try:
                 async with asyncio.timeout_at(self.deadline):
-                    judge.reference = await self._choose_reference(request, judge.reference_oracle)
+                    judge.reference = await choose_reference(self.sampler, request, self.key)
             except (TimeoutError, BudgetSpentError):
                 return self._end_at_limit()
             if judge.reference is None:
@@ -189,7 +188,7 @@ class DecisionRun:
         else:
             samples = await self._run_test(request, certifier)
             verdict = await self._conclude(request, certifier, samples)
-        mixed = len(self.sampler.models) > 1 and verdict.action is Action.PASS
+        mixed = len(self.sampler.models.names) > 1 and verdict.action is Action.PASS
         outside_claim = verdict.outside_claim or mixed
         certificate = self._certify(request, tests, outside_claim=outside_claim)
         used = (*verdict.samples, *samples[: certifier.consumed.samples], *decided)
@@ -218,42 +217,6 @@ class DecisionRun:
         """A block without a certificate, which would name the request."""
         digest = await self._find_digest()
         return dataclasses.replace(block(reason), request_digest=digest.hex())
-
-    async def _choose_reference(
-        self, request: PreparedRequest, oracle: ReferenceOracle
-    ) -> Reference | None:
-        """What the fresh draws are compared with, chosen on draws that are never counted.
-
-        A draw that brought nothing is left out: the choice may be any, only the test must be fair.
-        None, which blocks, only where every draw brought an answer and they have nothing in common.
-
-        Raises:
-            UpstreamError: no draw brought anything, or too few did to choose one.
-            OracleError: the answers could not be compared.
-            BudgetSpentError: the decision may make no further call.
-        """
-        places = asyncio.Semaphore(self._rules.max_parallel)
-
-        async def draw(index: int) -> Exchange | UpstreamError:
-            async with places:
-                noisy = await request.draw_variant(index, self._rules, self.key)
-                seed = request.derive_seed(index, self._rules, self.key)
-                return await self.sampler.draw_exchange(noisy, seed=seed)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(draw(SELECTION_INDEX + i)) for i in range(oracle.n0)]
-        except ExceptionGroup as faults:
-            fault = faults.exceptions[0]
-            raise fault from fault.__cause__
-        results = [task.result() for task in tasks]
-        drawn = [result for result in results if isinstance(result, Exchange)]
-        async with self.sampler.judging:
-            reference = await oracle.reference(drawn) if drawn else None
-        lost = next((result for result in results if isinstance(result, UpstreamError)), None)
-        if reference is None and lost is not None:
-            raise lost
-        return reference
 
     async def _run_test(self, request: PreparedRequest, certifier: Certifier) -> tuple[Sample, ...]:
         """Draws until the certifier decides or a limit is reached; the samples in index order."""

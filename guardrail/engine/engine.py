@@ -328,7 +328,7 @@ def _account(
         verdict,
         alpha=alpha,
         attempt=run.attempt.hex(),
-        models=tuple(sampler.models),
+        models=tuple(sampler.models.names),
         usage=sampler.usage,
         cost_usd=sampler.budget.cost_usd,
         elapsed_s=elapsed_s,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardrail.causes import chain_cause
+from guardrail.engine.answering_models import AnsweringModels
 from guardrail.engine.budget import Budget
 from guardrail.engine.judge import Judge, describe_crash
 from guardrail.engine.observer import (
@@ -25,7 +26,6 @@ from guardrail.engine.observer import (
     current_observer,
 )
 from guardrail.engine.retry import FirstWave, ends_decision, may_call_again, run_with_repeats
-from guardrail.engine.rules import OnSeveralModels
 from guardrail.engine.short_answers import EarlyStop, check_token_limit, limit_tokens
 from guardrail.engine.verdict import Sample
 from guardrail.errors import GuardrailError, OracleError, UpstreamError
@@ -47,10 +47,7 @@ if TYPE_CHECKING:
     from guardrail.upstreams.base import Upstream
     from guardrail.upstreams.limited import Permit
 
-__all__ = ["SEVERAL_MODELS", "BusyClock", "Sampler"]
-
-SEVERAL_MODELS = "upstream_several_models"
-"""The code of the fault where answers to one request name several models as theirs."""
+__all__ = ["BusyClock", "Sampler"]
 
 
 class BusyClock:
@@ -115,8 +112,7 @@ class Sampler:
         clock: how long calls were in flight.
         line: how long calls waited for their turn.
         judging: entered for each judgement; lets as many be made at a time as it has places.
-        models: the models that the answers to variants name as theirs, in the order they were met;
-            an answer without a name says nothing of it.
+        models: those that the answers to variants name as theirs.
     """
 
     def __init__(
@@ -137,7 +133,7 @@ class Sampler:
         self.budget = budget or Budget(rules)
         self._drawn = _Drawn()
         self.clock = BusyClock()
-        self.models: list[str] = []
+        self.models = AnsweringModels(rules)
         self.line = BusyClock()
         self.judging = judging or nullcontext()
         self._deadline = deadline
@@ -265,30 +261,9 @@ class Sampler:
             share=price_share(self.upstream),
         )
         self._call_observer.note_cost(self._describe(call), cost)
-        if call.variant or (call.is_limited and self.models):
-            self._note_model(answer.model)
+        if call.variant or (call.is_limited and self.models.names):
+            self.models.note(answer.model)
         return answer
-
-    def _note_model(self, model: str) -> None:
-        """Raises UpstreamError where a second model answers and the rules allow one only.
-
-        Such a fault is not transient: it ends the decision without a verdict, and hence never in
-        a pass. Out here, so that it says nothing about the upstream's health.
-        """
-        if not model:
-            return
-        if model not in self.models:
-            self.models.append(model)
-        first_only = self.rules.on_several_models is OnSeveralModels.ERROR
-        # Each answer of a second model is refused, not only its first: a test that hears of several
-        # answers at once counts those that came before it hears of a fault.
-        if first_only and model != self.models[0]:
-            raise UpstreamError(
-                "the answers to one request came from several models, which a certificate cannot "
-                "count together; name one model behind the upstream and switch its fallbacks and "
-                "routing off, or set failures.several_models to mark",
-                code=SEVERAL_MODELS,
-            )
 
     def _may_repeat(self, fault: Exception) -> bool:
         return may_call_again(self.rules.retry, self.upstream, fault) and not (

@@ -2,10 +2,10 @@
 
 import pytest
 
+from guardrail.engine.answering_models import SEVERAL_MODELS
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.failover import FailoverEngine
 from guardrail.engine.rules import Mode, OnSeveralModels
-from guardrail.engine.sampler import SEVERAL_MODELS
 from guardrail.engine.verdict import Action, Reason
 from guardrail.upstreams.scripted import Scripted, Step
 
