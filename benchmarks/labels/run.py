@@ -37,7 +37,8 @@ from guardrail.images.limits import ImageLimits
 from guardrail.labelling.answers import open_records, text_to_label
 from guardrail.labelling.oracle_errors import find_oracle_errors
 from guardrail.labelling.queue import judge, read_queue
-from guardrail.labelling.rounds import RoundKind, RoundPlan, read_round, start_round
+from guardrail.labelling.round_draw import RoundPlan, start_round
+from guardrail.labelling.rounds import RoundKind, read_round
 from guardrail.labelling.sample_effect import find_price
 from guardrail.labelling.standing import find_standing
 from guardrail.policy.load import load_policy

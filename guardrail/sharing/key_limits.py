@@ -11,8 +11,9 @@ Of each key Redis holds six values, under a keyed digest of its id:
 A process renews its leases, so that one that crashes holds its places for seconds only. What a
 decision had set aside counts as used when its lease ends, as nobody can say what it took.
 
-Every step is one script, which Redis runs without any other in between; times are those of Redis.
-Amounts of dollars are the same doubles as in `LocalLimits`, written out in full.
+Every step is one script (`key_limit_scripts.py`), which Redis runs without any other in between;
+times are those of Redis. Amounts of dollars are the same doubles as in `LocalLimits`, written out
+in full.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ from typing import TYPE_CHECKING, Any
 
 from guardrail.errors import RequestError
 from guardrail.keys.limit_errors import (
-    DAY_S,
-    ROUNDING_USD,
     RequestRate,
     calls_error,
     check_most_calls,
@@ -36,6 +35,7 @@ from guardrail.keys.limit_errors import (
 )
 from guardrail.memory.allowance import Reservation
 from guardrail.memory.ledger import principal_bytes
+from guardrail.sharing.key_limit_scripts import ENTER, LEAVE, RENEW, RESERVE, SETTLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -49,154 +49,10 @@ LIMITS_UNAVAILABLE = "limits_unavailable"
 """The code of an answer 503: what a key with limits has used is not known now."""
 
 _PARTS = ("requests", "calls", "places", "open", "ended", "used")
-_LONGEST_TRY_S = 10_800
 _CLOSING_S = 2.0
 _RETRY_S = 5.0
 
 _log = logging.getLogger(__name__)
-
-_PRELUDE = f"""
-local requests, calls, places, open, ended, used = unpack(KEYS, 1, 6)
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] + time[2] / 1000000
-end
-local function text(number) return string.format('%.17g', number) end
-local function count(name, amount, at)
-  redis.call('HINCRBY', name, text(math.floor(at)), amount)
-  redis.call('EXPIRE', name, 180)
-end
-local function read(name)
-  local raw, window = redis.call('HGETALL', name), {{total = 0}}
-  for index = 1, #raw, 2 do
-    local second, amount = tonumber(raw[index]), tonumber(raw[index + 1])
-    if second + 60 < math.floor(now) then
-      redis.call('HDEL', name, raw[index])
-    else
-      table.insert(window, {{second, amount}})
-      window.total = window.total + amount
-    end
-  end
-  table.sort(window, function(one, other) return one[1] < other[1] end)
-  return window
-end
-local function wait(window, left)
-  local wait_s = 0
-  for _, one in ipairs(window) do
-    if left <= 0 then break end
-    left = left - one[2]
-    wait_s = one[1] + 61 - now
-  end
-  return text(wait_s)
-end
-local function spent(at)
-  local day = math.floor(at / {DAY_S})
-  if day > tonumber(redis.call('HGET', used, 'day') or 0) then
-    redis.call('HSET', used, 'day', day, 'usd', '0')
-  end
-  return tonumber(redis.call('HGET', used, 'usd') or 0)
-end
-local function spend(usd, at)
-  local before = spent(at)
-  if math.floor(at / {DAY_S}) < tonumber(redis.call('HGET', used, 'day')) then return end
-  redis.call('HSET', used, 'usd', text(before + usd))
-  redis.call('EXPIRE', used, {2 * DAY_S})
-end
-local function amounts(member)
-  local calls, usd = string.match(member, '^%x+:([^:]*):([^:]*)$')
-  return tonumber(calls), tonumber(usd)
-end
-local gone = redis.call('ZRANGEBYSCORE', open, '-inf', text(now), 'WITHSCORES')
-for index = 1, #gone, 2 do
-  local member, at = gone[index], tonumber(gone[index + 1])
-  local of_calls, of_usd = amounts(member)
-  redis.call('ZREM', open, member)
-  redis.call('ZADD', ended, text(at + {_LONGEST_TRY_S}), member)
-  redis.call('EXPIRE', ended, {2 * _LONGEST_TRY_S})
-  if of_calls then count(calls, of_calls, at) end
-  if of_usd then spend(of_usd, at) end
-end
-redis.call('ZREMRANGEBYSCORE', ended, '-inf', text(now))
-redis.call('ZREMRANGEBYSCORE', places, '-inf', text(now))
-local function hold(name, member, lease_s, how)
-  if how then
-    redis.call('ZADD', name, how, text(now + lease_s), member)
-  else
-    redis.call('ZADD', name, text(now + lease_s), member)
-  end
-  redis.call('EXPIRE', name, {2 * DAY_S})
-end
-"""
-_ENTER = f"""{_PRELUDE}
-local most_places, most, token, lease_s = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
-if most_places and redis.call('ZCARD', places) >= most_places then return {{'places'}} end
-local window = {{total = 0}}
-if most then
-  window = read(requests)
-  if window.total >= most then
-    return {{'requests', window.total, wait(window, window.total),
-             wait(window, window.total - most + 1)}}
-  end
-  count(requests, 1, now)
-  window = read(requests)
-end
-if most_places then hold(places, token, lease_s) end
-return {{'ok', window.total, wait(window, window.total)}}
-"""
-_LEAVE = f"""{_PRELUDE}
-redis.call('ZREM', places, ARGV[2])
-return {{'ok'}}
-"""
-_RESERVE = f"""{_PRELUDE}
-local member, lease_s = ARGV[2], ARGV[3]
-local most_calls, most_usd = tonumber(ARGV[4]), tonumber(ARGV[5])
-local wanted_calls, wanted_usd = amounts(member)
-local held_calls, held_usd = 0, 0
-for _, one in ipairs(redis.call('ZRANGE', open, 0, -1)) do
-  local of_calls, of_usd = amounts(one)
-  held_calls = held_calls + (of_calls or 0)
-  held_usd = held_usd + (of_usd or 0)
-end
-if wanted_calls and most_calls then
-  local window = read(calls)
-  local excess = window.total + held_calls + wanted_calls - most_calls
-  if excess > 0 then
-    return {{'calls', excess <= window.total and wait(window, excess) or '1'}}
-  end
-end
-if wanted_usd and most_usd then
-  local before = spent(now)
-  if before + held_usd + wanted_usd > most_usd + {ROUNDING_USD} then
-    local passes = before + wanted_usd <= most_usd + {ROUNDING_USD}
-    return {{'usd', passes and '' or text({DAY_S} - now % {DAY_S})}}
-  end
-end
-hold(open, member, lease_s)
-return {{'ok'}}
-"""
-_SETTLE = f"""{_PRELUDE}
-local member, used_calls, used_usd = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local of_calls, of_usd = amounts(member)
-local before = 0
-if redis.call('ZREM', open, member) == 0 and redis.call('ZREM', ended, member) == 1 then
-  before = of_usd or 0 -- counted when its lease ended
-end
-if of_calls then count(calls, used_calls, now) end
-if of_usd then spend(math.max(0, (used_usd or of_usd) - before), now) end
-return {{'ok'}}
-"""
-_RENEW = f"""{_PRELUDE}
-local lease_s, number = ARGV[2], tonumber(ARGV[3])
-for index = 4, #ARGV do
-  if index < 4 + number then
-    hold(places, ARGV[index], lease_s)
-  else
-    hold(open, ARGV[index], lease_s, 'XX')
-  end
-end
-return {{'ok'}}
-"""
 
 
 class RedisLimits:
@@ -237,10 +93,10 @@ class RedisLimits:
         token = secrets.token_hex(8)
         arguments = [_word(most_places), _word(most), token, self._lease_s]
         try:
-            reply = await self._run(_ENTER, key_id, arguments)
+            reply = await self._run(ENTER, key_id, arguments)
             if reply[0] == b"places" and (leaving := self._leaving.get(key_id)):
                 await asyncio.wait(leaving)  # places that are given back already
-                reply = await self._run(_ENTER, key_id, arguments)
+                reply = await self._run(ENTER, key_id, arguments)
         except asyncio.CancelledError:
             self._spawn(key_id, self._leave(key_id, token))  # it may have been taken
             raise
@@ -265,7 +121,7 @@ class RedisLimits:
             check_most_calls(most_calls, calls)
         token = f"{secrets.token_hex(8)}:{_word(calls)}:{_word(usd)}"
         arguments = [token, self._lease_s, _word(most_calls), _word(most_usd)]
-        reply = await self._run(_RESERVE, key_id, arguments)
+        reply = await self._run(RESERVE, key_id, arguments)
         match reply:
             case [b"ok"]:
                 self._open.setdefault(key_id, set()).add(token)
@@ -286,7 +142,7 @@ class RedisLimits:
         if not open_tokens:
             self._open.pop(key_id, None)
         try:
-            await self._run(_SETTLE, key_id, [token, calls, _word(usd)])
+            await self._run(SETTLE, key_id, [token, calls, _word(usd)])
         except RequestError:
             _log.warning("what a decision used was not counted; it counts as all it might have")
 
@@ -307,7 +163,7 @@ class RedisLimits:
         async with self._renewing:
             pass  # one that began before would take the place again
         with suppress(RequestError):  # its lease ends
-            await self._run(_LEAVE, key_id, [token])
+            await self._run(LEAVE, key_id, [token])
 
     def _spawn(self, key_id: str, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -344,7 +200,7 @@ class RedisLimits:
             opened = self._open.get(key_id, ())
             try:
                 arguments = [self._lease_s, len(places), *places, *opened]
-                await self._run(_RENEW, key_id, arguments)
+                await self._run(RENEW, key_id, arguments)
             except RequestError:
                 return False
             return True

@@ -20,7 +20,8 @@ from guardrail.console.tune_settings import list_sliders, own_numbers, read_sett
 from guardrail.console.windows import read_window
 from guardrail.errors import ConfigError, RequestError
 from guardrail.labelling.queue import judge
-from guardrail.labelling.rounds import RoundPlan, read_round, start_round
+from guardrail.labelling.round_draw import RoundPlan, start_round
+from guardrail.labelling.rounds import read_round
 from guardrail.policy.compile import policy_digest
 from guardrail.policy.load import load_policy, parse_policy
 from guardrail.records.query import DatabaseSource

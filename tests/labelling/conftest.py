@@ -12,7 +12,8 @@ from functools import partial
 import pytest
 
 from guardrail.database.migrate import open_database
-from guardrail.labelling.rounds import RoundPlan, read_round, start_round
+from guardrail.labelling.round_draw import RoundPlan, start_round
+from guardrail.labelling.rounds import read_round
 from guardrail.records.content import digest_content
 from guardrail.records.kept_pictures import NewRecord
 from guardrail.records.open import open_journal

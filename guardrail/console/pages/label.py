@@ -18,14 +18,8 @@ from guardrail.labelling.effect import read_effect
 from guardrail.labelling.looks import disagree, looks_wanted
 from guardrail.labelling.oracle_errors import STEP
 from guardrail.labelling.queue import judge, last_item, next_item, read_queue
-from guardrail.labelling.rounds import (
-    MOST_DRAWN,
-    RoundKind,
-    RoundPlan,
-    list_rounds,
-    read_round,
-    start_round,
-)
+from guardrail.labelling.round_draw import MOST_DRAWN, RoundPlan, start_round
+from guardrail.labelling.rounds import RoundKind, list_rounds, read_round
 from guardrail.labelling.sample_effect import (
     RecallDesign,
     read_answer_effect,
