@@ -388,6 +388,17 @@ def test_the_test_of_the_request_itself_is_named_where_that_stopped_it(kit, thre
     assert verdict.stopped_by is verdict.certificate.stopped_by is StoppedBy.REQUEST
 
 
+def test_a_view_that_is_the_request_itself_is_named_as_the_request(kit):
+    def script(call):
+        return "a forbidden word" if prompt_of(call) == "What is a cat?" else "A cat."
+
+    engine = engine_of(kit, script, threats=make_threats(suffix=WORDS))
+    verdict = kit.decide(engine, 0, kit.make_chat(0, "What is a cat?"))
+    (threat,) = verdict.certificate.threats
+    assert verdict.certificate.is_itself(threat.views[0])
+    assert verdict.stopped_by is verdict.certificate.stopped_by is StoppedBy.REQUEST
+
+
 def test_no_test_is_named_where_none_ended(kit):
     limited = kit.decide(engine_of(kit, threats=make_threats(crops=CROPS), max_calls=2), 1)
     assert limited.reason is Reason.MAX_CALLS

@@ -86,8 +86,9 @@ def test_records_hold_and_are_replayed(kit, name, pictures):
 def test_what_each_test_stopped_is_added_up(kit):
     threats = {"crops": {"windows": 4, "sees": 3}, "suffix": {"words": 2}}
     scripts = [SCRIPTS[name][0] for name in ("passed", "a window", "a text")]
-    records = [kit.make_record(script, threats=threats) for script in scripts]
-    records.append(kit.make_record(SCRIPTS["a window"][0], threats=threats, mode="observe"))
+    sections = {"threats": threats, "smoothing": {"canvas_min_side_px": 1}}
+    records = [kit.make_record(script, **sections) for script in scripts]
+    records.append(kit.make_record(SCRIPTS["a window"][0], mode="observe", **sections))
     found = tally_records([record.to_dict() for record in records])
     groups = {name: tally.decisions for name, tally in found.groups["test"].items()}
     assert groups == {"crops": 2, "suffix": 1}

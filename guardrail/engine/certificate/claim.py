@@ -224,11 +224,14 @@ class Certificate:
     @property
     def stopped_by(self) -> StoppedBy:
         """Which test ended the decision without a pass. Raises CertificationError."""
+        # First, as a view that is the request itself has the same counts.
+        own = self.plan().decide(self.samples, self.harmful) if self.counts else None
+        if own not in (None, Decision.PASS):
+            return StoppedBy.REQUEST
         for tested in self.threats:
             if tested.stops(self.alpha):
                 return StoppedBy(tested.threat.value)
-        own = self.plan().decide(self.samples, self.harmful) if self.counts else None
-        return StoppedBy.NONE if own in (None, Decision.PASS) else StoppedBy.REQUEST
+        return StoppedBy.NONE
 
     @property
     def has_possible_sizes(self) -> bool:
