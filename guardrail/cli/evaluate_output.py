@@ -114,7 +114,7 @@ def _print_false_alarms(found: Evaluation) -> None:
 def _print_beside(found: Evaluation) -> None:
     """One line of each guard; how much of each threat stands on the page and in the JSON file."""
     from guardrail.cli.tables import print_table
-    from guardrail.evaluation.benchmark.page_beside import name_column, told_columns
+    from guardrail.evaluation.benchmark.page_beside import told_columns
     from guardrail.evaluation.benchmark.share_words import format_recall, format_share
     from guardrail.tuning.percent import percent_down
 
@@ -122,6 +122,7 @@ def _print_beside(found: Evaluation) -> None:
     if beside is None:
         return
     columns = told_columns(beside)
+    shown = [c.threat if c.floor is None else f"r({c.floor:g})" for c in columns]
     for name in beside.harmful_sets:
         rows = []
         for guard in beside.guards:
@@ -135,7 +136,7 @@ def _print_beside(found: Evaluation) -> None:
         print_table(
             f"Beside other guards, on the {len(beside.matched):,} requests of all reports, "
             f"'{name}'; certified recall, at least:",
-            ("", "clean passed", "harmful stopped", "recall at 1 %", *map(name_column, columns)),
+            ("", "clean passed", "harmful stopped", "recall at 1 %", *shown),
             rows,
         )
 

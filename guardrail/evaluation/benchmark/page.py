@@ -169,7 +169,7 @@ def _groups(title: str, what: str, groups: Sequence[GroupOutcome]) -> str:
 
 
 def _false_alarms(found: Evaluation) -> str:
-    rate = percent_up(FALSE_ALARM_RATE)
+    rate = f"{100 * FALSE_ALARM_RATE:g} %"
     if not found.harmful_sets:
         return ""
     ways = [("the guard", True)] + ([("one check", False)] if found.identity.comparer else [])
