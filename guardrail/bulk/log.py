@@ -6,6 +6,7 @@ counts. No line is written twice, and none is changed.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from guardrail.bulk.index import DecisionIndex, KnownDecision
@@ -128,13 +129,37 @@ class DecisionLog:
             self._index.mark_seen(outcome.identity)
 
     def current(self) -> Iterator[RowOutcome]:
-        """The last outcome of every row that was seen in this run, in the order of the log."""
+        """The last outcome of every row that was seen in this run, in the order of the log.
+
+        A row whose decision was made for one that the source has no more, or with another content
+        now, is given its certificate and its answer.
+        """
+        gone: dict[str, int] = {}  # by content: where decisions lie whose own row is not current
+        end = 0
         for number, line in enumerate(read_lines(self.path), start=1):
+            start, end = end, end + len(line)
             if number == 1:
                 continue
             outcome = RowOutcome.from_dict(parse_strict(line))
-            if self._index.is_current(outcome.identity, number):
-                yield outcome
+            is_own = outcome.is_decided and not outcome.same_as
+            if not self._index.is_current(outcome.identity, number):
+                if is_own:
+                    gone[outcome.key] = start
+                continue
+            if is_own:
+                gone.pop(outcome.key, None)
+            elif outcome.same_as and outcome.key in gone:
+                outcome = self._complete(outcome, gone[outcome.key])
+            yield outcome
+
+    def _complete(self, outcome: RowOutcome, start: int) -> RowOutcome:
+        """An outcome with what the line at this place holds beside its decision."""
+        with self.path.open("rb") as stream:
+            stream.seek(start)
+            made = RowOutcome.from_dict(parse_strict(stream.readline()))
+        return dataclasses.replace(
+            outcome, same_as="", certificate=made.certificate, answer=made.answer
+        )
 
     def close(self) -> None:
         self._log.close()

@@ -141,6 +141,28 @@ def test_rows_under_way_are_all_that_a_stop_loses(bench, path, pictures):
     assert again.calls == (10 - written) * found["0.png"].calls
 
 
+def test_a_certificate_outlives_the_row_that_it_was_made_for(bench, path, pictures):
+    """Rows with the same content, of which the first one is gone, or has another picture by now."""
+    rows, first = picture_rows(pictures[:3]), pictures[0].read_bytes()
+    pictures[1].write_bytes(first)
+    _, found = run_job(bench(), path, rows, most=1)
+    made = found["0.png"].certificate
+    assert (found["1.png"].same_as, found["1.png"].certificate) == ("0.png", None)
+    again = bench()
+    _, found = run_job(again, path, rows[1:])
+    assert (found["1.png"].same_as, found["1.png"].certificate) == ("", made)
+    pictures[0].write_bytes(pictures[2].read_bytes())
+    _, found = run_job(again, path, rows)
+    assert (found["0.png"].same_as, found["0.png"].certificate) == ("2.png", None)
+    assert (found["1.png"].same_as, found["1.png"].certificate) == ("", made)
+    pictures[0].write_bytes(first)
+    _, found = run_job(again, path, rows)
+    assert {(one.same_as, one.certificate == made) for one in found.values()} == {
+        ("", True), ("", False)
+    }  # fmt: skip
+    assert again.calls == 0
+
+
 @pytest.mark.parametrize("torn", [1, 30, 200, -1])
 def test_a_torn_last_line_costs_its_row_alone(bench, path, pictures, torn):
     run_job(bench(), path, picture_rows(pictures[:3]), most=1)
