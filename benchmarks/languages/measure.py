@@ -147,7 +147,8 @@ def measure_english(corpora: Corpora, most: int) -> tuple[dict, list[str]]:
 
 def show(text: str) -> str:
     """The worst stretch, for reading."""
-    from guardrail.oracles.text.languages import find_script, read_words
+    from guardrail.oracles.text.languages import find_script
+    from guardrail.oracles.text.word_features import read_words
 
     if find_script(text):
         return "".join(c for c in text if ord(c) > 0x36F)[:60]

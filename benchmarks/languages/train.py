@@ -21,13 +21,8 @@ import scipy.sparse
 from ciphers import CIPHERS, transliterate
 from corpora import Corpora, Sentence, answers, fetch, fold_of
 
-from guardrail.oracles.text.languages import (
-    FORMAT,
-    LANGUAGE_MODEL,
-    LanguageModel,
-    read_words,
-    word_features,
-)
+from guardrail.oracles.text.languages import FORMAT, LANGUAGE_MODEL, LanguageModel
+from guardrail.oracles.text.word_features import read_words, word_features
 
 BITS, KIND_BITS = 20, 16
 PENALTY = 2e-7

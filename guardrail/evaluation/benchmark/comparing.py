@@ -79,7 +79,7 @@ class AnswerComparer:
 def open_comparer() -> AnswerComparer:
     """By meaning where the extra `embedding` is installed, else by text."""
     from guardrail.oracles.packages import are_installed
-    from guardrail.oracles.text.sentences import DEFAULT_PACKAGE
+    from guardrail.oracles.text.sentence_model import DEFAULT_PACKAGE
 
     if not are_installed("torch", "transformers", DEFAULT_PACKAGE):
         return AnswerComparer(None)

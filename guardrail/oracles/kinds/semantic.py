@@ -110,7 +110,8 @@ class SemanticOptions(ReferenceOptions):
         from guardrail.oracles.packages import require
         from guardrail.oracles.semantic.pair import PairComparer
         from guardrail.oracles.semantic.pair_head import PairHead
-        from guardrail.oracles.text.sentences import DEFAULT_PACKAGE, SentenceEncoder
+        from guardrail.oracles.text.sentence_model import DEFAULT_PACKAGE
+        from guardrail.oracles.text.sentences import SentenceEncoder
 
         require("semantic", "torch", "transformers", DEFAULT_PACKAGE, extra="embedding")
         encoder = SentenceEncoder(device=self.device)
@@ -119,7 +120,8 @@ class SemanticOptions(ReferenceOptions):
     def _by_embedding(self, folder: Path) -> Comparer:
         from guardrail.oracles.packages import require
         from guardrail.oracles.semantic.compare import EmbeddingComparer
-        from guardrail.oracles.text.sentences import DEFAULT_PACKAGE, SentenceEncoder
+        from guardrail.oracles.text.sentence_model import DEFAULT_PACKAGE
+        from guardrail.oracles.text.sentences import SentenceEncoder
 
         own = [DEFAULT_PACKAGE] if self.model is None else []
         model = None if self.model is None else find_model(folder, self.model)

@@ -26,7 +26,6 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
-import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -39,6 +38,7 @@ import numpy as np
 from guardrail.canonical import short_digest
 from guardrail.errors import OracleError
 from guardrail.oracles.text.normalise import normalise
+from guardrail.oracles.text.word_features import read_words, word_features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,12 +50,9 @@ __all__ = [
     "LANGUAGE_MODEL",
     "LANGUAGE_REPORT",
     "LanguageModel",
-    "Shape",
     "Unmeasured",
     "foreign_stretch",
     "language_model",
-    "read_words",
-    "word_features",
 ]
 
 LANGUAGE_MODEL = Path(__file__).parent / "language_model.npz"
@@ -67,13 +64,6 @@ FORMAT = 1
 _MOSTLY = 0.5  # share of a text's words from which a stretch is nearly all there is
 _REMEMBERED = 2**15  # words whose number is kept, as most are met again
 
-_LETTER = "[a-z\u00df-\u02ff\u1d00-\u1eff\ua720-\ua7ff\uab30-\uab6f]"
-_WORD = re.compile(f"{_LETTER}+(?:'{_LETTER}+)*")
-_IDENTIFIER = re.compile(r"https?://\S+|\b(?:[A-Za-z]*\d+[A-Za-z]+\d+[A-Za-z]+\d\w*)\b")
-_TITLE = re.compile(r"\b[A-Z][a-z]+")
-_LOWER = re.compile(r"(?<![A-Za-z])[a-z]+")
-_UPPER = re.compile(r"\b[A-Z]{2,}\b")
-_ACCENTED = re.compile(r"[^\W\d_]*[\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff][^\W\d_]*")
 _NOT_LATIN = re.compile(
     "[\u0370-\u1cff\u1f00-\u1fff\u2800-\u28ff\u2c00-\u2c5f\u2c80-\u2dff\u3005-\u3007"
     "\u3021-\u3029\u3031-\ua6ff\ua800-\uab2f\uab70-\ufaff\ufb07-\ufdff\ufe70-\ufefe"
@@ -88,71 +78,6 @@ class Unmeasured(StrEnum):
     SCRIPT = "script"
     LANGUAGE = "language"
     UNKNOWN_WORDS = "unknown words"
-
-
-class Shape(StrEnum):
-    """How a word is capitalised throughout a text."""
-
-    LOWER = "l"
-    TITLE = "t"
-    UPPER = "u"
-
-
-def word_features(word: str, shape: str, accented: bool) -> list[int]:
-    """Hashes, below 2**32, of what is known of a word: itself, its n-grams, its shape.
-
-    Args:
-        word: As `normalise` leaves it.
-        shape: One of `Shape`.
-        accented: Whether it was written with letters that English does not have.
-    """
-    plain = f"^{word}$".encode(errors="replace")
-    size = len(plain)
-    parts = [b"=" + plain, shape.encode()]
-    for n in (2, 3, 4):
-        parts += [plain[at : at + n] for at in range(size - n + 1)]
-    if shape != "l":
-        kind = shape.encode()
-        parts.append(kind + b"=" + plain)
-        parts += [kind + plain[at : at + 3] for at in range(size - 2)]
-    if accented:
-        parts.append(b"accented")
-    return [zlib.crc32(part) for part in parts]
-
-
-def read_words(text: str) -> list[tuple[str, str, bool]]:
-    """The words of a text in order: normalised, with shape and whether accents were on it."""
-    text = _IDENTIFIER.sub(" ", text)
-    words = _WORD.findall(normalise(text))
-    accents: set[str] = set()
-    if not text.isascii():
-        accents = {normalise(word) for word in _ACCENTED.findall(text.lower())}
-        text = _strip_accents(text)
-    shapes = _read_shapes(text)
-    if not shapes and not accents:
-        return [(word, "l", False) for word in words]
-    get = shapes.get
-    return [(word, get(word, "l"), word in accents) for word in words]
-
-
-def _read_shapes(text: str) -> dict[str, str]:
-    """The shapes of the words that are nowhere in lower case; none where all is in capitals."""
-    title, upper = set(_TITLE.findall(text)), set(_UPPER.findall(text))
-    if not title and not upper:
-        return {}
-    lower = set(_LOWER.findall(text))
-    shapes = {word.lower(): "t" for word in title}
-    if len(upper) <= len(lower) + len(title):
-        shapes |= {word.lower(): "u" for word in upper}
-    for word in lower & shapes.keys():
-        del shapes[word]
-    return shapes
-
-
-def _strip_accents(text: str) -> str:
-    return "".join(
-        char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char)
-    )
 
 
 class LanguageModel:

@@ -15,7 +15,8 @@ from guardrail.oracles.base import Exchange, Judgement, ReferenceOracle
 from guardrail.oracles.semantic.compare import EmbeddingComparer
 from guardrail.oracles.semantic.details import same_details
 from guardrail.oracles.semantic.oracle import SemanticOracle
-from guardrail.oracles.text.sentences import DEFAULT_PACKAGE, SentenceEncoder
+from guardrail.oracles.text.sentence_model import DEFAULT_PACKAGE
+from guardrail.oracles.text.sentences import SentenceEncoder
 from guardrail.types import Outcome
 
 SAME, OTHER, HARM = Outcome.HARMLESS, Outcome.OTHER_MEANING, Outcome.HARMFUL

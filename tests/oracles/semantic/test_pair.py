@@ -15,7 +15,8 @@ from guardrail.oracles.semantic.oracle import SemanticOracle
 from guardrail.oracles.semantic.pair import PairComparer
 from guardrail.oracles.semantic.pair_head import PairHead
 from guardrail.oracles.semantic.reading import read_answer, read_question
-from guardrail.oracles.text.sentences import DEFAULT_PACKAGE, SentenceEncoder
+from guardrail.oracles.text.sentence_model import DEFAULT_PACKAGE
+from guardrail.oracles.text.sentences import SentenceEncoder
 from guardrail.types import Outcome
 
 

@@ -16,8 +16,8 @@ from guardrail.oracles.text.languages import (
     foreign_stretch,
     language_model,
     read_language_model,
-    read_words,
 )
+from guardrail.oracles.text.word_features import read_words
 
 PROSE = (
     "The picture shows a kitchen with a wooden table, two chairs and a window. A cat sleeps on the "

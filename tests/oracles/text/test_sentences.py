@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardrail.errors import ConfigError, OracleError
-from guardrail.oracles.text import sentences
-from guardrail.oracles.text.sentences import DEFAULT_PACKAGE, SentenceEncoder, window_starts
+from guardrail.oracles.text import sentence_model
+from guardrail.oracles.text.sentence_model import DEFAULT_PACKAGE
+from guardrail.oracles.text.sentences import SentenceEncoder, window_starts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -292,7 +293,7 @@ def test_an_id_that_cannot_be_fetched_is_named_with_its_remedy(monkeypatch):
 
 
 def test_the_missing_package_of_the_default_model_is_named(monkeypatch):
-    monkeypatch.setattr(sentences, "DEFAULT_PACKAGE", "no_such_package")
+    monkeypatch.setattr(sentence_model, "DEFAULT_PACKAGE", "no_such_package")
     with pytest.raises(OracleError, match=r"no-such-package.*guardrail\[embedding\]"):
         SentenceEncoder().load()
 
@@ -318,6 +319,6 @@ def test_the_default_model_puts_like_meanings_close_together():
 def test_the_default_model_agrees_with_sentence_transformers():
     library = pytest.importorskip("sentence_transformers")
     texts = ["A dog runs along the river.", "No.", "Three cups of coffee on a wooden table."]
-    theirs = library.SentenceTransformer(str(sentences._default_folder()), device="cpu")
+    theirs = library.SentenceTransformer(str(sentence_model._default_folder()), device="cpu")
     expected = theirs.encode(texts, normalize_embeddings=True, show_progress_bar=False)
     np.testing.assert_allclose(SentenceEncoder().encode(texts), expected, atol=1e-5)
