@@ -23,7 +23,7 @@ smoothing: {sigma: 0.5, radius: 0.25, alpha: 0.05}
 oracle: {kind: lexicon, file: words.yaml}
 advanced:
   sampling: {plan: fixed, expected_harmless_rate: 0.99}
-  limits: {retries: 0}
+  limits: {retries: 0, call_timeout_s: 300.0, deadline_s: 600.0}
   prices: {'*': {input_usd_per_million: 1.0e+5, output_usd_per_million: 0.0}}
 """
 WORDS = "version: 1\nentries: [{phrase: forbidden, category: test}]\n"
