@@ -73,7 +73,8 @@ TWICE = """
 import sys
 import ray
 
-ray.init(num_cpus=2, object_store_memory=100 << 20, include_dashboard=False, log_to_driver=False)
+ray.init("local", num_cpus=2, object_store_memory=100 << 20, include_dashboard=False,
+         log_to_driver=False)
 from guardrail.cli.moderate import command
 for most_usd in sys.argv[1:3]:
     code = command.main([*sys.argv[3:], "--max-usd", most_usd], standalone_mode=False)
