@@ -99,8 +99,8 @@ def measure(pictures: int, share: float) -> dict[str, Any]:
             raise SystemExit(f"the job ended with {process.returncode}")
         decided = _read(out / "log.jsonl")
     counts = Counter(number for _, number in model.asked)
-    calls = {row["id"]: row["calls"] for row in decided}
-    again = sorted(n for n, count in counts.items() if count > calls[f"{n}.jpg"])
+    calls = {_number(row): row["calls"] for row in decided}
+    again = sorted(number for number, count in counts.items() if count > calls[number])
     begin = model.asked[0][0]
     return {
         "command": f"python benchmarks/bulk/killed_node.py --pictures {pictures} --share {share:g}",
@@ -130,7 +130,7 @@ def _watch(
         if not grown or grown[-1][1] != len(rows):
             grown.append((time.monotonic(), len(rows)))
         if not killed_s and len(rows) >= until:
-            known, killed_s = {row["id"].split(".")[0] for row in rows}, time.monotonic()
+            known, killed_s = {_number(row) for row in rows}, time.monotonic()
             assert process.stdin is not None
             process.stdin.write("now\n")
             process.stdin.flush()
@@ -143,6 +143,11 @@ def _read(log: Path) -> list[dict[str, Any]]:
         return []
     lines = log.read_text().splitlines()[1:]
     return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def _number(row: dict[str, Any]) -> str:
+    """The picture of a row; the table's first row is its second line."""
+    return str(row["row"] - 2)
 
 
 def page_of(found: dict[str, Any]) -> str:
