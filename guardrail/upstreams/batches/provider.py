@@ -26,11 +26,11 @@ _NAMES_MODEL = frozenset({"mistral"})  # litellm finds its batches by the model'
 _STREAMS = frozenset({"openai", "hosted_vllm", "litellm_proxy"})
 _ENDPOINTS = {"azure": "/chat/completions"}
 _USUAL_ENDPOINT = "/v1/chat/completions"
-_CHUNK_BYTES = 1 << 20
 _MOST_LINE_BYTES = 9 << 20  # an answer of 8 MiB, and what stands around it
 _ERROR_BODY_BYTES = 1 << 16
 _PAGES = 10
 _PAGE = 100
+_FULL = "token_limit_exceeded"  # OpenAI's word: as many tokens are queued as the account may have
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
@@ -53,6 +53,16 @@ class BatchState:
     @property
     def has_ended(self) -> bool:
         return self.status in _ENDED
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it was refused as a whole, so that nothing of it is answered or paid for."""
+        return self.status == "failed" and not self.outputs
+
+    @property
+    def lacks_room(self) -> bool:
+        """Whether it was refused for now: too many tokens are queued."""
+        return self.is_refused and _FULL in self.codes
 
 
 class BatchProvider:
@@ -121,12 +131,13 @@ class BatchProvider:
                 endpoint=self.endpoint,
                 input_file_id=file,
                 **self._common,
-            )
+            ),
+            draws=True,
         )
         return self._read_state(made)
 
     async def find(self, file: str) -> BatchState | None:
-        """The batch of a file among the last thousand; None where there is none.
+        """The batch of a file among the last thousand; None where there is none that took it.
 
         Raises:
             UpstreamError: the provider, or litellm, cannot list batches.
@@ -136,8 +147,9 @@ class BatchProvider:
             page = await self._or_fault(partial(self._list, after))
             listed = list(getattr(page, "data", None) or [])
             for one in listed:
-                if getattr(one, "input_file_id", None) == file:
-                    return self._read_state(one)
+                state = self._read_state(one)
+                if getattr(one, "input_file_id", None) == file and not state.is_refused:
+                    return state
             if len(listed) < _PAGE:
                 return None
             after = str(listed[-1].id)
@@ -210,8 +222,17 @@ class BatchProvider:
         if not isinstance(size, int) or size > most_bytes:
             raise _too_long_error(most_bytes)
 
-    async def _or_fault(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """What litellm gives within the time of a call. Raises UpstreamError."""
+    async def _or_fault(self, ask: Callable[[], Awaitable[Any]], *, draws: bool = False) -> Any:
+        """What litellm gives within the time of a call.
+
+        Args:
+            ask: calls it.
+            draws: whether answers are drawn for this call. A fault of any other one never says that
+                none were: the batch that it is about may have them.
+
+        Raises:
+            UpstreamError: it gives nothing.
+        """
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await ask()
@@ -219,7 +240,8 @@ class BatchProvider:
             fault = timeout_fault(self._timeout_s)
         except Exception as error:  # noqa: BLE001 - litellm raises whatever a provider's code does
             fault = self._fault(error)
-            fault.undrawn = has_sent_nothing(error) or response_status(error) in self._undrawn
+            sent_nothing = has_sent_nothing(error) or response_status(error) in self._undrawn
+            fault.undrawn = draws and sent_nothing
         # Raised out here, outside any `except`, so that it has no context of litellm's.
         raise fault
 

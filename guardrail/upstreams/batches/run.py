@@ -7,7 +7,6 @@ import logging
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, TypeVar
 
@@ -28,7 +27,6 @@ __all__ = ["BatchRun"]
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
-_FULL = "token_limit_exceeded"  # OpenAI's word: as many tokens are queued as the account may have
 _TRIES = 5
 _GROWTH = 1.5
 
@@ -205,7 +203,7 @@ class BatchRun:
         found = None
         if fault.transient:
             with suppress(UpstreamError):
-                found = await self._provider.find(file)
+                found = await self._repeat(lambda: self._provider.find(file))
         if found is None:
             raise fault
         return found
@@ -218,34 +216,33 @@ class BatchRun:
             if is_own and not self._waiting:  # every decision has done without it
                 await self._cancel(batch)
                 return _abandoned()
-            state = await self._look(batch)
+            state = await _or_none(self._provider.retrieve(batch.batch))
             if state is None or not state.has_ended:
                 continue
-            if state.status == "failed" and _FULL in state.codes:
-                again = await self._create(batch.file, batch.number)
-                batch = replace(batch, batch=again)
+            if state.lacks_room:
+                batch = await self._make_again(batch)
                 continue
-            return await self._repeat(partial(self._read, state))
+            results = await _or_none(self._read(state))
+            if results is not None:
+                return results
         await self._cancel(batch)
         raise UpstreamError(
-            f"the provider's batch did not end within {self._settings.give_up_s:g} s; it was "
-            "cancelled. Raise batch.give_up_s, or look at the provider's page of batches",
+            "the provider's batch did not end, or its results could not be read, within "
+            f"{self._settings.give_up_s:g} s; it was cancelled. Raise batch.give_up_s, or look at "
+            "the provider's page of batches",
             status=504,
             transient=True,
             code="upstream_timeout",
         )
 
-    async def _look(self, batch: Submitted) -> BatchState | None:
-        """How a batch stands; None where that cannot be learnt now."""
-        try:
-            return await self._provider.retrieve(batch.batch)
-        except UpstreamError as fault:
-            if not fault.transient:
-                raise
-            return None
+    async def _make_again(self, batch: Submitted) -> Submitted:
+        """Another batch of the same file, in place of one for which there was no room."""
+        # Whoever comes after a kill now looks for it in the provider's list before making a third.
+        await asyncio.to_thread(self._ledger.note_batch, batch.number, "")
+        return replace(batch, batch=await self._create(batch.file, batch.number))
 
     async def _read(self, state: BatchState) -> BatchResults:
-        if state.status == "failed" and not state.outputs:
+        if state.is_refused:
             word = f" ({state.codes[0]})" if state.codes else ""
             raise UpstreamError(
                 f"the provider refused the whole batch{word}; check that the model takes batches, "
@@ -282,6 +279,16 @@ class BatchRun:
             yield pause_s
             total_s += pause_s
             pause_s = min(pause_s * _GROWTH, settings.longest_poll_s)
+
+
+async def _or_none(call: Awaitable[_T]) -> _T | None:
+    """What a call gives; None where a fault came that may pass."""
+    try:
+        return await call
+    except UpstreamError as fault:
+        if not fault.transient:
+            raise
+        return None
 
 
 def _abandoned() -> BatchResults:

@@ -353,6 +353,26 @@ def test_an_upload_that_keeps_failing_drew_nothing(tmp_path):
     assert (fault.status, fault.transient, fault.undrawn) == (503, True, True)
 
 
+def test_answers_that_cannot_be_read_are_no_proof_that_none_were_drawn(tmp_path):
+    async def talking(upstream, server):
+        server.faults["content"] = [429] * 999
+        return await ask(upstream, "a"), server
+
+    (fault,), server = talk(tmp_path, talking, give_up_s=0.05)
+    assert (fault.transient, fault.undrawn) == (True, False)
+    assert len(server.batches) == 1
+
+
+def test_answers_are_read_once_the_provider_gives_them(tmp_path):
+    async def talking(upstream, server):
+        server.faults["content"] = [503] * 12
+        return await ask(upstream, "a"), server
+
+    (answer,), server = talk(tmp_path, talking)
+    assert answer.text == "about a"
+    assert server.seen["content"] == 13
+
+
 def test_a_batch_that_never_ends_is_given_up_and_cancelled(tmp_path):
     async def talking(upstream, server):
         server.held = True
@@ -451,7 +471,7 @@ def test_a_run_killed_between_file_and_batch_goes_on_from_the_file(tmp_path, was
         async with batch_server(echo) as server:
             first = open_upstream(server, tmp_path / "ledger")
             server.faults["create_late" if was_made else "create"] = [500]
-            server.faults["list"] = [500]
+            server.faults["list"] = [500] * 5
             (fault,) = await ask(first, "a")
             await first.aclose()
             assert isinstance(fault, UpstreamError)
@@ -463,6 +483,56 @@ def test_a_run_killed_between_file_and_batch_goes_on_from_the_file(tmp_path, was
     (answer,), server = asyncio.run(run())
     assert answer.text == "about a"
     assert (len(server.uploads), len(server.batches)) == (1, 1)
+
+
+def _refuse_first(server):
+    """Has no room for the first batch."""
+
+    def end(batch):
+        if batch.id == "batch-0":
+            batch.status, batch.codes = "failed", ("token_limit_exceeded",)
+        else:
+            server.complete(batch)
+
+    server.end = end
+
+
+def test_a_run_killed_while_a_batch_was_made_again_finds_that_one(tmp_path):
+    async def run():
+        async with batch_server(echo) as server:
+            _refuse_first(server)
+            first = open_upstream(server, tmp_path / "ledger")
+            note = first._ledger.note_batch
+
+            def killed(number, batch):
+                if batch == "batch-1":
+                    raise StorageError("killed")
+                note(number, batch)
+
+            first._ledger.note_batch = killed
+            await ask(first, "a")
+            await first.aclose()
+            second = open_upstream(server, tmp_path / "ledger")
+            answers = await ask(second, "a")
+            await second.aclose()
+            return answers, server
+
+    (answer,), server = asyncio.run(run())
+    assert answer.text == "about a"
+    assert (len(server.uploads), len(server.batches)) == (1, 2)
+
+
+def test_a_batch_that_was_made_again_behind_a_fault_is_found(tmp_path):
+    async def talking(upstream, server):
+        _refuse_first(server)
+        asked = asyncio.create_task(ask(upstream, "a"))
+        await server.made.wait()
+        server.faults["create_late"] = [500]
+        return await asked, server
+
+    (answer,), server = talk(tmp_path, talking)
+    assert answer.text == "about a"
+    assert len(server.batches) == 2
 
 
 def test_a_line_is_an_answer_once_and_a_repeat_is_a_new_request(tmp_path):
