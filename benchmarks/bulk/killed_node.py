@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,8 @@ def measure(pictures: int, share: float) -> dict[str, Any]:
         "answers": counts.total(),
         "answers_of_decisions": sum(calls.values()),
         "killed_s": killed_s - begin,
-        "decided": [[at - begin, count] for at, count in grown],
+        "decided": [[at - begin, count] for at, count in grown if at >= begin],
+        "longest_pause_s": max(b - a for (a, _), (b, _) in pairwise(model.asked)),
         "answered": [[at - begin, i + 1] for i, (at, _) in enumerate(model.asked)][::25],
     }
 
@@ -169,6 +171,7 @@ loopback answers in {1000 * ANSWER_S:.0f} ms. One node is killed without a warni
 | rows in the log when the node was killed | {found["in_the_log_at_the_kill"]} |
 | of these, asked about again | {len(known)} |
 | pictures asked about again: under way where the node was lost | {len(again)} |
+| longest time without a call: Ray's, until the lost batch began again | {found["longest_pause_s"]:.0f} s |
 | answers that the model gave, by its own log | {found["answers"]:,} |
 | answers that the decisions rest on | {found["answers_of_decisions"]:,} |
 
