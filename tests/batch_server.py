@@ -47,6 +47,7 @@ class BatchServer:
             `list` give first, one a call.
         seen: how often each of them was called.
         held: while it is True no batch ends.
+        page: how many batches a page of `list` has at the most.
         end: makes the lines of a batch that ends, and its status.
     """
 
@@ -56,6 +57,7 @@ class BatchServer:
         self.files, self.batches = {}, {}
         self.faults, self.seen = {}, Counter()
         self.held = False
+        self.page = 100
         self.cancelled = []
         self.end = self.complete
         self.made = asyncio.Event()
@@ -137,10 +139,14 @@ class BatchServer:
             self.end(batch)
         return web.json_response(self._tell(batch))
 
-    async def list(self, _request):
+    async def list(self, request):
         self._fault("list")
-        told = [self._tell(batch) for batch in self.batches.values()]
-        return web.json_response({"object": "list", "data": told, "has_more": False})
+        names = list(self.batches)
+        after = request.query.get("after")
+        left = names if after is None else names[names.index(after) + 1 :]
+        told = [self._tell(self.batches[name]) for name in left[: self.page]]
+        has_more = len(left) > self.page
+        return web.json_response({"object": "list", "data": told, "has_more": has_more})
 
     async def cancel(self, request):
         batch = self.batches[request.match_info["id"]]

@@ -8,6 +8,7 @@ nothing more is taken from it: what it has not written is decided again elsewher
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from guardrail.records.writer import RecordWriter
 
 __all__ = ["Keeper"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -128,7 +131,8 @@ class Keeper:
         except GuardrailError as error:
             self._fault = self._fault or error
             self._stopped = self._stopped or str(error)
-        await self.lose(batch)
+        finally:
+            await self.lose(batch)
 
     async def lose(self, batch: str) -> None:
         """Ends a batch of which nothing more will be heard.
@@ -243,7 +247,10 @@ class Keeper:
         await asyncio.to_thread(self._open_files.close)
 
     async def _watch(self, batch: str, worker: Any) -> None:
-        await self._wait_for_loss(worker)
+        try:
+            await self._wait_for_loss(worker)
+        except Exception as error:  # noqa: BLE001 (others would wait for this batch for ever)
+            _log.error("a worker cannot be watched any more: %s", type(error).__name__)
         await self.lose(batch)
 
     async def _write(

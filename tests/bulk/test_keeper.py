@@ -24,13 +24,13 @@ def open_keeper(tmp_path):
     """A keeper whose workers are events: one that is set is lost."""
 
     @asynccontextmanager
-    async def run(most_usd=None, records=None):
+    async def run(most_usd=None, records=None, wait_for_loss=asyncio.Event.wait):
         keeper = Keeper(
             tmp_path / "log.jsonl",
             {"policy": "test"},
             most_usd=most_usd,
             records=RecordOptions(records),
-            wait_for_loss=asyncio.Event.wait,
+            wait_for_loss=wait_for_loss,
         )
         await keeper.open()
         try:
@@ -88,6 +88,39 @@ def test_a_content_that_a_lost_worker_waited_for_is_not_lent_to_it(open_keeper):
             with pytest.raises(StorageError, match="given up for lost"):
                 await first
             await keeper.take("two", KEY)
+
+    asyncio.run(run())
+
+
+def test_a_worker_of_which_nothing_can_be_told_any_more_is_given_up_for_lost(open_keeper):
+    async def fail(worker):
+        await worker.wait()
+        raise RuntimeError("cannot be told")
+
+    async def run():
+        async with open_keeper(wait_for_loss=fail) as keeper:
+            unknown = asyncio.Event()
+            await keeper.begin("one", unknown)
+            await keeper.begin("two", asyncio.Event())
+            await keeper.take("one", KEY)
+            second = await waits(keeper.take("two", KEY))
+            unknown.set()
+            async with asyncio.timeout(60):
+                await second
+
+    asyncio.run(run())
+
+
+def test_a_crash_at_its_end_leaves_no_batch_under_way(open_keeper):
+    async def run():
+        async with open_keeper() as keeper:
+            await keeper.begin("one", asyncio.Event())
+            await keeper.begin("two", asyncio.Event())
+            await keeper.take("one", KEY)
+            with pytest.raises(AssertionError):
+                await keeper.end("one", "", None, [None])  # where no records are kept
+            async with asyncio.timeout(60):
+                await keeper.take("two", KEY)
 
     asyncio.run(run())
 

@@ -145,14 +145,13 @@ class BatchProvider:
         after: str | None = None
         for _ in range(_PAGES):
             page = await self._or_fault(partial(self._list, after))
-            listed = list(getattr(page, "data", None) or [])
-            for one in listed:
+            for one in _field(page, "data") or []:
                 state = self._read_state(one)
                 if getattr(one, "input_file_id", None) == file and not state.is_refused:
                     return state
-            if len(listed) < _PAGE:
+            before, after = after, _next_page(page)
+            if after in (None, before):  # some providers give the first page alone
                 return None
-            after = str(listed[-1].id)
         return None
 
     async def _list(self, after: str | None) -> Any:
@@ -287,6 +286,19 @@ class BatchProvider:
                 field="upstream",
             )
         return str(name), str(found)
+
+
+def _field(page: Any, name: str) -> Any:
+    """A field of a list: litellm gives an object of the provider's client, or a dict."""
+    return page.get(name) if isinstance(page, dict) else getattr(page, name, None)
+
+
+def _next_page(page: Any) -> str | None:
+    """What tells the provider where the next page begins; None where this is the last one."""
+    listed = _field(page, "data")
+    if not listed or not _field(page, "has_more"):
+        return None
+    return str(_field(page, "next_page_token") or listed[-1].id)
 
 
 def _connection_errors() -> tuple[type[Exception], ...]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from guardrail.errors import ConfigError, StorageError, UpstreamError
 from guardrail.types import Chat, Usage
 from guardrail.upstreams.base import Upstream, answers_late, attempt_salt, price_share
+from guardrail.upstreams.batches.provider import BatchProvider
 from guardrail.upstreams.batches.settings import BatchSettings
 from guardrail.upstreams.faults import is_refusal
 from guardrail.upstreams.litellm_batch import LiteLLMBatch
@@ -483,6 +484,54 @@ def test_a_run_killed_between_file_and_batch_goes_on_from_the_file(tmp_path, was
     (answer,), server = asyncio.run(run())
     assert answer.text == "about a"
     assert (len(server.uploads), len(server.batches)) == (1, 1)
+
+
+def test_a_batch_is_looked_for_on_all_pages_of_the_list(tmp_path):
+    async def run():
+        async with batch_server(echo) as server:
+            server.page = 1
+            first = open_upstream(server, tmp_path / "ledger")
+            await ask(first, "other")
+            server.faults = {"create_late": [500], "list": [500] * 5}
+            await ask(first, "a")
+            await first.aclose()
+            second = open_upstream(server, tmp_path / "ledger")
+            answers = await ask(second, "a")
+            await second.aclose()
+            return answers, server
+
+    (answer,), server = asyncio.run(run())
+    assert answer.text == "about a"
+    assert len(server.batches) == 2
+
+
+def test_a_batch_is_found_in_a_list_in_the_form_of_vertex_ai(monkeypatch):
+    from litellm.llms.vertex_ai.batches.transformation import VertexAIBatchTransformation as Form
+
+    def job(number):
+        return {
+            "name": f"projects/1/locations/somewhere/batchPredictionJobs/{number}",
+            "state": "JOB_STATE_RUNNING",
+            "createTime": "2026-01-01T00:00:00.000000Z",
+            "inputConfig": {"gcsSource": {"uris": [f"gs://bucket/{number}"]}},
+        }
+
+    pages = {
+        None: {"batchPredictionJobs": [job(1), job(2)], "nextPageToken": "second"},
+        "second": {"batchPredictionJobs": [job(3)]},
+    }
+
+    async def list_batches(*, after, **_):
+        return Form.transform_vertex_ai_batch_list_response_to_openai_list_response(pages[after])
+
+    monkeypatch.setattr(litellm, "alist_batches", list_batches)
+    provider = BatchProvider(
+        "vertex_ai/gemini-2.5-flash", api_key=None, api_base=None, timeout_s=60.0, undrawn=()
+    )
+    found = asyncio.run(provider.find("gs://bucket/3"))
+    assert found is not None
+    assert found.id == "3"
+    assert asyncio.run(provider.find("gs://bucket/4")) is None
 
 
 def _refuse_first(server):
