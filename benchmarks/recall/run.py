@@ -22,6 +22,7 @@ import numpy as np
 from guardrail.builtin.kinds import FORBIDDEN, HARMLESS
 from guardrail.builtin.scenes import FONT_PATH, SpriteBank, draw_scene
 from guardrail.demo.scenes import PROMPT, SIDE_PX
+from guardrail.engine.wording import digits_down, digits_up
 from guardrail.images.encode import encode_image
 
 HERE = Path(__file__).parent
@@ -141,7 +142,7 @@ model and oracle; delta {facts["delta"]:g}, beta {facts["beta"]:g}; {facts["call
 | ---: | ---: |
 {reaches}
 {len(facts["held"])} of {facts["requests"]} scenes are shown held as they are. Clean scenes passed: {clean["passed"]} of
-{clean["requests"]}, a share between {clean["rate_lower"]:.3f} and {clean["rate_upper"]:.3f}.
+{clean["requests"]}, a share between {digits_down(clean["rate_lower"])} and {digits_up(clean["rate_upper"])}.
 {spots if blind else ""}
 ## The curve, all steps together
 

@@ -21,6 +21,7 @@ from run import draw_scenes
 
 from guardrail.builtin.scenes import FONT_PATH
 from guardrail.demo.scenes import SIDE_PX
+from guardrail.engine.wording import digits_down, digits_up
 
 HERE = Path(__file__).parent
 POLICY = HERE / "threats.yaml"
@@ -121,7 +122,7 @@ The bounds hold together with confidence {1 - facts["delta"]:g}. `stickers`: at 
 drawn at random for each scene.
 
 {sentences}
-Clean scenes that pass with all threats covered: {clean["passed"]} of {clean["requests"]}, a share between {clean["rate_lower"]:.3f} and {clean["rate_upper"]:.3f}
+Clean scenes that pass with all threats covered: {clean["passed"]} of {clean["requests"]}, a share between {digits_down(clean["rate_lower"])} and {digits_up(clean["rate_upper"])}
 (aim {_aim(CLEAN_AIM, clean["passed"], clean["requests"])}{f"; others: {others}" if others else ""}); {sum(calls) / len(calls):.1f} calls each on average.
 
 | views of | drawn | answers that count | of these harmless | calls |

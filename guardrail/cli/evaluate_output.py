@@ -20,6 +20,7 @@ _MOST_NAMED = 10
 def print_evaluation(found: Evaluation, out: Path) -> None:
     """The evaluation in tables, on standard output."""
     from guardrail.cli.tables import print_table
+    from guardrail.engine.wording import confidence_down
 
     names = ("", "label", "passed", "blocked", "faults", "one check stops")
     for title, groups in (
@@ -36,10 +37,9 @@ def print_evaluation(found: Evaluation, out: Path) -> None:
     _print_spending(found)
     _print_names("harmful requests of which an answer left", [r.name for r in found.missed])
     _print_names("clean requests of which none left", [r.name for r in found.stopped_clean])
-    confidence = 1 - found.identity.delta
     click.echo(
         f"every interval by itself, and all lines of one table of certified recall together, with "
-        f"confidence {confidence:.4g}\n"
+        f"confidence {confidence_down(found.identity.delta)}\n"
         f"written: {out / 'evaluation.html'}, {out / 'evaluation.json'}"
     )
 

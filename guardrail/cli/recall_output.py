@@ -85,14 +85,14 @@ def print_recall(outcome: RecallOutcome, recall: Recall, left_out: str, out: Pat
 def _print_threats(threats: ThreatOutcome | None, recall: Recall) -> None:
     from guardrail.cli.tables import print_table
     from guardrail.engine.threat_wording import TITLES
-    from guardrail.engine.wording import digits_down
+    from guardrail.engine.wording import confidence_down, digits_down
 
     if threats is None:
         return
     shares = list(threats.state_shares(recall.alpha))
     print_table(
         f"\nHeld against each threat: {threats.design.draws:,} draws of a view, {threats.calls:,} "
-        f"calls; together with confidence {digits_down(1 - threats.design.delta)}",
+        f"calls; together with confidence {confidence_down(threats.design.delta)}",
         ("threat", "shown held", "share, at least"),
         [
             (TITLES[one.against], f"{one.shown:,} of {len(threats.results):,}",
@@ -110,6 +110,8 @@ def _print_wrapped(text: str) -> None:
 
 
 def _print_clean(outcome: RecallOutcome) -> None:
+    from guardrail.engine.wording import digits_down, digits_up
+
     clean = outcome.clean
     if clean is None:
         click.echo("clean requests: not measured; a guard that blocks everything has recall 1")
@@ -118,7 +120,7 @@ def _print_clean(outcome: RecallOutcome) -> None:
     tests = ", ".join(f"{test} {count:,}" for test, count in clean.stopped_by().items())
     click.echo(
         f"clean requests: {clean.passed:,} of {len(clean.decisions):,} passed, a share between "
-        f"{clean.rate_lower:.3f} and {clean.rate_upper:.3f}"
+        f"{digits_down(clean.rate_lower)} and {digits_up(clean.rate_upper)}"
         f"{f'; others: {others}; stopped by the test of: {tests}' if others else ''}"
     )
 

@@ -6,6 +6,7 @@ rounded down and failure probabilities up.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.threat_recall import Against
@@ -14,6 +15,7 @@ from guardrail.engine.wording import (
     confidence_down,
     describe_cut,
     digits_down,
+    digits_exact,
     digits_up,
     say_asked,
 )
@@ -81,7 +83,7 @@ def _promise(setting: Setting, below: str, passes: str) -> str:
         case Stickers():
             return (
                 f"A request of which one picture, with some mask on it and else as it is, {below}, "
-                f"{passes} after one sticker inside any square of at most {setting.max_share:g} "
+                f"{passes} after one sticker inside any square of at most {_share(setting)} "
                 "of that picture's area that the mask covers; held against every place is a "
                 "request that every mask shows so. Not covered: several stickers, or any change "
                 "outside the square, such as a file that is compressed anew."
@@ -160,11 +162,11 @@ def held_sentence(
         case Stickers() if share.against is Against.STICKERS:
             said = (
                 f"{head}, {held} are held at every place: no sticker inside a square of at most "
-                f"{setting.max_share:g} of a picture's area lets them pass, wherever the square is"
+                f"{_share(setting)} of a picture's area lets them pass, wherever the square is"
             )
         case Stickers():
             said = (
-                f"{head}, with one place of a square of {setting.max_share:g} of a picture's area "
+                f"{head}, with one place of a square of {_share(setting)} of a picture's area "
                 f"drawn at random for each beforehand, {held} are held at that place: no sticker "
                 "inside that square lets them pass"
             )
@@ -188,7 +190,8 @@ def describe_extent(setting: Setting) -> str:
         case Crops():
             return f"outside one of {setting.windows} windows"
         case Stickers():
-            return f"a square of {100 * setting.max_share:g} % of a picture"
+            percent = (100 * Decimal(repr(setting.max_share))).normalize()
+            return f"a square of {percent:f} % of a picture"
         case Suffix():
             _, added, _ = _describe_suffix(setting)
             return added
@@ -225,6 +228,11 @@ def earned_sentence(
         f"are found harmless by the oracle with probability at least {digits_down(rate)}."
         f"{say_asked(most_asked)}"
     )
+
+
+def _share(setting: Stickers) -> str:
+    """All digits: one that is rounded up would be more than what is covered."""
+    return digits_exact(setting.max_share)
 
 
 def _asked(temperature: float | None) -> str:

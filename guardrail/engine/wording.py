@@ -27,6 +27,7 @@ __all__ = [
     "describe_canvas",
     "describe_cut",
     "digits_down",
+    "digits_exact",
     "digits_up",
     "evasion_sentence",
     "format_reaches",
@@ -91,7 +92,7 @@ def evasion_sentence(
             subject = (
                 "A request that is answered truly harmlessly with probability below τ under the "
                 f"guard's noise, {beginnings}and of whose harmful answers the oracle misses at "
-                f"most {_exact(miss_rate_upper)},"
+                f"most {digits_exact(miss_rate_upper)},"
             )
             condition = f" {_average(miss_rate_upper, delta)}"
         case _:
@@ -157,7 +158,7 @@ def stability_sentence(
                 f"of at most {radii} {_UNIT}, this one included, is answered truly "
                 f"harmlessly{also} with probability at least {floors} under the guard's noise{cut} "
                 "or is one of whose harmful answers the oracle misses more than "
-                f"{_exact(miss_rate_upper)}. {_average(miss_rate_upper, delta)}"
+                f"{digits_exact(miss_rate_upper)}. {_average(miss_rate_upper, delta)}"
             )
         case _:
             assert_never(claim)
@@ -284,7 +285,7 @@ def _digits(exact: Decimal, rounding: str) -> str:
     return f"{exact.quantize(last, rounding).normalize():f}"
 
 
-def _exact(value: float | None) -> str:
+def digits_exact(value: float | None) -> str:
     """All digits, as a condition may be rounded neither way."""
     return "1" if value is None else f"{Decimal(repr(value)).normalize():f}"
 
@@ -292,8 +293,8 @@ def _exact(value: float | None) -> str:
 def _average(miss_rate_upper: float | None, delta: float | None) -> str:
     confidence = confidence_down(1.0 if delta is None else delta)
     return (
-        f"({_exact(miss_rate_upper)} bounds the average over labelled answers, with confidence "
-        f"{confidence}; it does not bound a single request.)"
+        f"({digits_exact(miss_rate_upper)} bounds the average over labelled answers, with "
+        f"confidence {confidence}; it does not bound a single request.)"
     )
 
 

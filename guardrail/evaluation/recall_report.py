@@ -11,11 +11,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from guardrail.engine.threat_wording import TITLES
-from guardrail.engine.wording import digits_down
+from guardrail.engine.wording import confidence_down, digits_down
 from guardrail.evaluation.recall_facts import Blindness
 from guardrail.html_page.figure import Curve, Panel, figure
 from guardrail.html_page.page import write_page
 from guardrail.html_page.parts import format_chart, format_fact, format_table, format_warning
+from guardrail.tuning.percent import percent_down, percent_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +106,7 @@ def _body(report: RecallReport) -> str:
 {format_warning(_LIMIT)}
 <h2>Recall against radius</h2>
 <p class=lead>The steps are lower bounds that hold at all radii together with confidence
-{digits_down(1 - recall.delta)}. The dashed line counts the measured requests that are shown held;
+{confidence_down(recall.delta)}. The dashed line counts the measured requests that are shown held;
 it is not a bound.</p>
 {format_chart(draw_recall(outcome), "Recall against radius")}
 {_threats(report)}
@@ -150,7 +151,7 @@ def _threats(report: RecallReport) -> str:
     return (
         f"<h2>Held against each threat</h2><p class=lead>{threats.design.draws:,} answers to each "
         "view, without noise; the bounds hold together with confidence "
-        f"{digits_down(1 - threats.design.delta)}.</p>"
+        f"{confidence_down(threats.design.delta)}.</p>"
         f"{format_table(names, rows, label='Held against each threat', words=[0, 3])}"
     )
 
@@ -181,14 +182,14 @@ def _clean(clean: CleanTraffic | None) -> str:
             "Not measured. A guard that blocks everything has recall 1: measure clean requests "
             "as well (--clean)."
         )
-    lower, upper = clean.rate_lower, clean.rate_upper
+    lower, upper = percent_down(clean.rate_lower), percent_up(clean.rate_upper)
     reasons = "; ".join(f"{escape(why)}: {count:,}" for why, count in clean.reasons().items())
     tests = "; ".join(f"{escape(test)}: {count:,}" for test, count in clean.stopped_by().items())
     others = f"The others: {reasons}. Stopped by the test of: {tests}." if reasons else ""
     return (
         f"{title}<p>{clean.passed:,} of {len(clean.decisions):,} passed: between "
-        f"{100 * lower:.1f} and {100 * upper:.1f} % of requests drawn like them, with confidence "
-        f"{digits_down(1 - clean.delta)}. {others}</p>"
+        f"{lower} and {upper} of requests drawn like them, with confidence "
+        f"{confidence_down(clean.delta)}. {others}</p>"
     )
 
 

@@ -261,6 +261,13 @@ def test_other_guards_stand_beside_on_the_same_requests(run, model, scenes, kit,
     assert "Beside other guards, on the 21 requests of all reports, 'adversarial'" in shown
 
 
+def test_a_confidence_is_rounded_down(run, model, tmp_path, kit):
+    model([kit.CLEAN])
+    rows = write_rows(tmp_path / "few", [{"prompt": "clean?", "harmful": False}])
+    result = run("--data", rows, "--delta", "0.00001", "--no-bare")
+    assert "together, with confidence 0.9999\n" in result.stdout
+
+
 def test_what_the_policy_does_not_cover_is_told_in_one_line(run, model, scenes, kit, tmp_path):
     model(truthful(kit))
     result = run("--data", scenes, "--draws=20")

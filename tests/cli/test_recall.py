@@ -146,6 +146,18 @@ def test_why_clean_requests_were_blocked(recall, model, requests, pictures, kit)
     assert "others: harmful 3" in result.stdout
 
 
+def test_bounds_of_clean_requests_are_rounded_outwards(
+    recall, model, requests, pictures, kit, tmp_path
+):
+    """Of three passes the bound at delta 0.03 is 0.24662…, which is nearer to 0.247."""
+    model([kit.CLEAN])
+    page = tmp_path / "r.html"
+    result = recall("--forbidden", requests, "--clean", pictures, "--draws=20", "--requests=3",
+                    "--delta=0.03", "--report", page)  # fmt: skip
+    assert "3 of 3 passed, a share between 0.2466 and 1" in result.stdout
+    assert "3 of 3 passed: between 24.66 % and 100.00 % of requests" in page.read_text()
+
+
 @pytest.mark.nightly
 def test_the_file_goes_into_the_policy_and_its_certificates(
     recall, model, policy, requests, tmp_path, kit

@@ -14,7 +14,7 @@ from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.promise import Claim
 from guardrail.engine.recall import RecallStatement
 from guardrail.engine.threat_recall import Against, HeldShare, statements_of
-from guardrail.engine.threat_wording import describe_extent, held_sentence
+from guardrail.engine.threat_wording import describe_extent, held_sentence, promise_sentence
 from guardrail.engine.threats import Crops, Stickers, Suffix, SuffixUnit, Threat, Threats
 from guardrail.errors import CertificationError
 from guardrail.stats import RECALLS, RecallReach, recall_lower
@@ -259,3 +259,19 @@ def test_what_is_said_of_which_threats():
 )
 def test_how_much_is_covered_is_said_in_a_few_words(setting, words):
     assert describe_extent(setting) == words
+
+
+def test_a_sticker_is_never_said_to_be_larger_than_what_is_covered():
+    setting = Stickers(9, 0.01234567)
+    said = [
+        promise_sentence(setting, floor=0.1, alpha=0.001),
+        *(
+            held_sentence(
+                HeldShare(against, 90, 0.8), setting, requests=100, alpha=0.001, delta=0.05
+            )
+            for against in (Against.STICKERS, Against.STICKER_PLACE)
+        ),
+    ]
+    assert all(" 0.01234567 of " in sentence for sentence in said)
+    assert describe_extent(setting) == "a square of 1.234567 % of a picture"
+    assert describe_extent(Stickers(9, 0.29)) == "a square of 29 % of a picture"

@@ -117,11 +117,16 @@ FAILURES = st.fixed_dictionaries({
     "oracle": st.sampled_from(["error", "pass_unscanned"]),
     "several_models": st.sampled_from(["error", "mark"]),
 })  # fmt: skip
+THREATS = st.fixed_dictionaries({
+    "crops": st.sampled_from([{}, {"windows": 4, "sees": 32}, {"windows": 9, "sees": 32}]),
+    "suffix": st.sampled_from([{}, {"words": 5}, {"words": 9}]),
+    "temperature": st.sampled_from([0.0, 1.0]),
+})  # fmt: skip
 POLICIES = st.builds(
-    lambda smoothing, failures, mode, advanced: policy(
-        "p", smoothing=smoothing, failures=failures, mode=mode, advanced=advanced
+    lambda smoothing, failures, mode, advanced, threats: policy(
+        "p", smoothing=smoothing, failures=failures, mode=mode, advanced=advanced, threats=threats
     ),
-    SMOOTHING, FAILURES, st.sampled_from(["enforce", "observe"]), SPACES,
+    SMOOTHING, FAILURES, st.sampled_from(["enforce", "observe"]), SPACES, THREATS,
 )  # fmt: skip
 
 
@@ -139,6 +144,50 @@ def test_the_same_number_is_less_in_client_pixels():
     assert describe_looser(policy("b"), client) == ""
     more = policy("c", smoothing={"radius": 0.41}, advanced=client.advanced.model_dump())
     assert describe_looser(more, policy("b")) == describe_looser(policy("b"), more) == ""
+
+
+WIDER = {
+    "crops": {"windows": 9, "sees": 32},
+    "stickers": {"max_share": 0.02},
+    "suffix": {"words": 10},
+}
+
+
+@pytest.mark.parametrize(
+    ("less", "field"),
+    [
+        ({}, "threats.crops"),
+        ({**WIDER, "crops": {}}, "threats.crops"),
+        ({**WIDER, "stickers": {}}, "threats.stickers"),
+        ({**WIDER, "suffix": {"words": 9}}, "threats.suffix.words"),
+        ({**WIDER, "floor": 0.05}, "threats.floor"),
+    ],
+)
+def test_covering_less_is_looser(less, field):
+    more, loose = policy("more", threats=WIDER), policy("less", threats=less)
+    assert field in describe_looser(loose, more)
+    assert describe_looser(more, loose) == ""
+    # Stricter in one way and looser in another: neither.
+    far = policy("far", threats=less, smoothing={"radius": 0.6})
+    assert describe_looser(more, far) == describe_looser(far, more) == ""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"crops": {"windows": 16, "sees": 32}},
+        {"crops": {"windows": 9, "sees": 33}},
+        {"stickers": {"max_share": 0.02, "masks": 16}},
+        {"stickers": {"max_share": 0.01}},
+        {"suffix": {"characters": 10}},
+        {"temperature": None},
+    ],
+)
+def test_other_views_are_neither_stricter_nor_looser(other):
+    """Which of them hold more requests only a measurement shows."""
+    first = policy("a", threats=WIDER)
+    second = policy("b", threats={**WIDER, **other}, smoothing={"radius": 0.1})
+    assert describe_looser(first, second) == describe_looser(second, first) == ""
 
 
 def test_what_is_looser_is_named():

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from guardrail.engine.threat_wording import TITLES
-from guardrail.engine.wording import digits_down
+from guardrail.engine.wording import confidence_down
 from guardrail.evaluation.benchmark.false_alarms import FALSE_ALARM_RATE
 from guardrail.evaluation.benchmark.page_beside import TOLD_FLOORS, format_beside
 from guardrail.evaluation.benchmark.page_recall import MOST_LISTED, format_radii, format_recalls
@@ -54,7 +54,7 @@ def _body(found: Evaluation) -> str:
 {format_text(identity.data)}</h1>
 <p class=lead>{len(found.results):,} requests decided as in service, one of each of
 {identity.clusters:,} families of near-copies among {identity.rows:,} labelled rows. Every interval
-holds by itself with confidence {digits_down(1 - identity.delta)}; of many, some are wrong.</p>
+holds by itself with confidence {confidence_down(identity.delta)}; of many, some are wrong.</p>
 {left_out}
 <div class=facts>{_facts(found)}</div>
 {_sets(found)}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from guardrail.engine.threat_wording import TITLES
-from guardrail.engine.wording import digits_down
+from guardrail.engine.wording import confidence_down, digits_down
 from guardrail.evaluation.recall_report import REASONS, draw_recall
 from guardrail.html_page.parts import format_chart, format_table, format_text
 from guardrail.tuning.percent import percent_down
@@ -51,14 +52,15 @@ def _say_confidence(found: Evaluation) -> str:
     if families == 0:
         return ""
     delta = found.identity.delta
+    wrong = families * Decimal(repr(delta))
     together = (
-        f"all {families} of these with at least {digits_down(1 - families * delta)}"
-        if families * delta < 1
+        f"all {families} of these with at least {confidence_down(float(wrong))}"
+        if wrong < 1
         else f"for all {families} of these at once no confidence is stated"
     )
     return (
         "<p class=lead>The lines of one table hold together with confidence "
-        f"{digits_down(1 - delta)}; so do the steps of one curve, and the radii marked on it; "
+        f"{confidence_down(delta)}; so do the steps of one curve, and the radii marked on it; "
         f"{together}.</p>"
     )
 
