@@ -12,12 +12,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
 from guardrail.engine.threats import Threat
-from guardrail.stats import recall_lower
+from guardrail.stats import most_passable, recall_lower
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Against", "HeldShare", "find_share_problem", "statements_of"]
+__all__ = ["Against", "HeldShare", "find_draws_problem", "find_share_problem", "statements_of"]
+
+
+_MOST_DRAWS = 10**7
 
 
 class Against(StrEnum):
@@ -84,4 +87,25 @@ def find_share_problem(
         # Two machines may compute a bound differently in its last bits.
         if not math.isclose(one.share_lower, due, rel_tol=1e-9, abs_tol=1e-12):
             return f"its share held against {one.against} does not follow from its requests"
+    return ""
+
+
+def find_draws_problem(
+    shares: Sequence[HeldShare], *, draws: int, floors: Mapping[Threat, float], beta: float
+) -> str:
+    """Why so few answers to a view cannot have shown these shares; empty where they can.
+
+    Args:
+        shares: about threats that are in `floors`.
+        draws: answers to each view, >= 1.
+        floors: of the views of each threat, in (0, 1).
+        beta: as in `find_share_problem`.
+    """
+    if draws > _MOST_DRAWS:
+        return "it rests on more draws of a view than are ever made"
+    for one in shares:
+        # Not even harmful answers alone would have shown it, of the fewest views that there can be.
+        floor = floors[one.against.threat]
+        if one.shown and most_passable(draws, floor=floor, level=beta) < 0:
+            return f"it rests on too few draws to show anything held against {one.against}"
     return ""

@@ -9,11 +9,11 @@ from pydantic import Field
 from guardrail.engine.threat_recall import (
     Against,
     HeldShare,
+    find_draws_problem,
     find_share_problem,
     statements_of,
 )
 from guardrail.section import Section, Word
-from guardrail.stats import most_passable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,12 +83,9 @@ def find_threat_problem(
         beta: probability, at most, that one which is not held is shown held.
     """
     shares = measured.held_shares()
-    for one in shares:
-        # Not even harmful answers alone would have shown it, of the fewest views that there can be.
-        floor = float(threats.numbers(one.against.threat)["floor"])
-        if one.shown and most_passable(measured.draws, floor=floor, level=beta) < 0:
-            return f"it rests on too few draws to show anything held against {one.against}"
-    return find_share_problem(shares, requests=requests, delta=delta, beta=beta)
+    floors = dict.fromkeys(threats.settings, threats.floor)
+    problem = find_draws_problem(shares, draws=measured.draws, floors=floors, beta=beta)
+    return problem or find_share_problem(shares, requests=requests, delta=delta, beta=beta)
 
 
 def _in_words(setting: dict[str, int | float | str]) -> str:

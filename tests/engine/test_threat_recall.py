@@ -144,6 +144,8 @@ def change_share(**changes):
         ({"shares": shares_of([Against.CROPS, *Against])}, "about other threats"),
         ({"view_draws": 0}, "an impossible number of draws"),
         ({"view_draws": -1, "shares": ()}, "an impossible number of draws"),
+        ({"view_draws": 1}, "too few draws to show anything held against crops"),
+        ({"view_draws": 10**12}, "more draws of a view than are ever made"),
         ({"view_draws": 150, "shares": ()}, "an impossible number of draws"),
     ],
 )

@@ -233,6 +233,7 @@ class TestThreats:
             ({"shown": 101}, "more requests held against crops than were measured"),
             ({"share_lower": 0.99}, "does not follow from its requests"),
             ({"draws": 15}, "too few draws to show anything held against crops"),
+            ({"draws": 10**12}, "more draws of a view than are ever made"),
         ],
     )
     def test_even_a_sealed_file_must_follow_from_its_requests(self, refers, changes, problem):

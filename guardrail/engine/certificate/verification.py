@@ -24,6 +24,7 @@ from guardrail.engine.plan import (
 )
 from guardrail.engine.preprocessing import SIDE_FROM_POLICY
 from guardrail.engine.promise import Claim
+from guardrail.engine.threat_recall import find_draws_problem
 from guardrail.engine.threats import Threat
 from guardrail.images.canvas import canvas_for
 from guardrail.stats import Decision
@@ -225,3 +226,8 @@ def _verify_recall(certificate: Certificate) -> None:
     )
     covers = recall.covers(tested.threat for tested in certificate.threats)
     require(covers, "its recall is about other threats")
+    floors = {tested.threat: tested.floor for tested in certificate.threats}
+    problem = find_draws_problem(
+        recall.shares, draws=recall.view_draws, floors=floors, beta=recall.beta
+    )
+    require(not problem, f"its recall per threat cannot be: {problem}")
