@@ -200,7 +200,7 @@ class RowDecider:
         Raises:
             LimitError: the money of the job is spent; nothing was asked.
             ConfigError: a package is missing, or the guard cannot decide at all.
-            StorageError: a record could not be kept.
+            StorageError: a record could not be kept, or what the model's calls need to be kept.
         """
         try:
             data, sha256 = await asyncio.to_thread(self._read, row)
@@ -255,6 +255,8 @@ class RowDecider:
                         return None
                     return repeat_known(before, row, key)
             verdict = await self._ask(row, data, lambda: self._next_attempt(key))
+            if isinstance(verdict.failure, StorageError):
+                raise verdict.failure
         except RequestError as error:
             reason = UNREADABLE if error.code in _PICTURE_CODES else Reason.INVALID_REQUEST.value
             return RowOutcome.undecided(row, error, reason, key=key, sha256=sha256)

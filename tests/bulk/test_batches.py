@@ -16,9 +16,10 @@ from guardrail.bulk.log import DecisionLog
 from guardrail.bulk.rows import BulkRow
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
-from guardrail.errors import ConfigError
+from guardrail.errors import ConfigError, StorageError
 from guardrail.images.keys import NoiseKey
 from guardrail.policy.load import parse_policy
+from guardrail.upstreams.batches.ledger import BatchLedger
 from guardrail.upstreams.batches.settings import BatchSettings
 from guardrail.upstreams.litellm_batch import LiteLLMBatch
 from guardrail.upstreams.scripted import Fault, Step
@@ -137,6 +138,42 @@ def test_a_job_that_was_stopped_asks_for_nothing_twice(tmp_path, pictures, stage
     assert Counter(server.asked) == uploaded
     assert not server.cancelled
     assert sum(one.calls for one in found.values()) == len(server.asked)
+
+
+def test_with_a_wrong_key_a_job_stops_and_leaves_what_is_paid_for_to_the_next_run(
+    tmp_path, pictures
+):
+    rows = rows_of(pictures[:2])
+
+    async def is_made(server):
+        await wait_until(lambda: server.seen["retrieve"])
+
+    async def playing(server):
+        server.held = True
+        await run_job(server, tmp_path, rows, until=is_made)
+        server.held, server.faults["retrieve"] = False, [401]
+        with pytest.raises(StorageError, match="an earlier run has paid for"):
+            await run_job(server, tmp_path, rows)
+        return await run_job(server, tmp_path, rows), server
+
+    found, server = play(answer, playing)
+    assert [found[row.name].decision.value for row in rows] == ["pass"] * 2
+    assert len(set(server.asked)) == len(server.asked)
+    assert len(server.batches) == 1
+
+
+def test_a_job_stops_where_what_is_sent_cannot_be_noted(tmp_path, pictures, monkeypatch):
+    def full(self, file, request_ids):
+        raise StorageError("the ledger of batches is full")
+
+    async def playing(server):
+        with monkeypatch.context() as patch:
+            patch.setattr(BatchLedger, "note_file", full)
+            with pytest.raises(StorageError, match="is full"):
+                await run_job(server, tmp_path, rows_of(pictures[:2]))
+        return server
+
+    assert not play(answer, playing).batches
 
 
 def test_a_try_that_failed_is_over_and_the_next_one_has_other_noise(tmp_path, pictures):

@@ -10,10 +10,11 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from guardrail.errors import GuardrailError, UpstreamError
+from guardrail.errors import GuardrailError, StorageError, UpstreamError
 from guardrail.upstreams.batches.ledger import Submitted
 from guardrail.upstreams.batches.results import BatchResults
 from guardrail.upstreams.batches.spool import Spool
+from guardrail.upstreams.faults import UPSTREAM_AUTH
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
@@ -64,7 +65,7 @@ class BatchRun:
         self._spool = Spool()
         self._waiting = Counter[str]()
         self._changed = asyncio.Event()
-        stages = self._run_new() if earlier is None else self._run_earlier(earlier)
+        stages = self._run_new() if earlier is None else self._go_on(earlier)
         self._task = asyncio.create_task(self._or_fault(stages))
 
     @property
@@ -147,6 +148,23 @@ class BatchRun:
         batch = await self._create(file, number)
         _log.info("batch %s of %d requests was made", batch, len(wanted))
         return await self._await_results(Submitted(number, file, batch), self._pauses())
+
+    async def _go_on(self, earlier: Submitted) -> BatchResults:
+        """What comes of a batch of an earlier run. With a wrong key it is left to a later one.
+
+        Raises:
+            UpstreamError: nothing can be had of it.
+            StorageError: the provider refuses the key.
+        """
+        try:
+            return await self._run_earlier(earlier)
+        except UpstreamError as fault:
+            if fault.code != UPSTREAM_AUTH:
+                raise
+        raise StorageError(
+            "batches that an earlier run has paid for cannot be read, as the provider refuses the "
+            "key; give a key of the account that made them, and call the same command again"
+        )
 
     async def _run_earlier(self, earlier: Submitted) -> BatchResults:
         batch = earlier.batch
