@@ -18,7 +18,7 @@ from guardrail.section import FilePath, Section
 from guardrail.upstreams.limited import LimitedUpstream
 from guardrail.upstreams.limits.call_limits import CallLimits
 from guardrail.upstreams.registry import build_upstream, is_late, is_local
-from guardrail.upstreams.wire import TokenLimitName
+from guardrail.upstreams.request_frame import TokenLimitName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,7 +10,7 @@ import numpy as np
 
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.types import Answer, Usage
-from guardrail.upstreams.wire import check_pictures
+from guardrail.upstreams.request_frame import check_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,8 +19,9 @@ from guardrail.types import Json
 from guardrail.upstreams.base import fill_images
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault
+from guardrail.upstreams.request_frame import check_pictures, request_parameters
 from guardrail.upstreams.undrawn import has_sent_nothing, response_status
-from guardrail.upstreams.wire import answer_from, check_pictures, request_parameters
+from guardrail.upstreams.wire import answer_from
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -20,8 +20,8 @@ from guardrail.upstreams.batches.results import read_answer_line
 from guardrail.upstreams.batches.run import BatchRun
 from guardrail.upstreams.batches.settings import BatchSettings
 from guardrail.upstreams.encoding import Encoding
+from guardrail.upstreams.request_frame import check_pictures, provider_seed, request_frame
 from guardrail.upstreams.undrawn import is_direct_provider, statuses_undrawn
-from guardrail.upstreams.wire import check_pictures, provider_seed, request_frame
 
 if TYPE_CHECKING:
     import os
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from guardrail.images.encode import ImageFormat
     from guardrail.types import Answer, Chat, Pixels
     from guardrail.upstreams.batches.ledger import Submitted
-    from guardrail.upstreams.wire import TokenLimitName
+    from guardrail.upstreams.request_frame import TokenLimitName
 
 __all__ = ["LiteLLMBatch"]
 

@@ -23,6 +23,7 @@ from guardrail.upstreams.cached import names_cache_hit
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
 from guardrail.upstreams.in_band import broken_stream_error
+from guardrail.upstreams.request_frame import check_pictures, provider_seed, request_parameters
 from guardrail.upstreams.streamed import Gathered
 from guardrail.upstreams.undrawn import (
     has_sent_nothing,
@@ -30,12 +31,7 @@ from guardrail.upstreams.undrawn import (
     response_status,
     statuses_undrawn,
 )
-from guardrail.upstreams.wire import (
-    answer_from,
-    check_pictures,
-    provider_seed,
-    request_parameters,
-)
+from guardrail.upstreams.wire import answer_from
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence

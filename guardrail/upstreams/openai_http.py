@@ -23,18 +23,16 @@ from guardrail.trace_context import trace_headers
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
 from guardrail.upstreams.in_band import broken_stream_error
-from guardrail.upstreams.server_sent_events import Events
-from guardrail.upstreams.streamed import Gathered
-from guardrail.upstreams.undrawn import is_direct, statuses_undrawn
-from guardrail.upstreams.wire import (
+from guardrail.upstreams.request_frame import (
     RequestFrame,
-    answer_from,
     check_pictures,
-    model_names,
-    parse_json,
     provider_seed,
     request_frame,
 )
+from guardrail.upstreams.server_sent_events import Events
+from guardrail.upstreams.streamed import Gathered
+from guardrail.upstreams.undrawn import is_direct, statuses_undrawn
+from guardrail.upstreams.wire import answer_from, model_names, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
     from guardrail.images.encode import ImageFormat
     from guardrail.types import Answer, Chat, Pixels
     from guardrail.upstreams.base import Watch
-    from guardrail.upstreams.wire import TokenLimitName
+    from guardrail.upstreams.request_frame import TokenLimitName
 
 __all__ = ["OpenAICompatible", "PiecesPayload"]
 

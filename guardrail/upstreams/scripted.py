@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from guardrail.errors import UpstreamError
 from guardrail.types import Usage
 from guardrail.upstreams.faults import status_fault, timeout_fault
-from guardrail.upstreams.wire import answer_from, check_pictures, parse_json
+from guardrail.upstreams.request_frame import check_pictures
+from guardrail.upstreams.wire import answer_from, parse_json
 
 if TYPE_CHECKING:
     from guardrail.types import Answer, Chat, Json, Pixels
