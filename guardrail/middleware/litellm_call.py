@@ -12,11 +12,11 @@ from guardrail.api.chat.endpoint import CHAT_ENDPOINT
 from guardrail.api.chat.stream import chunks
 from guardrail.api.shapes import refused_field
 from guardrail.errors import ConfigError
+from guardrail.upstreams.litellm_faults import litellm_fault
 from guardrail.upstreams.litellm_sdk import (
     ASKED_ONCE,
     BY_NAME,
     ask_once,
-    litellm_fault,
     no_gateway,
     plain_response,
 )

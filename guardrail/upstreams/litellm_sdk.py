@@ -16,21 +16,17 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from guardrail.distribution import install_command
-from guardrail.errors import ConfigError, RequestError, UpstreamError
+from guardrail.errors import ConfigError, RequestError
 from guardrail.trace_context import trace_headers
 from guardrail.upstreams.base import fill_images
 from guardrail.upstreams.cached import names_cache_hit
 from guardrail.upstreams.encoding import Encoding
-from guardrail.upstreams.faults import status_fault, timeout_fault
+from guardrail.upstreams.faults import timeout_fault
 from guardrail.upstreams.in_band import broken_stream_error
+from guardrail.upstreams.litellm_faults import litellm_fault
 from guardrail.upstreams.request_frame import check_pictures, provider_seed, request_parameters
 from guardrail.upstreams.streamed import Gathered
-from guardrail.upstreams.undrawn import (
-    has_sent_nothing,
-    is_direct_provider,
-    response_status,
-    statuses_undrawn,
-)
+from guardrail.upstreams.undrawn import is_direct_provider, statuses_undrawn
 from guardrail.upstreams.wire import answer_from
 
 if TYPE_CHECKING:
@@ -47,7 +43,6 @@ __all__ = [
     "LiteLLM",
     "ask_once",
     "import_litellm",
-    "litellm_fault",
     "no_gateway",
     "plain_response",
 ]
@@ -95,12 +90,6 @@ ASKED_ONCE: Mapping[str, Json] = {
     "cache": {"no-cache": True, "no-store": True},
 }
 """What keeps litellm from repeating a call, from asking another model, and from its own cache."""
-
-_CODES = {
-    "ContextWindowExceededError": "context_length_exceeded",
-    "ContentPolicyViolationError": "content_policy_violation",
-    "UnsupportedParamsError": "unsupported_parameter",
-}
 
 
 class LiteLLM:
@@ -396,56 +385,3 @@ def _with_refusal(message: Mapping[str, Json]) -> dict[str, Json]:
 
 def _own(part: Mapping[str, Json]) -> dict[str, Json]:
     return {name: value for name, value in part.items() if name != "provider_specific_fields"}
-
-
-def litellm_fault(
-    litellm: ModuleType,
-    error: Exception,
-    timeout_s: float,
-    hidden: Sequence[str],
-    *,
-    undrawn: Collection[int] = (),
-) -> UpstreamError:
-    """The error for what litellm raised; its text is dropped, as it quotes the provider's.
-
-    litellm makes up statuses, also out of words that a provider quotes from the request. So only
-    the status of the very response counts among those by which nothing was drawn.
-    """
-    fault = _fault(litellm, error, timeout_s, hidden)
-    fault.undrawn = has_sent_nothing(error) or response_status(error) in undrawn
-    return fault
-
-
-def _fault(
-    litellm: ModuleType, error: Exception, timeout_s: float, hidden: Sequence[str]
-) -> UpstreamError:
-    headers, status = _headers_of(error), getattr(error, "status_code", None)
-    if isinstance(error, litellm.exceptions.Timeout) and not headers:
-        return timeout_fault(timeout_s)
-    if not headers and isinstance(error, _was_not_reached(litellm)):
-        return UpstreamError(
-            "litellm could not reach the upstream, or could not read what it answered; check "
-            "the model's name, api_base and that the upstream runs",
-            transient=True,
-            code="upstream_connection",
-        )
-    if not isinstance(status, int):
-        return UpstreamError(
-            f"litellm failed ({type(error).__name__}); check the model's name and its provider"
-        )
-    fault = status_fault(status, headers, b"", hidden=hidden)
-    fault.code = _CODES.get(type(error).__name__, fault.code)
-    return fault
-
-
-def _was_not_reached(litellm: ModuleType) -> tuple[type[Exception], ...]:
-    """What litellm raises, with made-up statuses, where no response was had or understood."""
-    errors = litellm.exceptions
-    return (errors.APIConnectionError, errors.InternalServerError)
-
-
-def _headers_of(error: Exception) -> dict[str, str]:
-    """The headers of the provider's response, names in lower case; empty if none came."""
-    headers = getattr(error, "litellm_response_headers", None)
-    headers = headers or getattr(getattr(error, "response", None), "headers", None) or {}
-    return {str(name).lower(): str(value) for name, value in headers.items()}

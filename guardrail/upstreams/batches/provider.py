@@ -11,7 +11,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.upstreams.faults import error_words, status_fault, timeout_fault
-from guardrail.upstreams.litellm_sdk import import_litellm, litellm_fault
+from guardrail.upstreams.litellm_faults import litellm_fault
+from guardrail.upstreams.litellm_sdk import import_litellm
 from guardrail.upstreams.undrawn import has_sent_nothing, response_status
 
 if TYPE_CHECKING:
