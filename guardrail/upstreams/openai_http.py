@@ -7,27 +7,31 @@ a fan-out over dozens of variants multiplies (`benchmarks/upstream_client`).
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
-import urllib.request
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
-from aiohttp.payload import Payload
 
-from guardrail.errors import ConfigError, UpstreamError
+from guardrail.errors import UpstreamError
 from guardrail.trace_context import trace_headers
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
 from guardrail.upstreams.in_band import broken_stream_error
+from guardrail.upstreams.pieces_payload import PiecesPayload
 from guardrail.upstreams.request_frame import (
     RequestFrame,
     check_pictures,
     provider_seed,
     request_frame,
+)
+from guardrail.upstreams.server_address import (
+    call_headers,
+    check_base_url,
+    environment_proxy,
+    hidden_values,
+    require_option,
 )
 from guardrail.upstreams.server_sent_events import Events
 from guardrail.upstreams.streamed import Gathered
@@ -37,47 +41,12 @@ from guardrail.upstreams.wire import answer_from, model_names, parse_json
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from aiohttp.abc import AbstractStreamWriter
-
     from guardrail.images.encode import ImageFormat
     from guardrail.types import Answer, Chat, Pixels
     from guardrail.upstreams.base import Watch
     from guardrail.upstreams.request_frame import TokenLimitName
 
-__all__ = ["OpenAICompatible", "PiecesPayload"]
-
-_ONE_WRITE_BYTES = 1 << 20  # of larger bodies no more is written before the last part has left
-
-
-class PiecesPayload(Payload):
-    """Pieces of JSON that follow one another; may be written again.
-
-    Attributes:
-        started: whether anything of it was handed to a connection.
-    """
-
-    _value: Sequence[bytes]
-    _size: int
-
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        super().__init__(pieces, content_type="application/json")
-        self.started = False
-        self._size = sum(map(len, pieces))
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return b"".join(self._value).decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        self.started = True
-        if self._size <= _ONE_WRITE_BYTES:
-            for piece in self._value:
-                await writer.write(piece, drain=False)  # type: ignore[call-arg]  # real ones take it
-            return
-        for piece in self._value:
-            view = memoryview(piece)
-            for start in range(0, len(view), _ONE_WRITE_BYTES):
-                await writer.write(view[start : start + _ONE_WRITE_BYTES])
-
+__all__ = ["OpenAICompatible"]
 
 _T = TypeVar("_T")
 _Reader: TypeAlias = Callable[[aiohttp.ClientResponse], Awaitable[_T | UpstreamError]]
@@ -85,11 +54,7 @@ _Reader: TypeAlias = Callable[[aiohttp.ClientResponse], Awaitable[_T | UpstreamE
 _ERROR_BODY_BYTES = 1 << 16  # a provider's error is read only this far
 _CONNECT_S = 10.0
 _KEEPALIVE_S = 15.0
-_PRINTABLE = re.compile(r"[\x21-\x7e]+")
-_QUERY = re.compile(r"(api-version=[A-Za-z0-9.-]{1,64})?")  # a key has no place there
 _DEPLOYMENTS = "/deployments/"
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
 class OpenAICompatible:
@@ -138,15 +103,15 @@ class OpenAICompatible:
         undrawn: Collection[int] = (),
         seeds: bool = False,
     ) -> None:
-        _require(timeout_s > 0, "timeout_s", "must be more than 0")
-        _require(max_connections >= 1, "max_connections", "must be at least 1")
-        _require(max_answer_bytes >= 1, "max_answer_bytes", "must be at least 1")
-        self._base_url, self._query = _check_url(base_url)
+        require_option(timeout_s > 0, "timeout_s", "must be more than 0")
+        require_option(max_connections >= 1, "max_connections", "must be at least 1")
+        require_option(max_answer_bytes >= 1, "max_answer_bytes", "must be at least 1")
+        self._base_url, self._query = check_base_url(base_url)
         self._encoding = Encoding(variant_format, jpeg_quality)
         self._model_map = dict(model_map or {})
         self._token_limit_name = token_limit_name
-        self._headers = _check_headers(api_key, headers or {}, is_azure=bool(self._query))
-        self._hidden = _secrets(api_key, headers or {})
+        self._headers = call_headers(api_key, headers or {}, is_azure=bool(self._query))
+        self._hidden = hidden_values(api_key, headers or {})
         self._timeout_s = timeout_s
         self._max_answer_bytes = max_answer_bytes
         self._undrawn = statuses_undrawn(
@@ -348,7 +313,7 @@ class OpenAICompatible:
                 total=self._timeout_s, sock_connect=min(_CONNECT_S, self._timeout_s)
             ),
             headers=self._headers,
-            proxy=_environment_proxy(self._base_url),
+            proxy=environment_proxy(self._base_url),
         )
 
 
@@ -429,70 +394,3 @@ def _too_long(limit_bytes: int) -> UpstreamError:
         transient=True,
         code="upstream_malformed_response",
     )
-
-
-def _require(holds: bool, field: str, what: str) -> None:
-    if not holds:
-        raise ConfigError(what, field=field)
-
-
-def _check_url(base_url: str) -> tuple[str, str]:
-    """The URL without a trailing slash, and its query with the question mark.
-
-    A message never quotes it, as it may hold a password.
-    """
-    try:
-        parts = urlsplit(base_url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    _require(bool(usable), "base_url", "must be an http or https URL, as http://127.0.0.1:8000/v1")
-    plain = not (parts.username or parts.password or parts.fragment)
-    plain = plain and bool(_QUERY.fullmatch(parts.query))
-    _require(
-        plain,
-        "base_url",
-        "must hold no user, password or fragment, and of a query api-version alone; use api_key",
-    )
-    _require(bool(_PRINTABLE.fullmatch(base_url)), "base_url", "must be plain ASCII, no blanks")
-    path, mark, query = base_url.partition("?")
-    path = path.rstrip("/").removesuffix("/chat/completions") if query else path.rstrip("/")
-    return path, mark + query if query else ""
-
-
-def _check_headers(
-    api_key: str | None, headers: Mapping[str, str], *, is_azure: bool
-) -> dict[str, str]:
-    for name, value in headers.items():
-        good = _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)
-        _require(bool(good), "headers", "names must be tokens and values printable ASCII")
-    defaults = {
-        "Content-Type": "application/json",
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",  # answers are small, and nothing can unpack to more
-        "User-Agent": "guardrail",
-        "Cache-Control": "no-cache, no-store",  # a stored answer is not a draw of the model
-    }
-    given = {name.lower() for name in headers}
-    if api_key is not None:
-        key = api_key.strip()
-        _require(bool(_PRINTABLE.fullmatch(key)), "api_key", "must be printable ASCII, no blanks")
-        name, value = ("api-key", key) if is_azure else ("Authorization", f"Bearer {key}")
-        _require(name.lower() not in given, "headers", f"leave {name} to api_key")
-        defaults[name] = value
-    return {**{k: v for k, v in defaults.items() if k.lower() not in given}, **headers}
-
-
-def _secrets(api_key: str | None, headers: Mapping[str, str]) -> list[str]:
-    return [value.strip() for value in (api_key or "", *headers.values()) if value.strip()]
-
-
-def _environment_proxy(url: str) -> str | None:
-    """The proxy that the environment names for this URL.
-
-    Asked once: aiohttp's own `trust_env` asks in a thread, for every call, and reads ~/.netrc.
-    """
-    parts = urlsplit(url)
-    if urllib.request.proxy_bypass(parts.netloc):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardrail.upstreams import openai_http as module
-from guardrail.upstreams.openai_http import PiecesPayload
+from guardrail.upstreams import pieces_payload as module
+from guardrail.upstreams.pieces_payload import PiecesPayload
 
 
 class Writer:
