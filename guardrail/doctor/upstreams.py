@@ -15,6 +15,7 @@ from guardrail.assembly import open_entry
 from guardrail.doctor.clock import examine_clock
 from guardrail.doctor.finding import Finding, error, ok, skip_check, warning
 from guardrail.errors import GuardrailError, UpstreamError
+from guardrail.policy.threats import compile_threats
 from guardrail.types import Chat, picture_chat
 from guardrail.upstreams.base import StreamingUpstream, undrawn_statuses
 from guardrail.upstreams.limited import LimitedUpstream
@@ -45,7 +46,7 @@ _SEED, _OTHER_SEED = 0x2A6D365B7F4A7C15, 0x53C5A1D7E19B0F37
 async def examine_upstream(
     entry: UpstreamEntry, policy: Policy, *, model: str | None = None, calls: bool = True
 ) -> list[Finding]:
-    """All that can be found out about one upstream, by six short calls.
+    """All that can be found out about one upstream, by seven short calls.
 
     Args:
         entry: of the file of upstreams.
@@ -59,7 +60,9 @@ async def examine_upstream(
     except GuardrailError as fault:
         return [error(check, str(fault))]
     try:
-        return await _Examination(check, entry, opened).run(model, calls=calls)
+        threats = compile_threats(policy.threats)
+        temperature = None if threats is None else threats.temperature
+        return await _Examination(check, entry, opened, temperature).run(model, calls=calls)
     finally:
         await opened.aclose()
 
@@ -67,9 +70,12 @@ async def examine_upstream(
 class _Examination:
     """One upstream and what was found about it so far."""
 
-    def __init__(self, check: str, entry: UpstreamEntry, opened: Upstream) -> None:
+    def __init__(
+        self, check: str, entry: UpstreamEntry, opened: Upstream, temperature: float | None
+    ) -> None:
         self._check = check
         self._entry = entry
+        self._temperature = temperature
         # Without the limiter: its breaker would answer for a model that failed twice.
         self._upstream = opened.upstream if isinstance(opened, LimitedUpstream) else opened
         self._model = ""
@@ -108,6 +114,8 @@ class _Examination:
             return looks
         if self._entry.seeds:
             looks["seeds"] = self._compare_seeds
+        if self._temperature is not None:
+            looks["temperature"] = self._cool
         return {**looks, "token limit": self._limit_tokens, "streams": self._stream}
 
     async def _guard(
@@ -200,6 +208,17 @@ class _Examination:
             return [ok(check, "the same seed gives the same answer")]
         remedy = "say 'seeds: false': decisions then do without, and replay does not rest on it"
         return [warning(check, "the same seed gave another answer", remedy)]
+
+    async def _cool(self) -> Sequence[Finding]:
+        """Whether the model takes the temperature at which views are asked."""
+        check = f"{self._check}: temperature"
+        try:
+            await self._ask(_DIGITS, parameters={"temperature": self._temperature})
+        except UpstreamError as fault:
+            remedy = "if it takes none, write 'threats: {temperature: null}' into the policy"
+            told = f"asked at temperature {self._temperature:g}, as views are: {fault}"
+            return [error(check, told, remedy)]
+        return [ok(check, f"it takes temperature {self._temperature:g}, as views are asked")]
 
     async def _limit_tokens(self) -> Sequence[Finding]:
         check = f"{self._check}: token limit"

@@ -142,6 +142,30 @@ def test_the_other_name_of_the_limit_is_told(kit, policy, tmp_path):
     assert levels_of(found, "upstream: token limit") == ["ok"]
 
 
+def test_a_model_that_takes_no_temperature_is_told_where_views_are_asked_at_one(
+    kit, policy, tmp_path
+):
+    def warm(call):
+        if "temperature" in call.body:
+            return Step(fault=Fault.STATUS, status=400)
+        return sound(call)
+
+    _, found = run(kit, tmp_path, warm, "--policy", policy)
+    assert "upstream: temperature" not in found  # no view is asked
+    policy.write_text(policy.read_text() + "threats: {suffix: {words: 2}}\n")
+    code, found = run(kit, tmp_path, warm, "--policy", policy)
+    assert code == 1
+    (line,) = found["upstream: temperature"]
+    assert line["level"] == "error"
+    assert "temperature 0" in line["message"]
+    assert "temperature: null" in line["remedy"]
+    _, found = run(kit, tmp_path, sound, "--policy", policy)
+    assert levels_of(found, "upstream: temperature") == ["ok"]
+    policy.write_text(policy.read_text().replace("{suffix", "{temperature: null, suffix"))
+    _, found = run(kit, tmp_path, warm, "--policy", policy)
+    assert "upstream: temperature" not in found
+
+
 def test_without_calls_the_model_is_not_asked(kit, policy, tmp_path):
     asked = []
 
