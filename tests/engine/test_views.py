@@ -500,6 +500,7 @@ def passes(kit, upstream, threats, decisions, **changes):
     return kit.run(decide_all())
 
 
+@pytest.mark.nightly  # counted exactly in test_views_exactly.py
 def test_false_passes_stay_within_alpha_where_one_view_sees_the_harm(kit):
     """At the very rate that its test requires; an exact bound on what chance allows."""
     box = windows(HEIGHT, WIDTH, count=4, sees=3)[0]

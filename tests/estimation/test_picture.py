@@ -50,8 +50,9 @@ class Memory:
 def engine(script):
     upstream = script if isinstance(script, Scripted) else Scripted(script)
     policy = Policy.model_validate(
-        {"name": "t", "oracle": {"miss_rate_upper": 0.0}, "advanced": {
-             "sampling": {"max_parallel": 4}, "limits": {"retries": 0, "call_timeout_s": 10.0}}}
+        {"name": "t", "oracle": {"miss_rate_upper": 0.0}, "smoothing": {"radius": 0.25},
+         "advanced": {"sampling": {"max_parallel": 4},
+                      "limits": {"retries": 0, "call_timeout_s": 10.0}}}
     )  # fmt: skip
     return Engine(compile_policy(policy), upstream, Words(), NoiseKey(bytes(32)))
 
