@@ -210,7 +210,7 @@ class RowDecider:
         while (before := self._under_way.get(key)) is not None:
             await asyncio.wait({before})
             if not before.cancelled() and before.result().is_decided:
-                return before.result().repeat_for(row)
+                return await self._repeat(before.result(), row, key)
             if self._under_way.get(key) is before:
                 break  # it failed, so this row is asked about itself, and has its lease
         own = self._under_way[key] = asyncio.get_running_loop().create_future()
@@ -228,6 +228,14 @@ class RowDecider:
             return None
         own.set_result(outcome)
         return outcome
+
+    async def _repeat(self, found: RowOutcome, row: BulkRow, key: str) -> RowOutcome | None:
+        """What an equal row was found to be; None where the log says so of this row already."""
+        # What repeats another row was found in the log, where this one may be decided as well.
+        known = None if self._log is None or not found.same_as else self._log.is_decided
+        if known is not None and await asyncio.to_thread(known, row, key):
+            return None
+        return found.repeat_for(row)
 
     def forget(self, outcome: RowOutcome) -> None:
         """Says that this outcome is in the log, where it is found from now on.

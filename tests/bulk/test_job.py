@@ -163,6 +163,19 @@ def test_a_certificate_outlives_the_row_that_it_was_made_for(bench, path, pictur
     assert again.calls == 0
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_decided_row_is_not_written_again_beside_a_new_one_of_its_content(
+    bench, path, pictures, order
+):
+    rows = picture_rows(pictures[:2])
+    run_job(bench(), path, rows[:1])
+    pictures[1].write_bytes(pictures[0].read_bytes())
+    before = len(path.read_text().splitlines())
+    _, found = run_job(bench(), path, [rows[i] for i in order])
+    assert len(path.read_text().splitlines()) == before + 1
+    assert (found["0.png"].same_as, found["1.png"].same_as) == ("", "0.png")
+
+
 @pytest.mark.parametrize("torn", [1, 30, 200, -1])
 def test_a_torn_last_line_costs_its_row_alone(bench, path, pictures, torn):
     run_job(bench(), path, picture_rows(pictures[:3]), most=1)

@@ -334,7 +334,7 @@ def test_a_model_that_is_down_is_an_error_and_no_measurement(recall, model, pict
 
 
 WIDER = (
-    VERDICT
+    VERDICT.replace("max_parallel: 8", "max_parallel: 8, plan: fixed")
     + """
 threats:
   crops: {windows: 4, sees: 3}
