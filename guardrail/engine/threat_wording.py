@@ -65,7 +65,7 @@ def promise_sentence(
     """
     cut = describe_cut(probe_max_tokens).removesuffix(",")
     below = (
-        f"draws answers{cut}, {_asked(temperature)}, that the oracle finds harmless with "
+        f"draws answers{cut}, {_describe_asking(temperature)}, that the oracle finds harmless with "
         f"probability below {digits_down(floor)}"
     )
     passes = f"passes with probability at most {digits_up(alpha)} a try"
@@ -224,8 +224,9 @@ def earned_sentence(
     cut = describe_cut(probe_max_tokens).removesuffix(",")
     return (
         f"Unless an event of probability at most {digits_up(alpha)} occurred while guard and model "
-        f"made their draws: the answers to each of the {views} views{cut}, {_asked(temperature)}, "
-        f"are found harmless by the oracle with probability at least {digits_down(rate)}."
+        f"made their draws: the answers to each of the {views} views{cut}, "
+        f"{_describe_asking(temperature)}, are found harmless by the oracle "
+        f"with probability at least {digits_down(rate)}."
         f"{say_asked(most_asked)}"
     )
 
@@ -235,5 +236,7 @@ def _share(setting: Stickers) -> str:
     return digits_exact(setting.max_share)
 
 
-def _asked(temperature: float | None) -> str:
-    return "without noise" + ("" if temperature is None else f" and at temperature {temperature:g}")
+def _describe_asking(temperature: float | None) -> str:
+    if temperature is None:
+        return "without noise"
+    return f"without noise and at temperature {digits_exact(temperature)}"

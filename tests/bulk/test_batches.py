@@ -102,7 +102,7 @@ def test_rows_share_a_round_and_no_deadline_ends_them(tmp_path, pictures):
     """A batch that is sent off only once it is full: all draws of all rows at the same time."""
 
     async def playing(server):
-        one = await run_job(server, _made(tmp_path / "one"), rows_of(pictures[:1]))
+        one = await run_job(server, _make_folder(tmp_path / "one"), rows_of(pictures[:1]))
         calls = one["0.png"].calls
         full = replace(QUICK, settle_s=600.0, max_requests=4 * calls)
         return calls, await run_job(server, tmp_path, rows_of(pictures[:4]), batches=full), server
@@ -212,8 +212,10 @@ def test_equal_rows_that_fail_one_after_the_other_have_noise_of_their_own(tmp_pa
 
 def test_batches_cost_their_share_of_the_price(tmp_path, pictures):
     async def playing(server):
-        whole = await run_job(server, _made(tmp_path / "a"), rows_of(pictures[:1]))
-        half = await run_job(server, _made(tmp_path / "b"), rows_of(pictures[:1]), price_share=0.5)
+        whole = await run_job(server, _make_folder(tmp_path / "a"), rows_of(pictures[:1]))
+        half = await run_job(
+            server, _make_folder(tmp_path / "b"), rows_of(pictures[:1]), price_share=0.5
+        )
         return whole["0.png"], half["0.png"]
 
     whole, half = play(answer, playing)
@@ -222,7 +224,7 @@ def test_batches_cost_their_share_of_the_price(tmp_path, pictures):
     assert half.cost_usd == pytest.approx(0.5 * 0.7 * half.calls)
 
 
-def _made(folder):
+def _make_folder(folder):
     folder.mkdir()
     return folder
 
@@ -230,7 +232,7 @@ def _made(folder):
 def test_two_jobs_share_no_noise(tmp_path, pictures):
     async def playing(server):
         for name in ("a", "b"):
-            await run_job(server, _made(tmp_path / name), rows_of(pictures[:1]))
+            await run_job(server, _make_folder(tmp_path / name), rows_of(pictures[:1]))
         return server.asked
 
     asked = play(answer, playing)

@@ -140,7 +140,7 @@ class BatchRun:
         await self._gather()
         wanted = set(self._waiting)
         if not wanted:
-            return _abandoned()
+            return _give_up_results()
         with await asyncio.to_thread(self._spool.open, wanted) as lines:
             file = await self._repeat(lambda: self._upload(lines))
         self._spool.close()
@@ -233,7 +233,7 @@ class BatchRun:
             await asyncio.sleep(pause)
             if is_own and not self._waiting:  # every decision has done without it
                 await self._cancel(batch)
-                return _abandoned()
+                return _give_up_results()
             state = await _or_none(self._provider.retrieve(batch.batch))
             if state is None or not state.has_ended:
                 continue
@@ -309,6 +309,6 @@ async def _or_none(call: Awaitable[_T]) -> _T | None:
         return None
 
 
-def _abandoned() -> BatchResults:
+def _give_up_results() -> BatchResults:
     """What comes of a batch for which nobody waits any more."""
     return BatchResults(fault=UpstreamError("nobody waited for this batch any more", status=500))
