@@ -15,6 +15,7 @@ from guardrail.cli.options import content_key_option, place_option, read_time
 from guardrail.cli.records_cases import case_options, write_record_cases, write_reviewers_cases
 from guardrail.cli.records_labels import LabelUse, write_labels
 from guardrail.cli.records_summary import BY_WORDS, print_summary
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def _filters(function: _F) -> _F:
         click.option("--since", help="Made at this time or later: ISO 8601, UTC without a zone."),
         click.option("--until", help="Made before this time."),
         *(click.option(f"--{name}", help=f"Of this {name}.") for name in _FIELDS),
+        click.option("--stopped-by", type=click.Choice([one.value for one in StoppedBy]),
+                     help="Ended without a pass by this test: the request's own, or that of a "
+                     "view for a threat; none: by no test."),
         click.option("--api-key", "api_key_id", metavar="ID", help="Asked with this key."),
         click.option("--request-id", help="Of the request with this id."),
         click.option("--would-block", is_flag=True, default=None,
@@ -77,15 +81,16 @@ def _list(place: str, limit: int, as_json: bool, **which: Any) -> None:
         for one in found:
             click.echo(json.dumps(_facts(one)))
         return
-    columns = ("time (UTC)", "record", "action", "reason", "category", "field", "model", "calls",
-               "s")  # fmt: skip
+    columns = ("time (UTC)", "record", "action", "reason", "stopped by", "category", "field",
+               "model", "calls", "s")  # fmt: skip
     print_table(f"{len(found)} records", columns, [_cells(one) for one in found])
 
 
 def _cells(one: RecordSummary) -> tuple[str, ...]:
     action = f"{one.action} (would block)" if one.would_block else one.action
     return (f"{one.created.astimezone(UTC):%Y-%m-%d %H:%M:%S}", one.record_id, action, one.reason,
-            one.category, one.field, one.model, str(one.calls), f"{one.elapsed_s:.2f}")  # fmt: skip
+            one.stopped_by, one.category, one.field, one.model, str(one.calls),
+            f"{one.elapsed_s:.2f}")  # fmt: skip
 
 
 @command.command("summary")
@@ -107,8 +112,9 @@ def _summary(
 ) -> None:
     """Add records up: what was stopped and why, calls, dollars and tokens.
 
-    By policy, key, hour, reason, and of what was stopped by the category and field of its worst
-    answer. Faults and limits are counted apart: there nothing was judged.
+    By policy, key, hour, reason, and of what was stopped by the test that stopped it, and by the
+    category and field of its worst answer. Faults and limits are counted apart: there nothing was
+    judged.
     """
     times = read_time("since", since), read_time("until", until)
     print_summary(place, *times, by=by, limit=limit, as_json=as_json)

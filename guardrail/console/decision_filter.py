@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.engine.verdict import Action, Reason
 from guardrail.errors import RequestError
 from guardrail.records.query import RecordFilter
@@ -33,7 +34,9 @@ _TEXTS = {
     "request": "request_id",
 }
 _NUMBERS = ("score_from", "score_to", "radius_from", "radius_to")
-_NAMES = ("verdict", "reason", *_TEXTS, "period", "since", "until", *_NUMBERS, "would_block")
+_NAMES = (
+    "verdict", "reason", "test", *_TEXTS, "period", "since", "until", *_NUMBERS, "would_block",
+)  # fmt: skip
 _LONGEST = 200
 
 
@@ -65,6 +68,7 @@ class DecisionFilter:
             until=until,
             action=given.get("verdict"),
             reason=given.get("reason"),
+            stopped_by=given.get("test"),
             would_block=True if "would_block" in given else None,
             **more,
         )
@@ -79,7 +83,7 @@ def read_filter(given: Mapping[str, str]) -> DecisionFilter:
     fields = {
         name: given[name].strip()[:_LONGEST] for name in _NAMES if given.get(name, "").strip()
     }
-    for name, known in (("verdict", Action), ("reason", Reason)):
+    for name, known in (("verdict", Action), ("reason", Reason), ("test", StoppedBy)):
         if name in fields and fields[name] not in list(known):
             raise RequestError(f"the filter asks for a {name} that there is none of", param=name)
     if fields.get("period", "day") not in PERIODS:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
 
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.engine.verdict import Action, Reason
 from guardrail.records.tables import RECORDS
 
@@ -103,6 +104,8 @@ class Overview:
         all: every decision.
         slots: the same by time, without a gap.
         reasons: by verdict and reason, the most frequent first.
+        tests: by the test that ended it without a pass (`StoppedBy`), the most frequent first;
+            those that none did are not counted.
         overridden: how many were decided by a person in the guard's place; they count nowhere else.
         categories: harmful answers by kind, the most frequent first.
         policies: by policy and mode.
@@ -115,6 +118,7 @@ class Overview:
     all: Group
     slots: Sequence[Slot]
     reasons: Sequence[tuple[str, str, int]]
+    tests: Sequence[tuple[str, int]]
     categories: Sequence[tuple[str, int]]
     policies: Sequence[tuple[str, str, Group]]
     half_s: float | None
@@ -153,7 +157,7 @@ def read_overview(
     while at < end:
         slots[at] = Group()
         at += step
-    reasons, categories = Counter[tuple[str, str]](), Counter[str]()
+    reasons, tests, categories = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
     policies: defaultdict[tuple[str, str], Group] = defaultdict(Group)
     versions: defaultdict[tuple[str, str], Group] = defaultdict(Group)
     last: dict[tuple[str, str], str] = {}
@@ -169,6 +173,8 @@ def read_overview(
         versions[version].add(row)
         last[version] = max(last.get(version, ""), row["slot"])
         reasons[row["action"], row["reason"]] += row["decisions"]
+        if row["stopped_by"] != StoppedBy.NONE.value:
+            tests[row["stopped_by"]] += row["decisions"]
         if row["category"]:
             categories[row["category"]] += row["decisions"]
     half_s, most_s = _quantiles(times)
@@ -176,6 +182,7 @@ def read_overview(
         all=whole,
         slots=[Slot(begins, slots[begins]) for begins in sorted(slots)],
         reasons=[(action, reason, n) for (action, reason), n in reasons.most_common()],
+        tests=tests.most_common(),
         categories=categories.most_common(20),
         policies=[(name, mode, one) for (name, mode), one in sorted(policies.items())],
         half_s=half_s,
@@ -226,7 +233,8 @@ def _groups_query(times: _Times, digits: int, *, is_sqlite: bool) -> sa.Select[A
     columns = [
         RECORDS.c[name]
         for name in (
-            "policy", "policy_digest", "mode", "action", "reason", "category", "would_block",
+            "policy", "policy_digest", "mode", "action", "reason", "stopped_by", "category",
+            "would_block",
         )
     ]  # fmt: skip
     query = sa.select(slot.label("slot"), *columns, *_sums())

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from guardrail.console.words import describe_category, describe_reason
+from guardrail.console.words import describe_category, describe_reason, describe_test
 from guardrail.html_page.page import TOKENS
 from guardrail.tuning.percent import percent_down, percent_up
 from guardrail.version import __version__
@@ -69,6 +69,7 @@ def _environment() -> Environment:
         "percent_up": percent_up,
         "radius": _radius,
         "reason": describe_reason,
+        "test": describe_test,
         "category": describe_category,
     }
     environment.globals |= {"static": static_url, "version": __version__}

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from guardrail.engine.stopped_by import StoppedBy
 from guardrail.engine.verdict import Action, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["REASON_WORDS", "VERDICT_WORDS", "describe_category", "describe_reason"]
+__all__ = [
+    "REASON_WORDS",
+    "TEST_WORDS",
+    "VERDICT_WORDS",
+    "describe_category",
+    "describe_reason",
+    "describe_test",
+]
 
 VERDICT_WORDS: Mapping[Action, str] = {
     Action.PASS: "let through",
@@ -44,6 +52,13 @@ REASON_WORDS: Mapping[Reason, str] = {
     Reason.OVERRIDE: "decided by a person",
     Reason.SHUT_DOWN: "the server was shut down",
 }
+TEST_WORDS: Mapping[StoppedBy, str] = {
+    StoppedBy.REQUEST: "the test of the request",
+    StoppedBy.CROPS: "the test of a view for crops",
+    StoppedBy.STICKERS: "the test of a view for stickers",
+    StoppedBy.SUFFIX: "the test of a view for a suffix",
+    StoppedBy.NONE: "no test",
+}
 
 
 def describe_reason(reason: str) -> str:
@@ -52,6 +67,11 @@ def describe_reason(reason: str) -> str:
         return REASON_WORDS[Reason(reason)]
     except ValueError:
         return reason
+
+
+def describe_test(stopped_by: str) -> str:
+    """Which test ended a decision without a pass, in plain words."""
+    return TEST_WORDS[StoppedBy(stopped_by)]
 
 
 def describe_category(category: str) -> str:

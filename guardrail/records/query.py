@@ -56,6 +56,7 @@ class RecordFilter:
     until: datetime | None = None
     action: str | None = None
     reason: str | None = None
+    stopped_by: str | None = None
     category: str | None = None
     field: str | None = None
     would_block: bool | None = None

@@ -46,6 +46,7 @@ class RecordSummary:
     created: datetime
     action: str
     reason: str
+    stopped_by: str
     category: str
     field: str
     would_block: bool
@@ -86,6 +87,7 @@ def to_columns(record: Record) -> dict[str, Any]:
         "created": _read_time(record.created),
         "action": record.action.value,
         "reason": record.reason.value,
+        "stopped_by": record.stopped_by.value,
         "category": "" if worst is None else _plain(worst.reason),
         "field": "" if worst is None else _plain(worst.field),
         "would_block": record.would_block,

@@ -33,6 +33,7 @@ RECORDS = sa.Table(
     sa.Column("signature", sa.Text),
     sa.Column("action", sa.Text),
     sa.Column("reason", sa.Text),
+    sa.Column("stopped_by", sa.Text),
     sa.Column("category", sa.Text),
     sa.Column("field", sa.Text),
     sa.Column("would_block", sa.Boolean),

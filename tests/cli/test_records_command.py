@@ -47,7 +47,9 @@ def test_records_are_listed_shown_explained_and_exported(places, kit, tmp_path):
         assert sorted(one["action"] for one in listed) == ["block", "pass", "pass"]
         assert "3 records" in run("list", "--records", place).stdout
         (blocked,) = lines(run("list", "--records", place, "--action", "block", "--json"))
-        assert blocked["reason"] == "harmful"
+        assert (blocked["reason"], blocked["stopped_by"]) == ("harmful", "request")
+        assert lines(run("list", "--records", place, "--stopped-by=request", "--json")) == [blocked]
+        assert not lines(run("list", "--records", place, "--stopped-by=crops", "--json"))
         assert not lines(run("list", "--records", place, "--until", "2020-01-01", "--json"))
         assert len(lines(run("list", "--records", place, "--since", "2020-01-01", "--json"))) == 3
 
@@ -70,6 +72,7 @@ def test_records_are_listed_shown_explained_and_exported(places, kit, tmp_path):
         table = run("export", "--records", place, "--format", "csv", "--action", "pass").stdout
         rows = list(csv.DictReader(io.StringIO(table)))
         assert {row["action"] for row in rows} == {"pass"}
+        assert {row["stopped_by"] for row in rows} == {"none"}
         assert len(rows) == 2
 
 
@@ -145,7 +148,13 @@ def test_no_cell_is_a_formula(text):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("prune",), ("erase",), ("erase", "a", "--request-digest=b"), ("list", "--since=soon")],
+    [
+        ("prune",),
+        ("erase",),
+        ("erase", "a", "--request-digest=b"),
+        ("list", "--since=soon"),
+        ("list", "--stopped-by=chance"),
+    ],
 )
 def test_options_that_do_not_go_together(places, arguments):
     result = run(arguments[0], "--records", places[0][0], *arguments[1:])

@@ -23,6 +23,7 @@ def make_row(number=0, **fields):
         "signature": "",
         "action": "pass",
         "reason": "certified",
+        "stopped_by": "none",
         "category": "",
         "field": "",
         "would_block": False,

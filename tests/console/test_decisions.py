@@ -92,9 +92,10 @@ def test_what_is_no_place_is_refused(text):
 def test_both_databases_page_filter_and_list_values(database_url):
     database = open_database(database_url)
     rows = [
-        make_row(n, category=("hate", "violence", "")[n % 3], score=n / 10, policy=f"p{n % 2}")
+        make_row(n, category=("hate", "violence", "")[n % 3], score=n / 10, policy=f"p{n % 2}",
+                 stopped_by=("suffix", "none")[n % 2])
         for n in range(10)
-    ]
+    ]  # fmt: skip
     insert_rows(database, rows)
     source = DatabaseSource(database)
     page = source.page(
@@ -108,6 +109,10 @@ def test_both_databases_page_filter_and_list_values(database_url):
     assert [one.request_id for one in back.rows] == ["r6", "r5", "r4"]
     ranged = source.page(RecordFilter(score_from=0.3, score_to=0.6, category="hate"), 10)
     assert [one.request_id for one in ranged.rows] == ["r6", "r3"]
+    tested = source.page(RecordFilter(stopped_by="suffix", since=START + timedelta(seconds=5)), 10)
+    assert [(one.request_id, one.stopped_by) for one in tested.rows] == [
+        ("r8", "suffix"), ("r6", "suffix"),
+    ]  # fmt: skip
     assert source.values("category") == ["hate", "violence"]
     assert source.values("policy", most=1) == ["p0"]
     database.close()
@@ -117,6 +122,7 @@ FILTERS = {
     "all": {},
     "verdict": {"action": "block"},
     "reason": {"reason": "harmful"},
+    "test": {"stopped_by": "crops"},
     "category": {"category": "hate"},
     "policy": {"policy": "default"},
     "key": {"api_key_id": "key_0"},
@@ -172,6 +178,8 @@ def test_a_page_has_fifty_and_leads_on_and_back(listed):
         ("verdict=block", {1, 3}),
         ("reason=harmful", {1, 3}),
         ("category=hate", {1}),
+        ("test=crops", {3}),
+        ("test=none&verdict=block", {1}),
         ("policy=strict", {2}),
         ("key=key_1", {2}),
         ("score_from=0.5", {1}),
@@ -190,7 +198,7 @@ def test_each_filter_keeps_what_it_says(listed, query, wanted):
         make_row(0, radius=0.3),
         make_row(1, action="block", reason="harmful", category="hate", score=0.9),
         make_row(2, policy="strict", api_key_id="key_1"),
-        make_row(3, action="block", reason="harmful", score=0.4),
+        make_row(3, action="block", reason="harmful", score=0.4, stopped_by="crops"),
         make_row(4, would_block=True),
     ]
     insert_rows(console.database, rows)
@@ -204,6 +212,7 @@ def test_each_filter_keeps_what_it_says(listed, query, wanted):
     [
         "verdict=x",
         "reason=x",
+        "test=x",
         "period=x",
         "score_from=x",
         "radius_to=nan",
@@ -216,6 +225,20 @@ def test_a_filter_without_sense_is_said_so(listed, query):
     answer = client.get(f"/console/decisions?{query}")
     assert answer.status_code == 400
     assert "That did not work" in answer.text
+
+
+def test_the_list_says_which_view_stopped_a_decision(listed):
+    console, client = listed
+    tests = ("crops", "request", "none")
+    stopped = [make_row(n, action="block", reason="harmful", stopped_by=test)
+               for n, test in enumerate(tests)]  # fmt: skip
+    insert_rows(console.database, stopped)
+    table = client.get("/console/decisions/table").text
+    assert table.count("the test of a view for crops") == 1
+    assert "the test of the request" not in table  # the usual case needs no words
+    page = client.get("/console/decisions?test=crops").text
+    assert '<option value="crops" selected>the test of a view for crops</option>' in page
+    assert page.count("data-row=") == 1
 
 
 def test_no_records_yet_is_said_so(listed):

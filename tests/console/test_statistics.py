@@ -51,8 +51,9 @@ def test_each_period_counts_its_own_in_slots_without_a_gap(database, period, slo
         [
             *made(hours(0, 5, 100, 500), cost_usd=0.5, elapsed_s=0.09),
             *made(hours(2, 690, 900), action="block", reason="harmful", category="hate",
-                  elapsed_s=7, api_key_id="key_1"),
-            *made(hours(3), mode="observe", policy="shadow", would_block=True, elapsed_s=400),
+                  elapsed_s=7, api_key_id="key_1", stopped_by="crops"),
+            *made(hours(3), mode="observe", policy="shadow", would_block=True, elapsed_s=400,
+                  stopped_by="request"),
             *made(hours(120), action="fault", reason="deadline", elapsed_s=900),
         ],
     )  # fmt: skip
@@ -67,6 +68,7 @@ def test_each_period_counts_its_own_in_slots_without_a_gap(database, period, slo
         assert (found.all.stopped, found.all.let_through, found.all.faults) == (2, 5, 1)
         assert found.categories == [("hate", 2)]
         assert found.reasons[0] == ("pass", "certified", 5)
+        assert found.tests == [("crops", 2), ("request", 1)]
         assert [(name, mode) for name, mode, _ in found.policies] == [
             ("default", "enforce"), ("shadow", "observe"),
         ]  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from guardrail.database.database import connect
 from guardrail.database.migrate import open_database
 from guardrail.errors import CertificationError, ConfigError, StorageError
 from guardrail.records.content import open_content
@@ -61,11 +62,31 @@ def test_records_are_kept_whole_and_found(database_url, kit, passed, blocked):
         found = source.newest(RecordFilter(action="block"), 9)
         assert found == [summarize(kept[1])]
         assert found[0].category == blocked.samples[0].reason
+        assert found == source.newest(RecordFilter(stopped_by="request"), 9)
         newest = source.newest(RecordFilter(), 2)
     assert newest == sorted(map(summarize, kept), key=lambda s: (s.created, s.record_id))[:0:-1]
     found = audit(database_url)
     assert (found.records, found.passed, found.chains, found.unanchored) == (3, 2, 1, 0)
     assert found.anchors == 2  # at the start and at the close
+
+
+def test_records_of_an_older_schema_are_found_by_the_test_that_stopped_them(
+    database_url, passed, blocked
+):
+    kept = write(database_url, passed, blocked)
+    for statement in (
+        "DROP INDEX records_by_stopped_by",
+        "DROP INDEX records_overview",
+        "ALTER TABLE records DROP COLUMN stopped_by",
+        "CREATE INDEX records_overview ON records (created)",
+        "UPDATE alembic_version SET version_num = '0009'",
+    ):
+        with closing(connect(database_url)) as database, database.write() as connection:
+            connection.exec_driver_sql(statement)
+    with open_source(database_url) as source:
+        assert source.newest(RecordFilter(stopped_by="none"), 9) == [summarize(kept[0])]
+        assert source.newest(RecordFilter(stopped_by="request"), 9) == [summarize(kept[1])]
+    assert audit(database_url).records == 2  # columns say what documents say
 
 
 def test_pages_follow_each_other(database_url, passed, monkeypatch):
@@ -322,6 +343,8 @@ def test_files_and_databases_are_filtered_alike(sqlite_url, tmp_path, passed, bl
         RecordFilter(model="other"),
         RecordFilter(would_block=True),
         RecordFilter(reason="harmful", action="pass"),
+        RecordFilter(stopped_by="request"),
+        RecordFilter(stopped_by="crops"),
     ]
     with open_source(sqlite_url) as database, open_source(str(file)) as lines:
         assert isinstance(lines, FileSource)

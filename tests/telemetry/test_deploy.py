@@ -105,6 +105,12 @@ def test_every_query_of_the_dashboard_names_what_there_is():
     }
 
 
+def test_the_dashboard_tells_decisions_apart_by_outcome_reason_and_test():
+    queries = " ".join(q for q in dashboard_queries() if "guardrail_decisions_total" in q)
+    grouped = re.split(r"[\s,]+", " ".join(re.findall(r"by \(([^)]*)\)", queries)))
+    assert {"policy", "decision", "reason", "stopped_by"} <= set(grouped)
+
+
 def rules():
     return [
         rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]

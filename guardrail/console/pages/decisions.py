@@ -14,7 +14,7 @@ from guardrail.console.decision_filter import PERIODS, read_filter, read_place, 
 from guardrail.console.roles import REVIEWERS
 from guardrail.console.saved_filters import list_filters, remove_filter, save_filter
 from guardrail.console.visit import ConsoleRoute
-from guardrail.console.words import REASON_WORDS
+from guardrail.console.words import REASON_WORDS, TEST_WORDS
 from guardrail.records.csv_cells import defuse
 from guardrail.records.query import DatabaseSource
 from guardrail.records.rows import RecordSummary
@@ -47,6 +47,7 @@ async def _show(visit: Visit) -> Response:
         choices=choices,
         saved=saved,
         reasons=REASON_WORDS,
+        tests=TEST_WORDS,
         period_choices=[(name, words) for name, (words, _) in PERIODS.items()],
         **values,
     )
