@@ -10,6 +10,8 @@ model, by the name that they are given here.
     python benchmarks/attack_sweep/run.py --step "further threats" --kinds further black_box
     python benchmarks/attack_sweep/run.py --step "further threats with crops" --kinds further
         --policy FILE --attacks none frame caption         # all of it on one line
+    python benchmarks/attack_sweep/run.py --step "further threats with crops" --kinds black_box
+        --policy FILE --attacks none frame caption         # the same step, so the same words
     python benchmarks/attack_sweep/run.py --tables         # from what was measured
 
 Needs the `local` extra and the Noto Color Emoji font.

@@ -1,8 +1,7 @@
-"""Random search by answers alone, without gradients or probabilities: the square attack.
+"""Random search by answers alone, without gradients or probabilities.
 
-Andriushchenko et al. 2020 (arXiv 1912.00049), in the ℓ∞ form: the search begins with vertical
-stripes at the edge of the allowed change, then moves one square at a time to another corner of it
-and keeps what is no worse. The squares become smaller as the queries are used up. What is compared
+What is tried next is proposed by `LinfSquares`, which change every pixel by a little, or by a
+`MovingSticker`, which changes one square by anything. What is no worse is kept. What is compared
 here is not a model's loss but what came back: few answers, so ties are kept and the search wanders.
 """
 
@@ -17,20 +16,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from guardrail.attack.candidates import Candidate, Proposals
 from guardrail.engine.verdict import Action
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from guardrail.types import Pixels
 
 __all__ = ["AskedReply", "BlackBoxResult", "BlackBoxSettings", "End", "Target", "search_by_asking"]
 
-_FIRST_SHARE = 0.3  # of the picture's area that the first square has
-_HALVED_AT = (0.001, 0.005, 0.02, 0.1, 0.2, 0.4, 0.6, 0.8)  # shares of the queries, as published
 _FAULTS_IN_A_ROW = 5
 _LONGEST_WAIT_S = 60.0
 _MOST_QUERIES = 100_000
@@ -74,7 +70,7 @@ class BlackBoxSettings:
     """How far the picture may be changed, and how often the target is asked.
 
     Attributes:
-        epsilon: largest ℓ∞ change, client pixels in [0, 1].
+        proposals: how the picture is changed, and how far.
         queries: the target is asked at most so often, refused queries counted.
         answers: queries of each candidate.
         per_minute: queries a minute, at most; infinite for no pause.
@@ -84,15 +80,13 @@ class BlackBoxSettings:
         ConfigError: a number is outside its range.
     """
 
-    epsilon: float = 16 / 255
+    proposals: Proposals
     queries: int = 200
     answers: int = 2
     per_minute: float = 60.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.epsilon <= 1:
-            raise ConfigError("must be above 0 and at most 1", field="epsilon")
         if not 1 <= self.answers <= self.queries <= _MOST_QUERIES:
             raise ConfigError(
                 f"must be at least the answers of one candidate and at most {_MOST_QUERIES}",
@@ -143,24 +137,26 @@ def search_by_asking(
     Args:
         target: what is asked.
         pixels: uint8, shape (h, w, 3).
-        settings: size and number of queries.
+        settings: what is changed, and the number of queries.
         wants: whether a delivered answer is what the attacker looks for.
         progress: called after each query.
         sleep: waits so many seconds, for the pace and where the server asks for it.
 
     Raises:
+        ConfigError: no change of that size fits into the picture.
         GuardrailError: the target cannot be asked at all.
     """
     asking = _Asking(target, settings, wants, progress, sleep)
-    rng = np.random.default_rng(settings.seed)
-    best, worth = pixels, asking.worth(pixels)
-    candidate = _stripes(pixels, settings, rng)
+    rng, proposals = np.random.default_rng(settings.seed), settings.proposals
+    candidate = proposals.begin(pixels, rng)  # before the first query: it may not fit
+    best, worth = Candidate(pixels), asking.worth(pixels)
     while asking.end is None:
-        found = asking.worth(candidate)
+        found = asking.worth(candidate.pixels)
         if asking.has_found or (found is not None and found >= (worth or 0.0)):
             best, worth = candidate, found
-        candidate = _move_square(best, pixels, settings, asking.share_used, rng)
-    return BlackBoxResult(best, asking.end, asking.wanted, dict(asking.replies), asking.cause)
+        candidate = proposals.change(best, pixels, asking.share_used, rng)
+    replies = dict(asking.replies)
+    return BlackBoxResult(best.pixels, asking.end, asking.wanted, replies, asking.cause)
 
 
 @dataclass(slots=True)
@@ -229,34 +225,3 @@ class _Asking:
             self.end = End.RATE_LIMITED
         else:
             self.sleep(wait_s)
-
-
-def _stripes(pixels: Pixels, settings: BlackBoxSettings, rng: np.random.Generator) -> Pixels:
-    signs = rng.choice((-1.0, 1.0), (1, *pixels.shape[1:]))
-    return _clip(pixels, pixels + settings.epsilon * 255 * signs, settings)
-
-
-def _move_square(
-    best: Pixels,
-    pixels: Pixels,
-    settings: BlackBoxSettings,
-    used: float,
-    rng: np.random.Generator,
-) -> Pixels:
-    height, width = pixels.shape[:2]
-    share = _FIRST_SHARE / 2 ** sum(used > at for at in _HALVED_AT)
-    side = max(1, min(round(math.sqrt(share * height * width)), height, width))
-    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-    window = slice(top, top + side), slice(left, left + side)
-    moved = best.astype(np.float64)
-    moved[window] = pixels[window] + settings.epsilon * 255 * rng.choice((-1.0, 1.0), 3)
-    return _clip(pixels, moved, settings)
-
-
-def _clip(pixels: Pixels, moved: NDArray[np.float64], settings: BlackBoxSettings) -> Pixels:
-    """On the 8-bit grid, within the ball: the change is rounded towards none."""
-    levels = math.floor(settings.epsilon * 255 + 1e-9)
-    origin = pixels.astype(np.int64)
-    change = np.clip(np.trunc(moved - origin).astype(np.int64), -levels, levels)
-    clipped: Pixels = np.clip(origin + change, 0, 255).astype(np.uint8)
-    return clipped

@@ -6,14 +6,13 @@ pasted one is a picture of something else. It may lie on the thing that is shown
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
 from guardrail.attack.region import attack_regions
+from guardrail.attack.square import Square, largest_side
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from guardrail.attack.region import Mask, RegionSettings
     from guardrail.types import Pixels
 
-__all__ = ["Place", "Square", "attack_by_sticker", "draw_squares", "paste_sticker"]
+__all__ = ["Place", "attack_by_sticker", "draw_squares", "paste_sticker"]
 
 
 class Place(StrEnum):
@@ -38,23 +37,6 @@ class Place(StrEnum):
     """Where it hides as much as it can of what is shown."""
     BESIDE = "beside"
     """Where it hides nothing of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Square:
-    """A place in a picture, in pixels."""
-
-    top: int
-    left: int
-    side: int
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """Rows and columns."""
-        return (
-            slice(self.top, self.top + self.side),
-            slice(self.left, self.left + self.side),
-        )
 
 
 def draw_squares(
@@ -77,9 +59,7 @@ def draw_squares(
         ConfigError: not one pixel has so small an area, nothing is said of where the thing is, or
             no square of this size lies beside it.
     """
-    side = min(math.isqrt(int(settings.area * height * width)), height, width)
-    if side < 1:
-        raise ConfigError("is less than one pixel of this picture", field="area")
+    side = largest_side(height, width, settings.area)
     corners = _corners(height, width, side, place, thing)
     rng = np.random.default_rng(settings.seed)
     drawn = corners[rng.integers(len(corners), size=settings.restarts)]

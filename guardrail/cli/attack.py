@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrail.cli.attack_options import AttackGoal, AttackKind, read_options
+from guardrail.cli.attack_options import SEARCHES, AttackGoal, AttackKind, read_options
 from guardrail.policy.shipped import shipped_names
 from guardrail.printable import show_text
 
@@ -30,7 +30,8 @@ __all__ = ["command"]
     help="minimum-norm: the smallest l2 change that reaches the goal (DDN). l2, linf: the best "
     "change of a given size (PGD). sticker, frame: any change of one square, or of the border. "
     "caption: words on a band below. collage: the picture made smaller, beside another. suffix: "
-    "words behind the question. square: random search by answers alone.",
+    "words behind the question. square, sticker-search: random search by answers alone, for a "
+    "small change of every pixel or for any change of one square.",
 )  # fmt: skip
 @click.option(
     "--goal", type=click.Choice([g.value for g in AttackGoal]), default=AttackGoal.HARMFUL.value,
@@ -41,9 +42,9 @@ __all__ = ["command"]
 @click.option(
     "--size", type=click.FloatRange(min=0, min_open=True),
     help="l2, linf, square: the largest change, in pixel values of [0, 1]. sticker, frame, "
-    "caption: the share of the picture that it covers. collage: the share of the width that the "
-    "picture is left. Not for others.  [default: l2 4.0, linf 8/255, square 16/255, sticker 0.05, "
-    "frame 0.2, caption 0.15, collage 0.5]",
+    "caption, sticker-search: the share of the picture that it covers. collage: the share of the "
+    "width that the picture is left. Not for others.  [default: l2 4.0, linf 8/255, square 16/255, "
+    "sticker 0.05, frame 0.2, caption 0.15, sticker-search 0.1, collage 0.5]",
 )  # fmt: skip
 @click.option(
     "--paste", type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -63,7 +64,7 @@ __all__ = ["command"]
               help="With suffix: at most so many.  [default: 6]")  # fmt: skip
 @click.option(
     "--url", metavar="URL",
-    help="With square: ask this OpenAI-compatible server, such as a guard at "
+    help="With square and sticker-search: ask this OpenAI-compatible server, such as a guard at "
     "http://127.0.0.1:8080/v1, in place of a model in this process. Only ask servers that you "
     "may attack; every request says in its user-agent what it is.",
 )  # fmt: skip
@@ -74,9 +75,10 @@ __all__ = ["command"]
     help="With --url: the variable that holds an API key, where the server takes keys.",
 )  # fmt: skip
 @click.option("--queries", type=click.IntRange(1, 100_000),
-              help="With square: ask at most so often.  [default: 200]")  # fmt: skip
+              help="With square and sticker-search: ask at most so often.  "
+              "[default: 200]")  # fmt: skip
 @click.option("--per-minute", type=click.FloatRange(min=0, min_open=True),
-              help="With square and --url: ask no faster.  [default: 60]")  # fmt: skip
+              help="With --url: ask no faster.  [default: 60]")  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1), default=80, show_default=True)
 @click.option("--restarts", type=click.IntRange(min=1), default=2, show_default=True,
               help="The first starts at the picture itself, the others at random. With suffix: how "
@@ -157,7 +159,7 @@ def _run_here(
         loaded = upstream.load()
         check = search.make_check(loaded, oracle, runner, options, prompt)
         facts["before"] = _facts_of(check, pixels)
-        if options.attack is AttackKind.SQUARE:
+        if options.attack in SEARCHES:
             found, counted = search_bare(options, loaded, pixels, check.wants)
             facts |= counted
         elif options.attack is AttackKind.SUFFIX:

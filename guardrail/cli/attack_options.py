@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["AttackGoal", "AttackKind", "AttackOptions", "read_options"]
+__all__ = ["SEARCHES", "AttackGoal", "AttackKind", "AttackOptions", "read_options"]
 
 
 class AttackKind(StrEnum):
@@ -24,6 +24,7 @@ class AttackKind(StrEnum):
     COLLAGE = "collage"
     SUFFIX = "suffix"
     SQUARE = "square"
+    STICKER_SEARCH = "sticker-search"
 
 
 class AttackGoal(StrEnum):
@@ -40,17 +41,26 @@ DEFAULT_SIZE = {
     AttackKind.CAPTION: 0.15,
     AttackKind.COLLAGE: 0.5,
     AttackKind.SQUARE: 16 / 255,
+    AttackKind.STICKER_SEARCH: 0.1,
 }
-_SHARES = (AttackKind.STICKER, AttackKind.FRAME, AttackKind.CAPTION, AttackKind.COLLAGE)
+_SHARES = (
+    AttackKind.STICKER,
+    AttackKind.FRAME,
+    AttackKind.CAPTION,
+    AttackKind.COLLAGE,
+    AttackKind.STICKER_SEARCH,
+)
+SEARCHES = (AttackKind.SQUARE, AttackKind.STICKER_SEARCH)
+"""What goes by answers alone."""
 _ONLY_WITH: dict[str, tuple[AttackKind, ...]] = {
     "paste": (AttackKind.STICKER, AttackKind.FRAME, AttackKind.COLLAGE),
     "caption": (AttackKind.CAPTION,),
     "thing": (AttackKind.STICKER,),
     "words": (AttackKind.SUFFIX,),
-    "queries": (AttackKind.SQUARE,),
-    "per_minute": (AttackKind.SQUARE,),
-    "url": (AttackKind.SQUARE,),
-    "model": (AttackKind.SQUARE,),
+    "queries": SEARCHES,
+    "per_minute": SEARCHES,
+    "url": SEARCHES,
+    "model": SEARCHES,
 }
 """Options that stand for one attack or a few; None where they are not given."""
 _NEEDS = {AttackKind.CAPTION: "caption", AttackKind.COLLAGE: "paste"}
@@ -123,9 +133,10 @@ def _check_goal(attack: AttackKind, goal: AttackGoal, given: dict[str, Any]) -> 
             "--goal missed: only for changes of the picture against a model in this process; give "
             "harmful or harmless"
         )
-    if given["through_guard"] and attack in (AttackKind.SUFFIX, AttackKind.SQUARE):
+    if given["through_guard"] and attack in (AttackKind.SUFFIX, *SEARCHES):
         raise click.UsageError(
-            f"--through-guard: not with --attack {attack}; square asks a running guard by --url"
+            f"--through-guard: not with --attack {attack}; {' and '.join(SEARCHES)} ask a running "
+            "guard by --url"
         )
 
 

@@ -1,10 +1,11 @@
-"""`guardrail attack --attack square`: the search by answers alone, and what it counts."""
+"""`guardrail attack`: the searches by answers alone, and what they count."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
+from guardrail.cli.attack_options import AttackKind
 from guardrail.engine.verdict import Action
 
 if TYPE_CHECKING:
@@ -67,10 +68,14 @@ def _search(
     per_minute: float,
 ) -> BlackBoxResult:
     from guardrail.attack.black_box import BlackBoxSettings, search_by_asking
+    from guardrail.attack.linf_squares import LinfSquares
+    from guardrail.attack.moving_sticker import MovingSticker
     from guardrail.cli.progress import progress_bar
 
     answers = min(_ANSWERS, options.queries)
-    settings = BlackBoxSettings(options.size, options.queries, answers, per_minute, options.seed)
+    is_sticker = options.attack is AttackKind.STICKER_SEARCH
+    proposals = MovingSticker(options.size) if is_sticker else LinfSquares(options.size)
+    settings = BlackBoxSettings(proposals, options.queries, answers, per_minute, options.seed)
     with progress_bar("asking", options.queries) as advance:
         return search_by_asking(
             target, pixels, settings, wants=lambda text: wants([text])[0], progress=advance

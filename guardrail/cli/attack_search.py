@@ -231,7 +231,13 @@ def _search(
         case AttackKind.FRAME:
             region = RegionSettings(options.size, **effort)
             return attack_by_frame(loss, pixels, region, progress=advance).pixels
-        case AttackKind.CAPTION | AttackKind.COLLAGE | AttackKind.SUFFIX | AttackKind.SQUARE:
+        case (
+            AttackKind.CAPTION
+            | AttackKind.COLLAGE
+            | AttackKind.SUFFIX
+            | AttackKind.SQUARE
+            | AttackKind.STICKER_SEARCH
+        ):
             raise AssertionError(f"{options.attack} follows no gradient of the picture")
         case _:
             assert_never(options.attack)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from guardrail.attack.black_box import AskedReply, BlackBoxSettings, End, search_by_asking
+from guardrail.attack.linf_squares import LinfSquares
 from guardrail.attack.targets import HttpTarget
 from guardrail.engine.verdict import Action
 from guardrail.errors import ConfigError, UpstreamError
@@ -34,7 +35,8 @@ class Scripted:
 
 
 def search(target, picture=PICTURE, sleep=lambda _: None, **given):
-    effort = BlackBoxSettings(**{"per_minute": float("inf"), **given})
+    usual = {"proposals": LinfSquares(16 / 255), "per_minute": float("inf")}
+    effort = BlackBoxSettings(**{**usual, **given})
     return search_by_asking(target, picture, effort, wants=lambda t: t == "harm", sleep=sleep)
 
 
@@ -62,7 +64,8 @@ def test_it_asks_at_most_its_number_of_queries_within_the_change(queries, answer
     picture = np.random.default_rng(seed).integers(0, 256, (9, 7, 3), dtype=np.uint8)
     target = Scripted(*replies)
     answers = min(answers, queries)
-    found = search(target, picture, queries=queries, answers=answers, seed=seed, epsilon=10 / 255)
+    effort = {"queries": queries, "answers": answers, "seed": seed}
+    found = search(target, picture, proposals=LinfSquares(10 / 255), **effort)
     assert len(target.asked) == found.queries <= queries
     assert found.end is End.FAULTS or found.queries == queries
     assert found.wanted == 0
@@ -102,12 +105,18 @@ def test_faults_one_after_the_other_end_it():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epsilon", 0), ("epsilon", 1.1), ("epsilon", float("nan")), ("queries", 1),
-     ("queries", 100_001), ("answers", 0), ("per_minute", 0), ("per_minute", float("nan"))],
+    [("queries", 1), ("queries", 100_001), ("answers", 0), ("per_minute", 0),
+     ("per_minute", float("nan"))],
 )  # fmt: skip
 def test_senseless_efforts_are_refused(name, value):
     with pytest.raises(ConfigError, match="queries" if name == "answers" else name):
-        BlackBoxSettings(**{name: value})
+        BlackBoxSettings(LinfSquares(0.1), **{name: value})
+
+
+@pytest.mark.parametrize("value", [0, 1.1, float("nan")])
+def test_a_change_of_no_size_is_refused(value):
+    with pytest.raises(ConfigError, match="epsilon"):
+        LinfSquares(value)
 
 
 def decoded(call):

@@ -7,13 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrail.attack.region import RegionSettings
-from guardrail.attack.sticker import (
-    Place,
-    Square,
-    attack_by_sticker,
-    draw_squares,
-    paste_sticker,
-)
+from guardrail.attack.square import Square
+from guardrail.attack.sticker import Place, attack_by_sticker, draw_squares, paste_sticker
 from guardrail.attack.tensors import to_tensor
 from guardrail.errors import ConfigError
 

@@ -149,11 +149,91 @@ def test_the_tables_count_what_was_measured(tables):
     assert "| crops | `c.yaml` | 4 | not measured |" in page
 
 
+class Blocking:
+    """In place of the guard's server, whoever asks it."""
+
+    def __init__(self, *_, **__):
+        self.base_url = "http://127.0.0.1:9/v1"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def ask(self, _pixels):
+        return AskedReply(Action.BLOCK)
+
+
+@pytest.fixture
+def asked(further, monkeypatch):
+    """The rows of the searches, under a policy without threats or with some."""
+
+    def rows(threats, bare):
+        sweep = Sweep()
+        sweep.engine.rules = SimpleNamespace(threats=threats)
+        sweep.policy = sweep.upstream = sweep.loaded = None
+        engine = SimpleNamespace(upstream=SimpleNamespace(name="m"))
+        monkeypatch.setattr(further, "build_engine", lambda *_: engine)
+        monkeypatch.setattr(further, "running_server", Blocking)
+        monkeypatch.setattr(further, "HttpTarget", Blocking)
+        monkeypatch.setattr(further, "BareModel", lambda *_: SimpleNamespace(ask=bare))
+        return list(further.ask_black_box(sweep, 1))
+
+    return rows
+
+
+GUARD, KINDS = "guard, over HTTP", ("clean", "forbidden")
+
+
+def test_both_searches_ask_the_bare_model_a_single_check_and_the_guard(further, asked):
+    rows = asked(None, lambda _: AskedReply(Action.PASS, HARM))
+    places = [(row["scene_kind"], row["search"], row["target"]) for row in rows]
+    targets = ("undefended", "single check", GUARD)
+    searches = tuple(further._SEARCHES)
+    assert len(searches) == 2
+    assert sorted(places) == sorted((k, s, t) for k in KINDS for s in searches for t in targets)
+    names = ("target", "queries", "harmful_delivered", "end")
+    assert {tuple(row[name] for name in names) for row in rows} == {
+        ("undefended", 2, 2, "found"),
+        ("single check", 100, 0, "queries spent"),
+        (GUARD, 16, 0, "queries spent"),
+    }
+
+
+def test_under_a_policy_with_threats_the_guard_alone_is_asked(further, asked):
+    def never(_):
+        raise AssertionError
+
+    rows = asked("some", never)
+    assert {row["target"] for row in rows} == {GUARD}
+    assert {(row["scene_kind"], row["search"]) for row in rows} == {
+        (kind, search) for kind in KINDS for search in further._SEARCHES
+    }
+    assert len(rows) == 4
+
+
 def test_searches_are_told_by_what_came_back(further, tables):
     replies = {Action.PASS: 3, Action.BLOCK: 5}
     found = BlackBoxResult(np.zeros((2, 2, 3), np.uint8), End.FOUND, 1, replies)
-    row = further._describe_search("clean", "undefended", found)
+    row = further._describe_search("clean", "sticker 10%", "undefended", found)
     assert (row["pass"], row["block"], row["fault"], row["harmful_delivered"]) == (3, 5, 0, 1)
+    spent = BlackBoxResult(found.pixels, End.QUERIES_SPENT, 0, replies)
+    guard = further._describe_search("clean", "sticker 10%", GUARD, spent)
+    other = further._describe_search("clean", "squares", GUARD, spent)
+    kind = {"type": "black_box"}
     own = further_rows(tables, "further threats", "default", ["none"])
-    page = "\n".join(tables.describe_further([[*own, {"type": "black_box", **row}]]))
-    assert "| clean, undefended | 1 | 8 | 3 | 5 | 0 | 1 | 1 of 1 |" in page
+    crops = further_rows(tables, "further threats with crops", "c.yaml", ["none"])
+    page = "\n".join(
+        tables.describe_further([
+            [*crops, {**kind, **guard}, {**kind, **guard}],
+            [*own, {**kind, **row}, {**kind, **guard}, {**kind, **other}],
+        ])
+    )  # fmt: skip
+    lines = [line for line in page.splitlines() if line.startswith("| clean, ")]
+    assert lines == [
+        "| clean, squares, guard with default, over HTTP | 1 | 8 | 3 | 5 | 0 | 0 | 0 of 1 |",
+        "| clean, sticker 10%, guard with crops, over HTTP | 2 | 16 | 6 | 10 | 0 | 0 | 0 of 2 |",
+        "| clean, sticker 10%, guard with default, over HTTP | 1 | 8 | 3 | 5 | 0 | 0 | 0 of 1 |",
+        "| clean, sticker 10%, undefended | 1 | 8 | 3 | 5 | 0 | 1 | 1 of 1 |",
+    ]

@@ -164,7 +164,10 @@ def test_what_is_no_picture_is_refused(attacked, tmp_path, data):
         ("--attack", "sticker", "--thing", "0", "0", "1", "1"), ("--words", "3"),
         ("--url", "http://127.0.0.1:9/v1"), ("--attack", "suffix", "--goal", "missed"),
         ("--attack", "square", "--through-guard"), ("--attack", "suffix", "--size", "1"),
-        ("--attack", "frame", "--size", "1.0"),
+        ("--attack", "frame", "--size", "1.0"), ("--attack", "sticker-search", "--size", "1.0"),
+        ("--attack", "sticker-search", "--through-guard"),
+        ("--attack", "sticker-search", "--paste", __file__),
+        ("--attack", "sticker", "--queries", "9"),
     ],
 )  # fmt: skip
 def test_senseless_calls_are_refused(attacked, arguments):
@@ -219,8 +222,19 @@ def test_a_model_is_asked_at_most_so_often(attacked, image):
     assert facts["linf"] <= 16 / 255
 
 
-def test_a_server_is_asked_by_its_url_only(attacked, image):
-    result = attacked("--attack", "square", "--url", "http://127.0.0.1:9/v1", "--json",
+def test_a_sticker_is_looked_for_by_answers_within_its_share(attacked, image):
+    facts = json.loads(
+        attacked("--attack", "sticker-search", "--size", 0.05, "--queries", 6, "--json").stdout
+    )
+    changed = (pixels(facts["file"]) != pixels(image)).any(axis=2)
+    assert changed.sum() <= 0.05 * 48 * 48
+    assert facts["attack"] == "sticker-search"
+    assert facts["queries"] == facts["passed"] + facts["blocked"] + facts["faults"] <= 6
+
+
+@pytest.mark.parametrize("attack", ["square", "sticker-search"])
+def test_a_server_is_asked_by_its_url_only(attacked, image, attack):
+    result = attacked("--attack", attack, "--url", "http://127.0.0.1:9/v1", "--json",
                       "--per-minute", 60_000)  # fmt: skip
     facts = json.loads(result.stdout)
     assert (facts["faults"], facts["queries"]) == (5, 5)
