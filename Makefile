@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Of 30,000 modules a tenth is ever imported: compiled at its first import, it takes a fifth of the time.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 STAMP := $(VENV)/.installed
 # Processes that share the work of `make test` and `make check`; each takes about 1.5 GB. One more
 # than CI has cores, as tests of time limits and of servers wait for a good part of their time.
@@ -19,7 +21,11 @@ CLI := tests/cli tests/doctor tests/policy
 UPSTREAMS := tests/conformance tests/demo tests/upstreams
 REST := $(filter-out tests/__pycache__/ $(addsuffix /,$(PROOF) $(SERVER) $(ORACLES) $(CLI) $(UPSTREAMS)),$(wildcard tests/*/)) \
 	$(wildcard tests/test_*.py)
-PYTEST := $(BIN)/python -m pytest -q --durations=15 --durations-min=2
+# What each room says of its tests. What failed is told at the end, below all that went well.
+REPORTS := build/tests
+PYTEST = $(BIN)/python -m pytest -q --durations=15 --durations-min=2 --junit-xml=$(REPORTS)/$(@:test-%=%).xml
+TELL_FAILURES = || { $(BIN)/python tests/print_failures.py $(REPORTS); exit 1; }
+FORGET_FAILURES = @rm -rf $(REPORTS)
 
 # What the images hold beside the package itself; the tests compare the locks with it.
 IMAGE_EXTRAS := encoder fast heif otel postgres redis sign
@@ -41,16 +47,16 @@ install: $(STAMP) ## create .venv and install everything with the pinned constra
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[dev]' \
-		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) torch uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]' || $(PIP) -e '.[dev]'
 	@touch $(STAMP)
 
 demo: install ## the main job: an attacked picture is stopped, a clean one is answered
 	$(BIN)/guardrail demo
 
 test: install ## all tests but the long ones; the proof and the engine must be covered to the last branch
-	+$(SIDE_BY_SIDE) $(TESTS)
+	$(FORGET_FAILURES)
+	+$(SIDE_BY_SIDE) $(TESTS) $(TELL_FAILURES)
 
 # Threads of several processes that wait for each other spin, and take five times the work.
 test nightly $(TESTS): export OMP_NUM_THREADS = 1
@@ -102,7 +108,8 @@ integrations: install ## the same at the oldest and the newest ones, and their e
 
 check: install ## exactly what CI runs
 	@# The adapters download for a third of their time, so they begin with the lint.
-	+$(SIDE_BY_SIDE) lint adapters types $(TESTS) floors
+	$(FORGET_FAILURES)
+	+$(SIDE_BY_SIDE) lint adapters types $(TESTS) floors $(TELL_FAILURES)
 
 clients: install ## asks every client library again and writes docs/clients.md (needs node)
 	$(BIN)/python tests/conformance/make_table.py

@@ -54,10 +54,13 @@ class Words:
 def make_policy(**sections):
     fields = {
         "name": "test",
+        "smoothing": {"radius": 0.25},
         "oracle": {"miss_rate_upper": 0.01},
         "limits": {"retries": 0, "call_timeout_s": 60.0, "deadline_s": 600.0},
-        **sections,
     }
+    for name, value in sections.items():
+        old = fields.get(name)
+        fields[name] = {**old, **value} if isinstance(old, dict) else value
     return Policy.model_validate(arrange(fields))
 
 

@@ -289,6 +289,7 @@ def test_the_places_of_a_killed_replica_are_free_after_its_leases(place):
         wait_until(lambda: other.ask(secret).status_code == 200, 30)
 
 
+@pytest.mark.nightly
 def test_workers_without_redis_change_together_and_show_all_metrics(place):
     limited, admin = place.key(limits={"requests_per_minute": 500}), place.key(
         scopes=frozenset({"admin"})

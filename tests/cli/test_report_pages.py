@@ -161,7 +161,11 @@ class Maker:
 
 
 @pytest.mark.parametrize(
-    "name", ["docs", "calibrate", "recall", "tune", "replay", "observe", "demo"]
+    "name",
+    [
+        *("docs", "calibrate", "recall", "tune", "replay", "observe"),
+        pytest.param("demo", marks=pytest.mark.nightly),
+    ],
 )
 def test_a_page_is_read_by_everybody_and_asks_nobody(name, browser, tmp_path, kit, model):
     maker = Maker(tmp_path, kit, model)

@@ -31,6 +31,7 @@ def running_browser():
 
 def find_violations(page):
     """What axe finds against WCAG 2.2, levels A and AA: rule, and where."""
+    wait_for_frames(page)
     page.evaluate(_AXE.read_text())
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
     found = page.evaluate("tags => axe.run({runOnly: tags})", tags)
@@ -39,6 +40,19 @@ def find_violations(page):
         for one in found["violations"]
         for node in one["nodes"]
     ]
+
+
+def wait_for_frames(page):
+    """Until what a page does of itself when sizes change is done, which is with its next frame."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def find_unreachable(page):
+    """The boxes that scroll and that the keyboard cannot reach, or that do not and it can."""
+    wait_for_frames(page)
+    return page.evaluate("""[...document.querySelectorAll(".scroll")]
+        .filter(box => (box.scrollWidth > box.clientWidth) !== (box.tabIndex === 0))
+        .map(box => box.textContent.trim().slice(0, 40))""")
 
 
 def is_scrolled_sideways(page):

@@ -21,6 +21,7 @@ from guardrail.upstreams.scripted import Scripted
 from tests.console.browser import (
     MISSING,
     find_chromium,
+    find_unreachable,
     find_violations,
     is_scrolled_sideways,
     running_browser,
@@ -198,6 +199,7 @@ def test_no_page_violates_wcag_and_none_is_wider_than_a_phone(open_page, place, 
         assert not is_scrolled_sideways(page), address
         page.set_viewport_size(PHONE)
         assert not is_scrolled_sideways(page), address
+        assert find_unreachable(page) == [], address
         assert scheme == "light" or find_violations(page) == [], address
 
 

@@ -29,8 +29,9 @@ def look(page):
         assert find_violations(page) == []
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(find_chromium() is None, reason=MISSING)
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_labels_by_keyboard_and_two_policies_side_by_side(
     sqlite_url, book, monkeypatch, tmp_path, scheme
 ):

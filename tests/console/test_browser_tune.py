@@ -29,6 +29,7 @@ def is_failure(said):
     return is_fault(said) and not is_replaced
 
 
+@pytest.mark.nightly
 def test_a_slider_by_the_keyboard_goals_and_a_proposal(place):
     from playwright.sync_api import expect
 

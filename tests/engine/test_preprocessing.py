@@ -376,7 +376,7 @@ def darken(noisy):
     ("fields", "custom", "plane"),
     [
         ({"denoise": Denoise.CUSTOM}, PictureFilter(darken, "darken", "1"), 58.5),
-        ({"denoise": Denoise.MEDIAN}, None, 59.5),
+        pytest.param({"denoise": Denoise.MEDIAN}, None, 59.5, marks=pytest.mark.nightly),
     ],
     ids=["custom", "median"],
 )

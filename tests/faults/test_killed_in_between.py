@@ -74,7 +74,11 @@ def serving(tmp_path, repository):
 
 
 @pytest.mark.parametrize(
-    ("where", "stream"), [("before the record", False), ("after the record", True)]
+    ("where", "stream"),
+    [
+        pytest.param("before the record", False, marks=pytest.mark.nightly),
+        ("after the record", True),
+    ],
 )
 def test_a_process_killed_at_its_record_has_answered_nothing(
     serving, model_url, tmp_path, where, stream

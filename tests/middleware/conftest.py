@@ -47,6 +47,7 @@ class Words:
 def make_policy(**fields):
     sections = {
         "name": "test",
+        "smoothing": {"radius": 0.25},
         "oracle": {"miss_rate_upper": 0.01},
         "limits": {"retries": 0, "call_timeout_s": 20.0, "deadline_s": 60.0},
         "memory": {"pass": "redraw", "block": "redraw"},  # each request is result by itself

@@ -79,14 +79,19 @@
     }
   }
 
-  // What scrolls sideways can be reached by the keyboard, and only that.
-  function prepareScrolling() {
-    for (const box of all(".scroll")) {
+  // What scrolls sideways can be reached by the keyboard, and only that. A box that was hidden, in
+  // a closed list say, gets its width when it is shown; a table may grow within a box that does not.
+  const widths = new ResizeObserver((changes) => {
+    for (const change of changes) {
+      const box = change.target.closest(".scroll");
+      if (!box) continue;
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
       else box.removeAttribute("tabindex");
     }
+  });
+  function prepareScrolling() {
+    for (const box of all(".scroll, .scroll > *")) widths.observe(box);
   }
-  addEventListener("resize", prepareScrolling);
 
   function prepare(root) {
     localize(root);
