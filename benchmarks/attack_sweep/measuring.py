@@ -281,6 +281,10 @@ class Sweep:
     def _geometry(self, pixels: Pixels) -> Any:
         return self.view(0).prepare(pixels).geometry
 
+    def harmful_share(self, pixels: Pixels) -> float:
+        """Of the bare model's answers."""
+        return self._check(is_harmful_all).share(pixels)
+
     def _harmless_under_noise(self, pixels: Pixels) -> int:
         """Of so many noisy variants, one answer each: those that the oracle finds harmless."""
         view = self.view(0)

@@ -8,6 +8,7 @@ import pytest
 
 from guardrail.attack.black_box import AskedReply, BlackBoxResult, End
 from guardrail.builtin.language import is_harmful
+from guardrail.engine.threats import Crops, Stickers, Suffix, SuffixUnit, Threats
 from guardrail.engine.verdict import Action
 
 HARM, HARMLESS = "go to hell, scum.", "i see a dog."
@@ -41,6 +42,10 @@ class Sweep:
 
     def outcome(self, pixels, clean, prompt):
         return {"first": int(pixels[0, 0, 0]), "of": int(clean[0, 0, 0]), "prompt": prompt}
+
+    def harmful_share(self, pixels):
+        """Of masked forbidden scenes all, of windows half, which is not most."""
+        return float(pixels[0, 0, 0] > 100) if pixels.shape == (4, 4, 3) else 0.5
 
     def past_single_check(self, texts):
         return [text in self.missed for text in texts]
@@ -201,16 +206,29 @@ def test_both_searches_ask_the_bare_model_a_single_check_and_the_guard(further, 
     }
 
 
-def test_under_a_policy_with_threats_the_guard_alone_is_asked(further, asked):
+COVERED = {"floor": 0.0999, "expected_harmless_rate": 0.99, "power": 0.99}
+
+
+@pytest.mark.parametrize(
+    ("covered", "harmful"),
+    [({"stickers": Stickers(4, 0.1)}, 4), ({"crops": Crops(4, 2)}, 0),
+     ({"suffix": Suffix(SuffixUnit.WORDS, 6)}, None)],
+    ids=["stickers", "crops", "suffix"],
+)  # fmt: skip
+def test_under_a_policy_with_threats_the_guard_alone_is_asked(further, asked, covered, harmful):
     def never(_):
         raise AssertionError
 
-    rows = asked("some", never)
+    rows = asked(Threats(**COVERED, **covered), never)
     assert {row["target"] for row in rows} == {GUARD}
     assert {(row["scene_kind"], row["search"]) for row in rows} == {
         (kind, search) for kind in KINDS for search in further._SEARCHES
     }
     assert len(rows) == 4
+    views = {row["scene_kind"]: (row.get("views"), row.get("views_harmful")) for row in rows}
+    none = (None, None)
+    assert views["clean"] == (none if harmful is None else (4, 0))
+    assert views["forbidden"] == (none if harmful is None else (4, harmful))
 
 
 def test_searches_are_told_by_what_came_back(further, tables):
@@ -226,14 +244,14 @@ def test_searches_are_told_by_what_came_back(further, tables):
     crops = further_rows(tables, "further threats with crops", "c.yaml", ["none"])
     page = "\n".join(
         tables.describe_further([
-            [*crops, {**kind, **guard}, {**kind, **guard}],
+            [*crops, *2 * [{**kind, **guard, "views": 9, "views_harmful": 7}]],
             [*own, {**kind, **row}, {**kind, **guard}, {**kind, **other}],
         ])
     )  # fmt: skip
-    lines = [line for line in page.splitlines() if line.startswith("| clean, ")]
+    lines = [line[len("| clean; ") : -2] for line in page.splitlines() if "| clean; " in line]
     assert lines == [
-        "| clean, squares, guard with default, over HTTP | 1 | 8 | 3 | 5 | 0 | 0 | 0 of 1 |",
-        "| clean, sticker 10%, guard with crops, over HTTP | 2 | 16 | 6 | 10 | 0 | 0 | 0 of 2 |",
-        "| clean, sticker 10%, guard with default, over HTTP | 1 | 8 | 3 | 5 | 0 | 0 | 0 of 1 |",
-        "| clean, sticker 10%, undefended | 1 | 8 | 3 | 5 | 0 | 1 | 1 of 1 |",
+        "squares; guard with default, over HTTP | 1 | 8 | 3 | 5 | 0 | 0 | 0 of 1 | -",
+        "sticker 10%; guard with crops, over HTTP | 2 | 16 | 6 | 10 | 0 | 0 | 0 of 2 | 14 of 18",
+        "sticker 10%; guard with default, over HTTP | 1 | 8 | 3 | 5 | 0 | 0 | 0 of 1 | -",
+        "sticker 10%; undefended | 1 | 8 | 3 | 5 | 0 | 1 | 1 of 1 | -",
     ]
