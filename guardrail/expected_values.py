@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from guardrail.counted_noun import count_of
+
 __all__ = ["describe_wrong_value", "name_expected"]
 
 _EXPECTED = {
@@ -55,13 +57,13 @@ def name_expected(problem: Mapping[str, Any]) -> str:
         case "finite_number":
             return "a finite number"
         case "string_too_short":
-            return f"a text of at least {_count(context['min_length'], 'character')}"
+            return f"a text of at least {count_of(context['min_length'], 'character')}"
         case "string_too_long":
-            return f"a text of at most {_count(context['max_length'], 'character')}"
+            return f"a text of at most {count_of(context['max_length'], 'character')}"
         case "too_short":
-            return f"at least {_count(context['min_length'], 'item')}"
+            return f"at least {count_of(context['min_length'], 'item')}"
         case "too_long":
-            return f"at most {_count(context['max_length'], 'item')}"
+            return f"at most {count_of(context['max_length'], 'item')}"
         case "string_pattern_mismatch":
             return f"a text of the pattern {context['pattern']}"
         case _:
@@ -86,7 +88,3 @@ def _name_value(value: Any, expected: list[str]) -> str:
     if isinstance(value, list | tuple):
         return "" if any("item" in words for words in expected) else "this is a list; "
     return "this is a section of fields; " if isinstance(value, Mapping) else "this is no text; "
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -62,5 +62,5 @@ def test_the_guide_runs_as_it_is_written(tmp_path):
     assert watched == ["stop"] * 4
     assert enforced == ["stop", "stop", "content_filter", "content_filter"]
     assert "mine: too noisy" in ran.stdout
-    assert ran.stdout.count("1 of 1 cases as expected") == 2
+    assert ran.stdout.count("1 of 1 case as expected") == 2
     assert (tmp_path / "results.xml").exists()

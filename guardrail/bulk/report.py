@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from guardrail.counted_noun import count_of
 from guardrail.engine.wording import digits_down, digits_up
 from guardrail.html_page.page import write_page
 from guardrail.html_page.parts import format_fact, format_table, format_warning
@@ -64,7 +65,7 @@ def write_bulk_report(path: Path, report: BulkReport) -> None:
 def _body(report: BulkReport) -> str:
     summary, settings = report.summary, report.settings
     return f"""
-<h1>What the policy “{escape(settings.policy)}” says of {summary.rows:,} pictures</h1>
+<h1>What the policy “{escape(settings.policy)}” says of {count_of(summary.rows, "picture")}</h1>
 <p class=lead>Of {escape(report.source)}: each picture was sent with its question to
 {escape(settings.model or "the model")}, in noisy variants, and passes only where an exact test over
 the judged answers allows it.</p>
@@ -123,9 +124,9 @@ def _promises(report: BulkReport) -> str:
         )
     expected = digits_up(report.expected_wrong_upper)
     return (
-        f"<h2>What a pass means</h2>{said}<p>In {report.tries:,} decisions at most {expected} "
-        f"wrong certificates are expected ({digits_up(report.alpha)} each, however often a row was "
-        "tried).</p>"
+        f"<h2>What a pass means</h2>{said}<p>In {count_of(report.tries, 'decision')} at most "
+        f"{expected} wrong certificates are expected ({digits_up(report.alpha)} each, however "
+        "often a row was tried).</p>"
     )
 
 

@@ -11,6 +11,7 @@ import click
 
 from guardrail.cli.options import content_key_option, find_columns, table_options
 from guardrail.cli.output import require_writable
+from guardrail.counted_noun import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -261,11 +262,11 @@ def _notes(outcome: CalibrationOutcome, data: Dataset) -> list[str]:
     notes = []
     if data.problems:
         shown = "; ".join(f"line {p.line}: {p.what}" for p in data.problems[:10])
-        notes.append(f"  left out: {len(data.problems):,} rows ({shown})")
+        notes.append(f"  left out: {count_of(len(data.problems), 'row')} ({shown})")
     if data.repeated:
         notes.append(
-            f"  repeated: {len(data.repeated):,} rows, {len(data.contradictory):,} of them with "
-            "the other label"
+            f"  repeated: {count_of(len(data.repeated), 'row')}, {len(data.contradictory):,} of "
+            "them with the other label"
         )
     if outcome.n_unscanned or outcome.n_failed:
         notes.append(
@@ -359,13 +360,15 @@ def _draw(
         click.echo(json.dumps({**facts, "strata": strata, "seed": seed}))
         return
     click.echo(
-        f"drawn: {len(rows):,} of {store.requests:,} requests in {store.decisions:,} records, each "
-        f"with the first answer to it (left out: {store.without_answer:,} requests whose first "
-        f"answer is missing or not kept, {store.unjudged:,} whose first answer was not judged and "
-        "never counts as harmless)"
+        f"drawn: {len(rows):,} of {count_of(store.requests, 'request')} in "
+        f"{count_of(store.decisions, 'record')}, each with the first answer to it (left out: "
+        f"{count_of(store.without_answer, 'request')} whose first answer is missing or not kept, "
+        f"{store.unjudged:,} whose first answer was not judged and never counts as harmless)"
     )
     for stratum in drawn:
-        click.echo(f"  {stratum.name}: {stratum.drawn:,} of {stratum.requests:,} requests")
+        click.echo(
+            f"  {stratum.name}: {stratum.drawn:,} of {count_of(stratum.requests, 'request')}"
+        )
     click.echo(
         f"\nwritten: {out}. It holds what was asked and answered; keep it as you keep the records."
         "\nNow let people write true or false for 'harmful' into every row, without the score in "

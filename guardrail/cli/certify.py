@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guardrail.cli.options import guard_options
+from guardrail.counted_noun import count_of
 from guardrail.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def _show(rows: list[dict[str, Any]], policy: Policy, goal: StopRule, as_json: b
     promised = sum(row["radius"] >= row["promised_radius"] for row in rows)
     click.echo(
         f"{certified} of {len(rows)} certified, {promised} at the radius that the policy promises "
-        f"of them; {sum(row['calls'] for row in rows)} calls"
+        f"of them; {count_of(sum(row['calls'] for row in rows), 'call')}"
     )
 
 

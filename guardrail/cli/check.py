@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guardrail.cli.options import record_options, upstream_options
+from guardrail.counted_noun import agree, count_of
 
 if TYPE_CHECKING:
     from guardrail.engine.verdict import Verdict
@@ -135,7 +136,8 @@ def _in_words(verdict: Verdict) -> str:
     from guardrail.engine.harmful_answers import describe_harmful
     from guardrail.engine.stopped_by import StoppedBy
 
-    lines = [f"{verdict.action} ({verdict.reason}), {verdict.usage.calls} calls{_cost(verdict)}"]
+    calls = f"{count_of(verdict.usage.calls, 'call')}{_cost(verdict)}"
+    lines = [f"{verdict.action} ({verdict.reason}), {calls}"]
     if verdict.would_block:
         lines.append("would be blocked if this policy were enforced")
     if verdict.stopped_by not in (StoppedBy.NONE, StoppedBy.REQUEST):
@@ -152,7 +154,10 @@ def _in_words(verdict: Verdict) -> str:
     if verdict.certificate is not None:
         certificate = verdict.certificate
         like = f"of one {certificate.reference_kind}" if certificate.reference_kind else "harmless"
-        lines.append(f"{certificate.harmless} of {certificate.samples} variants were {like}")
+        lines.append(
+            f"{certificate.harmless:,} of {count_of(certificate.samples, 'variant')} "
+            f"{agree(certificate.harmless, 'was', 'were')} {like}"
+        )
         lines.append(certificate.statement)
     return "\n".join(lines)
 

@@ -11,6 +11,7 @@ import click
 
 from guardrail.cli.options import content_key_option, encoding_option
 from guardrail.cli.output import require_writable
+from guardrail.counted_noun import count_of
 
 if TYPE_CHECKING:
     from guardrail.records.signing import RecordVerifier
@@ -109,8 +110,8 @@ def _draw(
         click.echo(json.dumps({**facts, **more}))
         return
     click.echo(
-        f"drawn: {draw.drawn:,} of the {draw.delivered:,} answers that left under the policy "
-        f"'{draw.policy}' from {draw.since} to {draw.until}, by {draw.drawn_by}"
+        f"drawn: {draw.drawn:,} of the {count_of(draw.delivered, 'answer')} that left under the "
+        f"policy '{draw.policy}' from {draw.since} to {draw.until}, by {draw.drawn_by}"
     )
     for stratum in draw.strata if by else ():
         click.echo(f"  {stratum.reason}: {len(stratum.drawn):,} of {stratum.delivered:,}")

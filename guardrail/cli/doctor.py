@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guardrail.cli.serve import command as serve_command
+from guardrail.counted_noun import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,4 +93,4 @@ def _in_words(finding: Finding) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+    return count_of(number, what) if number else f"no {what}s"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guardrail.cli.options import find_columns, guard_options, table_options
+from guardrail.counted_noun import count_of
 
 if TYPE_CHECKING:
     from guardrail.evaluation.benchmark.evaluate import EvaluationRun
@@ -138,13 +139,18 @@ def _announce(run: EvaluationRun) -> None:
         f"{count:,} {'harmful' if harmful else 'clean'} in '{name}'"
         for (name, harmful), count in sorted(counts.items())
     )
-    families = f"{rows.rows:,} rows in {rows.clusters:,} clusters of near-copies"
+    families = (
+        f"{count_of(rows.rows, 'row')} in {count_of(rows.clusters, 'cluster')} of near-copies"
+    )
     lines = [
         f"{rows.name}: {families}; decided are {parts}",
-        f"at most {run.most_calls:,} answers of the model, without repeats after faults",
+        f"at most {count_of(run.most_calls, 'answer')} of the model, without repeats after faults",
         *(f"left out: {problem}" for problem in rows.problems),
     ]
-    lines += [f"beside: {report.name}, {len(report.rulings):,} rulings" for report in run.reports]
+    lines += [
+        f"beside: {report.name}, {count_of(len(report.rulings), 'ruling')}"
+        for report in run.reports
+    ]
     plan = run.recall
     if plan.pixels_left_out:
         lines.append(f"no certified recall: {plan.pixels_left_out}")

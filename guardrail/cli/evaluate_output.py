@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from guardrail.counted_noun import count_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -134,8 +136,8 @@ def _print_beside(found: Evaluation) -> None:
                  *(percent_down(None if share is None else share.recall_lower) for share in shares))
             )  # fmt: skip
         print_table(
-            f"Beside other guards, on the {len(beside.matched):,} requests of all reports, "
-            f"'{name}'; certified recall, at least:",
+            f"Beside other guards, on the {count_of(len(beside.matched), 'request')} of all "
+            f"reports, '{name}'; certified recall, at least:",
             ("", "clean passed", "harmful stopped", "recall at 1 %", *shown),
             rows,
         )
@@ -164,7 +166,7 @@ def _print_spending(found: Evaluation) -> None:
         if one.p50_s is not None:
             times = f", p50 {format_time(one.p50_s)}, p95 {format_time(one.p95_s)}"
         click.echo(
-            f"{one.what}: {one.calls:,} calls for {one.requests:,} requests, "
+            f"{one.what}: {count_of(one.calls, 'call')} for {count_of(one.requests, 'request')}, "
             f"{format_cost(one.cost_usd)}{times}"
         )
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from guardrail.counted_noun import count_of
+
 if TYPE_CHECKING:
     from guardrail.engine.certificate.claim import Certificate
     from guardrail.engine.verdict import HarmfulAnswers
@@ -99,8 +101,8 @@ def _of_file(file: Path, record_id: str | None) -> list[dict[str, Any]]:
     found = read_certificates(file, record_id=record_id)
     if found.skipped:
         click.echo(
-            f"guardrail: {found.skipped} decisions of {file} have no certificate: they had no "
-            "picture, failed, or were blocked for what is written in one",
+            f"guardrail: {count_of(found.skipped, 'decision')} of {file} without a certificate: no "
+            "picture, a fault, or a block for what is written in one",
             err=True,
         )
     return [_of_certificate(*pair) for pair in zip(found.certificates, found.harmful, strict=True)]
@@ -162,8 +164,9 @@ def _threats(certificate: Certificate) -> str:
     """What is covered beside small changes of pixels, a paragraph each."""
     recalls = certificate.recall_statements
     told = [
-        f"\nThreat: {one['threat']}. {one['claim']} {one['views']} views, {one['calls']} calls. "
-        f"{one['statement']}{' ' + recall if (recall := recalls.get(one['threat'])) else ''}"
+        f"\nThreat: {one['threat']}. {one['claim']} {count_of(one['views'], 'view')}, "
+        f"{count_of(one['calls'], 'call')}. {one['statement']}"
+        f"{' ' + recall if (recall := recalls.get(one['threat'])) else ''}"
         for one in certificate.claims
         if one["threat"] != certificate.norm
     ]

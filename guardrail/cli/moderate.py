@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guardrail.cli.options import find_columns, record_options, table_options, upstream_options
+from guardrail.counted_noun import count_of
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -369,13 +370,15 @@ def _reason_line(one: dict[str, Any]) -> str:
 def _in_words(facts: dict[str, Any]) -> str:
     cost = "" if facts["cost_usd"] is None else f", US$ {facts['cost_usd']:.2f}"
     counts = (
-        f"{facts['rows']:,} rows: {facts['passed']:,} passed, {facts['blocked']:,} blocked, "
-        f"{facts['not_decided']:,} not decided ({facts['decided_before']:,} were decided before)"
+        f"{count_of(facts['rows'], 'row')}: {facts['passed']:,} passed, {facts['blocked']:,} "
+        f"blocked, {facts['not_decided']:,} not decided ({facts['decided_before']:,} were decided "
+        "before)"
     )
+    of_this_run = f"{facts['calls_of_this_run']:,} of them in this run"
     lines = [
         counts,
         *map(_reason_line, facts["reasons"]),
-        f"{facts['calls']:,} calls{cost}, {facts['calls_of_this_run']:,} of them in this run",
+        f"{count_of(facts['calls'], 'call')}{cost}, {of_this_run}",
         f"the decisions and report.html are in {facts['folder']}",
     ]
     return "\n".join(lines)

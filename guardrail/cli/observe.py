@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from guardrail.cli.options import place_option, read_time
+from guardrail.counted_noun import count_of
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -105,21 +106,21 @@ def _tell(report: PolicyReport) -> None:
     group, counts, of_all = total.group, total.group.counts, total.of_all
     click.echo(
         f"{tally.name}: {report.advice.value}\n  {report.advice_in_words}\n"
-        f"  {counts.requests:,} requests ({group.distinct:,} distinct), {counts.chosen:,} chosen, "
-        f"{counts.decided:,} decided: {counts.stopped:,} would have been stopped, "
-        f"{counts.decided - counts.stopped:,} let through; {counts.undecided:,} not decided "
-        f"({counts.skipped:,} as the line was full)\n"
+        f"  {count_of(counts.requests, 'request')} ({group.distinct:,} distinct), "
+        f"{counts.chosen:,} chosen, {counts.decided:,} decided: {counts.stopped:,} would have been "
+        f"stopped, {counts.decided - counts.stopped:,} let through; {counts.undecided:,} not "
+        f"decided ({counts.skipped:,} as the line was full)\n"
         "  the bounds of the advice hold however often you look; those below for one look each"
     )
     if of_all is not None:
         click.echo(
-            f"  of all {group.distinct:,} distinct requests {percent_down(of_all.lower)} to "
-            f"{percent_up(of_all.upper)} would have been stopped, by the share that was decided"
+            f"  of all {count_of(group.distinct, 'distinct request')} {percent_down(of_all.lower)} "
+            f"to {percent_up(of_all.upper)} would have been stopped, by the share that was decided"
         )
     if total.is_split:
         click.echo(
-            f"  {group.always.requests:,} requests came by routes that decide every one; they are "
-            "a stratum of their own beside the share"
+            f"  {count_of(group.always.requests, 'request')} came by routes that decide every one: "
+            "a stratum by itself beside the share"
         )
     names = ("", "requests", "decided", "stopped", "of distinct at least", "at most")
     for title, groups in (("by day", report.days), ("by key", report.keys)):

@@ -19,6 +19,7 @@ from guardrail.cli import (
     policy_test,
     policy_views,
 )
+from guardrail.counted_noun import count_of
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -118,8 +119,7 @@ def _show_mistakes(name: str, mistakes: tuple[ConfigError, ...], *, as_json: boo
         ]
         click.echo(json.dumps({"file": name, "mistakes": listed}))
         return
-    count = len(mistakes)
-    click.echo(f"{name}: {count} mistake{'' if count == 1 else 's'}", err=True)
+    click.echo(f"{name}: {count_of(len(mistakes), 'mistake')}", err=True)
     for mistake in mistakes:
         click.echo(f"  {mistake}", err=True)
 
@@ -181,8 +181,8 @@ def _rows(rules: Rules, facts: PolicyFacts) -> Iterator[tuple[str, str]]:
         yield "of harm", _about_harm(rules)
     passes = ", ".join(f"{rate:g} → {_share(share)}" for rate, share in facts.passes)
     yield "passes", f"by the rate at which answers are found harmless under noise: {passes}"
-    fewest = f"{facts.fewest_samples} harmless answers in a row are enough"
-    yield "needs", f"a harmless rate above {facts.q_required:.4f}; {fewest}"
+    fewest = count_of(facts.fewest_samples, "harmless answer is", "harmless answers in a row are")
+    yield "needs", f"a harmless rate above {facts.q_required:.4f}; {fewest} enough"
     usual, harmful = facts.usual, facts.harmful
     ordinary = f"harmless rate {usual.harmless_rate:g}, of which {_round_down(usual.passes)} pass"
     cost = f"{_calls(usual)} for ordinary requests ({ordinary})"
@@ -252,7 +252,7 @@ def _retry(rules: Rules) -> str:
         return "a call is repeated only where it certainly drew no answer"
     return (
         f"lost answers are asked for again (retry: any), and the promise is about the model asked "
-        f"up to {rules.retries + 1} times, until an answer comes"
+        f"up to {count_of(rules.retries + 1, 'time')}, until an answer comes"
     )
 
 
@@ -286,11 +286,11 @@ def _share(share: float) -> str:
 def _reach_rows(rules: Rules, costs: list[ReachCost]) -> Iterator[tuple[str, str]]:
     for cost in costs:
         wish = f"radius {cost.radius:g} at τ {cost.floor:g}"
-        if cost.q_required is None:
+        if cost.q_required is None or cost.fewest_samples is None:
             yield "reach", f"{wish} cannot be promised: no harmless rate below 1 shows it"
             continue
         told = (
-            f"{wish} costs {cost.fewest_samples} calls or more (harmless rate above "
+            f"{wish} costs {count_of(cost.fewest_samples, 'call')} or more (harmless rate above "
             f"{cost.q_required:.4f})"
         )
         if cost.calls is None:

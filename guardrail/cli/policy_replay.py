@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guardrail.cli.options import content_key_option, read_stretch
+from guardrail.counted_noun import count_of
 from guardrail.errors import GuardrailError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def command(
         return
     print_replay(summary)
     if rejudged:
-        click.echo(f"{rejudged:,} decisions by kept answers that were judged again")
+        click.echo(f"{count_of(rejudged, 'decision')} by kept answers that were judged again")
     if anew is not None:
         _print_fresh_tries(anew)
 
@@ -132,8 +133,9 @@ def print_replay(summary: ReplaySummary) -> None:
     from guardrail.replay.wording import describe_interval, describe_test
 
     click.echo(
-        f"{summary.decisions:,} decisions about {summary.requests:,} requests under "
-        f"'{show_text(summary.policy)}': {summary.stay:,} stay, {summary.unknown:,} are not known"
+        f"{count_of(summary.decisions, 'decision')} about {count_of(summary.requests, 'request')} "
+        f"under '{show_text(summary.policy)}': {summary.stay:,} stay, {summary.unknown:,} are not "
+        "known"
     )
     if summary.only_observes:
         click.echo("  this policy only observes: what it would stop is delivered all the same")
@@ -184,7 +186,7 @@ def _more_lines(summary: ReplaySummary) -> Iterator[str]:
             what = "its fields are not known here"
         else:
             what = ", ".join(fields) if fields else "the same policy"
-        yield f"{count:,} records of '{name}' ({digest[:8]}): {what}"
+        yield f"{count_of(count, 'record')} of '{name}' ({digest[:8]}): {what}"
     if summary.unseen:
         yield (
             f"not looked at, as they say which requests are taken at all: "

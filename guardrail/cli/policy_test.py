@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guardrail.cli.options import model_options
+from guardrail.counted_noun import count_of
 
 if TYPE_CHECKING:
     from guardrail.cases.case import Case
@@ -79,7 +80,7 @@ def _choose_cases(sources: tuple[str, ...], tags: tuple[str, ...]) -> list[Case]
     if not chosen:
         known = sorted({tag for case in cases for tag in case.tags})
         raise ConfigError(
-            f"none of {len(cases)} cases has the tags {', '.join(tags)}; there are "
+            f"{count_of(len(cases), 'case')}, none with the tags {', '.join(tags)}; there are "
             f"{', '.join(known) or 'none'}"
         )
     return chosen
@@ -168,12 +169,12 @@ def _print_table(summaries: dict[str, Summary]) -> None:
 
 def _summary_line(name: str, one: Summary) -> str:
     parts = [
-        f"{one.as_expected} of {one.cases} cases as expected",
+        f"{one.as_expected} of {count_of(one.cases, 'case')} as expected",
         f"{one.missed_harm} missed harm (let through)",
-        f"{one.false_alarms} false alarms (stopped)",
+        f"{count_of(one.false_alarms, 'false alarm')} (stopped)",
         *([f"{one.other} otherwise not as expected"] if one.other else []),
         *([f"{one.errors} not decided"] if one.errors else []),
-        f"{one.calls} calls",
+        count_of(one.calls, "call"),
         *([] if one.cost_usd is None else [f"US$ {_dollars(one)}"]),
     ]
     return f"{name}: {', '.join(parts)}"

@@ -14,6 +14,7 @@ import click
 from guardrail.cli.options import guard_options, table_options
 from guardrail.cli.output import require_writable
 from guardrail.cli.request_sets import read_request_set
+from guardrail.counted_noun import count_of
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -181,24 +182,25 @@ def _in_words(facts: dict[str, Any]) -> str:
     price = "" if facts["cost_usd"] is None else f", US$ {facts['cost_usd']:.2f}"
     lines = [
         (
-            f"{facts['requests']:,} requests of {facts['data']}, {facts['views']:,} views, "
-            f"{facts['draws']:,} answers each; {facts['missing']:,} missing; "
-            f"{facts['calls']:,} calls{price}"
+            f"{count_of(facts['requests'], 'request')} of {facts['data']}, "
+            f"{count_of(facts['views'], 'view')}, {count_of(facts['draws'], 'answer')} each; "
+            f"{facts['missing']:,} missing; {count_of(facts['calls'], 'call')}{price}"
         )
     ]
     for one in facts["by_threat"]:
         rate = one["harmless_rate"]
         told = "nothing was judged" if rate is None else f"{percent_down(rate)} harmless"
         lines.append(
-            f"  {one['threat']}: {told}, {one['judged']:,} answers, {one['views']:,} views"
+            f"  {one['threat']}: {told}, {count_of(one['judged'], 'answer')}, "
+            f"{count_of(one['views'], 'view')}"
         )
         lines += [
             f"    {low['name']}: {percent_down(low['harmless_rate'])} harmless"
             for low in one["lowest"]
         ]
     lines.append(
-        f"{facts['requests_all_harmless']:,} of {facts['requests']:,} requests drew nothing but "
-        "harmless answers"
+        f"{facts['requests_all_harmless']:,} of {count_of(facts['requests'], 'request')} drew "
+        "nothing but harmless answers"
     )
     lines += [_tuned_line(name, facts[name]) for name in ("now", "proposed")]
     note = (

@@ -14,6 +14,7 @@ from guardrail.cli.options import guard_options, table_options
 from guardrail.cli.output import require_writable
 from guardrail.cli.recall_output import list_facts, print_recall
 from guardrail.cli.request_sets import read_request_set
+from guardrail.counted_noun import count_of
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -161,22 +162,24 @@ class _Measurement:
         )
         calls = count * design.draws
         tries = 1 + self.engine.rules.retries
-        set_of = (
-            f"{forbidden.requests:,} requests in {forbidden.clusters:,} clusters of near-copies"
-        )
-        again = f"{tries * calls:,} calls if every one had to be repeated"
+        clusters = count_of(forbidden.clusters, "cluster")
+        set_of = f"{count_of(forbidden.requests, 'request')} in {clusters} of near-copies"
+        again = f"{count_of(tries * calls, 'call')} if every one had to be repeated"
         lines = [
             f"{forbidden.name}: {set_of}; {count:,} will be measured, one of a cluster",
             f"to show a recall, all shown held, takes so many requests: {needs}",
-            f"at most {calls:,} answers of the model, {design.draws:,} for each request ({again})",
+            (
+                f"at most {count_of(calls, 'answer')} of the model, {design.draws:,} for each "
+                f"request ({again})"
+            ),
             *(f"left out: {problem}" for problem in forbidden.problems),
         ]
         if self.sets.clean is not None:
             clean = self.sets.clean
             most = len(clean.drawn) * self.engine.rules.max_samples
             lines.append(
-                f"{clean.name}: {len(clean.drawn):,} clean requests, one of a cluster, at most "
-                f"{most:,} answers"
+                f"{clean.name}: {count_of(len(clean.drawn), 'clean request')}, one of a cluster, "
+                f"at most {count_of(most, 'answer')}"
             )
             lines += [f"left out: {problem}" for problem in clean.problems]
         lines += self._announce_threats(count)
@@ -190,8 +193,9 @@ class _Measurement:
             left_out = left_out_sentence(self.engine.rules.threats)
             return [f"{left_out}; --threats measures them."] if left_out else []
         said = (
-            f"threats ({', '.join(self.threats.statements)}): {self.threats.draws:,} answers to "
-            f"each view of {requests:,} requests at most, fewer where a view can no longer show "
+            f"threats ({', '.join(self.threats.statements)}): "
+            f"{count_of(self.threats.draws, 'answer')} to each view of "
+            f"{count_of(requests, 'request')} at most, fewer where a view can no longer show "
             "anything or another one is enough"
         )
         return [said]
@@ -278,8 +282,8 @@ class _PriceTeller:
         self.done = True
         most = counts.cost_usd / counts.usage.calls * self.most_answers
         click.echo(
-            f"the first {counts.usage.calls:,} answers cost US$ {counts.cost_usd:.2g}; at that "
-            f"rate all of them cost at most US$ {most:.2f}",
+            f"the first {count_of(counts.usage.calls, 'answer')} cost US$ {counts.cost_usd:.2g}; "
+            f"at that rate all of them cost at most US$ {most:.2f}",
             err=True,
         )
 

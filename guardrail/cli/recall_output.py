@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from guardrail.counted_noun import count_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -67,8 +69,8 @@ def print_recall(outcome: RecallOutcome, recall: Recall, left_out: str, out: Pat
     """The measurement in words, on standard output."""
     price = "" if recall.cost_usd is None else f", US$ {recall.cost_usd:.2f}"
     click.echo(
-        f"{recall.requests:,} requests of {recall.data}, {recall.draws:,} draws each; "
-        f"{recall.calls:,} calls{price}\n"
+        f"{count_of(recall.requests, 'request')} of {recall.data}, "
+        f"{count_of(recall.draws, 'draw')} each; {count_of(recall.calls, 'call')}{price}\n"
         f"{len(recall.held):,} shown held as they are; radius at recall "
         + ", ".join(f"{r.recall:g}: {_radius(r.radius)}" for r in recall.reaches)
     )
@@ -91,8 +93,9 @@ def _print_threats(threats: ThreatOutcome | None, recall: Recall) -> None:
         return
     shares = list(threats.state_shares(recall.alpha))
     print_table(
-        f"\nHeld against each threat: {threats.design.draws:,} draws of a view, {threats.calls:,} "
-        f"calls; together with confidence {confidence_down(threats.design.delta)}",
+        f"\nHeld against each threat: {count_of(threats.design.draws, 'draw')} of a view, "
+        f"{count_of(threats.calls, 'call')}; together with confidence "
+        f"{confidence_down(threats.design.delta)}",
         ("threat", "shown held", "share, at least"),
         [
             (TITLES[one.against], f"{one.shown:,} of {len(threats.results):,}",
@@ -138,7 +141,8 @@ def _print_blind(outcome: RecallOutcome) -> None:
         for c in (result.counts,)
     ]
     print_table(
-        f"\nBlind spots: {len(rows):,} requests that are not shown held, even unchanged",
+        f"\nBlind spots: {count_of(len(rows), 'request is', 'requests are')} not shown held, "
+        "even unchanged",
         ("request", "why", "called harmless", "refused", "missing", "drawn"),
         rows[:_MOST_LISTED],
     )

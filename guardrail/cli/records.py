@@ -15,6 +15,7 @@ from guardrail.cli.options import content_key_option, place_option, read_time
 from guardrail.cli.records_cases import case_options, write_record_cases, write_reviewers_cases
 from guardrail.cli.records_labels import LabelUse, write_labels
 from guardrail.cli.records_summary import BY_WORDS, print_summary
+from guardrail.counted_noun import count_of
 from guardrail.engine.stopped_by import StoppedBy
 from guardrail.errors import ConfigError
 
@@ -83,7 +84,7 @@ def _list(place: str, limit: int, as_json: bool, **which: Any) -> None:
         return
     columns = ("time (UTC)", "record", "action", "reason", "stopped by", "category", "field",
                "model", "calls", "s")  # fmt: skip
-    print_table(f"{len(found)} records", columns, [_cells(one) for one in found])
+    print_table(count_of(len(found), "record"), columns, [_cells(one) for one in found])
 
 
 def _cells(one: RecordSummary) -> tuple[str, ...]:
@@ -265,10 +266,11 @@ def _verify(place: str, public_key: Path | None, expect_anchor: str | None, as_j
         return
     signed = "signatures checked" if verifier else f"{audit.signed} signed, signatures not checked"
     click.echo(
-        f"holds: {audit.records:,} records ({audit.passed:,} passed; {signed}) of {audit.chains} "
-        f"processes, {audit.pruned:,} removed by retention\n"
-        f"  {audit.override_steps:,} steps of overrides\n"
-        f"  {audit.anchors} anchors; {audit.unanchored:,} records were added since the last\n"
+        f"holds: {count_of(audit.records, 'record')} ({audit.passed:,} passed; {signed}) of "
+        f"{count_of(audit.chains, 'process', 'processes')}, {audit.pruned:,} removed by retention\n"
+        f"  {count_of(audit.override_steps, 'step')} of overrides\n"
+        f"  {count_of(audit.anchors, 'anchor')}; "
+        f"{count_of(audit.unanchored, 'record was', 'records were')} added since the last\n"
         f"  last anchor {audit.last_anchor or 'none'}; keep it elsewhere, and give it as "
         "--expect-anchor: records that are removed with their anchors show only by that"
     )
@@ -294,8 +296,8 @@ def _prune(
     with open_existing(place) as database:
         pruned = prune(database, Retention(records_days, content_days), signer=_signer(sign_key))
     click.echo(
-        f"removed: {pruned.records:,} records, {pruned.contents:,} contents, "
-        f"{pruned.pictures:,} pictures"
+        f"removed: {count_of(pruned.records, 'record')}, {count_of(pruned.contents, 'content')}, "
+        f"{count_of(pruned.pictures, 'picture')}"
     )
 
 
@@ -323,7 +325,10 @@ def _erase(
             found = DatabaseSource(database).scan(RecordFilter(request_digest=name))
             ids += [record.record_id for record in found]
         erased = erase_contents(database, ids)
-    click.echo(f"erased: the content of {erased.contents:,} records, {erased.pictures:,} pictures")
+    click.echo(
+        f"erased: the content of {count_of(erased.contents, 'record')}, "
+        f"{count_of(erased.pictures, 'picture')}"
+    )
 
 
 def _request_names(digest: str | None, key_file: Path | None) -> list[str]:

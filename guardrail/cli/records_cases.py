@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from guardrail.counted_noun import count_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -76,9 +78,12 @@ def write_reviewers_cases(place: str, out: Path, keys: ContentKeys | None) -> No
     with open_existing(place) as database:
         cases, closed = load_reviewers_cases(database, keys)
     if closed and not cases:
-        raise ConfigError(f"{closed} cases are sealed; give their key with --content-key")
+        raise ConfigError(
+            f"{count_of(closed, 'case is', 'cases are')} sealed; give the key with --content-key"
+        )
     if not cases:
         raise ConfigError("reviewers kept no case; the console's page of a decision makes one")
     out.write_text(write_cases(cases), encoding="utf-8")
-    left_out = f"; {closed} are sealed with another key and left out" if closed else ""
-    click.echo(f"{len(cases)} cases in {out}{left_out}")
+    sealed = count_of(closed, "is", "are")
+    left_out = f"; {sealed} sealed with another key and left out" if closed else ""
+    click.echo(f"{count_of(len(cases), 'case')} in {out}{left_out}")

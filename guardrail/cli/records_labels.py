@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from guardrail.counted_noun import count_of
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ def write_labels(
             if not rows:
                 raise ConfigError("no decision has a label yet; label some in the console")
             write_rows(out, rows)
-            click.echo(f"written: {len(rows):,} labels, for guardrail policy replay --labels {out}")
+            click.echo(
+                f"written: {count_of(len(rows), 'label')}, for guardrail policy replay --labels "
+                f"{out}"
+            )
             return
         round_ = _find_round(database, round_id or NEWEST, use)
         fits = _use_of(round_)
@@ -135,7 +139,8 @@ def _write_delivered(database: Database, round_: Round, out: Path) -> None:
     write_sealed(draw_file, round_.let_through)
     labelled = sum(row["harmful"] is not None for row in rows)
     click.echo(
-        f"written: {labelled:,} labels of {len(rows):,} drawn answers, and {draw_file}\n"
+        f"written: {count_of(labelled, 'label')} of {count_of(len(rows), 'drawn answer')}, and "
+        f"{draw_file}\n"
         f"Then: guardrail delivered bound --labels {out}"
     )
 
@@ -150,9 +155,10 @@ def _write_answers(database: Database, round_: Round, out: Path, keys: ContentKe
     write_rows(out, rows)
     harmful = sum(row["harmful"] is True for row in rows)
     click.echo(
-        f"written: {len(rows):,} answers, one a request, {harmful:,} of them harmful; left out: "
-        f"{unsettled:,} on which reviewers do not agree or are unsure, {missing:,} that are not "
-        f"kept any more\nThen: guardrail calibrate --policy POLICY --data {out}"
+        f"written: {count_of(len(rows), 'answer')}, one a request, {harmful:,} of them harmful; "
+        f"left out: {unsettled:,} on which reviewers do not agree or are unsure, {missing:,} that "
+        "are not kept any more\n"
+        f"Then: guardrail calibrate --policy POLICY --data {out}"
     )
 
 
@@ -170,9 +176,10 @@ def _write_requests(database: Database, round_: Round, out: Path, keys: ContentK
         write_rows(clean, found.clean)
         more = f" --clean {clean}"
     written = (
-        f"written: {len(found.forbidden):,} requests to be stopped, and {len(found.clean):,} "
-        f"ordinary ones in {clean}; left out: {found.unsettled:,} on which reviewers do not agree "
-        f"or are unsure, {found.missing:,} that are not kept any more"
+        f"written: {count_of(len(found.forbidden), 'request')} to be stopped, and "
+        f"{count_of(len(found.clean), 'ordinary one')} in {clean}; left out: {found.unsettled:,} "
+        f"on which reviewers do not agree or are unsure, {found.missing:,} that are not kept any "
+        "more"
     )
     lines = [
         written,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from guardrail.counted_noun import count_of
 from guardrail.records.endings import HowEnded
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _print(found: RecordsTally, by: tuple[str, ...], limit: int) -> None:
     if found.first is None or found.last is None:
         click.echo("There are no records of this time.")
         return
-    click.echo(f"{total.decisions:,} records from {found.first:%Y-%m-%d %H:%M} to "
+    click.echo(f"{count_of(total.decisions, 'record')} from {found.first:%Y-%m-%d %H:%M} to "
                f"{found.last:%Y-%m-%d %H:%M} UTC")  # fmt: skip
     for line in _total_lines(total):
         click.echo(f"  {line}")
@@ -83,11 +84,11 @@ def _total_lines(total: Tally) -> list[str]:
         lines.append(f"{total.remembered:,} of them were given an earlier verdict again")
     cost = "cost not known" if total.unpriced == total.decisions else f"US$ {total.cost_usd:,.2f}"
     if 0 < total.unpriced < total.decisions:
-        cost += f" ({total.unpriced:,} requests of unknown cost left out)"
-    tokens = f"{total.prompt_tokens:,} tokens in, {total.completion_tokens:,} out"
+        cost += f" ({count_of(total.unpriced, 'request')} of unknown cost left out)"
+    tokens = f"{count_of(total.prompt_tokens, 'token')} in, {total.completion_tokens:,} out"
     if total.uncounted:
-        tokens += f" ({total.uncounted:,} requests of unknown number left out)"
-    return [*lines, f"{total.calls:,} calls; {cost}; {tokens}"]
+        tokens += f" ({count_of(total.uncounted, 'request')} of unknown number left out)"
+    return [*lines, f"{count_of(total.calls, 'call')}; {cost}; {tokens}"]
 
 
 def _cells(tally: Tally) -> tuple[str, ...]:

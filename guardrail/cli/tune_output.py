@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from guardrail.counted_noun import count_of
+
 if TYPE_CHECKING:
     from guardrail.policy.schema import Policy
     from guardrail.policy_search.tuned import Tuned
@@ -67,7 +69,8 @@ def _print(tuned: Tuned, proposal: str | None, out: Path | None, draws: int | No
     radius = goal_radius(tuned.design.goals)
     rows = front_rows(tuned)
     print_table(
-        f"{tuned.candidates:,} candidates; those that no other one beats, on the half searched",
+        f"{count_of(tuned.candidates, 'candidate')}; those that no other one beats, on the half "
+        "searched",
         front_columns(radius),
         rows[:_MOST_SHOWN],
     )
@@ -78,8 +81,8 @@ def _print(tuned: Tuned, proposal: str | None, out: Path | None, draws: int | No
         click.echo(f"the policy as it is, on the other half: {counts}")
         if draws is not None and tuned.now.longest_test > draws:
             click.echo(
-                f"  its test takes up to {tuned.now.longest_test:,} draws of a request, and "
-                f"{draws:,} were made: what is not known counts against it (--draws)"
+                f"  its test takes up to {count_of(tuned.now.longest_test, 'draw')} of a request, "
+                f"and {draws:,} were made: what is not known counts against it (--draws)"
             )
     click.echo(describe_error(tuned.design))
     if tuned.proposed is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guardrail.cli.request_sets import read_request_set
+from guardrail.counted_noun import count_of
 from guardrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def _label(forbidden: RequestSet, clean: RequestSet) -> list[LabelledRequest]:
     both = {digest for digest, _ in forbidden.drawn} & {digest for digest, _ in clean.drawn}
     if both:
         raise ConfigError(
-            f"{len(both):,} requests are among the forbidden ones and among the ordinary ones; "
-            "take them out of one set"
+            f"{count_of(len(both), 'request is', 'requests are')} among the forbidden ones and "
+            "among the ordinary ones; take them out of one set"
         )
     return [
         *(LabelledRequest(digest, one, True) for digest, one in forbidden.drawn),
@@ -119,18 +120,18 @@ def _announce(
     calls = count * options["draws"] * noises
     for one, kind in ((forbidden, "forbidden"), (clean, "ordinary")):
         click.echo(
-            f"{one.name}: {one.requests:,} {kind} requests in {one.clusters:,} clusters of "
-            f"near-copies, {len(one.drawn):,} are measured, one of each",
+            f"{one.name}: {count_of(one.requests, f'{kind} request')} in "
+            f"{count_of(one.clusters, 'cluster')} of near-copies, {len(one.drawn):,} are measured, "
+            "one of each",
             err=True,
         )
         for problem in one.problems:
             click.echo(f"left out: {problem}", err=True)
     click.echo(
         f"goals: {'; '.join(goal.sentence for goal in goals)}\n"
-        f"at most {calls:,} answers of the model: {options['draws']:,} for each of {count:,} "
-        f"requests under {noises:,} {'noise' if noises == 1 else 'noises'}; what the run folder "
-        "holds is not drawn again"
-        + (f"; {oracles:,} oracles judge each answer once" if oracles > 1 else ""),
+        f"at most {count_of(calls, 'answer')} of the model: {options['draws']:,} for each of "
+        f"{count:,} requests under {count_of(noises, 'noise')}; what the run folder holds is not "
+        "drawn again" + (f"; {oracles:,} oracles judge each answer once" if oracles > 1 else ""),
         err=True,
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from guardrail.counted_noun import count_of
 from guardrail.errors import CertificationError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _records(file: Path, public_key: Path | None, anchors: Anchors, as_json: boo
     begins = f"continues after record {audit.continues}" if audit.continues else "begins the chain"
     counts = f"{audit.passed} passed, {audit.remembered} remembered"
     lines = [
-        f"holds: {audit.records} records ({counts}; {signed})",
+        f"holds: {count_of(audit.records, 'record')} ({counts}; {signed})",
         begins if audit.records else "no records, which proves nothing",
         f"last digest {audit.last_digest or 'none'}",
         *not_shown,

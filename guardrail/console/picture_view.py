@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guardrail.api.pictures.apart import decode_safely
+from guardrail.counted_noun import agree
 from guardrail.engine.promise import Reach
 from guardrail.errors import RequestError
 from guardrail.images.canvas import canvas_for
@@ -60,7 +61,7 @@ class Example:
     def words(self) -> str:
         """Where it lies, and how much it changes there."""
         change = self.change
-        levels = f"{change.most_levels} of 255 level{'s' if change.most_levels > 1 else ''}"
+        levels = f"{change.most_levels} of 255 {agree(change.most_levels, 'level')}"
         if change.pattern is Pattern.SPOT:
             return f"{change.width} × {change.height} pixels in the middle, by up to {levels}"
         if change.levels:

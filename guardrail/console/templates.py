@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from guardrail.console.words import describe_category, describe_reason, describe_test
+from guardrail.counted_noun import agree, count_of
 from guardrail.html_page.page import TOKENS
 from guardrail.tuning.percent import percent_down, percent_up
 from guardrail.version import __version__
@@ -61,6 +62,8 @@ def _environment() -> Environment:
         "moment": datetime.fromisoformat,
         "time": format_time,
         "count": _count,
+        "count_of": count_of,
+        "agree": agree,
         "usd": _usd,
         "seconds": _seconds,
         "within": _within,

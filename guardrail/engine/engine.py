@@ -9,6 +9,7 @@ import math
 import time
 from typing import TYPE_CHECKING, assert_never
 
+from guardrail.counted_noun import count_of
 from guardrail.engine.budget import Budget
 from guardrail.engine.canonical_chat import canonical_chat_offloaded, canonical_text_offloaded
 from guardrail.engine.decision import DecisionRun
@@ -179,7 +180,8 @@ class Engine:
         """A decision that nothing was asked for yet, and when it began. Raises RequestError."""
         if chat.pictures != len(pictures):
             raise RequestError(
-                f"the messages refer to {chat.pictures} pictures, but {len(pictures)} were given"
+                f"the messages refer to {count_of(chat.pictures, 'picture')}, but "
+                f"{count_of(len(pictures), 'was', 'were')} given"
             )
         started, end = time.monotonic(), self.deadline(deadline)
         if digest is None and not pictures:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, assert_never
 
+from guardrail.counted_noun import agree, count_of
 from guardrail.engine.threat_recall import Against
 from guardrail.engine.threats import Crops, Stickers, Suffix, SuffixUnit
 from guardrail.engine.wording import (
@@ -107,8 +108,9 @@ def left_out_sentence(threats: Threats | None) -> str:
 
 def _promise_of_suffix(setting: Suffix, below: str, passes: str) -> str:
     has, added, beyond = _describe_suffix(setting)
+    put = "is put" if _is_one(setting) else "are put"
     return (
-        f"A request that has {has} {below}, {passes} after {added} are put behind the last such "
+        f"A request that has {has} {below}, {passes} after {added} {put} behind the last such "
         f"text and nothing else is changed. Not covered: {beyond}, or a longer suffix."
     )
 
@@ -120,18 +122,23 @@ def _describe_suffix(setting: Suffix) -> tuple[str, str, str]:
             trimmed = "without the white space at the end of the last such text"
             return (
                 f"a text of the user with a word in it and, {trimmed},",
-                f"white space and then at most {setting.most} words",
+                f"white space and then at most {count_of(setting.most, 'word')}",
                 "text glued to the last word, scripts without spaces, text put elsewhere",
             )
         case SuffixUnit.CHARACTERS:
-            added = f"at most {setting.most} characters (code points)"
+            added = count_of(setting.most, "character (code point)", "characters (code points)")
             return (
                 "a text of the user that is not empty and, as it is,",
-                added,
+                f"at most {added}",
                 "text put elsewhere",
             )
         case _:
             assert_never(setting.unit)
+
+
+def _is_one(setting: Suffix) -> bool:
+    """Whether one thing is put on; white space and a word are two."""
+    return setting.unit is SuffixUnit.CHARACTERS and setting.most == 1
 
 
 def held_sentence(
@@ -149,7 +156,7 @@ def held_sentence(
         alpha: failure probability of one decision.
         delta: of all shares of the measurement together.
     """
-    head = f"Of requests drawn like the {requests:,} that were measured"
+    head = f"Of requests drawn like the {count_of(requests, 'that was', 'that were')} measured"
     if share.share_lower <= 0.0:
         return f"{head}, no share was shown to be held against {TITLES[share.against]}."
     held = f"at least {digits_down(share.share_lower)}"
@@ -174,7 +181,7 @@ def held_sentence(
             has, added, _ = _describe_suffix(setting)
             said = (
                 f"{head}, {held} have {has} are such that {added}, put behind that text with "
-                "nothing else changed, do not let them pass"
+                f"nothing else changed, {'does' if _is_one(setting) else 'do'} not let them pass"
             )
         case _:
             assert_never(setting)
@@ -222,9 +229,10 @@ def earned_sentence(
         temperature: that views were asked with; None for that of the request.
     """
     cut = describe_cut(probe_max_tokens).removesuffix(",")
+    those = agree(views, "the one view", f"each of the {views:,} views")
     return (
         f"Unless an event of probability at most {digits_up(alpha)} occurred while guard and model "
-        f"made their draws: the answers to each of the {views} views{cut}, "
+        f"made their draws: the answers to {those}{cut}, "
         f"{_describe_asking(temperature)}, are found harmless by the oracle "
         f"with probability at least {digits_down(rate)}."
         f"{say_asked(most_asked)}"

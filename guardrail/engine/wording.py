@@ -12,6 +12,7 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import TYPE_CHECKING, assert_never
 
+from guardrail.counted_noun import count_of
 from guardrail.engine.promise import Claim
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def stability_sentence(
             )
         case Claim.HARMLESSNESS:
             also = f", by answers that the oracle finds to be {compared}," if compared else ""
-            cut = "" if probe_max_tokens is None else f", answers cut at {probe_max_tokens} tokens,"
+            cut = describe_cut(probe_max_tokens, what="answers cut")
             text = (
                 "every request that differs from this one in nothing but pixels, by an ℓ2 distance "
                 f"of at most {radii} {_UNIT}, this one included, is answered truly "
@@ -191,9 +192,9 @@ def text_sentence(
     )
 
 
-def describe_cut(probe_max_tokens: int | None) -> str:
+def describe_cut(probe_max_tokens: int | None, what: str = "cut") -> str:
     """What stands behind the word "answers" where only their beginnings are asked for."""
-    return "" if probe_max_tokens is None else f", cut at {probe_max_tokens} tokens,"
+    return "" if probe_max_tokens is None else f", {what} at {count_of(probe_max_tokens, 'token')},"
 
 
 def say_asked(most_asked: int) -> str:
@@ -239,17 +240,18 @@ def recall_sentence(
     confidence = confidence_down(delta)
     clean = clean_sentence(clean_requests, clean_passed)
     if not shown:
+        forbidden = count_of(requests, "forbidden request that was", "forbidden requests that were")
         return (
-            f"Of the {requests:,} forbidden requests that were measured, too few were stopped to "
-            f"show a recall of {' or '.join(others)} (confidence {confidence}). {clean}"
+            f"Of the {forbidden} measured, too few were stopped to show a recall of "
+            f"{' or '.join(others)} (confidence {confidence}). {clean}"
         )
     shares = " / ".join(digits_down(reach.recall) for reach in shown)
     radii = " / ".join(digits_down(reach.radius or 0.0) for reach in shown)
     missing = f" A recall of {' or '.join(others)} was not shown." if others else ""
     return (
-        f"Of requests drawn like the {requests:,} that were measured, at least {shares} are such "
-        f"that no change of their pixels within {radii} {_UNIT} lets them pass, "
-        f"except with probability {digits_up(alpha)} a try (confidence {confidence} in this "
+        f"Of requests drawn like the {count_of(requests, 'that was', 'that were')} measured, at "
+        f"least {shares} are such that no change of their pixels within {radii} {_UNIT} lets them "
+        f"pass, except with probability {digits_up(alpha)} a try (confidence {confidence} in this "
         f"calibration).{missing} {clean}"
     )
 
@@ -258,7 +260,7 @@ def clean_sentence(requests: int, passed: int) -> str:
     """What became of clean requests under the policy whose recall was measured; 0: of none."""
     if not requests:
         return "How many clean requests pass under the same policy was not measured."
-    return f"Of {requests:,} clean requests, {passed:,} passed under the same policy."
+    return f"Of {count_of(requests, 'clean request')}, {passed:,} passed under the same policy."
 
 
 def format_reaches(reaches: Iterable[Reach]) -> str:

@@ -10,6 +10,7 @@ from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from guardrail.counted_noun import count_of
 from guardrail.engine.threat_wording import TITLES
 from guardrail.engine.wording import confidence_down, digits_down
 from guardrail.evaluation.recall_facts import Blindness
@@ -98,9 +99,10 @@ def _body(report: RecallReport) -> str:
     recall, outcome = report.recall, report.outcome
     return f"""
 <h1>What the policy “{escape(recall.policy)}” stops, and how far out</h1>
-<p class=lead>{escape(recall.data)}: {recall.data_requests:,} forbidden requests in
-{recall.data_clusters:,} clusters of near-copies. One of each was drawn at random beforehand,
-{recall.requests:,} in all; the model answered {recall.draws:,} noisy variants of each.</p>
+<p class=lead>{escape(recall.data)}: {count_of(recall.data_requests, "forbidden request")} in
+{count_of(recall.data_clusters, "cluster")} of near-copies. One of each was drawn at random
+beforehand, {recall.requests:,} in all; the model answered
+{count_of(recall.draws, "noisy variant")} of each.</p>
 <div class=facts>{_facts(report)}</div>
 <p class=promise>{escape(recall.statement().sentence)}</p>
 {format_warning(_LIMIT)}
@@ -148,10 +150,10 @@ def _threats(report: RecallReport) -> str:
         for one, sentence in threats.state_shares(report.recall.alpha)
     )  # fmt: skip
     names = ("threat", "shown held", "share, at least", "in words")
+    answers = count_of(threats.design.draws, "answer")
     return (
-        f"<h2>Held against each threat</h2><p class=lead>{threats.design.draws:,} answers to each "
-        "view, without noise; the bounds hold together with confidence "
-        f"{confidence_down(threats.design.delta)}.</p>"
+        f"<h2>Held against each threat</h2><p class=lead>{answers} to each view, without noise; "
+        f"the bounds hold together with confidence {confidence_down(threats.design.delta)}.</p>"
         f"{format_table(names, rows, label='Held against each threat', words=[0, 3])}"
     )
 

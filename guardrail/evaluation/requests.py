@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guardrail.canonical import canonical_json, parse_strict
+from guardrail.counted_noun import count_of
 from guardrail.errors import ConfigError, RequestError
 from guardrail.files import read_file
 from guardrail.images.codec import decode_image
@@ -344,7 +345,8 @@ def _refused_error(
     told = [tell_problems(path, bad_rows)] * bool(bad_rows) + list(unreadable[:_SHOWN])
     more = f"; and {len(unreadable) - _SHOWN} more" if len(unreadable) > _SHOWN else ""
     return ConfigError(
-        f"{len(bad_rows) + len(unreadable)} requests cannot be used: {'; '.join(told)}{more}. "
+        f"{count_of(len(bad_rows) + len(unreadable), 'request')} cannot be used: "
+        f"{'; '.join(told)}{more}. "
         "Correct them, or leave them out with --skip-bad-rows"
     )
 

@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guardrail.counted_noun import count_of
 from guardrail.policy.shipped import shipped_names
 from guardrail.policy_search.numbers import FIELDS
 from guardrail.policy_search.search import goal_radius
@@ -45,8 +46,8 @@ def write_proposal(tuned: Tuned, policy_name: str, own_name: str, folder: Path, 
     head = [
         (
             f"Proposed by `guardrail tune` on {data}. Confirmed on {measured.ordinary:,} ordinary "
-            f"and {measured.forbidden:,} forbidden requests that the search did not look at; "
-            f"{describe_error(tuned.design)}:"
+            f"and {count_of(measured.forbidden, 'forbidden request')} that the search did not look "
+            f"at; {describe_error(tuned.design)}:"
         ),
         *(f"- {describe_check(check)}" for check in proposed.checks),
         (

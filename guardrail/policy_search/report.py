@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from guardrail.counted_noun import count_of
 from guardrail.html_page.page import write_page
 from guardrail.html_page.parts import format_fact, format_table, format_text, format_warning
 from guardrail.policy_search.facts import INTERVAL_DELTA, front_intervals
@@ -91,9 +92,9 @@ def _body(tuned: Tuned, policy: str, data: str, proposal: str | None, warning: s
     measured = tuned.front[0].measured
     return f"""
 <h1>Numbers for the goals of “{format_text(policy)}”</h1>
-<p class=lead>{format_text(data)}. {tuned.candidates:,} candidates were searched on
-{measured.ordinary:,} ordinary and {measured.forbidden:,} forbidden requests; the other half
-confirmed.</p>
+<p class=lead>{format_text(data)}. {count_of(tuned.candidates, "candidate was", "candidates were")}
+searched on {measured.ordinary:,} ordinary and
+{count_of(measured.forbidden, "forbidden request")}; the other half confirmed.</p>
 {warning}{_verdict(tuned)}
 <h2>Goals</h2>{_goals(tuned)}
 {_changes(tuned)}

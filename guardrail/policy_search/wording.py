@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, assert_never
 
+from guardrail.counted_noun import count_of
 from guardrail.policy.goals import GoalKind
 from guardrail.policy_search.numbers import FIELDS, NOISE
 
@@ -145,8 +146,8 @@ def describe_counts(measured: Measured, radius: float | None) -> str:
     ]
     if radius is not None and measured.radius is not None:
         parts.append(
-            f"{measured.shown(radius):,} of {measured.forbidden:,} forbidden requests shown held "
-            f"within {radius:g}"
+            f"{measured.shown(radius):,} of {count_of(measured.forbidden, 'forbidden request')} "
+            f"shown held within {radius:g}"
         )
     parts.append(f"{measured.mean_calls:.1f} calls")
     return ", ".join(parts)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardrail.canonical import parse_strict
+from guardrail.counted_noun import count_of
 from guardrail.engine.certificate.codec import decode_certificate
 from guardrail.engine.certificate.verification import verify_certificate
 from guardrail.engine.harmful_answers import tally_harmful
@@ -71,7 +72,7 @@ def read_certificates(path: str | Path, *, record_id: str | None = None) -> Cert
             certificates.append(certificate)
             harmful.append(_find_harmful(value, certificate.samples))
     if not certificates:
-        where, which = str(file), f"none of its {skipped} decisions has a certificate"
+        where, which = str(file), f"{count_of(skipped, 'decision')}, and none with a certificate"
         if record_id is not None:
             where, which = decisions[0][0], "this decision has no certificate"
         raise CertificationError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from guardrail.counted_noun import agree, count_of
 from guardrail.engine.harmful_answers import tally_harmful
 from guardrail.engine.preprocessing import NO_FILTER, SIDE_FROM_POLICY
 from guardrail.engine.verdict import Action, Reason
@@ -177,13 +178,17 @@ def _say_test(record: Record, certificate: Certificate | None) -> Iterator[str]:
     look = certificate.looks.index(n)
     most = certificate.pass_at_most[look]
     copies = "to noisy copies" if certificate.pictures else "to the request itself"
-    drawn = f"{harmless} of {n} answers {copies} were harmless"
+    were = agree(harmless, "was", "were")
+    drawn = f"{harmless:,} of {count_of(n, 'answer')} {copies} {were} harmless"
     if certificate.decision is Decision.PASS:
-        yield f"{drawn}; {n - most} were needed to let it through."
+        yield f"{drawn}; {_needed(n - most)}."
         return
-    enough = f"after {n}, {certificate.block_at_least[look]} that are not stop a request"
+    stopping = certificate.block_at_least[look]
+    enough = (
+        f"after {n:,}, {count_of(stopping, 'that is not stops', 'that are not stop')} a request"
+    )
     if most >= 0:
-        yield f"{drawn}; {n - most} were needed to let it through, and {enough}."
+        yield f"{drawn}; {_needed(n - most)}, and {enough}."
     else:
         yield f"{drawn}; {enough}."
     first = next(
@@ -193,8 +198,8 @@ def _say_test(record: Record, certificate: Certificate | None) -> Iterator[str]:
     )
     if first[0] > n:
         yield (
-            f"A request is let through after {first[0]} answers at the earliest, of which "
-            f"{first[0] - first[1]} must be harmless."
+            f"A request is let through after {count_of(first[0], 'answer')} at the earliest, of "
+            f"which {first[0] - first[1]:,} must be harmless."
         )
     if certificate.harmful > sum(
         one.outcome in (Outcome.HARMFUL, Outcome.OTHER_ACTION, Outcome.OTHER_MEANING)
@@ -203,13 +208,21 @@ def _say_test(record: Record, certificate: Certificate | None) -> Iterator[str]:
         yield "Answers that were lost or could not be judged count as not harmless."
 
 
+def _needed(harmless: int) -> str:
+    return f"{count_of(harmless, 'was', 'were')} needed to let it through"
+
+
 def _say_views(certificate: Certificate | None) -> Iterator[str]:
     """What was asked about beside the request itself, and which of it ended the decision."""
     if certificate is None:
         return
     for tested in certificate.threats:
-        told = f"{len(tested.views)} views of it were tested for the threat '{tested.threat}'"
-        yield f"{told}, by {tested.samples} answers."
+        several = len(tested.views) > 1
+        told = count_of(len(tested.views), "view of it was", "views of it were")
+        yield (
+            f"{told} tested for the threat '{tested.threat}', by "
+            f"{count_of(tested.samples, 'answer')}."
+        )
         plan = tested.plan(certificate.alpha)
         for view in tested.views:
             last = view.counts[-1] if view.counts else None
@@ -217,8 +230,10 @@ def _say_views(certificate: Certificate | None) -> Iterator[str]:
             stopped = ended not in (None, Decision.PASS) and not certificate.is_itself(view)
             if last is not None and stopped:
                 yield (
-                    f"The decision ended at one of them, {_describe_view(view)}: {last.harmful} of "
-                    f"{last.samples} answers to it alone were not harmless."
+                    f"The decision ended at {'one of them' if several else 'it'}, "
+                    f"{_describe_view(view)}: {last.harmful:,} of "
+                    f"{count_of(last.samples, 'answer')} to it alone "
+                    f"{agree(last.harmful, 'was', 'were')} not harmless."
                 )
 
 
@@ -248,11 +263,11 @@ def _say_harm(record: Record, certificate: Certificate | None) -> Iterator[str]:
         (Outcome.OTHER_ACTION, "took another action than the reference"),
     ):
         if others[outcome]:
-            yield f"{others[outcome]} answers {what}."
+            yield f"{count_of(others[outcome], 'answer')} {what}."
 
 
 def _describe(found: HarmfulAnswers) -> str:
-    times = "1 answer was" if found.answers == 1 else f"{found.answers} answers were"
+    times = count_of(found.answers, "answer was", "answers were")
     meaning = _CATEGORIES.get(found.category)
     category = meaning if meaning is not None else f"'{found.category}'"
     if "score at or over the threshold" in found.category:
@@ -309,4 +324,4 @@ def _say_promise(certificate: Certificate | None) -> Iterator[str]:
 
 def _say_costs(record: Record) -> Iterator[str]:
     cost = "" if record.cost_usd is None else f", US$ {record.cost_usd:.2g}"
-    yield f"It took {record.calls} calls and {record.elapsed_s:.2f} s{cost}."
+    yield f"It took {count_of(record.calls, 'call')} and {record.elapsed_s:.2f} s{cost}."

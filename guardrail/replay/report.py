@@ -8,6 +8,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from guardrail.counted_noun import count_of
 from guardrail.html_page.page import write_page
 from guardrail.html_page.parts import format_fact, format_table, format_text, format_warning
 from guardrail.replay.wording import (
@@ -62,7 +63,8 @@ def _body(found: PolicyReplay, summary: ReplaySummary, anew: DecidedAnew | None)
     )
     return f"""
 <h1>What the policy “{format_text(summary.policy)}” would have decided</h1>
-<p class=lead>{summary.decisions:,} recorded decisions about {summary.requests:,} requests.
+<p class=lead>{count_of(summary.decisions, "recorded decision")} about
+{count_of(summary.requests, "request")}.
 {escape(ASSUMED)}</p>{observes}
 <div class=facts>{_cards(summary)}</div>
 <h2>Before and after</h2>{_transitions(summary.table, "Decisions before and after")}
@@ -141,7 +143,9 @@ def _fields(found: PolicyReplay, summary: ReplaySummary) -> str:
     for (name, digest, count, _), comparison in zip(
         summary.made_by, found.comparisons, strict=True
     ):
-        head = f"<h2>{count:,} records of “{format_text(name)}” ({escape(digest[:16])})</h2>"
+        head = (
+            f"<h2>{count_of(count, 'record')} of “{format_text(name)}” ({escape(digest[:16])})</h2>"
+        )
         if comparison is None:
             body = format_warning("The fields of this policy are not known here.")
         elif comparison.is_same:

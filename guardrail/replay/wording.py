@@ -6,6 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from guardrail.counted_noun import count_of
 from guardrail.stats import explain_radius
 from guardrail.tuning.percent import percent_down, percent_up
 
@@ -56,7 +57,7 @@ def describe_interval(one: ShareInterval) -> str:
     """`12 of 300 distinct requests; among requests like these 2.08 % to 6.89 %`."""
     if not one.total:
         return "there was no decided request"
-    near = f"{one.count:,} of {one.total:,} distinct requests"
+    near = f"{one.count:,} of {count_of(one.total, 'distinct request')}"
     if one.possible > one.count:
         near += f", up to {one.possible:,} if all unknown ones count"
     lower, upper = format_share(one.lower), format_share(one.upper, up=True)
@@ -82,8 +83,9 @@ def describe_error(name: str, one: ErrorChange) -> Iterator[str]:
 def describe_unused_labels(one: LabelledChanges) -> str:
     """How many labels count for neither kind of error, and why."""
     return (
-        f"{one.unsure:,} labels are unsure, {one.undecided:,} are of requests about which nothing "
-        f"was decided, {one.absent:,} are of records that are not here; none of them counts"
+        f"{count_of(one.unsure, 'label is', 'labels are')} unsure, "
+        f"{count_of(one.undecided, 'is', 'are')} of requests about which nothing was decided, "
+        f"{count_of(one.absent, 'is', 'are')} of records that are not here; none of them counts"
     )
 
 
@@ -93,15 +95,16 @@ def describe_calls(one: FurtherCalls) -> str:
         return "no decision lacks calls"
     cost = "" if one.cost_usd is None else f", about US$ {one.cost_usd:,.2f}"
     return (
-        f"{one.decisions:,} decisions can be settled by calls: about {one.calls:,.0f}{cost} "
-        f"({one.going_on:,} of them would go on from the recorded answers)"
+        f"{count_of(one.decisions, 'decision')} can be settled by calls: about "
+        f"{one.calls:,.0f}{cost} ({one.going_on:,} of them would go on from the recorded answers)"
     )
 
 
 def describe_anew(one: DecidedAnew) -> Iterator[str]:
     """What was decided with calls, and what could not be."""
     cost = f", US$ {one.cost_usd:,.2f}" if one.cost_usd else ""
-    yield f"{len(one.tries):,} decisions were made anew with {one.calls:,} calls{cost}"
+    made = count_of(len(one.tries), "decision was", "decisions were")
+    yield f"{made} made anew with {count_of(one.calls, 'call')}{cost}"
     if one.without_picture:
         yield (
             f"{one.without_picture:,} cannot be made: pictures are not taken from records "
@@ -113,9 +116,10 @@ def describe_anew(one: DecidedAnew) -> Iterator[str]:
             "(--keep-content at serve, --content-key here)"
         )
     if one.not_taken:
-        yield f"{one.not_taken:,} were not decided: this policy does not take such requests"
+        not_taken = count_of(one.not_taken, "was", "were")
+        yield f"{not_taken} not decided: this policy does not take such requests"
     if one.left:
-        yield f"{one.left:,} were left: the calls or dollars were spent"
+        yield f"{count_of(one.left, 'was', 'were')} left: the calls or dollars were spent"
 
 
 def describe_test(summary: ReplaySummary) -> str:
@@ -124,7 +128,7 @@ def describe_test(summary: ReplaySummary) -> str:
     if not before:
         return "no test is known"
     return (
-        f"the tests that are known take {after:,} answers where they took {before:,} "
+        f"the tests that are known take {count_of(after, 'answer')} where they took {before:,} "
         f"({(after - before) / before:+.1%})"
     )
 

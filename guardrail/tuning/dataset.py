@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guardrail.canonical import parse_strict
+from guardrail.counted_noun import count_of
 from guardrail.engine.visible_text import extract_text
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.oracles.base import Exchange
@@ -346,8 +347,8 @@ def _check_weights(path: Path, found: Dataset) -> None:
 def _refused_error(path: Path, problems: Iterable[Problem], why: str = "") -> ConfigError:
     problems = tuple(problems)
     return ConfigError(
-        f"{why}{len(problems)} rows cannot be used: {tell_problems(path, problems)}. Correct them"
-        + ("" if why else ", or leave them out with --skip-bad-rows")
+        f"{why}{count_of(len(problems), 'row')} cannot be used: {tell_problems(path, problems)}. "
+        "Correct them" + ("" if why else ", or leave them out with --skip-bad-rows")
     )
 
 

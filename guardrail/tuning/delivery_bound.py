@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from guardrail.counted_noun import count_of
 from guardrail.errors import ConfigError
 from guardrail.stats import LabelledDraw, delivered_harm_upper
 from guardrail.tuning.columns import is_missing
@@ -47,10 +48,10 @@ class DeliveredHarm:
     def statement(self) -> str:
         draw = self.draw
         return (
-            f"Of the {draw.delivered:,} answers delivered under the policy '{draw.policy}' from "
-            f"{draw.since} to {draw.until} at most {percent_up(self.harm_upper)} are harmful in "
-            f"the labellers' eyes, with confidence {1.0 - self.delta:g}. Nothing is said of other "
-            "windows."
+            f"Of the {count_of(draw.delivered, 'answer')} delivered under the policy "
+            f"'{draw.policy}' from {draw.since} to {draw.until} at most "
+            f"{percent_up(self.harm_upper)} are harmful in the labellers' eyes, with confidence "
+            f"{1.0 - self.delta:g}. Nothing is said of other windows."
         )
 
     def facts(self) -> dict[str, Json]:

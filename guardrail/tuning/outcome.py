@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from guardrail.counted_noun import agree, count_of
 from guardrail.errors import ConfigError
 from guardrail.oracles.calibration import Calibration
 from guardrail.stats import fewest_harmful, harmless_rate_upper
@@ -93,8 +94,9 @@ class CalibrationOutcome:
     @property
     def counts_in_words(self) -> str:
         return (
-            f"{self.n_harmful:,} harmful answers from {self.n_harmful_requests:,} requests and "
-            f"{self.n_harmless:,} harmless ones from {self.n_harmless_requests:,}"
+            f"{count_of(self.n_harmful, 'harmful answer')} from "
+            f"{count_of(self.n_harmful_requests, 'request')} and {self.n_harmless:,} harmless ones "
+            f"from {self.n_harmless_requests:,}"
         )
 
     @property
@@ -144,15 +146,16 @@ class CalibrationOutcome:
         found = []
         if self.n_unnamed and self.design == "simple":
             found.append(
-                f"{self.n_unnamed:,} answers name neither a 'prompt' nor a 'group', so each counts "
-                "as a request of its own unless it is a near-copy of another. If several of them "
-                "answer one request, the bounds are too small: name the requests in a column "
-                "'group'."
+                f"{count_of(self.n_unnamed, 'answer names', 'answers name')} neither a 'prompt' "
+                "nor a 'group', so each counts as a request of its own unless it is a near-copy "
+                "of another. If several of them answer one request, the bounds are too small: "
+                "name the requests in a column 'group'."
             )
         if self.n_near_copies and self.design == "simple":
             found.append(
-                f"{self.n_near_copies:,} of the harmful answers counted are near-copies of others. "
-                "Each bound is the larger of two, with all of them and with one of each family, so "
+                f"{self.n_near_copies:,} of the harmful answers counted "
+                f"{agree(self.n_near_copies, 'is a near-copy', 'are near-copies')} of others. Each "
+                "bound is the larger of two, with all of them and with one of each family, so "
                 "that it holds whichever was drawn one by one."
             )
         if self._few_requests:
@@ -179,9 +182,9 @@ class CalibrationOutcome:
             "tell pictures apart: where requests differ in these, name them in a column 'group'."
         )  # fmt: skip
         return (
-            f"{k:,} requests with a harmful answer are few: with no miss at all they would show no "
-            f"less than {percent_up(least)} at delta {delta:g}. Without a miss it "
-            f"takes {needed}.{more}"
+            f"{count_of(k, 'request')} with a harmful answer {agree(k, 'is', 'are')} few: with no "
+            f"miss at all they would show no less than {percent_up(least)} at delta {delta:g}. "
+            f"Without a miss it takes {needed}.{more}"
         )
 
     def facts(self, data: Dataset) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from guardrail.counted_noun import count_of
 from guardrail.html_page.page import write_page
 from guardrail.html_page.parts import format_chart, format_fact, format_table, format_warning
 from guardrail.tuning.percent import percent_down, percent_up
@@ -201,7 +202,7 @@ def _example(result: ScoredAnswer) -> str:
 
 def _cut(text: str) -> str:
     rest = len(text) - _LONGEST_CHARS
-    more = f" … ({rest:,} characters more)" if rest > 0 else ""
+    more = f" … ({count_of(rest, 'character')} more)" if rest > 0 else ""
     return escape(text[:_LONGEST_CHARS]) + more
 
 
@@ -209,16 +210,17 @@ def _notes(report: Report) -> str:
     outcome, data = report.outcome, report.data
     lines = [f"SHA-256 of the rows: {data.digest}."]
     lines.append(
-        f"{outcome.n_unscanned:,} answers had a part that the oracle cannot look into; they count "
-        f"as judged harmful, as do {outcome.n_failed:,} that could not be judged."
+        f"{count_of(outcome.n_unscanned, 'answer')} had a part that the oracle cannot look into "
+        f"and counted as judged harmful, and {outcome.n_failed:,} could not be judged and counted "
+        "so too."
     )
     if data.problems:
         listed = ", ".join(f"line {p.line} ({p.what})" for p in data.problems[:50])
-        lines.append(f"{len(data.problems):,} rows could not be used: {listed}.")
+        lines.append(f"{count_of(len(data.problems), 'row')} could not be used: {listed}.")
     if data.repeated:
         lines.append(
-            f"{len(data.repeated):,} rows repeat an earlier prompt and answer, "
-            f"{len(data.contradictory):,} of them with the other label."
+            f"{count_of(len(data.repeated), 'row repeats', 'rows repeat')} an earlier prompt and "
+            f"answer, {len(data.contradictory):,} of them with the other label."
         )
     if outcome.design == "stratified":
         lines.append("Every answer counts by its weight; misses above are plain counts.")

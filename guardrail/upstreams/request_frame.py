@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from guardrail.counted_noun import count_of
 from guardrail.errors import RequestError, UpstreamError
 from guardrail.upstreams.base import fill_images
 
@@ -37,7 +38,8 @@ def check_pictures(chat: Chat, pictures: Sequence[Pixels]) -> None:
     """Raises UpstreamError where the pictures are not those that the chat refers to."""
     if chat.pictures != len(pictures):
         raise UpstreamError(
-            f"the chat refers to {chat.pictures} pictures but {len(pictures)} were given",
+            f"the chat refers to {count_of(chat.pictures, 'picture')} but "
+            f"{count_of(len(pictures), 'was', 'were')} given",
             status=500,
         )
 

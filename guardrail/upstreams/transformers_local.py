@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guardrail.batching import Batch, ThreadBatcher
+from guardrail.counted_noun import count_of
 from guardrail.errors import ConfigError, UpstreamError
 from guardrail.types import Answer, Chat, Pixels
 from guardrail.upstreams.loading import Loaded, folder_digest, load_vlm, read_model_settings
@@ -101,7 +102,8 @@ class TransformersLocal:
         request = read_request(chat, self._default_max_tokens)
         if chat.pictures != len(pictures):
             raise UpstreamError(
-                f"the chat speaks of {chat.pictures} pictures and {len(pictures)} were given",
+                f"the chat refers to {count_of(chat.pictures, 'picture')} but "
+                f"{count_of(len(pictures), 'was', 'were')} given",
                 status=400,
             )
         ordered = tuple(pictures[index] for index in request.pictures)

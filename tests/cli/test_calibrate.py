@@ -319,8 +319,8 @@ class TestReport:
         data.write_text(lines + lines.splitlines()[0].replace("true", "false") + "\n{\n")
         result = run("--oracle=builtin", f"--data={data}", "--threshold=0.3", "--skip-bad-rows",
                      f"--report={page}")  # fmt: skip
-        assert "left out: 1 rows (line 182: not valid JSON)" in result.stdout
-        assert "repeated: 1 rows, 1 of them with the other label" in result.stdout
+        assert "left out: 1 row (line 182: not valid JSON)" in result.stdout
+        assert "repeated: 1 row, 1 of them with the other label" in result.stdout
         assert "line 182 (not valid JSON)" in page.read_text()
 
 
@@ -399,7 +399,7 @@ class TestDraw:
         )
         assert result.exit_code == 0, result.output
         assert "write true or false for 'harmful'" in result.stdout
-        assert "drawn: 1 of 1 requests in 1 records, each with the first answer" in result.stdout
+        assert "drawn: 1 of 1 request in 1 record, each with the first answer" in result.stdout
         rows = [json.loads(line) for line in labels.read_text().splitlines()]
         assert len(rows) == 1  # one request, however many variants it had
         assert rows[0]["id"].endswith("/0")

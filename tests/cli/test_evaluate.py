@@ -420,7 +420,7 @@ def test_broken_pictures_are_named_or_left_out(run, model, scenes, kit):
     from guardrail.errors import ConfigError
 
     (scenes / "3.png").write_bytes((scenes / "3.png").read_bytes()[:50])
-    with pytest.raises(ConfigError, match=r"1 rows cannot be used: .*labels.jsonl:4: .*3\.png"):
+    with pytest.raises(ConfigError, match=r"1 row cannot be used: .*labels.jsonl:4: .*3\.png"):
         run("--data", scenes)
     model(truthful(kit))
     result = run("--data", scenes, "--draws=0", "--skip-bad-rows", "--json")

@@ -147,7 +147,7 @@ def test_one_record_of_a_file(certificate, tmp_path):
     assert row["certified"] is False
     every = explain(str(file), "--json")
     assert len(every.stdout.splitlines()) == 2
-    assert "1 decisions of" in every.stderr
+    assert "1 decision of" in every.stderr
     assert explain("--record=c").exit_code == 2
 
 

@@ -50,7 +50,7 @@ def test_replay_tells_and_writes_what_would_change(place, tmp_path):
     options = ("--records", place, "--policy", tmp_path / "new.yaml")
     told = run(policy_replay.command, *options, "--report", page)
     assert told.exit_code == 0
-    assert "3 decisions about 1 requests under 'other'" in told.stdout
+    assert "3 decisions about 1 request under 'other'" in told.stdout
     assert "smoothing.alpha" in told.stdout
     assert page.read_text().startswith("<!doctype html>")
     facts = json.loads(run(policy_replay.command, *options, "--json").stdout)
@@ -164,7 +164,7 @@ def test_diff_says_what_differs_and_what_it_means(policy, place, tmp_path):
     assert "is looser: nothing in it is stricter" in told.stdout
     assert "smoothing.alpha: 0.001 → 0.05  (looser" in told.stdout
     assert "calls of an ordinary request" in told.stdout
-    assert "3 decisions about 1 requests" in told.stdout
+    assert "3 decisions about 1 request" in told.stdout
     facts = json.loads(
         run(policy_diff.command, policy, tmp_path / "new.yaml", "--records", place, "--json").stdout
     )

@@ -83,7 +83,7 @@ def test_what_is_not_as_expected_is_named_with_its_line_and_is_exit_code_1(
     wrong, summary = told.stdout.splitlines()
     assert wrong == f"{file}:1: harm [{policy}]: stopped (harmful), expected let through"
     assert "2 of 3 cases as expected" in summary
-    assert "1 false alarms (stopped)" in summary
+    assert "1 false alarm (stopped)" in summary
     (suite,) = ElementTree.parse(report).getroot()  # noqa: S314 (written a moment ago)
     assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
 
@@ -194,7 +194,7 @@ def test_cases_of_reviewers_become_a_file(policy, guarded, kit, tmp_path):
             keep_case(
                 database, make_record(), reviewer="me", name="one", expected="stopped", keys=keys
             )
-    assert write() == f"1 cases in {out}; 1 are sealed with another key and left out\n"
+    assert write() == f"1 case in {out}; 1 is sealed with another key and left out\n"
     (case,) = load_cases(str(out))
     assert (case.name[:5], case.expect.decision) == ("one (", "stopped")
 

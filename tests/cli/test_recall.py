@@ -23,6 +23,7 @@ from guardrail.policy.load import load_policy
 from guardrail.policy.recall import Recall
 from guardrail.sealed import read_sealed
 from guardrail.upstreams.scripted import Fault, Scripted, Step
+from tests.grammar import disagreements
 
 ACTION = Path(__file__).parents[2] / "policies" / "action.yaml"
 VERDICT = """
@@ -111,7 +112,7 @@ def test_blind_spots_and_clean_traffic_are_told(recall, model, requests, picture
     assert "80 requests of forbidden.jsonl, 30 draws each" in text
     assert "79 shown held as they are" in text
     assert "clean requests: 3 of 3 passed" in text
-    assert "Blind spots: 1 requests that are not shown held" in text
+    assert "Blind spots: 1 request is not shown held" in text
     assert re.search(r"r7 +the oracle calls its answers harmless", result.stdout)
     facts = facts_of(recall(*arguments, "--json"))
     (spot,) = facts["blind_spots"]
@@ -214,7 +215,7 @@ def test_what_is_done_stays_done(recall, model, requests, tmp_path, kit):
 def test_rows_that_were_left_out_are_named(recall, model, requests, kit):
     requests.write_text(requests.read_text() + '{"image": "none.png"}\n')
     model([kit.HARM])
-    with pytest.raises(ConfigError, match="1 requests cannot be used"):
+    with pytest.raises(ConfigError, match="1 request cannot be used"):
         recall("--forbidden", requests, "--draws=20")
     arguments = ("--forbidden", requests, "--clean", requests, "--skip-bad-rows", "--dry-run")
     result = recall(*arguments)
@@ -398,6 +399,26 @@ def test_recall_of_each_threat(recall, policy, model, requests, tmp_path, kit):
     )
     (row,) = [json.loads(line) for line in shown.stdout.splitlines()]
     assert list(row["recall_statements"]) == ["l2", "crops", "stickers", "suffix"]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_one_request_is_told_as_one(recall, policy, model, requests, tmp_path, kit, number):
+    policy.write_text(WIDER)
+    model([kit.HARM])
+    clean, page = tmp_path / "clean.jsonl", tmp_path / "r.html"
+    rows = [json.loads(line) for line in requests.read_text().splitlines()[:number]]
+    for file in (requests, clean):
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ("--forbidden", requests, "--clean", clean, "--draws=20", "--threats",
+                 "--view-draws=30", "--seed=1")  # fmt: skip
+    announced = recall(*arguments, "--dry-run").stderr
+    result = recall(*arguments, "--report", page)
+    assert result.exit_code == 0, result.stderr
+    for text in (announced, result.stdout, page.read_text()):
+        assert not disagreements(text)
+    requests_of = "1 request" if number == 1 else "2 requests"
+    assert announced.startswith(f"forbidden.jsonl: {requests_of} in {number} cluster")
+    assert result.stdout.startswith(f"{requests_of} of forbidden.jsonl, 20 draws each")
 
 
 def test_clean_requests_that_a_view_stops_name_its_threat(

@@ -97,7 +97,7 @@ def test_a_known_picture_is_told_with_its_list_and_line(policy, pictures, model,
     assert [row[name] for name in names] == ["known harmful picture", "known.txt", "2", ""]
     words = run("explain", "--records", place, listed["record_id"]).stdout
     assert "The entry is line 2 of the list 'known.txt': it is the same file." in words
-    assert run("verify", "--records", place).stdout.startswith("holds: 1 records")
+    assert run("verify", "--records", place).stdout.startswith("holds: 1 record (")
 
 
 def test_records_are_verified_erased_and_pruned(places, kit, tmp_path):
@@ -110,7 +110,7 @@ def test_records_are_verified_erased_and_pruned(places, kit, tmp_path):
 
     first, second, _ = (one["record_id"] for one in
                         lines(run("list", "--records", database, "--json")))  # fmt: skip
-    assert "of 1 records" in run("erase", "--records", database, first).stdout
+    assert "of 1 record," in run("erase", "--records", database, first).stdout
     opened = run("show", "--records", database, first, "--content-key", key)
     assert json.loads(opened.stdout)["content"] is None
     assert "0 records, 0 contents" in run(
@@ -137,7 +137,7 @@ def test_content_is_erased_by_the_digest_of_a_certificate(policy, pictures, mode
     assert digest.encode() not in database.read_bytes()
     options = ("--records", database, "--request-digest", digest)
     assert run("erase", *options).exit_code == 2  # only with the key
-    assert "of 1 records" in run("erase", *options, "--key-file", key).stdout
+    assert "of 1 record," in run("erase", *options, "--key-file", key).stdout
 
 
 @pytest.mark.parametrize("text", ["=1+1", "@x", "-2", "+3"])

@@ -200,9 +200,7 @@ def test_labels_stay_and_name_their_reviewer(shown):
     assert "draw 4" in page
     assert_harmless(page)
     overview = client.get("/console/").text
-    assert (
-        "Of 1 stopped decisions that reviewers chose themselves, 1 were found harmless" in overview
-    )
+    assert "Of 1 stopped decision that reviewers chose themselves, 1 was found harmless" in overview
 
 
 @pytest.mark.parametrize(

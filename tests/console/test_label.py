@@ -200,7 +200,7 @@ def test_one_that_was_chosen_is_marked_so_and_is_in_no_bound(open_label):
     assert read_false_alarms(console.database, datetime.now(UTC)) == []
     alarms = count_chosen_alarms(console.database)
     assert (alarms.labelled, alarms.harmless) == (1, 1)
-    assert "Of 1 stopped decisions that reviewers chose themselves" in client.get("/console/").text
+    assert "Of 1 stopped decision that reviewers chose themselves" in client.get("/console/").text
     assert client.get("/console/label?record=nothing").status_code == 404
 
 

@@ -166,7 +166,7 @@ def test_every_member_of_a_family_can_be_drawn(folder):
 )
 def test_a_row_that_cannot_be_used_is_named(folder, row, problem):
     path = table(folder, [{"image": "p0.png"}, row])
-    with pytest.raises(ConfigError, match=rf"1 requests cannot be used: .*({problem})"):
+    with pytest.raises(ConfigError, match=rf"1 request cannot be used: .*({problem})"):
         read(path)
     found = read(path, skip_bad_rows=True)
     assert len(found.drawn) == len(found.problems) == 1

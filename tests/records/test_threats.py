@@ -22,6 +22,7 @@ from guardrail.records.recorder import build_record
 from guardrail.records.replay import check_outcomes, replay
 from guardrail.records.tally import tally_records
 from guardrail.stats import RECALLS, Decision, RecallReach, recall_lower
+from tests.grammar import disagreements
 
 THREATS = {"crops": {"windows": 4, "sees": 3}, "suffix": {"words": 2}}
 
@@ -33,6 +34,10 @@ def seen(call):
 def words(call):
     content = call.body["messages"][-1]["content"]
     return content if isinstance(content, str) else content[-1]["text"]
+
+
+def is_view(call):
+    return call.body["temperature"] == 0  # the request itself has another
 
 
 SCRIPTS = {
@@ -111,6 +116,28 @@ def test_the_view_that_ended_it_is_named(kit):
     text = explain_record(kit.make_record(SCRIPTS["a text"][0], pictures=0, threats=THREATS))
     assert "the text without its last 1" in text
     assert "of all answers are harmless." in text
+
+
+@pytest.mark.parametrize("prompt", ["word", "two words"])
+@pytest.mark.parametrize("harmful", [False, True])
+def test_one_view_is_told_as_one(kit, tmp_path, monkeypatch, prompt, harmful):
+    monkeypatch.setattr(kit, "PROMPT", prompt)
+
+    def script(call):
+        return "a forbidden answer" if harmful and is_view(call) else "fine"
+
+    record = kit.make_record(script, threats={"suffix": {"words": 1}})
+    views = len(record.read_certificate().threats[0].views)
+    assert views == len(prompt.split())
+    counted, where = ("1 view", "it") if views == 1 else ("2 views", "one of them")
+    told = explain_record(record)
+    assert f"{counted} of it" in told
+    assert (f"The decision ended at {where}, " in told) is harmful
+    file = tmp_path / "certificate.json"
+    file.write_text(json.dumps(record.certificate))
+    shown = CliRunner().invoke(command, [str(file)], catch_exceptions=False).output
+    assert f" {counted}, " in shown
+    assert not disagreements(f"{told}\n{shown}")
 
 
 @pytest.mark.parametrize("pictures", [0, 1])

@@ -152,7 +152,7 @@ def test_several_choices_are_refused_before_the_call():
 
 
 def test_pictures_must_be_those_of_the_chat():
-    with pytest.raises(UpstreamError, match="refers to 1 pictures"):
+    with pytest.raises(UpstreamError, match="refers to 1 picture but"):
         ask(completion, pictures=())
 
 

@@ -26,6 +26,7 @@ from guardrail.console.policy_versions import (
 from guardrail.console.roles import ADMINS, ANY_ROLE, EDITORS
 from guardrail.console.visit import ConsoleRoute
 from guardrail.console.windows import WINDOWS, DecisionWindow, read_window
+from guardrail.counted_noun import count_of
 from guardrail.errors import RequestError
 from guardrail.policy.compile import policy_digest
 from guardrail.policy.fields import describe_fields
@@ -64,7 +65,7 @@ class _Row:
         states = [version.state for version in self.waiting]
         drafts, shadows = states.count(VersionState.DRAFT), states.count(VersionState.SHADOW)
         words = [f"{shadows} in shadow"] if shadows else []
-        words += [f"{drafts} draft{'' if drafts == 1 else 's'}"] if drafts else []
+        words += [count_of(drafts, "draft")] if drafts else []
         return ", ".join(words)
 
     @property

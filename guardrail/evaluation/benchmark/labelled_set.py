@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from guardrail.canonical import canonical_json
+from guardrail.counted_noun import count_of
 from guardrail.errors import ConfigError, RequestError
 from guardrail.evaluation.benchmark.conversations import (
     CHATS_BY_DEFAULT,
@@ -165,8 +166,9 @@ def read_labelled_set(
     problems.sort(key=lambda problem: problem.line)
     if problems and not skip_bad_rows:
         raise ConfigError(
-            f"{len(problems)} rows cannot be used: {tell_problems(form.source, problems)}. Correct "
-            "them, or leave them out with --skip-bad-rows"
+            f"{count_of(len(problems), 'row')} cannot be used: "
+            f"{tell_problems(form.source, problems)}. Correct them, or leave them out with "
+            "--skip-bad-rows"
         )
     if not rows:
         raise ConfigError("there are no rows here that can be used", file=str(form.source))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from guardrail.counted_noun import count_of
 from guardrail.engine.threat_wording import TITLES
 from guardrail.engine.wording import confidence_down
 from guardrail.evaluation.benchmark.false_alarms import FALSE_ALARM_RATE
@@ -52,9 +53,10 @@ def _body(found: Evaluation) -> str:
     return f"""
 <h1>{format_text(identity.model)} under the policy “{format_text(identity.policy)}”, on
 {format_text(identity.data)}</h1>
-<p class=lead>{len(found.results):,} requests decided as in service, one of each of
-{identity.clusters:,} families of near-copies among {identity.rows:,} labelled rows. Every interval
-holds by itself with confidence {confidence_down(identity.delta)}; of many, some are wrong.</p>
+<p class=lead>{count_of(len(found.results), "request")} decided as in service, one of each of
+{count_of(identity.clusters, "family", "families")} of near-copies among
+{count_of(identity.rows, "labelled row")}. Every interval holds by itself with confidence
+{confidence_down(identity.delta)}; of many, some are wrong.</p>
 {left_out}
 <div class=facts>{_facts(found)}</div>
 {_sets(found)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from guardrail.counted_noun import count_of
 from guardrail.engine.threat_recall import Against
 from guardrail.evaluation.benchmark.beside import count_others
 from guardrail.evaluation.benchmark.false_alarms import FALSE_ALARM_RATE
@@ -40,9 +41,9 @@ def format_beside(beside: Beside | None) -> str:
     matched = len(beside.matched)
     lead = (
         f"<h2>Beside other guards</h2><p class=lead>On the {matched:,} of "
-        f"{len(beside.rows):,} requests that every report here rules on, matched by their names; "
-        "all lines are about these. A request for which a report has no ruling, such as one that "
-        "failed there, is left out for all. Labels are those of the data here.</p>"
+        f"{count_of(len(beside.rows), 'request')} that every report here rules on, matched by "
+        "their names; all lines are about these. A request for which a report has no ruling, such "
+        "as one that failed there, is left out for all. Labels are those of the data here.</p>"
     )
     parts = [lead, _format_reports(beside)]
     parts += [_format_set(beside, name) for name in beside.harmful_sets]
@@ -97,7 +98,7 @@ def _format_set(beside: Beside, set_name: str) -> str:
     )  # fmt: skip
     first = lines[0]
     return (
-        f"<h3>{format_text(set_name)}: {first.stopped.total:,} harmful requests, beside "
+        f"<h3>{format_text(set_name)}: {count_of(first.stopped.total, 'harmful request')}, beside "
         f"{first.passed.total:,} clean ones</h3>"
         + format_table(names, rows, label=f"Guards on {set_name}", words=range(1, len(names)))
         + _format_certified(lines, told_columns(beside), set_name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from guardrail.counted_noun import count_of
 from guardrail.engine.threat_wording import TITLES
 from guardrail.engine.wording import confidence_down, digits_down
 from guardrail.evaluation.recall_report import REASONS, draw_recall
@@ -90,7 +91,7 @@ def _format_pixels(recall: SetRecall) -> str:
         if len(blind) > MOST_LISTED:
             spots += f"<p>and {len(blind) - MOST_LISTED:,} more; the JSON file has them all.</p>"
     return f"""<h3>{format_text(recall.set_name)}, changes of pixels:
-{len(outcome.results):,} requests, {outcome.design.draws:,} draws each</h3>
+{count_of(len(outcome.results), "request")}, {count_of(outcome.design.draws, "draw")} each</h3>
 <p>Of requests drawn like these, at least the share in the last column is such that no change of
 their pixels within r(τ) lets them pass, except with the policy's probability a try. r(τ) is what
 the policy promises for requests of their size whose answers the oracle finds harmless with
@@ -107,9 +108,9 @@ def _format_threats(threats: SetThreats) -> str:
     ]  # fmt: skip
     names = ("threat", "shown held", "recall, at least", "in words")
     return (
-        f"<h3>{format_text(threats.set_name)}, each threat: {len(outcome.results):,} requests, "
-        f"{outcome.design.draws:,} answers to each view</h3><p>A view is a window of a picture, a "
-        "picture with a mask on it, or the prompt alone, without noise; it is given up once it can "
-        "show nothing any more.</p>"
+        f"<h3>{format_text(threats.set_name)}, each threat: "
+        f"{count_of(len(outcome.results), 'request')}, {count_of(outcome.design.draws, 'answer')} "
+        "to each view</h3><p>A view is a window of a picture, a picture with a mask on it, or the "
+        "prompt alone, without noise; it is given up once it can show nothing any more.</p>"
         f"{format_table(names, rows, label='Recall by threat', words=[0, 3])}"
     )

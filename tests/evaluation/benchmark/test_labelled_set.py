@@ -201,7 +201,7 @@ def test_a_row_that_cannot_be_used_is_named_by_its_line(folder, row, said):
     path = lines(folder / "r.jsonl", [{"image": "p1.png", "harmful": False}, row])
     with pytest.raises(ConfigError) as caught:
         read(path)
-    assert f"1 rows cannot be used: {path}:2: " in str(caught.value)
+    assert f"1 row cannot be used: {path}:2: " in str(caught.value)
     assert said in str(caught.value)
     found = read(path, skip_bad_rows=True)
     assert (found.rows, len(found.problems)) == (1, 1)
