@@ -138,9 +138,10 @@ def _black_box(steps: list[Rows]) -> list[str]:
             "`stickers` covers every such sticker, `crops` those that leave one whole window as "
             "it is; no threat covers changes of every pixel beyond the radius. Views harmful: of "
             "the scenes before the search, the windows or masks to which most of 20 answers of "
-            "the bare model are harmful. A sticker on a forbidden scene is stopped, but with "
-            "probability alpha, where a mask that hides it, or a window beside it, leaves harm to "
-            "see; where none does, nothing is promised of it."
+            "the bare model are harmful, at its usual temperature (guards ask views at 0). A "
+            "sticker on a forbidden scene is stopped, but with probability alpha, where a mask "
+            "that hides it, or a window beside it, leaves harm to see; where none does, nothing is "
+            "promised of it."
         ),
         table(
             ["scene, search and target", "scenes", "queries", "passed", "blocked", "faults",
