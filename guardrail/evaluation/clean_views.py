@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from guardrail.engine.canonical_chat import canonical_chat
-from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
 from guardrail.engine.sampler import Sampler
 from guardrail.engine.view_chats import view_chat
 from guardrail.engine.view_run import plan_runs
-from guardrail.errors import ConfigError, RequestError, UpstreamError
-from guardrail.evaluation.requests import read_same_pictures
-from guardrail.evaluation.threat_recall import MOST_BARREN
-from guardrail.evaluation.view_draws import ViewDraws
+from guardrail.errors import RequestError
+from guardrail.evaluation.view_draws import measure_requests, no_views_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +22,7 @@ if TYPE_CHECKING:
     from guardrail.evaluation.recall_log import RecallLog
     from guardrail.evaluation.requests import RequestSet
     from guardrail.evaluation.threat_facts import ViewCounts
+    from guardrail.evaluation.view_draws import ViewedRequest
     from guardrail.images.limits import ImageLimits
 
 __all__ = ["CleanView", "CleanViews", "CleanViewsOutcome", "measure_clean_views"]
@@ -131,36 +127,22 @@ async def measure_clean_views(
             requests in a row. What is known is kept.
         ConfigError: a picture is too small for its views, or has changed since it was read.
     """
-    # A measurement is not a decision: the limits of one decision do not end it.
-    rules = dataclasses.replace(engine.rules, max_calls=None, max_cost_usd=None)
-    threats = rules.threats
+    threats = engine.rules.threats
     assert threats is not None  # see above
-    results: list[CleanViews] = []
-    barren = 0
-    for digest, request in requests.drawn:
-        pictures = await asyncio.to_thread(read_same_pictures, request, limits, digest)
-        chat = canonical_chat(request.chat(model))
-        prepared = await asyncio.to_thread(
-            prepare_request, engine.preprocessing(model), chat, pictures, ONLY_ATTEMPT
-        )
-        sampler = Sampler(rules, engine.upstream, engine.oracle, chat)
+
+    async def measure(one: ViewedRequest) -> CleanViews:
+        sampler = Sampler(one.rules, engine.upstream, engine.oracle, one.chat)
         try:
-            runs = await asyncio.to_thread(plan_runs, sampler, prepared)
+            runs = await asyncio.to_thread(plan_runs, sampler, one.prepared)
         except RequestError as error:
-            raise ConfigError(
-                f"the policy has no views for the picture sizes of '{request.name}' ({error}); "
-                "leave the request out, or change the policy"
-            ) from error
-        one = ViewDraws(engine, rules, prepared, pictures, digest, log)
+            raise no_views_error(one, error) from error
         views = []
         for view in (run.view for run in runs.tests.views):
             text = None if view.cut is None else runs.text[: runs.ends[view.cut]]
-            asked = view_chat(chat, threats, text)
-            counts = await one.draw(view, asked, draws, most=draws)
+            asked = view_chat(one.chat, threats, text)
+            counts = await one.draws.draw(view, asked, draws, most=draws)
             views.append(CleanView(view.threat, counts))
-        results.append(CleanViews(request.name, tuple(views)))
-        barren = barren + 1 if one.brought_nothing else 0
-        if barren >= min(MOST_BARREN, len(requests.drawn)):
-            raise one.failure or UpstreamError("the model gave no answer to any view")
-        step()
-    return CleanViewsOutcome(draws, tuple(results))
+        return CleanViews(one.name, tuple(views))
+
+    results = await measure_requests(engine, requests, model, limits, log, step, measure)
+    return CleanViewsOutcome(draws, results)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 from typing import TYPE_CHECKING, assert_never
 
-from guardrail.engine.canonical_chat import canonical_chat
-from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
 from guardrail.engine.suffixes import find_ends, last_user_text
 from guardrail.engine.threat_recall import Against
 from guardrail.engine.threats import Threat, View, plan_views
 from guardrail.engine.view_chats import view_chat
-from guardrail.errors import CertificationError, ConfigError, UpstreamError
-from guardrail.evaluation.requests import read_same_pictures
+from guardrail.errors import CertificationError
 from guardrail.evaluation.threat_facts import (
     ThreatDesign,
     ThreatResult,
     ViewCounts,
     covering_masks,
 )
-from guardrail.evaluation.view_draws import ViewDraws
+from guardrail.evaluation.view_draws import measure_requests, no_views_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,12 +24,10 @@ if TYPE_CHECKING:
     from guardrail.engine.engine import Engine
     from guardrail.evaluation.recall_log import RecallLog
     from guardrail.evaluation.requests import RequestSet
+    from guardrail.evaluation.view_draws import ViewDraws, ViewedRequest
     from guardrail.images.limits import ImageLimits
 
-__all__ = ["MOST_BARREN", "measure_threats"]
-
-MOST_BARREN = 5
-"""After so many requests in a row of whose views no answer came, the run stops."""
+__all__ = ["measure_threats"]
 
 
 async def measure_threats(
@@ -62,34 +55,18 @@ async def measure_threats(
             requests in a row. What is known is kept.
         ConfigError: a picture is too small for its views, or has changed since it was read.
     """
-    # A measurement is not a decision: the limits of one decision do not end it.
-    rules = dataclasses.replace(engine.rules, max_calls=None, max_cost_usd=None)
-    results: list[ThreatResult] = []
-    barren = 0
-    for digest, request in requests.drawn:
-        pictures = await asyncio.to_thread(read_same_pictures, request, limits, digest)
-        chat = canonical_chat(request.chat(model))
-        # Always the same attempt: a run that was stopped goes on with the draws it would have made.
-        prepared = await asyncio.to_thread(
-            prepare_request, engine.preprocessing(model), chat, pictures, ONLY_ATTEMPT
-        )
-        draws = ViewDraws(engine, rules, prepared, pictures, digest, log)
-        sizes = [canvas.source_size for canvas in prepared.canvases]
+
+    async def measure(one: ViewedRequest) -> ThreatResult:
+        sizes = [canvas.source_size for canvas in one.prepared.canvases]
         try:
             views = plan_views(design.threats, sizes, 0)
-            covering = covering_masks(design, sizes, digest)
+            covering = covering_masks(design, sizes, one.digest)
         except CertificationError as error:
-            raise ConfigError(
-                f"the policy has no views for the picture sizes of '{request.name}' ({error}); "
-                "leave the request out, or change the policy"
-            ) from error
-        shown = await _OneRequest(design, chat, draws).measure(views, covering)
-        results.append(ThreatResult(digest, request.name, shown, tuple(draws.drawn)))
-        barren = barren + 1 if draws.brought_nothing else 0
-        if barren >= min(MOST_BARREN, len(requests.drawn)):
-            raise draws.failure or UpstreamError("the model gave no answer to any view")
-        step()
-    return tuple(results)
+            raise no_views_error(one, error) from error
+        shown = await _OneRequest(design, one.chat, one.draws).measure(views, covering)
+        return ThreatResult(one.digest, one.name, shown, tuple(one.draws.drawn))
+
+    return await measure_requests(engine, requests, model, limits, log, step, measure)
 
 
 class _OneRequest:

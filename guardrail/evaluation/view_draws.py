@@ -1,22 +1,27 @@
-"""Draws of one view of a request, without noise, judged as in decisions; for measurements."""
+"""Draws of views of requests, without noise, judged as in decisions; for measurements."""
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from guardrail.engine.budget import Budget
+from guardrail.engine.canonical_chat import canonical_chat
 from guardrail.engine.fanout import fan_out
+from guardrail.engine.prepared_request import ONLY_ATTEMPT, prepare_request
 from guardrail.engine.sampler import Sampler
 from guardrail.engine.verdict import Sample
-from guardrail.errors import GuardrailError, UpstreamError
+from guardrail.errors import ConfigError, GuardrailError, UpstreamError
 from guardrail.estimation.segment import Segment
 from guardrail.estimation.stop_rule import RadiusScale, RateEstimate
+from guardrail.evaluation.requests import read_same_pictures
 from guardrail.evaluation.threat_facts import ViewCounts
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from guardrail.engine.canonical_chat import CanonicalChat
     from guardrail.engine.engine import Engine
@@ -24,9 +29,90 @@ if TYPE_CHECKING:
     from guardrail.engine.rules import Rules
     from guardrail.engine.threats import View
     from guardrail.evaluation.recall_log import RecallLog
+    from guardrail.evaluation.requests import RequestSet
     from guardrail.images.codec import Picture
+    from guardrail.images.limits import ImageLimits
 
-__all__ = ["ViewDraws"]
+__all__ = ["ViewDraws", "ViewedRequest", "measure_requests", "no_views_error"]
+
+_Result = TypeVar("_Result")
+_MOST_BARREN = 5
+"""After so many requests in a row of whose views no answer came, the run stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewedRequest:
+    """One request whose views are drawn.
+
+    Attributes:
+        digest: of the request (hex).
+        name: what messages call it.
+        rules: the engine's, without the limits of one decision.
+        chat: what is asked; views have texts of their own.
+        prepared: the request with its pictures.
+        draws: draws its views.
+    """
+
+    digest: str
+    name: str
+    rules: Rules
+    chat: CanonicalChat
+    prepared: PreparedRequest
+    draws: ViewDraws
+
+
+async def measure_requests(
+    engine: Engine,
+    requests: RequestSet,
+    model: str,
+    limits: ImageLimits,
+    log: RecallLog,
+    step: Callable[[], None],
+    measure: Callable[[ViewedRequest], Awaitable[_Result]],
+) -> tuple[_Result, ...]:
+    """What `measure` finds of each request, one after the other.
+
+    Args:
+        engine: rules, model, oracle, and a key of its own (`measuring_key`).
+        requests: whom to draw.
+        model: the name that the upstream is asked for.
+        limits: of pictures.
+        log: what is done, and where it is kept.
+        step: called after each request.
+        measure: draws the views of one request.
+
+    Raises:
+        GuardrailError: model or oracle are not set up rightly, or bring nothing at all for several
+            requests in a row. What is known is kept.
+        ConfigError: a picture has changed since it was read.
+    """
+    # A measurement is not a decision: the limits of one decision do not end it.
+    rules = dataclasses.replace(engine.rules, max_calls=None, max_cost_usd=None)
+    results: list[_Result] = []
+    barren = 0
+    for digest, request in requests.drawn:
+        pictures = await asyncio.to_thread(read_same_pictures, request, limits, digest)
+        chat = canonical_chat(request.chat(model))
+        # Always the same attempt: a run that was stopped goes on with the draws it would have made.
+        prepared = await asyncio.to_thread(
+            prepare_request, engine.preprocessing(model), chat, pictures, ONLY_ATTEMPT
+        )
+        draws = ViewDraws(engine, rules, prepared, pictures, digest, log)
+        one = ViewedRequest(digest, request.name, rules, chat, prepared, draws)
+        results.append(await measure(one))
+        barren = barren + 1 if draws.brought_nothing else 0
+        if barren >= min(_MOST_BARREN, len(requests.drawn)):
+            raise draws.failure or UpstreamError("the model gave no answer to any view")
+        step()
+    return tuple(results)
+
+
+def no_views_error(one: ViewedRequest, error: GuardrailError) -> ConfigError:
+    """What to raise where a policy's views do not fit the pictures of a request."""
+    return ConfigError(
+        f"the policy has no views for the picture sizes of '{one.name}' ({error}); "
+        "leave the request out, or change the policy"
+    )
 
 
 class ViewDraws:

@@ -19,6 +19,7 @@ from guardrail.canonical import short_digest
 from guardrail.errors import ConfigError, OracleError
 from guardrail.offload import SCORE_TEXT, InlineLimit
 from guardrail.oracles.base import Exchange, Judgement, NamedScore, Scorer
+from guardrail.required_option import require_option
 from guardrail.types import Outcome
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ class ThreadedOracle:
         max_queue: int = 4096,
         deadline_s: float = 30.0,
     ) -> None:
-        _require(0.0 <= threshold <= 1.0, "threshold", "lie in [0, 1]")
-        _require(max_batch >= 1, "max_batch", "be at least 1")
-        _require(0.0 <= max_wait_s < deadline_s, "max_wait_s", "lie in [0, deadline_s)")
-        _require(max_queue >= 1, "max_queue", "be at least 1")
+        require_option(0.0 <= threshold <= 1.0, "threshold", "must lie in [0, 1]")
+        require_option(max_batch >= 1, "max_batch", "must be at least 1")
+        require_option(0.0 <= max_wait_s < deadline_s, "max_wait_s", "must lie in [0, deadline_s)")
+        require_option(max_queue >= 1, "max_queue", "must be at least 1")
         self._scorer = scorer
         self._threshold = threshold
         self._name = name
@@ -202,8 +203,3 @@ def as_oracle_error(error: BaseException, what: str = "the scorer") -> OracleErr
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return OracleError(f"{what} raised {type(error).__name__}{place}")
-
-
-def _require(holds: bool, name: str, what: str) -> None:
-    if not holds:
-        raise ConfigError(f"must {what}", field=name)

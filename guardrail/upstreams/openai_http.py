@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from guardrail.errors import UpstreamError
+from guardrail.required_option import require_option
 from guardrail.trace_context import trace_headers
 from guardrail.upstreams.encoding import Encoding
 from guardrail.upstreams.faults import status_fault, timeout_fault
@@ -31,7 +32,6 @@ from guardrail.upstreams.server_address import (
     check_base_url,
     environment_proxy,
     hidden_values,
-    require_option,
 )
 from guardrail.upstreams.server_sent_events import Events
 from guardrail.upstreams.streamed import Gathered

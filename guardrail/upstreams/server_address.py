@@ -10,7 +10,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from guardrail.errors import ConfigError
+from guardrail.required_option import require_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,19 +20,12 @@ __all__ = [
     "check_base_url",
     "environment_proxy",
     "hidden_values",
-    "require_option",
 ]
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _QUERY = re.compile(r"(api-version=[A-Za-z0-9.-]{1,64})?")  # a key has no place there
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
-
-
-def require_option(holds: bool, field: str, what: str) -> None:
-    """Raises ConfigError, which names the option and what is wrong, unless it holds."""
-    if not holds:
-        raise ConfigError(what, field=field)
 
 
 def check_base_url(base_url: str) -> tuple[str, str]:

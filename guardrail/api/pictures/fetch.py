@@ -27,10 +27,11 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from guardrail.errors import ConfigError, RequestError
+from guardrail.errors import RequestError
 from guardrail.hosts import HOST_RULE, RemoteMode
 from guardrail.images.header import sniff
 from guardrail.images.limits import too_large
+from guardrail.required_option import require_option
 
 if TYPE_CHECKING:
     import ssl
@@ -94,16 +95,20 @@ class RemoteImages:
     max_redirects: int = 3
 
     def __post_init__(self) -> None:
-        _require(self.mode in get_args(RemoteMode), "mode", "must be off, allow_list or public")
+        require_option(
+            self.mode in get_args(RemoteMode), "mode", "must be off, allow_list or public"
+        )
         fits = all(map(_HOST_RULE.fullmatch, self.hosts))
-        _require(fits, "hosts", "must be lower-case names, as 'a.example', '*.a.example', 'a:8443'")
-        _require(
+        require_option(
+            fits, "hosts", "must be lower-case names, as 'a.example', '*.a.example', 'a:8443'"
+        )
+        require_option(
             bool(self.hosts) or self.mode != "allow_list", "hosts", "must name at least one host"
         )
-        _require(self.max_bytes >= 1, "max_bytes", "must be at least 1")
-        _require(0 < self.timeout_s < math.inf, "timeout_s", "must be more than 0 and finite")
+        require_option(self.max_bytes >= 1, "max_bytes", "must be at least 1")
+        require_option(0 < self.timeout_s < math.inf, "timeout_s", "must be more than 0 and finite")
         in_range = 0 <= self.max_redirects <= _MOST_REDIRECTS
-        _require(in_range, "max_redirects", f"must lie in 0 to {_MOST_REDIRECTS}")
+        require_option(in_range, "max_redirects", f"must lie in 0 to {_MOST_REDIRECTS}")
 
     def allows(self, host: str, port: int) -> bool:
         """Whether the rules, which say nothing of addresses, let this host and port be called."""
@@ -348,8 +353,3 @@ def _invalid(param: str) -> RequestError:
 
 def _unreachable(param: str) -> RequestError:
     return _fault(f"the picture could not be fetched from that address; {_SEND}", param)
-
-
-def _require(condition: bool, field: str, what: str) -> None:
-    if not condition:
-        raise ConfigError(what, field=field)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
-from guardrail.errors import ConfigError
+from guardrail.required_option import require_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,15 +50,19 @@ class Votes:
 
     def __post_init__(self) -> None:
         wants_k, wants_weights = self.rule is Rule.K_OF_N, self.rule is Rule.WEIGHTED
-        _require((self.k is not None) == wants_k, "k", "be given for 'k_of_n' only")
-        _require(
-            (self.weights is not None) == wants_weights, "weights", "be given for 'weighted' only"
+        require_option((self.k is not None) == wants_k, "k", "must be given for 'k_of_n' only")
+        require_option(
+            (self.weights is not None) == wants_weights,
+            "weights",
+            "must be given for 'weighted' only",
         )
-        _require(self.members >= 1, "members", "be at least one")
-        _require(self.k is None or 1 <= self.k <= self.members, "k", f"lie in 1 … {self.members}")
+        require_option(self.members >= 1, "members", "must be at least one")
+        require_option(
+            self.k is None or 1 <= self.k <= self.members, "k", f"must lie in 1 … {self.members}"
+        )
         weights = self.weights or (1.0,) * self.members
         fit = len(weights) == self.members and all(0 < w < math.inf for w in weights)
-        _require(fit, "weights", f"be {self.members} positive numbers")
+        require_option(fit, "weights", f"must be {self.members} positive numbers")
 
     @property
     def needed(self) -> int | None:
@@ -82,8 +86,3 @@ class Votes:
         weights = self.weights or ()
         pull = math.fsum(w * score for w, score in zip(weights, scores, strict=True))
         return min(pull / math.fsum(weights), 1.0)
-
-
-def _require(holds: bool, name: str, what: str) -> None:
-    if not holds:
-        raise ConfigError(f"must {what}", field=name)

@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from guardrail.canonical import short_digest
-from guardrail.errors import ConfigError, GuardrailError, OracleError, UpstreamError
+from guardrail.errors import GuardrailError, OracleError, UpstreamError
 from guardrail.oracles.judge.fence import Fence
 from guardrail.oracles.judge.reply import JudgeReply, read_reply, verdict_score
+from guardrail.required_option import require_option
 from guardrail.types import Chat
 from guardrail.upstreams.base import is_deterministic
 
@@ -73,9 +74,9 @@ class Asker:
         parameters: Mapping[str, Json] | None = None,
         deterministic: bool = False,
     ) -> None:
-        _require(max_tokens >= 1, "max_tokens", "be at least 1")
-        _require(max_parallel >= 1, "max_parallel", "be at least 1")
-        _require(deadline_s > 0.0, "deadline_s", "be more than 0")
+        require_option(max_tokens >= 1, "oracle.max_tokens", "must be at least 1")
+        require_option(max_parallel >= 1, "oracle.max_parallel", "must be at least 1")
+        require_option(deadline_s > 0.0, "oracle.deadline_s", "must be more than 0")
         self._upstream = upstream
         self._model = model
         self._logprobs = logprobs
@@ -181,8 +182,3 @@ def _settings(max_tokens: int, logprobs: Logprobs) -> dict[str, Json]:
     if logprobs is Logprobs.OFF:
         return greedy
     return {**greedy, "logprobs": True, "top_logprobs": _RIVALS}
-
-
-def _require(holds: bool, name: str, what: str) -> None:
-    if not holds:
-        raise ConfigError(f"must {what}", field=f"oracle.{name}")
