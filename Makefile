@@ -12,7 +12,7 @@ SIDE_BY_SIDE = $(MAKE) --jobs $(TESTERS) --keep-going --output-sync=target
 
 # One process of pytest each, the longest first: it reads and imports its own tests only, where
 # workers that share all tests would each read them all.
-ROOMS := rest proof server upstreams cli oracles
+ROOMS := rest server proof cli upstreams oracles
 TESTS := $(addprefix test-,$(ROOMS))
 PROOF := tests/stats tests/engine
 SERVER := tests/api tests/faults tests/server

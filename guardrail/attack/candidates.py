@@ -16,16 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "Proposals", "draw_square"]
 
 _FIRST_SHARE = 0.3  # of the area that squares are drawn in
-_HALVED_AT = (
-    0.001,
-    0.005,
-    0.02,
-    0.1,
-    0.2,
-    0.4,
-    0.6,
-    0.8,
-)  # shares of the queries, arXiv 1912.00049
+# Shares of the queries, as published.
+_HALVED_AT = (0.001, 0.005, 0.02, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True, slots=True)
