@@ -239,6 +239,7 @@ def test_the_list_says_which_view_stopped_a_decision(listed):
     page = client.get("/console/decisions?test=crops").text
     assert '<option value="crops" selected>the test of a view for crops</option>' in page
     assert page.count("data-row=") == 1
+    assert "<details open>" in page  # it stands among further filters, which are not hidden then
 
 
 def test_no_records_yet_is_said_so(listed):
