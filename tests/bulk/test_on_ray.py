@@ -172,8 +172,8 @@ def test_all_workers_together_keep_to_the_money_and_more_of_it_goes_on(tmp_path)
     assert first["cost_usd"] == pytest.approx(USD_A_CALL * first["calls"])
     assert first["cost_usd"] <= 200
     assert (second["passed"], second["not_decided"]) == (32, 0)
-    # What was under way when the money ended is in the log: nothing is paid for twice. Each decision
-    # may leave a few calls under way that it needed no more.
+    # What was under way when the money ended is in the log: nothing is paid for twice. Each
+    # decision may leave a few calls under way that it needed no more.
     assert second["calls"] <= calls.total() < 1.5 * second["calls"]
     assert len(calls) == 16
     assert max(calls.values()) < 2 * min(calls.values())
