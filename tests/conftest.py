@@ -22,7 +22,7 @@ from tests.redis_server import find_redis, running_redis
 # A busy machine is no fault: nothing is asserted about time. Each run tries the same examples, so
 # that a change is told by what it breaks; `make nightly` looks for new ones.
 _ALIKE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("check", derandomize=True, max_examples=25, **_ALIKE)
+settings.register_profile("check", derandomize=True, max_examples=40, **_ALIKE)
 settings.register_profile("nightly", max_examples=400, **_ALIKE)
 settings.load_profile(os.environ.get("GUARDRAIL_EXAMPLES", "check"))
 

@@ -72,6 +72,7 @@ def look(page):
         assert not is_scrolled_sideways(page), page.url
 
 
+@pytest.mark.nightly
 def test_an_edit_its_mistake_its_tests_a_second_person_and_back(place):
     url, folder, secrets = place
     with running_browser() as browser:

@@ -30,7 +30,11 @@ def middleware(model, guard):
 
 guarded = pytest.mark.parametrize("made", [wrapped, middleware])
 models = pytest.mark.parametrize(
-    "model", [Streaming, lambda **kw: Nesting(inside=Streaming(**kw))], ids=["own", "nested"]
+    "model",
+    [
+        pytest.param(Streaming, id="own", marks=pytest.mark.nightly),
+        pytest.param(lambda **kw: Nesting(inside=Streaming(**kw)), id="nested"),
+    ],
 )
 outcomes = pytest.mark.parametrize("rate", RATES.values(), ids=RATES)
 modes = pytest.mark.parametrize("mode", [*MODES, MODES], ids=str)

@@ -65,7 +65,10 @@ def run(work):
         return runner.run(work)
 
 
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    "is_async",
+    [pytest.param(False, id="sync", marks=pytest.mark.nightly), pytest.param(True, id="async")],
+)
 def test_a_scenario(played, is_async):
     scenario = played.scenario
 

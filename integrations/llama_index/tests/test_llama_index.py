@@ -102,7 +102,10 @@ async def chatted_async(scenario, llm):
 
 
 @every_scenario
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    "is_async",
+    [pytest.param(False, id="sync", marks=pytest.mark.nightly), pytest.param(True, id="async")],
+)
 def test_a_scenario(scenario, is_async):
     with playing(scenario) as (played, llm):
 
