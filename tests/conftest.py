@@ -39,6 +39,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 
+def pytest_collection_finish():
+    """Tests and libraries stay: to look through them again and again took an eighth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 @pytest.fixture(autouse=True)
 def _known_attempts():
     """Decisions of a test meet the same noise and seeds in every run, and fresh ones each time."""

@@ -138,6 +138,7 @@ def test_a_model_without_answers_stops_it(tune, folder, model):
     assert len(log.read_text().splitlines()) == 1  # its settings alone
 
 
+@pytest.mark.nightly
 def test_another_oracle_judges_what_was_drawn_once(tune, folder, model):
     """The policy's own oracle does not find this harm; the other one does, at no further call."""
     upstream = model(lambda call: "a secret" if "forbidden question" in str(call.body) else "a day")

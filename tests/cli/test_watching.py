@@ -186,6 +186,7 @@ def run_remote(*options, **variables):
     return result.exit_code, result.stdout, result.exception
 
 
+@pytest.mark.nightly
 def test_canaries_through_servers_that_run(kit, policy, book, tmp_path):
     texts = policy.parent / "canary.yaml"
     texts.write_text(TEXTS)

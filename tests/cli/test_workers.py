@@ -59,6 +59,7 @@ def ask(client, pictures, number=0):
     return client.post("/v1/chat/completions", json=body, headers={"connection": "close"})
 
 
+@pytest.mark.nightly
 def test_workers_spend_one_alpha_and_nothing_without_redis(
     kit, spending, pictures, redis_server, tmp_path
 ):

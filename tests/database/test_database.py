@@ -117,6 +117,7 @@ def test_nothing_is_kept_in_a_file_that_was_taken_away(sqlite_url, part, damage)
     database.close()
 
 
+@pytest.mark.nightly
 def test_a_program_that_reads_and_ends_takes_nothing_from_one_that_writes(sqlite_url):
     """Also where this process has opened the file twice, as a server with a console does."""
     reader = (

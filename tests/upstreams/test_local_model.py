@@ -238,7 +238,7 @@ def test_what_it_cannot_do_is_refused_before_the_queue(tiny_llava, noise_picture
             await ask(upstream, noise_picture(), tools=[{"type": "function"}])
         assert caught.value.status == 400
         chat = picture_chat("m", QUESTION, pictures=2)
-        with pytest.raises(UpstreamError, match="2 pictures and 1") as caught:
+        with pytest.raises(UpstreamError, match="2 pictures but 1") as caught:
             await upstream.complete(chat, [noise_picture()], seed=0)
         assert caught.value.status == 400
 
