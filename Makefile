@@ -12,14 +12,15 @@ SIDE_BY_SIDE = $(MAKE) --jobs $(TESTERS) --keep-going --output-sync=target
 
 # One process of pytest each, the longest first: it reads and imports its own tests only, where
 # workers that share all tests would each read them all.
-ROOMS := rest server proof cli upstreams oracles
+ROOMS := server rest console cli proof upstreams oracles
 TESTS := $(addprefix test-,$(ROOMS))
 PROOF := tests/stats tests/engine
 SERVER := tests/api tests/faults tests/server
 ORACLES := tests/attack tests/builtin tests/oracles tests/picture_text
 CLI := tests/cli tests/doctor tests/policy
+CONSOLE := tests/console tests/database tests/labelling tests/records
 UPSTREAMS := tests/conformance tests/demo tests/upstreams
-REST := $(filter-out tests/__pycache__/ $(addsuffix /,$(PROOF) $(SERVER) $(ORACLES) $(CLI) $(UPSTREAMS)),$(wildcard tests/*/)) \
+REST := $(filter-out tests/__pycache__/ $(addsuffix /,$(PROOF) $(SERVER) $(CONSOLE) $(ORACLES) $(CLI) $(UPSTREAMS)),$(wildcard tests/*/)) \
 	$(wildcard tests/test_*.py)
 # What each room says of its tests. What failed is told at the end, below all that went well.
 REPORTS := build/tests
@@ -68,6 +69,9 @@ test-proof: install
 
 test-server: install
 	$(PYTEST) $(SERVER)
+
+test-console: install
+	$(PYTEST) $(CONSOLE)
 
 test-oracles: install
 	$(PYTEST) $(ORACLES)

@@ -20,7 +20,14 @@ class TestOfAClass:
 
 def test_all_failures_and_nothing_else_are_told(tmp_path):
     (tmp_path / "test_it.py").write_text(MEMBERS)
-    options = ["-q", "--no-header", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    options = [
+        "-q",
+        "--disable-plugin-autoload",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+    ]
     assert pytest.main([*options, f"--junit-xml={tmp_path / 'room.xml'}", str(tmp_path)]) == 1
     fails, cannot_begin = find_failures(tmp_path, lines=9)
     assert fails.startswith("== room: ")

@@ -107,6 +107,7 @@ class TestResult:
         found = facts(f"--policy={policy}", f"--data={labels}")
         assert (found["threshold"], found["chosen_by"], found["delta"]) == (0.3, "threshold", 0.001)
 
+    @pytest.mark.nightly
     def test_the_builtin_oracles_own_threshold_is_that_of_the_default_policy(self, labels):
         own = facts("--oracle=builtin", f"--data={labels}")
         shipped = facts("--policy=default", f"--data={labels}")

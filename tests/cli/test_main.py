@@ -139,7 +139,10 @@ def test_a_fault_of_the_system_names_the_file(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "package"),
-    [(["attack", "x.png"], "torch"), (["attack", "x.png"], "transformers")],
+    [
+        (["attack", "x.png"], "torch"),
+        pytest.param(["attack", "x.png"], "transformers", marks=pytest.mark.nightly),
+    ],
 )
 def test_without_the_local_extra_the_remedy_is_named(arguments, package, tmp_path, noise_picture):
     (tmp_path / "x.png").write_bytes(encode_image(noise_picture(), "png"))
