@@ -31,6 +31,7 @@ def measure_tiny(local_shape, folder, **more):
     return json.loads(file.read_text())["rows"], (folder / "table.md").read_text()
 
 
+@pytest.mark.nightly
 def test_a_tiny_shape_is_measured_on_a_processor(local_shape, tmp_path):
     (answers, prefix), table = measure_tiny(local_shape, tmp_path)
     assert (answers["what"], answers["batch"], prefix["what"]) == ("answers", 2, "prefix")

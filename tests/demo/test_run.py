@@ -228,6 +228,7 @@ def test_a_machine_that_is_far_too_slow_ends_the_demo_early(policy, make_engine,
         run(hasty, engine, scenes, tries=1)
 
 
+@pytest.mark.nightly
 def test_decisions_that_time_ended_are_no_blocks(policy, make_engine, scenes, slow_on, tmp_path):
     hasty = with_limits(policy, deadline_s=6.0)  # the others take some tenths of one
     engine = make_engine(script=slow_on(40), used=hasty)
@@ -252,6 +253,7 @@ def test_calls_that_were_too_slow_count_as_late(policy, make_engine, scenes, slo
     assert (one.ending, one.reason, one.was_late) == ("none", "upstream failed", True)
 
 
+@pytest.mark.nightly
 def test_the_command_complains_and_exits_with_1(
     policy, make_engine, scenes, slow_on, monkeypatch, tmp_path
 ):
