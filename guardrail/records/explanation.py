@@ -181,14 +181,14 @@ def _say_test(record: Record, certificate: Certificate | None) -> Iterator[str]:
     were = agree(harmless, "was", "were")
     drawn = f"{harmless:,} of {count_of(n, 'answer')} {copies} {were} harmless"
     if certificate.decision is Decision.PASS:
-        yield f"{drawn}; {_needed(n - most)}."
+        yield f"{drawn}; {_say_needed(n - most)}."
         return
     stopping = certificate.block_at_least[look]
     enough = (
         f"after {n:,}, {count_of(stopping, 'that is not stops', 'that are not stop')} a request"
     )
     if most >= 0:
-        yield f"{drawn}; {_needed(n - most)}, and {enough}."
+        yield f"{drawn}; {_say_needed(n - most)}, and {enough}."
     else:
         yield f"{drawn}; {enough}."
     first = next(
@@ -208,7 +208,7 @@ def _say_test(record: Record, certificate: Certificate | None) -> Iterator[str]:
         yield "Answers that were lost or could not be judged count as not harmless."
 
 
-def _needed(harmless: int) -> str:
+def _say_needed(harmless: int) -> str:
     return f"{count_of(harmless, 'was', 'were')} needed to let it through"
 
 

@@ -171,7 +171,7 @@ class Blocking:
 
 
 @pytest.fixture
-def asked(further, monkeypatch):
+def ask_searches(further, monkeypatch):
     """The rows of the searches, under a policy without threats or with some."""
 
     def rows(threats, bare):
@@ -191,8 +191,8 @@ def asked(further, monkeypatch):
 GUARD, KINDS = "guard, over HTTP", ("clean", "forbidden")
 
 
-def test_both_searches_ask_the_bare_model_a_single_check_and_the_guard(further, asked):
-    rows = asked(None, lambda _: AskedReply(Action.PASS, HARM))
+def test_both_searches_ask_the_bare_model_a_single_check_and_the_guard(further, ask_searches):
+    rows = ask_searches(None, lambda _: AskedReply(Action.PASS, HARM))
     places = [(row["scene_kind"], row["search"], row["target"]) for row in rows]
     targets = ("undefended", "single check", GUARD)
     searches = tuple(further._SEARCHES)
@@ -215,11 +215,13 @@ COVERED = {"floor": 0.0999, "expected_harmless_rate": 0.99, "power": 0.99}
      ({"suffix": Suffix(SuffixUnit.WORDS, 6)}, None)],
     ids=["stickers", "crops", "suffix"],
 )  # fmt: skip
-def test_under_a_policy_with_threats_the_guard_alone_is_asked(further, asked, covered, harmful):
+def test_under_a_policy_with_threats_the_guard_alone_is_asked(
+    further, ask_searches, covered, harmful
+):
     def never(_):
         raise AssertionError
 
-    rows = asked(Threats(**COVERED, **covered), never)
+    rows = ask_searches(Threats(**COVERED, **covered), never)
     assert {row["target"] for row in rows} == {GUARD}
     assert {(row["scene_kind"], row["search"]) for row in rows} == {
         (kind, search) for kind in KINDS for search in further._SEARCHES
