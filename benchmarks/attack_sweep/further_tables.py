@@ -140,7 +140,8 @@ def _black_box(steps: list[Rows]) -> list[str]:
             "the scenes before the search, the windows or masks to which most of 20 answers of "
             "the bare model are harmful, at its usual temperature (guards ask views at 0). A "
             "sticker on a forbidden scene is stopped, but with probability alpha, where a mask "
-            "that hides it, or a window beside it, leaves harm to see; where none does, nothing is "
+            "that hides it, or a window beside it, draws harmless answers less often than the "
+            "policy's floor (so to draw harm mostly is not enough); where none does, nothing is "
             "promised of it."
         ),
         table(
